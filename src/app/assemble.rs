@@ -33,7 +33,7 @@ use crate::token::{MintedLately, Verifier};
 /// Denials of one agent or operator that get an entry of their own: so many at once, then one a second.
 const DENIAL_BURST: u32 = 30;
 
-/// Opens the store and puts every room in its place. Keys go to whoever uses them and nobody else.
+/// Opens the store and puts every room in its place. Each key goes only to the room that uses it.
 pub(crate) async fn assemble(
     config: &Config,
     mut keyring: Keyring,

@@ -97,7 +97,7 @@ impl From<StoreError> for Failure {
             return failure;
         }
         failure.mended_by(
-        "put the newest copy of `keyring` back: without the key that it lacks the ledger does not open, whatever is \
+        "put the newest copy of `keyring` back: without the missing key the ledger does not open, also if a loss is \
          accepted",
     )
     }

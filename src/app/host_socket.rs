@@ -9,12 +9,12 @@ use crate::base::{code, io_reason};
 use crate::console::Failure;
 use crate::ledger::lock_file;
 
-/// The Unix socket for whoever is on the host: 0600, in a directory that nobody else may enter. It is
+/// The Unix socket for root and the broker's user: 0600, in a directory that no other user can enter. It is
 /// this process's alone for as long as this lives, and gone afterwards.
 #[derive(Debug)]
 pub(super) struct HostSocket {
     path: PathBuf,
-    /// Whoever has it is the one broker of this socket: a socket that lies there is left over.
+    /// Its holder is the only broker of this socket: an existing socket is left over.
     _lock: File,
 }
 
@@ -55,7 +55,7 @@ fn private_place(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A socket that nobody listens at any more. What is no socket is somebody's file, and stays.
+/// Removes a socket without a listener. Another file is not the broker's, and stays.
 fn remove_left_over(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
@@ -105,7 +105,7 @@ mod tests {
     async fn what_a_killed_broker_left_is_taken_over_and_a_living_one_is_left_alone() {
         let (_dir, path) = private();
         drop(net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "a socket outlives whoever listened");
+        assert!(path.exists(), "a socket outlives its listener");
         let (_socket, _listener) = HostSocket::bind(&path).unwrap();
         assert_eq!(code_of(HostSocket::bind(&path)), "data_dir_in_use");
         assert!(net::UnixStream::connect(&path).is_ok(), "the first one is still there");

@@ -33,10 +33,10 @@ pub(super) struct Listeners {
     pub(super) host: HostListener,
 }
 
-/// The socket on the host, with whoever answers there.
+/// The socket on the host, with its handler.
 #[derive(Debug)]
 pub(super) struct HostListener {
-    /// What whoever is on the host reaches.
+    /// The use cases of the host socket.
     pub(super) desk: HostDesk,
     /// What they want of the process.
     pub(super) wishes: mpsc::Receiver<Wish>,
@@ -57,7 +57,7 @@ pub(super) struct BoundListener {
 }
 
 impl Listeners {
-    /// Takes the addresses, and answers whoever is on the host from here on.
+    /// Listens on the addresses, and serves the host socket from here on.
     pub(super) fn bind(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
         // One that was put back from a backup may have come with other rights.
         private_dir(&config.data_dir)?;
@@ -118,7 +118,7 @@ impl BoundListener {
         TcpListener::from_std(self.socket).map_err(|error| start_failed(&error))
     }
 
-    /// The same for a while: who connects afterwards, and before somebody else accepts, waits.
+    /// The same for a while: connections wait until the next process accepts them.
     fn shared(&self) -> Result<TcpListener, Failure> {
         let shared = self.socket.try_clone().and_then(TcpListener::from_std);
         shared.map_err(|error| start_failed(&error))
@@ -199,7 +199,7 @@ fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
     caps.at_most(files.saturating_sub(FILES_RESERVED) / 2)
 }
 
-/// Of whoever connects to a sealed broker: nobody was asked who they are.
+/// Of a client of a sealed broker, which requests no certificates.
 fn admits_nobody() -> Standing {
     Standing { gate: Arc::new(AdmitsNobody), changed: watch::channel(0).1 }
 }

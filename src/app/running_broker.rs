@@ -117,7 +117,7 @@ impl<'a> StartOptions<'a> {
 }
 
 impl OpenedBroker<'_> {
-    /// Lets whoever is on the host reach it: before anybody else does.
+    /// Serves the host socket, before the other listeners.
     pub(super) async fn open_to_host(
         &self,
         listeners: &Listeners,
@@ -281,7 +281,7 @@ impl RunningBroker {
         [agents, admins, jobs].map(|runtime| runtime.handle().clone())
     }
 
-    /// Returns when whoever is on the host has ordered what only another process can be.
+    /// Returns when a user of the host has given an order that needs another process.
     pub(super) async fn ordered(&mut self) -> ProcessReplacement {
         let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.upkeep));
         tokio::select! {

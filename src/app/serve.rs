@@ -29,7 +29,7 @@ use crate::telemetry::{self, LineForm, Protection};
 enum Start {
     /// As the configuration says: by the key that it names, or sealed.
     AsConfigured,
-    /// Sealed, whatever the configuration names.
+    /// Sealed, also if the configuration names a key.
     Sealed,
 }
 
@@ -60,7 +60,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     tokio::select! {
         () = told.wait() => {}
         ordered = running.ordered() => {
-            // On threads of its own: what waits for a disk that hangs must not keep this one.
+            // On threads of its own: a thread that waits for a hanging disk must not block this one.
             let stopping = tokio::spawn(running.cut());
             if tokio::time::timeout(Duration::from_secs(SEAL_WAIT_S), stopping).await.is_err() {
                 tracing::warn!("not everything has stopped in time: the process is replaced all the same");
@@ -91,7 +91,7 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
     }
 }
 
-/// Waits, without any key, until somebody on the host unseals the broker: `None` when it is told to stop
+/// Waits, without any key, until a user of the host unseals the broker: `None` when it is told to stop
 /// before.
 async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Option<RunningBroker>, Failure> {
     let StartOptions { config, surroundings, .. } = opening;
@@ -124,7 +124,7 @@ async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Opt
     };
     sealed.close().await;
     let running = opened.serve(listeners, surroundings)?;
-    // Whoever has hung up meanwhile finds the broker open.
+    // A client that disconnected meanwhile finds the broker open.
     drop(answer.send(Ok(())));
     Ok(Some(running))
 }
@@ -154,7 +154,7 @@ fn could_not_start(failure: &Failure) -> broker::Failure {
 }
 
 /// Puts a process in the place of this one, by the same name and with the same arguments, that has never
-/// held a key: whatever was in memory, on a stack or in a register goes with this process's memory, and
+/// held a key: all keys in memory, on stacks or in registers go with this process's memory, and
 /// nobody has to be believed to have wiped it.
 fn start_anew(ordered: ProcessReplacement) -> Failure {
     let sealed = OsStr::new("--sealed");

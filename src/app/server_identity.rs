@@ -62,7 +62,7 @@ pub(crate) async fn server_identity(
     Ok(Identity { chain: chain.collect(), key_pem })
 }
 
-/// The identity for read-only mode, which signs no certificate: the one that was kept, whatever it names.
+/// The identity for read-only mode, which signs no certificate: the stored one, with any names.
 pub(crate) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
     let pem = authorities_pem(&core.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {

@@ -83,7 +83,7 @@ impl Upkeep {
         publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
     }
 
-    /// Trust first: whoever comes with a certificate of the newest authority has to be let in.
+    /// Trust first: a client with a certificate of the newest authority must be accepted.
     async fn update_listeners(&self) -> Result<(), Failure> {
         let authorities = self.core.signing.issuer.authorities();
         for listener in &self.listeners {

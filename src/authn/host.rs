@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::principal::AuthnError;
 
-/// Somebody on the broker's host: root, or the user that the broker runs as. Made only by [`host`].
+/// A user of the broker's host: root, or the user that the broker runs as. Made only by [`host`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HostPrincipal {
     uid: u32,

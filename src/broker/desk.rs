@@ -48,7 +48,7 @@ impl AgentDesk {
         self.0.signing.issuer.authorities()
     }
 
-    /// A signed checkpoint of the ledger as it is now (C2SP tlog-checkpoint). Whoever keeps it can tell
+    /// A signed checkpoint of the ledger as it is now (C2SP tlog-checkpoint). Its holder can tell
     /// later whether an entry was cut off or rewritten since.
     #[must_use]
     pub fn checkpoint(&self) -> String {

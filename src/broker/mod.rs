@@ -1,7 +1,7 @@
 //! The use cases, one file each: the only place where rooms meet.
 //!
 //! Three desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
-//! [`AdminDesk`] does, nor either of them to what [`HostDesk`] does for whoever is on the broker's host.
+//! [`AdminDesk`] does, nor either of them to what [`HostDesk`] does for users of the broker's host.
 //! Nothing here knows HTTP.
 
 mod administration;

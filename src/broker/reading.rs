@@ -40,7 +40,7 @@ pub(crate) struct Reading<'w> {
 pub(crate) struct Preconditions(Vec<Expectation>);
 
 impl Preconditions {
-    /// For a change that is right whatever was committed before it.
+    /// For a change that is right after every earlier entry.
     pub(crate) const fn none() -> Self {
         Self(Vec::new())
     }

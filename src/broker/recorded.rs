@@ -52,7 +52,7 @@ impl World {
         self.denied.ended.push(Arc::clone(ended));
     }
 
-    /// Ends again what was ended before its entry, whatever entries did to it since.
+    /// Applies again the revocations that took effect before their entries, after later entries.
     pub(crate) fn end_all_again(&mut self) {
         for ended in self.denied.ended.clone() {
             self.end_again(&ended);

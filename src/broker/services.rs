@@ -207,7 +207,7 @@ impl Notifications {
         }
     }
 
-    /// Somebody who could act before may not any more.
+    /// A credential that was valid is revoked.
     pub(crate) fn standing_changed(&self) {
         count(&self.standing);
     }

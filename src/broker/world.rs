@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    /// Whatever a wrong clock put into the future comes back from there.
+    /// Times that a wrong clock put into the future move back.
     fn time_went_back(&mut self, at: At, was: Timestamp) {
         self.revocations.time_went_back(at);
         self.operators.time_went_back(at.time);

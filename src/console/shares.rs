@@ -18,7 +18,7 @@ pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, Fai
     Ok(SlotKey::Shares(Shares::together(shares)?))
 }
 
-/// The same, for somebody else to put together.
+/// The same, for another function to combine.
 pub(crate) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
     if !files.is_empty() {
         return of_files(files, console);

@@ -1,4 +1,4 @@
-/// Who runs this process, as the ledger names somebody on the broker's host.
+/// The user of this process, as the ledger names a user of the broker's host.
 #[must_use]
 pub fn host_user() -> String {
     format!("host uid {}", rustix::process::getuid().as_raw())

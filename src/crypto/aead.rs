@@ -86,7 +86,7 @@ impl Aad {
     }
 }
 
-/// An expanded key, which [`AeadKey::forget`] and [`AeadWiper::wipe`] take away from whoever holds it.
+/// An expanded key, which [`AeadKey::forget`] and [`AeadWiper::wipe`] wipe for all holders.
 type Cipher = RwLock<Option<Box<Aes256Gcm>>>;
 
 /// A 256-bit AES-GCM key with its id. The expanded key is wiped on drop.
@@ -142,7 +142,7 @@ impl AeadKey {
         Self { id, cipher: Arc::new(RwLock::new(Some(Box::new(Aes256Gcm::new(key.expose().into()))))) }
     }
 
-    /// Wipes the key in place, whoever else holds it: it seals and opens nothing any more.
+    /// Wipes the key in place, also for other holders: it seals and opens nothing any more.
     pub fn forget(&self) {
         wipe(&self.cipher);
     }

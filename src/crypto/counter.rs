@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Aad, AeadKey};
 
-/// A fresh key that seals under nonces which count up: no nonce comes twice, whatever becomes of what was sealed.
+/// A fresh key that seals under nonces which count up: no nonce repeats, whether or not the sealed record is used.
 pub struct CounterKey {
     key: AeadKey,
     next: AtomicU64,

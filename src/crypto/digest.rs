@@ -147,7 +147,7 @@ impl MacKey {
         Self(RwLock::new(Some(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))))
     }
 
-    /// Wipes the key in place, whoever else holds it: it makes and verifies no tag any more.
+    /// Wipes the key in place, also for other holders: it makes and verifies no tag any more.
     pub fn forget(&self) {
         drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -33,7 +33,7 @@ impl Ed25519Key {
         Ok(Self { pair: RwLock::new(Some(Box::new(pair))), public })
     }
 
-    /// Wipes the private half in place, whoever else holds this key: it signs nothing any more.
+    /// Wipes the private half in place, also for other holders: it signs nothing any more.
     pub fn forget(&self) {
         drop(self.pair.write().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -64,7 +64,7 @@ impl EcdsaKey {
         Ok(Self { pair, public_point, public_der, form, random: SystemRandom::new() })
     }
 
-    /// Wipes the private half in place, whoever else holds this key: it signs nothing any more.
+    /// Wipes the private half in place, also for other holders: it signs nothing any more.
     pub fn forget(&self) {
         drop(self.pair.write().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -7,7 +7,7 @@ use crate::base::Sensitive;
 
 /// What one guess at a passphrase costs: the parameters of Argon2id (RFC 9106).
 ///
-/// They stand beside what they protect, and whoever alters that may alter them: so they are checked
+/// They are stored beside the data that they protect, and an attacker may change both: so they are checked
 /// before they are used.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

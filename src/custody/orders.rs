@@ -15,13 +15,13 @@ use crate::files;
 use crate::ledger::Kind;
 use crate::store::Event;
 
-/// Something that whoever is on the broker's host has taken away. Nothing that gives is among it.
+/// A revocation or suspension by a user of the broker's host. It cannot grant.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TakeAway {
     /// Everything that was issued to an agent so far.
     RevokeAgent(AgentName),
-    /// Whatever an agent has, until an operator resumes it.
+    /// All credentials of an agent, until an operator resumes it.
     SuspendAgent(AgentName),
     /// One instance of an agent.
     RevokeInstance(InstanceId),
@@ -31,7 +31,7 @@ pub enum TakeAway {
     RevokeToken(TokenId),
     /// Every certificate and code of an operator.
     RevokeOperator(OperatorName),
-    /// Whatever an operator has, until another one resumes it.
+    /// All credentials of an operator, until another one resumes it.
     SuspendOperator(OperatorName),
     /// Leases, with the logins that they lend.
     RevokeLeases(LeasesOf),
@@ -140,7 +140,7 @@ impl Orders {
         &self.waiting
     }
 
-    /// Lets one more wait; durable when this returns. What waits already waits once.
+    /// Adds an order; durable when this returns. A repeated order is stored once.
     ///
     /// # Errors
     /// [`OrdersError`]; those that waited go on to.
@@ -197,7 +197,7 @@ impl Orders {
 }
 
 /// That the broker was told to seal itself, in the file `sealed` of the runtime directory: a stop that comes
-/// before the keys are gone does not undo it. Whatever it holds, it counts while it is there.
+/// before the keys are gone does not undo it. It counts while it exists, with any content.
 #[derive(Clone, Debug)]
 pub struct SealOrder(PathBuf);
 

@@ -23,7 +23,7 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// A caller whose keys count whatever credential it shows.
+    /// A caller whose keys count for all of its credentials.
     #[must_use]
     pub const fn named(identity: &'a str) -> Self {
         Self { identity, credential: identity }

@@ -167,7 +167,7 @@ impl Database {
             Ok((db, Found::Current(key, applied))) => Ok((Self { db, key }, applied, Origin::Existing)),
             Ok((db, Found::Earlier(applied))) => {
                 drop(db);
-                // Whole, and to whoever holds the key of then it is open: not kept.
+                // A holder of the former key could read all of it: not kept.
                 fs::remove_dir_all(dir).map_err(|error| IndexError::Io(io_reason(&error)))?;
                 Ok((Self::fresh(dir, seal, entropy)?, applied, Origin::Resealed))
             }
@@ -329,8 +329,8 @@ fn how_far(meta: &[u8]) -> Option<(u64, u64)> {
     Some((u64::from_be_bytes(*applied), u64::from_be_bytes(seals)))
 }
 
-/// Sled locks its files too, and a lock that somebody else holds for a moment is no damage (see
-/// `ledger::lock_file`; whoever opens the index has the data directory for itself).
+/// Sled locks its files too, and a lock that another process holds for a moment is no damage (see
+/// `ledger::lock_file`; the process that opens the index holds the data directory's lock).
 fn open_patiently(dir: &Path) -> Result<sled::Db, sled::Error> {
     let open = || {
         sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS)).open()
@@ -346,7 +346,7 @@ fn open_patiently(dir: &Path) -> Result<sled::Db, sled::Error> {
     open()
 }
 
-/// Moves a broken index aside; one is kept for whoever wants to know why.
+/// Moves a broken index aside; one is kept for an investigation.
 fn move_aside(dir: &Path) -> Result<(), IndexError> {
     let io = |error: std::io::Error| IndexError::Io(io_reason(&error));
     let mut name = dir.file_name().unwrap_or_default().to_owned();

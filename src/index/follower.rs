@@ -198,7 +198,7 @@ impl Index {
         self.shared.reset()
     }
 
-    /// Applies what waits and closes the database. Whoever waits for more is told that it has stopped. A disk
+    /// Applies the waiting writes and closes the database. Other waiting tasks learn that it has stopped. A disk
     /// that hangs, or that took nothing more, is waited for no longer than five seconds: what is lost is built
     /// anew from the ledger.
     pub fn close(&self) {
@@ -231,7 +231,7 @@ impl Shared {
             if going == Going::Stopped {
                 continue;
             }
-            // How far it has come never goes back, whatever is handed over again.
+            // Its position never goes back, also for repeated writes.
             together.push(Batch { seq: before, puts: Vec::new() });
             match open.apply(&together, &self.seal, &*self.entropy) {
                 Ok(()) => {
@@ -292,7 +292,7 @@ impl Shared {
     }
 }
 
-/// Wakes whoever waits when the index thread ends, also by a panic.
+/// Wakes the waiting tasks when the index thread ends, also by a panic.
 struct Ended<'a>(&'a Shared);
 
 impl Drop for Ended<'_> {

@@ -107,7 +107,7 @@ impl LeaseEnder {
             tasks.spawn(async move {
                 if let Err(failure) = free.ender.core.revoke_login(lease).await {
                     tracing::error!(%lease, ?failure, "a lease could not be ended");
-                    // Whatever the reason, the ledger is not asked again without a pause.
+                    // For any reason, the next attempt comes after a pause.
                     tokio::time::sleep(SOON).await;
                 }
                 drop(free);

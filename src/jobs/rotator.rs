@@ -144,7 +144,7 @@ impl Rotator {
         };
         if let Err(failure) = done {
             tracing::error!(%secret, ?failure, "a rotation could not be carried on");
-            // Whatever the reason, the ledger is not asked again without a pause.
+            // For any reason, the next attempt comes after a pause.
             tokio::time::sleep(SOON).await;
         }
     }

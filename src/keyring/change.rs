@@ -47,7 +47,7 @@ impl KeyringChange {
 
 impl Keyring {
     /// Adds a generation of a family to the keyring at `path`, durable when this returns. One
-    /// that is there already, because whoever added it was stopped before it could be used, is it.
+    /// that is there already, because the process that added it was stopped before it could use it, counts.
     ///
     /// # Errors
     /// [`KeyringError`]; the keyring is what it was then.

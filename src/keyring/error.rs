@@ -115,7 +115,7 @@ pub enum ShareError {
     /// They are of another keyring, or the slot was removed or rekeyed.
     #[error("the shares are of slot {0}, which this keyring does not have")]
     OtherSlot(SlotId),
-    /// It agrees with its checksum and is not what was dealt: somebody made it up.
+    /// It agrees with its checksum and is not the share that was handed out: it is forged.
     #[error("share {0} is not the one that was handed out under this number")]
     Wrong(u8),
     /// The slot is there and was never proved to open.

@@ -179,7 +179,7 @@ impl KeyringText {
     }
 }
 
-/// Gives `file` to whoever owns `before`: root changes slots, and a broker that is another user has to read it.
+/// Gives `file` to the owner of `before`: root changes slots, and a broker that is another user has to read it.
 fn give_to_owner_of(before: &Path, file: &Path) -> Result<(), KeyringError> {
     let owner = fs::metadata(before)?;
     if fs::metadata(file)?.uid() != owner.uid() {

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::base::Sensitive;
 use crate::base::limits::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN};
 
-/// What somebody remembers, and opens a slot with.
+/// A passphrase that opens a slot.
 ///
 /// Its bytes are taken as they come: a passphrase that is typed on different keyboards had better be
 /// of characters that are the same on all of them.

@@ -12,7 +12,7 @@ use crate::crypto::{Aad, AeadKey, KeyId, RecipientKey, derive_key};
 /// slot's own key is not needed for.
 ///
 /// Anybody can seal to a public key. So the slot has a secret as well, and a root key counts that was
-/// sealed by it too: a keyring made up by somebody who never had a root key of this one opens by no slot.
+/// sealed by it too: no slot opens a keyring that was forged without a root key of this one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Recipient {

@@ -176,7 +176,7 @@ fn a_keyring_made_with_an_old_root_key_does_not_descend_from_the_newest() {
     assert!(!forged.descends_from(newest));
 }
 
-/// Anybody can seal to a public key: a keyring that somebody makes up around public keys opens by no slot.
+/// Anybody can seal to a public key: no slot opens a keyring that is forged around public keys.
 #[test]
 fn a_keyring_made_up_around_public_keys_opens_by_no_slot() {
     let bench = bench();
@@ -201,7 +201,7 @@ fn a_keyring_made_up_around_public_keys_opens_by_no_slot() {
     }
 }
 
-/// Somebody who can write the file, and has no key, puts a public key of their own into a slot.
+/// An attacker who can write the file, and has no key, puts an own public key into a slot.
 #[test]
 fn a_public_key_that_was_replaced_in_the_file_is_noticed() {
     let mut bench = bench();

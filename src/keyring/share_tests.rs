@@ -112,7 +112,7 @@ fn a_share_that_was_made_up_is_named() {
     let forged = Share { slot, split, number: 2, point: point() };
     let refused = together(&[&shares[0], &forged]).unwrap();
     assert_eq!(refused.key(&sharing).unwrap_err(), ShareError::Wrong(2));
-    // One beyond those there are, and one that asks for fewer.
+    // A number beyond the shares, and a lower threshold.
     let beyond = Share { slot, split: Split { threshold: 2, of: 4 }, number: 4, point: point() };
     let refused = together(&[&shares[0], &beyond]).unwrap();
     assert_eq!(refused.key(&sharing).unwrap_err(), ShareError::Wrong(4));

@@ -42,7 +42,7 @@ impl SlotKey {
 
     fn read(path: &Path, forbidden: u32) -> Result<Self, KeyringError> {
         let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
-        // Before it is opened: opening a pipe waits for somebody to write.
+        // Before it is opened: opening a pipe waits for a writer.
         let is_file = path.metadata().map_err(|error| refuse(io_reason(&error)))?.is_file();
         if !is_file {
             return Err(refuse("not a file".to_owned()));

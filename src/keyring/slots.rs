@@ -53,7 +53,7 @@ impl Dealt {
     }
 }
 
-/// Only for whoever holds the data directory's lock: the file is read, changed and written back.
+/// Only for the holder of the data directory's lock: the file is read, changed and written back.
 impl Keyring {
     /// The slots of the keyring at `path`, which is this one.
     ///

@@ -93,7 +93,7 @@ fn each_slot_opens_the_same_keyring_and_nothing_else_does() {
 #[test]
 fn a_keyring_that_root_changes_stays_its_owner_s() {
     let mut bench = bench();
-    // Only root can give a file away; whoever else runs this owns it before and afterwards.
+    // Only root can give a file away; any other user owns it before and afterwards.
     let broker = match fs::metadata(bench.path()).unwrap().uid() {
         0 => 12_345,
         own => own,

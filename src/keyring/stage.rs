@@ -13,7 +13,7 @@ pub enum Stage {
     Active,
     /// It signs no more; what it signed counts.
     Old,
-    /// The same, and whoever holds something that it signed is to replace it now.
+    /// The same, and holders of certificates or tokens that it signed are to replace them now.
     Tainted,
     /// What it signed counts no more. Never taken back.
     Revoked,

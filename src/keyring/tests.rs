@@ -34,7 +34,7 @@ impl Bench {
         found
     }
 
-    /// What somebody with the slot's key can get at.
+    /// The keys that a holder of the slot's key can read.
     fn opened(&self) -> (Sensitive<[u8; 32]>, KeyringBody) {
         let body = file::read(&self.path()).unwrap().body;
         (body.slots[0].unwrap(&self.slot, body.ledger).unwrap().unwrap(), body)

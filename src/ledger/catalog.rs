@@ -92,7 +92,7 @@ impl Catalog {
         }
     }
 
-    /// Somebody has looked where the entries of the segment that begins with `first_seq` stand.
+    /// A reader has found the places of the entries of the segment that begins with `first_seq`.
     pub(super) fn has_read(&mut self, first_seq: u64, marks: SegmentMarks) {
         if let Some(place) = self.segments.iter_mut().find(|place| place.first_seq == first_seq) {
             (place.marks, place.unread_before) = (marks, None);

@@ -49,7 +49,7 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, base64(self.root.as_bytes()))
     }
 
-    /// The checkpoint that `note` claims to be, whoever signed it.
+    /// The checkpoint that `note` claims to be, with any signer.
     ///
     /// # Errors
     /// [`CheckpointError::Form`].
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!((old.verifier().takeover(&note), new.verifier().takeover(&note)), (both.clone(), both));
         assert_eq!(old.verifier().open(&note), Err(CheckpointError::Form), "no checkpoint");
         assert_eq!(old.verifier().takeover(&old.sign(&tree())), None, "no announcement");
-        // Somebody who has one of the keys alone introduces nobody.
+        // A holder of only one of the keys cannot announce another.
         let (text, signatures) = note.split_once("\n\n").unwrap();
         for one in signatures.lines() {
             assert_eq!(old.verifier().takeover(&format!("{text}\n\n{one}\n")), None);

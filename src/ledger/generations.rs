@@ -7,11 +7,11 @@ use crate::base::limits::GENERATIONS_KEPT_MAX;
 /// Which entry last advanced which key, as far back as any decision under way can reach.
 ///
 /// What nobody can have read any more need not be known key by key: below [`KeyAdvances::floor`] every
-/// expectation counts as broken, and whoever holds one decides again on the present state. So an open needs
-/// no history, and memory has a bound whatever a ledger has seen.
+/// expectation counts as broken, and its holder decides again on the present state. So an open needs
+/// no history, and memory is bounded for every ledger.
 #[derive(Debug)]
 pub(super) struct KeyAdvances {
-    /// Expectations as of an earlier entry are broken, whatever key they are about.
+    /// Expectations as of an earlier entry are broken, for every key.
     floor: u64,
     recent: HashMap<Key, u64>,
     /// Everything in `recent` comes after this entry.

@@ -260,7 +260,7 @@ impl Ledger {
         self.options.keys.forget();
     }
 
-    /// Writes what waits, marks the end, ends the thread and gives the log back. Appends from
+    /// Writes the waiting entries, marks the end, ends the thread and gives the log back. Appends from
     /// now on get [`AppendError::Failed`]; reading goes on. Once is enough; more does no harm.
     pub fn close(&self) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);

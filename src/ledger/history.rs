@@ -149,7 +149,7 @@ impl Succession<'_> {
         if entry.previous != self.node {
             return Err("it was written after another entry than the one before it");
         }
-        // Whoever holds an earlier delta key can seal by it: what comes after its rotation is not believed.
+        // A holder of an earlier delta key can seal with it: entries after its rotation are not believed.
         if entry.generation().is_none_or(|generation| generation < self.generation) {
             return Err("it is sealed under an earlier delta key than the entry before it");
         }

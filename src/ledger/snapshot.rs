@@ -1,6 +1,6 @@
 //! The state as of one entry in a sealed file, so that a start costs what is live and not what ever happened.
 //!
-//! A snapshot is a shortcut and never the truth: whoever cannot read one reads the entries instead.
+//! A snapshot is a shortcut and never the truth: a build that cannot read one reads the entries instead.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -255,7 +255,7 @@ impl SnapshotReader {
         Self::open_with(options.snapshots.as_ref(), options.ledger, &options.keys, through)
     }
 
-    /// The same, for whoever only looks.
+    /// The same, for readers.
     pub(super) fn open_with(
         layer: &dyn Layer,
         ledger: LedgerId,
@@ -288,7 +288,7 @@ impl SnapshotReader {
         if self.head.build == build.digest()? { Ok(()) } else { Err(Unusable::OtherBuild) }
     }
 
-    /// Whether the newest delta key seals it. A state that an earlier one seals could be made up by whoever has
+    /// Whether the newest delta key seals it. A state that an earlier one seals could be forged by a holder of
     /// that key from an old copy of the keyring: the entries say it better, for they are in the tree.
     pub(super) fn check_generation(&self, keys: &DeltaKeys) -> Result<(), Unusable> {
         if self.head.sealing.generation == keys.current() { Ok(()) } else { Err(Unusable::EarlierKey) }

@@ -1,7 +1,7 @@
 use crate::crypto::{Digest, sha256, sha256_parts};
 
 /// A Merkle tree over leaves in order, kept as the roots of its perfect subtrees (RFC 6962 §2.1):
-/// at most 64 hashes, whatever its size.
+/// at most 64 hashes for every size.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     size: u64,

@@ -1,4 +1,4 @@
-//! Checking a ledger's files from outside, without writing and without stopping whoever writes.
+//! Checking a ledger's files from outside, without writing and without stopping the writer.
 
 use super::entry::Entry;
 use super::flaw::VerifyError;

@@ -96,7 +96,7 @@ pub async fn initialise(
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(options.home, &spiffe, &pins)?;
     record_slot_changes(&core, &host_user()).await?;
-    // What makes whoever calls the host's owner is that the keyring opens to them.
+    // The caller proves to own the host by opening the keyring.
     let keyring = open_by(config, &key)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| start_failed(&error))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;

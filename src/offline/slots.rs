@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::console::{Console, Failure, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
 
-/// `keyward slot …`, on the data directory of a stopped broker, under its lock: whoever changes a slot
+/// `keyward slot …`, on the data directory of a stopped broker, under its lock: the operator who changes a slot
 /// has to be able to open one, and a broker that runs would not ask.
 ///
 /// # Errors

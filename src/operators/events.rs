@@ -17,7 +17,7 @@ pub struct OperatorCertified<'a> {
     pub key: String,
     /// When the certificate ends.
     pub not_after: String,
-    /// On whose word: `host` for somebody with the root key on the broker's host.
+    /// On whose word: `host` for a person with the root key on the broker's host.
     pub by: &'a str,
 }
 
@@ -121,7 +121,7 @@ pub struct OperatorCertificatePromoted<'a> {
     pub previous: String,
 }
 
-/// Alarm: an operator's code that was redeemed came again with another key. Somebody else has it.
+/// Alarm: an operator's code that was redeemed came again with another key: another person has it.
 #[derive(Debug, Serialize)]
 pub struct OperatorCodeReused<'a> {
     /// The operator it was for.
@@ -136,7 +136,7 @@ pub struct OperatorCodeReused<'a> {
     pub peer: String,
 }
 
-/// Alarm: somebody on the broker's host took an administrator's certificate for an hour.
+/// Alarm: a user of the broker's host took an administrator's certificate for an hour.
 #[derive(Debug, Serialize)]
 pub struct GlassBroken<'a> {
     /// Who did: `host uid N`.

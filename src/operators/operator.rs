@@ -138,7 +138,7 @@ impl Operator {
     }
 }
 
-/// The name of the operator that somebody on the broker's host is for an hour.
+/// The name of the operator of break-glass access.
 pub const BREAK_GLASS: &str = "break-glass";
 
 /// Whether the name is the host's own: nobody is invited by it, and nobody renews.

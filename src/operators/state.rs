@@ -33,7 +33,7 @@ pub struct Code {
     pub issued_seq: u64,
     /// The serial of the certificate that it gave, and for which key.
     pub redeemed: Option<([u8; 16], Digest)>,
-    /// Whether its use by somebody else has been reported.
+    /// Whether its use with another key has been reported.
     pub reported: bool,
 }
 
@@ -184,7 +184,7 @@ impl Operators {
         }
     }
 
-    /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.
+    /// Entry times go on from `now`: earlier enrolment codes are void, because a wrong clock may have set their ends.
     pub fn time_went_back(&mut self, now: Timestamp) {
         for code in self.codes.values_mut() {
             code.expires_at = code.expires_at.min(now);

@@ -172,7 +172,7 @@ fn moment(at: Timestamp) -> Result<OffsetDateTime, PkiError> {
 /// The authority's key in the certificate library's terms.
 struct AuthorityKey(EcdsaKey);
 
-/// The same while the authority is being founded and the key is still somebody else's.
+/// The same while the authority is being founded and its key has another owner.
 struct SelfKey<'a>(&'a EcdsaKey);
 
 fn sign(key: &EcdsaKey, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {

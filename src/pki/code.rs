@@ -3,7 +3,7 @@ use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{CodeId, Sensitive};
 use crate::crypto::Digest;
 
-/// What an operator hands to whoever runs an agent: the identity that it gives, where the broker is, by
+/// The code that an operator gives to the person who runs an agent: the identity that it gives, where the broker is, by
 /// what key to know it, and the one-time secret that enrols.
 #[derive(Debug)]
 pub struct EnrolmentCode {

@@ -166,7 +166,7 @@ impl Record {
     }
 
     fn take(&mut self, at: At, generation: u32, stage: Stage, certificate: &[u8]) {
-        // What cannot be read was never written: whoever wrote it had read it.
+        // An unreadable record was never written: the writer had parsed it.
         if let Ok(certificate) = AuthorityCertificate::parse(certificate.to_vec()) {
             self.certificates.insert(generation, certificate);
             self.generations.apply(generation, stage, at.time);

@@ -36,9 +36,9 @@ pub enum Counted {
 /// How far a role has to reach.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reach {
-    /// Somebody who is bound to an owner may do it with what that owner has.
+    /// An operator who is bound to an owner may do it with that owner's objects.
     Owned,
-    /// Only somebody who is bound to no owner may do it.
+    /// Only an operator with the scope `all` may do it.
     Everything,
 }
 
@@ -150,7 +150,7 @@ rights! {
     PlaceOperators = "place-operators", [Admin], Everything, Yes;
 }
 
-/// What lets somebody see the signing keys: whoever may change them may.
+/// The right to see the signing keys; an operator who may change them has it.
 pub trait OfSigningKeys: Right {}
 
 impl OfSigningKeys for ReadSigningKeys {}

@@ -18,7 +18,7 @@ pub struct Demands {
 enum Reached {
     /// One of its own owner.
     Own,
-    /// Somebody else's.
+    /// Another owner's.
     Foreign,
 }
 

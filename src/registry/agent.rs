@@ -163,7 +163,7 @@ impl Instance {
         }
     }
 
-    /// Whether one of its certificates has this serial: to end it, never to take it for somebody.
+    /// Whether one of its certificates has this serial: to revoke it, never to authenticate by it.
     #[must_use]
     pub fn has_serial(&self, serial: &[u8; 16]) -> bool {
         self.current.serial == *serial || self.next.as_ref().is_some_and(|next| next.serial == *serial)

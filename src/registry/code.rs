@@ -28,7 +28,7 @@ pub struct Code {
     pub network: Option<Network>,
     /// The instances that redeemed it, by their keys.
     pub redeemed: BTreeMap<Digest, InstanceId>,
-    /// Whether its use by somebody else has been reported.
+    /// Whether its use with another key has been reported.
     pub reported: bool,
 }
 

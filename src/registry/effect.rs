@@ -111,7 +111,7 @@ pub enum Effect {
         /// From where it can be redeemed; from anywhere when there is none.
         network: Option<Network>,
     },
-    /// Says which audience somebody serves: a resource server's, or none.
+    /// Sets the audience that an agent serves: a resource server's, or none.
     Serve {
         /// Who.
         agent: AgentId,

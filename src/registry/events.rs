@@ -81,7 +81,7 @@ pub struct CertificateRetried<'a> {
     pub instance: InstanceId,
 }
 
-/// Alarm: a code that has no use left came with another key. Somebody else has it.
+/// Alarm: a code that has no use left came with another key: another person has it.
 #[derive(Debug, Serialize)]
 pub struct CodeReused<'a> {
     /// The agent it was for.

@@ -12,7 +12,7 @@ use crate::base::{
 };
 use crate::config::Place;
 
-/// What a plan is drawn on: what there is, as far as somebody reaches.
+/// What a plan is drawn on: the present objects in an operator's scope.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
     /// Agents, roles and capabilities.
@@ -88,7 +88,7 @@ impl fmt::Debug for Ground<'_> {
     }
 }
 
-/// Names and audiences that are somebody else's. That they are taken cannot be hidden from whoever
+/// Names and audiences of other owners. That they are taken cannot be hidden from an operator who
 /// wants them.
 pub(super) fn out_of_reach(
     ground: &Ground<'_>,
@@ -126,7 +126,7 @@ pub(super) fn out_of_reach(
     audiences_out_of_reach(ground, declaration, live, report);
 }
 
-/// Audiences that are another owner's. One that stays what it was is not judged: it was moved or shared by somebody
+/// Audiences that are another owner's. One that stays what it was is not judged: it was moved or shared by an operator
 /// who reaches further.
 fn audiences_out_of_reach(
     ground: &Ground<'_>,
@@ -181,7 +181,7 @@ const AUDIENCE_FULL: &str = "the `audience` is new, and the owners have together
 const BROKER_AUDIENCE: &str =
     "the `audience` is the broker's own, which no owner has: name the audience of your service";
 
-/// What a plan takes away although something that stays names it, of an owner out of reach: it would mean whatever
+/// What a plan takes away although something that stays names it, of an owner out of reach: it would mean the object that
 /// bears the name next.
 pub(super) fn still_named(
     ground: &Ground<'_>,

@@ -29,7 +29,7 @@ pub struct Plan {
     pub agents: Vec<(AgentSpec, Option<Audience>)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
-    /// What belongs to somebody else from here on, or to nobody.
+    /// Objects that have another owner from here on, or none.
     pub owners: Vec<(Owned, Option<OwnerName>)>,
 }
 

@@ -113,8 +113,8 @@ fn a_file_with_32_000_faults_lists_the_first_and_counts_the_others() {
     assert_eq!(list.faults.last().map(|fault| fault.line), Some(49 * 3 + 2));
 }
 
-/// The steps of a plan of somebody who is bound to an owner and declares `count` capabilities, where there are
-/// as many of somebody else's.
+/// The steps of a plan of an operator who is bound to an owner and declares `count` capabilities, where there are
+/// as many of another owner.
 fn steps(count: usize) -> u64 {
     let declare = |word: &str, scope: &Scope, work: &Cancellation| {
         let one = |number: usize| {

@@ -341,7 +341,7 @@ impl Registry {
         self.codes.insert(code.id, code);
     }
 
-    /// Entry times go on from `now`: enrolment codes of before are void, whatever a wrong clock made of their ends.
+    /// Entry times go on from `now`: earlier enrolment codes are void, because a wrong clock may have set their ends.
     pub fn time_went_back(&mut self, now: Timestamp) {
         for code in self.codes.values_mut() {
             code.expires_at = code.expires_at.min(now);

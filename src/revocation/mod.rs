@@ -1,7 +1,7 @@
 //! What no longer counts: the marks that make credentials dead, by whom or what they were issued to.
 //!
 //! Revoking walks over nothing. A mark on a subject says "everything issued before this entry is
-//! dead", or "blocked until further notice"; whoever judges a credential asks for the marks of the
+//! dead", or "blocked until further notice"; a check of a credential reads the marks of the
 //! subjects that it was issued under. This room never decides who may revoke.
 
 mod events;

@@ -189,7 +189,7 @@ impl Revocations {
         }
     }
 
-    /// Takes in what no entry says yet: the subject is dead, whatever was or will be issued under it.
+    /// Takes in what no entry says yet: every credential of the subject is invalid, earlier and later ones.
     pub fn deny(&mut self, denial: &Denial) {
         self.take_network(denial.subject());
         let denied = self.denied.entry(denial.subject().clone()).or_default();
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(
             revocations.judge(u64::MAX, std::slice::from_ref(&agent), &[]),
             Liveness::Revoked,
-            "whatever commits later"
+            "also for entries that commit later"
         );
         assert!(revocations.is_blocked(&agent));
         revocations.apply(at(10), &Effect::Kill(agent.clone()));

@@ -5,7 +5,7 @@ use crate::base::{
     AgentId, CapabilityName, InstanceId, Network, OperatorId, OwnerName, RoleName, SecretName, TokenId,
 };
 
-/// Somebody or something that credentials are issued under. Its place is its stored form: further kinds
+/// A subject that credentials are issued under. Its place is its stored form: further kinds
 /// join at the end, and in [`Subject::KINDS`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Subject {

@@ -135,7 +135,7 @@ pub struct SensitivityRaised<'a> {
     pub from: Sensitivity,
     /// What it is.
     pub to: Sensitivity,
-    /// The capabilities that do not reach it any more, because they are somebody else's.
+    /// The capabilities that no longer deliver it, because they have another owner.
     pub cut_off: &'a [CapabilityName],
 }
 

@@ -15,7 +15,7 @@ pub fn existence(name: &SecretName) -> Key {
     Key::of("secret-existence", name.as_str().as_bytes())
 }
 
-/// Which value key wraps: whatever was sealed before it turned is to be sealed again.
+/// The value key that wraps: a value that was sealed before its rotation is sealed again.
 #[must_use]
 pub fn value_key() -> Key {
     Key::of("value-key", b"")

@@ -78,7 +78,7 @@ pub struct Secret {
     pub current: Option<Version>,
     /// Whose it is; nobody's when there is none.
     pub owner: Option<OwnerName>,
-    /// What is asked of whoever wants to read it.
+    /// The requirements for a reader.
     pub sensitivity: Sensitivity,
     versions: BTreeMap<u32, Version>,
 }

@@ -91,7 +91,7 @@ impl Sealer {
     }
 
     /// Whether there is room for what begins now and is sealed after an upstream was called: so much is left then that
-    /// it can be sealed, whatever begins beside it.
+    /// it can be sealed, also beside other steps.
     ///
     /// # Errors
     /// [`VaultError::Exhausted`].
@@ -185,7 +185,7 @@ impl Opener {
         self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The data key of a version, whoever wrapped it.
+    /// The data key of a version, under any value key.
     fn unwrap(&self, bound: &Aad, wrapped: &[u8]) -> Result<Sensitive<Vec<u8>>, VaultError> {
         let by = sealed_by(wrapped).map_err(VaultError::Open)?;
         let key = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&by).map(Arc::clone);

@@ -16,7 +16,7 @@ pub struct At {
     pub time: Timestamp,
 }
 
-/// What an entry says of all entries before it. It is sealed with the entry's state change: whoever has an
+/// What an entry says of all entries before it. It is sealed with the entry's state change: a holder of an
 /// earlier delta key alone cannot make one.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct History {
@@ -77,11 +77,11 @@ pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static 
     /// What `effect` puts into the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
 
-    /// Does it, whatever is committed before its entry is. It lasts until it is recorded, or until the
+    /// Takes effect before every entry that commits before its own. It lasts until it is recorded, or until the
     /// next start.
     fn deny(&mut self, denial: &Self::Denial);
 
-    /// Entries were taken in: what was denied before is denied still, whatever they say.
+    /// Entries were taken in: earlier denials stay in force.
     fn deny_again(&mut self);
 
     /// The entry of `denial` has been taken in, so that the denial itself is not needed any more.

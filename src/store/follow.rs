@@ -99,7 +99,7 @@ pub(super) struct WorldFollower<W: World> {
     last: u64,
     check: RootCheck,
     anchors: Arc<KeeperShared>,
-    /// Whether what waits takes something away.
+    /// Whether a waiting change revokes something.
     is_urgent: bool,
 }
 

@@ -238,7 +238,7 @@ impl<W: World> Store<W> {
         self.ledger.is_writable() && !self.is_read_only()
     }
 
-    /// Writes what waits, closes the ledger cleanly and lets the index catch up.
+    /// Writes the waiting entries, closes the ledger cleanly and lets the index catch up.
     pub async fn close(&self) {
         self.ledger.close();
         self.anchors.close();

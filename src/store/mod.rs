@@ -1,8 +1,8 @@
 //! The one way to change anything: rely, append, apply, acknowledge. And the one way to start:
 //! replay what the ledger holds through the same code.
 //!
-//! This room knows no product noun: the state is a [`World`] that somebody above composes from the
-//! record rooms, and an effect is whatever that world understands. Decisions read the world in
+//! This room knows no product noun: the state is a [`World`] that a higher room composes from the
+//! record rooms, and an effect is a type of that world. Decisions read the world in
 //! memory; the index holds what is large, and is only ever a copy.
 
 mod anchor;

@@ -38,7 +38,7 @@ pub(super) fn reindex<W: World>(ledger: &Ledger, index: &Index, from: u64) -> Re
     }
 }
 
-/// Builds a broken index anew while it is in use: one thread at a time, whoever notices. Until it is
+/// Builds a broken index anew while it is in use: one thread at a time. Until it is
 /// through, reads that the index cannot answer go to the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Rebuild {

@@ -1,4 +1,4 @@
-//! What is taken away takes effect in time, whatever the disk does.
+//! Revocations take effect in time, also while the disk hangs or fails.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub type DecideAgain<W> = Box<dyn Fn(&W, u64) -> Option<Change<<W as World>::Eff
 
 /// What is submitted for a denial when entries before its own have changed what it relied on.
 pub enum OnConflict<W: World> {
-    /// The same, which relies on nothing: it does no harm whatever was committed before it.
+    /// The same, which relies on nothing: it is harmless after every earlier entry.
     Repeat,
     /// What this decides.
     Decide(DecideAgain<W>),

@@ -81,7 +81,7 @@ pub struct TokenRefused<'a> {
     pub instance: InstanceId,
     /// Why, as a stable code.
     pub code: &'static str,
-    /// The token, when its signature is ours: somebody else's, or a revoked one.
+    /// The token, if this broker signed it: of another agent, or revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
     /// Earlier refusals of the same agent that got no entry of their own.

@@ -26,7 +26,7 @@ pub enum VerifyError {
     /// The signature does not fit.
     #[error("the token's signature does not fit")]
     Signature,
-    /// Issued by somebody else, or meant for somebody else.
+    /// Another issuer's, or for another audience.
     #[error("the token is meant for another audience")]
     Audience,
     /// It has ended.
@@ -101,7 +101,7 @@ impl Verifier {
         if claims.aud == *audience { Ok(claims) } else { Err(VerifyError::Audience) }
     }
 
-    /// The claims of `token`, whomever it is for: to say or end what it is, never to act on it.
+    /// The claims of `token` for any audience: to describe or revoke it, never to act on it.
     ///
     /// # Errors
     /// [`VerifyError`].

@@ -93,7 +93,7 @@ impl AdminDesk {
             };
             change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
-                // What is pruned is whoever is not named, and nobody may have come meanwhile.
+                // Objects that are not named are pruned, and no object may have been added meanwhile.
                 change = change.rely(keys::agents(), as_of);
             }
             let applied = if drawn.narrowing.is_empty() {

@@ -101,7 +101,7 @@ impl HeavyRequest {
     }
 }
 
-/// Whoever asked has gone, or has waited long enough.
+/// The client has disconnected, or has waited long enough.
 struct CancelledOnDrop(Cancellation);
 
 impl Drop for CancelledOnDrop {

@@ -95,7 +95,7 @@ pub struct SecretView {
     pub updated_at: Timestamp,
     /// Whose it is, if anybody's.
     pub owner: Option<OwnerName>,
-    /// What is asked of whoever wants to read it.
+    /// The requirements for a reader.
     pub sensitivity: Sensitivity,
 }
 

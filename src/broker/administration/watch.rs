@@ -43,7 +43,7 @@ impl Warning {
 }
 
 impl AdminDesk {
-    /// What somebody should look at.
+    /// A problem that an operator should look at.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let now = self.0.state.clock.now();

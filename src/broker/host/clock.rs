@@ -172,7 +172,7 @@ impl Core {
         let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
         receipt.redeem();
         tracing::warn!(%by, %was, now = %adjustment.now, "the system clock was adopted");
-        // Connections are judged anew, and whatever has a schedule looks at it.
+        // Connections are checked again, and every schedule reads the new time.
         self.notifications.authorities_changed();
         self.notifications.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
         self.notifications.rotations.send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -193,7 +193,7 @@ impl Doubt {
 }
 
 impl HostDesk {
-    /// Takes the wall clock as right, on the word of whoever is on the host; `None` when the clocks agree.
+    /// Takes the wall clock as right, on the word of a user of the host; `None` when the clocks agree.
     ///
     /// # Errors
     /// [`Failure`]; a sealed broker has no ledger to compare the clock with.

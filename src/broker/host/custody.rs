@@ -47,7 +47,7 @@ impl KeyringContents {
 }
 
 /// Says on the ledger what changed of the keyring's slots and its root key, if anything did since it was last said:
-/// whoever was stopped between a change and its record, or made it without a broker, is found out at
+/// a change whose process was stopped before its record, or that was made without a broker, is found at
 /// the next start.
 ///
 /// # Errors

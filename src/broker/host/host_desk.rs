@@ -18,17 +18,17 @@ use crate::keyring::SlotKey;
 use crate::quota::Limiter;
 use crate::store::{Change, CommitError};
 
-/// What whoever is on the broker's host can reach, sealed or not.
+/// The use cases of the host socket, sealed or not.
 #[derive(Clone, Debug)]
 pub struct HostDesk(Arc<Host>);
 
 #[derive(Debug)]
 struct Host {
     phase: RwLock<Phase>,
-    /// What was ordered while it was sealed. Whoever looks at the phase to see where an order goes has this.
+    /// What was ordered while it was sealed. A reader of the phase that decides on an order holds this.
     orders: Mutex<Orders>,
     wishes: mpsc::Sender<Wish>,
-    /// Held by whoever unseals or seals: one at a time.
+    /// Held while unsealing or sealing: one at a time.
     turn: Mutex<()>,
     tries: Limiter<()>,
     /// Tries to unseal that were refused so far.
@@ -69,7 +69,7 @@ impl HostState {
     }
 }
 
-/// How the broker stands, and what waits for it.
+/// The state of the broker, and its pending orders.
 #[derive(Clone, Debug)]
 pub struct HostStanding {
     /// How it stands.
@@ -139,7 +139,7 @@ impl HostDesk {
         authn::host(peer, self.0.own_uid)
     }
 
-    /// How the broker stands, and what waits for it.
+    /// The state of the broker, and its pending orders.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
         HostStanding { state: self.state(), queued, not_ready: self.not_ready() }
@@ -197,7 +197,7 @@ impl HostDesk {
     pub async fn seal(&self, by: HostPrincipal) {
         let _turn = self.0.turn.lock().await;
         let Some(core) = self.core() else { return };
-        // It takes away: whoever asks for it gets it on a day on which nothing can be recorded, too.
+        // It only revokes, so it works also while nothing can be recorded.
         let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
         let recording = tokio::time::timeout(wait, core.record_sealed(by));
         let (recorded, ()) = tokio::join!(recording, core.state.kept_orders.keep_seal(by.to_string()));

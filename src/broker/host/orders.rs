@@ -155,7 +155,7 @@ fn selection(world: &World, leases: &LeasesOf) -> LeaseSelection {
     }
 }
 
-/// What it is that is to be taken away. Whoever is on the host is above every operator: nobody has to be
+/// The subject of the order. A user of the host is above every operator: no operator has to be
 /// left over to administer.
 fn found(world: &World, what: &TakeAway) -> Result<Found, Failure> {
     match what {

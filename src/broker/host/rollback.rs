@@ -67,7 +67,7 @@ impl Core {
         });
     }
 
-    /// Whether somebody holds the certificate, be it blocked or not.
+    /// Whether the certificate has a record, also if it is blocked.
     fn knows(&self, peer: &PeerCertificate) -> bool {
         let (serial, key) = (peer.serial(), peer.key());
         self.state.store.read(|world, _| {

@@ -21,7 +21,7 @@ pub async fn certify_server(core: &Core, plan: ServerPlan) -> Result<Vec<u8>, Fa
     Ok(core.signing.issuer.certify_server(receipt, &*core.state.entropy)?.deliver())
 }
 
-/// Gives the operator called `name` a certificate for `key`, on the word of whoever opened
+/// Gives the operator called `name` a certificate for `key`, on the word of the person who opened
 /// `keyring` on the broker's host.
 ///
 /// # Errors

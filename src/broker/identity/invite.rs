@@ -32,7 +32,7 @@ pub struct InviteInput {
     pub network: Option<Network>,
 }
 
-/// A code to hand to whoever runs the agent.
+/// A code for the person who runs the agent.
 #[derive(Debug)]
 pub struct Invitation {
     /// The agent.

@@ -153,8 +153,8 @@ impl AdminDesk {
         Ok(OperatorInvitation { operator: input.name, id, code, expires_at })
     }
 
-    /// Gives the operator called `name` this role and reach, from its next request on. Somebody who
-    /// can act always administers everything. Gives the sequence of the entry.
+    /// Gives the operator called `name` this role and reach, from its next request on. One
+    /// unrestricted admin can always act. Gives the sequence of the entry.
     ///
     /// # Errors
     /// [`Failure`].

@@ -42,7 +42,7 @@ impl Revocation {
         Ok(change?.effect(Effect::Revocation(self.effect(subject))))
     }
 
-    /// What of it can be done without a record: whatever takes away.
+    /// The part of it that needs no record: everything that revokes.
     fn denial(self, subject: Subject) -> Option<Denial> {
         match self {
             Self::Revoke => Some(Denial::Subject(revocation::Denial::Kill(subject))),
@@ -250,8 +250,8 @@ fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
 }
 
 impl AgentDesk {
-    /// Gives up a token of `principal`'s own (RFC 7009). A token that is no good, or somebody
-    /// else's, is passed over in silence, as the standard wants it: it is of no use to this caller.
+    /// Gives up a token of `principal`'s own (RFC 7009). An invalid token,
+    /// and a token of another agent, is ignored, as the standard asks: this caller cannot use it.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be recorded.

@@ -59,7 +59,7 @@ impl Core {
                 Read::Before(before) => return Ok(self.state.rotated_before(&before)?),
             };
         let signs = known.map_or(FIRST, |(generation, _)| generation);
-        // Whoever was to say so may have gone after the entry was durable.
+        // The task that was to do this may have ended after the entry was durable.
         self.signing.notaries.take_over(signs);
         let generation = signs.saturating_add(1);
         let next = {

@@ -70,7 +70,7 @@ pub fn newest_sealing_keys(keyring: &Keyring) -> Result<SealingKeysRotated, Fail
 }
 
 /// Records that the delta, index and digest keys were rotated. The entry is under the new delta key and says what the
-/// entries before are, and whoever has an earlier key cannot; an entry that comes between leaves that unsaid.
+/// entries before are, and a holder of an earlier key cannot; an entry that comes between leaves that unsaid.
 ///
 /// # Errors
 /// [`Failure`].

@@ -114,7 +114,7 @@ pub(crate) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Res
     generations.active().and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
 }
 
-/// Whoever signs checkpoints of this ledger now.
+/// The present signer of checkpoints.
 ///
 /// # Errors
 /// [`Failure`] when the keyring does not have the key that the ledger knows.

@@ -15,7 +15,7 @@ use crate::store::Change;
 pub struct Classified {
     /// The entry that says so; none when it was that before.
     pub seq: Option<u64>,
-    /// The capabilities that do not reach the secret, because they are somebody else's.
+    /// The capabilities that do not deliver the secret, because they have another owner.
     pub cut_off: Vec<CapabilityName>,
 }
 

@@ -25,7 +25,7 @@ pub struct PutSecret {
     pub owner: Option<OwnerName>,
     /// How sensitive it is to be; not changed when there is none.
     pub sensitivity: Option<Sensitivity>,
-    /// What has to be there; whatever it is when nothing is expected.
+    /// The expected version; any version without an expectation.
     pub expected: Option<Expected>,
 }
 

@@ -11,7 +11,7 @@ use crate::idempotency::Once;
 use crate::secrets::SecretValue;
 
 /// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
-/// with another value is refused. The ledger has no digest of a value, because it would outlive the value: whoever
+/// with another value is refused. The ledger has no digest of a value, because it would outlive the value: a reader who
 /// has the ledger and the keyring could test guesses of a value that was destroyed.
 pub struct PutValues {
     key: MacKey,

@@ -39,7 +39,7 @@ pub struct SecretDetail {
     pub consumers: Vec<Consumer>,
 }
 
-/// Somebody who has read a secret.
+/// A reader of a secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reader {
     /// Who.

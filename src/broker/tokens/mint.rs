@@ -177,7 +177,7 @@ pub(crate) fn relying<'a>(
     )
 }
 
-/// The same of whoever the records know by these ids, as of entry `as_of`.
+/// The same for the agent that the records know by these ids, as of entry `as_of`.
 pub(crate) fn relying_on<'a>(
     change: Change<Effect>,
     agent: AgentId,

@@ -61,7 +61,7 @@ impl IdentityKind {
     }
 }
 
-/// Somebody's certificate and key, and the broker they are for.
+/// A certificate and key, and the broker that they are for.
 #[derive(Debug)]
 pub struct Identity {
     /// Where the broker is, `host:port`.
@@ -209,7 +209,7 @@ impl Identity {
     }
 
     /// Keeps what the broker, known by the authorities so far, has shown as its authorities now.
-    /// While somebody else replaces the identity, it is left for the next time.
+    /// While another process replaces the identity, it is left for the next time.
     pub(crate) fn learn(home: &Path, kind: IdentityKind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
         let lock = identity_lock(home)?;
         if lock.try_lock().is_err() {
@@ -297,7 +297,7 @@ pub(crate) fn warn_not_updated(failure: &Failure) {
     }
 }
 
-/// Held by whoever replaces an identity below `home` by a newer one.
+/// Held while an identity below `home` is replaced by a newer one.
 pub(crate) fn identity_lock(home: &Path) -> Result<File, Failure> {
     let path = home.join("renewing.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);

@@ -41,7 +41,7 @@ pub(crate) struct Fetched<'a> {
     pub(crate) value: &'a Sensitive<Vec<u8>>,
 }
 
-/// A user's name and password, the name being whatever the other side ignores when there is none.
+/// A user's name and password, with a name that the other side ignores if there is none.
 #[derive(Deserialize)]
 struct HelperLogin {
     #[serde(alias = "user")]

@@ -46,7 +46,7 @@ impl KeptTokens {
     }
 
     /// What the broker answered to the same question, when the token has at least `min_ttl_s` left.
-    /// Whatever is not what was kept is passed over.
+    /// A file that is not a kept token is ignored.
     pub(crate) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Received<TokenAnswer>> {
         let path = self.path(asked);
         let found = fs::symlink_metadata(&path).ok()?;

@@ -25,7 +25,7 @@ pub enum AuthorityCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Tell whoever holds a certificate of an old one to renew now
+    /// Tell holders of certificates of an old authority to renew now
     Taint {
         /// Which one
         generation: u32,

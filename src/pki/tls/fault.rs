@@ -3,7 +3,7 @@ use std::io;
 
 use rustls::{CertificateError, Error};
 
-/// Why a TLS handshake with a server failed, in terms of ours that stay the same whatever the TLS library says.
+/// Why a TLS handshake with a server failed, in stable terms that do not depend on the TLS library.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HandshakeFault {
     /// The server's own certificate is a CA certificate.

@@ -199,7 +199,7 @@ fn trusting(authorities: &[AuthorityCertificate]) -> Result<Arc<dyn ClientCertVe
         .map_err(|_| TlsError::Authority)
 }
 
-/// What the listener shows, whatever name the client asks for: it has one certificate.
+/// The listener's only certificate, for every name that a client asks for.
 #[derive(Debug)]
 struct Shown(RwLock<Arc<CertifiedKey>>);
 
