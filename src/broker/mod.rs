@@ -31,11 +31,9 @@ mod upstreams;
 mod world;
 
 pub use administration::apply::{Applied, Uploaded};
-pub use administration::audit::{AuditEntry, AuditPage, event_name};
+pub use administration::audit::event_name;
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
-pub use administration::overview::{
-    AgentOverview, AgentView, CapabilityView, InstanceView, RoleView, SecretView,
-};
+pub use administration::overview::AgentOverview;
 pub use administration::watch::Warning;
 pub use changes::OperatorRequest;
 pub use denial::Denial;
@@ -51,7 +49,7 @@ pub use host::rollback_watch::RollbackWatch;
 pub use identity::bootstrap::{certify_operator, certify_server};
 pub use identity::certificates::Enrolled;
 pub use identity::invite::{Invitation, InviteInput};
-pub use identity::operators::{OperatorInvitation, OperatorInviteInput, OperatorState, OperatorView};
+pub use identity::operators::{OperatorInvitation, OperatorInviteInput};
 pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
 pub use identity::revoke::Revocation;
@@ -59,25 +57,21 @@ pub use identity::standing::InstanceStanding;
 pub use keys::followed::Followed;
 pub use keys::key_order::SigningKey;
 pub use keys::notaries::Notaries;
-pub use keys::order_keys::{AuthorityView, TokenKeyView};
 pub use keys::publishing::Publishing;
 pub use keys::rotate_value_key::{Turned, value_key_is_there};
 pub use keys::sealing_keys::{SealingKeys, newest_sealing_keys, record_sealing_keys, sealing_keys};
 pub use keys::signing_keys::Founding;
 pub use keys::signing_keys::{authorities, checkpoint_key, notary, token_keys};
 pub use keys::staging::{Force, StageChange};
-pub use leases::{Chosen, Freshness, LeaseInput, LeasePage, LeaseView, Leased, LeasesEnded, Renewal};
-pub use page::{Page, Paged};
+pub use leases::{Chosen, Freshness, LeaseInput, Leased, LeasesEnded, Renewal};
+pub use page::Page;
 pub use removals::Ended;
-pub use rotation::{
-    Adopted, Adopting, CalendarLine, Consumer, Progress, Proof, Rotating, RotationPlan, RotationUpdate,
-    RotationView, UpstreamCheck,
-};
+pub use rotation::{Adopted, Adopting, Progress, Proof, Rotating, RotationUpdate};
 pub use secrets::classify::Classified;
 pub use secrets::put_secret::{Expected, PutSecret, Stored};
 pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
-pub use secrets::versions::{Reader, SecretDetail, VersionAct};
+pub use secrets::versions::VersionAct;
 pub use services::{
     Core, KeyringAccess, Notifications, RequestLimits, Settings, Signing, State, UpstreamAccess, Values,
 };

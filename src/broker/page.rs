@@ -1,4 +1,5 @@
 use crate::base::limits::LIST_ITEMS_MAX;
+use crate::wire::PageAnswer;
 
 /// Which part of a list is wanted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,22 +16,6 @@ impl Default for Page {
     }
 }
 
-/// A part of a list.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Paged<T> {
-    /// The items, by name.
-    pub items: Vec<T>,
-    /// The name to go on after; `None` at the end.
-    pub next_after: Option<String>,
-}
-
-impl<T> Paged<T> {
-    /// The same of what `change` makes of the items.
-    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Paged<U> {
-        Paged { items: self.items.into_iter().map(change).collect(), next_after: self.next_after }
-    }
-}
-
 impl Page {
     /// This part of `all`, which come by `name`; what the reader sees is made of no more than are on it.
     pub(crate) fn of<T, V>(
@@ -38,7 +23,7 @@ impl Page {
         all: impl Iterator<Item = T>,
         name: impl Fn(&T) -> &str,
         view: impl Fn(T) -> V,
-    ) -> Paged<V> {
+    ) -> PageAnswer<V> {
         let after = self.after.as_deref();
         let mut rest = all.skip_while(|one| after.is_some_and(|after| name(one) <= after)).peekable();
         let (mut items, mut last) = (Vec::new(), None);
@@ -48,7 +33,7 @@ impl Page {
             last = Some(name(&one).to_owned());
             items.push(view(one));
         }
-        Paged { items, next_after: last.filter(|_| rest.peek().is_some()) }
+        PageAnswer { items, next_after: last.filter(|_| rest.peek().is_some()) }
     }
 }
 
@@ -56,7 +41,7 @@ impl Page {
 mod tests {
     use super::*;
 
-    fn page(after: Option<&str>, limit: usize) -> Paged<&'static str> {
+    fn page(after: Option<&str>, limit: usize) -> PageAnswer<&'static str> {
         let page = Page { after: after.map(str::to_owned), limit };
         page.of(["a", "b", "d"].into_iter(), |one| *one, |one| one)
     }
@@ -64,10 +49,10 @@ mod tests {
     #[test]
     fn pages_have_every_item_once_and_say_where_to_go_on() {
         let next = |name: &str| Some(name.to_owned());
-        assert_eq!(page(None, 2), Paged { items: vec!["a", "b"], next_after: next("b") });
-        assert_eq!(page(Some("b"), 2), Paged { items: vec!["d"], next_after: None });
-        assert_eq!(page(None, 3), Paged { items: vec!["a", "b", "d"], next_after: None });
+        assert_eq!(page(None, 2), PageAnswer { items: vec!["a", "b"], next_after: next("b") });
+        assert_eq!(page(Some("b"), 2), PageAnswer { items: vec!["d"], next_after: None });
+        assert_eq!(page(None, 3), PageAnswer { items: vec!["a", "b", "d"], next_after: None });
         assert_eq!(page(Some("c"), 3).items, ["d"], "a name that has gone meanwhile");
-        assert_eq!(page(Some("z"), 3), Paged { items: vec![], next_after: None });
+        assert_eq!(page(Some("z"), 3), PageAnswer { items: vec![], next_after: None });
     }
 }

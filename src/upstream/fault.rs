@@ -75,6 +75,12 @@ pub struct Explained {
     pub fix: Cow<'static, str>,
 }
 
+/// What a failure that is recorded by its code and detail was, in a sentence.
+#[must_use]
+pub fn explained(code: &str, detail: Option<&str>) -> Option<String> {
+    Some(Explained::of(code.parse().ok()?, detail).why.into_owned())
+}
+
 impl Explained {
     /// Of a fault with this code and this detail.
     #[must_use]

@@ -31,7 +31,7 @@ pub use declaration::TargetError;
 pub use driver::{
     Answer, Called, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings,
 };
-pub use fault::{Explained, UpstreamFault, UpstreamOutcome, is_shut_out};
+pub use fault::{Explained, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
 pub use finding::{Finding, Verdict};
 pub use guard::Reach;
 pub use kinds::{

@@ -38,10 +38,3 @@ pub struct PageAnswer<T> {
     pub items: Vec<T>,
     pub next_after: Option<String>,
 }
-
-impl<T> PageAnswer<T> {
-    /// The same of what `change` makes of the items.
-    pub fn map<U>(self, change: impl FnMut(T) -> U) -> PageAnswer<U> {
-        PageAnswer { items: self.items.into_iter().map(change).collect(), next_after: self.next_after }
-    }
-}

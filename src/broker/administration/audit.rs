@@ -1,5 +1,3 @@
-use crate::base::Reason;
-use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::broker::desk::AdminDesk;
@@ -36,34 +34,7 @@ use crate::secrets::{
 };
 use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
-
-/// One entry of the ledger as an auditor reads it.
-#[derive(Clone, Debug)]
-pub struct AuditEntry {
-    /// Its sequence.
-    pub seq: u64,
-    /// When it was written.
-    pub time: Timestamp,
-    /// What it says happened, e.g. `token.minted`.
-    pub kind: &'static str,
-    /// The event, JSON.
-    pub event: Vec<u8>,
-    /// The operator's reason.
-    pub reason: Option<Reason>,
-    /// Its leaf in the Merkle tree, hex.
-    pub leaf: String,
-}
-
-/// Some entries, and where to go on.
-#[derive(Clone, Debug)]
-pub struct AuditPage {
-    /// The entries, oldest first.
-    pub entries: Vec<AuditEntry>,
-    /// The sequence to go on after; `None` when there is no more for now.
-    pub next_after: Option<u64>,
-    /// The newest durable sequence.
-    pub head: u64,
-}
+use crate::wire::{EntriesAnswer, EntryAnswer};
 
 impl AdminDesk {
     /// Up to `limit` entries after `after`.
@@ -75,22 +46,22 @@ impl AdminDesk {
         _by: &Authorised<ReadLedger>,
         after: u64,
         limit: usize,
-    ) -> Result<AuditPage, Failure> {
+    ) -> Result<EntriesAnswer, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
         let head = self.0.state.store.head().seq;
         let entries = self.0.state.store.entries(after.saturating_add(1), limit)?;
         let last = entries.last().map(|entry| entry.seq);
         let head = last.map_or(head, |last| last.max(head));
-        let entries = entries.into_iter().map(|entry| AuditEntry {
+        let entries = entries.into_iter().map(|entry| EntryAnswer {
             seq: entry.seq,
-            time: entry.time,
-            kind: event_name(entry.kind),
+            time: entry.time.to_string(),
+            kind: event_name(entry.kind).into(),
             leaf: hex(&entry.leaf()),
-            event: entry.event,
-            reason: entry.reason,
+            event: serde_json::from_slice(&entry.event).unwrap_or_default(),
+            reason: entry.reason.map(|reason| reason.to_string()),
         });
-        Ok(AuditPage { entries: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
+        Ok(EntriesAnswer { items: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
     }
 }
 

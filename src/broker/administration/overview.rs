@@ -1,103 +1,18 @@
 use crate::authn::AgentPrincipal;
-use crate::base::Reason;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Sensitivity,
-    Timestamp,
-};
+use crate::base::{AgentName, RoleName, Timestamp};
 use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
-use crate::broker::page::{Page, Paged};
+use crate::broker::page::Page;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, Demands, ReadDeclared, ReadSecretNames};
-use crate::registry::{Access, Agent, Capability, Delivery, Owned, Registry, Role};
+use crate::registry::{Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
-
-/// An agent as operators see it.
-#[derive(Clone, Debug)]
-pub struct AgentView {
-    /// Its id.
-    pub id: AgentId,
-    /// Its name.
-    pub name: AgentName,
-    /// Whose it is, if anybody's.
-    pub owner: Option<OwnerName>,
-    /// Its roles.
-    pub roles: Vec<RoleName>,
-    /// The audience that it serves, when it is a resource server.
-    pub serves: Option<Audience>,
-    /// Most live instances at a time.
-    pub max_instances: u32,
-    /// Whether it is suspended, with every instance that it has or will have.
-    pub suspended: bool,
-    /// Why it was revoked or suspended last, as the operator said.
-    pub reason: Option<Reason>,
-    /// Its instances.
-    pub instances: Vec<InstanceView>,
-}
-
-/// An instance as operators see it.
-#[derive(Clone, Debug)]
-pub struct InstanceView {
-    /// Its id.
-    pub id: InstanceId,
-    /// Its certificate's serial, in hex.
-    pub serial: String,
-    /// When it enrolled.
-    pub enrolled_at: Timestamp,
-    /// When its certificate ends.
-    pub not_after: Timestamp,
-    /// What has become of it.
-    pub state: InstanceStanding,
-}
-
-/// A capability as everybody sees it who may.
-#[derive(Clone, Debug)]
-pub struct CapabilityView {
-    /// Its name.
-    pub name: CapabilityName,
-    /// What it lets its holder do.
-    pub access: Access,
-    /// How it reaches the agent.
-    pub delivery: &'static str,
-    /// Whom its tokens are for.
-    pub audience: String,
-    /// The secret it reads, if any.
-    pub secret: Option<SecretName>,
-    /// Longest life of a token, in seconds.
-    pub max_life_s: u32,
-    /// Whose it is, if anybody's.
-    pub owner: Option<OwnerName>,
-}
-
-/// A role as operators see it.
-#[derive(Clone, Debug)]
-pub struct RoleView {
-    /// Its name.
-    pub name: RoleName,
-    /// What it holds.
-    pub capabilities: Vec<CapabilityName>,
-    /// Whose it is, if anybody's.
-    pub owner: Option<OwnerName>,
-}
-
-/// A secret as operators see it: everything but its value.
-#[derive(Clone, Debug)]
-pub struct SecretView {
-    /// Its name.
-    pub name: SecretName,
-    /// Its current version.
-    pub version: u32,
-    /// When that version came.
-    pub updated_at: Timestamp,
-    /// Whose it is, if anybody's.
-    pub owner: Option<OwnerName>,
-    /// The requirements for a reader.
-    pub sensitivity: Sensitivity,
-}
+use crate::wire::PageAnswer;
+use crate::wire::{AgentAnswer, CapabilityAnswer, InstanceAnswer, RoleAnswer, SecretAnswer};
 
 /// What an agent may know of itself.
 #[derive(Clone, Debug)]
@@ -105,7 +20,7 @@ pub struct AgentOverview {
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// What it may ask for.
-    pub capabilities: Vec<CapabilityView>,
+    pub capabilities: Vec<CapabilityAnswer>,
 }
 
 impl AgentDesk {
@@ -124,7 +39,7 @@ impl AgentDesk {
                     .map(|one| {
                         let view = capability_view(&world.registry, one, self.issuer());
                         let demanded = demands.life_max_s(&one.name).unwrap_or(u32::MAX);
-                        CapabilityView { max_life_s: view.max_life_s.min(demanded), ..view }
+                        CapabilityAnswer { max_life_s: view.max_life_s.min(demanded), ..view }
                     })
                     .collect(),
             }
@@ -135,7 +50,7 @@ impl AgentDesk {
 impl AdminDesk {
     /// The agents within the operator's reach, by name.
     #[must_use]
-    pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<AgentView> {
+    pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<AgentAnswer> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
@@ -149,7 +64,7 @@ impl AdminDesk {
     ///
     /// # Errors
     /// [`Failure`] when there is none within the operator's reach.
-    pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentView, Failure> {
+    pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let found = self
             .0
@@ -162,7 +77,7 @@ impl AdminDesk {
 
     /// The capabilities within the operator's reach, by name.
     #[must_use]
-    pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<CapabilityView> {
+    pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<CapabilityAnswer> {
         let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
         self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
@@ -175,13 +90,13 @@ impl AdminDesk {
 
     /// The roles within the operator's reach, by name.
     #[must_use]
-    pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> Paged<RoleView> {
+    pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<RoleAnswer> {
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| {
             let owners = world.registry.owners();
             let owner = |role: &Role| owners.of(&Owned::Role(role.name.clone()));
             let within = world.registry.declarations().roles().filter(|role| scope.covers(owner(role)));
-            let view = |role: &Role| RoleView {
+            let view = |role: &Role| RoleAnswer {
                 name: role.name.clone(),
                 capabilities: role.capabilities.iter().cloned().collect(),
                 owner: owner(role).cloned(),
@@ -192,15 +107,15 @@ impl AdminDesk {
 
     /// The secrets within the operator's reach that have a value to hand out, by name, without values.
     #[must_use]
-    pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<SecretView> {
+    pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<SecretAnswer> {
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
             let held = within.filter_map(|secret| Some((secret, secret.current?)));
-            let view = |(secret, current): (&Secret, Version)| SecretView {
+            let view = |(secret, current): (&Secret, Version)| SecretAnswer {
                 name: secret.name.clone(),
                 version: current.number,
-                updated_at: current.stored_at,
+                updated_at: current.stored_at.to_string(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity,
             };
@@ -209,37 +124,38 @@ impl AdminDesk {
     }
 }
 
-fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentView {
-    let instances = agent.instances.iter().map(|instance| InstanceView {
+fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
+    let instances = agent.instances.iter().map(|instance| InstanceAnswer {
         id: instance.id,
         serial: hex(&instance.current.serial),
-        enrolled_at: instance.enrolled_at,
-        not_after: instance.not_after(),
-        state: InstanceStanding::of(world, agent, instance, now),
+        enrolled_at: instance.enrolled_at.to_string(),
+        not_after: instance.not_after().to_string(),
+        state: InstanceStanding::of(world, agent, instance, now).as_str().into(),
     });
-    AgentView {
+    let is_suspended = world.revocations.is_blocked(&Subject::Agent(agent.id));
+    AgentAnswer {
         id: agent.id,
         name: agent.name.clone(),
         owner: world.registry.owners().of(&Owned::Agent(agent.name.clone())).cloned(),
         roles: agent.roles.iter().cloned().collect(),
-        serves: agent.serves.clone(),
+        audience: agent.serves.as_ref().map(ToString::to_string),
         max_instances: agent.max_instances,
-        suspended: world.revocations.is_blocked(&Subject::Agent(agent.id)),
-        reason: world.revocations.reason(&Subject::Agent(agent.id)).cloned(),
+        state: if is_suspended { "suspended" } else { "active" }.into(),
+        reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
         instances: instances.collect(),
     }
 }
 
-fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityView {
+fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityAnswer {
     let (audience, secret) = match &capability.delivery {
         Delivery::Mint { audience } => (audience.to_string(), None),
         Delivery::Reveal { secret } => (broker.to_owned(), Some(secret.clone())),
         Delivery::Lease => (broker.to_owned(), None),
     };
-    CapabilityView {
+    CapabilityAnswer {
         name: capability.name.clone(),
-        access: capability.access,
-        delivery: capability.delivery.as_str(),
+        access: capability.access.as_str().into(),
+        delivery: capability.delivery.as_str().into(),
         audience,
         secret,
         max_life_s: capability.max_life_s,

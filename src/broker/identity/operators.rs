@@ -1,4 +1,3 @@
-use crate::base::Reason;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::CODE_LIFE_S;
@@ -6,43 +5,15 @@ use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive,
 use crate::broker::changes::{ChangeRequest, Draft};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::page::{Page, Paged};
+use crate::broker::page::Page;
 use crate::broker::reading::{Reading, counting};
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome};
 use crate::operators::{self, Operator, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
 use crate::policy::{Authorised, PlaceOperators, ReadOperators};
 use crate::revocation::Subject;
-
-/// An operator as operators see it.
-#[derive(Clone, Debug)]
-pub struct OperatorView {
-    /// Its id.
-    pub id: OperatorId,
-    /// Its name.
-    pub name: OperatorName,
-    /// Its role.
-    pub role: OperatorRole,
-    /// The owner that its reach ends at, if it ends at one.
-    pub owner: Option<OwnerName>,
-    /// Whether it can act.
-    pub state: OperatorState,
-    /// Why it was revoked or suspended last, as an operator said.
-    pub reason: Option<Reason>,
-    /// The certificates that count, by serial in hex, with their ends.
-    pub certificates: Vec<(String, Timestamp)>,
-}
-
-/// Whether an operator can act.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OperatorState {
-    /// It can.
-    Active,
-    /// Not until it is resumed.
-    Suspended,
-    /// Not until it is invited: it has no certificate that counts.
-    Inactive,
-}
+use crate::wire::PageAnswer;
+use crate::wire::{CertificateAnswer, OperatorAnswer};
 
 /// What an operator's invitation is to be good for.
 #[derive(Debug)]
@@ -68,22 +39,10 @@ pub struct OperatorInvitation {
     pub expires_at: Timestamp,
 }
 
-impl OperatorState {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Inactive => "inactive",
-        }
-    }
-}
-
 impl AdminDesk {
     /// All operators, by name.
     #[must_use]
-    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> Paged<OperatorView> {
+    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let seen = |one: &Operator| view(one, world, now);
@@ -99,7 +58,7 @@ impl AdminDesk {
         &self,
         _by: &Authorised<ReadOperators>,
         name: &OperatorName,
-    ) -> Result<OperatorView, Failure> {
+    ) -> Result<OperatorAnswer, Failure> {
         let now = self.0.state.clock.now();
         let found =
             self.0.state.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
@@ -211,23 +170,24 @@ pub(crate) fn operator_unknown() -> Failure {
     Failure::new(code::OPERATOR_UNKNOWN)
 }
 
-fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorView {
-    let certificates: Vec<_> =
-        counting(operator, world, now).map(|one| (hex(&one.serial), one.not_after)).collect();
+fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorAnswer {
+    let certificates: Vec<_> = counting(operator, world, now)
+        .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
+        .collect();
     let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
-        OperatorState::Suspended
+        "suspended"
     } else if certificates.is_empty() {
-        OperatorState::Inactive
+        "inactive"
     } else {
-        OperatorState::Active
+        "active"
     };
-    OperatorView {
+    OperatorAnswer {
         id: operator.id,
         name: operator.name.clone(),
-        role: operator.role,
+        role: operator.role.as_str().into(),
         owner: operator.scope.owner().cloned(),
-        state,
-        reason: world.revocations.reason(&Subject::Operator(operator.id)).cloned(),
+        state: state.into(),
+        reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
         certificates,
     }
 }

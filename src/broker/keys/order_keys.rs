@@ -1,4 +1,3 @@
-use crate::base::Timestamp;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
@@ -8,48 +7,23 @@ use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::removals::Ended;
 use crate::idempotency::Once;
 use crate::keyring::Standing;
-use crate::pki;
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
-
-/// A generation of the certificate authority as operators see it.
-#[derive(Clone, Debug)]
-pub struct AuthorityView {
-    /// Its number.
-    pub generation: u32,
-    /// Where it is, and since when.
-    pub standing: Standing,
-    /// SHA-256 of its public key, in hex; empty when it has no certificate.
-    pub pin: String,
-    /// When its certificate ends.
-    pub not_after: Option<Timestamp>,
-    /// Live instances that stand in the way of its next stage: they do not know it yet, when it is
-    /// prepared; they hold a certificate older than the one that signs, when it is old or tainted, and
-    /// so do operators.
-    pub behind: usize,
-}
-
-/// A generation of the token key as operators see it.
-#[derive(Clone, Debug)]
-pub struct TokenKeyView {
-    /// Its number.
-    pub generation: u32,
-    /// Where it is, and since when.
-    pub standing: Standing,
-}
+use crate::wire::{AuthorityAnswer, TokenKeyAnswer};
 
 impl AdminDesk {
     /// All generations of the certificate authority, the oldest first.
     #[must_use]
-    pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityView> {
+    pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let view = |(generation, standing): (u32, Standing)| {
                 let certificate = world.authority.certificate(generation);
-                AuthorityView {
+                AuthorityAnswer {
                     generation,
-                    standing,
+                    stage: standing.stage.as_str().into(),
+                    since: standing.since.to_string(),
                     pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
-                    not_after: certificate.map(pki::AuthorityCertificate::not_after),
+                    not_after: certificate.map(|one| one.not_after().to_string()),
                     behind: behind(world, standing, now).len(),
                 }
             };
@@ -59,8 +33,11 @@ impl AdminDesk {
 
     /// All generations of the token key, the oldest first.
     #[must_use]
-    pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyView> {
-        let view = |(generation, standing)| TokenKeyView { generation, standing };
+    pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyAnswer> {
+        let view = |(generation, standing): (u32, Standing)| {
+            let (stage, since) = (standing.stage.as_str().into(), standing.since.to_string());
+            TokenKeyAnswer { generation, stage, since }
+        };
         self.0.state.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
     }
 

@@ -21,4 +21,3 @@ pub use renew::Renewal;
 pub(super) use revoke::Selected;
 pub use revoke::{Chosen, LeasesEnded};
 pub(super) use views::counts;
-pub use views::{LeasePage, LeaseView};

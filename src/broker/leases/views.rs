@@ -1,65 +1,31 @@
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
-use crate::base::{AgentName, CapabilityName, InstanceId, LeaseId, Scope, Timestamp};
+use crate::base::{LeaseId, Scope, Timestamp};
 use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::world::World;
 use crate::leases::{Ending, Lease, LeaseStage};
 use crate::policy::{Authorised, ReadLeases};
 use crate::registry::Owned;
 use crate::telemetry::LeaseCounts;
-use crate::upstream::lease_driver;
-
-/// A lease as it is shown; never a password.
-#[derive(Clone, Debug)]
-pub struct LeaseView {
-    /// Its id.
-    pub id: LeaseId,
-    /// Whose it is.
-    pub agent: AgentName,
-    /// The instance that asked.
-    pub instance: InstanceId,
-    /// What for.
-    pub capability: CapabilityName,
-    /// The name of the login.
-    pub login: String,
-    /// Where, in words.
-    pub upstream: String,
-    /// `intended`, `live` or `ending`.
-    pub stage: &'static str,
-    /// When it was issued.
-    pub issued_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// Beyond this it is never renewed.
-    pub renewable_until: Timestamp,
-    /// How often it was handed out and is still needed.
-    pub uses: usize,
-    /// Its end, when that is under way.
-    pub ending: Option<Ending>,
-    /// Whether its end should have come before now.
-    pub overdue: bool,
-}
-
-/// Some leases, and where to go on.
-#[derive(Clone, Debug)]
-pub struct LeasePage {
-    /// The leases, oldest first.
-    pub leases: Vec<LeaseView>,
-    /// The lease to go on after; `None` when there is no more.
-    pub next_after: Option<LeaseId>,
-}
+use crate::upstream::{explained, lease_driver};
+use crate::wire::{LeaseAnswer, LeaseEndingAnswer, PageAnswer};
 
 impl AdminDesk {
     /// Up to `limit` leases within the operator's reach after `after`, those whose end failed too.
     #[must_use]
-    pub fn leases(&self, by: &Authorised<ReadLeases>, after: Option<LeaseId>, limit: usize) -> LeasePage {
+    pub fn leases(
+        &self,
+        by: &Authorised<ReadLeases>,
+        after: Option<LeaseId>,
+        limit: usize,
+    ) -> PageAnswer<LeaseAnswer> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         self.0.state.store.read(|world, _| {
             let mut within = world.leases.after(after).filter(|lease| is_within(world, scope, lease));
-            let leases: Vec<_> = within.by_ref().take(limit).map(|lease| view(world, lease, now)).collect();
-            let next_after = within.next().and_then(|_| leases.last().map(|last| last.id));
-            LeasePage { leases, next_after }
+            let items: Vec<_> = within.by_ref().take(limit).map(|lease| view(world, lease, now)).collect();
+            let next_after = within.next().and_then(|_| items.last().map(|last| last.lease.to_string()));
+            PageAnswer { items, next_after }
         })
     }
 }
@@ -67,7 +33,7 @@ impl AdminDesk {
 impl AgentDesk {
     /// The leases of the agent's own instance.
     #[must_use]
-    pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseView> {
+    pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let own = world.leases.of_agent(principal.agent());
@@ -99,21 +65,34 @@ pub(super) fn described(world: &World, lease: &Lease) -> String {
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
-fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseView {
-    LeaseView {
-        id: lease.id,
+fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseAnswer {
+    LeaseAnswer {
+        lease: lease.id,
         agent: lease.agent_name.clone(),
         instance: lease.instance,
         capability: lease.capability.clone(),
         login: lease.login.clone(),
         upstream: described(world, lease),
-        stage: lease.stage.as_str(),
-        issued_at: lease.issued_at,
-        expires_at: lease.expires_at,
-        renewable_until: lease.renewable_until,
+        stage: lease.stage.as_str().into(),
+        issued_at: lease.issued_at.to_string(),
+        expires_at: lease.expires_at.to_string(),
+        renewable_until: lease.renewable_until.to_string(),
         uses: lease.uses.len(),
-        ending: if let LeaseStage::Ending(ending) = &lease.stage { Some(ending.clone()) } else { None },
+        ending: if let LeaseStage::Ending(ending) = &lease.stage { Some(ending_of(ending)) } else { None },
         overdue: is_overdue(lease, now),
+    }
+}
+
+fn ending_of(ending: &Ending) -> LeaseEndingAnswer {
+    let trouble = ending.trouble.as_ref();
+    LeaseEndingAnswer {
+        why: ending.why.as_str().into(),
+        since: ending.since.to_string(),
+        failures: ending.failures,
+        code: trouble.map(|trouble| trouble.code.clone()),
+        upstream_code: trouble.and_then(|trouble| trouble.upstream.clone()),
+        reason: trouble.and_then(|trouble| explained(&trouble.code, trouble.upstream.as_deref())),
+        retry_at: trouble.map(|trouble| trouble.retry_at.to_string()),
     }
 }
 

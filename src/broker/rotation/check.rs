@@ -14,16 +14,10 @@ use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, Declare, RotateSecrets};
 use crate::rotation::{self, Rotation};
 use crate::upstream::{Finding, RotationCall};
+use crate::wire::{FindingAnswer, UpstreamCheckAnswer};
 
-/// What was found when a declared upstream was tried.
-#[derive(Clone, Debug)]
-pub struct UpstreamCheck {
-    /// The secret.
-    pub secret: SecretName,
-    /// The upstream, in words.
-    pub upstream: String,
-    /// What was looked at, in order.
-    pub findings: Vec<Finding>,
+fn finding_of(Finding { what, ok, says, fix }: Finding) -> FindingAnswer {
+    FindingAnswer { what: what.into(), ok, says, fix }
 }
 
 impl AdminDesk {
@@ -35,7 +29,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
-    ) -> Result<UpstreamCheck, Failure> {
+    ) -> Result<UpstreamCheckAnswer, Failure> {
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| within_reach(world, scope, secret).map(drop))?;
         let at = self.0.context(secret)?;
@@ -52,7 +46,7 @@ impl AdminDesk {
         heavy: &HeavyRequest,
         files: Vec<SourceFile>,
         secret: &SecretName,
-    ) -> Result<UpstreamCheck, Failure> {
+    ) -> Result<UpstreamCheckAnswer, Failure> {
         let (core, operator, secret) = (Arc::clone(&self.0), by.operator().clone(), secret.clone());
         let reading = heavy.run(Priority::Ordinary, move |work| {
             let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
@@ -77,12 +71,17 @@ impl Core {
         &self,
         at: &RotationContext,
         operator: &OperatorPrincipal,
-    ) -> Result<UpstreamCheck, Failure> {
+    ) -> Result<UpstreamCheckAnswer, Failure> {
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
         let lent = self.open_values_for(at, Step::Check, &versions, Some(operator)).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let findings = at.driver.check(RotationCall { admin, current, ..at.call() }).await;
-        Ok(UpstreamCheck { secret: at.name().clone(), upstream: at.driver.describe(), findings })
+        Ok(UpstreamCheckAnswer {
+            secret: at.name().clone(),
+            upstream: at.driver.describe(),
+            ok: findings.iter().all(|finding| finding.ok),
+            findings: findings.into_iter().map(finding_of).collect(),
+        })
     }
 }

@@ -14,8 +14,6 @@ mod views;
 pub use adopt::{Adopted, Adopting, Proof};
 pub use advance::Progress;
 pub(super) use advance::next_of;
-pub use check::UpstreamCheck;
 pub(super) use declare::Rotations;
 pub use update::{Rotating, RotationUpdate};
 pub(super) use views::consumers;
-pub use views::{CalendarLine, Consumer, RotationPlan, RotationView};

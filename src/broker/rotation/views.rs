@@ -3,96 +3,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::advance::next_of;
 use super::update::within_reach;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
-use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
+use crate::base::{Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
-use crate::broker::page::{Page, Paged};
+use crate::broker::page::Page;
 use crate::broker::reading::Reading;
 use crate::broker::secrets::classify::foreign;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
-use crate::upstream::driver;
-
-/// A rotation as operators see it.
-#[derive(Clone, Debug)]
-pub struct RotationView {
-    /// The secret.
-    pub secret: SecretName,
-    /// The upstream, in words.
-    pub upstream: String,
-    /// The schedule, in words; none for a rotation by hand.
-    pub schedule: Option<String>,
-    /// Whether old and new work side by side.
-    pub slots: Slots,
-    /// The grace of a replaced value, in seconds.
-    pub grace_s: u32,
-    /// Since when it is paused.
-    pub paused_at: Option<Timestamp>,
-    /// When the next one is due.
-    pub next: Option<Timestamp>,
-    /// Whether it should have begun before now.
-    pub overdue: bool,
-    /// The one under way.
-    pub run: Option<Run>,
-    /// When the last one ended.
-    pub last_at: Option<Timestamp>,
-    /// When the current value was last seen to work.
-    pub checked_at: Option<Timestamp>,
-    /// What upstream may know and nobody uses, with when that was found.
-    pub orphans: Vec<(Timestamp, UpstreamValue)>,
-}
+use crate::upstream::{driver, explained};
+use crate::wire::PageAnswer;
+use crate::wire::{
+    ConsumerAnswer, OrphanAnswer, RotationAnswer, RotationDueAnswer, RotationPlanAnswer, RunAnswer,
+    RunFailureAnswer,
+};
 
 /// How far a calendar looks ahead, in seconds.
 const CALENDAR_S: i64 = 366 * 24 * 3600;
 
-/// A rotation to come.
-#[derive(Clone, Debug)]
-pub struct CalendarLine {
-    /// The secret.
-    pub secret: SecretName,
-    /// When it begins; an overdue one is told as due now.
-    pub at: Timestamp,
-    /// Whether it should have begun before now.
-    pub overdue: bool,
-}
-
-/// Who is touched by a rotation.
-#[derive(Clone, Debug)]
-pub struct Consumer {
-    /// The capability that reads the secret.
-    pub capability: CapabilityName,
-    /// The agents that hold it.
-    pub agents: Vec<AgentName>,
-    /// Their live instances.
-    pub live_instances: usize,
-    /// The longest that a token for it can still be about, in seconds.
-    pub token_life_s: u32,
-    /// Whether it does not reach the secret, because it has another owner.
-    pub cut_off: bool,
-}
-
-/// What a rotation would do, before anything is touched.
-#[derive(Clone, Debug)]
-pub struct RotationPlan {
-    /// The rotation as it is.
-    pub rotation: RotationView,
-    /// How sensitive the secret is.
-    pub sensitivity: Sensitivity,
-    /// What would be called, in order.
-    pub calls: Vec<String>,
-    /// How long old and new work side by side, in seconds.
-    pub overlap_s: u32,
-    /// Who uses the secret.
-    pub consumers: Vec<Consumer>,
-}
-
 impl AdminDesk {
     /// All rotations within the operator's reach, by secret.
     #[must_use]
-    pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> Paged<RotationView> {
+    pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<RotationAnswer> {
         let now = self.0.state.clock.now();
         let scope = by.operator().scope();
         self.0.state.store.read(|world, _| {
@@ -110,7 +45,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<ReadSecretNames>,
         secret: &SecretName,
-    ) -> Result<RotationView, Failure> {
+    ) -> Result<RotationAnswer, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| Ok(view(within_reach(world, by.operator().scope(), secret)?, now)))
     }
@@ -123,7 +58,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<ReadSecretNames>,
         work: &Cancellation,
-    ) -> Result<Vec<CalendarLine>, Failure> {
+    ) -> Result<Vec<RotationDueAnswer>, Failure> {
         let now = self.0.state.clock.now();
         let scope = by.operator().scope();
         // Schedules take their time, and nobody waits for it.
@@ -143,7 +78,7 @@ impl AdminDesk {
         &self,
         by: &Authorised<ReadSecretNames>,
         secret: &SecretName,
-    ) -> Result<RotationPlan, Failure> {
+    ) -> Result<RotationPlanAnswer, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let rotation = within_reach(world, by.operator().scope(), secret)?;
@@ -160,25 +95,59 @@ impl AdminDesk {
             let rotation = view(rotation, now);
             let sensitivity = sensitivity(world, secret);
             let consumers = consumers(world, secret, now);
-            Ok(RotationPlan { rotation, sensitivity, calls, overlap_s, consumers })
+            Ok(RotationPlanAnswer { rotation, sensitivity, calls, overlap_s, consumers })
         })
     }
 }
 
-fn view(rotation: &Rotation, now: Timestamp) -> RotationView {
-    RotationView {
+fn view(rotation: &Rotation, now: Timestamp) -> RotationAnswer {
+    RotationAnswer {
         secret: rotation.declared.secret.clone(),
         upstream: describe(rotation),
         schedule: rotation.declared.schedule.as_ref().map(crate::rotation::Schedule::describe),
-        slots: rotation.declared.slots,
+        overlap: rotation.declared.slots == Slots::Two,
         grace_s: rotation.declared.grace_s,
-        paused_at: rotation.paused_at,
-        next: rotation.next,
+        paused_at: text(rotation.paused_at),
+        next: text(rotation.next),
         overdue: rotation.is_overdue(now),
-        run: rotation.run.clone(),
-        last_at: rotation.last.as_ref().map(|last| last.at),
-        checked_at: rotation.checked_at,
-        orphans: rotation.orphans.clone(),
+        run: rotation.run.as_ref().map(run_of),
+        last_at: text(rotation.last.as_ref().map(|last| last.at)),
+        checked_at: text(rotation.checked_at),
+        orphans: rotation.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
+    }
+}
+
+fn text(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+fn run_of(run: &Run) -> RunAnswer {
+    let trouble = run.trouble.as_ref().map(|trouble| RunFailureAnswer {
+        code: trouble.code.clone(),
+        detail: trouble.detail.clone(),
+        reason: explained(&trouble.code, trouble.detail.as_deref()),
+        at: trouble.at.to_string(),
+        retry_at: text(trouble.retry_at),
+    });
+    RunAnswer {
+        id: run.id,
+        trigger: run.trigger.as_str().into(),
+        begun_at: run.begun_at.to_string(),
+        stage: run.stage.as_str().into(),
+        version: run.version,
+        touched: run.touched,
+        failures: run.failures,
+        trouble,
+        grace_until: text(run.grace_until),
+    }
+}
+
+fn orphan_of(at: Timestamp, orphan: &UpstreamValue) -> OrphanAnswer {
+    OrphanAnswer {
+        rotation: orphan.rotation,
+        at: at.to_string(),
+        version: orphan.version,
+        slot: orphan.slot.as_ref().map(ToString::to_string),
     }
 }
 
@@ -193,7 +162,7 @@ fn to_come(
     rotations: &[Rotation],
     now: Timestamp,
     work: &Cancellation,
-) -> Result<Vec<CalendarLine>, Cancelled> {
+) -> Result<Vec<RotationDueAnswer>, Cancelled> {
     let until = now.plus_s(CALENDAR_S);
     let first = |rotation: &Rotation| {
         let due = rotation.due(now).filter(|_| rotation.run.is_none());
@@ -207,7 +176,7 @@ fn to_come(
     while let Some((at, place, overdue)) = next.pop_first().filter(|(at, ..)| *at <= until) {
         let Some(Rotation { declared, .. }) = rotations.get(place) else { break };
         work.step()?;
-        lines.push(CalendarLine { secret: declared.secret.clone(), at, overdue });
+        lines.push(RotationDueAnswer { secret: declared.secret.clone(), at: at.to_string(), overdue });
         if lines.len() >= CALENDAR_LINES_MAX {
             break;
         }
@@ -222,7 +191,11 @@ fn sensitivity(world: &World, secret: &SecretName) -> Sensitivity {
 }
 
 /// Who can read `secret`.
-pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Timestamp) -> Vec<Consumer> {
+pub(in crate::broker) fn consumers(
+    world: &World,
+    secret: &SecretName,
+    now: Timestamp,
+) -> Vec<ConsumerAnswer> {
     let declared = world.registry.declarations();
     let sensitivity = sensitivity(world, secret);
     let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
@@ -251,7 +224,7 @@ pub(in crate::broker) fn consumers(world: &World, secret: &SecretName, now: Time
             let agents = holders.remove(&capability.name).unwrap_or_default();
             let of_agents = agents.iter().flat_map(|one| one.instances.iter().map(move |its| (*one, its)));
             let standing = of_agents.map(|(one, its)| InstanceStanding::of(world, one, its, now));
-            Consumer {
+            ConsumerAnswer {
                 capability: capability.name.clone(),
                 live_instances: standing.filter(|one| *one == InstanceStanding::Live).count(),
                 agents: agents.iter().map(|agent| agent.name.clone()).collect(),

@@ -1,6 +1,6 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, OwnerName, Scope, SecretId, SecretName, Sensitivity, Timestamp};
+use crate::base::{AgentName, Cancellation, Scope, SecretId, SecretName, Timestamp};
 use crate::broker::changes::{ChangeRequest, Draft, OperatorRequest};
 use crate::broker::denial::Denial;
 use crate::broker::desk::AdminDesk;
@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::once::remembered;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
-use crate::broker::rotation::{Consumer, consumers};
+use crate::broker::rotation::consumers;
 use crate::broker::services::Core;
 use crate::broker::world::{Effect, World};
 use crate::custody::TakeAway;
@@ -19,35 +19,15 @@ use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
 use crate::store::{Change, CommitError, OnConflict};
 use crate::upstream::{Driver, Shape, driver};
+use crate::wire::{ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
 
-/// A secret as operators see it; never its values.
-#[derive(Clone, Debug)]
-pub struct SecretDetail {
-    /// Its name.
-    pub name: SecretName,
-    /// Whose it is, if anybody's.
-    pub owner: Option<OwnerName>,
-    /// What is asked of its readers.
-    pub sensitivity: Sensitivity,
-    /// The version that is handed out.
-    pub current: Option<u32>,
-    /// All versions, the newest first.
-    pub versions: Vec<Version>,
-    /// The upstream that it opens, when a rotation is declared.
-    pub upstream: Option<String>,
-    /// Who can read it.
-    pub consumers: Vec<Consumer>,
-}
-
-/// A reader of a secret.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reader {
-    /// Who.
-    pub agent: AgentName,
-    /// Which version, the last time.
-    pub version: u32,
-    /// When that was.
-    pub at: Timestamp,
+fn version_of(version: Version) -> VersionAnswer {
+    VersionAnswer {
+        number: version.number,
+        stage: version.stage.as_str().into(),
+        stored_at: version.stored_at.to_string(),
+        seq: version.seq,
+    }
 }
 
 /// What an operator does with a version.
@@ -68,17 +48,17 @@ impl AdminDesk {
         &self,
         by: &Authorised<ReadSecretNames>,
         name: &SecretName,
-    ) -> Result<SecretDetail, Failure> {
+    ) -> Result<SecretDetailAnswer, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let secret = within(world, by.operator().scope(), name)?;
             let rotation = world.rotations.of(name);
-            Ok(SecretDetail {
+            Ok(SecretDetailAnswer {
                 name: name.clone(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity,
                 current: secret.current.map(|version| version.number),
-                versions: secret.versions().collect(),
+                versions: secret.versions().map(version_of).collect(),
                 upstream: rotation.and_then(upstream).map(|driver| driver.describe()),
                 consumers: consumers(world, name, now),
             })
@@ -95,7 +75,7 @@ impl AdminDesk {
         by: &Authorised<ReadSecretNames>,
         name: &SecretName,
         work: &Cancellation,
-    ) -> Result<(Vec<Reader>, u64), Failure> {
+    ) -> Result<ReadersAnswer, Failure> {
         #[derive(serde::Deserialize)]
         struct Event {
             agent: AgentName,
@@ -106,7 +86,7 @@ impl AdminDesk {
         self.0.state.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
         let head = self.0.state.store.head().seq;
         let first = first_looked_at(head);
-        let (mut readers, mut from): (Vec<Reader>, u64) = (Vec::new(), first);
+        let (mut readers, mut from): (Vec<ReaderAnswer>, u64) = (Vec::new(), first);
         while from <= head {
             work.step()?;
             let entries = self.0.state.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
@@ -116,12 +96,16 @@ impl AdminDesk {
                 let Ok(event) = serde_json::from_slice::<Event>(&entry.event) else { continue };
                 if event.secret == *name {
                     readers.retain(|reader| reader.agent != event.agent);
-                    readers.push(Reader { agent: event.agent, version: event.version, at: entry.time });
+                    readers.push(ReaderAnswer {
+                        agent: event.agent,
+                        version: event.version,
+                        at: entry.time.to_string(),
+                    });
                 }
             }
         }
         readers.reverse();
-        Ok((readers, first))
+        Ok(ReadersAnswer { items: readers, since_seq: first })
     }
 
     /// Hands a former version out again, or ends it for good.

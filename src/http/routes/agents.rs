@@ -1,17 +1,14 @@
-use super::answers::page_of;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
-use crate::broker::{
-    AdminDesk, AgentView, CapabilityView, InviteInput, OperatorRequest, Revocation, RoleView,
-};
+use crate::broker::{AdminDesk, InviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{Contain, InviteAgents, ReadDeclared, RevokeTokens};
 use crate::wire::{
-    self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InstanceAnswer, InviteAgentBody,
-    Nothing, Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
+    self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InviteAgentBody, Nothing,
+    Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
 
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
@@ -41,11 +38,11 @@ async fn list(
     desk: AdminDesk,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<AgentAnswer>, Problem> {
-    Ok(page_of(desk.agents(&asked.by, &asked.input.into())))
+    Ok(desk.agents(&asked.by, &asked.input.into()))
 }
 
 async fn get(desk: AdminDesk, asked: By<ReadDeclared, AgentName>) -> Result<AgentAnswer, Problem> {
-    Ok(desk.agent(&asked.by, &asked.target)?.into())
+    Ok(desk.agent(&asked.by, &asked.target)?)
 }
 
 async fn invite(
@@ -115,55 +112,12 @@ async fn list_capabilities(
     desk: AdminDesk,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<CapabilityAnswer>, Problem> {
-    Ok(page_of(desk.capabilities(&asked.by, &asked.input.into())))
+    Ok(desk.capabilities(&asked.by, &asked.input.into()))
 }
 
 async fn list_roles(
     desk: AdminDesk,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RoleAnswer>, Problem> {
-    Ok(page_of(desk.roles(&asked.by, &asked.input.into())))
-}
-
-impl From<CapabilityView> for CapabilityAnswer {
-    fn from(view: CapabilityView) -> Self {
-        Self {
-            name: view.name,
-            access: view.access.as_str().into(),
-            delivery: view.delivery.into(),
-            audience: view.audience,
-            secret: view.secret,
-            max_life_s: view.max_life_s,
-            owner: view.owner,
-        }
-    }
-}
-
-impl From<RoleView> for RoleAnswer {
-    fn from(view: RoleView) -> Self {
-        Self { name: view.name, capabilities: view.capabilities, owner: view.owner }
-    }
-}
-
-impl From<AgentView> for AgentAnswer {
-    fn from(view: AgentView) -> Self {
-        let instances = view.instances.into_iter().map(|instance| InstanceAnswer {
-            id: instance.id,
-            serial: instance.serial,
-            enrolled_at: instance.enrolled_at.to_string(),
-            not_after: instance.not_after.to_string(),
-            state: instance.state.as_str().into(),
-        });
-        Self {
-            id: view.id,
-            name: view.name,
-            owner: view.owner,
-            roles: view.roles,
-            audience: view.serves.map(|audience| audience.to_string()),
-            max_instances: view.max_instances,
-            state: if view.suspended { "suspended" } else { "active" }.into(),
-            reason: view.reason.map(|reason| reason.to_string()),
-            instances: instances.collect(),
-        }
-    }
+    Ok(desk.roles(&asked.by, &asked.input.into()))
 }

@@ -98,7 +98,7 @@ async fn apply(desk: AdminDesk, asked: Declaring<Nothing>) -> Result<AppliedAnsw
 }
 
 async fn check(desk: AdminDesk, asked: Declaring<SecretName>) -> Result<UpstreamCheckAnswer, Problem> {
-    Ok(desk.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?.into())
+    Ok(desk.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
 }
 
 impl From<Applied> for AppliedAnswer {

@@ -122,7 +122,7 @@ fn agent_itself(desk: &AgentDesk, agent: &AgentPrincipal) -> AgentWhoamiAnswer {
         instance: agent.instance().to_string(),
         audience: None,
         roles: overview.roles.iter().map(ToString::to_string).collect(),
-        capabilities: overview.capabilities.into_iter().map(Into::into).collect(),
+        capabilities: overview.capabilities,
         certificate: agent.certificate().into(),
         renew_now: desk.is_to_be_replaced(agent.certificate()),
     }

@@ -1,13 +1,11 @@
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::reason;
-use crate::broker::{
-    AdminDesk, AuthorityView, Force, OperatorRequest, SigningKey, StageChange, TokenKeyView,
-};
+use crate::broker::{AdminDesk, Force, OperatorRequest, SigningKey, StageChange};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::keyring::Stage;
-use crate::policy::{OfSigningKeys, ReadSigningKeys, RotateSigningKeys, RotateValueKey};
+use crate::policy::{ReadSigningKeys, RotateSigningKeys, RotateValueKey};
 use crate::wire::{
     self, AuthorityAnswer, CheckpointKeyAnswer, Items, Nothing, StageBody, StagedAnswer, TokenKeyAnswer,
     ValueKeyAnswer,
@@ -37,39 +35,11 @@ pub(crate) fn routes() -> Routes<AdminDesk> {
         .once(&wire::ROTATE_VALUE_KEY, rotate_value_key)
 }
 
-impl From<AuthorityView> for AuthorityAnswer {
-    fn from(view: AuthorityView) -> Self {
-        Self {
-            generation: view.generation,
-            stage: view.standing.stage.as_str().into(),
-            since: view.standing.since.to_string(),
-            pin: view.pin,
-            not_after: view.not_after.map(|moment| moment.to_string()),
-            behind: view.behind,
-        }
-    }
-}
-
-impl From<TokenKeyView> for TokenKeyAnswer {
-    fn from(view: TokenKeyView) -> Self {
-        let TokenKeyView { generation, standing } = view;
-        Self { generation, stage: standing.stage.as_str().into(), since: standing.since.to_string() }
-    }
-}
-
-fn authorities<R: OfSigningKeys>(desk: &AdminDesk, by: &Operator<R>) -> Vec<AuthorityAnswer> {
-    desk.authorities(by).into_iter().map(Into::into).collect()
-}
-
-fn token_keys<R: OfSigningKeys>(desk: &AdminDesk, by: &Operator<R>) -> Vec<TokenKeyAnswer> {
-    desk.token_keys(by).into_iter().map(Into::into).collect()
-}
-
 async fn list_authorities(
     desk: AdminDesk,
     asked: By<ReadSigningKeys>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
-    Ok(Items { items: authorities(&desk, &asked.by) })
+    Ok(Items { items: desk.authorities(&asked.by) })
 }
 
 async fn prepare_authority(
@@ -78,7 +48,7 @@ async fn prepare_authority(
     once: Option<Once>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
     desk.prepare_key(&asked.by, SigningKey::Authority, once.as_ref()).await?;
-    Ok(Items { items: authorities(&desk, &asked.by) })
+    Ok(Items { items: desk.authorities(&asked.by) })
 }
 
 async fn stage_authority(
@@ -91,14 +61,14 @@ async fn stage_authority(
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
     let ended = desk.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
-    Ok(StagedAnswer { items: authorities(&desk, &asked.by), ended })
+    Ok(StagedAnswer { items: desk.authorities(&asked.by), ended })
 }
 
 async fn list_token_keys(
     desk: AdminDesk,
     asked: By<ReadSigningKeys>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
-    Ok(Items { items: token_keys(&desk, &asked.by) })
+    Ok(Items { items: desk.token_keys(&asked.by) })
 }
 
 async fn prepare_token_key(
@@ -107,7 +77,7 @@ async fn prepare_token_key(
     once: Option<Once>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
     desk.prepare_key(&asked.by, SigningKey::Token, once.as_ref()).await?;
-    Ok(Items { items: token_keys(&desk, &asked.by) })
+    Ok(Items { items: desk.token_keys(&asked.by) })
 }
 
 async fn stage_token_key(
@@ -120,7 +90,7 @@ async fn stage_token_key(
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
     let ended = desk.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
-    Ok(StagedAnswer { items: token_keys(&desk, &asked.by), ended })
+    Ok(StagedAnswer { items: desk.token_keys(&asked.by), ended })
 }
 
 fn force(body: &StageBody) -> Force {

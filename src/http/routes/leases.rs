@@ -1,20 +1,16 @@
-use super::answers::explained;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::{id, name, reason};
 use crate::authn::AgentPrincipal;
 use crate::base::{LeaseId, Sensitive, code};
-use crate::broker::{
-    AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, LeaseView, Leased, OperatorRequest, Renewal,
-};
+use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, Leased, OperatorRequest, Renewal};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
-use crate::leases::{Ending, RevocationFailure};
 use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 use crate::wire::{
     self, EndedLeasesAnswer, ForgetLeaseBody, ForgottenLeaseAnswer, GiveUpLeaseBody, GivenUpLeaseAnswer,
-    Items, LeaseAnswer, LeaseBody, LeaseEndingAnswer, LeaseRenewalAnswer, LeaseSelectionBody, LoginAnswer,
-    Nothing, PageAnswer, PageQuery, RenewLeaseBody,
+    Items, LeaseAnswer, LeaseBody, LeaseRenewalAnswer, LeaseSelectionBody, LoginAnswer, Nothing, PageAnswer,
+    PageQuery, RenewLeaseBody,
 };
 
 type ByAgent<T = Nothing, I = Nothing> = Asked<AgentPrincipal, T, I>;
@@ -81,16 +77,14 @@ async fn give_up(
 }
 
 async fn list_own(desk: AgentDesk, asked: ByAgent) -> Result<Items<LeaseAnswer>, Problem> {
-    Ok(Items { items: desk.own_leases(&asked.by).into_iter().map(LeaseAnswer::from).collect() })
+    Ok(Items { items: desk.own_leases(&asked.by) })
 }
 
 async fn list(
     desk: AdminDesk,
     asked: By<ReadLeases, Nothing, PageQuery<LeaseId>>,
 ) -> Result<PageAnswer<LeaseAnswer>, Problem> {
-    let page = desk.leases(&asked.by, asked.input.after, asked.input.limit);
-    let next_after = page.next_after.map(|lease| lease.to_string());
-    Ok(PageAnswer { items: page.leases.into_iter().map(LeaseAnswer::from).collect(), next_after })
+    Ok(desk.leases(&asked.by, asked.input.after, asked.input.limit))
 }
 
 async fn extend(
@@ -148,42 +142,6 @@ impl From<Renewal> for LeaseRenewalAnswer {
             renewable_until: renewal.renewable_until.to_string(),
             decision_id: renewal.decision,
             constrained: renewal.constrained,
-        }
-    }
-}
-
-impl From<Ending> for LeaseEndingAnswer {
-    fn from(ending: Ending) -> Self {
-        let trouble = ending.trouble;
-        let explained = |trouble: &RevocationFailure| explained(&trouble.code, trouble.upstream.as_deref());
-        Self {
-            reason: trouble.as_ref().and_then(explained),
-            why: ending.why.as_str().into(),
-            since: ending.since.to_string(),
-            failures: ending.failures,
-            retry_at: trouble.as_ref().map(|trouble| trouble.retry_at.to_string()),
-            upstream_code: trouble.as_ref().and_then(|trouble| trouble.upstream.clone()),
-            code: trouble.map(|trouble| trouble.code),
-        }
-    }
-}
-
-impl From<LeaseView> for LeaseAnswer {
-    fn from(view: LeaseView) -> Self {
-        Self {
-            lease: view.id,
-            agent: view.agent,
-            instance: view.instance,
-            capability: view.capability,
-            login: view.login,
-            upstream: view.upstream,
-            stage: view.stage.into(),
-            issued_at: view.issued_at.to_string(),
-            expires_at: view.expires_at.to_string(),
-            renewable_until: view.renewable_until.to_string(),
-            uses: view.uses,
-            ending: view.ending.map(LeaseEndingAnswer::from),
-            overdue: view.overdue,
         }
     }
 }

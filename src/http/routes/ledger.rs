@@ -1,17 +1,17 @@
 use super::answer::{WithHeaders, cacheable};
 use super::caller::{Nobody, Operator};
 use super::table::{Asked, Routes};
-use crate::broker::{AdminDesk, AgentDesk, AuditPage};
+use crate::broker::{AdminDesk, AgentDesk};
 use crate::http::documents::problem::Problem;
 use crate::pki::authorities_pem;
 use crate::policy::ReadLedger;
-use crate::wire::{self, EntriesAnswer, EntryAnswer, Nothing, Pem, Text};
+use crate::wire::{self, Nothing, Pem, Text};
 
 /// The operators' routes of the ledger.
 pub(crate) fn routes() -> Routes<AdminDesk> {
     Routes::new().heavy(&wire::LIST_ENTRIES, |desk, asked: &Asked<Operator<ReadLedger>, _, _>, _| {
         let part: &super::input::Part<u64> = &asked.input;
-        Ok(desk.entries(&asked.by, part.after.unwrap_or(0), part.limit)?.into())
+        Ok(desk.entries(&asked.by, part.after.unwrap_or(0), part.limit)?)
     })
 }
 
@@ -35,18 +35,4 @@ async fn checkpoint(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
 
 async fn checkpoint_key(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
     Ok(Text(format!("{}\n", desk.checkpoint_key())))
-}
-
-impl From<AuditPage> for EntriesAnswer {
-    fn from(page: AuditPage) -> Self {
-        let items = page.entries.into_iter().map(|entry| EntryAnswer {
-            seq: entry.seq,
-            time: entry.time.to_string(),
-            kind: entry.kind.into(),
-            event: serde_json::from_slice(&entry.event).unwrap_or_default(),
-            reason: entry.reason.map(|reason| reason.to_string()),
-            leaf: entry.leaf,
-        });
-        Self { items: items.collect(), next_after: page.next_after, head: page.head }
-    }
 }

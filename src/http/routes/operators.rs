@@ -1,16 +1,15 @@
-use super::answers::page_of;
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
-use crate::broker::{AdminDesk, OperatorInviteInput, OperatorRequest, OperatorView, Revocation};
+use crate::broker::{AdminDesk, OperatorInviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
-    self, CertificateAnswer, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer,
-    OperatorInvitationAnswer, Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
+    self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorInvitationAnswer,
+    Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
 };
 
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
@@ -29,32 +28,15 @@ pub(crate) fn routes() -> Routes<AdminDesk> {
         .once(&wire::RESUME_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Resume))
 }
 
-impl From<OperatorView> for OperatorAnswer {
-    fn from(view: OperatorView) -> Self {
-        let certificates = view.certificates.into_iter();
-        let certificates = certificates
-            .map(|(serial, not_after)| CertificateAnswer { serial, not_after: not_after.to_string() });
-        Self {
-            id: view.id,
-            name: view.name,
-            role: view.role.as_str().into(),
-            owner: view.owner,
-            state: view.state.as_str().into(),
-            reason: view.reason.map(|reason| reason.to_string()),
-            certificates: certificates.collect(),
-        }
-    }
-}
-
 async fn list(
     desk: AdminDesk,
     asked: By<ReadOperators, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<OperatorAnswer>, Problem> {
-    Ok(page_of(desk.operators(&asked.by, &asked.input.into())))
+    Ok(desk.operators(&asked.by, &asked.input.into()))
 }
 
 async fn get(desk: AdminDesk, asked: By<ReadOperators, OperatorName>) -> Result<OperatorAnswer, Problem> {
-    Ok(desk.operator(&asked.by, &asked.target)?.into())
+    Ok(desk.operator(&asked.by, &asked.target)?)
 }
 
 async fn invite(

@@ -3,26 +3,21 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 
 use super::answer::{OCTETS, SecretBytes, WithHeaders};
-use super::answers::page_of;
 use super::caller::{Operator, TokenBearer};
 use super::input::Input;
 use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
-use crate::broker::{
-    AdminDesk, AgentDesk, Classified, Expected, OperatorRequest, PutSecret, Reader, SecretDetail, SecretView,
-    VersionAct,
-};
+use crate::broker::{AdminDesk, AgentDesk, Classified, Expected, OperatorRequest, PutSecret, VersionAct};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{ReadSecretNames, StoreSecrets};
-use crate::secrets::Version;
 use crate::wire::{
-    self, ClassifiedAnswer, ConsumerAnswer, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery,
-    ReaderAnswer, ReadersAnswer, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer,
-    SecretUpload, SensitivityBody, StoredAnswer, VersionAction, VersionAnswer, VersionBody,
+    self, ClassifiedAnswer, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery, SECRET_VERSION_HEADER,
+    SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer,
+    VersionAction, VersionBody,
 };
 
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
@@ -34,8 +29,7 @@ pub(crate) fn routes() -> Routes<AdminDesk> {
         .route(&wire::GET_SECRET, get)
         .once(&wire::PUT_SECRET, put)
         .heavy(&wire::LIST_SECRET_READERS, |desk, asked: &By<ReadSecretNames, SecretName>, work| {
-            let (readers, since_seq) = desk.readers(&asked.by, &asked.target, work)?;
-            Ok(ReadersAnswer { items: readers.into_iter().map(ReaderAnswer::from).collect(), since_seq })
+            Ok(desk.readers(&asked.by, &asked.target, work)?)
         })
         .once(&wire::CHANGE_SECRET_VERSION, change_version)
         .once(&wire::CLASSIFY_SECRET, classify)
@@ -50,14 +44,14 @@ async fn list(
     desk: AdminDesk,
     asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<SecretAnswer>, Problem> {
-    Ok(page_of(desk.secrets(&asked.by, &asked.input.into())))
+    Ok(desk.secrets(&asked.by, &asked.input.into()))
 }
 
 async fn get(
     desk: AdminDesk,
     asked: By<ReadSecretNames, SecretName>,
 ) -> Result<WithHeaders<SecretDetailAnswer>, Problem> {
-    let answer = SecretDetailAnswer::from(desk.secret(&asked.by, &asked.target)?);
+    let answer = desk.secret(&asked.by, &asked.target)?;
     let tag = answer.current.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
     Ok(WithHeaders { answer, headers: tag.into_iter().map(|tag| (header::ETAG, tag)).collect() })
 }
@@ -177,47 +171,4 @@ async fn reveal(
         headers.push((HeaderName::from_static("keyward-decision-id"), decision));
     }
     Ok(WithHeaders { answer: SecretBytes(revealed.value.expose().to_vec()), headers })
-}
-
-impl From<SecretView> for SecretAnswer {
-    fn from(view: SecretView) -> Self {
-        Self {
-            name: view.name,
-            version: view.version,
-            updated_at: view.updated_at.to_string(),
-            owner: view.owner,
-            sensitivity: view.sensitivity,
-        }
-    }
-}
-
-impl From<Version> for VersionAnswer {
-    fn from(version: Version) -> Self {
-        Self {
-            number: version.number,
-            stage: version.stage.as_str().into(),
-            stored_at: version.stored_at.to_string(),
-            seq: version.seq,
-        }
-    }
-}
-
-impl From<SecretDetail> for SecretDetailAnswer {
-    fn from(detail: SecretDetail) -> Self {
-        Self {
-            name: detail.name,
-            owner: detail.owner,
-            sensitivity: detail.sensitivity,
-            current: detail.current,
-            upstream: detail.upstream,
-            versions: detail.versions.into_iter().map(VersionAnswer::from).collect(),
-            consumers: detail.consumers.into_iter().map(ConsumerAnswer::from).collect(),
-        }
-    }
-}
-
-impl From<Reader> for ReaderAnswer {
-    fn from(reader: Reader) -> Self {
-        Self { agent: reader.agent, version: reader.version, at: reader.at.to_string() }
-    }
 }
