@@ -1,4 +1,3 @@
-use super::SECTIONS;
 use crate::base::{AgentId, Audience, Cancellation, Scope, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
@@ -54,62 +53,4 @@ pub(in crate::broker) struct Drawn {
     pub(in crate::broker) narrowing: Narrowing,
     /// The places of upstreams that are declared anew.
     pub(in crate::broker) places: Vec<String>,
-}
-
-/// What files declare.
-pub(in crate::broker) struct Sections(Vec<Box<dyn ReadSection>>);
-
-impl Sections {
-    /// Reads all sections of `files`.
-    pub(in crate::broker) fn read(
-        files: &[SourceFile],
-        scope: &Scope,
-        work: &Cancellation,
-    ) -> Result<Self, FaultList> {
-        let mut tables = parse_tables(files, work)?;
-        let sections = SECTIONS.iter().map(|section| (section.read)(&mut tables, scope));
-        sections.collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Plans all sections.
-    pub(in crate::broker) fn plan(&self, ground: &Ground<'_>) -> Result<(Drawn, Vec<Effects>), Failure> {
-        let mut drawn = Drawn::default();
-        let effects = self.0.iter().map(|section| section.plan(ground, &mut drawn));
-        let effects = effects.collect::<Result<_, _>>()?;
-        Ok((drawn, effects))
-    }
-}
-
-/// The tables of `files`, which may have those of every section.
-pub(in crate::broker) fn parse_tables<'a>(
-    files: &'a [SourceFile],
-    work: &'a Cancellation,
-) -> Result<Tables<'a>, FaultList> {
-    let known: Vec<&str> = SECTIONS.iter().flat_map(|section| section.tables).copied().collect();
-    Tables::parse(files, &known, work)
-}
-
-type Read = fn(&mut Tables<'_>, &Scope) -> Result<Box<dyn ReadSection>, FaultList>;
-
-/// A section as the list of them has it.
-pub(super) struct Registered {
-    tables: &'static [&'static str],
-    read: Read,
-}
-
-impl Registered {
-    pub(super) const fn of<S: Section>() -> Self {
-        Self { tables: S::TABLES, read: |tables, scope| Ok(Box::new(S::read(tables, scope)?)) }
-    }
-}
-
-/// A section that was read.
-trait ReadSection: Send + Sync {
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure>;
-}
-
-impl<S: Section> ReadSection for S {
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
-        Section::plan(self, ground, drawn)
-    }
 }

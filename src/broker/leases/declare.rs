@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_upstream::revocations_at;
 use crate::base::{CapabilityName, Scope};
-use crate::broker::declarations::{Drawn, Effects, Ground, Section};
+use crate::broker::declarations::section::{Drawn, Effects, Ground, Section};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Place, Tables};

@@ -6,7 +6,7 @@ use super::update::within_reach;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
-use crate::broker::declarations::parse_tables;
+use crate::broker::declarations::sections::parse_tables;
 use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::services::Core;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::advance::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
-use crate::broker::declarations::{Drawn, Effects, Ground, Section};
+use crate::broker::declarations::section::{Drawn, Effects, Ground, Section};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Place, Tables};

@@ -15,7 +15,7 @@ use rustls::{
     ServerConfig, SignatureScheme, WantsVerifier,
 };
 
-use super::{Identity, OurTime, TlsError, parts, provider, roots};
+use super::parts::{Identity, OurTime, TlsError, parts, provider, roots};
 use crate::base::Clock;
 use crate::pki::authority_certificate::AuthorityCertificate;
 use crate::pki::peer::PeerCertificate;

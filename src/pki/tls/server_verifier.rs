@@ -5,7 +5,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::{TlsError, provider, roots};
+use super::parts::{TlsError, provider, roots};
 use crate::crypto::Digest;
 use crate::pki::client::key_pin;
 

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+
+use super::parts::{Identity, OurTime, TlsError, parts, provider};
+use super::server_verifier::{ChainVerifier, PinnedVerifier};
+use crate::base::Clock;
+use crate::base::limits::UPSTREAM_INTERMEDIATES_MAX;
+use crate::crypto::Digest;
+
+/// A client's configuration: it trusts `authorities` alone, and shows `identity` when it has one.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn client_config(
+    authorities: &[Vec<u8>],
+    identity: Option<&Identity>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities, 0)?));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = parts(identity)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+    };
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The configuration for an upstream: it trusts `authorities` alone, looks at the first
+/// `UPSTREAM_INTERMEDIATES_MAX` intermediate certificates that the server sends, and shows nothing.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn upstream_config(
+    authorities: &[Vec<u8>],
+    protocols: &[&str],
+    clock: Arc<dyn Clock>,
+) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(
+            authorities,
+            UPSTREAM_INTERMEDIATES_MAX,
+        )?))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
+/// The configuration of a client that knows its broker by nothing but the digest of the authority's
+/// public key: the authority must be in the chain that the broker shows, and all else is verified
+/// as ever.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn pinned_client_config(pin: Digest, clock: Arc<dyn Clock>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(PinnedVerifier(pin)))
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
