@@ -1,7 +1,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 
-/// Where the broker is a resource itself: whoever is asked for a token, or for another one, is told where
+/// Where the broker is a resource itself: a client that needs a token, or another one, learns where
 /// to find out how to get it (RFC 9728 §5.1).
 pub(crate) fn pointed_to(issuer: &str, mut response: Response<Body>) -> Response<Body> {
     let given = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());

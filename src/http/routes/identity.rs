@@ -83,7 +83,7 @@ pub(crate) fn signing_request(body: &RenewBody) -> Result<Vec<u8>, Problem> {
     from_base64url(&body.csr).ok_or_else(|| Problem::new(code::RENEWAL_MALFORMED))
 }
 
-/// A certificate on its way to whoever asked for it.
+/// A certificate for the response to its request.
 pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certified) -> IdentityAnswer {
     let (mut agent, mut resource_server, mut operator) = (None, None, None);
     match &enrolled.spiffe {

@@ -60,7 +60,7 @@ impl Documents {
         self.0.get(wire::GET_AUTHORITY_CERTIFICATES.path).map_or("", |document| &document.body)
     }
 
-    /// The answer to whoever asks for `path`, if it is one of them.
+    /// The response to a request for `path`, if it is one of them.
     pub(crate) fn answer(&self, path: &str) -> Option<WithHeaders<Made>> {
         let document = self.0.get(path)?;
         let kind = HeaderValue::from_str(&document.kind).ok()?;

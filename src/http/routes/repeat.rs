@@ -26,7 +26,7 @@ impl Repeat {
             return Err(Problem::new(code::IDEMPOTENCY_KEY_INVALID));
         }
         let route = format!("{} {}", route.method, route.path);
-        // Whatever a handler takes from elsewhere than the body is part of the request.
+        // Everything that a handler takes from outside the body is part of the request.
         let said =
             |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (owner, sensitivity) = (said(OWNER_HEADER), said(SENSITIVITY_HEADER));

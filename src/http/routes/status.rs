@@ -35,7 +35,7 @@ async fn agent_readiness(desk: AgentDesk, _: Public) -> Result<ReadinessAnswer, 
 
 async fn operator_readiness(desk: AdminDesk, _: Public) -> Result<ReadinessAnswer, Problem> {
     desk.check_ready()?;
-    // What waits for an operator is no reason to send requests elsewhere: there is no better broker.
+    // A problem that needs an operator is no reason to send requests elsewhere: there is no better broker.
     let warnings = desk.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
     Ok(ReadinessAnswer { status: "ok".into(), warnings })
 }

@@ -11,7 +11,7 @@ use crate::base::limits::COME_BACK_AFTER_S;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ComeBack;
 
-/// A connection's: whoever was told to come back in a second, and does not wait, is made to. Otherwise those who ask
+/// Of a connection: a client that ignores `Retry-After` is made to wait. Otherwise those who ask
 /// on at once would have the broker refuse all day, which costs half as much as what they ask for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patience {

@@ -20,7 +20,7 @@ impl ConnectionCaps {
         self.max.saturating_sub(self.max / 4)
     }
 
-    /// Most connections by one certificate: whoever has it locks out no other certificate at its address.
+    /// Most connections by one certificate: its holder cannot lock out other certificates at its address.
     pub(crate) fn max_per_certificate(self) -> usize {
         (self.max_per_peer / 4).max(1)
     }

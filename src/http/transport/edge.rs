@@ -108,7 +108,7 @@ impl Edge {
         (Passing { id: (self.name)(), route, methods, form, is_of_resource }, place)
     }
 
-    /// A place among the requests under way, for a certificate's holder. Whoever shows none needs none, and so
+    /// A place among the requests under way, for a certificate's holder. A client without a certificate needs none, and so
     /// cannot take one away: what is public costs little, or is limited by its address.
     fn taken_on(&self, request: &Request, route: Option<Route>) -> Place {
         let peer = request.extensions().get::<Peer>();
@@ -215,7 +215,10 @@ mod tests {
         let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
         assert!(edge.next_place().is_none());
         let nobody = Request::new(axum::body::Body::empty());
-        assert!(matches!(edge.taken_on(&nobody, None), Place::NotNeeded), "whoever is nobody takes none");
+        assert!(
+            matches!(edge.taken_on(&nobody, None), Place::NotNeeded),
+            "a client without a certificate takes none"
+        );
 
         let waiting = tokio::spawn(Arc::clone(&edge).place());
         tokio::task::yield_now().await;

@@ -21,7 +21,7 @@ pub(crate) enum Flaw {
 pub(crate) struct Flaws(Arc<Mutex<VecDeque<Option<Flaw>>>>);
 
 impl Flaws {
-    /// Of the next request. A head that was not seen as one has two lengths in somebody's eyes.
+    /// Of the next request. A head that was not seen may have two lengths.
     pub(crate) fn next(&self) -> Option<Flaw> {
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heads.pop_front().unwrap_or(Some(Flaw::Lengths))

@@ -60,7 +60,7 @@ pub struct Peer {
 pub struct Standing {
     /// Asked again for every open connection that showed a certificate.
     pub gate: Arc<dyn Gate>,
-    /// Changes whenever somebody who could act before may not any more.
+    /// Changes whenever a credential that was valid is revoked.
     pub changed: watch::Receiver<u64>,
 }
 
@@ -233,7 +233,7 @@ async fn shake_hands(
         polled
     });
     let shaken = shaken.await;
-    // Also when it has ended at once: whatever follows waits for the peer.
+    // Also if it has ended at once: the next step waits for the peer.
     place.answered();
     Some(shaken)
 }
@@ -257,7 +257,7 @@ async fn connection(
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
             Ok(certificate) => Some(Arc::new(certificate.presented_from(address.ip()))),
-            // The handshake has read it before; whatever this is, it is nobody.
+            // The handshake has read it before; this certificate identifies no client.
             Err(_) => return,
         },
     };

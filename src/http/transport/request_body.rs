@@ -28,7 +28,7 @@ pub(crate) enum Rest {
 }
 
 impl Lender {
-    /// The body for whoever answers the request.
+    /// The body for the handler of the request.
     pub(crate) fn lend(&self, body: Incoming) -> Body {
         if body.is_end_stream() {
             return Body::empty();

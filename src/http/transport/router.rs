@@ -89,7 +89,7 @@ type Awaited = Result<OwnedSemaphorePermit, Problem>;
 
 enum Stage {
     Refused(Option<Problem>),
-    /// For a place. Whoever hangs up meanwhile has asked for nothing.
+    /// For a place. A client that disconnects meanwhile has sent no request.
     Waiting {
         place: Pin<Box<dyn Future<Output = Awaited> + Send>>,
         asked: Option<(Front, Request<Body>)>,
