@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_are_moved_when_their_lock_file_is_much_younger_than_their_first_entry() {
+    fn data_with_a_lock_file_younger_than_the_first_entry_count_as_moved() {
         let at = |s| Some(Timestamp::from_s(s));
         let first = at(1_800_000_000);
         for (made, is_moved) in [

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_recognised_after_the_rotation_of_the_key_and_no_other_value_is() {
+    fn only_the_value_itself_is_recognised_after_a_rotation_of_the_key() {
         let digest = keys(&[1]).digest(b"hunter2");
         let rotated = keys(&[1, 2]);
         assert!(rotated.recognises(&digest, b"hunter2") && !rotated.recognises(&digest, b"hunter3"));

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_the_points_that_are_enough_give_the_secret_back_and_fewer_do_not() {
+    fn any_threshold_of_shares_restores_the_secret_and_fewer_do_not() {
         for (threshold, of) in [(2, 2), (2, 3), (3, 5), (5, 8), (2, 16), (16, 16)] {
             let secret = Sensitive::filled(|secret| SystemEntropy.fill(secret));
             let points = split(&secret, threshold, of, &SystemEntropy);

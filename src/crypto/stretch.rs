@@ -100,8 +100,9 @@ mod tests {
         );
     }
 
+    /// Hazard KEY-10.
     #[test]
-    fn key_10_a_cost_is_taken_to_its_bounds_and_not_beyond() {
+    fn a_cost_is_taken_to_its_bounds_and_not_beyond() {
         let recommended = StretchCost::RECOMMENDED;
         for (good, bad) in [
             (CHEAP, StretchCost { memory_kib: CHEAP.memory_kib - 1, ..CHEAP }),

@@ -250,8 +250,9 @@ mod tests {
         matches!(outcomes.look_up(once, now), Lookup::Same(_))
     }
 
+    /// Invariant I12.
     #[test]
-    fn i12_a_request_is_known_again_under_the_digest_key_before_the_newest() {
+    fn a_request_is_known_again_under_the_digest_key_before_the_newest() {
         let request = Request { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
         let key = |byte| MacKey::new(&Sensitive::new([byte; 32]));
         let mut outcomes = Outcomes::default();
@@ -262,8 +263,9 @@ mod tests {
         assert!(!known(&Once::of(Caller::named("b"), &request, &key(9), &[key(7)])));
     }
 
+    /// Invariant I12.
     #[test]
-    fn i12_the_same_request_is_known_until_its_time_is_over_and_another_one_is_told_apart() {
+    fn a_request_is_replayed_until_it_expires_and_a_changed_one_refused() {
         let mut outcomes = Outcomes::default();
         let mine = once("a", "k", b"body");
         assert_eq!(outcomes.look_up(&mine, NOW), Lookup::New);

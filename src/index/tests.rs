@@ -146,8 +146,9 @@ async fn another_ledgers_index_is_moved_aside() {
     assert_eq!(value(&index, b"a"), Ok(None));
 }
 
+/// Hazard STO-08.
 #[tokio::test]
-async fn sto_08_a_value_moved_to_another_key_does_not_open() {
+async fn a_value_moved_to_another_key_does_not_open() {
     let bench = bench();
     bench.filled().await;
     {
@@ -227,7 +228,7 @@ async fn a_stopped_index_goes_on_after_a_reset() {
 }
 
 #[tokio::test]
-async fn a_removed_value_is_gone_and_an_older_batch_does_not_turn_back_what_is_applied() {
+async fn an_older_batch_does_not_bring_back_a_removed_value() {
     let bench = bench();
     let index = bench.open();
     index.submit(put(7, b"a", b"v"));
@@ -241,7 +242,7 @@ async fn a_removed_value_is_gone_and_an_older_batch_does_not_turn_back_what_is_a
 }
 
 #[tokio::test]
-async fn a_database_under_another_key_or_of_anybody_else_is_moved_aside_and_one_is_kept() {
+async fn an_index_of_another_key_or_ledger_is_moved_aside_and_one_is_kept() {
     let bench = bench();
     bench.filled().await;
     let other = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([8; 32]));
@@ -256,8 +257,9 @@ async fn a_database_under_another_key_or_of_anybody_else_is_moved_aside_and_one_
     assert_eq!(fs::read_dir(bench.directory.path()).unwrap().count(), 2, "the index and one broken one");
 }
 
+/// Hazard STO-05.
 #[tokio::test]
-async fn sto_05_where_no_index_can_be_made_it_begins_stopped_and_is_made_once_it_can_be() {
+async fn an_index_that_cannot_be_made_is_made_as_soon_as_it_can_be() {
     // Given a place where nothing can be made.
     let bench = bench();
     let place = bench.directory.path().join("place");
@@ -309,7 +311,7 @@ fn with_key<T>(index: &Index, look: impl FnOnce(&CountedKey) -> T) -> T {
 }
 
 #[tokio::test]
-async fn an_index_whose_key_has_sealed_its_share_stops_and_goes_on_under_another_key() {
+async fn an_index_stops_at_its_key_limit_and_goes_on_under_another_key() {
     let bench = bench();
     let index = bench.open();
     index.submit(put(1, b"a", b"v"));
@@ -347,7 +349,7 @@ async fn what_the_key_of_an_index_has_sealed_is_counted_across_starts() {
 
 /// Before databases had keys of their own the index key sealed their records.
 #[tokio::test]
-async fn an_index_without_a_key_of_its_own_says_how_far_it_came_and_is_built_anew() {
+async fn an_index_without_its_key_reports_its_head_and_is_rebuilt() {
     let bench = bench();
     {
         let key = AeadKey::new(KeyId { family: 3, generation: 1 }, &Sensitive::new([9; 32]));

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn its_length_is_judged_in_characters_at_the_lower_end_and_in_bytes_at_the_upper() {
+    fn a_passphrase_has_a_minimum_of_characters_and_a_maximum_of_bytes() {
         let checked = |text: &str| entered(text.as_bytes()).unwrap().check_length();
         assert_eq!(checked(&"x".repeat(PASSPHRASE_CHARS_MIN)), Ok(()));
         assert_eq!(checked(&"\u{e4}".repeat(PASSPHRASE_CHARS_MIN)), Ok(()));

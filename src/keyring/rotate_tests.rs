@@ -55,8 +55,9 @@ fn first_id(bench: &Bench) -> SlotId {
     slots_of(&bench.path()).unwrap()[0].id
 }
 
+/// Hazard KEY-13.
 #[test]
-fn key_13_a_removed_slot_opens_nothing_that_was_written_since() {
+fn a_removed_slot_opens_nothing_that_was_written_since() {
     let mut bench = bench();
     let first = first_id(&bench);
     bench.add(&passphrase(WORDS)).unwrap();
@@ -66,8 +67,9 @@ fn key_13_a_removed_slot_opens_nothing_that_was_written_since() {
     assert!(opens(&bench, &passphrase(WORDS)), "its passphrase was not at hand");
 }
 
+/// Hazard KEY-13.
 #[test]
-fn key_13_a_rekeyed_slot_opens_nothing_that_was_written_since() {
+fn a_rekeyed_slot_opens_nothing_that_was_written_since() {
     let mut bench = bench();
     let only = first_id(&bench);
     let thief = Thief::of(&bench, &bench.file);
@@ -81,8 +83,9 @@ fn key_13_a_rekeyed_slot_opens_nothing_that_was_written_since() {
     thief.gets_nothing_new(&bench);
 }
 
+/// Hazard KEY-13.
 #[test]
-fn key_13_enough_shares_of_before_open_nothing_that_was_written_since() {
+fn enough_shares_of_before_open_nothing_that_was_written_since() {
     let mut bench = bench();
     let dealt = bench.deal((2, 3), None).unwrap();
     bench.confirm(&typed(&dealt, &[0, 1])).unwrap();
@@ -272,7 +275,7 @@ fn the_last_slot_that_opens_is_never_left_behind() {
 
 /// Every state that kill -9 can leave behind while the root key is replaced.
 #[test]
-fn a_kill_at_any_step_of_a_rotation_leaves_the_old_or_the_new_keyring_whole() {
+fn a_kill_at_any_step_of_a_root_rotation_leaves_a_whole_keyring() {
     let mut bench = bench();
     let words = passphrase(WORDS);
     bench.add(&words).unwrap();

@@ -89,7 +89,7 @@ fn what_is_no_share_is_refused_by_its_place_and_not_repeated() {
 }
 
 #[test]
-fn enough_shares_of_one_slot_make_its_key_and_anything_else_says_what_is_wrong() {
+fn enough_shares_of_one_slot_make_its_key_and_faults_are_named() {
     let (shares, others) = (dealt(3, 5), dealt(3, 5));
     let [one, two, three, four, five] = &shares[..] else { panic!("five") };
     let sharing = Sharing::of(one.split, &shares);

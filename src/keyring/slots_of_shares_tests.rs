@@ -43,7 +43,7 @@ fn refused<T: std::fmt::Debug>(done: Result<T, KeyringError>) -> ShareError {
 }
 
 #[test]
-fn shares_open_nothing_until_they_are_handed_back_and_then_any_that_are_enough_do() {
+fn shares_open_a_slot_only_after_its_confirmation() {
     let mut bench = bench();
     let dealt = bench.deal((2, 3), None).unwrap();
     let (id, some) = (dealt.slot.id, typed(&dealt, &[0, 2]));
@@ -85,7 +85,7 @@ fn a_slot_that_waits_for_its_shares_is_not_relied_upon() {
 }
 
 #[test]
-fn a_slot_is_rekeyed_to_shares_when_they_are_handed_back_and_from_shares_at_once() {
+fn a_slot_is_rekeyed_to_shares_after_confirmation_and_from_them_at_once() {
     let mut bench = bench();
     let only = bench.ids()[0];
     let missing = SlotId::mint(NOW, &SystemEntropy);
@@ -147,8 +147,9 @@ fn shares_of_another_keyring_confirm_and_open_nothing() {
     assert!(matches!(refused(bench.open(&foreign)), ShareError::OtherSlot(_)));
 }
 
+/// Hazard KEY-11.
 #[test]
-fn key_11_a_keyring_that_asks_for_fewer_shares_is_not_believed() {
+fn a_keyring_that_asks_for_fewer_shares_is_not_believed() {
     for (from, to) in [
         ("\"threshold\":3", "\"threshold\":2"),
         ("\"threshold\":3", "\"threshold\":1"),

@@ -176,8 +176,9 @@ fn a_keyring_takes_slots_up_to_its_limit() {
     assert!(matches!(bench.open(&bench.file), Err(KeyringError::Altered(_))), "one more, put in by hand");
 }
 
+/// Hazard KEY-10.
 #[test]
-fn key_10_an_altered_cost_is_refused_before_it_is_paid() {
+fn an_altered_cost_is_refused_before_it_is_paid() {
     for (from, to) in [
         ("\"memory_kib\":65536", "\"memory_kib\":1073741824"),
         ("\"memory_kib\":65536", "\"memory_kib\":8"),
@@ -249,7 +250,7 @@ fn a_slot_of_another_keyring_or_of_another_kind_does_not_open_this_one() {
 /// Every state that kill -9 can leave behind while slots are changed: the temporary file in part or
 /// whole before the rename, and the new keyring after it.
 #[test]
-fn a_kill_at_any_step_of_a_change_leaves_the_keyring_as_it_was_or_as_it_is_to_be() {
+fn a_kill_at_any_step_of_a_slot_change_leaves_a_whole_keyring() {
     let mut bench = bench();
     let (path, temporary) = (bench.path(), bench.path().with_extension("new"));
     let before = fs::read(&path).unwrap();

@@ -69,8 +69,9 @@ fn what_was_created_opens_with_the_same_keys() {
     assert_eq!(token.expose(), bench.ring.signing(Family::Token, 1).unwrap().expose());
 }
 
+/// Hazard KEY-03.
 #[test]
-fn key_03_a_wrong_key_is_refused_and_nothing_is_touched() {
+fn a_wrong_key_is_refused_and_nothing_is_touched() {
     let bench = bench();
     let other = SlotKey::create_file(&bench.directory.path().join("other.key"), &SystemEntropy).unwrap();
     let before = bench.files();
@@ -114,7 +115,7 @@ fn an_older_generation_is_found_by_its_number() {
 }
 
 #[test]
-fn a_generation_that_is_added_is_there_at_the_next_opening_and_the_others_still_are() {
+fn an_added_generation_is_in_the_keyring_at_the_next_opening() {
     let mut bench = bench();
     let path = bench.path();
     bench.ring.extend(&path, (Family::Token, 2), &SystemEntropy).unwrap();
@@ -178,8 +179,9 @@ fn every_altered_byte_is_noticed() {
     }
 }
 
+/// Hazard OPS-07.
 #[test]
-fn ops_07_a_second_creation_never_overwrites() {
+fn a_second_creation_never_overwrites() {
     let bench = bench();
     let before = fs::read(bench.path()).unwrap();
     let again = Keyring::create(&bench.path(), std::slice::from_ref(&bench.slot), NOW, &SystemEntropy);
@@ -188,8 +190,9 @@ fn ops_07_a_second_creation_never_overwrites() {
     assert!(SlotKey::create_file(&bench.directory.path().join("root.key"), &SystemEntropy).is_err());
 }
 
+/// Hazard STO-19.
 #[test]
-fn sto_19_files_are_for_their_owner_alone_and_hold_no_key_in_clear() {
+fn files_are_for_their_owner_alone_and_hold_no_key_in_clear() {
     let bench = bench();
     for name in ["keyring", "root.key"] {
         let mode = fs::metadata(bench.directory.path().join(name)).unwrap().permissions().mode();

@@ -115,8 +115,9 @@ mod tests {
         params.serialize_request(key).unwrap().der().to_vec()
     }
 
+    /// Hazards TLS-08, TLS-17.
     #[test]
-    fn tls_08_17_of_a_request_only_the_key_is_taken() {
+    fn of_a_request_only_the_key_is_taken() {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let good = request(&key, |_| ());
         assert_eq!(

@@ -93,8 +93,9 @@ fn an_identity_is_its_own_only_spelling() {
     }
 }
 
+/// Hazard TLS-19.
 #[test]
-fn tls_19_ten_thousand_serials_are_positive_long_and_all_different() {
+fn ten_thousand_serials_are_positive_long_and_all_different() {
     let mut seen = HashSet::new();
     for _ in 0..10_000 {
         let serial = Serial::draw(entropy());
@@ -103,8 +104,9 @@ fn tls_19_ten_thousand_serials_are_positive_long_and_all_different() {
     }
 }
 
+/// Hazard TLS-19.
 #[test]
-fn tls_19_a_certificate_says_the_profile_and_nothing_else() {
+fn a_certificate_says_the_profile_and_nothing_else() {
     let (issuer, key) = (authority(), public_key());
     let plan = plan_for(AGENT, &key, &issuer);
     let der = issuer.sign(&plan, &key).unwrap();
@@ -167,8 +169,9 @@ fn a_certificate_reads_back_as_it_was_planned() {
     }
 }
 
+/// Hazard TLS-18.
 #[test]
-fn tls_18_a_certificate_never_outlives_its_issuer() {
+fn a_certificate_never_outlives_its_issuer() {
     let (issuer, key) = (authority(), public_key());
     let spiffe: SpiffeId = AGENT.parse().unwrap();
     let draw = |now, life_s| {
@@ -198,8 +201,9 @@ fn only_the_planned_key_and_the_certified_key_are_taken() {
     assert!(matches!(Authority::new(vec![0x30], other), Err(PkiError::Malformed)));
 }
 
+/// Hazard TLS-07.
 #[test]
-fn tls_07_the_server_s_certificate_has_names_and_no_identity() {
+fn the_server_s_certificate_has_names_and_no_identity() {
     let (issuer, key) = (authority(), public_key());
     let sign = |names: &[&str], life_s| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -240,8 +244,9 @@ fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
+/// Hazards TLS-09, TLS-11.
 #[test]
-fn tls_09_11_a_peer_is_one_canonical_uri_and_nothing_beside_it() {
+fn a_peer_is_one_canonical_uri_and_nothing_beside_it() {
     assert_eq!(PeerCertificate::parse(&certificate(|_| ())).unwrap().spiffe().to_string(), AGENT);
     let common_name = |to: &mut CertificateParams| {
         to.distinguished_name.push(DnType::CommonName, "spiffe://keyward.test/operator/admin");

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_that_were_written_and_read_are_found_alike_and_share_what_is_the_same() {
+    fn agents_read_back_are_found_alike_and_share_equal_parts() {
         let mut agents = Agents::default();
         let [b, a, gone] = [("b", "reader"), ("a", "reader"), ("gone", "writer")]
             .map(|(name, role)| put(&mut agents, name, role));

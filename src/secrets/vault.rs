@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_was_carried_over_opens_by_the_new_key_alone_and_the_rest_by_the_old_one() {
+    fn a_rewrapped_version_opens_by_the_new_value_key_alone() {
         let newer = || AeadKey::new(KeyId { family: 1, generation: 2 }, &Sensitive::new([4; 32]));
         let (one, sealer, opener) = (id(), Sealer::new(value_key()), Opener::new([value_key()]));
         let stored = sealer.seal(one, 1, &value(b"v"), &SystemEntropy).unwrap().to_bytes();

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_is_withheld_while_a_denial_is_unrecorded_and_before_its_entry() {
+    fn a_receipt_is_withheld_until_the_entry_of_the_denial_is_durable() {
         let withheld = Withheld::default();
         let both = [key(1), key(2)];
         assert_eq!(withheld.check_after(&both, 7), Ok(()));

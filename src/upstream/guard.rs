@@ -147,8 +147,9 @@ mod tests {
         }
     }
 
+    /// Hazard EGR-01.
     #[test]
-    fn egr_01_what_is_not_the_public_internets_is_refused_in_every_spelling() {
+    fn what_is_not_the_public_internets_is_refused_in_every_spelling() {
         let nothing = reach(&[]);
         for address in [
             "127.0.0.1",
@@ -218,8 +219,9 @@ mod tests {
         }
     }
 
+    /// Hazard EGR-01.
     #[test]
-    fn egr_01_metadata_services_of_clouds_are_never_called() {
+    fn metadata_services_of_clouds_are_never_called() {
         let all = reach(&["0.0.0.0/0", "::/0"]);
         assert!(permits(&all, "10.0.0.1") && permits(&all, "::1"));
         for address in [
@@ -253,8 +255,9 @@ mod tests {
         assert!(matches!(reach(&[]).checked(one_more), Err(Undialled::Forbidden)));
     }
 
+    /// Hazard EGR-01.
     #[tokio::test]
-    async fn egr_01_spellings_are_judged_by_what_the_resolver_reads() {
+    async fn spellings_are_judged_by_what_the_resolver_reads() {
         for host in ["localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"] {
             let refused = reach(&[]).dial(host, 9).await.unwrap_err();
             let is_so = match &refused {

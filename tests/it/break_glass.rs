@@ -199,7 +199,7 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
 }
 
 #[test]
-fn what_is_taken_away_from_a_sealed_broker_waits_and_counts_from_the_first_request_on() {
+fn an_order_to_a_sealed_broker_counts_from_the_first_request_on() {
     let (mut process, key) = sealed();
     let (exit, done) = broken(&process, &["suspend", "agent", "a"]);
     assert_eq!((exit, &done["queued"]), (Some(0), &json!(true)), "{done}");

@@ -41,8 +41,9 @@ fn verify(process: &Process, note: &str, key: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
+/// Hazard AUD-05.
 #[test]
-fn aud_05_a_checkpoint_from_earlier_tells_cut_and_rewritten_ledgers() {
+fn a_checkpoint_from_earlier_tells_cut_and_rewritten_ledgers() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
@@ -201,8 +202,9 @@ async fn the_checkpoint_key_turns_by_its_schedule_and_by_hand() {
 }
 
 /// Every point at which a turn of the checkpoint key becomes durable: the broker is killed there.
+/// Hazard ROT-15.
 #[test]
-fn rot_15_a_turn_of_the_checkpoint_key_that_is_cut_short_anywhere_leaves_every_checkpoint_verifiable() {
+fn checkpoints_verify_after_a_kill_at_any_step_of_a_key_rotation() {
     let mut process = Process::init("warn");
     process.load_faults(0);
     process.serve();

@@ -27,7 +27,7 @@ fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_argument_that_nobody_expected_is_not_repeated_since_it_may_be_a_passphrase() {
+fn an_unexpected_argument_is_not_repeated() {
     for args in [
         &["unseal", "CNRY"][..],
         &["unseal", "--passphrase", "CNRY"],

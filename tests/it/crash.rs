@@ -15,8 +15,9 @@ use crate::support::waiting::wait_until;
 /// Rounds of load and SIGKILL. The long form of this test belongs to the soak.
 const ROUNDS: usize = 6;
 
+/// Hazards STO-01, AUD-01.
 #[test]
-fn sto_01_aud_01_kill_9_under_load_loses_no_acknowledged_mint() {
+fn kill_9_under_load_loses_no_acknowledged_mint() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
@@ -87,8 +88,9 @@ fn verified_tail(verified: &Value, expected: u64) -> u64 {
     verified["entries"].as_u64().unwrap() - (expected - 1)
 }
 
+/// Hazard STO-10.
 #[test]
-fn sto_10_a_second_process_on_the_same_data_directory_is_refused() {
+fn a_second_process_on_the_same_data_directory_is_refused() {
     let mut process = Process::init("warn");
     process.serve();
     let (code, said) = process.refused_serve();
@@ -101,8 +103,9 @@ fn sto_10_a_second_process_on_the_same_data_directory_is_refused() {
     process.serve();
 }
 
+/// Hazard OPS-07.
 #[test]
-fn ops_07_a_second_init_changes_nothing() {
+fn a_second_init_changes_nothing() {
     let process = Process::init("warn");
     let before = std::fs::read(process.path("data/keyring")).unwrap();
     let again = process.run_as("operator", &["init", "--config", &process.config()], b"");
@@ -126,7 +129,7 @@ fn the_root_key_may_come_as_a_systemd_credential() {
 }
 
 #[test]
-fn a_start_that_the_machine_keeps_from_it_says_so_and_is_one_that_systemd_tries_again() {
+fn a_start_that_the_machine_prevents_is_one_that_systemd_retries() {
     let mut process = Process::init("warn");
     let listen = Config::load(Path::new(&process.config())).unwrap().listen;
     let taken = TcpListener::bind(listen.agents).unwrap();
@@ -153,8 +156,9 @@ fn a_changed_trust_domain_is_refused() {
     assert!(said.contains("trust_domain_changed"), "{said}");
 }
 
+/// Hazard KEY-04.
 #[test]
-fn key_04_the_broker_leaves_no_core() {
+fn the_broker_leaves_no_core() {
     let mut process = Process::init("warn");
     process.serve();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid())).unwrap();

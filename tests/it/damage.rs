@@ -74,8 +74,9 @@ async fn truncated_and_bit_flipped_indexes_never_change_an_answer() {
     }
 }
 
+/// Hazard STO-09.
 #[tokio::test]
-async fn sto_09_a_ledger_replaced_by_an_older_copy_is_noticed_and_needs_a_word() {
+async fn a_ledger_replaced_by_an_older_copy_is_noticed_and_needs_a_word() {
     let mut scene = scene().await;
     scene.broker.stop().await;
     let (ledger, copy) = (scene.broker.data().join("ledger"), scene.broker.path().join("copy"));
@@ -100,8 +101,9 @@ async fn sto_09_a_ledger_replaced_by_an_older_copy_is_noticed_and_needs_a_word()
     scene.reads_right().await;
 }
 
+/// Hazard STO-07.
 #[tokio::test]
-async fn sto_07_a_bit_flipped_in_the_ledger_is_named_and_never_served() {
+async fn a_bit_flipped_in_the_ledger_is_named_and_never_served() {
     let mut scene = scene().await;
     scene.broker.stop().await;
     let segments = files(&scene.broker.data().join("ledger"));
@@ -131,8 +133,9 @@ async fn sto_07_a_bit_flipped_in_the_ledger_is_named_and_never_served() {
 /// At least the size of a closing frame.
 const CLOSING_BYTES: usize = 184;
 
+/// Hazard KEY-03.
 #[test]
-fn key_03_a_wrong_root_key_is_refused_and_nothing_is_touched() {
+fn a_wrong_root_key_is_refused_and_nothing_is_touched() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
@@ -166,8 +169,9 @@ fn salts(data: &Path) -> BTreeSet<Vec<u8>> {
     segments.map(|path| fs::read(path).unwrap()[82..114].to_vec()).collect()
 }
 
+/// Hazard KEY-01.
 #[test]
-fn key_01_two_copies_of_one_data_directory_seal_nothing_under_the_same_key() {
+fn two_copies_of_a_data_directory_never_seal_under_the_same_key() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");

@@ -42,7 +42,7 @@ fn a_client_that_is_well_is_told_so_and_one_that_is_not_is_told_what() {
 }
 
 #[test]
-fn a_host_is_looked_at_with_the_broker_running_and_stopped_and_nothing_is_changed() {
+fn doctor_checks_a_host_with_a_running_or_stopped_broker_read_only() {
     let mut process = Process::init("warn");
     process.serve();
     let config = process.config();

@@ -79,7 +79,7 @@ fn end_all(process: &Process, kept: bool) {
 }
 
 #[test]
-fn keys_versions_and_leases_end_while_the_disk_hangs_and_are_recorded_later() {
+fn keys_versions_and_leases_end_while_the_disk_hangs() {
     let mut process = on_a_failing_disk(set_up());
     let token = prepare_ends(&process);
     let minting = hang_with_a_mint(&process, "q");

@@ -50,8 +50,9 @@ async fn a_late_second_use_is_an_alarm_too() {
     assert_eq!(broker.entries("alarm.enrolment-code-reused").await.len(), 1);
 }
 
+/// Hazard ENR-02.
 #[tokio::test]
-async fn enr_02_a_hundred_redemptions_at_once_give_one_certificate() {
+async fn a_hundred_redemptions_at_once_give_one_certificate() {
     let broker = Arc::new(TestBroker::declared().await);
     let code = broker.invite("a", &["repo-reader"]).await;
     let text = Arc::new(code.to_text());
@@ -104,8 +105,9 @@ async fn a_hundred_redemptions_at_once_with_one_key_give_one_certificate_to_all(
     assert_eq!(broker.entries("certificate.recorded").await.len(), 1);
 }
 
+/// Hazard ENR-10.
 #[tokio::test]
-async fn enr_10_unknown_wrong_and_ended_codes_get_one_answer() {
+async fn unknown_wrong_and_ended_codes_get_one_answer() {
     let broker = TestBroker::declared().await;
     let (_, request) = new_key_and_request().unwrap();
     let wrong_secret =
@@ -127,8 +129,9 @@ async fn enr_10_unknown_wrong_and_ended_codes_get_one_answer() {
     assert_eq!(answer(&wrong), answer(&late));
 }
 
+/// Hazard ENR-07.
 #[tokio::test]
-async fn enr_07_a_code_dies_with_its_agent() {
+async fn a_code_dies_with_its_agent() {
     let broker = TestBroker::declared().await;
     let code = broker.invite("a", &["repo-reader"]).await;
     let body = json!({ "files": [{ "name": "a", "text": "" }], "prune": true });
@@ -150,8 +153,9 @@ async fn an_agent_has_no_more_live_instances_than_it_may() {
     assert_eq!(shown["instances"].as_array().unwrap().len(), 2);
 }
 
+/// Hazard ENR-09.
 #[tokio::test]
-async fn enr_09_guessing_is_slowed_down_per_source() {
+async fn guessing_is_slowed_down_per_source() {
     let broker = TestBroker::start_with("[quota]\nenrolments_per_s = 1\nenrolments_burst = 3\n").await;
     broker.declare().await;
     let code =
@@ -165,8 +169,9 @@ async fn enr_09_guessing_is_slowed_down_per_source() {
     assert!(limited.header("retry-after").parse::<u64>().unwrap() >= 1);
 }
 
+/// Hazards TLS-08, TLS-17.
 #[tokio::test]
-async fn tls_08_17_a_request_gives_its_key_and_nothing_more() {
+async fn a_request_gives_its_key_and_nothing_more() {
     let broker = TestBroker::declared().await;
     let code = broker.invite("a", &["repo-reader"]).await;
     let csr = |key: &[&str], subject: &str, more: &[&str]| openssl::request(key, subject, more);

@@ -11,7 +11,7 @@ fn claims(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_agent_enrols_mints_and_reads_and_the_ledger_shows_every_step_without_the_secret() {
+async fn the_ledger_shows_every_step_of_an_agent_without_the_secret() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
     let token = agent.token("github.repo.read").await;
@@ -77,8 +77,9 @@ async fn less_than_asked_is_given_and_said() {
     assert_eq!(outcomes, ["constrain", "constrain", "allow"]);
 }
 
+/// Hazards JWT-22, POL-01.
 #[tokio::test]
-async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
+async fn nothing_is_never_everything_and_no_rule_means_no() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["publisher"]).await;
     for (form, error, code) in [
@@ -137,8 +138,9 @@ async fn jwt_22_pol_01_nothing_is_never_everything_and_no_rule_means_no() {
     assert!(broker.entries("token.minted").await.is_empty());
 }
 
+/// Hazard TLS-18.
 #[tokio::test]
-async fn tls_18_a_token_never_outlives_the_certificate_and_none_is_given_for_its_last_seconds() {
+async fn a_token_ends_before_the_certificate_does() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["publisher"]).await;
     let ask = "grant_type=client_credentials&scope=reports.read";
@@ -163,8 +165,9 @@ async fn one_token_has_one_audience() {
     assert_eq!(claims(token["access_token"].as_str().unwrap())["aud"], "https://reports.example.com");
 }
 
+/// Hazard JWT-15.
 #[tokio::test]
-async fn jwt_15_a_stolen_token_is_refused_and_so_is_one_for_somebody_else() {
+async fn a_stolen_token_is_refused_and_so_is_one_for_somebody_else() {
     let broker = TestBroker::declared().await;
     let holder = broker.agent("holder", &["repo-reader", "publisher"]).await;
     let thief = broker.agent("thief", &["repo-reader"]).await;
@@ -228,8 +231,9 @@ async fn what_is_taken_away_is_gone_at_the_next_request_of_an_open_connection() 
 
 const DECLARED_ROLE: &str = "[[role]]\nname = \"empty\"\ncapabilities = []\n";
 
+/// Hazard REV-12.
 #[tokio::test]
-async fn rev_12_a_name_given_again_is_somebody_else() {
+async fn a_name_given_again_is_somebody_else() {
     let broker = TestBroker::declared().await;
     let before = broker.agent("a", &["repo-reader"]).await;
     let keep = "[[role]]\nname = \"publisher\"\ncapabilities = []\n";

@@ -173,7 +173,7 @@ const UNUSUAL_CALLS: [&str; 11] = [
 ];
 
 #[test]
-fn the_unit_lets_the_broker_make_every_call_that_it_makes_and_ends_it_for_none() {
+fn the_systemd_unit_permits_every_call_of_the_broker() {
     let unit = fs::read_to_string(root().join("config/systemd/keyward.service")).unwrap();
     assert!(unit.contains("\nSystemCallErrorNumber=EPERM\n"));
     let mut allowed = BTreeSet::new();

@@ -46,7 +46,7 @@ fn gone(process: &Process) {
 }
 
 #[test]
-fn a_command_finds_its_token_in_a_file_of_its_own_and_the_file_goes_with_it() {
+fn a_command_gets_its_token_in_a_file_that_is_removed_when_it_ends() {
     let process = scene(b"value");
     let script = "stat -c '%a' \"$KEYWARD_TOKEN_FILE\" \"$(dirname \"$KEYWARD_TOKEN_FILE\")\"; cut -c1-2 \"$KEYWARD_TOKEN_FILE\"; exit 42";
     let ran = run(&process, &[], script);
@@ -72,7 +72,7 @@ fn a_command_finds_its_token_in_a_file_of_its_own_and_the_file_goes_with_it() {
 }
 
 #[test]
-fn the_command_is_the_process_itself_and_has_no_children_that_are_not_its_own() {
+fn the_command_replaces_the_process_and_has_no_foreign_children() {
     let process = scene(b"value");
     let mut command = Command::new(KEYWARD);
     command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));

@@ -149,7 +149,7 @@ async fn health_revocation_and_stop_work_while_all_threads_for_agents_are_busy()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn agents_and_the_host_are_answered_while_operators_keep_their_threads_busy() {
+async fn agents_and_the_host_are_answered_while_operator_threads_are_busy() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["publisher"]).await;
     let [_, admins, jobs] = broker.runtimes();

@@ -30,8 +30,9 @@ fn claims(token: &Value) -> Value {
     serde_json::from_slice(&from_base64url(&body).unwrap()).unwrap()
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_a_secret_is_stored_once_and_the_ledger_has_no_digest_of_its_value() {
+async fn a_secret_is_stored_once_and_the_ledger_has_no_digest_of_its_value() {
     let mut broker = TestBroker::start().await;
     let put = ("PUT", "/v1/secrets/a");
     let first = keyed(&broker.operator(), "k1", put, BYTES, "value").await;
@@ -60,8 +61,9 @@ async fn i12_a_secret_is_stored_once_and_the_ledger_has_no_digest_of_its_value()
     assert_eq!(broker.operator().put("/v1/secrets/a", BYTES, b"value").await.json()["version"], 3);
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_of_many_at_once_one_is_carried_out_and_all_are_answered_alike() {
+async fn of_many_at_once_one_is_carried_out_and_all_are_answered_alike() {
     let broker = TestBroker::start().await;
     let asked: Vec<_> = (0..8)
         .map(|_| {
@@ -79,8 +81,9 @@ async fn i12_of_many_at_once_one_is_carried_out_and_all_are_answered_alike() {
     assert_eq!(broker.entries("secret.stored").await.len(), 1);
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_a_token_is_minted_once_and_signed_again() {
+async fn a_token_is_minted_once_and_signed_again() {
     let mut broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["publisher"]).await;
     let first = mint(&agent, "k", MINT).await;
@@ -114,8 +117,9 @@ async fn i12_a_token_is_minted_once_and_signed_again() {
     assert_ne!(mint(&agent, "k", MINT).await.json()["token_id"], first["token_id"]);
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_a_repeated_mint_is_decided_again() {
+async fn a_repeated_mint_is_decided_again() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["publisher"]).await;
     assert_eq!(mint(&agent, "k", MINT).await.status, 200);
@@ -145,8 +149,9 @@ async fn i12_a_repeated_mint_is_decided_again() {
     assert!(gone.is_err() || gone.is_ok_and(|reply| reply.status == 401));
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_applications_and_revocations_happen_once_and_a_code_is_never_told_twice() {
+async fn replayed_applications_and_revocations_act_once_and_show_no_code() {
     let broker = TestBroker::declared().await;
     let operator = broker.operator();
     let apply = async |text: &str| {
@@ -213,8 +218,9 @@ const HARMLESS: [&str; 13] = [
     "POST /v1/unseal",
 ];
 
+/// Invariant I12.
 #[test]
-fn i12_every_route_that_changes_something_takes_a_key() {
+fn every_route_that_changes_something_takes_a_key() {
     let routes = [agent_routes(), admin_routes(), host_routes()].concat();
     let without =
         routes.iter().filter(|route| route.method != "GET" && route.repetition == Repetition::Harmless);
@@ -248,8 +254,9 @@ async fn entries(operator: &Caller, kind: &str) -> usize {
     page["items"].as_array().unwrap().iter().filter(|entry| entry["kind"] == kind).count()
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
+async fn operators_and_the_broker_s_keys_are_changed_once() {
     let mut broker = TestBroker::declared().await;
     let mut known = broker.authority_pem();
     let placed = "{\"role\":\"approver\",\"owner\":null}";
@@ -305,8 +312,9 @@ async fn i12_operators_and_the_broker_s_keys_are_changed_once() {
     }
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_of_many_turns_at_once_one_is_made() {
+async fn of_many_turns_at_once_one_is_made() {
     let broker = TestBroker::start().await;
     for (path, entry) in [
         ("/v1/value-key/rotate", "value-key.rotated"),

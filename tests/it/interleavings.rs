@@ -128,7 +128,7 @@ async fn an_act_under_a_certificate_that_is_superseded_meanwhile_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_renewal_by_a_certificate_of_an_authority_that_is_revoked_meanwhile_fails() {
+async fn a_renewal_fails_when_its_authority_is_revoked_meanwhile() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     broker.clock.advance_s(60);

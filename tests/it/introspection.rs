@@ -44,7 +44,7 @@ async fn is_inactive(caller: &Agent, token: &str) {
 }
 
 #[tokio::test]
-async fn a_resource_server_learns_what_a_token_for_it_says_and_nobody_else_learns_anything() {
+async fn only_the_audience_of_a_token_learns_its_claims_by_introspection() {
     let bed = Bed::new().await;
     let token = bed.agent.token("reports.read").await;
     let reply = ask(&bed.reports, &token).await;
@@ -178,7 +178,7 @@ async fn a_resource_server_is_one_by_its_certificate_and_stays_one() {
 }
 
 #[tokio::test]
-async fn what_a_resource_server_serves_survives_a_restart_and_is_planned_like_all_else() {
+async fn the_audience_of_a_resource_server_survives_a_restart_and_is_planned() {
     let mut bed = Bed::new().await;
     let token = bed.agent.token("reports.read").await;
     bed.broker.restart().await;

@@ -31,8 +31,9 @@ async fn token_keys_follow_their_schedule_with_an_overlap() {
     assert_eq!(published(&broker).await, both[..1], "nothing is due twice");
 }
 
+/// Hazard KEY-12.
 #[tokio::test]
-async fn key_12_the_schedule_revokes_what_nothing_can_hold_of_any_more_and_its_keys_go() {
+async fn the_schedule_revokes_unused_key_generations_and_removes_their_keys() {
     let broker = TestBroker::start_with("[tokens]\nkey_life_s = 86400\n").await;
     good(&broker, "/v1/token-keys").await;
     good(&broker, "/v1/authorities").await;
@@ -59,7 +60,7 @@ async fn key_12_the_schedule_revokes_what_nothing_can_hold_of_any_more_and_its_k
 }
 
 #[tokio::test]
-async fn the_schedule_brings_the_next_authority_on_and_whoever_renews_does_not_notice() {
+async fn the_schedule_rotates_the_authority_without_effect_on_renewals() {
     let certificates = "[certificates]\nagent_life_s = 604800\nauthority_life_s = 2592000\n";
     let broker = TestBroker::start_with(certificates).await;
     broker.declare().await;

@@ -58,8 +58,9 @@ fn the_scanner_finds_what_is_planted_in_every_spelling() {
     assert_eq!(sightings(dir.path(), canary).len(), 1);
 }
 
+/// Hazard AUD-07.
 #[test]
-fn aud_07_no_secret_is_in_log_ledger_disk_error_or_process() {
+fn no_secret_is_in_log_ledger_disk_error_or_process() {
     let secret = b"CNRY-secret-8f14e45fceea167a5a36dedd4bea2543".as_slice();
     let mut process = Process::init("trace");
     process.serve();
@@ -149,8 +150,9 @@ pub(crate) fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
     all
 }
 
+/// Hazard KEY-07.
 #[test]
-fn key_07_no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
+fn no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
     let secret = b"CNRY-memory-1f3870be274f6c49b3e31a0c6728957f".as_slice();
     let mut process = Process::init("info");
     process.serve();
@@ -170,8 +172,9 @@ fn key_07_no_secret_stays_in_the_broker_s_memory_once_it_was_delivered() {
     }
 }
 
+/// Hazard STO-19.
 #[test]
-fn sto_19_everything_that_the_broker_keeps_is_for_its_owner_alone() {
+fn everything_that_the_broker_keeps_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let mut process = Process::init("info");
     process.serve();

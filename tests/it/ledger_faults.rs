@@ -194,7 +194,7 @@ fn a_power_cut_at_any_step_loses_nothing() {
 }
 
 #[test]
-fn a_failed_sync_is_not_tried_again_and_what_it_left_in_doubt_is_written_again() {
+fn a_failed_sync_is_not_retried_and_the_unsynced_tail_is_rewritten() {
     let bed = UnsyncedBed::new(SEGMENT_BYTES);
     let recorder = Recorder::default();
     let (ledger, _) = bed.open_file(&recorder).unwrap();
@@ -308,8 +308,9 @@ fn revocation() -> Draft {
     Draft { space: Space::Reserve, ..draft("revoked", b"") }
 }
 
+/// Hazard STO-05.
 #[test]
-fn sto_05_on_a_full_disk_what_takes_away_is_written_durably_and_nothing_else_is() {
+fn only_revocations_are_durable_on_a_full_disk() {
     let bed = UnsyncedBed::new(SEGMENT_BYTES);
     let recorder = Recorder::default();
     let (ledger, _) = bed.open_file(&recorder).unwrap();

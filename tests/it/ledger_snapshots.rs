@@ -166,7 +166,7 @@ fn a_snapshot_under_an_earlier_key_is_passed_over_key_13() {
 }
 
 #[test]
-fn a_snapshot_tells_of_entries_that_are_gone_and_of_a_history_that_was_replaced() {
+fn a_snapshot_reveals_lost_entries_and_a_replaced_history() {
     // Given a ledger that was put back from a copy of before its snapshot…
     let early = Disk::default();
     let (ledger, _, _) = open(&early);
@@ -198,7 +198,7 @@ fn a_snapshot_tells_of_entries_that_are_gone_and_of_a_history_that_was_replaced(
 }
 
 #[test]
-fn a_disk_that_fails_while_one_is_taken_costs_neither_entries_nor_the_one_before() {
+fn a_disk_fault_during_a_snapshot_loses_no_entry_and_no_older_snapshot() {
     let before = with_snapshots();
     for how in [How::Before, How::Half, How::After] {
         for step in 1.. {

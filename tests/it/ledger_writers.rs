@@ -105,7 +105,7 @@ fn an_outcome_that_cannot_be_looked_up_stops_the_writer() {
 }
 
 #[test]
-fn an_altered_entry_of_another_writer_stops_before_anything_is_built_on_it() {
+fn an_altered_entry_of_another_writer_stops_the_log() {
     let Pair { one, other, seen, bed, .. } = pair();
     fill(&one, 2);
     let mut row = bed.database.rows()[1].clone();

@@ -20,8 +20,9 @@ async fn with_headers(caller: &Caller, headers: &[(String, String)]) -> Reply {
     caller.send("GET", "/livez", &headers, b"").await
 }
 
+/// Hazard HTTP-04.
 #[tokio::test]
-async fn http_04_headers_are_counted_and_measured() {
+async fn headers_are_counted_and_measured() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     let many = |count: usize| -> Vec<_> { (0..count).map(|i| (format!("x-{i}"), String::new())).collect() };
@@ -46,8 +47,9 @@ async fn a_path_and_its_query_have_a_length() {
     refused(&nobody.get(&path(TARGET_BYTES_MAX + 1)).await, 414, "target_too_long");
 }
 
+/// Hazard HTTP-01.
 #[tokio::test]
-async fn http_01_a_request_says_whom_it_is_for_once() {
+async fn a_request_says_whom_it_is_for_once() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     for (hosts, status, code) in [
@@ -64,8 +66,9 @@ async fn http_01_a_request_says_whom_it_is_for_once() {
     }
 }
 
+/// Hazard HTTP-01.
 #[tokio::test]
-async fn http_01_a_body_has_one_length() {
+async fn a_body_has_one_length() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let form = "grant_type=client_credentials&scope=github.repo.read";
@@ -275,8 +278,9 @@ async fn a_plan_tells_when_an_application_would_be_too_large() {
     assert_eq!(seen, (1..=seen.len() as u64).collect::<Vec<_>>(), "no entry is lost between pages");
 }
 
+/// Hazard HTTP-05.
 #[tokio::test]
-async fn http_05_slow_peers_are_given_up_and_a_slow_body_is_told_so() {
+async fn slow_peers_are_given_up_and_a_slow_body_is_told_so() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     let half_header = nobody.say_and_wait(b"GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ");
@@ -295,7 +299,7 @@ async fn http_05_slow_peers_are_given_up_and_a_slow_body_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_wants_is_read_up_to_a_limit_and_beyond_it_the_connection_ends_as_told() {
+async fn an_unread_body_is_drained_up_to_a_limit_then_the_connection_closes() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     let refused_then_asked = |bytes: u64| {
@@ -312,7 +316,7 @@ async fn a_body_that_nobody_wants_is_read_up_to_a_limit_and_beyond_it_the_connec
 }
 
 #[tokio::test]
-async fn a_request_under_way_at_the_stop_is_answered_and_what_was_answered_is_there_afterwards() {
+async fn a_request_under_way_at_the_stop_is_answered_and_durable() {
     let mut broker = TestBroker::declared().await;
     let mut stream = broker.operator().open().await.unwrap();
     let head = "PUT /v1/secrets/late HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\ncontent-length: 4\r\n\r\nva";

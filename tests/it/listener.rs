@@ -198,16 +198,18 @@ async fn a_peer_is_who_its_certificate_says_and_nobody_without_one() {
     }
 }
 
+/// Hazard TLS-02.
 #[tokio::test]
-async fn tls_02_a_foreign_authority_of_the_same_name_is_refused_at_the_handshake() {
+async fn a_foreign_authority_of_the_same_name_is_refused_at_the_handshake() {
     let bed = Bed::new(CAPS).await;
     let foreign = bed.client(Some(&agent_of(&authority(), NOW)));
     assert_eq!(refusal(&bed, &foreign).await, AlertDescription::DecryptError);
     assert!(bed.ask(&bed.client(Some(&bed.agent())), "/who").await.is_some());
 }
 
+/// Hazard TLS-03.
 #[tokio::test]
-async fn tls_03_time_is_judged_by_the_broker_s_clock() {
+async fn time_is_judged_by_the_broker_s_clock() {
     let bed = Bed::new(CAPS).await;
     let today = bed.client(Some(&bed.agent()));
     let tomorrow = bed.client(Some(&agent_of(&bed.issuer, NOW.plus_s(DAY_S))));
@@ -218,8 +220,9 @@ async fn tls_03_time_is_judged_by_the_broker_s_clock() {
     assert!(bed.ask(&tomorrow, "/who").await.is_some());
 }
 
+/// Hazard TLS-04.
 #[tokio::test]
-async fn tls_04_whom_the_gate_does_not_admit_is_refused_at_the_handshake() {
+async fn whom_the_gate_does_not_admit_is_refused_at_the_handshake() {
     let bed = Bed::new(CAPS).await;
     let agent = bed.client(Some(&bed.agent()));
     assert!(bed.ask(&agent, "/who").await.is_some());
@@ -247,8 +250,9 @@ fn signed_by_a_leaf(parent: &Identity) -> Identity {
     Identity { chain: vec![child, parent.chain[0].clone()], key_pem: Sensitive::new(key.serialize_pem()) }
 }
 
+/// Hazard TLS-06.
 #[tokio::test]
-async fn tls_06_what_an_agent_s_key_has_signed_is_refused() {
+async fn what_an_agent_s_key_has_signed_is_refused() {
     let bed = Bed::new(CAPS).await;
     let parent = bed.agent();
     let child = signed_by_a_leaf(&parent);
@@ -259,8 +263,9 @@ async fn tls_06_what_an_agent_s_key_has_signed_is_refused() {
     assert!(bed.ask(&bed.client(Some(&parent)), "/who").await.is_some());
 }
 
+/// Hazard TLS-07.
 #[tokio::test]
-async fn tls_07_a_server_s_certificate_is_no_client_s_and_an_agent_s_no_server_s() {
+async fn server_and_client_certificates_are_not_interchangeable() {
     let bed = Bed::new(CAPS).await;
     let server_as_client = bed.client(Some(&server_of(&bed.issuer)));
     assert_eq!(refusal(&bed, &server_as_client).await, AlertDescription::UnsupportedCertificate);
@@ -284,8 +289,9 @@ fn is_wrong_name(error: &std::io::Error) -> bool {
     )
 }
 
+/// Hazard ENR-11.
 #[tokio::test]
-async fn enr_11_a_pin_is_satisfied_by_its_authority_alone_and_for_the_right_name() {
+async fn a_pin_accepts_only_its_authority_for_the_right_name() {
     let bed = Bed::new(CAPS).await;
     let clock = || Arc::clone(&bed.clock) as Arc<dyn Clock>;
     let pinned = pinned_client_config(bed.issuer.public().key_pin(), clock()).unwrap();
@@ -308,8 +314,9 @@ async fn enr_11_a_pin_is_satisfied_by_its_authority_alone_and_for_the_right_name
     assert!(connect(bed.address, &pinned).await.is_err(), "the broker's certificate has ended");
 }
 
+/// Hazard TLS-05.
 #[tokio::test]
-async fn tls_05_no_session_is_resumed_and_no_ticket_given() {
+async fn no_session_is_resumed_and_no_ticket_given() {
     let bed = Bed::new(CAPS).await;
     let mut eager = ClientConfig::clone(&bed.client(Some(&bed.agent())));
     eager.resumption = Resumption::in_memory_sessions(16);
@@ -360,8 +367,9 @@ async fn a_request_under_way_is_answered_before_the_stop_is_over() {
     tokio::time::timeout(SOON, &mut bed.serving).await.expect("then it is over").unwrap();
 }
 
+/// Hazard HTTP-13.
 #[tokio::test]
-async fn http_13_a_handler_s_panic_costs_its_own_connection_and_gives_the_place_back() {
+async fn a_panicking_handler_closes_its_connection_and_frees_the_place() {
     let bed = Bed::new(ConnectionCaps { max: 1, max_per_peer: 1 }).await;
     let nobody = bed.client(None);
     for _ in 0..3 {
@@ -410,7 +418,7 @@ async fn one_address_takes_its_own_places_alone() {
 }
 
 #[tokio::test]
-async fn other_certificates_of_a_peer_are_not_looked_at_and_take_no_more_than_the_limit() {
+async fn further_certificates_of_a_peer_are_ignored_and_bounded() {
     let bed = Bed::new(CAPS).await;
     let authority = bed.issuer.public().der().to_vec();
     for (bytes, is_taken) in [(HANDSHAKE_REST_BYTES_MAX / 2, true), (HANDSHAKE_REST_BYTES_MAX + 1024, false)]

@@ -148,7 +148,7 @@ fn gnutls(command: &str, args: &[&str], input: &str) -> (bool, String) {
 }
 
 #[test]
-fn gnutls_verifies_the_chain_and_talks_mutual_tls_and_refuses_an_altered_twin() {
+fn gnutls_accepts_the_chain_over_mutual_tls_and_refuses_an_altered_one() {
     let process = set_up();
     let (authority, certificate) = (held(&process, "p", "authority"), held(&process, "p", "certificate"));
     let verify = |certificate: &str| {

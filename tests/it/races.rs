@@ -16,14 +16,16 @@ use crate::support::waiting::{Patience, until};
 /// Rounds of giving a role and taking it away under load.
 const ROUNDS: usize = 12;
 
+/// Hazard REV-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rev_02_a_mint_decided_before_a_role_was_taken_away_never_commits_after_it() {
+async fn a_mint_decided_before_a_role_was_removed_does_not_commit() {
     let agent = |roles: &str| format!("[[agent]]\nname = \"a\"\nroles = {roles}\n");
     mints_against("a", [agent("[]"), agent("[\"publisher\"]")]).await;
 }
 
+/// Hazard REV-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rev_02_a_mint_decided_before_a_role_lost_a_capability_never_commits_after_it() {
+async fn a_mint_decided_before_a_role_lost_a_capability_does_not_commit() {
     let role = |held: &str| format!("[[role]]\nname = \"publisher\"\ncapabilities = {held}\n");
     mints_against("publisher", [role("[]"), role("[\"reports.read\"]")]).await;
 }
@@ -203,7 +205,7 @@ async fn suspend_until_refused(caller: Caller) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_that_an_operator_was_let_do_commits_after_it_was_taken_away_or_demoted() {
+async fn no_act_of_an_operator_commits_after_its_revocation_or_demotion() {
     let broker = TestBroker::declared().await;
     broker.apply("[[agent]]\nname = \"nobody\"\nroles = []\n").await;
     for round in 0..ROUNDS {
@@ -245,8 +247,9 @@ async fn nothing_that_an_operator_was_let_do_commits_after_it_was_taken_away_or_
     assert_eq!(over.len(), ROUNDS);
 }
 
+/// Hazard ENR-07.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn enr_07_nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
+async fn nobody_enrols_by_a_code_after_whoever_made_it_was_taken_away() {
     let settings = "[quota]\nenrolments_per_s = 100000\nenrolments_burst = 100000\n";
     let broker = Arc::new(TestBroker::start_with(settings).await);
     broker.declare().await;
@@ -329,8 +332,9 @@ async fn two_applications_at_once_are_one_after_the_other() {
     assert!(applied > 0);
 }
 
+/// Hazard HTTP-17.
 #[tokio::test(flavor = "multi_thread")]
-async fn http_17_a_caller_that_hangs_up_leaves_ledger_and_state_in_step() {
+async fn a_caller_that_hangs_up_leaves_ledger_and_state_in_step() {
     use tokio::io::AsyncWriteExt;
     let broker = TestBroker::start_with("[quota]\nmints_per_s = 1000\nmints_burst = 1000\n").await;
     broker.declare().await;

@@ -40,8 +40,9 @@ fn entries(process: &Process) -> usize {
     process.json(&["audit", "list"])["items"].as_array().unwrap().len()
 }
 
+/// Hazard OPS-02.
 #[tokio::test]
-async fn ops_02_a_read_only_copy_shows_everything_and_does_nothing() {
+async fn a_read_only_copy_shows_everything_and_does_nothing() {
     let mut postgres = Postgres::start();
     let (mut process, login) = killed_with_a_login_to_end(&mut postgres);
     process.serve_args = vec!["--read-only"];

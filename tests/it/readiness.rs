@@ -156,7 +156,7 @@ pub(crate) fn on_a_full_disk(process: &mut Process) -> PathBuf {
 }
 
 #[test]
-fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space() {
+fn readiness_metrics_alerts_and_doctor_report_a_full_disk() {
     let mut process = set_up();
     let inside = on_a_full_disk(&mut process);
     is_told(&process, 503, "ledger_no_space");
@@ -170,7 +170,7 @@ fn a_full_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_has_space
 }
 
 #[test]
-fn a_hanging_disk_is_told_by_readiness_metrics_alerts_and_doctor_until_it_answers() {
+fn readiness_metrics_alerts_and_doctor_report_a_hanging_disk() {
     let process = on_a_failing_disk(set_up());
     is_well(&process);
     fs::write(process.path("stall"), "").unwrap();

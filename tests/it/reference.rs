@@ -189,7 +189,7 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
 }
 
 #[tokio::test]
-async fn every_metric_that_an_alert_names_is_served_and_every_alert_says_what_mends_it() {
+async fn every_alert_names_served_metrics_and_says_the_fix() {
     let broker = TestBroker::declared().await;
     let served = broker.operator().get("/metrics").await.text();
     let samples: BTreeSet<&str> = served

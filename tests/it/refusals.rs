@@ -32,8 +32,9 @@ async fn secrets_are_taken_up_to_their_limit() {
     assert_eq!(operator.get("/v1/secrets").await.json()["items"][0]["version"], 1);
 }
 
+/// Hazards HTTP-02, HTTP-07.
 #[tokio::test]
-async fn http_02_07_what_means_two_things_is_refused() {
+async fn what_means_two_things_is_refused() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let twice = [("authorization", "Bearer CNRY"), ("authorization", "Bearer CNRY2")];
@@ -55,8 +56,9 @@ async fn http_02_07_what_means_two_things_is_refused() {
     refused(&huge, 401, "token_invalid");
 }
 
+/// Hazard JWT-21.
 #[tokio::test]
-async fn jwt_21_a_token_counts_in_the_header_alone() {
+async fn a_token_counts_in_the_header_alone() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let token = agent.token("github.repo.read").await;
@@ -137,8 +139,9 @@ async fn bodies_headers_and_lists_end_at_their_limits() {
     refused(&plan(2 * DECLARATION_BYTES_MAX).await, 413, "body_too_large");
 }
 
+/// Hazard AUD-09.
 #[tokio::test]
-async fn aud_09_malformed_declarations_change_nothing_and_echo_nothing() {
+async fn malformed_declarations_change_nothing_and_echo_nothing() {
     let broker = TestBroker::declared().await;
     let operator = broker.operator();
     let before = operator.get("/v1/capabilities").await.json();
@@ -178,8 +181,9 @@ async fn invitations_for_what_is_not_there_are_refused() {
     assert_eq!(invite("a", &[]).await.status, 201);
 }
 
+/// Hazard HTTP-14.
 #[tokio::test]
-async fn http_14_one_agent_asks_no_more_often_than_it_may_and_others_do_not_notice() {
+async fn the_rate_limit_of_one_agent_does_not_affect_others() {
     let broker = TestBroker::start_with("[quota]\nmints_per_s = 1\nmints_burst = 3\n").await;
     broker.declare().await;
     let (busy, calm) =

@@ -79,8 +79,9 @@ async fn the_old_certificate_counts_until_the_new_one_is_used_and_not_after() {
     );
 }
 
+/// Hazard JWT-15.
 #[tokio::test]
-async fn jwt_15_a_token_from_before_a_renewal_is_the_old_key_s_alone() {
+async fn a_token_from_before_a_renewal_is_the_old_key_s_alone() {
     let broker = declared().await;
     let old = broker.agent("a", &["repo-reader"]).await;
     let token = old.token("github.repo.read").await;

@@ -26,8 +26,9 @@ async fn whoami(open: &mut Connection) -> std::io::Result<Reply> {
     open.send("GET", "/v1/whoami", &[], b"").await
 }
 
+/// Hazard TLS-04.
 #[tokio::test]
-async fn tls_04_a_revoked_agent_is_out_at_once_and_its_open_connections_are_cut() {
+async fn a_revoked_agent_is_out_at_once_and_its_open_connections_are_cut() {
     let broker = TestBroker::declared().await;
     let (agent, other) =
         (broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await);
@@ -142,8 +143,9 @@ async fn operators_are_told_what_has_become_of_each_instance() {
     assert_eq!(told(&broker).await, says("active", ["revoked", "revoked"]));
 }
 
+/// Hazard JWT-16.
 #[tokio::test]
-async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
+async fn a_revoked_token_is_refused_and_its_sisters_are_not() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let (token, sister) = (agent.token("github.repo.read").await, agent.token("github.repo.read").await);
@@ -175,8 +177,9 @@ async fn jwt_16_a_revoked_token_is_refused_and_its_sisters_are_not() {
     assert_eq!(agent.caller.post("/oauth/revoke", kind, b"").await.code(), "token_parameter_missing");
 }
 
+/// Hazards REV-04, REV-05.
 #[tokio::test]
-async fn rev_04_05_revoking_again_does_no_harm_what_is_not_there_is_said_and_a_restart_forgets_nothing() {
+async fn a_revocation_is_repeatable_and_survives_a_restart() {
     let mut broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     for _ in 0..2 {
@@ -191,8 +194,9 @@ async fn rev_04_05_revoking_again_does_no_harm_what_is_not_there_is_said_and_a_r
     assert!(caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
 }
 
+/// Hazard REV-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rev_02_no_mint_is_recorded_after_the_revocation_that_it_did_not_see() {
+async fn no_mint_is_recorded_after_the_revocation_that_it_did_not_see() {
     let broker =
         Arc::new(TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await);
     broker.declare().await;

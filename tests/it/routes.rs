@@ -134,8 +134,9 @@ fn the_public_routes_are_the_reviewed_ones() {
     assert_eq!(public, PUBLIC);
 }
 
+/// Hazard TLS-01.
 #[tokio::test]
-async fn tls_01_without_a_certificate_only_public_routes_answer() {
+async fn without_a_certificate_only_public_routes_answer() {
     let broker = TestBroker::declared().await;
     for (address, routes) in [(broker.agents(), agent_routes()), (broker.admins(), admin_routes())] {
         let nobody = broker.nobody(address);
@@ -226,8 +227,9 @@ pub(crate) fn authority_with(key: &Sensitive<Vec<u8>>, now: Timestamp) -> Author
     Authority::new(der, make()).unwrap()
 }
 
+/// Hazard TLS-02.
 #[tokio::test]
-async fn tls_02_a_foreign_authority_with_our_name_is_refused() {
+async fn a_foreign_authority_with_our_name_is_refused() {
     let broker = TestBroker::declared().await;
     broker.agent("research-bot", &["repo-reader"]).await;
     let foreign = authority_with(&EcdsaKey::generate().unwrap(), broker.clock.now());
@@ -242,8 +244,9 @@ async fn tls_02_a_foreign_authority_with_our_name_is_refused() {
     assert_eq!(good.caller.get("/v1/whoami").await.status, 200);
 }
 
+/// Hazard TLS-03.
 #[tokio::test]
-async fn tls_03_an_expired_certificate_is_refused_on_new_and_on_open_connections() {
+async fn an_expired_certificate_is_refused_on_new_and_open_connections() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let mut open = agent.caller.connect().await.unwrap();
@@ -257,8 +260,9 @@ async fn tls_03_an_expired_certificate_is_refused_on_new_and_on_open_connections
     assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "beyond it");
 }
 
+/// Hazard TLS-12.
 #[tokio::test]
-async fn tls_12_identity_headers_are_never_looked_at() {
+async fn identity_headers_are_never_looked_at() {
     let broker = TestBroker::declared().await;
     let nobody = broker.nobody(broker.admins());
     for header in
@@ -270,8 +274,9 @@ async fn tls_12_identity_headers_are_never_looked_at() {
     }
 }
 
+/// Hazards HTTP-18, HTTP-19.
 #[tokio::test]
-async fn http_18_19_what_is_no_route_is_refused_in_the_same_form() {
+async fn what_is_no_route_is_refused_in_the_same_form() {
     let broker = TestBroker::start().await;
     let nobody = broker.nobody(broker.agents());
     for (method, path, status, code) in [

@@ -59,7 +59,7 @@ fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
 }
 
 #[test]
-fn an_attended_broker_is_initialised_verified_and_looked_at_without_a_key_on_the_machine() {
+fn an_attended_broker_works_without_a_key_on_the_machine() {
     let process = Process::init_attended("info", WORDS);
     let config = process.config();
     let reissue = ["init", "--reissue-operator", "--passphrase"];

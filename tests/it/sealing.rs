@@ -212,8 +212,9 @@ async fn sealing_cuts_every_connection_and_leaves_no_key_in_memory() {
     process.serve();
 }
 
+/// Hazard KEY-11.
 #[tokio::test]
-async fn key_11_while_it_is_sealed_every_route_but_the_public_documents_waits() {
+async fn while_it_is_sealed_every_route_but_the_public_documents_waits() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");

@@ -48,7 +48,7 @@ async fn ask(agent: &Agent, life_s: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_token_that_reaches_a_high_secret_lives_300_seconds_at_most_and_the_answer_says_why() {
+async fn a_token_for_a_high_secret_lives_300_seconds_and_the_answer_says_why() {
     let (broker, agent) = broker().await;
     let ordinary = ask(&agent, 3600).await;
     assert_eq!((&ordinary["expires_in"], &ordinary["constrained"]), (&3600.into(), &Value::Null));
@@ -66,7 +66,7 @@ async fn a_token_that_reaches_a_high_secret_lives_300_seconds_at_most_and_the_an
 }
 
 #[tokio::test]
-async fn a_token_from_before_the_secret_was_high_opens_it_no_longer_than_a_new_one_would() {
+async fn an_older_token_opens_a_high_secret_no_longer_than_a_new_one() {
     let (broker, agent) = broker().await;
     let token = ask(&agent, 3600).await["access_token"].as_str().unwrap().to_owned();
     classified(&broker, "high").await;
@@ -122,7 +122,7 @@ async fn a_capability_of_another_owner_cannot_be_declared_on_a_high_secret() {
 }
 
 #[tokio::test]
-async fn raising_the_sensitivity_cuts_off_the_capabilities_of_other_owners_at_once() {
+async fn a_raised_sensitivity_excludes_capabilities_of_other_owners_at_once() {
     let (mut broker, agent) = broker().await;
     let token = agent.token("github.repo.read").await;
     assert_eq!(put(&broker, "github/app", &[("keyward-owner", "red")]).await.status, 201);

@@ -79,7 +79,7 @@ fn three_of_five_people_bring_back_a_broker_whose_key_file_is_lost() {
 }
 
 #[test]
-fn shares_in_files_are_read_back_at_once_and_a_slot_is_rekeyed_to_them_and_from_them() {
+fn a_slot_is_rekeyed_to_and_from_shares_in_files() {
     let process = Process::init("info");
     let only = listed(&process)[0].1.clone();
     let directory = process.path("shares").display().to_string();
@@ -106,7 +106,7 @@ fn shares_in_files_are_read_back_at_once_and_a_slot_is_rekeyed_to_them_and_from_
 }
 
 #[test]
-fn each_thing_that_can_be_wrong_with_shares_is_said_and_no_share_is_repeated() {
+fn each_fault_of_shares_is_named_and_no_share_is_repeated() {
     let process = Process::init("info");
     let (id, first) = dealt(&process, &DEAL);
     assert_eq!(slot(&process, &["remove", &id], b"").0, Some(0));
@@ -192,7 +192,7 @@ fn shares_are_nowhere_but_where_they_were_handed_out() {
 /// The unit tests check this byte by byte; this one uses processes: the shares were printed, and the command that
 /// was to confirm them was killed.
 #[test]
-fn a_broker_starts_while_a_slot_waits_for_its_shares_and_the_slot_is_confirmed_later() {
+fn a_broker_starts_with_an_unconfirmed_slot_that_is_confirmed_later() {
     let mut process = Process::init("info");
     let (_, shares) = dealt(&process, &DEAL);
     process.serve();

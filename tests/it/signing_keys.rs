@@ -166,8 +166,9 @@ async fn an_older_keyring_under_a_newer_ledger_is_refused_by_name() {
     broker.serve().await;
 }
 
+/// Hazard KEY-12.
 #[tokio::test]
-async fn key_12_a_private_key_leaves_the_keyring_when_it_is_revoked_and_no_start_asks_for_it() {
+async fn a_revoked_private_key_leaves_the_keyring_for_good() {
     let mut broker = TestBroker::declared().await;
     broker.clock.advance_s(60);
     good(&broker, "/v1/token-keys").await;
@@ -189,8 +190,9 @@ async fn key_12_a_private_key_leaves_the_keyring_when_it_is_revoked_and_no_start
     assert_eq!(agent.secret("github/app", &agent.token("github.repo.read").await).await.status, 200);
 }
 
+/// Hazard KEY-12.
 #[tokio::test]
-async fn key_12_a_stop_between_the_ledger_s_word_and_the_keyring_is_mended_by_the_next_look() {
+async fn a_stop_between_ledger_and_keyring_is_completed_by_the_next_check() {
     let mut broker = TestBroker::declared().await;
     let path = broker.data().join("keyring");
     let first = std::fs::read(&path).unwrap();
@@ -332,7 +334,7 @@ async fn the_broker_s_own_certificate_is_replaced_while_it_serves() {
 }
 
 #[test]
-fn on_the_command_line_an_operator_and_an_agent_come_through_a_change_of_authority() {
+fn operator_and_agent_verbs_work_through_a_rotation_of_the_authority() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");

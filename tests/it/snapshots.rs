@@ -54,7 +54,7 @@ fn remove_snapshots(data: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn a_broker_that_starts_from_a_snapshot_is_the_one_that_starts_from_every_entry() {
+async fn a_start_from_a_snapshot_gives_the_same_state_as_one_from_all_entries() {
     // Given something in every room, half of it before a snapshot and half after.
     let mut broker = TestBroker::declared().await;
     broker.operator().put("/v1/secrets/db/password", "application/octet-stream", b"first").await;
@@ -128,7 +128,7 @@ async fn a_broker_that_starts_from_a_snapshot_is_the_one_that_starts_from_every_
 }
 
 #[tokio::test]
-async fn an_index_that_is_lost_is_made_again_although_the_state_came_from_a_snapshot() {
+async fn a_lost_index_is_rebuilt_after_a_start_from_a_snapshot() {
     let mut broker = TestBroker::declared().await;
     let mut agent = broker.agent("a", &["repo-reader"]).await;
     broker.take_snapshot().await;
@@ -145,7 +145,7 @@ async fn an_index_that_is_lost_is_made_again_although_the_state_came_from_a_snap
 }
 
 #[tokio::test]
-async fn what_no_entry_says_is_in_no_snapshot_and_what_was_taken_is_on_the_ledger() {
+async fn a_snapshot_holds_only_recorded_state_and_is_on_the_ledger() {
     let mut broker = TestBroker::declared().await;
     broker.take_snapshot().await;
     broker.take_snapshot().await;
@@ -171,7 +171,7 @@ fn fleet(batch: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_broker_with_100000_agents_starts_from_a_snapshot_with_every_one_of_them() {
+async fn a_broker_with_100000_agents_starts_from_a_snapshot_with_all_of_them() {
     let mut broker = TestBroker::declared().await;
     for batch in 0..20 {
         assert_eq!(broker.apply(&fleet(batch)).await.status, 200);
@@ -195,7 +195,7 @@ async fn a_broker_with_100000_agents_starts_from_a_snapshot_with_every_one_of_th
 }
 
 #[test]
-fn a_broker_with_100000_agents_is_killed_and_comes_back_with_all_that_it_acknowledged() {
+fn a_killed_broker_with_100000_agents_keeps_every_acknowledged_entry() {
     let mut process = Process::init("info");
     process.serve();
     process.set_up(b"hunter2");

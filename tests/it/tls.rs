@@ -84,8 +84,9 @@ fn s_client(address: &str, args: &[&str], input: &str) -> String {
     said
 }
 
+/// Hazards TLS-05, TLS-14.
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_05_tls_14_old_versions_are_refused_and_no_ticket_is_ever_given() {
+async fn old_versions_are_refused_and_no_ticket_is_ever_given() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let (cert, key) = (broker.path().join("c.pem"), broker.path().join("k.pem"));
@@ -105,8 +106,9 @@ async fn tls_05_tls_14_old_versions_are_refused_and_no_ticket_is_ever_given() {
     }
 }
 
+/// Hazard TLS-06.
 #[tokio::test]
-async fn tls_06_openssl_takes_no_certificate_that_an_agent_s_key_signed() {
+async fn openssl_takes_no_certificate_that_an_agent_s_key_signed() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let dir = broker.path();
@@ -147,7 +149,7 @@ async fn tls_06_openssl_takes_no_certificate_that_an_agent_s_key_signed() {
 }
 
 #[tokio::test]
-async fn a_certificate_passes_openssl_strict_for_both_purposes_and_an_altered_one_does_not() {
+async fn openssl_strict_accepts_a_certificate_and_refuses_an_altered_one() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let authority = broker.authority_pem();
@@ -187,8 +189,9 @@ async fn a_certificate_passes_openssl_strict_for_both_purposes_and_an_altered_on
     }
 }
 
+/// Hazard HTTP-11.
 #[tokio::test]
-async fn http_11_silent_and_garbled_peers_stop_nobody() {
+async fn silent_and_garbled_peers_stop_nobody() {
     let broker = TestBroker::declared().await;
     let mut silent = Vec::new();
     for _ in 0..64 {
@@ -249,8 +252,9 @@ async fn connections_beyond_the_cap_are_closed_and_places_come_back() {
     until(async || operator.attempt("GET", "/livez", &[], b"").await.is_ok()).await;
 }
 
+/// Hazard ENR-11.
 #[tokio::test]
-async fn enr_11_a_code_is_never_sent_to_a_broker_with_another_key() {
+async fn a_code_is_never_sent_to_a_broker_with_another_key() {
     use keyward::base::Clock;
     use keyward::pki::{certificate_from_pem, key_pin, tls::pinned_client_config};
     let (broker, impostor) = (TestBroker::start().await, TestBroker::start().await);

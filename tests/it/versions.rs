@@ -83,7 +83,7 @@ async fn a_former_version_is_handed_out_again_and_only_a_former_one() {
 }
 
 #[tokio::test]
-async fn former_versions_are_kept_up_to_the_limit_and_those_retired_longest_ago_go_first() {
+async fn former_versions_are_kept_up_to_the_limit_and_the_oldest_go_first() {
     let broker = TestBroker::start_with("[secrets]\nkeep_versions = 2\n").await;
     let put = async |value: &str| assert_eq!(put(&broker, value, ("x-nothing", "")).await.status, 201);
     let stored = async || broker.entries("secret.stored").await.last().unwrap()["event"]["destroyed"].clone();
@@ -153,8 +153,9 @@ async fn what_was_destroyed_long_ago_is_listed_no_more_and_numbers_count_on() {
     assert_eq!(change(&broker, "roll-back", 1).await.code(), "version_unknown");
 }
 
+/// Hazard SEC-01.
 #[tokio::test]
-async fn sec_01_a_destroyed_version_opens_from_no_copy_of_ledger_and_index_once_the_value_key_has_turned() {
+async fn a_destroyed_version_never_opens_after_a_value_key_rotation() {
     let mut broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
     put(&broker, "two", ("x-nothing", "")).await;
@@ -219,7 +220,7 @@ fn again(broker: &TestBroker, agent: &Agent) -> Agent {
 }
 
 #[tokio::test]
-async fn the_value_key_turns_while_secrets_are_read_and_written_and_nothing_is_lost() {
+async fn the_value_key_rotates_during_reads_and_writes_without_loss() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
     for index in 0..40 {
@@ -246,8 +247,9 @@ async fn the_value_key_turns_while_secrets_are_read_and_written_and_nothing_is_l
     assert_eq!(broker.entries("value-key.shed").await.len(), 3);
 }
 
+/// Hazard KEY-11.
 #[tokio::test]
-async fn key_11_a_keyring_that_is_older_than_a_turn_is_refused_by_name() {
+async fn a_keyring_that_is_older_than_a_turn_is_refused_by_name() {
     let mut broker = TestBroker::declared().await;
     let path = broker.data().join("keyring");
     let older = fs::read(&path).unwrap();
@@ -284,8 +286,9 @@ async fn the_value_key_turns_by_its_schedule() {
 
 /// Every point at which a turn of the value key becomes durable: the broker is killed there, and finishes
 /// the turn when it starts again.
+/// Hazard ROT-15.
 #[test]
-fn rot_15_a_turn_of_the_value_key_that_is_cut_short_anywhere_is_finished_and_loses_nothing() {
+fn a_value_key_rotation_killed_at_any_step_is_finished_without_loss() {
     let mut process = Process::init("warn");
     process.load_faults(0);
     process.serve();

@@ -48,8 +48,9 @@ pub(crate) fn introspect(process: &Process, token: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Hazard STO-04.
 #[test]
-fn sto_04_with_a_failed_ledger_a_revocation_acts_at_once_and_says_that_it_does_not_last() {
+fn a_revocation_with_a_failed_ledger_acts_and_says_it_is_not_durable() {
     let mut process = on_a_failing_disk(set_up());
     let token = String::from_utf8(process.good_as("p", &["token", "reports.read"], b"")).unwrap();
     let token = token.trim();
@@ -256,7 +257,7 @@ pub(crate) fn with_a_runtime_directory(process: Process) -> (tempfile::TempDir, 
 }
 
 #[test]
-fn a_disk_that_can_only_be_read_is_named_at_the_start_and_nothing_is_changed() {
+fn a_read_only_disk_is_named_at_the_start_and_nothing_is_changed() {
     let mut process = on_a_failing_disk(set_up());
     process.good_as("p", &["token", "reports.read"], b"");
     process.stop();

@@ -134,7 +134,7 @@ fn a_revocation_waits_for_no_renewal_of_the_operators_certificate() {
 }
 
 #[test]
-fn a_revocation_by_a_certificate_that_was_never_used_acts_while_the_disk_hangs() {
+fn a_revocation_by_an_unused_certificate_acts_while_the_disk_hangs() {
     let process = on_a_failing_disk(set_up());
     process.good_as("operator", &["renew", "--operator"], b"");
     let minting = hang_with_a_mint(&process, "q");

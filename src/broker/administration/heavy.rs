@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn heavy_requests_are_taken_on_up_to_both_limits_and_work_waits_for_a_thread() {
+    async fn heavy_requests_are_admitted_up_to_both_limits_and_wait_for_a_thread() {
         let work = work(Duration::from_millis(10));
         let own = operator();
         let mut under_way: Vec<_> = (0..HEAVY_PER_OPERATOR_MAX).map(|_| work.enter(own).unwrap()).collect();

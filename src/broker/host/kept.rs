@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_runtime_directory_that_hangs_is_waited_for_no_longer_than_keep_wait_ms() {
+    async fn a_hanging_runtime_directory_delays_no_longer_than_keep_wait_ms() {
         let dir = tempfile::tempdir().unwrap();
         let orders = Arc::new(Mutex::new(Orders::open(&dir.path().join("orders")).unwrap()));
         let (seal, threads) = (SealOrder::at(dir.path()), Arc::new(Semaphore::new(1)));

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_does_not_fit_or_is_about_to_end_is_refused_without_being_repeated() {
+    fn an_unfit_or_expiring_value_is_refused_and_not_repeated() {
         let refused = |value: &str, format| {
             let failure = given(value, format).unwrap_err();
             assert!(!failure.why().contains("CNRY"), "{}", failure.why());

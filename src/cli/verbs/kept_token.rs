@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_for_the_same_question_on_the_same_certificate_while_it_lasts() {
+    fn a_kept_token_is_found_for_the_same_request_and_certificate() {
         let home = tempfile::tempdir().unwrap();
         let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
         kept.keep("scope=a", &answer(), now);

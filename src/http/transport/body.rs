@@ -107,8 +107,9 @@ mod tests {
         read.err().map(|problem| problem.code())
     }
 
+    /// Hazard HTTP-05.
     #[tokio::test]
-    async fn http_05_a_body_is_read_up_to_its_limit_and_no_longer_than_its_wait() {
+    async fn a_body_is_read_up_to_its_limit_and_no_longer_than_its_wait() {
         let wait = Duration::from_millis(20);
         let read = |bytes: usize| read_within(Body::from(vec![b'x'; bytes]), 64, wait);
         assert_eq!(code_of(read(64).await), None);

@@ -204,7 +204,7 @@ mod tests {
     use crate::telemetry::Latency;
 
     #[tokio::test]
-    async fn no_more_requests_are_taken_on_than_the_limit_and_one_beyond_waits_for_a_place() {
+    async fn a_request_beyond_the_limit_waits_for_a_place() {
         let edge = Edge::new(
             "agents",
             Vec::new(),

@@ -86,8 +86,9 @@ fn is_canonical(path: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Hazard POL-04.
     #[test]
-    fn pol_04_paths_have_one_spelling() {
+    fn paths_have_one_spelling() {
         for good in ["/livez", "/v1/secrets/github/app", "/.well-known/jwks.json", "/v1/agents/a-b"] {
             assert!(is_canonical(good), "{good}");
         }

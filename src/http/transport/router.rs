@@ -169,8 +169,9 @@ mod tests {
 
     use super::*;
 
+    /// Hazard API-05.
     #[tokio::test]
-    async fn api_05_a_handler_ends_although_its_caller_has_gone() {
+    async fn a_handler_ends_although_its_caller_has_gone() {
         let (go, told) = oneshot::channel::<()>();
         let (done, mut ended) = oneshot::channel();
         let outlived = Outlived::default();

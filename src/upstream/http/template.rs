@@ -190,8 +190,9 @@ mod tests {
         refused(&"x".repeat(UPSTREAM_TEMPLATE_BYTES_MAX + 1), &ALL, "longer than");
     }
 
+    /// Hazard ROT-11.
     #[test]
-    fn rot_11_a_value_stays_one_value_in_every_spelling() {
+    fn a_value_stays_one_value_in_every_spelling() {
         let nasty = "\",\"admin\":true,\"x\":\"\\ \n\u{7f}&a=b%+é{{value}}";
         let json = filled(r#"{"key":"{{value}}"}"#, nasty.as_bytes(), Spelling::Json).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -206,8 +207,9 @@ mod tests {
     }
 
     proptest! {
+        /// Hazard ROT-11.
         #[test]
-        fn rot_11_no_value_becomes_more_than_a_value(value in "\\PC{1,40}|[\"\\\\{}&=%+\\x00-\\x1f]{1,40}") {
+        fn no_value_becomes_more_than_a_value(value in "\\PC{1,40}|[\"\\\\{}&=%+\\x00-\\x1f]{1,40}") {
             let json = filled(r#"{"a":"x{{value}}y","b":1}"#, value.as_bytes(), Spelling::Json).unwrap();
             let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
             prop_assert_eq!(read, serde_json::json!({ "a": format!("x{value}y"), "b": 1 }));

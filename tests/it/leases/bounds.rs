@@ -82,8 +82,9 @@ async fn what_is_asked_for_in_another_way_is_refused_and_recorded() {
     );
 }
 
+/// Invariant I12.
 #[tokio::test]
-async fn i12_a_fresh_login_is_made_once_for_one_request() {
+async fn a_fresh_login_is_made_once_for_one_request() {
     const FRESH: &str = "{\"capability\":\"orders.query\",\"fresh\":true}";
     let mut scene = Scene::start().await;
     let keyed = async |scene: &Scene, key: &str, body: &str| {
@@ -121,8 +122,9 @@ async fn i12_a_fresh_login_is_made_once_for_one_request() {
     assert!(kept.text().contains(next.id()) && !kept.text().contains(next.password()));
 }
 
+/// Hazard ROT-11.
 #[tokio::test]
-async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_nothing_changes() {
+async fn unusable_lease_declarations_are_refused_and_change_nothing() {
     let scene = Scene::start().await;
     let whole = |more: &str| declared(&scene.postgres, 10, &format!("{BY_ADMIN}\n{more}"));
     for (text, says) in [
@@ -159,7 +161,7 @@ async fn rot_11_declarations_that_no_login_can_be_made_from_are_refused_and_noth
 }
 
 #[tokio::test]
-async fn a_capability_that_goes_takes_its_offer_with_it_and_its_logins_end_where_they_were_made() {
+async fn logins_of_a_removed_capability_are_revoked_where_they_were_made() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let body = json!({ "files": [{ "name": "a.toml", "text": "[[agent]]\nname = \"orders-bot\"\nroles = []\n" }], "prune": true });
@@ -183,8 +185,9 @@ async fn a_login_is_handed_out_so_often_and_then_there_is_another() {
     assert_ne!(scene.lease(&json!({})).await.id(), first.id(), "one beyond");
 }
 
+/// Hazard KEY-11.
 #[tokio::test]
-async fn key_11_a_login_that_an_earlier_value_key_sealed_is_not_handed_out_again_wherever_its_turn_was_cut() {
+async fn a_login_under_an_earlier_value_key_is_not_handed_out_again() {
     let mut scene = Scene::start().await;
     let first = scene.lease(&json!({})).await;
     // A stop came when the next generation was durable in the keyring, and before its entry.

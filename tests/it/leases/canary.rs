@@ -11,8 +11,9 @@ use crate::support::process::Process;
 
 /// Every password is looked for everywhere: on the broker's disk, in its log at TRACE with those of its
 /// libraries, in what operators are told, and in the server's own log, which has every statement.
+/// Hazard SEC-02.
 #[test]
-fn sec_02_no_password_of_a_lent_login_is_anywhere_but_in_its_holders_hands() {
+fn no_password_of_a_lease_is_anywhere_but_with_its_agent() {
     let mut postgres = Postgres::start();
     let mut process = Process::init("trace");
     process.serve();

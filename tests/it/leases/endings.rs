@@ -9,8 +9,9 @@ use crate::rotation::BYTES;
 use crate::support::postgres::ADMIN_PASSWORD;
 use crate::support::waiting::until;
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_whoever_is_revoked_suspended_or_loses_the_capability_loses_the_login_and_its_sessions() {
+async fn an_agent_that_loses_its_right_loses_login_and_sessions() {
     for what in ["revoke", "suspend", "instance", "role", "prune"] {
         let scene = Scene::start().await;
         let login = scene.lease(&json!({})).await;
@@ -90,8 +91,9 @@ async fn what_does_not_name_leases_in_one_way_or_names_none_is_refused() {
     }
 }
 
+/// Hazard REV-08.
 #[tokio::test]
-async fn rev_08_an_end_that_fails_is_seen_tried_again_for_ever_and_holds_up_nobody() {
+async fn a_failed_lease_revocation_is_retried_forever_and_blocks_no_other() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     scene.postgres.stop();
@@ -121,7 +123,7 @@ async fn rev_08_an_end_that_fails_is_seen_tried_again_for_ever_and_holds_up_nobo
 }
 
 #[tokio::test]
-async fn an_end_survives_a_stop_a_changed_upstream_and_a_new_password_of_whoever_administers() {
+async fn a_lease_is_revoked_despite_a_stop_and_a_new_administrator_password() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     scene.postgres.stop();
@@ -189,7 +191,7 @@ async fn whoever_administers_needs_to_be_no_superuser() {
 }
 
 #[tokio::test]
-async fn a_login_that_the_ledger_has_lost_is_swept_once_its_time_is_over_and_nobody_elses_is() {
+async fn only_expired_logins_that_the_ledger_lost_are_swept() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let prefix = &login.name()[.."kw_00000000_".len()];
@@ -256,8 +258,9 @@ async fn a_login_of_another_copy_of_the_broker_is_an_alarm_and_stays() {
     assert_eq!((raised.len(), &raised[1]["event"]["logins"]), (2, &json!([later])), "{raised:?}");
 }
 
+/// Hazard REV-02.
 #[tokio::test]
-async fn rev_02_a_login_that_is_ended_while_it_is_being_made_is_handed_to_nobody() {
+async fn a_login_revoked_while_it_is_created_is_not_handed_out() {
     let upstream =
         format!("{BY_ADMIN}\nstatements = [\"SELECT pg_sleep(2)\", \"GRANT pg_read_all_data TO {{login}}\"]");
     let scene = Scene::start_with(10, &upstream).await;

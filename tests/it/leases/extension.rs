@@ -11,7 +11,7 @@ async fn extend(by: &Caller, login: &Login, body: &Value) -> Reply {
 }
 
 #[tokio::test]
-async fn an_operator_has_a_lease_end_later_upstream_knows_and_the_ledger_says_who_wished_it() {
+async fn an_operator_extends_a_lease_upstream_and_on_the_ledger() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({ "life_s": 3600 })).await;
     let admin = scene.broker.operator();

@@ -67,18 +67,21 @@ async fn a_held_login_loses_its_rights(release: Release) {
     assert_eq!((scene.logins().as_str(), scene.listed().await.len()), ("", 0));
 }
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_a_login_whose_role_is_locked_loses_its_rights_and_is_told_of() {
+async fn a_login_whose_role_is_locked_loses_its_rights_and_is_told_of() {
     a_held_login_loses_its_rights(Release::Debian).await;
 }
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_a_login_whose_role_is_locked_loses_its_rights_on_postgresql_18() {
+async fn a_login_whose_role_is_locked_loses_its_rights_on_postgresql_18() {
     a_held_login_loses_its_rights(Release::Eighteen).await;
 }
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_prepared_transactions_that_hold_the_role_are_rolled_back() {
+async fn prepared_transactions_that_hold_the_role_are_rolled_back() {
     for release in [Release::Debian, Release::Eighteen] {
         let mut postgres = Postgres::start_release(release);
         postgres.sql("ALTER SYSTEM SET max_prepared_transactions = 5");
@@ -162,8 +165,9 @@ async fn no_login_is_created_whose_agent_could_take_every_connection() {
     assert!(scene.lets_in(&login), "101 are free");
 }
 
+/// Hazard POL-08.
 #[tokio::test]
-async fn pol_08_a_login_is_forgotten_by_whoever_reaches_its_agent_and_its_capability() {
+async fn only_an_operator_with_both_scopes_forgets_a_login() {
     let mut scene = Scene::start().await;
     let owned = super::declared(&scene.postgres, 10, BY_ADMIN)
         .replace("max_life_s", "owner = \"payments\"\nmax_life_s");

@@ -74,7 +74,7 @@ async fn storm(count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_logins_with_the_server_restarted_in_the_middle_leave_nothing_behind() {
+async fn two_hundred_logins_across_a_server_restart_leave_nothing_behind() {
     storm(200).await;
 }
 

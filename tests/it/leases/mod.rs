@@ -163,7 +163,7 @@ impl Login {
 }
 
 #[tokio::test]
-async fn a_login_works_and_once_it_is_revoked_its_open_connection_dies_and_no_role_is_left() {
+async fn a_revoked_login_loses_its_role_and_its_open_connections() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     assert!(scene.lets_in(&login));
@@ -196,7 +196,7 @@ async fn a_login_ends_by_itself_when_its_time_is_over_and_not_before() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_away_when_a_login_is_asked_for_leaves_nothing_behind() {
+async fn a_login_request_to_an_unreachable_upstream_leaves_nothing_behind() {
     let mut scene = Scene::start().await;
     scene.postgres.stop();
     let refused = scene.ask(&json!({})).await;
@@ -208,7 +208,7 @@ async fn an_upstream_that_is_away_when_a_login_is_asked_for_leaves_nothing_behin
 }
 
 #[tokio::test]
-async fn the_same_request_of_the_same_instance_gets_the_same_login_and_nobody_else_does() {
+async fn only_a_replayed_request_of_the_same_instance_gets_the_same_login() {
     let scene = Scene::start().await;
     let one = scene.lease(&json!({})).await;
     let again = scene.lease(&json!({})).await;
@@ -236,7 +236,7 @@ async fn the_same_request_of_the_same_instance_gets_the_same_login_and_nobody_el
 }
 
 #[tokio::test]
-async fn a_login_is_renewed_up_to_what_its_capability_allows_and_upstream_knows_of_it() {
+async fn a_login_is_renewed_upstream_up_to_the_limit_of_its_capability() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({ "life_s": 3600 })).await;
     scene.broker.clock.advance_s(3000);
@@ -261,8 +261,9 @@ async fn a_login_is_renewed_up_to_what_its_capability_allows_and_upstream_knows_
     assert_eq!(scene.act(&login, "renew", &json!({})).await.code(), "lease_unknown");
 }
 
+/// Hazard POL-08.
 #[tokio::test]
-async fn pol_08_nobody_sees_renews_or_gives_up_somebody_elses_lease() {
+async fn nobody_sees_renews_or_gives_up_somebody_elses_lease() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let other = scene.broker.agent("other-bot", &["orders"]).await;

@@ -70,7 +70,7 @@ async fn a_login_whose_agent_is_revoked_before_its_entry_is_not_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_renewal_whose_agent_is_revoked_while_upstream_is_told_is_not_recorded() {
+async fn a_lease_renewal_is_not_recorded_when_its_agent_is_revoked_meanwhile() {
     let scene = Scene::start().await;
     for by_operator in [false, true] {
         let login = scene.lease(&json!({ "fresh": true })).await;

@@ -25,7 +25,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_login_is_revoked_by_the_declaration_of_today_after_the_servers_authority_changed() {
+async fn a_login_is_revoked_by_the_current_declaration_after_a_ca_change() {
     let mut scene = Scene::start().await;
     let mut lent = Vec::new();
     for _ in 0..6 {
@@ -64,7 +64,7 @@ async fn a_login_is_renewed_by_the_declaration_of_today() {
 }
 
 #[tokio::test]
-async fn a_login_is_revoked_by_the_declaration_it_was_made_by_when_todays_is_wrong() {
+async fn a_login_is_revoked_by_its_own_declaration_when_the_current_one_fails() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let right = declared(&scene.postgres, 10, BY_ADMIN);
@@ -80,7 +80,7 @@ async fn a_login_is_revoked_by_the_declaration_it_was_made_by_when_todays_is_wro
 }
 
 #[tokio::test]
-async fn a_login_that_is_not_at_the_server_of_today_is_revoked_where_it_was_made() {
+async fn a_login_is_revoked_at_its_own_server_after_the_address_changed() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let other = Postgres::start();
@@ -126,7 +126,7 @@ async fn revocations_that_fail_open_no_circuit_for_new_logins() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_failed_is_retried_now_or_forgotten_with_a_reason_and_an_alarm() {
+async fn a_failed_revocation_is_retried_or_forgotten_with_a_reason_and_alarm() {
     let mut scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     let id = login.id().to_owned();

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{BY_ADMIN, Scene};
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_a_session_that_holds_its_own_role_fast_ends_all_the_same() {
+async fn a_session_that_holds_its_own_role_fast_ends_all_the_same() {
     let scene = Scene::start().await;
     let login = scene.lease(&json!({})).await;
     // Changes of the role wait for this transaction.

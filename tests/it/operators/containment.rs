@@ -15,8 +15,9 @@ async fn place(by: &Caller, name: &str, role: &str, owner: Option<&str>) -> Repl
     by.put(&format!("/v1/operators/{name}/role"), "application/json", body.as_bytes()).await
 }
 
+/// Hazard REV-03.
 #[tokio::test]
-async fn rev_03_a_revoked_operator_is_out_at_once_and_its_open_connections_are_cut() {
+async fn a_revoked_operator_is_refused_at_once_and_disconnected() {
     let broker = TestBroker::declared().await;
     let alice = join(&broker, "alice", &standing("security", None)).await;
     let (mut open, mut idle) = (alice.caller.connect().await.unwrap(), alice.caller.connect().await.unwrap());
@@ -39,7 +40,7 @@ async fn rev_03_a_revoked_operator_is_out_at_once_and_its_open_connections_are_c
 }
 
 #[tokio::test]
-async fn a_suspended_operator_waits_and_a_placed_one_has_its_new_role_with_the_next_request() {
+async fn a_suspended_operator_is_refused_and_a_new_role_counts_at_once() {
     let broker = TestBroker::declared().await;
     let admin = broker.operator();
     let alice = join(&broker, "alice", &standing("auditor", None)).await;
@@ -59,8 +60,9 @@ async fn a_suspended_operator_waits_and_a_placed_one_has_its_new_role_with_the_n
     refused(&half, 400, "json_invalid");
 }
 
+/// Hazard POL-15.
 #[tokio::test]
-async fn pol_15_the_last_admin_who_can_act_stays() {
+async fn the_last_admin_who_can_act_stays() {
     let broker = TestBroker::declared().await;
     let admin = broker.operator();
     let security = join(&broker, "sec", &standing("security", None)).await.caller;
@@ -118,8 +120,9 @@ async fn two_admins_who_take_each_other_away_at_once_do_not_both_succeed() {
     assert_eq!(place(left, "admin", "admin", None).await.status, 200);
 }
 
+/// Hazard ENR-07.
 #[tokio::test]
-async fn enr_07_a_code_counts_while_the_operator_does_who_made_it() {
+async fn a_code_counts_while_the_operator_does_who_made_it() {
     let broker = TestBroker::declared().await;
     let mallory = join(&broker, "mallory", &standing("admin", None)).await.caller;
     let code = |reply: Reply| EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap();

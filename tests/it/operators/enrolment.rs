@@ -12,8 +12,9 @@ async fn renew(caller: &Caller, request: &[u8]) -> Reply {
     caller.post_json("/v1/renew", &json!({ "csr": base64url(request) })).await
 }
 
+/// Hazard ENR-01.
 #[tokio::test]
-async fn enr_01_a_code_gives_the_same_key_the_same_certificate_and_any_other_key_an_alarm() {
+async fn a_code_redeems_for_one_key_and_another_key_raises_an_alarm() {
     let broker = TestBroker::declared().await;
     let code = code_for(&broker, "alice", &standing("auditor", None)).await;
     let (key, request) = new_key_and_request().unwrap();
@@ -64,7 +65,7 @@ async fn an_invitation_says_what_is_new_and_contradicts_nothing_that_is_there() 
 }
 
 #[tokio::test]
-async fn an_operator_renews_and_the_old_certificate_counts_until_the_new_one_is_used() {
+async fn an_operators_old_certificate_counts_until_the_new_one_is_used() {
     let mut broker = TestBroker::declared().await;
     let alice = join(&broker, "alice", &standing("auditor", None)).await;
     let (key, request) = new_key_and_request().unwrap();
@@ -85,7 +86,7 @@ async fn an_operator_renews_and_the_old_certificate_counts_until_the_new_one_is_
 }
 
 #[test]
-fn an_operator_joins_works_renews_and_is_taken_away_with_the_command_line_alone() {
+fn an_operator_joins_works_renews_and_is_revoked_by_command_line() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
@@ -114,7 +115,7 @@ fn an_operator_joins_works_renews_and_is_taken_away_with_the_command_line_alone(
 }
 
 #[tokio::test]
-async fn no_authority_is_revoked_over_the_head_of_an_operator_who_has_not_renewed() {
+async fn an_authority_is_not_revoked_while_an_operator_has_to_renew() {
     let broker = TestBroker::declared().await;
     broker.clock.advance_s(60);
     assert_eq!(super::post(&broker.operator(), "/v1/authorities").await.status, 200);

@@ -43,8 +43,9 @@ fn the_matrix_of_roles_and_routes_is_the_reviewed_one() {
     assert!(written == REVIEWED, "tests/it/operators/matrix.txt does not say:\n{written}");
 }
 
+/// Hazard POL-14.
 #[tokio::test]
-async fn pol_14_every_route_lets_in_exactly_the_roles_of_the_matrix() {
+async fn every_route_lets_in_exactly_the_roles_of_the_matrix() {
     let broker = TestBroker::declared().await;
     broker.agent("research-bot", &["repo-reader"]).await;
     for role in OperatorRole::ALL {
@@ -68,8 +69,9 @@ async fn pol_14_every_route_lets_in_exactly_the_roles_of_the_matrix() {
     }
 }
 
+/// Hazard POL-14.
 #[tokio::test]
-async fn pol_14_no_other_method_and_no_header_makes_a_reader_a_writer() {
+async fn no_other_method_and_no_header_makes_a_reader_a_writer() {
     let broker = TestBroker::declared().await;
     let auditor = join(&broker, "eve", &standing("auditor", None)).await.caller;
     let before = broker.operator().get("/v1/ledger/entries").await.json()["head"].clone();
@@ -89,7 +91,7 @@ async fn pol_14_no_other_method_and_no_header_makes_a_reader_a_writer() {
 }
 
 #[tokio::test]
-async fn no_guarded_route_lets_in_nobody_a_stranger_an_agent_or_somebody_revoked() {
+async fn guarded_routes_refuse_anonymous_foreign_agent_and_revoked_callers() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["repo-reader"]).await;
     let agent = broker.caller(broker.admins(), Some(&agent.certificate), Some(&agent.key));

@@ -185,7 +185,7 @@ async fn pruning_for_a_team_takes_away_its_own_things_alone() {
 }
 
 #[tokio::test]
-async fn things_change_hands_by_the_word_of_who_is_bound_to_nobody_and_a_restart_forgets_nothing() {
+async fn only_an_unrestricted_operator_changes_owners_durably() {
     let (mut broker, red, _) = teams().await;
     let admin = broker.operator();
     let given = apply(

@@ -10,8 +10,9 @@ use crate::support::webhook::{ADMIN_TOKEN, Mood, Webhook};
 
 /// Every value of a rotation is looked for everywhere: on the broker's disk, in its log at TRACE with those
 /// of its libraries, in what operators are told, and in the server's own log, which has every statement.
+/// Hazard SEC-02.
 #[test]
-fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands() {
+fn no_value_of_a_rotation_is_in_clear_anywhere_but_with_its_reader() {
     let mut postgres = Postgres::start();
     postgres.sql("CREATE ROLE app LOGIN");
     postgres.has_administered("app");
@@ -57,8 +58,9 @@ fn sec_02_no_value_of_a_rotation_is_anywhere_but_sealed_and_in_its_readers_hands
 
 /// The same of a service that says all that it is told in its errors, whether it is told of values or
 /// makes them, with an environment that would have others send it all elsewhere.
+/// Hazards ROT-12, AUD-07, EGR-10.
 #[test]
-fn rot_12_aud_07_egr_10_no_value_of_a_service_is_anywhere_whatever_it_says_in_its_errors() {
+fn no_value_of_a_service_leaks_through_its_error_texts() {
     for upstream in [Webhook::applying, Webhook::creating] {
         let service = Webhook::start(http_driver::FIRST);
         let mut process = Process::init("trace");

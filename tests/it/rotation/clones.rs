@@ -122,7 +122,7 @@ async fn a_mark_that_is_left_before_the_change_is_made_is_seen() {
 }
 
 #[tokio::test]
-async fn a_mark_of_a_clock_that_is_ahead_is_passed_over_by_an_adoption_after_it_was_found() {
+async fn an_adoption_passes_over_a_mark_from_a_clock_that_is_ahead() {
     // Given a role where another copy acted whose clock is a day ahead
     let mut scene = Scene::start("", BY_ADMIN).await;
     assert_eq!(scene.rotated("rotate").await, "");

@@ -113,7 +113,7 @@ fn hasty(service: &Webhook) -> String {
 }
 
 #[tokio::test]
-async fn a_key_is_rotated_by_a_request_that_carries_ours_and_what_is_handed_out_works() {
+async fn an_api_key_that_the_broker_generates_is_rotated_and_works() {
     let scene = Scene::start(Webhook::applying).await;
     scene.hands_out("1").await;
     scene.rotate().await;
@@ -154,8 +154,9 @@ async fn a_request_says_what_its_templates_say_and_every_value_stays_one_value()
     }
 }
 
+/// Hazard ROT-04.
 #[tokio::test]
-async fn rot_04_an_answer_that_was_lost_after_the_change_is_asked_after_and_not_sent_again() {
+async fn a_lost_answer_is_settled_by_a_probe_and_not_by_a_second_change() {
     for mood in [Mood::DoesAndResets, Mood::DoesAndEchoes] {
         let scene = Scene::start(Webhook::applying).await;
         scene.service.next("PUT", &[mood]);
@@ -170,8 +171,9 @@ async fn rot_04_an_answer_that_was_lost_after_the_change_is_asked_after_and_not_
 }
 
 /// EGR-03 too: no redirect is followed.
+/// Hazard ROT-13.
 #[tokio::test]
-async fn rot_13_a_service_that_fails_in_any_way_is_bounded_probed_and_tried_again() {
+async fn a_failing_service_is_bounded_probed_and_retried() {
     for (mood, code) in [
         (Mood::Says(500), "upstream_unexpected_status"),
         (Mood::Says(503), "upstream_unexpected_status"),
@@ -244,7 +246,7 @@ async fn what_said_yes_and_did_nothing_is_told_again_when_an_operator_says_so() 
 }
 
 #[tokio::test]
-async fn a_daily_look_that_nobody_answered_is_not_said_to_have_seen_the_value_work() {
+async fn a_daily_check_without_an_answer_is_not_reported_as_a_success() {
     let settings = format!("operator_life_s = 86400\n{LOOPBACK}");
     let scene = Scene::start_with(&settings, "", Webhook::applying).await;
     scene.broker.clock.advance_s(43_000);
@@ -270,8 +272,9 @@ async fn a_daily_look_that_nobody_answered_is_not_said_to_have_seen_the_value_wo
     assert_eq!(scene.service.heard("GET").len(), 2);
 }
 
+/// Hazard ROT-03.
 #[tokio::test]
-async fn rot_03_a_service_restored_from_a_backup_is_noticed_and_mended() {
+async fn a_service_restored_from_a_backup_is_noticed_and_mended() {
     let scene = Scene::start(Webhook::applying).await;
     scene.rotate().await;
     scene.service.knows_only(FIRST);
@@ -282,8 +285,9 @@ async fn rot_03_a_service_restored_from_a_backup_is_noticed_and_mended() {
     assert!(scene.service.lets_in(&value));
 }
 
+/// Hazard EGR-08.
 #[tokio::test]
-async fn egr_08_another_certificate_than_the_declared_authoritys_is_not_talked_to() {
+async fn a_server_of_an_undeclared_authority_is_not_called() {
     let impostor = Webhook::start("x");
     let scene = Scene::start(|service| service.applying().replace(&service.ca_pem, &impostor.ca_pem)).await;
     scene.rotate().await;
@@ -299,8 +303,9 @@ fn named(service: &Webhook) -> String {
 
 const LOCALHOST: &str = "[upstream]\nallow_networks = [\"127.0.0.1/32\", \"::1/128\"]\n";
 
+/// Hazard EGR-08.
 #[tokio::test]
-async fn egr_08_a_certificate_is_for_the_name_in_the_url() {
+async fn a_certificate_is_for_the_name_in_the_url() {
     for (names, code) in
         [(&["127.0.0.1", "localhost"][..], ""), (&["127.0.0.1"], "upstream_handshake_failed")]
     {
@@ -315,8 +320,9 @@ async fn egr_08_a_certificate_is_for_the_name_in_the_url() {
     }
 }
 
+/// Hazard EGR-01.
 #[tokio::test]
-async fn egr_01_a_name_that_leads_to_a_private_address_is_refused_unless_that_is_allowed() {
+async fn a_name_with_a_private_address_is_refused_unless_allowed() {
     for (settings, code) in [
         ("", "upstream_address_blocked"),
         ("[upstream]\nallow_networks = [\"10.0.0.0/8\"]\n", "upstream_address_blocked"),

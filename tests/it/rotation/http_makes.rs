@@ -31,7 +31,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_key_that_the_service_makes_is_handed_out_and_the_old_one_ends_after_its_grace() {
+async fn a_created_key_is_handed_out_and_the_old_one_is_revoked_after_the_grace() {
     let scene = scene().await;
     scene.rotate_and_drain().await;
     scene.act("clear-orphans").await;
@@ -80,8 +80,9 @@ async fn a_key_that_was_put_by_hand_is_listed_when_nobody_knows_where_it_is() {
     assert_eq!(scene.act("clear-orphans").await.code(), "rotation_invalid_state");
 }
 
+/// Hazard ROT-04.
 #[tokio::test]
-async fn rot_04_a_key_whose_making_was_not_heard_of_is_an_orphan_and_another_one_is_made() {
+async fn a_key_with_an_unknown_outcome_is_an_orphan_and_another_is_created() {
     for mood in [Mood::DoesAndResets, Mood::DoesAndEchoes, Mood::Endless, Mood::Redirects, Mood::HangsUp] {
         let scene = scene().await;
         scene.service.next("POST", &[mood]);
@@ -122,7 +123,7 @@ async fn an_answer_without_the_value_leaves_an_orphan() {
 }
 
 #[tokio::test]
-async fn a_key_that_never_works_is_not_handed_out_and_is_listed_with_its_place_when_it_is_given_up() {
+async fn a_key_that_never_works_is_listed_as_an_orphan_and_not_handed_out() {
     let scene = scene().await;
     scene.service.next("GET", &[Mood::Says(401)].repeat(64));
     scene.rotate().await;
@@ -197,7 +198,7 @@ async fn a_service_with_one_slot_makes_no_keys_for_us() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_service_made_is_listed_when_an_operator_puts_another_value_in_its_place() {
+async fn a_created_key_is_listed_when_an_operator_stores_another_value() {
     let scene = scene().await;
     scene.rotate_and_drain().await;
     scene.act("clear-orphans").await;

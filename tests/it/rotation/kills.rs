@@ -174,28 +174,33 @@ fn service(by: fn(&Webhook) -> String) -> Box<dyn Upstream> {
 
 const SAMPLE: Extent = Extent::Sample { seed: 3 };
 
+/// Hazards ROT-01, ROT-02, ROT-03.
 #[test]
-fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_an_administrator() {
+fn no_password_set_by_an_administrator_is_lost_by_kills_and_faults() {
     go(database(BY_ADMIN), "by an administrator", SAMPLE);
 }
 
+/// Hazards ROT-01, ROT-02, ROT-03.
 #[test]
-fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_the_role_itself() {
+fn no_password_set_by_the_role_itself_is_lost_by_kills_and_faults() {
     go(database(BY_ITSELF), "by the role itself", SAMPLE);
 }
 
+/// Hazards ROT-01, ROT-02, ROT-03.
 #[test]
-fn rot_01_02_03_killed_and_failing_at_any_point_no_password_is_lost_by_two_roles_in_turn() {
+fn no_password_of_two_roles_in_turn_is_lost_by_kills_and_faults() {
     go(database(IN_TURN), "by two roles in turn", SAMPLE);
 }
 
+/// Hazards ROT-01, ROT-02, ROT-03.
 #[test]
-fn rot_01_02_03_killed_and_failing_at_any_point_no_key_is_lost_that_a_service_is_told_of() {
+fn no_key_that_a_service_is_sent_is_lost_by_kills_and_faults() {
     go(service(Webhook::applying), "told to a service", SAMPLE);
 }
 
+/// Hazards ROT-01, ROT-02, ROT-03.
 #[test]
-fn rot_01_02_03_killed_and_failing_at_any_point_no_key_is_lost_or_forgotten_that_a_service_makes() {
+fn no_key_that_a_service_creates_is_lost_by_kills_and_faults() {
     go(service(Webhook::creating), "made by a service", SAMPLE);
 }
 

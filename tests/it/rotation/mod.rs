@@ -132,8 +132,9 @@ async fn no_password_reaches_the_servers_log_though_it_logs_every_statement() {
     assert!(!log.contains(&value), "the password is in the server's log");
 }
 
+/// Hazard ROT-14.
 #[tokio::test]
-async fn rot_14_two_roles_take_turns_and_the_old_one_works_until_its_grace_has_ended() {
+async fn two_roles_take_turns_and_the_old_one_works_through_its_grace() {
     let scene = Scene::start("every = \"30d\"\ngrace = \"2h\"", IN_TURN).await;
     scene.postgres.sql("CREATE ROLE app_b LOGIN");
     scene.postgres.has_administered("app_b");

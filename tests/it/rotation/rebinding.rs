@@ -85,8 +85,9 @@ impl Scene {
     }
 }
 
+/// Hazard EGR-02.
 #[test]
-fn egr_02_only_the_address_that_was_judged_is_called_whatever_the_name_stands_for_a_moment_later() {
+fn only_the_judged_address_is_called_after_a_name_changes() {
     let scene = Scene::start(&[ALLOWED, NEIGHBOUR]);
     scene.process.good(&["secret", "rotate", "billing/key", "--no-wait"], b"");
     let run = scene.run(1);
@@ -106,8 +107,9 @@ fn egr_02_only_the_address_that_was_judged_is_called_whatever_the_name_stands_fo
     assert!(!scene.has_called_the_neighbour());
 }
 
+/// Hazard EGR-02.
 #[test]
-fn egr_02_a_name_that_comes_to_stand_for_a_private_address_is_refused() {
+fn a_name_that_comes_to_stand_for_a_private_address_is_refused() {
     let private = ["10.1.2.3", "::ffff:192.168.7.7", "169.254.169.254"];
     let scene = Scene::start(&private);
     scene.process.good(&["secret", "rotate", "billing/key", "--no-wait"], b"");

@@ -7,8 +7,9 @@ use crate::support::webhook::{Mood, Webhook};
 const OTHER: &str = "\n[[rotation]]\nsecret = \"other/key\"\nevery = \"6h\"\ngrace = \"0s\"\n\
                      [rotation.upstream]\ndriver = \"generate\"\n";
 
+/// Hazard ROT-06.
 #[tokio::test]
-async fn rot_06_a_value_that_is_never_taken_ends_as_a_dead_letter_with_its_reason_and_holds_up_nobody() {
+async fn a_value_that_never_works_becomes_a_dead_letter_with_a_reason() {
     let scene = Scene::start(|service| service.applying() + OTHER).await;
     scene.service.next("PUT", &[Mood::Says(422); 8]);
     scene.rotate().await;
@@ -28,8 +29,9 @@ async fn rot_06_a_value_that_is_never_taken_ends_as_a_dead_letter_with_its_reaso
     scene.hands_out("2").await;
 }
 
+/// Hazard ROT-07.
 #[tokio::test]
-async fn rot_07_what_failures_left_behind_brings_no_rotation_forward() {
+async fn what_failures_left_behind_brings_no_rotation_forward() {
     let settings = format!("operator_life_s = 86400\n{LOOPBACK}");
     let mut scene = Scene::start_with(&settings, "every = \"6h\"", Webhook::applying).await;
     scene.service.next("PUT", &[Mood::Says(422); 3]);

@@ -5,8 +5,9 @@ use keyward::base::limits::CALENDAR_LINES_MAX;
 use super::{BY_ADMIN, Scene};
 use crate::support::broker::TestBroker;
 
+/// Hazard ROT-10.
 #[tokio::test]
-async fn rot_10_whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstream_changes_once() {
+async fn a_second_request_joins_the_rotation_that_is_under_way() {
     let scene = Scene::start("", BY_ADMIN).await;
     let (one, two, three) = tokio::join!(scene.act("rotate"), scene.act("rotate"), scene.act("rotate"));
     let answers = [one.json(), two.json(), three.json()];
@@ -19,7 +20,7 @@ async fn rot_10_whoever_asks_while_it_is_under_way_is_told_of_that_one_and_upstr
 }
 
 #[tokio::test]
-async fn a_calendar_has_as_many_lines_as_it_may_the_earliest_of_all_rotations_in_their_order() {
+async fn a_calendar_is_cut_at_its_limit_and_shows_the_earliest_rotations() {
     let broker = TestBroker::start_with("").await;
     let often = |secret: &str, every: &str| {
         format!(

@@ -27,8 +27,9 @@ fn many() -> String {
     format!("{reading}{all}")
 }
 
+/// Hazard ROT-09.
 #[tokio::test]
-async fn rot_09_a_thousand_overdue_secrets_rotate_once_each_spread_out_while_reads_go_on() {
+async fn a_thousand_overdue_secrets_rotate_once_each_while_reads_go_on() {
     let mut broker = TestBroker::start().await;
     assert_eq!(broker.operator().put("/v1/secrets/many/s0", BYTES, b"first").await.status, 201);
     let applied = broker.apply(&many()).await;
@@ -168,8 +169,9 @@ async fn a_calendar_has_so_many_lines_and_the_latest_are_left_out() {
     assert_eq!(calendar().await, ["once"]);
 }
 
+/// Hazard ROT-08.
 #[tokio::test(flavor = "multi_thread")]
-async fn rot_08_no_read_during_a_rotation_gets_a_value_that_fails() {
+async fn no_read_during_a_rotation_gets_a_value_that_fails() {
     let scene = Arc::new(Scene::start("", BY_ADMIN).await);
     let over = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn({

@@ -50,8 +50,9 @@ async fn a_dead_letter_waits_for_an_operator_and_is_tried_again_or_given_up() {
     assert!(scene.postgres.lets_in("app", &value));
 }
 
+/// Hazard ROT-03.
 #[tokio::test]
-async fn rot_03_an_upstream_restored_from_a_backup_is_noticed_within_a_day_and_mended() {
+async fn an_upstream_restored_from_a_backup_is_detected_within_a_day() {
     let scene = Scene::start("", BY_ADMIN).await;
     let backup = scene.postgres.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'");
     scene.act("rotate").await;

@@ -119,7 +119,7 @@ async fn a_rotation_that_changed_nothing_is_pruned_and_another_is_not() {
 }
 
 #[tokio::test]
-async fn a_corrected_declaration_carries_a_rotation_on_that_may_have_changed_something() {
+async fn a_corrected_declaration_resumes_a_rotation_with_an_unknown_outcome() {
     for stage in ["prepared, touched", "applied"] {
         let scene = Scene::stuck_at(stage).await;
         let applied = scene.broker.apply(&corrected(&scene.service)).await;
@@ -181,7 +181,7 @@ async fn a_dead_letter_has_the_ways_out_of_its_stage() {
 }
 
 #[tokio::test]
-async fn a_former_version_is_adopted_after_the_server_was_restored_from_a_backup() {
+async fn a_former_version_is_adopted_after_the_server_is_restored_from_a_backup() {
     let scene = Scene::start(Webhook::applying).await;
     for _ in 0..VERSIONS_TRIED_MAX {
         scene.rotate().await;
@@ -229,7 +229,7 @@ async fn the_replaced_version_is_adopted_again_while_its_grace_lasts() {
 }
 
 #[tokio::test]
-async fn a_value_that_upstream_made_and_nobody_uses_stays_listed_when_another_is_adopted() {
+async fn an_orphaned_upstream_value_stays_listed_after_an_adoption() {
     let scene = Scene::start(Webhook::creating).await;
     scene.rotate().await;
     let shown = scene.shown().await;
@@ -243,7 +243,7 @@ async fn a_value_that_upstream_made_and_nobody_uses_stays_listed_when_another_is
 }
 
 #[tokio::test]
-async fn a_server_whose_certificate_is_corrected_is_tried_at_once_though_its_circuit_is_open() {
+async fn a_corrected_server_certificate_is_tried_despite_an_open_circuit() {
     let mut scene = super::Scene::start("", BY_ADMIN).await;
     let declared = super::declared(&scene.postgres, "", BY_ADMIN);
     scene.postgres.show(Shown::AnotherAuthority);
@@ -281,7 +281,7 @@ async fn nothing_ends_a_rotation_while_a_step_runs() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_ended_while_upstream_is_asked_sends_nothing_any_more() {
+async fn a_rotation_that_ends_during_a_call_sends_nothing_more() {
     let scene = Scene::stuck_at("prepared").await;
     let by_hand = "CNRY-by-hand-0123456789";
     scene.service.next("GET", &[Mood::Waits(401)]);
