@@ -178,7 +178,7 @@ const EXPOSING: &[&str] = &[
     "src/ledger/writer.rs",
     "src/pki/client.rs",
     "src/pki/code.rs",
-    "src/pki/tls/mod.rs",
+    "src/pki/tls/parts.rs",
     "src/secrets/vault.rs",
     "src/store/open.rs",
     "src/store/rebuild.rs",
