@@ -3,7 +3,7 @@ use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
 use crate::broker::failure::Failure;
-use crate::broker::secrets::versions::Surplus;
+use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;

@@ -4,4 +4,5 @@ pub(super) mod classify;
 pub(super) mod put_secret;
 pub(super) mod put_values;
 pub(super) mod reveal;
+pub(super) mod surplus;
 pub(super) mod versions;

@@ -7,7 +7,7 @@ use crate::broker::reading::Reading;
 use crate::broker::retry::deciding_again;
 use crate::broker::rotation::next_of;
 use crate::broker::secrets::classify::judged_anew;
-use crate::broker::secrets::versions::Surplus;
+use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Core;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
