@@ -2,7 +2,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
@@ -177,7 +177,8 @@ impl<C, T: FromPath, I: Input> Head<C, T, I> {
         let by = C::identify(parts, desk).await?;
         let target = T::of_path(parts.uri.path(), route.path)?;
         let input = I::head(parts)?;
-        let is_left_out = I::IS_OPTIONAL && !parts.headers.contains_key(header::CONTENT_TYPE);
+        let kind = parts.headers.get(header::CONTENT_TYPE);
+        let is_left_out = I::IS_OPTIONAL && kind.is_none_or(HeaderValue::is_empty);
         if let Some(kind) = I::CONTENT.filter(|_| !is_left_out) {
             content_type(&parts.headers, kind)?;
         }

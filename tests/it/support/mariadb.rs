@@ -61,7 +61,10 @@ impl MariaDb {
             let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             own(made.path());
             let mut install = Command::new("mariadb-install-db");
-            install.arg("--no-defaults").arg(format!("--datadir={}", made.path().join("data").display()));
+            install
+                .arg("--no-defaults")
+                .arg(format!("--tmpdir={}", made.path().display()))
+                .arg(format!("--datadir={}", made.path().join("data").display()));
             install.args([
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
@@ -109,7 +112,11 @@ impl MariaDb {
         let file = |name: &str| self.path(name).display().to_string();
         let log = File::options().create(true).append(true).open(self.path("output")).unwrap();
         let mut server = Command::new("mariadbd");
-        server.arg("--no-defaults").arg(format!("--user={USER}")).arg(format!("--datadir={}", file("data")));
+        server
+            .arg("--no-defaults")
+            .arg(format!("--tmpdir={}", self.dir.path().display()))
+            .arg(format!("--user={USER}"))
+            .arg(format!("--datadir={}", file("data")));
         server.arg(format!("--port={}", self.port)).arg("--bind-address=127.0.0.1");
         server.arg(format!("--socket={}", file("socket"))).arg(format!("--pid-file={}", file("pid")));
         server.arg(format!("--ssl-cert={}", file("server.pem")));
