@@ -3,95 +3,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
-use super::encoding::ShortText;
 use super::limits::CLOCK_SYNC_AGE_MAX_S;
 use super::timekeeper::{ClockReading, RawReading, Timekeeper};
-
-/// A moment as text.
-pub type TimeText = ShortText<32>;
-
-/// A moment in milliseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(transparent)]
-pub struct Timestamp(i64);
-
-impl Timestamp {
-    /// The moment `ms` milliseconds after 1970-01-01 UTC.
-    #[must_use]
-    pub const fn from_ms(ms: i64) -> Self {
-        Self(ms)
-    }
-
-    /// The moment `s` seconds after 1970-01-01 UTC; saturates.
-    #[must_use]
-    pub const fn from_s(s: i64) -> Self {
-        Self(s.saturating_mul(1000))
-    }
-
-    /// A moment of the system, e.g. a file's modification time; at the earliest 1970.
-    #[must_use]
-    pub fn of_system(at: SystemTime) -> Self {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH);
-        Self(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// Parses RFC 3339.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
-    }
-
-    /// Milliseconds since 1970-01-01 UTC.
-    #[must_use]
-    pub const fn ms(self) -> i64 {
-        self.0
-    }
-
-    /// Whole seconds since 1970-01-01 UTC, rounded down.
-    #[must_use]
-    pub const fn s(self) -> i64 {
-        self.0.div_euclid(1000)
-    }
-
-    /// This moment plus `s` seconds; saturates.
-    #[must_use]
-    pub const fn plus_s(self, s: i64) -> Self {
-        Self(self.0.saturating_add(s.saturating_mul(1000)))
-    }
-
-    /// The text, without an allocation.
-    #[must_use]
-    pub fn text(self) -> TimeText {
-        let mut text = TimeText::new("");
-        text.write(format_args!("{self}"));
-        text
-    }
-
-    /// This moment after the clock went back from `was` to `now`: a later moment moves back by the same step.
-    #[must_use]
-    pub const fn brought_back(self, was: Self, now: Self) -> Self {
-        let step_ms = was.0.saturating_sub(now.0);
-        if self.0 > now.0 { Self(self.0.saturating_sub(step_ms)) } else { self }
-    }
-
-    /// Whole seconds from `earlier` to `self`; negative when `self` is before `earlier`.
-    #[must_use]
-    pub const fn seconds_since(self, earlier: Self) -> i64 {
-        self.0.saturating_sub(earlier.0).div_euclid(1000)
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds, e.g. `2026-11-20T09:30:00.000Z`.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => write!(f, "{moment:.3}"),
-            Err(_) => write!(f, "{}ms", self.0),
-        }
-    }
-}
+use super::timestamp::Timestamp;
 
 /// A source of time. It is a parameter everywhere, so that tests control it.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -202,7 +116,7 @@ impl Clock for SystemClock {
 /// Whether the wall clock was synchronised lately. If it was set since, the report seems old, or in the future.
 fn is_recent(at: Option<Timestamp>, raw: RawReading) -> bool {
     at.is_some_and(|at| {
-        let age_s = Timestamp(raw.wall_ms).seconds_since(at);
+        let age_s = Timestamp::from_ms(raw.wall_ms).seconds_since(at);
         (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
     })
 }
@@ -221,10 +135,10 @@ impl ManualClock {
     #[must_use]
     pub const fn new(start: Timestamp) -> Self {
         Self {
-            wall_ms: AtomicI64::new(start.0),
+            wall_ms: AtomicI64::new(start.ms()),
             boot_ms: AtomicI64::new(0),
             synchronised_ms: AtomicI64::new(i64::MIN),
-            keeper: Timekeeper::anchored(RawReading { wall_ms: start.0, boot_ms: 0 }),
+            keeper: Timekeeper::anchored(RawReading { wall_ms: start.ms(), boot_ms: 0 }),
         }
     }
 
@@ -262,7 +176,7 @@ impl Clock for ManualClock {
 
     fn synchronised_at(&self) -> Option<Timestamp> {
         let ms = self.synchronised_ms.load(Ordering::Relaxed);
-        (ms != i64::MIN).then_some(Timestamp(ms))
+        (ms != i64::MIN).then_some(Timestamp::from_ms(ms))
     }
 
     fn start_after(&self, newest: Timestamp) {
@@ -280,11 +194,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_print_as_rfc_3339_in_utc() {
-        assert_eq!(Timestamp::from_ms(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
-    }
-
-    #[test]
     fn a_file_tells_when_the_system_clock_was_synchronised() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("synchronized");
@@ -298,7 +207,7 @@ mod tests {
     #[test]
     fn a_report_of_synchronisation_counts_for_an_hour() {
         let raw = RawReading { wall_ms: 1_800_000_000_000, boot_ms: 0 };
-        let said = |ago_s: i64| is_recent(Some(Timestamp(raw.wall_ms).plus_s(-ago_s)), raw);
+        let said = |ago_s: i64| is_recent(Some(Timestamp::from_ms(raw.wall_ms).plus_s(-ago_s)), raw);
         assert!(said(0) && said(CLOCK_SYNC_AGE_MAX_S) && !said(CLOCK_SYNC_AGE_MAX_S + 1));
         assert!(!said(-2) && !is_recent(None, raw), "a clock that was set back since, and nothing");
     }
@@ -310,11 +219,5 @@ mod tests {
         clock.advance_s(7);
         clock.adopt();
         assert_eq!(clock.elapsed(), Duration::from_secs(7));
-    }
-
-    #[test]
-    fn arithmetic_saturates_at_the_ends_of_time() {
-        assert_eq!(Timestamp::from_ms(i64::MAX).plus_s(1).ms(), i64::MAX);
-        assert_eq!(Timestamp::from_s(i64::MIN).ms(), i64::MIN);
     }
 }

@@ -4,9 +4,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-use super::clock::Timestamp;
 use super::encoding::{ShortText, from_base32};
 use super::entropy::Entropy;
+use super::timestamp::Timestamp;
 
 /// The text is not an id of this kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -20,9 +20,10 @@ mod sensitivity;
 mod serial;
 mod thread;
 mod timekeeper;
+mod timestamp;
 
 pub use cancellation::{Cancellation, Cancelled};
-pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, TimeText, Timestamp};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use entropy::{Entropy, SystemEntropy};
 pub use id::{
     AgentId, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId, OperatorId, RequestId,
@@ -41,3 +42,4 @@ pub use sensitivity::{Sensitivity, SensitivityError};
 pub use serial::{Serial, SerialError};
 pub use thread::ends_within;
 pub use timekeeper::{ClockReading, ClockTrust};
+pub use timestamp::{TimeText, Timestamp};

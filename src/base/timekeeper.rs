@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use super::clock::Timestamp;
 use super::limits::{CLOCK_AHEAD_MAX_S, CLOCK_BEHIND_MAX_S, CLOCK_TOLERANCE_MS};
+use super::timestamp::Timestamp;
 
 /// Whether the wall clock agrees with the expected time: the wall clock at the last anchor, plus the time that the
 /// boot clock has counted since.

@@ -15,7 +15,7 @@ const KINDS: [&Kind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgr
 ///
 /// # Errors
 /// [`TargetError`], also when fields contradict each other.
-pub fn driver(stored: &str) -> Result<Box<dyn Driver>, TargetError> {
+pub fn stored_driver(stored: &str) -> Result<Box<dyn Driver>, TargetError> {
     read_driver(fields_of(stored)?)
 }
 
@@ -32,7 +32,7 @@ pub fn declared_driver(upstream: &Map<String, Value>) -> Result<Box<dyn Driver>,
 ///
 /// # Errors
 /// [`TargetError`], also when fields contradict each other.
-pub fn lease_driver(stored: &str) -> Result<Box<dyn LeaseDriver>, TargetError> {
+pub fn stored_lease_driver(stored: &str) -> Result<Box<dyn LeaseDriver>, TargetError> {
     read_lease_driver(fields_of(stored)?)
 }
 
@@ -104,10 +104,12 @@ mod tests {
 
     #[test]
     fn an_unknown_driver_is_refused_without_its_name() {
-        let refused = |json: &str| driver(json).err().unwrap();
+        let refused = |json: &str| stored_driver(json).err().unwrap();
         assert!(refused(r#"{"driver":"CNRY"}"#).to_string().starts_with("`driver` is one of `generate`, "));
         assert_eq!(refused(r#"{"driver":7}"#).field(), "driver");
         assert_eq!(refused(r#"{"length":12}"#).to_string(), "missing field `driver`");
-        assert!(lease_driver(r#"{"driver":"generate"}"#).is_err_and(|error| error.field() == "driver"));
+        assert!(
+            stored_lease_driver(r#"{"driver":"generate"}"#).is_err_and(|error| error.field() == "driver")
+        );
     }
 }

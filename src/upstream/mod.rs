@@ -35,8 +35,8 @@ pub use fault::{Explained, UpstreamFault, UpstreamOutcome, explained, is_shut_ou
 pub use finding::{Finding, Verdict};
 pub use guard::Reach;
 pub use kinds::{
-    client_url, client_variables, declared_driver, declared_lease_driver, driver, lease_driver,
-    outspoken_libraries,
+    client_url, client_variables, declared_driver, declared_lease_driver, outspoken_libraries, stored_driver,
+    stored_lease_driver,
 };
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{Knows, Mark, MarkedEntry};

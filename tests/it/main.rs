@@ -47,6 +47,7 @@ mod leases;
 mod ledger_contract;
 mod ledger_damage;
 mod ledger_faults;
+mod ledger_opening;
 mod ledger_snapshots;
 mod ledger_writers;
 mod limits;

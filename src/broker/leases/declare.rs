@@ -9,7 +9,7 @@ use crate::config::{FaultList, Place, Tables};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Unnamed};
 use crate::store::Change;
-use crate::upstream::{declared_lease_driver, lease_driver};
+use crate::upstream::{declared_lease_driver, stored_lease_driver};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
@@ -136,14 +136,14 @@ impl Planned {
 
     /// What upstreams that are declared anew fail together with.
     fn places(&self) -> impl Iterator<Item = String> {
-        let targets = self.put.iter().filter_map(|offer| lease_driver(&offer.upstream).ok());
+        let targets = self.put.iter().filter_map(|offer| stored_lease_driver(&offer.upstream).ok());
         targets.flat_map(|target| [revocations_at(&target.place()), target.place()])
     }
 
     /// `change`, doing this too. It relies on the secrets that administer being there.
     fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for offer in self.put {
-            let admin = lease_driver(&offer.upstream).map(|driver| driver.admin_secret().clone());
+            let admin = stored_lease_driver(&offer.upstream).map(|driver| driver.admin_secret().clone());
             if let Ok(admin) = admin {
                 change = change.rely(crate::secrets::keys::existence(&admin), as_of);
             }

@@ -9,7 +9,7 @@ use crate::issuance::Loan;
 use crate::leases::Lease;
 use crate::secrets::{SecretValue, StoredVersion, Version};
 use crate::store::{Change, CommitError};
-use crate::upstream::{LeaseCall, LeaseDriver, lease_driver};
+use crate::upstream::{LeaseCall, LeaseDriver, stored_lease_driver};
 
 /// A server that logins are made at, and the secret that administers it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl LeaseUpstream {
     pub(super) fn of(world: &World, declared: u64) -> Result<Self, Failure> {
         let json = world.leases.upstream(declared).unwrap_or_default();
         let driver =
-            lease_driver(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+            stored_lease_driver(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let admin = world.secrets.named(driver.admin_secret());
         let (secret, version) = admin
             .and_then(|secret| Some((secret.id, secret.current?)))

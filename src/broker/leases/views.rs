@@ -7,7 +7,7 @@ use crate::leases::{Ending, Lease, LeaseStage};
 use crate::policy::{Authorised, ReadLeases};
 use crate::registry::Owned;
 use crate::telemetry::LeaseCounts;
-use crate::upstream::{explained, lease_driver};
+use crate::upstream::{explained, stored_lease_driver};
 use crate::wire::{LeaseAnswer, LeaseEndingAnswer, PageAnswer};
 
 impl AdminDesk {
@@ -61,7 +61,7 @@ pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> b
 
 /// Where a login was made, in words.
 pub(super) fn described(world: &World, lease: &Lease) -> String {
-    let driver = lease_driver(world.leases.upstream(lease.upstream).unwrap_or_default());
+    let driver = stored_lease_driver(world.leases.upstream(lease.upstream).unwrap_or_default());
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 

@@ -17,7 +17,8 @@ use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 use crate::upstream::{
-    Called, Driver, MarkedEntry, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict, driver,
+    Called, Driver, MarkedEntry, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict,
+    stored_driver,
 };
 
 const RETRY_WAITS: RetryWaits =
@@ -120,7 +121,7 @@ impl Core {
         as_of: u64,
         rotation: Rotation,
     ) -> Result<RotationContext, Failure> {
-        let driver = driver(&rotation.declared.upstream);
+        let driver = stored_driver(&rotation.declared.upstream);
         let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();

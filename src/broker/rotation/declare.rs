@@ -11,7 +11,7 @@ use crate::registry::{Action, Noun, PlannedChange, Unnamed};
 use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{Shape, TargetError, declared_driver, driver};
+use crate::upstream::{Shape, TargetError, declared_driver, stored_driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ pub(super) fn declared(
 
 /// Where an upstream is.
 fn place(upstream: &str) -> Option<String> {
-    driver(upstream).ok().and_then(|driver| driver.place())
+    stored_driver(upstream).ok().and_then(|driver| driver.place())
 }
 
 /// Why the rotation of this secret cannot be declared anew or taken away now.
@@ -139,7 +139,7 @@ fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<
     if run.has_changed_nothing() {
         return Ok(Some(Fate::Superseded));
     }
-    let creates = |upstream: &str| driver(upstream).is_ok_and(|driver| driver.capabilities().creates);
+    let creates = |upstream: &str| stored_driver(upstream).is_ok_and(|driver| driver.capabilities().creates);
     let (before, after) = (&known.declared, declared);
     let is_made_elsewhere = creates(&before.upstream) && place(&before.upstream) != place(&after.upstream);
     let is_like = before.slots == after.slots && creates(&before.upstream) == creates(&after.upstream);

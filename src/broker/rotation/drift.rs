@@ -8,7 +8,7 @@ use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{Shape, UpstreamFault, Verdict, driver};
+use crate::upstream::{Shape, UpstreamFault, Verdict, stored_driver};
 
 impl Core {
     /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
@@ -116,5 +116,5 @@ impl Core {
 }
 
 fn place(rotation: &rotation::Rotation) -> Option<String> {
-    driver(&rotation.declared.upstream).ok()?.place()
+    stored_driver(&rotation.declared.upstream).ok()?.place()
 }

@@ -11,7 +11,7 @@ use crate::broker::world::Effect;
 use crate::idempotency::{Once, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger};
-use crate::upstream::driver;
+use crate::upstream::stored_driver;
 use serde::Deserialize;
 
 /// A rotation that an operator asked for.
@@ -105,7 +105,7 @@ impl AdminDesk {
         let operator = by.operator();
         let changed = core.state.change(ChangeRequest::by(operator, once), |reading| {
             let rotation = reading.rotation_within(operator.scope(), secret)?;
-            let place = driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
+            let place = stored_driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
             let effect = core.effect_of_update(rotation, update)?;
             let event = RotationUpdated { secret, operator: operator.name(), what: update.as_str() };
             Ok(Draft::new(&event, place)?.effect(Effect::Rotation(effect)))

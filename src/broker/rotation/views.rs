@@ -14,7 +14,7 @@ use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
 use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
-use crate::upstream::{driver, explained};
+use crate::upstream::{explained, stored_driver};
 use crate::wire::PageAnswer;
 use crate::wire::{
     ConsumerAnswer, OrphanAnswer, RotationAnswer, RotationDueAnswer, RotationPlanAnswer, RunAnswer,
@@ -152,7 +152,7 @@ fn orphan_of(at: Timestamp, orphan: &UpstreamValue) -> OrphanAnswer {
 }
 
 fn describe(rotation: &Rotation) -> String {
-    let driver = driver(&rotation.declared.upstream);
+    let driver = stored_driver(&rotation.declared.upstream);
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 

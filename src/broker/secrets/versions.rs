@@ -18,7 +18,7 @@ use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
 use crate::store::{Change, CommitError, OnConflict};
-use crate::upstream::{Driver, Shape, driver};
+use crate::upstream::{Driver, Shape, stored_driver};
 use crate::wire::{ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
 
 fn version_of(version: Version) -> VersionAnswer {
@@ -242,7 +242,7 @@ fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32) -> Result<(
 }
 
 fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {
-    driver(&rotation.declared.upstream).ok()
+    stored_driver(&rotation.declared.upstream).ok()
 }
 
 /// The secret of this name, when it is within reach.

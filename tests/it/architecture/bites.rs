@@ -2,7 +2,8 @@
 
 use super::book::{dependencies, rooms_in_book};
 use super::confined::{advances, drivers, exposures, marks, proofs, reserve};
-use super::{EXPOSING, FILE_LINES_MAX, file, floors, habits, owners, shapes};
+use super::exposing::EXPOSING;
+use super::{FILE_LINES_MAX, file, floors, habits, owners, shapes};
 use crate::support::source::Source;
 
 /// `rule` finds something in `bad`, and nothing in `good`.

@@ -1,6 +1,7 @@
 //! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
 
-use super::{ADVANCING, EXPOSING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
+use super::exposing::EXPOSING;
+use super::{ADVANCING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
 use crate::support::source::{Source, is_word, sources, words};
 
 /// Sensitive values are looked into only where it was reviewed.

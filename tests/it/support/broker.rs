@@ -5,11 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
 use keyward::app::{RunningBroker, Surroundings, start};
 use keyward::base::encoding::base64url;
@@ -31,6 +27,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+pub(crate) use super::connection::Connection;
 use super::pausing::Pausing;
 
 /// What most tests declare.
@@ -386,7 +383,7 @@ impl Caller {
             .await
             .map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Ok(Connection { sender })
+        Ok(Connection::over(sender))
     }
 
     /// One request on a connection of its own; an error when TLS or the broker refused it.
@@ -424,33 +421,5 @@ impl Caller {
 
     pub(crate) async fn put(&self, path: &str, kind: &str, body: &[u8]) -> Reply {
         self.send("PUT", path, &[("content-type", kind)], body).await
-    }
-}
-
-pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-}
-
-impl Connection {
-    pub(crate) async fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> std::io::Result<Reply> {
-        let mut request = Request::builder().method(method).uri(path).header("host", "broker");
-        for (name, value) in headers {
-            let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value));
-            request = request.header(name.unwrap(), value.unwrap());
-        }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
-        let response = self.sender.send_request(request).await.map_err(std::io::Error::other)?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec();
-        let status: StatusCode = parts.status;
-        let reply = Reply { status: status.as_u16(), headers: parts.headers, body };
-        crate::openapi::check(method, path, &reply);
-        Ok(reply)
     }
 }
