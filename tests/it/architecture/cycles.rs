@@ -93,8 +93,11 @@ fn imports(sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
         for _ in 0..8 {
             let mut prefixes = path.match_indices("::").map(|(at, _)| &path[..at]).collect::<Vec<_>>();
             prefixes.push(&path);
+            // A module and a function that is passed on may have one name.
+            let is_passed_on = |prefix: &&&str| **prefix == path || !modules.contains_key(**prefix);
+            let mut passed = prefixes.iter().filter(is_passed_on);
             if let Some((from, to)) =
-                prefixes.iter().find_map(|prefix| passed_on.get(*prefix).map(|to| (prefix.len(), to)))
+                passed.find_map(|prefix| passed_on.get(*prefix).map(|to| (prefix.len(), to)))
             {
                 path = format!("{to}{}", &path[from..]);
                 continue;
