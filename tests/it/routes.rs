@@ -52,7 +52,7 @@ fn field(name: &str) -> Option<Value> {
         "capability" => json!("orders.query"),
         "role" => json!("auditor"),
         "owner" => json!(null),
-        "life_s" => json!(1),
+        "life_s" => json!(60),
         "all" => json!(true),
         "csr" | "text" => json!(""),
         _ => return None,
