@@ -27,7 +27,7 @@ use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
 impl AdminDesk {
-    /// Redeems an operator's enrolment code for a certificate, as [`super::AgentDesk::enrol`] does an
+    /// Redeems an operator's enrolment code for a certificate, as `AgentDesk::enrol` does an
     /// agent's: the same key gets the same certificate, any other key is refused and is an alarm.
     ///
     /// # Errors
