@@ -189,6 +189,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "operator_unknown",
             "subject_unknown",
             "lease_unknown",
+            "lease_invalid_state",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }

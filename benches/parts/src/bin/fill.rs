@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyward::base::{
-    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, SystemClock,
+    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, Sensitive, SystemClock,
     SystemEntropy, Timestamp, TokenId,
 };
 use keyward::broker::{Effect, World};
 use keyward::config::{Config, RootKey};
-use keyward::crypto::sha256;
+use keyward::crypto::{ValueDigestKeys, sha256};
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, SEGMENT_BYTES};
 use keyward::registry::{
@@ -152,9 +152,13 @@ async fn enrol(
         created_with: Some(Vec::new()),
     };
     let hash = sha256(&number.to_be_bytes());
+    let digests = ValueDigestKeys::derive([(1, &Sensitive::new([0; 32]))]);
+    let digest = digests.digest(&number.to_be_bytes());
+    let issued =
+        registry::Effect::IssueCode { id: code, agent: id, hash, digest, expires_at, uses: 1, network: None };
     let change = Change::new(&invited)?
         .effect(Effect::Registry(registry::Effect::PutAgent { id, spec }))
-        .effect(Effect::Registry(registry::Effect::IssueCode { id: code, agent: id, hash, expires_at }));
+        .effect(Effect::Registry(issued));
     store.commit(change, ()).await?.redeem();
 
     let (not_before, not_after) = (now, now.plus_s(DAY_S));
@@ -174,7 +178,7 @@ async fn enrol(
     store.commit(Change::new(&event)?.effect(Effect::Registry(enrol)), ()).await?.redeem();
 
     let certificate = entropy.bytes::<CERTIFICATE_BYTES>().to_vec();
-    let event = CertificateRecorded { instance, thumbprint: sha256(&certificate).hex() };
+    let event = CertificateRecorded { agent: &name, instance, thumbprint: sha256(&certificate).hex() };
     let record = registry::Effect::RecordCertificate { agent: id, instance, certificate };
     store.commit(Change::new(&event)?.effect(Effect::Registry(record)), ()).await?.redeem();
     Ok((name, instance))
