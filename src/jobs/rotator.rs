@@ -30,11 +30,23 @@ pub struct Rotator {
     stopping: AtomicBool,
 }
 
-/// How many were begun by schedule since when.
+/// The number of rotations begun by schedule since a moment of the monotonic clock.
 #[derive(Debug, Default)]
 struct Begun {
     since: Option<Duration>,
     count: usize,
+}
+
+impl Begun {
+    /// Counts one more rotation at `now` and says whether it may begin: at most `ROTATIONS_BEGUN_MAX` do
+    /// within `BEGIN_WITHIN`, so that after a long stop overdue rotations are spread out.
+    fn one_more(&mut self, now: Duration) -> bool {
+        if self.since.is_none_or(|since| now.saturating_sub(since) >= BEGIN_WITHIN) {
+            *self = Self { since: Some(now), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= ROTATIONS_BEGUN_MAX
+    }
 }
 
 impl Rotator {
@@ -83,36 +95,27 @@ impl Rotator {
 
     /// Starts a task for everything that is due and has none yet.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        let clocks_agree = self.core.clocks_agree();
+        let now = self.core.state.clock.elapsed();
+        // The lock is held throughout, and the tasks are noted before the rotations are listed: a rotation
+        // that begins meanwhile is in `busy` or no longer due, so none is counted as begun twice.
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = self.busy.borrow().clone();
         for (secret, pace) in self.core.rotations_due() {
-            // One that has a task is not counted as begun once more.
-            if self.busy.borrow().contains(&secret) {
+            if busy.contains(&secret) {
                 continue;
             }
-            if pace == Progress::Continue || self.may_begin() {
+            if pace == Progress::Continue || (clocks_agree && begun.one_more(now)) {
                 self.take_up(tasks, secret, Job::CarryOn);
             }
         }
-        if !self.core.clocks_agree() {
+        drop(begun);
+        if !clocks_agree {
             return;
         }
         for secret in self.core.drift_checks_due().into_iter().take(ROTATIONS_BEGUN_MAX) {
             self.take_up(tasks, secret, Job::CheckDrift);
         }
-    }
-
-    /// Whether one more may begin by schedule: only so many within a while, so that after a long stop
-    /// they come spread out.
-    fn may_begin(&self) -> bool {
-        if !self.core.clocks_agree() {
-            return false;
-        }
-        let now = self.core.state.clock.elapsed();
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.since.is_none_or(|since| now.saturating_sub(since) >= BEGIN_WITHIN) {
-            *begun = Begun { since: Some(now), count: 0 };
-        }
-        begun.count = begun.count.saturating_add(1);
-        begun.count <= ROTATIONS_BEGUN_MAX
     }
 
     fn take_up(self: &Arc<Self>, tasks: &mut JoinSet<()>, secret: SecretName, job: Job) {
