@@ -1,16 +1,16 @@
 use crate::authn::AuthnError;
-use crate::broker::{AdminDesk, AgentDesk};
+use crate::broker::{AdminServices, AgentServices};
 use crate::pki::tls::{Cause, Gate};
 use crate::pki::{PeerCertificate, SpiffeId};
 
 /// At the agents' handshake: agents and resource servers of this broker whose instance is there. A certificate within the
 /// grace may come in too: every route but the renewal refuses it.
 #[derive(Debug)]
-pub(super) struct AgentGate(pub(super) AgentDesk);
+pub(super) struct AgentGate(pub(super) AgentServices);
 
 /// At the operators' handshake: operators of this broker.
 #[derive(Debug)]
-pub(super) struct AdminGate(pub(super) AdminDesk);
+pub(super) struct AdminGate(pub(super) AdminServices);
 
 impl Gate for AgentGate {
     fn admits(&self, peer: &PeerCertificate) -> bool {

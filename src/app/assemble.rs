@@ -13,8 +13,8 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
-    self, Core, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications,
-    Publishing, PutValues, RequestLimits, Settings, Signing, State, Turns, UpstreamAccess, Values, World,
+    self, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications, Publishing,
+    PutValues, RequestLimits, Services, Settings, Signing, State, Turns, UpstreamAccess, Values, World,
     authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::config::Config;
@@ -40,7 +40,7 @@ pub(crate) async fn assemble(
     surroundings: &Surroundings,
     on_lost_entries: OnLostEntries,
     duty: Duty,
-) -> Result<(Core, Duty), Failure> {
+) -> Result<(Services, Duty), Failure> {
     let options = store_options(config, surroundings, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
@@ -61,7 +61,7 @@ pub(crate) async fn assemble(
     sealer.count_from(store.read(|world, _| world.secrets.seals()));
     let digests = MacKey::new(keyring.current(Family::Digest)?.1);
     let meters = Arc::new(Meters::new(store.syncs(), &alarms));
-    let core = Core {
+    let services = Services {
         signing: Signing {
             issuer,
             followed: store.read(|world, _| Followed::of(world)),
@@ -102,7 +102,7 @@ pub(crate) async fn assemble(
         },
         settings: settings(config),
     };
-    Ok((core, duty))
+    Ok((services, duty))
 }
 
 /// The same for a verb that records: refused when the data are a copy that no order adopts.
@@ -110,9 +110,9 @@ pub(crate) async fn assemble_to_record(
     config: &Config,
     keyring: Keyring,
     surroundings: &Surroundings,
-) -> Result<Core, Failure> {
+) -> Result<Services, Failure> {
     match assemble(config, keyring, surroundings, OnLostEntries::Refuse, Duty::Full).await? {
-        (core, Duty::Full) => Ok(core),
+        (services, Duty::Full) => Ok(services),
         (_, Duty::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
     }
 }
@@ -223,10 +223,10 @@ fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
 pub(crate) const FOUND_AT_START: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
-pub(crate) async fn record_slot_changes(core: &Core, by: &str) -> Result<(), Failure> {
+pub(crate) async fn record_slot_changes(services: &Services, by: &str) -> Result<(), Failure> {
     let found = {
-        let keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        KeyringContents::of(&keyring, &core.keyring.path)?
+        let keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        KeyringContents::of(&keyring, &services.keyring.path)?
     };
-    Ok(record_slots(&core.state.store, &found, by).await?)
+    Ok(record_slots(&services.state.store, &found, by).await?)
 }

@@ -15,7 +15,7 @@ use super::server_identity::sealed_identity;
 use super::surroundings::Surroundings;
 use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
 use crate::base::{code, io_reason};
-use crate::broker::{self, HostDesk, Wish};
+use crate::broker::{self, HostServices, Wish};
 use crate::config::{Config, Connections};
 use crate::console::{Failure, own_uid};
 use crate::custody::Orders;
@@ -37,7 +37,7 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 pub(super) struct HostListener {
     /// The use cases of the host socket.
-    pub(super) desk: HostDesk,
+    pub(super) services: HostServices,
     /// What they want of the process.
     pub(super) wishes: mpsc::Receiver<Wish>,
     /// What is counted while nothing else counts.
@@ -67,13 +67,13 @@ impl Listeners {
         let (agents, admins) =
             (BoundListener::bind(config.listen.agents)?, BoundListener::bind(config.listen.admins)?);
         let Surroundings { clock, entropy, .. } = surroundings.clone();
-        let (desk, wishes) = HostDesk::new(own_uid(), orders, clock, entropy);
+        let (services, wishes) = HostServices::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(Course::On);
-        let router = host_router(desk.clone(), Arc::clone(&meters));
+        let router = host_router(services.clone(), Arc::clone(&meters));
         let outlived = router.outlived();
         let answering = tokio::spawn(serve_host(listener, router, followed));
-        let host = HostListener { desk, wishes, meters, course, answering, outlived, _socket: socket };
+        let host = HostListener { services, wishes, meters, course, answering, outlived, _socket: socket };
         Ok(Self { agents, admins, host })
     }
 }
@@ -81,7 +81,7 @@ impl Listeners {
 impl HostListener {
     /// Answers nobody any more.
     pub(super) async fn leave(self) {
-        self.desk.close();
+        self.services.close();
         self.course.send_replace(Course::Cut);
         if self.answering.await.is_err() {
             tracing::error!("the listener at the host's socket had panicked");

@@ -3,14 +3,14 @@ use std::path::PathBuf;
 
 use super::data_dir::private_dir;
 use super::server_identity::replace;
-use crate::broker::AgentDesk;
+use crate::broker::AgentServices;
 use crate::config::Config;
 use crate::http::Documents;
 
 /// Keeps the public documents as they are now where a sealed broker finds them. A broker that serves
 /// needs none of it: that they cannot be kept, on a full disk say, is told and stops nothing.
-pub(crate) async fn publish(config: &Config, desk: AgentDesk) {
-    let documents = Documents::of(desk).await;
+pub(crate) async fn publish(config: &Config, services: AgentServices) {
+    let documents = Documents::of(services).await;
     if documents == published(config) {
         return;
     }

@@ -21,7 +21,7 @@ use super::surroundings::Surroundings;
 use super::upkeep::Upkeep;
 use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
-use crate::broker::{self, AdminDesk, AgentDesk, Core, Unsealed, Wish};
+use crate::broker::{self, AdminServices, AgentServices, Services, Unsealed, Wish};
 use crate::config::Config;
 use crate::console::Failure;
 use crate::http::listener::{self, Course, Standing};
@@ -35,7 +35,7 @@ use crate::store::OnLostEntries;
 /// A broker that serves.
 #[derive(Debug)]
 pub struct RunningBroker {
-    core: Arc<Core>,
+    services: Arc<Services>,
     config: Config,
     agents: SocketAddr,
     admins: SocketAddr,
@@ -82,7 +82,7 @@ pub(super) struct StartOptions<'a> {
 /// A broker that could serve.
 pub(super) struct OpenedBroker<'a> {
     config: &'a Config,
-    core: Arc<Core>,
+    services: Arc<Services>,
     identity: Identity,
     duty: Duty,
     is_copy: bool,
@@ -101,18 +101,18 @@ impl<'a> StartOptions<'a> {
     /// Puts every room in its place.
     pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, Failure> {
         let Self { config, surroundings, on_lost_entries, duty: wanted } = self;
-        let (core, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
-        let core = Arc::new(core);
+        let (services, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
+        let services = Arc::new(services);
         let identity = match duty {
             Duty::Full => {
-                record_slot_changes(&core, FOUND_AT_START).await?;
-                let identity = server_identity(config, &core, surroundings).await?;
-                publish(config, AgentDesk::new(Arc::clone(&core))).await;
+                record_slot_changes(&services, FOUND_AT_START).await?;
+                let identity = server_identity(config, &services, surroundings).await?;
+                publish(config, AgentServices::new(Arc::clone(&services))).await;
                 identity
             }
-            Duty::ReadOnly => kept_identity(config, &core)?,
+            Duty::ReadOnly => kept_identity(config, &services)?,
         };
-        Ok(OpenedBroker { config, core, identity, duty, is_copy: duty != wanted })
+        Ok(OpenedBroker { config, services, identity, duty, is_copy: duty != wanted })
     }
 }
 
@@ -123,7 +123,7 @@ impl OpenedBroker<'_> {
         listeners: &Listeners,
         unsealed: Option<Unsealed>,
     ) -> Result<(), Failure> {
-        let opened = listeners.host.desk.open(Arc::clone(&self.core), unsealed).await;
+        let opened = listeners.host.services.open(Arc::clone(&self.services), unsealed).await;
         Ok(opened?)
     }
 
@@ -133,11 +133,12 @@ impl OpenedBroker<'_> {
         listeners: Listeners,
         surroundings: &Surroundings,
     ) -> Result<RunningBroker, Failure> {
-        let Self { config, core, identity, duty, is_copy } = self;
+        let Self { config, services, identity, duty, is_copy } = self;
         let Listeners { agents: agents_bound, admins: admins_bound, host } = listeners;
         let addresses = (agents_bound.address, admins_bound.address);
-        let (agents, admins) = (AgentDesk::new(Arc::clone(&core)), AdminDesk::new(Arc::clone(&core)));
-        let authorities = core.signing.issuer.authorities();
+        let (agents, admins) =
+            (AgentServices::new(Arc::clone(&services)), AdminServices::new(Arc::clone(&services)));
+        let authorities = services.signing.issuer.authorities();
         let listener = |gate| {
             let clock = Arc::clone(&surroundings.clock);
             ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| start_failed(&error))
@@ -145,12 +146,12 @@ impl OpenedBroker<'_> {
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
         let (agent_tls, admin_tls) = (listener(Arc::clone(&agent_gate))?, listener(Arc::clone(&admin_gate))?);
-        let standing = |gate| Standing { gate, changed: core.notifications.standing.subscribe() };
+        let standing = |gate| Standing { gate, changed: services.notifications.standing.subscribe() };
         let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
         let caps = caps(config);
         let (course, followed) = watch::channel(Course::On);
         let runtimes = Runtimes::start()?;
-        let meters = &core.notifications.meters;
+        let meters = &services.notifications.meters;
         let (socket, level) =
             (agents_bound.listener(runtimes.agents.handle())?, meters.connections("agents"));
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
@@ -167,11 +168,11 @@ impl OpenedBroker<'_> {
         let (stop, stopped) = watch::channel(false);
         let upkeep = Arc::new(Upkeep {
             config: config.clone(),
-            core: Arc::clone(&core),
+            services: Arc::clone(&services),
             surroundings: surroundings.clone(),
             listeners: [agent_tls, admin_tls],
         });
-        let of = || Arc::clone(&core);
+        let of = || Arc::clone(&services);
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let jobs = match duty {
@@ -183,7 +184,7 @@ impl OpenedBroker<'_> {
         };
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(RunningBroker {
-            core,
+            services,
             config: config.clone(),
             agents: addresses.0,
             admins: addresses.1,
@@ -261,12 +262,12 @@ impl RunningBroker {
     /// # Errors
     /// [`Failure`] when it cannot be recorded.
     pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, Failure> {
-        Ok(self.core.mark("the broker's host", effect).await?)
+        Ok(self.services.mark("the broker's host", effect).await?)
     }
 
     /// Counts `seals` records as sealed by the value key: as many as a broker has sealed that ran for long.
     pub fn count_seals(&self, seals: u64) {
-        self.core.values.sealer.count_from(seals);
+        self.services.values.sealer.count_from(seals);
     }
 
     /// Takes a snapshot of the state at once, whether one is due or not.
@@ -283,7 +284,7 @@ impl RunningBroker {
 
     /// Returns when a user of the host has given an order that needs another process.
     pub(super) async fn ordered(&mut self) -> ProcessReplacement {
-        let adoption = adopted(self.is_copy, Arc::clone(&self.core), Arc::clone(&self.upkeep));
+        let adoption = adopted(self.is_copy, Arc::clone(&self.services), Arc::clone(&self.upkeep));
         tokio::select! {
             () = self.told_to_seal() => ProcessReplacement::Seal,
             () = adoption => ProcessReplacement::Adopt,
@@ -325,14 +326,14 @@ impl RunningBroker {
             ended(self.jobs, "a job", wait),
             ended(outlived.into(), "a request whose connection was cut", wait)
         );
-        if !self.core.state.store.is_read_only() {
-            publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        if !self.services.state.store.is_read_only() {
+            publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
         }
         if course == Course::Drain {
             self.snapshots.take_last().await;
         }
         self.host.leave().await;
-        self.core.state.store.close().await;
+        self.services.state.store.close().await;
         tracing::info!("the ledger is closed");
     }
 }
@@ -348,7 +349,7 @@ pub(super) enum ProcessReplacement {
 
 /// Returns when the copy of the data that a broker was started with is adopted. A broker with all its duties records
 /// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
-async fn adopted(is_copy: bool, core: Arc<Core>, upkeep: Arc<Upkeep>) {
+async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
     let data_dir = &upkeep.config.data_dir;
     let mut has_failed = false;
     loop {
@@ -359,11 +360,11 @@ async fn adopted(is_copy: bool, core: Arc<Core>, upkeep: Arc<Upkeep>) {
         if is_copy {
             return;
         }
-        if core.state.store.is_read_only() {
+        if services.state.store.is_read_only() {
             continue;
         }
-        let (machine_id, alarms) = (&upkeep.surroundings.machine_id, core.notifications.meters.alarms());
-        let taken = take_order(data_dir, &core.state.store, machine_id, alarms).await;
+        let (machine_id, alarms) = (&upkeep.surroundings.machine_id, services.notifications.meters.alarms());
+        let taken = take_order(data_dir, &services.state.store, machine_id, alarms).await;
         if let Err(failure) = &taken
             && !has_failed
         {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::data_dir::private_dir;
 use crate::base::code;
 use crate::base::{Sensitive, Timestamp, io_reason};
-use crate::broker::{Core, certify_server};
+use crate::broker::{Services, certify_server};
 use crate::config::Config;
 use crate::console::Failure;
 use crate::files;
@@ -26,7 +26,7 @@ const SERVER_LIFE_S: i64 = 365 * 86_400;
 /// sealed broker can still answer; the certificate beside it is kept as long as it serves.
 pub(crate) async fn server_identity(
     config: &Config,
-    core: &Core,
+    services: &Services,
     surroundings: &Surroundings,
 ) -> Result<Identity, Failure> {
     let dir = config.data_dir.join("tls");
@@ -35,36 +35,36 @@ pub(crate) async fn server_identity(
     let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
     let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;
-    let authority = core.signing.issuer.authority();
+    let authority = services.signing.issuer.authority();
     let now = surroundings.clock.now();
     let kept = kept(&leaf_path).filter(|der| {
         let wanted =
             ServerCertificate { names: &config.server.names, key: key.digest(), authority: &authority };
         // While the clocks disagree nothing is signed that would not have to be.
-        wanted.is(der) && (!core.clocks_agree() || is_current(der, now))
+        wanted.is(der) && (!services.clocks_agree() || is_current(der, now))
     });
     let leaf = match kept {
         Some(leaf) => leaf,
         None => {
             let plan = ServerPlan { names: config.server.names.clone(), key, life_s: SERVER_LIFE_S };
-            let leaf = certify_server(core, plan).await;
+            let leaf = certify_server(services, plan).await;
             let leaf = leaf?;
             replace(&leaf_path, certificate_pem(&leaf).as_bytes())?;
             leaf
         }
     };
     if let Some(end) = ServerCertificate::not_after(&leaf) {
-        core.notifications.meters.certificate_ends("server", end.s());
+        services.notifications.meters.certificate_ends("server", end.s());
     }
     // All authorities that count, not only the one that signed: clients learn of the next one by it.
-    let authorities = core.signing.issuer.authorities();
+    let authorities = services.signing.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
     Ok(Identity { chain: chain.collect(), key_pem })
 }
 
 /// The identity for read-only mode, which signs no certificate: the stored one, with any names.
-pub(crate) fn kept_identity(config: &Config, core: &Core) -> Result<Identity, Failure> {
-    let pem = authorities_pem(&core.signing.issuer.authorities());
+pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<Identity, Failure> {
+    let pem = authorities_pem(&services.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
         let why = "there is no server certificate below the data directory, and read-only mode signs none";
         let fix = "restore `tls/server.key` and `tls/server.pem` from where the data directory was copied";

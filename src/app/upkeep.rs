@@ -7,7 +7,7 @@ use super::failures::start_failed;
 use super::public_documents::publish;
 use super::server_identity::server_identity;
 use super::surroundings::Surroundings;
-use crate::broker::{AgentDesk, Core};
+use crate::broker::{AgentServices, Services};
 use crate::config::Config;
 use crate::console::Failure;
 use crate::pki::tls::ServerTls;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Upkeep {
     pub(super) config: Config,
-    pub(super) core: Arc<Core>,
+    pub(super) services: Arc<Services>,
     pub(super) surroundings: Surroundings,
     /// Of all listeners.
     pub(super) listeners: [ServerTls; 2],
@@ -29,8 +29,8 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.notifications.authorities.subscribe();
-        let Some(mut requests) = self.core.keyring.publishing.requests() else { return };
+        let mut changed = self.services.notifications.authorities.subscribe();
+        let Some(mut requests) = self.services.keyring.publishing.requests() else { return };
         loop {
             let request = tokio::select! {
                 () = tokio::time::sleep(LOOK) => None,
@@ -39,7 +39,7 @@ impl Upkeep {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             if let Some(done) = request {
-                publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+                publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
                 if done.send(()).is_err() {
                     tracing::debug!("nobody waits for the public documents any more");
                 }
@@ -54,42 +54,42 @@ impl Upkeep {
         if let Err(failure) = self.update_listeners().await {
             tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
         }
-        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
-        if !self.core.clocks_agree() {
+        publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
+        if !self.services.clocks_agree() {
             return;
         }
-        if let Err(failure) = self.core.keep_token_keys().await {
+        if let Err(failure) = self.services.keep_token_keys().await {
             tracing::error!(?failure, "the token keys could not be kept to their schedule");
         }
-        if let Err(failure) = self.core.keep_authorities().await {
+        if let Err(failure) = self.services.keep_authorities().await {
             tracing::error!(?failure, "the authorities could not be kept to their schedule");
         }
-        if let Err(failure) = self.core.shed_signing_keys() {
+        if let Err(failure) = self.services.shed_signing_keys() {
             tracing::error!(?failure, "keys that sign no more could not be taken out of the keyring");
         }
-        if let Err(failure) = self.core.keep_value_key().await {
+        if let Err(failure) = self.services.keep_value_key().await {
             tracing::error!(?failure, "the value key could not be kept to its schedule");
         }
-        if let Err(failure) = self.core.keep_sealing_keys().await {
+        if let Err(failure) = self.services.keep_sealing_keys().await {
             tracing::error!(
                 ?failure,
                 "the delta, index and digest keys could not be recorded, or earlier ones taken out of the keyring"
             );
         }
-        if let Err(failure) = self.core.keep_checkpoint_key().await {
+        if let Err(failure) = self.services.keep_checkpoint_key().await {
             tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
         }
         // What the schedule has changed.
-        publish(&self.config, AgentDesk::new(Arc::clone(&self.core))).await;
+        publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
     }
 
     /// Trust first: a client with a certificate of the newest authority must be accepted.
     async fn update_listeners(&self) -> Result<(), Failure> {
-        let authorities = self.core.signing.issuer.authorities();
+        let authorities = self.services.signing.issuer.authorities();
         for listener in &self.listeners {
             listener.trust(&authorities).map_err(|error| start_failed(&error))?;
         }
-        let identity = server_identity(&self.config, &self.core, &self.surroundings).await?;
+        let identity = server_identity(&self.config, &self.services, &self.surroundings).await?;
         for listener in &self.listeners {
             listener.show(&identity).map_err(|error| start_failed(&error))?;
         }

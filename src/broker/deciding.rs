@@ -1,7 +1,7 @@
 use super::failure::Failure;
 use super::reading::Reading;
 use super::retry::Again;
-use super::services::Core;
+use super::services::Services;
 use crate::authn::{self, AgentPrincipal, AuthnError, PresentError, Records};
 use crate::base::{ClockReading, DecisionId};
 use crate::broker::world::records;
@@ -14,7 +14,7 @@ use crate::token::{TokenDenied, TokenRefused};
 /// What a decision is made with, but for the records. Its id is drawn before they are read, so that nothing waits for
 /// randomness while they are.
 pub(crate) struct Deciding<'a> {
-    core: &'a Core,
+    services: &'a Services,
     decision: DecisionId,
     time: ClockReading,
 }
@@ -29,8 +29,8 @@ impl Deciding<'_> {
             decision: self.decision,
             records,
             reading: self.time,
-            limits: &self.core.settings.tokens,
-            digests: &self.core.state.digests,
+            limits: &self.services.settings.tokens,
+            digests: &self.services.state.digests,
         }
     }
 }
@@ -59,11 +59,12 @@ impl AdmittedAgent {
     /// [`AuthnError`].
     pub(crate) fn attempt(
         &mut self,
-        core: &Core,
+        services: &Services,
         reading: ClockReading,
     ) -> Result<(AgentPrincipal, Permit), AuthnError> {
         let again = || {
-            core.state
+            services
+                .state
                 .store
                 .read(|world, as_of| authn::agent(&self.certificate, records(world), as_of, reading))
         };
@@ -72,7 +73,7 @@ impl AdmittedAgent {
     }
 }
 
-impl Core {
+impl Services {
     /// Admits a request of `principal`.
     ///
     /// # Errors
@@ -85,7 +86,7 @@ impl Core {
 
     /// What a decision is made with at `time`.
     pub(crate) fn deciding(&self, time: ClockReading) -> Deciding<'_> {
-        Deciding { core: self, decision: self.state.decision(time.now()), time }
+        Deciding { services: self, decision: self.state.decision(time.now()), time }
     }
 
     /// The grant of a decision on a request of `principal`; a denial is recorded and answered.

@@ -1,15 +1,15 @@
 //! The use cases, one file each: the only place where rooms meet.
 //!
-//! Three desks face the outside: an agent's request reaches [`AgentDesk`] and has no way to what
-//! [`AdminDesk`] does, nor either of them to what [`HostDesk`] does for users of the broker's host.
+//! The outside reaches three services: an agent's request reaches [`AgentServices`] and has no way to what
+//! [`AdminServices`] does, nor either of them to what [`HostServices`] does for users of the broker's host.
 //! Nothing here knows HTTP.
 
 mod administration;
+mod caller_services;
 mod changes;
 mod deciding;
 mod declarations;
 mod denial;
-mod desk;
 mod effect;
 mod failure;
 mod host;
@@ -35,14 +35,14 @@ pub use administration::audit::event_name;
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
 pub use administration::overview::AgentOverview;
 pub use administration::watch::Warning;
+pub use caller_services::{AdminServices, AgentServices};
 pub use changes::OperatorRequest;
 pub use denial::Denial;
-pub use desk::{AdminDesk, AgentDesk};
 pub use failure::Failure;
 pub use host::break_glass::TakenAway;
 pub use host::clock::{Adjustment, ClockWatch};
 pub use host::custody::{KeyringContents, record_slots, root_is_current};
-pub use host::host_desk::{HostDesk, HostStanding, HostState, Unsealed, Wish};
+pub use host::host_services::{HostServices, HostStanding, HostState, Unsealed, Wish};
 pub use host::kept::KeptOrders;
 pub use host::location::{Located, record_location};
 pub use host::rollback_watch::RollbackWatch;
@@ -73,7 +73,7 @@ pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
 pub use secrets::versions::VersionAct;
 pub use services::{
-    Core, KeyringAccess, Notifications, RequestLimits, Settings, Signing, State, UpstreamAccess, Values,
+    KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State, UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
 pub use turns::Turns;

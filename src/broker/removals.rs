@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::once::remembered;
 use super::reading::Reading;
 use super::retry::{Again, deciding_again};
-use super::services::{Core, State};
+use super::services::{Services, State};
 use super::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::idempotency::Outcome;
@@ -89,7 +89,7 @@ impl State {
     }
 }
 
-impl Core {
+impl Services {
     /// Says what became of it. What is in force in memory alone is an alarm, and its order is kept until the
     /// ledger has it.
     pub(crate) async fn conclude(&self, Removed { taken, order, .. }: Removed) -> Ended {

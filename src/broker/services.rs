@@ -61,7 +61,7 @@ pub struct Settings {
 
 /// What the use cases work with, by what it lets them do. An architecture test lists which file uses which.
 #[derive(Debug)]
-pub struct Core {
+pub struct Services {
     /// Reads and changes the records.
     pub state: State,
     /// Signs, opens and verifies.

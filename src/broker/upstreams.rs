@@ -2,7 +2,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::upstream::{Admission, Breakers, UpstreamFault};
 
 /// What a call comes to when the upstream does not answer, or not as itself.
@@ -35,34 +35,34 @@ const ANSWERED: [Code; 13] = [
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    core: &'a Core,
+    services: &'a Services,
     /// The place that is tried.
     trial: Option<String>,
 }
 
 impl<'a> Call<'a> {
     /// For what is no place: nothing is sent.
-    pub(crate) const fn unlimited(core: &'a Core) -> Self {
-        Self { core, trial: None }
+    pub(crate) const fn unlimited(services: &'a Services) -> Self {
+        Self { services, trial: None }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if let Some(place) = &self.trial {
-            self.core.breakers().not_tried(place, self.core.waits_now());
+            self.services.breakers().not_tried(place, self.services.waits_now());
         }
     }
 }
 
-impl Core {
+impl Services {
     /// The permission to call the upstream at `place` now; none while its circuit is open. It is held until what
     /// came of the call was noted.
     pub(crate) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
         let now = self.waits_now();
         let admission = self.breakers().lets(place, now)?;
         let trial = (admission == Admission::Trial).then(|| place.to_owned());
-        Some(Call { core: self, trial })
+        Some(Call { services: self, trial })
     }
 
     /// Whether it is left alone now.

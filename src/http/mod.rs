@@ -1,8 +1,8 @@
 //! The listeners: from bytes to typed input, and from outcomes to responses.
 //!
-//! The agent router's state is an [`AgentDesk`](crate::broker::AgentDesk), the admin router's an
-//! [`AdminDesk`](crate::broker::AdminDesk), that of the host's socket a
-//! [`HostDesk`](crate::broker::HostDesk): a request has no way to another's use cases.
+//! The agent router's state is an [`AgentServices`](crate::broker::AgentServices), the admin router's an
+//! [`AdminServices`](crate::broker::AdminServices), that of the host's socket a
+//! [`HostServices`](crate::broker::HostServices): a request has no way to another's use cases.
 //! Text is parsed here, once, into typed values; only this room knows status codes.
 
 mod documents;

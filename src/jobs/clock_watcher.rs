@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-use crate::broker::{ClockWatch, Core};
+use crate::broker::{ClockWatch, Services};
 
 /// How often it compares the clocks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -11,15 +11,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Compares the wall clock with the boot clock.
 #[derive(Debug)]
 pub struct ClockWatcher {
-    core: Arc<Core>,
+    services: Arc<Services>,
     watch: Mutex<ClockWatch>,
 }
 
 impl ClockWatcher {
-    /// Watches the clock of `core`.
+    /// Watches the clock of `services`.
     #[must_use]
-    pub fn new(core: Arc<Core>) -> Self {
-        Self { core, watch: Mutex::default() }
+    pub fn new(services: Arc<Services>) -> Self {
+        Self { services, watch: Mutex::default() }
     }
 
     /// Works until `stop` turns true.
@@ -36,7 +36,7 @@ impl ClockWatcher {
     /// Compares them once. What could not be recorded is tried again at the next look.
     pub async fn look(&self) {
         let mut watch = self.watch.lock().await;
-        if let Err(failure) = self.core.look_at_clock(&mut watch).await {
+        if let Err(failure) = self.services.look_at_clock(&mut watch).await {
             tracing::error!(?failure, "what became of the clock could not be recorded");
         }
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::base::LeaseId;
 use crate::base::limits::{LEASE_SWEEP_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
-use crate::broker::Core;
+use crate::broker::Services;
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// a time; a few at once at one place, so that a server that hangs holds up no other.
 #[derive(Debug)]
 pub struct LeaseEnder {
-    core: Arc<Core>,
+    services: Arc<Services>,
     /// The leases that have a task now, and where.
     busy: Mutex<BTreeMap<LeaseId, String>>,
     /// When upstreams were last looked through, in seconds of the boot clock; never since the start when zero.
@@ -29,16 +29,16 @@ pub struct LeaseEnder {
 }
 
 impl LeaseEnder {
-    /// Looks after the leases of `core`.
+    /// Looks after the leases of `services`.
     #[must_use]
-    pub fn new(core: Arc<Core>) -> Self {
-        Self { core, busy: Mutex::default(), swept_at_s: AtomicI64::new(0), sweeping: Arc::default() }
+    pub fn new(services: Arc<Services>) -> Self {
+        Self { services, busy: Mutex::default(), swept_at_s: AtomicI64::new(0), sweeping: Arc::default() }
     }
 
     /// Works until `stop` turns true, and until what is under way has ended.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.notifications.leases.subscribe();
-        let mut standing = self.core.notifications.standing.subscribe();
+        let mut changed = self.services.notifications.leases.subscribe();
+        let mut standing = self.services.notifications.standing.subscribe();
         standing.mark_changed();
         let (mut tasks, mut is_unfinished) = (JoinSet::new(), false);
         loop {
@@ -81,7 +81,7 @@ impl LeaseEnder {
 
     /// Whether all leases of agents that may not have them are to end now, as far as the ledger says.
     async fn revoke_ineligible(&self) -> bool {
-        let ended = self.core.revoke_ineligible_leases().await;
+        let ended = self.services.revoke_ineligible_leases().await;
         if let Err(failure) = &ended {
             tracing::error!(
                 ?failure,
@@ -93,11 +93,11 @@ impl LeaseEnder {
 
     /// Starts a task for each lease that is due and has none yet, as far as there is room.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        if !self.core.state.store.is_writable() {
+        if !self.services.state.store.is_writable() {
             // No password opens for what is not recorded: until a restart there is nothing to be done.
             return;
         }
-        for (lease, place) in self.core.leases_due() {
+        for (lease, place) in self.services.leases_due() {
             let mut busy = self.busy();
             if !has_room(&busy, &place) || busy.contains_key(&lease) {
                 continue;
@@ -105,7 +105,7 @@ impl LeaseEnder {
             busy.insert(lease, place);
             let free = Free { ender: Arc::clone(self), lease };
             tasks.spawn(async move {
-                if let Err(failure) = free.ender.core.revoke_login(lease).await {
+                if let Err(failure) = free.ender.services.revoke_login(lease).await {
                     tracing::error!(%lease, ?failure, "a lease could not be ended");
                     // For any reason, the next attempt comes after a pause.
                     tokio::time::sleep(SOON).await;
@@ -118,8 +118,9 @@ impl LeaseEnder {
     /// Looks through the upstreams, at the start and once in a while.
     fn begin_sweep(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         // Never zero, which stands for "not yet".
-        let now =
-            i64::try_from(self.core.state.clock.elapsed().as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+        let now = i64::try_from(self.services.state.clock.elapsed().as_secs())
+            .unwrap_or(i64::MAX)
+            .saturating_add(1);
         let last = self.swept_at_s.load(Ordering::Acquire);
         if last != 0 && now.saturating_sub(last) < LEASE_SWEEP_S {
             return;
@@ -129,7 +130,7 @@ impl LeaseEnder {
         let ender = Arc::clone(self);
         tasks.spawn(async move {
             let _sweeping = sweeping;
-            if let Err(failure) = ender.core.remove_stray_logins().await {
+            if let Err(failure) = ender.services.remove_stray_logins().await {
                 tracing::error!(?failure, "upstreams could not be looked through");
             }
         });

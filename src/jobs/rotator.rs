@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::base::SecretName;
 use crate::base::limits::{ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
-use crate::broker::{Core, Progress};
+use crate::broker::{Progress, Services};
 
 /// How often it looks whether something is due.
 const LOOK: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_millis(100);
 /// handed out still works. Each secret by one task at a time; a few at once.
 #[derive(Debug)]
 pub struct Rotator {
-    core: Arc<Core>,
+    services: Arc<Services>,
     /// The secrets that have a task now.
     busy: watch::Sender<BTreeSet<SecretName>>,
     room: Arc<Semaphore>,
@@ -50,18 +50,18 @@ impl Begun {
 }
 
 impl Rotator {
-    /// Looks after the rotations of `core`.
+    /// Looks after the rotations of `services`.
     #[must_use]
-    pub fn new(core: Arc<Core>) -> Self {
+    pub fn new(services: Arc<Services>) -> Self {
         let room = Arc::new(Semaphore::new(ROTATIONS_AT_ONCE_MAX));
         let begun = Mutex::default();
-        Self { core, busy: watch::Sender::default(), room, begun, stopping: AtomicBool::new(false) }
+        Self { services, busy: watch::Sender::default(), room, begun, stopping: AtomicBool::new(false) }
     }
 
     /// Works until `stop` turns true, and until what is under way has come to a point where it can be
     /// left.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut changed = self.core.notifications.rotations.subscribe();
+        let mut changed = self.services.notifications.rotations.subscribe();
         let mut tasks = JoinSet::new();
         loop {
             self.begin_due(&mut tasks);
@@ -95,13 +95,13 @@ impl Rotator {
 
     /// Starts a task for everything that is due and has none yet.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        let clocks_agree = self.core.clocks_agree();
-        let now = self.core.state.clock.elapsed();
+        let clocks_agree = self.services.clocks_agree();
+        let now = self.services.state.clock.elapsed();
         // The lock is held throughout, and the tasks are noted before the rotations are listed: a rotation
         // that begins meanwhile is in `busy` or no longer due, so none is counted as begun twice.
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = self.busy.borrow().clone();
-        for (secret, pace) in self.core.rotations_due() {
+        for (secret, pace) in self.services.rotations_due() {
             if busy.contains(&secret) {
                 continue;
             }
@@ -113,7 +113,7 @@ impl Rotator {
         if !clocks_agree {
             return;
         }
-        for secret in self.core.drift_checks_due().into_iter().take(ROTATIONS_BEGUN_MAX) {
+        for secret in self.services.drift_checks_due().into_iter().take(ROTATIONS_BEGUN_MAX) {
             self.take_up(tasks, secret, Job::CheckDrift);
         }
     }
@@ -136,9 +136,9 @@ impl Rotator {
     /// a later look.
     async fn go(&self, secret: &SecretName, job: Job) {
         let done = match job {
-            Job::CheckDrift => self.core.check_drift(secret).await,
+            Job::CheckDrift => self.services.check_drift(secret).await,
             Job::CarryOn => loop {
-                match self.core.advance_rotation(secret).await {
+                match self.services.advance_rotation(secret).await {
                     Ok(Progress::Continue) if !self.stopping.load(Ordering::Acquire) => {}
                     Ok(Progress::Continue | Progress::Wait) => break Ok(()),
                     Err(failure) => break Err(failure),

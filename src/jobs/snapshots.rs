@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
-use crate::broker::Core;
+use crate::broker::Services;
 
 /// How often it looks whether one is due.
 const LOOK: Duration = Duration::from_secs(10);
@@ -13,14 +13,14 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Takes snapshots of the state, so that the next start is short.
 #[derive(Debug)]
 pub struct Snapshots {
-    core: Arc<Core>,
+    services: Arc<Services>,
 }
 
 impl Snapshots {
-    /// Takes those of `core`.
+    /// Takes those of `services`.
     #[must_use]
-    pub const fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub const fn new(services: Arc<Services>) -> Self {
+        Self { services }
     }
 
     /// Works until `stop` turns true. One that is being taken then is given up.
@@ -30,7 +30,7 @@ impl Snapshots {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if self.core.is_snapshot_due() {
+            if self.services.is_snapshot_due() {
                 self.take(&stop).await;
             }
         }
@@ -39,7 +39,7 @@ impl Snapshots {
     /// Takes a last one, when the broker has ended in good order and a start would have much to read. It is given up
     /// after `LAST_SNAPSHOT_WAIT_S`.
     pub async fn take_last(&self) {
-        if !self.core.is_snapshot_worth_a_stop() {
+        if !self.services.is_snapshot_worth_a_stop() {
             return;
         }
         let (give_up, stop) = watch::channel(false);
@@ -54,6 +54,6 @@ impl Snapshots {
 
     /// Takes one now.
     pub async fn take(&self, stop: &watch::Receiver<bool>) {
-        Core::take_snapshot(&self.core, stop.clone()).await;
+        Services::take_snapshot(&self.services, stop.clone()).await;
     }
 }

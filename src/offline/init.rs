@@ -12,7 +12,7 @@ use crate::app::server_identity::server_identity;
 use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
-use crate::broker::{AgentDesk, certify_operator};
+use crate::broker::{AgentServices, certify_operator};
 use crate::cli::{Identity, IdentityKind, InitArgs};
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure, host_user, known_passphrase, new_passphrase};
@@ -91,29 +91,29 @@ pub async fn initialise(
         create(config, options.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
-    let core = assemble_to_record(config, keyring, surroundings).await?;
-    let authorities = core.signing.issuer.authorities();
+    let services = assemble_to_record(config, keyring, surroundings).await?;
+    let authorities = services.signing.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(options.home, &spiffe, &pins)?;
-    record_slot_changes(&core, &host_user()).await?;
+    record_slot_changes(&services, &host_user()).await?;
     // The caller proves to own the host by opening the keyring.
     let keyring = open_by(config, &key)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| start_failed(&error))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;
-    let certified = certify_operator(&core, &keyring, operator, key).await;
+    let certified = certify_operator(&services, &keyring, operator, key).await;
     let certificate = certified?;
     let identity = Identity {
         address: config.server.admin_address.clone(),
         key_pem,
         certificate_pem: certificate_pem(&certificate.der),
-        authority_pem: authorities_pem(&core.signing.issuer.authorities()),
+        authority_pem: authorities_pem(&services.signing.issuer.authorities()),
     };
     identity.save(options.home, IdentityKind::Operator)?;
     // What a broker shows that starts sealed.
-    server_identity(config, &core, surroundings).await?;
-    let core = Arc::new(core);
-    publish(config, AgentDesk::new(Arc::clone(&core))).await;
-    core.state.store.close().await;
+    server_identity(config, &services, surroundings).await?;
+    let services = Arc::new(services);
+    publish(config, AgentServices::new(Arc::clone(&services))).await;
+    services.state.store.close().await;
     Ok(json!({
         "data_dir": config.data_dir, "ledger": ledger,
         "operator": certificate.plan.spiffe.to_string(),

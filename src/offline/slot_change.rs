@@ -6,7 +6,7 @@ use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::surroundings::Surroundings;
 use crate::base::code;
-use crate::broker::Core;
+use crate::broker::Services;
 use crate::cli::OtherSlotsArgs;
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure, host_user};
@@ -35,41 +35,41 @@ impl SlotChange<'_> {
     pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, Failure> {
         let keyring = open_by(self.config, self.opened_by)?;
         // The store holds the lock of the data directory from here to its end.
-        let core = self.assemble(keyring).await?;
+        let services = self.assemble(keyring).await?;
         // What others did before is not put down to this change.
-        let told = record_slot_changes(&core, FOUND_AT_START).await;
-        let done = told.and_then(|()| self.change(&core, change));
+        let told = record_slot_changes(&services, FOUND_AT_START).await;
+        let done = told.and_then(|()| self.change(&services, change));
         let Ok((done, is_root_replaced)) = done else {
-            core.state.store.close().await;
+            services.state.store.close().await;
             return done.map(|(done, _)| done);
         };
         let recorded = if is_root_replaced {
             self.root_was_replaced();
-            self.record_anew(core).await
+            self.record_anew(services).await
         } else {
-            let recorded = record_slot_changes(&core, &host_user()).await;
-            core.state.store.close().await;
+            let recorded = record_slot_changes(&services, &host_user()).await;
+            services.state.store.close().await;
             recorded
         };
         recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
         Ok(done)
     }
 
-    async fn assemble(&self, keyring: Keyring) -> Result<Core, Failure> {
+    async fn assemble(&self, keyring: Keyring) -> Result<Services, Failure> {
         assemble_to_record(self.config, keyring, self.surroundings).await
     }
 
     /// The change, and whether the root key is another one since.
-    fn change<T>(&self, core: &Core, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
+    fn change<T>(&self, services: &Services, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
         let path = keyring_path(self.config);
         let entropy = &*self.surroundings.entropy;
         let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
-        let mut keyring = core.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let old_slots = keyring.out_of_reach(&path)?;
         let before = keyring.root_id();
         let done = change(&mut keyring, &path, &by);
         // The keyring of before, put back, is refused from here on.
-        core.state.store.keys_changed(&keyring)?;
+        services.state.store.keys_changed(&keyring)?;
         let done = done?;
         let is_root_replaced = keyring.root_id() != before;
         if is_root_replaced {
@@ -78,13 +78,14 @@ impl SlotChange<'_> {
         Ok((done, is_root_replaced))
     }
 
-    async fn record_anew(&self, core: Core) -> Result<(), Failure> {
-        core.state.store.close().await;
-        let Core { keyring, state, .. } = core;
+    async fn record_anew(&self, services: Services) -> Result<(), Failure> {
+        services.state.store.close().await;
+        let Services { keyring, state, .. } = services;
         drop(state);
-        let core = self.assemble(keyring.ring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
-        let recorded = record_slot_changes(&core, &host_user()).await;
-        core.state.store.close().await;
+        let services =
+            self.assemble(keyring.ring.into_inner().unwrap_or_else(PoisonError::into_inner)).await?;
+        let recorded = record_slot_changes(&services, &host_user()).await;
+        services.state.store.close().await;
         recorded
     }
 

@@ -1,9 +1,9 @@
 //@ error: E0308
 //! Only a resource server asks about tokens.
 use keyward::authn::{AgentPrincipal, ResourceServerPrincipal};
-use keyward::broker::AgentDesk;
+use keyward::broker::AgentServices;
 
-pub fn ask(desk: &AgentDesk, agent: &AgentPrincipal, server: &ResourceServerPrincipal) {
+pub fn ask(services: &AgentServices, agent: &AgentPrincipal, server: &ResourceServerPrincipal) {
     let _ = (agent, server);
-    drop(desk.introspect(agent, "")); //@ twin: drop(desk.introspect(server, ""));
+    drop(services.introspect(agent, "")); //@ twin: drop(services.introspect(server, ""));
 }

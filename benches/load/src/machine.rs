@@ -24,8 +24,8 @@ pub(crate) fn used_by(pid: u32) -> Result<Duration, Failed> {
 pub(crate) fn used_on(cores: &[usize]) -> Result<Duration, Failed> {
     let stat = fs::read_to_string("/proc/stat")?;
     let mut ticks = 0.0;
-    for core in cores {
-        let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{core} ")));
+    for services in cores {
+        let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{services} ")));
         for (at, field) in line.ok_or("no such core")?.split_whitespace().enumerate() {
             // idle and iowait are not use; guest times are counted in user's already.
             if !matches!(at, 3 | 4 | 8 | 9) {

@@ -4,14 +4,14 @@ use crate::authn::OperatorPrincipal;
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::declarations::section::{Drawn, Effects, Ground};
 use crate::broker::declarations::sections::Sections;
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
 use crate::broker::removals::{self, Ended};
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
 use crate::idempotency::{Once, Outcome, Remembered};
@@ -37,8 +37,8 @@ pub struct Uploaded {
     pub unnamed: Unnamed,
 }
 
-impl AdminDesk {
-    /// Shows what [`AdminDesk::apply`] would do, and does nothing.
+impl AdminServices {
+    /// Shows what [`AdminServices::apply`] would do, and does nothing.
     ///
     /// # Errors
     /// [`Failure`] with the faults of the files, or when they are too much for one application.
@@ -49,10 +49,10 @@ impl AdminDesk {
         uploaded: Uploaded,
     ) -> Result<Applied, Failure> {
         let upload = Upload::read(by, heavy, uploaded).await?;
-        let core = Arc::clone(&self.0);
+        let services = Arc::clone(&self.0);
         let planned = heavy.run(Priority::Ordinary, move |work| {
-            let (drawn, effects, as_of) = core.draw(&upload, work)?;
-            core.change(&upload.operator, &drawn, effects, as_of)?.fits::<World>()?;
+            let (drawn, effects, as_of) = services.draw(&upload, work)?;
+            services.change(&upload.operator, &drawn, effects, as_of)?.fits::<World>()?;
             Ok(Applied { changes: drawn.changes, done: None })
         });
         planned.await
@@ -72,11 +72,12 @@ impl AdminDesk {
     ) -> Result<Applied, Failure> {
         let unnamed = uploaded.unnamed;
         let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
-        let core = &*self.0;
+        let services = &*self.0;
         deciding_again!(async {
-            let before = core.state.store.read(|world, _| done_before(world, once, core.state.clock.now()));
+            let before =
+                services.state.store.read(|world, _| done_before(world, once, services.state.clock.now()));
             if let Some(before) = before? {
-                return Ok(core.applied_before(&before)?);
+                return Ok(services.applied_before(&before)?);
             }
             let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
             let recorded = once.is_some();
@@ -98,21 +99,21 @@ impl AdminDesk {
                 change = change.rely(keys::agents(), as_of);
             }
             let applied = if drawn.narrowing.is_empty() {
-                removals::Removed::recorded(core.state.store.commit(change, ()).await?.seq())
+                removals::Removed::recorded(services.state.store.commit(change, ()).await?.seq())
             } else {
-                core.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
+                services.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
             };
-            core.notifications.standing_changed();
+            services.notifications.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
-            drawn.places.iter().for_each(|place| core.try_again_at(place));
-            core.notifications.rotations_changed();
-            core.notifications.leases_changed();
-            Ok(Applied { changes: drawn.changes, done: Some(core.conclude(applied).await) })
+            drawn.places.iter().for_each(|place| services.try_again_at(place));
+            services.notifications.rotations_changed();
+            services.notifications.leases_changed();
+            Ok(Applied { changes: drawn.changes, done: Some(services.conclude(applied).await) })
         })
     }
 }
 
-impl Core {
+impl Services {
     /// What an application did before, as its entry says it.
     fn applied_before(&self, before: &Remembered) -> Result<Applied, Failure> {
         #[derive(serde::Deserialize)]

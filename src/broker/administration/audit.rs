@@ -1,6 +1,6 @@
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::custody::{
     BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
@@ -36,7 +36,7 @@ use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 use crate::wire::{EntriesAnswer, EntryAnswer};
 
-impl AdminDesk {
+impl AdminServices {
     /// Up to `limit` entries after `after`.
     ///
     /// # Errors

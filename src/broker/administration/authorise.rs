@@ -3,10 +3,10 @@ use std::time::Duration;
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::TAKE_AWAY_WAIT_MS;
 use crate::base::{CodeId, Timestamp, code};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::Initiator;
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
 use crate::pki::PeerCertificate;
@@ -14,7 +14,7 @@ use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
 use crate::store::Change;
 
-impl AdminDesk {
+impl AdminServices {
     /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
     /// an operator is recorded.
     ///
@@ -38,7 +38,7 @@ impl AdminDesk {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Counts the certificate as the operator's current one. What takes away waits for the ledger no longer than
     /// a revocation does: the certificate is the operator's either way, and the ledger has the promotion later.
     async fn promoted_in_time<R: Right>(&self, peer: &PeerCertificate) -> Result<(), Failure> {
@@ -65,7 +65,7 @@ pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_a
     Effect::Operators(operators::Effect::RecordMaker { code, by, certificate, expires_at })
 }
 
-impl Core {
+impl Services {
     /// `change`, which commits only while the operator's certificate and that certificate's authority count, and its
     /// role and its reach are what they were when it was authorised. That is judged again for each attempt to
     /// commit: a retry passes what has changed meanwhile and leaves the operator its right.

@@ -1,14 +1,14 @@
 use crate::broker::denial::Denial;
 use crate::broker::failure::Failure;
 use crate::broker::removals::Removed;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
 use crate::ledger::Key;
 use crate::registry::{self, DeclarationsNarrowed, Narrowing, keys};
 use crate::store::{Change, CommitError, OnConflict};
 
-impl Core {
+impl Services {
     /// Commits `change`, an application that takes `narrowing` away. That much is in force when the ledger has
     /// not taken the application in time, and is recorded by itself when the application cannot be.
     pub(crate) async fn apply_narrowing(

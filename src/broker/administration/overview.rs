@@ -2,7 +2,7 @@ use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::{AgentName, RoleName, Timestamp};
-use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::Page;
@@ -23,7 +23,7 @@ pub struct AgentOverview {
     pub capabilities: Vec<CapabilityAnswer>,
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// What `principal` may ask for.
     #[must_use]
     pub fn overview(&self, principal: &AgentPrincipal) -> AgentOverview {
@@ -47,7 +47,7 @@ impl AgentDesk {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// The agents within the operator's reach, by name.
     #[must_use]
     pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<AgentAnswer> {

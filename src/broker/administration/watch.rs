@@ -1,5 +1,5 @@
 use crate::base::{ClockTrust, Timestamp};
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::Reading;
@@ -42,22 +42,22 @@ impl Warning {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// A problem that an operator should look at.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let now = self.0.state.clock.now();
         let (overdue, dead) = self.0.state.store.read(|world, _| troubled(world, now));
-        let core = &*self.0;
+        let services = &*self.0;
         let warnings = [
             (Warning::RotationsOverdue, overdue > 0),
             (Warning::RotationsDeadLetter, dead > 0),
-            (Warning::ClockDisagrees, !core.clocks_agree()),
-            (Warning::DiskSpaceLow, core.is_disk_space_low()),
-            (Warning::DiskSlow, core.is_disk_slow()),
-            (Warning::LedgerReserveMissing, !core.state.store.has_reserve()),
-            (Warning::RevocationUnrecorded, core.state.store.unrecorded_denials() > 0),
-            (Warning::KeysDue, core.keys_due() > 0),
+            (Warning::ClockDisagrees, !services.clocks_agree()),
+            (Warning::DiskSpaceLow, services.is_disk_space_low()),
+            (Warning::DiskSlow, services.is_disk_slow()),
+            (Warning::LedgerReserveMissing, !services.state.store.has_reserve()),
+            (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
+            (Warning::KeysDue, services.keys_due() > 0),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
@@ -65,37 +65,39 @@ impl AdminDesk {
     /// What the broker counts, in the text form of `OpenMetrics`.
     #[must_use]
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
-        let core = &*self.0;
-        core.notifications
+        let services = &*self.0;
+        services
+            .notifications
             .meters
-            .certificate_ends("authority", core.signing.issuer.authority().not_after().s());
-        let clock = core.state.clock.reading();
+            .certificate_ends("authority", services.signing.issuer.authority().not_after().s());
+        let clock = services.state.clock.reading();
         let now = clock.now();
         let (rotations_overdue, rotations_dead_letter, orphans, leases) =
-            core.state.store.read(|world, _| {
+            services.state.store.read(|world, _| {
                 let (overdue, dead) = troubled(world, now);
                 let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
                 (overdue, dead, orphans, crate::broker::leases::counts(world, now))
             });
-        core.notifications.meters.text(&Reading {
+        services.notifications.meters.text(&Reading {
             rotations_overdue,
             rotations_dead_letter,
             orphans,
             leases,
-            upstream_circuits_open: core.upstream_circuits_open(),
+            upstream_circuits_open: services.upstream_circuits_open(),
             clock_difference_s: clock.wall().seconds_since(now),
             clock_stops_issuance: clock.trust() == ClockTrust::Held,
-            ledger_seq: core.state.store.head().seq,
-            ledger_writable: core.state.store.write_state().is_writable() && !core.state.store.is_read_only(),
-            ledger_stalled_s: core.state.store.write_state().stalled_s(),
-            disk_free_bytes: core.state.store.free_bytes(),
-            is_read_only: core.state.store.is_read_only(),
-            index_lag: core.state.store.index_lag(),
-            ledger_reserve: core.state.store.has_reserve(),
-            revocations_unrecorded: core.state.store.unrecorded_denials(),
-            snapshot_seq: core.state.store.snapshot_seq(),
-            keys_due: core.keys_due(),
-            value_key_seals: core.values.sealer.seals(),
+            ledger_seq: services.state.store.head().seq,
+            ledger_writable: services.state.store.write_state().is_writable()
+                && !services.state.store.is_read_only(),
+            ledger_stalled_s: services.state.store.write_state().stalled_s(),
+            disk_free_bytes: services.state.store.free_bytes(),
+            is_read_only: services.state.store.is_read_only(),
+            index_lag: services.state.store.index_lag(),
+            ledger_reserve: services.state.store.has_reserve(),
+            revocations_unrecorded: services.state.store.unrecorded_denials(),
+            snapshot_seq: services.state.store.snapshot_seq(),
+            keys_due: services.keys_due(),
+            value_key_seals: services.values.sealer.seals(),
         })
     }
 }

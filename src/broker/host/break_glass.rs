@@ -6,12 +6,12 @@ use crate::base::{NameError, OperatorName};
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::host::host_desk::HostDesk;
+use crate::broker::host::host_services::HostServices;
 use crate::broker::identity::bootstrap::{HostAdmin, certify_admin};
 use crate::broker::identity::certificates::{Enrolled, read_key};
 use crate::broker::removals::Ended;
 use crate::broker::retry::deciding_again;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::{Order, OrdersError, TakeAway};
 use crate::idempotency::{Caller, Once, Request};
@@ -31,7 +31,7 @@ pub enum TakenAway {
     Queued,
 }
 
-impl HostDesk {
+impl HostServices {
     /// Takes something away: at once when the broker serves, and otherwise before it serves again.
     /// Repeating it does no harm; what is named by `request` is done once while the broker serves.
     ///
@@ -45,14 +45,19 @@ impl HostDesk {
         request: Option<Request<'_>>,
     ) -> Result<TakenAway, Failure> {
         let mut orders = self.orders().await;
-        if let Some(core) = self.core() {
+        if let Some(services) = self.services() {
             drop(orders);
             let by = by.to_string();
             let once = request.map(|request| {
-                Once::of(Caller::named(&by), &request, &core.state.digests, &core.state.earlier_digests)
+                Once::of(
+                    Caller::named(&by),
+                    &request,
+                    &services.state.digests,
+                    &services.state.earlier_digests,
+                )
             });
             let request = ChangeRequest::by_host(&by, once.as_ref()).because(reason.as_ref());
-            return core.take_away(request, &what).await.map(TakenAway::Done);
+            return services.take_away(request, &what).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
         orders.add(Order { at: self.now(), by: by.to_string(), reason, what })?;
@@ -69,10 +74,10 @@ impl HostDesk {
         by: HostPrincipal,
         request: &[u8],
     ) -> Result<(Vec<AuthorityCertificate>, Enrolled), Failure> {
-        let core = self.core().ok_or_else(|| Failure::new(code::SEALED))?;
+        let services = self.services().ok_or_else(|| Failure::new(code::SEALED))?;
         let key = read_key(request)?;
-        let certified = core.break_glass(by, &key).await?;
-        Ok((core.signing.issuer.authorities(), certified))
+        let certified = services.break_glass(by, &key).await?;
+        Ok((services.signing.issuer.authorities(), certified))
     }
 }
 
@@ -87,7 +92,7 @@ impl From<OrdersError> for Failure {
     }
 }
 
-impl Core {
+impl Services {
     async fn break_glass(&self, by: HostPrincipal, key: &PublicKey) -> Result<Enrolled, Failure> {
         let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
         let admin = HostAdmin { name: &name, key, life_s: BREAK_GLASS_LIFE_S };

@@ -5,8 +5,8 @@ use crate::base::code;
 use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
 use crate::base::{ClockReading, ClockTrust, Timestamp};
 use crate::broker::failure::Failure;
-use crate::broker::host::host_desk::HostDesk;
-use crate::broker::services::{Core, State};
+use crate::broker::host::host_services::HostServices;
+use crate::broker::services::{Services, State};
 use crate::broker::world::Effect;
 use crate::store::{Change, ClockAdjusted, ClockDisagrees};
 use crate::telemetry::Alarm;
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-impl Core {
+impl Services {
     /// Whether the clocks agree: only then does anything begin by schedule.
     #[must_use]
     pub fn clocks_agree(&self) -> bool {
@@ -192,17 +192,17 @@ impl Doubt {
     }
 }
 
-impl HostDesk {
+impl HostServices {
     /// Takes the wall clock as right, on the word of a user of the host; `None` when the clocks agree.
     ///
     /// # Errors
     /// [`Failure`]; a sealed broker has no ledger to compare the clock with.
     pub async fn accept_clock(&self, by: HostPrincipal) -> Result<Option<Adjustment>, Failure> {
-        let core = self.core().ok_or_else(|| Failure::new(code::SEALED))?;
-        if core.clocks_agree() {
+        let services = self.services().ok_or_else(|| Failure::new(code::SEALED))?;
+        if services.clocks_agree() {
             return Ok(None);
         }
-        core.adopt_clock(&by.to_string()).await.map(Some)
+        services.adopt_clock(&by.to_string()).await.map(Some)
     }
 }
 

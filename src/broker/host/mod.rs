@@ -3,7 +3,7 @@
 pub(super) mod break_glass;
 pub(super) mod clock;
 pub(super) mod custody;
-pub(super) mod host_desk;
+pub(super) mod host_services;
 pub(super) mod kept;
 pub(super) mod location;
 pub(super) mod orders;

@@ -11,7 +11,7 @@ use crate::broker::leases::Selected;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::secrets::versions::NamedVersion;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
 use crate::keyring::Stage;
@@ -47,7 +47,7 @@ impl Unrecorded {
     }
 }
 
-impl Core {
+impl Services {
     /// Carries out what was ordered while the broker was sealed, and what was in force in memory alone when
     /// the process ended, and forgets each order that is on the ledger. A stop in between does all of it
     /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,

@@ -1,11 +1,11 @@
 use crate::base::code;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
-use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::ledger::WriteState;
 
-impl Core {
+impl Services {
     /// Refuses when a request that needs an entry could not be served now, as the newest attempt to write
     /// one, or the newest probe of an idle ledger, experienced it.
     ///
@@ -51,7 +51,7 @@ impl Core {
     }
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Refuses when requests cannot be served.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl AgentDesk {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Refuses when requests cannot be served.
     ///
     /// # Errors

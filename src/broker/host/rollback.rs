@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use crate::authn::PresentError;
 use crate::base::encoding::hex;
 use crate::base::{Stopwatch, io_reason};
-use crate::broker::desk::{AdminDesk, AgentDesk};
-use crate::broker::services::Core;
+use crate::broker::caller_services::{AdminServices, AgentServices};
+use crate::broker::services::Services;
 use crate::custody::RollbackSuspected;
 use crate::ledger::ReadError;
 use crate::pki::{PeerCertificate, SpiffeId};
@@ -23,46 +23,48 @@ const PAGE: u64 = 1000;
 /// long after its end.
 const OLDER_S: i64 = 86_400;
 
-impl AgentDesk {
+impl AgentServices {
     /// Looks whether the ledger has `peer`, whose chain is good and whom nothing admits.
     pub fn trace(&self, peer: &PeerCertificate) {
-        Core::trace(&self.0, peer);
+        Services::trace(&self.0, peer);
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// The same, at the operators' listener.
     pub fn trace(&self, peer: &PeerCertificate) {
-        Core::trace(&self.0, peer);
+        Services::trace(&self.0, peer);
     }
 }
 
-impl Core {
+impl Services {
     /// Returns at once; the ledger is read on a thread of its own, for one certificate at a time. A copy of
     /// a certificate is enough to get here, a forged one is not.
-    fn trace(core: &Arc<Self>, peer: &PeerCertificate) {
+    fn trace(services: &Arc<Self>, peer: &PeerCertificate) {
         // One that ended long ago would have all of a long ledger read.
-        if peer.not_after().plus_s(OLDER_S) < core.state.clock.now() || core.knows(peer) {
+        if peer.not_after().plus_s(OLDER_S) < services.state.clock.now() || services.knows(peer) {
             return;
         }
         let serial = *peer.serial().as_bytes();
         {
-            let mut watched = core.notifications.rollback.lock();
+            let mut watched = services.notifications.rollback.lock();
             let is_known = watched.found.contains(&serial);
             if watched.is_tracing || is_known || watched.is_silent() {
                 return;
             }
             watched.is_tracing = true;
         }
-        let Ok(runtime) = Handle::try_current() else { return core.notifications.rollback.traced(None) };
-        let (core, peer) = (Arc::clone(core), peer.clone());
+        let Ok(runtime) = Handle::try_current() else { return services.notifications.rollback.traced(None) };
+        let (services, peer) = (Arc::clone(services), peer.clone());
         runtime.spawn(async move {
-            let is_recorded = Self::read_back(Arc::clone(&core), peer.clone()).await;
-            core.notifications.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
+            let is_recorded = Self::read_back(Arc::clone(&services), peer.clone()).await;
+            services.notifications.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
             if is_recorded == Some(false) {
                 let (subject, id) = (peer.spiffe().to_string(), peer.serial().to_string());
-                let (credential, head) = ("certificate", core.state.store.head().seq);
-                core.suspect_rollback(RollbackSuspected { credential, subject, id, seq: None, head }).await;
+                let (credential, head) = ("certificate", services.state.store.head().seq);
+                services
+                    .suspect_rollback(RollbackSuspected { credential, subject, id, seq: None, head })
+                    .await;
             }
         });
     }
@@ -87,13 +89,13 @@ impl Core {
     }
 
     /// Whether an entry names the certificate; `None` when that could not be found out.
-    async fn read_back(core: Arc<Self>, peer: PeerCertificate) -> Option<bool> {
+    async fn read_back(services: Arc<Self>, peer: PeerCertificate) -> Option<bool> {
         let (reply, answer) = oneshot::channel();
         let started = std::thread::Builder::new().name("trace".to_owned()).spawn(move || {
             give_way();
-            let found = core.is_recorded(&peer);
+            let found = services.is_recorded(&peer);
             // Before the answer: the directory may be wanted by then.
-            drop(core);
+            drop(services);
             drop(reply.send(found));
         });
         if let Err(error) = started {

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use crate::base::io_reason;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::ledger::SnapshotWritten;
 use crate::store::{SnapshotError, SnapshotTaken};
 use crate::telemetry::give_way;
 
-impl Core {
+impl Services {
     /// Whether the next start would have much to read without another snapshot.
     #[must_use]
     pub fn is_snapshot_due(&self) -> bool {
@@ -23,10 +23,10 @@ impl Core {
 
     /// Takes a snapshot of the state, unless `stop` turns true. What goes wrong is logged: nothing depends on it but
     /// how long a start takes.
-    pub async fn take_snapshot(core: &Arc<Self>, stop: watch::Receiver<bool>) {
-        match Self::write_snapshot(Arc::clone(core), stop).await {
+    pub async fn take_snapshot(services: &Arc<Self>, stop: watch::Receiver<bool>) {
+        match Self::write_snapshot(Arc::clone(services), stop).await {
             Some(Ok(Some(written))) => {
-                if let Err(error) = core.state.record(&SnapshotTaken::of(&written)).await {
+                if let Err(error) = services.state.record(&SnapshotTaken::of(&written)).await {
                     tracing::warn!(%error, "a snapshot could not be announced");
                 }
             }
@@ -37,15 +37,15 @@ impl Core {
 
     /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
     async fn write_snapshot(
-        core: Arc<Self>,
+        services: Arc<Self>,
         stop: watch::Receiver<bool>,
     ) -> Option<Result<Option<SnapshotWritten>, SnapshotError>> {
         let (reply, answer) = oneshot::channel();
         let started = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             give_way();
-            let taken = core.state.store.take_snapshot(&|| *stop.borrow());
+            let taken = services.state.store.take_snapshot(&|| *stop.borrow());
             // Before the answer: the directory may be wanted by then.
-            drop(core);
+            drop(services);
             drop(reply.send(taken));
         });
         if let Err(error) = started {

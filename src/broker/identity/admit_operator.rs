@@ -4,14 +4,14 @@ use crate::authn::AuthnError;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::peer_of;
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::identity::renew::RenewInput;
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::operators::{
@@ -26,32 +26,34 @@ use crate::policy::{
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
-impl AdminDesk {
-    /// Redeems an operator's enrolment code for a certificate, as `AgentDesk::enrol` does an
+impl AdminServices {
+    /// Redeems an operator's enrolment code for a certificate, as `AgentServices::enrol` does an
     /// agent's: the same key gets the same certificate, any other key is refused and is an alarm.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
-        let core = &*self.0;
-        let mut redemption = Redemption::of(core, &input)?;
+        let services = &*self.0;
+        let mut redemption = Redemption::of(services, &input)?;
         deciding_again!(async {
-            let time = core.state.certifying(core.settings.operator_life_s)?;
-            let deciding = core.deciding(time);
+            let time = services.state.certifying(services.settings.operator_life_s)?;
+            let deciding = services.deciding(time);
             let permit = redemption.permit();
-            let ((decision, operator), preconditions) = core.state.read(|reading| {
+            let ((decision, operator), preconditions) = services.state.read(|reading| {
                 let operator = reading.operator_of_code(input.code).cloned();
                 let context = deciding.on(reading);
                 (decide_operator_enrolment(&context, &redemption.request(), permit), operator)
             });
             match (decision.grant(), operator) {
                 (Ok(grant), Some(operator)) => {
-                    core.admit_operator(&operator, grant, &redemption.key, input.peer, preconditions).await
+                    services
+                        .admit_operator(&operator, grant, &redemption.key, input.peer, preconditions)
+                        .await
                 }
                 (Ok(_), None) => Err(Again::Stop(Failure::new(code::ENROLMENT_CODE_INVALID))),
                 (Err(denial), _) => {
                     let reuse = |reading: &Reading<'_>| code_reuse(reading, &redemption);
-                    Err(core.not_redeemed(&redemption, &denial, reuse).await)
+                    Err(services.not_redeemed(&redemption, &denial, reuse).await)
                 }
             }
         })
@@ -63,13 +65,13 @@ impl AdminDesk {
     /// # Errors
     /// [`Failure`].
     pub async fn renew(&self, by: &Authorised<BeOneself>, input: RenewInput) -> Result<Enrolled, Failure> {
-        let core = &*self.0;
-        let mut admitted = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+        let services = &*self.0;
+        let mut admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
         deciding_again!(async {
-            let time = core.state.certifying(core.settings.operator_life_s)?;
-            let deciding = core.deciding(time);
-            let (read, preconditions) = core.state.read(|reading| {
+            let time = services.state.certifying(services.settings.operator_life_s)?;
+            let deciding = services.deciding(time);
+            let (read, preconditions) = services.state.read(|reading| {
                 let principal = reading.operator_again(by.operator())?;
                 let operator = reading.acting_operator(principal.name()).ok_or(AuthnError::Unknown)?;
                 let context = deciding.on(reading);
@@ -78,7 +80,7 @@ impl AdminDesk {
             });
             let (operator, decision) = read?;
             let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
-            core.admit_operator(&operator, grant, &key, input.peer, preconditions).await
+            services.admit_operator(&operator, grant, &key, input.peer, preconditions).await
         })
     }
 
@@ -94,10 +96,11 @@ impl AdminDesk {
     /// # Errors
     /// [`Failure`]; nothing is to be done for this certificate then.
     pub(crate) async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         deciding_again!(async {
-            let time = core.state.clock.reading();
-            let (principal, preconditions) = core.state.read(|reading| reading.operator_behind(peer, time));
+            let time = services.state.clock.reading();
+            let (principal, preconditions) =
+                services.state.read(|reading| reading.operator_behind(peer, time));
             let principal = principal?;
             let Serving::Next { replaces } = principal.serving() else { return Ok(()) };
             let name = principal.name();
@@ -108,15 +111,15 @@ impl AdminDesk {
             };
             let effect = operators::Effect::Promote { operator: name.clone(), serial: *principal.serial() };
             let change = Change::new(&event)?.effect(Effect::Operators(effect));
-            core.state.commit(change, preconditions, ()).await?.redeem();
+            services.state.commit(change, preconditions, ()).await?.redeem();
             // Connections under the certificate before it are cut.
-            core.notifications.standing_changed();
+            services.notifications.standing_changed();
             Ok(())
         })
     }
 }
 
-impl Core {
+impl Services {
     /// The certificate that `grant` allows: the one that was planned for this key before, or a new one.
     async fn admit_operator(
         &self,

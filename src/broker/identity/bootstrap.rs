@@ -1,7 +1,7 @@
 use crate::base::{OperatorId, OperatorName, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::{Certificate, Certify, ServerPlan};
 use crate::keyring::Keyring;
@@ -15,10 +15,10 @@ use crate::store::{Change, CommitError};
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn certify_server(core: &Core, plan: ServerPlan) -> Result<Vec<u8>, Failure> {
+pub async fn certify_server(services: &Services, plan: ServerPlan) -> Result<Vec<u8>, Failure> {
     let event = ServerCertified { names: &plan.names, key: plan.key.digest().hex(), life_s: plan.life_s };
-    let receipt = core.state.store.commit(Change::new(&event)?, plan).await?;
-    Ok(core.signing.issuer.certify_server(receipt, &*core.state.entropy)?.deliver())
+    let receipt = services.state.store.commit(Change::new(&event)?, plan).await?;
+    Ok(services.signing.issuer.certify_server(receipt, &*services.state.entropy)?.deliver())
 }
 
 /// Gives the operator called `name` a certificate for `key`, on the word of the person who opened
@@ -27,12 +27,12 @@ pub async fn certify_server(core: &Core, plan: ServerPlan) -> Result<Vec<u8>, Fa
 /// # Errors
 /// [`Failure`].
 pub async fn certify_operator(
-    core: &Core,
+    services: &Services,
     keyring: &Keyring,
     name: OperatorName,
     key: PublicKey,
 ) -> Result<Certificate, Failure> {
-    let admin = HostAdmin { name: &name, key: &key, life_s: core.settings.operator_life_s };
+    let admin = HostAdmin { name: &name, key: &key, life_s: services.settings.operator_life_s };
     let certified = |operator_id, plan: &CertificatePlan| {
         Change::new(&OperatorCertified {
             operator: &name,
@@ -46,7 +46,7 @@ pub async fn certify_operator(
     let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {
         decide_host_operator(context, keyring, name.clone(), &plan.key)
     };
-    deciding_again!(certify_admin(core, &admin, &certified, &decide))
+    deciding_again!(certify_admin(services, &admin, &certified, &decide))
 }
 
 /// The change that says that a certificate was given.
@@ -62,20 +62,20 @@ pub(crate) struct HostAdmin<'a> {
 /// Gives the operator a certificate, for the event that `certified` says. The way back when everybody is locked out:
 /// the operator is an admin from here on, and suspended no more.
 pub(crate) async fn certify_admin(
-    core: &Core,
+    services: &Services,
     HostAdmin { name, key, life_s }: &HostAdmin<'_>,
     certified: &(dyn Fn(OperatorId, &CertificatePlan) -> Planned + Sync),
     decide: &(dyn Fn(&DecisionContext<'_>, &CertificatePlan) -> Decision<CertifyOperator> + Sync),
 ) -> Result<Certificate, Again> {
-    let time = core.state.certifying(*life_s)?;
-    let deciding = core.deciding(time);
-    let plan = core.plan_certificate(core.operator_spiffe(name), *life_s, key, time.earliest());
-    let ((known, decision), preconditions) = core.state.read(|reading| {
+    let time = services.state.certifying(*life_s)?;
+    let deciding = services.deciding(time);
+    let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
+    let ((known, decision), preconditions) = services.state.read(|reading| {
         let known = reading.acting_operator(name).map(|operator| operator.id);
         (known, decide(&deciding.on(reading), &plan))
     });
     let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
-    let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*core.state.entropy));
+    let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*services.state.entropy));
     let certificate =
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
     let (role, scope) = (OperatorRole::Admin, Scope::Everything);
@@ -87,6 +87,6 @@ pub(crate) async fn certify_admin(
         .effect(Effect::Operators(place))
         .effect(Effect::Revocation(resume));
     let certify = Certify { grant, plan, key: (*key).clone() };
-    let receipt = core.state.commit(change, preconditions, certify).await?;
-    Ok(core.signing.issuer.certify(receipt)?.deliver())
+    let receipt = services.state.commit(change, preconditions, certify).await?;
+    Ok(services.signing.issuer.certify(receipt)?.deliver())
 }

@@ -4,7 +4,7 @@ use crate::base::{AgentId, AgentName, InstanceId, OperatorName, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::Again;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, sha256};
 use crate::index::Tree;
@@ -148,7 +148,7 @@ pub(crate) struct Planned {
     pub(crate) signed: Option<(u64, Option<Digest>)>,
 }
 
-impl Core {
+impl Services {
     /// What a certificate for `key` will say.
     pub(crate) fn plan_certificate(
         &self,

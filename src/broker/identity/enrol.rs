@@ -1,11 +1,11 @@
 use crate::base::{InstanceId, code};
-use crate::broker::desk::AgentDesk;
+use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::policy::{Enrol, Grant, decide_enrolment};
@@ -13,7 +13,7 @@ use crate::registry::{self, Agent, CodeReused, InstanceEnrolled};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
-impl AgentDesk {
+impl AgentServices {
     /// Redeems an enrolment code for a certificate.
     ///
     /// The same code with the same key gets the same certificate again; any other key is refused
@@ -22,13 +22,13 @@ impl AgentDesk {
     /// # Errors
     /// [`Failure`].
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
-        let core = &*self.0;
-        let mut redemption = Redemption::of(core, &input)?;
+        let services = &*self.0;
+        let mut redemption = Redemption::of(services, &input)?;
         deciding_again!(async {
-            let time = core.state.certifying(core.settings.agent_life_s)?;
-            let deciding = core.deciding(time);
+            let time = services.state.certifying(services.settings.agent_life_s)?;
+            let deciding = services.deciding(time);
             let permit = redemption.permit();
-            let ((granted, agent, instance), preconditions) = core.state.read(|reading| {
+            let ((granted, agent, instance), preconditions) = services.state.read(|reading| {
                 let agent = reading.agent_of_code(input.code);
                 let context = deciding.on(reading);
                 let granted = decide_enrolment(&context, &redemption.request(), permit).grant();
@@ -40,23 +40,23 @@ impl AgentDesk {
                 Ok(grant) => grant,
                 Err(denial) => {
                     let reuse = |reading: &Reading<'_>| code_reuse(reading, &redemption);
-                    return Err(core.not_redeemed(&redemption, &denial, reuse).await);
+                    return Err(services.not_redeemed(&redemption, &denial, reuse).await);
                 }
             };
             let invalid = || Failure::new(code::ENROLMENT_CODE_INVALID);
             let agent = agent.ok_or_else(invalid)?;
             if grant.act().repeats().is_none() {
-                return core.enrol_new(agent, grant, &redemption, preconditions).await;
+                return services.enrol_new(agent, grant, &redemption, preconditions).await;
             }
             let instance = instance.ok_or_else(invalid)?;
             let holder = Holder::instance(&agent, instance.id, Occasion::Enrolment);
             let planned = Planned::instance(holder, &instance.current);
-            core.certificate_again(planned, grant, &redemption.key, preconditions).await
+            services.certificate_again(planned, grant, &redemption.key, preconditions).await
         })
     }
 }
 
-impl Core {
+impl Services {
     async fn enrol_new(
         &self,
         agent: Agent,

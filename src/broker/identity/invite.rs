@@ -5,11 +5,11 @@ use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{code_expiry, record_maker};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::idempotency::{Once, Outcome};
@@ -52,7 +52,7 @@ struct Invitee {
     create: Option<AgentSpec>,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Makes an enrolment code. With roles, an agent that does not exist yet is created with them, and
     /// may have as many instances as the code has uses; an agent that exists must hold exactly these.
     ///
@@ -64,15 +64,15 @@ impl AdminDesk {
         input: InviteInput,
         once: Option<&Once>,
     ) -> Result<Invitation, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let (uses, life_s) = bounds(&input)?;
         if input.roles.len() > ROLES_MAX {
             return Err(Failure::new(code::TOO_MANY_ROLES));
         }
         let scope = by.operator().scope();
-        let made = core.make_code(by.operator(), life_s)?;
-        let new_agent = AgentId::mint(core.state.clock.now(), &*core.state.entropy);
-        let changed = core.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let made = services.make_code(by.operator(), life_s)?;
+        let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
+        let changed = services.state.change(ChangeRequest::by(by.operator(), once), |reading| {
             let Invitee { known, kind, create } = invitee(reading, &input, scope)?;
             let agent_id = known.unwrap_or(new_agent);
             let event = AgentInvited {
@@ -106,7 +106,8 @@ impl AdminDesk {
         });
         let kind = changed.await?.new_value()?;
         let (id, expires_at) = (made.id, made.expires_at);
-        let code = core.code_text(made, core.agent_spiffe(&input.agent, kind), &core.settings.address);
+        let code =
+            services.code_text(made, services.agent_spiffe(&input.agent, kind), &services.settings.address);
         Ok(Invitation { agent: input.agent, id, code, expires_at })
     }
 }
@@ -127,7 +128,7 @@ impl MadeCode {
     }
 }
 
-impl Core {
+impl Services {
     /// A new code of `by`.
     ///
     /// # Errors

@@ -2,8 +2,8 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::CODE_LIFE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
 use crate::broker::reading::{Reading, counting};
@@ -39,7 +39,7 @@ pub struct OperatorInvitation {
     pub expires_at: Timestamp,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// All operators, by name.
     #[must_use]
     pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
@@ -76,11 +76,11 @@ impl AdminDesk {
         input: OperatorInviteInput,
         once: Option<&Once>,
     ) -> Result<OperatorInvitation, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let name = &input.name;
-        let made = core.make_code(by.operator(), CODE_LIFE_S)?;
-        let new_operator = OperatorId::mint(core.state.clock.now(), &*core.state.entropy);
-        let changed = core.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let made = services.make_code(by.operator(), CODE_LIFE_S)?;
+        let new_operator = OperatorId::mint(services.state.clock.now(), &*services.state.entropy);
+        let changed = services.state.change(ChangeRequest::by(by.operator(), once), |reading| {
             let Invitee { known, role, scope } = invitee(reading, &input)?;
             let operator_id = known.unwrap_or(new_operator);
             let event = OperatorInvited {
@@ -108,7 +108,7 @@ impl AdminDesk {
         });
         changed.await?.new_value()?;
         let (id, expires_at) = (made.id, made.expires_at);
-        let code = core.code_text(made, core.operator_spiffe(name), &core.settings.admin_address);
+        let code = services.code_text(made, services.operator_spiffe(name), &services.settings.admin_address);
         Ok(OperatorInvitation { operator: input.name, id, code, expires_at })
     }
 

@@ -5,7 +5,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::read_key;
 use crate::broker::reading::Reading;
 use crate::broker::retry::Again;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::ledger::AppendError;
 use crate::pki::PublicKey;
@@ -45,8 +45,8 @@ pub(crate) struct CodeReuse {
 impl<'a> Redemption<'a> {
     /// # Errors
     /// [`Failure`] when the peer tries too often, or its request proves no key.
-    pub(crate) fn of(core: &Core, input: &'a EnrolInput) -> Result<Self, Failure> {
-        let admitted = core.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+    pub(crate) fn of(services: &Services, input: &'a EnrolInput) -> Result<Self, Failure> {
+        let admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         Ok(Self { input, key: read_key(&input.request)?, admitted })
     }
 
@@ -60,7 +60,7 @@ impl<'a> Redemption<'a> {
     }
 }
 
-impl Core {
+impl Services {
     /// The answer to a redemption that is denied. One alarm per code: the holder of a used code must not be able to
     /// fill the disk with it.
     pub(crate) async fn not_redeemed(

@@ -3,12 +3,12 @@ use std::net::SocketAddr;
 use crate::authn::{AuthnError, RenewingAgent, Timeliness};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::broker::desk::AgentDesk;
+use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
 use crate::keyring::Stage;
@@ -29,7 +29,7 @@ pub struct RenewInput {
     pub peer: SocketAddr,
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// The agent or resource server behind the certificate of a connection, as one that may renew: its certificate may
     /// have ended, up to the grace ago.
     ///
@@ -46,18 +46,18 @@ impl AgentDesk {
     /// # Errors
     /// [`Failure`].
     pub async fn renew(&self, renewing: RenewingAgent, input: RenewInput) -> Result<Enrolled, Failure> {
-        let core = &*self.0;
-        let mut admitted = core.limits.mints.admit(&renewing.agent())?;
+        let services = &*self.0;
+        let mut admitted = services.limits.mints.admit(&renewing.agent())?;
         let key = read_key(&input.request)?;
         let peer = renewing.certificate().clone();
         let mut proved = Some(renewing);
         deciding_again!(async {
-            let time = core.state.certifying(core.settings.agent_life_s)?;
-            let deciding = core.deciding(time);
-            let (read, preconditions) = core.state.read(|reading| {
+            let time = services.state.certifying(services.settings.agent_life_s)?;
+            let deciding = services.deciding(time);
+            let (read, preconditions) = services.state.read(|reading| {
                 let renewing = match proved.take() {
                     Some(renewing) => renewing,
-                    None => reading.renewing(&peer, core.settings.renewal_grace_s, time)?,
+                    None => reading.renewing(&peer, services.settings.renewal_grace_s, time)?,
                 };
                 let agent = reading.acting_agent(renewing.agent());
                 let found = agent.and_then(|agent| {
@@ -72,12 +72,12 @@ impl AgentDesk {
             let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
             if let (RenewalStep::Repeat, Some(next)) = (grant.act().step(), &instance.next) {
                 let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
-                return core
+                return services
                     .certificate_again(Planned::instance(holder, next), grant, &key, preconditions)
                     .await;
             }
             let next = NextCertificate { agent, instance, timeliness: renewing.timeliness() };
-            core.renew_new(next, grant, &key, &input, preconditions).await
+            services.renew_new(next, grant, &key, &input, preconditions).await
         })
     }
 
@@ -93,10 +93,10 @@ impl AgentDesk {
     /// # Errors
     /// [`Failure`]; nothing is to be done for this certificate then.
     pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         deciding_again!(async {
-            let (grace_s, time) = (core.settings.renewal_grace_s, core.state.clock.reading());
-            let (read, preconditions) = core.state.read(|reading| {
+            let (grace_s, time) = (services.settings.renewal_grace_s, services.state.clock.reading());
+            let (read, preconditions) = services.state.read(|reading| {
                 let renewing = reading.renewing(peer, grace_s, time)?;
                 let agent = reading.acting_agent(renewing.agent()).ok_or(AuthnError::Unknown)?;
                 let instance = reading.acting_instance(agent, renewing.instance());
@@ -116,7 +116,7 @@ impl AgentDesk {
             };
             let effect = registry::Effect::Promote { agent: renewing.agent(), instance };
             let change = Change::new(&event)?.effect(Effect::Registry(effect));
-            core.state.commit(change, preconditions, ()).await?.redeem();
+            services.state.commit(change, preconditions, ()).await?.redeem();
             Ok(())
         })
     }
@@ -129,7 +129,7 @@ struct NextCertificate {
     timeliness: Timeliness,
 }
 
-impl Core {
+impl Services {
     pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
         self.state.store.read(|world, _| stage(world) == Some(Stage::Tainted))

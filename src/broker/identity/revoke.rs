@@ -1,14 +1,14 @@
 use crate::authn::{AgentPrincipal, Credential, PresentError, live};
 use crate::base::code;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::Denial;
-use crate::broker::desk::{AdminDesk, AgentDesk};
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
 use crate::custody::{Order, TakeAway};
 use crate::operators::Operator;
@@ -131,7 +131,7 @@ impl Found {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Revokes, suspends or resumes the agent called `name`. Repeating it does no harm.
     ///
     /// When this returns, the very next request of every instance meets it, on connections that are
@@ -249,7 +249,7 @@ fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
     by.operator().scope().covers(world.registry.owners().of(&Owned::Agent(agent.name.clone())))
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Gives up a token of `principal`'s own (RFC 7009). An invalid token,
     /// and a token of another agent, is ignored, as the standard asks: this caller cannot use it.
     ///
@@ -284,7 +284,7 @@ impl AgentDesk {
     }
 }
 
-impl Core {
+impl Services {
     /// Does `what`, and keeps the order of what the ledger has not taken in time until it has.
     async fn revoke(
         &self,

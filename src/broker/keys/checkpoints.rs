@@ -1,8 +1,8 @@
 use crate::broker::keys::notaries::FIRST;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::ledger::Notary;
 
-impl Core {
+impl Services {
     /// A signed checkpoint of the ledger as it is now.
     pub(crate) fn checkpoint(&self) -> String {
         let tree = self.state.store.tree();

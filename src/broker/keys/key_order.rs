@@ -4,7 +4,7 @@ use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::keys::signing_keys::{authorities_of, token_keys_of};
 use crate::broker::reading::Reading;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::keyring::{Family, Generations};
 
 /// A key that the broker signs with.
@@ -32,7 +32,7 @@ impl SigningKey {
     }
 }
 
-impl Core {
+impl Services {
     /// Signs by the generations that the state knows now.
     ///
     /// # Errors

@@ -6,10 +6,10 @@ use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::keyring::Stage;
 
-impl Core {
+impl Services {
     /// Does what is due about token keys.
     ///
     /// # Errors

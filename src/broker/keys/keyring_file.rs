@@ -1,14 +1,14 @@
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::keyring::{Keyring, KeyringChange, KeyringError};
 
 /// How often a sealing asks for the keyring, and how long apart: nobody holds it while a disk is waited for.
 const FORGET_TRIES: u32 = 40;
 const FORGET_PAUSE: Duration = Duration::from_millis(5);
 
-impl Core {
+impl Services {
     /// Makes the change that `prepare` asks for durable in the keyring's file, then takes it in; gives the
     /// generations that went. The keyring itself is not held while the disk is waited for: a sealing wipes it
     /// meanwhile.

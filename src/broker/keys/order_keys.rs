@@ -1,5 +1,5 @@
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
@@ -10,7 +10,7 @@ use crate::keyring::Standing;
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::wire::{AuthorityAnswer, TokenKeyAnswer};
 
-impl AdminDesk {
+impl AdminServices {
     /// All generations of the certificate authority, the oldest first.
     #[must_use]
     pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityAnswer> {

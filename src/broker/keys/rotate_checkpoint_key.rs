@@ -1,21 +1,21 @@
 use crate::authn::OperatorPrincipal;
 use std::sync::PoisonError;
 
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft, Read};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::keys::notaries::FIRST;
 use crate::broker::keys::signing_keys::checkpoint_key;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::{self, CheckpointKeyRotated};
 use crate::idempotency::Once;
 use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
 
-impl AdminDesk {
+impl AdminServices {
     /// Turns to a new checkpoint key, announced under the old one, which then goes for good; gives its
     /// generation.
     ///
@@ -33,7 +33,7 @@ impl AdminDesk {
     }
 }
 
-impl Core {
+impl Services {
     /// Turns the checkpoint key when its time has come, and finishes a turn that was stopped.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
 use crate::base::{SecretId, SecretName, code};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft, Read};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::Once;
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -41,7 +41,7 @@ pub struct Turned {
 /// A version, by name and by id.
 type Held = (SecretName, SecretId, Version);
 
-impl AdminDesk {
+impl AdminServices {
     /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
     /// copy of the ledger or the index. One that was begun and stopped is finished first.
     ///
@@ -56,7 +56,7 @@ impl AdminDesk {
     }
 }
 
-impl Core {
+impl Services {
     /// What is kept of a version.
     pub(crate) async fn stored_version(
         &self,

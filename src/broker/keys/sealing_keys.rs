@@ -4,7 +4,7 @@ use crate::base::Timestamp;
 use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, SealingKeysRotated, keys};
 use crate::keyring::{Family, Keyring};
@@ -85,7 +85,7 @@ pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRota
     Ok(())
 }
 
-impl Core {
+impl Services {
     /// Records a rotation of the delta, index and digest keys that its start could not record. Then takes index and
     /// digest keys out of the keyring that nothing is sealed or known by any more: those of the index once it is
     /// built anew, those of digests when every outcome of then is forgotten and no stored value has a digest under them. Delta keys stay: the ledger is never

@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::keyring::{Family, Generations, Keyring, Stage};
 
-impl Core {
+impl Services {
     /// Takes the private keys whose generation is revoked out of the keyring: they sign nothing any more,
     /// and nobody verifies by them. The ledger has said so first, and a start asks for none of them; a
     /// stop before they went leaves them to the next look.

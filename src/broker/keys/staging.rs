@@ -12,7 +12,7 @@ use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::TakeAway;
 use crate::keyring::{Generations, Stage, StageError};
@@ -69,7 +69,7 @@ impl StageChange {
     }
 }
 
-impl Core {
+impl Services {
     /// Makes the next generation; it is published and signs nothing yet. It is in the keyring before anything is said
     /// of it: what a stop in between leaves is taken up by the next attempt.
     pub(crate) async fn prepare_key(

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use super::lease_upstream::{LeaseUpstreams, revocations_at};
 use crate::base::limits::{LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
 use crate::base::{CapabilityName, LeaseId};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::leases::{Ending, Lease, LeaseStage};
 use crate::upstream::is_shut_out;
 
-impl Core {
+impl Services {
     /// The leases about which something is to be done now, the longest waiting first, and where. Only a
     /// few of each place, so that one that has many hides no other; of a place that is left alone only those
     /// whose end has not failed yet.

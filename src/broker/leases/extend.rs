@@ -7,17 +7,17 @@ use super::renew::{Attempted, By, Renewal};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, code};
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying_on;
 use crate::broker::world::records;
 use crate::leases::{Lease, LeaseRenewalAttempted, keys};
 use crate::policy::{Authorised, Decision, Extend, RenewLeases, decide_lease_extension};
 use crate::store::Change;
 
-impl AdminDesk {
+impl AdminServices {
     /// Has a lease end later that is within the operator's reach, as far as its holder could have it do so.
     ///
     /// # Errors
@@ -31,10 +31,10 @@ impl AdminDesk {
         if life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
-        let core = &*self.0;
-        let _turn = core.upstream.renewals.turn_of(lease).await;
-        let attempted = deciding_again!(core.attempt_extension(by, lease, life_s))?;
-        core.renew(attempted).await
+        let services = &*self.0;
+        let _turn = services.upstream.renewals.turn_of(lease).await;
+        let attempted = deciding_again!(services.attempt_extension(by, lease, life_s))?;
+        services.renew(attempted).await
     }
 }
 
@@ -47,7 +47,7 @@ struct Found {
     as_of: u64,
 }
 
-impl Core {
+impl Services {
     async fn attempt_extension<'a>(
         &'a self,
         by: &'a Authorised<RenewLeases>,

@@ -3,7 +3,7 @@ use super::revoke::{Chosen, LeasesEnded, named, selection};
 use super::views::{described, is_wholly_within, is_within};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
 use crate::broker::removals::Ended;
@@ -16,7 +16,7 @@ use crate::store::Change;
 use crate::telemetry::Alarm;
 use crate::upstream::is_shut_out;
 
-impl AdminDesk {
+impl AdminServices {
     /// Has the revocation of logins that failed retried now.
     ///
     /// # Errors
@@ -27,16 +27,16 @@ impl AdminDesk {
         chosen: &Chosen,
         once: Option<&Once>,
     ) -> Result<LeasesEnded, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let operator = by.operator();
         deciding_again!(async {
-            let (before, selected, as_of) = core.state.store.read(|world, as_of| {
+            let (before, selected, as_of) = services.state.store.read(|world, as_of| {
                 let selected = selection(world, operator.scope(), chosen).map(|which| {
                     let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
                     let places = failing.map(|lease| LeaseUpstreams::of(world, lease).place());
                     (places.collect::<Vec<_>>(), which)
                 });
-                (done_before(world, once, core.state.clock.now()), selected, as_of)
+                (done_before(world, once, services.state.clock.now()), selected, as_of)
             });
             if let Some(before) = before? {
                 return Ok(LeasesEnded { ended: Ended::Recorded(before.seq), count: None });
@@ -52,9 +52,9 @@ impl AdminDesk {
             let mut change = Change::new(&event)?.effect(Effect::Lease(effect));
             change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             for place in places.iter().flatten() {
-                core.try_again_at(&revocations_at(place));
+                services.try_again_at(&revocations_at(place));
             }
-            let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
+            let seq = services.record_of_leases(services.while_allowed(change, operator)?).await?;
             Ok(LeasesEnded { ended: Ended::Recorded(seq), count: Some(count) })
         })
     }
@@ -71,16 +71,16 @@ impl AdminDesk {
         reason: &Reason,
         once: Option<&Once>,
     ) -> Result<Forgotten, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let operator = by.operator();
         deciding_again!(async {
-            let (before, found, as_of) = core.state.store.read(|world, as_of| {
+            let (before, found, as_of) = services.state.store.read(|world, as_of| {
                 let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
                 let found = found.map(|lease| {
                     let is_whole = is_wholly_within(world, operator.scope(), lease);
                     (lease.clone(), described(world, lease), is_whole)
                 });
-                (done_before(world, once, core.state.clock.now()), found, as_of)
+                (done_before(world, once, services.state.clock.now()), found, as_of)
             });
             if let Some(before) = before? {
                 return Ok(Forgotten { seq: before.seq, open: None });
@@ -110,8 +110,8 @@ impl AdminDesk {
             let mut change =
                 Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
             change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
-            let seq = core.record_of_leases(core.while_allowed(change, operator)?).await?;
-            core.notifications.meters.alarms().raise(
+            let seq = services.record_of_leases(services.while_allowed(change, operator)?).await?;
+            services.notifications.meters.alarms().raise(
                 Alarm::LeaseForgotten,
                 format_args!(
                     "the login {} at {upstream} was not revoked and may still exist ({}): {} had the broker forget \

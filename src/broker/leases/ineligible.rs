@@ -5,7 +5,7 @@ use crate::authn::{Credential, live};
 use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
 use crate::leases::{self, EndReason, Lease, LeaseSelection, LeaseStage, Leases, LeasesRevoked};
 use crate::store::Change;
@@ -13,7 +13,7 @@ use crate::store::Change;
 /// Who revokes the leases of holders that may not have them.
 const BROKER: &str = "the broker";
 
-impl Core {
+impl Services {
     /// Has the leases end whose holders were revoked, suspended or taken away, or hold their capability no
     /// more. Looks at some at a time, so that nobody waits for it.
     ///

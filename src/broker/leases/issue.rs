@@ -7,11 +7,11 @@ use super::reuse::{EarlierLogin, is_reusable, remembering_lease};
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
+use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
-use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, World, records};
@@ -64,7 +64,7 @@ impl Leased {
     }
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Hands a login to `principal`: one that its instance has, or one that is made now.
     /// A request that was carried out before gets the login that it got.
     ///
@@ -79,22 +79,22 @@ impl AgentDesk {
         if input.life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
-        let core = &*self.0;
-        core.await_admin_secret(&input.capability).await?;
+        let services = &*self.0;
+        services.await_admin_secret(&input.capability).await?;
         let id = principal.agent();
-        let mut agent = core.admit(principal)?;
+        let mut agent = services.admit(principal)?;
         loop {
             let begun = {
-                let _turn = core.upstream.leasing.turn_of(id).await;
+                let _turn = services.upstream.leasing.turn_of(id).await;
                 agent.waited();
-                deciding_again!(core.begin_lease(&mut agent, input, once))?
+                deciding_again!(services.begin_lease(&mut agent, input, once))?
             };
             match begun {
                 LeaseStep::Reused(leased) => return Ok(*leased),
                 LeaseStep::Intended(intended) => {
-                    return core.create_login(agent.certificate(), *intended).await;
+                    return services.create_login(agent.certificate(), *intended).await;
                 }
-                LeaseStep::InCreation(lease) => core.await_creation(lease).await,
+                LeaseStep::InCreation(lease) => services.await_creation(lease).await,
             }
         }
     }
@@ -161,7 +161,7 @@ fn lease_facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, no
     }
 }
 
-impl Core {
+impl Services {
     /// Waits while the password that administers the upstream is between its old value and its new one.
     async fn await_admin_secret(&self, capability: &CapabilityName) -> Result<(), Failure> {
         let admin = self.state.store.read(|world, _| {

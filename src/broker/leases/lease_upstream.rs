@@ -3,7 +3,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::base::{LeaseId, SecretId, SecretName, code};
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
 use crate::leases::Lease;
@@ -95,25 +95,25 @@ pub(super) fn revocations_at(place: &str) -> String {
 /// A lease whose login is being made: nobody ends it meanwhile. Until this is dropped.
 #[derive(Debug)]
 pub(super) struct LoginInCreation<'a> {
-    core: &'a Core,
+    services: &'a Services,
     lease: LeaseId,
 }
 
 impl<'a> LoginInCreation<'a> {
-    pub(super) fn of(core: &'a Core, lease: LeaseId) -> Self {
-        core.making().insert(lease);
-        Self { core, lease }
+    pub(super) fn of(services: &'a Services, lease: LeaseId) -> Self {
+        services.making().insert(lease);
+        Self { services, lease }
     }
 }
 
 impl Drop for LoginInCreation<'_> {
     fn drop(&mut self) {
-        self.core.making().remove(&self.lease);
-        self.core.notifications.leases_changed();
+        self.services.making().remove(&self.lease);
+        self.services.notifications.leases_changed();
     }
 }
 
-impl Core {
+impl Services {
     /// What is stored of the secret that administers the upstream.
     pub(super) async fn stored_for(&self, counter: &LeaseUpstream) -> Result<[StoredVersion; 1], Failure> {
         Ok([self.stored_version(counter.secret, counter.version).await?])

@@ -4,11 +4,11 @@ use super::lease_upstream::{LeaseUpstream, LeaseUpstreams};
 use crate::authn::{AgentPrincipal, OperatorPrincipal};
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{DecisionId, LeaseId, Timestamp, code};
+use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
-use crate::broker::desk::AgentDesk;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, records};
@@ -52,7 +52,7 @@ pub(super) enum By<'a> {
     Operator(&'a OperatorPrincipal),
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Has a lease of the agent's own end later: upstream is told first, so that the login never ends
     /// before what the answer says.
     ///
@@ -67,12 +67,12 @@ impl AgentDesk {
         if life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
-        let core = &*self.0;
-        let mut agent = core.admit(principal)?;
-        let _turn = core.upstream.renewals.turn_of(lease).await;
+        let services = &*self.0;
+        let mut agent = services.admit(principal)?;
+        let _turn = services.upstream.renewals.turn_of(lease).await;
         agent.waited();
-        let attempted = deciding_again!(core.attempt_renewal(&mut agent, lease, life_s))?;
-        core.renew(attempted).await
+        let attempted = deciding_again!(services.attempt_renewal(&mut agent, lease, life_s))?;
+        services.renew(attempted).await
     }
 
     /// Takes note that an agent needs a lease of its own no more, or one use of it; with the last use the
@@ -86,9 +86,9 @@ impl AgentDesk {
         lease: LeaseId,
         used_by: Option<DecisionId>,
     ) -> Result<(), Failure> {
-        let core = &*self.0;
-        let _permit = core.limits.mints.admit(&principal.agent())?;
-        let found = core.state.store.read(|world, _| own(world.leases.lease(lease), principal))?;
+        let services = &*self.0;
+        let _permit = services.limits.mints.admit(&principal.agent())?;
+        let found = services.state.store.read(|world, _| own(world.leases.lease(lease), principal))?;
         let goes_on = match &found.stage {
             LeaseStage::Ending(_) => return Ok(()),
             LeaseStage::Intended | LeaseStage::Live { .. } => {
@@ -101,7 +101,7 @@ impl AgentDesk {
         let event = LeaseUseReleased { lease, agent: principal.name(), use_of: used_by };
         let effect = leases::Effect::GiveUp { lease, by: used_by };
         let change = Change::new(&event)?.effect(Effect::Lease(effect));
-        core.record_of_leases(change).await?;
+        services.record_of_leases(change).await?;
         Ok(())
     }
 }
@@ -112,7 +112,7 @@ fn own(lease: Option<&Lease>, principal: &AgentPrincipal) -> Result<Lease, Failu
     lease.filter(is_own).cloned().ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))
 }
 
-impl Core {
+impl Services {
     /// Tells upstream of a later end, and records it.
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
         let Attempted { lease, call, counter, admin, renewal, by } = attempted;

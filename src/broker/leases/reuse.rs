@@ -3,7 +3,7 @@ use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::leases::{Lease, LeaseStage};
@@ -39,7 +39,7 @@ pub(super) fn remembering_lease(
     remembering(change, once, as_of, life_s, || Outcome::Lent(lease))
 }
 
-impl Core {
+impl Services {
     /// What the request of `once` was handed before; nothing once that is over: it would be of no use.
     pub(super) fn earlier_login(
         &self,

@@ -2,12 +2,12 @@ use std::collections::BTreeSet;
 
 use super::views::is_within;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::denial::Denial;
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::removals::{Ended, Removal, Removed};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, TakeAway};
 use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, keys};
@@ -52,7 +52,7 @@ impl Selected {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Has leases end. From the entry on no login among them is handed out again or renewed; upstream is
     /// told at once, and for as long as it takes. Repeating it does no harm.
     ///
@@ -75,7 +75,7 @@ impl AdminDesk {
     }
 }
 
-impl Core {
+impl Services {
     /// Has leases end; how many. Until the ledger has it, upstream is told of nothing: each call there has an
     /// entry first.
     pub(in super::super) async fn revoke_leases(

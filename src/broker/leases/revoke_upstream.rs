@@ -7,7 +7,7 @@ use crate::base::limits::{
 };
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::upstreams::RetryWaits;
 use crate::broker::world::Effect;
 use crate::leases::{
@@ -22,7 +22,7 @@ use crate::upstream::UpstreamFault;
 /// So many attempts to revoke one login may use the ledger's reserve.
 const FROM_RESERVE_MAX: u32 = 3;
 
-impl Core {
+impl Services {
     /// Ends the login of `lease`, if that is due. The same code carries on after a failure and after a start.
     ///
     /// # Errors

@@ -5,14 +5,14 @@ use crate::base::limits::{LEASE_LIFE_MAX_S, UNKNOWN_LOGINS_LISTED_MAX};
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::leases::{LoginsInspected, StrayLoginEnded, UnknownLogins};
 use crate::secrets::SecretValue;
 use crate::store::Change;
 use crate::telemetry::Alarm;
 use crate::upstream::{Expiry, FoundLogin};
 
-impl Core {
+impl Services {
     /// Looks through every upstream for logins of this broker's that no lease knows. There are none unless the
     /// ledger has lost entries, or a copy of it is in use elsewhere: a login's name is durable before upstream
     /// hears of it. Those whose time is over are ended. The others may be leases of that copy: they are an alarm.

@@ -1,7 +1,7 @@
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
 use crate::base::{LeaseId, Scope, Timestamp};
-use crate::broker::desk::{AdminDesk, AgentDesk};
+use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::world::World;
 use crate::leases::{Ending, Lease, LeaseStage};
 use crate::policy::{Authorised, ReadLeases};
@@ -10,7 +10,7 @@ use crate::telemetry::LeaseCounts;
 use crate::upstream::{explained, stored_lease_driver};
 use crate::wire::{LeaseAnswer, LeaseEndingAnswer, PageAnswer};
 
-impl AdminDesk {
+impl AdminServices {
     /// Up to `limit` leases within the operator's reach after `after`, those whose end failed too.
     #[must_use]
     pub fn leases(
@@ -30,7 +30,7 @@ impl AdminDesk {
     }
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// The leases of the agent's own instance.
     #[must_use]
     pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseAnswer> {

@@ -5,11 +5,11 @@ use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
 use crate::base::{RotationId, SecretName};
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::once::{done_before, remembering};
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
@@ -53,7 +53,7 @@ struct Found {
     run: Option<RotationId>,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Hands out a version that works upstream, and ends the rotation under way. Every version stays: the
     /// way out of each stage at which nothing is under way upstream.
     ///
@@ -66,21 +66,21 @@ impl AdminDesk {
         adopting: Adopting,
         once: Option<&Once>,
     ) -> Result<Adopted, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let scope = by.operator().scope();
-        let before = core.state.store.read(|world, _| {
+        let before = services.state.store.read(|world, _| {
             within_reach(world, scope, name)?;
-            done_before(world, once, core.state.clock.now())
+            done_before(world, once, services.state.clock.now())
         })?;
         if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
             return Ok(Adopted { version, seq });
         }
-        let found = core.find_adoptable(name, adopting, by.operator()).await?;
-        deciding_again!(core.adopt(by.operator(), name, &found, once))
+        let found = services.find_adoptable(name, adopting, by.operator()).await?;
+        deciding_again!(services.adopt(by.operator(), name, &found, once))
     }
 }
 
-impl Core {
+impl Services {
     /// The version that is to be adopted, once upstream was asked about it.
     async fn find_adoptable(
         &self,

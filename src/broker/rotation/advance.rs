@@ -4,7 +4,7 @@ use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::secrets::surplus::Surplus;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;
 use crate::ledger::AppendError;
@@ -58,7 +58,7 @@ impl From<UpstreamFault> for StepError {
     }
 }
 
-impl Core {
+impl Services {
     /// The secrets whose rotations have something to do now, the longest waiting first.
     #[must_use]
     pub fn rotations_due(&self) -> Vec<(SecretName, Progress)> {

@@ -1,7 +1,7 @@
 use super::advance::StepError;
 use super::context::{OpenedValues, RotationContext, Step};
 use crate::base::code;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
 use crate::store::Change;
@@ -11,7 +11,7 @@ use crate::upstream::{Mark, RotationCall, UpstreamFault, Verdict};
 /// was restored from a backup knows one of them. Few, since upstreams lock out a client that guesses.
 const FORMER_TRIED_MAX: usize = 2;
 
-impl Core {
+impl Services {
     /// Has upstream take the new value, and sees that it works.
     ///
     /// Whenever upstream may know of it already, or something failed before, it is asked first which

@@ -6,10 +6,10 @@ use super::update::within_reach;
 use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::declarations::sections::parse_tables;
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, Declare, RotateSecrets};
 use crate::rotation::{self, Rotation};
@@ -20,7 +20,7 @@ fn finding_of(Finding { what, ok, says, fix }: Finding) -> FindingAnswer {
     FindingAnswer { what: what.into(), ok, says, fix }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Tries the upstream that the rotation of `secret` is declared with, and changes nothing there.
     ///
     /// # Errors
@@ -47,17 +47,19 @@ impl AdminDesk {
         files: Vec<SourceFile>,
         secret: &SecretName,
     ) -> Result<UpstreamCheckAnswer, Failure> {
-        let (core, operator, secret) = (Arc::clone(&self.0), by.operator().clone(), secret.clone());
+        let (services, operator, secret) = (Arc::clone(&self.0), by.operator().clone(), secret.clone());
         let reading = heavy.run(Priority::Ordinary, move |work| {
             let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            core.state.store.read(|world, as_of| match declared(world, operator.scope(), &secret, asked) {
-                Ok(declared) => core.context_of(world, as_of, Rotation::fresh(declared, None)),
-                Err((place, message)) => {
-                    let mut faults = Faults::of(&files, work);
-                    faults.tell(place, message);
-                    let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
-                    Err(faults.or(()).map_or_else(Failure::from, invalid))
+            services.state.store.read(|world, as_of| {
+                match declared(world, operator.scope(), &secret, asked) {
+                    Ok(declared) => services.context_of(world, as_of, Rotation::fresh(declared, None)),
+                    Err((place, message)) => {
+                        let mut faults = Faults::of(&files, work);
+                        faults.tell(place, message);
+                        let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
+                        Err(faults.or(()).map_or_else(Failure::from, invalid))
+                    }
                 }
             })
         });
@@ -66,7 +68,7 @@ impl AdminDesk {
     }
 }
 
-impl Core {
+impl Services {
     async fn check_upstream(
         &self,
         at: &RotationContext,

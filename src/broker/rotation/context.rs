@@ -6,7 +6,7 @@ use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION
 use crate::base::{LedgerId, SecretName};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::upstreams::{Call, RetryWaits};
 use crate::broker::world::{Effect, World};
 use crate::issuance::Loan;
@@ -101,7 +101,7 @@ impl RotationContext {
     }
 }
 
-impl Core {
+impl Services {
     /// The rotation of `name` as it is now, and its driver.
     ///
     /// # Errors

@@ -3,14 +3,14 @@ use super::context::{RotationContext, Step};
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
 use crate::telemetry::Alarm;
 use crate::upstream::{Shape, UpstreamFault, Verdict, stored_driver};
 
-impl Core {
+impl Services {
     /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
     /// under way, and not at an upstream that is left alone.
     #[must_use]

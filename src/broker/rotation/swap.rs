@@ -3,10 +3,10 @@ use std::time::Duration;
 use crate::base::limits::SWAP_WAIT_S;
 use crate::base::{SecretName, code};
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::rotation::Rotation;
 
-impl Core {
+impl Services {
     /// Waits while upstream may have ended the value of `secret` that would be handed out: between its
     /// being told of the new one and that being the current one. Only where upstream has one slot.
     ///

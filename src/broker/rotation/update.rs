@@ -1,12 +1,12 @@
 use super::advance::next_of;
 use crate::base::code;
 use crate::base::{RotationId, Scope, SecretName};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::deciding_again;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
@@ -50,7 +50,7 @@ impl RotationUpdate {
     }
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Has the secret rotated now. A request while one is under way is told of that one.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl AdminDesk {
         secret: &SecretName,
         once: Option<&Once>,
     ) -> Result<Rotating, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), once));
         deciding_again!(async {
             let run = |reading: &Reading<'_>| {
@@ -71,21 +71,24 @@ impl AdminDesk {
                     .as_ref()
                     .map(|run| (run.id, run.stage)))
             };
-            let preconditions = match core.state.read_for(request, run)? {
-                Read::Before(before) => return Ok(core.begun_before(&before)?),
+            let preconditions = match services.state.read_for(request, run)? {
+                Read::Before(before) => return Ok(services.begun_before(&before)?),
                 Read::Now(Some((_, Stage::Grace)), _) => {
                     return Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into());
                 }
                 Read::Now(Some((id, _)), _) => return Ok(Rotating { id, begun: false }),
                 Read::Now(None, preconditions) => preconditions,
             };
-            let id = RotationId::mint(core.state.clock.now(), &*core.state.entropy);
+            let id = RotationId::mint(services.state.clock.now(), &*services.state.entropy);
             let trigger = Trigger::Operator(operator.name().clone());
             let (says, operator) = (trigger.as_str(), Some(operator.name()));
             let draft = Draft::new(&RotationBegun { secret, rotation: id, trigger: says, operator }, ())?;
             let begin = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
-            core.state.commit_draft(request, draft.effect(Effect::Rotation(begin)), preconditions).await?;
-            core.notifications.rotations_changed();
+            services
+                .state
+                .commit_draft(request, draft.effect(Effect::Rotation(begin)), preconditions)
+                .await?;
+            services.notifications.rotations_changed();
             Ok(Rotating { id, begun: true })
         })
     }
@@ -101,26 +104,26 @@ impl AdminDesk {
         update: RotationUpdate,
         once: Option<&Once>,
     ) -> Result<u64, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let operator = by.operator();
-        let changed = core.state.change(ChangeRequest::by(operator, once), |reading| {
+        let changed = services.state.change(ChangeRequest::by(operator, once), |reading| {
             let rotation = reading.rotation_within(operator.scope(), secret)?;
             let place = stored_driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
-            let effect = core.effect_of_update(rotation, update)?;
+            let effect = services.effect_of_update(rotation, update)?;
             let event = RotationUpdated { secret, operator: operator.name(), what: update.as_str() };
             Ok(Draft::new(&event, place)?.effect(Effect::Rotation(effect)))
         });
         let changed = changed.await?;
         let seq = changed.seq();
         if let (RotationUpdate::Retry, Changed::Recorded { value: Some(place), .. }) = (update, changed) {
-            core.try_again_at(&place);
+            services.try_again_at(&place);
         }
-        core.notifications.rotations_changed();
+        services.notifications.rotations_changed();
         Ok(seq)
     }
 }
 
-impl Core {
+impl Services {
     fn effect_of_update(
         &self,
         rotation: &Rotation,

@@ -4,7 +4,7 @@ use super::advance::next_of;
 use super::update::within_reach;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
 use crate::base::{Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
-use crate::broker::desk::AdminDesk;
+use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::Page;
@@ -24,7 +24,7 @@ use crate::wire::{
 /// How far a calendar looks ahead, in seconds.
 const CALENDAR_S: i64 = 366 * 24 * 3600;
 
-impl AdminDesk {
+impl AdminServices {
     /// All rotations within the operator's reach, by secret.
     #[must_use]
     pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<RotationAnswer> {

@@ -1,6 +1,6 @@
 use crate::base::{CapabilityName, OwnerName, SecretName, Sensitivity};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
@@ -19,7 +19,7 @@ pub struct Classified {
     pub cut_off: Vec<CapabilityName>,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Says how sensitive the secret called `name` is. Raising it never fails for what is declared: a
     /// capability of another owner does not reach the secret any more, and is named.
     ///

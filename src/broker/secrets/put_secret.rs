@@ -1,14 +1,14 @@
 use crate::base::code;
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::deciding_again;
 use crate::broker::rotation::next_of;
 use crate::broker::secrets::classify::judged_anew;
 use crate::broker::secrets::surplus::Surplus;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{Once, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
@@ -59,7 +59,7 @@ pub struct Stored {
     pub seq: u64,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// Stores `value` as the next version of a secret, which is created by its first. It belongs to the
     /// owner that is named then; to the one that the operator is bound to, if it is bound to one.
     /// The request of `once` stores it once.
@@ -75,14 +75,14 @@ impl AdminDesk {
     ) -> Result<Stored, Failure> {
         let value = SecretValue::new(value)
             .map_err(|error| Failure::new(code::SECRET_SIZE_INVALID).because(error.to_string()))?;
-        let core = &*self.0;
+        let services = &*self.0;
         let scope = by.operator().scope();
         if owner.as_ref().is_some_and(|owner| !scope.covers(Some(owner))) {
             return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
         }
         let owner = owner.or_else(|| scope.owner().cloned());
         let request = ChangeRequest::by(by.operator(), once);
-        let new_secret = SecretId::mint(core.state.clock.now(), &*core.state.entropy);
+        let new_secret = SecretId::mint(services.state.clock.now(), &*services.state.entropy);
         let decide = |reading: &Reading<'_>| {
             let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
             if known.is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
@@ -96,7 +96,7 @@ impl AdminDesk {
                 return Err(Failure::new(code::VERSION_MISMATCH));
             }
             let said = Said::new(known, owner.as_ref(), sensitivity)?;
-            let surplus = Surplus::of(known, rotation, core.settings.keep_versions);
+            let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
             let change = Change::new(&SecretStored {
@@ -116,24 +116,24 @@ impl AdminDesk {
             Ok(NewVersion { id: secret_id, version, change, effects })
         };
         let changed = deciding_again!(async {
-            match core.state.read_for(request, decide)? {
+            match services.state.read_for(request, decide)? {
                 Read::Before(before) => Ok(Changed::Before(before)),
                 Read::Now(new, preconditions) => {
-                    let draft = new.sealed(core, &name, &value)?;
-                    core.state.commit_draft(request, draft, preconditions).await
+                    let draft = new.sealed(services, &name, &value)?;
+                    services.state.commit_draft(request, draft, preconditions).await
                 }
             }
         });
         let (version, seq) = match changed? {
             Changed::Recorded { seq, value: version } => {
-                core.values.put.note(once, &value, &name, version);
-                core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
+                services.values.put.note(once, &value, &name, version);
+                services.state.store.read(|world, _| services.values.put.forget_destroyed(world));
                 (version, seq)
             }
             Changed::Before(Remembered { seq, outcome: Outcome::Stored(version), .. }) => {
-                let known = core.state.read(|reading| reading.secret_within(scope, &name).map(drop));
+                let known = services.state.read(|reading| reading.secret_within(scope, &name).map(drop));
                 known.0?;
-                core.values.put.check(once, &value)?;
+                services.values.put.check(once, &value)?;
                 (version, seq)
             }
             Changed::Before(_) => return Err(Failure::new(code::RECORD_UNREADABLE)),
@@ -183,10 +183,15 @@ struct NewVersion {
 }
 
 impl NewVersion {
-    fn sealed(self, core: &Core, name: &SecretName, value: &SecretValue) -> Result<Draft<u32>, Failure> {
+    fn sealed(
+        self,
+        services: &Services,
+        name: &SecretName,
+        value: &SecretValue,
+    ) -> Result<Draft<u32>, Failure> {
         let Self { id, version, change, effects } = self;
-        let sealed = core.values.sealer.seal(id, version, value, &*core.state.entropy)?;
-        let digest = core.values.digests.digest(value.expose());
+        let sealed = services.values.sealer.seal(id, version, value, &*services.state.entropy)?;
+        let digest = services.values.digests.digest(value.expose());
         let store = secrets::Effect::Store { id, name: name.clone(), version, sealed, digest };
         let change = effects.into_iter().fold(change.effect(Effect::Secrets(store)), Change::effect);
         Ok(Draft::of(change, version).outcome(Outcome::Stored(version)))

@@ -1,6 +1,6 @@
 use crate::authn::AgentPrincipal;
 use crate::base::{DecisionId, SecretName, Sensitivity, code};
-use crate::broker::desk::AgentDesk;
+use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{Again, deciding_again};
 use crate::broker::tokens::mint::relying;
@@ -23,7 +23,7 @@ pub struct Revealed {
     pub decision: DecisionId,
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Hands the secret called `name` to `principal`, on the token `bearer`.
     ///
     /// # Errors
@@ -35,26 +35,26 @@ impl AgentDesk {
         bearer: &str,
         name: &SecretName,
     ) -> Result<Revealed, Failure> {
-        let core = &*self.0;
-        let mut agent = core.admit(principal)?;
+        let services = &*self.0;
+        let mut agent = services.admit(principal)?;
         deciding_again!(async {
-            let reading = core.state.issuing()?;
-            let deciding = core.deciding(reading);
-            let (principal, permit) = agent.attempt(core, reading)?;
+            let reading = services.state.issuing()?;
+            let deciding = services.deciding(reading);
+            let (principal, permit) = agent.attempt(services, reading)?;
             // The token is verified by keys that are no older than what the entry relies on.
-            core.follow_token_keys()?;
-            let token = match core.present(principal.clone(), bearer, reading)? {
+            services.follow_token_keys()?;
+            let token = match services.present(principal.clone(), bearer, reading)? {
                 Ok(token) => token,
-                Err(error) => return Err(Again::Stop(core.refuse_token(&principal, error).await)),
+                Err(error) => return Err(Again::Stop(services.refuse_token(&principal, error).await)),
             };
-            let (decision, secret, swapping) = core.state.store.read(|world, _| {
+            let (decision, secret, swapping) = services.state.store.read(|world, _| {
                 let decision = decide_reveal(&deciding.on_records(records(world)), token, permit, name);
                 let swapping = world.rotations.of(name).is_some_and(Rotation::is_swapping);
                 (decision, world.secrets.named(name).cloned(), swapping)
             });
-            let grant = core.granted(&principal, "reveal", decision).await?;
+            let grant = services.granted(&principal, "reveal", decision).await?;
             if swapping {
-                core.await_swap(name).await?;
+                services.await_swap(name).await?;
                 return Err(Again::Retry);
             }
             let (basis, reveal) = (grant.basis(), grant.act());
@@ -79,9 +79,9 @@ impl AgentDesk {
             let kept =
                 secret.and_then(|secret| secret.current).ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let decision = basis.decision;
-            let stored = core.stored_version(id, kept).await?;
-            let receipt = core.state.store.commit(change, grant).await?;
-            let issued = core.signing.issuer.reveal(receipt, &stored)?;
+            let stored = services.stored_version(id, kept).await?;
+            let receipt = services.state.store.commit(change, grant).await?;
+            let issued = services.signing.issuer.reveal(receipt, &stored)?;
             Ok(Revealed { value: issued.deliver(), version, decision })
         })
     }

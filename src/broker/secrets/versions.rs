@@ -1,15 +1,15 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{AgentName, Cancellation, Scope, SecretId, SecretName, Timestamp};
+use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft, OperatorRequest};
 use crate::broker::denial::Denial;
-use crate::broker::desk::AdminDesk;
 use crate::broker::failure::Failure;
 use crate::broker::once::remembered;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::rotation::consumers;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::TakeAway;
 use crate::idempotency::{Once, Outcome};
@@ -39,7 +39,7 @@ pub enum VersionAct {
     Destroy,
 }
 
-impl AdminDesk {
+impl AdminServices {
     /// The secret called `name`, without its values.
     ///
     /// # Errors
@@ -121,14 +121,14 @@ impl AdminDesk {
         act: VersionAct,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        let core = &*self.0;
+        let services = &*self.0;
         let (request, name) = (ChangeRequest::of(by.operator(), request), name.clone());
         match act {
-            VersionAct::RollBack => core.roll_back(request, NamedVersion { name, number }).await,
+            VersionAct::RollBack => services.roll_back(request, NamedVersion { name, number }).await,
             VersionAct::Destroy => {
-                let applied = core.destroy_version(request, NamedVersion { name, number }).await?;
-                core.state.store.read(|world, _| core.values.put.forget_destroyed(world));
-                Ok(core.conclude(applied).await)
+                let applied = services.destroy_version(request, NamedVersion { name, number }).await?;
+                services.state.store.read(|world, _| services.values.put.forget_destroyed(world));
+                Ok(services.conclude(applied).await)
             }
         }
     }
@@ -141,7 +141,7 @@ pub(crate) struct NamedVersion {
     pub(crate) number: u32,
 }
 
-impl Core {
+impl Services {
     async fn roll_back(&self, request: ChangeRequest<'_>, version: NamedVersion) -> Result<Ended, Failure> {
         let changed = self.state.change(request, |reading| {
             let secret = reading.secret_within(request.by.scope(), &version.name)?;

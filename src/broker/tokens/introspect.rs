@@ -2,15 +2,15 @@ use std::sync::Arc;
 
 use crate::authn::{self, AgentPrincipal, AuthnError, BoundToken, PresentError, ResourceServerPrincipal};
 use crate::base::{ClockReading, code};
-use crate::broker::desk::AgentDesk;
+use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::broker::world::{World, records};
 use crate::pki::PeerCertificate;
 use crate::policy::{Introspection, decide_introspection};
 use crate::token::{Claims, Minted};
 
-impl AgentDesk {
+impl AgentServices {
     /// The resource server behind the certificate of a connection, as of now.
     ///
     /// # Errors
@@ -33,29 +33,30 @@ impl AgentDesk {
         principal: &ResourceServerPrincipal,
         token: &str,
     ) -> Result<Option<Introspection>, Failure> {
-        let core = &*self.0;
-        if core.state.store.is_read_only() {
+        let services = &*self.0;
+        if services.state.store.is_read_only() {
             // What was revoked since the data was copied it does not know.
             return Err(Failure::new(code::READ_ONLY));
         }
-        let _permit = core.limits.introspections.admit(&principal.id())?;
-        core.follow_token_keys()?;
-        let Ok(claims) = core.signing.verifier.verify_for_anybody(token, core.state.clock.reading()) else {
+        let _permit = services.limits.introspections.admit(&principal.id())?;
+        services.follow_token_keys()?;
+        let Ok(claims) = services.signing.verifier.verify_for_anybody(token, services.state.clock.reading())
+        else {
             return Ok(None);
         };
-        let head = core.state.store.read(|_, as_of| as_of);
+        let head = services.state.store.read(|_, as_of| as_of);
         if claims.seq > head {
             let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
-            core.suspect_token(claims.sub.to_string(), unrecorded).await;
+            services.suspect_token(claims.sub.to_string(), unrecorded).await;
             return Ok(None);
         }
-        let minted = core.minted(&claims)?;
+        let minted = services.minted(&claims)?;
         let asked = (Arc::unwrap_or_clone(claims), minted.as_deref());
-        Ok(core.state.store.read(|world, _| decide_introspection(principal, asked, records(world))))
+        Ok(services.state.store.read(|world, _| decide_introspection(principal, asked, records(world))))
     }
 }
 
-impl Core {
+impl Services {
     /// Takes `bearer` from `principal`, as a token for the broker itself.
     ///
     /// # Errors

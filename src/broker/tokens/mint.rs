@@ -4,7 +4,7 @@ use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
 use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
-use crate::broker::desk::AgentDesk;
+use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
 use crate::broker::once::{done_before, remembering};
@@ -30,7 +30,7 @@ pub struct MintInput {
     pub life_s: Option<u32>,
 }
 
-impl AgentDesk {
+impl AgentServices {
     /// Mints a token for `principal`. The request of `once` mints one, and gets that one again.
     ///
     /// # Errors
@@ -45,14 +45,14 @@ impl AgentDesk {
             return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
         }
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
-        let core = &*self.0;
-        let mut agent = core.admit(principal)?;
+        let services = &*self.0;
+        let mut agent = services.admit(principal)?;
         let issued = deciding_again!(async {
-            let reading = core.state.issuing()?;
-            let (now, deciding) = (reading.now(), core.deciding(reading));
-            let (principal, permit) = agent.attempt(core, reading)?;
+            let reading = services.state.issuing()?;
+            let (now, deciding) = (reading.now(), services.deciding(reading));
+            let (principal, permit) = agent.attempt(services, reading)?;
             let caller = principal.clone();
-            let (decision, before) = core.state.store.read(|world, _| {
+            let (decision, before) = services.state.store.read(|world, _| {
                 let context = deciding.on_records(records(world));
                 let before = still_live(world, &principal, done_before(world, once, now)?)?;
                 Ok::<_, Failure>(match before {
@@ -63,18 +63,18 @@ impl AgentDesk {
                     Some(_) | None => (decide_mint(&context, principal, permit, &request), None),
                 })
             })?;
-            let grant = core.granted(&caller, "mint", decision).await?;
+            let grant = services.granted(&caller, "mint", decision).await?;
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
-                let receipt = core.state.store.commit(change, MintAgain { grant, token, minted }).await?;
-                return Ok(core.signing.issuer.mint_again(receipt)?);
+                let receipt = services.state.store.commit(change, MintAgain { grant, token, minted }).await?;
+                return Ok(services.signing.issuer.mint_again(receipt)?);
             }
             outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
-            let token = TokenId::mint(now, &*core.state.entropy);
+            let token = TokenId::mint(now, &*services.state.entropy);
             let change = record(token, once, &grant, now)?;
-            let receipt = core.state.store.commit(change, (token, grant)).await?;
-            core.notifications.meters.minted();
-            Ok(core.signing.issuer.mint(receipt)?)
+            let receipt = services.state.store.commit(change, (token, grant)).await?;
+            services.notifications.meters.minted();
+            Ok(services.signing.issuer.mint(receipt)?)
         })?;
         Ok(issued.deliver())
     }

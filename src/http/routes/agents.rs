@@ -2,7 +2,7 @@ use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
-use crate::broker::{AdminDesk, InviteInput, OperatorRequest, Revocation};
+use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{Contain, InviteAgents, ReadDeclared, RevokeTokens};
@@ -14,16 +14,18 @@ use crate::wire::{
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 
 /// The routes of agents and of what they are declared to do.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_AGENTS, list)
         .route(&wire::GET_AGENT, get)
         .once(&wire::INVITE_AGENT, invite)
-        .once(&wire::REVOKE_AGENT, |desk, asked, once| contain(desk, asked, once, Revocation::Revoke))
+        .once(&wire::REVOKE_AGENT, |services, asked, once| contain(services, asked, once, Revocation::Revoke))
         .without_waiting()
-        .once(&wire::SUSPEND_AGENT, |desk, asked, once| contain(desk, asked, once, Revocation::Suspend))
+        .once(&wire::SUSPEND_AGENT, |services, asked, once| {
+            contain(services, asked, once, Revocation::Suspend)
+        })
         .without_waiting()
-        .once(&wire::RESUME_AGENT, |desk, asked, once| contain(desk, asked, once, Revocation::Resume))
+        .once(&wire::RESUME_AGENT, |services, asked, once| contain(services, asked, once, Revocation::Resume))
         .once(&wire::REVOKE_INSTANCE, revoke_instance)
         .without_waiting()
         .once(&wire::REVOKE_CERTIFICATE, revoke_certificate)
@@ -35,18 +37,18 @@ pub(crate) fn routes() -> Routes<AdminDesk> {
 }
 
 async fn list(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<AgentAnswer>, Problem> {
-    Ok(desk.agents(&asked.by, &asked.input.into()))
+    Ok(services.agents(&asked.by, &asked.input.into()))
 }
 
-async fn get(desk: AdminDesk, asked: By<ReadDeclared, AgentName>) -> Result<AgentAnswer, Problem> {
-    Ok(desk.agent(&asked.by, &asked.target)?)
+async fn get(services: AdminServices, asked: By<ReadDeclared, AgentName>) -> Result<AgentAnswer, Problem> {
+    Ok(services.agent(&asked.by, &asked.target)?)
 }
 
 async fn invite(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<InviteAgents, AgentName, InviteAgentBody>,
     once: Option<Once>,
 ) -> Result<AgentInvitationAnswer, Problem> {
@@ -58,7 +60,7 @@ async fn invite(
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
     };
-    let invitation = desk.invite(&asked.by, input, once.as_ref()).await?;
+    let invitation = services.invite(&asked.by, input, once.as_ref()).await?;
     Ok(AgentInvitationAnswer {
         agent: invitation.agent,
         code: invitation.code.into(),
@@ -68,56 +70,56 @@ async fn invite(
 }
 
 async fn contain(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<Contain, AgentName, Optional<ReasonBody>>,
     once: Option<Once>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    Ok(desk.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
+    Ok(services.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
 }
 
 async fn revoke_instance(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<Contain, InstanceId, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    Ok(desk.revoke_instance(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_instance(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_certificate(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<Contain, Serial, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    Ok(desk.revoke_certificate(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_certificate(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_token(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<RevokeTokens, TokenId, Optional<ReasonBody>>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    Ok(desk.revoke_token(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_token(&asked.by, asked.target, request).await?.into())
 }
 
 async fn list_capabilities(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<CapabilityAnswer>, Problem> {
-    Ok(desk.capabilities(&asked.by, &asked.input.into()))
+    Ok(services.capabilities(&asked.by, &asked.input.into()))
 }
 
 async fn list_roles(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RoleAnswer>, Problem> {
-    Ok(desk.roles(&asked.by, &asked.input.into()))
+    Ok(services.roles(&asked.by, &asked.input.into()))
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use super::repeat::Repeat;
 use crate::authn::{AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, ResourceServerPrincipal};
 use crate::base::{Sensitive, code};
-use crate::broker::{AdminDesk, AgentDesk, HostDesk};
+use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::problem::Problem;
 use crate::http::route::Caller;
 use crate::http::transport::host_listener::HostPeer;
@@ -24,7 +24,7 @@ pub(crate) trait Identify<S>: Sized + Send {
     const TAKES_TOKEN: bool = false;
 
     /// The caller behind the connection, judged now.
-    fn identify(parts: &Parts, desk: &S) -> impl Future<Output = Result<Self, Problem>> + Send;
+    fn identify(parts: &Parts, services: &S) -> impl Future<Output = Result<Self, Problem>> + Send;
 }
 
 /// A caller whose requests can have an idempotency key.
@@ -32,7 +32,7 @@ pub(crate) trait Repeats<S>: Identify<S> {
     type Once: Send;
 
     /// What the request with this body is known again by, when it has a key.
-    fn once(&self, desk: &S, repeat: Repeat, body: &[u8]) -> Self::Once;
+    fn once(&self, services: &S, repeat: Repeat, body: &[u8]) -> Self::Once;
 }
 
 /// A caller of a public route, with its address.
@@ -83,54 +83,54 @@ impl<R> Deref for Operator<R> {
     }
 }
 
-impl<R: Right> Identify<AdminDesk> for Operator<R> {
+impl<R: Right> Identify<AdminServices> for Operator<R> {
     const CALLER: Caller = Caller::Operator(R::NEED);
 
-    async fn identify(parts: &Parts, desk: &AdminDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &AdminServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let authorised = desk.authorise(&certificate).await?;
+        let authorised = services.authorise(&certificate).await?;
         Ok(Self { authorised, certificate, address: address(parts)? })
     }
 }
 
-impl<R: Right> Repeats<AdminDesk> for Operator<R> {
+impl<R: Right> Repeats<AdminServices> for Operator<R> {
     type Once = Option<Once>;
 
-    fn once(&self, desk: &AdminDesk, repeat: Repeat, body: &[u8]) -> Option<Once> {
-        repeat.request(body).map(|request| desk.once(self.operator(), &request))
+    fn once(&self, services: &AdminServices, repeat: Repeat, body: &[u8]) -> Option<Once> {
+        repeat.request(body).map(|request| services.once(self.operator(), &request))
     }
 }
 
-impl Identify<AgentDesk> for AgentPrincipal {
+impl Identify<AgentServices> for AgentPrincipal {
     const CALLER: Caller = Caller::Agent;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let principal = desk.identify(&certificate)?;
+        let principal = services.identify(&certificate)?;
         if principal.held() != Held::Next {
             return Ok(principal);
         }
-        desk.promote(&certificate).await?;
-        Ok(desk.identify(&certificate)?)
+        services.promote(&certificate).await?;
+        Ok(services.identify(&certificate)?)
     }
 }
 
-impl Repeats<AgentDesk> for AgentPrincipal {
+impl Repeats<AgentServices> for AgentPrincipal {
     type Once = Option<Once>;
 
-    fn once(&self, desk: &AgentDesk, repeat: Repeat, body: &[u8]) -> Option<Once> {
-        repeat.request(body).map(|request| desk.once(self, &request))
+    fn once(&self, services: &AgentServices, repeat: Repeat, body: &[u8]) -> Option<Once> {
+        repeat.request(body).map(|request| services.once(self, &request))
     }
 }
 
 /// A caller of a public route that may show an agent's certificate.
 pub(crate) struct PerhapsAgent(pub(crate) Option<AgentPrincipal>);
 
-impl Identify<AgentDesk> for PerhapsAgent {
+impl Identify<AgentServices> for PerhapsAgent {
     const CALLER: Caller = Caller::Public;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
-        Ok(Self(AgentPrincipal::identify(parts, desk).await.ok()))
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
+        Ok(Self(AgentPrincipal::identify(parts, services).await.ok()))
     }
 }
 
@@ -140,12 +140,12 @@ pub(crate) struct TokenBearer {
     pub(crate) token: Option<Sensitive<String>>,
 }
 
-impl Identify<AgentDesk> for TokenBearer {
+impl Identify<AgentServices> for TokenBearer {
     const CALLER: Caller = Caller::Agent;
     const TAKES_TOKEN: bool = true;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
-        let agent = AgentPrincipal::identify(parts, desk).await?;
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
+        let agent = AgentPrincipal::identify(parts, services).await?;
         let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = value.and_then(|value| value.split_once(' ')).and_then(|(scheme, token)| {
             (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
@@ -160,19 +160,19 @@ pub(crate) struct ResourceServer {
     pub(crate) certificate: Arc<PeerCertificate>,
 }
 
-impl Identify<AgentDesk> for ResourceServer {
+impl Identify<AgentServices> for ResourceServer {
     const CALLER: Caller = Caller::ResourceServer;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let identify = || match desk.identify_resource_server(&certificate) {
+        let identify = || match services.identify_resource_server(&certificate) {
             // What has come this far without being one is an agent.
             Err(AuthnError::WrongKind) => Err(Problem::new(code::INTROSPECTION_NOT_ALLOWED)),
             found => Ok(found?),
         };
         let mut principal = identify()?;
         if principal.held() == Held::Next {
-            desk.promote(&certificate).await?;
+            services.promote(&certificate).await?;
             principal = identify()?;
         }
         Ok(Self { principal, certificate })
@@ -185,16 +185,16 @@ pub(crate) enum Enrolled {
     ResourceServer(ResourceServer),
 }
 
-impl Identify<AgentDesk> for Enrolled {
+impl Identify<AgentServices> for Enrolled {
     const CALLER: Caller = Caller::Enrolled;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         match certificate(parts)?.spiffe() {
             SpiffeId::ResourceServer { .. } => {
-                ResourceServer::identify(parts, desk).await.map(Self::ResourceServer)
+                ResourceServer::identify(parts, services).await.map(Self::ResourceServer)
             }
             SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => {
-                let agent = AgentPrincipal::identify(parts, desk).await?;
+                let agent = AgentPrincipal::identify(parts, services).await?;
                 Ok(Self::Agent(Box::new(agent)))
             }
         }
@@ -207,34 +207,34 @@ pub(crate) struct Renewing {
     pub(crate) address: SocketAddr,
 }
 
-impl Identify<AgentDesk> for Renewing {
+impl Identify<AgentServices> for Renewing {
     const CALLER: Caller = Caller::Enrolled;
 
-    async fn identify(parts: &Parts, desk: &AgentDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let mut agent = desk.identify_renewing(&certificate)?;
+        let mut agent = services.identify_renewing(&certificate)?;
         if agent.held() == Held::Next {
-            desk.promote(&certificate).await?;
-            agent = desk.identify_renewing(&certificate)?;
+            services.promote(&certificate).await?;
+            agent = services.identify_renewing(&certificate)?;
         }
         Ok(Self { agent, address: address(parts)? })
     }
 }
 
-impl Identify<HostDesk> for HostPrincipal {
+impl Identify<HostServices> for HostPrincipal {
     const CALLER: Caller = Caller::Host;
 
-    async fn identify(parts: &Parts, desk: &HostDesk) -> Result<Self, Problem> {
+    async fn identify(parts: &Parts, services: &HostServices) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<HostPeer>();
         let peer = peer.ok_or_else(|| Problem::new(code::HOST_USER_NOT_ALLOWED))?;
-        Ok(desk.identify(peer.uid)?)
+        Ok(services.identify(peer.uid)?)
     }
 }
 
-impl Repeats<HostDesk> for HostPrincipal {
+impl Repeats<HostServices> for HostPrincipal {
     type Once = Repeat;
 
-    fn once(&self, _: &HostDesk, repeat: Repeat, _: &[u8]) -> Repeat {
+    fn once(&self, _: &HostServices, repeat: Repeat, _: &[u8]) -> Repeat {
         repeat
     }
 }

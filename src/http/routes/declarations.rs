@@ -9,7 +9,7 @@ use super::target::FromPath;
 use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
-use crate::broker::{AdminDesk, Applied, Ended, HeavyRequest, Priority, Uploaded};
+use crate::broker::{AdminServices, Applied, Ended, HeavyRequest, Priority, Uploaded};
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
@@ -19,7 +19,7 @@ use crate::registry::Unnamed;
 use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
 
 /// The routes that take declarations.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .declaring(&wire::PLAN_DECLARATIONS, Repetition::Harmless, plan)
         .declaring(&wire::APPLY_DECLARATIONS, Repetition::Once, apply)
@@ -35,31 +35,31 @@ struct Declaring<T> {
     heavy: HeavyRequest,
 }
 
-impl Routes<AdminDesk> {
+impl Routes<AdminServices> {
     /// A route for declarations: they are parsed, and the answer is written, on threads for heavy requests.
     fn declaring<T: FromPath, A: Answer + Gives<A> + Send, F>(
         self,
         endpoint: &Endpoint<T, DeclareBody, A>,
         repetition: Repetition,
-        handler: impl Fn(AdminDesk, Declaring<T>) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(AdminServices, Declaring<T>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<A, Problem>> + Send + 'static,
     {
         let route = described::<_, Operator<Declare>, T, _, A>(endpoint, repetition);
         let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
-        self.with(route, move |desk: AdminDesk, request: Request| {
+        self.with(route, move |services: AdminServices, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
                 let Head { by, target, .. } =
-                    Head::<Operator<Declare>, T, DeclareBody>::of(&parts, &desk, &route).await?;
+                    Head::<Operator<Declare>, T, DeclareBody>::of(&parts, &services, &route).await?;
                 let repeat = Repeat::of(&parts, &route)?;
                 drop(parts);
                 // Before the body is read, so that a body in memory is one of few.
-                let heavy = desk.heavy(&by)?;
+                let heavy = services.heavy(&by)?;
                 let body = body_of::<DeclareBody>(body, body_bytes_max).await?;
-                let own = desk.clone();
+                let own = services.clone();
                 let parsed = heavy.run(Priority::Low, move |_| {
                     let once = match repetition {
                         Repetition::Once => by.once(&own, repeat, DeclareBody::digested(&body)),
@@ -69,7 +69,7 @@ impl Routes<AdminDesk> {
                 });
                 let (by, uploaded, once) = parsed.await?;
                 let declaring = Declaring { by, target, uploaded, once, heavy: heavy.clone() };
-                let answer = handler(desk, declaring).await?;
+                let answer = handler(services, declaring).await?;
                 heavy.run(Priority::Low, move |_| Ok(answer.give(status))).await
             }
         })
@@ -89,16 +89,19 @@ fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
     Ok(Uploaded { files: files.collect(), unnamed })
 }
 
-async fn plan(desk: AdminDesk, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
-    Ok(desk.plan(&asked.by, &asked.heavy, asked.uploaded).await?.into())
+async fn plan(services: AdminServices, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
+    Ok(services.plan(&asked.by, &asked.heavy, asked.uploaded).await?.into())
 }
 
-async fn apply(desk: AdminDesk, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
-    Ok(desk.apply(&asked.by, &asked.heavy, asked.uploaded, asked.once.as_ref()).await?.into())
+async fn apply(services: AdminServices, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
+    Ok(services.apply(&asked.by, &asked.heavy, asked.uploaded, asked.once.as_ref()).await?.into())
 }
 
-async fn check(desk: AdminDesk, asked: Declaring<SecretName>) -> Result<UpstreamCheckAnswer, Problem> {
-    Ok(desk.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
+async fn check(
+    services: AdminServices,
+    asked: Declaring<SecretName>,
+) -> Result<UpstreamCheckAnswer, Problem> {
+    Ok(services.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
 }
 
 impl From<Applied> for AppliedAnswer {

@@ -2,7 +2,7 @@ use super::answer::{WithHeaders, cacheable, private};
 use super::caller::{Nobody, PerhapsAgent};
 use super::table::{Asked, Routes};
 use super::tokens::scope_of;
-use crate::broker::AgentDesk;
+use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
 use crate::token::KeySet;
 use crate::wire::{
@@ -11,7 +11,7 @@ use crate::wire::{
 };
 
 /// The routes by which stock clients find out what there is.
-pub(crate) fn routes() -> Routes<AgentDesk> {
+pub(crate) fn routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&KEY_SET, key_set)
         .route(&wire::AUTHORIZATION_SERVER, authorization_server)
@@ -24,8 +24,8 @@ pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> =
 
 type Public = Asked<Nobody, Nothing, Nothing>;
 
-async fn key_set(desk: AgentDesk, _: Public) -> Result<WithHeaders<KeySet>, Problem> {
-    Ok(cacheable(desk.key_set()))
+async fn key_set(services: AgentServices, _: Public) -> Result<WithHeaders<KeySet>, Problem> {
+    Ok(cacheable(services.key_set()))
 }
 
 fn by_certificate() -> Vec<Word> {
@@ -59,18 +59,18 @@ fn described(issuer: &str) -> AuthorizationServerAnswer {
 }
 
 async fn authorization_server(
-    desk: AgentDesk,
+    services: AgentServices,
     _: Public,
 ) -> Result<WithHeaders<AuthorizationServerAnswer>, Problem> {
-    Ok(cacheable(described(desk.issuer())))
+    Ok(cacheable(described(services.issuer())))
 }
 
 async fn openid_configuration(
-    desk: AgentDesk,
+    services: AgentServices,
     _: Public,
 ) -> Result<WithHeaders<OpenidConfigurationAnswer>, Problem> {
     Ok(cacheable(OpenidConfigurationAnswer {
-        oauth: described(desk.issuer()),
+        oauth: described(services.issuer()),
         subject_types_supported: vec!["public".into()],
         // The standard wants RS256 in the list, and clients look for it; nothing is ever signed so.
         id_token_signing_alg_values_supported: vec!["ES256".into(), "RS256".into()],
@@ -78,12 +78,12 @@ async fn openid_configuration(
 }
 
 async fn protected_resource(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<PerhapsAgent, Nothing, Nothing>,
 ) -> Result<WithHeaders<ProtectedResourceAnswer>, Problem> {
-    let scopes_supported = asked.by.0.map(|agent| scope_of(&desk, &agent, |_| true));
+    let scopes_supported = asked.by.0.map(|agent| scope_of(&services, &agent, |_| true));
     let is_personal = scopes_supported.is_some();
-    let issuer = desk.issuer();
+    let issuer = services.issuer();
     let resource = ProtectedResourceAnswer {
         resource: issuer.to_owned(),
         authorization_servers: vec![issuer.to_owned()],

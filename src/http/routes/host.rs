@@ -4,7 +4,7 @@ use super::table::{Asked, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::broker::{Ended, HostDesk, HostStanding, TakenAway};
+use crate::broker::{Ended, HostServices, HostStanding, TakenAway};
 use crate::custody::TakeAway;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
@@ -16,7 +16,7 @@ use crate::wire::{
 type Host<T = Nothing, I = Nothing> = Asked<HostPrincipal, T, I>;
 
 /// The routes of the socket on the broker's host.
-pub(crate) fn routes() -> Routes<HostDesk> {
+pub(crate) fn routes() -> Routes<HostServices> {
     Routes::new()
         .route(&wire::GET_STATE, state)
         .route(&wire::SEAL, seal)
@@ -32,34 +32,34 @@ pub(crate) fn routes() -> Routes<HostDesk> {
         .route(&wire::ACCEPT_CLOCK, accept_clock)
 }
 
-impl Routes<HostDesk> {
+impl Routes<HostServices> {
     /// A route that takes `what` away.
     fn ordering<T: FromPath>(
         self,
         endpoint: &Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
         what: fn(T) -> TakeAway,
     ) -> Self {
-        let order = move |desk: HostDesk, asked: Host<T, Optional<ReasonBody>>, once: Repeat| async move {
+        let order = move |services: HostServices, asked: Host<T, Optional<ReasonBody>>, once: Repeat| async move {
             let reason = reason(asked.input.reason.as_deref())?;
-            let taken = desk.take_away(asked.by, what(asked.target), reason, once.request(&[])).await?;
+            let taken = services.take_away(asked.by, what(asked.target), reason, once.request(&[])).await?;
             Ok(OrderedAnswer::from(taken))
         };
         self.once(endpoint, order).without_waiting()
     }
 }
 
-async fn state(desk: HostDesk, asked: Host) -> Result<StateAnswer, Problem> {
-    Ok(desk.standing(asked.by).await.into())
+async fn state(services: HostServices, asked: Host) -> Result<StateAnswer, Problem> {
+    Ok(services.standing(asked.by).await.into())
 }
 
-async fn seal(desk: HostDesk, asked: Host) -> Result<StateAnswer, Problem> {
-    desk.seal(asked.by).await;
-    Ok(desk.standing(asked.by).await.into())
+async fn seal(services: HostServices, asked: Host) -> Result<StateAnswer, Problem> {
+    services.seal(asked.by).await;
+    Ok(services.standing(asked.by).await.into())
 }
 
-async fn unseal(desk: HostDesk, asked: Host<Nothing, UnsealBody>) -> Result<StateAnswer, Problem> {
-    desk.unseal(asked.by, slot_key(asked.input)?).await?;
-    Ok(desk.standing(asked.by).await.into())
+async fn unseal(services: HostServices, asked: Host<Nothing, UnsealBody>) -> Result<StateAnswer, Problem> {
+    services.unseal(asked.by, slot_key(asked.input)?).await?;
+    Ok(services.standing(asked.by).await.into())
 }
 
 fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
@@ -79,8 +79,8 @@ fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
     }
 }
 
-async fn accept_clock(desk: HostDesk, asked: Host) -> Result<ClockAnswer, Problem> {
-    let adjustment = desk.accept_clock(asked.by).await?;
+async fn accept_clock(services: HostServices, asked: Host) -> Result<ClockAnswer, Problem> {
+    let adjustment = services.accept_clock(asked.by).await?;
     Ok(ClockAnswer {
         adjusted: adjustment.is_some(),
         seq: adjustment.map(|one| one.seq),
@@ -89,8 +89,11 @@ async fn accept_clock(desk: HostDesk, asked: Host) -> Result<ClockAnswer, Proble
     })
 }
 
-async fn break_glass(desk: HostDesk, asked: Host<Nothing, RenewBody>) -> Result<IdentityAnswer, Problem> {
-    let (authorities, certified) = desk.break_glass(asked.by, &signing_request(&asked.input)?).await?;
+async fn break_glass(
+    services: HostServices,
+    asked: Host<Nothing, RenewBody>,
+) -> Result<IdentityAnswer, Problem> {
+    let (authorities, certified) = services.break_glass(asked.by, &signing_request(&asked.input)?).await?;
     Ok(identity(&authorities, &certified))
 }
 

@@ -5,7 +5,7 @@ use super::table::{Asked, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::encoding::from_base64url;
 use crate::base::{Sensitive, code};
-use crate::broker::{AdminDesk, AgentDesk, EnrolInput, Enrolled as Certified, RenewInput};
+use crate::broker::{AdminServices, AgentServices, EnrolInput, Enrolled as Certified, RenewInput};
 use crate::http::documents::problem::Problem;
 use crate::pki::{AuthorityCertificate, PeerCertificate, SpiffeId, authorities_pem, certificate_pem};
 use crate::policy::BeOneself;
@@ -15,7 +15,7 @@ use crate::wire::{
 };
 
 /// The routes by which agents and resource servers come to certificates.
-pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::ENROL, enrol_agent)
         .route(&wire::RENEW, renew_agent)
@@ -23,7 +23,7 @@ pub(crate) fn agent_routes() -> Routes<AgentDesk> {
 }
 
 /// The same routes of operators.
-pub(crate) fn operator_routes() -> Routes<AdminDesk> {
+pub(crate) fn operator_routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::ENROL, enrol_operator)
         .route(&wire::RENEW, renew_operator)
@@ -31,19 +31,19 @@ pub(crate) fn operator_routes() -> Routes<AdminDesk> {
 }
 
 async fn enrol_agent(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let enrolled = desk.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
-    Ok(identity(&desk.authorities(), &enrolled))
+    let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    Ok(identity(&services.authorities(), &enrolled))
 }
 
 async fn enrol_operator(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: Asked<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let enrolled = desk.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
-    Ok(identity(&desk.authorities_in_use(), &enrolled))
+    let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    Ok(identity(&services.authorities_in_use(), &enrolled))
 }
 
 fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem> {
@@ -62,21 +62,21 @@ fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem
 }
 
 async fn renew_agent(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<Renewing, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = desk.renew(asked.by.agent, input).await?;
-    Ok(identity(&desk.authorities(), &renewed))
+    let renewed = services.renew(asked.by.agent, input).await?;
+    Ok(identity(&services.authorities(), &renewed))
 }
 
 async fn renew_operator(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: Asked<Operator<BeOneself>, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = desk.renew(&asked.by, input).await?;
-    Ok(identity(&desk.authorities_in_use(), &renewed))
+    let renewed = services.renew(&asked.by, input).await?;
+    Ok(identity(&services.authorities_in_use(), &renewed))
 }
 
 pub(crate) fn signing_request(body: &RenewBody) -> Result<Vec<u8>, Problem> {
@@ -104,17 +104,17 @@ pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certifie
 }
 
 async fn agent_whoami(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<Enrolled, Nothing, Nothing>,
 ) -> Result<AgentWhoamiAnswer, Problem> {
     Ok(match asked.by {
-        Enrolled::Agent(agent) => agent_itself(&desk, &agent),
-        Enrolled::ResourceServer(server) => server_itself(&desk, &server),
+        Enrolled::Agent(agent) => agent_itself(&services, &agent),
+        Enrolled::ResourceServer(server) => server_itself(&services, &server),
     })
 }
 
-fn agent_itself(desk: &AgentDesk, agent: &AgentPrincipal) -> AgentWhoamiAnswer {
-    let overview = desk.overview(agent);
+fn agent_itself(services: &AgentServices, agent: &AgentPrincipal) -> AgentWhoamiAnswer {
+    let overview = services.overview(agent);
     AgentWhoamiAnswer {
         kind: "agent".into(),
         name: agent.name().to_string(),
@@ -124,11 +124,11 @@ fn agent_itself(desk: &AgentDesk, agent: &AgentPrincipal) -> AgentWhoamiAnswer {
         roles: overview.roles.iter().map(ToString::to_string).collect(),
         capabilities: overview.capabilities,
         certificate: agent.certificate().into(),
-        renew_now: desk.is_to_be_replaced(agent.certificate()),
+        renew_now: services.is_to_be_replaced(agent.certificate()),
     }
 }
 
-fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> AgentWhoamiAnswer {
+fn server_itself(services: &AgentServices, server: &ResourceServer) -> AgentWhoamiAnswer {
     AgentWhoamiAnswer {
         kind: "resource-server".into(),
         name: server.principal.name().to_string(),
@@ -138,12 +138,12 @@ fn server_itself(desk: &AgentDesk, server: &ResourceServer) -> AgentWhoamiAnswer
         roles: Vec::new(),
         capabilities: Vec::new(),
         certificate: (&*server.certificate).into(),
-        renew_now: desk.is_to_be_replaced(&server.certificate),
+        renew_now: services.is_to_be_replaced(&server.certificate),
     }
 }
 
 async fn operator_whoami(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: Asked<Operator<BeOneself>, Nothing, Nothing>,
 ) -> Result<OperatorWhoamiAnswer, Problem> {
     let (principal, certificate) = (asked.by.operator(), &asked.by.certificate);
@@ -154,7 +154,7 @@ async fn operator_whoami(
         owner: principal.scope().owner().map(ToString::to_string),
         spiffe_id: certificate.spiffe().to_string(),
         certificate: (&**certificate).into(),
-        renew_now: desk.is_to_be_replaced(certificate),
+        renew_now: services.is_to_be_replaced(certificate),
     })
 }
 

@@ -3,7 +3,9 @@ use super::table::{Asked, Routes};
 use super::target::{id, name, reason};
 use crate::authn::AgentPrincipal;
 use crate::base::{LeaseId, Sensitive, code};
-use crate::broker::{AdminDesk, AgentDesk, Chosen, Freshness, LeaseInput, Leased, OperatorRequest, Renewal};
+use crate::broker::{
+    AdminServices, AgentServices, Chosen, Freshness, LeaseInput, Leased, OperatorRequest, Renewal,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
@@ -17,7 +19,7 @@ type ByAgent<T = Nothing, I = Nothing> = Asked<AgentPrincipal, T, I>;
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 
 /// The agents' routes of leases.
-pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::LIST_OWN_LEASES, list_own)
         .once(&wire::ISSUE_LEASE, issue)
@@ -26,7 +28,7 @@ pub(crate) fn agent_routes() -> Routes<AgentDesk> {
 }
 
 /// The operators' routes of leases.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_LEASES, list)
         .route(&wire::EXTEND_LEASE, extend)
@@ -37,14 +39,14 @@ pub(crate) fn routes() -> Routes<AdminDesk> {
 }
 
 async fn issue(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: ByAgent<Nothing, LeaseBody>,
     once: Option<Once>,
 ) -> Result<LoginAnswer, Problem> {
     let LeaseBody { capability, life_s, fresh } = asked.input;
     let freshness = if fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&capability)?, life_s, freshness };
-    let Leased { login, connection, reused } = desk.lease(asked.by, &input, once.as_ref()).await?;
+    let Leased { login, connection, reused } = services.lease(asked.by, &input, once.as_ref()).await?;
     let password = String::from_utf8(login.password.expose().to_vec());
     Ok(LoginAnswer {
         lease: login.lease,
@@ -61,37 +63,37 @@ async fn issue(
 }
 
 async fn renew(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: ByAgent<LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
-    Ok(desk.renew_lease(asked.by, asked.target, asked.input.life_s).await?.into())
+    Ok(services.renew_lease(asked.by, asked.target, asked.input.life_s).await?.into())
 }
 
 async fn give_up(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: ByAgent<LeaseId, GiveUpLeaseBody>,
 ) -> Result<GivenUpLeaseAnswer, Problem> {
     let used_by = asked.input.decision_id.as_deref().map(id).transpose()?;
-    desk.give_up_lease(&asked.by, asked.target, used_by).await?;
+    services.give_up_lease(&asked.by, asked.target, used_by).await?;
     Ok(GivenUpLeaseAnswer { lease: asked.target })
 }
 
-async fn list_own(desk: AgentDesk, asked: ByAgent) -> Result<Items<LeaseAnswer>, Problem> {
-    Ok(Items { items: desk.own_leases(&asked.by) })
+async fn list_own(services: AgentServices, asked: ByAgent) -> Result<Items<LeaseAnswer>, Problem> {
+    Ok(Items { items: services.own_leases(&asked.by) })
 }
 
 async fn list(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadLeases, Nothing, PageQuery<LeaseId>>,
 ) -> Result<PageAnswer<LeaseAnswer>, Problem> {
-    Ok(desk.leases(&asked.by, asked.input.after, asked.input.limit))
+    Ok(services.leases(&asked.by, asked.input.after, asked.input.limit))
 }
 
 async fn extend(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<RenewLeases, LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
-    Ok(desk.renew_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
+    Ok(services.renew_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
 }
 
 fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
@@ -105,32 +107,32 @@ fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
 }
 
 async fn revoke(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<EndLeases, Nothing, LeaseSelectionBody>,
     once: Option<Once>,
 ) -> Result<EndedLeasesAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    let ended = desk.end_leases(&asked.by, &chosen(&asked.input)?, request).await?;
+    let ended = services.end_leases(&asked.by, &chosen(&asked.input)?, request).await?;
     Ok(EndedLeasesAnswer { ended: ended.ended.into(), leases: ended.count })
 }
 
 async fn retry(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<EndLeases, Nothing, LeaseSelectionBody>,
     once: Option<Once>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let retried = desk.retry_leases(&asked.by, &chosen(&asked.input)?, once.as_ref()).await?;
+    let retried = services.retry_leases(&asked.by, &chosen(&asked.input)?, once.as_ref()).await?;
     Ok(EndedLeasesAnswer { ended: retried.ended.into(), leases: retried.count })
 }
 
 async fn forget(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ForgetLeases, LeaseId, ForgetLeaseBody>,
     once: Option<Once>,
 ) -> Result<ForgottenLeaseAnswer, Problem> {
     let reason = reason(Some(&asked.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;
-    let forgotten = desk.forget_lease(&asked.by, asked.target, &reason, once.as_ref()).await?;
+    let forgotten = services.forget_lease(&asked.by, asked.target, &reason, once.as_ref()).await?;
     Ok(ForgottenLeaseAnswer { seq: forgotten.seq, could_log_in: forgotten.open })
 }
 

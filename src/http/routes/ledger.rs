@@ -1,22 +1,22 @@
 use super::answer::{WithHeaders, cacheable};
 use super::caller::{Nobody, Operator};
 use super::table::{Asked, Routes};
-use crate::broker::{AdminDesk, AgentDesk};
+use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::pki::authorities_pem;
 use crate::policy::ReadLedger;
 use crate::wire::{self, Nothing, Pem, Text};
 
 /// The operators' routes of the ledger.
-pub(crate) fn routes() -> Routes<AdminDesk> {
-    Routes::new().heavy(&wire::LIST_ENTRIES, |desk, asked: &Asked<Operator<ReadLedger>, _, _>, _| {
+pub(crate) fn routes() -> Routes<AdminServices> {
+    Routes::new().heavy(&wire::LIST_ENTRIES, |services, asked: &Asked<Operator<ReadLedger>, _, _>, _| {
         let part: &super::input::Part<u64> = &asked.input;
-        Ok(desk.entries(&asked.by, part.after.unwrap_or(0), part.limit)?)
+        Ok(services.entries(&asked.by, part.after.unwrap_or(0), part.limit)?)
     })
 }
 
 /// The public routes of what proves the ledger.
-pub(crate) fn public_routes() -> Routes<AgentDesk> {
+pub(crate) fn public_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::GET_AUTHORITY_CERTIFICATES, authorities)
         .route(&wire::GET_CHECKPOINT, checkpoint)
@@ -25,14 +25,14 @@ pub(crate) fn public_routes() -> Routes<AgentDesk> {
 
 type Public = Asked<Nobody, Nothing, Nothing>;
 
-async fn authorities(desk: AgentDesk, _: Public) -> Result<WithHeaders<Pem>, Problem> {
-    Ok(cacheable(Pem(authorities_pem(&desk.authorities()))))
+async fn authorities(services: AgentServices, _: Public) -> Result<WithHeaders<Pem>, Problem> {
+    Ok(cacheable(Pem(authorities_pem(&services.authorities()))))
 }
 
-async fn checkpoint(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
-    Ok(Text(desk.checkpoint()))
+async fn checkpoint(services: AgentServices, _: Public) -> Result<Text, Problem> {
+    Ok(Text(services.checkpoint()))
 }
 
-async fn checkpoint_key(desk: AgentDesk, _: Public) -> Result<Text, Problem> {
-    Ok(Text(format!("{}\n", desk.checkpoint_key())))
+async fn checkpoint_key(services: AgentServices, _: Public) -> Result<Text, Problem> {
+    Ok(Text(format!("{}\n", services.checkpoint_key())))
 }

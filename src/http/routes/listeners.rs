@@ -11,7 +11,7 @@ use super::{
     agents, declarations, discovery, host, identity, keys, leases, ledger, operators, rotations, secrets,
     status, tokens,
 };
-use crate::broker::{AdminDesk, AgentDesk, HostDesk};
+use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Route;
@@ -21,9 +21,9 @@ use crate::policy::BeOneself;
 use crate::telemetry::Meters;
 use crate::wire::{self, Nothing};
 
-fn agent_table() -> Routes<AgentDesk> {
+fn agent_table() -> Routes<AgentServices> {
     status::agent_routes()
-        .route(&wire::OPENAPI_DOCUMENT, async |_: AgentDesk, _: Asked<Nobody, Nothing, Nothing>| {
+        .route(&wire::OPENAPI_DOCUMENT, async |_: AgentServices, _: Asked<Nobody, Nothing, Nothing>| {
             Ok(agent_document())
         })
         .and(ledger::public_routes())
@@ -34,7 +34,7 @@ fn agent_table() -> Routes<AgentDesk> {
         .and(leases::agent_routes())
 }
 
-fn admin_table() -> Routes<AdminDesk> {
+fn admin_table() -> Routes<AdminServices> {
     status::operator_routes()
         .route(&wire::OPENAPI_DOCUMENT, admin_document)
         .and(identity::operator_routes())
@@ -68,31 +68,31 @@ pub fn host_routes() -> Vec<Route> {
 
 /// What the agent listener serves.
 #[must_use]
-pub fn agent_router(desk: AgentDesk) -> Front {
-    let own = desk.clone();
-    let edge = Edge::new("agents", agent_routes(), desk.meters(), move || own.request_id());
-    Front::new(edge.of_resource(desk.issuer()), agent_table().router().with_state(desk))
+pub fn agent_router(services: AgentServices) -> Front {
+    let own = services.clone();
+    let edge = Edge::new("agents", agent_routes(), services.meters(), move || own.request_id());
+    Front::new(edge.of_resource(services.issuer()), agent_table().router().with_state(services))
 }
 
 /// The same without limits, names and meters: for the broker to ask itself.
-pub(crate) fn document_router(desk: AgentDesk) -> Router {
-    agent_table().router().with_state(desk)
+pub(crate) fn document_router(services: AgentServices) -> Router {
+    agent_table().router().with_state(services)
 }
 
 /// What the admin listener serves.
 #[must_use]
-pub fn admin_router(desk: AdminDesk) -> Front {
-    let own = desk.clone();
-    let edge = Edge::new("admins", admin_routes(), desk.meters(), move || own.request_id());
-    Front::new(edge, admin_table().router().with_state(desk))
+pub fn admin_router(services: AdminServices) -> Front {
+    let own = services.clone();
+    let edge = Edge::new("admins", admin_routes(), services.meters(), move || own.request_id());
+    Front::new(edge, admin_table().router().with_state(services))
 }
 
 /// What that socket serves. It outlives what `meters` of a broker that serves would count.
 #[must_use]
-pub fn host_router(desk: HostDesk, meters: Arc<Meters>) -> Front {
-    let own = desk.clone();
+pub fn host_router(services: HostServices, meters: Arc<Meters>) -> Front {
+    let own = services.clone();
     let edge = Edge::new("host", host_routes(), meters, move || own.request_id());
-    Front::new(edge, host::routes().router().with_state(desk))
+    Front::new(edge, host::routes().router().with_state(services))
 }
 
 /// The `OpenAPI` document of the agent listener. Made once: it is the same for as long as the program runs.
@@ -102,7 +102,7 @@ pub(crate) fn agent_document() -> WithHeaders<Made> {
 }
 
 async fn admin_document(
-    _: AdminDesk,
+    _: AdminServices,
     _: Asked<Operator<BeOneself>, Nothing, Nothing>,
 ) -> Result<Made, Problem> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for operators", &admin_routes()));
@@ -127,10 +127,10 @@ mod tests {
     async fn every_route_is_closed_to_whoever_is_not_the_host() {
         let dir = tempfile::tempdir().unwrap();
         let orders = Orders::open(&dir.path().join("orders")).unwrap();
-        let (desk, _wishes) =
-            HostDesk::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
+        let (services, _wishes) =
+            HostServices::new(OWN, orders, Arc::new(SystemClock::new()), Arc::new(SystemEntropy));
         let router =
-            host_router(desk, Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())));
+            host_router(services, Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())));
         for route in host_routes() {
             let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
             let mut statuses = Vec::new();

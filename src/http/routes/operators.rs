@@ -2,7 +2,7 @@ use super::caller::Operator;
 use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
-use crate::broker::{AdminDesk, OperatorInviteInput, OperatorRequest, Revocation};
+use crate::broker::{AdminServices, OperatorInviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::operators::{OperatorRole, UnknownRole};
@@ -15,39 +15,48 @@ use crate::wire::{
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 
 /// The routes of the people who administer.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_OPERATORS, list)
         .route(&wire::GET_OPERATOR, get)
         .once(&wire::INVITE_OPERATOR, invite)
         .once(&wire::PLACE_OPERATOR, place)
-        .once(&wire::REVOKE_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Revoke))
+        .once(&wire::REVOKE_OPERATOR, |services, asked, once| {
+            contain(services, asked, once, Revocation::Revoke)
+        })
         .without_waiting()
-        .once(&wire::SUSPEND_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Suspend))
+        .once(&wire::SUSPEND_OPERATOR, |services, asked, once| {
+            contain(services, asked, once, Revocation::Suspend)
+        })
         .without_waiting()
-        .once(&wire::RESUME_OPERATOR, |desk, asked, once| contain(desk, asked, once, Revocation::Resume))
+        .once(&wire::RESUME_OPERATOR, |services, asked, once| {
+            contain(services, asked, once, Revocation::Resume)
+        })
 }
 
 async fn list(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadOperators, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<OperatorAnswer>, Problem> {
-    Ok(desk.operators(&asked.by, &asked.input.into()))
+    Ok(services.operators(&asked.by, &asked.input.into()))
 }
 
-async fn get(desk: AdminDesk, asked: By<ReadOperators, OperatorName>) -> Result<OperatorAnswer, Problem> {
-    Ok(desk.operator(&asked.by, &asked.target)?)
+async fn get(
+    services: AdminServices,
+    asked: By<ReadOperators, OperatorName>,
+) -> Result<OperatorAnswer, Problem> {
+    Ok(services.operator(&asked.by, &asked.target)?)
 }
 
 async fn invite(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<PlaceOperators, OperatorName, InviteOperatorBody>,
     once: Option<Once>,
 ) -> Result<OperatorInvitationAnswer, Problem> {
     let role = asked.input.role.as_deref().map(role).transpose()?;
     let owner = asked.input.owner.as_deref().map(name).transpose()?;
     let input = OperatorInviteInput { name: asked.target, role, owner };
-    let invitation = desk.invite_operator(&asked.by, input, once.as_ref()).await?;
+    let invitation = services.invite_operator(&asked.by, input, once.as_ref()).await?;
     Ok(OperatorInvitationAnswer {
         operator: invitation.operator,
         code: invitation.code.into(),
@@ -57,25 +66,25 @@ async fn invite(
 }
 
 async fn place(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<PlaceOperators, OperatorName, PlaceOperatorBody>,
     once: Option<Once>,
 ) -> Result<ChangedAnswer, Problem> {
     let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
     let (role, scope) = (role(&asked.input.role)?, Scope::of(owner));
-    let seq = desk.place_operator(&asked.by, &asked.target, role, scope, once.as_ref()).await?;
+    let seq = services.place_operator(&asked.by, &asked.target, role, scope, once.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
 
 async fn contain(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ContainOperators, OperatorName, Optional<ReasonBody>>,
     once: Option<Once>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
-    Ok(desk.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
+    Ok(services.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use super::answer::{Made, WithHeaders, cacheable};
 use super::discovery::KEY_SET;
 use super::listeners::document_router;
-use crate::broker::AgentDesk;
+use crate::broker::AgentServices;
 use crate::wire;
 
 /// The documents that anybody may have of a broker, as they were last answered: what a broker that is
@@ -38,8 +38,8 @@ const PATHS: [&str; 7] = [
 
 impl Documents {
     /// As they are now: asked of the router's own handlers.
-    pub async fn of(desk: AgentDesk) -> Self {
-        let router = document_router(desk);
+    pub async fn of(services: AgentServices) -> Self {
+        let router = document_router(services);
         let mut documents = BTreeMap::new();
         for path in PATHS {
             let Ok(request) = Request::builder().uri(path).body(Body::empty()) else { continue };

@@ -1,7 +1,7 @@
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use crate::base::{Cancellation, SecretName};
-use crate::broker::{AdminDesk, Adopting, Proof, RotationUpdate};
+use crate::broker::{AdminServices, Adopting, Proof, RotationUpdate};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::policy::{ReadSecretNames, RotateSecrets};
@@ -13,38 +13,41 @@ use crate::wire::{
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 
 /// The routes of the rotations of secrets.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_ROTATIONS, list)
         .route(&wire::GET_ROTATION, get)
         .once(&wire::STEER_ROTATION, steer)
         .heavy(&wire::PLAN_ROTATION, plan)
-        .heavy(&wire::LIST_ROTATIONS_DUE, |desk, asked: &By<ReadSecretNames>, work| {
-            Ok(Items { items: desk.calendar(&asked.by, work)? })
+        .heavy(&wire::LIST_ROTATIONS_DUE, |services, asked: &By<ReadSecretNames>, work| {
+            Ok(Items { items: services.calendar(&asked.by, work)? })
         })
         .once(&wire::ADOPT_VERSION, adopt)
         .route(&wire::CHECK_ROTATION, check)
 }
 
 async fn list(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RotationAnswer>, Problem> {
-    Ok(desk.rotations(&asked.by, &asked.input.into()))
+    Ok(services.rotations(&asked.by, &asked.input.into()))
 }
 
-async fn get(desk: AdminDesk, asked: By<ReadSecretNames, SecretName>) -> Result<RotationAnswer, Problem> {
-    Ok(desk.rotation(&asked.by, &asked.target)?)
+async fn get(
+    services: AdminServices,
+    asked: By<ReadSecretNames, SecretName>,
+) -> Result<RotationAnswer, Problem> {
+    Ok(services.rotation(&asked.by, &asked.target)?)
 }
 
 async fn steer(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<RotateSecrets, SecretName, SteerRotationBody>,
     once: Option<Once>,
 ) -> Result<SteeredRotationAnswer, Problem> {
     let update = match asked.input.action {
         RotationAction::Rotate => {
-            let rotating = desk.rotate(&asked.by, &asked.target, once.as_ref()).await?;
+            let rotating = services.rotate(&asked.by, &asked.target, once.as_ref()).await?;
             let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
             return Ok(SteeredRotationAnswer { rotation, begun, seq: None });
         }
@@ -54,32 +57,32 @@ async fn steer(
         RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
-    let seq = Some(desk.update_rotation(&asked.by, &asked.target, update, once.as_ref()).await?);
+    let seq = Some(services.update_rotation(&asked.by, &asked.target, update, once.as_ref()).await?);
     Ok(SteeredRotationAnswer { seq, ..SteeredRotationAnswer::default() })
 }
 
 fn plan(
-    desk: &AdminDesk,
+    services: &AdminServices,
     asked: &By<ReadSecretNames, SecretName>,
     _: &Cancellation,
 ) -> Result<RotationPlanAnswer, Problem> {
-    Ok(desk.plan_rotation(&asked.by, &asked.target)?)
+    Ok(services.plan_rotation(&asked.by, &asked.target)?)
 }
 
 async fn adopt(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<RotateSecrets, SecretName, AdoptBody>,
     once: Option<Once>,
 ) -> Result<AdoptedAnswer, Problem> {
     let proof = if asked.input.unverified { Proof::Unasked } else { Proof::Asked };
     let adopting = Adopting { version: asked.input.version, proof };
-    let adopted = desk.adopt(&asked.by, &asked.target, adopting, once.as_ref()).await?;
+    let adopted = services.adopt(&asked.by, &asked.target, adopting, once.as_ref()).await?;
     Ok(AdoptedAnswer { version: adopted.version, seq: adopted.seq })
 }
 
 async fn check(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<RotateSecrets, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
-    Ok(desk.check_rotation(&asked.by, &asked.target).await?)
+    Ok(services.check_rotation(&asked.by, &asked.target).await?)
 }

@@ -9,7 +9,9 @@ use super::table::{Asked, Routes};
 use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
-use crate::broker::{AdminDesk, AgentDesk, Classified, Expected, OperatorRequest, PutSecret, VersionAct};
+use crate::broker::{
+    AdminServices, AgentServices, Classified, Expected, OperatorRequest, PutSecret, VersionAct,
+};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
@@ -23,35 +25,35 @@ use crate::wire::{
 type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 
 /// The operators' routes of secrets. None of them gives a value.
-pub(crate) fn routes() -> Routes<AdminDesk> {
+pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_SECRETS, list)
         .route(&wire::GET_SECRET, get)
         .once(&wire::PUT_SECRET, put)
-        .heavy(&wire::LIST_SECRET_READERS, |desk, asked: &By<ReadSecretNames, SecretName>, work| {
-            Ok(desk.readers(&asked.by, &asked.target, work)?)
+        .heavy(&wire::LIST_SECRET_READERS, |services, asked: &By<ReadSecretNames, SecretName>, work| {
+            Ok(services.readers(&asked.by, &asked.target, work)?)
         })
         .once(&wire::CHANGE_SECRET_VERSION, change_version)
         .once(&wire::CLASSIFY_SECRET, classify)
 }
 
 /// The agents' route of secrets.
-pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new().route(&wire::REVEAL_SECRET, reveal)
 }
 
 async fn list(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<SecretAnswer>, Problem> {
-    Ok(desk.secrets(&asked.by, &asked.input.into()))
+    Ok(services.secrets(&asked.by, &asked.input.into()))
 }
 
 async fn get(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<ReadSecretNames, SecretName>,
 ) -> Result<WithHeaders<SecretDetailAnswer>, Problem> {
-    let answer = desk.secret(&asked.by, &asked.target)?;
+    let answer = services.secret(&asked.by, &asked.target)?;
     let tag = answer.current.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
     Ok(WithHeaders { answer, headers: tag.into_iter().map(|tag| (header::ETAG, tag)).collect() })
 }
@@ -96,13 +98,13 @@ impl Input for SecretUpload {
 }
 
 async fn put(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<StoreSecrets, SecretName, SecretUpload>,
     once: Option<Once>,
 ) -> Result<StoredAnswer, Problem> {
     let Upload { owner, sensitivity, expected, value } = asked.input;
     let put = PutSecret { name: asked.target, owner, sensitivity, expected };
-    let stored = desk.put_secret(&asked.by, put, value, once.as_ref()).await?;
+    let stored = services.put_secret(&asked.by, put, value, once.as_ref()).await?;
     Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
 }
 
@@ -122,7 +124,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
 }
 
 async fn change_version(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<StoreSecrets, SecretName, VersionBody>,
     once: Option<Once>,
 ) -> Result<EndedAnswer, Problem> {
@@ -133,7 +135,7 @@ async fn change_version(
         VersionAction::RollBack => VersionAct::RollBack,
         VersionAction::Destroy => VersionAct::Destroy,
     };
-    Ok(desk.change_version(&asked.by, &asked.target, version, act, request).await?.into())
+    Ok(services.change_version(&asked.by, &asked.target, version, act, request).await?.into())
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
@@ -142,25 +144,25 @@ fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
 }
 
 async fn classify(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: By<StoreSecrets, SecretName, SensitivityBody>,
     once: Option<Once>,
 ) -> Result<ClassifiedAnswer, Problem> {
     let to = asked.input.sensitivity;
-    let Classified { seq, cut_off } = desk.classify(&asked.by, &asked.target, to, once.as_ref()).await?;
+    let Classified { seq, cut_off } = services.classify(&asked.by, &asked.target, to, once.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
 }
 
 async fn reveal(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<TokenBearer, SecretName, Nothing>,
 ) -> Result<WithHeaders<SecretBytes>, Problem> {
     let (agent, secret) = (asked.by.agent, asked.target);
-    let scope = |agent| scope_of(&desk, agent, |read| *read == secret);
+    let scope = |agent| scope_of(&services, agent, |read| *read == secret);
     let Some(token) = asked.by.token else {
         return Err(Problem::new(code::TOKEN_MISSING).for_scope(scope(&agent)));
     };
-    let revealed = desk.reveal(agent.clone(), token.expose(), &secret).await;
+    let revealed = services.reveal(agent.clone(), token.expose(), &secret).await;
     let revealed = revealed.map_err(|failure| Problem::from(failure).for_scope(scope(&agent)))?;
     let version = HeaderName::from_static(SECRET_VERSION_HEADER);
     let mut headers = vec![

@@ -1,6 +1,6 @@
 use super::caller::{Nobody, Operator};
 use super::table::{Asked, Routes};
-use crate::broker::{AdminDesk, AgentDesk};
+use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::policy::ReadMetrics;
 use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
@@ -8,12 +8,12 @@ use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
 type Public = Asked<Nobody, Nothing, Nothing>;
 
 /// The routes that say how the broker is, of agents.
-pub(crate) fn agent_routes() -> Routes<AgentDesk> {
+pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new().route(&wire::LIVENESS, liveness).route(&wire::READINESS, agent_readiness)
 }
 
 /// The same of operators.
-pub(crate) fn operator_routes() -> Routes<AdminDesk> {
+pub(crate) fn operator_routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIVENESS, liveness)
         .route(&wire::READINESS, operator_readiness)
@@ -28,21 +28,21 @@ async fn liveness<S>(_: S, _: Public) -> Result<StatusAnswer, Problem> {
     Ok(alive())
 }
 
-async fn agent_readiness(desk: AgentDesk, _: Public) -> Result<ReadinessAnswer, Problem> {
-    desk.check_ready()?;
+async fn agent_readiness(services: AgentServices, _: Public) -> Result<ReadinessAnswer, Problem> {
+    services.check_ready()?;
     Ok(ReadinessAnswer { status: "ok".into(), warnings: Vec::new() })
 }
 
-async fn operator_readiness(desk: AdminDesk, _: Public) -> Result<ReadinessAnswer, Problem> {
-    desk.check_ready()?;
+async fn operator_readiness(services: AdminServices, _: Public) -> Result<ReadinessAnswer, Problem> {
+    services.check_ready()?;
     // A problem that needs an operator is no reason to send requests elsewhere: there is no better broker.
-    let warnings = desk.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
+    let warnings = services.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
     Ok(ReadinessAnswer { status: "ok".into(), warnings })
 }
 
 async fn metrics(
-    desk: AdminDesk,
+    services: AdminServices,
     asked: Asked<Operator<ReadMetrics>, Nothing, Nothing>,
 ) -> Result<OpenMetrics, Problem> {
-    Ok(OpenMetrics(desk.metrics(&asked.by)))
+    Ok(OpenMetrics(services.metrics(&asked.by)))
 }

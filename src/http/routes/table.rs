@@ -12,7 +12,7 @@ use super::input::{Input, content_type};
 use super::repeat::Repeat;
 use super::target::FromPath;
 use crate::base::{Cancellation, Sensitive};
-use crate::broker::{AdminDesk, Priority};
+use crate::broker::{AdminServices, Priority};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Repetition, Route};
@@ -64,15 +64,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     {
         let route = described::<S, C, T, I, A>(endpoint, Repetition::Harmless);
         let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
-        self.with(route, move |desk: S, request: Request| {
+        self.with(route, move |services: S, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let head = Head::<C, T, I>::of(&parts, &desk, &route).await?;
+                let head = Head::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
                 let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
-                Ok(handler(desk, asked).await?.give(status))
+                Ok(handler(services, asked).await?.give(status))
             }
         })
     }
@@ -93,17 +93,17 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     {
         let route = described::<S, C, T, I, A>(endpoint, Repetition::Once);
         let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
-        self.with(route, move |desk: S, request: Request| {
+        self.with(route, move |services: S, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let head = Head::<C, T, I>::of(&parts, &desk, &route).await?;
+                let head = Head::<C, T, I>::of(&parts, &services, &route).await?;
                 let repeat = Repeat::of(&parts, &route)?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let once = head.by.once(&desk, repeat, I::digested(&body));
+                let once = head.by.once(&services, repeat, I::digested(&body));
                 let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
-                Ok(handler(desk, asked, once).await?.give(status))
+                Ok(handler(services, asked, once).await?.give(status))
             }
         })
     }
@@ -124,8 +124,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     where
         F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
     {
-        let answering = move |State(desk): State<S>, request: Request| {
-            let answered = handler(desk, request);
+        let answering = move |State(services): State<S>, request: Request| {
+            let answered = handler(services, request);
             async move { answered.await.unwrap_or_else(IntoResponse::into_response) }
         };
         self.0.push((route, on(filter(route.method), answering)));
@@ -133,12 +133,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-impl Routes<AdminDesk> {
+impl Routes<AdminServices> {
     /// A route that reads so much that it is read on a thread for heavy requests.
     pub(crate) fn heavy<R, T, I, A>(
         self,
         endpoint: &Endpoint<T, I, A>,
-        handler: impl Fn(&AdminDesk, &Asked<Operator<R>, T, I>, &Cancellation) -> Result<A, Problem>
+        handler: impl Fn(&AdminServices, &Asked<Operator<R>, T, I>, &Cancellation) -> Result<A, Problem>
         + Clone
         + Send
         + Sync
@@ -151,11 +151,11 @@ impl Routes<AdminDesk> {
         A: Answer + Gives<A>,
     {
         let status = success(endpoint);
-        self.route(endpoint, move |desk: AdminDesk, asked: Asked<Operator<R>, T, I>| {
+        self.route(endpoint, move |services: AdminServices, asked: Asked<Operator<R>, T, I>| {
             let handler = handler.clone();
             async move {
-                let heavy = desk.heavy(&asked.by)?;
-                let read = move |work: &Cancellation| Ok(handler(&desk, &asked, work)?.give(status));
+                let heavy = services.heavy(&asked.by)?;
+                let read = move |work: &Cancellation| Ok(handler(&services, &asked, work)?.give(status));
                 heavy.run(Priority::Ordinary, read).await.map(super::answer::Made)
             }
         })
@@ -170,11 +170,11 @@ pub(crate) struct Head<C, T, I: Input> {
 }
 
 impl<C, T: FromPath, I: Input> Head<C, T, I> {
-    pub(crate) async fn of<S>(parts: &Parts, desk: &S, route: &Route) -> Result<Self, Problem>
+    pub(crate) async fn of<S>(parts: &Parts, services: &S, route: &Route) -> Result<Self, Problem>
     where
         C: Identify<S>,
     {
-        let by = C::identify(parts, desk).await?;
+        let by = C::identify(parts, services).await?;
         let target = T::of_path(parts.uri.path(), route.path)?;
         let input = I::head(parts)?;
         let kind = parts.headers.get(header::CONTENT_TYPE);

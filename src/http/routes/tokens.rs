@@ -9,7 +9,7 @@ use super::table::{Asked, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, code};
-use crate::broker::{AgentDesk, MintInput};
+use crate::broker::{AgentServices, MintInput};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::Once;
 use crate::token::Claims;
@@ -19,7 +19,7 @@ use crate::wire::{
 };
 
 /// The routes of access tokens (OAuth 2.0).
-pub(crate) fn routes() -> Routes<AgentDesk> {
+pub(crate) fn routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::AUTHORIZE, authorize)
         .once(&wire::MINT_TOKEN, mint)
@@ -28,17 +28,17 @@ pub(crate) fn routes() -> Routes<AgentDesk> {
         .route(&wire::INTROSPECT_TOKEN, introspect)
 }
 
-async fn authorize(_: AgentDesk, _: Asked<Nobody, Nothing, AnyQuery>) -> Result<Nothing, Problem> {
+async fn authorize(_: AgentServices, _: Asked<Nobody, Nothing, AnyQuery>) -> Result<Nothing, Problem> {
     Err(Problem::new(code::RESPONSE_TYPE_UNSUPPORTED))
 }
 
 async fn mint(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<AgentPrincipal, Nothing, Form<TokenForm>>,
     once: Option<Once>,
 ) -> Result<WithHeaders<TokenAnswer>, Problem> {
     let input = mint_input(&asked.input.fields_of(asked.by.certificate())?)?;
-    let minted = desk.mint(asked.by, input, once.as_ref()).await?;
+    let minted = services.mint(asked.by, input, once.as_ref()).await?;
     let answer = TokenAnswer {
         access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
         token_type: "Bearer".into(),
@@ -88,11 +88,11 @@ fn resource_named(text: &str) -> Result<Audience, Problem> {
 
 /// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.
 async fn give_up(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<Nothing, Problem> {
     let fields = asked.input.fields_of(asked.by.certificate())?;
-    desk.give_up(&asked.by, token_in(&fields)?).await?;
+    services.give_up(&asked.by, token_in(&fields)?).await?;
     Ok(Nothing)
 }
 
@@ -101,11 +101,11 @@ fn token_in<'a>(fields: &'a Fields<'_>) -> Result<&'a str, Problem> {
 }
 
 async fn introspect(
-    desk: AgentDesk,
+    services: AgentServices,
     asked: Asked<ResourceServer, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<IntrospectionAnswer, Problem> {
     let fields = asked.input.fields()?;
-    Ok(match desk.introspect(&asked.by.principal, token_in(&fields)?).await? {
+    Ok(match services.introspect(&asked.by.principal, token_in(&fields)?).await? {
         Some(introspection) => IntrospectionAnswer::Active(Box::new(active(introspection.claims()))),
         None => IntrospectionAnswer::Inactive(InactiveTokenAnswer { active: false }),
     })
@@ -131,11 +131,11 @@ fn active(claims: &Claims) -> ActiveTokenAnswer {
 
 /// The scope that gets `agent` a token for secrets that are `wanted`: its own capabilities alone.
 pub(crate) fn scope_of(
-    desk: &AgentDesk,
+    services: &AgentServices,
     agent: &AgentPrincipal,
     wanted: impl Fn(&SecretName) -> bool,
 ) -> Vec<String> {
-    let capabilities = desk.overview(agent).capabilities.into_iter();
-    let reading = capabilities.filter(|one| one.audience == desk.issuer());
+    let capabilities = services.overview(agent).capabilities.into_iter();
+    let reading = capabilities.filter(|one| one.audience == services.issuer());
     reading.filter(|one| one.secret.as_ref().is_some_and(&wanted)).map(|one| one.name.to_string()).collect()
 }

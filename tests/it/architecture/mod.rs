@@ -121,7 +121,7 @@ const LIVENESS: &[&str] = &["src/authn/live.rs"];
 const TAKING_AWAY: &[&str] = &[
     "src/broker/host/clock.rs",
     "src/broker/keys/staging.rs",
-    "src/broker/host/host_desk.rs",
+    "src/broker/host/host_services.rs",
     "src/broker/leases/revoke_upstream.rs",
     "src/broker/leases/ineligible.rs",
     "src/broker/leases/revoke.rs",
@@ -153,7 +153,7 @@ const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
 /// for; `host` starts one, when the broker opens, that does the same for the orders that were kept. All end with the
 /// runtime: what they had not done yet, the kept order has the next start do.
 const SPAWNING_FILES: &[&str] =
-    &["src/broker/host/host_desk.rs", "src/broker/removals.rs", "src/store/take_away.rs"];
+    &["src/broker/host/host_services.rs", "src/broker/removals.rs", "src/store/take_away.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =

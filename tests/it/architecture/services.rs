@@ -61,7 +61,7 @@ const SERVICES: &[Service] = &[
             "src/broker/host/break_glass.rs",
             "src/broker/host/clock.rs",
             "src/broker/host/custody.rs",
-            "src/broker/host/host_desk.rs",
+            "src/broker/host/host_services.rs",
             "src/broker/host/kept.rs",
             "src/broker/host/location.rs",
             "src/broker/identity/admit_operator.rs",

@@ -11,7 +11,7 @@ use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::host::orders::Unrecorded;
-use crate::broker::services::Core;
+use crate::broker::services::Services;
 use crate::crypto::MacKey;
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
 use crate::keyring::SlotKey;
@@ -20,7 +20,7 @@ use crate::store::{Change, CommitError};
 
 /// The use cases of the host socket, sealed or not.
 #[derive(Clone, Debug)]
-pub struct HostDesk(Arc<Host>);
+pub struct HostServices(Arc<Host>);
 
 #[derive(Debug)]
 struct Host {
@@ -41,7 +41,7 @@ struct Host {
 #[derive(Debug)]
 enum Phase {
     Sealed,
-    Open(Arc<Core>),
+    Open(Arc<Services>),
     /// It was told to seal itself, and its keys are about to go.
     Sealing,
 }
@@ -104,7 +104,7 @@ pub struct Unsealed {
     refused: u32,
 }
 
-impl HostDesk {
+impl HostServices {
     /// The host's face of a broker that is sealed so far, and where its wishes come out.
     #[must_use]
     pub fn new(
@@ -147,7 +147,7 @@ impl HostDesk {
 
     fn not_ready(&self) -> Option<Failure> {
         match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Open(core) => core.check_ready().err(),
+            Phase::Open(services) => services.check_ready().err(),
             Phase::Sealed | Phase::Sealing => None,
         }
     }
@@ -196,11 +196,11 @@ impl HostDesk {
     /// and keys are about to go; a broker that is sealed already is left so.
     pub async fn seal(&self, by: HostPrincipal) {
         let _turn = self.0.turn.lock().await;
-        let Some(core) = self.core() else { return };
+        let Some(services) = self.services() else { return };
         // It only revokes, so it works also while nothing can be recorded.
         let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
-        let recording = tokio::time::timeout(wait, core.record_sealed(by));
-        let (recorded, ()) = tokio::join!(recording, core.state.kept_orders.keep_seal(by.to_string()));
+        let recording = tokio::time::timeout(wait, services.record_sealed(by));
+        let (recorded, ()) = tokio::join!(recording, services.state.kept_orders.keep_seal(by.to_string()));
         match recorded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -209,50 +209,50 @@ impl HostDesk {
             Err(_) => tracing::error!(%by, "the ledger did not take in time that the broker is sealed"),
         }
         // Before anything waits for a thread: one that waits for a disk that hangs cannot be ended.
-        core.forget_keys();
+        services.forget_keys();
         self.enter(Phase::Sealing);
         if self.0.wishes.send(Wish::Seal).await.is_err() {
             tracing::warn!("the broker stops already");
         }
     }
 
-    /// From here on `core` is what the host reaches. Records by whom it was unsealed, if it was, and
+    /// From here on `services` is what the host reaches. Records by whom it was unsealed, if it was, and
     /// carries out what was ordered while it was sealed.
     ///
     /// # Errors
-    /// [`Failure`]; the desk is what it was then.
-    pub async fn open(&self, core: Arc<Core>, unsealed: Option<Unsealed>) -> Result<(), Failure> {
+    /// [`Failure`]; the services are what they were before.
+    pub async fn open(&self, services: Arc<Services>, unsealed: Option<Unsealed>) -> Result<(), Failure> {
         // Until it is open: an order that comes meanwhile is carried out, and waits for nobody.
         let mut orders = self.orders().await;
         if let Some(Unsealed { by, with, refused }) = unsealed {
-            if core.state.store.is_read_only() {
+            if services.state.store.is_read_only() {
                 tracing::warn!(%by, with, refused, "the broker was unsealed in read-only mode: no entry records it");
             } else {
                 let event = BrokerUnsealed { by: by.to_string(), with, refused };
-                core.state.record(&event).await?;
+                services.state.record(&event).await?;
             }
             self.0.refused.store(0, Ordering::Relaxed);
         }
-        if core.state.store.is_read_only() {
+        if services.state.store.is_read_only() {
             no_order_is_pending(&orders)?;
         } else {
-            let unrecorded = core.carry_out(&mut orders).await?;
+            let unrecorded = services.carry_out(&mut orders).await?;
             if !unrecorded.is_empty() {
-                tokio::spawn(self.clone().forget_once_recorded(Arc::clone(&core), unrecorded));
+                tokio::spawn(self.clone().forget_once_recorded(Arc::clone(&services), unrecorded));
             }
         }
-        self.enter(Phase::Open(core));
+        self.enter(Phase::Open(services));
         Ok(())
     }
 
     /// Forgets orders that were in force in memory alone when the broker opened, each once the ledger has it.
-    async fn forget_once_recorded(self, core: Arc<Core>, unrecorded: Vec<Unrecorded>) {
+    async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<Unrecorded>) {
         for one in unrecorded {
             let Some(what) = one.settled().await else { continue };
             if let Err(error) = self.orders().await.forget(&what) {
                 tracing::warn!(%error, "a recorded order is still in its file: the next start repeats it");
             }
-            core.state.kept_orders.forget(what).await;
+            services.state.kept_orders.forget(what).await;
         }
     }
 
@@ -262,9 +262,9 @@ impl HostDesk {
     }
 
     /// What it works with while it is open.
-    pub(crate) fn core(&self) -> Option<Arc<Core>> {
+    pub(crate) fn services(&self) -> Option<Arc<Services>> {
         match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Open(core) => Some(Arc::clone(core)),
+            Phase::Open(services) => Some(Arc::clone(services)),
             Phase::Sealed | Phase::Sealing => None,
         }
     }
@@ -301,7 +301,7 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
     Err(Failure::new(code::READ_ONLY).because(why).mended_by(fix))
 }
 
-impl Core {
+impl Services {
     /// Wipes every key in place: the root key and the keyring, what signs tokens, certificates and checkpoints,
     /// opens values, seals state changes and the index, authenticates anchors and digests requests.
     fn forget_keys(&self) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::administration::heavy::HeavyRequest;
 use super::failure::Failure;
-use super::services::Core;
+use super::services::Services;
 use super::world::records;
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::RequestId;
@@ -14,17 +14,17 @@ use crate::token::KeySet;
 
 /// What agents can reach.
 #[derive(Clone, Debug)]
-pub struct AgentDesk(pub(in crate::broker) Arc<Core>);
+pub struct AgentServices(pub(in crate::broker) Arc<Services>);
 
 /// What operators can reach.
 #[derive(Clone, Debug)]
-pub struct AdminDesk(pub(in crate::broker) Arc<Core>);
+pub struct AdminServices(pub(in crate::broker) Arc<Services>);
 
-impl AgentDesk {
-    /// The agents' face of `core`.
+impl AgentServices {
+    /// The agents' view of `services`.
     #[must_use]
-    pub const fn new(core: Arc<Core>) -> Self {
-        Self(core)
+    pub const fn new(services: Arc<Services>) -> Self {
+        Self(services)
     }
 
     /// The agent behind the certificate of a connection, as of now.
@@ -95,11 +95,11 @@ impl AgentDesk {
     }
 }
 
-impl AdminDesk {
-    /// The operators' face of `core`.
+impl AdminServices {
+    /// The operators' view of `services`.
     #[must_use]
-    pub const fn new(core: Arc<Core>) -> Self {
-        Self(core)
+    pub const fn new(services: Arc<Services>) -> Self {
+        Self(services)
     }
 
     /// What a request of `operator` is known again by.
@@ -115,7 +115,7 @@ impl AdminDesk {
     }
 
     /// The operator behind the certificate of a connection, as of now. What it may do is another
-    /// question: [`AdminDesk::authorise`].
+    /// question: [`AdminServices::authorise`].
     ///
     /// # Errors
     /// [`AuthnError`].
