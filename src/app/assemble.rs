@@ -3,18 +3,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{keyring_path, store_options};
 use super::duty::Duty;
+use super::environment::Environment;
 use super::failures::start_failed;
 use super::location::DataLocation;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
-use super::surroundings::Surroundings;
 use crate::base::LedgerId;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
-    self, Followed, Founding, HeavyWork, KeyringAccess, KeyringContents, Notaries, Notifications, Publishing,
-    PutValues, RequestLimits, Services, Settings, Signing, State, Turns, UpstreamAccess, Values, World,
+    self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, Notaries, Notifications,
+    Publishing, PutValues, RequestLimits, Services, Settings, Signing, State, UpstreamAccess, Values, World,
     authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::config::Config;
@@ -37,22 +37,22 @@ const DENIAL_BURST: u32 = 30;
 pub(crate) async fn assemble(
     config: &Config,
     mut keyring: Keyring,
-    surroundings: &Surroundings,
+    environment: &Environment,
     on_lost_entries: OnLostEntries,
     duty: Duty,
 ) -> Result<(Services, Duty), Failure> {
-    let options = store_options(config, surroundings, on_lost_entries);
+    let options = store_options(config, environment, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let (duty, alarms) = located(&store, config, &surroundings.machine_id, duty).await?;
-    let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    let (duty, alarms) = located(&store, config, &environment.machine_id, duty).await?;
+    let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
     root_is_current(&store, &keyring)?;
     let authorities = authorities(&store, &founding, &keyring).await?;
     let token_keys = token_keys(&store, &keyring).await?;
     let notary = notary(&store, &keyring, &config.trust_domain)?;
     value_key_is_there(&store, &keyring)?;
-    let store = keep_sealing_keys(store, &mut keyring, config, surroundings).await?;
+    let store = keep_sealing_keys(store, &mut keyring, config, environment).await?;
     let issuer_name = config.tokens.issuer.as_str();
     let opener = Opener::new(value_keys(&keyring)?);
     let issuer = Issuer::new(token_keys, authorities, opener, issuer_name.to_owned());
@@ -71,24 +71,24 @@ pub(crate) async fn assemble(
         },
         values: Values {
             sealer,
-            key_turn: tokio::sync::Mutex::default(),
-            put: PutValues::new(&*surroundings.entropy),
+            key_lock: tokio::sync::Mutex::default(),
+            put: PutValues::new(&*environment.entropy),
             digests: ValueDigestKeys::derive(keyring.generations(Family::Digest)),
         },
-        limits: request_limits(config, surroundings, HeavyWork::new(meters.heavy_requests())),
+        limits: request_limits(config, environment, HeavyWork::new(meters.heavy_requests())),
         upstream: UpstreamAccess {
-            surroundings: surroundings.for_upstreams(config),
+            driver_context: environment.for_upstreams(config),
             breakers: Mutex::default(),
-            leasing: Turns::default(),
+            leasing: KeyedLocks::default(),
             making: Mutex::default(),
-            renewals: Turns::default(),
+            renewals: KeyedLocks::default(),
             login_prefix: login_prefix(keyring.ledger()),
         },
         notifications: Notifications::new(meters),
         state: State {
             store,
-            clock: Arc::clone(&surroundings.clock),
-            entropy: Arc::clone(&surroundings.entropy),
+            clock: Arc::clone(&environment.clock),
+            entropy: Arc::clone(&environment.entropy),
             digests,
             earlier_digests: earlier_digests(&keyring),
             kept_orders: kept_orders(config)?,
@@ -97,7 +97,7 @@ pub(crate) async fn assemble(
             ring: Mutex::new(keyring),
             path: keyring_path(config),
             writing: Mutex::default(),
-            checkpoint_turn: tokio::sync::Mutex::default(),
+            checkpoint_lock: tokio::sync::Mutex::default(),
             publishing: Publishing::default(),
         },
         settings: settings(config),
@@ -109,9 +109,9 @@ pub(crate) async fn assemble(
 pub(crate) async fn assemble_to_record(
     config: &Config,
     keyring: Keyring,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Services, Failure> {
-    match assemble(config, keyring, surroundings, OnLostEntries::Refuse, Duty::Full).await? {
+    match assemble(config, keyring, environment, OnLostEntries::Refuse, Duty::Full).await? {
         (services, Duty::Full) => Ok(services),
         (_, Duty::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
     }
@@ -134,8 +134,8 @@ async fn located(
     Ok((duty, alarms))
 }
 
-fn request_limits(config: &Config, surroundings: &Surroundings, heavy: HeavyWork) -> RequestLimits {
-    let (quota, clock) = (&config.quota, || Arc::clone(&surroundings.clock));
+fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) -> RequestLimits {
+    let (quota, clock) = (&config.quota, || Arc::clone(&environment.clock));
     let mints = Rate { per_s: quota.mints_per_s, burst: quota.mints_burst };
     let introspections = Rate { per_s: quota.introspections_per_s, burst: quota.introspections_burst };
     let enrolments = Rate { per_s: quota.enrolments_per_s, burst: quota.enrolments_burst };

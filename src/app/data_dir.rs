@@ -3,7 +3,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::surroundings::Surroundings;
+use super::environment::Environment;
 use crate::base::{code, io_reason};
 use crate::config::Config;
 use crate::console::Failure;
@@ -16,13 +16,13 @@ pub(crate) fn keyring_path(config: &Config) -> PathBuf {
 
 pub(crate) fn store_options(
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
     on_lost_entries: OnLostEntries,
 ) -> StoreOptions {
     StoreOptions {
         data_dir: config.data_dir.clone(),
-        clock: Arc::clone(&surroundings.clock),
-        entropy: Arc::clone(&surroundings.entropy),
+        clock: Arc::clone(&environment.clock),
+        entropy: Arc::clone(&environment.entropy),
         segment_bytes: SEGMENT_BYTES,
         build: Build::Executable,
         on_lost_entries,

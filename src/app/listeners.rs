@@ -8,11 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::data_dir::private_dir;
+use super::environment::Environment;
 use super::failures::start_failed;
 use super::host_socket::HostSocket;
 use super::public_documents::published;
 use super::server_identity::sealed_identity;
-use super::surroundings::Surroundings;
 use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
 use crate::base::{code, io_reason};
 use crate::broker::{self, HostServices, Wish};
@@ -58,7 +58,7 @@ pub(super) struct BoundListener {
 
 impl Listeners {
     /// Listens on the addresses, and serves the host socket from here on.
-    pub(super) fn bind(config: &Config, surroundings: &Surroundings) -> Result<Self, Failure> {
+    pub(super) fn bind(config: &Config, environment: &Environment) -> Result<Self, Failure> {
         // One that was put back from a backup may have come with other rights.
         private_dir(&config.data_dir)?;
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
@@ -66,7 +66,7 @@ impl Listeners {
         let orders = orders.map_err(broker::Failure::from)?;
         let (agents, admins) =
             (BoundListener::bind(config.listen.agents)?, BoundListener::bind(config.listen.admins)?);
-        let Surroundings { clock, entropy, .. } = surroundings.clone();
+        let Environment { clock, entropy, .. } = environment.clone();
         let (services, wishes) = HostServices::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(Course::On);
@@ -138,7 +138,7 @@ impl SealedListeners {
     pub(super) fn open(
         config: &Config,
         listeners: &Listeners,
-        surroundings: &Surroundings,
+        environment: &Environment,
     ) -> Result<Self, Failure> {
         let (course, followed) = watch::channel(Course::On);
         let documents = published(config);
@@ -146,7 +146,7 @@ impl SealedListeners {
             tracing::warn!("there is no certificate to show: only the socket on the host answers");
             return Ok(Self { course, listeners: Vec::new() });
         };
-        let Surroundings { clock, entropy, .. } = surroundings.clone();
+        let Environment { clock, entropy, .. } = environment.clone();
         let tls =
             sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| start_failed(&error))?;
         let caps = caps(config);

@@ -10,6 +10,7 @@ use super::admission::{AdminGate, AgentGate};
 use super::adoption::is_adopted;
 use super::assemble::{FOUND_AT_START, assemble, record_slot_changes};
 use super::duty::Duty;
+use super::environment::Environment;
 use super::failures::start_failed;
 use super::listeners::{HostListener, Listeners, caps};
 use super::location::take_order;
@@ -17,7 +18,6 @@ use super::open_keyring::open_keyring;
 use super::public_documents::publish;
 use super::runtimes::Runtimes;
 use super::server_identity::{kept_identity, server_identity};
-use super::surroundings::Surroundings;
 use super::upkeep::Upkeep;
 use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
@@ -64,17 +64,17 @@ pub struct RunningBroker {
 /// [`Failure`]; nothing listens then.
 pub async fn start(
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
     on_lost_entries: OnLostEntries,
 ) -> Result<RunningBroker, Failure> {
-    StartOptions { config, surroundings, on_lost_entries, duty: Duty::Full }.start().await
+    StartOptions { config, environment, on_lost_entries, duty: Duty::Full }.start().await
 }
 
 /// What a keyring is opened for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StartOptions<'a> {
     pub(super) config: &'a Config,
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) environment: &'a Environment,
     pub(super) on_lost_entries: OnLostEntries,
     pub(super) duty: Duty,
 }
@@ -92,21 +92,21 @@ impl<'a> StartOptions<'a> {
     /// Serves by what `[root_key]` names.
     pub(super) async fn start(self) -> Result<RunningBroker, Failure> {
         let keyring = open_keyring(self.config)?;
-        let listeners = Listeners::bind(self.config, self.surroundings)?;
+        let listeners = Listeners::bind(self.config, self.environment)?;
         let opened = self.open(keyring).await?;
         opened.open_to_host(&listeners, None).await?;
-        opened.serve(listeners, self.surroundings)
+        opened.serve(listeners, self.environment)
     }
 
     /// Puts every room in its place.
     pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, Failure> {
-        let Self { config, surroundings, on_lost_entries, duty: wanted } = self;
-        let (services, duty) = assemble(config, keyring, surroundings, on_lost_entries, wanted).await?;
+        let Self { config, environment, on_lost_entries, duty: wanted } = self;
+        let (services, duty) = assemble(config, keyring, environment, on_lost_entries, wanted).await?;
         let services = Arc::new(services);
         let identity = match duty {
             Duty::Full => {
                 record_slot_changes(&services, FOUND_AT_START).await?;
-                let identity = server_identity(config, &services, surroundings).await?;
+                let identity = server_identity(config, &services, environment).await?;
                 publish(config, AgentServices::new(Arc::clone(&services))).await;
                 identity
             }
@@ -131,7 +131,7 @@ impl OpenedBroker<'_> {
     pub(super) fn serve(
         self,
         listeners: Listeners,
-        surroundings: &Surroundings,
+        environment: &Environment,
     ) -> Result<RunningBroker, Failure> {
         let Self { config, services, identity, duty, is_copy } = self;
         let Listeners { agents: agents_bound, admins: admins_bound, host } = listeners;
@@ -140,7 +140,7 @@ impl OpenedBroker<'_> {
             (AgentServices::new(Arc::clone(&services)), AdminServices::new(Arc::clone(&services)));
         let authorities = services.signing.issuer.authorities();
         let listener = |gate| {
-            let clock = Arc::clone(&surroundings.clock);
+            let clock = Arc::clone(&environment.clock);
             ServerTls::new(&identity, &authorities, gate, clock).map_err(|error| start_failed(&error))
         };
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
@@ -169,7 +169,7 @@ impl OpenedBroker<'_> {
         let upkeep = Arc::new(Upkeep {
             config: config.clone(),
             services: Arc::clone(&services),
-            surroundings: surroundings.clone(),
+            environment: environment.clone(),
             listeners: [agent_tls, admin_tls],
         });
         let of = || Arc::clone(&services);
@@ -363,7 +363,7 @@ async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
         if services.state.store.is_read_only() {
             continue;
         }
-        let (machine_id, alarms) = (&upkeep.surroundings.machine_id, services.notifications.meters.alarms());
+        let (machine_id, alarms) = (&upkeep.environment.machine_id, services.notifications.meters.alarms());
         let taken = take_order(data_dir, &services.state.store, machine_id, alarms).await;
         if let Err(failure) = &taken
             && !has_failed

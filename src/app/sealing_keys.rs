@@ -1,5 +1,5 @@
 use super::data_dir::{keyring_path, store_options};
-use super::surroundings::Surroundings;
+use super::environment::Environment;
 use crate::broker::{SealingKeys, World, newest_sealing_keys, record_sealing_keys, sealing_keys};
 use crate::config::Config;
 use crate::console::Failure;
@@ -15,21 +15,21 @@ pub(super) async fn keep_sealing_keys(
     store: Store<World>,
     keyring: &mut Keyring,
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Store<World>, Failure> {
     if store.is_read_only() {
         return Ok(store);
     }
-    let (now, life_s) = (surroundings.clock.now(), config.ledger.key_life_s);
+    let (now, life_s) = (environment.clock.now(), config.ledger.key_life_s);
     let store = match sealing_keys(&store, keyring, now, life_s)? {
         SealingKeys::InUse => return Ok(store),
         SealingKeys::Unrecorded => store,
         SealingKeys::Due => {
-            if let Err(error) = keyring.rotate_sealing_keys(&keyring_path(config), &*surroundings.entropy) {
+            if let Err(error) = keyring.rotate_sealing_keys(&keyring_path(config), &*environment.entropy) {
                 tracing::error!(%error, "the delta, index and digest keys cannot be rotated: the next start tries again");
                 return Ok(store);
             }
-            reopened(store, keyring, config, surroundings).await?
+            reopened(store, keyring, config, environment).await?
         }
     };
     let newest = newest_sealing_keys(keyring)?;
@@ -48,13 +48,13 @@ async fn reopened(
     store: Store<World>,
     keyring: &Keyring,
     config: &Config,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Store<World>, Failure> {
     // The keyring of before, put back, is refused from here on.
     store.keys_changed(keyring)?;
     store.close().await;
     drop(store);
-    let options = store_options(config, surroundings, OnLostEntries::Refuse);
+    let options = store_options(config, environment, OnLostEntries::Refuse);
     let (store, report) = Store::open(&options, keyring)?;
     tracing::info!(?report, "the ledger is open under a new delta key");
     Ok(store)

@@ -8,11 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::data_dir::keyring_path;
 use super::duty::Duty;
+use super::environment::Environment;
 use super::failures::start_failed;
 use super::listeners::{Listeners, SealedListeners};
 use super::running_broker::{OpenedBroker, ProcessReplacement, RunningBroker, StartOptions};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
-use super::surroundings::Surroundings;
 use super::trusted_files::TrustedFile;
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
@@ -47,8 +47,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     log(config)?;
     harden();
     let mut told = StopSignals::listen()?;
-    let surroundings = Surroundings::of(config);
-    let opening = StartOptions { config, surroundings: &surroundings, on_lost_entries, duty };
+    let environment = Environment::of(config);
+    let opening = StartOptions { config, environment: &environment, on_lost_entries, duty };
     let start_as = sealed_if_ordered(config, start_as);
     let mut running = match (start_as, &config.root_key) {
         (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,
@@ -94,10 +94,10 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
 /// Waits, without any key, until a user of the host unseals the broker: `None` when it is told to stop
 /// before.
 async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Option<RunningBroker>, Failure> {
-    let StartOptions { config, surroundings, .. } = opening;
+    let StartOptions { config, environment, .. } = opening;
     slots_of(&keyring_path(config))?;
-    let mut listeners = Listeners::bind(config, surroundings)?;
-    let sealed = SealedListeners::open(config, &listeners, surroundings)?;
+    let mut listeners = Listeners::bind(config, environment)?;
+    let sealed = SealedListeners::open(config, &listeners, environment)?;
     tracing::info!(socket = %config.listen.host.display(), "the broker is sealed, and waits for `keyward unseal`");
     let (opened, answer) = loop {
         let wish = tokio::select! {
@@ -123,7 +123,7 @@ async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Opt
         }
     };
     sealed.close().await;
-    let running = opened.serve(listeners, surroundings)?;
+    let running = opened.serve(listeners, environment)?;
     // A client that disconnected meanwhile finds the broker open.
     drop(answer.send(Ok(())));
     Ok(Some(running))

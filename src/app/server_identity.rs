@@ -16,8 +16,8 @@ use crate::pki::{
     new_key_and_request, read_request, request_for_key,
 };
 
+use super::environment::Environment;
 use super::failures::start_failed;
-use super::surroundings::Surroundings;
 
 /// Life of the broker's own certificate: a year, replaced in its second half.
 const SERVER_LIFE_S: i64 = 365 * 86_400;
@@ -27,7 +27,7 @@ const SERVER_LIFE_S: i64 = 365 * 86_400;
 pub(crate) async fn server_identity(
     config: &Config,
     services: &Services,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Identity, Failure> {
     let dir = config.data_dir.join("tls");
     private_dir(&dir)?;
@@ -36,7 +36,7 @@ pub(crate) async fn server_identity(
     let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;
     let authority = services.signing.issuer.authority();
-    let now = surroundings.clock.now();
+    let now = environment.clock.now();
     let kept = kept(&leaf_path).filter(|der| {
         let wanted =
             ServerCertificate { names: &config.server.names, key: key.digest(), authority: &authority };

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::environment::Environment;
 use super::failures::start_failed;
 use super::public_documents::publish;
 use super::server_identity::server_identity;
-use super::surroundings::Surroundings;
 use crate::broker::{AgentServices, Services};
 use crate::config::Config;
 use crate::console::Failure;
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub(super) struct Upkeep {
     pub(super) config: Config,
     pub(super) services: Arc<Services>,
-    pub(super) surroundings: Surroundings,
+    pub(super) environment: Environment,
     /// Of all listeners.
     pub(super) listeners: [ServerTls; 2],
 }
@@ -89,7 +89,7 @@ impl Upkeep {
         for listener in &self.listeners {
             listener.trust(&authorities).map_err(|error| start_failed(&error))?;
         }
-        let identity = server_identity(&self.config, &self.services, &self.surroundings).await?;
+        let identity = server_identity(&self.config, &self.services, &self.environment).await?;
         for listener in &self.listeners {
             listener.show(&identity).map_err(|error| start_failed(&error))?;
         }

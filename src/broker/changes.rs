@@ -1,14 +1,14 @@
 //! How a use case changes the records: it reads, decides and commits, and does so again on a conflict.
 
 use super::failure::Failure;
-use super::once::{code_not_repeated, remembered};
 use super::reading::{Preconditions, Reading};
-use super::retry::{Again, deciding_again};
+use super::replay::{code_not_repeated, remembered};
+use super::retry::{AttemptError, retry_on_conflict};
 use super::services::State;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
 use crate::base::{Reason, Scope, code};
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::ledger::Receipt;
 use crate::store::{Change, CommitError, Event};
 
@@ -56,7 +56,7 @@ impl<'a> Initiator<'a> {
 pub(crate) struct ChangeRequest<'a> {
     pub(crate) by: Initiator<'a>,
     /// The idempotency key of the request.
-    pub(crate) once: Option<&'a Once>,
+    pub(crate) idempotency: Option<&'a IdempotencyKey>,
     pub(crate) reason: Option<&'a Reason>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct ChangeRequest<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OperatorRequest<'a> {
     /// Its idempotency key.
-    pub once: Option<&'a Once>,
+    pub idempotency: Option<&'a IdempotencyKey>,
     /// The operator's reason.
     pub reason: Option<&'a Reason>,
 }
@@ -72,19 +72,19 @@ pub struct OperatorRequest<'a> {
 impl<'a> ChangeRequest<'a> {
     /// `request` of `operator`.
     pub(crate) const fn of(operator: &'a OperatorPrincipal, request: OperatorRequest<'a>) -> Self {
-        Self::by(operator, request.once).because(request.reason)
+        Self::by(operator, request.idempotency).because(request.reason)
     }
 
-    pub(crate) const fn by(operator: &'a OperatorPrincipal, once: Option<&'a Once>) -> Self {
-        Self { by: Initiator::Operator(operator), once, reason: None }
+    pub(crate) const fn by(operator: &'a OperatorPrincipal, idempotency: Option<&'a IdempotencyKey>) -> Self {
+        Self { by: Initiator::Operator(operator), idempotency, reason: None }
     }
 
-    pub(crate) const fn by_host(name: &'a str, once: Option<&'a Once>) -> Self {
-        Self { by: Initiator::Host(name), once, reason: None }
+    pub(crate) const fn by_host(name: &'a str, idempotency: Option<&'a IdempotencyKey>) -> Self {
+        Self { by: Initiator::Host(name), idempotency, reason: None }
     }
 
     pub(crate) const fn by_schedule() -> Self {
-        Self { by: Initiator::Schedule, once: None, reason: None }
+        Self { by: Initiator::Schedule, idempotency: None, reason: None }
     }
 
     /// The same, with the operator's reason.
@@ -208,7 +208,7 @@ impl State {
         request: ChangeRequest<'_>,
         decide: impl Fn(&Reading<'_>) -> Result<Draft<T>, Failure> + Sync,
     ) -> Result<Changed<T>, Failure> {
-        deciding_again!(self.change_once(request, &decide))
+        retry_on_conflict!(self.change_once(request, &decide))
     }
 
     /// One attempt of [`State::change`].
@@ -216,7 +216,7 @@ impl State {
         &self,
         request: ChangeRequest<'_>,
         decide: &(impl Fn(&Reading<'_>) -> Result<Draft<T>, Failure> + Sync),
-    ) -> Result<Changed<T>, Again> {
+    ) -> Result<Changed<T>, AttemptError> {
         match self.read_for(request, decide)? {
             Read::Before(before) => Ok(Changed::Before(before)),
             Read::Now(draft, preconditions) => self.commit_draft(request, draft, preconditions).await,
@@ -232,7 +232,7 @@ impl State {
         request: ChangeRequest<'_>,
         decide: impl FnOnce(&Reading<'_>) -> Result<T, Failure>,
     ) -> Result<Read<T>, Failure> {
-        let (decided, preconditions) = self.read(|reading| match reading.outcome(request.once)? {
+        let (decided, preconditions) = self.read(|reading| match reading.outcome(request.idempotency)? {
             Some(before) => Ok(Err(before)),
             None => decide(reading).map(Ok),
         });
@@ -245,15 +245,15 @@ impl State {
     /// Commits `draft` once for its request, while the preconditions hold and the operator who asks is allowed to.
     ///
     /// # Errors
-    /// [`Again`].
+    /// [`AttemptError`].
     pub(crate) async fn commit_draft<T: Send>(
         &self,
         request: ChangeRequest<'_>,
         Draft { change, outcome, value }: Draft<T>,
         preconditions: Preconditions,
-    ) -> Result<Changed<T>, Again> {
+    ) -> Result<Changed<T>, AttemptError> {
         let preconditions = preconditions.and(self.still_allowed(request.by)?);
-        let change = request.explain(remembered(change, request.once, outcome));
+        let change = request.explain(remembered(change, request.idempotency, outcome));
         let receipt = self.commit(change, preconditions, value).await?;
         Ok(Changed::Recorded { seq: receipt.seq(), value: receipt.redeem() })
     }

@@ -1,6 +1,6 @@
 use super::failure::Failure;
 use super::reading::Reading;
-use super::retry::Again;
+use super::retry::AttemptError;
 use super::services::Services;
 use crate::authn::{self, AgentPrincipal, AuthnError, PresentError, Records};
 use crate::base::{ClockReading, DecisionId};
@@ -95,10 +95,10 @@ impl Services {
         principal: &AgentPrincipal,
         action: &'static str,
         decision: Decision<A>,
-    ) -> Result<Grant<A>, Again> {
+    ) -> Result<Grant<A>, AttemptError> {
         match decision.grant() {
             Ok(grant) => Ok(grant),
-            Err(denial) => Err(Again::Stop(self.refuse(principal, action, *denial).await)),
+            Err(denial) => Err(AttemptError::Stop(self.refuse(principal, action, *denial).await)),
         }
     }
 

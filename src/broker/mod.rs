@@ -14,19 +14,19 @@ mod effect;
 mod failure;
 mod host;
 mod identity;
+mod keyed_locks;
 mod keys;
 mod leases;
-mod once;
 mod page;
 mod reading;
 mod recorded;
 mod removals;
+mod replay;
 mod retry;
 mod rotation;
 mod secrets;
 mod services;
 mod tokens;
-mod turns;
 mod upstreams;
 mod world;
 
@@ -54,6 +54,7 @@ pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
 pub use identity::revoke::Revocation;
 pub use identity::standing::InstanceStanding;
+pub use keyed_locks::KeyedLocks;
 pub use keys::followed::Followed;
 pub use keys::key_order::SigningKey;
 pub use keys::notaries::Notaries;
@@ -76,5 +77,4 @@ pub use services::{
     KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State, UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
-pub use turns::Turns;
 pub use world::{Effect, World};

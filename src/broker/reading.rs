@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::failure::Failure;
-use super::once::done_before;
+use super::replay::done_before;
 use super::world::{World, records};
 use crate::authn::{
     self, AuthnError, Credential, OperatorPrincipal, Records, RenewingAgent, live, operator_again,
@@ -14,7 +14,7 @@ use crate::base::{
     Scope, SecretName, Timestamp,
 };
 use crate::custody;
-use crate::idempotency::{self, Once, Remembered};
+use crate::idempotency::{self, IdempotencyKey, Remembered};
 use crate::ledger::{Expectation, Key};
 use crate::operators::{self, Certificate, Operator};
 use crate::pki::{self, PeerCertificate};
@@ -89,19 +89,22 @@ impl<'w> Reading<'w> {
         self.world
     }
 
-    /// What the request of `once` did, when it was carried out before.
+    /// What the request of `idempotency` did, when it was carried out before.
     ///
     /// # Errors
     /// [`Failure`] when its key came with another request.
-    pub(crate) fn outcome(&self, once: Option<&Once>) -> Result<Option<Remembered>, Failure> {
-        self.request(once);
-        done_before(self.world, once, self.now)
+    pub(crate) fn outcome(
+        &self,
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Option<Remembered>, Failure> {
+        self.request(idempotency);
+        done_before(self.world, idempotency, self.now)
     }
 
-    /// Notes that the request of `once` was not carried out yet.
-    pub(crate) fn request(&self, once: Option<&Once>) {
-        if let Some(once) = once {
-            self.under(idempotency::keys::slot(once.slot()));
+    /// Notes that the request of `idempotency` was not carried out yet.
+    pub(crate) fn request(&self, idempotency: Option<&IdempotencyKey>) {
+        if let Some(idempotency) = idempotency {
+            self.under(idempotency::keys::slot(idempotency.slot()));
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::changes::{ChangeRequest, Read};
 use super::denial::Denial;
 use super::failure::Failure;
-use super::once::remembered;
 use super::reading::Reading;
-use super::retry::{Again, deciding_again};
+use super::replay::remembered;
+use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
 use crate::custody::{Order, TakeAway};
@@ -63,13 +63,13 @@ impl State {
         request: ChangeRequest<'_>,
         decide: impl Fn(&Reading<'_>) -> Result<Removal, Failure> + Sync,
     ) -> Result<Removed, Failure> {
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let now = self.clock.now();
             let (removal, preconditions) = match self.read_for(request, &decide)? {
                 Read::Now(removal, preconditions) => (removal, preconditions),
                 Read::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
-            let change = request.explain(remembered(removal.change, request.once, Outcome::Recorded));
+            let change = request.explain(remembered(removal.change, request.idempotency, Outcome::Recorded));
             let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
             let taken = match removal.denial {
                 Some(denial) => {
@@ -84,7 +84,7 @@ impl State {
                 reason: request.reason.cloned(),
                 what,
             });
-            Ok::<_, Again>(Removed { taken, order, count: removal.count })
+            Ok::<_, AttemptError>(Removed { taken, order, count: removal.count })
         })
     }
 }

@@ -5,14 +5,14 @@ use crate::ledger::AppendError;
 use crate::store::CommitError;
 
 /// Whether a use case that met a conflict decides again.
-pub(crate) enum Again {
+pub(crate) enum AttemptError {
     /// Something it relied on changed: yes.
     Retry,
     /// No: this is the answer.
     Stop(Failure),
 }
 
-impl From<CommitError> for Again {
+impl From<CommitError> for AttemptError {
     fn from(error: CommitError) -> Self {
         if matches!(error, CommitError::Append(AppendError::Conflict(_))) {
             Self::Retry
@@ -22,7 +22,7 @@ impl From<CommitError> for Again {
     }
 }
 
-impl<E: Into<Failure>> From<E> for Again
+impl<E: Into<Failure>> From<E> for AttemptError
 where
     E: NotCommit,
 {
@@ -43,20 +43,20 @@ impl NotCommit for crate::store::RecordError {}
 
 /// How often a use case has met a conflict.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts {
+pub(crate) struct Conflicts {
     conflicts: u32,
 }
 
-impl Attempts {
+impl Conflicts {
     /// Whether to try again after `again`; the failure that ends it otherwise.
-    pub(crate) fn next(&mut self, again: Again) -> Result<(), Failure> {
+    pub(crate) fn next(&mut self, again: AttemptError) -> Result<(), Failure> {
         match again {
-            Again::Stop(failure) => Err(failure),
-            Again::Retry if self.conflicts >= CONFLICT_RETRIES_MAX => {
+            AttemptError::Stop(failure) => Err(failure),
+            AttemptError::Retry if self.conflicts >= CONFLICT_RETRIES_MAX => {
                 let conflict = AppendError::Conflict(crate::ledger::Key::of("retries", b""));
                 Err(CommitError::Append(conflict).into())
             }
-            Again::Retry => {
+            AttemptError::Retry => {
                 self.conflicts = self.conflicts.saturating_add(1);
                 Ok(())
             }
@@ -66,9 +66,9 @@ impl Attempts {
 
 /// Runs the async block until it is not told of a conflict, at most `CONFLICT_RETRIES_MAX` times
 /// again. Each round reads the state anew: a decision is never carried over.
-macro_rules! deciding_again {
+macro_rules! retry_on_conflict {
     ($attempt:expr) => {{
-        let mut attempts = $crate::broker::retry::Attempts::default();
+        let mut attempts = $crate::broker::retry::Conflicts::default();
         loop {
             match $attempt.await {
                 Ok(done) => break Ok(done),
@@ -81,7 +81,7 @@ macro_rules! deciding_again {
         }
     }};
 }
-pub(crate) use deciding_again;
+pub(crate) use retry_on_conflict;
 
 #[cfg(test)]
 mod tests {
@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn a_use_case_decides_again_so_often_and_then_says_that_it_is_busy() {
-        let mut attempts = Attempts::default();
+        let mut attempts = Conflicts::default();
         for _ in 0..CONFLICT_RETRIES_MAX {
-            assert!(attempts.next(Again::Retry).is_ok());
+            assert!(attempts.next(AttemptError::Retry).is_ok());
         }
-        let failure = attempts.next(Again::Retry).unwrap_err();
+        let failure = attempts.next(AttemptError::Retry).unwrap_err();
         assert_eq!(failure.code, crate::base::code::MODIFIED_CONCURRENTLY);
     }
 }

@@ -9,15 +9,15 @@ use tokio::sync::watch;
 use super::administration::heavy::HeavyWork;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
+use super::keyed_locks::KeyedLocks;
 use super::keys::followed::Followed;
 use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::secrets::put_values::PutValues;
-use super::turns::Turns;
 use super::world::World;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
 use crate::crypto::{MacKey, ValueDigestKeys};
-use crate::idempotency::{Caller, Once, Request};
+use crate::idempotency::{Caller, IdempotencyKey, Request};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
@@ -26,7 +26,7 @@ use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::token::{MintedLately, Verifier};
-use crate::upstream::{Breakers, Surroundings};
+use crate::upstream::{Breakers, DriverContext};
 
 /// What an operator has set.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ pub struct Values {
     /// Seals them.
     pub sealer: Sealer,
     /// One rotation of the value key at a time.
-    pub key_turn: tokio::sync::Mutex<()>,
+    pub key_lock: tokio::sync::Mutex<()>,
     /// Digests of values that were put with an idempotency key.
     pub put: PutValues,
     /// The keys of the digests that are stored with values.
@@ -134,7 +134,7 @@ pub struct KeyringAccess {
     /// One change of the file at a time.
     pub writing: Mutex<()>,
     /// One rotation of the checkpoint key at a time.
-    pub checkpoint_turn: tokio::sync::Mutex<()>,
+    pub checkpoint_lock: tokio::sync::Mutex<()>,
     /// Requests to write the public documents.
     pub publishing: Publishing,
 }
@@ -162,15 +162,15 @@ pub struct RequestLimits {
 #[derive(Debug)]
 pub struct UpstreamAccess {
     /// What upstream drivers are given.
-    pub surroundings: Surroundings,
+    pub driver_context: DriverContext,
     /// The upstreams whose circuit is open.
     pub breakers: Mutex<Breakers>,
     /// One decision on a lease at a time for each agent, so that its leases are counted right.
-    pub leasing: Turns<AgentId>,
+    pub leasing: KeyedLocks<AgentId>,
     /// Leases whose logins are being made in this process now.
     pub making: Mutex<BTreeSet<LeaseId>>,
     /// One renewal of a lease at a time, so that upstream and the ledger take renewals in one order.
-    pub renewals: Turns<LeaseId>,
+    pub renewals: KeyedLocks<LeaseId>,
     /// What the names of all logins start with that this broker makes.
     pub login_prefix: String,
 }
@@ -237,8 +237,8 @@ impl State {
     }
 
     /// What `request` of `caller` is known again by.
-    pub(crate) fn once(&self, caller: Caller<'_>, request: &Request<'_>) -> Once {
-        Once::of(caller, request, &self.digests, &self.earlier_digests)
+    pub(crate) fn idempotency_key(&self, caller: Caller<'_>, request: &Request<'_>) -> IdempotencyKey {
+        IdempotencyKey::of(caller, request, &self.digests, &self.earlier_digests)
     }
 }
 

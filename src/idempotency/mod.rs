@@ -6,8 +6,8 @@
 //! and never decides whether an outcome may be told again.
 
 pub mod keys;
-mod once;
+mod request;
 mod state;
 
-pub use once::{Caller, Once, Request};
+pub use request::{Caller, IdempotencyKey, Request};
 pub use state::{Effect, Lookup, MintedBefore, Outcome, Outcomes, Remembered};

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::keys;
-use super::once::Once;
+use super::request::IdempotencyKey;
 use crate::base::limits::{
     OPERATOR_OUTCOMES_MAX, OUTCOMES_MAX, OUTCOMES_PER_AGENT_MAX, OUTCOMES_PER_CALLER_MAX,
 };
@@ -78,10 +78,10 @@ impl Effect {
         }
     }
 
-    /// Remembers for `life_s` seconds that the request of `once` had this outcome.
+    /// Remembers for `life_s` seconds that the request of `idempotency` had this outcome.
     #[must_use]
-    pub const fn remember(once: &Once, life_s: u32, outcome: Outcome) -> Self {
-        let Once { caller, slot, request, .. } = *once;
+    pub const fn remember(idempotency: &IdempotencyKey, life_s: u32, outcome: Outcome) -> Self {
+        let IdempotencyKey { caller, slot, request, .. } = *idempotency;
         Self::Remember { caller, slot, request, life_s, outcome }
     }
 }
@@ -153,11 +153,11 @@ impl Outcome {
 }
 
 impl Outcomes {
-    /// Whether the request of `once` has come before.
+    /// Whether the request of `idempotency` has come before.
     #[must_use]
-    pub fn look_up(&self, once: &Once, now: Timestamp) -> Lookup {
-        match self.slots.get(&once.slot) {
-            Some(slot) if slot.until > now && slot.request == once.request => {
+    pub fn look_up(&self, idempotency: &IdempotencyKey, now: Timestamp) -> Lookup {
+        match self.slots.get(&idempotency.slot) {
+            Some(slot) if slot.until > now && slot.request == idempotency.request => {
                 Lookup::Same(slot.remembered.clone())
             }
             Some(slot) if slot.until > now => Lookup::Different,
@@ -237,17 +237,18 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
     const LIFE_S: i64 = OUTCOME_LIFE_S as i64;
 
-    fn once(caller: &str, key: &str, body: &[u8]) -> Once {
+    fn idempotency(caller: &str, key: &str, body: &[u8]) -> IdempotencyKey {
         let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
-        Once::of(Caller::named(caller), &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
+        IdempotencyKey::of(Caller::named(caller), &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
     }
 
-    fn remember(outcomes: &mut Outcomes, seq: u64, once: &Once) {
-        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, OUTCOME_LIFE_S, Outcome::Recorded));
+    fn remember(outcomes: &mut Outcomes, seq: u64, idempotency: &IdempotencyKey) {
+        outcomes
+            .apply(At { seq, time: NOW }, &Effect::remember(idempotency, OUTCOME_LIFE_S, Outcome::Recorded));
     }
 
-    fn is_known(outcomes: &Outcomes, once: &Once, now: Timestamp) -> bool {
-        matches!(outcomes.look_up(once, now), Lookup::Same(_))
+    fn is_known(outcomes: &Outcomes, idempotency: &IdempotencyKey, now: Timestamp) -> bool {
+        matches!(outcomes.look_up(idempotency, now), Lookup::Same(_))
     }
 
     /// Invariant I12.
@@ -256,32 +257,34 @@ mod tests {
         let request = Request { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
         let key = |byte| MacKey::new(&Sensitive::new([byte; 32]));
         let mut outcomes = Outcomes::default();
-        remember(&mut outcomes, 1, &Once::of(Caller::named("a"), &request, &key(7), &[]));
-        let known = |once: &Once| once.under_each_key().any(|once| is_known(&outcomes, once, NOW));
-        assert!(known(&Once::of(Caller::named("a"), &request, &key(9), &[key(8), key(7)])));
-        assert!(!known(&Once::of(Caller::named("a"), &request, &key(9), &[key(8)])));
-        assert!(!known(&Once::of(Caller::named("b"), &request, &key(9), &[key(7)])));
+        remember(&mut outcomes, 1, &IdempotencyKey::of(Caller::named("a"), &request, &key(7), &[]));
+        let known = |idempotency: &IdempotencyKey| {
+            idempotency.under_each_key().any(|idempotency| is_known(&outcomes, idempotency, NOW))
+        };
+        assert!(known(&IdempotencyKey::of(Caller::named("a"), &request, &key(9), &[key(8), key(7)])));
+        assert!(!known(&IdempotencyKey::of(Caller::named("a"), &request, &key(9), &[key(8)])));
+        assert!(!known(&IdempotencyKey::of(Caller::named("b"), &request, &key(9), &[key(7)])));
     }
 
     /// Invariant I12.
     #[test]
     fn a_request_is_replayed_until_it_expires_and_a_changed_one_refused() {
         let mut outcomes = Outcomes::default();
-        let mine = once("a", "k", b"body");
+        let mine = idempotency("a", "k", b"body");
         assert_eq!(outcomes.look_up(&mine, NOW), Lookup::New);
         remember(&mut outcomes, 5, &mine);
         let same = Remembered { seq: 5, time: NOW, outcome: Outcome::Recorded };
         assert_eq!(outcomes.look_up(&mine, NOW.plus_s(LIFE_S - 1)), Lookup::Same(same));
-        assert_eq!(outcomes.look_up(&once("a", "k", b"other"), NOW), Lookup::Different);
-        assert_eq!(outcomes.look_up(&once("b", "k", b"body"), NOW), Lookup::New, "another caller");
-        assert_eq!(outcomes.look_up(&once("a", "k2", b"body"), NOW), Lookup::New, "another key");
+        assert_eq!(outcomes.look_up(&idempotency("a", "k", b"other"), NOW), Lookup::Different);
+        assert_eq!(outcomes.look_up(&idempotency("b", "k", b"body"), NOW), Lookup::New, "another caller");
+        assert_eq!(outcomes.look_up(&idempotency("a", "k2", b"body"), NOW), Lookup::New, "another key");
         assert_eq!(outcomes.look_up(&mine, NOW.plus_s(LIFE_S)), Lookup::New, "its time is over");
     }
 
     #[test]
     fn what_was_over_stays_forgotten_when_time_goes_back() {
         let mut outcomes = Outcomes::default();
-        let (over, fresh) = (once("a", "k", b""), once("a", "k2", b""));
+        let (over, fresh) = (idempotency("a", "k", b""), idempotency("a", "k2", b""));
         remember(&mut outcomes, 1, &over);
         let was = NOW.plus_s(LIFE_S);
         outcomes
@@ -294,10 +297,10 @@ mod tests {
     #[test]
     fn one_caller_pushes_out_its_own_oldest_and_nobody_else_s() {
         let mut outcomes = Outcomes::default();
-        let other = once("b", "k", b"");
+        let other = idempotency("b", "k", b"");
         remember(&mut outcomes, 1, &other);
-        let all: Vec<Once> =
-            (0..=OUTCOMES_PER_CALLER_MAX).map(|i| once("a", &format!("k{i}"), b"")).collect();
+        let all: Vec<IdempotencyKey> =
+            (0..=OUTCOMES_PER_CALLER_MAX).map(|i| idempotency("a", &format!("k{i}"), b"")).collect();
         for (seq, one) in (2..).zip(&all[..OUTCOMES_PER_CALLER_MAX]) {
             remember(&mut outcomes, seq, one);
         }
@@ -308,21 +311,21 @@ mod tests {
     }
 
     /// An outcome of an agent, whichever certificate it shows.
-    fn lent(outcomes: &mut Outcomes, seq: u64, life_s: u32, once: &Once) {
+    fn lent(outcomes: &mut Outcomes, seq: u64, life_s: u32, idempotency: &IdempotencyKey) {
         let lease = LeaseId::mint(NOW, &crate::base::SystemEntropy);
-        outcomes.apply(At { seq, time: NOW }, &Effect::remember(once, life_s, Outcome::Lent(lease)));
+        outcomes.apply(At { seq, time: NOW }, &Effect::remember(idempotency, life_s, Outcome::Lent(lease)));
     }
 
-    fn once_of_agent(agent: &str, certificate: usize, key: &str) -> Once {
+    fn once_of_agent(agent: &str, certificate: usize, key: &str) -> IdempotencyKey {
         let request = Request { key, route: "POST /v1/leases", target: "/v1/leases", body: b"" };
         let caller = Caller { identity: agent, credential: &format!("certificate {certificate}") };
-        Once::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
+        IdempotencyKey::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
     }
 
     #[test]
     fn all_operators_together_push_out_the_oldest() {
         let mut outcomes = Outcomes::default();
-        let nth = |i: usize| once(&format!("a{i}"), "k", b"");
+        let nth = |i: usize| idempotency(&format!("a{i}"), "k", b"");
         for i in 0..OPERATOR_OUTCOMES_MAX {
             remember(&mut outcomes, i as u64 + 1, &nth(i));
         }
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn an_agent_pushes_out_its_own_whatever_certificates_it_shows() {
         let mut outcomes = Outcomes::default();
-        let (operator, other) = (once("operator", "k", b""), once_of_agent("b", usize::MAX, "k"));
+        let (operator, other) = (idempotency("operator", "k", b""), once_of_agent("b", usize::MAX, "k"));
         remember(&mut outcomes, 1, &operator);
         lent(&mut outcomes, 2, OUTCOME_LIFE_S, &other);
         let nth = |i: usize| once_of_agent("a", i, "k");
@@ -357,7 +360,7 @@ mod tests {
     #[test]
     fn agents_together_push_out_no_operator_s() {
         let mut outcomes = Outcomes::default();
-        let operator = once("operator", "k", b"");
+        let operator = idempotency("operator", "k", b"");
         remember(&mut outcomes, 1, &operator);
         let nth = |i: usize| once_of_agent(&format!("a{}", i / OUTCOMES_PER_AGENT_MAX), i, "k");
         for i in 0..=OUTCOMES_MAX {

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::app::assemble::{assemble_to_record, record_slot_changes};
 use crate::app::data_dir::{keyring_path, private_dir};
+use crate::app::environment::Environment;
 use crate::app::failures::{keyring_lost, start_failed};
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::public_documents::publish;
 use crate::app::server_identity::server_identity;
-use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentServices, certify_operator};
@@ -54,7 +54,7 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
         root_key: args.root_key_file.as_deref(),
         passphrase,
     };
-    tell(&initialise(&config, options, &Surroundings::of(&config)).await?, console);
+    tell(&initialise(&config, options, &Environment::of(&config)).await?, console);
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
 pub async fn initialise(
     config: &Config,
     options: InitOptions<'_>,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Result<Value, Failure> {
     let operator: OperatorName = options.operator.parse()?;
     if is_of_host(&operator) {
@@ -78,7 +78,7 @@ pub async fn initialise(
     }
     let config = &config;
     let spiffe = SpiffeId::Operator { trust_domain: config.trust_domain.clone(), name: operator.clone() };
-    let (clock, entropy) = (&*surroundings.clock, &*surroundings.entropy);
+    let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     if !options.reissue && !keyring_path(config).exists() {
         // A broker that is new is none of an identity that is there already.
         Identity::check_reissue(options.home, &spiffe, &[])?;
@@ -91,7 +91,7 @@ pub async fn initialise(
         create(config, options.passphrase, clock, entropy)?
     };
     let ledger = keyring.ledger();
-    let services = assemble_to_record(config, keyring, surroundings).await?;
+    let services = assemble_to_record(config, keyring, environment).await?;
     let authorities = services.signing.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(options.home, &spiffe, &pins)?;
@@ -110,7 +110,7 @@ pub async fn initialise(
     };
     identity.save(options.home, IdentityKind::Operator)?;
     // What a broker shows that starts sealed.
-    server_identity(config, &services, surroundings).await?;
+    server_identity(config, &services, environment).await?;
     let services = Arc::new(services);
     publish(config, AgentServices::new(Arc::clone(&services))).await;
     services.state.store.close().await;

@@ -3,8 +3,8 @@ use std::sync::PoisonError;
 
 use crate::app::assemble::{FOUND_AT_START, assemble_to_record, record_slot_changes};
 use crate::app::data_dir::keyring_path;
+use crate::app::environment::Environment;
 use crate::app::open_keyring::{open_by, slot_key};
-use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::broker::Services;
 use crate::cli::OtherSlotsArgs;
@@ -18,7 +18,7 @@ pub(super) struct SlotChange<'a> {
     pub(super) config: &'a Config,
     pub(super) opened_by: &'a SlotKey,
     pub(super) out_of_reach: OutOfReach,
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) environment: &'a Environment,
     pub(super) console: &'a Console,
 }
 
@@ -56,13 +56,13 @@ impl SlotChange<'_> {
     }
 
     async fn assemble(&self, keyring: Keyring) -> Result<Services, Failure> {
-        assemble_to_record(self.config, keyring, self.surroundings).await
+        assemble_to_record(self.config, keyring, self.environment).await
     }
 
     /// The change, and whether the root key is another one since.
     fn change<T>(&self, services: &Services, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
         let path = keyring_path(self.config);
-        let entropy = &*self.surroundings.entropy;
+        let entropy = &*self.environment.entropy;
         let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
         let mut keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let old_slots = keyring.out_of_reach(&path)?;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use crate::app::environment::Environment;
 use crate::app::open_keyring::slot_key;
-use crate::app::surroundings::Surroundings;
 use crate::cli::{NewSlotArgs, OpeningArgs};
 use crate::config::Config;
 use crate::console::{Console, Failure, known_passphrase, known_shares, new_passphrase};
@@ -29,14 +29,14 @@ pub(super) fn opening_key(
 /// What is to open a slot that is not opened by shares.
 pub(super) fn new_key(
     by: &NewSlotArgs,
-    surroundings: &Surroundings,
+    environment: &Environment,
     console: &Console,
 ) -> Result<SlotKey, Failure> {
     let Some(file) = &by.key_file else {
         return new_passphrase(by.passphrase_file.as_deref(), console).map(SlotKey::Passphrase);
     };
     let made =
-        if file.exists() { Ok(()) } else { SlotKey::create_file(file, &*surroundings.entropy).map(drop) };
+        if file.exists() { Ok(()) } else { SlotKey::create_file(file, &*environment.entropy).map(drop) };
     // What counts is what the file gives at the next start.
     Ok(made.and_then(|()| SlotKey::from_file(file))?)
 }

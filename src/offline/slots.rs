@@ -5,8 +5,8 @@ use serde_json::json;
 use super::slot_change::{SlotChange, out_of_reach};
 use super::slot_keys::{new_key, one_from_standard_input, opening_key, opening_sources};
 use crate::app::data_dir::keyring_path;
+use crate::app::environment::Environment;
 use crate::app::open_keyring::not_opened;
-use crate::app::surroundings::Surroundings;
 use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
@@ -20,26 +20,26 @@ use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
 /// # Errors
 /// [`Failure`].
 pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failure> {
-    let surroundings = &Surroundings::system();
+    let environment = &Environment::system();
     match command {
         SlotCommand::List { config } => {
             let slots = slots_of(&keyring_path(&Config::load(config)?))?;
-            list(&slots, surroundings.clock.now(), console);
+            list(&slots, environment.clock.now(), console);
             Ok(())
         }
         SlotCommand::Check { opening } => check(opening, console),
         SlotCommand::Add { by, dealing, opening } => {
             let out_of_reach = OutOfReach::Refuse;
-            NewSlot { place: None, by, dealing, out_of_reach }.add(opening, surroundings, console).await
+            NewSlot { place: None, by, dealing, out_of_reach }.add(opening, environment, console).await
         }
         SlotCommand::Rekey { id, by, dealing, others, opening } => {
             let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
             let out_of_reach = out_of_reach(others);
-            NewSlot { place: Some(id), by, dealing, out_of_reach }.add(opening, surroundings, console).await
+            NewSlot { place: Some(id), by, dealing, out_of_reach }.add(opening, environment, console).await
         }
         SlotCommand::Confirm { share_file, argument, others, opening } => {
             not_an_argument(argument)?;
-            confirm(share_file, (others, opening), surroundings, console).await
+            confirm(share_file, (others, opening), environment, console).await
         }
         SlotCommand::Remove { id, others, opening } => {
             let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
@@ -47,7 +47,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
             let config = Config::load(&opening.config)?;
             let opened_by = &opening_key(&config, opening, console)?;
             let (config, out_of_reach) = (&config, out_of_reach(others));
-            let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+            let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
             let removed = slots.carry_out(&|keyring, path, by| keyring.remove_slot(path, id, by)).await?;
             tell("removed", &removed, console);
             slots.warn_of_start();
@@ -69,7 +69,7 @@ impl NewSlot<'_> {
     async fn add(
         &self,
         opening: &OpeningArgs,
-        surroundings: &Surroundings,
+        environment: &Environment,
         console: &Console,
     ) -> Result<(), Failure> {
         let [passphrase, shares] = opening_sources(opening);
@@ -81,13 +81,13 @@ impl NewSlot<'_> {
             let split = Split::new(threshold, of)?;
             let opened_by = &opening_key(config, opening, console)?;
             return self
-                .deal(split, SlotChange { config, opened_by, out_of_reach, surroundings, console })
+                .deal(split, SlotChange { config, opened_by, out_of_reach, environment, console })
                 .await;
         }
         let opened_by = &opening_key(config, opening, console)?;
-        let key = new_key(self.by, surroundings, console)?;
-        let now = surroundings.clock.now();
-        let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+        let key = new_key(self.by, environment, console)?;
+        let now = environment.clock.now();
+        let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
         let change = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| match self.place {
             Some(id) => keyring.rekey_slot(path, id, &key, now, by),
             None => keyring.add_slot(path, &key, now, by.entropy),
@@ -101,7 +101,7 @@ impl NewSlot<'_> {
     /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
     /// read back at once.
     async fn deal(&self, split: Split, slots: SlotChange<'_>) -> Result<(), Failure> {
-        let (now, console) = (slots.surroundings.clock.now(), slots.console);
+        let (now, console) = (slots.environment.clock.now(), slots.console);
         let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
             keyring.deal_slot(path, split, self.place, now, by.entropy)
         };
@@ -142,7 +142,7 @@ impl NewSlot<'_> {
 async fn confirm(
     files: &[PathBuf],
     (others, opening): (&OtherSlotsArgs, &OpeningArgs),
-    surroundings: &Surroundings,
+    environment: &Environment,
     console: &Console,
 ) -> Result<(), Failure> {
     let [passphrase, by_shares] = opening_sources(opening);
@@ -151,7 +151,7 @@ async fn confirm(
     let opened_by = &opening_key(&config, opening, console)?;
     let shares = known_shares(files, console)?;
     let (config, out_of_reach) = (&config, out_of_reach(others));
-    let slots = SlotChange { config, opened_by, out_of_reach, surroundings, console };
+    let slots = SlotChange { config, opened_by, out_of_reach, environment, console };
     let confirmed = slots.carry_out(&|keyring, path, by| keyring.confirm_slot(path, &shares, by)).await?;
     tell("confirmed", &confirmed, console);
     slots.warn_of_start();

@@ -30,5 +30,5 @@ pub use handle::Store;
 pub use lock_mark::lock_mark;
 pub use open::{OnLostEntries, StoreOptions, delta_keys};
 pub use snapshot::SnapshotTaken;
-pub use take_away::{DecideAgain, OnConflict, Recorded, Taken};
+pub use take_away::{DecideOnConflict, OnConflict, Recorded, Taken};
 pub use withheld::Settled;

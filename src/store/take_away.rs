@@ -36,14 +36,14 @@ impl Recorded {
 }
 
 /// Decides on the state as of an entry what a denial's entry does; `None` when nothing is left to take away.
-pub type DecideAgain<W> = Box<dyn Fn(&W, u64) -> Option<Change<<W as World>::Effect>> + Send + Sync>;
+pub type DecideOnConflict<W> = Box<dyn Fn(&W, u64) -> Option<Change<<W as World>::Effect>> + Send + Sync>;
 
 /// What is submitted for a denial when entries before its own have changed what it relied on.
 pub enum OnConflict<W: World> {
     /// The same, which relies on nothing: it is harmless after every earlier entry.
     Repeat,
     /// What this decides.
-    Decide(DecideAgain<W>),
+    Decide(DecideOnConflict<W>),
 }
 
 impl<W: World> OnConflict<W> {

@@ -41,7 +41,7 @@ pub trait Driver: fmt::Debug + Send + Sync {
     fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()>;
 
     /// Whether `value` works upstream now.
-    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict>;
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict>;
 
     /// Tries what a rotation needs, and changes nothing: the findings, also when the upstream does not answer.
     fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a>;
@@ -93,7 +93,7 @@ impl From<SecretValue> for Prepared {
 #[derive(Clone, Copy, Debug)]
 pub struct RotationCall<'a> {
     /// The broker's side.
-    pub with: &'a Surroundings,
+    pub with: &'a DriverContext,
     /// The value of the secret that administers the upstream, when the declaration names one.
     pub admin: Option<&'a SecretValue>,
     /// The value that works now, as far as is known.
@@ -111,14 +111,14 @@ pub struct RotationCall<'a> {
 impl<'a> RotationCall<'a> {
     /// A call without any value.
     #[must_use]
-    pub const fn new(with: &'a Surroundings) -> Self {
+    pub const fn new(with: &'a DriverContext) -> Self {
         Self { with, admin: None, current: None, pending: None, slot: None, rotation: None, mark: None }
     }
 }
 
 /// What drivers are given beside their declaration.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct DriverContext {
     /// Randomness, for new values.
     pub entropy: Arc<dyn Entropy>,
     /// The time, for certificates.
@@ -146,8 +146,8 @@ impl Called {
     }
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for DriverContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").finish_non_exhaustive()
+        f.debug_struct("Environment").finish_non_exhaustive()
     }
 }

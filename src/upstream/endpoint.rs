@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::declaration::{TargetError, refuse};
-use super::driver::Surroundings;
+use super::driver::DriverContext;
 use super::fault::UpstreamFault;
 use super::guard::is_never_called;
 use super::pipe::Pipe;
@@ -67,7 +67,7 @@ impl Endpoint<'_> {
     }
 
     /// A connection to the server. The host name is resolved once: an address that is never called is not dialled.
-    pub(super) async fn dial(&self, with: &Surroundings) -> Result<Pipe, UpstreamFault> {
+    pub(super) async fn dial(&self, with: &DriverContext) -> Result<Pipe, UpstreamFault> {
         with.called.set();
         let dialled = timeout(WAIT, dial(self.host, self.port)).await;
         let stream = dialled.map_err(|_| UpstreamFault::refused(code::UPSTREAM_TIMEOUT))??;
@@ -75,7 +75,7 @@ impl Endpoint<'_> {
     }
 
     /// The TLS configuration that verifies the server.
-    pub(super) fn tls(&self, with: &Surroundings) -> Result<ClientConfig, UpstreamFault> {
+    pub(super) fn tls(&self, with: &DriverContext) -> Result<ClientConfig, UpstreamFault> {
         let untrusted = || UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED);
         let authorities = certificates_from_pem(self.ca.unwrap_or_default()).map_err(|_| untrusted())?;
         upstream_config(&authorities, &[], Arc::clone(&with.clock)).map_err(|_| untrusted())

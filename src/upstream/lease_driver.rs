@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::driver::{Answer, Surroundings};
+use super::driver::{Answer, DriverContext};
 use crate::base::{SecretName, Timestamp};
 use crate::secrets::SecretValue;
 
@@ -56,7 +56,7 @@ pub enum Expiry {
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseCall<'a> {
     /// The broker's side.
-    pub with: &'a Surroundings,
+    pub with: &'a DriverContext,
     /// The value of the secret that administers the upstream.
     pub admin: &'a SecretValue,
 }

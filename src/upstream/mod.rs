@@ -29,7 +29,7 @@ pub use breaker::{Admission, Breakers};
 pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;
 pub use driver::{
-    Answer, Called, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings,
+    Answer, Called, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape,
 };
 pub use fault::{Explained, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
 pub use finding::{Finding, Verdict};

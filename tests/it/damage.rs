@@ -94,9 +94,9 @@ async fn a_ledger_replaced_by_an_older_copy_is_noticed_and_needs_a_word() {
     scene.broker.stop().await;
     copy_dir(&copy, &ledger);
 
-    let refused = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Refuse).await;
+    let refused = start(&scene.broker.config, &scene.broker.environment(), OnLostEntries::Refuse).await;
     assert_eq!(refused.unwrap_err().code(), "entries_lost");
-    let running = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Accept).await;
+    let running = start(&scene.broker.config, &scene.broker.environment(), OnLostEntries::Accept).await;
     running.unwrap().stop().await;
     scene.reads_right().await;
 }
@@ -115,7 +115,7 @@ async fn a_bit_flipped_in_the_ledger_is_named_and_never_served() {
         let mut bad = good.clone();
         bad[at] ^= 4;
         fs::write(segment, bad).unwrap();
-        let refused = start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Refuse).await;
+        let refused = start(&scene.broker.config, &scene.broker.environment(), OnLostEntries::Refuse).await;
         match refused {
             Err(failure) => assert_eq!(failure.code(), "ledger_damaged", "byte {at}: {failure:?}"),
             // A flip in bytes that nothing reads changes nothing: then all is as it was.

@@ -62,7 +62,7 @@ async fn reissue(broker: &mut TestBroker) {
     let home = broker.path().join("home");
     let order =
         InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
-    initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
+    initialise(&broker.config, order, &broker.environment()).await.unwrap();
     broker.serve().await;
 }
 

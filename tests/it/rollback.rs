@@ -22,7 +22,7 @@ fn remove(path: PathBuf) {
 
 impl TestBroker {
     async fn code_of_start(&self) -> String {
-        let started = start(&self.config, &self.surroundings(), OnLostEntries::Refuse).await;
+        let started = start(&self.config, &self.environment(), OnLostEntries::Refuse).await;
         started.unwrap_err().code().to_string()
     }
 
@@ -148,8 +148,8 @@ async fn another_history_of_the_same_length_or_longer_is_refused() {
 async fn an_accepted_loss_is_recorded_and_later_starts_need_no_word() {
     let mut scene = Scene::new().await;
     scene.older(&["ledger"]);
-    let (config, surroundings) = (scene.broker.config.clone(), scene.broker.surroundings());
-    let running = start(&config, &surroundings, OnLostEntries::Accept).await.unwrap();
+    let (config, environment) = (scene.broker.config.clone(), scene.broker.environment());
+    let running = start(&config, &environment, OnLostEntries::Accept).await.unwrap();
     running.stop().await;
     scene.broker.serve().await;
     let accepted = scene.broker.entries("alarm.data-loss-accepted").await;
@@ -175,7 +175,7 @@ async fn an_altered_or_foreign_anchor_is_refused() {
     }
     // One place that is torn leaves the other one.
     fs::write(&path, format!("{}{}", "x".repeat(4096), &good[4096..])).unwrap();
-    start(&scene.broker.config, &scene.broker.surroundings(), OnLostEntries::Refuse)
+    start(&scene.broker.config, &scene.broker.environment(), OnLostEntries::Refuse)
         .await
         .unwrap()
         .stop()

@@ -8,13 +8,13 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::declarations::section::{Drawn, Effects, Ground};
 use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
 use crate::broker::removals::{self, Ended};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::replay::{done_before, remembering};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{DeclarationsApplied, PlannedChange, Unnamed, keys};
 use crate::store::Change;
@@ -58,7 +58,7 @@ impl AdminServices {
         planned.await
     }
 
-    /// Brings about what `files` declare, in one append: all of it, or nothing. The request of `once`
+    /// Brings about what `files` declare, in one append: all of it, or nothing. The request of `idempotency`
     /// does it once.
     ///
     /// # Errors
@@ -68,24 +68,26 @@ impl AdminServices {
         by: &Authorised<Declare>,
         heavy: &HeavyRequest,
         uploaded: Uploaded,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Applied, Failure> {
         let unnamed = uploaded.unnamed;
         let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
         let services = &*self.0;
-        deciding_again!(async {
-            let before =
-                services.state.store.read(|world, _| done_before(world, once, services.state.clock.now()));
+        retry_on_conflict!(async {
+            let before = services
+                .state
+                .store
+                .read(|world, _| done_before(world, idempotency, services.state.clock.now()));
             if let Some(before) = before? {
                 return Ok(services.applied_before(&before)?);
             }
             let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
-            let recorded = once.is_some();
+            let recorded = idempotency.is_some();
             let drawn = heavy.run(Priority::Ordinary, move |work| {
                 let (drawn, effects, as_of) = drawing.draw(&upload, work)?;
                 // A request with a key has its entry even then: the same one later finds the same outcome.
                 if drawn.changes.is_empty() && !recorded {
-                    return Ok::<_, Again>(None);
+                    return Ok::<_, AttemptError>(None);
                 }
                 let change = drawing.change(&upload.operator, &drawn, effects, as_of)?;
                 Ok(Some((change, drawn, as_of)))
@@ -93,7 +95,7 @@ impl AdminServices {
             let Some((mut change, drawn, as_of)) = drawn.await? else {
                 return Ok(Applied { changes: Vec::new(), done: None });
             };
-            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             if unnamed == Unnamed::Prune {
                 // Objects that are not named are pruned, and no object may have been added meanwhile.
                 change = change.rely(keys::agents(), as_of);

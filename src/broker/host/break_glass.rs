@@ -10,11 +10,11 @@ use crate::broker::host::host_services::HostServices;
 use crate::broker::identity::bootstrap::{HostAdmin, certify_admin};
 use crate::broker::identity::certificates::{Enrolled, read_key};
 use crate::broker::removals::Ended;
-use crate::broker::retry::deciding_again;
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::{Order, OrdersError, TakeAway};
-use crate::idempotency::{Caller, Once, Request};
+use crate::idempotency::{Caller, IdempotencyKey, Request};
 use crate::operators::{BREAK_GLASS, GlassBroken};
 use crate::pki::{AuthorityCertificate, CertificatePlan, PublicKey};
 use crate::policy::{DecisionContext, decide_break_glass};
@@ -48,15 +48,15 @@ impl HostServices {
         if let Some(services) = self.services() {
             drop(orders);
             let by = by.to_string();
-            let once = request.map(|request| {
-                Once::of(
+            let idempotency = request.map(|request| {
+                IdempotencyKey::of(
                     Caller::named(&by),
                     &request,
                     &services.state.digests,
                     &services.state.earlier_digests,
                 )
             });
-            let request = ChangeRequest::by_host(&by, once.as_ref()).because(reason.as_ref());
+            let request = ChangeRequest::by_host(&by, idempotency.as_ref()).because(reason.as_ref());
             return services.take_away(request, &what).await.map(TakenAway::Done);
         }
         tracing::warn!(%by, "an order waits until the broker is unsealed");
@@ -112,7 +112,7 @@ impl Services {
         let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {
             decide_break_glass(context, &by, name.clone(), &plan.key)
         };
-        let certificate = deciding_again!(certify_admin(self, &admin, &certified, &decide))?;
+        let certificate = retry_on_conflict!(certify_admin(self, &admin, &certified, &decide))?;
         self.notifications.meters.alarms().raise(
             Alarm::BreakGlass,
             format_args!(

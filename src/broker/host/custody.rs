@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::base::code;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, KnownSlot, SlotsChanged, keys};
 use crate::keyring::{Family, Keyring, KeyringError, RootId, SlotState};
@@ -54,7 +54,7 @@ impl KeyringContents {
 /// [`Failure`].
 pub async fn record_slots(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<(), Failure> {
     for _ in 0..TRIES {
-        if deciding_again!(record(store, found, by))? {
+        if retry_on_conflict!(record(store, found, by))? {
             break;
         }
     }
@@ -66,7 +66,7 @@ const TRIES: u32 = 8;
 
 /// Records them, unless there is nothing to say: the ledger knows them, and an entry under this root key binds
 /// all entries before it.
-async fn record(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<bool, Again> {
+async fn record(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<bool, AttemptError> {
     let KeyringContents { slots, root, delta } = found;
     let ((added, removed), (known_root, is_bound), as_of) = store.read(|world, as_of| {
         let custody = &world.custody;

@@ -1,6 +1,6 @@
 use crate::base::encoding::hex;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::world::{Effect, World};
 use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged, keys};
 use crate::store::{Change, Store};
@@ -31,14 +31,14 @@ pub async fn record_location(
     location: Location,
     order: Option<AdoptionOrder<'_>>,
 ) -> Result<Located, Failure> {
-    deciding_again!(record(store, location, order))
+    retry_on_conflict!(record(store, location, order))
 }
 
 async fn record(
     store: &Store<World>,
     location: Location,
     order: Option<AdoptionOrder<'_>>,
-) -> Result<Located, Again> {
+) -> Result<Located, AttemptError> {
     let (known, adopted, as_of) =
         store.read(|world, as_of| (world.custody.location(), world.custody.adopted(), as_of));
     let location = known.map_or(location, |known| location.or_machine_of(known));

@@ -10,7 +10,7 @@ use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key}
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::identity::renew::RenewInput;
 use crate::broker::reading::{Preconditions, Reading};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
@@ -35,7 +35,7 @@ impl AdminServices {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let time = services.state.certifying(services.settings.operator_life_s)?;
             let deciding = services.deciding(time);
             let permit = redemption.permit();
@@ -50,7 +50,7 @@ impl AdminServices {
                         .admit_operator(&operator, grant, &redemption.key, input.peer, preconditions)
                         .await
                 }
-                (Ok(_), None) => Err(Again::Stop(Failure::new(code::ENROLMENT_CODE_INVALID))),
+                (Ok(_), None) => Err(AttemptError::Stop(Failure::new(code::ENROLMENT_CODE_INVALID))),
                 (Err(denial), _) => {
                     let reuse = |reading: &Reading<'_>| code_reuse(reading, &redemption);
                     Err(services.not_redeemed(&redemption, &denial, reuse).await)
@@ -68,7 +68,7 @@ impl AdminServices {
         let services = &*self.0;
         let mut admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let time = services.state.certifying(services.settings.operator_life_s)?;
             let deciding = services.deciding(time);
             let (read, preconditions) = services.state.read(|reading| {
@@ -97,7 +97,7 @@ impl AdminServices {
     /// [`Failure`]; nothing is to be done for this certificate then.
     pub(crate) async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let services = &*self.0;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let time = services.state.clock.reading();
             let (principal, preconditions) =
                 services.state.read(|reading| reading.operator_behind(peer, time));
@@ -128,7 +128,7 @@ impl Services {
         key: &PublicKey,
         peer: SocketAddr,
         preconditions: Preconditions,
-    ) -> Result<Enrolled, Again> {
+    ) -> Result<Enrolled, AttemptError> {
         let planned = grant.act().repeats().and_then(|serial| operator.certificate(&serial));
         if let Some(planned) = planned {
             let holder = Holder::operator(operator, planned.serial);

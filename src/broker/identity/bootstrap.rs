@@ -1,6 +1,6 @@
 use crate::base::{OperatorId, OperatorName, Scope};
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::{Certificate, Certify, ServerPlan};
@@ -46,7 +46,7 @@ pub async fn certify_operator(
     let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {
         decide_host_operator(context, keyring, name.clone(), &plan.key)
     };
-    deciding_again!(certify_admin(services, &admin, &certified, &decide))
+    retry_on_conflict!(certify_admin(services, &admin, &certified, &decide))
 }
 
 /// The change that says that a certificate was given.
@@ -66,7 +66,7 @@ pub(crate) async fn certify_admin(
     HostAdmin { name, key, life_s }: &HostAdmin<'_>,
     certified: &(dyn Fn(OperatorId, &CertificatePlan) -> Planned + Sync),
     decide: &(dyn Fn(&DecisionContext<'_>, &CertificatePlan) -> Decision<CertifyOperator> + Sync),
-) -> Result<Certificate, Again> {
+) -> Result<Certificate, AttemptError> {
     let time = services.state.certifying(*life_s)?;
     let deciding = services.deciding(time);
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());

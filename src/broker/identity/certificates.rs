@@ -3,7 +3,7 @@ use crate::base::encoding::hex;
 use crate::base::{AgentId, AgentName, InstanceId, OperatorName, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
-use crate::broker::retry::Again;
+use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, sha256};
@@ -168,7 +168,7 @@ impl Services {
         &self,
         holder: &Holder,
         receipt: Receipt<Certify<A>>,
-    ) -> Result<Enrolled, Again> {
+    ) -> Result<Enrolled, AttemptError> {
         let planned_seq = receipt.seq();
         let Certificate { der, plan } = self.signing.issuer.certify(receipt)?.deliver();
         let unsigned = Preconditions::of(holder.key(), planned_seq);
@@ -186,7 +186,7 @@ impl Services {
         grant: Grant<A>,
         key: &PublicKey,
         preconditions: Preconditions,
-    ) -> Result<Enrolled, Again> {
+    ) -> Result<Enrolled, AttemptError> {
         let Planned { holder, serial, times: (not_before, not_after), signed } = planned;
         let spiffe = self.spiffe_of(&holder);
         if let Some((seq, thumbprint)) = signed {
@@ -194,7 +194,7 @@ impl Services {
             let certificate = self.state.store.record(tree, &place, seq).await?.expose().clone();
             if thumbprint.is_some_and(|thumbprint| thumbprint != sha256(&certificate)) {
                 // Another key was renewed since the state was read: its certificate has taken this place.
-                return Err(Again::Retry);
+                return Err(AttemptError::Retry);
             }
             return Ok(Enrolled { spiffe, instance: holder.instance_id(), certificate, not_after });
         }

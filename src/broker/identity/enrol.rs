@@ -4,7 +4,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
@@ -24,7 +24,7 @@ impl AgentServices {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let time = services.state.certifying(services.settings.agent_life_s)?;
             let deciding = services.deciding(time);
             let permit = redemption.permit();
@@ -63,7 +63,7 @@ impl Services {
         grant: Grant<Enrol>,
         Redemption { input, key, .. }: &Redemption<'_>,
         preconditions: Preconditions,
-    ) -> Result<Enrolled, Again> {
+    ) -> Result<Enrolled, AttemptError> {
         let time = self.state.clock.reading();
         let instance = InstanceId::mint(time.now(), &*self.state.entropy);
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());

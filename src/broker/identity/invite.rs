@@ -12,7 +12,7 @@ use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, KeyedDigest, sha256};
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, Kept, Owned};
@@ -62,7 +62,7 @@ impl AdminServices {
         &self,
         by: &Authorised<InviteAgents>,
         input: InviteInput,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Invitation, Failure> {
         let services = &*self.0;
         let (uses, life_s) = bounds(&input)?;
@@ -72,7 +72,7 @@ impl AdminServices {
         let scope = by.operator().scope();
         let made = services.make_code(by.operator(), life_s)?;
         let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
-        let changed = services.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let Invitee { known, kind, create } = invitee(reading, &input, scope)?;
             let agent_id = known.unwrap_or(new_agent);
             let event = AgentInvited {

@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::page::Page;
 use crate::broker::reading::{Reading, counting};
 use crate::broker::world::{Effect, World};
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{self, Operator, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
 use crate::policy::{Authorised, PlaceOperators, ReadOperators};
 use crate::revocation::Subject;
@@ -74,13 +74,13 @@ impl AdminServices {
         &self,
         by: &Authorised<PlaceOperators>,
         input: OperatorInviteInput,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<OperatorInvitation, Failure> {
         let services = &*self.0;
         let name = &input.name;
         let made = services.make_code(by.operator(), CODE_LIFE_S)?;
         let new_operator = OperatorId::mint(services.state.clock.now(), &*services.state.entropy);
-        let changed = services.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let Invitee { known, role, scope } = invitee(reading, &input)?;
             let operator_id = known.unwrap_or(new_operator);
             let event = OperatorInvited {
@@ -123,9 +123,9 @@ impl AdminServices {
         name: &OperatorName,
         role: OperatorRole,
         scope: Scope,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
-        let changed = self.0.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let operator = reading.operator(name).ok_or_else(operator_unknown)?;
             if role != OperatorRole::Admin || scope != Scope::Everything {
                 reading.another_admin_than(operator)?;

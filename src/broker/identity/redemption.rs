@@ -4,7 +4,7 @@ use crate::base::{CodeId, Sensitive, code, peer_of};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::read_key;
 use crate::broker::reading::Reading;
-use crate::broker::retry::Again;
+use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::ledger::AppendError;
@@ -68,7 +68,7 @@ impl Services {
         redemption: &Redemption<'_>,
         denial: &Denial,
         find: impl Fn(&Reading<'_>) -> Result<Option<CodeReuse>, CommitError> + Sync,
-    ) -> Again {
+    ) -> AttemptError {
         if denial.code == code::ENROLMENT_CODE_USED {
             let (found, preconditions) = self.state.read(find);
             let recorded = match found {
@@ -92,6 +92,6 @@ impl Services {
                 Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
             }
         }
-        Again::Stop(Failure::new(denial.code))
+        AttemptError::Stop(Failure::new(denial.code))
     }
 }

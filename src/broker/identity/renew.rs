@@ -7,7 +7,7 @@ use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
 use crate::broker::reading::Preconditions;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
@@ -51,7 +51,7 @@ impl AgentServices {
         let key = read_key(&input.request)?;
         let peer = renewing.certificate().clone();
         let mut proved = Some(renewing);
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let time = services.state.certifying(services.settings.agent_life_s)?;
             let deciding = services.deciding(time);
             let (read, preconditions) = services.state.read(|reading| {
@@ -68,7 +68,7 @@ impl AgentServices {
                 Ok::<_, AuthnError>((renewing, decision, found))
             });
             let (renewing, decision, found) = read?;
-            let grant = decision.grant().map_err(|denial| Again::Stop(refused(&denial)))?;
+            let grant = decision.grant().map_err(|denial| AttemptError::Stop(refused(&denial)))?;
             let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
             if let (RenewalStep::Repeat, Some(next)) = (grant.act().step(), &instance.next) {
                 let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
@@ -94,7 +94,7 @@ impl AgentServices {
     /// [`Failure`]; nothing is to be done for this certificate then.
     pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let services = &*self.0;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let (grace_s, time) = (services.settings.renewal_grace_s, services.state.clock.reading());
             let (read, preconditions) = services.state.read(|reading| {
                 let renewing = reading.renewing(peer, grace_s, time)?;
@@ -142,7 +142,7 @@ impl Services {
         key: &PublicKey,
         input: &RenewInput,
         preconditions: Preconditions,
-    ) -> Result<Enrolled, Again> {
+    ) -> Result<Enrolled, AttemptError> {
         let (agent, instance) = (&next.agent, &next.instance);
         let (life_s, time) = (self.settings.agent_life_s, self.state.clock.reading());
         let spiffe = self.agent_spiffe(&agent.name, agent.kind());

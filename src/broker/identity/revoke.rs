@@ -279,7 +279,7 @@ impl AgentServices {
         let find = |_: &Reading<'_>| {
             Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
         };
-        let request = ChangeRequest { by: Initiator::Holder, once: None, reason: None };
+        let request = ChangeRequest { by: Initiator::Holder, idempotency: None, reason: None };
         self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
     }
 }

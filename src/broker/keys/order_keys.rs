@@ -5,7 +5,7 @@ use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::removals::Ended;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::keyring::Standing;
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::wire::{AuthorityAnswer, TokenKeyAnswer};
@@ -49,9 +49,9 @@ impl AdminServices {
         &self,
         by: &Authorised<RotateSigningKeys>,
         key: SigningKey,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<(), Failure> {
-        self.published(self.0.prepare_key(ChangeRequest::by(by.operator(), once), key)).await
+        self.published(self.0.prepare_key(ChangeRequest::by(by.operator(), idempotency), key)).await
     }
 
     /// Brings a generation to another stage.

@@ -7,11 +7,11 @@ use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::keys::notaries::FIRST;
 use crate::broker::keys::signing_keys::checkpoint_key;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::{self, CheckpointKeyRotated};
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
 
@@ -24,10 +24,11 @@ impl AdminServices {
     pub async fn rotate_checkpoint_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<u32, Failure> {
-        let _turn = self.0.keyring.checkpoint_turn.lock().await;
-        let generation = deciding_again!(self.0.next_checkpoint_key(ChangeRequest::by(by.operator(), once)))?;
+        let _turn = self.0.keyring.checkpoint_lock.lock().await;
+        let generation =
+            retry_on_conflict!(self.0.next_checkpoint_key(ChangeRequest::by(by.operator(), idempotency)))?;
         self.0.shed_checkpoint_keys()?;
         Ok(generation)
     }
@@ -39,20 +40,20 @@ impl Services {
     /// # Errors
     /// [`Failure`].
     pub async fn keep_checkpoint_key(&self) -> Result<(), Failure> {
-        let _turn = self.keyring.checkpoint_turn.lock().await;
+        let _turn = self.keyring.checkpoint_lock.lock().await;
         let since = match self.state.store.read(|world, _| world.custody.checkpoint_key()) {
             Some((_, since)) => since,
             None => self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
         };
         if self.state.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
-            deciding_again!(self.next_checkpoint_key(ChangeRequest::by_schedule()))?;
+            retry_on_conflict!(self.next_checkpoint_key(ChangeRequest::by_schedule()))?;
         }
         self.shed_checkpoint_keys()
     }
 
     /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
     /// key that nobody knows of, which the next turn takes up.
-    async fn next_checkpoint_key(&self, request: ChangeRequest<'_>) -> Result<u32, Again> {
+    async fn next_checkpoint_key(&self, request: ChangeRequest<'_>) -> Result<u32, AttemptError> {
         let (known, preconditions) =
             match self.state.read_for(request, |reading| Ok(reading.checkpoint_key()))? {
                 Read::Now(known, preconditions) => (known, preconditions),

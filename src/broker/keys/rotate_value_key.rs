@@ -7,7 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, RotateValueKey};
@@ -50,9 +50,9 @@ impl AdminServices {
     pub async fn rotate_value_key(
         &self,
         by: &Authorised<RotateValueKey>,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Turned, Failure> {
-        self.0.rotate_value_key(ChangeRequest::by(by.operator(), once)).await
+        self.0.rotate_value_key(ChangeRequest::by(by.operator(), idempotency)).await
     }
 }
 
@@ -84,14 +84,14 @@ impl Services {
         if is_over || self.values.sealer.seals() >= SEALS_DUE {
             self.rotate_value_key(ChangeRequest::by_schedule()).await?;
         } else {
-            let _turn = self.values.key_turn.lock().await;
+            let _turn = self.values.key_lock.lock().await;
             self.finish_turn().await?;
         }
         Ok(())
     }
 
     async fn rotate_value_key(&self, request: ChangeRequest<'_>) -> Result<Turned, Failure> {
-        let _turn = self.values.key_turn.lock().await;
+        let _turn = self.values.key_lock.lock().await;
         self.finish_turn().await?;
         if let Read::Before(before) = self.state.read_for(request, |_| Ok(()))? {
             return Ok(Turned { generation: self.state.rotated_before(&before)?, carried_over: None });

@@ -11,7 +11,7 @@ use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::TakeAway;
@@ -77,7 +77,7 @@ impl Services {
         request: ChangeRequest<'_>,
         key: SigningKey,
     ) -> Result<(), Failure> {
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let following = |reading: &Reading<'_>| following(key.generations(reading));
             let (generation, preconditions) = match self.state.read_for(request, following)? {
                 Read::Now(generation, preconditions) => (generation, preconditions),
@@ -93,7 +93,7 @@ impl Services {
                 SigningKey::Authority => self.prepared_authority(request.by, change)?,
             };
             self.state.commit_draft(request, Draft::of(change, ()), preconditions).await?;
-            Ok::<_, Again>(self.follow(key)?)
+            Ok::<_, AttemptError>(self.follow(key)?)
         })?;
         self.signing_keys_changed(key);
         Ok(())

@@ -9,7 +9,7 @@ use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying_on;
 use crate::broker::world::records;
@@ -32,8 +32,8 @@ impl AdminServices {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
         }
         let services = &*self.0;
-        let _turn = services.upstream.renewals.turn_of(lease).await;
-        let attempted = deciding_again!(services.attempt_extension(by, lease, life_s))?;
+        let _turn = services.upstream.renewals.lock(lease).await;
+        let attempted = retry_on_conflict!(services.attempt_extension(by, lease, life_s))?;
         services.renew(attempted).await
     }
 }
@@ -53,7 +53,7 @@ impl Services {
         by: &'a Authorised<RenewLeases>,
         id: LeaseId,
         life_s: Option<u32>,
-    ) -> Result<Attempted<'a>, Again> {
+    ) -> Result<Attempted<'a>, AttemptError> {
         let operator = by.operator();
         let Found { lease, roles, counter, decision, as_of } = self.found(by, id, life_s)?;
         let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;

@@ -5,11 +5,11 @@ use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
 use crate::broker::removals::Ended;
-use crate::broker::retry::deciding_again;
+use crate::broker::replay::{done_before, remembering};
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::Effect;
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::leases::{self, LeaseForgotten, LeaseStage, LeasesRetried, keys};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
 use crate::store::Change;
@@ -25,18 +25,18 @@ impl AdminServices {
         &self,
         by: &Authorised<EndLeases>,
         chosen: &Chosen,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<LeasesEnded, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let (before, selected, as_of) = services.state.store.read(|world, as_of| {
                 let selected = selection(world, operator.scope(), chosen).map(|which| {
                     let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
                     let places = failing.map(|lease| LeaseUpstreams::of(world, lease).place());
                     (places.collect::<Vec<_>>(), which)
                 });
-                (done_before(world, once, services.state.clock.now()), selected, as_of)
+                (done_before(world, idempotency, services.state.clock.now()), selected, as_of)
             });
             if let Some(before) = before? {
                 return Ok(LeasesEnded { ended: Ended::Recorded(before.seq), count: None });
@@ -50,7 +50,7 @@ impl AdminServices {
             let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
             let effect = leases::Effect::Retry(which);
             let mut change = Change::new(&event)?.effect(Effect::Lease(effect));
-            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             for place in places.iter().flatten() {
                 services.try_again_at(&revocations_at(place));
             }
@@ -69,18 +69,18 @@ impl AdminServices {
         by: &Authorised<ForgetLeases>,
         lease: LeaseId,
         reason: &Reason,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Forgotten, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let (before, found, as_of) = services.state.store.read(|world, as_of| {
                 let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
                 let found = found.map(|lease| {
                     let is_whole = is_wholly_within(world, operator.scope(), lease);
                     (lease.clone(), described(world, lease), is_whole)
                 });
-                (done_before(world, once, services.state.clock.now()), found, as_of)
+                (done_before(world, idempotency, services.state.clock.now()), found, as_of)
             });
             if let Some(before) = before? {
                 return Ok(Forgotten { seq: before.seq, open: None });
@@ -109,7 +109,7 @@ impl AdminServices {
             let key = keys::lease(lease);
             let mut change =
                 Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
-            change = remembering(change, once, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
+            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
             let seq = services.record_of_leases(services.while_allowed(change, operator)?).await?;
             services.notifications.meters.alarms().raise(
                 Alarm::LeaseForgotten,

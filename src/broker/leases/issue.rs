@@ -10,12 +10,12 @@ use crate::base::{CapabilityName, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, World, records};
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
 use crate::leases::{
     self, EndReason, Lease, LeaseFailed, LeaseIntended, LeaseIntent, LeaseIssued, LeaseReused,
@@ -74,7 +74,7 @@ impl AgentServices {
         &self,
         principal: AgentPrincipal,
         input: &LeaseInput,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Leased, Failure> {
         if input.life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
             return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
@@ -85,9 +85,9 @@ impl AgentServices {
         let mut agent = services.admit(principal)?;
         loop {
             let begun = {
-                let _turn = services.upstream.leasing.turn_of(id).await;
+                let _turn = services.upstream.leasing.lock(id).await;
                 agent.waited();
-                deciding_again!(services.begin_lease(&mut agent, input, once))?
+                retry_on_conflict!(services.begin_lease(&mut agent, input, idempotency))?
             };
             match begun {
                 LeaseStep::Reused(leased) => return Ok(*leased),
@@ -178,8 +178,8 @@ impl Services {
         &self,
         agent: &mut AdmittedAgent,
         input: &LeaseInput,
-        once: Option<&Once>,
-    ) -> Result<LeaseStep<'_>, Again> {
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<LeaseStep<'_>, AttemptError> {
         let reading = self.state.issuing()?;
         let deciding = self.deciding(reading);
         let now = reading.now();
@@ -188,7 +188,7 @@ impl Services {
         let request = LeaseRequest { capability: input.capability.clone(), life_s: input.life_s };
         let decided = self.state.store.read(|world, _| {
             let mut lease_facts = lease_facts(world, &principal, input, now);
-            match self.earlier_login(world, once, now)? {
+            match self.earlier_login(world, idempotency, now)? {
                 Some(EarlierLogin::Live(lease)) => lease_facts.again = Some(*lease),
                 Some(EarlierLogin::InCreation(lease)) => return Ok(Err(lease)),
                 None => {}
@@ -207,8 +207,8 @@ impl Services {
         let grant = self.granted(&caller, "lease", decision).await?;
         let counter = lease_facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
         match lease_facts.again {
-            Some(lease) => self.reuse_login(&*counter.driver, lease, grant, once, now).await,
-            None => self.intend(counter, lease_facts.upstream, grant, once, now).await,
+            Some(lease) => self.reuse_login(&*counter.driver, lease, grant, idempotency, now).await,
+            None => self.intend(counter, lease_facts.upstream, grant, idempotency, now).await,
         }
     }
 
@@ -217,10 +217,10 @@ impl Services {
         driver: &dyn LeaseDriver,
         lease: Lease,
         grant: Grant<Lend>,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<LeaseStep<'_>, Again> {
-        let LeaseStage::Live { sealed, .. } = lease.stage else { return Err(Again::Retry) };
+    ) -> Result<LeaseStep<'_>, AttemptError> {
+        let LeaseStage::Live { sealed, .. } = lease.stage else { return Err(AttemptError::Retry) };
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
         let event = LeaseReused {
@@ -241,7 +241,8 @@ impl Services {
             .rely(keys::endings(), as_of)
             .rely(crate::secrets::keys::value_key(), as_of)
             .rely(key, as_of);
-        let change = remembering_lease(change, once, as_of, lease.id, lease.expires_at.seconds_since(now));
+        let change =
+            remembering_lease(change, idempotency, as_of, lease.id, lease.expires_at.seconds_since(now));
         let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.state.store.commit(change, again).await?;
         let login = self.signing.issuer.lease_again(receipt)?.deliver();
@@ -254,9 +255,9 @@ impl Services {
         counter: LeaseUpstream,
         upstream: u64,
         grant: Grant<Lend>,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<LeaseStep<'_>, Again> {
+    ) -> Result<LeaseStep<'_>, AttemptError> {
         self.values.sealer.has_room().map_err(Failure::from)?;
         let Some(call) = self.lets_call_at(&counter.place) else {
             return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
@@ -298,7 +299,8 @@ impl Services {
             .effect(Effect::Lease(leases::Effect::Intend(Box::new(intent.clone()))))
             .rely(keys::offer(lend.capability()), as_of)
             .rely(counted, as_of);
-        let change = remembering_lease(change, once, as_of, lease, lend.expires_at().seconds_since(now));
+        let change =
+            remembering_lease(change, idempotency, as_of, lease, lend.expires_at().seconds_since(now));
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
@@ -334,7 +336,7 @@ impl Services {
                 return Err(Failure::of_login(&fault));
             }
         };
-        let receipt = deciding_again!(self.record_created(peer, &intent, &password))?;
+        let receipt = retry_on_conflict!(self.record_created(peer, &intent, &password))?;
         let made = Made { underway, login: intent.login, password };
         let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
@@ -349,7 +351,7 @@ impl Services {
         peer: &PeerCertificate,
         intent: &LeaseIntent,
         password: &SecretValue,
-    ) -> Result<crate::ledger::Receipt<LeaseId>, Again> {
+    ) -> Result<crate::ledger::Receipt<LeaseId>, AttemptError> {
         let holding = self.state.store.read(|world, as_of| {
             let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == LeaseStage::Intended);
             let holding = lease.and_then(|lease| LeaseHolder::of(world, lease, as_of));

@@ -121,7 +121,7 @@ impl Services {
 
     /// A call of an upstream by its administering secret.
     pub(super) const fn lease_call<'a>(&'a self, admin: &'a SecretValue) -> LeaseCall<'a> {
-        LeaseCall { with: &self.upstream.surroundings, admin }
+        LeaseCall { with: &self.upstream.driver_context, admin }
     }
 
     pub(super) fn is_creating(&self, lease: LeaseId) -> bool {

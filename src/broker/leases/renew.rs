@@ -7,7 +7,7 @@ use crate::base::{DecisionId, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
@@ -69,9 +69,9 @@ impl AgentServices {
         }
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
-        let _turn = services.upstream.renewals.turn_of(lease).await;
+        let _turn = services.upstream.renewals.lock(lease).await;
         agent.waited();
-        let attempted = deciding_again!(services.attempt_renewal(&mut agent, lease, life_s))?;
+        let attempted = retry_on_conflict!(services.attempt_renewal(&mut agent, lease, life_s))?;
         services.renew(attempted).await
     }
 
@@ -121,7 +121,7 @@ impl Services {
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
         extended.map_err(|fault| Failure::of_login(&fault))?;
-        deciding_again!(self.record_renewed(&lease, renewal.expires_at, &by))?;
+        retry_on_conflict!(self.record_renewed(&lease, renewal.expires_at, &by))?;
         Ok(renewal)
     }
 
@@ -130,7 +130,7 @@ impl Services {
         agent: &mut AdmittedAgent,
         id: LeaseId,
         life_s: Option<u32>,
-    ) -> Result<Attempted<'a>, Again> {
+    ) -> Result<Attempted<'a>, AttemptError> {
         let reading = self.state.issuing()?;
         let deciding = self.deciding(reading);
         let (principal, permit) = agent.attempt(self, reading)?;
@@ -187,7 +187,7 @@ impl Services {
         counter: &LeaseUpstream,
         change: Change<Effect>,
         as_of: u64,
-    ) -> Result<SecretValue, Again> {
+    ) -> Result<SecretValue, AttemptError> {
         let change = counter.relying(change, as_of);
         let stored = self.stored_for(counter).await?;
         let receipt = self.state.store.commit(change, counter.loan()).await?;
@@ -197,7 +197,12 @@ impl Services {
 
     /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
     /// time.
-    async fn record_renewed(&self, lease: &Lease, expires_at: Timestamp, by: &By<'_>) -> Result<(), Again> {
+    async fn record_renewed(
+        &self,
+        lease: &Lease,
+        expires_at: Timestamp,
+        by: &By<'_>,
+    ) -> Result<(), AttemptError> {
         let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, LeaseStage::Live { .. }));

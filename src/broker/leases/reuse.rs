@@ -2,10 +2,10 @@ use super::ineligible::is_ineligible;
 use crate::base::limits::LEASE_USES_MAX;
 use crate::base::{LeaseId, Timestamp, code};
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
+use crate::broker::replay::{done_before, remembering};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::leases::{Lease, LeaseStage};
 use crate::store::Change;
 
@@ -27,27 +27,28 @@ pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
         && turned.is_none_or(|since| lease.issued_at > since)
 }
 
-/// `change`, remembering for `life_s` seconds that the request of `once` was handed this login.
+/// `change`, remembering for `life_s` seconds that the request of `idempotency` was handed this login.
 pub(super) fn remembering_lease(
     change: Change<Effect>,
-    once: Option<&Once>,
+    idempotency: Option<&IdempotencyKey>,
     as_of: u64,
     lease: LeaseId,
     life_s: i64,
 ) -> Change<Effect> {
     let life_s = u32::try_from(life_s).unwrap_or_default();
-    remembering(change, once, as_of, life_s, || Outcome::Lent(lease))
+    remembering(change, idempotency, as_of, life_s, || Outcome::Lent(lease))
 }
 
 impl Services {
-    /// What the request of `once` was handed before; nothing once that is over: it would be of no use.
+    /// What the request of `idempotency` was handed before; nothing once that is over: it would be of no use.
     pub(super) fn earlier_login(
         &self,
         world: &World,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Option<EarlierLogin>, Failure> {
-        let Some(Remembered { outcome: Outcome::Lent(id), .. }) = done_before(world, once, now)? else {
+        let Some(Remembered { outcome: Outcome::Lent(id), .. }) = done_before(world, idempotency, now)?
+        else {
             return Ok(None);
         };
         let Some(lease) = world.leases.lease(id).filter(|lease| lease.expires_at > now) else {

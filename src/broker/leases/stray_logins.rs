@@ -4,7 +4,7 @@ use super::lease_upstream::{LeaseUpstream, revocations_at};
 use crate::base::limits::{LEASE_LIFE_MAX_S, UNKNOWN_LOGINS_LISTED_MAX};
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::leases::{LoginsInspected, StrayLoginEnded, UnknownLogins};
 use crate::secrets::SecretValue;
@@ -35,13 +35,13 @@ impl Services {
                 .store
                 .read(|world, _| LeaseUpstream::of(world, declared).ok().map(|one| one.place));
             if place.is_some_and(|place| seen.insert(place)) {
-                deciding_again!(self.inspect_upstream(declared))?;
+                retry_on_conflict!(self.inspect_upstream(declared))?;
             }
         }
         Ok(())
     }
 
-    async fn inspect_upstream(&self, declared: u64) -> Result<(), Again> {
+    async fn inspect_upstream(&self, declared: u64) -> Result<(), AttemptError> {
         // The administering secret may have been replaced while another server was looked through.
         let counter =
             self.state.store.read(|world, as_of| LeaseUpstream::of(world, declared).map(|one| (one, as_of)));
@@ -101,7 +101,7 @@ impl Services {
         counter: &LeaseUpstream,
         admin: &SecretValue,
         unknown: Vec<FoundLogin>,
-    ) -> Result<(), Again> {
+    ) -> Result<(), AttemptError> {
         let adopted_at = self.state.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
         let is_of_a_copy = |one: &FoundLogin| {
             let made_at = self.lease_of(&one.name).map(|lease| lease.minted_at());

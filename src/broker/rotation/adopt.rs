@@ -7,11 +7,11 @@ use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
 use crate::base::{RotationId, SecretName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::replay::{done_before, remembering};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, RotationAdopted};
 use crate::secrets::{self, Secret, VersionStage};
@@ -64,19 +64,19 @@ impl AdminServices {
         by: &Authorised<RotateSecrets>,
         name: &SecretName,
         adopting: Adopting,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Adopted, Failure> {
         let services = &*self.0;
         let scope = by.operator().scope();
         let before = services.state.store.read(|world, _| {
             within_reach(world, scope, name)?;
-            done_before(world, once, services.state.clock.now())
+            done_before(world, idempotency, services.state.clock.now())
         })?;
         if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
             return Ok(Adopted { version, seq });
         }
         let found = services.find_adoptable(name, adopting, by.operator()).await?;
-        deciding_again!(services.adopt(by.operator(), name, &found, once))
+        retry_on_conflict!(services.adopt(by.operator(), name, &found, idempotency))
     }
 }
 
@@ -113,8 +113,8 @@ impl Services {
         operator: &OperatorPrincipal,
         name: &SecretName,
         found: &Found,
-        once: Option<&Once>,
-    ) -> Result<Adopted, Again> {
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Adopted, AttemptError> {
         let at = self.idle_rotation(name)?;
         let run = at.rotation.run.as_ref();
         let secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
@@ -147,7 +147,7 @@ impl Services {
         let next = if run.is_some() { next_of(&at.rotation.declared, self.state.clock.now()) } else { None };
         let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
         change = change.effect(Effect::Rotation(adopted));
-        change = remembering(change, once, at.as_of, OUTCOME_LIFE_S, || Outcome::Stored(version));
+        change = remembering(change, idempotency, at.as_of, OUTCOME_LIFE_S, || Outcome::Stored(version));
         let seq = self.record(self.while_allowed(change, operator)?).await?;
         Ok(Adopted { version, seq })
     }

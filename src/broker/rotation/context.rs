@@ -5,7 +5,7 @@ use crate::base::code;
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
 use crate::base::{LedgerId, SecretName};
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::upstreams::{Call, RetryWaits};
 use crate::broker::world::{Effect, World};
@@ -17,7 +17,7 @@ use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 use crate::upstream::{
-    Called, Driver, MarkedEntry, RotationCall, Surroundings, UpstreamFault, UpstreamOutcome, Verdict,
+    Called, Driver, DriverContext, MarkedEntry, RotationCall, UpstreamFault, UpstreamOutcome, Verdict,
     stored_driver,
 };
 
@@ -53,7 +53,7 @@ pub(super) struct RotationContext {
     pub(super) administering: Option<Secret>,
     pub(super) driver: Box<dyn Driver>,
     /// The driver's surroundings, which say whether it has called the upstream.
-    with: Surroundings,
+    with: DriverContext,
     /// What fails together with this upstream.
     pub(super) place: Option<String>,
     pub(super) as_of: u64,
@@ -125,7 +125,7 @@ impl Services {
         let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
         let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
         let secret = world.secrets.named(&rotation.declared.secret).cloned();
-        let with = Surroundings { called: Called::default(), ..self.upstream.surroundings.clone() };
+        let with = DriverContext { called: Called::default(), ..self.upstream.driver_context.clone() };
         let place = driver.place();
         Ok(RotationContext { rotation, secret, administering, driver, with, place, as_of })
     }
@@ -273,7 +273,7 @@ impl Services {
             secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
             reason = %fault.explained().why, "a step of a rotation failed"
         );
-        deciding_again!(self.try_record_failed_step(name, run, &fault))
+        retry_on_conflict!(self.try_record_failed_step(name, run, &fault))
     }
 
     /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
@@ -282,7 +282,7 @@ impl Services {
         name: &SecretName,
         run: &Run,
         fault: &UpstreamFault,
-    ) -> Result<(), Again> {
+    ) -> Result<(), AttemptError> {
         let at = self.context(name)?;
         let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
         // It was ended meanwhile.

@@ -5,10 +5,10 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
-use crate::broker::retry::deciding_again;
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::idempotency::{Once, Remembered};
+use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
 use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger};
 use crate::upstream::stored_driver;
@@ -59,11 +59,11 @@ impl AdminServices {
         &self,
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Rotating, Failure> {
         let services = &*self.0;
-        let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), once));
-        deciding_again!(async {
+        let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), idempotency));
+        retry_on_conflict!(async {
             let run = |reading: &Reading<'_>| {
                 Ok(reading
                     .rotation_within(operator.scope(), secret)?
@@ -102,11 +102,11 @@ impl AdminServices {
         by: &Authorised<RotateSecrets>,
         secret: &SecretName,
         update: RotationUpdate,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        let changed = services.state.change(ChangeRequest::by(operator, once), |reading| {
+        let changed = services.state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let rotation = reading.rotation_within(operator.scope(), secret)?;
             let place = stored_driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
             let effect = services.effect_of_update(rotation, update)?;

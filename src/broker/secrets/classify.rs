@@ -4,7 +4,7 @@ use crate::broker::changes::{ChangeRequest, Changed, Draft};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::{Authorised, StoreSecrets};
 use crate::registry::{self, Owned};
 use crate::secrets::{self, SensitivityLowered, SensitivityRaised};
@@ -30,7 +30,7 @@ impl AdminServices {
         by: &Authorised<StoreSecrets>,
         name: &SecretName,
         to: Sensitivity,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Classified, Failure> {
         let scope = by.operator().scope();
         let read = |reading: &Reading<'_>| {
@@ -38,10 +38,10 @@ impl AdminServices {
             Ok::<_, Failure>((secret.sensitivity, foreign(reading, name, to, secret.owner.as_ref())))
         };
         let (before, cut_off) = self.0.state.read(read).0?;
-        if before == to && once.is_none() {
+        if before == to && idempotency.is_none() {
             return Ok(Classified { seq: None, cut_off });
         }
-        let changed = self.0.state.change(ChangeRequest::by(by.operator(), once), |reading| {
+        let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let (from, cut_off) = read(reading)?;
             let (operator, secret) = (by.operator().name(), name);
             let change = if to < from {

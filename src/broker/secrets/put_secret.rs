@@ -4,13 +4,13 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
-use crate::broker::retry::deciding_again;
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::rotation::next_of;
 use crate::broker::secrets::classify::judged_anew;
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::idempotency::{Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue};
@@ -62,7 +62,7 @@ pub struct Stored {
 impl AdminServices {
     /// Stores `value` as the next version of a secret, which is created by its first. It belongs to the
     /// owner that is named then; to the one that the operator is bound to, if it is bound to one.
-    /// The request of `once` stores it once.
+    /// The request of `idempotency` stores it once.
     ///
     /// # Errors
     /// [`Failure`].
@@ -71,7 +71,7 @@ impl AdminServices {
         by: &Authorised<StoreSecrets>,
         PutSecret { name, owner, sensitivity, expected }: PutSecret,
         value: Sensitive<Vec<u8>>,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Stored, Failure> {
         let value = SecretValue::new(value)
             .map_err(|error| Failure::new(code::SECRET_SIZE_INVALID).because(error.to_string()))?;
@@ -81,7 +81,7 @@ impl AdminServices {
             return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
         }
         let owner = owner.or_else(|| scope.owner().cloned());
-        let request = ChangeRequest::by(by.operator(), once);
+        let request = ChangeRequest::by(by.operator(), idempotency);
         let new_secret = SecretId::mint(services.state.clock.now(), &*services.state.entropy);
         let decide = |reading: &Reading<'_>| {
             let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
@@ -115,7 +115,7 @@ impl AdminServices {
             let change = if said.is_new() { judged_anew(reading, change, &name) } else { change };
             Ok(NewVersion { id: secret_id, version, change, effects })
         };
-        let changed = deciding_again!(async {
+        let changed = retry_on_conflict!(async {
             match services.state.read_for(request, decide)? {
                 Read::Before(before) => Ok(Changed::Before(before)),
                 Read::Now(new, preconditions) => {
@@ -126,14 +126,14 @@ impl AdminServices {
         });
         let (version, seq) = match changed? {
             Changed::Recorded { seq, value: version } => {
-                services.values.put.note(once, &value, &name, version);
+                services.values.put.note(idempotency, &value, &name, version);
                 services.state.store.read(|world, _| services.values.put.forget_destroyed(world));
                 (version, seq)
             }
             Changed::Before(Remembered { seq, outcome: Outcome::Stored(version), .. }) => {
                 let known = services.state.read(|reading| reading.secret_within(scope, &name).map(drop));
                 known.0?;
-                services.values.put.check(once, &value)?;
+                services.values.put.check(idempotency, &value)?;
                 (version, seq)
             }
             Changed::Before(_) => return Err(Failure::new(code::RECORD_UNREADABLE)),

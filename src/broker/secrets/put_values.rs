@@ -7,7 +7,7 @@ use crate::base::{Entropy, SecretName, Sensitive, code};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::crypto::{Digest, MacKey};
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::secrets::SecretValue;
 
 /// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
@@ -43,21 +43,31 @@ impl PutValues {
         Self { key: MacKey::new(&Sensitive::filled(|to| entropy.fill(to))), put: Mutex::default() }
     }
 
-    /// Refuses when the request of `once` had another value before, as far as this process knows.
-    pub(crate) fn check(&self, once: Option<&Once>, value: &SecretValue) -> Result<(), Failure> {
-        let Some(once) = once else { return Ok(()) };
+    /// Refuses when the request of `idempotency` had another value before, as far as this process knows.
+    pub(crate) fn check(
+        &self,
+        idempotency: Option<&IdempotencyKey>,
+        value: &SecretValue,
+    ) -> Result<(), Failure> {
+        let Some(idempotency) = idempotency else { return Ok(()) };
         let digest = self.key.tag(value.expose());
         let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        match put.values.get(once.slot()) {
+        match put.values.get(idempotency.slot()) {
             Some(known) if known.digest != digest => Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Notes the value of the request of `once`.
-    pub(crate) fn note(&self, once: Option<&Once>, value: &SecretValue, secret: &SecretName, version: u32) {
-        let Some(once) = once else { return };
-        let (slot, digest) = (*once.slot(), self.key.tag(value.expose()));
+    /// Notes the value of the request of `idempotency`.
+    pub(crate) fn note(
+        &self,
+        idempotency: Option<&IdempotencyKey>,
+        value: &SecretValue,
+        secret: &SecretName,
+        version: u32,
+    ) {
+        let Some(idempotency) = idempotency else { return };
+        let (slot, digest) = (*idempotency.slot(), self.key.tag(value.expose()));
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         put.values.insert(slot, Value { secret: secret.clone(), version, digest });
         put.order.push_back(slot);

@@ -2,7 +2,7 @@ use crate::authn::AgentPrincipal;
 use crate::base::{DecisionId, SecretName, Sensitivity, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::retry::{Again, deciding_again};
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::tokens::mint::relying;
 use crate::broker::world::records;
 use crate::policy::decide_reveal;
@@ -37,7 +37,7 @@ impl AgentServices {
     ) -> Result<Revealed, Failure> {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
-        deciding_again!(async {
+        retry_on_conflict!(async {
             let reading = services.state.issuing()?;
             let deciding = services.deciding(reading);
             let (principal, permit) = agent.attempt(services, reading)?;
@@ -45,7 +45,7 @@ impl AgentServices {
             services.follow_token_keys()?;
             let token = match services.present(principal.clone(), bearer, reading)? {
                 Ok(token) => token,
-                Err(error) => return Err(Again::Stop(services.refuse_token(&principal, error).await)),
+                Err(error) => return Err(AttemptError::Stop(services.refuse_token(&principal, error).await)),
             };
             let (decision, secret, swapping) = services.state.store.read(|world, _| {
                 let decision = decide_reveal(&deciding.on_records(records(world)), token, permit, name);
@@ -55,7 +55,7 @@ impl AgentServices {
             let grant = services.granted(&principal, "reveal", decision).await?;
             if swapping {
                 services.await_swap(name).await?;
-                return Err(Again::Retry);
+                return Err(AttemptError::Retry);
             }
             let (basis, reveal) = (grant.basis(), grant.act());
             let (id, version) = reveal.current();

@@ -5,14 +5,14 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Draft, OperatorRequest};
 use crate::broker::denial::Denial;
 use crate::broker::failure::Failure;
-use crate::broker::once::remembered;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
+use crate::broker::replay::remembered;
 use crate::broker::rotation::consumers;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::TakeAway;
-use crate::idempotency::{Once, Outcome};
+use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
@@ -170,8 +170,13 @@ impl Services {
             former(secret, reading.rotation(name), *number)?;
             let by = request.by.name().to_owned();
             let (at, id) = (reading.now(), secret.id);
-            let destruction =
-                Destruction { at, by, id, version: version.clone(), once: request.once.cloned() };
+            let destruction = Destruction {
+                at,
+                by,
+                id,
+                version: version.clone(),
+                idempotency: request.idempotency.cloned(),
+            };
             let change = destruction.change()?;
             // A version that an entry before it hands out again is not destroyed.
             let again = move |world: &World, as_of| destruction.again(world, as_of);
@@ -193,7 +198,7 @@ struct Destruction {
     by: String,
     id: SecretId,
     version: NamedVersion,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 }
 
 impl Destruction {
@@ -211,9 +216,9 @@ impl Destruction {
         reading.secret(name);
         let secret = world.recorded_secrets().named(name)?;
         former(secret, reading.rotation(name), *number).ok()?;
-        let once = self.once.as_ref();
-        reading.request(once);
-        let change = remembered(self.change().ok()?, once, Outcome::Recorded);
+        let idempotency = self.idempotency.as_ref();
+        reading.request(idempotency);
+        let change = remembered(self.change().ok()?, idempotency, Outcome::Recorded);
         Some(reading.preconditions().added_to(change))
     }
 }

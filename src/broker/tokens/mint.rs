@@ -7,10 +7,10 @@ use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Times
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
-use crate::broker::once::{done_before, remembering};
-use crate::broker::retry::deciding_again;
+use crate::broker::replay::{done_before, remembering};
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::{Effect, World, records};
-use crate::idempotency::{MintedBefore, Once, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintAgain, Token};
 use crate::pki;
 use crate::policy::{Grant, Mint, MintRequest, decide_again, decide_mint};
@@ -31,7 +31,7 @@ pub struct MintInput {
 }
 
 impl AgentServices {
-    /// Mints a token for `principal`. The request of `once` mints one, and gets that one again.
+    /// Mints a token for `principal`. The request of `idempotency` mints one, and gets that one again.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
@@ -39,7 +39,7 @@ impl AgentServices {
         &self,
         principal: AgentPrincipal,
         input: MintInput,
-        once: Option<&Once>,
+        idempotency: Option<&IdempotencyKey>,
     ) -> Result<Token, Failure> {
         if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
             return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
@@ -47,14 +47,14 @@ impl AgentServices {
         let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
-        let issued = deciding_again!(async {
+        let issued = retry_on_conflict!(async {
             let reading = services.state.issuing()?;
             let (now, deciding) = (reading.now(), services.deciding(reading));
             let (principal, permit) = agent.attempt(services, reading)?;
             let caller = principal.clone();
             let (decision, before) = services.state.store.read(|world, _| {
                 let context = deciding.on_records(records(world));
-                let before = still_live(world, &principal, done_before(world, once, now)?)?;
+                let before = still_live(world, &principal, done_before(world, idempotency, now)?)?;
                 Ok::<_, Failure>(match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
                         let decision = decide_again(&context, principal, permit, &minted);
@@ -71,7 +71,7 @@ impl AgentServices {
             }
             outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
-            let change = record(token, once, &grant, now)?;
+            let change = record(token, idempotency, &grant, now)?;
             let receipt = services.state.store.commit(change, (token, grant)).await?;
             services.notifications.meters.minted();
             Ok(services.signing.issuer.mint(receipt)?)
@@ -105,7 +105,7 @@ fn still_live(
 /// The entry that precedes the token: it relies on everything the decision relied on.
 fn record(
     token: TokenId,
-    once: Option<&Once>,
+    idempotency: Option<&IdempotencyKey>,
     grant: &Grant<Mint>,
     now: Timestamp,
 ) -> Result<Change<Effect>, CommitError> {
@@ -140,7 +140,7 @@ fn record(
             constrained: grant.constrained().to_vec(),
         })
     };
-    Ok(remembering(change, once, principal.as_of(), mint.life_s(), minted))
+    Ok(remembering(change, idempotency, principal.as_of(), mint.life_s(), minted))
 }
 
 /// The entry that precedes the same token's being signed once more.

@@ -4,7 +4,7 @@ use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
 use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::{Contain, InviteAgents, ReadDeclared, RevokeTokens};
 use crate::wire::{
     self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InviteAgentBody, Nothing,
@@ -18,19 +18,23 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_AGENTS, list)
         .route(&wire::GET_AGENT, get)
-        .once(&wire::INVITE_AGENT, invite)
-        .once(&wire::REVOKE_AGENT, |services, asked, once| contain(services, asked, once, Revocation::Revoke))
-        .without_waiting()
-        .once(&wire::SUSPEND_AGENT, |services, asked, once| {
-            contain(services, asked, once, Revocation::Suspend)
+        .idempotent(&wire::INVITE_AGENT, invite)
+        .idempotent(&wire::REVOKE_AGENT, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Revoke)
         })
         .without_waiting()
-        .once(&wire::RESUME_AGENT, |services, asked, once| contain(services, asked, once, Revocation::Resume))
-        .once(&wire::REVOKE_INSTANCE, revoke_instance)
+        .idempotent(&wire::SUSPEND_AGENT, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Suspend)
+        })
         .without_waiting()
-        .once(&wire::REVOKE_CERTIFICATE, revoke_certificate)
+        .idempotent(&wire::RESUME_AGENT, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Resume)
+        })
+        .idempotent(&wire::REVOKE_INSTANCE, revoke_instance)
         .without_waiting()
-        .once(&wire::REVOKE_TOKEN, revoke_token)
+        .idempotent(&wire::REVOKE_CERTIFICATE, revoke_certificate)
+        .without_waiting()
+        .idempotent(&wire::REVOKE_TOKEN, revoke_token)
         .without_waiting()
         .route(&wire::LIST_CAPABILITIES, list_capabilities)
         .route(&wire::LIST_ROLES, list_roles)
@@ -50,7 +54,7 @@ async fn get(services: AdminServices, asked: By<ReadDeclared, AgentName>) -> Res
 async fn invite(
     services: AdminServices,
     asked: By<InviteAgents, AgentName, InviteAgentBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<AgentInvitationAnswer, Problem> {
     let body = asked.input;
     let input = InviteInput {
@@ -60,7 +64,7 @@ async fn invite(
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
     };
-    let invitation = services.invite(&asked.by, input, once.as_ref()).await?;
+    let invitation = services.invite(&asked.by, input, idempotency.as_ref()).await?;
     Ok(AgentInvitationAnswer {
         agent: invitation.agent,
         code: invitation.code.into(),
@@ -72,41 +76,41 @@ async fn invite(
 async fn contain(
     services: AdminServices,
     asked: By<Contain, AgentName, Optional<ReasonBody>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
 }
 
 async fn revoke_instance(
     services: AdminServices,
     asked: By<Contain, InstanceId, Optional<ReasonBody>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_instance(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_certificate(
     services: AdminServices,
     asked: By<Contain, Serial, Optional<ReasonBody>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_certificate(&asked.by, asked.target, request).await?.into())
 }
 
 async fn revoke_token(
     services: AdminServices,
     asked: By<RevokeTokens, TokenId, Optional<ReasonBody>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_token(&asked.by, asked.target, request).await?.into())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::header;
 use axum::http::request::Parts;
 
-use super::repeat::Repeat;
+use super::idempotency_header::IdempotencyHeader;
 use crate::authn::{AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, ResourceServerPrincipal};
 use crate::base::{Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, HostServices};
@@ -13,7 +13,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::Caller;
 use crate::http::transport::host_listener::HostPeer;
 use crate::http::transport::listener::Peer;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Right};
 use crate::registry::Held;
@@ -29,10 +29,10 @@ pub(crate) trait Identify<S>: Sized + Send {
 
 /// A caller whose requests can have an idempotency key.
 pub(crate) trait Repeats<S>: Identify<S> {
-    type Once: Send;
+    type IdempotencyKey: Send;
 
     /// What the request with this body is known again by, when it has a key.
-    fn once(&self, services: &S, repeat: Repeat, body: &[u8]) -> Self::Once;
+    fn idempotency_key(&self, services: &S, header: IdempotencyHeader, body: &[u8]) -> Self::IdempotencyKey;
 }
 
 /// A caller of a public route, with its address.
@@ -94,10 +94,15 @@ impl<R: Right> Identify<AdminServices> for Operator<R> {
 }
 
 impl<R: Right> Repeats<AdminServices> for Operator<R> {
-    type Once = Option<Once>;
+    type IdempotencyKey = Option<IdempotencyKey>;
 
-    fn once(&self, services: &AdminServices, repeat: Repeat, body: &[u8]) -> Option<Once> {
-        repeat.request(body).map(|request| services.once(self.operator(), &request))
+    fn idempotency_key(
+        &self,
+        services: &AdminServices,
+        header: IdempotencyHeader,
+        body: &[u8],
+    ) -> Option<IdempotencyKey> {
+        header.request(body).map(|request| services.idempotency_key(self.operator(), &request))
     }
 }
 
@@ -116,10 +121,15 @@ impl Identify<AgentServices> for AgentPrincipal {
 }
 
 impl Repeats<AgentServices> for AgentPrincipal {
-    type Once = Option<Once>;
+    type IdempotencyKey = Option<IdempotencyKey>;
 
-    fn once(&self, services: &AgentServices, repeat: Repeat, body: &[u8]) -> Option<Once> {
-        repeat.request(body).map(|request| services.once(self, &request))
+    fn idempotency_key(
+        &self,
+        services: &AgentServices,
+        header: IdempotencyHeader,
+        body: &[u8],
+    ) -> Option<IdempotencyKey> {
+        header.request(body).map(|request| services.idempotency_key(self, &request))
     }
 }
 
@@ -232,9 +242,9 @@ impl Identify<HostServices> for HostPrincipal {
 }
 
 impl Repeats<HostServices> for HostPrincipal {
-    type Once = Repeat;
+    type IdempotencyKey = IdempotencyHeader;
 
-    fn once(&self, _: &HostServices, repeat: Repeat, _: &[u8]) -> Repeat {
-        repeat
+    fn idempotency_key(&self, _: &HostServices, header: IdempotencyHeader, _: &[u8]) -> IdempotencyHeader {
+        header
     }
 }

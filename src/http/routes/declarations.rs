@@ -2,8 +2,8 @@ use axum::extract::Request;
 
 use super::answer::{Answer, Gives};
 use super::caller::{Operator, Repeats};
+use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, parse_json};
-use super::repeat::Repeat;
 use super::table::{Head, Routes, body_of, described, success};
 use super::target::FromPath;
 use crate::base::SecretName;
@@ -13,7 +13,7 @@ use crate::broker::{AdminServices, Applied, Ended, HeavyRequest, Priority, Uploa
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::Declare;
 use crate::registry::Unnamed;
 use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
@@ -31,7 +31,7 @@ struct Declaring<T> {
     by: Operator<Declare>,
     target: T,
     uploaded: Uploaded,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
     heavy: HeavyRequest,
 }
 
@@ -54,21 +54,21 @@ impl Routes<AdminServices> {
                 let (parts, body) = request.into_parts();
                 let Head { by, target, .. } =
                     Head::<Operator<Declare>, T, DeclareBody>::of(&parts, &services, &route).await?;
-                let repeat = Repeat::of(&parts, &route)?;
+                let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 // Before the body is read, so that a body in memory is one of few.
                 let heavy = services.heavy(&by)?;
                 let body = body_of::<DeclareBody>(body, body_bytes_max).await?;
                 let own = services.clone();
                 let parsed = heavy.run(Priority::Low, move |_| {
-                    let once = match repetition {
-                        Repetition::Once => by.once(&own, repeat, DeclareBody::digested(&body)),
+                    let idempotency = match repetition {
+                        Repetition::Once => by.idempotency_key(&own, header, DeclareBody::digested(&body)),
                         Repetition::Harmless => None,
                     };
-                    Ok::<_, Problem>((by, uploaded(parse_json(&body)?)?, once))
+                    Ok::<_, Problem>((by, uploaded(parse_json(&body)?)?, idempotency))
                 });
-                let (by, uploaded, once) = parsed.await?;
-                let declaring = Declaring { by, target, uploaded, once, heavy: heavy.clone() };
+                let (by, uploaded, idempotency) = parsed.await?;
+                let declaring = Declaring { by, target, uploaded, idempotency, heavy: heavy.clone() };
                 let answer = handler(services, declaring).await?;
                 heavy.run(Priority::Low, move |_| Ok(answer.give(status))).await
             }
@@ -94,7 +94,7 @@ async fn plan(services: AdminServices, asked: Declaring<Nothing>) -> Result<Appl
 }
 
 async fn apply(services: AdminServices, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
-    Ok(services.apply(&asked.by, &asked.heavy, asked.uploaded, asked.once.as_ref()).await?.into())
+    Ok(services.apply(&asked.by, &asked.heavy, asked.uploaded, asked.idempotency.as_ref()).await?.into())
 }
 
 async fn check(

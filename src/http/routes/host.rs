@@ -1,5 +1,5 @@
+use super::idempotency_header::IdempotencyHeader;
 use super::identity::{identity, signing_request};
-use super::repeat::Repeat;
 use super::table::{Asked, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
@@ -39,12 +39,15 @@ impl Routes<HostServices> {
         endpoint: &Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
         what: fn(T) -> TakeAway,
     ) -> Self {
-        let order = move |services: HostServices, asked: Host<T, Optional<ReasonBody>>, once: Repeat| async move {
+        let order = move |services: HostServices,
+                          asked: Host<T, Optional<ReasonBody>>,
+                          idempotency: IdempotencyHeader| async move {
             let reason = reason(asked.input.reason.as_deref())?;
-            let taken = services.take_away(asked.by, what(asked.target), reason, once.request(&[])).await?;
+            let taken =
+                services.take_away(asked.by, what(asked.target), reason, idempotency.request(&[])).await?;
             Ok(OrderedAnswer::from(taken))
         };
-        self.once(endpoint, order).without_waiting()
+        self.idempotent(endpoint, order).without_waiting()
     }
 }
 

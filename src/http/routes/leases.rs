@@ -7,7 +7,7 @@ use crate::broker::{
     AdminServices, AgentServices, Chosen, Freshness, LeaseInput, Leased, OperatorRequest, Renewal,
 };
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 use crate::wire::{
     self, EndedLeasesAnswer, ForgetLeaseBody, ForgottenLeaseAnswer, GiveUpLeaseBody, GivenUpLeaseAnswer,
@@ -22,7 +22,7 @@ type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::LIST_OWN_LEASES, list_own)
-        .once(&wire::ISSUE_LEASE, issue)
+        .idempotent(&wire::ISSUE_LEASE, issue)
         .route(&wire::RENEW_LEASE, renew)
         .route(&wire::GIVE_UP_LEASE, give_up)
 }
@@ -32,21 +32,21 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_LEASES, list)
         .route(&wire::EXTEND_LEASE, extend)
-        .once(&wire::REVOKE_LEASES, revoke)
+        .idempotent(&wire::REVOKE_LEASES, revoke)
         .without_waiting()
-        .once(&wire::RETRY_LEASES, retry)
-        .once(&wire::FORGET_LEASE, forget)
+        .idempotent(&wire::RETRY_LEASES, retry)
+        .idempotent(&wire::FORGET_LEASE, forget)
 }
 
 async fn issue(
     services: AgentServices,
     asked: ByAgent<Nothing, LeaseBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<LoginAnswer, Problem> {
     let LeaseBody { capability, life_s, fresh } = asked.input;
     let freshness = if fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&capability)?, life_s, freshness };
-    let Leased { login, connection, reused } = services.lease(asked.by, &input, once.as_ref()).await?;
+    let Leased { login, connection, reused } = services.lease(asked.by, &input, idempotency.as_ref()).await?;
     let password = String::from_utf8(login.password.expose().to_vec());
     Ok(LoginAnswer {
         lease: login.lease,
@@ -109,10 +109,10 @@ fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
 async fn revoke(
     services: AdminServices,
     asked: By<EndLeases, Nothing, LeaseSelectionBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     let ended = services.end_leases(&asked.by, &chosen(&asked.input)?, request).await?;
     Ok(EndedLeasesAnswer { ended: ended.ended.into(), leases: ended.count })
 }
@@ -120,19 +120,19 @@ async fn revoke(
 async fn retry(
     services: AdminServices,
     asked: By<EndLeases, Nothing, LeaseSelectionBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let retried = services.retry_leases(&asked.by, &chosen(&asked.input)?, once.as_ref()).await?;
+    let retried = services.retry_leases(&asked.by, &chosen(&asked.input)?, idempotency.as_ref()).await?;
     Ok(EndedLeasesAnswer { ended: retried.ended.into(), leases: retried.count })
 }
 
 async fn forget(
     services: AdminServices,
     asked: By<ForgetLeases, LeaseId, ForgetLeaseBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<ForgottenLeaseAnswer, Problem> {
     let reason = reason(Some(&asked.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;
-    let forgotten = services.forget_lease(&asked.by, asked.target, &reason, once.as_ref()).await?;
+    let forgotten = services.forget_lease(&asked.by, asked.target, &reason, idempotency.as_ref()).await?;
     Ok(ForgottenLeaseAnswer { seq: forgotten.seq, could_log_in: forgotten.open })
 }
 

@@ -4,7 +4,7 @@ use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
 use crate::broker::{AdminServices, OperatorInviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
@@ -19,18 +19,18 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_OPERATORS, list)
         .route(&wire::GET_OPERATOR, get)
-        .once(&wire::INVITE_OPERATOR, invite)
-        .once(&wire::PLACE_OPERATOR, place)
-        .once(&wire::REVOKE_OPERATOR, |services, asked, once| {
-            contain(services, asked, once, Revocation::Revoke)
+        .idempotent(&wire::INVITE_OPERATOR, invite)
+        .idempotent(&wire::PLACE_OPERATOR, place)
+        .idempotent(&wire::REVOKE_OPERATOR, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Revoke)
         })
         .without_waiting()
-        .once(&wire::SUSPEND_OPERATOR, |services, asked, once| {
-            contain(services, asked, once, Revocation::Suspend)
+        .idempotent(&wire::SUSPEND_OPERATOR, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Suspend)
         })
         .without_waiting()
-        .once(&wire::RESUME_OPERATOR, |services, asked, once| {
-            contain(services, asked, once, Revocation::Resume)
+        .idempotent(&wire::RESUME_OPERATOR, |services, asked, idempotency| {
+            contain(services, asked, idempotency, Revocation::Resume)
         })
 }
 
@@ -51,12 +51,12 @@ async fn get(
 async fn invite(
     services: AdminServices,
     asked: By<PlaceOperators, OperatorName, InviteOperatorBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<OperatorInvitationAnswer, Problem> {
     let role = asked.input.role.as_deref().map(role).transpose()?;
     let owner = asked.input.owner.as_deref().map(name).transpose()?;
     let input = OperatorInviteInput { name: asked.target, role, owner };
-    let invitation = services.invite_operator(&asked.by, input, once.as_ref()).await?;
+    let invitation = services.invite_operator(&asked.by, input, idempotency.as_ref()).await?;
     Ok(OperatorInvitationAnswer {
         operator: invitation.operator,
         code: invitation.code.into(),
@@ -68,22 +68,22 @@ async fn invite(
 async fn place(
     services: AdminServices,
     asked: By<PlaceOperators, OperatorName, PlaceOperatorBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
     let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
     let (role, scope) = (role(&asked.input.role)?, Scope::of(owner));
-    let seq = services.place_operator(&asked.by, &asked.target, role, scope, once.as_ref()).await?;
+    let seq = services.place_operator(&asked.by, &asked.target, role, scope, idempotency.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
 
 async fn contain(
     services: AdminServices,
     asked: By<ContainOperators, OperatorName, Optional<ReasonBody>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
 }
 

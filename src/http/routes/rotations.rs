@@ -3,7 +3,7 @@ use super::table::{Asked, Routes};
 use crate::base::{Cancellation, SecretName};
 use crate::broker::{AdminServices, Adopting, Proof, RotationUpdate};
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, RotateSecrets};
 use crate::wire::{
     self, AdoptBody, AdoptedAnswer, Items, Nothing, PageAnswer, PageQuery, RotationAction, RotationAnswer,
@@ -17,12 +17,12 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_ROTATIONS, list)
         .route(&wire::GET_ROTATION, get)
-        .once(&wire::STEER_ROTATION, steer)
+        .idempotent(&wire::STEER_ROTATION, steer)
         .heavy(&wire::PLAN_ROTATION, plan)
         .heavy(&wire::LIST_ROTATIONS_DUE, |services, asked: &By<ReadSecretNames>, work| {
             Ok(Items { items: services.calendar(&asked.by, work)? })
         })
-        .once(&wire::ADOPT_VERSION, adopt)
+        .idempotent(&wire::ADOPT_VERSION, adopt)
         .route(&wire::CHECK_ROTATION, check)
 }
 
@@ -43,11 +43,11 @@ async fn get(
 async fn steer(
     services: AdminServices,
     asked: By<RotateSecrets, SecretName, SteerRotationBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<SteeredRotationAnswer, Problem> {
     let update = match asked.input.action {
         RotationAction::Rotate => {
-            let rotating = services.rotate(&asked.by, &asked.target, once.as_ref()).await?;
+            let rotating = services.rotate(&asked.by, &asked.target, idempotency.as_ref()).await?;
             let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
             return Ok(SteeredRotationAnswer { rotation, begun, seq: None });
         }
@@ -57,7 +57,7 @@ async fn steer(
         RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
-    let seq = Some(services.update_rotation(&asked.by, &asked.target, update, once.as_ref()).await?);
+    let seq = Some(services.update_rotation(&asked.by, &asked.target, update, idempotency.as_ref()).await?);
     Ok(SteeredRotationAnswer { seq, ..SteeredRotationAnswer::default() })
 }
 
@@ -72,11 +72,11 @@ fn plan(
 async fn adopt(
     services: AdminServices,
     asked: By<RotateSecrets, SecretName, AdoptBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<AdoptedAnswer, Problem> {
     let proof = if asked.input.unverified { Proof::Unasked } else { Proof::Asked };
     let adopting = Adopting { version: asked.input.version, proof };
-    let adopted = services.adopt(&asked.by, &asked.target, adopting, once.as_ref()).await?;
+    let adopted = services.adopt(&asked.by, &asked.target, adopting, idempotency.as_ref()).await?;
     Ok(AdoptedAnswer { version: adopted.version, seq: adopted.seq })
 }
 

@@ -14,7 +14,7 @@ use crate::broker::{
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
     self, ClassifiedAnswer, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery, SECRET_VERSION_HEADER,
@@ -29,12 +29,12 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_SECRETS, list)
         .route(&wire::GET_SECRET, get)
-        .once(&wire::PUT_SECRET, put)
+        .idempotent(&wire::PUT_SECRET, put)
         .heavy(&wire::LIST_SECRET_READERS, |services, asked: &By<ReadSecretNames, SecretName>, work| {
             Ok(services.readers(&asked.by, &asked.target, work)?)
         })
-        .once(&wire::CHANGE_SECRET_VERSION, change_version)
-        .once(&wire::CLASSIFY_SECRET, classify)
+        .idempotent(&wire::CHANGE_SECRET_VERSION, change_version)
+        .idempotent(&wire::CLASSIFY_SECRET, classify)
 }
 
 /// The agents' route of secrets.
@@ -100,11 +100,11 @@ impl Input for SecretUpload {
 async fn put(
     services: AdminServices,
     asked: By<StoreSecrets, SecretName, SecretUpload>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<StoredAnswer, Problem> {
     let Upload { owner, sensitivity, expected, value } = asked.input;
     let put = PutSecret { name: asked.target, owner, sensitivity, expected };
-    let stored = services.put_secret(&asked.by, put, value, once.as_ref()).await?;
+    let stored = services.put_secret(&asked.by, put, value, idempotency.as_ref()).await?;
     Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
 }
 
@@ -126,11 +126,11 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
 async fn change_version(
     services: AdminServices,
     asked: By<StoreSecrets, SecretName, VersionBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let VersionBody { action, version, reason: said } = asked.input;
     let reason = reason(said.as_deref())?;
-    let request = OperatorRequest { once: once.as_ref(), reason: reason.as_ref() };
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     let act = match action {
         VersionAction::RollBack => VersionAct::RollBack,
         VersionAction::Destroy => VersionAct::Destroy,
@@ -146,10 +146,11 @@ fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
 async fn classify(
     services: AdminServices,
     asked: By<StoreSecrets, SecretName, SensitivityBody>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<ClassifiedAnswer, Problem> {
     let to = asked.input.sensitivity;
-    let Classified { seq, cut_off } = services.classify(&asked.by, &asked.target, to, once.as_ref()).await?;
+    let Classified { seq, cut_off } =
+        services.classify(&asked.by, &asked.target, to, idempotency.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
 }
 

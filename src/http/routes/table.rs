@@ -8,8 +8,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::answer::{Answer, Gives};
 use super::caller::{Identify, Operator, Repeats};
+use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, content_type};
-use super::repeat::Repeat;
 use super::target::FromPath;
 use crate::base::{Cancellation, Sensitive};
 use crate::broker::{AdminServices, Priority};
@@ -78,10 +78,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// A route that carries a request with an idempotency key out once.
-    pub(crate) fn once<C, T, I, A, G, F>(
+    pub(crate) fn idempotent<C, T, I, A, G, F>(
         self,
         endpoint: &Endpoint<T, I, A>,
-        handler: impl Fn(S, Asked<C, T, I>, C::Once) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(S, Asked<C, T, I>, C::IdempotencyKey) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         C: Repeats<S> + 'static,
@@ -98,12 +98,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             async move {
                 let (parts, body) = request.into_parts();
                 let head = Head::<C, T, I>::of(&parts, &services, &route).await?;
-                let repeat = Repeat::of(&parts, &route)?;
+                let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let once = head.by.once(&services, repeat, I::digested(&body));
+                let idempotency = head.by.idempotency_key(&services, header, I::digested(&body));
                 let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
-                Ok(handler(services, asked, once).await?.give(status))
+                Ok(handler(services, asked, idempotency).await?.give(status))
             }
         })
     }

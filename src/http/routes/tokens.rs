@@ -11,7 +11,7 @@ use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, code};
 use crate::broker::{AgentServices, MintInput};
 use crate::http::documents::problem::Problem;
-use crate::idempotency::Once;
+use crate::idempotency::IdempotencyKey;
 use crate::token::Claims;
 use crate::wire::{
     self, ActiveTokenAnswer, AnyQuery, Form, InactiveTokenAnswer, IntrospectionAnswer, Nothing, TokenAnswer,
@@ -22,7 +22,7 @@ use crate::wire::{
 pub(crate) fn routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::AUTHORIZE, authorize)
-        .once(&wire::MINT_TOKEN, mint)
+        .idempotent(&wire::MINT_TOKEN, mint)
         .route(&wire::GIVE_UP_TOKEN, give_up)
         .without_waiting()
         .route(&wire::INTROSPECT_TOKEN, introspect)
@@ -35,10 +35,10 @@ async fn authorize(_: AgentServices, _: Asked<Nobody, Nothing, AnyQuery>) -> Res
 async fn mint(
     services: AgentServices,
     asked: Asked<AgentPrincipal, Nothing, Form<TokenForm>>,
-    once: Option<Once>,
+    idempotency: Option<IdempotencyKey>,
 ) -> Result<WithHeaders<TokenAnswer>, Problem> {
     let input = mint_input(&asked.input.fields_of(asked.by.certificate())?)?;
-    let minted = services.mint(asked.by, input, once.as_ref()).await?;
+    let minted = services.mint(asked.by, input, idempotency.as_ref()).await?;
     let answer = TokenAnswer {
         access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
         token_type: "Bearer".into(),

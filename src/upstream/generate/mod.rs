@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::declaration::{Fields, TargetError, refuse};
-use super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings};
+use super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape};
 use super::fault::UpstreamFault;
 use super::finding::{Finding, Verdict};
 use super::kind::{Kind, RotationKind};
@@ -128,7 +128,7 @@ impl Driver for Generate {
         Box::pin(async { Ok(()) })
     }
 
-    fn verify<'a>(&'a self, _with: &'a Surroundings, _value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, _with: &'a DriverContext, _value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async { Ok(Verdict::Works) })
     }
 

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::super::driver::Surroundings;
+use super::super::driver::DriverContext;
 use super::super::fault::UpstreamFault;
 use super::super::guard::Undialled;
 use super::super::pipe::Pipe;
@@ -26,7 +26,7 @@ use crate::pki::tls::{HandshakeFault, upstream_config};
 
 /// What a call by URL keeps to.
 pub(super) struct Terms<'a> {
-    pub(super) with: &'a Surroundings,
+    pub(super) with: &'a DriverContext,
     /// What the other side's certificate is verified against, PEM.
     pub(super) ca: Option<&'a str>,
     /// How long it may take, all in all.

@@ -14,7 +14,7 @@ use self::exchange::{Answered, Terms};
 use self::request::Request;
 use self::template::{Field, Filling};
 use super::declaration::{Fields, TargetError};
-use super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Shape, Surroundings};
+use super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape};
 use super::fault::{UpstreamFault, UpstreamOutcome};
 use super::finding::{Finding, Verdict};
 use super::kind::{Kind, RotationKind};
@@ -37,13 +37,13 @@ fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
 struct Http(Service);
 
 impl Http {
-    fn terms<'a>(&'a self, with: &'a Surroundings) -> Terms<'a> {
+    fn terms<'a>(&'a self, with: &'a DriverContext) -> Terms<'a> {
         Terms { with, ca: self.0.ca.as_deref(), wait: self.0.wait, answer_bytes_max: self.0.answer_bytes_max }
     }
 
     async fn call(
         &self,
-        with: &Surroundings,
+        with: &DriverContext,
         request: &Request,
         filling: &Filling<'_>,
     ) -> Result<Answered, UpstreamFault> {
@@ -54,7 +54,7 @@ impl Http {
     /// The call, when its answer says that it was done.
     async fn done(
         &self,
-        with: &Surroundings,
+        with: &DriverContext,
         request: &Request,
         filling: &Filling<'_>,
     ) -> Result<Answered, UpstreamFault> {
@@ -152,7 +152,7 @@ impl Driver for Http {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async move {
             let (request, filling) = (&self.0.verify, Filling { value: Some(value), ..Filling::default() });
             // A question changes nothing, however it ends.

@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use super::super::accounts::{self, Accounts, DeclaredAccounts, FieldNames};
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings};
+use super::super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall};
 use super::super::fault::UpstreamFault;
 use super::super::finding::{Finding, Verdict};
 use super::super::random::random_password;
@@ -50,7 +50,7 @@ fn credentials(account: &accounts::Account) -> Credentials<'_> {
 }
 
 impl MariadbRotation {
-    async fn log_in(&self, with: &Surroundings, account: &accounts::Account) -> Result<(), SessionError> {
+    async fn log_in(&self, with: &DriverContext, account: &accounts::Account) -> Result<(), SessionError> {
         logged_in(&self.server, with, credentials(account), async |_| Ok(())).await
     }
 
@@ -100,7 +100,7 @@ impl Driver for MariadbRotation {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async move {
             let Ok(account) = self.users.account(value) else { return Ok(Verdict::Refused) };
             match self.log_in(with, &account).await {

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::super::driver::Surroundings;
+use super::super::driver::DriverContext;
 use super::super::endpoint::WAIT;
 use super::super::fault::{UpstreamFault, UpstreamOutcome};
 use super::super::pipe::Pipe;
@@ -112,7 +112,7 @@ pub(super) struct Session(Packets<Box<TlsStream<Pipe>>>);
 /// Logs in, does `work`, and leaves.
 pub(super) async fn logged_in<T>(
     server: &Server,
-    with: &Surroundings,
+    with: &DriverContext,
     credentials: Credentials<'_>,
     work: impl AsyncFnOnce(&mut Session) -> Result<T, QueryError>,
 ) -> Result<T, SessionError> {
@@ -127,7 +127,7 @@ pub(super) async fn logged_in<T>(
 impl Session {
     async fn begin(
         server: &Server,
-        with: &Surroundings,
+        with: &DriverContext,
         credentials: Credentials<'_>,
     ) -> Result<Self, SessionError> {
         let endpoint = server.endpoint();

@@ -7,7 +7,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
-use super::super::driver::Surroundings;
+use super::super::driver::DriverContext;
 use super::super::endpoint::{Tls, WAIT};
 use super::super::fault::{UpstreamFault, UpstreamOutcome};
 use super::super::pipe::Pipe;
@@ -60,7 +60,7 @@ pub(super) const ANY_PURPOSE: &str = "keyward";
 /// Logs in, does `work`, and leaves.
 pub(super) async fn logged_in<T>(
     server: &Server,
-    with: &Surroundings,
+    with: &DriverContext,
     login: Login<'_>,
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
 ) -> Result<T, Stopped> {

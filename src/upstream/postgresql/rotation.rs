@@ -4,7 +4,7 @@ use tokio_postgres::Error;
 
 use super::super::accounts::Account;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{Answer, Capabilities, Checking, Driver, Prepared, RotationCall, Surroundings};
+use super::super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall};
 use super::super::fault::UpstreamFault;
 use super::super::finding::{Finding, Verdict};
 use super::super::mark::Mark;
@@ -41,7 +41,7 @@ struct NewPassword<'a> {
 }
 
 impl PostgresqlRotation {
-    async fn log_in(&self, with: &Surroundings, role: &Account) -> Result<(), Stopped> {
+    async fn log_in(&self, with: &DriverContext, role: &Account) -> Result<(), Stopped> {
         logged_in(&self.0.server, with, login(role), async |_| Ok(())).await
     }
 
@@ -155,7 +155,7 @@ impl Driver for PostgresqlRotation {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a Surroundings, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
         Box::pin(async move {
             let Ok(role) = self.0.roles.account(value) else { return Ok(Verdict::Refused) };
             match self.log_in(with, &role).await {

@@ -95,7 +95,7 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     let home = broker.path().join("home");
     let order =
         InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
-    initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
+    initialise(&broker.config, order, &broker.environment()).await.unwrap();
     broker.serve().await;
     let me = broker.operator().get("/v1/whoami").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));

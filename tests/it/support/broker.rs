@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
-use keyward::app::{RunningBroker, Surroundings, start};
+use keyward::app::{Environment, RunningBroker, start};
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
@@ -86,7 +86,7 @@ impl TestBroker {
         let mut broker = Self::laid_out(now, settings);
         let home = &broker.home();
         let order = InitOptions { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
-        initialise(&broker.config, order, &broker.surroundings()).await.unwrap();
+        initialise(&broker.config, order, &broker.environment()).await.unwrap();
         broker.serve().await;
         broker
     }
@@ -124,9 +124,9 @@ impl TestBroker {
         self.operator().post_json("/v1/apply", &body).await
     }
 
-    pub(crate) fn surroundings(&self) -> Surroundings {
+    pub(crate) fn environment(&self) -> Environment {
         let machine_id = self.dir.path().join("machine-id");
-        Surroundings {
+        Environment {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Arc::clone(&self.entropy) as Arc<dyn Entropy>,
             machine_id,
@@ -138,7 +138,7 @@ impl TestBroker {
     }
 
     pub(crate) async fn try_serve(&mut self) -> Result<(), Failure> {
-        self.running = Some(start(&self.config, &self.surroundings(), OnLostEntries::Refuse).await?);
+        self.running = Some(start(&self.config, &self.environment(), OnLostEntries::Refuse).await?);
         Ok(())
     }
 

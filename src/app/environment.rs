@@ -10,7 +10,7 @@ const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Time and chance, as everybody gets them.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct Environment {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives unpredictable bytes.
@@ -19,7 +19,7 @@ pub struct Surroundings {
     pub machine_id: PathBuf,
 }
 
-impl Surroundings {
+impl Environment {
     /// The machine's own.
     #[must_use]
     pub fn system() -> Self {
@@ -37,8 +37,8 @@ impl Surroundings {
         Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy), machine_id: MACHINE_ID.into() }
     }
 
-    pub(crate) fn for_upstreams(&self, config: &Config) -> upstream::Surroundings {
-        upstream::Surroundings {
+    pub(crate) fn for_upstreams(&self, config: &Config) -> upstream::DriverContext {
+        upstream::DriverContext {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             reach: upstream::Reach::new(config.upstream.allow_networks.clone()),

@@ -9,7 +9,7 @@ use crate::idempotency::Request;
 use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
 
 /// The idempotency key of a request, if it has one, and what it says besides its body.
-pub(crate) struct Repeat(Option<Box<Keyed>>);
+pub(crate) struct IdempotencyHeader(Option<Box<Keyed>>);
 
 struct Keyed {
     key: String,
@@ -17,7 +17,7 @@ struct Keyed {
     target: String,
 }
 
-impl Repeat {
+impl IdempotencyHeader {
     pub(crate) fn of(parts: &Parts, route: &Route) -> Result<Self, Problem> {
         let Some(key) = parts.headers.get(IDEMPOTENCY_KEY_HEADER) else { return Ok(Self(None)) };
         let key = key.to_str().map_err(|_| Problem::new(code::IDEMPOTENCY_KEY_INVALID))?;

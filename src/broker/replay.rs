@@ -6,18 +6,18 @@ use super::services::State;
 use super::world::{Effect, World};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{Timestamp, code};
-use crate::idempotency::{self, Lookup, Once, Outcome, Remembered, keys};
+use crate::idempotency::{self, IdempotencyKey, Lookup, Outcome, Remembered, keys};
 use crate::store::Change;
 
-/// What the request of `once` did, if it was carried out before.
+/// What the request of `idempotency` did, if it was carried out before.
 pub(crate) fn done_before(
     world: &World,
-    once: Option<&Once>,
+    idempotency: Option<&IdempotencyKey>,
     now: Timestamp,
 ) -> Result<Option<Remembered>, Failure> {
-    let Some(once) = once else { return Ok(None) };
-    for once in once.under_each_key() {
-        match world.outcomes.look_up(once, now) {
+    let Some(idempotency) = idempotency else { return Ok(None) };
+    for idempotency in idempotency.under_each_key() {
+        match world.outcomes.look_up(idempotency, now) {
             Lookup::New => {}
             Lookup::Same(remembered) => return Ok(Some(remembered)),
             Lookup::Different => return Err(Failure::new(code::IDEMPOTENCY_KEY_REUSED)),
@@ -51,23 +51,27 @@ impl State {
     }
 }
 
-/// `change`, remembering what the request of `once` did by it. The request must not have been carried out since the
+/// `change`, remembering what the request of `idempotency` did by it. The request must not have been carried out since the
 /// records were read: [`super::reading::Reading::outcome`] notes that.
-pub(crate) fn remembered(change: Change<Effect>, once: Option<&Once>, outcome: Outcome) -> Change<Effect> {
-    let Some(once) = once else { return change };
-    change.effect(Effect::Idempotency(idempotency::Effect::remember(once, OUTCOME_LIFE_S, outcome)))
+pub(crate) fn remembered(
+    change: Change<Effect>,
+    idempotency: Option<&IdempotencyKey>,
+    outcome: Outcome,
+) -> Change<Effect> {
+    let Some(idempotency) = idempotency else { return change };
+    change.effect(Effect::Idempotency(idempotency::Effect::remember(idempotency, OUTCOME_LIFE_S, outcome)))
 }
 
-/// `change`, remembering for `life_s` seconds what the request of `once` did by it. It relies on the
+/// `change`, remembering for `life_s` seconds what the request of `idempotency` did by it. It relies on the
 /// request not having come since the state as of `as_of` was read.
 pub(crate) fn remembering(
     change: Change<Effect>,
-    once: Option<&Once>,
+    idempotency: Option<&IdempotencyKey>,
     as_of: u64,
     life_s: u32,
     outcome: impl FnOnce() -> Outcome,
 ) -> Change<Effect> {
-    let Some(once) = once else { return change };
-    let effect = idempotency::Effect::remember(once, life_s, outcome());
-    change.effect(Effect::Idempotency(effect)).rely(keys::slot(once.slot()), as_of)
+    let Some(idempotency) = idempotency else { return change };
+    let effect = idempotency::Effect::remember(idempotency, life_s, outcome());
+    change.effect(Effect::Idempotency(effect)).rely(keys::slot(idempotency.slot()), as_of)
 }

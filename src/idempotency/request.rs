@@ -32,7 +32,7 @@ impl<'a> Caller<'a> {
 
 /// By what a request is known again: keyed digests alone, so that nobody can guess a body by them.
 #[derive(Clone, Debug)]
-pub struct Once {
+pub struct IdempotencyKey {
     pub(super) caller: Digest,
     pub(super) slot: Digest,
     pub(super) request: Digest,
@@ -40,7 +40,7 @@ pub struct Once {
     earlier: Vec<Self>,
 }
 
-impl Once {
+impl IdempotencyKey {
     /// What `request` of `caller` is known again by.
     #[must_use]
     pub fn of(caller: Caller<'_>, request: &Request<'_>, digests: &MacKey, earlier: &[MacKey]) -> Self {
