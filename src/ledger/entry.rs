@@ -49,7 +49,7 @@ pub struct Link {
 /// What an entry says, as leaf and seal name it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryDigests {
-    /// SHA-256 of salt, incident, reason and event.
+    /// SHA-256 of salt, time, incident, reason and event.
     pub(super) said: Digest,
     /// SHA-256 of SHA-256 of the salt, and the links.
     pub(super) links: Digest,
@@ -66,8 +66,8 @@ const LEAF_BYTES: usize = 99;
 const LEAF_PREFIX: u8 = 0;
 
 impl Entry {
-    /// The entry's leaf in the Merkle tree, 99 bytes: `version ‖ kind ‖ SHA-256(salt ‖ incident ‖ reason ‖ event) ‖
-    /// SHA-256(SHA-256(salt) ‖ links) ‖ SHA-256(sealed state change)`.
+    /// The entry's leaf in the Merkle tree, 99 bytes: `version ‖ kind ‖ SHA-256(salt ‖ time ‖ incident ‖ reason ‖
+    /// event) ‖ SHA-256(SHA-256(salt) ‖ links) ‖ SHA-256(sealed state change)`.
     ///
     /// What is hashed is stored beside it and disclosed per entry: public tiles carry hashes only, and an event can be
     /// withheld, also while its links are shown, without breaking a proof.
@@ -103,6 +103,7 @@ impl Entry {
         self.digests.get_or_init(|| EntryDigests {
             said: sha256_parts(&[
                 &self.salt,
+                &self.time.ms().to_be_bytes(),
                 &[u8::from(self.incident.is_some())],
                 self.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
                 &reason_len(self.reason()).to_be_bytes(),

@@ -135,7 +135,7 @@ fn by_the_page(stored: Vec<u8>) -> ReadEntry {
     let mut read = Reader(stored, 0);
     let (event, sealed, links) = (read.number(4), read.number(4), read.number(4));
     let (reason, incident, _zero) = (read.number(2), read.take(1), read.take(1));
-    let (kind, _mark, _seq, _batch, _time) =
+    let (kind, _mark, _seq, _batch, time) =
         (read.take(2), read.take(2), read.take(8), read.take(8), read.take(8));
     let (salt, _before, _session) = (read.take(32), read.take(32), read.take(32));
     let incident = [incident.clone(), read.take(16 * usize::from(incident[0]))].concat();
@@ -147,7 +147,7 @@ fn by_the_page(stored: Vec<u8>) -> ReadEntry {
         .collect();
     let (reason_text, event, sealed) = (read.take(reason), read.take(event), read.take(sealed));
     assert_eq!(read.1, read.0.len());
-    let said = sha256_parts(&[&salt, &incident, &(reason as u16).to_be_bytes(), &reason_text, &event]);
+    let said = sha256_parts(&[&salt, &time, &incident, &(reason as u16).to_be_bytes(), &reason_text, &event]);
     let shown = sha256_parts(&[sha256(&salt).as_bytes(), &(links as u32).to_be_bytes(), &written]);
     let leaf = [&[2][..], &kind, said.as_bytes(), shown.as_bytes(), sha256(&sealed).as_bytes()].concat();
     ReadEntry { leaf, event, links: entry_links }

@@ -224,6 +224,29 @@ fn each_altered_field_is_named_even_under_a_matching_checksum() {
     }
 }
 
+/// Without keys, only the root shows what a file writer has changed in the last entry: no other entry follows it.
+#[test]
+fn altered_fields_of_the_last_entry_change_the_root_without_keys() {
+    let root = |disk: &Disk| {
+        let verified = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap();
+        assert_eq!(verified.entries, ENTRIES);
+        verified.root
+    };
+    let disk = left(Left::Killed);
+    let (written, name) = (root(&disk), segments(&disk).pop().unwrap());
+    let content = disk.files()[&name].clone();
+    let place = *frames(&content).last().unwrap();
+    // Kind, time, salt, event, sealed: offsets inside the frame.
+    for at in [25, 51, 52, FRAME_BYTES, FRAME_BYTES + place.event + 30] {
+        let mut altered = content.clone();
+        altered[place.at + at] ^= 1;
+        seal_checksum(&mut altered, place);
+        let copy = disk.copy();
+        copy.put(&name, altered);
+        assert_ne!(root(&copy), written, "field at {at}");
+    }
+}
+
 /// Makes the checksum of a header match again.
 fn header_checksum(content: &mut [u8]) {
     let checksum = crc32fast::hash(&content[..188]);
