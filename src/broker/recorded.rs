@@ -112,10 +112,13 @@ impl World {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::base::{LeaseId, SystemEntropy};
     use crate::base::{SecretId, SecretName, Timestamp};
     use crate::broker::denial::Denial;
+    use crate::crypto::sha256;
     use crate::keyring::Stage;
     use crate::leases::LeaseStage;
     use crate::leases::{self, EndReason, LeaseSelection};
@@ -148,19 +151,14 @@ mod tests {
     }
 
     fn sealed() -> SealedValue {
-        serde_json::from_str("{\"wrapped_key\":[1],\"value\":[2]}").unwrap()
+        let digest = sha256(b"");
+        serde_json::from_value(json!({ "wrapped_key": [1], "digest": digest, "value": [2] })).unwrap()
     }
 
     fn with_versions(id: SecretId) -> World {
         let mut world = World::default();
         for version in 1..=2 {
-            let store = secrets::Effect::Store {
-                id,
-                name: name(),
-                version,
-                sealed: sealed(),
-                digest: leases::tests::digest(),
-            };
+            let store = secrets::Effect::Store { id, name: name(), version, sealed: sealed() };
             commit(&mut world, u64::from(version), Effect::Secrets(store));
         }
         world
@@ -208,13 +206,7 @@ mod tests {
     fn one_denial_ends_and_another_of_the_same_room_goes_on() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let mut world = with_versions(id);
-        let third = secrets::Effect::Store {
-            id,
-            name: name(),
-            version: 3,
-            sealed: sealed(),
-            digest: leases::tests::digest(),
-        };
+        let third = secrets::Effect::Store { id, name: name(), version: 3, sealed: sealed() };
         commit(&mut world, 3, Effect::Secrets(third));
         let (first, second) = (Denial::version(NOW, id, name(), 1), Denial::version(NOW, id, name(), 2));
         world.deny(&first);

@@ -3,7 +3,6 @@ use serde::{Deserialize, Serialize};
 use super::keys;
 use super::vault::SealedValue;
 use crate::base::{OwnerName, SecretId, SecretName, Sensitivity};
-use crate::crypto::KeyedDigest;
 use crate::ledger::Key;
 
 /// A state change of this room.
@@ -19,8 +18,6 @@ pub enum Effect {
         version: u32,
         /// Its value, sealed.
         sealed: SealedValue,
-        /// The value's keyed digest.
-        digest: KeyedDigest,
     },
     /// Says whose a secret is.
     Own {
@@ -39,8 +36,6 @@ pub enum Effect {
         version: u32,
         /// Its value, sealed.
         sealed: SealedValue,
-        /// The value's keyed digest.
-        digest: KeyedDigest,
     },
     /// Hands out this version from here on.
     Promote {

@@ -6,7 +6,6 @@ use super::effect::Effect;
 use super::keys;
 use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
-use crate::crypto::KeyedDigest;
 use crate::index::Tree;
 use crate::store::{At, Projection};
 
@@ -57,8 +56,6 @@ pub struct Version {
     pub rewrapped: Option<u64>,
     /// The entry since which it is a former one, if it is.
     pub retired: Option<u64>,
-    /// The keyed digest of its value; none once it is destroyed.
-    pub digest: Option<KeyedDigest>,
 }
 
 impl Version {
@@ -142,7 +139,7 @@ impl Secret {
     /// Numbers count on, so that the newest is never the one that goes.
     fn destroy(&mut self, number: u32) {
         if let Some(version) = self.versions.get_mut(&number) {
-            (version.stage, version.digest) = (VersionStage::Destroyed, None);
+            version.stage = VersionStage::Destroyed;
         }
         let destroyed = |version: &&Version| version.stage == VersionStage::Destroyed;
         let oldest = self.versions.values().find(destroyed).map(|version| version.number);
@@ -211,21 +208,15 @@ impl Catalogue {
         }
     }
 
-    /// The generations of the digest key that digests of versions were made by.
-    pub fn digest_generations(&self) -> impl Iterator<Item = u32> {
-        let versions = self.secrets.values().flat_map(|secret| secret.versions.values());
-        versions.filter_map(|version| version.digest).map(|digest| digest.generation())
-    }
-
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Store { id, name, version, digest, .. } => {
-                self.keep(at, *id, name, *version, *digest).hand_out(*version, at.seq);
+            Effect::Store { id, name, version, .. } => {
+                self.keep(at, *id, name, *version).hand_out(*version, at.seq);
                 self.count_seal();
             }
-            Effect::Prepare { id, name, version, digest, .. } => {
-                self.keep(at, *id, name, *version, *digest);
+            Effect::Prepare { id, name, version, .. } => {
+                self.keep(at, *id, name, *version);
                 self.count_seal();
             }
             Effect::Promote { name, version } => {
@@ -259,14 +250,7 @@ impl Catalogue {
     }
 
     /// The secret with one more version, which is pending.
-    fn keep(
-        &mut self,
-        at: At,
-        id: SecretId,
-        name: &SecretName,
-        number: u32,
-        digest: KeyedDigest,
-    ) -> &mut Secret {
+    fn keep(&mut self, at: At, id: SecretId, name: &SecretName, number: u32) -> &mut Secret {
         let secret = self.secrets.entry(name.clone()).or_insert_with(|| Secret {
             id,
             name: name.clone(),
@@ -276,8 +260,7 @@ impl Catalogue {
             versions: BTreeMap::new(),
         });
         let (seq, stored_at, stage) = (at.seq, at.time, VersionStage::Pending);
-        let version =
-            Version { number, seq, stored_at, stage, rewrapped: None, retired: None, digest: Some(digest) };
+        let version = Version { number, seq, stored_at, stage, rewrapped: None, retired: None };
         secret.versions.insert(number, version);
         secret
     }
@@ -307,19 +290,17 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Sensitive, SystemEntropy};
-    use crate::crypto::ValueDigestKeys;
+    use crate::base::SystemEntropy;
 
     #[test]
     fn so_many_versions_are_destroyed_by_one_entry() {
         let now = Timestamp::from_s(1_800_000_000);
         let (id, name) = (SecretId::mint(now, &SystemEntropy), "a".parse().unwrap());
-        let digest = ValueDigestKeys::derive([]).digest(b"x");
         let mut secrets = Catalogue::default();
         let mut surplus = |versions: usize| {
             for number in 1..=u32::try_from(versions).unwrap() {
                 let at = At { seq: u64::from(number), time: now };
-                secrets.keep(at, id, &name, number, digest).hand_out(number, at.seq);
+                secrets.keep(at, id, &name, number).hand_out(number, at.seq);
             }
             secrets.named(&name).unwrap().surplus(0, 0, &|_| false).len()
         };
@@ -335,22 +316,5 @@ mod tests {
             VERSIONS_DESTROYED_AT_ONCE_MAX,
             "one beyond it"
         );
-    }
-
-    #[test]
-    fn the_digest_of_a_value_goes_with_its_version() {
-        let now = Timestamp::from_s(1_800_000_000);
-        let (id, name): (_, SecretName) = (SecretId::mint(now, &SystemEntropy), "a".parse().unwrap());
-        let digest = ValueDigestKeys::derive([(3, &Sensitive::new([1; 32]))]).digest(b"x");
-        let mut secrets = Catalogue::default();
-        for number in 1..=2 {
-            let at = At { seq: u64::from(number), time: now };
-            secrets.keep(at, id, &name, number, digest).hand_out(number, at.seq);
-        }
-        assert_eq!(secrets.digest_generations().collect::<Vec<_>>(), [3, 3]);
-        let destroy = Effect::Destroy { id, name: name.clone(), version: 1 };
-        secrets.apply(At { seq: 3, time: now }, &destroy);
-        assert_eq!(secrets.named(&name).unwrap().version(1).unwrap().digest, None);
-        assert_eq!(secrets.digest_generations().collect::<Vec<_>>(), [3]);
     }
 }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{SEALS_MAX, SEALS_RESERVED, SECRET_BYTES_MAX};
 use crate::base::{Entropy, LeaseId, SecretId, Sensitive};
-use crate::crypto::{Aad, AeadKey, CountedKey, Exhausted, KeyId, OpenError, sealed_by};
+use crate::crypto::{
+    Aad, AeadKey, CountedKey, Digest, Exhausted, KeyId, MacKey, OpenError, derive_key, sealed_by,
+};
 
 /// An upstream secret in clear. Wiped on drop.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ impl SecretValue {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SealedValue {
     wrapped_key: Vec<u8>,
+    /// The value's digest under the data key. It recognises a leaked value without opening the stored one, and says
+    /// nothing once the data key is lost: the digest of a destroyed version ends with the value key, as the value does.
+    digest: Digest,
     value: Vec<u8>,
 }
 
@@ -62,6 +67,13 @@ pub struct StoredVersion {
     pub record: Sensitive<Vec<u8>>,
     /// The data key, wrapped by a later value key.
     pub rewrapped: Option<Sensitive<Vec<u8>>>,
+}
+
+impl StoredVersion {
+    /// The data key as the newest value key wrapped it.
+    fn wrapped_key<'a>(&'a self, sealed: &'a SealedValue) -> &'a [u8] {
+        self.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose())
+    }
 }
 
 /// Seals values. Cannot open any.
@@ -145,8 +157,9 @@ impl Sealer {
     ) -> Result<SealedValue, VaultError> {
         let data_key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let wrapped_key = self.key().seal(bound, data_key.expose(), entropy)?;
+        let digest = digest_key(&data_key).tag(value.expose());
         let value = AeadKey::new(DATA_KEY, &data_key).seal(bound, value.expose(), entropy);
-        Ok(SealedValue { wrapped_key, value })
+        Ok(SealedValue { wrapped_key, digest, value })
     }
 }
 
@@ -186,11 +199,13 @@ impl Opener {
     }
 
     /// The data key of a version, under any value key.
-    fn unwrap(&self, bound: &Aad, wrapped: &[u8]) -> Result<Sensitive<Vec<u8>>, VaultError> {
+    fn unwrap(&self, bound: &Aad, wrapped: &[u8]) -> Result<Sensitive<[u8; 32]>, VaultError> {
         let by = sealed_by(wrapped).map_err(VaultError::Open)?;
         let key = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&by).map(Arc::clone);
         let key = key.ok_or(VaultError::Open(OpenError::OtherKey(by)))?;
-        key.open(bound, wrapped).map_err(VaultError::Open)
+        let unwrapped = key.open(bound, wrapped).map_err(VaultError::Open)?;
+        let data_key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
+        Ok(Sensitive::filled(|to| to.copy_from_slice(data_key)))
     }
 
     /// The data key of a version wrapped by what `sealer` wraps by, when something else wraps it now.
@@ -206,13 +221,30 @@ impl Opener {
         entropy: &dyn Entropy,
     ) -> Result<Option<Vec<u8>>, VaultError> {
         let sealed = SealedValue::from_bytes(stored.record.expose())?;
-        let wrapped = stored.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose());
+        let wrapped = stored.wrapped_key(&sealed);
         let (bound, newest) = (bound(id, version), sealer.key());
         if sealed_by(wrapped).map_err(VaultError::Open)? == newest.id() {
             return Ok(None);
         }
         let data_key = self.unwrap(&bound, wrapped)?;
         Ok(Some(newest.seal(&bound, data_key.expose(), entropy)?))
+    }
+
+    /// Whether `candidate` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
+    /// opened.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub fn recognises(
+        &self,
+        id: SecretId,
+        version: u32,
+        stored: &StoredVersion,
+        candidate: &[u8],
+    ) -> Result<bool, VaultError> {
+        let sealed = SealedValue::from_bytes(stored.record.expose())?;
+        let data_key = self.unwrap(&bound(id, version), stored.wrapped_key(&sealed))?;
+        Ok(digest_key(&data_key).verify(candidate, &sealed.digest))
     }
 
     /// Opens `stored`, what is kept of `version` of the secret `id`.
@@ -226,8 +258,7 @@ impl Opener {
         stored: &StoredVersion,
     ) -> Result<SecretValue, VaultError> {
         let sealed = SealedValue::from_bytes(stored.record.expose())?;
-        let wrapped = stored.rewrapped.as_ref().map_or(&sealed.wrapped_key, |key| key.expose());
-        self.open_bound(&bound(id, version), wrapped, &sealed.value)
+        self.open_bound(&bound(id, version), stored.wrapped_key(&sealed), &sealed.value)
     }
 
     /// Opens the password of a leased login. Nobody wraps its data key anew: once the value key has
@@ -241,9 +272,7 @@ impl Opener {
     }
 
     fn open_bound(&self, bound: &Aad, wrapped: &[u8], value: &[u8]) -> Result<SecretValue, VaultError> {
-        let unwrapped = self.unwrap(bound, wrapped)?;
-        let key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
-        let data_key = Sensitive::<[u8; 32]>::filled(|to| to.copy_from_slice(key));
+        let data_key = self.unwrap(bound, wrapped)?;
         let value = AeadKey::new(DATA_KEY, &data_key).open(bound, value).map_err(VaultError::Open)?;
         SecretValue::new(value)
     }
@@ -266,23 +295,30 @@ fn bound(id: SecretId, version: u32) -> Aad {
     Aad::new("keyward/secret-value").field(id.as_bytes()).number(u64::from(version))
 }
 
+/// The key of the digest of the value that `data_key` seals.
+fn digest_key(data_key: &Sensitive<[u8; 32]>) -> MacKey {
+    MacKey::new(&derive_key(data_key, b"", "keyward value digest"))
+}
+
 fn bound_login(lease: LeaseId) -> Aad {
     Aad::new("keyward/leased-login").field(lease.as_bytes())
 }
 
 impl SealedValue {
-    /// `length of the wrapped key ‖ wrapped key ‖ sealed value`.
+    /// `length of the wrapped key ‖ wrapped key ‖ digest ‖ sealed value`.
     #[must_use]
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let length = u32::try_from(self.wrapped_key.len()).unwrap_or(u32::MAX);
-        [&length.to_be_bytes()[..], &self.wrapped_key, &self.value].concat()
+        [&length.to_be_bytes()[..], &self.wrapped_key, self.digest.as_bytes(), &self.value].concat()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, VaultError> {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or(VaultError::Form)?;
         let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| VaultError::Form)?;
-        let (wrapped_key, value) = rest.split_at_checked(length).ok_or(VaultError::Form)?;
-        Ok(Self { wrapped_key: wrapped_key.to_vec(), value: value.to_vec() })
+        let (wrapped_key, rest) = rest.split_at_checked(length).ok_or(VaultError::Form)?;
+        let (digest, value) = rest.split_first_chunk::<32>().ok_or(VaultError::Form)?;
+        let digest = Digest::from_bytes(*digest);
+        Ok(Self { wrapped_key: wrapped_key.to_vec(), digest, value: value.to_vec() })
     }
 }
 
@@ -330,6 +366,8 @@ mod tests {
         assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v", "both keys are there");
         opener.shed();
         assert_eq!(opener.open(one, 1, &over).unwrap().expose(), b"v");
+        assert!(opener.recognises(one, 1, &over, b"v").unwrap(), "the digest belongs to the data key");
+        assert!(opener.recognises(one, 1, &kept(&stored), b"v").is_err(), "nor does the digest say anything");
         assert!(opener.open(one, 1, &kept(&stored)).is_err(), "the old key has gone");
         assert!(opener.open(one, 2, &over).is_err(), "another version");
         assert!(opener.rewrap((one, 1), &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
@@ -353,8 +391,20 @@ mod tests {
         let one = id();
         let a = sealer.seal(one, 1, &value(b"a"), &SystemEntropy).unwrap();
         let b = sealer.seal(one, 1, &value(b"b"), &SystemEntropy).unwrap();
-        let mixed = SealedValue { wrapped_key: a.wrapped_key, value: b.value };
+        let mixed = SealedValue { value: b.value, ..a };
         assert!(Opener::new([value_key()]).open(one, 1, &kept(&mixed.to_bytes())).is_err());
+    }
+
+    #[test]
+    fn the_value_of_a_version_is_recognised_and_no_other_is() {
+        let (one, sealer) = (id(), Sealer::new(value_key()));
+        let record = |value: &SecretValue| sealer.seal(one, 1, value, &SystemEntropy).unwrap();
+        let (stored, again) = (record(&value(b"hunter2")), record(&value(b"hunter2")));
+        assert_ne!(stored.digest, again.digest, "equal values have digests of their own");
+        let (opener, stored) = (Opener::new([value_key()]), kept(&stored.to_bytes()));
+        assert!(opener.recognises(one, 1, &stored, b"hunter2").unwrap());
+        assert!(!opener.recognises(one, 1, &stored, b"hunter3").unwrap());
+        assert!(opener.recognises(one, 2, &stored, b"hunter2").is_err(), "another version");
     }
 
     #[test]

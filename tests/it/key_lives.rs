@@ -106,13 +106,6 @@ async fn the_first_start_after_their_life_rotates_delta_index_and_digest_keys() 
     assert_eq!(generations(&broker, DIGEST), [1, 2], "an outcome may be known by it");
     broker.clock.advance_s(1);
     broker.look_after().await;
-    assert_eq!(generations(&broker, DIGEST), [1, 2], "a value that is kept is recognised by it");
-    reissue(&mut broker).await;
-    assert_eq!(put(&broker, b"another").await.status, 201);
-    let destroyed = json!({ "action": "destroy", "version": 1 });
-    let destroyed = broker.operator().post_json("/v1/secret-versions/github/app", &destroyed).await;
-    assert_eq!(destroyed.status, 200, "{}", destroyed.text());
-    broker.look_after().await;
     assert_eq!((generations(&broker, DIGEST), generations(&broker, DELTA)), (vec![2], vec![1, 2]));
     broker.restart().await;
 }

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use crate::base::Timestamp;
 use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
 use crate::broker::failure::Failure;
@@ -88,8 +86,8 @@ pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRota
 impl Services {
     /// Records a rotation of the delta, index and digest keys that its start could not record. Then takes index and
     /// digest keys out of the keyring that nothing is sealed or known by any more: those of the index once it is
-    /// built anew, those of digests when every outcome of then is forgotten and no stored value has a digest under them. Delta keys stay: the ledger is never
-    /// written anew.
+    /// built anew, those of digests when every outcome of then is forgotten. Delta keys stay: the ledger is never written
+    /// anew.
     ///
     /// # Errors
     /// [`Failure`]; the next look tries again.
@@ -103,15 +101,12 @@ impl Services {
         let now = self.state.clock.now();
         let is_forgotten =
             since.is_some_and(|since| now.seconds_since(since) > i64::from(EARLIER_DIGEST_LIFE_S));
-        // Values that were stored under an earlier digest key are recognised by it as long as they are kept.
-        let used: BTreeSet<u32> =
-            self.state.store.read(|world, _| world.recorded_secrets().digest_generations().collect());
         let kept = [
-            (Family::Index, newest.index, self.state.store.is_indexed(), BTreeSet::new()),
-            (Family::Digest, newest.digest, is_forgotten, used),
+            (Family::Index, newest.index, self.state.store.is_indexed()),
+            (Family::Digest, newest.digest, is_forgotten),
         ];
-        for (family, newest, goes, used) in kept {
-            let earlier = |generation| goes && generation < newest && !used.contains(&generation);
+        for (family, newest, goes) in kept {
+            let earlier = |generation| goes && generation < newest;
             let gone = self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, family, earlier));
             gone.map_err(|error| broken(&error))?;
         }

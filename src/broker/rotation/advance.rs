@@ -176,9 +176,8 @@ impl Services {
             .sealer
             .seal(id, version, &prepared.value, &*self.state.entropy)
             .map_err(Failure::from)?;
-        let digest = self.values.digests.digest(prepared.value.expose());
         let event = RotationPrepared { secret: &secret, rotation: run.id, version };
-        let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed, digest };
+        let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
         let replaces = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
         let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
         let key = secrets::keys::secret(&secret);

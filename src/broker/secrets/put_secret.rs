@@ -191,8 +191,7 @@ impl NewVersion {
     ) -> Result<Draft<u32>, Failure> {
         let Self { id, version, change, effects } = self;
         let sealed = services.values.sealer.seal(id, version, value, &*services.state.entropy)?;
-        let digest = services.values.digests.digest(value.expose());
-        let store = secrets::Effect::Store { id, name: name.clone(), version, sealed, digest };
+        let store = secrets::Effect::Store { id, name: name.clone(), version, sealed };
         let change = effects.into_iter().fold(change.effect(Effect::Secrets(store)), Change::effect);
         Ok(Draft::of(change, version).outcome(Outcome::Stored(version)))
     }

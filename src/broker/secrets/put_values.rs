@@ -11,8 +11,8 @@ use crate::idempotency::IdempotencyKey;
 use crate::secrets::SecretValue;
 
 /// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
-/// with another value is refused. The ledger has no digest of a value, because it would outlive the value: a reader who
-/// has the ledger and the keyring could test guesses of a value that was destroyed.
+/// with another value is refused. The ledger has no digest of a value but the one under the value's own data key: another
+/// one would outlive the value, and a reader of ledger and keyring could test guesses of a value that was destroyed.
 pub struct PutValues {
     key: MacKey,
     put: Mutex<Put>,

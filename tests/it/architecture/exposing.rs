@@ -7,8 +7,6 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/broker/identity/invite.rs",
     "src/broker/identity/redemption.rs",
     "src/broker/leases/issue.rs",
-    "src/broker/rotation/advance.rs",
-    "src/broker/secrets/put_secret.rs",
     "src/broker/secrets/put_values.rs",
     "src/cli/client/broker_client.rs",
     "src/cli/demo/dev.rs",
