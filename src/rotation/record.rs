@@ -122,6 +122,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether `other` is the same one at the same stage.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.id, self.stage) == (other.id, other.stage)
+    }
+
     /// Whether it waits for an operator.
     #[must_use]
     pub fn is_dead(&self) -> bool {

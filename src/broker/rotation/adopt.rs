@@ -1,21 +1,18 @@
 use super::advance::next_of;
-use super::context::{RotationContext, Step};
-use super::update::within_reach;
+use super::context::Step;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
-use crate::base::limits::{OUTCOME_LIFE_S, VERSIONS_TRIED_MAX};
-use crate::base::{RotationId, SecretName};
+use crate::base::limits::VERSIONS_TRIED_MAX;
+use crate::base::{RotationId, SecretName, Timestamp};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeRequest, Changed, Draft, Initiator, Read};
 use crate::broker::failure::Failure;
-use crate::broker::replay::{done_before, remembering};
-use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
-use crate::rotation::{self, RotationAdopted};
+use crate::rotation::{self, Rotation, RotationAdopted, Run};
 use crate::secrets::{self, Secret, VersionStage};
-use crate::store::Change;
 use crate::upstream::Verdict;
 
 /// Which version an operator adopts, and how.
@@ -67,17 +64,30 @@ impl AdminServices {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Adopted, Failure> {
         let services = &*self.0;
-        let scope = by.operator().scope();
-        let before = services.state.store.read(|world, _| {
-            within_reach(world, scope, name)?;
-            done_before(world, idempotency, services.state.clock.now())
-        })?;
-        if let Some(Remembered { seq, outcome: Outcome::Stored(version), .. }) = before {
-            return Ok(Adopted { version, seq });
+        let (operator, scope) = (by.operator(), by.operator().scope());
+        services.state.read(|reading| reading.rotation_within(scope, name).map(drop)).0?;
+        let request = ChangeRequest::by(operator, idempotency);
+        if let Read::Before(before) = services.state.read_for(request, |_| Ok(()))? {
+            return adopted_before(&before);
         }
-        let found = services.find_adoptable(name, adopting, by.operator()).await?;
-        retry_on_conflict!(services.adopt(by.operator(), name, &found, idempotency))
+        let found = services.find_adoptable(name, adopting, operator).await?;
+        let changed = services.state.change(request, |reading| {
+            let rotation = reading.rotation_within(scope, name)?;
+            found.adopted(operator, rotation, reading.versions_of(name), reading.now())
+        });
+        let changed = changed.await?;
+        services.notifications.rotations_changed();
+        match changed {
+            Changed::Recorded { seq, value: version } => Ok(Adopted { version, seq }),
+            Changed::Before(before) => adopted_before(&before),
+        }
     }
+}
+
+/// What a request adopted before.
+fn adopted_before(before: &Remembered) -> Result<Adopted, Failure> {
+    let Outcome::Stored(version) = before.outcome else { return Err(Failure::new(code::RECORD_UNREADABLE)) };
+    Ok(Adopted { version, seq: before.seq })
 }
 
 impl Services {
@@ -88,15 +98,17 @@ impl Services {
         adopting: Adopting,
         operator: &OperatorPrincipal,
     ) -> Result<Found, Failure> {
-        let at = self.idle_rotation(name)?;
-        let run = at.rotation.run.as_ref().map(|run| run.id);
-        let versions = candidates(&at, adopting.version)?;
+        let at = self.context(name)?;
+        is_idle(&at.rotation, self.state.clock.now())?;
+        let run = at.rotation.run.as_ref();
+        let versions = candidates(at.secret.as_ref(), run, adopting.version)?;
+        let run = run.map(|run| run.id);
         if adopting.proof == Proof::Unasked {
-            let current = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
+            let current = at.current().pop();
             let version = adopting.version.or(current).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
             return Ok(Found { version, works: false, run });
         }
-        let lent = self.open_values_for(&at, Step::Check, &versions, Some(operator)).await?;
+        let lent = self.open_values(&at, Initiator::Operator(operator), Step::Check, &versions).await?;
         for (version, value) in versions.iter().zip(&lent.values) {
             let verdict = self.noted(&at, at.verify(value).await);
             if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
@@ -107,72 +119,62 @@ impl Services {
         let why = format!("the upstream of `{name}` lets none of these versions in: {}", asked.join(", "));
         Err(Failure::new(code::ROTATION_NO_VERSION_ACCEPTED).because(why))
     }
+}
 
-    async fn adopt(
+impl Found {
+    /// The change that adopts it, while nothing else has become of the rotation than what was found.
+    fn adopted(
         &self,
         operator: &OperatorPrincipal,
-        name: &SecretName,
-        found: &Found,
-        idempotency: Option<&IdempotencyKey>,
-    ) -> Result<Adopted, AttemptError> {
-        let at = self.idle_rotation(name)?;
-        let run = at.rotation.run.as_ref();
-        let secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        candidates(&at, Some(found.version))?;
-        if run.map(|run| run.id) != found.run {
-            return Err(Failure::new(code::MODIFIED_CONCURRENTLY).into());
+        rotation: &Rotation,
+        secret: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<Draft<u32>, Failure> {
+        is_idle(rotation, now)?;
+        let (version, run, name) = (self.version, rotation.run.as_ref(), &rotation.declared.secret);
+        candidates(secret, run, Some(version))?;
+        let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+        if run.map(|run| run.id) != self.run {
+            return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
         }
         let before = secret.current.map(|version| version.number);
-        let version = found.version;
         let event = RotationAdopted {
             secret: name,
             operator: operator.name(),
             version,
             before: before.filter(|before| *before != version),
-            works: found.works,
-            rotation: found.run,
+            works: self.works,
+            rotation: self.run,
             stage: run.map(|run| run.stage.as_str()),
         };
-        let key = secrets::keys::secret(name);
-        let mut change = at.relying(Change::new(&event)?).rely(key, at.as_of);
+        let mut draft = Draft::new(&event, version)?.outcome(Outcome::Stored(version));
         if before != Some(version) {
             let promoted = secrets::Effect::Promote { name: name.clone(), version };
-            change = change.effect(Effect::Secrets(promoted));
+            draft = draft.effect(Effect::Secrets(promoted));
         }
         let pending = secret.versions().filter(|other| other.stage == VersionStage::Pending);
         for other in pending.filter(|other| other.number != version) {
             let kept = secrets::Effect::Abandon { name: name.clone(), version: other.number };
-            change = change.effect(Effect::Secrets(kept));
+            draft = draft.effect(Effect::Secrets(kept));
         }
-        let next = if run.is_some() { next_of(&at.rotation.declared, self.state.clock.now()) } else { None };
-        let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: found.works, next };
-        change = change.effect(Effect::Rotation(adopted));
-        change = remembering(change, idempotency, at.as_of, OUTCOME_LIFE_S, || Outcome::Stored(version));
-        let seq = self.record(self.while_allowed(change, operator)?).await?;
-        Ok(Adopted { version, seq })
-    }
-
-    /// The rotation of `name`, when nothing is under way upstream.
-    fn idle_rotation(&self, name: &SecretName) -> Result<RotationContext, Failure> {
-        let at = self.context(name)?;
-        let now = self.state.clock.now();
-        match &at.rotation.run {
-            Some(run) if !run.rests(now) => Err(Failure::new(code::ROTATION_IN_PROGRESS)
-                .because(format!(
-                    "a step of the rotation of `{name}` is under way, at `{}`",
-                    run.stage.as_str()
-                ))
-                .mended_by(
-                    "adopt a version once the step has succeeded or failed: `keyward rotation show NAME`",
-                )),
-            _ => Ok(at),
-        }
+        let next = run.and_then(|_| next_of(&rotation.declared, now));
+        let adopted = rotation::Effect::Adopt { secret: name.clone(), version, works: self.works, next };
+        Ok(draft.effect(Effect::Rotation(adopted)))
     }
 }
 
+/// That nothing of `rotation` is under way upstream.
+fn is_idle(rotation: &Rotation, now: Timestamp) -> Result<(), Failure> {
+    let Some(run) = rotation.run.as_ref().filter(|run| !run.rests(now)) else { return Ok(()) };
+    let (name, stage) = (&rotation.declared.secret, run.stage.as_str());
+    Err(Failure::new(code::ROTATION_IN_PROGRESS)
+        .because(format!("a step of the rotation of `{name}` is under way, at `{stage}`"))
+        .mended_by("adopt a version once the step has succeeded or failed: `keyward rotation show NAME`"))
+}
+
 /// The versions that may be adopted: `only`, or those that may work, the likeliest first.
-fn candidates(at: &RotationContext, only: Option<u32>) -> Result<Vec<u32>, Failure> {
-    let secret: &Secret = at.secret.as_ref().ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+fn candidates(secret: Option<&Secret>, run: Option<&Run>, only: Option<u32>) -> Result<Vec<u32>, Failure> {
+    let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
     let is_kept = |number: &u32| {
         secret.version(*number).is_some_and(|version| version.stage != VersionStage::Destroyed)
     };
@@ -183,7 +185,7 @@ fn candidates(at: &RotationContext, only: Option<u32>) -> Result<Vec<u32>, Failu
         };
     }
     let current = secret.current.map(|version| version.number);
-    let pending = at.rotation.run.as_ref().and_then(|run| run.version);
+    let pending = run.and_then(|run| run.version);
     let former = secret.former().map(|version| version.number);
     let mut versions: Vec<u32> = Vec::new();
     for number in pending.into_iter().chain(current).chain(former).filter(is_kept) {

@@ -1,19 +1,20 @@
 use super::context::{RotationContext, Step};
+use super::step_error::StepError;
 use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
+use crate::broker::changes::Initiator;
 use crate::broker::failure::Failure;
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;
-use crate::ledger::AppendError;
 use crate::rotation::{
     self, RotationAdvanced, RotationBegun, RotationFinished, RotationOrphaned, RotationPrepared, Run, Slots,
     Stage, Trigger, UpstreamValue,
 };
-use crate::secrets;
-use crate::store::{Change, CommitError};
+use crate::secrets::{self, Secret};
+use crate::store::Change;
 use crate::upstream::{Mark, Prepared, RotationCall, UpstreamFault};
 
 /// Whether a rotation goes on at once.
@@ -23,39 +24,6 @@ pub enum Progress {
     Continue,
     /// Nothing is to be done before a later moment, or without an operator.
     Wait,
-}
-
-/// Why a step was not taken.
-pub(super) enum StepError {
-    /// Upstream, or what was to be done there, failed: recorded, and tried again later.
-    Upstream(UpstreamFault),
-    /// The broker could not record or open something: nothing was done.
-    Broker(Failure),
-    /// The rotation was changed meanwhile.
-    Overtaken,
-}
-
-impl From<Failure> for StepError {
-    fn from(failure: Failure) -> Self {
-        if failure.code == code::MODIFIED_CONCURRENTLY { Self::Overtaken } else { Self::Broker(failure) }
-    }
-}
-
-impl From<CommitError> for StepError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
-            error @ (CommitError::Append(_) | CommitError::Unwritable | CommitError::ReadOnly) => {
-                Self::Broker(error.into())
-            }
-        }
-    }
-}
-
-impl From<UpstreamFault> for StepError {
-    fn from(fault: UpstreamFault) -> Self {
-        Self::Upstream(fault)
-    }
 }
 
 impl Services {
@@ -89,7 +57,7 @@ impl Services {
         }
         let Some(run) = at.rotation.run.clone() else {
             return match self.begin(&at, &Trigger::Schedule).await {
-                Ok(_) | Err(StepError::Overtaken) => Ok(Progress::Continue),
+                Ok(()) | Err(StepError::Overtaken) => Ok(Progress::Continue),
                 Err(halt) => Err(halt.failure()),
             };
         };
@@ -107,7 +75,7 @@ impl Services {
         match stepped {
             Ok(()) | Err(StepError::Overtaken) => Ok(Progress::Continue),
             Err(StepError::Upstream(fault)) => {
-                self.record_failed_step(secret, &run, fault).await?;
+                self.record_failed_step(&at, &run, &fault).await?;
                 Ok(Progress::Wait)
             }
             Err(halt @ StepError::Broker(_)) => Err(halt.failure()),
@@ -115,11 +83,7 @@ impl Services {
     }
 
     /// Records that a rotation begins.
-    pub(super) async fn begin(
-        &self,
-        at: &RotationContext,
-        trigger: &Trigger,
-    ) -> Result<RotationId, StepError> {
+    pub(super) async fn begin(&self, at: &RotationContext, trigger: &Trigger) -> Result<(), StepError> {
         let id = RotationId::mint(self.state.clock.now(), &*self.state.entropy);
         let secret = at.name();
         let operator = match trigger {
@@ -128,9 +92,8 @@ impl Services {
         };
         let event = RotationBegun { secret, rotation: id, trigger: trigger.as_str(), operator };
         let effect = rotation::Effect::Begin { secret: secret.clone(), id, trigger: trigger.clone() };
-        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
-        self.record(change.rely(secrets::keys::secret(secret), at.as_of)).await?;
-        Ok(id)
+        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
+        Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
     /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
@@ -145,15 +108,13 @@ impl Services {
                 return Err(UpstreamFault::refused(code::ROTATION_HAS_ORPHANS).into());
             }
         }
-        let current = at.secret.as_ref().and_then(|secret| secret.current);
-        let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
-        let lent = self.open_values(at, Step::Prepare, &versions).await?;
+        let lent = self.open_values(at, Initiator::Schedule, Step::Prepare, &at.current()).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let call = RotationCall { admin, current, rotation: Some(run.id), ..at.call() };
         let prepared = self.noted(at, at.driver.prepare(call).await)?;
         // What upstream made is nowhere else, and must not be lost to a change made meanwhile.
         for _ in 0..CONFLICT_RETRIES_MAX {
-            match self.store_value(at.name(), run, &prepared).await {
+            match self.store_value(at, run, &prepared).await {
                 Err(StepError::Overtaken) => {}
                 kept => return kept,
             }
@@ -162,14 +123,20 @@ impl Services {
     }
 
     /// Makes a new value durable.
-    async fn store_value(&self, name: &SecretName, run: &Run, prepared: &Prepared) -> Result<(), StepError> {
-        let at = self.context(name)?;
-        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
-            return Err(StepError::Overtaken);
-        }
+    async fn store_value(
+        &self,
+        at: &RotationContext,
+        run: &Run,
+        prepared: &Prepared,
+    ) -> Result<(), StepError> {
+        let (_, still) = self.still(at, run)?;
+        let (known, preconditions) = self.state.read(|reading| {
+            reading.value_key();
+            reading.versions_of(at.name()).cloned()
+        });
         let secret = at.name().clone();
-        let version = at.secret.as_ref().map_or(1, |secret| secret.newest().saturating_add(1));
-        let id = at.secret.as_ref().map(|secret| secret.id);
+        let version = known.as_ref().map_or(0, Secret::newest).saturating_add(1);
+        let id = known.as_ref().map(|secret| secret.id);
         let id = id.unwrap_or_else(|| SecretId::mint(self.state.clock.now(), &*self.state.entropy));
         let sealed = self
             .values
@@ -178,18 +145,16 @@ impl Services {
             .map_err(Failure::from)?;
         let event = RotationPrepared { secret: &secret, rotation: run.id, version };
         let stored = secrets::Effect::Prepare { id, name: secret.clone(), version, sealed };
-        let replaces = at.secret.as_ref().and_then(|secret| secret.current).map(|version| version.number);
+        let replaces = known.and_then(|secret| secret.current).map(|version| version.number);
         let effect = rotation::Effect::Prepare { secret: secret.clone(), version, replaces };
-        let key = secrets::keys::secret(&secret);
-        let change = Change::new(&event)?.effect(Effect::Secrets(stored)).effect(Effect::Rotation(effect));
-        let mut change = at.relying(change).rely(key, at.as_of).rely(secrets::keys::value_key(), at.as_of);
+        let change = Change::new(&event)?.effect(Effect::Secrets(stored));
+        let mut change = change.effect(Effect::Rotation(effect));
         if at.driver.capabilities().creates {
             let value =
                 UpstreamValue { rotation: run.id, version: Some(version), slot: prepared.slot.clone() };
             change = change.effect(Effect::Rotation(rotation::Effect::Make { secret, value }));
         }
-        self.record(change).await?;
-        Ok(())
+        Ok(self.record(change, preconditions.and(still)).await?)
     }
 
     /// Records that upstream was to make a value, and that its answer was lost with a stop of the broker:
@@ -200,8 +165,8 @@ impl Services {
         let event = RotationOrphaned { secret: &secret, rotation: run.id };
         let value = UpstreamValue { rotation: run.id, version: None, slot: None };
         let effect = rotation::Effect::Orphan { secret: secret.clone(), value };
-        self.record(at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)))).await?;
-        Ok(())
+        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
+        Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
     /// Hands out the new value from here on; the old one's grace begins.
@@ -225,10 +190,7 @@ impl Services {
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Grace, grace_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
         let change = surplus.effects(at.secret.as_ref()).into_iter().fold(change, Change::effect);
-        let key = secrets::keys::secret(&secret);
-        let change = at.relying(change).rely(key, at.as_of);
-        self.record(change).await?;
-        Ok(())
+        Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
     /// Ends what the old value still opens, and the rotation with it.
@@ -240,7 +202,7 @@ impl Services {
                 // It was put by hand: where upstream has it nobody has said.
                 left = Some(old);
             } else {
-                let lent = self.open_values(at, Step::Retire, &[old, new]).await?;
+                let lent = self.open_values(at, Initiator::Schedule, Step::Retire, &[old, new]).await?;
                 let [old, new] = lent.values.as_slice() else {
                     return Err(UpstreamFault::refused(code::RECORD_UNREADABLE).into());
                 };
@@ -251,29 +213,20 @@ impl Services {
                 self.noted(at, at.driver.retire(call, old).await)?;
             }
         }
-        let at = self.context(at.name())?;
+        let (now, preconditions) = self.still(at, run)?;
         let version = run.version.unwrap_or(0);
-        let next = self.next_of(&at, run.begun_at);
+        let next = next_of(&now.declared, run.begun_at);
         let secret = at.name().clone();
         let next_text = next.map(|next| next.to_string());
         let event = RotationFinished { secret: &secret, rotation: run.id, version, left, next: next_text };
-        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id) {
-            return Err(StepError::Overtaken);
-        }
-        let mut change = at.relying(Change::new(&event)?);
+        let mut change = Change::new(&event)?;
         if left.is_some() {
             let value = UpstreamValue { rotation: run.id, version: left, slot: None };
             let effect = rotation::Effect::Orphan { secret: secret.clone(), value };
             change = change.effect(Effect::Rotation(effect));
         }
-        let effect = rotation::Effect::Finish { secret, next };
-        self.record(change.effect(Effect::Rotation(effect))).await?;
-        Ok(())
-    }
-
-    /// When the rotation after the one at `last` is due.
-    pub(super) fn next_of(&self, at: &RotationContext, last: Timestamp) -> Option<Timestamp> {
-        next_of(&at.rotation.declared, last)
+        let change = change.effect(Effect::Rotation(rotation::Effect::Finish { secret, next }));
+        Ok(self.record(change, preconditions).await?)
     }
 }
 
@@ -282,14 +235,4 @@ pub(in crate::broker) fn next_of(declared: &rotation::Declared, last: Timestamp)
     let place = sha256(format!("{} {}", declared.secret, last.ms()).as_bytes());
     let salt = place.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     declared.schedule.as_ref().and_then(|schedule| schedule.next_after(last, salt))
-}
-
-impl StepError {
-    pub(super) fn failure(self) -> Failure {
-        match self {
-            Self::Broker(failure) => failure,
-            Self::Overtaken => Failure::new(code::MODIFIED_CONCURRENTLY),
-            Self::Upstream(fault) => Failure::upstream(&fault),
-        }
-    }
 }

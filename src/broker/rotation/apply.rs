@@ -1,6 +1,8 @@
-use super::advance::StepError;
 use super::context::{OpenedValues, RotationContext, Step};
+use super::step_error::StepError;
 use crate::base::code;
+use crate::broker::changes::Initiator;
+use crate::broker::reading::Preconditions;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
@@ -35,7 +37,7 @@ impl Services {
             return self.reach(at, run, Stage::Applied).await;
         }
         let at = &self.context(at.name())?;
-        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
+        if at.rotation.run.as_ref().is_none_or(|now| !now.is_at(run)) {
             // It was ended while upstream was asked: nothing of it is sent any more.
             return Err(StepError::Overtaken);
         }
@@ -43,7 +45,8 @@ impl Services {
             return Err(UpstreamFault::refused(code::UPSTREAM_ACCEPTS_NO_VERSION).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
-        let OpenedValues { admin, mut values, entry } = self.open_values(at, Step::Apply, &versions).await?;
+        let lent = self.open_values(at, Initiator::Schedule, Step::Apply, &versions).await?;
+        let OpenedValues { admin, mut values, entry } = lent;
         let new = values.pop();
         let (admin, current) = (admin.as_ref(), values.first());
         let knows = |found| self.knows_entry(at, found, entry);
@@ -51,14 +54,11 @@ impl Services {
         let (pending_value, rotation) = (new.as_ref(), Some(run.id));
         let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };
         self.noted(at, at.driver.apply(call).await)?;
-        let at = &self.context(at.name())?;
         if run.stage == Stage::Applied {
             // Told a second time: seen to work now, or failed once more.
             let at = &self.context(at.name())?;
             return match self.find_working_version(at, run, pending).await? {
-                Some(version) if version == pending => {
-                    self.reach(&self.context(at.name())?, run, Stage::Verified).await
-                }
+                Some(version) if version == pending => self.reach(at, run, Stage::Verified).await,
                 _ => Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into()),
             };
         }
@@ -75,7 +75,7 @@ impl Services {
         let former = at.secret.iter().flat_map(|secret| secret.former().map(|version| version.number));
         let former = former.filter(|version| Some(*version) != run.replaces).take(FORMER_TRIED_MAX);
         let versions: Vec<u32> = [pending].into_iter().chain(run.replaces).chain(former).collect();
-        let lent = self.open_values(at, Step::Verify, &versions).await?;
+        let lent = self.open_values(at, Initiator::Schedule, Step::Verify, &versions).await?;
         let mut works = None;
         for (version, value) in versions.iter().zip(&lent.values) {
             if self.noted(at, at.verify(value).await)? == Verdict::Works {
@@ -93,16 +93,12 @@ impl Services {
     async fn note_drift(&self, at: &RotationContext, works: Option<u32>) -> Result<(), StepError> {
         tracing::warn!(secret = %at.name(), ?works, "upstream knows neither the new value nor the current one");
         let event = RotationDrifted { secret: at.name(), works };
-        self.record(Change::new(&event)?).await?;
-        Ok(())
+        Ok(self.record(Change::new(&event)?, Preconditions::none()).await?)
     }
 
     /// Records the stage that was reached.
     async fn reach(&self, at: &RotationContext, run: &Run, stage: Stage) -> Result<(), StepError> {
-        let at = self.context(at.name())?;
-        if at.rotation.run.as_ref().is_none_or(|now| now.id != run.id || now.stage != run.stage) {
-            return Err(StepError::Overtaken);
-        }
+        let (_, preconditions) = self.still(at, run)?;
         let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
         let event = RotationAdvanced {
             secret: &secret,
@@ -112,8 +108,7 @@ impl Services {
             destroyed: &[],
         };
         let effect = rotation::Effect::Reach { secret: secret.clone(), stage, grace_until: None };
-        let change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
-        self.record(change).await?;
-        Ok(())
+        let change = Change::new(&event)?.effect(Effect::Rotation(effect));
+        Ok(self.record(change, preconditions).await?)
     }
 }

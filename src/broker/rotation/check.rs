@@ -2,11 +2,10 @@ use std::sync::Arc;
 
 use super::context::{RotationContext, Step};
 use super::declare::declared;
-use super::update::within_reach;
-use crate::authn::OperatorPrincipal;
 use crate::base::{SecretName, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::Initiator;
 use crate::broker::declarations::sections::parse_tables;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
@@ -31,9 +30,9 @@ impl AdminServices {
         secret: &SecretName,
     ) -> Result<UpstreamCheckAnswer, Failure> {
         let scope = by.operator().scope();
-        self.0.state.store.read(|world, _| within_reach(world, scope, secret).map(drop))?;
+        self.0.state.read(|reading| reading.rotation_within(scope, secret).map(drop)).0?;
         let at = self.0.context(secret)?;
-        self.0.check_upstream(&at, by.operator()).await
+        self.0.check_upstream(&at, Initiator::Operator(by.operator())).await
     }
 
     /// Tries the upstream of a rotation as `files` declare it, before that is applied.
@@ -51,20 +50,18 @@ impl AdminServices {
         let reading = heavy.run(Priority::Ordinary, move |work| {
             let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            services.state.store.read(|world, as_of| {
-                match declared(world, operator.scope(), &secret, asked) {
-                    Ok(declared) => services.context_of(world, as_of, Rotation::fresh(declared, None)),
-                    Err((place, message)) => {
-                        let mut faults = Faults::of(&files, work);
-                        faults.tell(place, message);
-                        let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
-                        Err(faults.or(()).map_or_else(Failure::from, invalid))
-                    }
-                }
+            services.context_of(|reading| {
+                let declared = declared(reading.unconditional(), operator.scope(), &secret, asked);
+                declared.map(|declared| Rotation::fresh(declared, None)).map_err(|(place, message)| {
+                    let mut faults = Faults::of(&files, work);
+                    faults.tell(place, message);
+                    let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
+                    faults.or(()).map_or_else(Failure::from, invalid)
+                })
             })
         });
         let at = reading.await?;
-        self.0.check_upstream(&at, by.operator()).await
+        self.0.check_upstream(&at, Initiator::Operator(by.operator())).await
     }
 }
 
@@ -72,11 +69,9 @@ impl Services {
     async fn check_upstream(
         &self,
         at: &RotationContext,
-        operator: &OperatorPrincipal,
+        by: Initiator<'_>,
     ) -> Result<UpstreamCheckAnswer, Failure> {
-        let current = at.secret.as_ref().and_then(|secret| secret.current);
-        let versions: Vec<u32> = current.iter().map(|version| version.number).collect();
-        let lent = self.open_values_for(at, Step::Check, &versions, Some(operator)).await?;
+        let lent = self.open_values(at, by, Step::Check, &at.current()).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let findings = at.driver.check(RotationCall { admin, current, ..at.call() }).await;
         Ok(UpstreamCheckAnswer {

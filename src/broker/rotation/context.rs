@@ -1,20 +1,21 @@
-use std::sync::PoisonError;
-
+use super::step_error::StepError;
 use crate::authn::OperatorPrincipal;
+use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{ROTATION_RETRY_FIRST_S, ROTATION_RETRY_MAX_S, ROTATION_TRIES_MAX};
-use crate::base::{LedgerId, SecretName};
+use crate::broker::changes::Initiator;
 use crate::broker::failure::Failure;
+use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::upstreams::{Call, RetryWaits};
-use crate::broker::world::{Effect, World};
+use crate::broker::upstreams::RetryWaits;
+use crate::broker::world::Effect;
 use crate::issuance::Loan;
 use crate::rotation::{
     self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, UpstreamValue, keys,
 };
 use crate::secrets::{Secret, SecretValue};
-use crate::store::{Change, CommitError};
+use crate::store::{Change, CommitError, Event};
 use crate::telemetry::Alarm;
 use crate::upstream::{
     Called, Driver, DriverContext, MarkedEntry, RotationCall, UpstreamFault, UpstreamOutcome, Verdict,
@@ -56,7 +57,9 @@ pub(super) struct RotationContext {
     with: DriverContext,
     /// What fails together with this upstream.
     pub(super) place: Option<String>,
-    pub(super) as_of: u64,
+    /// That the rotation is as it was read, and the secrets too: the one that is rotated, and the one that
+    /// administers its upstream.
+    pub(super) preconditions: Preconditions,
 }
 
 /// The values that a step was lent, in the order in which their versions were asked for.
@@ -82,22 +85,20 @@ impl RotationContext {
         self.driver.verify(&self.with, value).await
     }
 
-    /// A change that commits only while the rotation is as it was read. A decision on the rotation that was made
-    /// meanwhile is made again.
-    pub(super) fn relying(&self, change: Change<Effect>) -> Change<Effect> {
-        let key = keys::rotation(self.name());
-        change.rely(key, self.as_of).advance(key)
+    /// Whether the upstream was called since the last time that this was asked.
+    pub(super) fn has_called(&self) -> bool {
+        self.with.called.take()
     }
 
-    /// A change that commits only while the secrets are as they were read: the one that is rotated, and the one
-    /// that administers its upstream.
-    pub(super) fn relying_on_secrets(&self, change: Change<Effect>) -> Change<Effect> {
-        let of = crate::secrets::keys::secret;
-        let change = change.rely(of(self.name()), self.as_of);
-        match self.driver.admin_secret() {
-            Some(administering) => change.rely(of(administering), self.as_of),
-            None => change,
-        }
+    /// A change that says `event`: a decision on the rotation that was made before is made again.
+    pub(super) fn announced<V: Event>(&self, event: &V) -> Result<Change<Effect>, CommitError> {
+        Ok(Change::new(event)?.advance(keys::rotation(self.name())))
+    }
+
+    /// The number of the current version, when there is one.
+    pub(super) fn current(&self) -> Vec<u32> {
+        let current = self.secret.as_ref().and_then(|secret| secret.current);
+        current.iter().map(|version| version.number).collect()
     }
 }
 
@@ -107,53 +108,56 @@ impl Services {
     /// # Errors
     /// [`Failure`] when there is none, or its upstream is none that this version knows.
     pub(super) fn context(&self, name: &SecretName) -> Result<RotationContext, Failure> {
-        self.state.store.read(|world, as_of| {
-            let rotation = world.rotations.of(name).cloned();
-            let rotation = rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
-            self.context_of(world, as_of, rotation)
-        })
+        let declared = |reading: &Reading<'_>| reading.rotation(name).cloned();
+        self.context_of(|reading| declared(reading).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN)))
     }
 
-    /// `rotation`, declared or not yet, with what its steps need.
+    /// The rotation that `find` gives, declared or not yet, with what its steps need.
     pub(super) fn context_of(
         &self,
-        world: &World,
-        as_of: u64,
-        rotation: Rotation,
+        find: impl FnOnce(&Reading<'_>) -> Result<Rotation, Failure>,
     ) -> Result<RotationContext, Failure> {
-        let driver = stored_driver(&rotation.declared.upstream);
-        let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
-        let administering = driver.admin_secret().and_then(|admin| world.secrets.named(admin).cloned());
-        let secret = world.secrets.named(&rotation.declared.secret).cloned();
+        let (read, preconditions) = self.state.read(|reading| {
+            let rotation = find(reading)?;
+            let name = &rotation.declared.secret;
+            reading.rotation(name);
+            let driver = stored_driver(&rotation.declared.upstream);
+            let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+            let versions_of = |name: &SecretName| reading.versions_of(name).cloned();
+            let (secret, administering) = (versions_of(name), driver.admin_secret().and_then(versions_of));
+            Ok::<_, Failure>((rotation, driver, secret, administering))
+        });
+        let (rotation, driver, secret, administering) = read?;
         let with = DriverContext { called: Called::default(), ..self.upstream.driver_context.clone() };
         let place = driver.place();
-        Ok(RotationContext { rotation, secret, administering, driver, with, place, as_of })
+        Ok(RotationContext { rotation, secret, administering, driver, with, place, preconditions })
     }
 
-    /// Records that upstream is about to be called for `step`, and opens the values of `versions` for
-    /// it, that of what administers upstream too.
+    /// The rotation of `at` as it is now, while `run` is where it was.
+    pub(super) fn still(
+        &self,
+        at: &RotationContext,
+        run: &Run,
+    ) -> Result<(Rotation, Preconditions), StepError> {
+        let (now, preconditions) = self.state.read(|reading| reading.rotation(at.name()).cloned());
+        Ok((
+            now.filter(|now| now.run.as_ref().is_some_and(|now| now.is_at(run)))
+                .ok_or(StepError::Overtaken)?,
+            preconditions,
+        ))
+    }
+
+    /// Records that upstream is about to be called for `step`, because `by` asked for it, and opens the values of
+    /// `versions` for it, that of what administers upstream too.
     ///
     /// # Errors
     /// [`Failure`]; upstream was not called then.
     pub(super) async fn open_values(
         &self,
         at: &RotationContext,
+        by: Initiator<'_>,
         step: Step,
         versions: &[u32],
-    ) -> Result<OpenedValues, Failure> {
-        self.open_values_for(at, step, versions, None).await
-    }
-
-    /// The same, because an operator asked for it.
-    ///
-    /// # Errors
-    /// [`Failure`]; upstream was not called then.
-    pub(super) async fn open_values_for(
-        &self,
-        at: &RotationContext,
-        step: Step,
-        versions: &[u32],
-        operator: Option<&OperatorPrincipal>,
     ) -> Result<OpenedValues, Failure> {
         let unknown = || Failure::new(code::SECRET_UNKNOWN);
         let mut wanted = Vec::new();
@@ -175,12 +179,9 @@ impl Services {
             step: step.as_str(),
             versions: versions.to_vec(),
             administering: at.administering.as_ref().map(|admin| &admin.name),
-            operator: operator.map(OperatorPrincipal::name),
+            operator: by.operator().map(OperatorPrincipal::name),
         };
-        let mut change = at.relying_on_secrets(at.relying(Change::new(&event)?));
-        if let Some(operator) = operator {
-            change = self.while_allowed(change, operator)?;
-        }
+        let mut change = at.announced(&event)?;
         if step == Step::Apply || (step == Step::Prepare && at.driver.capabilities().creates) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
             if step == Step::Apply && at.rotation.declared.slots == Slots::One {
@@ -189,7 +190,8 @@ impl Services {
             }
         }
         let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
-        let receipt = self.state.store.commit(change, loan).await?;
+        let preconditions = at.preconditions.clone().and(self.state.still_allowed(by)?);
+        let receipt = self.state.commit(change, preconditions, loan).await?;
         self.notifications.rotations_changed();
         let entry = MarkedEntry { seq: receipt.seq(), time: receipt.time() };
         let mut values = self.signing.issuer.lend(receipt, &stored)?.deliver();
@@ -197,103 +199,55 @@ impl Services {
         Ok(OpenedValues { admin: values.pop(), values: own, entry })
     }
 
-    /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
-    /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
-    /// copy's clock may be ahead, since this mark was found.
-    pub(super) fn knows_entry(&self, at: &RotationContext, entry: MarkedEntry, own: MarkedEntry) -> bool {
-        let MarkedEntry { seq, time } = entry;
-        let entries = self.state.store.entries(seq, 1);
-        let is_own = seq < own.seq
-            && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
-        let Some((adopted, adopted_at)) = self.state.store.read(|world, _| world.custody.adopted()) else {
-            return is_own;
-        };
-        let was_found = at
-            .rotation
-            .foreign_mark
-            .as_ref()
-            .is_some_and(|(found, mark)| *found < adopted && *mark == entry.to_string());
-        is_own || time <= adopted_at || was_found
-    }
-
-    /// The id of the ledger.
-    pub(super) fn ledger_id(&self) -> LedgerId {
-        self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner).ledger()
-    }
-
-    /// The permission to call the upstream now; none while its circuit is open.
-    pub(super) fn lets_call(&self, at: &RotationContext) -> Option<Call<'_>> {
-        match &at.place {
-            Some(place) => self.lets_call_at(place),
-            None => Some(Call::unlimited(self)),
-        }
-    }
-
-    /// The result of a step, once the answer of the upstream is noted, if the step called it.
-    pub(super) fn noted<T>(
+    /// Records `change` while `preconditions` hold, and wakes the requests that wait for a rotation.
+    pub(super) async fn record(
         &self,
-        at: &RotationContext,
-        step: Result<T, UpstreamFault>,
-    ) -> Result<T, UpstreamFault> {
-        if at.with.called.take() {
-            self.note_answer(at, step.as_ref().err());
-        }
-        step
-    }
-
-    fn note_answer(&self, at: &RotationContext, fault: Option<&UpstreamFault>) {
-        let Some(place) = &at.place else { return };
-        // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
-        let declared = &at.rotation.declared.upstream;
-        let is_corrected = || {
-            self.state.store.read(|world, _| {
-                world.rotations.of(at.name()).is_some_and(|now| now.declared.upstream != *declared)
-            })
-        };
-        if fault.is_none() || !is_corrected() {
-            self.note_answer_of(place, fault);
-        }
-    }
-
-    /// Records `change`, and wakes the requests that wait for a rotation.
-    pub(super) async fn record(&self, change: Change<Effect>) -> Result<u64, CommitError> {
-        let receipt = self.state.store.commit(change, ()).await?;
+        change: Change<Effect>,
+        preconditions: Preconditions,
+    ) -> Result<(), CommitError> {
+        self.state.commit(change, preconditions, ()).await?.redeem();
         self.notifications.rotations_changed();
-        Ok(receipt.seq())
+        Ok(())
     }
 
     /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
     pub(super) async fn record_failed_step(
         &self,
-        name: &SecretName,
+        at: &RotationContext,
         run: &Run,
-        fault: UpstreamFault,
+        fault: &UpstreamFault,
     ) -> Result<(), Failure> {
+        let name = at.name();
         tracing::warn!(
             secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
             reason = %fault.explained().why, "a step of a rotation failed"
         );
-        retry_on_conflict!(self.try_record_failed_step(name, run, &fault))
+        if fault.code == code::UPSTREAM_CHANGED_BY_COPY {
+            self.notifications.meters.alarms().raise(
+                Alarm::CopyActive,
+                format_args!("another copy of this broker has acted at the upstream of secret `{name}`"),
+            );
+        }
+        retry_on_conflict!(self.try_record_failed_step(at, run, fault))
     }
 
     /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
     async fn try_record_failed_step(
         &self,
-        name: &SecretName,
+        at: &RotationContext,
         run: &Run,
         fault: &UpstreamFault,
     ) -> Result<(), AttemptError> {
-        let at = self.context(name)?;
-        let now = at.rotation.run.as_ref().filter(|now| now.id == run.id && now.stage == run.stage);
-        // It was ended meanwhile.
-        let Some(now) = now else { return Ok(()) };
-        let failures = now.failures.saturating_add(1);
+        // It was ended meanwhile otherwise.
+        let Ok((now, preconditions)) = self.still(at, run) else { return Ok(()) };
+        let failures = now.run.map_or(0, |now| now.failures).saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
         let orphaned = unknown && run.stage == Stage::Begun && at.driver.capabilities().creates;
+        let secret = at.name().clone();
         let event = RotationFailed {
-            secret: name,
+            secret: &secret,
             rotation: run.id,
             stage: run.stage.as_str(),
             code: fault.code.as_str(),
@@ -303,29 +257,22 @@ impl Services {
             failures,
             retry_at: retry_at.map(|at| at.to_string()),
         };
-        if fault.code == code::UPSTREAM_CHANGED_BY_COPY {
-            self.notifications.meters.alarms().raise(
-                Alarm::CopyActive,
-                format_args!("another copy of this broker has acted at the upstream of secret `{name}`"),
-            );
-        }
         let effect = rotation::Effect::FailFor {
-            secret: name.clone(),
+            secret: secret.clone(),
             code: fault.code.as_str().to_owned(),
             detail: fault.detail.clone(),
             retry_at,
             // What this very step was about to send counts only when nobody knows what became of it.
             touched: run.touched || (unknown && !orphaned),
         };
-        let mut change = at.relying(Change::new(&event)?.effect(Effect::Rotation(effect)));
+        let mut change = Change::new(&event)?.effect(Effect::Rotation(effect));
         if orphaned {
             let value = UpstreamValue { rotation: run.id, version: None, slot: None };
-            change =
-                change.effect(Effect::Rotation(rotation::Effect::Orphan { secret: name.clone(), value }));
+            change = change.effect(Effect::Rotation(rotation::Effect::Orphan { secret, value }));
         }
-        self.record(change).await?;
+        self.record(change, preconditions).await?;
         if retry_at.is_none() {
-            tracing::error!(secret = %name, rotation = %run.id, failures, "a rotation waits for an operator");
+            tracing::error!(secret = %at.name(), rotation = %run.id, failures, "a rotation waits for an operator");
         }
         Ok(())
     }

@@ -1,8 +1,10 @@
-use super::advance::StepError;
 use super::context::{RotationContext, Step};
+use super::step_error::StepError;
 use crate::base::SecretName;
 use crate::base::limits::DRIFT_CHECK_S;
+use crate::broker::changes::Initiator;
 use crate::broker::failure::Failure;
+use crate::broker::reading::Preconditions;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
@@ -45,7 +47,7 @@ impl Services {
             true
         } else {
             let Some(call) = self.lets_call(&at) else { return Ok(()) };
-            let lent = self.open_values(&at, Step::Check, &[current.number]).await?;
+            let lent = self.open_values(&at, Initiator::Schedule, Step::Check, &[current.number]).await?;
             let Some(value) = lent.values.first() else { return Ok(()) };
             let asked = self.noted(&at, at.verify(value).await);
             drop(call);
@@ -72,17 +74,16 @@ impl Services {
         let secret = at.name();
         let effect = rotation::Effect::Check(secret.clone());
         let change = Change::new(&RotationChecked { secret, version })?.effect(Effect::Rotation(effect));
-        self.record(at.relying_on_secrets(at.relying(change))).await?;
-        Ok(())
+        Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
     /// Raises the alarm, and begins the rotation that mends it.
     async fn start_rotation(&self, at: &RotationContext) -> Result<(), StepError> {
         let secret = at.name();
-        let change = Change::new(&RotationDrifted { secret, works: None })?;
-        let recorded = self.record(at.relying_on_secrets(at.relying(change))).await.map_err(StepError::from);
+        let change = at.announced(&RotationDrifted { secret, works: None })?;
+        let recorded = self.record(change, at.preconditions.clone()).await.map_err(StepError::from);
         if matches!(recorded, Err(StepError::Overtaken)) {
-            return recorded.map(drop);
+            return recorded;
         }
         self.notifications.meters.alarms().raise(
             Alarm::RotationDrifted,
@@ -95,7 +96,7 @@ impl Services {
             // A rotation was begun meanwhile, or a value was put.
             return Ok(());
         }
-        self.begin(&now, &Trigger::Drift).await.map(drop)
+        self.begin(&now, &Trigger::Drift).await
     }
 
     /// Records that upstream did not say whether the current value works.
@@ -110,8 +111,7 @@ impl Services {
         let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
         let effect = rotation::Effect::Unchecked(secret.clone());
         let change = Change::new(&event)?.effect(Effect::Rotation(effect));
-        self.record(change).await?;
-        Ok(())
+        Ok(self.record(change, Preconditions::none()).await?)
     }
 }
 

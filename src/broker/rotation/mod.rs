@@ -3,10 +3,12 @@
 mod adopt;
 mod advance;
 mod apply;
+mod calls;
 mod check;
 mod context;
 mod declare;
 mod drift;
+mod step_error;
 mod swap;
 mod update;
 mod views;

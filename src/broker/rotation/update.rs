@@ -1,6 +1,6 @@
 use super::advance::next_of;
 use crate::base::code;
-use crate::base::{RotationId, Scope, SecretName};
+use crate::base::{RotationId, SecretName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
 use crate::broker::failure::Failure;
@@ -168,15 +168,4 @@ impl Services {
         let event: Event = self.state.said(before)?;
         Ok(Rotating { id: event.rotation, begun: true })
     }
-}
-
-/// The rotation of `secret`, when it is within reach.
-pub(super) fn within_reach<'a>(
-    world: &'a crate::broker::world::World,
-    scope: &Scope,
-    secret: &SecretName,
-) -> Result<&'a Rotation, Failure> {
-    let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
-    let rotation = world.rotations.of(secret).filter(|_| scope.covers(owner));
-    rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
 }

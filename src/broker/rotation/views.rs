@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advance::next_of;
-use super::update::within_reach;
+use crate::base::code;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
-use crate::base::{Cancellation, Cancelled, CapabilityName, SecretName, Sensitivity, Timestamp};
+use crate::base::{Cancellation, Cancelled, CapabilityName, Scope, SecretName, Sensitivity, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
@@ -236,4 +236,11 @@ pub(in crate::broker) fn consumers(
             }
         })
         .collect()
+}
+
+/// The rotation of `secret`, when it is within reach.
+fn within_reach<'a>(world: &'a World, scope: &Scope, secret: &SecretName) -> Result<&'a Rotation, Failure> {
+    let owner = world.secrets.named(secret).and_then(|secret| secret.owner.as_ref());
+    let rotation = world.rotations.of(secret).filter(|_| scope.covers(owner));
+    rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
 }
