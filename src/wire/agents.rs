@@ -10,11 +10,11 @@ use crate::base::{
 };
 
 endpoints! {
-    /// Agents and resource servers
+    /// List agents and resource servers
     LIST_AGENTS: GET "/v1/agents", Nothing, PageQuery<String> => PageAnswer<AgentAnswer>;
-    /// An agent or a resource server
+    /// Show an agent or a resource server
     GET_AGENT: GET "/v1/agents/{name}", AgentName, Nothing => AgentAnswer;
-    /// Make an agent's enrolment code
+    /// Make an enrolment code for an agent
     INVITE_AGENT: POST "/v1/agents/{name}/invitations", AgentName, InviteAgentBody => AgentInvitationAnswer, 201;
     /// Revoke all credentials of an agent
     REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Optional<ReasonBody> => EndedAnswer;
@@ -28,9 +28,9 @@ endpoints! {
     REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Optional<ReasonBody> => EndedAnswer;
     /// Revoke an access token
     REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Optional<ReasonBody> => EndedAnswer;
-    /// Declared capabilities
+    /// List declared capabilities
     LIST_CAPABILITIES: GET "/v1/capabilities", Nothing, PageQuery<String> => PageAnswer<CapabilityAnswer>;
-    /// Declared roles
+    /// List declared roles
     LIST_ROLES: GET "/v1/roles", Nothing, PageQuery<String> => PageAnswer<RoleAnswer>;
 }
 
@@ -59,12 +59,12 @@ pub struct AgentAnswer {
     pub name: AgentName,
     pub owner: Option<OwnerName>,
     pub roles: Vec<RoleName>,
-    /// The audience that it serves, when it is a resource server.
+    /// The audience of a resource server; null for an agent.
     pub audience: Option<String>,
     pub max_instances: u32,
     /// `active` or `suspended`.
     pub state: Word,
-    /// Why the agent was revoked or suspended last, as the operator said.
+    /// The operator's reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub instances: Vec<InstanceAnswer>,

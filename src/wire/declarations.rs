@@ -8,11 +8,11 @@ use crate::base::SecretName;
 use crate::base::limits::DECLARATION_BYTES_MAX;
 
 endpoints! {
-    /// Plan declarations, changing nothing
+    /// Show the changes that declarations would make
     PLAN_DECLARATIONS: POST "/v1/plan", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
     /// Apply declarations
     APPLY_DECLARATIONS: POST "/v1/apply", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
-    /// Try the upstream of a rotation before it is applied, changing nothing
+    /// Check the upstream of a rotation before it is applied; nothing is changed
     CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer, up to DECLARATION_BYTES_MAX;
 }
 
@@ -37,22 +37,21 @@ pub struct AppliedAnswer {
     pub changes: Vec<PlannedChange>,
     pub applied: bool,
     pub seq: Option<u64>,
-    /// False when the ledger has not taken it in time: what it takes away is in force in memory, and what it gives
-    /// is not.
+    /// False if the ledger did not record the changes in time: removals are in force in memory, additions are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable: Option<bool>,
-    /// Whether, until the ledger has it, what it takes away is kept in the runtime directory.
+    /// Whether the runtime directory stores the removals until the ledger has recorded them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
 }
 
-/// One line of a plan.
+/// A planned change.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PlannedChange {
     pub action: PlannedAction,
     pub kind: DeclaredKind,
     pub name: String,
-    /// The fields that change, for an update.
+    /// The changed fields of an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +66,7 @@ pub enum PlannedAction {
     Remove,
 }
 
-/// What can be declared.
+/// Kinds of declared objects.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeclaredKind {

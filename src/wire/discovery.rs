@@ -5,15 +5,15 @@ use super::endpoint::{Nothing, endpoints};
 use super::status::Word;
 
 endpoints! {
-    /// RFC 8414
+    /// Metadata of the authorization server (RFC 8414)
     AUTHORIZATION_SERVER: GET "/.well-known/oauth-authorization-server", Nothing, Nothing => AuthorizationServerAnswer;
-    /// `OpenID` Connect Discovery
+    /// Metadata of the authorization server (`OpenID` Connect Discovery)
     OPENID_CONFIGURATION: GET "/.well-known/openid-configuration", Nothing, Nothing => OpenidConfigurationAnswer;
-    /// RFC 9728
+    /// Metadata of the broker as a resource server (RFC 9728)
     PROTECTED_RESOURCE: GET "/.well-known/oauth-protected-resource", Nothing, Nothing => ProtectedResourceAnswer;
 }
 
-/// RFC 8414, with the fields that real clients insist on although our only grant needs none.
+/// RFC 8414, with the fields that clients require although the only grant does not use them.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AuthorizationServerAnswer {
     pub issuer: String,
@@ -31,8 +31,8 @@ pub struct AuthorizationServerAnswer {
     pub tls_client_certificate_bound_access_tokens: bool,
 }
 
-/// RFC 8705 §5. They are the same endpoints: one listener takes callers with a certificate and
-/// without; but some clients look for them here alone.
+/// RFC 8705 §5. The endpoints are the same, because the listener accepts callers with and without a certificate; some
+/// clients look for them only here.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EndpointAliases {
     pub token_endpoint: String,
@@ -40,8 +40,8 @@ pub struct EndpointAliases {
     pub introspection_endpoint: String,
 }
 
-/// `OpenID` Connect Discovery 1.0 §3: the same, and what stock clients insist on. No ID token is ever
-/// issued; the algorithm is that of access tokens.
+/// `OpenID` Connect Discovery 1.0 §3, with the fields that clients require. The broker issues no ID tokens; the algorithm
+/// is that of access tokens.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OpenidConfigurationAnswer {
     #[serde(flatten)]
@@ -50,13 +50,13 @@ pub struct OpenidConfigurationAnswer {
     pub id_token_signing_alg_values_supported: Vec<Word>,
 }
 
-/// RFC 9728: the broker as a resource, where tokens of `reveal` capabilities are taken.
+/// RFC 9728: the broker as a resource server, which accepts tokens of `reveal` capabilities.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ProtectedResourceAnswer {
     pub resource: String,
     pub authorization_servers: Vec<String>,
     pub jwks_uri: String,
-    /// The caller's own, when it shows an agent's certificate: names are not told to strangers.
+    /// The capabilities of the calling agent; absent for a caller without a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes_supported: Option<Vec<String>>,
     pub bearer_methods_supported: Vec<Word>,

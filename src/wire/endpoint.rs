@@ -5,20 +5,19 @@ use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
 };
 
-/// One operation that a listener offers: its method and path, what the path names, what the request says besides and
-/// what a success answers.
+/// An operation of a listener: method, path, target in the path, input, and response of a success.
 #[derive(Debug)]
 pub struct Endpoint<Target, Input, Answer> {
     /// Upper case.
     pub method: &'static str,
-    /// With `{name}` for a segment and `{*name}` for the rest.
+    /// `{name}` stands for a segment, `{*name}` for all remaining segments.
     pub path: &'static str,
     /// The status of a success.
     pub status: u16,
-    /// How long the body may be.
+    /// Largest request body, in bytes.
     pub body_bytes_max: usize,
     pub summary: &'static str,
-    /// In upper case; in lower case it is the operation's id in the `OpenAPI` document.
+    /// In upper case; in lower case the operation id in the `OpenAPI` document.
     pub name: &'static str,
     types: PhantomData<fn(Target, Input) -> Answer>,
 }
@@ -50,7 +49,7 @@ impl<T, I, A> Endpoint<T, I, A> {
         }
     }
 
-    /// The same with another status of a success.
+    /// The endpoint with another status of a success.
     #[must_use]
     pub const fn answers(mut self, status: u16) -> Self {
         self.status = status;
@@ -59,7 +58,7 @@ impl<T, I, A> Endpoint<T, I, A> {
 }
 
 impl<T, I, A> Endpoint<T, I, A> {
-    /// The same with another limit of the body.
+    /// The endpoint with another limit of the body.
     #[must_use]
     pub const fn takes(mut self, body_bytes_max: usize) -> Self {
         self.body_bytes_max = body_bytes_max;
@@ -75,9 +74,9 @@ impl<T: Target, I, A> Endpoint<T, I, A> {
     }
 }
 
-/// What the path of an endpoint names.
+/// The object that the path of an endpoint names.
 pub trait Target {
-    /// `path` with it instead of the parameter.
+    /// `path` with the target instead of the parameter.
     fn put_into(&self, path: &str) -> String;
 }
 
@@ -105,7 +104,7 @@ targets!(AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretNam
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
 
-/// A JSON body that may be left out.
+/// An optional JSON body.
 #[derive(Clone, Copy, Debug)]
 pub struct Optional<T>(pub Option<T>);
 
@@ -113,19 +112,19 @@ pub struct Optional<T>(pub Option<T>);
 #[derive(Debug)]
 pub struct Form<T>(PhantomData<T>);
 
-/// Any query, which is not read.
+/// Any query; the endpoint ignores it.
 #[derive(Debug)]
 pub struct AnyQuery;
 
-/// A secret value as it is, with its owner, its sensitivity and conditions in the header.
+/// The bytes of a secret value; headers contain its owner, its sensitivity and conditions.
 #[derive(Debug)]
 pub struct SecretUpload;
 
-/// A secret value as it is.
+/// The bytes of a secret value.
 #[derive(Debug)]
 pub struct SecretValue;
 
-/// Text as it is.
+/// Plain text.
 #[derive(Debug)]
 pub struct Text(pub String);
 
@@ -133,7 +132,7 @@ pub struct Text(pub String);
 #[derive(Debug)]
 pub struct Pem(pub String);
 
-/// Meters in `OpenMetrics`.
+/// Metrics in `OpenMetrics` text.
 #[derive(Debug)]
 pub struct OpenMetrics(pub String);
 

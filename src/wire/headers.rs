@@ -1,8 +1,8 @@
-/// Whose a secret is to be.
+/// Header with the owner of a stored secret.
 pub const OWNER_HEADER: &str = "keyward-owner";
-/// How sensitive a secret is to be.
+/// Header with the sensitivity of a stored secret.
 pub const SENSITIVITY_HEADER: &str = "keyward-sensitivity";
-/// Which version of a secret is answered.
+/// Header with the version of a read secret.
 pub const SECRET_VERSION_HEADER: &str = "keyward-secret-version";
-/// Names a request, so that it is carried out once (draft-ietf-httpapi-idempotency-key-header).
+/// Header with the idempotency key of a request (draft-ietf-httpapi-idempotency-key-header).
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";

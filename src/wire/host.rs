@@ -9,11 +9,11 @@ use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{AgentName, InstanceId, OperatorName, Serial, TokenId};
 
 endpoints! {
-    /// Whether the broker is sealed
+    /// Show whether the broker is sealed
     GET_STATE: GET "/v1/state", Nothing, Nothing => StateAnswer;
     /// Seal the broker
     SEAL: POST "/v1/seal", Nothing, Nothing => StateAnswer;
-    /// Open the keyring, and serve
+    /// Unseal the broker
     UNSEAL: POST "/v1/unseal", Nothing, UnsealBody => StateAnswer, up to UNSEAL_BYTES_MAX;
     /// Revoke all credentials of an agent, also while the broker is sealed
     ORDER_REVOKE_AGENT: POST "/v1/agents/{name}/revoke", AgentName, Optional<ReasonBody> => OrderedAnswer;
@@ -29,9 +29,9 @@ endpoints! {
     ORDER_REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => OrderedAnswer;
     /// Suspend an operator, also while the broker is sealed
     ORDER_SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Optional<ReasonBody> => OrderedAnswer;
-    /// Issue an administrator's certificate of one hour
+    /// Issue an admin's certificate for one hour (break-glass access)
     BREAK_GLASS: POST "/v1/break-glass", Nothing, RenewBody => IdentityAnswer, 201;
-    /// Adopt the system clock
+    /// Accept the system clock
     ACCEPT_CLOCK: POST "/v1/clock/accept", Nothing, Nothing => ClockAnswer;
 }
 
@@ -41,12 +41,12 @@ pub struct StateAnswer {
     pub state: Word,
     /// Pending orders, which are carried out when the broker is unsealed.
     pub queued: usize,
-    /// Why an open broker cannot serve.
+    /// The problem of an unsealed broker that cannot serve requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReadyAnswer>,
 }
 
-/// As `GET /readyz` refuses.
+/// The refusal of `GET /readyz`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct NotReadyAnswer {
     pub code: Word,
@@ -54,44 +54,44 @@ pub struct NotReadyAnswer {
     pub fix: Word,
 }
 
-/// What opens the keyring: one of them.
+/// The unseal key: exactly one of these fields.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnsealBody {
     Passphrase(SecretText),
     /// The text of a key file.
     Key(SecretText),
-    /// Shares of a slot's key, one a line: as many as open it.
+    /// Shares of a slot's key, one per line, at least as many as the slot's threshold.
     Shares(SecretText),
 }
 
-/// What became of an order to revoke or suspend.
+/// The result of an order to revoke or suspend.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OrderedAnswer {
-    /// The entry that says so; absent when the broker is sealed, or the ledger could not take it.
+    /// The ledger entry of the order; absent if the broker is sealed, or the ledger did not record it in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Whether it holds beyond the broker's next start.
+    /// Whether the order survives a restart of the broker.
     pub durable: bool,
-    /// Whether, until the ledger has it, it is kept in the runtime directory for the next start.
+    /// Whether the runtime directory stores the order until the ledger has recorded it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
-    /// Whether it is pending: it is carried out before the broker serves.
+    /// Whether the order is pending: the broker carries it out when it is unsealed, before it serves requests.
     pub queued: bool,
 }
 
-/// What became of the system clock.
+/// The result of accepting the system clock.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ClockAnswer {
-    /// Whether it was adopted: it is not when it agrees already.
+    /// Whether the broker's clock was adjusted; false if the clocks agreed already.
     pub adjusted: bool,
-    /// The entry that says so.
+    /// The ledger entry of the adjustment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// What the broker took the time to be.
+    /// The broker's time before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// What it takes it to be now.
+    /// The broker's time now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
 }

@@ -11,9 +11,9 @@ endpoints! {
     ENROL: POST "/v1/enrol", Nothing, EnrolBody => IdentityAnswer, 201;
     /// Renew the caller's certificate
     RENEW: POST "/v1/renew", Nothing, RenewBody => IdentityAnswer, 201;
-    /// Who the caller is
+    /// Show the caller's identity
     AGENT_WHOAMI: GET "/v1/whoami", Nothing, Nothing => AgentWhoamiAnswer;
-    /// Who the caller is
+    /// Show the caller's identity
     OPERATOR_WHOAMI: GET "/v1/whoami", Nothing, Nothing => OperatorWhoamiAnswer;
 }
 
@@ -64,7 +64,7 @@ pub struct AgentWhoamiAnswer {
     pub name: String,
     pub spiffe_id: String,
     pub instance: String,
-    /// The audience that it serves, when it is a resource server.
+    /// The audience of a resource server; null for an agent.
     pub audience: Option<String>,
     pub roles: Vec<String>,
     pub capabilities: Vec<CapabilityAnswer>,

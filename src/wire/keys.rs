@@ -6,23 +6,23 @@ use super::page::Items;
 use super::status::{EndedAnswer, Word};
 
 endpoints! {
-    /// The generations of the certificate authority
+    /// List the generations of the certificate authority
     LIST_AUTHORITIES: GET "/v1/authorities", Nothing, Nothing => Items<AuthorityAnswer>;
-    /// Prepare the next certificate authority
+    /// Prepare the next generation of the certificate authority
     PREPARE_AUTHORITY: POST "/v1/authorities", Nothing, Nothing => Items<AuthorityAnswer>;
-    /// Have a certificate authority sign
+    /// Activate a prepared generation of the certificate authority
     ACTIVATE_AUTHORITY: POST "/v1/authorities/{generation}/activate", u32, StageBody => StagedAnswer<AuthorityAnswer>;
-    /// Stop trusting a certificate authority
+    /// Taint an old generation of the certificate authority (stop trusting it)
     TAINT_AUTHORITY: POST "/v1/authorities/{generation}/taint", u32, StageBody => StagedAnswer<AuthorityAnswer>;
-    /// Revoke a certificate authority
+    /// Revoke a generation of the certificate authority
     REVOKE_AUTHORITY: POST "/v1/authorities/{generation}/revoke", u32, StageBody => StagedAnswer<AuthorityAnswer>;
-    /// The generations of the token key
+    /// List the generations of the token key
     LIST_TOKEN_KEYS: GET "/v1/token-keys", Nothing, Nothing => Items<TokenKeyAnswer>;
-    /// Prepare the next token key
+    /// Prepare the next generation of the token key
     PREPARE_TOKEN_KEY: POST "/v1/token-keys", Nothing, Nothing => Items<TokenKeyAnswer>;
-    /// Have a token key sign
+    /// Activate a prepared generation of the token key
     ACTIVATE_TOKEN_KEY: POST "/v1/token-keys/{generation}/activate", u32, StageBody => StagedAnswer<TokenKeyAnswer>;
-    /// Revoke a token key
+    /// Revoke a generation of the token key
     REVOKE_TOKEN_KEY: POST "/v1/token-keys/{generation}/revoke", u32, StageBody => StagedAnswer<TokenKeyAnswer>;
     /// Rotate the checkpoint key
     ROTATE_CHECKPOINT_KEY: POST "/v1/checkpoint-key/rotate", Nothing, Nothing => CheckpointKeyAnswer;
@@ -47,7 +47,7 @@ pub struct TokenKeyAnswer {
     pub since: String,
 }
 
-/// All generations after one was brought to another stage.
+/// All generations after the change.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct StagedAnswer<T> {
     pub items: Vec<T>,
@@ -60,7 +60,7 @@ pub struct StagedAnswer<T> {
 pub struct StageBody {
     #[serde(default)]
     pub force: bool,
-    /// Why, in one line: it stays in the ledger.
+    /// The reason, in one line; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -73,6 +73,6 @@ pub struct CheckpointKeyAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ValueKeyAnswer {
     pub generation: u32,
-    /// How many versions were carried over; null when the request had been carried out before.
+    /// The number of versions that the new key wraps; null for a replayed request.
     pub carried_over: Option<usize>,
 }

@@ -8,23 +8,23 @@ use super::status::{EndedAnswer, Word};
 use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId};
 
 endpoints! {
-    /// The leases of the caller's instance
+    /// List the leases of the caller's instance
     LIST_OWN_LEASES: GET "/v1/leases", Nothing, Nothing => Items<LeaseAnswer>;
-    /// Lease a database login
+    /// Get a database login (lease)
     ISSUE_LEASE: POST "/v1/leases", Nothing, LeaseBody => LoginAnswer;
     /// Renew a lease of the caller's instance
     RENEW_LEASE: POST "/v1/leases/{id}/renew", LeaseId, RenewLeaseBody => LeaseRenewalAnswer;
-    /// Give a lease up
+    /// Give up a lease, so that its login is revoked
     GIVE_UP_LEASE: POST "/v1/leases/{id}/give-up", LeaseId, GiveUpLeaseBody => GivenUpLeaseAnswer;
-    /// Leases, never passwords
+    /// List leases; never passwords
     LIST_LEASES: GET "/v1/leases", Nothing, PageQuery<LeaseId> => PageAnswer<LeaseAnswer>;
     /// Extend a lease of any agent
     EXTEND_LEASE: POST "/v1/leases/{id}/renew", LeaseId, RenewLeaseBody => LeaseRenewalAnswer;
     /// Revoke leases
     REVOKE_LEASES: POST "/v1/lease-endings", Nothing, LeaseSelectionBody => EndedLeasesAnswer;
-    /// Retry revocations of logins that failed
+    /// Retry failed revocations of logins
     RETRY_LEASES: POST "/v1/lease-retries", Nothing, LeaseSelectionBody => EndedLeasesAnswer;
-    /// Give up on a login that cannot be revoked
+    /// Stop the revocation of a login that cannot be revoked
     FORGET_LEASE: POST "/v1/leases/{id}/forget", LeaseId, ForgetLeaseBody => ForgottenLeaseAnswer;
 }
 
@@ -32,25 +32,25 @@ endpoints! {
 #[serde(deny_unknown_fields)]
 pub struct LeaseBody {
     pub capability: String,
-    /// In seconds; an hour, or what the capability allows, without it.
+    /// In seconds; without it an hour, or less if the capability allows less.
     pub life_s: Option<u32>,
-    /// Whether a login that the instance has already will not do.
+    /// Whether to issue a new login although the instance has one already.
     #[serde(default)]
     pub fresh: bool,
 }
 
-/// A login. No other answer has its password.
+/// A login. No other response contains its password.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LoginAnswer {
     pub lease: LeaseId,
     pub capability: CapabilityName,
     pub username: String,
     pub password: SecretText,
-    /// How the upstream is reached: `driver`, and the fields that the reference of that driver lists.
+    /// Connection parameters: `driver`, and the fields that the reference lists for this driver.
     pub connection: serde_json::Map<String, serde_json::Value>,
     pub expires_at: String,
     pub renewable_until: String,
-    /// Whether the instance had it before.
+    /// Whether the instance had this login already.
     pub reused: bool,
     pub decision_id: DecisionId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,7 +60,7 @@ pub struct LoginAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewLeaseBody {
-    /// How long it is to last from now on, in seconds.
+    /// Remaining life from now on, in seconds.
     pub life_s: Option<u32>,
 }
 
@@ -77,7 +77,7 @@ pub struct LeaseRenewalAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GiveUpLeaseBody {
-    /// The decision by which it was handed out, when only that use of it ends.
+    /// The decision id of the use to give up; without it all uses.
     pub decision_id: Option<String>,
 }
 
@@ -86,7 +86,7 @@ pub struct GivenUpLeaseAnswer {
     pub lease: LeaseId,
 }
 
-/// A lease; never its password.
+/// A lease, without its password.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LeaseAnswer {
     pub lease: LeaseId,
@@ -99,10 +99,10 @@ pub struct LeaseAnswer {
     pub issued_at: String,
     pub expires_at: String,
     pub renewable_until: String,
-    /// How often it was handed out and is still needed.
+    /// Number of uses that were not given up.
     pub uses: usize,
     pub ending: Option<LeaseEndingAnswer>,
-    /// Whether its end should have come before now.
+    /// Whether the revocation takes longer than it should.
     pub overdue: bool,
 }
 
@@ -113,14 +113,14 @@ pub struct LeaseEndingAnswer {
     pub failures: u32,
     /// The stable code of the last failure.
     pub code: Option<String>,
-    /// Upstream's own code, or the name of what is wrong with its certificate.
+    /// The upstream's own code, e.g. an SQLSTATE, or the name of a problem with its certificate.
     pub upstream_code: Option<String>,
-    /// What the last failure was, in a sentence.
+    /// The last failure in a sentence.
     pub reason: Option<String>,
     pub retry_at: Option<String>,
 }
 
-/// Which leases: by exactly one field.
+/// A selection of leases by exactly one of `lease`, `agent`, `capability` and `all`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseSelectionBody {
@@ -132,7 +132,7 @@ pub struct LeaseSelectionBody {
     pub capability: Option<String>,
     #[serde(default)]
     pub all: bool,
-    /// Why they are revoked, in one line: it stays in the ledger.
+    /// The reason, in one line; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -141,21 +141,21 @@ pub struct LeaseSelectionBody {
 pub struct EndedLeasesAnswer {
     #[serde(flatten)]
     pub ended: EndedAnswer,
-    /// How many there were; null when the request had been carried out before.
+    /// The number of leases; null for a replayed request.
     pub leases: Option<usize>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetLeaseBody {
-    /// Why, in one line: it stays in the ledger.
+    /// The reason, in one line; the ledger keeps it.
     pub reason: String,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ForgottenLeaseAnswer {
     pub seq: u64,
-    /// Whether the login could still log in, as far as the broker knows.
+    /// Whether the login may still be able to log in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub could_log_in: Option<bool>,
 }

@@ -6,7 +6,7 @@ use super::page::PageQuery;
 use super::status::Word;
 
 endpoints! {
-    /// Entries of the ledger
+    /// List entries of the ledger
     LIST_ENTRIES: GET "/v1/ledger/entries", Nothing, PageQuery<u64> => EntriesAnswer;
     /// The certificates of the authorities
     GET_AUTHORITY_CERTIFICATES: GET "/v1/authority", Nothing, Nothing => Pem;

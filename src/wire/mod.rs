@@ -1,7 +1,7 @@
-//! What is said over HTTP: the endpoints, and the types of their requests and answers.
+//! The HTTP interface: endpoints, and the types of requests and responses.
 //!
-//! The broker, the command line, tests and benches share them, so that a field or a path that changes is a
-//! compile error in each of them. A secret value is a [`SecretText`], and nothing else here holds one.
+//! The broker, the command line, tests and benches share them: a changed field or path is a compile error in each of
+//! them. [`SecretText`] is the only type for secret values.
 
 #![expect(
     missing_docs,

@@ -5,7 +5,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A JSON object: for `T` alone the library takes an array of the fields' values as well.
+/// A JSON object. `T` alone would also accept an array of the fields' values.
 #[derive(Debug)]
 pub struct Object<T>(pub(crate) T);
 
@@ -15,7 +15,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// An array of objects, as a field of one.
+/// A field with an array of objects.
 pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let objects = Vec::<Object<T>>::deserialize(from)?;
     Ok(objects.into_iter().map(|object| object.0).collect())

@@ -9,13 +9,13 @@ use super::status::{ChangedAnswer, EndedAnswer, ReasonBody, Word};
 use crate::base::{OperatorId, OperatorName, OwnerName};
 
 endpoints! {
-    /// Operators
+    /// List operators
     LIST_OPERATORS: GET "/v1/operators", Nothing, PageQuery<String> => PageAnswer<OperatorAnswer>;
-    /// An operator
+    /// Show an operator
     GET_OPERATOR: GET "/v1/operators/{name}", OperatorName, Nothing => OperatorAnswer;
-    /// Make an operator's enrolment code
+    /// Make an enrolment code for an operator
     INVITE_OPERATOR: POST "/v1/operators/{name}/invitations", OperatorName, InviteOperatorBody => OperatorInvitationAnswer, 201;
-    /// Give an operator a role and a scope
+    /// Change an operator's role and scope
     PLACE_OPERATOR: PUT "/v1/operators/{name}/role", OperatorName, PlaceOperatorBody => ChangedAnswer;
     /// Revoke all credentials of an operator
     REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => EndedAnswer;
@@ -32,7 +32,7 @@ pub struct OperatorAnswer {
     pub role: Word,
     pub owner: Option<OwnerName>,
     pub state: Word,
-    /// Why the operator was revoked or suspended last, as another operator said.
+    /// The reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub certificates: Vec<CertificateAnswer>,
@@ -55,7 +55,7 @@ pub struct OperatorInvitationAnswer {
     pub expires_at: String,
 }
 
-/// Both are required: a scope that is left out would be a scope of all.
+/// Both fields are required: a missing owner would mean the scope `all`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOperatorBody {

@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which part of a list is asked for: `?after=…&limit=…`.
+/// The requested page of a list: `?after=…&limit=…`.
 #[derive(Clone, Debug)]
 pub struct PageQuery<Cursor> {
-    /// The last item of the part before.
+    /// The last item of the previous page.
     pub after: Option<Cursor>,
     pub limit: Option<usize>,
 }
@@ -16,7 +16,7 @@ impl<C> Default for PageQuery<C> {
 }
 
 impl<C: std::fmt::Display> PageQuery<C> {
-    /// Behind the path; empty when nothing is asked for. No cursor has a character that means something in a query.
+    /// The query with its `?`; empty without parameters. Cursors contain no character that is special in a query.
     #[must_use]
     pub fn text(&self) -> String {
         let after = self.after.as_ref().map(|after| format!("after={after}"));
@@ -26,13 +26,13 @@ impl<C: std::fmt::Display> PageQuery<C> {
     }
 }
 
-/// A list; `items` is there even when it is empty.
+/// A complete list.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Items<T> {
     pub items: Vec<T>,
 }
 
-/// A part of a list; the rest comes after `next_after`, which is null at the end.
+/// A page of a list; `next_after` is null on the last page.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PageAnswer<T> {
     pub items: Vec<T>,

@@ -7,19 +7,19 @@ use super::status::Word;
 use crate::base::{AgentName, CapabilityName, RotationId, SecretName, Sensitivity};
 
 endpoints! {
-    /// Rotations of secrets
+    /// List rotations of secrets
     LIST_ROTATIONS: GET "/v1/rotations", Nothing, PageQuery<String> => PageAnswer<RotationAnswer>;
-    /// A rotation
+    /// Show a rotation
     GET_ROTATION: GET "/v1/rotations/{*name}", SecretName, Nothing => RotationAnswer;
     /// Rotate now, pause, resume, retry, revoke the previous version, or clear orphans
     STEER_ROTATION: POST "/v1/rotations/{*name}", SecretName, SteerRotationBody => SteeredRotationAnswer;
-    /// What a rotation would do
+    /// Show the effects of a rotation; nothing is changed
     PLAN_ROTATION: GET "/v1/rotation-plans/{*name}", SecretName, Nothing => RotationPlanAnswer;
-    /// When rotations are due
+    /// List the dates of scheduled rotations
     LIST_ROTATIONS_DUE: GET "/v1/rotation-calendar", Nothing, Nothing => Items<RotationDueAnswer>;
-    /// Use a version that works upstream, and end the rotation under way
+    /// Adopt a version that the upstream accepts, and end the rotation in progress
     ADOPT_VERSION: POST "/v1/rotation-adoptions/{*name}", SecretName, AdoptBody => AdoptedAnswer;
-    /// Try the upstream of a rotation, changing nothing
+    /// Check the upstream of a rotation; nothing is changed
     CHECK_ROTATION: POST "/v1/rotation-checks/{*name}", SecretName, Nothing => UpstreamCheckAnswer;
 }
 
@@ -28,7 +28,7 @@ pub struct RotationAnswer {
     pub secret: SecretName,
     pub upstream: String,
     pub schedule: Option<String>,
-    /// Whether the old value goes on working beside the new one, until its grace ends.
+    /// Whether the previous version works beside the new one until its grace period ends.
     pub overlap: bool,
     pub grace_s: u32,
     pub paused_at: Option<String>,
@@ -37,18 +37,18 @@ pub struct RotationAnswer {
     pub run: Option<RunAnswer>,
     pub last_at: Option<String>,
     pub checked_at: Option<String>,
-    /// Values that upstream may know and the broker does not use: an operator has to delete them there.
+    /// Values at the upstream that the broker does not use; an operator has to delete them there.
     pub orphans: Vec<OrphanAnswer>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OrphanAnswer {
-    /// The rotation for which upstream made it, or which left it there.
+    /// The rotation that made the value, or left it behind.
     pub rotation: RotationId,
     pub at: String,
-    /// Null when its value never reached the broker.
+    /// Null if the value did not reach the broker.
     pub version: Option<u32>,
-    /// What upstream calls its place, when that is known.
+    /// The upstream's own id of the value, if the broker knows it.
     pub slot: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct RunAnswer {
     pub begun_at: String,
     pub stage: Word,
     pub version: Option<u32>,
-    /// Whether upstream may know the new value.
+    /// Whether the upstream may know the new value.
     pub touched: bool,
     pub failures: u32,
     pub trouble: Option<RunFailureAnswer>,
@@ -69,9 +69,9 @@ pub struct RunAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RunFailureAnswer {
     pub code: String,
-    /// An SQLSTATE, a status, or the name of what is wrong with the server's certificate.
+    /// An SQLSTATE, an HTTP status, or the name of a problem with the server's certificate.
     pub detail: Option<String>,
-    /// What is wrong, in a sentence.
+    /// The problem in a sentence.
     pub reason: Option<String>,
     pub at: String,
     /// Null for a dead letter, which needs attention.
@@ -97,13 +97,13 @@ pub enum RotationAction {
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct SteeredRotationAnswer {
-    /// The rotation, for `rotate`.
+    /// For `rotate`: the id of the rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationId>,
-    /// Whether this request began it, for `rotate`: it was under way already otherwise.
+    /// For `rotate`: whether this request began the rotation; false if it was in progress already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<bool>,
-    /// The entry that says so, for anything else.
+    /// For the other actions: the ledger entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
 }
@@ -122,9 +122,9 @@ pub struct ConsumerAnswer {
     pub capability: CapabilityName,
     pub agents: Vec<AgentName>,
     pub live_instances: usize,
-    /// The longest that a token for it can still be about, in seconds.
+    /// Longest life of a token for the capability, in seconds.
     pub token_life_s: u32,
-    /// Whether it does not reach the secret, because it has another owner.
+    /// Whether the capability does not deliver the secret because it has another owner.
     pub cut_off: bool,
 }
 
@@ -138,9 +138,9 @@ pub struct RotationDueAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdoptBody {
-    /// The version; without one, the first that the upstream accepts.
+    /// The version; without it, the first of the newest four that the upstream accepts.
     pub version: Option<u32>,
-    /// Whether the upstream is not asked: the version named, or the current one, is used as it is.
+    /// Whether to adopt `version`, or the current version, without a check at the upstream.
     #[serde(default)]
     pub unverified: bool,
 }
@@ -155,7 +155,7 @@ pub struct AdoptedAnswer {
 pub struct UpstreamCheckAnswer {
     pub secret: SecretName,
     pub upstream: String,
-    /// Whether a rotation can do with all that was found.
+    /// Whether all checks passed.
     pub ok: bool,
     pub findings: Vec<FindingAnswer>,
 }
@@ -165,7 +165,7 @@ pub struct FindingAnswer {
     /// `connection`, `role`, `privilege` or `value`.
     pub what: Word,
     pub ok: bool,
-    /// What was found, in a sentence.
+    /// The result in a sentence.
     pub says: String,
     pub fix: Option<String>,
 }

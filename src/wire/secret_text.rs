@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Sensitive;
 
-/// A secret value in a request or an answer: a code, a token, a password, a passphrase. The only type with a secret
-/// that can be serialised.
+/// A secret value in a request or response: a code, a token, a password, a passphrase. The only type with a secret that
+/// can be serialised.
 #[derive(Debug)]
 pub struct SecretText(Sensitive<String>);
 
@@ -21,7 +21,6 @@ impl SecretText {
         self.0
     }
 
-    /// Its bytes.
     #[must_use]
     pub fn into_bytes(self) -> Sensitive<Vec<u8>> {
         Sensitive::new(self.0.expose().clone().into_bytes())

@@ -9,19 +9,19 @@ use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
 
 endpoints! {
-    /// Secrets, never values
+    /// List secrets; never values
     LIST_SECRETS: GET "/v1/secrets", Nothing, PageQuery<String> => PageAnswer<SecretAnswer>;
-    /// A secret and its versions, never a value
+    /// Show a secret and its versions; never a value
     GET_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretDetailAnswer;
-    /// Store a secret's next version
+    /// Store the next version of a secret
     PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, SecretUpload => StoredAnswer, 201, up to SECRET_BYTES_MAX;
-    /// Read a secret's value
+    /// Read the value of a secret
     REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValue;
-    /// The agents that read a secret last
+    /// List the last readers of a secret
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
-    /// Roll back to a version, or destroy one
+    /// Roll back to a former version, or destroy it
     CHANGE_SECRET_VERSION: POST "/v1/secret-versions/{*name}", SecretName, VersionBody => EndedAnswer;
-    /// Classify a secret
+    /// Set the sensitivity of a secret
     CLASSIFY_SECRET: POST "/v1/secret-sensitivity/{*name}", SecretName, SensitivityBody => ClassifiedAnswer;
 }
 
@@ -56,7 +56,7 @@ pub struct VersionAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ReadersAnswer {
     pub items: Vec<ReaderAnswer>,
-    /// The oldest entry that was looked at: earlier readings are not listed.
+    /// The oldest ledger entry that was searched; earlier readings are not listed.
     pub since_seq: u64,
 }
 
@@ -79,7 +79,7 @@ pub struct StoredAnswer {
 pub struct VersionBody {
     pub action: VersionAction,
     pub version: u32,
-    /// Why, in one line: it stays in the ledger.
+    /// The reason, in one line; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -99,8 +99,8 @@ pub struct SensitivityBody {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ClassifiedAnswer {
-    /// The entry that says so; null when it was that before.
+    /// The ledger entry; null if the secret had this sensitivity already.
     pub seq: Option<u64>,
-    /// The capabilities that do not reach the secret, because they have another owner.
+    /// The capabilities that do not deliver the secret because they have another owner.
     pub cut_off: Vec<CapabilityName>,
 }

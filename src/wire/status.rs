@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, OpenMetrics, endpoints};
 
-/// One word of a fixed list, e.g. a state.
+/// A word of a fixed list, e.g. a state.
 pub type Word = Cow<'static, str>;
 
 endpoints! {
-    /// Whether the process lives
+    /// Show whether the process answers
     LIVENESS: GET "/livez", Nothing, Nothing => StatusAnswer;
-    /// Whether requests can be served
+    /// Show whether the broker can serve requests
     READINESS: GET "/readyz", Nothing, Nothing => ReadinessAnswer;
-    /// This document
+    /// This document (`OpenAPI`)
     OPENAPI_DOCUMENT: GET "/openapi.json", Nothing, Nothing => serde_json::Map<String, serde_json::Value>;
-    /// Counters, gauges and histograms in one text
+    /// Metrics in `OpenMetrics` text
     METRICS: GET "/metrics", Nothing, Nothing => OpenMetrics;
 }
 
@@ -25,41 +25,42 @@ pub struct StatusAnswer {
     pub status: Word,
 }
 
-/// Names nothing and nobody: it is public.
+/// Readiness. The response is public and contains no names.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ReadinessAnswer {
     /// `ok`.
     pub status: Word,
     /// `rotations_overdue`, `rotations_dead_letter`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
-    /// `ledger_reserve_missing`, `revocation_unrecorded`, `keys_due`; told at the operators' listener.
+    /// `ledger_reserve_missing`, `revocation_unrecorded`, `keys_due`; only in responses of the admins' listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Word>,
 }
 
-/// What was changed, by the entry that did it.
+/// The ledger entry of a change.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ChangedAnswer {
     pub seq: u64,
 }
 
-/// Why something is revoked, suspended or resumed.
+/// The reason for a revocation, suspension or resumption.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonBody {
-    /// One line: it stays in the ledger.
+    /// One line of 1 to 300 characters; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What was ended, suspended or resumed.
+/// The result of a revocation, suspension or resumption.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EndedAnswer {
-    /// The entry that says so; absent when the ledger has not taken it.
+    /// The ledger entry; absent if the ledger did not record the change in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Whether the ledger has it. If not, it is in force in memory, and recorded as soon as the ledger can.
+    /// Whether the ledger has recorded the change. If not, it is in force in memory, and the broker keeps trying to
+    /// record it.
     pub durable: bool,
-    /// Whether, until then, it is kept in the runtime directory, so that the next start carries it out.
+    /// Whether the runtime directory stores the change until the ledger has recorded it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
 }

@@ -10,13 +10,13 @@ use super::status::Word;
 use crate::base::{CapabilityName, DecisionId, TokenId};
 
 endpoints! {
-    /// Refuses: the broker has no such grant
+    /// Always refuses: the broker has no authorization endpoint
     AUTHORIZE: GET "/oauth/authorize", Nothing, AnyQuery => Nothing;
-    /// Mint an access token
+    /// Issue an access token
     MINT_TOKEN: POST "/oauth/token", Nothing, Form<TokenForm> => TokenAnswer;
-    /// Give a token of the caller up (RFC 7009)
+    /// Revoke a token of the caller (RFC 7009)
     GIVE_UP_TOKEN: POST "/oauth/revoke", Nothing, Form<TokenReferenceForm> => Nothing;
-    /// Ask about a token (RFC 7662)
+    /// Introspect a token (RFC 7662)
     INTROSPECT_TOKEN: POST "/oauth/introspect", Nothing, Form<TokenReferenceForm> => IntrospectionAnswer;
 }
 
@@ -81,7 +81,7 @@ pub struct ActiveTokenAnswer {
     pub authorization_details: Vec<AuthorizationDetail>,
 }
 
-/// All that is said of a token that does not count, or is not for the caller.
+/// The response for a token that is not active, or not for the caller.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct InactiveTokenAnswer {
     pub active: bool,
@@ -100,7 +100,7 @@ pub struct AuthorizationDetail {
     pub access: Cow<'static, str>,
 }
 
-/// The one type of authorization detail there is.
+/// The only type of authorization details.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DetailType {
     /// A declared capability.
@@ -108,7 +108,7 @@ pub enum DetailType {
     Capability,
 }
 
-/// What the bearer must prove to hold (RFC 8705 §3.1).
+/// The certificate whose key the bearer must prove to hold (RFC 8705 §3.1).
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
