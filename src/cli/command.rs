@@ -30,34 +30,34 @@ use crate::console::{Failure, Format};
 #[command(name = "keyward", version, about, max_term_width = 100, propagate_version = true)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
-    /// How to print: a table for people, JSON for programs
+    /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
     pub output: Format,
-    /// Where identities are kept [default: `~/.config/keyward`]
+    /// Directory of this machine's identities [default: `~/.config/keyward`]
     #[arg(long, env = "KEYWARD_HOME", global = true, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// What to do
+    /// The verb
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Where identities are kept.
+    /// The directory of this machine's identities.
     ///
     /// # Errors
-    /// [`Failure`] when nothing says where.
+    /// [`Failure`] without `--home`, `KEYWARD_HOME` and a home directory.
     pub fn home(&self) -> Result<PathBuf, Failure> {
         self.home.clone().map_or_else(default_home, Ok)
     }
 }
 
-/// What to do.
+/// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Where the broker's data are.
+    /// Verbs on the broker's host.
     #[command(flatten)]
     Host(HostCommand),
-    /// At a broker that runs.
+    /// Verbs that call a running broker.
     #[command(flatten)]
     Client(ClientCommand),
     /// Explain a verb (`help agent invite`), an error (`help error CODE`) or the exit codes (`help exit-codes`)
@@ -65,94 +65,94 @@ pub enum Command {
         /// A verb, `error CODE`, or `exit-codes`
         words: Vec<String>,
     },
-    /// Print a script that completes verbs and options in a shell
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write manual pages, one a verb
+    /// Write one manual page per verb
     Man {
-        /// Where to
+        /// Directory for the pages
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
 }
 
-/// Verbs that open a broker's data directory, or look at its host.
+/// Verbs that open a broker's data directory or check its host.
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
-    /// Make a broker: keys, ledger, authority, and the first operator's certificate
+    /// Initialise a broker: keys, ledger, certificate authority and the first operator's certificate
     Init(InitArgs),
     /// Run the broker
     Serve(ServeArgs),
-    /// On the broker's host: serve from this copy of the data, once every other broker with these data has stopped for good
+    /// On the broker's host: let this copy of the data serve, after all other brokers with these data have stopped for good
     Adopt {
-        /// The configuration: names the data directory
+        /// The configuration file, which names the data directory
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
         config: PathBuf,
     },
-    /// Look whether everything is as it should be: this machine's identity and the broker, or a broker's host
+    /// Check this machine's identity and its connection to the broker, or with `--config` the broker's host
     Doctor {
-        /// The operator's identity, not the agent's
+        /// Check the operator's identity instead of the agent's
         #[arg(long, conflicts_with = "config")]
         operator: bool,
-        /// The broker's host, by this configuration
+        /// Check the broker's host with this configuration file
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// The file with the root key's key; for a configuration that names a credential
+        /// The file with the unseal key, if the configuration names a systemd credential
         #[arg(long, value_name = "FILE", requires = "config")]
         root_key_file: Option<PathBuf>,
     },
-    /// Check the ledger of a broker's data directory, without the broker
+    /// Verify the ledger in a data directory, without the broker
     Verify(VerifyArgs),
-    /// What opens the keyring of a stopped broker: key files, passphrases, shares
+    /// Key slots of a stopped broker's keyring: key files, passphrases, shares
     #[command(subcommand)]
     Slot(SlotCommand),
-    /// The configuration
+    /// The configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
-/// Verbs that work on a broker that runs, through its public interface.
+/// Verbs that call a running broker through its public interface.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// On the broker's host: have the running broker stop serving and let go of every key, until it is unsealed
+    /// On the broker's host: seal the running broker: it stops serving and wipes its keys until it is unsealed
     Seal(OnHostArgs),
-    /// On the broker's host: open the keyring of a sealed broker, so that it serves
+    /// On the broker's host: unseal a sealed broker, so that it serves requests
     Unseal(UnsealArgs),
-    /// On the broker's host, as root: take away without being an operator, or become one for an hour
+    /// On the broker's host, as root: revoke or suspend without an operator's certificate, or get an admin's certificate for one hour
     #[command(subcommand)]
     BreakGlass(BreakGlassCommand),
-    /// On the broker's host: what the broker takes the time to be
+    /// On the broker's host: the broker's clock
     #[command(subcommand)]
     Clock(ClockCommand),
-    /// Play the whole path against a real broker on this machine's loopback
+    /// Run a demonstration against a temporary broker on this machine
     Demo,
-    /// Run a broker to try things on, with example agents enrolled, until Ctrl-C; nothing of it stays
+    /// Run a temporary broker with enrolled example agents until Ctrl-C, then delete its files
     Dev {
-        /// Declarations to apply upon the examples
+        /// A declaration file to apply after the examples
         #[arg(long, value_name = "FILE")]
         seed: Option<PathBuf>,
     },
-    /// Enrol this machine, as the agent or the operator that an invitation is for, with a code from standard input, a file or a prompt
+    /// Enrol this machine as an agent or operator with an enrolment code from standard input, a file or a prompt
     Join(JoinArgs),
-    /// Replace this machine's certificate by a new one with a new key; other verbs do so when it is due
+    /// Renew this machine's certificate with a new key; other verbs renew it by themselves when it is due
     Renew(RenewArgs),
-    /// Get a token for one or more capabilities; or end one: `token revoke ID`
+    /// Get an access token for one or more capabilities; `token revoke ID` revokes one
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token(TokenArgs),
-    /// Get an upstream secret: asks for a token and reads the secret with it
+    /// Read an upstream secret: gets a token, and reads the secret with it
     Get(GetArgs),
-    /// Run a command that finds a fresh token in the file that `KEYWARD_TOKEN_FILE` names, for as long as it runs
+    /// Run a command with an access token in the file `$KEYWARD_TOKEN_FILE`; the token is renewed while the command runs
     Run(RunArgs),
-    /// What `run` leaves behind
+    /// The process that renews the token of `run`
     #[command(hide = true)]
     Companion(CompanionArgs),
-    /// Show who this machine is to the broker, and what it may ask for
+    /// Show this machine's identity at the broker and its capabilities
     Whoami(WhoamiArgs),
-    /// Show what applying declaration files would change
+    /// Show the changes that `apply` would make
     Plan(PlanArgs),
-    /// Bring about what declaration files say, all of it or nothing
+    /// Apply declaration files: all changes or none
     Apply(ApplyArgs),
     /// Agents: invite, list, show, suspend, resume, revoke
     #[command(subcommand)]
@@ -160,37 +160,37 @@ pub enum ClientCommand {
     /// Certificates: revoke
     #[command(subcommand)]
     Cert(CertCommand),
-    /// The certificate authority's generations: prepared, active, old, tainted, revoked
+    /// Generations of the certificate authority: prepared, active, old, tainted (no longer trusted), revoked
     #[command(subcommand)]
     Authority(AuthorityCommand),
-    /// The token key's generations; they follow a schedule of their own
+    /// Generations of the key that signs tokens; it is rotated by schedule
     #[command(subcommand)]
     TokenKey(TokenKeyCommand),
     /// The key that signs checkpoints of the ledger; it is rotated by schedule
     #[command(subcommand)]
     CheckpointKey(CheckpointKeyCommand),
-    /// Operators: invite, list, give roles, take away
+    /// Operators: invite, list, show, change the role, suspend, resume, revoke
     #[command(subcommand)]
     Operator(OperatorCommand),
-    /// Capabilities that are declared
+    /// Declared capabilities
     #[command(subcommand)]
     Capability(ListCommand),
-    /// Roles that are declared
+    /// Declared roles
     #[command(subcommand)]
     Role(ListCommand),
-    /// Upstream secrets: put, list, show, versions, roll back, destroy, rotate
+    /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate
     #[command(subcommand)]
     Secret(SecretCommand),
     /// The key that wraps the values of secrets; it is rotated by schedule
     #[command(subcommand)]
     ValueKey(ValueKeyCommand),
-    /// When secrets are rotated, and how far that has come
+    /// Rotations of secrets: list, show, pause, resume, retry, check, adopt
     #[command(subcommand)]
     Rotation(RotationCommand),
-    /// Logins of one's own that end by themselves: get, renew, give up; as an operator list and revoke
+    /// Leases of database logins: get, renew, give up; as an operator: list, extend, revoke
     #[command(subcommand)]
     Lease(LeaseCommand),
-    /// What the ledger says happened
+    /// Entries of the ledger
     #[command(subcommand)]
     Audit(AuditCommand),
 }

@@ -7,10 +7,10 @@ use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
 use crate::console::{Console, EXIT_CODES, Failure, exit_code};
 
-/// `keyward help …`: a verb, an error code, or the exit codes. Works without any broker.
+/// `keyward help …`: a verb, an error code, or the exit codes. Needs no broker.
 ///
 /// # Errors
-/// [`Failure`] when there is no such verb, code or topic.
+/// [`Failure`] if the verb, code or topic does not exist.
 pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -18,13 +18,13 @@ pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
         ["error"] => {
             let all: Vec<Vec<String>> =
                 Code::all().map(|code| vec![code.to_string(), code.meaning().to_owned()]).collect();
-            console.table(&["CODE", "MEANS"], &all);
+            console.table("codes", &["CODE", "MEANS"], &all);
             Ok(())
         }
         ["exit-codes"] => {
             let rows: Vec<Vec<String>> =
                 EXIT_CODES.iter().map(|(code, means)| vec![code.to_string(), (*means).to_owned()]).collect();
-            console.table(&["CODE", "MEANS"], &rows);
+            console.table("codes", &["CODE", "MEANS"], &rows);
             Ok(())
         }
         words => of_verb(words, console),
@@ -34,8 +34,8 @@ pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
 fn explain(text: &str, console: &Console) -> Result<(), Failure> {
     let found: Code = text.to_ascii_lowercase().parse().map_err(|_| {
         Failure::new(code::USAGE)
-            .because("there is no such error code")
-            .mended_by("`keyward help error` lists them")
+            .because(format!("there is no error code `{text}`"))
+            .mended_by("`keyward help error` lists the codes")
     })?;
     if console.is_json() {
         console.json(&serde_json::json!({
@@ -47,8 +47,12 @@ fn explain(text: &str, console: &Console) -> Result<(), Failure> {
     console.line(&format!("error: {found}"));
     console.line(&format!("  why: {}", found.meaning()));
     console.line(&format!("  fix: {}", found.fix()));
-    let retry = if found.is_retryable() { "the same request may do better later" } else { "not as it is" };
-    console.line(&format!("  try again: {retry}"));
+    let retry = if found.is_retryable() {
+        "yes, the same request may succeed later"
+    } else {
+        "no, the same request fails again"
+    };
+    console.line(&format!("  retry: {retry}"));
     console.line(&format!("  exit code: {}", exit_code(found.sort())));
     Ok(())
 }
@@ -59,8 +63,9 @@ fn of_verb(words: &[&str], console: &Console) -> Result<(), Failure> {
     let mut found = &mut command;
     for word in words {
         found = found.find_subcommand_mut(word).ok_or_else(|| {
-            let fix = "`keyward help` lists the verbs; `keyward help error CODE` and `keyward help exit-codes` explain those";
-            Failure::new(code::USAGE).because("there is no such verb or topic").mended_by(fix)
+            let why = format!("there is no verb or topic `{}`", words.join(" "));
+            let fix = "`keyward help` lists the verbs; `keyward help error CODE` explains an error, `keyward help exit-codes` the exit codes";
+            Failure::new(code::USAGE).because(why).mended_by(fix)
         })?;
     }
     console.bytes(found.render_long_help().to_string().as_bytes());
@@ -74,16 +79,16 @@ pub fn completions(shell: Shell, console: &Console) {
     console.bytes(&script);
 }
 
-/// `keyward man --out DIR`: one page a verb.
+/// `keyward man --out DIR`: one page per verb.
 ///
 /// # Errors
-/// [`Failure`] when they cannot be written.
+/// [`Failure`] if a page cannot be written.
 pub fn man(out: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(out).map_err(|error| Failure::of_file(out, &error))?;
     clap_mangen::generate_to(Cli::command(), out).map_err(|error| Failure::of_file(out, &error))
 }
 
-/// All verbs with their help, as the reference has them.
+/// All verbs with their help, for the reference.
 #[must_use]
 pub fn reference() -> String {
     let mut command = Cli::command().term_width(100);

@@ -5,16 +5,16 @@ use clap::{Args, Subcommand};
 /// `keyward serve`
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// The configuration
+    /// The configuration file
     #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
     pub config: PathBuf,
-    /// Start sealed, and wait for `keyward unseal`, although a key is at hand
+    /// Start sealed, and wait for `keyward unseal`, although `[root_key]` names a key
     #[arg(long)]
     pub sealed: bool,
-    /// Go on with an older ledger or keyring than was there once: an operator has looked. Recorded, with an alarm
+    /// Start although the ledger or the keyring is older than at the last stop: entries are lost. Use it only after a restore; the broker raises an alarm
     #[arg(long, conflicts_with = "read_only")]
     pub accept_lost_entries: bool,
-    /// Read-only mode, for a copy of the data while the original may still run: records, issues and calls nothing
+    /// Read-only mode, for a copy of the data while the original may still run: the broker records, issues and revokes nothing, and calls no upstream
     #[arg(long)]
     pub read_only: bool,
 }
@@ -22,19 +22,19 @@ pub struct ServeArgs {
 /// `keyward verify`
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// The configuration: names the data directory and the root key, so that every state change is opened too
+    /// The configuration file, which names the data directory and the unseal key: state changes are decrypted and checked too
     #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
     pub config: Option<PathBuf>,
-    /// The file with the root key's key; for a configuration that names a credential
+    /// The file with the unseal key, if the configuration names a systemd credential
     #[arg(long, value_name = "FILE", requires = "config")]
     pub root_key_file: Option<PathBuf>,
-    /// The data directory alone: frames, sequence and hashes are checked, state changes stay closed
+    /// The data directory, without keys: frames, sequence and hashes are checked, state changes are not decrypted
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// A signed checkpoint from earlier, from `GET /v1/checkpoint`: nothing in it may be gone or rewritten
+    /// An earlier signed checkpoint from `GET /v1/checkpoint`: the ledger has to contain the same entries
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// The key that verifies the checkpoint, from `GET /v1/checkpoint/key` [default: from the keyring]
+    /// The key that verifies the checkpoint, from `GET /v1/checkpoint/key` [default: the one in the keyring]
     #[arg(long, value_name = "KEY", requires = "checkpoint")]
     pub key: Option<String>,
 }
@@ -42,9 +42,9 @@ pub struct VerifyArgs {
 /// `keyward config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Say whether a configuration is good, or what is wrong, with line and column
+    /// Check a configuration file: errors are printed with line and column
     Check {
-        /// The configuration
+        /// The configuration file
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
         config: PathBuf,
     },
@@ -53,23 +53,23 @@ pub enum ConfigCommand {
 /// `keyward init`
 #[derive(Args, Debug)]
 pub struct InitArgs {
-    /// The configuration
+    /// The configuration file
     #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
     pub config: PathBuf,
     /// The first operator's name
     #[arg(long, default_value = "admin", value_name = "NAME")]
     pub operator: String,
-    /// The file with the root key's key, made when it is missing; for a configuration that names a credential
+    /// The file with the unseal key, if the configuration names a systemd credential; a missing file is created
     #[arg(long, value_name = "FILE")]
     pub root_key_file: Option<PathBuf>,
-    /// A passphrase that is to open the keyring, beside that key or instead of one, from a prompt or standard
-    /// input; with --reissue-operator: that opens it
+    /// Also make a slot for a passphrase, read from a prompt or standard input; with `--reissue-operator`: open the
+    /// keyring with this passphrase
     #[arg(long)]
     pub passphrase: bool,
-    /// The passphrase in this file (`-`: standard input)
+    /// Read the passphrase from this file (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
     pub passphrase_file: Option<PathBuf>,
-    /// On a broker that is there and stopped: give the operator a new certificate
+    /// Give the operator of an existing, stopped broker a new certificate
     #[arg(long)]
     pub reissue_operator: bool,
 }

@@ -1,7 +1,6 @@
 //! The command line: verbs in, tables or JSON out, errors as *error / why / fix*.
 //!
-//! Verbs that work on a broker talk to it over its public HTTP interface and nothing else; those
-//! that need the data directory are carried out by `offline`.
+//! Verbs for a running broker use only its public HTTP interface; `offline` has the verbs for the data directory.
 
 mod client;
 mod command;
@@ -41,12 +40,12 @@ use crate::console::{Console, Failure, Format};
 /// Reads the process's arguments.
 ///
 /// # Errors
-/// The exit code, once a usage error or help was printed.
+/// The exit code, after a usage error or help was printed.
 pub fn parse() -> Result<Cli, ExitCode> {
     Cli::try_parse().map_err(|error| told(&unquoted(error)))
 }
 
-/// Prints a usage error or help. Gives the exit code.
+/// Prints a usage error or help, and returns the exit code.
 fn told(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| std::io::stdout().flush());
     if let Err(fault) = printed
@@ -61,7 +60,7 @@ fn told(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
-/// The error, without the argument that nobody expected, there or of that kind: it may be a passphrase, at the wrong place.
+/// The error without an unexpected argument or value, which may be a passphrase in the wrong place.
 fn unquoted(mut error: clap::Error) -> clap::Error {
     let kind = error.kind();
     let given = if kind == ErrorKind::UnknownArgument {
@@ -79,7 +78,7 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Carries out a verb that works on a broker that runs.
+/// Runs a verb that calls a running broker.
 ///
 /// # Errors
 /// [`Failure`].

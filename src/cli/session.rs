@@ -14,29 +14,29 @@ use crate::wire::{
     EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
 };
 
-/// What a verb works with: the identities of this machine, and where it prints.
+/// The identities of this machine, and the console.
 #[derive(Clone, Copy)]
 pub(crate) struct VerbSession<'a> {
     pub(crate) home: &'a Path,
     pub(crate) console: &'a Console,
 }
 
-/// How long a certificate has to be valid for a verb that revokes to use it without a look at its renewal.
+/// Least remaining life of a certificate that a verb uses to revoke without a look at its renewal, in seconds.
 const UNRENEWED_S: i64 = 60;
 
 impl VerbSession<'_> {
-    /// A client that shows the agent's identity, which is renewed first when it is due.
+    /// A client with the agent's identity, which is renewed first if it is due.
     pub(crate) async fn agent(&self) -> Result<Client, Failure> {
         client_of(self.home, IdentityKind::Agent).await
     }
 
-    /// The same for the operator's identity.
+    /// A client with the operator's identity, which is renewed first if it is due.
     pub(crate) async fn operator(&self) -> Result<Client, Failure> {
         client_of(self.home, IdentityKind::Operator).await
     }
 
-    /// The same for a verb that revokes. A certificate that is valid for a while is used as it is: a renewal
-    /// that waits for a hanging disk would delay the revocation. The next verb renews it.
+    /// A client with the operator's identity for a verb that revokes. It is not renewed while it is valid for another
+    /// minute: a renewal that waits for a stalled disk would delay the revocation.
     pub(crate) async fn revoking_operator(&self) -> Result<Client, Failure> {
         let kind = IdentityKind::Operator;
         if is_valid_for(self.home, kind, UNRENEWED_S)? {
@@ -45,12 +45,12 @@ impl VerbSession<'_> {
         self.operator().await
     }
 
-    /// Prints what the broker sent, or a line about it.
+    /// Prints the broker's response as JSON, or a line about it.
     pub(crate) fn print<T>(&self, received: &Received<T>, line: impl FnOnce(&T) -> String) {
         self.console.record(&received.sent, || line(&received.answer));
     }
 
-    /// Prints a listing of the broker, page by page.
+    /// Prints all pages of a listing.
     pub(crate) async fn list<C, T: DeserializeOwned + Row>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
@@ -59,7 +59,7 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints what a name stands for, as the broker sent it.
+    /// Prints the object `target` as the broker sent it.
     pub(crate) async fn show<T: Target, A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<T, Nothing, A>,
@@ -85,11 +85,11 @@ impl VerbSession<'_> {
             self.console.json(sent);
         } else {
             let rows: Vec<Vec<String>> = items.into_iter().map(Row::cells).collect();
-            self.console.table(&T::head(), &rows);
+            self.console.table(T::NOUN, &T::head(), &rows);
         }
     }
 
-    /// Has an operator revoke, suspend or resume something, and says what became of it.
+    /// Revokes, suspends or resumes `target` as an operator, and prints the result.
     pub(crate) async fn end<T: Target>(
         &self,
         endpoint: Endpoint<T, Optional<ReasonBody>, EndedAnswer>,
@@ -103,10 +103,10 @@ impl VerbSession<'_> {
     }
 }
 
-/// Why a command revokes, suspends or resumes something.
+/// The reason for a revocation, suspension or resumption.
 #[derive(Args, Debug)]
 pub struct ReasonArgs {
-    /// Why, in one line: it stays in the ledger
+    /// Reason, in one line; the ledger keeps it
     #[arg(long, value_name = "TEXT")]
     reason: Option<Reason>,
 }
@@ -121,19 +121,19 @@ impl ReasonArgs {
     }
 }
 
-/// A client that shows the identity of `kind` below `home`, which is renewed first when it is due.
+/// A client with the identity of `kind` below `home`, which is renewed first if it is due.
 pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, Failure> {
     renew_if_due(home, kind).await?;
     Client::at(IdentitySource { home: home.to_owned(), kind })
 }
 
-/// What was done, which counts from the next request on.
+/// The line for a change that is in force from the next request on.
 pub(crate) fn said(seq: Option<u64>, done: &str) -> String {
     let entry = seq.map_or_else(String::new, |seq| format!(" in ledger entry {seq}"));
-    format!("{done}{entry}: the next request meets it")
+    format!("{done}{entry}: in force from the next request on")
 }
 
-/// Refuses an answer that says that the ledger does not have what was done.
+/// Fails if the ledger has not recorded the change.
 pub(crate) fn check_durable(ended: &EndedAnswer) -> Result<(), Failure> {
     if ended.durable {
         return Ok(());
@@ -142,13 +142,13 @@ pub(crate) fn check_durable(ended: &EndedAnswer) -> Result<(), Failure> {
     if !ended.kept {
         return Err(failure);
     }
-    let why = "it is in force in memory: the ledger has not taken it yet. It is kept in the runtime directory, \
-               so that the next start carries it out";
-    let fix = "free space on the broker's disk or mend it: the ledger takes it by itself as soon as it can";
+    let why = "the change is in force in memory, but the ledger has not recorded it yet; it is stored in the \
+               runtime directory, and the next start of the broker carries it out";
+    let fix = "free space on the broker's data disk or correct its fault; the ledger then records the change by itself";
     Err(failure.because(why).mended_by(fix))
 }
 
-/// Text of what may be missing.
+/// The text, or none.
 pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }

@@ -6,138 +6,138 @@ use clap::{Args, Subcommand};
 /// `keyward slot …`
 #[derive(Debug, Subcommand)]
 pub enum SlotCommand {
-    /// List the slots: what opens each, and since when
+    /// List the slots: kind, state and age
     List {
-        /// The configuration
+        /// The configuration file
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
         config: PathBuf,
     },
-    /// Add a slot: one more way to open the keyring, independent of the others
+    /// Add a key slot: a key file, a passphrase or shares that open the keyring
     Add {
-        /// What is to open it
+        /// The new unseal key
         #[command(flatten)]
         by: NewSlotArgs,
-        /// How its shares are handed out
+        /// The shares
         #[command(flatten)]
         dealing: DealingArgs,
-        /// What opens the keyring now
+        /// The present unseal key
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Hand back shares that were handed out, and so make their slot one that opens the keyring; in the place
-    /// of another slot, also replace the root key
+    /// Confirm a slot of shares: read back enough of its shares, after which the slot opens the keyring. If the slot
+    /// replaces another one, the root key is replaced too
     Confirm {
-        /// A file with shares, one a line (`-`: standard input); once for each file
+        /// A file with shares, one per line (`-`: standard input); repeat it for further files
         #[arg(long, value_name = "FILE")]
         share_file: Vec<PathBuf>,
-        /// Refused: what is an argument can be seen by everybody on the machine
+        /// Refused: every user of the machine can read arguments
         #[arg(hide = true)]
         argument: Vec<OsString>,
-        /// What becomes of the other slots
+        /// The other slots
         #[command(flatten)]
         others: OtherSlotsArgs,
-        /// What opens the keyring now
+        /// The present unseal key
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Show that a key, a passphrase or shares open the keyring, and by which slot; changes nothing
+    /// Check whether a key, a passphrase or shares open the keyring, and which slot; nothing is changed
     Check {
-        /// What is to open it
+        /// The unseal key to check
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Give a slot another key, passphrase or shares, in one step, and replace the root key: what opened the
-    /// slot opens nothing that is written from then on
+    /// Give a slot another key, passphrase or shares, and replace the root key: the former unseal key opens nothing
+    /// that is written afterwards
     Rekey {
-        /// The slot
+        /// The slot's id
         #[arg(value_name = "ID")]
         id: String,
-        /// What is to open it
+        /// The new unseal key
         #[command(flatten)]
         by: NewSlotArgs,
-        /// How its shares are handed out
+        /// The shares
         #[command(flatten)]
         dealing: DealingArgs,
-        /// What becomes of the other slots
+        /// The other slots
         #[command(flatten)]
         others: OtherSlotsArgs,
-        /// What opens the keyring now
+        /// The present unseal key
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Remove a slot, never the last one, and replace the root key: what opened the slot opens nothing that is
-    /// written from then on
+    /// Remove a slot, except the last one, and replace the root key: the unseal key of the removed slot opens nothing
+    /// that is written afterwards
     Remove {
-        /// The slot
+        /// The slot's id
         #[arg(value_name = "ID")]
         id: String,
-        /// What becomes of the other slots
+        /// The other slots
         #[command(flatten)]
         others: OtherSlotsArgs,
-        /// What opens the keyring now
+        /// The present unseal key
         #[command(flatten)]
         opening: OpeningArgs,
     },
 }
 
-/// What a new slot is to be opened by.
+/// The unseal key of a new slot.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct NewSlotArgs {
-    /// A passphrase, from a prompt or standard input
+    /// A passphrase, read from a prompt or standard input
     #[arg(long)]
     pub passphrase: bool,
-    /// The passphrase in this file (`-`: standard input)
+    /// A passphrase, read from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// The key in this file, made when it is missing
+    /// The key in this file; a missing file is created with a new key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// This many shares of a fresh key, handed out once; the slot opens nothing until they are handed back
+    /// N shares of a new key, printed once; the slot opens nothing until `slot confirm` has read enough of them back
     #[arg(long, value_name = "N", requires = "threshold")]
     pub shares: Option<u8>,
 }
 
-/// What becomes of slots that cannot take another root key.
+/// Slots that cannot get another root key.
 #[derive(Args, Debug)]
 pub struct OtherSlotsArgs {
-    /// Remove slots that an older build made, and whose keys are not at hand: they cannot take the new root
-    /// key. Without this, nothing is changed when there are any
+    /// Remove slots of an older version whose unseal keys are not given: they cannot get the new root key. Without
+    /// this option the command changes nothing if such slots exist
     #[arg(long)]
     pub remove_old_slots: bool,
 }
 
-/// How the shares of a new slot are handed out.
+/// The shares of a new slot.
 #[derive(Args, Debug)]
 pub struct DealingArgs {
-    /// How many of the shares open the slot together
+    /// Number of shares that open the slot together
     #[arg(long, value_name = "K", requires = "shares")]
     pub threshold: Option<u8>,
-    /// Write each share to a file of its own in this directory, and read them back at once; otherwise they
-    /// are printed, and `slot confirm` takes them back
+    /// Write each share to its own file in this directory and confirm the slot at once; without it the shares are
+    /// printed, and `slot confirm` reads them back
     #[arg(long, value_name = "DIR", requires = "shares")]
     pub shares_dir: Option<PathBuf>,
 }
 
-/// How the keyring of a stopped broker is opened: by what `[root_key]` names, unless something else is said.
+/// The unseal key of a stopped broker's keyring; without an option the one that `[root_key]` names.
 #[derive(Args, Debug)]
 pub struct OpeningArgs {
-    /// The configuration
+    /// The configuration file
     #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
     pub config: PathBuf,
     /// Open the keyring with the key in this file
     #[arg(long, value_name = "FILE")]
     pub root_key_file: Option<PathBuf>,
-    /// Open it with a passphrase, from a prompt or standard input
+    /// Open the keyring with a passphrase, read from a prompt or standard input
     #[arg(long, conflicts_with = "root_key_file")]
     pub by_passphrase: bool,
-    /// Open it with the passphrase in this file (`-`: standard input)
+    /// Open the keyring with the passphrase in this file (`-`: standard input)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["root_key_file", "by_passphrase"])]
     pub by_passphrase_file: Option<PathBuf>,
-    /// Open it with shares, from prompts or standard input
+    /// Open the keyring with shares, read from prompts or standard input
     #[arg(long, conflicts_with_all = ["root_key_file", "by_passphrase", "by_passphrase_file"])]
     pub by_shares: bool,
-    /// Open it with the shares in this file (`-`: standard input); once for each file
+    /// Open the keyring with the shares in this file (`-`: standard input); repeat it for further files
     #[arg(long, value_name = "FILE",
         conflicts_with_all = ["root_key_file", "by_passphrase", "by_passphrase_file", "by_shares"])]
     pub by_share_file: Vec<PathBuf>,

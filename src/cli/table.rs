@@ -1,4 +1,4 @@
-//! Tables of answers: a field is a column.
+//! Tables of responses: one column per field.
 
 use crate::base::{
     AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName, Sensitivity,
@@ -7,12 +7,15 @@ use crate::wire::{InstanceAnswer, Word};
 
 /// A row of a table.
 pub(crate) trait Row {
+    /// The rows in the plural, for a table without rows.
+    const NOUN: &'static str;
+
     fn head() -> Vec<String>;
 
     fn cells(&self) -> Vec<String>;
 }
 
-/// What one cell shows.
+/// A value in a cell.
 pub(crate) trait Cell {
     fn text(&self) -> String;
 }
@@ -54,10 +57,13 @@ impl<T: Cell> Cell for Vec<T> {
     }
 }
 
-/// The columns of a table of answers: a field by its name, or another head and a function of the answer.
+/// The noun and the columns of a table of responses: a field by its name, or another head and a function of the
+/// response.
 macro_rules! columns {
-    ($answer:ty: $($column:tt),*) => {
+    ($answer:ident $noun:literal: $($column:tt),*) => {
         impl $crate::cli::table::Row for $answer {
+            const NOUN: &'static str = $noun;
+
             fn head() -> Vec<String> {
                 vec![$($crate::cli::table::columns!(@head $column)),*]
             }

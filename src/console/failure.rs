@@ -8,7 +8,7 @@ use crate::base::{IdError, NameError, SerialError, io_reason};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
 
-/// Why a verb did not do what it was asked: *error / why / fix*, and the exit code.
+/// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
 pub struct Failure {
     code: String,
@@ -20,7 +20,7 @@ pub struct Failure {
     exit: u8,
 }
 
-/// A failure as a program reads it on standard error.
+/// A failure in JSON, for programs that read standard error.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct FailureOutput {
     pub(crate) code: String,
@@ -32,7 +32,7 @@ pub(crate) struct FailureOutput {
     pub(crate) errors: Vec<String>,
 }
 
-/// A broker's reason not to do what was asked.
+/// A refusal of the broker.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) code: String,
@@ -40,17 +40,19 @@ pub(crate) struct Refused {
     pub(crate) fix: String,
     pub(crate) decision: Option<String>,
     pub(crate) request: Option<String>,
-    /// What is wrong with declarations, place by place.
+    /// The errors in declarations with their places.
     pub(crate) places: Vec<String>,
 }
 
 impl Refused {
-    /// An answer that no broker gives.
+    /// A response that this version cannot read.
     pub(crate) fn unreadable(status: u16) -> Self {
         Self {
             code: code::RESPONSE_INVALID.to_string(),
-            why: format!("the broker answered {status}"),
-            fix: "look up the request in the broker's log".to_owned(),
+            why: format!(
+                "the response has the HTTP status {status}, and a body that this version cannot read"
+            ),
+            fix: "check the version of the broker, and look the request up in its log".to_owned(),
             decision: None,
             request: None,
             places: Vec::new(),
@@ -59,7 +61,7 @@ impl Refused {
 }
 
 impl Failure {
-    /// The failure as its code tells it.
+    /// The failure with the meaning and the fix of its code.
     #[must_use]
     pub fn new(code: Code) -> Self {
         Self {
@@ -73,39 +75,39 @@ impl Failure {
         }
     }
 
-    /// The same, with a reason that says more than the code does.
+    /// With a more precise problem than the code's.
     #[must_use]
     pub fn because(mut self, why: impl Into<String>) -> Self {
         self.why = why.into();
         self
     }
 
-    /// The same, with a fix that says more than the code does.
+    /// With a more precise fix than the code's.
     #[must_use]
     pub fn mended_by(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
         self
     }
 
-    /// A file or directory that cannot be used.
+    /// A file or directory that the command cannot use.
     #[must_use]
     pub fn of_file(path: &Path, error: &io::Error) -> Self {
         let why = format!("`{}` cannot be used: {}", path.display(), io_reason(error));
         Self::new(code::FILE_UNUSABLE).because(why)
     }
 
-    /// Bad usage, found after parsing.
+    /// A usage error, found after parsing.
     #[must_use]
     pub fn usage(why: &str, fix: &str) -> Self {
         Self::new(code::USAGE).because(why).mended_by(fix)
     }
 
     pub(crate) fn internal(why: &str) -> Self {
-        let fix = "this is a fault of keyward itself: please report it";
+        let fix = "this is a bug in keyward: please report it";
         Self::new(code::INTERNAL).because(why).mended_by(fix)
     }
 
-    /// What the broker answered with a status that is no success.
+    /// A refusal that the broker sent with this status.
     pub(crate) fn of_broker(status: u16, refused: Refused) -> Self {
         let known: Result<Code, _> = refused.code.parse();
         Self {
@@ -119,13 +121,13 @@ impl Failure {
         }
     }
 
-    /// Why.
+    /// The problem.
     #[must_use]
     pub fn why(&self) -> &str {
         &self.why
     }
 
-    /// How to mend it.
+    /// The fix.
     #[must_use]
     pub fn fix(&self) -> &str {
         &self.fix
@@ -143,24 +145,23 @@ impl Failure {
         self.exit
     }
 
-    /// Whether the broker did not take this machine for anybody.
+    /// Whether the broker did not authenticate this machine.
     pub(crate) const fn is_unauthenticated(&self) -> bool {
         self.exit == 4
     }
 
-    /// Whether a new certificate was, or would be, left unused by this machine: its user should know.
+    /// Whether this machine cannot store a new certificate, of which its user has to know.
     pub(crate) fn is_worth_warning(&self) -> bool {
         [code::FILE_UNUSABLE, code::CERTIFICATE_MISMATCH].iter().any(|known| known.as_str() == self.code)
     }
 
-    /// Whether the broker has too much to do at this moment, and the same request may do better soon.
+    /// Whether the broker is overloaded, and the same request may succeed soon.
     pub(crate) fn is_busy(&self) -> bool {
         [code::MODIFIED_CONCURRENTLY, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]
             .iter()
             .any(|busy| busy.as_str() == self.code)
     }
 
-    /// As a program reads it.
     pub(super) fn output(&self) -> FailureOutput {
         let Self { code, why, fix, decision, request, places, exit } = self.clone();
         FailureOutput {
@@ -174,7 +175,6 @@ impl Failure {
         }
     }
 
-    /// As a person reads it.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("error: {}", self.code), format!("  why: {}", self.why)];
         lines.extend(self.places.iter().map(|place| format!("       {place}")));
@@ -190,7 +190,12 @@ impl Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        let fix = "correct this line; `config/keyward.toml` shows every setting";
+        let fix = match &error {
+            ConfigError::Unreadable { .. } => {
+                "check the path and its permissions, or name another file: `--config FILE`"
+            }
+            ConfigError::Invalid { .. } => "correct this line; `config/keyward.toml` shows every setting",
+        };
         Self::usage(&error.to_string(), fix)
     }
 }
@@ -203,14 +208,14 @@ impl From<NameError> for Failure {
 
 impl From<IdError> for Failure {
     fn from(error: IdError) -> Self {
-        let fix = "take the id from `keyward agent show` or `keyward audit list`";
+        let fix = "copy the id from `keyward agent show` or `keyward audit list`";
         Self::usage(&error.to_string(), fix)
     }
 }
 
 impl From<SerialError> for Failure {
     fn from(error: SerialError) -> Self {
-        let fix = "take the serial from `keyward agent show` or `keyward audit list`";
+        let fix = "copy the serial number from `keyward agent show` or `keyward audit list`";
         Self::usage(&error.to_string(), fix)
     }
 }
@@ -235,19 +240,19 @@ impl From<ShareError> for Failure {
     }
 }
 
-/// The exit codes, and what each means.
+/// The exit codes and their meanings.
 pub(crate) const EXIT_CODES: [(u8, &str); 11] = [
-    (0, "ok"),
-    (1, "failed, for a reason of this machine's or of keyward's own"),
-    (2, "used wrongly, or bad input"),
+    (0, "success"),
+    (1, "a problem of this machine, or a bug in keyward"),
+    (2, "wrong usage or invalid input"),
     (4, "not authenticated"),
     (5, "denied"),
     (7, "not found"),
-    (8, "it contradicts what there is"),
-    (9, "too often: later"),
-    (10, "the broker cannot be reached, is sealed, or can acknowledge nothing now"),
+    (8, "conflict with the present state"),
+    (9, "limit reached: repeat the command later"),
+    (10, "the broker is unreachable, sealed, not started, or cannot record requests now"),
     (11, "a verification failed"),
-    (12, "done in part: what it says is missing has to be done again"),
+    (12, "partly done: the message names the missing part"),
 ];
 
 /// One of [`EXIT_CODES`].
@@ -272,7 +277,7 @@ pub(crate) const fn exit_code(sort: Sort) -> u8 {
     }
 }
 
-/// The same for a code that a newer broker gives, and this version does not know.
+/// The exit code for an error code of a newer broker.
 const fn exit_of_status(status: u16) -> u8 {
     match status {
         401 => 4,

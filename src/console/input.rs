@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::output::Console;
 use crate::base::Sensitive;
 
-/// Reads something that must not be seen: from `file` (`-`: standard input), else from standard
+/// Reads a secret: from `file` (`-`: standard input), else from standard
 /// input when it is no terminal, else from a prompt that shows nothing. Never from an argument.
 ///
 /// # Errors
@@ -26,8 +26,8 @@ pub(crate) fn secret(
         None if io::stdin().is_terminal() => {
             if !console.is_interactive() {
                 return Err(Failure::usage(
-                    "there is nobody to ask and nothing on standard input",
-                    "pipe the value in, or name a file",
+                    "the command cannot prompt: standard error is not a terminal",
+                    "send the value to standard input, or name a file",
                 ));
             }
             let typed = rpassword::prompt_password(format!("{prompt}: "));
@@ -39,7 +39,7 @@ pub(crate) fn secret(
     }
 }
 
-/// Everything on standard input.
+/// All of standard input.
 ///
 /// # Errors
 /// [`Failure`]; more than `limit` bytes are refused.
@@ -49,21 +49,21 @@ pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, Failure> 
     bytes.ok_or_else(|| too_large(limit))
 }
 
-/// Refuses a secret that came as an argument, without repeating it.
+/// Refuses a secret that was given as an argument, without repeating it.
 ///
 /// # Errors
-/// [`Failure`], for anything at all.
+/// [`Failure`] if `argument` is not empty.
 pub fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {
     if argument.is_empty() {
         return Ok(());
     }
-    let why = "a secret came as an argument, where every process on the machine could read it";
-    let fix = "give it on standard input, in a file, or at the prompt; and consider it known: make a new one";
+    let why = "a secret was given as an argument, and every user of the machine can read arguments";
+    let fix = "make a new secret, because this one may be known; give it on standard input, in a file or at the prompt";
     Err(Failure::usage(why, fix))
 }
 
-/// All of `from`, or nothing when it is more than `limit` bytes. The buffer never grows, so that no
-/// unwiped copy is left behind.
+/// All of `from`, or `None` beyond `limit` bytes. The buffer never grows: a reallocation would leave an unwiped
+/// copy.
 fn read(mut from: impl Read, limit: usize) -> io::Result<Option<Sensitive<Vec<u8>>>> {
     let mut bytes = zeroize::Zeroizing::new(vec![0; limit.saturating_add(1)]);
     let mut filled = 0_usize;
@@ -83,7 +83,10 @@ fn read(mut from: impl Read, limit: usize) -> io::Result<Option<Sensitive<Vec<u8
 }
 
 fn too_large(limit: usize) -> Failure {
-    Failure::usage(&format!("the value is larger than {limit} bytes"), "store less in one secret")
+    Failure::usage(
+        &format!("the input is larger than {limit} bytes"),
+        "check whether you gave the right file or text",
+    )
 }
 
 #[cfg(test)]

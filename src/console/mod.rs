@@ -1,6 +1,5 @@
-//! How a verb talks to the person or program that runs it: data on standard output, messages on
-//! standard error, failures as *error / why / fix* with an exit code, secrets from a file, standard
-//! input or a prompt.
+//! Input and output of commands: data on standard output, messages on standard error, failures as *error / why / fix*
+//! with an exit code, secrets from a file, standard input or a prompt.
 
 mod failure;
 pub(crate) mod input;

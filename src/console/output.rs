@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::failure::Failure;
 use crate::base::{code, io_reason};
 
-/// How to print.
+/// The output format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -25,7 +25,7 @@ pub struct Console {
     lost: Arc<OnceLock<Lost>>,
 }
 
-/// Data that nobody can read a second time, such as an enrolment code.
+/// Data of which no second copy exists, such as an enrolment code.
 #[derive(Clone, Copy, Debug)]
 pub struct OnlyCopy {
     /// The name of the data.
@@ -34,7 +34,7 @@ pub struct OnlyCopy {
     pub fix: &'static str,
 }
 
-/// The first data that standard output did not take.
+/// The first data that could not be written to standard output.
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     error: ErrorKind,
@@ -42,22 +42,22 @@ struct Lost {
 }
 
 impl Console {
-    /// A console that prints as `format` says.
+    /// A console with this output format.
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format, only_copy: None, lost: Arc::default() }
     }
 
-    /// The same console for data of which this is the only copy: a closed pipe counts as a loss, too.
+    /// The same console for data of which no second copy exists: a closed pipe counts as a loss, too.
     #[must_use]
     pub fn for_only_copy(&self, only_copy: OnlyCopy) -> Self {
         Self { only_copy: Some(only_copy), ..self.clone() }
     }
 
-    /// Whether standard output took everything so far.
+    /// Checks that standard output was written completely so far.
     ///
     /// # Errors
-    /// [`Failure`] when data was lost.
+    /// [`Failure`] if data was lost.
     pub fn delivered(&self) -> Result<(), Failure> {
         let Some(Lost { error, only_copy }) = self.lost.get() else { return Ok(()) };
         let failure = Failure::new(code::OUTPUT_FAILED);
@@ -74,7 +74,7 @@ impl Console {
         })
     }
 
-    /// Whether to print for programs.
+    /// Whether the output format is JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.format == Format::Json
@@ -135,10 +135,10 @@ impl Console {
         }
     }
 
-    /// Prints rows under `head`, columns aligned. An empty table says so on standard error.
-    pub fn table(&self, head: &[impl AsRef<str>], rows: &[Vec<String>]) {
+    /// Prints rows under `head`, columns aligned; without rows `no NOUN` on standard error.
+    pub fn table(&self, noun: &str, head: &[impl AsRef<str>], rows: &[Vec<String>]) {
         if rows.is_empty() {
-            self.say("nothing there");
+            self.say(&format!("no {noun}"));
             return;
         }
         let cells =
@@ -157,7 +157,7 @@ impl Console {
         }
     }
 
-    /// Whether a person sits at standard input and standard error.
+    /// Whether standard input and standard error are terminals.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()

@@ -8,8 +8,7 @@ use crate::base::limits::PASSPHRASE_BYTES_MAX;
 use crate::crypto::matches;
 use crate::keyring::Passphrase;
 
-/// Asks for the passphrase of a slot that there is: from `file` (`-`: standard input), standard input,
-/// or a prompt.
+/// Reads the passphrase of an existing slot: from `file` (`-`: standard input), standard input or a prompt.
 ///
 /// # Errors
 /// [`Failure`].
@@ -18,7 +17,7 @@ pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passph
     Ok(Passphrase::entered(&typed)?)
 }
 
-/// Asks for the passphrase of a slot that is to be: likewise, and at a prompt twice.
+/// Reads the passphrase of a new slot likewise, at a prompt twice.
 ///
 /// # Errors
 /// [`Failure`].
@@ -26,10 +25,12 @@ pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphra
     let typed = input::secret(file, "New passphrase", TYPED_BYTES_MAX, console)?;
     let chosen = Passphrase::chosen(&typed)?;
     if file.is_none() && console.is_interactive() {
-        let again = input::secret(None, "The same again", TYPED_BYTES_MAX, console)?;
+        let again = input::secret(None, "Repeat the new passphrase", TYPED_BYTES_MAX, console)?;
         if !matches(typed.expose(), again.expose()) {
-            let why = "the two are not the same";
-            return Err(Failure::new(code::PASSPHRASE_REFUSED).because(why).mended_by("type it once more"));
+            let why = "the two passphrases differ";
+            return Err(Failure::new(code::PASSPHRASE_REFUSED)
+                .because(why)
+                .mended_by("repeat the command, and type the same passphrase twice"));
         }
     }
     Ok(chosen)

@@ -8,8 +8,8 @@ use super::output::{Console, OnlyCopy};
 use crate::base::limits::SHARES_MAX;
 use crate::keyring::{Dealt, Share, ShareError, Shares, SlotKey, Split};
 
-/// Asks for the shares of a slot that there is: from `files` (`-`: standard input), standard input, or
-/// prompts, one for each share until there are enough.
+/// Reads the shares of an existing slot: from `files` (`-`: standard input), standard input, or prompts, one for each
+/// share until there are enough.
 ///
 /// # Errors
 /// [`Failure`].
@@ -43,7 +43,7 @@ fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure>
     Ok(shares)
 }
 
-/// A share that was mistyped is asked for again: the others have been typed already.
+/// Asks again for a mistyped share, so that the earlier shares are not lost.
 fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
     let mut shares: Vec<Share> = Vec::new();
     loop {
@@ -57,19 +57,19 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
         match Share::read(&typed) {
             Ok(read) if read.is_empty() => return Err(ShareError::NoShare(1).into()),
             Ok(read) => shares.extend(read),
-            Err(error) => console.say(&format!("not taken, once more: {error}")),
+            Err(error) => console.say(&format!("this share is not accepted, enter it again: {error}")),
         }
     }
 }
 
-/// Prints the shares of a slot, the only time that anybody has them all.
+/// Prints the shares of a slot, once.
 ///
 /// # Errors
-/// [`Failure`] when standard output does not take them.
+/// [`Failure`] if standard output cannot be written.
 pub fn print_shares(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
     let only_copy = console.for_only_copy(OnlyCopy {
-        what: "one share or more",
-        fix: "make standard output writable, then deal again: the slot of the lost shares opens nothing",
+        what: "at least one share",
+        fix: "make standard output writable, then repeat the command; remove the slot of the lost shares: `keyward slot remove ID`",
     });
     if console.is_json() {
         let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
@@ -84,13 +84,13 @@ pub fn print_shares(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
     console.delivered()?;
     let enough = dealt.slot.split.map_or(0, Split::threshold);
     console.say(&format!(
-        "note: give each share to one person and keep none; slot {} opens nothing until {enough} of them are \
-         handed back: `keyward slot confirm`",
+        "note: give each share to one person and keep no copy; slot {} opens nothing until `keyward slot confirm` \
+         has read {enough} of the shares",
         dealt.slot.id
     ));
     Ok(())
 }
 
 const PROMPT: &str = "Share";
-/// All shares that a slot can have, with room for what people write beside them.
+/// The largest number of shares of a slot, with space for notes beside them.
 pub(crate) const SHARES_BYTES_MAX: usize = SHARES_MAX as usize * 1024;

@@ -191,7 +191,11 @@ fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
             format!("{days} d"),
         ]
     };
-    console.table(&["ID", "KIND", "STATE", "MADE AT", "AGE"], &slots.iter().map(row).collect::<Vec<_>>());
+    console.table(
+        "slots",
+        &["ID", "KIND", "STATE", "MADE AT", "AGE"],
+        &slots.iter().map(row).collect::<Vec<_>>(),
+    );
 }
 
 /// What opens it, as a table has it.

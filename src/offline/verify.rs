@@ -146,10 +146,12 @@ fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure>
     let seq = anchor.seq();
     let why = match verified.root_at(seq) {
         Some(root) if anchor.root().is_none_or(|anchored| anchored == root) => return Ok(()),
-        Some(_) => format!("ledger entry {seq}, or one before it, is not the one that was there once"),
+        Some(_) => format!(
+            "ledger entry {seq}, or an earlier one, differs from the one that the broker has acknowledged"
+        ),
         None => {
             let entries = verified.entries;
-            format!("entry {seq} was there once, and the ledger, which ends at {entries}, does not have it")
+            format!("the ledger ends at entry {entries}, but the broker has acknowledged entry {seq}")
         }
     };
     Err(Failure::new(code::ENTRIES_LOST).because(why))
@@ -163,7 +165,7 @@ fn bound(verified: &Verified) -> Result<(), Failure> {
     for state in &verified.states {
         let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
         if said.iter().any(|said| said.contradicts(state.seq, state.before)) {
-            let why = "the entries before it are not those that it was written after";
+            let why = "the entries before it are not the ones that it was written after";
             return Err(damaged(state.seq, why));
         }
     }

@@ -166,7 +166,7 @@ fn whoami_shows_who_and_what() {
     }
     let operator = String::from_utf8(process.good(&["whoami", "--operator"], b"")).unwrap();
     assert!(operator.contains("spiffe://keyward.test/operator/admin"), "{operator}");
-    assert!(operator.contains("admin of everything"), "{operator}");
+    assert!(operator.contains("role admin, scope: all"), "{operator}");
     let listed = String::from_utf8(process.good(&["agent", "list"], b"")).unwrap();
     assert!(listed.contains("NAME") && listed.contains("live"), "{listed}");
     let audit = String::from_utf8(process.good(&["audit", "list", "--limit", "3"], b"")).unwrap();
@@ -203,7 +203,7 @@ fn help_explains_verbs_errors_and_exit_codes_without_a_broker() {
         (vec!["help"], "Usage: keyward"),
         (vec!["help", "agent", "invite"], "--uses"),
         (vec!["help", "error", "too_many_instances"], "fix: "),
-        (vec!["help", "error", "RATE_LIMITED"], "may do better later"),
+        (vec!["help", "error", "RATE_LIMITED"], "may succeed later"),
         (vec!["help", "error"], "ledger_failed"),
         (vec!["help", "exit-codes"], "not authenticated"),
         (vec!["completions", "bash"], "_keyward()"),

@@ -74,7 +74,7 @@ fn end_all(process: &Process, kept: bool) {
         let done = process.run_as("operator", &[verb, &["-o", "json"]].concat(), b"");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert!(done.status.code() == Some(12) && said.contains("not_durable"), "{verb:?}: {said}");
-        assert_eq!(said.contains("runtime directory, so that"), kept, "{verb:?}: {said}");
+        assert_eq!(said.contains("runtime directory, and the next start"), kept, "{verb:?}: {said}");
     }
 }
 

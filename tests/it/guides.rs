@@ -247,7 +247,7 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     let environment = [&environment[..], &as_superuser(&port)].concat();
     let said = as_operator(&process, "how-to/rotate-a-password.md", 0..5, &environment);
     for part in
-        ["+ rotation orders-db/app", "nothing was touched", "orders-db/app rotated: rot_", "every 30d"]
+        ["+ rotation orders-db/app", "nothing was changed", "orders-db/app rotated: rot_", "every 30d"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -284,7 +284,7 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     ];
     let page = "how-to/rotate-an-api-key.md";
     let said = as_operator(&process, page, 0..3, &environment);
-    for part in ["+ rotation billing/key", "nothing was touched", "billing/key rotated: rot_", "every 30d"] {
+    for part in ["+ rotation billing/key", "nothing was changed", "billing/key rotated: rot_", "every 30d"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!service.lets_in("the-first-key"));
@@ -295,7 +295,7 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     assert!((0..600).find(is_over).is_some(), "it does not end");
     let shown = as_operator(&process, page, 4..5, &environment);
     assert!(shown.contains("\"orphans\":[{") || shown.contains("\"orphans\": [\n"), "{shown}");
-    assert!(shown.contains("no orphans any more"), "{shown}");
+    assert!(shown.contains("orphans cleared"), "{shown}");
 }
 
 /// What `psql` logs in by as the superuser, and the password that the pages give to the administering role.
@@ -328,7 +328,7 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     let said = said_by(&output);
     assert!(said.contains("live") && said.contains("kw_"), "{said}");
     let said = as_operator(&process, page, 3..4, &[]);
-    assert!(said.contains("1 lease ends by entry") && said.contains("nothing there"), "{said}");
+    assert!(said.contains("1 lease revoked in ledger entry") && said.contains("no leases"), "{said}");
     assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
 }
 

@@ -87,7 +87,7 @@ fn a_secret_or_code_is_not_lost_unnoticed_even_in_a_closed_pipe() {
     let opening = ["--shares", "3", "--threshold", "2", "--config", &process.config()];
     let output = onto_full_disk(&process, "operator", &[&["slot", "add"][..], &opening].concat());
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("share or more is lost"), "{}", said(&output));
+    assert!(said(&output).contains("at least one share is lost"), "{}", said(&output));
 }
 
 /// Moves the cursor, sets the clipboard, begins a sequence in one character, reverses text, forges a line.

@@ -119,9 +119,14 @@ fn each_fault_of_shares_is_named_and_no_share_is_repeated() {
     let cut = shares[2][..shares[2].len() - 6].to_owned();
     let [one, two, three, ..] = &shares[..] else { panic!("five") };
     for (given, exit, code, says) in [
-        (lines(&[one, two, &mistyped]), 2, "share_invalid", "number 3 does not agree with its checksum"),
-        (lines(&[one, &cut, two]), 2, "share_invalid", "number 2 is no share"),
-        (b"".to_vec(), 2, "share_invalid", "number 1 is no share"),
+        (
+            lines(&[one, two, &mistyped]),
+            2,
+            "share_invalid",
+            "number 3 of the input does not match its checksum",
+        ),
+        (lines(&[one, &cut, two]), 2, "share_invalid", "number 2 is not a complete share"),
+        (b"".to_vec(), 2, "share_invalid", "number 1 is not a complete share"),
         (lines(&[one, two, one]), 2, "shares_mismatch", "share 1 was given twice"),
         (lines(&[one, two]), 2, "shares_mismatch", "2 of 3 shares"),
         (lines(&[one, two, &first[2]]), 2, "shares_mismatch", "of different slots"),
@@ -220,14 +225,17 @@ fn the_root_key_is_split_handed_back_and_used_by_the_page() {
         assert!(output.status.success(), "{line}: {}", said(&output));
         said(&output)
     };
-    assert!(run(&process, 0, "> dealt").contains("opens nothing until 3 of them are handed back"));
+    assert!(
+        run(&process, 0, "> dealt")
+            .contains("opens nothing until `keyward slot confirm` has read 3 of the shares")
+    );
     shell(&dir, "head -3 dealt > three; tail -3 dealt > others", &[]);
     assert!(run(&process, 1, "< three").contains("confirmed shares, 3 of 5"));
     assert!(run(&process, 2, "< others").contains("checked shares, 3 of 5"));
     fs::remove_file(&key_file).unwrap();
     assert!(run(&process, 3, "< others").contains("added key-file"));
     assert_eq!(blocks[3].lines().nth(1), Some("keyward serve"));
-    assert!(run(&process, 4, "> dealt-anew").contains("opens nothing until 3"));
+    assert!(run(&process, 4, "> dealt-anew").contains("has read 3 of the shares"));
     shell(&dir, "head -3 dealt-anew > three-anew", &[]);
     assert!(run(&process, 1, "< three-anew").contains("confirmed shares, 3 of 5"));
     let check = "keyward slot check --by-shares --config keyward.toml < three";

@@ -20,41 +20,41 @@ use crate::wire::{
     StateAnswer, StoredAnswer, Target, TokenAnswer, TokenForm,
 };
 
-/// A client of one broker: made for a verb, gone with it. Each request has a connection of its own.
+/// A client of one broker. Each request uses a new connection.
 #[derive(Clone)]
 pub(crate) struct Client {
     transport: Transport,
-    /// The certificate that it shows, PEM; empty when it shows none.
+    /// The client certificate in PEM; empty without one.
     certificate: String,
-    /// The authorities that it knows the broker by, DER; none when it knows it by a pin.
+    /// The trusted authorities in DER; none if a pin identifies the broker.
     authorities: Vec<Vec<u8>>,
-    /// Where that came from.
+    /// The place of the identity, if the client updates it.
     source: Option<IdentitySource>,
-    /// The trust domain that the pinned authority has to name, before anything is sent.
+    /// The trust domain that the pinned authority has to name before a request is sent.
     trust_domain: Option<TrustDomain>,
 }
 
-/// Where the identity that a client shows is kept.
+/// The place of a client's identity.
 #[derive(Clone)]
 pub(crate) struct IdentitySource {
     pub(crate) home: PathBuf,
     pub(crate) kind: IdentityKind,
 }
 
-/// A secret as it came from the broker.
+/// A secret from the broker.
 pub(crate) struct RevealedSecret {
     pub(crate) version: u64,
     pub(crate) value: Sensitive<Vec<u8>>,
 }
 
-/// What is said of a secret that is stored, beside its value.
+/// Properties and conditions of a secret that is stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PutConditions<'a> {
     pub(crate) owner: Option<&'a OwnerName>,
     pub(crate) sensitivity: Option<Sensitivity>,
-    /// Only if this version is the current one.
+    /// Store only if this version is the current one.
     pub(crate) if_match: Option<u32>,
-    /// Only if there is no such secret yet.
+    /// Store only if the secret does not exist.
     pub(crate) if_new: bool,
 }
 
@@ -63,7 +63,7 @@ const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
 const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
 
 impl Client {
-    /// A client that shows `identity` as it is.
+    /// A client with `identity`, which it does not update.
     pub(crate) fn with(identity: &Identity) -> Result<Self, Failure> {
         let authorities = identity.authorities()?;
         let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
@@ -76,14 +76,13 @@ impl Client {
         })
     }
 
-    /// A client that shows the identity that is kept at `source`, and keeps there what it learns of the broker's
-    /// authorities.
+    /// A client with the identity at `source`, where it stores changes of the broker's authorities.
     pub(crate) fn at(source: IdentitySource) -> Result<Self, Failure> {
         let client = Self::with(&Identity::load(&source.home, source.kind)?)?;
         Ok(Self { source: Some(source), ..client })
     }
 
-    /// A client that knows its broker by what an enrolment code says, and shows no certificate.
+    /// A client without a certificate for the broker that an enrolment code names.
     pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, Failure> {
         let config = pinned_client_config(code.pin, clock()).map_err(unusable)?;
         let transport = Transport::Tls { address: code.address.clone(), config };
@@ -91,7 +90,7 @@ impl Client {
         Ok(Self { trust_domain, ..Self::anonymous(transport) })
     }
 
-    /// A client of the broker behind the socket on this host.
+    /// A client of the broker at the socket on this host.
     pub(crate) fn on_host(socket: &Path) -> Self {
         Self::anonymous(Transport::Socket(socket.to_owned()))
     }
@@ -101,7 +100,7 @@ impl Client {
         Self { transport, certificate, authorities, source: None, trust_domain: None }
     }
 
-    /// Calls an endpoint that answers JSON.
+    /// Calls an endpoint with a JSON response.
     pub(crate) async fn call<T: Target, I: RequestInput, A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<T, I, A>,
@@ -123,7 +122,7 @@ impl Client {
             let page: PageAnswer<Received<A>> = read(&self.send(request).await?)?;
             items.extend(page.items);
             match page.next_after {
-                // Names have no character that would mean something in a query.
+                // Names contain no character that is special in a query.
                 Some(after) => query.after = Some(after),
                 None => return Ok(items),
             }
@@ -183,7 +182,7 @@ impl Client {
     async fn send(&self, request: ClientRequest) -> Result<ClientResponse, Failure> {
         let sent = self.send_once(request.clone()).await;
         match (sent, &self.source) {
-            // Another process may have renewed since this one read its identity: nothing was done.
+            // Another process may have renewed the identity since this one read it. The request had no effect.
             (Err(failure), Some(source)) if failure.is_unauthenticated() => {
                 let newer = Self::with(&Identity::load(&source.home, source.kind)?)?;
                 if newer.certificate == self.certificate {
@@ -207,9 +206,9 @@ impl Client {
         Err(refusal(response.status, response.body.expose()))
     }
 
-    /// The broker shows all authorities that count behind its own certificate, which one that is known
-    /// already has signed: this is how a client learns of the next one before it signs. What cannot be
-    /// stored now is no reason for a verb to fail: the authorities at hand are good until the next time.
+    /// Stores the broker's authorities when they change. The broker sends all of them behind its own certificate, which
+    /// an authority signed that the client trusts already, so that the client knows the next authority before it signs.
+    /// A verb does not fail if they cannot be stored: the stored authorities are valid until the next request.
     fn learn(&self, shown: &[Vec<u8>]) {
         let (Some(source), Some((_, authorities))) = (&self.source, shown.split_first()) else { return };
         let same = authorities.len() == self.authorities.len()
@@ -220,7 +219,7 @@ impl Client {
         }
     }
 
-    /// Whether every authority that the broker shows is of the trust domain that the enrolment code names.
+    /// Checks that all authorities of the broker are of the trust domain that the enrolment code names.
     fn check_trust_domain(&self, shown: &[Vec<u8>]) -> Result<(), Failure> {
         let Some(expected) = &self.trust_domain else { return Ok(()) };
         let other = shown.iter().skip(1).find_map(|der| {
@@ -238,23 +237,27 @@ impl Client {
     }
 }
 
-/// The state of the broker behind the socket on this host.
+/// The state of the broker at the socket on this host.
 ///
 /// # Errors
-/// [`Failure`]: it does not answer.
+/// [`Failure`] if it does not answer within 10 seconds.
 pub async fn host_state(socket: &Path) -> Result<StateAnswer, Failure> {
     const WAIT: Duration = Duration::from_secs(10);
     let client = Client::on_host(socket);
     match tokio::time::timeout(WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await {
         Ok(answered) => answered.map(|state| state.answer),
-        Err(_) => Err(Failure::new(code::BROKER_UNREACHABLE)
-            .because(format!("the broker at `{}` did not answer in time", socket.display()))),
+        Err(_) => Err(Failure::new(code::BROKER_UNREACHABLE).because(format!(
+            "the broker at `{}` did not answer within {} seconds",
+            socket.display(),
+            WAIT.as_secs()
+        ))),
     }
 }
 
 fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, Failure> {
     serde_json::from_slice(response.body.expose()).map_err(|_| {
-        Failure::new(code::RESPONSE_INVALID).because("the broker's answer is not the JSON that was expected")
+        Failure::new(code::RESPONSE_INVALID)
+            .because("the response is not the JSON that this version of keyward expects")
     })
 }
 

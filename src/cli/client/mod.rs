@@ -1,4 +1,4 @@
-//! HTTP to a broker: over TLS as an agent or an operator, or over the socket on its host.
+//! The HTTP client: over TLS as an agent or an operator, or over the socket on the broker's host.
 
 mod broker_client;
 mod received;

@@ -5,8 +5,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// An answer as the client reads it, beside the JSON that the broker sent: a newer broker may say more than this
-/// version knows, and programs get all of it.
+/// A response, with the JSON that the broker sent: a newer broker may send fields that this version does not know, and
+/// programs get all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Received<T> {
     pub(crate) sent: Value,

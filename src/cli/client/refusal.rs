@@ -4,7 +4,7 @@ use crate::config::Fault;
 use crate::console::{Failure, Refused};
 use crate::wire::{OAuthBody, ProblemBody};
 
-/// The body of an answer that is no success.
+/// The body of a refusal.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RefusalBody {
@@ -12,7 +12,7 @@ enum RefusalBody {
     OAuth(OAuthBody),
 }
 
-/// What the broker answered instead of a success, in its own words.
+/// The broker's refusal with its own texts.
 pub(super) fn refusal(status: u16, body: &[u8]) -> Failure {
     let refused = match serde_json::from_slice(body) {
         Ok(RefusalBody::Problem(problem)) => Refused {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::wire::{Endpoint, Nothing, Optional, PageQuery, Target};
 
-/// A request, ready to be sent; and sent again when nothing was done.
+/// A request; it can be sent again.
 #[derive(Clone)]
 pub(super) struct ClientRequest {
     pub(super) method: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct ClientRequest {
     pub(super) body: Bytes,
 }
 
-/// What a request says besides its path.
+/// The input of a request besides its path.
 pub(crate) trait RequestInput {
     /// The query, with its question mark.
     fn query(&self) -> String {
@@ -87,7 +87,7 @@ impl ClientRequest {
     }
 }
 
-/// A value of a header; none when it is no text for one.
+/// A header value; `None` for text that a header cannot contain.
 pub(super) fn header_value(text: &impl ToString) -> Option<HeaderValue> {
     HeaderValue::from_str(&text.to_string()).ok()
 }

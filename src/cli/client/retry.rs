@@ -3,13 +3,13 @@ use std::time::Duration;
 use crate::base::{Entropy, SystemEntropy};
 use crate::console::Failure;
 
-/// Attempts before the verb fails because the broker is busy.
+/// Attempts after which the verb fails because the broker is busy.
 const ATTEMPTS: u32 = 8;
-/// The first wait, at most; each further one is twice as long.
+/// Longest first wait, in milliseconds; it doubles with each attempt.
 const WAIT_MS: u64 = 100;
 
-/// Repeats a request while the broker says that it may do better in a moment: many machines of a fleet
-/// enrol at once, and a repeated request does no harm.
+/// Repeats a request while the broker is busy: many machines of a fleet enrol at once. The request must have no
+/// further effect when it is repeated.
 pub(crate) async fn retry_while_busy<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
@@ -25,7 +25,7 @@ pub(crate) async fn retry_while_busy<T>(
     }
 }
 
-/// Any wait up to one that doubles with each attempt, so that clients that came together come apart.
+/// A random wait (full jitter), so that clients that began together do not repeat together.
 fn wait(tried: u32, entropy: &dyn Entropy) -> Duration {
     let longest = WAIT_MS.saturating_mul(1_u64 << tried.min(16));
     let random = u64::from_le_bytes(entropy.bytes::<8>());

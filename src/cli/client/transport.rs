@@ -17,23 +17,23 @@ use super::request::ClientRequest;
 use crate::base::{Sensitive, code, io_reason};
 use crate::console::Failure;
 
-/// How a broker is reached.
+/// The way to a broker.
 #[derive(Clone)]
 pub(super) enum Transport {
-    /// At `host:port`.
+    /// TLS to `host:port`.
     Tls { address: String, config: Arc<ClientConfig> },
-    /// At the socket on its host.
+    /// The socket on the broker's host.
     Socket(PathBuf),
 }
 
-/// What a broker answered, whatever it was.
+/// A broker's response with any status.
 pub(super) struct ClientResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Sensitive<Vec<u8>>,
 }
 
-/// A connection, before anything was sent over it.
+/// A connection before the first request.
 pub(super) enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
     Socket(UnixStream),
@@ -41,7 +41,7 @@ pub(super) enum Connection {
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// Opening a large ledger takes its time, and the person who has typed a passphrase waits for it.
+/// Unsealing a broker with a large ledger takes minutes.
 const SOCKET_ANSWER_WAIT: Duration = Duration::from_secs(600);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -71,7 +71,11 @@ impl Transport {
         let stream = match connected {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
-            Err(_) => return Err(self.unreachable("it did not accept the connection in time")),
+            Err(_) => {
+                return Err(
+                    self.unreachable(&format!("connect timeout after {} seconds", CONNECT_WAIT.as_secs()))
+                );
+            }
         };
         let connected = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
         connected.map_err(|error| self.untrusted(&error))
@@ -94,7 +98,7 @@ impl Transport {
             }
         };
         let answered = tokio::time::timeout(wait, answered).await;
-        answered.map_err(|_| self.unreachable("it did not answer in time"))?
+        answered.map_err(|_| self.unreachable(&format!("no response within {} seconds", wait.as_secs())))?
     }
 
     async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -112,7 +116,12 @@ impl Transport {
             .uri(uri)
             .header(header::HOST, host)
             .body(Full::new(body))
-            .map_err(|_| Failure::usage("a name holds characters that no name has", "use canonical names"))?;
+            .map_err(|_| {
+                Failure::usage(
+                    "a name contains characters that no name can have",
+                    "check the names in the command",
+                )
+            })?;
         request.headers_mut().extend(headers);
         let connected = handshake(TokioIo::new(stream)).await;
         let (mut sender, driver) = connected.map_err(|error| self.unreachable(&error.to_string()))?;
@@ -121,7 +130,7 @@ impl Transport {
             Ok(response) => response,
             Err(error) => {
                 drop(sender);
-                // Either half may have met the alert: the other only knows that the connection is over.
+                // Either half may have received the alert; the other half only knows that the connection was closed.
                 let ended = driver.await.ok().and_then(Result::err);
                 return Err(self.cut(&[Some(error), ended]));
             }
@@ -130,7 +139,7 @@ impl Transport {
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         drop(sender);
         driver.abort();
-        let body = body.map_err(|_| self.unreachable("its answer did not arrive whole"))?;
+        let body = body.map_err(|_| self.unreachable("the response is incomplete"))?;
         let body = Sensitive::new(body.to_bytes().to_vec());
         Ok(ClientResponse { status: head.status.as_u16(), headers: head.headers, body })
     }
@@ -139,24 +148,26 @@ impl Transport {
         let failure = Failure::new(code::BROKER_UNREACHABLE);
         match self {
             Self::Tls { address, .. } => {
-                failure.because(format!("the broker at {address} cannot be reached: {why}"))
+                failure.because(format!("the request to the broker at {address} failed: {why}"))
             }
             Self::Socket(path) => failure
-                .because(format!("the broker at `{}` cannot be reached: {why}", path.display()))
-                .mended_by("see whether it runs, whether this is its host, and whether you are root"),
+                .because(format!("the request to the broker at `{}` failed: {why}", path.display()))
+                .mended_by("check that `keyward serve` runs on this host, and run this command as root"),
         }
     }
 
     fn untrusted(&self, error: &std::io::Error) -> Failure {
-        // What the library says of the other side's bytes is of this kind; anything else is the connection's own.
+        // The library reports invalid TLS messages with this kind; other kinds are errors of the connection.
         if error.kind() != std::io::ErrorKind::InvalidData {
-            return self.unreachable("it closed the connection, as one does that has as many as it takes");
+            return self.unreachable(
+                "the connection was closed during the TLS handshake, e.g. at the broker's connection limit",
+            );
         }
         Failure::new(code::TLS_FAILED)
-            .because(format!("no TLS connection with the broker at {}: {error}", self.place()))
+            .because(format!("the TLS handshake with the broker at {} failed: {error}", self.place()))
     }
 
-    /// In TLS 1.3 the client only learns on first use that its certificate was refused.
+    /// In TLS 1.3 the client learns only from the first response that its certificate was refused.
     fn cut(&self, errors: &[Option<hyper::Error>]) -> Failure {
         let mut causes = errors.iter().flatten().flat_map(|error| {
             std::iter::successors(std::error::Error::source(error), |cause| cause.source())
@@ -165,10 +176,10 @@ impl Transport {
             let why = format!("the broker at {} refused this machine's certificate", self.place());
             return Failure::new(code::CERTIFICATE_REFUSED).because(why);
         }
-        self.unreachable("the connection was cut")
+        self.unreachable("the connection was closed before a response arrived")
     }
 
-    /// Where the broker is, for a message.
+    /// The broker's address, for messages.
     pub(super) fn place(&self) -> String {
         match self {
             Self::Tls { address, .. } => address.clone(),
@@ -178,7 +189,7 @@ impl Transport {
 }
 
 impl Connection {
-    /// The certificates that the broker showed, its own first.
+    /// The broker's certificate chain, its own certificate first.
     pub(super) fn certificates(&self) -> Vec<Vec<u8>> {
         match self {
             Self::Socket(_) => Vec::new(),

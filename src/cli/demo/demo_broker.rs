@@ -17,18 +17,18 @@ use crate::console::{Failure, FailureOutput};
 use crate::files::private_dir;
 use crate::wire::{Nothing, READINESS};
 
-/// A broker of its own in a directory of its own, and the command line to drive it with.
+/// A broker in its own directory, with a command line for it.
 pub(super) struct DemoBroker {
     dir: PathBuf,
     exe: PathBuf,
     broker: Option<Child>,
 }
 
-/// Times that the broker is asked whether it is ready, 50 ms apart.
+/// Most readiness checks, 50 ms apart.
 const READY_TRIES: u32 = 400;
 
 impl DemoBroker {
-    /// A broker below the temporary directory, called `keyward-NAME-…`.
+    /// A broker in `keyward-NAME-…` below the directory for temporary files.
     pub(super) fn set(name: &str) -> Result<Self, Failure> {
         let entropy: &dyn Entropy = &SystemEntropy;
         let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
@@ -50,7 +50,7 @@ impl DemoBroker {
         Ok(broker)
     }
 
-    /// What the scan looks through: everything that the broker keeps or says.
+    /// The directory of all files and logs of the broker.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -67,7 +67,7 @@ impl DemoBroker {
         self.path(&format!("home-{who}"))
     }
 
-    /// A secret that nothing else can look like.
+    /// A random secret.
     pub(super) fn secret(&self) -> Sensitive<Vec<u8>> {
         let entropy: &dyn Entropy = &SystemEntropy;
         Sensitive::new(format!("ghp_{}", base32(&entropy.bytes::<24>())).into_bytes())
@@ -79,7 +79,7 @@ impl DemoBroker {
         Ok(path.display().to_string())
     }
 
-    /// Starts the broker and waits until it says that it is ready.
+    /// Starts the broker and waits until it is ready.
     pub(super) async fn serve(&mut self) -> Result<(), Failure> {
         let log = self.dir.join("broker/log");
         let out = File::options()
@@ -108,7 +108,7 @@ impl DemoBroker {
         let said = fs::read_to_string(&log).unwrap_or_default();
         let last = said.lines().last().unwrap_or("nothing").to_owned();
         Err(Failure::new(code::DEMO_FAILED)
-            .because(format!("the broker did not become ready; it said: {last}")))
+            .because(format!("the broker did not become ready; the last line of its log: {last}")))
     }
 
     /// Whether the broker has ended by itself.
@@ -116,7 +116,7 @@ impl DemoBroker {
         self.broker.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some())
     }
 
-    /// Ends the broker without a warning: SIGKILL.
+    /// Kills the broker with SIGKILL.
     pub(super) fn kill(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         child
@@ -126,7 +126,7 @@ impl DemoBroker {
             .map_err(|error| Failure::of_file(&self.exe, &error))
     }
 
-    /// Ends the broker as a service manager would: SIGTERM, and it has to end well.
+    /// Stops the broker with SIGTERM, and checks its exit status.
     pub(super) fn stop(&mut self) -> Result<(), Failure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -135,7 +135,7 @@ impl DemoBroker {
         if ended.success() {
             return Ok(());
         }
-        Err(Failure::new(code::DEMO_FAILED).because("the broker did not end well when asked to"))
+        Err(Failure::new(code::DEMO_FAILED).because("the broker ended with an error after SIGTERM"))
     }
 
     pub(super) fn clear(&mut self) -> Result<(), Failure> {
@@ -165,7 +165,7 @@ impl DemoBroker {
         parsed(what, &self.run_as(who, what, &[args, &["-o", "json"]].concat())?)
     }
 
-    /// Runs what must be refused with this exit code, and gives the refusal.
+    /// Runs a command that has to fail with this exit code, and returns its failure.
     pub(super) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<FailureOutput, Failure> {
         let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
         if output.status.code() == Some(exit) {
@@ -196,7 +196,7 @@ impl DemoBroker {
     }
 }
 
-/// However the play ends, no broker and no file stays behind.
+/// Kills the broker and removes its files, however the demo ends.
 impl Drop for DemoBroker {
     fn drop(&mut self) {
         if self.dir.exists() {
@@ -215,11 +215,13 @@ fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
 }
 
 fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Failure> {
-    let unreadable = |_| Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` printed no JSON"));
+    let unreadable = |_| {
+        Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` did not print the expected JSON"))
+    };
     serde_json::from_slice(bytes).map_err(unreadable)
 }
 
-/// Two ports of loopback that are free just now.
+/// Two free ports of loopback.
 fn free_ports() -> std::io::Result<(u16, u16)> {
     let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok((one.local_addr()?.port(), other.local_addr()?.port()))

@@ -7,7 +7,7 @@ use super::demo_broker::DemoBroker;
 use crate::base::code;
 use crate::console::{Console, Failure};
 
-/// What there is to ask for when nothing else is named.
+/// The examples.
 const DECLARATIONS: &str = r#"
 [[capability]]
 name = "github.repo.read"
@@ -40,14 +40,14 @@ name = "report-bot"
 roles = ["reporter"]
 "#;
 
-/// The agents above, which are enrolled.
+/// The agents in [`DECLARATIONS`], which `dev` enrols.
 const AGENTS: [&str; 2] = ["research-bot", "report-bot"];
 
-/// How often it is looked whether the broker still runs.
+/// Interval between two checks that the broker still runs.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// `keyward dev`: a broker to try things on, as strict as any other, with everything declared and
-/// enrolled that a first request needs. Ends with Ctrl-C, and nothing of it stays.
+/// `keyward dev`: a temporary broker with the rules of production, and with everything declared and enrolled that a first
+/// request needs. Ends with Ctrl-C, and removes its files.
 pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
     let mut broker = DemoBroker::set("dev")?;
     let played = play(&mut broker, seed, console).await;
@@ -78,7 +78,10 @@ async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -
 }
 
 fn tell(broker: &DemoBroker, console: &Console) {
-    console.line(&format!("A broker to try things on, in {}, until Ctrl-C.", broker.dir().display()));
+    console.line(&format!(
+        "A temporary broker in {}; Ctrl-C stops it and deletes its files.",
+        broker.dir().display()
+    ));
     console.line("TLS, client certificates and the ledger are as in production.");
     for (who, home, verbs) in [
         (
@@ -104,7 +107,7 @@ fn tell(broker: &DemoBroker, console: &Console) {
     console.line("ready");
 }
 
-/// Until Ctrl-C or SIGTERM; a broker that ends by itself is a failure.
+/// Waits for Ctrl-C or SIGTERM; fails if the broker ends by itself.
 async fn until_told(broker: &mut DemoBroker) -> Result<(), Failure> {
     let handler = |kind| signal(kind).map_err(|error| Failure::of_file(Path::new("signal"), &error));
     let (mut interrupt, mut terminate) =

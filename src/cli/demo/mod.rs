@@ -1,5 +1,5 @@
-//! `keyward demo`: the whole path against a real broker on loopback, through the public command line
-//! and HTTP interface only. Every line is printed after what it says was asserted.
+//! `keyward demo`: enrolment to audit against a temporary broker on loopback, through the public command line and HTTP
+//! interface only. Every line is printed after its statement was checked.
 
 mod demo_broker;
 mod dev;
@@ -48,7 +48,7 @@ name = "research-bot"
 roles = ["repo-reader"]
 "#;
 
-/// Plays the path and cleans up behind itself, also when an assertion fails.
+/// Runs the demo, and removes its files, also after a failure.
 pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let start = clock.now();
@@ -217,7 +217,7 @@ fn verify(broker: &DemoBroker) -> Result<String, Failure> {
     Ok(format!("offline: {entries} entries, every state change opens, tree root {root}…"))
 }
 
-/// What `keyward verify` prints, as far as the demo looks at it.
+/// The fields of `keyward verify` that the demo checks.
 #[derive(Deserialize)]
 struct LedgerRoot {
     entries: u64,
@@ -228,6 +228,6 @@ fn check(what: &str, holds: bool) -> Result<(), Failure> {
     if holds {
         return Ok(());
     }
-    let why = format!("this did not hold: {what}");
+    let why = format!("a check of the demo failed: {what}");
     Err(Failure::new(code::DEMO_FAILED).because(why))
 }

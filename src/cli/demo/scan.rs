@@ -5,13 +5,12 @@ use crate::base::code;
 use crate::base::encoding::{base64url, hex};
 use crate::console::Failure;
 
-/// Looks for `secret` in every file below `dir`, in the spellings in which secrets leak. Gives the
-/// number of files that were looked through.
+/// Searches every file below `dir` for `secret`: raw, hex and base64. Returns the number of files.
 pub(crate) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     let spelled = spellings(secret);
     let planted = [b"before ".as_slice(), secret, b" after"].concat();
     if !holds(&planted, &spelled) {
-        return Err(Failure::new(code::DEMO_FAILED).because("the scanner is blind"));
+        return Err(Failure::new(code::DEMO_FAILED).because("the scanner does not find a planted secret"));
     }
     let mut files = 0_usize;
     let mut dirs = vec![dir.to_owned()];
@@ -32,7 +31,7 @@ pub(crate) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
     Ok(files)
 }
 
-/// Raw, hex, and base64 at its three offsets, cut to what does not depend on the neighbours.
+/// Raw, hex, and base64 at its three offsets without the characters that depend on the neighbouring bytes.
 fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut spelled =
         vec![secret.to_vec(), hex(secret).into_bytes(), hex(secret).to_uppercase().into_bytes()];

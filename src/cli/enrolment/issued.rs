@@ -7,7 +7,7 @@ use crate::console::Failure;
 use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
 use crate::wire::IdentityAnswer;
 
-/// The identity in the broker's answer, once everything in it is what was asked for.
+/// The identity in the broker's response, after a check that it is the requested one.
 pub(super) fn issued(
     answer: &IdentityAnswer,
     requested: &Requested<'_>,
@@ -24,15 +24,15 @@ pub(super) fn issued(
     let authorities = certificates_from_pem(&identity.authority_pem).unwrap_or_default();
     let checked = requested.check(&certificate, &authorities, SystemClock::new().now());
     checked.map_err(|error| {
-        let why = format!("{error}; the identity on this machine was not changed");
+        let why = format!("{error}; the identity on this machine is unchanged");
         Failure::new(code::CERTIFICATE_MISMATCH).because(why)
     })?;
-    // Whether TLS takes both: an identity that cannot connect is not stored.
+    // TLS has to accept key and certificate: an identity that cannot connect is not stored.
     Client::with(&identity)?;
     Ok(identity)
 }
 
-/// What is printed of an identity that the broker issued: everything but what is stored.
+/// The printed part of an issued identity: without certificate and authority.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct IssuedIdentity {
     #[serde(skip_serializing_if = "Option::is_none")]

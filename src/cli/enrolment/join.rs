@@ -20,26 +20,26 @@ pub struct JoinArgs {
     /// Read the enrolment code from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
-    /// Replace the identity that this home holds; only by one of a broker whose authority it trusts already
+    /// Replace the present identity; the new one must be of a broker that the present one trusts
     #[arg(long)]
     replace: bool,
-    /// Refused: what is an argument can be seen by everybody on the machine
+    /// Refused: every user of the machine can read arguments
     #[arg(hide = true)]
     argument: Vec<OsString>,
 }
 
-/// Longer than any enrolment code.
+/// More than an enrolment code has.
 const CODE_BYTES_MAX: usize = 2048;
 
-/// What becomes of another identity that the home holds.
+/// The treatment of an existing identity.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum OnExisting {
     Keep,
     Replace,
 }
 
-/// Enrols this machine with the identity that the code names: makes a key, redeems the code, stores key
-/// and certificate. Joining again with the same code sends the same key and gets the same certificate.
+/// Enrols this machine with the identity that the code names: makes a key, redeems the code, stores key and
+/// certificate. A repetition with the same code sends the same key and gets the same certificate.
 pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Result<(), Failure> {
     not_an_argument(&args.argument)?;
     let text = input::secret(args.code_file.as_deref(), "Enrolment code", CODE_BYTES_MAX, console)?;
@@ -70,12 +70,12 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
         console.json(&IssuedIdentity::from(answer.answer));
     } else {
         let until = identity.certificate()?.not_after();
-        console.line(&format!("enrolled as {} until {until}", code.spiffe));
+        console.line(&format!("enrolled as {}; certificate valid until {until}", code.spiffe));
     }
     Ok(())
 }
 
-/// Tells what a code is for, before anything is sent.
+/// Prints the subject of the code before a request is sent.
 fn announce(code: &EnrolmentCode, console: &Console) {
     let (kind, name) = match &code.spiffe {
         SpiffeId::Agent { name, .. } => ("agent", name.as_str()),
@@ -91,8 +91,8 @@ fn announce(code: &EnrolmentCode, console: &Console) {
     }
 }
 
-/// Refuses to replace an identity unless that was asked for, and unless the identity itself trusts the
-/// authority that the code names: a code from elsewhere never moves a machine to another broker.
+/// Refuses to replace an identity without `--replace`, and if it does not trust the authority that the code names: a
+/// code of another broker never replaces an identity.
 fn check_existing(
     home: &Path,
     code: &EnrolmentCode,
@@ -104,15 +104,14 @@ fn check_existing(
     let found = Identity::load(home, kind);
     let held = found.as_ref().map_err(Clone::clone).and_then(Identity::certificate);
     let trusted = found.as_ref().ok().and_then(|found| found.authority_pins().ok()).unwrap_or_default();
-    // An earlier join with this code was cut short after the identity was stored: it is the same one.
+    // An earlier join with this code was interrupted after it had stored this identity.
     if trusted.contains(&code.pin)
         && held.as_ref().is_ok_and(|held| *held.spiffe() == code.spiffe)
         && found.as_ref().is_ok_and(|found| PendingKey::is_key(home, pending, &found.key_pem))
     {
         return Ok(());
     }
-    let who =
-        held.map_or_else(|_| "an identity that cannot be read".to_owned(), |held| held.spiffe().to_string());
+    let who = held.map_or_else(|_| "a damaged identity".to_owned(), |held| held.spiffe().to_string());
     if existing == OnExisting::Keep {
         let why = format!("`{}` holds {who} already; nothing was sent", dir.display());
         return Err(Failure::new(code::IDENTITY_EXISTS).because(why));
@@ -124,6 +123,6 @@ fn check_existing(
         "`{}` holds {who}, which does not trust the authority that the enrolment code names; nothing was sent",
         dir.display()
     );
-    let fix = "if the broker is another one, keep its identity elsewhere: `--home DIR`; if the code should be of the same broker, ask who sent it";
+    let fix = "if the code is for another broker, use another directory: `--home DIR`; otherwise ask the operator who sent the code";
     Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
 }

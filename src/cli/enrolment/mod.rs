@@ -1,4 +1,4 @@
-//! How a machine gets a certificate, as an agent or an operator, and keeps a valid one.
+//! Enrolment of this machine as an agent or operator, and renewal of its certificate.
 
 mod issued;
 mod join;

@@ -13,44 +13,45 @@ use crate::console::{Console, Failure};
 use crate::pki::Requested;
 use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
 
-/// Longest wait of a watcher before it looks at the clock again: a machine may sleep meanwhile.
+/// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
-/// Waits of a watcher after a renewal that failed: the first, and the longest.
+/// The first and the longest wait of `--watch` after a failed renewal.
 const RETRY_FIRST_S: i64 = 15;
 const RETRY_LONGEST_S: i64 = 900;
-/// Longest wait for another process that renews: as long as a connection and an answer can take there.
+/// Longest wait for another process that renews: its connect and response timeouts together, and some seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(40);
 const LOCK_LOOK: Duration = Duration::from_millis(25);
 
 /// `keyward renew`
 #[derive(Args, Debug)]
 pub struct RenewArgs {
-    /// The operator's, not the agent's
+    /// Renew the operator's certificate instead of the agent's
     #[arg(long)]
     operator: bool,
-    /// Go on renewing whenever it is due
+    /// Keep running, and renew the certificate each time it is due
     #[arg(long)]
     watch: bool,
 }
 
-/// Renews the certificate now, or whenever it is due.
 pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), Failure> {
     let kind = IdentityKind::named(args.operator);
     if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await }
 }
 
 async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
-    // Before anything is made: without an identity there is nothing to renew.
+    // Without an identity nothing is written.
     Identity::load(home, kind)?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| Failure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
-    console.record(&renewed, || format!("renewed {} until {}", renewed.spiffe_id, renewed.not_after));
+    console.record(&renewed, || {
+        format!("renewed {}; certificate valid until {}", renewed.spiffe_id, renewed.not_after)
+    });
     Ok(())
 }
 
-/// Renews whenever it is due, for as long as it is let. A failure is told and tried again; only a
-/// certificate that nothing can renew any more ends it.
+/// Renews each time the certificate is due. Reports a failure and tries again; fails only when the certificate can no
+/// longer be renewed.
 async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
     let mut failures = 0_u32;
     loop {
@@ -76,7 +77,7 @@ async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(),
     }
 }
 
-/// Whether the broker wants the certificate that `client` shows replaced now.
+/// Whether the broker asks to replace the certificate of `client` now.
 pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Result<bool, Failure> {
     Ok(match kind {
         IdentityKind::Agent => client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?.renew_now,
@@ -84,7 +85,7 @@ pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Re
     })
 }
 
-/// The same; no answer is no wish.
+/// The same; `false` without a response.
 async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
     let asked = async { is_renewal_wanted(&Client::with(&Identity::load(home, kind)?)?, kind).await };
     asked.await.unwrap_or(false)
@@ -96,8 +97,8 @@ pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Res
     Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
 }
 
-/// Renews when it is due, before a verb uses the certificate. While the certificate holds, a renewal
-/// that fails is no reason for the verb to: the next one tries again.
+/// Renews the certificate if it is due, before a verb uses it. While the certificate is valid, a failed renewal does
+/// not fail the verb: the next verb tries again.
 pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
     let due = RenewalDue::of(&Identity::load(home, kind)?)?;
     let now = SystemClock::new().now();
@@ -112,11 +113,11 @@ pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), 
     match renewed {
         Err(failure) if !is_valid && failure.code() == code::FILE_UNUSABLE.as_str() => {
             let why = format!(
-                "the certificate ended at {}, and a new one cannot be stored: {}",
+                "the certificate expired at {}, and a new one cannot be stored: {}",
                 due.ends,
                 failure.why()
             );
-            let fix = "make the directory writable, or renew where it is: `keyward renew`";
+            let fix = "make the directory writable, or run `keyward renew` where it is writable";
             Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix))
         }
         Err(failure) if !is_valid => Err(failure),
@@ -128,19 +129,19 @@ pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), 
     }
 }
 
-/// Renews, unless another process has done so meanwhile. While another process renews, a certificate
-/// that is valid is used as it is; one that has ended is waited for.
+/// Renews, unless another process has done so meanwhile. While another process renews, a valid certificate is used
+/// unchanged; with an expired one the verb waits.
 async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bool) -> Result<(), Failure> {
     if !locked(home, lock, if is_valid { Duration::ZERO } else { LOCK_WAIT }).await? {
         if is_valid {
             return Ok(());
         }
         let why = format!(
-            "the certificate has ended, and another process has been renewing it for {} s (`{}`)",
+            "the certificate has expired, and another process has held the renewal lock for {} s (`{}`)",
             LOCK_WAIT.as_secs(),
             home.join("renewing.lock").display()
         );
-        let fix = "run the command again; if this stays so, end the process that holds the file: `fuser`";
+        let fix = "run the command again; if it fails again, stop the process that holds the lock: `fuser FILE` names it";
         return Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
     }
     let identity = Identity::load(home, kind)?;
@@ -150,7 +151,7 @@ async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bo
     exchange(home, kind, &identity).await.map(|_| ())
 }
 
-/// Takes the lock, and waits for it no longer than `wait`. False when another process still has it.
+/// Locks, after waiting at most `wait`. `false` if another process still holds the lock.
 async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failure> {
     let mut left = wait;
     loop {
@@ -165,8 +166,8 @@ async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failur
     }
 }
 
-/// When a certificate is to be renewed: at a half to six tenths of its life, each certificate at a
-/// moment of its own, so that agents that enrolled together do not renew together.
+/// The time of a renewal: at 50 to 60 % of the certificate's life, derived from the serial number, so that agents that
+/// enrolled together do not renew together.
 struct RenewalDue {
     moment: Timestamp,
     ends: Timestamp,
@@ -181,7 +182,7 @@ impl RenewalDue {
     fn at(begins: Timestamp, ends: Timestamp, serial: &[u8; 16]) -> Self {
         let life_s = ends.seconds_since(begins);
         let jitter = serial.last().copied().map_or(0, i64::from);
-        // 256 steps of a tenth of the life, upon the half of it.
+        // Half of the life, and up to a tenth of it in 256 steps.
         let after_s = (life_s / 2).saturating_add(life_s.saturating_mul(jitter) / 2560);
         Self { moment: begins.plus_s(after_s), ends }
     }
@@ -192,15 +193,15 @@ fn backoff_s(failures: u32) -> i64 {
     doubled.min(RETRY_LONGEST_S)
 }
 
-/// In two phases, each of which can be cut short and done again: the key is on disk before it is
-/// asked for; the identity is replaced as a whole once the certificate is there; the first use tells
-/// the broker, which takes the certificate before for good until then.
+/// Each phase can be interrupted and repeated: the key is on disk before its certificate is requested; the identity is
+/// replaced atomically when the certificate has arrived; the broker accepts the previous certificate until the first
+/// use of the new one.
 async fn exchange(home: &Path, kind: IdentityKind, identity: &Identity) -> Result<IssuedIdentity, Failure> {
     Identity::check_storable(home, kind)?;
     let under_way = format!("{}-renewing.pem", kind.directory());
     let mut pending = PendingKey::open(home, &under_way)?;
     if pending.key_pem.expose() == identity.key_pem.expose() {
-        // Left over: the certificate for it was stored, and then came a kill.
+        // The process was killed after it had stored the certificate for this key.
         pending.settle()?;
         pending = PendingKey::open(home, &under_way)?;
     }
@@ -208,11 +209,10 @@ async fn exchange(home: &Path, kind: IdentityKind, identity: &Identity) -> Resul
     let answer = Client::with(identity)?.call(RENEW, &Nothing, &body).await?;
     let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
     let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
-    // Authorities come and go: this is where a client learns of it.
     let renewed = issued(&answer, &requested, &identity.address, &pending)?;
     renewed.save(home, kind)?;
     pending.settle()?;
-    // Not needed for anything but to be done with the certificate before: any other use does as well.
+    // The first use ends the previous certificate; if it fails, the next verb is the first use.
     drop(is_renewal_wanted(&Client::with(&renewed)?, kind).await);
     Ok(answer.answer.into())
 }

@@ -1,4 +1,4 @@
-//! The certificates and keys of this machine, as they lie in a home directory.
+//! The identities of this machine (key, certificate, address of the broker) in a home directory.
 
 mod pending_key;
 
@@ -21,7 +21,7 @@ use crate::pki::{
     check_authorities, key_pin,
 };
 
-/// Which of the identities of this machine.
+/// The kinds of identities of this machine.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IdentityKind {
     /// An agent's, or a resource server's: made by `keyward join`.
@@ -31,12 +31,12 @@ pub enum IdentityKind {
 }
 
 impl IdentityKind {
-    /// The operator's, when that is said.
+    /// The operator's identity if `operator`, else the agent's.
     pub(crate) const fn named(operator: bool) -> Self {
         if operator { Self::Operator } else { Self::Agent }
     }
 
-    /// The kind of home directory that holds the identity `spiffe`.
+    /// The kind of the identity `spiffe`.
     pub(crate) const fn of(spiffe: &SpiffeId) -> Self {
         match spiffe {
             SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => Self::Agent,
@@ -61,20 +61,20 @@ impl IdentityKind {
     }
 }
 
-/// A certificate and key, and the broker that they are for.
+/// A certificate, its key, and the address of the broker.
 #[derive(Debug)]
 pub struct Identity {
-    /// Where the broker is, `host:port`.
+    /// The broker's address, `host:port`.
     pub address: String,
     /// PKCS#8 in PEM.
     pub key_pem: Sensitive<String>,
     /// The certificate in PEM.
     pub certificate_pem: String,
-    /// The certificates of the authorities that the broker is known by, in PEM.
+    /// The certificates of the broker's authorities in PEM.
     pub authority_pem: String,
 }
 
-/// Where identities are kept when nothing else says so.
+/// The default directory of identities.
 ///
 /// # Errors
 /// [`Failure`] without a home directory.
@@ -83,8 +83,8 @@ pub fn default_home() -> Result<PathBuf, Failure> {
     let home = directory_of("HOME").map(|home| home.join(".config"));
     base.or(home).map(|dir| dir.join("keyward")).ok_or_else(|| {
         Failure::usage(
-            "there is no home directory to keep identities in",
-            "say where: `--home DIR`, or set KEYWARD_HOME",
+            "no directory for identities is set: `--home`, KEYWARD_HOME and HOME are missing",
+            "name a directory: `--home DIR`, or set KEYWARD_HOME",
         )
     })
 }
@@ -98,7 +98,7 @@ impl Identity {
     /// Reads the identity of `kind` below `home`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none, or part of it cannot be read.
+    /// [`Failure`] if it is missing or a part of it cannot be read.
     pub fn load(home: &Path, kind: IdentityKind) -> Result<Self, Failure> {
         let dir = home.join(kind.directory());
         if Self::existing(home, kind)?.is_none() {
@@ -108,7 +108,7 @@ impl Identity {
         loop {
             let before = Self::generation(&dir)?;
             let identity = Self::read(&dir);
-            // A renewal may have put another directory in its place meanwhile: never half of each.
+            // A renewal may have replaced the directory meanwhile: the two halves must not be mixed.
             if Self::generation(&dir)? == before {
                 return identity;
             }
@@ -134,8 +134,8 @@ impl Identity {
         Ok(dir.exists().then_some(dir))
     }
 
-    /// Refuses to store an operator's identity that `init` is about to make below `home`, unless what is there
-    /// is the same operator's, under an authority of which `authorities` (digests of public keys) has one.
+    /// Refuses to store a new operator's identity below `home`, unless the present one is of the same operator and
+    /// trusts one of `authorities` (digests of public keys).
     ///
     /// # Errors
     /// [`Failure`].
@@ -151,18 +151,18 @@ impl Identity {
             return Ok(());
         }
         let why = format!("`{}` holds another identity; nothing was changed", dir.display());
-        let fix = "keep the new identity elsewhere: `--home DIR`";
+        let fix = "store the new identity in another directory: `--home DIR`";
         Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
     }
 
-    /// An inode number can come again; together with its time of change it does not.
+    /// An inode number can be reused, but not with the same time of change.
     fn generation(dir: &Path) -> Result<(u64, i64, i64), Failure> {
         let generation = |found: fs::Metadata| (found.ino(), found.ctime(), found.ctime_nsec());
         fs::metadata(dir).map(generation).map_err(|error| Failure::of_file(dir, &error))
     }
 
-    /// Refuses when a new identity of `kind` could not be stored below `home`: asked before a certificate is
-    /// requested, so that the broker never takes one for the current one that this machine could not keep.
+    /// Fails if a new identity of `kind` cannot be stored below `home`. Checked before a certificate is requested, so
+    /// that the broker issues none that this machine cannot store.
     pub(crate) fn check_storable(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
         use rustix::fs::{Access, access};
         let dir = home.join(kind.directory());
@@ -176,11 +176,10 @@ impl Identity {
         }
     }
 
-    /// Writes the identity below `home`, in place of the one before: whole or not at all. Files are
-    /// for their owner alone.
+    /// Replaces the identity below `home` atomically. Only the owner can read its files.
     ///
     /// # Errors
-    /// [`Failure`]; the identity before, if any, is still there then.
+    /// [`Failure`]; the previous identity is unchanged then.
     pub fn save(&self, home: &Path, kind: IdentityKind) -> Result<(), Failure> {
         let dir = home.join(kind.directory());
         self.write(home, &dir).map_err(|error| Failure::of_file(&dir, &error))
@@ -208,8 +207,8 @@ impl Identity {
         remove_if_there(&before)
     }
 
-    /// Keeps what the broker, known by the authorities so far, has shown as its authorities now.
-    /// While another process replaces the identity, it is left for the next time.
+    /// Stores the broker's new `authorities`, which the present ones have to vouch for. Does nothing while another
+    /// process replaces the identity: the next request tries again.
     pub(crate) fn learn(home: &Path, kind: IdentityKind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
         let lock = identity_lock(home)?;
         if lock.try_lock().is_err() {
@@ -226,12 +225,10 @@ impl Identity {
         identity.save(home, kind)
     }
 
-    /// Its certificate.
     pub(crate) fn certificate(&self) -> Result<PeerCertificate, Failure> {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
-    /// The identity in TLS's terms.
     pub(crate) fn tls(&self) -> Result<tls::Identity, Failure> {
         Ok(tls::Identity {
             chain: vec![der(&self.certificate_pem)?],
@@ -239,7 +236,7 @@ impl Identity {
         })
     }
 
-    /// The certificates of the authorities that the broker is known by, DER.
+    /// The certificates of the broker's authorities in DER.
     pub(crate) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
         certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
     }
@@ -250,8 +247,8 @@ impl Identity {
     }
 }
 
-/// Puts `fresh` and `dir` into each other's place in one step, so that readers always find one of
-/// them. False on a file system that cannot.
+/// Exchanges `fresh` and `dir` atomically, so that readers always find one of them. `false` if the file system does not
+/// support it.
 fn exchanged(fresh: &Path, dir: &Path) -> io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, fresh, CWD, dir, RenameFlags::EXCHANGE) {
@@ -261,8 +258,8 @@ fn exchanged(fresh: &Path, dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// Finishes what a kill interrupted. The old identity is moved away only once the new one is whole:
-/// with none in place, the new one is it; with one in place, what lies beside it is left over.
+/// Completes an interrupted replacement. The old identity is moved away only when the new one is complete: without an
+/// identity in place the new one is valid; with one in place the directories beside it are left over.
 fn settle(dir: &Path) -> io::Result<()> {
     let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
     if !dir.exists() && before.exists() && fresh.exists() {
@@ -270,7 +267,7 @@ fn settle(dir: &Path) -> io::Result<()> {
         sync_parent(dir)?;
     }
     if dir.exists() {
-        // On a disk that cannot be written to it stays, and does no harm.
+        // On a read-only file system it stays, without effect.
         drop(remove_if_there(&before));
     }
     Ok(())
@@ -288,16 +285,19 @@ pub(crate) fn damaged() -> Failure {
     Failure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
 }
 
-/// Says once in this process that something new could not be stored, and that the verb goes on.
+/// Warns once per process that a newer identity cannot be stored. The verb continues.
 pub(crate) fn warn_not_updated(failure: &Failure) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
         let console = Console::new(Format::Table);
-        console.say(&format!("warning: this identity is not updated, and used as it is: {}", failure.why()));
+        console.say(&format!(
+            "warning: the new identity cannot be stored; the command uses the present one: {}",
+            failure.why()
+        ));
     }
 }
 
-/// Held while an identity below `home` is replaced by a newer one.
+/// The lock for replacing an identity below `home`.
 pub(crate) fn identity_lock(home: &Path) -> Result<File, Failure> {
     let path = home.join("renewing.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);

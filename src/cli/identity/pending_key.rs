@@ -6,9 +6,8 @@ use crate::console::Failure;
 use crate::files::{private_dir, replace};
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 
-/// A key that a certificate is being asked for. It is kept from before the first attempt until the
-/// certificate is stored: when an answer is lost, the next attempt sends the same key and gets the
-/// same certificate.
+/// A key whose certificate is requested. It is stored before the first attempt until the certificate is stored: if a
+/// response is lost, the next attempt sends the same key and gets the same certificate.
 pub(crate) struct PendingKey {
     path: PathBuf,
     /// PKCS#8 in PEM.
@@ -18,10 +17,10 @@ pub(crate) struct PendingKey {
 }
 
 impl PendingKey {
-    /// The key that is pending in the file `name` below `home`, or a new one that is from now on.
+    /// The pending key in the file `name` below `home`, or a new one.
     pub(crate) fn open(home: &Path, name: &str) -> Result<Self, Failure> {
         let path = home.join(name);
-        let broken = |_| Failure::internal("a key could not be made");
+        let broken = |_| Failure::internal("the private key cannot be made or read");
         if path.exists() {
             let key_pem = fs::read_to_string(&path).map_err(|error| Failure::of_file(&path, &error))?;
             let key_pem = Sensitive::new(key_pem);
@@ -40,18 +39,18 @@ impl PendingKey {
         pending.is_ok_and(|pending| pending.expose() == key_pem.expose())
     }
 
-    /// Its public half.
     pub(crate) fn public(&self) -> Result<PublicKey, Failure> {
-        read_request(&self.request).map_err(|_| Failure::internal("a request of our own cannot be read"))
+        read_request(&self.request)
+            .map_err(|_| Failure::internal("the certificate request of this program cannot be read"))
     }
 
-    /// It is pending no more: the certificate is stored, or will never come. The file goes.
+    /// Removes the file, after the certificate was stored or can never arrive.
     pub(crate) fn settle(self) -> Result<(), Failure> {
         fs::remove_file(&self.path).map_err(|error| Failure::of_file(&self.path, &error))
     }
 }
 
-/// Whole or not at all: a key cut short by a kill would stand in the way of every further attempt.
+/// Atomically: an incomplete key would make every further attempt fail.
 fn keep(path: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
     replace(path, key.expose().as_bytes())
 }

@@ -15,7 +15,7 @@ use crate::wire::{
 /// `keyward agent …`
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Make an enrolment code: one use, 15 minutes, unless more is asked for
+    /// Make an enrolment code for an agent; by default for one use within 15 minutes
     Invite(InviteArgs),
     /// List agents
     List,
@@ -24,19 +24,19 @@ pub enum AgentCommand {
         /// The agent
         name: String,
     },
-    /// End everything that was issued to an agent so far, or to one instance of it
+    /// Revoke all certificates, enrolment codes, tokens and leases of an agent, or of one of its instances
     Revoke {
         /// The agent
         #[arg(required_unless_present = "instance", conflicts_with = "instance")]
         name: Option<String>,
-        /// This instance alone
+        /// Revoke only this instance
         #[arg(long, value_name = "ID")]
         instance: Option<String>,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// Let nothing of an agent count until it is resumed
+    /// Suspend an agent: its credentials are refused until it is resumed
     Suspend {
         /// The agent
         name: String,
@@ -44,7 +44,7 @@ pub enum AgentCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// End a suspension
+    /// Resume a suspended agent
     Resume {
         /// The agent
         name: String,
@@ -59,19 +59,19 @@ pub enum AgentCommand {
 pub struct InviteArgs {
     /// The agent
     pub name: String,
-    /// Create the agent with this role, when it is not there yet
+    /// Create the agent with this role if it does not exist; repeat it for further roles
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<String>,
-    /// How many machines can enrol with the code
+    /// Number of machines that can enrol with the code [default: 1]
     #[arg(long, value_name = "N")]
     pub uses: Option<u32>,
-    /// How long it can be redeemed, in seconds
+    /// Life of the code, in seconds [default: 900]
     #[arg(long, value_name = "SECONDS")]
     pub expires_in: Option<u32>,
-    /// From where it can be redeemed, e.g. 10.1.0.0/16
+    /// Network from which the code can be redeemed, e.g. 10.1.0.0/16 [default: all]
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
-    /// Write the code to this new file, for its owner alone, instead of standard output
+    /// Write the code to this new file, which only its owner can read, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -88,9 +88,10 @@ impl AgentCommand {
                     session.end(REVOKE_INSTANCE, &id, reason, "revoked").await
                 }
                 (Some(name), None) => session.end(REVOKE_AGENT, &name.parse()?, reason, "revoked").await,
-                (None, None) => {
-                    Err(Failure::usage("nothing says whom to revoke", "name an agent, or --instance ID"))
-                }
+                (None, None) => Err(Failure::usage(
+                    "neither an agent nor an instance is named",
+                    "name an agent, or an instance: `--instance ID`",
+                )),
             },
             Self::Suspend { name, reason } => {
                 session.end(SUSPEND_AGENT, &name.parse()?, reason, "suspended").await
@@ -121,12 +122,11 @@ impl InviteArgs {
     }
 }
 
-/// An enrolment code that was made.
+/// A new enrolment code.
 pub(super) struct NewCode<'a> {
-    /// What the broker sent.
     pub(super) sent: &'a serde_json::Value,
     pub(super) code: &'a SecretText,
-    /// What the code is good for.
+    /// Uses, end and next step, for the person.
     pub(super) said: String,
 }
 
@@ -136,7 +136,7 @@ const ENROLMENT_CODE: OnlyCopy = OnlyCopy {
 };
 
 impl NewCode<'_> {
-    /// Prints the code, or writes it to a new file, and says what it is good for.
+    /// Prints the code, or writes it to a new file.
     pub(super) fn hand_over(&self, out: Option<&Path>, console: &Console) -> Result<(), Failure> {
         let code = self.code.value().expose();
         if let Some(path) = out {
@@ -151,4 +151,4 @@ impl NewCode<'_> {
     }
 }
 
-columns!(AgentAnswer: name, owner, roles, audience, state, max_instances, instances);
+columns!(AgentAnswer "agents": name, owner, roles, audience, state, max_instances, instances);

@@ -10,20 +10,20 @@ use crate::wire::{EntriesAnswer, EntryAnswer, LIST_ENTRIES, Nothing, PageQuery};
 /// `keyward audit …`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// List entries, oldest first
+    /// List ledger entries, oldest first
     List(AuditList),
 }
 
 /// `keyward audit list`
 #[derive(Args, Debug)]
 pub struct AuditList {
-    /// Only entries after this sequence
+    /// Only entries after this sequence number
     #[arg(long, default_value_t = 0, value_name = "SEQ")]
     pub after: u64,
-    /// At most so many
+    /// Most entries to list, 1 to 500
     #[arg(long, default_value_t = 500, value_name = "N")]
     pub limit: u64,
-    /// The newest so many, instead: at most 500
+    /// The newest N entries instead, at most 500
     #[arg(long, value_name = "N", conflicts_with_all = ["after", "limit"])]
     pub last: Option<u64>,
 }
@@ -48,13 +48,13 @@ impl AuditCommand {
     }
 }
 
-/// Who did it: the first of these fields that an event has.
+/// The actor: the first of these fields that an event has.
 const WHO: [&str; 3] = ["by", "operator", "agent"];
-/// What it was done to: the first other one of these.
+/// The object: the first of these fields that is not the actor's.
 const ON: [&str; 9] =
     ["capabilities", "secret", "agent", "operator", "right", "code", "instance", "trust_domain", "token"];
 
-columns!(EntryAnswer: seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
+columns!(EntryAnswer "entries": seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
 
 fn what(entry: &EntryAnswer) -> String {
     entry.kind.to_string()
@@ -71,7 +71,7 @@ fn on(entry: &EntryAnswer) -> String {
         .unwrap_or_default()
 }
 
-/// The first of these fields that the event has: each kind of event has fields of its own.
+/// The first of these fields that the event has: kinds of events have different fields.
 fn first(
     entry: &EntryAnswer,
     mut names: impl Iterator<Item = &'static str>,
@@ -79,7 +79,6 @@ fn first(
     names.find_map(|name| Some((name, cell(entry.event.get(name)?))))
 }
 
-/// Text as it is, lists joined.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -22,61 +22,61 @@ use crate::wire::{
 /// `keyward break-glass …`
 #[derive(Debug, Subcommand)]
 pub enum BreakGlassCommand {
-    /// End everything that was issued under something so far; a sealed broker does so before it serves again
+    /// Revoke the credentials of an agent, instance, certificate or operator, or one token; a sealed broker does so before it serves again
     Revoke {
-        /// What it is
+        /// Kind of object
         #[arg(value_enum)]
         what: Revocable,
-        /// Its name, its id or, of a certificate, its serial
+        /// Name of the agent or operator, id of the instance or token, or serial number of the certificate
         which: String,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
-        /// Which broker
+        /// The broker
         #[command(flatten)]
         broker: OnHostArgs,
     },
-    /// Let nothing of an agent or an operator count until an operator resumes it; likewise
+    /// Suspend an agent or operator until an operator resumes it; a sealed broker does so before it serves again
     Suspend {
-        /// What it is
+        /// Kind of object
         #[arg(value_enum)]
         what: Suspendable,
-        /// Its name
+        /// Name of the agent or operator
         which: String,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
-        /// Which broker
+        /// The broker
         #[command(flatten)]
         broker: OnHostArgs,
     },
-    /// Take an administrator's certificate, for an hour: an alarm on the ledger, and the end of the one before
+    /// Get an admin's certificate for one hour: the broker raises an alarm and revokes the previous such certificate
     Operator {
-        /// The home to write the identity to: use it with `--home DIR`
+        /// Directory for the identity; use it with `--home DIR`
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Which broker
+        /// The broker
         #[command(flatten)]
         broker: OnHostArgs,
     },
 }
 
-/// What can be revoked.
+/// Kinds of objects that can be revoked.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Revocable {
-    /// Everything that an agent was given.
+    /// All credentials of an agent.
     Agent,
     /// One instance of an agent.
     Instance,
-    /// The holder of a certificate.
+    /// The instance or operator that holds a certificate.
     Certificate,
     /// One token.
     Token,
-    /// Everything that an operator was given.
+    /// All credentials of an operator.
     Operator,
 }
 
-/// What can be suspended.
+/// Kinds of subjects that can be suspended.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Suspendable {
     /// An agent.
@@ -132,7 +132,7 @@ async fn order<T: Target>(
 fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), Failure> {
     console.record(&ordered.sent, || {
         if ordered.queued {
-            "queued: the broker is sealed, and does so before it serves anybody again".to_owned()
+            "queued: the broker is sealed, and carries this out before it serves requests again".to_owned()
         } else {
             said(ordered.seq, done)
         }
@@ -141,7 +141,7 @@ fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Res
     check_durable(&EndedAnswer { seq, durable, kept })
 }
 
-/// Refuses a home with an operator's identity other than one of this host, before the alarm is recorded.
+/// Refuses a directory with another operator's identity, before the broker records the alarm.
 fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
     let Some(dir) = Identity::existing(out, IdentityKind::Operator)? else { return Ok(()) };
     let held = Identity::load(out, IdentityKind::Operator).and_then(|found| found.certificate());
@@ -156,7 +156,6 @@ fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
     Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by("name a new directory: `--out DIR`"))
 }
 
-/// The private key is made here, and stays here.
 async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), Failure> {
     check_out(config, out)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| Failure::internal(&error.to_string()))?;
@@ -177,7 +176,7 @@ async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), 
         console.line(&format!("identity in {}: `keyward --home {} …`", dir.display(), out.display()));
     }
     console.say(
-        "note: this is an alarm on the ledger; it cannot be renewed, and ends the one that was taken before",
+        "note: the broker has raised an alarm; this certificate cannot be renewed, and the previous one is revoked",
     );
     Ok(())
 }

@@ -7,9 +7,9 @@ use crate::wire::REVOKE_CERTIFICATE;
 /// `keyward cert …`
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {
-    /// End the instance that holds this certificate, with all that it was given
+    /// Revoke the instance that holds this certificate, with its tokens and leases
     Revoke {
-        /// The certificate's serial, 32 hexadecimal digits
+        /// The certificate's serial number, 32 hexadecimal digits
         serial: String,
         /// Why
         #[command(flatten)]

@@ -8,9 +8,9 @@ use crate::wire::{ACCEPT_CLOCK, Nothing};
 /// `keyward clock …`
 #[derive(Debug, Subcommand)]
 pub enum ClockCommand {
-    /// Take the system clock as right after the broker has found it to be wrong; look at `date` first
+    /// Accept the system clock after the broker found that it disagrees; check it with `date` first
     Accept {
-        /// Which broker
+        /// The broker
         #[command(flatten)]
         broker: OnHostArgs,
     },

@@ -4,44 +4,44 @@ use serde_json::{Map, Value, json};
 use crate::base::{Sensitive, Timestamp, code};
 use crate::console::{Failure, input};
 
-/// The form in which a secret is handed to another program.
+/// The format in which another program reads a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum HelperFormat {
     /// The value as it is
     Raw,
-    /// An object with the value as text, or in base64
+    /// A JSON object with the value as text, or in base64url
     Json,
-    /// AWS `credential_process`; the value is a JSON object with the keys
+    /// AWS `credential_process`; the value has to be a JSON object with the keys
     Aws,
     /// Kubernetes `ExecCredential` (client.authentication.k8s.io/v1); the value is the token
     K8s,
-    /// A git credential helper; the value is a password, or a JSON object with username and password
+    /// Git credential helper; the value is a password, or a JSON object with username and password
     Git,
-    /// A docker credential helper; likewise
+    /// Docker credential helper; the value is a password, or a JSON object with username and password
     Docker,
 }
 
-/// What another program asks a credential helper for.
+/// The operations of a credential helper.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Operation {
-    /// The credential
+    /// Print the credential
     Get,
-    /// To keep one: it is passed over
+    /// Ignored: Keyward stores no credential of another program
     Store,
-    /// To forget one: it is passed over
+    /// Ignored: Keyward erases no credential of another program
     Erase,
-    /// Docker alone: the server that it has a credential for, with the user's name
+    /// Docker only: print the server of the credential and its user name
     List,
 }
 
-/// A secret as it came from the broker.
+/// A secret from the broker.
 pub(crate) struct Fetched<'a> {
     pub(crate) name: &'a str,
     pub(crate) version: u64,
     pub(crate) value: &'a Sensitive<Vec<u8>>,
 }
 
-/// A user's name and password, with a name that the other side ignores if there is none.
+/// A user name and password.
 #[derive(Deserialize)]
 struct HelperLogin {
     #[serde(alias = "user")]
@@ -50,14 +50,14 @@ struct HelperLogin {
     password: zeroize::Zeroizing<String>,
 }
 
-/// The user's name that hosts of git repositories and registries take with a token.
+/// The user name that git hosts and registries accept with a token.
 const TOKEN_USER: &str = "x-access-token";
 
-/// What docker takes for an answer without an error when a helper has no credential for a server.
+/// The text by which docker recognises that a helper has no credential for a server.
 pub(crate) const DOCKER_HAS_NONE: &str = "credentials not found in native keychain";
 
-/// What a program says that uses a verb as its credential helper, if it says anything: for docker the
-/// server, for git attributes, which are read and passed over.
+/// The standard input of a program that uses this verb as its credential helper: for docker the server, for git
+/// attributes.
 ///
 /// # Errors
 /// [`Failure`].
@@ -69,10 +69,10 @@ pub(crate) fn said_by_program(format: HelperFormat, operation: Option<Operation>
     Ok(String::from_utf8_lossy(bytes.expose()).into_owned())
 }
 
-/// Most that a program says to its credential helper, in bytes.
+/// Largest input of a credential helper, in bytes.
 const HELPER_BYTES_MAX: usize = 16 * 1024;
 
-/// The server that a program asks about: docker names it alone, git as attributes.
+/// The server that a program asks about: all of the input for docker, two attributes for git.
 pub(crate) fn server_of(format: HelperFormat, asked: &str) -> String {
     if format != HelperFormat::Git {
         return asked.trim().to_owned();
@@ -84,7 +84,7 @@ pub(crate) fn server_of(format: HelperFormat, asked: &str) -> String {
     format!("{}://{}", attribute("protocol"), attribute("host"))
 }
 
-/// Whether both name one server: `https` and a slash at the end are what programs add or leave out.
+/// Whether both name the same server; `https://` and a slash at the end do not matter.
 pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
     let plain = |server: &str| {
         let server = server.trim().trim_end_matches('/').to_ascii_lowercase();
@@ -93,19 +93,18 @@ pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
     plain(one) == plain(other)
 }
 
-/// What docker reads of `list`: the server that there is a credential for, with the user's name.
+/// The output of docker's `list`: the server with the user name.
 ///
 /// # Errors
-/// [`Failure`] when the value has not the parts that docker needs.
+/// [`Failure`] if the value lacks a part that docker needs.
 pub(crate) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
     Ok(format!("{}\n", json!({ server: login(value.expose())?.username })))
 }
 
-/// The bytes that a program which asked for `format` reads. Nothing with less than `min_ttl_s` left
-/// goes out, when the value says how long it lasts.
+/// The secret in `format`.
 ///
 /// # Errors
-/// [`Failure`] when the value has not the parts that the format needs, or not enough time left.
+/// [`Failure`] if the value lacks a part that the format needs, or has an expiry time less than `min_ttl_s` ahead.
 pub(crate) fn written(
     fetched: &Fetched<'_>,
     format: HelperFormat,
@@ -145,10 +144,10 @@ fn as_json(fetched: &Fetched<'_>) -> Value {
     json!({ "name": fetched.name, "version": fetched.version, "encoding": encoding, "value": value })
 }
 
-/// The object that `credential_process` reads, from one with the same names or the usual snake case.
+/// The JSON object of `credential_process`, from fields with the same names or in snake case.
 fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
     let held: Map<String, Value> =
-        serde_json::from_slice(bytes).map_err(|_| unfit("is no JSON object with the keys of AWS"))?;
+        serde_json::from_slice(bytes).map_err(|_| unfit("is not a JSON object with AWS credentials"))?;
     let field = |names: [&str; 2]| names.iter().find_map(|name| held.get(*name)).and_then(Value::as_str);
     let (id, key) =
         (field(["AccessKeyId", "access_key_id"]), field(["SecretAccessKey", "secret_access_key"]));
@@ -161,8 +160,8 @@ fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
             written.insert("SessionToken".to_owned(), Value::from(token));
         }
         if let Some(end) = field(["Expiration", "expiration"]) {
-            let at =
-                Timestamp::parse(end).ok_or_else(|| unfit("has an `expiration` that is no RFC 3339 time"))?;
+            let at = Timestamp::parse(end)
+                .ok_or_else(|| unfit("has an `expiration` that is not an RFC 3339 time"))?;
             if at.seconds_since(now) < min_ttl_s {
                 return Err(Failure::new(code::LIFETIME_TOO_SHORT));
             }
@@ -186,7 +185,7 @@ fn text(bytes: &[u8]) -> Result<&str, Failure> {
     std::str::from_utf8(bytes).map_err(|_| unfit("is not text"))
 }
 
-/// A line break would begin another attribute.
+/// A line break would begin a new attribute.
 fn one_line(text: &str) -> Result<&str, Failure> {
     if text.contains(['\n', '\r', '\0']) { Err(unfit("has more than one line")) } else { Ok(text) }
 }

@@ -20,7 +20,7 @@ use crate::wire::{
 pub struct PlanArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
-    /// Also try the upstream of each rotation that would be declared; nothing is changed there
+    /// Also check the upstream of each rotation that the plan adds or changes; nothing is changed there
     #[arg(long)]
     check: bool,
 }
@@ -37,7 +37,7 @@ struct DeclaredArgs {
     /// A file, or a directory of *.toml files
     #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Also take away what the files do not name
+    /// Also remove declared objects that the files do not name
     #[arg(long)]
     prune: bool,
 }
@@ -45,7 +45,7 @@ struct DeclaredArgs {
 /// `… list`
 #[derive(Debug, Subcommand)]
 pub enum ListCommand {
-    /// List them
+    /// List all
     List,
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<()
     session.list(LIST_ROLES).await
 }
 
-/// A plan whose upstreams were tried.
+/// A plan with the checks of its upstreams.
 #[derive(Serialize)]
 struct CheckedPlan<'a> {
     changes: &'a [PlannedChange],
@@ -99,17 +99,26 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Fail
     } else {
         applied.changes.iter().for_each(|change| console.line(&line(change)));
         match (applied.changes.is_empty(), applied.seq) {
-            (true, _) => console.say("nothing to change"),
+            (true, _) => console.say("no changes"),
             (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
             (false, None) if applied.durable.is_some() => {
-                console
-                    .say("what this takes away is in force; what it gives is not, until the ledger has it");
+                console.say("removals are in force; additions take effect when the ledger has recorded them");
             }
-            (false, None) => console.say("a plan: nothing was changed"),
+            (false, None) => console.say(&dry_run(&applied.changes)),
         }
     }
     let AppliedAnswer { seq, durable, kept, .. } = applied.answer;
     check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept })
+}
+
+fn dry_run(changes: &[PlannedChange]) -> String {
+    let count = |action| changes.iter().filter(|change| change.action == action).count();
+    format!(
+        "dry run: {} to add, {} to change, {} to remove",
+        count(PlannedAction::Create),
+        count(PlannedAction::Update),
+        count(PlannedAction::Remove)
+    )
 }
 
 fn line(change: &PlannedChange) -> String {
@@ -125,7 +134,7 @@ fn line(change: &PlannedChange) -> String {
     format!("{sign} {} {}{fields}{remark}", change.kind.as_str(), change.name)
 }
 
-/// Tries the upstreams of the rotations that `changes` declare.
+/// Checks the upstreams of the rotations that `changes` declare.
 async fn check_rotations(
     client: &Client,
     body: &DeclareBody,
@@ -141,7 +150,7 @@ async fn check_rotations(
 }
 
 impl DeclaredArgs {
-    /// The files, and the ones in directories, by name.
+    /// The files, and those in directories in the order of their names.
     fn body(&self) -> Result<DeclareBody, Failure> {
         let mut files = Vec::new();
         for path in &self.files {
@@ -165,6 +174,6 @@ impl DeclaredArgs {
     }
 }
 
-columns!(CapabilityAnswer: name, owner, access, delivery, secret, audience, max_life_s);
+columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, secret, audience, max_life_s);
 
-columns!(RoleAnswer: name, owner, capabilities);
+columns!(RoleAnswer "roles": name, owner, capabilities);

@@ -11,7 +11,7 @@ use crate::cli::identity::{Identity, IdentityKind};
 use crate::console::{Console, Failure};
 use crate::wire::{Nothing, READINESS};
 
-/// What was found of one thing.
+/// The result of one check.
 #[derive(Clone, Debug)]
 pub struct DoctorFinding {
     what: &'static str,
@@ -38,49 +38,50 @@ impl FindingState {
 }
 
 impl DoctorFinding {
-    /// It is as it should be.
+    /// The check passed.
     #[must_use]
     pub fn ok(what: &'static str, why: impl Into<String>) -> Self {
         Self { what, state: FindingState::Ok, why: why.into(), fix: String::new() }
     }
 
-    /// It works, and could be better.
+    /// The check passed, with a warning.
     #[must_use]
     pub fn warn(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what, state: FindingState::Warn, why: why.into(), fix: fix.into() }
     }
 
-    /// It does not work.
+    /// The check failed.
     #[must_use]
     pub fn fail(what: &'static str, why: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what, state: FindingState::Fail, why: why.into(), fix: fix.into() }
     }
 
-    /// What came of trying something.
+    /// The result of `tried`, with the failure's own fix.
     #[must_use]
     pub fn of<T>(what: &'static str, tried: &Result<T, Failure>, well: impl Into<String>) -> Self {
         match tried {
             Ok(_) => Self::ok(what, well),
             Err(failure) => {
-                Self::fail(what, failure.why(), format!("`keyward help error {}`", failure.code()))
+                let fix = format!("{} (`keyward help error {}`)", failure.fix(), failure.code());
+                Self::fail(what, failure.why(), fix)
             }
         }
     }
 
-    /// Whether everybody but the owner is kept out of `path`.
+    /// Whether only the owner can use `path`.
     #[must_use]
     pub fn private(what: &'static str, path: &Path) -> Self {
         match fs::metadata(path) {
             Err(error) => Self::fail(
                 what,
                 format!("`{}`: {}", path.display(), io_reason(&error)),
-                "see whether it is there",
+                "check that it exists, and run this command as its owner or root",
             ),
             Ok(found) if found.mode() & 0o077 != 0 => {
                 let why = format!("`{}` has mode {:o}", path.display(), found.mode() & 0o7777);
                 Self::fail(what, why, format!("`chmod go= {}`", path.display()))
             }
-            Ok(_) => Self::ok(what, format!("`{}` is for its owner alone", path.display())),
+            Ok(_) => Self::ok(what, format!("only its owner can use `{}`", path.display())),
         }
     }
 }
@@ -88,12 +89,12 @@ impl DoctorFinding {
 /// `keyward doctor` for this machine's identity.
 ///
 /// # Errors
-/// [`Failure`] when something does not work.
+/// [`Failure`] if a check failed.
 pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<(), Failure> {
     report(&client(home, IdentityKind::named(operator)).await, console)
 }
 
-/// Looks at this machine's identity of `kind`, and at the broker through it. Changes nothing.
+/// Checks this machine's identity of `kind`, and the broker with it. Changes nothing.
 async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let dir = home.join(kind.directory());
     let identity = Identity::load(home, kind);
@@ -109,7 +110,7 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
         Ok(client) => is_renewal_wanted(client, kind).await,
         Err(failure) => Err(failure.clone()),
     };
-    let well = format!("{} lets this identity in", identity.address);
+    let well = format!("{} accepts this identity", identity.address);
     findings.push(DoctorFinding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
         let ready = client.call(READINESS, &Nothing, &Nothing).await;
@@ -126,35 +127,41 @@ fn certificate(identity: &Identity) -> DoctorFinding {
     const WHAT: &str = "certificate";
     let certificate = match identity.certificate() {
         Ok(certificate) => certificate,
-        Err(failure) => return DoctorFinding::fail(WHAT, failure.why(), "enrol again: `keyward join`"),
+        Err(failure) => {
+            return DoctorFinding::fail(
+                WHAT,
+                failure.why(),
+                "ask an operator for an enrolment code, then `keyward join --replace`",
+            );
+        }
     };
     let (now, until) = (SystemClock::new().now(), certificate.not_after());
     let (left, life) = (until.seconds_since(now), until.seconds_since(certificate.not_before()));
     if now < certificate.not_before() {
         return DoctorFinding::fail(
             WHAT,
-            "it is not yet valid: this machine's clock is behind",
-            "set the clock",
+            "the certificate is not valid yet: this machine's clock is behind",
+            "correct this machine's clock",
         );
     }
     if left <= 0 {
         return DoctorFinding::fail(
             WHAT,
-            format!("it ended at {until}"),
-            "`keyward renew`; or ask for a code, `keyward join`",
+            format!("the certificate expired at {until}"),
+            "`keyward renew`; if its grace period has ended too, ask an operator for an enrolment code, then `keyward join --replace`",
         );
     }
     if left.saturating_mul(4) < life {
-        let why = format!("less than a quarter of its life is left, until {until}");
+        let why = format!("the certificate has less than a quarter of its life left, until {until}");
         return DoctorFinding::warn(WHAT, why, "`keyward renew`, or keep `keyward renew --watch` running");
     }
     DoctorFinding::ok(WHAT, format!("{}, until {until}", certificate.spiffe()))
 }
 
-/// Prints what was found.
+/// Prints the results.
 ///
 /// # Errors
-/// [`Failure`] when something does not work.
+/// [`Failure`] if a check failed.
 pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), Failure> {
     if console.is_json() {
         let item = |finding: &DoctorFinding| {
@@ -166,11 +173,15 @@ pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), Failu
         let row = |finding: &DoctorFinding| {
             [finding.state.as_str(), finding.what, &finding.why, &finding.fix].map(str::to_owned).to_vec()
         };
-        console.table(&["STATE", "WHAT", "WHY", "FIX"], &findings.iter().map(row).collect::<Vec<_>>());
+        console.table(
+            "checks",
+            &["STATE", "WHAT", "WHY", "FIX"],
+            &findings.iter().map(row).collect::<Vec<_>>(),
+        );
     }
     let failing = findings.iter().filter(|finding| finding.state == FindingState::Fail).count();
     if failing == 0 {
         return Ok(());
     }
-    Err(Failure::new(code::CHECKS_FAILED).because(format!("{failing} of {} do not work", findings.len())))
+    Err(Failure::new(code::CHECKS_FAILED).because(format!("{failing} of {} checks failed", findings.len())))
 }

@@ -17,26 +17,26 @@ use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
 /// `keyward get`
 #[derive(Args, Debug)]
 pub struct GetArgs {
-    /// The secret
+    /// The secret's name
     #[arg(value_name = "SECRET")]
     pub secret: String,
-    /// What a program that uses this as its credential helper asks for
+    /// The operation that git or docker asks its credential helper for
     #[arg(value_enum)]
     pub operation: Option<Operation>,
-    /// The capability that names it [default: the one that `whoami` shows]
+    /// The capability that delivers the secret [default: the one in `whoami`]
     #[arg(long, value_name = "CAPABILITY")]
     pub capability: Option<String>,
-    /// As another program reads it
+    /// Format for the program that reads the secret
     #[arg(long, value_enum, default_value = "raw")]
     pub format: HelperFormat,
-    /// The server that the secret is for, as docker names it, for git with its protocol: the helper has nothing
-    /// for another one. Docker needs it
+    /// The only server for which the helper answers: `registry.example` for docker, `https://git.example` for git;
+    /// required for docker
     #[arg(long, value_name = "SERVER")]
     pub server: Option<String>,
-    /// Nothing with less time left than this, in seconds, where the value says when it ends
+    /// Fail if the secret expires sooner than this, in seconds; only for formats that contain an expiry time
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub min_ttl: u32,
-    /// Write it to this new file, for its owner alone, instead of standard output
+    /// Write the secret to this new file, which only its owner can read, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
@@ -46,11 +46,11 @@ const VALUE: OnlyCopy = OnlyCopy {
     fix: "make standard output writable or use `--out FILE`, then read the secret again",
 };
 
-/// What a token that was kept must have left to be read a secret with, in seconds.
+/// Least remaining life of a cached token that reads a secret, in seconds.
 const KEPT_TTL_S: i64 = 10;
 
 impl GetArgs {
-    /// Gets a secret with a token for the capability that names it, in the form that its reader takes.
+    /// Reads a secret with a token for the capability that delivers it, and prints it in the program's format.
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         if matches!(self.operation, Some(Operation::Store | Operation::Erase)) {
             return Ok(());
@@ -89,29 +89,30 @@ impl GetArgs {
         if self.format == HelperFormat::Raw {
             return read(asked.fresh(&client).await?).await;
         }
-        // A program asks often: the token of the time before does, unless it was revoked meanwhile.
+        // A program asks often: the cached token is used unless it was revoked meanwhile.
         match read(asked.kept_or_fresh(session.home, KEPT_TTL_S).await?).await {
             Err(failure) if failure.is_unauthenticated() => {
                 asked.forget(session.home)?;
-                // Not the kept one again, where forgetting it is not possible.
+                // Not the cached one again: its file may not be removable.
                 read(asked.fresh_and_kept(session.home).await?).await
             }
             read => read,
         }
     }
 
-    /// The server to answer for, as the program names it. Git and docker ask a helper about any server.
+    /// The server that the program asks about. Git and docker ask a helper about every server.
     fn declared_server(&self, asked: &str, console: &Console) -> Result<String, Failure> {
         let is_docker = self.format == HelperFormat::Docker;
         if self.operation == Some(Operation::List) && !is_docker {
             return Err(Failure::usage(
-                "only docker asks for a list",
-                "`--format docker --server SERVER list`",
+                "the operation `list` is for docker only",
+                "add `--format docker --server SERVER`",
             ));
         }
         let Some(server) = &self.server else {
             if is_docker {
-                let why = "docker asks a helper about every registry, and this one has the password of one";
+                let why =
+                    "docker asks a helper about every registry, and the secret is the password of only one";
                 return Err(Failure::usage(
                     why,
                     "name the registry as docker does: `--server registry.example`",
@@ -136,8 +137,8 @@ async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, 
     let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
     let found = me.capabilities.iter().find(|one| one.secret.as_ref() == Some(secret));
     found.map(|one| one.name.to_string()).ok_or_else(|| {
-        let why = "no capability of this agent names this secret";
-        let fix = "`keyward whoami` lists its capabilities; have an operator give it a role that holds the right one";
+        let why = format!("no capability of this agent delivers the secret `{secret}`");
+        let fix = "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
         Failure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
     })
 }

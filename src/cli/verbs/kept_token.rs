@@ -12,8 +12,8 @@ use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
 use crate::wire::TokenAnswer;
 
-/// Where tokens are kept between processes of one home: each in a file of its own, whose name says
-/// what it was asked for and on which certificate. It is good for nobody without the key beside it.
+/// The token cache of a home directory: one file per token, whose name is a digest of request and certificate. A token
+/// is useless without the private key beside it.
 pub(crate) struct KeptTokens {
     dir: PathBuf,
     certificate: String,
@@ -31,11 +31,11 @@ struct KeptToken {
     answer: Received<TokenAnswer>,
 }
 
-/// Largest file that is taken for a token.
+/// Largest file of a cached token.
 const KEPT_BYTES_MAX: u64 = 64 * 1024;
 
 impl KeptTokens {
-    /// The tokens kept for the identity below `home`.
+    /// The cache for `identity` below `home`.
     pub(crate) fn of(home: &Path, identity: &Identity) -> Self {
         Self { dir: home.join("tokens"), certificate: identity.certificate_pem.clone() }
     }
@@ -45,8 +45,7 @@ impl KeptTokens {
         self.dir.join(hex(name.as_bytes()))
     }
 
-    /// What the broker answered to the same question, when the token has at least `min_ttl_s` left.
-    /// A file that is not a kept token is ignored.
+    /// The response to the same request, if its token has at least `min_ttl_s` left. Other files are ignored.
     pub(crate) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Received<TokenAnswer>> {
         let path = self.path(asked);
         let found = fs::symlink_metadata(&path).ok()?;
@@ -59,7 +58,7 @@ impl KeptTokens {
         (kept.expires_at_ms.seconds_since(now) >= min_ttl_s).then_some(kept.answer)
     }
 
-    /// Keeps what the broker answered. A home that cannot be written to keeps nothing.
+    /// Stores a response. Does nothing if the directory is not writable.
     pub(crate) fn keep(&self, asked: &str, answer: &Received<TokenAnswer>, now: Timestamp) {
         let kept = NewKeptToken { expires_at_ms: now.plus_s(i64::from(answer.expires_in)), answer };
         let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
@@ -68,12 +67,12 @@ impl KeptTokens {
         drop(swept.and_then(|()| replace_shared(&path, text.expose())));
     }
 
-    /// Forgets what was kept for the same question.
+    /// Removes the response to the same request.
     pub(crate) fn forget(&self, asked: &str) {
         drop(fs::remove_file(self.path(asked)));
     }
 
-    /// Takes away what has ended.
+    /// Removes expired tokens.
     fn sweep(&self, now: Timestamp) -> std::io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();

@@ -13,31 +13,31 @@ use crate::wire::{
 /// `keyward authority …`
 #[derive(Debug, Subcommand)]
 pub enum AuthorityCommand {
-    /// List them, and how many live instances are behind
+    /// List the generations, and the number of live instances and operators that have to renew first
     List,
-    /// Make the next one and publish it; it signs nothing yet
+    /// Prepare the next generation and publish it; it signs nothing yet
     Prepare,
-    /// Let the prepared one sign; the one before is old from then on
+    /// Activate the prepared generation: it signs from now on, and the active one becomes old
     Activate {
-        /// Which one
+        /// The generation's number
         generation: u32,
-        /// Although live instances do not know it yet, and would be locked out
+        /// Activate although live instances do not trust this generation yet and lose access
         #[arg(long)]
         force: bool,
     },
-    /// Tell holders of certificates of an old authority to renew now
+    /// Taint an old generation (stop trusting it): the holders of its certificates renew now
     Taint {
-        /// Which one
+        /// The generation's number
         generation: u32,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// End every certificate of an old one, or give up the prepared one
+    /// Revoke an old generation with all its certificates, or discard the prepared one
     Revoke {
-        /// Which one
+        /// The generation's number
         generation: u32,
-        /// Although live instances still hold its certificates
+        /// Revoke although live instances still hold its certificates and lose access
         #[arg(long)]
         force: bool,
         /// Why
@@ -49,21 +49,21 @@ pub enum AuthorityCommand {
 /// `keyward token-key …`
 #[derive(Debug, Subcommand)]
 pub enum TokenKeyCommand {
-    /// List them
+    /// List the generations
     List,
-    /// Make the next one and publish it; it signs nothing yet
+    /// Prepare the next generation and publish it; it signs nothing yet
     Prepare,
-    /// Let the prepared one sign, a minute after it was published or later
+    /// Activate the prepared generation, at least 60 seconds after it was published
     Activate {
-        /// Which one
+        /// The generation's number
         generation: u32,
-        /// At once, although verifiers may not have fetched it: they refuse its tokens until they do
+        /// Activate at once: verifiers refuse its tokens until they have fetched the new key
         #[arg(long)]
         force: bool,
     },
-    /// End every token that an old one signed
+    /// Revoke an old generation with all tokens that it signed
     Revoke {
-        /// Which one
+        /// The generation's number
         generation: u32,
         /// Why
         #[command(flatten)]
@@ -81,11 +81,11 @@ pub enum CheckpointKeyCommand {
 /// `keyward value-key …`
 #[derive(Debug, Subcommand)]
 pub enum ValueKeyCommand {
-    /// Rotate the key: live versions are wrapped again, destroyed ones can no longer be decrypted
+    /// Rotate the key: live versions are wrapped again, destroyed versions can no longer be decrypted
     Rotate,
 }
 
-/// The generations of a signing key, as operators list and stage them.
+/// The generations of a signing key.
 struct KeyGenerations<'a, T> {
     session: VerbSession<'a>,
     list: Endpoint<Nothing, Nothing, Items<T>>,
@@ -177,6 +177,6 @@ pub(super) async fn rotate_value_key(session: VerbSession<'_>) -> Result<(), Fai
     Ok(())
 }
 
-columns!(AuthorityAnswer: generation, stage, since, not_after, behind, pin);
+columns!(AuthorityAnswer "authorities": generation, stage, since, not_after, behind, pin);
 
-columns!(TokenKeyAnswer: generation, stage, since);
+columns!(TokenKeyAnswer "token keys": generation, stage, since);

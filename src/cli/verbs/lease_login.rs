@@ -20,27 +20,27 @@ use crate::wire::{ISSUE_LEASE, LeaseBody, LoginAnswer, Nothing};
 /// `keyward lease get`
 #[derive(Args, Debug)]
 pub struct LeaseGetArgs {
-    /// The capability
+    /// The capability's name
     #[arg(value_name = "CAPABILITY")]
     pub capability: String,
-    /// How long it is to last, in seconds [default: an hour]
+    /// Life of the lease, in seconds [default: 3600]
     #[arg(long, value_name = "SECONDS")]
     pub life: Option<u32>,
-    /// A new one, though there is one
+    /// Get a new login although this identity has one already
     #[arg(long)]
     pub fresh: bool,
-    /// As what reads it; `-o json` has everything
+    /// Output format; `-o json` prints all fields
     #[arg(long, value_enum, default_value = "env")]
     pub format: LoginFormat,
-    /// Write the certificates that the server's is verified against to this file
+    /// Write the CA certificates that verify the server to this file
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
 
-/// In what form a login is printed.
+/// The format of a printed login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LoginFormat {
-    /// Variables that `psql` and libpq read, a line each
+    /// Environment variables for the client library of the database, one per line
     Env,
     /// A connection string
     Url,
@@ -74,13 +74,13 @@ impl LeaseGetArgs {
             LoginFormat::Url => only_copy.line(&client_url(&client).ok_or_else(unknown_driver)?),
         }
         session.console.delivered()?;
-        session.console.say(&format!("{} until {}", login.lease, login.expires_at));
+        session.console.say(&format!("{} expires at {}", login.lease, login.expires_at));
         Ok(())
     }
 }
 
-/// Runs a command in this process's place. The login lasts as long as its lease, and the next command gets
-/// the same one.
+/// Replaces this process by a command with a login in its environment. The next command gets the same login while its
+/// lease is active.
 pub(super) async fn run_with_login(
     session: VerbSession<'_>,
     capability: &str,
@@ -96,7 +96,7 @@ pub(super) async fn run_with_login(
     let client = client_login(&login, ca_file.as_deref());
     let variables = client_variables(&client).ok_or_else(unknown_driver)?;
     let error = Command::new(program).args(rest).envs(variables).exec();
-    let why = format!("the command cannot be run: {}", io_reason(&error));
+    let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 
@@ -110,16 +110,16 @@ fn client_login<'a>(login: &'a LoginAnswer, ca_file: Option<&'a Path>) -> Client
     ClientLogin { connection: &login.connection, username: &login.username, password, ca_file }
 }
 
-/// The broker has drivers that this program does not have.
+/// A newer broker can have drivers that this program does not know.
 fn unknown_driver() -> Failure {
     let why = "this version of keyward does not know the driver of the login";
     Failure::new(code::RESPONSE_INVALID)
         .because(why)
-        .mended_by("take the login from `keyward lease get -o json`, or update keyward")
+        .mended_by("use the fields of `keyward lease get -o json`, or update keyward")
 }
 
-/// A file with these certificates, the same one each time. A home that cannot be written to keeps none: the
-/// file is in the user's directory for temporary files then.
+/// A file with these certificates, with the same name each time. If the home directory is not writable, it is in the
+/// user's runtime directory.
 fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
     kept_ca_in(&home.join("server-authorities"), ca).or_else(|_| {
         let dir = runtime_dir().join(format!("keyward-server-authorities-{}", own_uid()));
@@ -129,7 +129,7 @@ fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
         if fs::symlink_metadata(&dir).is_ok_and(is_own) {
             return Ok(path);
         }
-        let why = format!("`{}` is not a directory of this user alone", dir.display());
+        let why = format!("`{}` is not a directory that only this user can access", dir.display());
         Err(Failure::new(code::FILE_UNUSABLE).because(why))
     })
 }

@@ -18,75 +18,75 @@ use crate::wire::{
 /// `keyward lease …`
 #[derive(Debug, Subcommand)]
 pub enum LeaseCommand {
-    /// Get a login of one's own that ends by itself: the one that this identity has already, or a new one
+    /// Get a database login: the one that this identity has already, or a new one
     Get(LeaseGetArgs),
-    /// Run a command that logs in by variables that `psql` and libpq read: with the login that this identity has, or a new one
+    /// Run a command with a database login in its environment: the one that this identity has already, or a new one
     Run {
-        /// The capability
+        /// The capability's name
         #[arg(value_name = "CAPABILITY")]
         capability: String,
-        /// How long the login is to last, in seconds [default: an hour]
+        /// Life of the lease, in seconds [default: 3600]
         #[arg(long, value_name = "SECONDS")]
         life: Option<u32>,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
-    /// Have a lease of one's own end later, as far as its capability allows
+    /// Renew a lease of this identity; its capability limits the total life
     Renew {
-        /// The lease
+        /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// How long it is to last from now on, in seconds [default: an hour]
+        /// Remaining life from now on, in seconds [default: 3600]
         #[arg(long, value_name = "SECONDS")]
         life: Option<u32>,
     },
-    /// Have anybody's lease end later, as an operator, as far as its holder could
+    /// As an operator: extend a lease of any agent; its capability limits the total life
     Extend {
-        /// The lease
+        /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// How long it is to last from now on, in seconds [default: an hour]
+        /// Remaining life from now on, in seconds [default: 3600]
         #[arg(long, value_name = "SECONDS")]
         life: Option<u32>,
     },
-    /// Give a lease of one's own up: its login ends
+    /// Give up a lease of this identity: its login is revoked
     GiveUp {
-        /// The lease
+        /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// Only one use of it: the decision by which it was handed out; with the last use it ends
+        /// Give up only this use of the lease (its `decision_id`); the login is revoked with the last use
         #[arg(long = "use", value_name = "DECISION")]
         used_by: Option<String>,
     },
-    /// List leases, those whose end failed too
+    /// As an operator: list all leases, also those whose revocation failed
     List {
-        /// One's own, as the agent
+        /// As an agent: list the leases of this identity
         #[arg(long)]
         own: bool,
     },
-    /// Retry revocations that failed, now
+    /// As an operator: retry failed revocations now
     Retry(LeaseSelectionArgs),
-    /// Give up on a login that cannot be revoked: it may still exist, and you answer for it; an alarm
+    /// As an operator: stop the revocation of a login that cannot be revoked. The login may still exist: delete it by hand. The broker raises an alarm
     Forget {
-        /// The lease
+        /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// Why, in one line: it stays in the ledger
+        /// Reason, in one line; the ledger keeps it
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// End leases, and wait until their logins are gone
+    /// As an operator: revoke leases, and wait until their logins are deleted
     Revoke(LeaseRevokeArgs),
 }
 
 /// `keyward lease revoke`
 #[derive(Args, Debug)]
 pub struct LeaseRevokeArgs {
-    /// Which leases
+    /// The leases
     #[command(flatten)]
     which: LeaseSelectionArgs,
-    /// Do not wait
+    /// Do not wait until the logins are deleted
     #[arg(long)]
     no_wait: bool,
     /// Why
@@ -94,20 +94,20 @@ pub struct LeaseRevokeArgs {
     reason: ReasonArgs,
 }
 
-/// Which leases a command means.
+/// The leases that a command selects.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 pub struct LeaseSelectionArgs {
-    /// This lease
+    /// The lease's id
     #[arg(value_name = "LEASE")]
     id: Option<String>,
-    /// All of this agent
+    /// All leases of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// All of this capability
+    /// All leases of this capability
     #[arg(long, value_name = "CAPABILITY")]
     capability: Option<String>,
-    /// All there are
+    /// All leases
     #[arg(long)]
     all: bool,
 }
@@ -134,7 +134,10 @@ impl LeaseCommand {
                 let body = ForgetLeaseBody { reason: reason.clone() };
                 let forgotten = session.operator().await?.call(FORGET_LEASE, &lease_id(id)?, &body).await?;
                 session.print(&forgotten, |forgotten| {
-                    format!("{id} forgotten (entry {}): check that its login is gone", forgotten.seq)
+                    format!(
+                        "{id} forgotten (ledger entry {}): check at the upstream that its login is deleted",
+                        forgotten.seq
+                    )
                 });
                 Ok(())
             }
@@ -156,7 +159,7 @@ async fn renew(
     life_s: Option<u32>,
 ) -> Result<(), Failure> {
     let renewed = client.call(endpoint, &lease_id(id)?, &RenewLeaseBody { life_s }).await?;
-    session.print(&renewed, |renewed| format!("{id} until {}", renewed.expires_at));
+    session.print(&renewed, |renewed| format!("{id} expires at {}", renewed.expires_at));
     if !session.console.is_json() {
         renewed.constrained.iter().for_each(|why| session.console.say(why));
     }
@@ -165,7 +168,7 @@ async fn renew(
 
 async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> Result<(), Failure> {
     let used_by: Option<DecisionId> = used_by.map(str::parse).transpose().map_err(|error: IdError| {
-        Failure::usage(&error.to_string(), "it is the `decision_id` of `keyward lease get -o json`")
+        Failure::usage(&error.to_string(), "copy the `decision_id` from `keyward lease get -o json`")
     })?;
     let body = GiveUpLeaseBody { decision_id: used_by.map(|id| id.to_string()) };
     let given_up = session.agent().await?.call(GIVE_UP_LEASE, &lease_id(id)?, &body).await?;
@@ -173,7 +176,7 @@ async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> R
     Ok(())
 }
 
-columns!(LeaseAnswer: lease, agent, capability, login, expires_at, ("STATE", state));
+columns!(LeaseAnswer "leases": lease, agent, capability, login, expires_at, ("STATE", state));
 
 /// The state of a lease for a table.
 fn state(lease: &LeaseAnswer) -> String {
@@ -184,12 +187,12 @@ fn state(lease: &LeaseAnswer) -> String {
 
 fn state_of_ending(ending: &LeaseEndingAnswer) -> String {
     let LeaseEndingAnswer { why, code, upstream_code, retry_at, .. } = ending;
-    let Some(code) = code else { return format!("ending ({why})") };
+    let Some(code) = code else { return format!("being revoked ({why})") };
     let upstream = upstream_code.as_ref().map_or_else(String::new, |own| format!(" ({own})"));
-    format!("ending ({why}), failed: {code}{upstream}, again at {}", text(retry_at.as_ref()))
+    format!("being revoked ({why}), failed: {code}{upstream}, next attempt at {}", text(retry_at.as_ref()))
 }
 
-/// How often leases that end are looked at, a second apart.
+/// Most checks for deleted logins, one second apart.
 const LOOKS: u32 = 30;
 
 async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(), Failure> {
@@ -199,7 +202,7 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
         let count = retried.leases.unwrap_or(0);
         let noun = if count == 1 { "revocation" } else { "revocations" };
         let seq = text(retried.ended.seq.as_ref());
-        format!("{count} {noun} retried now (entry {seq}): `keyward lease list`")
+        format!("{count} {noun} retried now (ledger entry {seq}); `keyward lease list` shows the results")
     });
     Ok(())
 }
@@ -207,10 +210,10 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
 async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), Failure> {
     let body = LeaseSelectionBody { reason: args.reason.text(), ..args.which.body()? };
     let client = session.revoking_operator().await?;
-    // What was there before: one that comes meanwhile is not waited for.
+    // Only the leases of before: the command does not wait for new ones.
     let mut left = ids_of(&client, &body).await?;
     let ended = client.call(REVOKE_LEASES, &Nothing, &body).await?;
-    // No server is called before the ledger has it.
+    // The broker calls no upstream before the ledger has recorded the revocation.
     let durable = check_durable(&ended.ended);
     for look in 0..LOOKS {
         if left.is_empty() || args.no_wait || durable.is_err() {
@@ -228,7 +231,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
         return Ok(());
     }
     let why = format!(
-        "{} logins are still there; nobody is handed them again, and they are ended for as long as it takes",
+        "{} logins still exist at the upstream; no agent gets them again, and the broker repeats their revocation",
         left.len()
     );
     Err(Failure::new(code::LEASES_NOT_REVOKED).because(why))
@@ -236,9 +239,9 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
 
 fn ended_line(ended: &EndedLeasesAnswer) -> String {
     let count = ended.leases.unwrap_or(0);
-    let noun = if count == 1 { "lease ends" } else { "leases end" };
-    let entry = ended.ended.seq.map_or_else(String::new, |seq| format!(" by entry {seq}"));
-    format!("{count} {noun}{entry}")
+    let noun = if count == 1 { "lease" } else { "leases" };
+    let entry = ended.ended.seq.map_or_else(String::new, |seq| format!(" in ledger entry {seq}"));
+    format!("{count} {noun} revoked{entry}")
 }
 
 impl LeaseSelectionArgs {
@@ -255,7 +258,7 @@ impl LeaseSelectionArgs {
     }
 }
 
-/// The leases that `which` means.
+/// The ids of the leases that `which` selects.
 async fn ids_of(client: &Client, which: &LeaseSelectionBody) -> Result<Vec<LeaseId>, Failure> {
     let is = |wanted: &Option<String>, text: String| wanted.as_ref().is_none_or(|wanted| *wanted == text);
     let is_meant = |lease: &Received<LeaseAnswer>| {
@@ -280,11 +283,11 @@ mod tests {
             "why": "expired", "since": "x", "failures": 0, "code": null, "upstream_code": null,
             "reason": null, "retry_at": null,
         });
-        assert_eq!(said(ending), "ending (expired)");
+        assert_eq!(said(ending), "being revoked (expired)");
         let failed = json!({
             "why": "revoked", "since": "x", "failures": 1, "code": "c", "upstream_code": "2BP01",
             "reason": null, "retry_at": "then",
         });
-        assert_eq!(said(failed), "ending (revoked), failed: c (2BP01), again at then");
+        assert_eq!(said(failed), "being revoked (revoked), failed: c (2BP01), next attempt at then");
     }
 }

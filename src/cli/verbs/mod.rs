@@ -1,4 +1,4 @@
-//! The verbs that work on a broker from the outside, a file a noun: arguments, request, output.
+//! The verbs for a running broker, one file per noun: arguments, request, output.
 
 pub(crate) mod agents;
 pub(crate) mod audit;

@@ -6,10 +6,10 @@ use crate::cli::client::Client;
 use crate::config::Config;
 use crate::console::Failure;
 
-/// Which broker of this host.
+/// A broker of this host.
 #[derive(Args, Debug)]
 pub struct OnHostArgs {
-    /// The configuration: names the socket on the host
+    /// The configuration file, which names the host socket
     #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
     pub config: PathBuf,
 }

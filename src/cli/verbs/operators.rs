@@ -16,17 +16,17 @@ use crate::wire::{
 /// `keyward operator …`
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
-    /// Make an enrolment code for an operator: one use, 15 minutes
+    /// Make an enrolment code for an operator, for one use within 15 minutes
     Invite {
         /// The operator
         name: String,
-        /// Create the operator with this role: admin, security, approver or auditor
+        /// Create the operator with this role if it does not exist: admin, security, approver or auditor
         #[arg(long, value_name = "ROLE")]
         role: Option<String>,
-        /// Bind it to what this owner has
+        /// Limit the operator's scope to this owner's objects
         #[arg(long, value_name = "OWNER")]
         owner: Option<String>,
-        /// Write the code to this new file, for its owner alone, instead of standard output
+        /// Write the code to this new file, which only its owner can read, instead of standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -37,20 +37,20 @@ pub enum OperatorCommand {
         /// The operator
         name: String,
     },
-    /// Give an operator another role, from its next request on; its reach stays unless it is said
+    /// Change an operator's role; its scope stays unless `--owner` or `--no-owner` is given
     Role {
         /// The operator
         name: String,
         /// admin, security, approver or auditor
         role: String,
-        /// Bind it to what this owner has
+        /// Limit the operator's scope to this owner's objects
         #[arg(long, value_name = "OWNER")]
         owner: Option<String>,
-        /// Bind it to no owner
+        /// Give the operator the scope `all`
         #[arg(long, conflicts_with = "owner")]
         no_owner: bool,
     },
-    /// End every certificate and code that an operator has so far
+    /// Revoke all certificates and enrolment codes of an operator
     Revoke {
         /// The operator
         name: String,
@@ -58,7 +58,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// Let nothing of an operator count until it is resumed
+    /// Suspend an operator: its certificates are refused until it is resumed
     Suspend {
         /// The operator
         name: String,
@@ -66,7 +66,7 @@ pub enum OperatorCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// End a suspension
+    /// Resume a suspended operator
     Resume {
         /// The operator
         name: String,
@@ -88,7 +88,7 @@ impl OperatorCommand {
                 };
                 let invited = session.operator().await?.call(INVITE_OPERATOR, &name, &body).await?;
                 let until = &invited.expires_at;
-                let said = format!("one use, until {until}; where the operator works: `keyward join`");
+                let said = format!("one use, until {until}; on the operator's machine: `keyward join`");
                 let code = NewCode { sent: &invited.sent, code: &invited.code, said };
                 code.hand_over(out.as_deref(), session.console)
             }
@@ -104,7 +104,7 @@ impl OperatorCommand {
                 let owner = owner.map(|owner: OwnerName| owner.to_string());
                 let body = PlaceOperatorBody { role: parse(role)?.to_owned(), owner };
                 let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
-                session.print(&placed, |_| format!("{name} is {role} from its next request on"));
+                session.print(&placed, |_| format!("{name} has the role {role} from the next request on"));
                 Ok(())
             }
             Self::Revoke { name, reason } => {
@@ -122,7 +122,7 @@ impl OperatorCommand {
 
 fn parse(role: &str) -> Result<&'static str, Failure> {
     let parsed = role.parse().map(OperatorRole::as_str);
-    parsed.map_err(|error: UnknownRole| Failure::usage(&error.to_string(), "name one of these"))
+    parsed.map_err(|error: UnknownRole| Failure::usage(&error.to_string(), "name one of these four roles"))
 }
 
-columns!(OperatorAnswer: name, role, owner, state);
+columns!(OperatorAnswer "operators": name, role, owner, state);

@@ -10,15 +10,15 @@ use crate::wire::{LIST_ROTATIONS_DUE, RotationDueAnswer};
 /// `keyward rotation calendar`
 pub(super) async fn print_calendar(session: VerbSession<'_>, next: &str, ical: bool) -> Result<(), Failure> {
     let span = length_s("--next", next)
-        .map_err(|error| Failure::usage(&error.to_string(), "say it as `30d` or `12h`"))?;
+        .map_err(|error| Failure::usage(&error.to_string(), "write the period as `30d` or `12h`"))?;
     let now = SystemClock::new().now();
     let until = now.plus_s(i64::from(span)).to_string();
     let mut items = session.operator().await?.items(LIST_ROTATIONS_DUE).await?;
     let listed = items.len();
-    // RFC 3339 in UTC with one length: the order of the texts is that of the moments.
+    // Times in RFC 3339, UTC and of one length sort like text.
     items.retain(|due| due.at <= until);
     if listed >= CALENDAR_LINES_MAX && items.len() == listed {
-        let said = format!("no more than {CALENDAR_LINES_MAX} are told: later ones are left out");
+        let said = format!("only the first {CALENDAR_LINES_MAX} rotations are listed");
         session.console.say(&said);
     }
     if ical {
@@ -29,7 +29,7 @@ pub(super) async fn print_calendar(session: VerbSession<'_>, next: &str, ical: b
     Ok(())
 }
 
-columns!(RotationDueAnswer: at, secret, ("", note));
+columns!(RotationDueAnswer "rotations due": at, secret, ("", note));
 
 fn note(due: &RotationDueAnswer) -> String {
     if due.overdue { "overdue".to_owned() } else { String::new() }
@@ -37,7 +37,7 @@ fn note(due: &RotationDueAnswer) -> String {
 
 /// The lines of a calendar as iCalendar (RFC 5545).
 fn icalendar(items: &[Received<RotationDueAnswer>], now: Timestamp) -> String {
-    // 2026-01-31T12:00:00.000Z is 20260131T120000Z there.
+    // 2026-01-31T12:00:00.000Z becomes 20260131T120000Z.
     let stamp = |text: &str| {
         let digits: String =
             text.split('.').next().unwrap_or_default().chars().filter(|c| !"-:".contains(*c)).collect();
@@ -57,7 +57,7 @@ fn icalendar(items: &[Received<RotationDueAnswer>], now: Timestamp) -> String {
             "TRANSP:TRANSPARENT".to_owned(),
             "END:VEVENT".to_owned(),
         ] {
-            // A content line has at most 75 bytes; what is longer goes on behind a space.
+            // A content line has at most 75 bytes; a longer one continues after a line break and a space.
             let bytes: Vec<char> = line.chars().collect();
             let folded: Vec<String> = bytes.chunks(70).map(|part| part.iter().collect()).collect();
             text.push_str(&folded.join("\r\n "));

@@ -20,60 +20,60 @@ use crate::wire::{
 /// `keyward rotation …`
 #[derive(Debug, Subcommand)]
 pub enum RotationCommand {
-    /// List rotations, when each is due and how it stands
+    /// List rotations with next date and state
     List,
-    /// Show one
+    /// Show a rotation
     Show {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Let none begin by itself until it is resumed; the one under way goes on
+    /// Pause scheduled rotations of a secret; a rotation in progress continues
     Pause {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// End a pause; what fell due meanwhile comes once
+    /// Resume scheduled rotations; if one or more were due meanwhile, one rotation begins
     Resume {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Try a step that failed again now, a dead letter too
+    /// Retry a failed step now, also one that needs attention (dead letter)
     Retry {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Try the upstream: connect, verify its certificate, log in, look for what is missing; nothing is changed
+    /// Check the upstream: connect, verify its certificate, log in, check permissions; nothing is changed
     Check {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Hand out a version that works upstream, and end the rotation under way; no version is lost
+    /// Adopt a version that the upstream accepts as the current one, and end the rotation in progress; no version is lost
     Adopt {
-        /// The secret
+        /// The secret's name
         name: String,
-        /// This version [default: the first of the newest four that the upstream lets in]
+        /// The version [default: of the newest four versions, the first that the upstream accepts]
         #[arg(value_name = "VERSION")]
         number: Option<u32>,
-        /// Do not ask the upstream: it is gone for good, or you know that the version works
+        /// Do not check the version at the upstream, e.g. because the upstream no longer exists
         #[arg(long)]
         unverified: bool,
     },
     /// Revoke the previous version now, before its grace period ends
     RevokePrevious {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Say that the values which `show` lists as orphans were deleted upstream, by hand
+    /// Confirm that you deleted the orphans in `rotation show` at the upstream
     ClearOrphans {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Show what is to come
+    /// List the rotations that are due
     Calendar {
-        /// How far ahead
+        /// Period ahead, e.g. 12h or 30d
         #[arg(long, default_value = "30d", value_name = "LENGTH")]
         next: String,
-        /// As iCalendar
+        /// Print iCalendar (RFC 5545)
         #[arg(long)]
         ical: bool,
     },
@@ -102,7 +102,10 @@ impl RotationCommand {
                 let body = AdoptBody { version: *number, unverified: *unverified };
                 let adopted = session.operator().await?.call(ADOPT_VERSION, &name.parse()?, &body).await?;
                 session.print(&adopted, |adopted| {
-                    format!("{name}: version {} is handed out (entry {})", adopted.version, adopted.seq)
+                    format!(
+                        "{name}: version {} is the current one (ledger entry {})",
+                        adopted.version, adopted.seq
+                    )
                 });
                 Ok(())
             }
@@ -115,9 +118,9 @@ async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> 
     let done = match action {
         RotationAction::Pause => "paused",
         RotationAction::Resume => "resumed",
-        RotationAction::Retry => "tried again",
-        RotationAction::RevokePrevious => "the old value ends now",
-        RotationAction::ClearOrphans => "no orphans any more",
+        RotationAction::Retry => "the failed step is retried now",
+        RotationAction::RevokePrevious => "the previous version is revoked now",
+        RotationAction::ClearOrphans => "orphans cleared",
         RotationAction::Rotate => "rotated",
     };
     session.print(&steered, |_| format!("{name}: {done}"));
@@ -132,7 +135,7 @@ async fn send(
     client.call(STEER_ROTATION, name, &SteerRotationBody { action }).await
 }
 
-columns!(RotationAnswer: secret, upstream, ("SCHEDULE", schedule), next, ("STATE", state));
+columns!(RotationAnswer "rotations": secret, upstream, ("SCHEDULE", schedule), next, ("STATE", state));
 
 fn schedule(rotation: &RotationAnswer) -> String {
     rotation.schedule.clone().unwrap_or_else(|| "by hand".to_owned())
@@ -156,23 +159,23 @@ fn state_of_run(run: &RunAnswer) -> String {
     match &run.trouble {
         None => run.stage.to_string(),
         Some(trouble) if trouble.retry_at.is_some() => {
-            format!("{}, tried again: {}", run.stage, trouble.code)
+            format!("{}, retried: {}", run.stage, trouble.code)
         }
-        Some(trouble) => format!("dead letter at {}: {}", run.stage, trouble.code),
+        Some(trouble) => format!("needs attention (dead letter at {}): {}", run.stage, trouble.code),
     }
 }
 
-/// How often a rotation is looked at while it is waited for, a second apart.
+/// Most checks of a rotation in progress, one second apart.
 const LOOKS: u32 = 120;
 
-/// A rotation that an operator began, or found under way.
+/// A rotation that an operator has begun, or that was in progress already.
 pub(super) struct BegunRotation {
     client: Client,
     name: SecretName,
     begun: Received<SteeredRotationAnswer>,
 }
 
-/// `keyward secret rotate`: begins it.
+/// Begins the rotation of `keyward secret rotate`.
 pub(super) async fn rotate_secret(
     session: VerbSession<'_>,
     name: &SecretName,
@@ -180,19 +183,19 @@ pub(super) async fn rotate_secret(
     let client = session.operator().await?;
     let begun = send(&client, name, RotationAction::Rotate).await?;
     if begun.begun == Some(false) {
-        session.console.say("a rotation is under way already: this is that one");
+        session.console.say("a rotation is in progress already; this command follows it");
     }
     Ok(BegunRotation { client, name: name.clone(), begun })
 }
 
 impl BegunRotation {
-    /// Says what was begun.
+    /// Prints the id of the rotation.
     pub(super) fn report(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         session.print(&self.begun, |begun| text(begun.rotation.as_ref()));
         Ok(())
     }
 
-    /// Waits until the new value is handed out.
+    /// Waits until the new version is the current one.
     pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let Self { client, name, begun } = self;
         for _ in 0..LOOKS {
@@ -207,8 +210,9 @@ impl BegunRotation {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let say = "it is still under way: `keyward rotation show` says how far it has come";
-        session.console.say(say);
+        let say =
+            format!("the rotation is still in progress: `keyward rotation show {name}` shows its state");
+        session.console.say(&say);
         Ok(())
     }
 }
@@ -219,9 +223,9 @@ fn failure_of(run: &RunAnswer) -> Option<Failure> {
     let again = trouble
         .retry_at
         .as_ref()
-        .map_or_else(|| "it is a dead letter now".to_owned(), |at| format!("it is tried again at {at}"));
+        .map_or_else(|| "it needs attention".to_owned(), |at| format!("the broker tries again at {at}"));
     let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
-    let why = format!("{reason}; the rotation stays at `{}`, {again}", run.stage);
+    let why = format!("{reason}; the rotation has stopped at `{}`: {again}", run.stage);
     let fix = Explained::of(code, trouble.detail.as_deref()).fix;
     Some(Failure::new(code).because(why).mended_by(fix))
 }
@@ -234,12 +238,12 @@ pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -
         console.json(&plan.sent);
         return Ok(());
     }
-    console.line(&format!("{name}: what a rotation would do; nothing was touched"));
+    console.line(&format!("{name}: dry run of a rotation; nothing was changed"));
     console.line(&format!("  sensitivity: {}", plan.sensitivity.as_str()));
     plan.calls.iter().for_each(|call| console.line(&format!("  {call}")));
     console.line(&match plan.overlap_s {
-        0 => "  the old value ends when upstream takes the new one".to_owned(),
-        overlap => format!("  old and new work side by side for {overlap} s"),
+        0 => "  the previous version stops working when the upstream accepts the new one".to_owned(),
+        overlap => format!("  the previous and the new version both work for {overlap} s"),
     });
     plan.consumers.iter().for_each(|consumer| tell_consumer(consumer, console));
     Ok(())
@@ -248,10 +252,10 @@ pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -
 fn tell_consumer(consumer: &ConsumerAnswer, console: &Console) {
     let ConsumerAnswer { capability, agents, live_instances, token_life_s, cut_off } = consumer;
     console.line(&if *cut_off {
-        format!("  {capability} does not reach it: it is another owner's")
+        format!("  capability {capability} does not deliver the secret: it has another owner")
     } else {
         format!(
-            "  {capability} is read by {}: {live_instances} live instances, tokens of up to {token_life_s} s",
+            "  capability {capability} is used by {}: {live_instances} live instances, tokens of up to {token_life_s} s",
             joined(agents)
         )
     });
@@ -286,6 +290,6 @@ mod tests {
             "id": id, "trigger": "manual", "begun_at": "x", "stage": "prepared", "version": null,
             "touched": false, "failures": 1, "trouble": trouble, "grace_until": null,
         });
-        assert_eq!(state_with(json!({ "run": run })), "dead letter at prepared: c");
+        assert_eq!(state_with(json!({ "run": run })), "needs attention (dead letter at prepared): c");
     }
 }

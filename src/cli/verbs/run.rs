@@ -26,13 +26,13 @@ use crate::wire::TokenAnswer;
 /// `keyward run`
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// A capability that the token is to be for
+    /// A capability of the token; repeat it for further capabilities
     #[arg(long = "capability", required = true, value_name = "CAPABILITY")]
     pub capabilities: Vec<String>,
-    /// Whom the token is to be for
+    /// Audience of the token
     #[arg(long, value_name = "URI")]
     pub resource: Option<String>,
-    /// Put the token that there is at the start into this variable too: it will not be renewed there
+    /// Also put the first token into this environment variable; it is not renewed there
     #[arg(long, value_name = "VARIABLE")]
     pub env: Option<String>,
     /// The command and its arguments
@@ -49,34 +49,34 @@ pub struct CompanionArgs {
     /// The process to watch
     #[arg(long, value_name = "PID")]
     pub watch: u32,
-    /// How long the token that is there holds, in seconds
+    /// Remaining life of the first token, in seconds
     #[arg(long, value_name = "SECONDS")]
     pub life: u64,
-    /// Whom the token is for
+    /// Audience of the token
     #[arg(long, value_name = "URI")]
     pub resource: Option<String>,
-    /// Whether this is the one that stays
+    /// Whether this is the second process, which stays
     #[arg(long)]
     pub second: bool,
     /// The capabilities
     pub capabilities: Vec<String>,
 }
 
-/// Where the command finds the path of its token.
+/// The environment variable with the path of the token file.
 const TOKEN_FILE: &str = "KEYWARD_TOKEN_FILE";
-/// Longest time between two looks at the token, and shortest.
+/// Shortest and longest time between two renewals of the token, in seconds.
 const LOOK_S: (u64, u64) = (5, 600);
-/// How long the command has to end after the companion was told to.
+/// Longest wait for the end of the command after a signal.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// `keyward run`: a token in a file that only its owner reads, kept fresh by a companion as long as the
-/// command runs, and the command in this process's place.
+/// Writes a token to a file that only its owner can read, starts a companion process that renews it while the command
+/// runs, and replaces this process by the command.
 pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     let (program, rest) = args.command.split_first().ok_or_else(|| {
         Failure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
     })?;
     let scope = args.capabilities.join(" ");
-    // From here on a signal is noted: none may end this process between the file and its companion.
+    // No signal may end this process between the creation of the file and the start of its companion.
     let mut told = EndSignals::listen()?;
     let asked = async {
         let client = client_of(home, IdentityKind::Agent).await?;
@@ -100,7 +100,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
         return begun;
     }
     if told.is_told().await {
-        // The companion takes the file away.
+        // The companion removes the file.
         return Err(ended());
     }
     let mut command = Command::new(program);
@@ -108,22 +108,22 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     if let Some(name) = &args.env {
         command.env(name, answer.access_token.value().expose());
     }
-    // Only comes back when there is no such command: the companion takes the file away when we end.
+    // Returns only on failure; the companion removes the file when this process ends.
     let error = command.exec();
-    let why = format!("the command cannot be run: {}", io_reason(&error));
+    let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
     Err(Failure::new(code::COMMAND_FAILED).because(why))
 }
 
 fn ended() -> Failure {
-    Failure::new(code::COMMAND_FAILED).because("a signal ended `keyward run` before the command began")
+    Failure::new(code::COMMAND_FAILED).because("a signal ended `keyward run` before the command started")
 }
 
-/// A directory that is for this user alone and in memory, where there is one.
+/// The user's runtime directory, else the directory for temporary files.
 pub(crate) fn runtime_dir() -> PathBuf {
     directory_of("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir)
 }
 
-/// Puts the token in the file's place, whole.
+/// Replaces the token file atomically.
 fn keep(file: &Path, minted: &TokenAnswer) -> std::io::Result<()> {
     replace(file, minted.access_token.value().expose().as_bytes())
 }
@@ -135,11 +135,11 @@ struct Companion<'a> {
 }
 
 impl Companion<'_> {
-    /// Starts it by way of another process, so that it is no child of the command, and waits until it
+    /// Starts the companion through another process, so that it is not a child of the command, and waits until it
     /// watches.
     fn start(&self, minted: &TokenAnswer) -> Result<(), Failure> {
         let failed = |error: &std::io::Error| {
-            let why = format!("the companion cannot be started: {}", io_reason(error));
+            let why = format!("the process that renews the token cannot be started: {}", io_reason(error));
             Failure::new(code::COMMAND_FAILED).because(why)
         };
         let own = std::env::current_exe().map_err(|error| failed(&error))?;
@@ -149,12 +149,16 @@ impl Companion<'_> {
         between.args(self.args.resource.iter().flat_map(|resource| ["--resource", resource]));
         between.args(&self.args.capabilities).stdin(Stdio::null());
         let done = between.status().map_err(|error| failed(&error))?;
-        if done.success() { Ok(()) } else { Err(failed(&std::io::ErrorKind::Other.into())) }
+        if done.success() {
+            return Ok(());
+        }
+        let why = "the process that renews the token ended before it was ready";
+        Err(Failure::new(code::COMMAND_FAILED).because(why))
     }
 }
 
-/// `keyward companion`: what `run` leaves behind. The first of two processes: it starts the second in a
-/// session of its own, and ends when that one watches.
+/// The process that renews the token of `run`. The first of two processes starts the second, and ends when the second
+/// watches.
 pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     if args.second {
         return watch(home, args).await;
@@ -170,8 +174,8 @@ pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), F
     if matches!(watches, Some(Ok(()))) { Ok(()) } else { Err(Failure::new(code::COMMAND_FAILED)) }
 }
 
-/// Keeps the token fresh until the process that is watched ends, however that is, then takes it away. After a
-/// signal that is meant to end this process, it waits for that end no longer than [`LAST_WAIT`].
+/// Renews the token until the watched process ends, then removes it. After a signal it waits at most [`LAST_WAIT`] for
+/// that end.
 async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     let failed = |_| Failure::new(code::COMMAND_FAILED);
     let pid = i32::try_from(args.watch).ok().and_then(Pid::from_raw);
@@ -179,7 +183,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Failure::new(code::COMMAND_FAILED))?;
     let mut end = end_of(process);
     let mut told = EndSignals::listen()?;
-    // Keys that are pressed at the command's terminal are not for this process.
+    // Signals from the command's terminal must not end this process.
     let _its_own = setsid();
     let mut stdout = std::io::stdout();
     stdout.write_all(b"+").and_then(|()| stdout.flush()).map_err(failed)?;
@@ -189,7 +193,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
         let wait = Duration::from_secs((life_s / 2).clamp(LOOK_S.0, LOOK_S.1));
         let next = async {
             tokio::time::sleep(wait).await;
-            // The token that is there lasts as long again: soon once more.
+            // After a failure, try again after the shortest wait: the present token is still valid.
             refreshed(home, args, &scope, &file).await.unwrap_or(0)
         };
         tokio::select! {
@@ -204,7 +208,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
     fs::remove_dir_all(&args.dir).map_err(|error| Failure::of_file(&args.dir, &error))
 }
 
-/// Completes when the process has ended, or can be watched no longer. The thread ends with this process.
+/// Completes when the process has ended or cannot be watched. The thread ends with this process.
 fn end_of(process: OwnedFd) -> oneshot::Receiver<()> {
     let (ended, end) = oneshot::channel();
     std::thread::spawn(move || {
@@ -233,7 +237,7 @@ impl EndSignals {
         }
     }
 
-    /// Whether one of them has come so far.
+    /// Whether a signal has arrived.
     async fn is_told(&mut self) -> bool {
         tokio::time::timeout(Duration::ZERO, self.wait()).await.is_ok()
     }

@@ -11,33 +11,33 @@ use crate::console::{Console, Failure, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_
 use crate::keyring::Share;
 use crate::wire::{GET_STATE, Nothing, SEAL, SecretText, StateAnswer, UNSEAL, UnsealBody};
 
-/// `keyward unseal`: by a passphrase from a prompt or standard input, unless something else is said.
+/// `keyward unseal`, by default with a passphrase from a prompt or standard input.
 #[derive(Args, Debug)]
 pub struct UnsealArgs {
-    /// The configuration: names the socket on the host
+    /// The configuration file, which names the host socket
     #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]
     pub config: PathBuf,
     #[command(flatten)]
     by: UnsealingArgs,
 }
 
-/// What opens the keyring.
+/// The unseal key.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 struct UnsealingArgs {
-    /// A passphrase, from a prompt or standard input
+    /// A passphrase, read from a prompt or standard input (the default)
     #[arg(long)]
     passphrase: bool,
-    /// The passphrase in this file (`-`: standard input)
+    /// A passphrase, read from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// The key in this file (`-`: standard input)
+    /// A key, read from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Shares of a slot's key, from prompts or standard input
+    /// Shares of a slot's key, read from prompts or standard input
     #[arg(long)]
     shares: bool,
-    /// The shares in this file (`-`: standard input); once for each file
+    /// Shares, read from this file (`-`: standard input); repeat it for further files
     #[arg(long, value_name = "FILE")]
     share_file: Vec<PathBuf>,
 }
@@ -63,12 +63,14 @@ impl UnsealingArgs {
     }
 }
 
-/// Longer than any key file.
+/// More than a key file has.
 const KEY_BYTES_MAX: usize = 256;
 
 fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, Failure> {
     let text = std::str::from_utf8(given.expose());
-    let text = text.map_err(|_| Failure::new(code::UNSEAL_MALFORMED).because("it is not text"))?;
+    let text = text.map_err(|_| {
+        Failure::new(code::UNSEAL_MALFORMED).because("the passphrase, key or share is not text")
+    })?;
     Ok(Sensitive::new(text.to_owned()).into())
 }
 
@@ -82,18 +84,18 @@ impl UnsealArgs {
     }
 }
 
-/// How long the broker is asked whether it is sealed by now, and how long apart.
+/// Longest wait for the sealed state, and the pause between two requests.
 const SEALED_WAIT: Duration = Duration::from_secs(15);
 const SEALED_PAUSE: Duration = Duration::from_millis(100);
 
-/// `keyward seal`: returns when no key is in the broker's memory any more.
+/// `keyward seal`: returns when the broker's memory contains no keys.
 pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Failure> {
     let client = args.client()?;
     let mut state = client.call(SEAL, &Nothing, &Nothing).await?;
     let sealed = async {
         while state.state != "sealed" {
             tokio::time::sleep(SEALED_PAUSE).await;
-            // While the process is replaced nobody answers.
+            // No process answers while the broker's process is replaced.
             if let Ok(now) = client.call(GET_STATE, &Nothing, &Nothing).await {
                 state = now;
             }

@@ -19,66 +19,66 @@ use crate::wire::{
 /// `keyward secret …`
 #[derive(Debug, Subcommand)]
 pub enum SecretCommand {
-    /// Store a new version, from standard input, a file or a prompt; never from an argument
+    /// Store a new version of a secret from standard input, a file or a prompt; never from an argument
     Put(PutArgs),
     /// List secrets, without their values
     List,
-    /// Show a secret, its versions and who can read it; never a value
+    /// Show a secret, its versions and its readers; never a value
     Show {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Say how sensitive a secret is: tokens for one that is `high` are short, and only capabilities of its own
-    /// owner reach it
+    /// Set the sensitivity of a secret. For `high`, tokens live at most 300 seconds, and only capabilities of the
+    /// secret's owner deliver it
     Classify {
-        /// The secret
+        /// The secret's name
         name: String,
-        /// How sensitive: `ordinary` or `high`
+        /// `ordinary` or `high`
         sensitivity: Sensitivity,
     },
     /// List the versions of a secret
     Versions {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// List who read a secret last
+    /// List the last readers of a secret
     Readers {
-        /// The secret
+        /// The secret's name
         name: String,
     },
-    /// Hand a former version out again
+    /// Make a former version the current one again
     Rollback {
-        /// The secret
+        /// The secret's name
         name: String,
-        /// The version
+        /// The version's number
         #[arg(value_name = "VERSION")]
         number: u32,
     },
     /// Destroy a former version: after the next rotation of the value key it cannot be decrypted
     Destroy {
-        /// The secret
+        /// The secret's name
         name: String,
-        /// The version
+        /// The version's number
         #[arg(value_name = "VERSION")]
         number: u32,
-        /// That is what you want
+        /// Confirm: a destroyed version cannot be restored
         #[arg(long)]
         yes: bool,
-        /// Rotate the value key at once
+        /// Rotate the value key at once, so that the version cannot be decrypted any more
         #[arg(long)]
         now: bool,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
     },
-    /// Have a secret rotated now, and wait until the new value is handed out
+    /// Rotate a secret now, and wait until the new value is the current one
     Rotate {
-        /// The secret
+        /// The secret's name
         name: String,
-        /// Show what would be called and who is touched, and do nothing
+        /// Show the calls to the upstream and the affected agents; nothing is changed
         #[arg(long, conflicts_with = "no_wait")]
         plan: bool,
-        /// Do not wait
+        /// Do not wait for the new value
         #[arg(long)]
         no_wait: bool,
     },
@@ -87,24 +87,24 @@ pub enum SecretCommand {
 /// `keyward secret put`
 #[derive(Args, Debug)]
 pub struct PutArgs {
-    /// The secret
+    /// The secret's name
     pub name: String,
     /// Read the value from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Whose the secret is to be; an operator who is bound to an owner need not say so
+    /// Owner of the secret; without it the owner stays, and a new secret gets the operator's owner
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
-    /// How sensitive it is to be: `ordinary` or `high`
+    /// `ordinary` or `high`; without it the sensitivity stays, and a new secret is `ordinary`
     #[arg(long)]
     pub sensitivity: Option<Sensitivity>,
-    /// Only if this version is the current one
+    /// Store only if this version is the current one
     #[arg(long, value_name = "VERSION", conflicts_with = "new")]
     pub if_match: Option<u32>,
-    /// Only if there is no such secret yet
+    /// Store only if the secret does not exist
     #[arg(long)]
     pub new: bool,
-    /// Refused: what is an argument can be seen by everybody on the machine
+    /// Refused: every user of the machine can read arguments
     #[arg(hide = true)]
     pub argument: Vec<OsString>,
     /// Refused likewise
@@ -126,14 +126,14 @@ impl SecretCommand {
             }
             Self::Destroy { name, number, yes, now, reason } => {
                 if !yes {
-                    let why = "a destroyed version cannot be brought back";
-                    return Err(Failure::usage(why, "say `--yes` when that is what you want"));
+                    let why = "a destroyed version cannot be restored";
+                    return Err(Failure::usage(why, "add `--yes` to destroy the version"));
                 }
                 change(session, &name.parse()?, *number, VersionAction::Destroy, reason.text()).await?;
                 if *now {
                     return rotate_value_key(session).await;
                 }
-                let fix = "after the next rotation of the value key it cannot be decrypted; rotate now: `keyward value-key rotate`";
+                let fix = "the next rotation of the value key makes the version undecryptable; to rotate now: `keyward value-key rotate`";
                 session.console.say(fix);
                 Ok(())
             }
@@ -179,7 +179,9 @@ async fn classify(
     session.print(&classified, |_| format!("{name}: {}", sensitivity.as_str()));
     if !session.console.is_json() && !classified.cut_off.is_empty() {
         let cut_off = joined(&classified.cut_off);
-        session.console.say(&format!("capabilities of another owner, which do not reach it: {cut_off}"));
+        session
+            .console
+            .say(&format!("capabilities of other owners, which no longer deliver the secret: {cut_off}"));
     }
     Ok(())
 }
@@ -194,7 +196,7 @@ async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), Fail
     let readers = session.operator().await?.call(LIST_SECRET_READERS, name, &Nothing).await?;
     session.print_table(&readers.sent, &readers.items);
     if !session.console.is_json() {
-        session.console.say(&format!("as of ledger entry {}", readers.since_seq));
+        session.console.say(&format!("searched from ledger entry {} on", readers.since_seq));
     }
     Ok(())
 }
@@ -209,15 +211,15 @@ async fn change(
     let client = session.revoking_operator().await?;
     let changed = client.call(CHANGE_SECRET_VERSION, name, &VersionBody { action, version, reason }).await?;
     let done = match action {
-        VersionAction::RollBack => "handed out again",
+        VersionAction::RollBack => "the current version again",
         VersionAction::Destroy => "destroyed",
     };
     session.print(&changed, |_| format!("{name} version {version}: {done}"));
     check_durable(&changed)
 }
 
-columns!(SecretAnswer: name, owner, sensitivity, version, updated_at);
+columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at);
 
-columns!(VersionAnswer: number, stage, stored_at, seq);
+columns!(VersionAnswer "versions": number, stage, stored_at, seq);
 
-columns!(ReaderAnswer: agent, version, at);
+columns!(ReaderAnswer "readers": agent, version, at);

@@ -13,22 +13,22 @@ use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
 /// `keyward token …`
 #[derive(Args, Debug)]
 pub struct TokenArgs {
-    /// What to do with a token that there is
+    /// A verb for an existing token
     #[command(subcommand)]
     pub command: Option<TokenCommand>,
-    /// The capabilities
+    /// The capabilities' names
     #[arg(required = true, value_name = "CAPABILITY")]
     pub capabilities: Vec<String>,
-    /// Whom the token is to be for
+    /// Audience of the token
     #[arg(long, value_name = "URI")]
     pub resource: Option<String>,
-    /// How long it is to hold, in seconds
+    /// Life of the token, in seconds; the capability limits it
     #[arg(long, value_name = "SECONDS")]
     pub expires_in: Option<u32>,
-    /// Take the one of an earlier call, if it is still good; keep this one for the next
+    /// Use the cached token of an earlier call if it is still valid; otherwise get a token and cache it
     #[arg(long)]
     pub cached: bool,
-    /// Nothing with less time left than this, in seconds
+    /// With `--cached`: least remaining life of the token, in seconds
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub min_ttl: u32,
 }
@@ -36,7 +36,7 @@ pub struct TokenArgs {
 /// `keyward token revoke`
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// End one token, as an operator, by its id (`tok_…`; never the token itself)
+    /// As an operator: revoke a token by its id (`tok_…`; never the token itself)
     Revoke {
         /// The token's id
         id: String,
@@ -77,7 +77,7 @@ impl TokenArgs {
     }
 }
 
-/// What a token is asked for.
+/// The request for a token.
 pub(super) struct TokenRequest {
     pub(super) scope: String,
     pub(super) resource: Option<String>,
@@ -85,7 +85,7 @@ pub(super) struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// A token for these capabilities, and nothing else asked.
+    /// A token for these capabilities with the default life.
     pub(super) const fn for_scope(scope: String, resource: Option<String>) -> Self {
         Self { scope, resource, life_s: None }
     }
@@ -101,8 +101,7 @@ impl TokenRequest {
         client.mint(&form).await
     }
 
-    /// The answer of an earlier call that has as much time left, found before anything else is set up; or
-    /// a fresh one, which is kept.
+    /// The cached response with enough life left, or a new one, which is cached.
     pub(super) async fn kept_or_fresh(
         &self,
         home: &Path,
@@ -119,7 +118,7 @@ impl TokenRequest {
         let client = client_of(home, IdentityKind::Agent).await?;
         let now = SystemClock::new().now();
         let answer = self.fresh(&client).await?;
-        // The identity may just have been renewed.
+        // The identity may have been renewed just now.
         KeptTokens::of(home, &Identity::load(home, IdentityKind::Agent)?).keep(&self.key(), &answer, now);
         Ok(answer)
     }

@@ -3,7 +3,7 @@ use crate::cli::client::Received;
 use crate::console::{Console, Failure};
 use crate::wire::UpstreamCheckAnswer;
 
-/// Prints what was found when upstreams were tried; fails when something is missing.
+/// Prints the results of upstream checks; fails if a check failed.
 pub(super) fn conclude(checked: &[Received<UpstreamCheckAnswer>], console: &Console) -> Result<(), Failure> {
     let findings = checked.iter().flat_map(|check| check.findings.iter().map(move |found| (check, found)));
     let (mut all, mut missing) = (0_u32, 0_u32);

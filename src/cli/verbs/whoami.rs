@@ -7,13 +7,12 @@ use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, Ope
 /// `keyward whoami`
 #[derive(Args, Debug)]
 pub struct WhoamiArgs {
-    /// As the operator, not as the agent
+    /// Show the operator's identity instead of the agent's
     #[arg(long)]
     operator: bool,
 }
 
 impl WhoamiArgs {
-    /// Shows who this machine is to the broker.
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
         let console = session.console;
         if self.operator {
@@ -36,21 +35,21 @@ impl WhoamiArgs {
 }
 
 fn tell_identity(spiffe_id: &str, not_after: &str, session: VerbSession<'_>) {
-    session.console.line(&format!("{spiffe_id}  (certificate until {not_after})"));
+    session.console.line(&format!("{spiffe_id}  (certificate valid until {not_after})"));
     session.console.line(&format!("identity from {}", session.home.display()));
 }
 
 fn tell_operator(me: &OperatorWhoamiAnswer, session: VerbSession<'_>) {
     tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
     let scope = me.owner.as_ref();
-    let scope = scope.map_or_else(|| "of everything".to_owned(), |owner| format!("of what {owner} has"));
-    session.console.line(&format!("{} {scope}", me.role));
+    let scope = scope.map_or_else(|| "all".to_owned(), |owner| format!("owner {owner}"));
+    session.console.line(&format!("role {}, scope: {scope}", me.role));
 }
 
 fn tell_agent(me: &AgentWhoamiAnswer, session: VerbSession<'_>) {
     tell_identity(&me.spiffe_id, &me.certificate.not_after, session);
     if let Some(audience) = &me.audience {
-        session.console.line(&format!("resource server of {audience}: asks about its tokens, and gets none"));
+        session.console.line(&format!("resource server for {audience}: it introspects tokens and gets none"));
         return;
     }
     let rows: Vec<Vec<String>> = me
@@ -68,5 +67,5 @@ fn tell_agent(me: &AgentWhoamiAnswer, session: VerbSession<'_>) {
         })
         .collect();
     let head = ["CAPABILITY", "ACCESS", "DELIVERY", "SECRET", "AUDIENCE", "MAX LIFE (S)"];
-    session.console.table(&head, &rows);
+    session.console.table("capabilities", &head, &rows);
 }
