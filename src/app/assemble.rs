@@ -169,7 +169,7 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
     if let Some(Loss { what, .. }) = lost {
         alarms.raise(
             Alarm::DataLossAccepted,
-            format_args!("an operator accepted a loss: {what}: repeat the revocations made since, and see docs/how-to/recover.md"),
+            format_args!("an operator accepted a loss of entries: {what}; repeat the revocations of that time, and see docs/how-to/recover.md"),
         );
     }
     Ok(alarms)

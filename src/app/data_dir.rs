@@ -34,7 +34,7 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {
-        let why = format!("`{}` cannot be made: {}", dir.display(), io_reason(&error));
+        let why = format!("`{}` cannot be created: {}", dir.display(), io_reason(&error));
         Failure::new(code::DATA_DIR_UNUSABLE).because(why)
     })
 }

@@ -38,7 +38,7 @@ impl From<KeyringError> for Failure {
 fn missing(keyring: &Path) -> Failure {
     let dir = keyring.parent().unwrap_or(keyring);
     keyring_lost(dir).unwrap_or_else(|| {
-        let why = format!("there is no broker in `{}`: it has no keyring and no ledger", dir.display());
+        let why = format!("`{}` contains no broker: keyring and ledger are missing", dir.display());
         Failure::new(code::NOT_INITIALISED).because(why)
     })
 }
@@ -53,7 +53,7 @@ pub(crate) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
     }
     let dir = data_dir.display();
     let why = format!(
-        "the keyring `{dir}/keyring` is missing, and `{dir}/{found}` is there: only that keyring opens this ledger; nothing was changed"
+        "the keyring `{dir}/keyring` is missing, but `{dir}/{found}` exists, which only that keyring opens; nothing was changed"
     );
     let fix = format!(
         "restore the newest copy of `{dir}/keyring` from your backup, then start the broker; for a new broker choose another `data_dir`"
@@ -64,8 +64,10 @@ pub(crate) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
 /// Slots of the first format would be left behind by another root key.
 fn out_of_reach(slots: &[SlotId]) -> Failure {
     let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
-    let why =
-        format!("an older build made slot {}: it has no public key to seal a root key to", named.join(", "));
+    let why = format!(
+        "an older version made slot {}, which has no public key for a new root key",
+        named.join(", ")
+    );
     Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
 }
 

@@ -35,7 +35,7 @@ impl HostSocket {
 impl Drop for HostSocket {
     fn drop(&mut self) {
         if let Err(error) = remove_left_over(&self.path) {
-            tracing::warn!(error = %io_reason(&error), "the host's socket could not be taken away");
+            tracing::warn!(error = %io_reason(&error), "the host socket could not be removed");
         }
     }
 }
@@ -49,7 +49,7 @@ fn private_place(path: &Path) -> Result<(), Failure> {
     }
     let mode = fs::metadata(dir).map_err(|error| refused(path, &error))?.mode();
     if mode & 0o077 != 0 {
-        let why = format!("`{}` is open to group or others: chmod 700 it", dir.display());
+        let why = format!("group or others can access `{}`: `chmod 700` it", dir.display());
         return Err(Failure::new(code::LISTEN_FAILED).because(why));
     }
     Ok(())
@@ -66,7 +66,7 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
 }
 
 fn refused(path: &Path, error: &io::Error) -> Failure {
-    let why = format!("`{}` cannot be listened on: {}", path.display(), io_reason(error));
+    let why = format!("the broker cannot listen on `{}`: {}", path.display(), io_reason(error));
     Failure::new(code::LISTEN_FAILED).because(why)
 }
 

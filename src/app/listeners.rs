@@ -84,12 +84,12 @@ impl HostListener {
         self.services.close();
         self.course.send_replace(Course::Cut);
         if self.answering.await.is_err() {
-            tracing::error!("the listener at the host's socket had panicked");
+            tracing::error!("the listener of the host socket had panicked");
         }
         let wait = Duration::from_secs(LISTENER_END_WAIT_S);
         if tokio::time::timeout(wait, self.outlived.ended()).await.is_err() {
             tracing::error!(
-                "a request at the host's socket has not ended in time: the broker stops without it"
+                "a request at the host socket has not ended in time: the broker stops without it"
             );
         }
     }
@@ -98,7 +98,7 @@ impl HostListener {
 impl BoundListener {
     fn bind(address: SocketAddr) -> Result<Self, Failure> {
         let refuse = |error: std::io::Error| {
-            let why = format!("{address} cannot be listened on: {}", io_reason(&error));
+            let why = format!("the broker cannot listen on {address}: {}", io_reason(&error));
             Failure::new(code::LISTEN_FAILED).because(why)
         };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -143,7 +143,7 @@ impl SealedListeners {
         let (course, followed) = watch::channel(Course::On);
         let documents = published(config);
         let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
-            tracing::warn!("there is no certificate to show: only the socket on the host answers");
+            tracing::warn!("the server certificate is missing: only the host socket answers");
             return Ok(Self { course, listeners: Vec::new() });
         };
         let Environment { clock, entropy, .. } = environment.clone();
@@ -187,7 +187,7 @@ pub(super) fn caps(config: &Config) -> ConnectionCaps {
     if within != caps {
         tracing::warn!(
             max = within.max,
-            "the limit on open files (`ulimit -Hn`, `LimitNOFILE=`) lets each listener hold fewer connections than configured"
+            "the limit of open files (`ulimit -Hn`, `LimitNOFILE=`) allows each listener fewer connections than configured"
         );
     }
     within

@@ -47,7 +47,7 @@ impl DataLocation {
                 let dir = self.data_dir.display();
                 tracing::error!(
                     %dir, code = %code::DATA_COPIED,
-                    "the data directory is a copy, because its lock file is another one: the broker starts in read-only mode until `keyward adopt`"
+                    "the data directory is a copy (its lock file is another one): the broker is in read-only mode until `keyward adopt`"
                 );
                 Duty::ReadOnly
             }
@@ -77,7 +77,7 @@ impl DataLocation {
             Located::OtherMachine { was, machine } => alarms.raise(
                 Alarm::MachineChanged,
                 format_args!(
-                    "the data directory is on another machine: its id was {}, and is {}",
+                    "the data directory is on another machine: the machine id changed from {} to {}",
                     hex(&was),
                     hex(&machine)
                 ),
@@ -89,7 +89,7 @@ impl DataLocation {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) if adoption.is_some() => Err(unusable(&order, &error)),
             Err(error) => {
-                tracing::warn!(path = %order.display(), reason = %io_reason(&error), "this is no order to adopt, and cannot be removed: remove it by hand");
+                tracing::warn!(path = %order.display(), reason = %io_reason(&error), "the file is not an order to adopt and cannot be removed: remove it by hand");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -108,7 +108,7 @@ impl DataLocation {
             let dir = self.data_dir.display();
             alarms.raise(
                 Alarm::DataMoved,
-                format_args!("the data directory `{dir}` was copied or moved before this build first served from it: make sure that no other broker has these data"),
+                format_args!("the data directory `{dir}` was copied or moved before this version first served from it: make sure that no other broker uses these data"),
             );
         }
     }

@@ -16,8 +16,8 @@ pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, Failure> {
 /// Nothing on this machine opens the keyring by itself.
 fn attended() -> Failure {
     Failure::new(code::ROOT_KEY_UNUSABLE)
-        .because("`[root_key]` says `attended = true`: no key is on this machine")
-        .mended_by("name a key file, or a passphrase: see the verb's `--help`")
+        .because("`[root_key]` has `attended = true`: this machine has no unseal key")
+        .mended_by("name a key file or a passphrase; `--help` shows the options")
 }
 
 pub(crate) fn open_keyring(config: &Config) -> Result<Keyring, Failure> {

@@ -17,7 +17,7 @@ pub(crate) async fn publish(config: &Config, services: AgentServices) {
     let kept = private_dir(&config.data_dir.join("tls"))
         .and_then(|()| replace(&path(config), &serde_json::to_vec(&documents).unwrap_or_default()));
     if let Err(failure) = kept {
-        tracing::warn!(?failure, "the public documents could not be kept for a sealed broker");
+        tracing::warn!(?failure, "the public documents for a sealed broker could not be stored");
     }
 }
 

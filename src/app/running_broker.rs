@@ -324,7 +324,7 @@ impl RunningBroker {
         let wait = Duration::from_secs(JOB_END_WAIT_S);
         tokio::join!(
             ended(self.jobs, "a job", wait),
-            ended(outlived.into(), "a request whose connection was cut", wait)
+            ended(outlived.into(), "a request whose connection was closed", wait)
         );
         if !self.services.state.store.is_read_only() {
             publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
@@ -368,7 +368,7 @@ async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
         if let Err(failure) = &taken
             && !has_failed
         {
-            tracing::error!(code = %failure.code(), "the order to adopt is not recorded yet: it is tried every second");
+            tracing::error!(code = %failure.code(), "the order to adopt is not recorded yet: the broker tries again every second");
         }
         has_failed = taken.is_err();
     }

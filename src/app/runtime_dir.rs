@@ -20,14 +20,14 @@ const NAME_CHARS: usize = 16;
 fn usable(config: &Config) -> Option<PathBuf> {
     let (runtime, data) = (fs::metadata(&config.runtime_dir).ok()?, fs::metadata(&config.data_dir).ok()?);
     let why = if runtime.dev() == data.dev() {
-        "it is on the data directory's file system"
+        "it is on the file system of the data directory"
     } else if runtime.uid() != own_uid() || runtime.mode() & 0o077 != 0 {
-        "it is not the broker's alone"
+        "other users can access it"
     } else {
         return place(config);
     };
     let dir = config.runtime_dir.display();
-    tracing::warn!(%dir, why, "orders that the ledger has not taken are not kept in the runtime directory");
+    tracing::warn!(%dir, why, "the runtime directory is not used: unrecorded revocations do not survive a restart");
     None
 }
 
@@ -42,7 +42,7 @@ fn place(config: &Config) -> Option<PathBuf> {
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let dir = place.display();
-            tracing::warn!(%dir, error = %io_reason(&error), "orders that the ledger has not taken are not kept in the runtime directory");
+            tracing::warn!(%dir, error = %io_reason(&error), "the runtime directory is not used: unrecorded revocations do not survive a restart");
             None
         }
         Ok(()) | Err(_) => Some(place),

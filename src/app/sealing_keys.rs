@@ -37,7 +37,7 @@ pub(super) async fn keep_sealing_keys(
         Ok(()) => tracing::info!(?newest, "the delta, index and digest keys were rotated"),
         Err(failure) => tracing::error!(
             code = %failure.code, ?newest,
-            "the rotation of the delta, index and digest keys is not recorded: the broker tries again every minute"
+            "the rotation of the delta, index and digest keys is not recorded yet: the broker tries again every minute"
         ),
     }
     Ok(store)

@@ -63,14 +63,14 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
             // On threads of its own: a thread that waits for a hanging disk must not block this one.
             let stopping = tokio::spawn(running.cut());
             if tokio::time::timeout(Duration::from_secs(SEAL_WAIT_S), stopping).await.is_err() {
-                tracing::warn!("not everything has stopped in time: the process is replaced all the same");
+                tracing::warn!("some threads have not stopped in time: the process is replaced anyway");
             }
             return Err(start_anew(ordered));
         }
     }
     tokio::select! {
         () = running.stop() => {}
-        () = told.wait() => tracing::warn!("told again: the broker ends without waiting"),
+        () = told.wait() => tracing::warn!("second signal: the broker stops without waiting"),
     }
     Ok(())
 }
@@ -84,7 +84,9 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
             Start::Sealed
         }
         Start::AsConfigured if is_seal_pending(config) => {
-            tracing::warn!("the broker was told to seal itself before it was stopped: it starts sealed");
+            tracing::warn!(
+                "the broker was stopped before it had carried out an order to seal: it starts sealed"
+            );
             Start::Sealed
         }
         Start::AsConfigured => Start::AsConfigured,
@@ -187,7 +189,9 @@ fn log(config: &Config) -> Result<(), Failure> {
 fn harden() {
     let hardening = telemetry::harden();
     if hardening.memory_locked == Protection::Refused {
-        tracing::warn!("memory is not locked: keys may reach swap; raise RLIMIT_MEMLOCK or turn swap off");
+        tracing::warn!(
+            "memory is not locked, and keys may reach swap: raise RLIMIT_MEMLOCK (`LimitMEMLOCK=`) or turn swap off"
+        );
     }
     if hardening.core_dumps_off == Protection::Refused || hardening.ptrace_off == Protection::Refused {
         tracing::warn!(?hardening, "the kernel refused a protection of this process's memory");

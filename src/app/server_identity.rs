@@ -33,7 +33,8 @@ pub(crate) async fn server_identity(
     private_dir(&dir)?;
     let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
     let key_pem = if key_path.exists() { read(&key_path).map(Sensitive::new)? } else { new_key(&key_path)? };
-    let request = request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it holds no key"))?;
+    let request =
+        request_for_key(&key_pem).map_err(|_| unusable(&key_path, &"it contains no private key"))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;
     let authority = services.signing.issuer.authority();
     let now = environment.clock.now();
@@ -66,8 +67,8 @@ pub(crate) async fn server_identity(
 pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<Identity, Failure> {
     let pem = authorities_pem(&services.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
-        let why = "there is no server certificate below the data directory, and read-only mode signs none";
-        let fix = "restore `tls/server.key` and `tls/server.pem` from where the data directory was copied";
+        let why = "the server certificate is missing, and read-only mode signs none";
+        let fix = "copy `tls/server.key` and `tls/server.pem` from the original data directory";
         Failure::new(code::SERVER_KEY_UNUSABLE).because(why).mended_by(fix)
     })
 }

@@ -41,7 +41,7 @@ impl Upkeep {
             if let Some(done) = request {
                 publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
                 if done.send(()).is_err() {
-                    tracing::debug!("nobody waits for the public documents any more");
+                    tracing::debug!("the public documents were written too late");
                 }
                 continue;
             }
@@ -52,32 +52,32 @@ impl Upkeep {
     /// Does what is due now. What fails is told and tried again the next time.
     pub(super) async fn look(&self) {
         if let Err(failure) = self.update_listeners().await {
-            tracing::error!(?failure, "the listeners could not be given what they are to show and to trust");
+            tracing::error!(?failure, "the certificates of the listeners could not be updated");
         }
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
         if !self.services.clocks_agree() {
             return;
         }
         if let Err(failure) = self.services.keep_token_keys().await {
-            tracing::error!(?failure, "the token keys could not be kept to their schedule");
+            tracing::error!(?failure, "the schedule of the token key failed");
         }
         if let Err(failure) = self.services.keep_authorities().await {
-            tracing::error!(?failure, "the authorities could not be kept to their schedule");
+            tracing::error!(?failure, "the schedule of the certificate authority failed");
         }
         if let Err(failure) = self.services.shed_signing_keys() {
-            tracing::error!(?failure, "keys that sign no more could not be taken out of the keyring");
+            tracing::error!(?failure, "revoked keys could not be removed from the keyring");
         }
         if let Err(failure) = self.services.keep_value_key().await {
-            tracing::error!(?failure, "the value key could not be kept to its schedule");
+            tracing::error!(?failure, "the schedule of the value key failed");
         }
         if let Err(failure) = self.services.keep_sealing_keys().await {
             tracing::error!(
                 ?failure,
-                "the delta, index and digest keys could not be recorded, or earlier ones taken out of the keyring"
+                "the rotation of the delta, index and digest keys could not be recorded, or earlier keys not removed from the keyring"
             );
         }
         if let Err(failure) = self.services.keep_checkpoint_key().await {
-            tracing::error!(?failure, "the checkpoint key could not be kept to its schedule");
+            tracing::error!(?failure, "the schedule of the checkpoint key failed");
         }
         // What the schedule has changed.
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;

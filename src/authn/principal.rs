@@ -13,13 +13,13 @@ use crate::registry::{Agent, AgentKind, Held, Instance};
 #[non_exhaustive]
 pub enum AuthnError {
     /// It has ended, or does not hold yet.
-    #[error("the certificate does not hold at this time")]
+    #[error("the certificate is not valid at this time")]
     OutOfTime,
     /// It names another kind of caller than is asked for here.
     #[error("the certificate is for another kind of caller")]
     WrongKind,
     /// It, its instance or its agent was revoked or suspended.
-    #[error("the certificate's holder is revoked or suspended")]
+    #[error("the holder of the certificate is revoked or suspended")]
     Revoked,
     /// The authority that signed it does not count any more.
     #[error("the authority that signed the certificate was revoked")]
@@ -28,7 +28,7 @@ pub enum AuthnError {
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
     /// The process at the other end of the host's socket is neither root's nor the broker's own user's.
-    #[error("the socket on the broker's host is for root and for the broker's own user")]
+    #[error("the socket on the broker's host is only for root and the broker's own user")]
     NotFromHost,
 }
 

@@ -23,26 +23,26 @@ fn plain(kind: ErrorKind) -> Option<&'static str> {
     let words = match kind {
         ErrorKind::NotFound => "no such file or directory",
         ErrorKind::PermissionDenied => "permission denied",
-        ErrorKind::AlreadyExists => "it exists already",
+        ErrorKind::AlreadyExists => "the file exists already",
         ErrorKind::StorageFull => "the disk is full",
         ErrorKind::QuotaExceeded => "the disk quota is used up",
         ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only",
-        ErrorKind::IsADirectory => "it is a directory",
+        ErrorKind::IsADirectory => "the path is a directory",
         ErrorKind::NotADirectory => "a part of the path is not a directory",
         ErrorKind::InvalidFilename => "the file name is too long",
         ErrorKind::FileTooLarge => "the file is too large",
-        ErrorKind::CrossesDevices => "it is on another file system",
-        ErrorKind::UnexpectedEof => "it ends too early",
+        ErrorKind::CrossesDevices => "the path is on another file system",
+        ErrorKind::UnexpectedEof => "the input ends too early",
         ErrorKind::AddrInUse => "another process uses the address",
         ErrorKind::AddrNotAvailable => "this host does not have the address",
         ErrorKind::ConnectionRefused => "the connection was refused",
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
             "the connection was closed by the other side"
         }
-        ErrorKind::BrokenPipe => "the reader has closed",
+        ErrorKind::BrokenPipe => "the reader has closed the pipe",
         ErrorKind::HostUnreachable => "there is no route to the host",
         ErrorKind::NetworkUnreachable => "there is no route to the network",
-        ErrorKind::TimedOut => "it took too long",
+        ErrorKind::TimedOut => "the operation timed out",
         ErrorKind::OutOfMemory => "the process has no memory left",
         _ => return None,
     };

@@ -70,11 +70,11 @@ impl Failure {
         let failure = Self::upstream(fault);
         if fault.code == code::UPSTREAM_LOGIN_REFUSED {
             failure.mended_by(
-                "an operator corrects the declared `admin_role` or its secret; then request the lease again",
+                "an operator corrects the declared administering login or its secret; then request the lease again",
             )
         } else if fault.code == code::UPSTREAM_REFUSED {
             failure.mended_by(
-                "an operator looks up the SQLSTATE and corrects the cause; then request the lease again",
+                "an operator looks up the server's error code in the ledger entry and corrects the cause; then request the lease again",
             )
         } else {
             failure
@@ -133,7 +133,7 @@ impl From<FaultList> for Failure {
             return failure;
         }
         let (listed, found) = (failure.faults.len(), failure.faults.len().saturating_add(more));
-        failure.because(format!("the declarations have at least {found} faults; the first {listed} are listed; nothing was changed"))
+        failure.because(format!("the declarations have at least {found} errors; the first {listed} are listed; nothing was changed"))
     }
 }
 
@@ -186,7 +186,7 @@ impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Exhausted(_) => Self::new(code::KEY_EXHAUSTED).because(error.to_string()).mended_by(
-                "wait a minute: the broker rotates the value key; if that fails, an operator runs `keyward value-key rotate`",
+                "wait a minute: the broker rotates the value key; if the rotation fails, an operator runs `keyward value-key rotate`",
             ),
             error @ (VaultError::Size | VaultError::Form | VaultError::Open(_)) => {
                 Self::internal(code::ISSUANCE_FAILED, &error)
@@ -199,7 +199,7 @@ pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
     match error.downcast_ref() {
         Some(exhausted @ KeyringError::Exhausted) => Failure::new(code::KEY_EXHAUSTED)
             .because(exhausted.to_string())
-            .mended_by("set up a new broker: this keyring takes no change any more"),
+            .mended_by("set up a new broker: this keyring cannot be changed any more"),
         Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
     }
 }

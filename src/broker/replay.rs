@@ -29,7 +29,9 @@ pub(crate) fn done_before(
 /// Refuses to tell a code again that a request made before.
 pub(crate) fn code_not_repeated(before: &Remembered) -> Failure {
     let Outcome::Invited(code) = &before.outcome else { return Failure::new(code::IDEMPOTENCY_KEY_REUSED) };
-    let why = format!("the code {code} was made by this request before, and its secret is not kept");
+    let why = format!(
+        "the first request with this Idempotency-Key made the code {code}, whose secret the broker does not store"
+    );
     Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why)
 }
 

@@ -45,13 +45,13 @@ impl fmt::Display for KeyId {
 #[non_exhaustive]
 pub enum OpenError {
     /// Not a sealed record at all, or of a format this build does not know.
-    #[error("sealed record has an unknown format")]
+    #[error("the sealed record has an unknown format")]
     Format,
     /// Sealed under another key than the one at hand.
-    #[error("sealed under key `{0}`, which is not the key at hand")]
+    #[error("the record is sealed under the key `{0}`, not under this key")]
     OtherKey(KeyId),
     /// Wrong key, or the record was altered or moved: AES-GCM cannot tell them apart.
-    #[error("record does not authenticate")]
+    #[error("the record does not authenticate")]
     Forged,
 }
 

@@ -13,7 +13,7 @@ pub struct CountedKey {
 
 /// The key has sealed as many records under random nonces as one key may (NIST SP 800-38D §8.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the key has sealed {SEALS_MAX} records, and may seal no more")]
+#[error("the key has sealed {SEALS_MAX} records, its limit")]
 pub struct Exhausted;
 
 impl CountedKey {

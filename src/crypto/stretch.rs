@@ -25,10 +25,10 @@ pub struct StretchCost {
 #[non_exhaustive]
 pub enum StretchError {
     /// The cost is beyond what this version ever asks for, or almost nothing.
-    #[error("the cost of a guess is out of bounds")]
+    #[error("the cost of the passphrase stretching is out of range")]
     Cost,
     /// The machine does not have the memory that it takes.
-    #[error("there is not enough memory to stretch a passphrase")]
+    #[error("the process has not enough memory to stretch a passphrase")]
     Memory,
 }
 

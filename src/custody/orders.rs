@@ -97,13 +97,13 @@ pub struct Order {
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
     /// As many wait as may.
-    #[error("{ORDERS_MAX} orders wait already")]
+    #[error("{ORDERS_MAX} orders are pending already")]
     Full,
     /// The file is not what was written.
-    #[error("`{}` holds no orders that this version knows", .0.display())]
+    #[error("`{}` is not a file of pending orders of this version", .0.display())]
     Damaged(PathBuf),
     /// The file cannot be read or written.
-    #[error("the orders cannot be kept: {}", io_reason(.0))]
+    #[error("the pending orders cannot be stored: {}", io_reason(.0))]
     Io(#[from] io::Error),
 }
 

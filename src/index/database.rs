@@ -23,7 +23,7 @@ pub enum IndexError {
     #[error("the index directory cannot be used: {0}")]
     Io(String),
     /// Its key has sealed as many records as one key may: it takes nothing until it is built anew, under another.
-    #[error("its key has sealed as many records as one key may")]
+    #[error("the index key has sealed as many records as one key can")]
     Exhausted,
 }
 
@@ -142,7 +142,7 @@ fn contained<T>(run: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Index
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(IndexError::Corrupt(error.to_string())),
-        Err(_) => Err(IndexError::Corrupt("the index library gave up".to_owned())),
+        Err(_) => Err(IndexError::Corrupt("the index library failed".to_owned())),
     }
 }
 
@@ -174,7 +174,7 @@ impl Database {
             Ok((db, Found::Unsaid)) if !existed => Ok((Self::begin(db, seal, entropy)?, 0, Origin::Fresh)),
             Ok((db, Found::Unsaid)) => {
                 drop(db);
-                Self::anew(dir, seal, entropy, "it does not say how far it has come".to_owned())
+                Self::anew(dir, seal, entropy, "the record of its newest entry is missing".to_owned())
             }
             Err(error) => Self::anew(dir, seal, entropy, error.to_string()),
         }
@@ -231,10 +231,10 @@ impl Database {
             Ok((own, meta?))
         });
         let (own, meta) = opened.map_err(|error| {
-            IndexError::Corrupt(format!("its record of how far it has come does not open: {error}"))
+            IndexError::Corrupt(format!("the record of its newest entry does not open: {error}"))
         })?;
         let (applied, seals) = how_far(meta.expose())
-            .ok_or_else(|| IndexError::Corrupt("its record has a wrong form".to_owned()))?;
+            .ok_or_else(|| IndexError::Corrupt("the record of its newest entry is malformed".to_owned()))?;
         let found = match own {
             Some(own) if earlier.is_none() => {
                 own.count_from(seals);

@@ -205,7 +205,7 @@ impl Index {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if !ends_within(&thread, STOP_WAIT) {
-            tracing::error!("the index could not be closed in time: the next start looks at what it holds");
+            tracing::error!("the index could not be closed in time: the next start checks it");
         } else if thread.join().is_err() {
             tracing::error!("the index thread had panicked");
         }
@@ -239,7 +239,7 @@ impl Shared {
                     self.progress.send_modify(|progress| progress.0 = progress.0.max(last));
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the index has stopped; it is built anew when it is next asked");
+                    tracing::error!(%error, "the index has stopped; the next read rebuilds it");
                     self.stop();
                 }
             }

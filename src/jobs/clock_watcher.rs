@@ -37,7 +37,7 @@ impl ClockWatcher {
     pub async fn look(&self) {
         let mut watch = self.watch.lock().await;
         if let Err(failure) = self.services.look_at_clock(&mut watch).await {
-            tracing::error!(?failure, "what became of the clock could not be recorded");
+            tracing::error!(?failure, "a change of the clock could not be recorded");
         }
     }
 }

@@ -85,7 +85,7 @@ impl LeaseEnder {
         if let Err(failure) = &ended {
             tracing::error!(
                 ?failure,
-                "leases of revoked agents could not be marked as ending: the next look, in seconds, tries again"
+                "the leases of revoked agents could not be revoked: the broker tries again in seconds"
             );
         }
         ended.is_ok()
@@ -106,7 +106,7 @@ impl LeaseEnder {
             let free = Free { ender: Arc::clone(self), lease };
             tasks.spawn(async move {
                 if let Err(failure) = free.ender.services.revoke_login(lease).await {
-                    tracing::error!(%lease, ?failure, "a lease could not be ended");
+                    tracing::error!(%lease, ?failure, "a lease could not be revoked");
                     // For any reason, the next attempt comes after a pause.
                     tokio::time::sleep(SOON).await;
                 }
@@ -131,7 +131,7 @@ impl LeaseEnder {
         tasks.spawn(async move {
             let _sweeping = sweeping;
             if let Err(failure) = ender.services.remove_stray_logins().await {
-                tracing::error!(?failure, "upstreams could not be looked through");
+                tracing::error!(?failure, "the upstreams could not be searched for unknown logins");
             }
         });
     }

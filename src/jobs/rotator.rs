@@ -146,7 +146,7 @@ impl Rotator {
             },
         };
         if let Err(failure) = done {
-            tracing::error!(%secret, ?failure, "a rotation could not be carried on");
+            tracing::error!(%secret, ?failure, "a step of a rotation failed in the broker");
             // For any reason, the next attempt comes after a pause.
             tokio::time::sleep(SOON).await;
         }

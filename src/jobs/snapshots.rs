@@ -46,7 +46,7 @@ impl Snapshots {
         let mut taking = pin!(self.take(&stop));
         let wait = Duration::from_secs(LAST_SNAPSHOT_WAIT_S);
         if tokio::time::timeout(wait, taking.as_mut()).await.is_err() {
-            tracing::warn!("the last snapshot takes too long and is given up; the next start takes longer");
+            tracing::warn!("the last snapshot took too long and was cancelled: the next start takes longer");
             give_up.send_replace(true);
             taking.await;
         }

@@ -168,7 +168,8 @@ impl Keyring {
     /// [`KeyringError::Altered`] when the keyring has been forgotten since.
     pub fn adopt(&mut self, Written(change): Written) -> Result<(), KeyringError> {
         for added in &change.added {
-            self.take(added).map_err(|_| KeyringError::Altered("a key that was written does not open"))?;
+            self.take(added)
+                .map_err(|_| KeyringError::Altered("a key does not open after it was written"))?;
         }
         for id in &change.gone {
             self.signing.remove(id);

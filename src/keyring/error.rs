@@ -20,17 +20,17 @@ pub enum KeyringError {
         why: String,
     },
     /// There is no keyring yet.
-    #[error("there is no keyring at `{0}`")]
+    #[error("the keyring `{0}` does not exist")]
     Missing(PathBuf),
     /// There is a keyring already; it is never written over.
-    #[error("there is a keyring at `{0}` already")]
+    #[error("the keyring `{0}` exists already")]
     Exists(PathBuf),
     /// The key opens none of the slots: another key, or slots that were damaged. The two cannot be told
     /// apart (AES-GCM).
-    #[error("the key opens none of the keyring's slots")]
+    #[error("the key opens no slot of the keyring")]
     WrongKey,
     /// The file is not what was written.
-    #[error("the keyring has been altered or damaged: {0}")]
+    #[error("the keyring is altered or damaged: {0}")]
     Altered(&'static str),
     /// What was given as a passphrase is none, or none to choose.
     #[error(transparent)]
@@ -39,31 +39,31 @@ pub enum KeyringError {
     #[error(transparent)]
     Share(#[from] ShareError),
     /// The machine does not have the memory that a passphrase takes.
-    #[error("there is not enough memory to try a passphrase")]
+    #[error("the process has not enough memory to try a passphrase")]
     Memory,
     /// There is no such slot.
     #[error("the keyring has no slot of this id")]
     NoSuchSlot,
     /// Without its last slot nothing would open the keyring any more.
-    #[error("this is the keyring's last slot: without it nothing would open it any more")]
+    #[error("this is the last slot that opens the keyring")]
     LastSlot,
     /// What is to open a slot from now on is what opens it already.
-    #[error("this is what opens the slot already")]
+    #[error("this key or passphrase opens the slot already")]
     SameKey,
     /// It has as many slots as it may have.
-    #[error("the keyring has {SLOTS_MAX} slots, and may have no more")]
+    #[error("the keyring has {SLOTS_MAX} slots, its limit")]
     SlotsFull,
     /// Nothing in these slots takes a new root key without their own keys: they are of the first format.
-    #[error("the root key cannot be replaced: {} of its slots have no public key", .0.len())]
+    #[error("the root key cannot be replaced: {} slots have no public key", .0.len())]
     SlotsOutOfReach(Vec<SlotId>),
     /// A key that is asked for is not in the keyring.
     #[error("the keyring holds no key of family {0}")]
     NoSuchKey(u8),
     /// The file was written as often as may be: more writes could have a key seal too many records.
-    #[error("the keyring has been written {KEYRING_WRITES_MAX} times, and may be written no more")]
+    #[error("the keyring has been written {KEYRING_WRITES_MAX} times, its limit")]
     Exhausted,
     /// With the change the file would be larger than a start reads.
-    #[error("the keyring would have more than {KEYRING_BYTES_MAX} bytes, and no start would read it")]
+    #[error("the keyring would exceed {KEYRING_BYTES_MAX} bytes, the most that a start reads")]
     TooLarge,
     /// The signature library could not make a key.
     #[error("a key could not be made")]
@@ -86,17 +86,13 @@ impl KeyringError {
 #[non_exhaustive]
 pub enum ShareError {
     /// So nobody may split a key.
-    #[error(
-        "a key is split into at most {SHARES_MAX} shares, and at least {THRESHOLD_MIN} of them open the slot"
-    )]
+    #[error("a slot has 2 to {SHARES_MAX} shares, and a threshold of at least {THRESHOLD_MIN}")]
     Bounds,
     /// Something else was given, or a part of a share.
-    #[error("what was given as number {0} is no share, or not the whole of one")]
+    #[error("input number {0} is not a complete share")]
     NoShare(usize),
     /// A letter is not what it was.
-    #[error(
-        "the share given as number {0} does not agree with its checksum: it was not copied letter by letter"
-    )]
+    #[error("share number {0} of the input does not match its checksum: it has a typing error")]
     Checksum(usize),
     /// One share stands for one person.
     #[error("share {0} was given twice")]
@@ -105,7 +101,7 @@ pub enum ShareError {
     #[error("the shares are of different slots: {0} and {1}")]
     Mixed(SlotId, SlotId),
     /// More are needed.
-    #[error("{given} of {threshold} shares were given that open the slot together")]
+    #[error("{given} shares were given, but the slot needs {threshold}")]
     TooFew {
         /// How many were given.
         given: u8,
@@ -116,15 +112,15 @@ pub enum ShareError {
     #[error("the shares are of slot {0}, which this keyring does not have")]
     OtherSlot(SlotId),
     /// It agrees with its checksum and is not the share that was handed out: it is forged.
-    #[error("share {0} is not the one that was handed out under this number")]
+    #[error("share {0} does not belong to this slot")]
     Wrong(u8),
     /// The slot is there and was never proved to open.
-    #[error("slot {0} waits to be confirmed, and opens nothing until then")]
+    #[error("slot {0} is unconfirmed, and opens nothing")]
     Unconfirmed(SlotId),
     /// There is no slot that these shares would confirm.
-    #[error("no slot waits to be confirmed by this")]
+    #[error("the shares belong to no unconfirmed slot")]
     NothingWaits,
     /// One slot at a time waits for its shares.
-    #[error("slot {0} waits to be confirmed already")]
+    #[error("slot {0} is unconfirmed already: confirm or remove it first")]
     Waits(SlotId),
 }

@@ -63,26 +63,25 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
         Err(error) => return Err(error.into()),
     };
     if size > KEYRING_BYTES_MAX {
-        return Err(KeyringError::Altered("it is too large"));
+        return Err(KeyringError::Altered("the file is too large"));
     }
-    let text = String::from_utf8(fs::read(path)?).map_err(|_| KeyringError::Altered("it is not text"))?;
-    let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("it has no second line"))?;
+    let text =
+        String::from_utf8(fs::read(path)?).map_err(|_| KeyringError::Altered("the file is not text"))?;
+    let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("the second line is missing"))?;
     let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
-    let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("its second line is no HMAC"))?);
+    let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("the second line is not an HMAC"))?);
     let body: KeyringBody =
-        serde_json::from_str(line).map_err(|_| KeyringError::Altered("its first line is not a keyring"))?;
+        serde_json::from_str(line).map_err(|_| KeyringError::Altered("the first line is not a keyring"))?;
     if !(OLDEST_VERSION..=VERSION).contains(&body.version) {
-        return Err(KeyringError::Altered("its version is not one that this build knows"));
+        return Err(KeyringError::Altered("this version does not know its format"));
     }
     // Not yet authenticated, and about to be worked with.
     if body.slots.len() > SLOTS_MAX {
-        return Err(KeyringError::Altered("it has more slots than a keyring may have"));
+        return Err(KeyringError::Altered("it has more slots than a keyring can have"));
     }
     body.slots.iter().try_for_each(KeySlot::check)?;
     if body.slots.iter().fold(0_u64, |sum, slot| sum.saturating_add(slot.cost())) > SLOTS_COST_MAX {
-        return Err(KeyringError::Altered(
-            "a passphrase would cost more than the slots of a keyring ask for",
-        ));
+        return Err(KeyringError::Altered("the cost of its passphrases exceeds the limit"));
     }
     body.pending.as_ref().map_or(Ok(()), PendingSlot::check)?;
     Ok(Unverified { line: line.to_owned(), mac, body })
@@ -94,7 +93,7 @@ impl Unverified {
         if mac_key(root).verify(self.line.as_bytes(), &self.mac) {
             Ok(self.body)
         } else {
-            Err(KeyringError::Altered("it does not authenticate"))
+            Err(KeyringError::Altered("its HMAC does not match"))
         }
     }
 }
@@ -163,7 +162,11 @@ impl KeyringText {
     pub(super) fn replace(&self, path: &Path) -> Result<(), KeyringError> {
         self.put(path, &|temporary| {
             let is_written = fs::read(temporary)? == self.text.as_bytes();
-            if is_written { Ok(()) } else { Err(KeyringError::Altered("it does not read back as written")) }
+            if is_written {
+                Ok(())
+            } else {
+                Err(KeyringError::Altered("the file differs from what was written"))
+            }
         })
     }
 
@@ -190,7 +193,7 @@ fn give_to_owner_of(before: &Path, file: &Path) -> Result<(), KeyringError> {
 
 /// Both lines of the file.
 fn text(body: &KeyringBody, root: &Sensitive<[u8; 32]>) -> Result<String, KeyringError> {
-    let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be written down"))?;
+    let line = serde_json::to_string(body).map_err(|_| KeyringError::Altered("it cannot be serialised"))?;
     let mac = mac_key(root).tag(line.as_bytes());
     Ok(format!("{line}\n{mac}\n"))
 }

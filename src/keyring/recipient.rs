@@ -128,7 +128,7 @@ impl Recipient {
     fn public_key(&self) -> Result<RecipientKey, KeyringError> {
         let bytes = from_base64url(&self.public_key);
         let key = bytes.and_then(|bytes| RecipientKey::from_bytes(&bytes));
-        key.ok_or(KeyringError::Altered("a slot's public key is none"))
+        key.ok_or(KeyringError::Altered("a slot's public key is malformed"))
     }
 }
 

@@ -183,7 +183,7 @@ impl Keyring {
         let marks = body.earlier_roots.iter().map(|sealed| RootMark::open(sealed, ledger, &root));
         let earlier: Result<_, _> = marks.collect();
         let earlier =
-            earlier.map_err(|_| KeyringError::Altered("a mark of an earlier root does not open"))?;
+            earlier.map_err(|_| KeyringError::Altered("a mark of an earlier root key does not open"))?;
         let opened_by = Some(slot.id);
         let mut ring = Self { ledger, created_at, revision, root, opened_by, earlier, symmetric, signing };
         for key in &body.keys {

@@ -115,7 +115,7 @@ impl Share {
         let refuse = |why: String| KeyringError::SlotFile { path: path.to_owned(), why };
         let text = fs::read(path).map_err(|error| refuse(io_reason(&error)))?;
         let mut shares = Self::read(&Sensitive::new(text)).map_err(|error| refuse(error.to_string()))?;
-        shares.pop().ok_or_else(|| refuse("holds no share".to_owned()))
+        shares.pop().ok_or_else(|| refuse("the file holds no share".to_owned()))
     }
 
     /// How many shares of its slot there are, and how many open it.

@@ -155,7 +155,7 @@ impl KeySlot {
             (SlotKind::Passphrase, Some(how), None) => how.cost.check().map_err(|_| BAD_COST),
             (SlotKind::Shares, None, Some(shares)) => shares.split().map(drop).map_err(|_| BAD_SHARES),
             (SlotKind::KeyFile | SlotKind::Passphrase | SlotKind::Shares, _, _) => {
-                Err(KeyringError::Altered("a slot is not of its kind"))
+                Err(KeyringError::Altered("the fields of a slot do not fit its kind"))
             }
         }
     }

@@ -45,17 +45,17 @@ impl SlotKey {
         // Before it is opened: opening a pipe waits for a writer.
         let is_file = path.metadata().map_err(|error| refuse(io_reason(&error)))?.is_file();
         if !is_file {
-            return Err(refuse("not a file".to_owned()));
+            return Err(refuse("it is not a file".to_owned()));
         }
         let file = File::open(path).map_err(|error| refuse(io_reason(&error)))?;
         let metadata = file.metadata().map_err(|error| refuse(io_reason(&error)))?;
         if metadata.mode() & forbidden != 0 {
-            return Err(refuse("open to group or others: chmod 600 it".to_owned()));
+            return Err(refuse("group or others can access the file: `chmod 600` it".to_owned()));
         }
         let mut text = zeroize::Zeroizing::new(String::with_capacity(512));
         let read = file.take(FILE_BYTES_MAX).read_to_string(&mut text);
         read.map_err(|error| refuse(io_reason(&error)))?;
-        Self::parse(&text).ok_or_else(|| refuse("holds no slot key".to_owned()))
+        Self::parse(&text).ok_or_else(|| refuse("the file holds no slot key".to_owned()))
     }
 
     /// Reads the systemd credential called `name` (`LoadCredential=`, `LoadCredentialEncrypted=`).
@@ -67,7 +67,7 @@ impl SlotKey {
             Some(directory) => Self::read(&PathBuf::from(directory).join(name), OTHERS_OF_CREDENTIAL),
             None => Err(KeyringError::SlotFile {
                 path: PathBuf::from(name),
-                why: "this process was given no systemd credentials".to_owned(),
+                why: "systemd gave this process no credentials".to_owned(),
             }),
         }
     }

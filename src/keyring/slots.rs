@@ -207,11 +207,11 @@ impl Keyring {
     fn opens(&self, written: &KeyringBody, id: SlotId, key: &SlotKey) -> Result<(), KeyringError> {
         let slot = written.slots.iter().find(|slot| slot.id == id);
         let opened = slot.map(|slot| slot.unwrap(key, self.ledger)).transpose()?;
-        let opened = opened.flatten().ok_or(KeyringError::Altered("its new slot does not open"))?;
+        let opened = opened.flatten().ok_or(KeyringError::Altered("the new slot does not open"))?;
         if matches(opened.expose(), self.root.expose()) {
             Ok(())
         } else {
-            Err(KeyringError::Altered("its new slot opens something else"))
+            Err(KeyringError::Altered("the new slot opens another key"))
         }
     }
 }

@@ -52,13 +52,13 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StageError {
     /// There is no such generation.
-    #[error("there is no such generation")]
+    #[error("the key has no generation of this number")]
     Unknown,
     /// One is prepared already: it comes first.
-    #[error("a generation is prepared already")]
+    #[error("the key has a prepared generation already")]
     PreparedAlready,
     /// The stages do not follow one another.
-    #[error("from {0:?} a key does not become {1:?}")]
+    #[error("a generation in the state {0:?} cannot become {1:?}")]
     Order(Stage, Stage),
 }
 

@@ -192,7 +192,7 @@ fn place(
     let layer = site.layer.as_ref();
     // One that was not finished before. If it cannot be removed, making it anew says so.
     drop(layer.remove(UNNAMED));
-    let file = layer.create(UNNAMED).map_err(|source| no_space("make a segment", source))?;
+    let file = layer.create(UNNAMED).map_err(|source| no_space("create a segment", source))?;
     let filled = file.allocate(header.bytes).and_then(|()| file.write_at(0, content));
     if let Err(source) = filled {
         drop(layer.remove(UNNAMED));

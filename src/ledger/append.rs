@@ -12,16 +12,16 @@ use crate::base::Timestamp;
 #[non_exhaustive]
 pub enum AppendError {
     /// Something the decision relied on has changed since; nothing was written. Decide again.
-    #[error("something this relied on has changed")]
+    #[error("an object of this change was modified concurrently")]
     Conflict(Key),
     /// No space for a new segment; nothing was written. Recovers by itself once there is space.
     #[error("the ledger's disk is full")]
     NoSpace,
     /// More appends wait than the limit allows; nothing was written.
-    #[error("too many appends wait for the ledger")]
+    #[error("the ledger's queue of writes is full")]
     Busy,
     /// The draft is beyond a limit; nothing was written.
-    #[error("the entry is larger than the ledger takes")]
+    #[error("the entry is larger than the ledger allows")]
     TooLarge,
     /// A write or sync has failed: whether this entry is durable is unknown until the next start.
     #[error("the ledger has stopped after a failed write")]

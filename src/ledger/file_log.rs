@@ -87,7 +87,7 @@ impl FileWriting {
             return Ok(false);
         }
         self.begin_segment(catalog, Extent::Reserve)?;
-        tracing::error!("the disk is full: what takes away is written to the reserve");
+        tracing::error!("the disk is full: revocations are written to the reserved space");
         if has_room(self) { Ok(true) } else { Err(MakeError::NoSpace) }
     }
 }
@@ -97,7 +97,7 @@ impl FileLog {
     fn keep_reserve(&mut self) {
         let kept = reserve::keep(self.layer.as_ref(), self.reserve_bytes);
         if let Err(error) = &kept {
-            tracing::error!(error = %io_reason(error), "there is no room left for revocations on a full disk: give the ledger space");
+            tracing::error!(error = %io_reason(error), "the space that is reserved for revocations on a full disk cannot be made: free space on the data disk");
         }
         self.has_reserve = kept.is_ok();
     }
@@ -189,7 +189,7 @@ impl Log for FileLog {
 
     /// What a failed write or sync has left on the disk is found out by the next start alone.
     fn look_up(&mut self, _batch: &BatchId) -> Result<bool, LogFailure> {
-        Err(LogFailure::Stopped("the outcome is known after the next start".to_owned()))
+        Err(LogFailure::Stopped("the outcome of a write is unknown until the next start".to_owned()))
     }
 
     fn idle(&mut self, _after: u64) -> Result<Vec<Entry>, LogFailure> {
@@ -206,7 +206,7 @@ impl Log for FileLog {
             return;
         }
         if let Err(error) = active.close(&site, head, node) {
-            tracing::warn!(error = %io_reason(&error), "the ledger could not be marked as closed; the next start will write its end again");
+            tracing::warn!(error = %io_reason(&error), "the ledger could not be marked as closed; the next start writes its end again");
         }
     }
 

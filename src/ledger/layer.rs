@@ -133,7 +133,7 @@ impl HostLayer {
     /// [`OpenError::Io`] when it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         files::private_dir(dir)
-            .map_err(|source| OpenError::Io { doing: "make the ledger's directory", source })?;
+            .map_err(|source| OpenError::Io { doing: "create the ledger's directory", source })?;
         Ok(Self::existing(dir))
     }
 

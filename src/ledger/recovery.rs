@@ -220,7 +220,7 @@ impl Recovery<'_, '_> {
             }
         };
         if (file.len() as u64) < header.bytes {
-            let what = "the file is shorter than it was made";
+            let what = "the file is shorter than when it was created";
             return Err(VerifyError::damaged(walker.next_seq(), &name, what).into());
         }
         let carried_before = header.carried_through.unwrap_or_default();

@@ -80,10 +80,10 @@ impl SegmentHeader {
         }
         let mut fields = EntryFields(body);
         if fields.array() != Some(SEGMENT_MAGIC) {
-            return Err("this is no segment");
+            return Err("the file is not a segment");
         }
         if fields.array().map(u16::from_be_bytes) != Some(SEGMENT_FORMAT) {
-            return Err("the segment's format is not known to this build");
+            return Err("this version does not know the segment's format");
         }
         Self::decode_fields(&mut fields).ok_or("the header is cut off")
     }
@@ -143,9 +143,9 @@ impl NoFrame {
     pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Short => "the frame is cut off",
-            Self::Magic => "no frame begins where one should",
+            Self::Magic => "the frame's first bytes are wrong",
             Self::Checksum => "the frame's checksum does not match",
-            Self::Unknown => "the frame is of a sort this build does not know",
+            Self::Unknown => "this version does not know the kind of the frame",
         }
     }
 }

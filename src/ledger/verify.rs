@@ -205,7 +205,7 @@ impl LedgerCheck<'_> {
             }
         };
         if (file.len() as u64) < header.bytes {
-            let what = "the file is shorter than it was made";
+            let what = "the file is shorter than when it was created";
             return Err(VerifyError::damaged(walker.next_seq(), &name, what));
         }
         Ok(end)

@@ -21,7 +21,7 @@ pub enum OperatorRole {
 
 /// The text names no role. Never carries the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not an operator's role: it is one of admin, security, approver, auditor")]
+#[error("not an operator's role: the roles are admin, security, approver and auditor")]
 pub struct UnknownRole;
 
 /// An operator: a name, a role, its reach, and the certificates that prove it.

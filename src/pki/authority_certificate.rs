@@ -14,10 +14,10 @@ pub enum PkiError {
     #[error("the certificate could not be made")]
     Library(#[from] rcgen::Error),
     /// The key at hand is not the one that was planned or certified.
-    #[error("the key is not the one that the certificate is for")]
+    #[error("the key does not belong to the certificate")]
     OtherKey,
     /// What was signed does not read back as what was planned. It never leaves.
-    #[error("the signed certificate does not say what was planned")]
+    #[error("the signed certificate differs from the planned one")]
     Unlike,
     /// The authority's certificate cannot be read.
     #[error("the authority's certificate cannot be read")]
@@ -26,7 +26,7 @@ pub enum PkiError {
     #[error("the server needs names, each a DNS name or an IP address")]
     ServerName,
     /// A time is beyond what a certificate can say.
-    #[error("a time is beyond what a certificate can say")]
+    #[error("a time is later than a certificate can express")]
     Time,
 }
 

@@ -26,7 +26,7 @@ pub enum CodeError {
     #[error("not an enrolment code: it starts with `{PREFIX}.` and has six parts")]
     Malformed,
     /// Of a broker that did not yet write the identity into the code.
-    #[error("the enrolment code is of an earlier version: it does not say which identity it is for")]
+    #[error("the enrolment code is of an earlier version, and names no identity: ask for a new code")]
     Earlier,
 }
 

@@ -13,10 +13,10 @@ use crate::crypto::Digest;
 #[non_exhaustive]
 pub enum IssuedError {
     /// Not a certificate of the broker's profile.
-    #[error("the answer holds no certificate of an agent, an operator or a resource server")]
+    #[error("the response contains no certificate of an agent, operator or resource server")]
     Certificate,
     /// For another public key than the one that was sent.
-    #[error("the certificate is for another key than the one that was sent")]
+    #[error("the certificate is for another key than the requested one")]
     Key,
     /// Names another identity.
     #[error("the certificate names {given}, not {expected}")]
@@ -27,16 +27,16 @@ pub enum IssuedError {
         expected: SpiffeId,
     },
     /// Outside its time by this machine's clock.
-    #[error("the certificate ended at {0}, by this machine's clock")]
+    #[error("the certificate expired at {0} by this machine's clock")]
     Ended(Timestamp),
     /// Not one certificate of an authority, or of another trust domain.
-    #[error("the authorities of the answer are not those of trust domain {0}")]
+    #[error("the authorities in the response are not of the trust domain {0}")]
     Authorities(TrustDomain),
     /// No authority that was trusted before.
-    #[error("none of the authorities of the answer is one that was trusted before")]
+    #[error("the response contains no authority that this machine trusts already")]
     Unrelated,
     /// Signed by none of the authorities.
-    #[error("the certificate is signed by none of the authorities of the answer")]
+    #[error("no authority in the response signed the certificate")]
     Signature,
 }
 

@@ -22,10 +22,10 @@ pub enum PeerError {
     #[error("the certificate does not name exactly one identity of this broker")]
     Identity,
     /// It may sign certificates, or may not authenticate a client.
-    #[error("the certificate is not for an agent or operator to authenticate with")]
+    #[error("the certificate is not for client authentication of an agent or operator")]
     Usage,
     /// Its serial is not one that this broker draws.
-    #[error("the certificate's serial is not one of this broker's")]
+    #[error("the certificate's serial number does not have the form of this broker's")]
     Serial,
 }
 

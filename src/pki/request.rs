@@ -23,7 +23,7 @@ pub enum RequestError {
     #[error("the certificate request is not signed by its own key")]
     Signature,
     /// Names a subject or extensions: only the key is the requester's to say.
-    #[error("the certificate request asks for more than its key")]
+    #[error("the certificate request contains more than a key")]
     AsksForMore,
 }
 

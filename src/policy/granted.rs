@@ -27,7 +27,7 @@ impl<'a> Granted<'a> {
             }
         }
         let rules = if rules.is_empty() {
-            vec!["default deny: no role of the agent holds what was asked for".to_owned()]
+            vec!["default deny: no role of the agent holds a requested capability".to_owned()]
         } else {
             rules.into_iter().map(|name| format!("role {name}")).collect()
         };

@@ -107,7 +107,7 @@ pub fn decide_mint(
     if given < asked {
         // Without names: what was asked for is input, and whether it is declared is not for everybody.
         let left_out = asked.saturating_sub(given);
-        constrained.push(format!("{left_out} of {asked} capabilities are not granted and were left out"));
+        constrained.push(format!("{left_out} of {asked} capabilities are not granted, and are left out"));
     }
     let longest = LongestLife::of(context, &granted, &demands, &principal);
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {

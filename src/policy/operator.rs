@@ -90,7 +90,7 @@ pub fn decide_break_glass(
     name: OperatorName,
     key: &Digest,
 ) -> Decision<CertifyOperator> {
-    on_host(context, "broken glass on the broker's host", name, key)
+    on_host(context, "break-glass access on the broker's host", name, key)
 }
 
 fn on_host(

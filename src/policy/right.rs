@@ -54,10 +54,10 @@ pub struct Authorised<R> {
 #[non_exhaustive]
 pub enum Unauthorised {
     /// It has another role.
-    #[error("this needs another role than the operator has")]
+    #[error("the operator does not have a role with this right")]
     Role,
     /// It is bound to an owner.
-    #[error("this is not for operators that are bound to an owner")]
+    #[error("the operator is bound to an owner")]
     Scope,
 }
 

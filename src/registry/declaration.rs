@@ -126,7 +126,7 @@ impl Reader<'_> {
         let named: Option<OwnerName> = text.and_then(|text| self.name(place, text));
         match (named, text) {
             (Some(owner), Some(text)) if !self.scope.covers(Some(&owner)) => {
-                self.fault(place.of(text), "`owner` is not the one that you are bound to: leave it out");
+                self.fault(place.of(text), "`owner` is not the owner that you are bound to: leave it out");
             }
             (Some(owner), _) => drop(self.declaration.owners.insert(thing, owner)),
             (None, _) => {
@@ -171,30 +171,27 @@ impl Reader<'_> {
             (RawDelivery::Lease, _, _) => {
                 self.fault(
                     at,
-                    "delivery `lease` contradicts `audience` and `secret`: its `[[lease]]` says where logins are made",
+                    "delivery `lease` has neither `audience` nor `secret`: the `[[lease]]` names the upstream",
                 );
                 None
             }
             (RawDelivery::Mint, _, Some(_)) => {
-                self.fault(
-                    at,
-                    "delivery `mint` contradicts `secret`: the token itself is what upstream takes",
-                );
+                self.fault(at, "delivery `mint` contradicts `secret`: the upstream accepts the token itself");
                 None
             }
             (RawDelivery::Mint, None, None) => {
-                self.fault(at, "delivery `mint` needs an `audience`: whom the token is for");
+                self.fault(at, "delivery `mint` needs an `audience`: the service that accepts the token");
                 None
             }
             (RawDelivery::Reveal, Some(_), _) => {
                 self.fault(
                     at,
-                    "delivery `reveal` contradicts `audience`: such a token is for the broker alone",
+                    "delivery `reveal` contradicts `audience`: only the broker accepts these tokens",
                 );
                 None
             }
             (RawDelivery::Reveal, None, None) => {
-                self.fault(at, "delivery `reveal` needs a `secret`: the one that it may read");
+                self.fault(at, "delivery `reveal` needs a `secret`: the one that its tokens read");
                 None
             }
         }

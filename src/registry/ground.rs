@@ -101,7 +101,7 @@ pub(super) fn out_of_reach(
     let mut judge = |thing: Owned, place: Place, is_there: bool| {
         let message = match (is_there, ground.reaches(&thing)) {
             (true, true) => return,
-            (true, false) => "this name is taken, by something that is not yours",
+            (true, false) => "an object of another owner has this name",
             (false, _) => match former.keeps(ground.scope, &thing, live) {
                 None => {
                     live = live.saturating_add(usize::from(!former.knows(&thing)));
@@ -149,7 +149,7 @@ fn audiences_out_of_reach(
     let mut seen = BTreeSet::new();
     for (audience, place) in wanted.chain(served) {
         let message = if foreign.contains(audience) {
-            "the `audience` is that of a capability or a resource server that is not yours"
+            "the `audience` belongs to a capability or a resource server of another owner"
         } else if *ground.scope != Scope::Everything && *audience == *ground.broker {
             BROKER_AUDIENCE
         } else {
@@ -171,15 +171,14 @@ fn audiences_out_of_reach(
     }
 }
 
-const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator who is bound to no owner to declare it";
-const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator who is bound to no owner to declare it";
-const NAME_TOO_MANY: &str = "this name is new, and its owner has, and has left behind, as many names and audiences as one owner may: use one that it left again, or ask an operator who is bound to no owner to declare it";
-const AUDIENCE_TOO_MANY: &str = "the `audience` is new, and its owner has, and has left behind, as many names and audiences as one owner may: use one that it left again, or ask an operator who is bound to no owner to declare it";
-const NAME_FULL: &str = "this name is new, and the owners have together left as many names behind as the broker remembers: use one that its owner left again, or ask an operator who is bound to no owner to declare it";
-const AUDIENCE_FULL: &str = "the `audience` is new, and the owners have together left as many names and audiences behind as the broker remembers: use one that its owner left again, or ask an operator who is bound to no owner to declare it";
+const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator with the scope `all` to declare it";
+const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator with the scope `all` to declare it";
+const NAME_TOO_MANY: &str = "the owner has used as many names and audiences as the broker remembers for one owner: use a former name of the owner again, or ask an operator with the scope `all` to declare this one";
+const AUDIENCE_TOO_MANY: &str = "the owner has used as many names and audiences as the broker remembers for one owner: use a former `audience` of the owner again, or ask an operator with the scope `all` to declare this one";
+const NAME_FULL: &str = "all owners together have used as many names as the broker remembers: use a former name of the owner again, or ask an operator with the scope `all` to declare this one";
+const AUDIENCE_FULL: &str = "all owners together have used as many names and audiences as the broker remembers: use a former `audience` of the owner again, or ask an operator with the scope `all` to declare this one";
 
-const BROKER_AUDIENCE: &str =
-    "the `audience` is the broker's own, which no owner has: name the audience of your service";
+const BROKER_AUDIENCE: &str = "the `audience` is the broker itself: name the audience of your service";
 
 /// What a plan takes away although something that stays names it, of an owner out of reach: it would mean the object that
 /// bears the name next.
@@ -194,7 +193,7 @@ pub(super) fn still_named(
         report(
             at,
             format!(
-                "{noun} `{name}` cannot be removed: {by} of another owner names it; ask an operator who is bound to no owner to change that {by} first"
+                "{noun} `{name}` cannot be removed: {by} of another owner names it; ask an operator with the scope `all` to change that {by} first"
             ),
         );
     };
@@ -227,14 +226,11 @@ pub(super) fn turned(ground: &Ground<'_>, declaration: &Declaration, report: &mu
             (Some(AgentKind::ResourceServer), false) => "a resource server",
             (Some(AgentKind::Agent), false) | (Some(AgentKind::ResourceServer), true) | (None, _) => continue,
         };
-        report(
-            *place,
-            format!("there is {noun} of this name: take that one away first, or choose another name"),
-        );
+        report(*place, format!("{noun} of this name exists: remove it first, or choose another name"));
     }
 }
 
-const OTHER_OWNER: &str = "the `secret` of this capability is of sensitivity `high`, and only capabilities of its own owner reach it: give this one the secret's `owner`";
+const OTHER_OWNER: &str = "the `secret` has the sensitivity `high`, so only capabilities of its owner deliver it: declare this capability with the secret's `owner`";
 
 /// What of the declarations that there would be names something that is not there, or may not be reached.
 pub(super) fn dangling(
@@ -251,7 +247,11 @@ pub(super) fn dangling(
         }
         let owner = declaration.owners.get(&Owned::Capability(capability.name.clone()));
         match (ground.secret)(secret) {
-            None => report(*place, "the `secret` of this capability does not exist: put it first".to_owned()),
+            None => report(
+                *place,
+                "the `secret` of this capability does not exist: store it first (`keyward secret put NAME`)"
+                    .to_owned(),
+            ),
             Some(secret) if secret.sensitivity == Sensitivity::High && secret.owner.as_ref() != owner => {
                 report(*place, OTHER_OWNER.to_owned());
             }

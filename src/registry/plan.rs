@@ -127,7 +127,7 @@ impl Plan {
         let is_high = (ground.secret)(secret).is_some_and(|secret| secret.sensitivity == Sensitivity::High);
         if let Some(line) = self.changes.last_mut().filter(|_| is_high) {
             let text = format!(
-                "its secret is of sensitivity `high`: a token lives {HIGH_TOKEN_LIFE_MAX_S} s at most"
+                "its secret has the sensitivity `high`: tokens live at most {HIGH_TOKEN_LIFE_MAX_S} s"
             );
             line.remark = Some(text);
         }

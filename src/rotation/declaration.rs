@@ -92,7 +92,7 @@ impl Reader<'_> {
         match grace_s {
             Err(error) => self.faults.tell(grace_at, error.to_string()),
             Ok(grace) if grace > GRACE_MAX_S => {
-                self.faults.tell(grace_at, "`grace` must be 90 days at most");
+                self.faults.tell(grace_at, "`grace` must be at most 90 days");
             }
             Ok(_) => {}
         }

@@ -86,11 +86,11 @@ impl Schedule {
             (Some(every), None) => Rhythm::EveryS(every_s(every)?),
             (None, Some(pattern)) => Rhythm::Cron(pattern.to_owned()),
             (Some(_), Some(_)) => return wrong("cron", "contradicts `every`: leave one of them out"),
-            (None, None) => return wrong("every", "or `cron` is missing: one of them says when"),
+            (None, None) => return wrong("every", "or `cron` is missing: declare one of them"),
         };
         let zone = written.zone.unwrap_or("UTC").to_owned();
         if TimeZone::get(&zone).is_err() {
-            return wrong("zone", "is no time zone of the IANA database, e.g. `Europe/Berlin`");
+            return wrong("zone", "is not a time zone of the IANA database, e.g. `Europe/Berlin`");
         }
         let window = written.window.map(Window::read).transpose()?;
         if written.blackout.len() > BLACKOUTS_MAX {
@@ -162,7 +162,7 @@ impl Schedule {
             text.push_str(&format!(", {}-{}", window.from.strftime("%H:%M"), window.to.strftime("%H:%M")));
         }
         if !self.blackout.is_empty() {
-            text.push_str(&format!(", not on {} stretches of days", self.blackout.len()));
+            text.push_str(&format!(", except {} periods of days", self.blackout.len()));
         }
         if self.jitter_s > 0 {
             text.push_str(&format!(", up to {} later", spoken(self.jitter_s)));
@@ -182,14 +182,14 @@ impl Schedule {
     /// What runs it: the time zone, and the pattern when there is one.
     fn clockwork(&self) -> Result<(TimeZone, Option<croner::Cron>), ScheduleError> {
         let Ok(zone) = TimeZone::get(&self.zone) else {
-            return wrong("zone", "is no time zone of the IANA database, e.g. `Europe/Berlin`");
+            return wrong("zone", "is not a time zone of the IANA database, e.g. `Europe/Berlin`");
         };
         let cron = match &self.rhythm {
             Rhythm::EveryS(_) => None,
             Rhythm::Cron(pattern) => match parser().parse(pattern) {
                 Ok(cron) => Some(cron),
                 Err(_) => {
-                    return wrong("cron", "is no pattern of minute, hour, day, month and day of week");
+                    return wrong("cron", "is not a pattern of minute, hour, day, month and day of week");
                 }
             },
         };
@@ -261,7 +261,7 @@ impl Days {
         };
         match first.until(last).map(|span| span.get_days()) {
             Ok(0..BLACKOUT_DAYS_MAX) => Ok(Self { first, last }),
-            _ => wrong("blackout", "has a stretch that ends before it begins, or is longer than a year"),
+            _ => wrong("blackout", "has a period that ends before it begins, or is longer than a year"),
         }
     }
 }
@@ -279,7 +279,7 @@ pub fn length_s(field: &'static str, text: &str) -> Result<u32, ScheduleError> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was looked at")]
     match seconds {
         Some(seconds) if (0.0..f64::from(u32::MAX)).contains(&seconds) => Ok(seconds as u32),
-        _ => wrong(field, "is no length of time, e.g. `90s`, `12h`, `30d` or `2w`"),
+        _ => wrong(field, "is not a length of time, e.g. `90s`, `12h`, `30d` or `2w`"),
     }
 }
 

@@ -50,7 +50,7 @@ pub enum VaultError {
     #[error("a secret has 1 to {SECRET_BYTES_MAX} bytes")]
     Size,
     /// The stored record is not a sealed value.
-    #[error("the stored value has an unknown form")]
+    #[error("the stored value has an unknown format")]
     Form,
     /// The record does not open: another key, or altered or moved.
     #[error("the stored value does not open")]

@@ -260,10 +260,10 @@ pub enum CommitError {
     #[error(transparent)]
     Append(#[from] AppendError),
     /// The event or an effect has no stored form.
-    #[error("the change cannot be written down")]
+    #[error("the change cannot be serialised")]
     Unwritable,
     /// The store is read-only; nothing was written.
-    #[error("the broker is in read-only mode, and takes no change")]
+    #[error("the broker is in read-only mode, and records no changes")]
     ReadOnly,
 }
 
@@ -277,8 +277,9 @@ fn encode<E: Serialize>(effects: &[E]) -> Result<Vec<u8>, CommitError> {
 pub(super) fn decode<E: DeserializeOwned>(delta: &[u8]) -> Result<Vec<E>, String> {
     match delta.split_first() {
         None => Ok(Vec::new()),
-        Some((&FORMAT, body)) => postcard::from_bytes(body)
-            .map_err(|_| "its state change is not one this version knows".to_owned()),
-        Some(_) => Err("its state change is of a newer format".to_owned()),
+        Some((&FORMAT, body)) => {
+            postcard::from_bytes(body).map_err(|_| "this version does not know its state change".to_owned())
+        }
+        Some(_) => Err("its state change has a newer format".to_owned()),
     }
 }

@@ -26,7 +26,7 @@ pub enum StoreError {
     Read(ReadError),
     /// Entries that were acknowledged are gone: the ledger was cut or replaced by an older copy.
     #[error(
-        "entry {seen} was there once, and the ledger, which ends at {ledger}, does not have it: acknowledged entries are gone"
+        "the ledger ends at entry {ledger}, but the broker has acknowledged entry {seen}: entries are lost"
     )]
     EntriesLost {
         /// The last sequence that the index or a snapshot knows of.
@@ -36,7 +36,7 @@ pub enum StoreError {
     },
     /// The ledger is another history than the one that was anchored.
     #[error(
-        "ledger entry {seq}, or one before it, is not the one that was there once: acknowledged entries are gone"
+        "ledger entry {seq}, or an earlier one, differs from the one that the broker has acknowledged: entries are lost"
     )]
     EntriesReplaced {
         /// The entry of the anchor.
@@ -55,7 +55,7 @@ pub enum StoreError {
 #[non_exhaustive]
 pub enum RecordError {
     /// Neither the index nor the ledger has it.
-    #[error("the record is not there")]
+    #[error("the record does not exist")]
     Missing,
     /// The ledger, asked because the index could not answer, is damaged.
     #[error(transparent)]

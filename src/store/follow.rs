@@ -82,7 +82,7 @@ struct Whole;
 impl Drop for Whole {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a panic left the state half changed: the broker stops, start it again");
+            tracing::error!("a panic left the state half changed: the broker stops; restart it");
             std::process::abort();
         }
     }
@@ -124,7 +124,7 @@ impl<W: World> Follower for WorldFollower<W> {
     fn restore(&mut self, point: &Point, tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
         let restored = read_state::<W>(state)?;
         if !self.check.believes(tree) {
-            return Err("it is as of an entry that no anchor vouches for".to_owned());
+            return Err("no anchor confirms its entry".to_owned());
         }
         *self.memory.world.write().unwrap_or_else(PoisonError::into_inner) = restored;
         self.last = point.through;
@@ -140,7 +140,7 @@ impl<W: World> Follower for WorldFollower<W> {
         let effects = decode::<W::Effect>(delta)?;
         let mut said = effects.iter().filter_map(W::history).filter(|said| said.is_about(entry.seq));
         if said.any(|said| said.contradicts(entry.seq, before.root())) {
-            return Err("the entries before it are not those that it was written after".to_owned());
+            return Err("the entries before it are not the ones that it was written after".to_owned());
         }
         self.check.at(before);
         self.last = entry.seq;

@@ -147,7 +147,7 @@ impl<W: World> Store<W> {
                 Ok(value)
             }
             Err(error) => {
-                tracing::error!(%error, "the index cannot answer: read the ledger instead, rebuilding the index");
+                tracing::error!(%error, "the index cannot answer: the broker reads the ledger instead, and rebuilds the index");
                 let value = self.record_from_ledger(tree, key, seq)?;
                 self.rebuild.start::<W>(&self.ledger, &self.index);
                 Ok(value)

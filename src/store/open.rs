@@ -202,12 +202,14 @@ fn open_index(options: &StoreOptions, keyring: &Keyring) -> Result<Arc<Index>, S
     let index = Index::open(&dir, index_keys(keyring)?, keyring.ledger(), Arc::clone(&options.entropy))?;
     match index.origin() {
         Origin::Existing | Origin::Fresh => {}
-        Origin::Resealed => tracing::info!("the index was sealed under an earlier key: building it anew"),
+        Origin::Resealed => {
+            tracing::info!("the index was sealed under an earlier key: the broker rebuilds it")
+        }
         Origin::Rebuilt(why) => {
-            tracing::warn!(reason = %why, "the index was broken: moved aside, rebuilding it from the ledger");
+            tracing::warn!(reason = %why, "the index was damaged: the broker has moved it aside, and rebuilds it from the ledger");
         }
         Origin::Absent(why) => {
-            tracing::error!(reason = %why, "there is no index: reads go to the ledger until one can be made");
+            tracing::error!(reason = %why, "the index cannot be created: the broker reads the ledger instead");
         }
     }
     Ok(Arc::new(index))

@@ -56,15 +56,15 @@ impl Rebuild {
             match index.reset() {
                 Ok(()) => {
                     if let Err(error) = reindex::<W>(&ledger, &index, 1) {
-                        tracing::error!(%error, "the index could not be built anew");
+                        tracing::error!(%error, "the index could not be rebuilt");
                     }
                 }
-                Err(error) => tracing::error!(%error, "there is no fresh index; reads go to the ledger"),
+                Err(error) => tracing::error!(%error, "a new index cannot be created: the broker reads the ledger instead"),
             }
             under_way.store(false, Ordering::Release);
         });
         if let Err(error) = started {
-            tracing::error!(%error, "the index cannot be built anew now; reads go to the ledger");
+            tracing::error!(%error, "the index cannot be rebuilt now: the broker reads the ledger instead");
             self.under_way.store(false, Ordering::Release);
         }
     }

@@ -44,9 +44,9 @@ const TEXT_BYTES_MAX: usize = 256 * 1024;
 pub(super) fn read_state<W: World>(state: &mut dyn Read) -> Result<W, String> {
     let mut text = vec![0; TEXT_BYTES_MAX];
     let read = postcard::from_io::<W, _>((BufReader::new(state), text.as_mut_slice()));
-    let (world, (mut rest, _)) = read.map_err(|_| "its state is of another form".to_owned())?;
+    let (world, (mut rest, _)) = read.map_err(|_| "its state has another format".to_owned())?;
     if rest.read(&mut [0]).map_or(true, |more| more > 0) {
-        return Err("its state is of another form".to_owned());
+        return Err("its state has another format".to_owned());
     }
     Ok(world)
 }

@@ -96,12 +96,12 @@ impl<W: World> Store<W> {
             }
             Ok(Err(error)) if !is_unrecorded(&error) => return Err(error.into()),
             Ok(Err(error)) => {
-                tracing::error!(%error, "a revocation is in force in memory alone: the ledger could not take it");
+                tracing::error!(%error, "a revocation is in force in memory only: the ledger could not record it");
                 Err(error)
             }
             Err(_) => {
                 tracing::error!(
-                    "a revocation is in force in memory alone: the ledger has not answered in time"
+                    "a revocation is in force in memory only: the ledger has not answered in time"
                 );
                 Ok(pending)
             }
@@ -175,7 +175,7 @@ impl<W: World> Submitted<'_, W> {
                     Ok(true) => {}
                     Ok(false) => return Some(Settled::Void),
                     Err(error) => {
-                        tracing::error!(%error, "a revocation in memory cannot be recorded: the next start forgets it");
+                        tracing::error!(%error, "a revocation in memory cannot be recorded: a restart loses it");
                         return None;
                     }
                 },

@@ -16,7 +16,7 @@ pub enum LineForm {
 
 /// The log was set up before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the process logs already")]
+#[error("the log is set up already")]
 pub struct LogError;
 
 /// Writes log lines of at least `level` to `writer`.

@@ -25,13 +25,13 @@ impl AccessToken {
 #[non_exhaustive]
 pub enum SignError {
     /// The key is of another form than tokens need.
-    #[error("the token key does not sign in the form of JOSE")]
+    #[error("the token key does not sign in the JOSE format")]
     Form,
     /// The signature library failed.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The claims have no JSON form.
-    #[error("the claims cannot be written down")]
+    #[error("the claims cannot be serialised")]
     Claims,
 }
 

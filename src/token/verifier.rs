@@ -24,7 +24,7 @@ pub enum VerifyError {
     #[error("the token was signed with an unknown key")]
     UnknownKey,
     /// The signature does not fit.
-    #[error("the token's signature does not fit")]
+    #[error("the token's signature does not match")]
     Signature,
     /// Another issuer's, or for another audience.
     #[error("the token is meant for another audience")]
@@ -33,7 +33,7 @@ pub enum VerifyError {
     #[error("the token has expired")]
     Expired,
     /// It does not hold yet.
-    #[error("the token does not hold yet")]
+    #[error("the token is not valid yet")]
     NotYet,
 }
 

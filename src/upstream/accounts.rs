@@ -68,9 +68,11 @@ impl Accounts {
             (Some(_), Some(_)) => {
                 return refuse(&format!("`{one}` contradicts `{two}`: leave one of them out"));
             }
-            (None, None) => return refuse(&format!("`{one}` is missing: whose password is rotated")),
+            (None, None) => {
+                return refuse(&format!("`{one}` is missing: the login whose password is rotated"));
+            }
             (None, Some([first, second])) if first == second => {
-                return refuse(&format!("`{two}` must be two"));
+                return refuse(&format!("`{two}` must name two logins"));
             }
             (Some(name), None) => Kept::One(name),
             (None, Some(names)) => Kept::InTurn(names),
@@ -80,11 +82,11 @@ impl Accounts {
                 return refuse(&format!("`admin_secret` is missing: the password of `{admin}`"));
             }
             (None, Some(_)) => {
-                return refuse(&format!("`{admin}` is missing: whose password `admin_secret` is"));
+                return refuse(&format!("`{admin}` is missing: the login that `admin_secret` belongs to"));
             }
             (None, None) if matches!(kept, Kept::InTurn(_)) => {
                 return refuse(&format!(
-                    "`{two}` needs an `{admin}`: neither of the two can set the other's password"
+                    "`{two}` needs an `{admin}`: neither login can set the other's password"
                 ));
             }
             (Some(name), Some(secret)) => Some(Administrator { name, secret }),

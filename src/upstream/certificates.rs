@@ -17,7 +17,7 @@ pub(super) fn only_certificates(fields: &Map<String, Value>) -> Result<(), Targe
     for (field, value) in fields {
         if holds_other_section(value) {
             let why = format!(
-                "`{field}` holds a PEM section that is no CERTIFICATE, such as a private key: leave the certificates alone"
+                "`{field}` holds a PEM section that is not a CERTIFICATE, e.g. a private key: remove it"
             );
             return Err(TargetError::at(field, why));
         }
@@ -28,7 +28,7 @@ pub(super) fn only_certificates(fields: &Map<String, Value>) -> Result<(), Targe
     if all.iter().all(|der| is_certificate(der)) {
         return Ok(());
     }
-    let why = "`ca` holds a section labelled CERTIFICATE that is no X.509 certificate".to_owned();
+    let why = "`ca` holds a section CERTIFICATE that is not an X.509 certificate".to_owned();
     Err(TargetError::at("ca", why))
 }
 

@@ -42,7 +42,7 @@ impl Fields {
     pub(super) fn of(mut upstream: Map<String, Value>) -> Result<(String, Self), TargetError> {
         match upstream.remove("driver") {
             Some(Value::String(driver)) => Ok((driver, Self(upstream))),
-            Some(_) => Err(TargetError::at("driver", "`driver` is a text".to_owned())),
+            Some(_) => Err(TargetError::at("driver", "`driver` must be a text".to_owned())),
             None => refuse("missing field `driver`"),
         }
     }

@@ -49,18 +49,18 @@ impl Endpoint<'_> {
             );
         }
         if self.host.parse().is_ok_and(is_never_called) {
-            return refuse("`host` is an address at which no upstream is called, e.g. a link-local one");
+            return refuse("`host` is an address that the broker never calls, e.g. a link-local one");
         }
         match (self.tls, self.ca) {
             (Tls::Verify, None) => {
-                refuse("`ca` is missing: the certificates, PEM, that the server's is verified against")
+                refuse("`ca` is missing: the CA certificates in PEM that verify the server")
             }
             (Tls::Verify, Some(pem)) if certificates_from_pem(pem).is_err() => {
                 refuse("`ca` has no certificate in PEM")
             }
             (Tls::Off, Some(_)) => refuse("`ca` contradicts `tls = \"off\"`"),
             (Tls::Off, None) if !self.host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback()) => {
-                refuse("`tls = \"off\"` is for an address on this machine alone, e.g. 127.0.0.1")
+                refuse("`tls = \"off\"` is only for addresses of this machine, e.g. 127.0.0.1")
             }
             (Tls::Verify, Some(_)) | (Tls::Off, None) => Ok(()),
         }

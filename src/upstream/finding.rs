@@ -43,15 +43,16 @@ impl Finding {
     /// can set it.
     pub(super) fn of_value(verdict: Result<Verdict, UpstreamFault>, sets_itself: bool) -> Self {
         match verdict {
-            Ok(Verdict::Works) => Self::good("value", "the current value is let in".to_owned()),
+            Ok(Verdict::Works) => Self::good("value", "the upstream accepts the current value".to_owned()),
             Ok(Verdict::Refused) if !sets_itself => Self::good(
                 "value",
-                "the current value is not let in: the first rotation replaces it".to_owned(),
+                "the upstream does not accept the current value: the first rotation replaces it".to_owned(),
             ),
             Ok(Verdict::Refused) => Self::bad(
                 "value",
-                "the current value is not let in, and the role sets its own password".to_owned(),
-                "`keyward secret put` the password that works",
+                "the upstream does not accept the current value, and the login sets its own password"
+                    .to_owned(),
+                "store the password that works: `keyward secret put NAME`",
             ),
             Err(fault) => Self::fault("value", &fault),
         }

@@ -52,7 +52,7 @@ pub fn outspoken_libraries() -> Vec<&'static str> {
 }
 
 fn fields_of(stored: &str) -> Result<Map<String, Value>, TargetError> {
-    serde_json::from_str(stored).or_else(|_| refuse("it is no table"))
+    serde_json::from_str(stored).or_else(|_| refuse("it is not a table"))
 }
 
 fn read_driver(upstream: Map<String, Value>) -> Result<Box<dyn Driver>, TargetError> {

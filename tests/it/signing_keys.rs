@@ -245,7 +245,7 @@ async fn authorities_take_turns_and_nobody_who_renews_is_locked_out() {
     assert_eq!(both.matches("BEGIN").count(), 2);
     let behind = post(&broker, "/v1/authorities/2/activate").await;
     refused(&behind, 409, "certificates_not_renewed");
-    assert!(behind.text().contains("locked out: a, b\""), "{}", behind.text());
+    assert!(behind.text().contains("lose access: a, b\""), "{}", behind.text());
 
     broker.clock.advance_s(60);
     let (agent, known) = renew(&broker, &agent, &first).await;

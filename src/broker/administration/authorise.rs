@@ -89,7 +89,7 @@ impl Services {
             Unauthorised::Role => {
                 let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
                 Failure::new(code::OPERATOR_ROLE_INSUFFICIENT).mended_by(format!(
-                    "it takes the role {}: ask an operator who has it, or an admin to give it to you",
+                    "ask an operator with the role {}, or ask an admin for this role",
                     words.join(" or ")
                 ))
             }

@@ -91,7 +91,7 @@ impl HeavyRequest {
                 drop(reply.send(worked));
             });
             if let Err(error) = started {
-                tracing::error!(error = %io_reason(&error), "a thread for a heavy request could not be started: look at the limits of processes");
+                tracing::error!(error = %io_reason(&error), "a thread for a heavy request could not be started: check the limit of processes (`TasksMax=`)");
                 return Err(broken());
             }
             answer.await.map_err(|_| broken())?

@@ -59,7 +59,7 @@ impl HostServices {
             let request = ChangeRequest::by_host(&by, idempotency.as_ref()).because(reason.as_ref());
             return services.take_away(request, &what).await.map(TakenAway::Done);
         }
-        tracing::warn!(%by, "an order waits until the broker is unsealed");
+        tracing::warn!(%by, "an order is pending until the broker is unsealed");
         orders.add(Order { at: self.now(), by: by.to_string(), reason, what })?;
         Ok(TakenAway::Queued)
     }
@@ -116,7 +116,7 @@ impl Services {
         self.notifications.meters.alarms().raise(
             Alarm::BreakGlass,
             format_args!(
-                "break-glass access was used by {by}: administrator certificate {} is valid for an hour; check the reason",
+                "break-glass access was used by {by}: admin certificate {} is valid for one hour; find out why",
                 certificate.plan.serial
             ),
         );

@@ -95,7 +95,7 @@ impl Services {
         let synchronised = self.state.clock.synchronised_at();
         if reading.trust() == ClockTrust::Agreed {
             if watch.doubt.take().is_some() {
-                tracing::info!("the system clock and the clock since boot agree again");
+                tracing::info!("the wall clock and the boot clock agree again");
             }
             watch.synchronised_before = synchronised;
             return Ok(());
@@ -171,7 +171,7 @@ impl Services {
         let receipt = self.state.store.commit(change, ()).await?;
         let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
         receipt.redeem();
-        tracing::warn!(%by, %was, now = %adjustment.now, "the system clock was adopted");
+        tracing::warn!(%by, %was, now = %adjustment.now, "the system clock was accepted");
         // Connections are checked again, and every schedule reads the new time.
         self.notifications.authorities_changed();
         self.notifications.leases.send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -220,10 +220,10 @@ pub(crate) fn in_doubt(reading: ClockReading) -> Failure {
     let (now, wall) = (reading.now(), reading.wall());
     let why = match reading.trust() {
         ClockTrust::Held => {
-            format!("the system clock says {wall}, and the ledger's newest entry leads to {now}")
+            format!("the system clock is at {wall}, but the ledger's newest entry leads to {now}")
         }
         ClockTrust::Agreed | ClockTrust::Disputed => {
-            format!("the system clock says {wall}, and the clock since boot says {now}")
+            format!("the system clock is at {wall}, but the boot clock leads to {now}")
         }
     };
     Failure::new(code::CLOCK_UNTRUSTED).because(why)

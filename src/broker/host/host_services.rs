@@ -187,7 +187,7 @@ impl HostServices {
         let unsealed = Unsealed { by, with: key.kind().as_str(), refused };
         let (told, answer) = oneshot::channel();
         let wished = self.0.wishes.send(Wish::Unseal { key, unsealed, told }).await;
-        let stopping = || Failure::new(code::UNSEAL_FAILED).because("the broker is about to stop");
+        let stopping = || Failure::new(code::UNSEAL_FAILED).because("the broker is stopping");
         wished.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -204,15 +204,15 @@ impl HostServices {
         match recorded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, %by, "the ledger could not take that the broker is sealed")
+                tracing::error!(%error, %by, "the ledger could not record that the broker is sealed")
             }
-            Err(_) => tracing::error!(%by, "the ledger did not take in time that the broker is sealed"),
+            Err(_) => tracing::error!(%by, "the ledger did not record in time that the broker is sealed"),
         }
         // Before anything waits for a thread: one that waits for a disk that hangs cannot be ended.
         services.forget_keys();
         self.enter(Phase::Sealing);
         if self.0.wishes.send(Wish::Seal).await.is_err() {
-            tracing::warn!("the broker stops already");
+            tracing::warn!("the broker is stopping already");
         }
     }
 
@@ -250,7 +250,7 @@ impl HostServices {
         for one in unrecorded {
             let Some(what) = one.settled().await else { continue };
             if let Err(error) = self.orders().await.forget(&what) {
-                tracing::warn!(%error, "a recorded order is still in its file: the next start repeats it");
+                tracing::warn!(%error, "a recorded order could not be removed from the file of pending orders: the next start repeats it");
             }
             services.state.kept_orders.forget(what).await;
         }
@@ -294,10 +294,9 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
     if pending == 0 {
         return Ok(());
     }
-    let why = format!(
-        "{pending} revocations that were ordered while the broker was sealed are pending, and read-only mode records nothing"
-    );
-    let fix = "start the broker that these data belong to without `--read-only`: it carries them out; when that broker has stopped for good, `keyward adopt` and start this one";
+    let why =
+        format!("{pending} orders of a sealed broker are pending, and read-only mode cannot carry them out");
+    let fix = "start the broker that these data belong to without `--read-only`: it carries the orders out; if it has stopped for good: `keyward adopt` on this host, then start this broker";
     Err(Failure::new(code::READ_ONLY).because(why).mended_by(fix))
 }
 

@@ -38,7 +38,7 @@ impl KeptOrders {
         let seal = kept.seal.clone();
         if !kept.on_a_thread(move || Ok(seal.keep(&by)?)).await {
             tracing::error!(
-                "the order to seal could not be kept in the runtime directory: a stop before the broker is sealed undoes it"
+                "the order to seal could not be stored in the runtime directory: a stop before the broker is sealed loses it"
             );
         }
     }
@@ -53,9 +53,7 @@ impl KeptOrders {
     pub(crate) async fn keep(&self, order: Order) -> bool {
         let kept = self.change(move |orders| orders.add(order)).await;
         if !kept && self.0.is_some() {
-            tracing::error!(
-                "the revocation could not be kept in the runtime directory: the next start forgets it"
-            );
+            tracing::error!("a revocation could not be stored in the runtime directory: a restart loses it");
         }
         kept
     }
@@ -64,7 +62,7 @@ impl KeptOrders {
     pub(crate) async fn forget(&self, what: TakeAway) {
         if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
             tracing::warn!(
-                "a recorded revocation is still in the runtime directory: the next start repeats it"
+                "a recorded revocation could not be removed from the runtime directory: the next start repeats it"
             );
         }
     }

@@ -78,7 +78,7 @@ impl Services {
         match self.apply_order(request, what).await {
             Ok(Removed { taken: Taken::Recorded(_), .. }) => Ok(None),
             Ok(Removed { taken: Taken::InMemory(recorded), .. }) => {
-                tracing::error!(?what, %at, %by, "the ledger cannot take an order now: it is in force in memory and kept");
+                tracing::error!(?what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
                 Ok(Some(recorded))
             }
             Err(failure) if IN_VAIN.contains(&failure.code) => {

@@ -27,10 +27,9 @@ impl Services {
             }
             WriteState::Failing => Err(Failure::new(code::LEDGER_FAILED)
                 .because("the newest probe write to the broker's data disk failed")
-                .mended_by("look at the data disk of the broker; the log has the error")),
-            WriteState::Stopped => {
-                Err(Failure::new(code::LEDGER_FAILED).mended_by("look at the disk, restart the broker"))
-            }
+                .mended_by("check the broker's data disk; the broker's log has the error")),
+            WriteState::Stopped => Err(Failure::new(code::LEDGER_FAILED)
+                .mended_by("correct the fault of the broker's data disk, then restart the broker")),
         }
     }
 

@@ -99,7 +99,7 @@ impl Services {
             drop(reply.send(found));
         });
         if let Err(error) = started {
-            tracing::warn!(error = %io_reason(&error), "no thread: the ledger was not searched for an unknown certificate");
+            tracing::warn!(error = %io_reason(&error), "the ledger was not searched for an unknown certificate: the thread could not be started");
         }
         answer.await.ok()?.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger could not be searched for an unknown certificate");
@@ -167,7 +167,7 @@ impl Services {
         );
         let recorded = self.state.record(&event).await;
         if let Err(error) = recorded {
-            tracing::error!(%error, "the alarm could not be recorded");
+            tracing::error!(%error, "an alarm could not be recorded");
         }
     }
 }

@@ -27,10 +27,10 @@ impl Services {
         match Self::write_snapshot(Arc::clone(services), stop).await {
             Some(Ok(Some(written))) => {
                 if let Err(error) = services.state.record(&SnapshotTaken::of(&written)).await {
-                    tracing::warn!(%error, "a snapshot could not be announced");
+                    tracing::warn!(%error, "a snapshot could not be recorded in the ledger");
                 }
             }
-            Some(Err(error)) => tracing::warn!(%error, "no snapshot could be taken; starts take longer"),
+            Some(Err(error)) => tracing::warn!(%error, "a snapshot could not be taken: starts take longer"),
             Some(Ok(None)) | None => {}
         }
     }
@@ -49,7 +49,7 @@ impl Services {
             drop(reply.send(taken));
         });
         if let Err(error) = started {
-            tracing::warn!(error = %io_reason(&error), "there is no thread for a snapshot");
+            tracing::warn!(error = %io_reason(&error), "a thread for a snapshot could not be started");
         }
         answer.await.ok()
     }

@@ -180,7 +180,7 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
     }
     if roles.is_empty() {
         return Err(Failure::new(code::AGENT_UNKNOWN).mended_by(
-            "name a role to create it with (`--role`), or declare it in a file and `keyward apply` it",
+            "name a role for the new agent or operator (`--role`), or declare it in a file and `keyward apply` it",
         ));
     }
     match reading.former_name(scope, &Owned::Agent(name.clone())) {

@@ -77,7 +77,7 @@ impl Services {
                     self.notifications.meters.alarms().raise(
                         alarm,
                         format_args!(
-                            "{holder}: enrolment code {code} was presented again with another key, from {}; check who has the code",
+                            "{holder}: enrolment code {code} was presented again with another key, from {}; find out who has the code",
                             peer.ip()
                         ),
                     );

@@ -165,7 +165,7 @@ impl Services {
             self.notifications.meters.alarms().raise(
                 Alarm::LateRenewal,
                 format_args!(
-                    "agent {}: instance {} renewed its certificate after its end; check who holds its key",
+                    "agent {}: instance {} renewed its certificate after it had expired; find out who has its key",
                     agent.name, instance.id
                 ),
             );
@@ -196,8 +196,9 @@ impl NextCertificate {
 fn refused(denial: &Denial) -> Failure {
     let failure = Failure::new(denial.code);
     if denial.code == code::TOO_MANY_INSTANCES {
-        return failure
-            .because("the agent may have fewer live instances than it has, and older ones come first");
+        return failure.because(
+            "the agent has more live instances than `max_instances` allows; the oldest instances are kept",
+        );
     }
     failure
 }

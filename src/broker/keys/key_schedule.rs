@@ -92,7 +92,7 @@ impl Due {
     fn note<T>(&mut self, step: Result<T, Failure>) {
         let Err(failure) = step else { return };
         if self.0.is_some() {
-            tracing::error!(?failure, "another step of the schedule of keys failed");
+            tracing::error!(?failure, "a step of the key schedule failed");
             return;
         }
         self.0 = Some(failure);

@@ -41,6 +41,8 @@ impl Services {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(FORGET_PAUSE),
             }
         }
-        tracing::error!("the keyring is in use: its keys stay in memory until the process is replaced");
+        tracing::error!(
+            "the keyring is in use and cannot be wiped: its keys stay in memory until the process is replaced"
+        );
     }
 }

@@ -29,7 +29,7 @@ impl Services {
     /// Has anchors name the keyring as it was written last, so that an older copy of it is noticed.
     pub(crate) fn anchor_keys(&self, keyring: &Keyring) {
         if let Err(error) = self.state.store.keys_changed(keyring) {
-            tracing::error!(%error, "the keyring lacks a key: anchors name the keyring of before");
+            tracing::error!(%error, "a revoked key left the keyring, but the anchor still names it");
         }
     }
 

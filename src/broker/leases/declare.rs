@@ -62,8 +62,9 @@ impl Section for Offers {
         let bare = declared.capabilities().find(|one| one.delivery == Delivery::Lease && !offered(&one.name));
         if let Some(bare) = bare {
             let name = &bare.name;
-            let message =
-                format!("capability `{name}` is delivered as a lease, and no `[[lease]]` offers it");
+            let message = format!(
+                "capability `{name}` has the delivery `lease`, but no `[[lease]]` is declared for it"
+            );
             faults.tell(Place { file: 0, offset: 0 }, message);
         }
         let mut planned = faults.or(planned)?;
@@ -90,14 +91,17 @@ fn offer(
         declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     if is_there && !scope.covers(owner(world, capability)) {
-        return refuse(asked.place, "this `capability` is one that is not yours");
+        return refuse(asked.place, "this `capability` belongs to another owner");
     }
     if !leased(capability) {
-        return refuse(asked.place, "this `capability` is not declared with delivery `lease`");
+        return refuse(asked.place, "this `capability` is not declared with the delivery `lease`");
     }
     let admin = world.secrets.named(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
-        return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
+        return refuse(
+            asked.upstream_place,
+            "the `admin_secret` does not exist: store it first (`keyward secret put NAME`)",
+        );
     }
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })

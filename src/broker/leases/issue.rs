@@ -382,7 +382,7 @@ impl Services {
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         tracing::warn!(
             lease = %intent.id, code = %fault.code, upstream = fault.detail, unknown,
-            reason = %fault.explained().why, "a login was not made"
+            reason = %fault.explained().why, "a login was not created"
         );
         let event = LeaseFailed {
             lease: intent.id,

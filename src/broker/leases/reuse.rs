@@ -62,7 +62,9 @@ impl Services {
                 Ok(Some(EarlierLogin::Live(Box::new(lease.clone()))))
             }
             LeaseStage::Live { .. } => {
-                let why = format!("the lease {id} was handed out by this request before");
+                let why = format!(
+                    "the first request with this Idempotency-Key got the lease {id}, whose password the broker does not send again"
+                );
                 Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
             }
             LeaseStage::Intended if self.is_creating(id) => Ok(Some(EarlierLogin::InCreation(id))),

@@ -168,7 +168,7 @@ impl Services {
         let retry_at = self.retry_at(failures, RetryWaits { first_s: LEASE_RETRY_FIRST_S, longest_s });
         tracing::warn!(
             lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
-            reason = %fault.explained().why, "a login could not be ended"
+            reason = %fault.explained().why, "a login could not be revoked"
         );
         self.notifications.meters.lease_revocation_failed();
         let event = LeaseRevocationFailed {

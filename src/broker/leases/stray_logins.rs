@@ -60,7 +60,7 @@ impl Services {
         let found = match found {
             Ok(found) => found,
             Err(fault) => {
-                tracing::warn!(place = %counter.place, code = %fault.code, "an upstream was not looked through");
+                tracing::warn!(place = %counter.place, code = %fault.code, "an upstream could not be searched for unknown logins");
                 return Ok(());
             }
         };
@@ -73,13 +73,13 @@ impl Services {
                 Ok(()) => {
                     self.notifications.meters.alarms().raise(
                         Alarm::LoginUnknownRemoved,
-                        format_args!("login {login} at {upstream} belonged to no lease and was removed"),
+                        format_args!("login {login} at {upstream} belonged to no lease and was deleted"),
                     );
                     let event = StrayLoginEnded { upstream: upstream.clone(), login };
                     self.record_of_leases(Change::new(&event)?).await?;
                 }
                 Err(fault) => {
-                    tracing::warn!(%login, code = %fault.code, "a stray login could not be ended");
+                    tracing::warn!(%login, code = %fault.code, "an unknown login could not be deleted");
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Services {
         self.notifications.meters.alarms().raise(
             Alarm::LoginUnknown,
             format_args!(
-                "{} logins at {upstream} have this broker's name and no lease that it knows, e.g. {}: find the other copy of the broker, or the reason",
+                "{} logins at {upstream} have this broker's prefix and belong to no lease, e.g. {}: look for another copy of the broker",
                 unknown.len(),
                 first.name
             ),

@@ -116,7 +116,7 @@ impl Services {
             }
         }
         let asked: Vec<_> = versions.iter().map(ToString::to_string).collect();
-        let why = format!("the upstream of `{name}` lets none of these versions in: {}", asked.join(", "));
+        let why = format!("the upstream of `{name}` accepts none of these versions: {}", asked.join(", "));
         Err(Failure::new(code::ROTATION_NO_VERSION_ACCEPTED).because(why))
     }
 }
@@ -169,7 +169,7 @@ fn is_idle(rotation: &Rotation, now: Timestamp) -> Result<(), Failure> {
     let (name, stage) = (&rotation.declared.secret, run.stage.as_str());
     Err(Failure::new(code::ROTATION_IN_PROGRESS)
         .because(format!("a step of the rotation of `{name}` is under way, at `{stage}`"))
-        .mended_by("adopt a version once the step has succeeded or failed: `keyward rotation show NAME`"))
+        .mended_by("wait until the step has succeeded or failed (`keyward rotation show NAME`), then adopt a version"))
 }
 
 /// The versions that may be adopted: `only`, or those that may work, the likeliest first.

@@ -161,7 +161,7 @@ impl Services {
     /// there may be one that nobody uses.
     async fn record_lost_answer(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let secret = at.name().clone();
-        tracing::warn!(%secret, rotation = %run.id, "upstream may have made a value whose answer was lost");
+        tracing::warn!(%secret, rotation = %run.id, "the upstream may have made a value, but its response was lost");
         let event = RotationOrphaned { secret: &secret, rotation: run.id };
         let value = UpstreamValue { rotation: run.id, version: None, slot: None };
         let effect = rotation::Effect::Orphan { secret: secret.clone(), value };

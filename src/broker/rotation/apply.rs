@@ -91,7 +91,7 @@ impl Services {
 
     /// Records that upstream knows another value than the current one.
     async fn note_drift(&self, at: &RotationContext, works: Option<u32>) -> Result<(), StepError> {
-        tracing::warn!(secret = %at.name(), ?works, "upstream knows neither the new value nor the current one");
+        tracing::warn!(secret = %at.name(), ?works, "the upstream accepts neither the new nor the current value");
         let event = RotationDrifted { secret: at.name(), works };
         Ok(self.record(Change::new(&event)?, Preconditions::none()).await?)
     }

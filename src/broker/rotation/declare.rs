@@ -90,13 +90,19 @@ pub(super) fn declared(
     };
     let is_there = world.secrets.named(secret).is_some();
     if is_there && !within(secret) {
-        return refuse(asked.place, "this name is taken, by a secret that is not yours");
+        return refuse(asked.place, "a secret of another owner has this name: choose another name");
     }
     if !is_there && (capabilities.needs_current || *scope != Scope::Everything) {
-        return refuse(asked.place, "this `secret` does not exist: put it first");
+        return refuse(
+            asked.place,
+            "the `secret` does not exist: store it first (`keyward secret put NAME`)",
+        );
     }
     if driver.admin_secret().is_some_and(|admin| !within(admin)) {
-        return refuse(asked.upstream_place, "the `admin_secret` does not exist: put it first");
+        return refuse(
+            asked.upstream_place,
+            "the `admin_secret` does not exist: store it first (`keyward secret put NAME`)",
+        );
     }
     let slots = match capabilities.shape {
         Shape::OneSlot => Slots::One,
@@ -125,7 +131,7 @@ fn under_way(rotation: &Rotation) -> Failure {
     let secret = &rotation.declared.secret;
     Failure::new(code::ROTATION_IN_PROGRESS)
         .because(format!(
-            "a rotation of `{secret}` is under way, at `{stage}`: its upstream may have changed"
+            "a rotation of `{secret}` is in progress at the stage `{stage}`, and its upstream may have changed"
         ))
         .mended_by(format!(
             "wait for it (`keyward rotation show {secret}`), or end it by the value that works: \
@@ -154,8 +160,12 @@ impl Fate {
     fn remark(&self, run: &Run) -> String {
         let (id, stage) = (run.id, run.stage.as_str());
         match self {
-            Self::Superseded => format!("ends rotation {id}, at `{stage}`: it has changed nothing upstream"),
-            Self::Corrected => format!("rotation {id}, at `{stage}`, goes on under it"),
+            Self::Superseded => format!(
+                "cancels rotation {id} at the stage `{stage}`, which has changed nothing at the upstream"
+            ),
+            Self::Corrected => {
+                format!("rotation {id}, at the stage `{stage}`, continues with the new declaration")
+            }
         }
     }
 }

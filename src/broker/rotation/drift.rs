@@ -107,7 +107,7 @@ impl Services {
         fault: UpstreamFault,
     ) -> Result<(), Failure> {
         let code = fault.code.as_str();
-        tracing::warn!(%secret, code, "whether the current value works could not be asked");
+        tracing::warn!(%secret, code, "the current value of a rotated secret could not be checked at the upstream");
         let event = RotationUnchecked { secret, version, code, upstream: fault.detail };
         let effect = rotation::Effect::Unchecked(secret.clone());
         let change = Change::new(&event)?.effect(Effect::Rotation(effect));

@@ -83,11 +83,11 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let rotation = within_reach(world, by.operator().scope(), secret)?;
             let upstream = describe(rotation);
-            let calls = ["prepare a new value", "apply it", "verify it", "hand it out"];
+            let calls = ["prepare a new value", "apply it", "verify it", "make it the current value"];
             let mut calls: Vec<String> = calls.iter().map(|call| format!("{upstream}: {call}")).collect();
             let overlap_s = match rotation.declared.slots {
                 Slots::Two => {
-                    calls.push(format!("{upstream}: retire the old one"));
+                    calls.push(format!("{upstream}: revoke the previous value"));
                     rotation.declared.grace_s
                 }
                 Slots::One => 0,

@@ -95,8 +95,9 @@ fn still_live(
     match live(minted, records(world)) {
         Ok(()) => Ok(before),
         Err(_) => {
-            let why =
-                format!("the token {token} was minted by this request before, and does not count any more");
+            let why = format!(
+                "the first request with this Idempotency-Key got the token {token}, which is revoked or expired by now"
+            );
             Err(Failure::new(code::REPLAY_TOKEN_REVOKED).because(why))
         }
     }

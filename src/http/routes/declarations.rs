@@ -78,7 +78,7 @@ impl Routes<AdminServices> {
 
 fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
     if body.files.is_empty() || body.files.len() > DECLARATION_FILES_MAX {
-        let why = format!("1 to {DECLARATION_FILES_MAX} files are taken at once");
+        let why = format!("an upload has 1 to {DECLARATION_FILES_MAX} files");
         return Err(Problem::new(code::FILE_COUNT_INVALID).because(why));
     }
     if body.files.iter().any(|file| file.name.len() > FILE_NAME_BYTES_MAX) {

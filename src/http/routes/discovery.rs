@@ -20,7 +20,7 @@ pub(crate) fn routes() -> Routes<AgentServices> {
 }
 
 pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> =
-    Endpoint::new("KEY_SET", "The keys that tokens are verified with", "GET", "/.well-known/jwks.json");
+    Endpoint::new("KEY_SET", "List the keys that verify tokens (JWKS)", "GET", "/.well-known/jwks.json");
 
 type Public = Asked<Nobody, Nothing, Nothing>;
 

@@ -48,7 +48,7 @@ async fn enrol_operator(
 
 fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem> {
     let malformed = |what: &str| {
-        let why = format!("`{what}` is not in the form that an enrolment takes");
+        let why = format!("`{what}` is malformed");
         Problem::new(code::ENROLMENT_MALFORMED).because(why)
     };
     let secret = from_base64url(body.secret.value().expose()).map(zeroize::Zeroizing::new);

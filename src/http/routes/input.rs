@@ -228,7 +228,7 @@ impl<F: JsonSchema + Send + 'static> Input for Form<F> {
 pub(crate) fn parse_json<T: DeserializeOwned>(body: &Sensitive<Vec<u8>>) -> Result<T, Problem> {
     serde_json::from_slice(body.expose()).map(|Object(parsed)| parsed).map_err(|error| {
         let why = format!(
-            "the body is not the JSON that this route takes: {} at line {}, column {}",
+            "the body is not the JSON object that this route expects: {} at line {}, column {}",
             fault(&error),
             error.line(),
             error.column()
@@ -241,9 +241,9 @@ pub(crate) fn parse_json<T: DeserializeOwned>(body: &Sensitive<Vec<u8>>) -> Resu
 fn fault(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     match error.classify() {
-        Category::Syntax => "it is not JSON".to_owned(),
-        Category::Eof => "it ends too early".to_owned(),
-        Category::Io => "it could not be read".to_owned(),
+        Category::Syntax => "not JSON".to_owned(),
+        Category::Eof => "unexpected end".to_owned(),
+        Category::Io => "unreadable".to_owned(),
         Category::Data => {
             let text = error.to_string();
             if text.starts_with("unknown field") {
@@ -272,6 +272,6 @@ pub(crate) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<
     if kind.trim().eq_ignore_ascii_case(wanted) && (is_utf_8 || parameter.trim().is_empty()) {
         return Ok(());
     }
-    let why = format!("this route takes `{wanted}`");
+    let why = format!("this route expects the content type `{wanted}`");
     Err(Problem::new(code::CONTENT_TYPE_UNSUPPORTED).because(why))
 }

@@ -68,7 +68,10 @@ fn serial(text: &str) -> Result<Serial, Problem> {
 fn generation(text: &str) -> Result<u32, Problem> {
     let number = text.parse::<u32>().ok().filter(|number| number.to_string() == text);
     number.ok_or_else(|| {
-        let (why, fix) = ("a generation is a whole number", "take it from the listing");
+        let (why, fix) = (
+            "the generation is not a whole number",
+            "copy the number from `keyward authority list` or `keyward token-key list`",
+        );
         Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
     })
 }

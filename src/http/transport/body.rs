@@ -70,7 +70,7 @@ fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
 }
 
 fn too_large(limit: usize) -> Problem {
-    let why = format!("the body is larger than the {limit} bytes that this route takes");
+    let why = format!("the body is larger than {limit} bytes, the limit of this route");
     Problem::new(code::BODY_TOO_LARGE).because(why)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn check_head(request: &Request, takes_query: bool) -> Result<(), Pro
         None => {}
     }
     if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
-        let why = format!("the header field `{twice}` came twice");
+        let why = format!("the header `{twice}` occurs twice");
         return Err(Problem::new(code::HEADER_REPEATED).because(why));
     }
     if headers.contains_key(header::CONTENT_ENCODING) {

@@ -37,7 +37,7 @@ pub async fn serve_host(listener: UnixListener, front: impl Answers, mut course:
         let (Ok(place), Ok(credentials)) = (Arc::clone(&places).try_acquire_owned(), stream.peer_cred())
         else {
             tracing::warn!(
-                "a connection to the host's socket was closed: there are too many, or it is nobody's"
+                "a connection to the host socket was closed: its user is unknown, or the connection limit is reached"
             );
             continue;
         };

@@ -139,7 +139,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, address)) => {
                 let Some((mut place, evicted)) = places.take(peer_of(address.ip())) else {
-                    tracing::debug!(peer = %address.ip(), "a connection beyond the caps was closed");
+                    tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit");
                     continue;
                 };
                 let (tls, front, open) = (tls.clone(), front.clone(), open.clone());
@@ -154,7 +154,7 @@ pub async fn serve(
                     tokio::select! {
                         () = served => {}
                         _ = evicted => {
-                            tracing::debug!(peer = %address.ip(), "an unauthenticated connection made room");
+                            tracing::debug!(peer = %address.ip(), "an unauthenticated connection was evicted for a new one");
                         }
                     }
                     drop((open, counted));
@@ -192,7 +192,7 @@ async fn handshake(
     };
     match shaken {
         None => {
-            tracing::debug!(peer = %address.ip(), "a connection beyond the handshakes under way was closed");
+            tracing::debug!(peer = %address.ip(), "a connection was closed at the limit of handshakes in progress");
             None
         }
         Some(Ok(mut stream)) => {
@@ -262,7 +262,7 @@ async fn connection(
         },
     };
     if certificate.as_ref().is_some_and(|certificate| !place.keep(certificate.serial())) {
-        tracing::debug!(peer = %address.ip(), "a connection beyond the cap of its certificate was closed");
+        tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit of its certificate");
         return;
     }
     let lost = standing.lost(certificate.clone());
@@ -347,11 +347,11 @@ async fn end<E>(
 ) -> Result<(), E> {
     match told {
         Told::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
-            tracing::warn!(peer = %who, "a connection is cut: its request had not ended when the listener stopped");
+            tracing::warn!(peer = %who, "a connection was closed at the stop before its request had ended");
             Ok(())
         }),
         Told::Cut => {
-            tracing::info!(peer = %who, "a connection is cut: its holder may not act any more");
+            tracing::info!(peer = %who, "a connection was closed because its certificate was revoked or suspended");
             // An answer that is under way was decided before, and may be that of this very act.
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }

@@ -38,7 +38,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         if left == 0 {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "more was sent than a handshake has",
+                "the client sent more bytes than a TLS handshake has",
             )));
         }
         let room = left.min(buf.remaining());

@@ -98,10 +98,10 @@ impl HandshakeFault {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::CaAsServer => {
-                "the server shows a CA certificate (basicConstraints CA:TRUE) as its own certificate"
+                "the server presents a CA certificate (basicConstraints CA:TRUE) as its own certificate"
             }
             Self::NoNames => {
-                "the server's certificate has no subject alternative name; its common name does not count"
+                "the server's certificate has no subject alternative name; its common name is ignored"
             }
             Self::WrongName => "the server's certificate is for other names than the declared `host`",
             Self::UnknownAuthority => {
@@ -147,8 +147,8 @@ impl HandshakeFault {
             Self::Unsupported | Self::Unreadable => {
                 "issue the server an X.509 v3 certificate with an RSA key of 2048 bits or more, or an ECDSA key"
             }
-            Self::Version => "enable TLS 1.3 at the server, e.g. by OpenSSL 1.1.1 or newer",
-            Self::Alert => "look at the server's log: it says why",
+            Self::Version => "enable TLS 1.3 at the server, e.g. with OpenSSL 1.1.1 or newer",
+            Self::Alert => "the server's log has the reason",
             Self::NoTls => {
                 "enable TLS at the server (docs/reference/drivers.md shows how), and check `host` and `port`"
             }

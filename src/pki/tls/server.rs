@@ -67,7 +67,7 @@ impl From<Cause> for Error {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("nobody holds the certificate")]
+#[error("no agent or operator holds the certificate")]
 struct NotOnRecord;
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.

@@ -88,7 +88,7 @@ impl ServerCertVerifier for PinnedVerifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is off".to_owned()))
+        Err(Error::General("TLS 1.2 is disabled".to_owned()))
     }
 
     fn verify_tls13_signature(

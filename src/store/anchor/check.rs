@@ -63,7 +63,7 @@ impl ExpectedAnchors {
         self.only_by = keys.newest_of_several();
         if let Some(anchor) = self.anchors.iter().find(|anchor| !keys.has_keys_of(anchor)) {
             self.keyring = Some(format!(
-                "the keyring does not have every key generation that was there with ledger entry {}",
+                "the keyring lacks a key generation that it had at ledger entry {}",
                 anchor.seq
             ));
         }

@@ -17,7 +17,7 @@ const FILE_BYTES: u64 = 2 * PLACE_BYTES as u64;
 #[non_exhaustive]
 pub enum AnchorFileError {
     /// Neither of its places holds an anchor of this ledger.
-    #[error("the file `anchor` was altered, damaged, or is another broker's")]
+    #[error("the file `anchor` is altered, damaged, or of another broker")]
     Altered,
     /// It is authenticated under a key that the keyring does not have.
     #[error("the file `anchor` names a key generation that the keyring does not have")]

@@ -121,9 +121,9 @@ impl AnchorKeeper {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         self.shared.ask(|asked| asked.is_closing = true);
         if !ends_within(&thread, STOP_WAIT) {
-            tracing::error!("the last anchor of the ledger could not be written: the disk hangs");
+            tracing::error!("the last anchor of the ledger could not be written: the disk does not answer");
         } else if thread.join().is_err() {
-            tracing::error!("the thread that keeps anchors had panicked");
+            tracing::error!("the thread that writes anchors had panicked");
         }
     }
 }

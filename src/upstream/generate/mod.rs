@@ -67,12 +67,12 @@ impl GeneratedValue {
         distinct.sort_unstable();
         distinct.dedup();
         if distinct.len() != alphabet.len() {
-            return refuse("`alphabet` has a character twice: it would come more often than the others");
+            return refuse("`alphabet` has a character twice, which would be more frequent than the others");
         }
         #[expect(clippy::cast_precision_loss, reason = "both are below 5000")]
         let bits = (alphabet.len() as f64).log2() * length as f64;
         if bits < BITS_MIN {
-            refuse("so few characters can be guessed: make `length` or `alphabet` larger")
+            refuse("the value could be guessed: make `length` or `alphabet` larger")
         } else {
             Ok(())
         }
@@ -133,7 +133,9 @@ impl Driver for Generate {
     }
 
     fn check<'a>(&'a self, _call: RotationCall<'a>) -> Checking<'a> {
-        Box::pin(async { vec![Finding::good("connection", "there is no upstream to call".to_owned())] })
+        Box::pin(async {
+            vec![Finding::good("connection", "the driver `generate` calls no upstream".to_owned())]
+        })
     }
 
     fn retire<'a>(&'a self, _call: RotationCall<'a>, _old: &'a SecretValue) -> Answer<'a, ()> {

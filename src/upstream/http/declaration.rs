@@ -71,7 +71,7 @@ impl Service {
         let raw: RawService = fields.read()?;
         let verify = raw.verify.judged(Purpose::Verify)?;
         if !verify.uses(Field::Value) {
-            return refuse("verify", "`verify` does not show the `value`: it would prove nothing");
+            return refuse("verify", "`verify` does not send the `value`: it would prove nothing");
         }
         let origination = match (&raw.apply, &raw.create) {
             (Some(apply), None) => raw.applied(apply)?,
@@ -79,7 +79,7 @@ impl Service {
             (Some(_), Some(_)) => {
                 return refuse("create", "`create` contradicts `apply`: leave one of them out");
             }
-            (None, None) => return refuse("", "`apply` is missing: the request that carries a new value"),
+            (None, None) => return refuse("", "`apply` is missing: the request that sets a new value"),
         };
         let wait_s = raw.timeout_s.unwrap_or(UPSTREAM_WAIT_S);
         if !(1..=UPSTREAM_WAIT_MAX_S).contains(&wait_s) {
@@ -99,17 +99,16 @@ impl Service {
         let all = self.requests();
         let uses_admin = all.iter().any(|request| request.uses(Field::Admin));
         match &self.admin_secret {
-            None if uses_admin => return refuse("", "`admin_secret` is missing: what `admin` stands for"),
-            Some(_) if !uses_admin => return refuse("admin_secret", "no request uses it, as `admin`"),
+            None if uses_admin => return refuse("", "`admin_secret` is missing: a request uses `admin`"),
+            Some(_) if !uses_admin => {
+                return refuse("admin_secret", "no request uses `admin`: leave `admin_secret` out");
+            }
             _ => {}
         }
         let is_encrypted = all.iter().any(|request| request.origin.scheme == Scheme::Https);
         match &self.ca {
             None if is_encrypted => {
-                return refuse(
-                    "",
-                    "`ca` is missing: the certificates, PEM, that the service's is verified against",
-                );
+                return refuse("", "`ca` is missing: the CA certificates in PEM that verify the service");
             }
             Some(_) if !is_encrypted => return refuse("ca", "`ca` contradicts http://"),
             Some(pem) if certificates_from_pem(pem).is_err() => {
@@ -136,21 +135,21 @@ impl RawService {
             if is_there {
                 return refuse(
                     field,
-                    "it goes with `create`: where `apply` carries a new value, that ends the old one",
+                    "it is only for `create`: an applied value replaces the previous one at once",
                 );
             }
         }
         if self.slots.is_some_and(|slots| slots != 1) {
             return refuse(
                 "slots",
-                "`slots` other than 1 go with `create`: what `apply` carries ends the old value",
+                "`slots` other than 1 are only for `create`: an applied value replaces the previous one at once",
             );
         }
         let value = self.value.clone().unwrap_or_default();
         value.check()?;
         let apply = apply.judged(Purpose::Apply)?;
         if !apply.uses(Field::Value) {
-            return refuse("apply", "`apply` does not carry the `value`");
+            return refuse("apply", "`apply` does not send the `value`");
         }
         Ok(Origination::Apply { value, apply })
     }
@@ -164,10 +163,13 @@ impl RawService {
             );
         }
         if self.value.is_some() {
-            return refuse("value", "it contradicts `create`: the service makes the value");
+            return refuse("value", "it contradicts `create`, where the service makes the value");
         }
         let Some(answer) = self.answer.clone() else {
-            return refuse("create", "`answer` is missing: where the value is in the answer to `create`");
+            return refuse(
+                "create",
+                "`answer` is missing: the place of the value in the response to `create`",
+            );
         };
         for pointer in [Some(&answer.value), answer.slot.as_ref()].into_iter().flatten() {
             if !is_pointer(pointer) {
@@ -177,7 +179,7 @@ impl RawService {
         let Some(retire) = &self.retire else {
             return refuse(
                 "create",
-                "`retire` is missing: the request that ends the old value after its grace",
+                "`retire` is missing: the request that revokes the previous value after its grace period",
             );
         };
         let retire = retire.judged(Purpose::Retire)?;
@@ -185,7 +187,10 @@ impl RawService {
             return refuse("answer", "`slot` is missing, and `retire` uses it");
         }
         if !retire.uses(Field::Slot) && !retire.uses(Field::Value) {
-            return refuse("retire", "`retire` says neither `slot` nor `value`: which one is to end?");
+            return refuse(
+                "retire",
+                "`retire` sends neither `slot` nor `value`: the service would not know which value to revoke",
+            );
         }
         let create = create.judged(Purpose::Create)?;
         Ok(Origination::Create { create, answer, retire: Box::new(retire) })

@@ -38,18 +38,18 @@ pub(super) fn split(url: &str) -> Result<(Origin, &str), &'static str> {
     let (authority, path) = rest.split_at_checked(at).ok_or("a path is missing: at least /")?;
     let (host, port) = host_and_port(authority, scheme)?;
     if host.parse::<IpAddr>().is_ok_and(is_never_called) {
-        return Err("its host is an address that the broker never calls; no configuration allows it");
+        return Err("its host is an address that the broker never calls, whatever the configuration says");
     }
     if scheme == Scheme::Http && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
-        return Err("http:// is for an address on this machine alone, e.g. 127.0.0.1");
+        return Err("http:// is only for addresses of this machine, e.g. 127.0.0.1");
     }
     let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"\"#<>\\^`|".contains(&byte);
     let steps = path.split('?').next().unwrap_or_default().split('/');
     if !path.bytes().all(is_fine) || steps.into_iter().any(|step| matches!(step, "." | "..")) {
-        return Err("its path has characters that paths do not have, a fragment, or a step up");
+        return Err("its path has a character that paths cannot have, a fragment, or `..`");
     }
     if url.replace("{{", "").replace("}}", "").parse::<Uri>().is_err() {
-        return Err("it is no URL");
+        return Err("it is not a URL");
     }
     Ok((Origin { scheme, host: host.to_owned(), port, authority: authority.to_owned() }, path))
 }

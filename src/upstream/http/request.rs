@@ -178,7 +178,7 @@ impl DeclaredRequest {
         let slots: Vec<Field> = purpose.fields().iter().copied().filter(|field| !field.is_secret()).collect();
         let path = Template::read(path, &slots).map_err(|why| {
             let is_secret = Template::read(path, purpose.fields()).is_ok();
-            let secret = "no value goes into a URL: URLs are logged on their way";
+            let secret = "no value goes into a URL, because proxies and servers log URLs";
             refuse("url", if is_secret { secret.to_owned() } else { why })
         })?;
         let verb = self.method.unwrap_or_else(|| purpose.verb());
@@ -187,7 +187,7 @@ impl DeclaredRequest {
             headers.push(header(name, text, purpose).map_err(|why| refuse("headers", why))?);
         }
         if headers.len() > UPSTREAM_HEADERS_MAX {
-            return Err(refuse("headers", format!("more than {UPSTREAM_HEADERS_MAX}")));
+            return Err(refuse("headers", format!("more than {UPSTREAM_HEADERS_MAX} headers")));
         }
         let login = self.login(purpose).map_err(|(field, why)| refuse(field, why))?;
         let body = self.body(verb, purpose).map_err(|(field, why)| refuse(field, why))?;
@@ -199,12 +199,12 @@ impl DeclaredRequest {
         let refused = match purpose {
             Purpose::Verify => statuses("refused", &self.refused, &[401, 403])?,
             Purpose::Apply | Purpose::Create | Purpose::Retire if self.refused.is_some() => {
-                return Err(refuse("refused", "it is for `verify` alone".to_owned()));
+                return Err(refuse("refused", "it is only for `verify`".to_owned()));
             }
             Purpose::Apply | Purpose::Create | Purpose::Retire => Vec::new(),
         };
         if expect.iter().any(|status| refused.contains(status)) {
-            return Err(refuse("expect", "a status is in `refused` too".to_owned()));
+            return Err(refuse("expect", "a status is also in `refused`".to_owned()));
         }
         Ok(Request { origin, expect, refused, method: verb.method(), path, headers, login, body })
     }
@@ -231,10 +231,10 @@ impl DeclaredRequest {
     fn body(&self, verb: Verb, purpose: Purpose) -> Result<Option<Body>, Misfit> {
         let Some(text) = &self.body else {
             let lonely = self.content_type.is_some();
-            return if lonely { Err(("content_type", "there is no `body`".to_owned())) } else { Ok(None) };
+            return if lonely { Err(("content_type", "`body` is missing".to_owned())) } else { Ok(None) };
         };
         if matches!(verb, Verb::Get | Verb::Head) {
-            return Err(("body", "GET and HEAD have none".to_owned()));
+            return Err(("body", "GET and HEAD have no body".to_owned()));
         }
         let kind = self.content_type.as_deref().unwrap_or("application/json");
         let spelling = match kind {
@@ -251,13 +251,13 @@ impl DeclaredRequest {
         // What would end a string is in the sample: a field outside of one breaks the document.
         let is_whole = |text: Zeroizing<Vec<u8>>| serde_json::from_slice::<serde_json::Value>(&text).is_ok();
         if spelling == Spelling::Json && !template.sampled("x\"y", spelling).is_some_and(is_whole) {
-            return Err(("body", "it is no JSON with its fields inside of strings".to_owned()));
+            return Err(("body", "it is not JSON with its fields inside of strings".to_owned()));
         }
         if spelling == Spelling::Form && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(("body", "a form has visible ASCII characters alone".to_owned()));
+            return Err(("body", "a form has only visible ASCII characters".to_owned()));
         }
         let kind = HeaderValue::from_str(kind);
-        let kind = kind.map_err(|_| ("content_type", "it is no content type".to_owned()))?;
+        let kind = kind.map_err(|_| ("content_type", "it is not a content type".to_owned()))?;
         Ok(Some(Body { kind, spelling, template }))
     }
 }
@@ -265,7 +265,7 @@ impl DeclaredRequest {
 /// One header field: no value of it is a secret that stands in the declaration.
 fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Template), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok().filter(|parsed| parsed.as_str() == name);
-    let parsed = parsed.ok_or("a name is no header's name in lower case")?;
+    let parsed = parsed.ok_or("a name is not a header name in lower case")?;
     if OURS.contains(&name) {
         return Err("what is said by fields of their own, or is no one's to say, cannot be a header: \
                     use `bearer`, `basic`, `content_type`"
@@ -274,13 +274,13 @@ fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Templ
     let template = Template::read(text, purpose.fields())?;
     if SECRETIVE.iter().any(|part| name.contains(part)) && !template.fields().any(|_| true) {
         return Err(
-            "a header with such a name holds a secret: it takes a field, never a value in clear".to_owned()
+            "a header of this name holds a secret: use a field, never a value in clear text".to_owned()
         );
     }
     let sampled = template.sampled("x", Spelling::Plain);
     match sampled.map(|text| HeaderValue::from_bytes(&text)) {
         Some(Ok(_)) => Ok((parsed, template)),
-        Some(Err(_)) | None => Err("a header has a character that headers do not have".to_owned()),
+        Some(Err(_)) | None => Err("a header has a character that headers cannot have".to_owned()),
     }
 }
 
@@ -294,10 +294,10 @@ fn is_json(kind: &str) -> bool {
 fn statuses(given: &[u16]) -> Result<Vec<u16>, &'static str> {
     let is_final = |status: &u16| matches!(status, 200..=299 | 400..=599);
     if given.is_empty() || given.len() > UPSTREAM_STATUSES_MAX {
-        return Err("1 to 16 statuses can be");
+        return Err("declare 1 to 16 statuses");
     }
     if !given.iter().all(is_final) {
-        return Err("200 to 299 and 400 to 599 can be: redirects are not followed");
+        return Err("allowed are 200 to 299 and 400 to 599: redirects are not followed");
     }
     Ok(given.to_vec())
 }

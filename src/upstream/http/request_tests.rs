@@ -34,7 +34,7 @@ fn what_is_no_request_is_refused_with_its_field() {
     apply(r#","bearer":"admin","basic":{"username":"a","password":"admin"}"#, "basic", "contradicts");
     apply(r#","basic":{"username":"a:CNRY","password":"admin"}"#, "basic", "colon");
     refused(&good(r#","bearer":"admin""#), Purpose::Verify, "verify.bearer", "`admin` is not known here");
-    apply(r#","method":"GET","body":"CNRY""#, "body", "GET and HEAD have none");
+    apply(r#","method":"GET","body":"CNRY""#, "body", "GET and HEAD have no body");
     apply(r#","content_type":"text/plain""#, "content_type", "no `body`");
     apply(r#","content_type":"text/CNRY","body":"x""#, "content_type", "can be");
     apply(r#","body":"CNRY{{value}}""#, "body", "inside of strings");

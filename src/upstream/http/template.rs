@@ -112,12 +112,12 @@ impl Template {
         while let Some((before, behind)) = rest.split_once("{{") {
             let at = text.chars().count().saturating_sub(behind.chars().count()).saturating_sub(1);
             let Some((name, after)) = behind.split_once("}}") else {
-                return Err(format!("`{{{{` at character {at} is never closed"));
+                return Err(format!("`{{{{` at character {at} is not closed"));
             };
             let Some(field) = known.iter().find(|field| field.as_str() == name) else {
                 let known: Vec<String> = known.iter().map(|field| format!("`{}`", field.as_str())).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return Err(format!("the field at character {at} is not known here: {known} can be"));
+                return Err(format!("the field at character {at} is not known here; known fields: {known}"));
             };
             parts.push(Part::Text(before.to_owned()));
             parts.push(Part::Field(*field));

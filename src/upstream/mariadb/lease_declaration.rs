@@ -74,7 +74,7 @@ fn check_grant(grant: &str) -> Result<(), TargetError> {
         return refuse("each of `grants` is one statement, without `;`");
     }
     if !grant.contains(LOGIN_FIELD) || grant.replace(LOGIN_FIELD, "").contains(['{', '}']) {
-        return refuse("a grant names `{login}`, and has no other field");
+        return refuse("a grant must name `{login}`, and can have no other field");
     }
     Ok(())
 }

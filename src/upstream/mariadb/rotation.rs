@@ -154,9 +154,9 @@ impl Driver for MariadbRotation {
 
 fn privilege(setter: &str, privileges: &[String]) -> Finding {
     if privileges.iter().any(|privilege| privilege == sql::CREATE_USER) {
-        Finding::good("privilege", format!("`{setter}` may set passwords"))
+        Finding::good("privilege", format!("`{setter}` can set passwords"))
     } else {
-        let says = format!("`{setter}` may not set passwords");
+        let says = format!("`{setter}` cannot set passwords");
         Finding::bad("privilege", says, &format!("GRANT CREATE USER ON *.* TO {setter}"))
     }
 }

@@ -19,19 +19,19 @@ pub(super) async fn of_role(session: &Session<'_>, role: &str, setter: &str) -> 
     let (by_superuser, by_creator, by_itself, has_admin_option) = (is(2), is(3), is(4), is(5));
     let version: u32 = text(row, 6).parse().unwrap_or(0);
     let login = if can_login {
-        Finding::good("role", format!("the role `{role}` exists and may log in"))
+        Finding::good("role", format!("the role `{role}` exists and can log in"))
     } else {
-        let says = format!("the role `{role}` may not log in");
+        let says = format!("the role `{role}` has no LOGIN");
         Finding::bad("role", says, &format!("ALTER ROLE {role} LOGIN"))
     };
     let needs_option = version >= ADMIN_OPTION_SINCE;
     let by_rights = by_creator && !is_superuser && (!needs_option || has_admin_option);
     let privilege = if by_superuser || by_itself || by_rights {
-        Finding::good("privilege", format!("`{setter}` may set the password of `{role}`"))
+        Finding::good("privilege", format!("`{setter}` can set the password of `{role}`"))
     } else {
-        let says = format!("`{setter}` may not set the password of `{role}`");
+        let says = format!("`{setter}` cannot set the password of `{role}`");
         let fix = if is_superuser {
-            format!("only a superuser may set the password of a superuser: rotate another role than `{role}`")
+            format!("only a superuser can set the password of the superuser `{role}`: rotate another role")
         } else if needs_option {
             format!("ALTER ROLE {setter} CREATEROLE; GRANT {role} TO {setter} WITH ADMIN OPTION")
         } else {

@@ -61,7 +61,7 @@ impl DeclaredLogins {
             );
         }
         if self.heir.as_ref() == Some(&self.admin_role) {
-            return refuse("`heir` is not `admin_role`: what a login made would be done with its rights");
+            return refuse("`heir` must not be `admin_role`: objects of logins would act with its rights");
         }
         if self.member_of.len() > LEASE_STATEMENTS_MAX || self.statements.len() > LEASE_STATEMENTS_MAX {
             return refuse("`member_of` and `statements` have at most 32 entries each");
@@ -87,14 +87,18 @@ fn check_statement(statement: &str) -> Result<(), TargetError> {
         return refuse("a statement has 1 to 2048 bytes");
     }
     if statement.contains('\0') || (statement.contains(';') && !is_block(statement)) {
-        return refuse("each of `statements` is one statement, without `;` but in the body of `DO $$ … $$`");
+        return refuse(
+            "each of `statements` is one statement, without `;` except in the body of `DO $$ … $$`",
+        );
     }
     let first = statement.split_whitespace().next().unwrap_or_default();
     if OF_TRANSACTIONS.iter().any(|word| first.eq_ignore_ascii_case(word)) {
-        return refuse("a statement begins and ends no transaction: a login is made whole or not at all");
+        return refuse(
+            "a statement must not begin or end a transaction: a login is created completely or not at all",
+        );
     }
     if statement.replace(LOGIN_FIELD, "").contains(['{', '}']) {
-        return refuse("a statement has no field but `{login}`");
+        return refuse("a statement can have only the field `{login}`");
     }
     Ok(())
 }

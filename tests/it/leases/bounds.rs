@@ -130,13 +130,13 @@ async fn unusable_lease_declarations_are_refused_and_change_nothing() {
     for (text, says) in [
         (whole("member_of = ['CNRY\"; DROP ROLE postgres; --']"), "`member_of`"),
         (whole("heir = \"CNRY'\""), "`heir`"),
-        (whole("statements = [\"GRANT a TO {CNRY}\"]"), "no field but"),
+        (whole("statements = [\"GRANT a TO {CNRY}\"]"), "can have only the field"),
         (whole("statements = [\"GRANT a TO {login}; DROP TABLE CNRY\"]"), "without `;`"),
         (whole("").replace("orders-db/admin", "no/such"), "`admin_secret`"),
         (whole("").replace("capability = \"orders.query\"", "capability = \"no.such\""), "delivery `lease`"),
         (whole("").replace("14400", &(LEASE_LIFE_MAX_S + 1).to_string()), "`max_life_s`"),
         (whole("").replace("14400", &(LEASE_LIFE_MIN_S - 1).to_string()), "`max_life_s`"),
-        (whole("").replace("\"lease\"", "\"lease\"\nsecret = \"orders-db/admin\""), "contradicts"),
+        (whole("").replace("\"lease\"", "\"lease\"\nsecret = \"orders-db/admin\""), "has neither"),
         (
             "[[capability]]\nname = \"a.b\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 60\n"
                 .to_owned(),
@@ -222,7 +222,11 @@ async fn a_ca_takes_certificates_alone_and_nothing_else_is_handed_out() {
     for declarations in [beginning(KEY), format!("{text}{rotation}")] {
         let reply = scene.broker.apply(&declarations).await;
         assert_eq!(reply.status, 422, "{}", reply.text());
-        assert!(reply.text().contains("`ca` holds a PEM section that is no CERTIFICATE"), "{}", reply.text());
+        assert!(
+            reply.text().contains("`ca` holds a PEM section that is not a CERTIFICATE"),
+            "{}",
+            reply.text()
+        );
         assert!(!reply.text().contains("CNRY"), "{}", reply.text());
     }
     let reply = scene.broker.apply(&beginning("Bag Attributes\n    friendlyName: CNRY\n")).await;

@@ -192,7 +192,7 @@ fn a_revoked_agents_login_is_revoked_after_a_refused_append() {
     disk.fill_up(&mut process, "bot", &["lease", "get", "orders.query", "--fresh"]);
     let revoked = process.run_as("operator", &["agent", "revoke", "bot"], b"");
     assert_eq!(revoked.status.code(), Some(12), "{}", String::from_utf8_lossy(&revoked.stderr));
-    wait_until(|| process.log().contains("could not be marked as ending"));
+    wait_until(|| process.log().contains("the leases of revoked agents could not be revoked"));
     assert_ne!(logins(&postgres), "", "nobody is called without a record");
     disk.empty(&process);
     wait_until(|| logins(&postgres).is_empty());

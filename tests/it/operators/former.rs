@@ -72,7 +72,7 @@ async fn junk_names_of_one_owner_push_out_no_name_of_another() {
     for text in ["[[role]]\nname = \"blue-new\"\ncapabilities = []\n", &minted("blue-new")] {
         let refused = apply(&blue, text).await;
         assert_eq!(refused.status, 422, "{}", refused.text());
-        assert!(refused.text().contains("as one owner may"), "{}", refused.text());
+        assert!(refused.text().contains("as the broker remembers for one owner"), "{}", refused.text());
     }
     assert_eq!(apply(&blue, &minted("blue")).await.status, 200, "the twin: its own audience");
     assert_eq!(apply(&blue, own).await.status, 200);

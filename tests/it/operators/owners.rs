@@ -139,20 +139,23 @@ async fn a_team_declares_nothing_that_reaches_beyond_its_own() {
         )
     };
     for (says, text) in [
-        ("taken", mint("blue.read", "https://new.example.com")),
-        ("taken", mint("reports.read", "https://new.example.com")),
-        ("taken", "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n".to_owned()),
-        ("taken", "[[agent]]\nname = \"blue-bot\"\nroles = []\n".to_owned()),
-        ("taken", "[[resource_server]]\nname = \"blue-service\"\naudience = \"https://new\"\n".to_owned()),
+        ("another owner has this name", mint("blue.read", "https://new.example.com")),
+        ("another owner has this name", mint("reports.read", "https://new.example.com")),
+        ("another owner has this name", "[[role]]\nname = \"blue-reader\"\ncapabilities = []\n".to_owned()),
+        ("another owner has this name", "[[agent]]\nname = \"blue-bot\"\nroles = []\n".to_owned()),
+        (
+            "another owner has this name",
+            "[[resource_server]]\nname = \"blue-service\"\naudience = \"https://new\"\n".to_owned(),
+        ),
         ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"blue.read\"]\n".to_owned()),
         ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"github.repo.read\"]\n".to_owned()),
         ("not declared", "[[agent]]\nname = \"red-bot\"\nroles = [\"blue-reader\"]\n".to_owned()),
         ("does not exist", RED.replace("red/app", "blue/app")),
         ("does not exist", RED.replace("red/app", "github/app")),
-        ("not yours", mint("red.more", "https://blue.example.com")),
-        ("not yours", mint("red.more", "https://reports.example.com")),
+        ("of another owner", mint("red.more", "https://blue.example.com")),
+        ("of another owner", mint("red.more", "https://reports.example.com")),
         (
-            "not yours",
+            "of another owner",
             "[[resource_server]]\nname = \"red-spy\"\naudience = \"https://blue.example.com\"\n".to_owned(),
         ),
         ("bound to", "[[agent]]\nname = \"x\"\nroles = []\nowner = \"blue\"\n".to_owned()),
@@ -223,7 +226,7 @@ async fn a_team_does_not_declare_the_brokers_own_audience() {
     for text in [&capability, &server] {
         let refused = apply(&red, text).await;
         assert_eq!(refused.status, 422, "{}", refused.text());
-        assert!(refused.text().contains("the broker's own"), "{}", refused.text());
+        assert!(refused.text().contains("is the broker itself"), "{}", refused.text());
         assert_eq!(
             apply(&red, &text.replace(own, "https://red.example.com/own")).await.status,
             200,

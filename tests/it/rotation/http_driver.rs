@@ -397,19 +397,19 @@ async fn what_is_no_request_is_refused_with_its_place_and_repeats_nothing() {
     let good = scene.service.applying();
     let url = format!("https://127.0.0.1:{}", scene.service.port);
     for (from, to, says) in [
-        ("{{value}}", "{{CNRY}}", "not known here: `value`, `current`, `admin`, `rotation`"),
-        ("{{value}}", "{{value}", "never closed"),
+        ("{{value}}", "{{CNRY}}", "not known here; known fields: `value`, `current`, `admin`, `rotation`"),
+        ("{{value}}", "{{value}", "is not closed"),
         ("{{value}}\"", "x\", \"n\":{{value}}", "inside of strings"),
         ("/key\"", "/key?k={{value}}\"", "no value goes into a URL"),
         ("/key\"", "/{{CNRY}}\"", "not known here"),
-        (url.as_str(), "http://api.example.com", "this machine alone"),
+        (url.as_str(), "http://api.example.com", "addresses of this machine"),
         (url.as_str(), "https://CNRY.example.com", "lower-case"),
-        ("{\"key\":\"{{value}}\"}", "{}", "does not carry"),
+        ("{\"key\":\"{{value}}\"}", "{}", "does not send"),
         ("method = \"PUT\"", "method = \"CNRY\"", "unknown word"),
         (
             "method = \"PUT\"",
             "method = \"PUT\"\nheaders = { x-api-key = \"CNRY\" }",
-            "never a value in clear",
+            "never a value in clear text",
         ),
         ("method = \"PUT\"", "method = \"PUT\"\nheaders = { authorization = \"CNRY\" }", "`bearer`"),
         ("method = \"PUT\"", "method = \"PUT\"\nexpect = [302]", "redirects are not followed"),

@@ -77,7 +77,7 @@ async fn a_corrected_declaration_supersedes_a_rotation_that_changed_nothing() {
         let applied = scene.broker.apply(&corrected(&scene.service)).await;
         assert_eq!(applied.status, 200, "{stage}: {}", applied.text());
         let remark = applied.json()["changes"][0]["remark"].as_str().unwrap().to_owned();
-        assert!(remark.contains("has changed nothing upstream"), "{remark}");
+        assert!(remark.contains("has changed nothing at the upstream"), "{remark}");
         assert!(scene.shown().await["run"].is_null(), "{stage}");
         scene.keeps_all(versions).await;
         scene.hands_out("1").await;
@@ -125,7 +125,7 @@ async fn a_corrected_declaration_resumes_a_rotation_with_an_unknown_outcome() {
         let applied = scene.broker.apply(&corrected(&scene.service)).await;
         assert_eq!(applied.status, 200, "{stage}: {}", applied.text());
         let remark = applied.json()["changes"][0]["remark"].as_str().unwrap().to_owned();
-        assert!(remark.contains("goes on under it"), "{remark}");
+        assert!(remark.contains("continues with the new declaration"), "{remark}");
         scene.broker.rotate_due().await;
         assert!(scene.shown().await["run"].is_null(), "{stage}: at once, and to its end");
         scene.hands_out("2").await;
