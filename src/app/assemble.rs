@@ -26,7 +26,7 @@ use crate::keyring::{Family, Keyring};
 use crate::policy::LifeLimits;
 use crate::quota::{Denials, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
-use crate::store::{Loss, OnLostEntries, Store};
+use crate::store::{AcceptedLoss, OnLostEntries, Store};
 use crate::telemetry::{Alarm, Alarms, Meters};
 use crate::token::{MintedLately, Verifier};
 
@@ -166,7 +166,7 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
         return Ok(alarms);
     }
     let lost = store.record_accepted_loss().await.map_err(broker::Failure::from)?;
-    if let Some(Loss { what, .. }) = lost {
+    if let Some(AcceptedLoss { what, .. }) = lost {
         alarms.raise(
             Alarm::DataLossAccepted,
             format_args!("an operator accepted a loss of entries: {what}; repeat the revocations of that time, and see docs/how-to/recover.md"),

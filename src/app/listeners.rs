@@ -15,7 +15,7 @@ use super::public_documents::published;
 use super::server_identity::sealed_identity;
 use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_WAIT_S, SEND_BUFFER_BYTES};
 use crate::base::{code, io_reason};
-use crate::broker::{self, HostServices, Wish};
+use crate::broker::{self, HostServices, ProcessRequest};
 use crate::config::{Config, Connections};
 use crate::console::{Failure, own_uid};
 use crate::custody::Orders;
@@ -39,7 +39,7 @@ pub(super) struct HostListener {
     /// The use cases of the host socket.
     pub(super) services: HostServices,
     /// What they want of the process.
-    pub(super) wishes: mpsc::Receiver<Wish>,
+    pub(super) wishes: mpsc::Receiver<ProcessRequest>,
     /// What is counted while nothing else counts.
     meters: Arc<Meters>,
     course: watch::Sender<Course>,

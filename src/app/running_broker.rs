@@ -21,7 +21,7 @@ use super::server_identity::{kept_identity, server_identity};
 use super::upkeep::Upkeep;
 use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
-use crate::broker::{self, AdminServices, AgentServices, Services, Unsealed, Wish};
+use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Services, Unsealed};
 use crate::config::Config;
 use crate::console::Failure;
 use crate::http::listener::{self, Course, Standing};
@@ -294,9 +294,11 @@ impl RunningBroker {
     async fn told_to_seal(&mut self) {
         while let Some(wish) = self.host.wishes.recv().await {
             match wish {
-                Wish::Seal => return,
+                ProcessRequest::Seal => return,
                 // It came while the broker opened by itself.
-                Wish::Unseal { told, .. } => drop(told.send(Err(broker::Failure::new(code::NOT_SEALED)))),
+                ProcessRequest::Unseal { told, .. } => {
+                    drop(told.send(Err(broker::Failure::new(code::NOT_SEALED))))
+                }
             }
         }
         std::future::pending().await

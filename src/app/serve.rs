@@ -16,7 +16,7 @@ use super::runtime_dir::{forget_seal_order, is_seal_pending};
 use super::trusted_files::TrustedFile;
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
-use crate::broker::{self, Unsealed, Wish};
+use crate::broker::{self, ProcessRequest, Unsealed};
 use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
 use crate::console::Failure;
@@ -107,7 +107,7 @@ async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Opt
             () = told.wait() => None,
         };
         match wish {
-            Some(Wish::Unseal { key, unsealed, told }) => {
+            Some(ProcessRequest::Unseal { key, unsealed, told }) => {
                 match unseal(opening, &listeners, (key, unsealed)).await {
                     Ok(opened) => {
                         forget_seal_order(config);
@@ -116,7 +116,7 @@ async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Opt
                     Err(failure) => drop(told.send(Err(failure))),
                 }
             }
-            Some(Wish::Seal) => {}
+            Some(ProcessRequest::Seal) => {}
             None => {
                 sealed.close().await;
                 listeners.host.leave().await;

@@ -5,7 +5,7 @@ use crate::base::{CapabilityName, InstanceId, OwnerName, RoleName, SecretName, T
 use crate::leases::Lease;
 use crate::operators::{self, CodeMaker, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
-use crate::registry::{self, Agent, AgentKind, Delivery, Holding, Instance, Owned};
+use crate::registry::{self, Agent, AgentKind, Delivery, Instance, InstanceCertificate, Owned};
 use crate::revocation::{Liveness, Revocations, Subject};
 use crate::token::{Claims, Minted};
 
@@ -20,7 +20,7 @@ pub enum Credential<'a> {
         /// Which one.
         instance: &'a Instance,
         /// The certificate.
-        holding: &'a Holding,
+        holding: &'a InstanceCertificate,
         /// From where it is presented, if it is.
         from: Option<IpAddr>,
     },
@@ -56,14 +56,14 @@ pub enum Credential<'a> {
     /// An enrolment code of an agent or resource server.
     Code {
         /// The code.
-        code: &'a registry::Code,
+        code: &'a registry::AgentCode,
         /// From where it is redeemed.
         from: IpAddr,
     },
     /// An enrolment code of an operator.
     OperatorCode {
         /// The code.
-        code: &'a operators::Code,
+        code: &'a operators::OperatorCode,
         /// From where it is redeemed.
         from: IpAddr,
     },
@@ -78,7 +78,7 @@ pub enum Credential<'a> {
 
 /// Why a credential counts no more, or never has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Dead {
+pub enum CredentialFault {
     /// A subject that it was issued under was revoked since.
     Revoked,
     /// A subject that it was issued under, or belongs to now, is suspended.
@@ -101,8 +101,8 @@ pub enum Dead {
 /// credential's own times are judged beside it, by `ClockReading::is_within`, because a renewal may come late.
 ///
 /// # Errors
-/// [`Dead`] says why not.
-pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Dead> {
+/// [`CredentialFault`] says why not.
+pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), CredentialFault> {
     match credential {
         Credential::Certificate { agent, instance, holding, from } => {
             certificate(records, agent, instance, holding, from)
@@ -152,9 +152,9 @@ fn certificate(
     records: Records<'_>,
     agent: &Agent,
     instance: &Instance,
-    holding: &Holding,
+    holding: &InstanceCertificate,
     from: Option<IpAddr>,
-) -> Result<(), Dead> {
+) -> Result<(), CredentialFault> {
     let mut subjects = of_instance(records, agent, instance);
     subjects.push(Subject::Certificate(holding.serial));
     let addresses: Vec<IpAddr> = instance.enrolled_from.into_iter().chain(from).collect();
@@ -167,7 +167,7 @@ fn operator_certificate(
     operator: &Operator,
     certificate: &operators::Certificate,
     from: Option<IpAddr>,
-) -> Result<(), Dead> {
+) -> Result<(), CredentialFault> {
     let mut subjects = vec![Subject::Operator(operator.id), Subject::Certificate(certificate.serial)];
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     let addresses: Vec<IpAddr> = from.into_iter().collect();
@@ -175,20 +175,24 @@ fn operator_certificate(
     authority(records.authorities, certificate.signed.and_then(|signed| signed.authority))
 }
 
-fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Result<(), Dead> {
+fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Result<(), CredentialFault> {
     if minted.is_none_or(|minted| !minted.issued(claims)) {
-        return Err(Dead::NotIssued);
+        return Err(CredentialFault::NotIssued);
     }
-    let agent = holder(records, claims).ok_or(Dead::HolderGone)?;
-    let instance = agent.instances.get(claims.instance).ok_or(Dead::HolderGone)?;
-    let is_bound_to = |holding: &&Holding| {
+    let agent = holder(records, claims).ok_or(CredentialFault::HolderGone)?;
+    let instance = agent.instances.get(claims.instance).ok_or(CredentialFault::HolderGone)?;
+    let is_bound_to = |holding: &&InstanceCertificate| {
         let thumbprint = holding.signed.map(|signed| signed.thumbprint);
         thumbprint.is_some_and(|one| *one.base64url() == *claims.cnf.x5t_s256)
     };
-    let holding = instance.holdings().find(is_bound_to).ok_or(Dead::Replaced)?;
+    let holding = instance.holdings().find(is_bound_to).ok_or(CredentialFault::Replaced)?;
     certificate(records, agent, instance, holding, None)?;
-    let names: Vec<CapabilityName> =
-        claims.scope.split(' ').map(str::parse).collect::<Result<_, _>>().map_err(|_| Dead::NotIssued)?;
+    let names: Vec<CapabilityName> = claims
+        .scope
+        .split(' ')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|_| CredentialFault::NotIssued)?;
     issued_for(records, agent, instance, claims.jti, claims.seq, &names)
 }
 
@@ -210,7 +214,7 @@ fn issued_for<'a>(
     token: TokenId,
     seq: u64,
     capabilities: impl IntoIterator<Item = &'a CapabilityName>,
-) -> Result<(), Dead> {
+) -> Result<(), CredentialFault> {
     let mut subjects = of_instance(records, agent, instance);
     subjects.extend([Subject::Token(token), Subject::Lineage(instance.id)]);
     for name in capabilities {
@@ -220,8 +224,8 @@ fn issued_for<'a>(
     judge(records.revocations, seq, &subjects, &addresses)
 }
 
-fn agent_code(records: Records<'_>, code: &registry::Code, from: IpAddr) -> Result<(), Dead> {
-    let agent = records.registry.agent(code.agent).ok_or(Dead::HolderGone)?;
+fn agent_code(records: Records<'_>, code: &registry::AgentCode, from: IpAddr) -> Result<(), CredentialFault> {
+    let agent = records.registry.agent(code.agent).ok_or(CredentialFault::HolderGone)?;
     let owner = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
     let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
     subjects.extend(owner.cloned().map(Subject::Owner));
@@ -230,8 +234,12 @@ fn agent_code(records: Records<'_>, code: &registry::Code, from: IpAddr) -> Resu
     made_by(records, records.operators.maker_of(code.id), code.issued_seq, may_make)
 }
 
-fn operator_code(records: Records<'_>, code: &operators::Code, from: IpAddr) -> Result<(), Dead> {
-    let operator = records.operators.named(&code.operator).ok_or(Dead::HolderGone)?;
+fn operator_code(
+    records: Records<'_>,
+    code: &operators::OperatorCode,
+    from: IpAddr,
+) -> Result<(), CredentialFault> {
+    let operator = records.operators.named(&code.operator).ok_or(CredentialFault::HolderGone)?;
     let mut subjects = vec![Subject::Operator(operator.id)];
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     judge(records.revocations, code.issued_seq, &subjects, &[from])?;
@@ -246,18 +254,23 @@ fn made_by(
     made: Option<&CodeMaker>,
     issued: u64,
     may_make: impl Fn(&Operator) -> bool,
-) -> Result<(), Dead> {
+) -> Result<(), CredentialFault> {
     let Some(made) = made else { return Ok(()) };
-    let maker = records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(Dead::MakerGone)?;
+    let maker =
+        records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(CredentialFault::MakerGone)?;
     let mut subjects = vec![Subject::Operator(maker.id)];
     subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
     subjects.push(Subject::Certificate(made.certificate));
-    judge(records.revocations, issued, &subjects, &[]).map_err(|_| Dead::MakerGone)?;
-    authority(records.authorities, made.authority).map_err(|_| Dead::MakerGone)
+    judge(records.revocations, issued, &subjects, &[]).map_err(|_| CredentialFault::MakerGone)?;
+    authority(records.authorities, made.authority).map_err(|_| CredentialFault::MakerGone)
 }
 
-fn leased(records: Records<'_>, lease: &Lease, administering: Option<&SecretName>) -> Result<(), Dead> {
-    let agent = records.registry.agent(lease.agent).ok_or(Dead::HolderGone)?;
+fn leased(
+    records: Records<'_>,
+    lease: &Lease,
+    administering: Option<&SecretName>,
+) -> Result<(), CredentialFault> {
+    let agent = records.registry.agent(lease.agent).ok_or(CredentialFault::HolderGone)?;
     let mut subjects = of_holder(records, agent, lease.instance);
     subjects.push(Subject::Lineage(lease.instance));
     subjects.extend(administering.cloned().map(Subject::Secret));
@@ -275,7 +288,7 @@ fn leased(records: Records<'_>, lease: &Lease, administering: Option<&SecretName
     let holds = roles.any(|role| role.capabilities.contains(&lease.capability));
     let offered = declarations.capability(&lease.capability);
     let offered = offered.is_some_and(|one| one.delivery == Delivery::Lease);
-    if holds && offered { Ok(()) } else { Err(Dead::NotGranted) }
+    if holds && offered { Ok(()) } else { Err(CredentialFault::NotGranted) }
 }
 
 /// The subjects of all that an instance holds.
@@ -315,21 +328,21 @@ fn judge(
     issued: u64,
     subjects: &[Subject],
     addresses: &[IpAddr],
-) -> Result<(), Dead> {
+) -> Result<(), CredentialFault> {
     match revocations.judge(issued, subjects, addresses) {
         Liveness::Live => Ok(()),
-        Liveness::Suspended => Err(Dead::Suspended),
-        Liveness::Revoked => Err(Dead::Revoked),
+        Liveness::Suspended => Err(CredentialFault::Suspended),
+        Liveness::Revoked => Err(CredentialFault::Revoked),
     }
 }
 
 /// Whether the authority of this generation counts. A certificate that has not been signed has none yet.
-fn authority(authorities: &Record, generation: Option<u32>) -> Result<(), Dead> {
+fn authority(authorities: &Record, generation: Option<u32>) -> Result<(), CredentialFault> {
     let Some(generation) = generation else { return Ok(()) };
     let stage = authorities.generations().all().find(|(one, _)| *one == generation);
     if stage.is_some_and(|(_, standing)| standing.stage.counts()) {
         Ok(())
     } else {
-        Err(Dead::AuthorityRevoked)
+        Err(CredentialFault::AuthorityRevoked)
     }
 }

@@ -14,7 +14,7 @@ mod records;
 mod resource_server;
 
 pub use host::{HostPrincipal, host};
-pub use live::{Credential, Dead, has_certificate, live, may_be_issued, may_open};
+pub use live::{Credential, CredentialFault, has_certificate, live, may_be_issued, may_open};
 pub use operator::{OperatorPrincipal, operator, operator_again};
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{AgentPrincipal, AuthnError, RenewingAgent, Timeliness, agent, renewing};

@@ -1,9 +1,9 @@
-use super::live::{Credential, Dead, live};
+use super::live::{Credential, CredentialFault, live};
 use super::principal::AgentPrincipal;
 use super::records::Records;
 use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::crypto::matches;
-use crate::token::{Claims, Minted, VerifyError};
+use crate::token::{Claims, Minted, TokenError};
 
 /// Why a token is not taken from this caller. The caller answers 401 to each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -11,7 +11,7 @@ use crate::token::{Claims, Minted, VerifyError};
 pub enum PresentError {
     /// The token itself is not accepted.
     #[error(transparent)]
-    Token(#[from] VerifyError),
+    Token(#[from] TokenError),
     /// The token is good, but bound to another certificate than the connection's: it was stolen or
     /// mixed up.
     #[error("the token is bound to another certificate")]
@@ -56,7 +56,7 @@ pub fn present(
     records: Records<'_>,
 ) -> Result<BoundToken, PresentError> {
     if claims.aud != *audience {
-        return Err(VerifyError::Audience.into());
+        return Err(TokenError::Audience.into());
     }
     if claims.seq > principal.as_of() {
         return Err(PresentError::Unrecorded { token: claims.jti, seq: claims.seq });
@@ -69,20 +69,20 @@ pub fn present(
         return Err(PresentError::OtherHolder(claims.jti));
     }
     live(Credential::Token { claims, minted }, records).map_err(|dead| match dead {
-        Dead::NotIssued => PresentError::NotIssued(claims.jti),
-        Dead::Replaced => PresentError::OtherHolder(claims.jti),
-        Dead::Revoked
-        | Dead::Suspended
-        | Dead::AuthorityRevoked
-        | Dead::HolderGone
-        | Dead::MakerGone
-        | Dead::NotGranted => PresentError::Revoked(claims.jti),
+        CredentialFault::NotIssued => PresentError::NotIssued(claims.jti),
+        CredentialFault::Replaced => PresentError::OtherHolder(claims.jti),
+        CredentialFault::Revoked
+        | CredentialFault::Suspended
+        | CredentialFault::AuthorityRevoked
+        | CredentialFault::HolderGone
+        | CredentialFault::MakerGone
+        | CredentialFault::NotGranted => PresentError::Revoked(claims.jti),
     })?;
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
-    let capabilities = capabilities.map_err(|_| VerifyError::Form)?;
+    let capabilities = capabilities.map_err(|_| TokenError::Form)?;
     let detailed = claims.authorization_details.iter().map(|detail| detail.capability.as_str());
     if !detailed.eq(capabilities.iter().map(CapabilityName::as_str)) {
-        return Err(VerifyError::Form.into());
+        return Err(TokenError::Form.into());
     }
     let issued_at = Timestamp::from_s(claims.iat);
     Ok(BoundToken { holder: principal, token: claims.jti, issued_at, capabilities })

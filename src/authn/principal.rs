@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::live::{Credential, Dead, live};
+use super::live::{Credential, CredentialFault, live};
 use super::records::Records;
 use crate::base::{AgentId, AgentName, ClockReading, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::pki::{PeerCertificate, Record, SpiffeId};
-use crate::registry::{Agent, AgentKind, Held, Instance};
+use crate::registry::{Agent, AgentKind, CertificateSlot, Instance};
 
 /// Why a certificate proves nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub struct AgentPrincipal {
     instance: InstanceId,
     roles: Arc<BTreeSet<RoleName>>,
     certificate: PeerCertificate,
-    held: Held,
+    held: CertificateSlot,
     as_of: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct RenewingAgent {
     agent: AgentId,
     instance: InstanceId,
     certificate: PeerCertificate,
-    held: Held,
+    held: CertificateSlot,
     timeliness: Timeliness,
     as_of: u64,
 }
@@ -116,7 +116,7 @@ pub fn renewing(
 pub(super) fn holder<'r>(
     peer: &PeerCertificate,
     records: Records<'r>,
-) -> Result<(&'r Agent, &'r Instance, Held), AuthnError> {
+) -> Result<(&'r Agent, &'r Instance, CertificateSlot), AuthnError> {
     let Records { registry, authorities, .. } = records;
     signed(peer, authorities)?;
     let (name, kind) = match peer.spiffe() {
@@ -156,14 +156,16 @@ pub(super) fn same(
     if is_ours && is_recorded && peer.not_after() == not_after { Ok(()) } else { Err(AuthnError::Unknown) }
 }
 
-impl From<Dead> for AuthnError {
-    fn from(dead: Dead) -> Self {
+impl From<CredentialFault> for AuthnError {
+    fn from(dead: CredentialFault) -> Self {
         match dead {
-            Dead::Revoked | Dead::Suspended => Self::Revoked,
-            Dead::AuthorityRevoked => Self::AuthorityRevoked,
-            Dead::HolderGone | Dead::Replaced | Dead::NotIssued | Dead::MakerGone | Dead::NotGranted => {
-                Self::Unknown
-            }
+            CredentialFault::Revoked | CredentialFault::Suspended => Self::Revoked,
+            CredentialFault::AuthorityRevoked => Self::AuthorityRevoked,
+            CredentialFault::HolderGone
+            | CredentialFault::Replaced
+            | CredentialFault::NotIssued
+            | CredentialFault::MakerGone
+            | CredentialFault::NotGranted => Self::Unknown,
         }
     }
 }
@@ -225,7 +227,7 @@ impl AgentPrincipal {
     /// Which of its certificates it has shown. The first use of the next one has to be recorded
     /// before anything else is done for it.
     #[must_use]
-    pub const fn held(&self) -> Held {
+    pub const fn held(&self) -> CertificateSlot {
         self.held
     }
 
@@ -257,7 +259,7 @@ impl RenewingAgent {
 
     /// Which of its certificates it has shown.
     #[must_use]
-    pub const fn held(&self) -> Held {
+    pub const fn held(&self) -> CertificateSlot {
         self.held
     }
 

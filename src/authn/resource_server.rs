@@ -2,7 +2,7 @@ use super::principal::{AuthnError, holder, in_time};
 use super::records::Records;
 use crate::base::{AgentId, AgentName, Audience, ClockReading, InstanceId};
 use crate::pki::PeerCertificate;
-use crate::registry::Held;
+use crate::registry::CertificateSlot;
 
 /// A resource server, proved as an agent is. It asks about tokens and can have none.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct ResourceServerPrincipal {
     name: AgentName,
     instance: InstanceId,
     serves: Audience,
-    held: Held,
+    held: CertificateSlot,
 }
 
 /// The resource server behind `peer`, as the live records know it at `now`.
@@ -63,7 +63,7 @@ impl ResourceServerPrincipal {
     /// Which of its certificates it has shown. The first use of the next one has to be recorded
     /// before anything else is done for it.
     #[must_use]
-    pub const fn held(&self) -> Held {
+    pub const fn held(&self) -> CertificateSlot {
         self.held
     }
 }

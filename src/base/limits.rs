@@ -95,9 +95,9 @@ pub const ENTRY_KEYS_MAX: usize = 16 * 1024;
 /// Most appends in the queue of the ledger's writer; beyond it, requests fail with `ledger_busy`.
 pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
 /// Longest wait of a revocation for the ledger before it takes effect in memory, in milliseconds.
-pub const TAKE_AWAY_WAIT_MS: u64 = 500;
+pub const REVOCATION_WAIT_MS: u64 = 500;
 /// Interval at which a revocation that the ledger did not record is tried again, in milliseconds.
-pub const TAKE_AWAY_RETRY_MS: u64 = 1000;
+pub const REVOCATION_RETRY_MS: u64 = 1000;
 /// Longest wait for the runtime directory to store such a revocation, in milliseconds.
 pub const KEEP_WAIT_MS: u64 = 400;
 /// Most revocations in force in memory only that wait for the ledger.

@@ -6,7 +6,7 @@ use super::services::Services;
 use super::world::records;
 use crate::authn::{self, AgentPrincipal, AuthnError, OperatorPrincipal};
 use crate::base::RequestId;
-use crate::idempotency::{Caller, IdempotencyKey, Request};
+use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 use crate::pki::{AuthorityCertificate, PeerCertificate};
 use crate::policy::Authorised;
 use crate::telemetry::Meters;
@@ -64,10 +64,12 @@ impl AgentServices {
     /// What a request of `agent` is known again by: as long as it shows the same certificate, since
     /// what it is given is bound to that.
     #[must_use]
-    pub fn idempotency_key(&self, agent: &AgentPrincipal, request: &Request<'_>) -> IdempotencyKey {
+    pub fn idempotency_key(&self, agent: &AgentPrincipal, request: &IdempotentRequest<'_>) -> IdempotencyKey {
         let identity = format!("agent {}", agent.agent());
         let credential = format!("certificate {}", agent.thumbprint().hex());
-        self.0.state.idempotency_key(Caller { identity: &identity, credential: &credential }, request)
+        self.0
+            .state
+            .idempotency_key(IdempotencyCaller { identity: &identity, credential: &credential }, request)
     }
 
     /// The `iss` of tokens, which is also the broker's own audience.
@@ -104,8 +106,14 @@ impl AdminServices {
 
     /// What a request of `operator` is known again by.
     #[must_use]
-    pub fn idempotency_key(&self, operator: &OperatorPrincipal, request: &Request<'_>) -> IdempotencyKey {
-        self.0.state.idempotency_key(Caller::named(&format!("operator {}", operator.name())), request)
+    pub fn idempotency_key(
+        &self,
+        operator: &OperatorPrincipal,
+        request: &IdempotentRequest<'_>,
+    ) -> IdempotencyKey {
+        self.0
+            .state
+            .idempotency_key(IdempotencyCaller::named(&format!("operator {}", operator.name())), request)
     }
 
     /// The certificates of the authorities that count, the one that signs first.

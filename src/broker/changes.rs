@@ -102,13 +102,13 @@ impl<'a> ChangeRequest<'a> {
 }
 
 /// A change that was decided, with what its caller is told once it is durable.
-pub(crate) struct Draft<T> {
+pub(crate) struct ChangeDraft<T> {
     change: Change<Effect>,
     outcome: Outcome,
     value: T,
 }
 
-impl<T> Draft<T> {
+impl<T> ChangeDraft<T> {
     /// Says `event`. A repeated request is told what the entry says.
     ///
     /// # Errors
@@ -160,7 +160,7 @@ impl<T> Changed<T> {
 }
 
 /// What a decision read of the records.
-pub(crate) enum Read<T> {
+pub(crate) enum ReadOutcome<T> {
     /// As they are now.
     Now(T, Preconditions),
     /// The same request was carried out before.
@@ -206,7 +206,7 @@ impl State {
     pub(crate) async fn change<T: Send>(
         &self,
         request: ChangeRequest<'_>,
-        decide: impl Fn(&Reading<'_>) -> Result<Draft<T>, Failure> + Sync,
+        decide: impl Fn(&Reading<'_>) -> Result<ChangeDraft<T>, Failure> + Sync,
     ) -> Result<Changed<T>, Failure> {
         retry_on_conflict!(self.change_once(request, &decide))
     }
@@ -215,11 +215,11 @@ impl State {
     pub(crate) async fn change_once<T: Send>(
         &self,
         request: ChangeRequest<'_>,
-        decide: &(impl Fn(&Reading<'_>) -> Result<Draft<T>, Failure> + Sync),
+        decide: &(impl Fn(&Reading<'_>) -> Result<ChangeDraft<T>, Failure> + Sync),
     ) -> Result<Changed<T>, AttemptError> {
         match self.read_for(request, decide)? {
-            Read::Before(before) => Ok(Changed::Before(before)),
-            Read::Now(draft, preconditions) => self.commit_draft(request, draft, preconditions).await,
+            ReadOutcome::Before(before) => Ok(Changed::Before(before)),
+            ReadOutcome::Now(draft, preconditions) => self.commit_draft(request, draft, preconditions).await,
         }
     }
 
@@ -231,14 +231,14 @@ impl State {
         &self,
         request: ChangeRequest<'_>,
         decide: impl FnOnce(&Reading<'_>) -> Result<T, Failure>,
-    ) -> Result<Read<T>, Failure> {
+    ) -> Result<ReadOutcome<T>, Failure> {
         let (decided, preconditions) = self.read(|reading| match reading.outcome(request.idempotency)? {
             Some(before) => Ok(Err(before)),
             None => decide(reading).map(Ok),
         });
         Ok(match decided? {
-            Ok(decided) => Read::Now(decided, preconditions),
-            Err(before) => Read::Before(before),
+            Ok(decided) => ReadOutcome::Now(decided, preconditions),
+            Err(before) => ReadOutcome::Before(before),
         })
     }
 
@@ -249,7 +249,7 @@ impl State {
     pub(crate) async fn commit_draft<T: Send>(
         &self,
         request: ChangeRequest<'_>,
-        Draft { change, outcome, value }: Draft<T>,
+        ChangeDraft { change, outcome, value }: ChangeDraft<T>,
         preconditions: Preconditions,
     ) -> Result<Changed<T>, AttemptError> {
         let preconditions = preconditions.and(self.still_allowed(request.by)?);

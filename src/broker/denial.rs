@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::effect::Effect;
 use crate::base::{SecretId, SecretName, Timestamp};
-use crate::keyring::Stage;
+use crate::keyring::KeyStage;
 use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
 use crate::pki;
@@ -13,7 +13,7 @@ use crate::token::{self, TokenKeys};
 
 /// What is taken away before an entry says so. Its constructors are for what takes away, and gives nothing.
 #[derive(Clone, Debug)]
-pub enum Denial {
+pub enum MemoryRevocation {
     /// Everything of a subject.
     Subject(revocation::Denial),
     /// Something else.
@@ -28,7 +28,7 @@ pub struct DeniedEffect {
     withheld: Vec<Key>,
 }
 
-impl Denial {
+impl MemoryRevocation {
     /// Leases end. No receipt of a change that relied on one of `withheld` is delivered.
     pub(crate) fn leases(at: Timestamp, which: LeaseSelection, why: EndReason, withheld: Vec<Key>) -> Self {
         Self::ended(at, Effect::Lease(leases::Effect::End { which, why }), withheld)
@@ -41,13 +41,13 @@ impl Denial {
 
     /// A token key that signs no more is revoked.
     pub(crate) fn token_key(at: Timestamp, generation: u32) -> Self {
-        let stage = Stage::Revoked;
+        let stage = KeyStage::Revoked;
         Self::ended(at, Effect::Token(token::Effect::Stage { generation, stage }), Vec::new())
     }
 
     /// An authority that signs no more is revoked, or tainted when `is_revoked` is not set.
     pub(crate) fn authority(at: Timestamp, generation: u32, is_revoked: bool) -> Self {
-        let stage = if is_revoked { Stage::Revoked } else { Stage::Tainted };
+        let stage = if is_revoked { KeyStage::Revoked } else { KeyStage::Tainted };
         Self::ended(at, Effect::Pki(pki::Effect::Stage { generation, stage }), Vec::new())
     }
 
@@ -74,12 +74,12 @@ impl Denial {
 pub(crate) struct Denied {
     pub(crate) ended: Vec<Arc<DeniedEffect>>,
     /// Each room that something is denied of. It takes the place of the denied one when nothing is any more.
-    pub(crate) recorded: Recorded,
+    pub(crate) recorded: RecordedRooms,
 }
 
 /// Rooms as entries alone make them; none while nothing is denied of a room.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded {
+pub(crate) struct RecordedRooms {
     pub(crate) registry: Option<Registry>,
     pub(crate) secrets: Option<Catalogue>,
     pub(crate) authority: Option<pki::Record>,

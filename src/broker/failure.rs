@@ -105,7 +105,7 @@ impl From<AuthnError> for Failure {
 impl From<PresentError> for Failure {
     fn from(error: PresentError) -> Self {
         let code = match error {
-            PresentError::Token(crate::token::VerifyError::Expired) => code::TOKEN_EXPIRED,
+            PresentError::Token(crate::token::TokenError::Expired) => code::TOKEN_EXPIRED,
             PresentError::Token(_) => code::TOKEN_INVALID,
             PresentError::NotIssued(_) => code::TOKEN_NOT_ISSUED,
             PresentError::Revoked(_) => code::TOKEN_REVOKED,

@@ -18,7 +18,7 @@ use crate::idempotency::{self, IdempotencyKey, Remembered};
 use crate::ledger::{Expectation, Key};
 use crate::operators::{self, Certificate, Operator};
 use crate::pki::{self, PeerCertificate};
-use crate::registry::{self, Agent, Delivery, Instance, Kept, Owned, Registry, Role};
+use crate::registry::{self, Agent, Delivery, Instance, NameRefusal, Owned, Registry, Role};
 use crate::revocation::{self, Subject};
 use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret};
@@ -131,7 +131,7 @@ impl<'w> Reading<'w> {
     }
 
     /// Why `thing` may not be created within `scope`, when its name was used before.
-    pub(crate) fn former_name(&self, scope: &Scope, thing: &Owned) -> Option<Kept> {
+    pub(crate) fn former_name(&self, scope: &Scope, thing: &Owned) -> Option<NameRefusal> {
         let registry = self.declared();
         let live = scope.owner().map_or(0, |owner| registry.live(owner));
         registry.former().keeps(scope, thing, live)
@@ -195,13 +195,13 @@ impl<'w> Reading<'w> {
     }
 
     /// An agent's code whose second use no entry reports yet.
-    pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::Code> {
+    pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::AgentCode> {
         let code = self.under(registry::keys::code_alarm(id)).registry.code(id)?;
         (!code.reported).then_some(code)
     }
 
     /// The same of an operator's code.
-    pub(crate) fn unreported_operator_code(&self, id: CodeId) -> Option<&'w operators::Code> {
+    pub(crate) fn unreported_operator_code(&self, id: CodeId) -> Option<&'w operators::OperatorCode> {
         let code = self.under(operators::keys::code_alarm(id)).operators.code(id)?;
         (!code.reported).then_some(code)
     }

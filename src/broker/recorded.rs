@@ -117,15 +117,15 @@ mod tests {
     use super::*;
     use crate::base::{LeaseId, SystemEntropy};
     use crate::base::{SecretId, SecretName, Timestamp};
-    use crate::broker::denial::Denial;
+    use crate::broker::denial::MemoryRevocation;
     use crate::crypto::sha256;
-    use crate::keyring::Stage;
+    use crate::keyring::KeyStage;
     use crate::leases::LeaseStage;
     use crate::leases::{self, EndReason, LeaseSelection};
     use crate::registry::Narrowing;
     use crate::secrets;
     use crate::secrets::{SealedValue, VersionStage};
-    use crate::store::World as _;
+    use crate::store::StoredState as _;
     use crate::token;
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
@@ -172,7 +172,7 @@ mod tests {
     fn a_lease_that_was_ended_stays_so_whatever_is_committed_before_its_entry() {
         let (lease, intended) = intended();
         let which = LeaseSelection::Capability("orders.query".parse().unwrap());
-        let denial = Denial::leases(NOW, which.clone(), EndReason::Revoked, Vec::new());
+        let denial = MemoryRevocation::leases(NOW, which.clone(), EndReason::Revoked, Vec::new());
         let mut world = World::default();
         world.deny(&denial);
         // In the group commit that hangs.
@@ -193,7 +193,7 @@ mod tests {
     fn a_version_that_was_handed_out_again_before_is_as_entries_say() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let mut world = with_versions(id);
-        let denial = Denial::version(NOW, id, name(), 1);
+        let denial = MemoryRevocation::version(NOW, id, name(), 1);
         world.deny(&denial);
         commit(&mut world, 3, Effect::Secrets(secrets::Effect::Promote { name: name(), version: 1 }));
         assert_eq!(stage(&world.secrets, 1), VersionStage::Destroyed);
@@ -208,7 +208,8 @@ mod tests {
         let mut world = with_versions(id);
         let third = secrets::Effect::Store { id, name: name(), version: 3, sealed: sealed() };
         commit(&mut world, 3, Effect::Secrets(third));
-        let (first, second) = (Denial::version(NOW, id, name(), 1), Denial::version(NOW, id, name(), 2));
+        let (first, second) =
+            (MemoryRevocation::version(NOW, id, name(), 1), MemoryRevocation::version(NOW, id, name(), 2));
         world.deny(&first);
         world.deny(&second);
         world.lift(&first);
@@ -225,28 +226,28 @@ mod tests {
     fn a_key_that_was_revoked_in_memory_alone_is_not_revoked_for_good() {
         let mut world = World::default();
         let stage = |generation, stage| Effect::Token(token::Effect::Stage { generation, stage });
-        commit(&mut world, 1, stage(1, Stage::Active));
-        commit(&mut world, 2, stage(2, Stage::Prepared));
-        commit(&mut world, 3, stage(2, Stage::Active));
-        world.deny(&Denial::token_key(NOW, 1));
+        commit(&mut world, 1, stage(1, KeyStage::Active));
+        commit(&mut world, 2, stage(2, KeyStage::Prepared));
+        commit(&mut world, 3, stage(2, KeyStage::Active));
+        world.deny(&MemoryRevocation::token_key(NOW, 1));
         let first = |keys: &TokenKeys| keys.generations().all().next().unwrap().1.stage;
-        assert_eq!(first(&world.token_keys), Stage::Revoked);
-        assert_eq!(first(world.recorded_token_keys()), Stage::Old, "its private key stays in the keyring");
+        assert_eq!(first(&world.token_keys), KeyStage::Revoked);
+        assert_eq!(first(world.recorded_token_keys()), KeyStage::Old, "its private key stays in the keyring");
     }
 
     #[test]
     fn every_denial_takes_away() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let all = [
-            Denial::leases(NOW, LeaseSelection::All, EndReason::Revoked, Vec::new()),
-            Denial::version(NOW, id, name(), 1),
-            Denial::token_key(NOW, 1),
-            Denial::authority(NOW, 1, false),
-            Denial::authority(NOW, 1, true),
-            Denial::narrowing(NOW, Narrowing::default(), Vec::new()),
+            MemoryRevocation::leases(NOW, LeaseSelection::All, EndReason::Revoked, Vec::new()),
+            MemoryRevocation::version(NOW, id, name(), 1),
+            MemoryRevocation::token_key(NOW, 1),
+            MemoryRevocation::authority(NOW, 1, false),
+            MemoryRevocation::authority(NOW, 1, true),
+            MemoryRevocation::narrowing(NOW, Narrowing::default(), Vec::new()),
         ];
         for denial in all {
-            let Denial::Other(ended) = &denial else { panic!("{denial:?}") };
+            let MemoryRevocation::Other(ended) = &denial else { panic!("{denial:?}") };
             assert!(World::takes_away(&ended.effect), "{denial:?}");
         }
     }

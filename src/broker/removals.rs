@@ -1,16 +1,16 @@
 //! How a use case takes something away: at once, also while the ledger does not answer.
 
-use super::changes::{ChangeRequest, Read};
-use super::denial::Denial;
+use super::changes::{ChangeRequest, ReadOutcome};
+use super::denial::MemoryRevocation;
 use super::failure::Failure;
 use super::reading::Reading;
 use super::replay::remembered;
 use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
-use crate::custody::{Order, TakeAway};
+use crate::custody::{PendingOrder, RevocationOrder};
 use crate::idempotency::Outcome;
-use crate::store::{Change, OnConflict, Taken};
+use crate::store::{Change, OnConflict, RevocationOutcome};
 use crate::telemetry::Alarm;
 
 /// Something was ended, suspended or resumed.
@@ -30,9 +30,9 @@ pub enum Ended {
 pub(crate) struct Removal {
     pub(crate) change: Change<Effect>,
     /// What it does in memory; none for a change that waits for the ledger.
-    pub(crate) denial: Option<Denial>,
+    pub(crate) denial: Option<MemoryRevocation>,
     /// What the next start does when the ledger does not take it before.
-    pub(crate) order: Option<TakeAway>,
+    pub(crate) order: Option<RevocationOrder>,
     pub(crate) on_conflict: OnConflict<World>,
     /// How much it takes away, where that is counted.
     pub(crate) count: Option<usize>,
@@ -40,16 +40,16 @@ pub(crate) struct Removal {
 
 /// What was taken away, before the caller is told.
 pub(crate) struct Removed {
-    pub(crate) taken: Taken,
+    pub(crate) taken: RevocationOutcome,
     /// What the next start does when the ledger does not take it before.
-    pub(crate) order: Option<Order>,
+    pub(crate) order: Option<PendingOrder>,
     pub(crate) count: Option<usize>,
 }
 
 impl Removed {
     /// The entry of this sequence says so.
     pub(crate) const fn recorded(seq: u64) -> Self {
-        Self { taken: Taken::Recorded(seq), order: None, count: None }
+        Self { taken: RevocationOutcome::Recorded(seq), order: None, count: None }
     }
 }
 
@@ -58,7 +58,7 @@ impl State {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(crate) async fn take_away(
+    pub(crate) async fn change_revoking(
         &self,
         request: ChangeRequest<'_>,
         decide: impl Fn(&Reading<'_>) -> Result<Removal, Failure> + Sync,
@@ -66,19 +66,19 @@ impl State {
         retry_on_conflict!(async {
             let now = self.clock.now();
             let (removal, preconditions) = match self.read_for(request, &decide)? {
-                Read::Now(removal, preconditions) => (removal, preconditions),
-                Read::Before(before) => return Ok(Removed::recorded(before.seq)),
+                ReadOutcome::Now(removal, preconditions) => (removal, preconditions),
+                ReadOutcome::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
             let change = request.explain(remembered(removal.change, request.idempotency, Outcome::Recorded));
             let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
             let taken = match removal.denial {
                 Some(denial) => {
                     let still = |world: &World| decide(&Reading::of(world, 0, now)).is_ok();
-                    self.store.take_away(change.taking_away(denial), removal.on_conflict, still).await?
+                    self.store.commit_revocation(change.revoking(denial), removal.on_conflict, still).await?
                 }
-                None => Taken::Recorded(self.store.commit(change, ()).await?.seq()),
+                None => RevocationOutcome::Recorded(self.store.commit(change, ()).await?.seq()),
             };
-            let order = removal.order.map(|what| Order {
+            let order = removal.order.map(|what| PendingOrder {
                 at: now,
                 by: request.by.name().to_owned(),
                 reason: request.reason.cloned(),
@@ -94,8 +94,8 @@ impl Services {
     /// ledger has it.
     pub(crate) async fn conclude(&self, Removed { taken, order, .. }: Removed) -> Ended {
         let recorded = match taken {
-            Taken::Recorded(seq) => return Ended::Recorded(seq),
-            Taken::InMemory(recorded) => recorded,
+            RevocationOutcome::Recorded(seq) => return Ended::Recorded(seq),
+            RevocationOutcome::InMemory(recorded) => recorded,
         };
         self.notifications.meters.alarms().raise(
             Alarm::RevocationUnrecorded,

@@ -17,7 +17,7 @@ use super::secrets::put_values::PutValues;
 use super::world::World;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
 use crate::crypto::{MacKey, ValueDigestKeys};
-use crate::idempotency::{Caller, IdempotencyKey, Request};
+use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
@@ -237,7 +237,11 @@ impl State {
     }
 
     /// What `request` of `caller` is known again by.
-    pub(crate) fn idempotency_key(&self, caller: Caller<'_>, request: &Request<'_>) -> IdempotencyKey {
+    pub(crate) fn idempotency_key(
+        &self,
+        caller: IdempotencyCaller<'_>,
+        request: &IdempotentRequest<'_>,
+    ) -> IdempotencyKey {
         IdempotencyKey::of(caller, request, &self.digests, &self.earlier_digests)
     }
 }

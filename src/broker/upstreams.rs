@@ -3,7 +3,7 @@ use std::sync::{MutexGuard, PoisonError};
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
 use crate::broker::services::Services;
-use crate::upstream::{Admission, Breakers, UpstreamFault};
+use crate::upstream::{Breakers, CallAdmission, UpstreamFault};
 
 /// What a call comes to when the upstream does not answer, or not as itself.
 const SILENT: [Code; 4] = [
@@ -61,7 +61,7 @@ impl Services {
     pub(crate) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
         let now = self.waits_now();
         let admission = self.breakers().lets(place, now)?;
-        let trial = (admission == Admission::Trial).then(|| place.to_owned());
+        let trial = (admission == CallAdmission::Trial).then(|| place.to_owned());
         Some(Call { services: self, trial })
     }
 

@@ -1,4 +1,4 @@
-use super::denial::{Denial, Denied, both};
+use super::denial::{Denied, MemoryRevocation, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
 use crate::custody::Custody;
@@ -84,7 +84,7 @@ impl World {
     }
 }
 
-impl store::World for World {
+impl store::StoredState for World {
     type Effect = Effect;
 
     fn apply(&mut self, at: At, effect: &Effect) {
@@ -141,12 +141,12 @@ impl store::World for World {
         effect.history()
     }
 
-    type Denial = Denial;
+    type Denial = MemoryRevocation;
 
-    fn deny(&mut self, denial: &Denial) {
+    fn deny(&mut self, denial: &MemoryRevocation) {
         match denial {
-            Denial::Subject(denial) => self.revocations.deny(denial),
-            Denial::Other(ended) => self.end_before_its_entry(ended),
+            MemoryRevocation::Subject(denial) => self.revocations.deny(denial),
+            MemoryRevocation::Other(ended) => self.end_before_its_entry(ended),
         }
     }
 
@@ -154,22 +154,22 @@ impl store::World for World {
         self.end_all_again();
     }
 
-    fn recorded(&mut self, denial: &Denial) {
+    fn recorded(&mut self, denial: &MemoryRevocation) {
         match denial {
-            Denial::Subject(denial) => self.revocations.recorded(denial),
-            Denial::Other(ended) => self.forget_ended(ended, true),
+            MemoryRevocation::Subject(denial) => self.revocations.recorded(denial),
+            MemoryRevocation::Other(ended) => self.forget_ended(ended, true),
         }
     }
 
-    fn lift(&mut self, denial: &Denial) {
+    fn lift(&mut self, denial: &MemoryRevocation) {
         match denial {
             // Its entry relies on nothing, so that there always is one.
-            Denial::Subject(denial) => self.revocations.recorded(denial),
-            Denial::Other(ended) => self.forget_ended(ended, false),
+            MemoryRevocation::Subject(denial) => self.revocations.recorded(denial),
+            MemoryRevocation::Other(ended) => self.forget_ended(ended, false),
         }
     }
 
-    fn withheld_by(denial: &Denial) -> Vec<Key> {
+    fn withheld_by(denial: &MemoryRevocation) -> Vec<Key> {
         denial.withheld()
     }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::base::{LeaseId, SystemEntropy};
     use crate::secrets;
-    use crate::store::World as _;
+    use crate::store::StoredState as _;
 
     #[test]
     fn a_login_counts_as_a_seal_of_the_value_key() {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::code::{self, Code, Sort};
+use crate::base::code::{self, Code, CodeClass};
 use crate::base::{IdError, NameError, SerialError, io_reason};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
@@ -256,24 +256,24 @@ pub(crate) const EXIT_CODES: [(u8, &str); 11] = [
 ];
 
 /// One of [`EXIT_CODES`].
-pub(crate) const fn exit_code(sort: Sort) -> u8 {
+pub(crate) const fn exit_code(sort: CodeClass) -> u8 {
     match sort {
-        Sort::Internal | Sort::Local => 1,
-        Sort::Usage
-        | Sort::Invalid
-        | Sort::InvalidScope
-        | Sort::InvalidTarget
-        | Sort::InvalidDetails
-        | Sort::UnsupportedGrant
-        | Sort::UnsupportedResponse => 2,
-        Sort::Unauthenticated => 4,
-        Sort::Denied | Sort::NotGranted => 5,
-        Sort::NotFound => 7,
-        Sort::Conflict => 8,
-        Sort::Limited => 9,
-        Sort::Unavailable | Sort::NotStarted => 10,
-        Sort::Unverified => 11,
-        Sort::Partial => 12,
+        CodeClass::Internal | CodeClass::Local => 1,
+        CodeClass::Usage
+        | CodeClass::Invalid
+        | CodeClass::InvalidScope
+        | CodeClass::InvalidTarget
+        | CodeClass::InvalidDetails
+        | CodeClass::UnsupportedGrant
+        | CodeClass::UnsupportedResponse => 2,
+        CodeClass::Unauthenticated => 4,
+        CodeClass::Denied | CodeClass::NotGranted => 5,
+        CodeClass::NotFound => 7,
+        CodeClass::Conflict => 8,
+        CodeClass::Limited => 9,
+        CodeClass::Unavailable | CodeClass::NotStarted => 10,
+        CodeClass::Unverified => 11,
+        CodeClass::Partial => 12,
     }
 }
 

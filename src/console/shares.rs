@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::input;
 use super::output::{Console, OnlyCopy};
 use crate::base::limits::SHARES_MAX;
-use crate::keyring::{Dealt, Share, ShareError, Shares, SlotKey, Split};
+use crate::keyring::{DealtShares, Share, ShareError, ShareSplit, Shares, SlotKey};
 
 /// Reads the shares of an existing slot: from `files` (`-`: standard input), standard input, or prompts, one for each
 /// share until there are enough.
@@ -66,7 +66,7 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
 ///
 /// # Errors
 /// [`Failure`] if standard output cannot be written.
-pub fn print_shares(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
+pub fn print_shares(dealt: &DealtShares, console: &Console) -> Result<(), Failure> {
     let only_copy = console.for_only_copy(OnlyCopy {
         what: "at least one share",
         fix: "make standard output writable, then repeat the command; remove the slot of the lost shares: `keyward slot remove ID`",
@@ -75,14 +75,14 @@ pub fn print_shares(dealt: &Dealt, console: &Console) -> Result<(), Failure> {
         let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
         let said = json!({
             "done": "dealt", "id": dealt.slot.id, "kind": dealt.slot.kind, "state": dealt.slot.state.as_str(),
-            "threshold": dealt.slot.split.map(Split::threshold), "shares": shares,
+            "threshold": dealt.slot.split.map(ShareSplit::threshold), "shares": shares,
         });
         only_copy.json(&said);
     } else {
         dealt.shares.iter().for_each(|share| only_copy.line(share.text().expose()));
     }
     console.delivered()?;
-    let enough = dealt.slot.split.map_or(0, Split::threshold);
+    let enough = dealt.slot.split.map_or(0, ShareSplit::threshold);
     console.say(&format!(
         "note: give each share to one person and keep no copy; slot {} opens nothing until `keyward slot confirm` \
          has read {enough} of the shares",

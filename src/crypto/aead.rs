@@ -43,7 +43,7 @@ impl fmt::Display for KeyId {
 /// Why sealed bytes did not open. Says nothing of their content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum UnsealError {
     /// Not a sealed record at all, or of a format this build does not know.
     #[error("the sealed record has an unknown format")]
     Format,
@@ -124,13 +124,13 @@ fn wipe(cipher: &Cipher) {
 /// Which key a record says that it was sealed by; nobody has authenticated that.
 ///
 /// # Errors
-/// [`OpenError::Format`].
-pub fn sealed_by(sealed: &[u8]) -> Result<KeyId, OpenError> {
-    let (&format, rest) = sealed.split_first().ok_or(OpenError::Format)?;
-    let (id, _) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(OpenError::Format)?;
+/// [`UnsealError::Format`].
+pub fn sealed_by(sealed: &[u8]) -> Result<KeyId, UnsealError> {
+    let (&format, rest) = sealed.split_first().ok_or(UnsealError::Format)?;
+    let (id, _) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(UnsealError::Format)?;
     let [family, generation @ ..] = *id;
     if format != FORMAT {
-        return Err(OpenError::Format);
+        return Err(UnsealError::Format);
     }
     Ok(KeyId { family, generation: u32::from_be_bytes(generation) })
 }
@@ -206,8 +206,8 @@ impl AeadKey {
     /// Opens what [`AeadKey::seal`] made under the same `aad`.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing of the plain text is left behind then.
-    pub fn open(&self, aad: &Aad, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, OpenError> {
+    /// [`UnsealError`]; nothing of the plain text is left behind then.
+    pub fn open(&self, aad: &Aad, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, UnsealError> {
         let (nonce, body) = self.parse(sealed)?;
         self.open_with(nonce, aad, body)
     }
@@ -215,30 +215,30 @@ impl AeadKey {
     /// Opens what a [`CounterKey`](super::CounterKey) sealed as its record `number` under the same `aad`.
     ///
     /// # Errors
-    /// [`OpenError`]; another number than the one it was sealed under counts as forged.
+    /// [`UnsealError`]; another number than the one it was sealed under counts as forged.
     pub fn open_numbered(
         &self,
         number: u64,
         aad: &Aad,
         sealed: &[u8],
-    ) -> Result<Sensitive<Vec<u8>>, OpenError> {
+    ) -> Result<Sensitive<Vec<u8>>, UnsealError> {
         let (nonce, body) = self.parse(sealed)?;
         if nonce != numbered(number) {
-            return Err(OpenError::Forged);
+            return Err(UnsealError::Forged);
         }
         self.open_with(nonce, aad, body)
     }
 
-    fn parse<'a>(&self, sealed: &'a [u8]) -> Result<([u8; NONCE_BYTES], &'a [u8]), OpenError> {
+    fn parse<'a>(&self, sealed: &'a [u8]) -> Result<([u8; NONCE_BYTES], &'a [u8]), UnsealError> {
         let id = sealed_by(sealed)?;
         let (_, rest) =
-            sealed.split_at_checked(1_usize.saturating_add(KEY_ID_BYTES)).ok_or(OpenError::Format)?;
-        let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::Format)?;
+            sealed.split_at_checked(1_usize.saturating_add(KEY_ID_BYTES)).ok_or(UnsealError::Format)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(UnsealError::Format)?;
         if body.len() < TAG_BYTES {
-            return Err(OpenError::Format);
+            return Err(UnsealError::Format);
         }
         if id != self.id {
-            return Err(OpenError::OtherKey(id));
+            return Err(UnsealError::OtherKey(id));
         }
         Ok((*nonce, body))
     }
@@ -248,21 +248,21 @@ impl AeadKey {
         nonce: [u8; NONCE_BYTES],
         aad: &Aad,
         body: &[u8],
-    ) -> Result<Sensitive<Vec<u8>>, OpenError> {
-        let (text, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Format)?;
+    ) -> Result<Sensitive<Vec<u8>>, UnsealError> {
+        let (text, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(UnsealError::Format)?;
         let mut plain = Zeroizing::new(text.to_vec());
         let bound = self.bound(aad.clone());
         let cipher = self.cipher.read().unwrap_or_else(PoisonError::into_inner);
         cipher
             .as_ref()
-            .ok_or(OpenError::Forged)?
+            .ok_or(UnsealError::Forged)?
             .decrypt_inout_detached(
                 &Nonce::from(nonce),
                 &bound.0,
                 plain.as_mut_slice().into(),
                 &Tag::from(*tag),
             )
-            .map_err(|_| OpenError::Forged)?;
+            .map_err(|_| UnsealError::Forged)?;
         Ok(Sensitive::new(std::mem::take(&mut *plain)))
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let sealed = key(1).seal(&aad, b"plain", &SystemEntropy);
         assert_eq!(key(1).open(&aad, &sealed).unwrap().expose(), b"plain");
         let moved = Aad::new("test").field(b"record").number(2);
-        assert_eq!(key(1).open(&moved, &sealed).unwrap_err(), OpenError::Forged);
+        assert_eq!(key(1).open(&moved, &sealed).unwrap_err(), UnsealError::Forged);
         assert_eq!(sealed.len(), 5 + SEAL_OVERHEAD_BYTES);
     }
 
@@ -341,13 +341,13 @@ mod tests {
     fn another_generation_is_named() {
         let sealed = key(2).seal(&Aad::new("t"), b"x", &SystemEntropy);
         let err = key(1).open(&Aad::new("t"), &sealed).unwrap_err();
-        assert_eq!(err, OpenError::OtherKey(KeyId { family: 1, generation: 2 }));
+        assert_eq!(err, UnsealError::OtherKey(KeyId { family: 1, generation: 2 }));
     }
 
     #[test]
     fn short_or_empty_records_are_refused() {
         for len in 0..SEAL_OVERHEAD_BYTES {
-            assert_eq!(key(1).open(&Aad::new("t"), &vec![1; len]).unwrap_err(), OpenError::Format);
+            assert_eq!(key(1).open(&Aad::new("t"), &vec![1; len]).unwrap_err(), UnsealError::Format);
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Aad, AeadKey, AeadWiper, KeyId, OpenError};
+use super::{Aad, AeadKey, AeadWiper, KeyId, UnsealError};
 use crate::base::limits::SEALS_MAX;
 use crate::base::{Entropy, Sensitive};
 
@@ -47,8 +47,8 @@ impl CountedKey {
     /// Opens what [`CountedKey::seal`] made under the same `aad`.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing of the plain text is left behind then.
-    pub fn open(&self, aad: &Aad, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, OpenError> {
+    /// [`UnsealError`]; nothing of the plain text is left behind then.
+    pub fn open(&self, aad: &Aad, sealed: &[u8]) -> Result<Sensitive<Vec<u8>>, UnsealError> {
         self.key.open(aad, sealed)
     }
 

@@ -16,7 +16,7 @@ mod shamir;
 mod signing;
 mod stretch;
 
-pub use aead::{Aad, AeadKey, AeadWiper, KeyId, OpenError, SEAL_OVERHEAD_BYTES, sealed_by};
+pub use aead::{Aad, AeadKey, AeadWiper, KeyId, SEAL_OVERHEAD_BYTES, UnsealError, sealed_by};
 pub use counted::{CountedKey, Exhausted};
 pub use counter::CounterKey;
 pub use derive::derive_key;

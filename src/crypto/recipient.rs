@@ -3,7 +3,7 @@ use std::fmt;
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256 as SUITE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 
-use super::{Aad, OpenError};
+use super::{Aad, UnsealError};
 use crate::base::Sensitive;
 
 /// A public key that something can be sealed to, without the private key at hand: HPKE in base mode
@@ -61,17 +61,17 @@ impl RecipientKey {
     /// Opens what [`RecipientKey::seal`] made under the same `aad`, with the private key.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`UnsealError`].
     pub fn open(
         private: &Sensitive<Vec<u8>>,
         aad: &Aad,
         sealed: &[u8],
-    ) -> Result<Sensitive<Vec<u8>>, OpenError> {
-        let (encapsulated, sealed) = sealed.split_at_checked(PUBLIC_BYTES).ok_or(OpenError::Format)?;
+    ) -> Result<Sensitive<Vec<u8>>, UnsealError> {
+        let (encapsulated, sealed) = sealed.split_at_checked(PUBLIC_BYTES).ok_or(UnsealError::Format)?;
         let private = HpkePrivateKey::from(private.expose().clone());
         let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
         let opened = SUITE.open(&encapsulated, INFO, aad.as_bytes(), sealed, &private);
-        opened.map(Sensitive::new).map_err(|_| OpenError::Forged)
+        opened.map(Sensitive::new).map_err(|_| UnsealError::Forged)
     }
 }
 
@@ -92,14 +92,14 @@ mod tests {
         let (aad, elsewhere) = (Aad::new("test").number(1), Aad::new("test").number(2));
         let sealed = public.seal(&aad, b"root").unwrap();
         assert_eq!(RecipientKey::open(&private, &aad, &sealed).unwrap().expose(), b"root");
-        assert!(matches!(RecipientKey::open(&other, &aad, &sealed), Err(OpenError::Forged)));
-        assert!(matches!(RecipientKey::open(&private, &elsewhere, &sealed), Err(OpenError::Forged)));
+        assert!(matches!(RecipientKey::open(&other, &aad, &sealed), Err(UnsealError::Forged)));
+        assert!(matches!(RecipientKey::open(&private, &elsewhere, &sealed), Err(UnsealError::Forged)));
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
             assert!(RecipientKey::open(&private, &aad, &altered).is_err(), "byte {at}");
         }
-        assert!(matches!(RecipientKey::open(&private, &aad, &sealed[..31]), Err(OpenError::Format)));
+        assert!(matches!(RecipientKey::open(&private, &aad, &sealed[..31]), Err(UnsealError::Format)));
     }
 
     /// A key pair of RFC 9180 A.1.1 (X25519, HKDF-SHA256): what another implementation made is read alike.

@@ -11,7 +11,9 @@ mod sealing;
 mod state;
 
 pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
-pub use orders::{LeasesOf, Order, Orders, OrdersError, PendingOrderFailed, SealOrder, TakeAway};
+pub use orders::{
+    LeasesOf, Orders, OrdersError, PendingOrder, PendingOrderFailed, RevocationOrder, SealOrder,
+};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyRotated, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};

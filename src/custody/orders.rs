@@ -18,7 +18,7 @@ use crate::store::Event;
 /// A revocation or suspension by a user of the broker's host. It cannot grant.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TakeAway {
+pub enum RevocationOrder {
     /// Everything that was issued to an agent so far.
     RevokeAgent(AgentName),
     /// All credentials of an agent, until an operator resumes it.
@@ -78,10 +78,10 @@ pub enum LeasesOf {
     Everybody,
 }
 
-/// A [`TakeAway`] that was ordered while the broker was sealed, or while the ledger did not take it.
+/// A [`RevocationOrder`] that was ordered while the broker was sealed, or while the ledger did not take it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct PendingOrder {
     /// When.
     pub at: Timestamp,
     /// By whom: `host uid N`, or an operator's name.
@@ -90,7 +90,7 @@ pub struct Order {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// What.
-    pub what: TakeAway,
+    pub what: RevocationOrder,
 }
 
 /// Why an order does not wait, or those that do are not known.
@@ -114,7 +114,7 @@ pub enum OrdersError {
 #[derive(Debug)]
 pub struct Orders {
     path: PathBuf,
-    waiting: Vec<Order>,
+    waiting: Vec<PendingOrder>,
 }
 
 impl Orders {
@@ -125,7 +125,7 @@ impl Orders {
     pub fn open(path: &Path) -> Result<Self, OrdersError> {
         let waiting = match fs::read(path) {
             Ok(bytes) => {
-                let waiting: Option<Vec<Order>> = serde_json::from_slice(&bytes).ok();
+                let waiting: Option<Vec<PendingOrder>> = serde_json::from_slice(&bytes).ok();
                 waiting.ok_or_else(|| OrdersError::Damaged(path.to_owned()))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -136,7 +136,7 @@ impl Orders {
 
     /// Those that wait, oldest first.
     #[must_use]
-    pub fn waiting(&self) -> &[Order] {
+    pub fn waiting(&self) -> &[PendingOrder] {
         &self.waiting
     }
 
@@ -144,7 +144,7 @@ impl Orders {
     ///
     /// # Errors
     /// [`OrdersError`]; those that waited go on to.
-    pub fn add(&mut self, order: Order) -> Result<(), OrdersError> {
+    pub fn add(&mut self, order: PendingOrder) -> Result<(), OrdersError> {
         if self.waiting.iter().any(|waiting| waiting.what == order.what) {
             return Ok(());
         }
@@ -163,7 +163,7 @@ impl Orders {
     ///
     /// # Errors
     /// [`OrdersError`]; it goes on waiting then, and is carried out once more by the next start.
-    pub fn forget(&mut self, what: &TakeAway) -> Result<(), OrdersError> {
+    pub fn forget(&mut self, what: &RevocationOrder) -> Result<(), OrdersError> {
         let waiting = self.waiting.len();
         let before = self.waiting.clone();
         self.waiting.retain(|order| order.what != *what);
@@ -245,7 +245,7 @@ pub struct PendingOrderFailed<'a> {
     /// When.
     pub at: String,
     /// What.
-    pub what: &'a TakeAway,
+    pub what: &'a RevocationOrder,
     /// Why it came to nothing: a stable code.
     pub code: &'static str,
 }
@@ -259,9 +259,9 @@ impl Event for PendingOrderFailed<'_> {
 mod tests {
     use super::*;
 
-    fn order(number: usize) -> Order {
-        let what = TakeAway::SuspendAgent(format!("agent-{number}").parse().unwrap());
-        Order { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), reason: None, what }
+    fn order(number: usize) -> PendingOrder {
+        let what = RevocationOrder::SuspendAgent(format!("agent-{number}").parse().unwrap());
+        PendingOrder { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), reason: None, what }
     }
 
     #[test]
@@ -302,24 +302,24 @@ mod tests {
         let path = dir.path().join("orders");
         let zeros = "0".repeat(26);
         let all = [
-            TakeAway::RevokeAgent("a".parse().unwrap()),
-            TakeAway::SuspendAgent("a".parse().unwrap()),
-            TakeAway::RevokeInstance(format!("inst_{zeros}").parse().unwrap()),
-            TakeAway::RevokeCertificate([7; 16]),
-            TakeAway::RevokeToken(format!("tok_{zeros}").parse().unwrap()),
-            TakeAway::RevokeOperator("o".parse().unwrap()),
-            TakeAway::SuspendOperator("o".parse().unwrap()),
-            TakeAway::RevokeLeases(LeasesOf::Each([format!("lease_{zeros}").parse().unwrap()].into())),
-            TakeAway::RevokeLeases(LeasesOf::Some {
+            RevocationOrder::RevokeAgent("a".parse().unwrap()),
+            RevocationOrder::SuspendAgent("a".parse().unwrap()),
+            RevocationOrder::RevokeInstance(format!("inst_{zeros}").parse().unwrap()),
+            RevocationOrder::RevokeCertificate([7; 16]),
+            RevocationOrder::RevokeToken(format!("tok_{zeros}").parse().unwrap()),
+            RevocationOrder::RevokeOperator("o".parse().unwrap()),
+            RevocationOrder::SuspendOperator("o".parse().unwrap()),
+            RevocationOrder::RevokeLeases(LeasesOf::Each([format!("lease_{zeros}").parse().unwrap()].into())),
+            RevocationOrder::RevokeLeases(LeasesOf::Some {
                 agents: ["a".parse().unwrap()].into(),
                 capabilities: ["c.read".parse().unwrap()].into(),
             }),
-            TakeAway::RevokeLeases(LeasesOf::Everybody),
-            TakeAway::DestroyVersion { secret: "a/b".parse().unwrap(), version: 3 },
-            TakeAway::RevokeTokenKey(1),
-            TakeAway::TaintAuthority(1),
-            TakeAway::RevokeAuthority(1),
-            TakeAway::NarrowDeclarations {
+            RevocationOrder::RevokeLeases(LeasesOf::Everybody),
+            RevocationOrder::DestroyVersion { secret: "a/b".parse().unwrap(), version: 3 },
+            RevocationOrder::RevokeTokenKey(1),
+            RevocationOrder::TaintAuthority(1),
+            RevocationOrder::RevokeAuthority(1),
+            RevocationOrder::NarrowDeclarations {
                 capabilities: ["c.read".parse().unwrap()].into(),
                 roles: [("r".parse().unwrap(), BTreeSet::new())].into(),
                 agents: [("a".parse().unwrap(), ["r".parse().unwrap()].into())].into(),
@@ -328,9 +328,9 @@ mod tests {
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {
-            orders.add(Order { what: what.clone(), ..order(0) }).unwrap();
+            orders.add(PendingOrder { what: what.clone(), ..order(0) }).unwrap();
         }
-        let back: Vec<TakeAway> =
+        let back: Vec<RevocationOrder> =
             Orders::open(&path).unwrap().waiting().iter().map(|order| order.what.clone()).collect();
         assert_eq!(back, all);
     }

@@ -1,6 +1,6 @@
 use super::documents::operation::OperationDocument;
 use super::documents::problem::Form;
-use crate::policy::Need;
+use crate::policy::RequiredRight;
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,7 +14,7 @@ pub enum Caller {
     /// An agent or a resource server.
     Enrolled,
     /// An operator with a live certificate, and with what the route needs.
-    Operator(Need),
+    Operator(RequiredRight),
     /// A process of root's, or of the broker's own user, on the broker's host.
     Host,
 }

@@ -9,5 +9,5 @@ pub mod keys;
 mod request;
 mod state;
 
-pub use request::{Caller, IdempotencyKey, Request};
+pub use request::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 pub use state::{Effect, Lookup, MintedBefore, Outcome, Outcomes, Remembered};

@@ -2,7 +2,7 @@ use crate::crypto::{Digest, MacKey};
 
 /// A request as it names itself.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct IdempotentRequest<'a> {
     /// The caller's own name for it.
     pub key: &'a str,
     /// Method and route.
@@ -15,14 +15,14 @@ pub struct Request<'a> {
 
 /// Who makes a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
+pub struct IdempotencyCaller<'a> {
     /// Whom its outcomes are counted for.
     pub identity: &'a str,
     /// What its idempotency keys count for: another credential of the same identity has its own.
     pub credential: &'a str,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> IdempotencyCaller<'a> {
     /// A caller whose keys count for all of its credentials.
     #[must_use]
     pub const fn named(identity: &'a str) -> Self {
@@ -43,9 +43,14 @@ pub struct IdempotencyKey {
 impl IdempotencyKey {
     /// What `request` of `caller` is known again by.
     #[must_use]
-    pub fn of(caller: Caller<'_>, request: &Request<'_>, digests: &MacKey, earlier: &[MacKey]) -> Self {
+    pub fn of(
+        caller: IdempotencyCaller<'_>,
+        request: &IdempotentRequest<'_>,
+        digests: &MacKey,
+        earlier: &[MacKey],
+    ) -> Self {
         let earlier = earlier.iter().map(|digests| Self::of(caller, request, digests, &[])).collect();
-        let Request { key, route, target, body } = *request;
+        let IdempotentRequest { key, route, target, body } = *request;
         let tag = |what: &str, parts: &[&[u8]]| {
             let mut text = what.as_bytes().to_vec();
             for part in parts {

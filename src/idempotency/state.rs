@@ -109,7 +109,7 @@ pub enum Lookup {
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Slot {
+struct OutcomeSlot {
     caller: Digest,
     request: Digest,
     until: Timestamp,
@@ -120,7 +120,7 @@ struct Slot {
 /// those of operators and of the host, so that no agent pushes out what an operator did.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Outcomes {
-    slots: HashMap<Digest, Slot>,
+    slots: HashMap<Digest, OutcomeSlot>,
     agents: Pool,
     operators: Pool,
 }
@@ -176,7 +176,7 @@ impl Outcomes {
         }
         let remembered = Remembered { seq: at.seq, time: at.time, outcome: outcome.clone() };
         let until = at.time.plus_s(i64::from(*life_s));
-        self.slots.insert(*slot, Slot { caller: *caller, request: *request, until, remembered });
+        self.slots.insert(*slot, OutcomeSlot { caller: *caller, request: *request, until, remembered });
         let pool = self.pool(is_of_agent);
         pool.order.insert(at.seq, *slot);
         pool.ends.insert((until, at.seq));
@@ -187,7 +187,7 @@ impl Outcomes {
     /// minted: it is void, and the same request mints another.
     pub fn time_went_back(&mut self, was: Timestamp) {
         let is_over =
-            |slot: &Slot| slot.until <= was || matches!(slot.remembered.outcome, Outcome::Minted(_));
+            |slot: &OutcomeSlot| slot.until <= was || matches!(slot.remembered.outcome, Outcome::Minted(_));
         let over = self.slots.iter().filter(|one| is_over(one.1)).map(|one| *one.0);
         for slot in over.collect::<Vec<_>>() {
             self.forget(&slot);
@@ -232,14 +232,19 @@ mod tests {
     use crate::base::Sensitive;
     use crate::base::limits::OUTCOME_LIFE_S;
     use crate::crypto::MacKey;
-    use crate::idempotency::{Caller, Request};
+    use crate::idempotency::{IdempotencyCaller, IdempotentRequest};
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
     const LIFE_S: i64 = OUTCOME_LIFE_S as i64;
 
     fn idempotency(caller: &str, key: &str, body: &[u8]) -> IdempotencyKey {
-        let request = Request { key, route: "POST /v1/apply", target: "/v1/apply", body };
-        IdempotencyKey::of(Caller::named(caller), &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
+        let request = IdempotentRequest { key, route: "POST /v1/apply", target: "/v1/apply", body };
+        IdempotencyKey::of(
+            IdempotencyCaller::named(caller),
+            &request,
+            &MacKey::new(&Sensitive::new([7; 32])),
+            &[],
+        )
     }
 
     fn remember(outcomes: &mut Outcomes, seq: u64, idempotency: &IdempotencyKey) {
@@ -254,16 +259,26 @@ mod tests {
     /// Invariant I12.
     #[test]
     fn a_request_is_known_again_under_the_digest_key_before_the_newest() {
-        let request = Request { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
+        let request =
+            IdempotentRequest { key: "k", route: "POST /v1/apply", target: "/v1/apply", body: b"body" };
         let key = |byte| MacKey::new(&Sensitive::new([byte; 32]));
         let mut outcomes = Outcomes::default();
-        remember(&mut outcomes, 1, &IdempotencyKey::of(Caller::named("a"), &request, &key(7), &[]));
+        remember(
+            &mut outcomes,
+            1,
+            &IdempotencyKey::of(IdempotencyCaller::named("a"), &request, &key(7), &[]),
+        );
         let known = |idempotency: &IdempotencyKey| {
             idempotency.under_each_key().any(|idempotency| is_known(&outcomes, idempotency, NOW))
         };
-        assert!(known(&IdempotencyKey::of(Caller::named("a"), &request, &key(9), &[key(8), key(7)])));
-        assert!(!known(&IdempotencyKey::of(Caller::named("a"), &request, &key(9), &[key(8)])));
-        assert!(!known(&IdempotencyKey::of(Caller::named("b"), &request, &key(9), &[key(7)])));
+        assert!(known(&IdempotencyKey::of(
+            IdempotencyCaller::named("a"),
+            &request,
+            &key(9),
+            &[key(8), key(7)]
+        )));
+        assert!(!known(&IdempotencyKey::of(IdempotencyCaller::named("a"), &request, &key(9), &[key(8)])));
+        assert!(!known(&IdempotencyKey::of(IdempotencyCaller::named("b"), &request, &key(9), &[key(7)])));
     }
 
     /// Invariant I12.
@@ -317,8 +332,8 @@ mod tests {
     }
 
     fn once_of_agent(agent: &str, certificate: usize, key: &str) -> IdempotencyKey {
-        let request = Request { key, route: "POST /v1/leases", target: "/v1/leases", body: b"" };
-        let caller = Caller { identity: agent, credential: &format!("certificate {certificate}") };
+        let request = IdempotentRequest { key, route: "POST /v1/leases", target: "/v1/leases", body: b"" };
+        let caller = IdempotencyCaller { identity: agent, credential: &format!("certificate {certificate}") };
         IdempotencyKey::of(caller, &request, &MacKey::new(&Sensitive::new([7; 32])), &[])
     }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::place::{Batch, Tree};
+use super::place::{Batch, IndexTree};
 use crate::base::{Entropy, LedgerId, Sensitive, io_reason};
-use crate::crypto::{Aad, AeadKey, AeadWiper, CountedKey, KeyId, OpenError, sealed_by};
+use crate::crypto::{Aad, AeadKey, AeadWiper, CountedKey, KeyId, UnsealError, sealed_by};
 
 /// Why the index does not answer. The ledger still does.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -73,7 +73,7 @@ impl From<AeadKey> for IndexKeys {
 }
 
 /// How an index was found.
-enum Found {
+enum FoundIndex {
     /// It does not say how far it has come.
     Unsaid,
     /// It has come this far, and its records open by its key.
@@ -119,9 +119,9 @@ impl Seal {
     }
 
     /// The key of a database that was not begun now.
-    fn kept(&self, index_key: &AeadKey, wrapped: &[u8]) -> Result<CountedKey, OpenError> {
+    fn kept(&self, index_key: &AeadKey, wrapped: &[u8]) -> Result<CountedKey, UnsealError> {
         let plain = index_key.open(&self.bound(KEY), wrapped)?;
-        let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
+        let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| UnsealError::Format)?;
         Ok(self.own(&Sensitive::filled(|to| to.copy_from_slice(bytes))))
     }
 
@@ -164,15 +164,17 @@ impl Database {
     ) -> Result<(Self, u64, Origin), IndexError> {
         let existed = dir.exists();
         match Self::attempt(dir, seal) {
-            Ok((db, Found::Current(key, applied))) => Ok((Self { db, key }, applied, Origin::Existing)),
-            Ok((db, Found::Earlier(applied))) => {
+            Ok((db, FoundIndex::Current(key, applied))) => Ok((Self { db, key }, applied, Origin::Existing)),
+            Ok((db, FoundIndex::Earlier(applied))) => {
                 drop(db);
                 // A holder of the former key could read all of it: not kept.
                 fs::remove_dir_all(dir).map_err(|error| IndexError::Io(io_reason(&error)))?;
                 Ok((Self::fresh(dir, seal, entropy)?, applied, Origin::Resealed))
             }
-            Ok((db, Found::Unsaid)) if !existed => Ok((Self::begin(db, seal, entropy)?, 0, Origin::Fresh)),
-            Ok((db, Found::Unsaid)) => {
+            Ok((db, FoundIndex::Unsaid)) if !existed => {
+                Ok((Self::begin(db, seal, entropy)?, 0, Origin::Fresh))
+            }
+            Ok((db, FoundIndex::Unsaid)) => {
                 drop(db);
                 Self::anew(dir, seal, entropy, "the record of its newest entry is missing".to_owned())
             }
@@ -211,12 +213,12 @@ impl Database {
         Ok(database)
     }
 
-    fn attempt(dir: &Path, seal: &Seal) -> Result<(sled::Db, Found), IndexError> {
+    fn attempt(dir: &Path, seal: &Seal) -> Result<(sled::Db, FoundIndex), IndexError> {
         // Sled makes its files as the umask says: the directory keeps others out.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|error| IndexError::Io(io_reason(&error)))?;
         let db = contained(|| open_patiently(dir))?;
-        let Some(meta) = contained(|| db.get(META))? else { return Ok((db, Found::Unsaid)) };
+        let Some(meta) = contained(|| db.get(META))? else { return Ok((db, FoundIndex::Unsaid)) };
         let wrapped = contained(|| db.get(KEY))?;
         // One without a key of its own has records that the index key sealed.
         let by = sealed_by(wrapped.as_ref().unwrap_or(&meta)).ok();
@@ -238,9 +240,9 @@ impl Database {
         let found = match own {
             Some(own) if earlier.is_none() => {
                 own.count_from(seals);
-                Found::Current(own, applied)
+                FoundIndex::Current(own, applied)
             }
-            Some(_) | None => Found::Earlier(applied),
+            Some(_) | None => FoundIndex::Earlier(applied),
         };
         Ok((db, found))
     }
@@ -287,7 +289,7 @@ impl Database {
 
     pub(super) fn get(
         &self,
-        tree: Tree,
+        tree: IndexTree,
         key: &[u8],
         seal: &Seal,
     ) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {

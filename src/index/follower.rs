@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::database::{Database, IndexError, IndexKeys, Origin, Seal};
-use super::place::{Batch, Tree};
+use super::place::{Batch, IndexTree};
 use crate::base::limits::INDEX_WAITING_MAX;
 use crate::base::{Entropy, LedgerId, Sensitive, ends_within, io_reason};
 
 /// How far the index has come; the second part is whether it still goes on.
-type Progress = (u64, Going);
+type IndexProgress = (u64, IndexingState);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Going {
+enum IndexingState {
     On,
     Stopped,
 }
@@ -38,7 +38,7 @@ struct Shared {
     database: RwLock<Option<Database>>,
     /// Closes the database that is to be replaced, until it has ended.
     closing: Mutex<Option<JoinHandle<()>>>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<IndexProgress>,
 }
 
 /// How often a full queue is asked again, and how long apart: two seconds in all.
@@ -68,7 +68,7 @@ impl Index {
         };
         let seen = applied;
         let applied = if origin == Origin::Resealed { 0 } else { applied };
-        let going = if database.is_some() { Going::On } else { Going::Stopped };
+        let going = if database.is_some() { IndexingState::On } else { IndexingState::Stopped };
         let (progress, _) = watch::channel((applied, going));
         let database = RwLock::new(database);
         let shared = Arc::new(Shared {
@@ -103,7 +103,7 @@ impl Index {
     /// Whether it takes nothing until it is built anew.
     #[must_use]
     pub fn has_stopped(&self) -> bool {
-        self.shared.progress.borrow().1 == Going::Stopped
+        self.shared.progress.borrow().1 == IndexingState::Stopped
     }
 
     /// The last entry whose writes it has.
@@ -118,7 +118,7 @@ impl Index {
     pub fn submit(&self, batch: Batch) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else { return self.shared.stop() };
-        if self.shared.progress.borrow().1 == Going::Stopped {
+        if self.shared.progress.borrow().1 == IndexingState::Stopped {
             return;
         }
         let mut batch = batch;
@@ -141,7 +141,8 @@ impl Index {
     /// [`IndexError::Stopped`] when it never will, unless it is built anew.
     pub async fn wait(&self, seq: u64) -> Result<(), IndexError> {
         let mut progress = self.shared.progress.subscribe();
-        let reached = progress.wait_for(|(applied, going)| *applied >= seq || *going == Going::Stopped).await;
+        let reached =
+            progress.wait_for(|(applied, going)| *applied >= seq || *going == IndexingState::Stopped).await;
         match reached {
             Ok(progress) if progress.0 >= seq => Ok(()),
             Ok(_) | Err(_) => Err(IndexError::Stopped),
@@ -153,7 +154,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Corrupt`] when it is not what was put there.
-    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
+    pub fn get(&self, tree: IndexTree, key: &[u8]) -> Result<Option<Sensitive<Vec<u8>>>, IndexError> {
         let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
         database.as_ref().ok_or(IndexError::Stopped)?.get(tree, key, &self.shared.seal)
     }
@@ -220,7 +221,7 @@ impl Drop for Index {
 
 impl Shared {
     fn follow(&self, batches: &Receiver<Batch>) {
-        let _ended = Ended(self);
+        let _ended = EndedSignal(self);
         while let Ok(first) = batches.recv() {
             let mut together = vec![first];
             together.extend(batches.try_iter().take(COALESCE_MAX));
@@ -228,7 +229,7 @@ impl Shared {
             let Some(open) = database.as_ref() else { continue };
             let (before, going) = *self.progress.borrow();
             // After a failed write the next would claim the lost one too.
-            if going == Going::Stopped {
+            if going == IndexingState::Stopped {
                 continue;
             }
             // Its position never goes back, also for repeated writes.
@@ -251,7 +252,7 @@ impl Shared {
     }
 
     fn stop(&self) {
-        self.progress.send_modify(|progress| progress.1 = Going::Stopped);
+        self.progress.send_modify(|progress| progress.1 = IndexingState::Stopped);
     }
 
     fn reset(&self) -> Result<(), IndexError> {
@@ -262,7 +263,7 @@ impl Shared {
         match replaced {
             Ok(fresh) => {
                 *database = Some(fresh);
-                self.progress.send_modify(|progress| *progress = (0, Going::On));
+                self.progress.send_modify(|progress| *progress = (0, IndexingState::On));
                 Ok(())
             }
             Err(error) => {
@@ -293,9 +294,9 @@ impl Shared {
 }
 
 /// Wakes the waiting tasks when the index thread ends, also by a panic.
-struct Ended<'a>(&'a Shared);
+struct EndedSignal<'a>(&'a Shared);
 
-impl Drop for Ended<'_> {
+impl Drop for EndedSignal<'_> {
     fn drop(&mut self) {
         self.0.stop();
     }

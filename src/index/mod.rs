@@ -10,4 +10,4 @@ mod place;
 
 pub use database::{IndexError, IndexKeys, Origin};
 pub use follower::Index;
-pub use place::{Batch, Put, Tree};
+pub use place::{Batch, IndexTree, Put};

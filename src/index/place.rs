@@ -1,8 +1,8 @@
 /// A part of the index, with keys of its own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Tree(&'static str);
+pub struct IndexTree(&'static str);
 
-impl Tree {
+impl IndexTree {
     /// The part called `name`; must be unlike any other.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
@@ -24,7 +24,7 @@ impl Tree {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Put {
     /// Where.
-    pub tree: Tree,
+    pub tree: IndexTree,
     /// Under which key.
     pub key: Vec<u8>,
     /// What; `None` takes it away.

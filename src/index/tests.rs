@@ -9,7 +9,7 @@ use crate::base::limits::SEALS_MAX;
 use crate::base::{SystemEntropy, Timestamp};
 use crate::crypto::{AeadKey, CountedKey, KeyId};
 
-const TREE: Tree = Tree::new("test");
+const TREE: IndexTree = IndexTree::new("test");
 
 struct Bench {
     directory: tempfile::TempDir,

@@ -33,7 +33,7 @@ impl<T> Issued<T> {
 /// The versions whose values a call upstream is about to need: what the entry of its intent is
 /// committed with.
 #[derive(Debug)]
-pub struct Loan(pub Vec<(SecretId, u32)>);
+pub struct NeededVersions(pub Vec<(SecretId, u32)>);
 
 /// Why nothing was issued, although it was allowed and recorded.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub struct Token {
 
 /// A token that is to be signed once more, and whose leave there is.
 #[derive(Debug)]
-pub struct MintAgain {
+pub struct MintReplay {
     /// The leave.
     pub grant: Grant<Mint>,
     /// The token.
@@ -83,7 +83,7 @@ pub struct MintAgain {
 
 /// A signed certificate.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub struct SignedCertificate {
     /// DER.
     pub der: Vec<u8>,
     /// What it was signed from.
@@ -193,9 +193,9 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssueError::Sign`].
-    pub fn mint_again(&self, receipt: Receipt<MintAgain>) -> Result<Issued<Token>, IssueError> {
+    pub fn mint_again(&self, receipt: Receipt<MintReplay>) -> Result<Issued<Token>, IssueError> {
         let now = receipt.time();
-        let MintAgain { grant, token, minted: (seq, issued_at) } = receipt.redeem();
+        let MintReplay { grant, token, minted: (seq, issued_at) } = receipt.redeem();
         self.sign(token, grant, seq, issued_at, now)
     }
 
@@ -271,7 +271,7 @@ impl Issuer {
     /// [`IssueError::Vault`] when a record does not open.
     pub fn lend(
         &self,
-        receipt: Receipt<Loan>,
+        receipt: Receipt<NeededVersions>,
         stored: &[StoredVersion],
     ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
         self.open_all(receipt.redeem(), stored)
@@ -279,7 +279,7 @@ impl Issuer {
 
     pub(super) fn open_all(
         &self,
-        Loan(versions): Loan,
+        NeededVersions(versions): NeededVersions,
         stored: &[StoredVersion],
     ) -> Result<Issued<Vec<SecretValue>>, IssueError> {
         let open = |((id, version), stored): ((SecretId, u32), &StoredVersion)| {
@@ -321,11 +321,11 @@ impl Issuer {
     pub fn certify<A: Certifying>(
         &self,
         receipt: Receipt<Certify<A>>,
-    ) -> Result<Issued<Certificate>, IssueError> {
+    ) -> Result<Issued<SignedCertificate>, IssueError> {
         let Certify { grant, plan, key } = receipt.redeem();
         let _spent = grant.redeem();
         let der = self.authorities.active().sign(&plan, &key)?;
-        Ok(Issued::assertion(Certificate { der, plan }))
+        Ok(Issued::assertion(SignedCertificate { der, plan }))
     }
 
     /// Signs the broker's own certificate, as `receipt` proves to be recorded.

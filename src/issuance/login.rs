@@ -1,33 +1,33 @@
-use super::issue::{IssueError, Issued, Issuer, Loan};
+use super::issue::{IssueError, Issued, Issuer, NeededVersions};
 use crate::base::{CapabilityName, DecisionId, LeaseId, Timestamp};
 use crate::ledger::Receipt;
-use crate::policy::{Grant, Lend};
+use crate::policy::{Grant, IssueLease};
 use crate::secrets::{SecretValue, StoredVersion};
 
 /// A login that is about to be made: what the entry of its intent is committed with.
 #[derive(Debug)]
 pub struct Leasing {
     /// The leave.
-    pub grant: Grant<Lend>,
+    pub grant: Grant<IssueLease>,
     /// The lease.
     pub lease: LeaseId,
     /// What upstream is called with.
-    pub loan: Loan,
+    pub loan: NeededVersions,
 }
 
 /// The leave for a login whose intent is durable. Made only by [`Issuer`], and good for one login.
 #[must_use]
 #[derive(Debug)]
-pub struct Underway {
-    grant: Grant<Lend>,
+pub struct LoginPermit {
+    grant: Grant<IssueLease>,
     lease: LeaseId,
 }
 
 /// A login that upstream has made, and whose outcome is to be recorded before it is handed over.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedLogin {
     /// The leave.
-    pub underway: Underway,
+    pub underway: LoginPermit,
     /// Its name.
     pub login: String,
     /// Its password.
@@ -36,9 +36,9 @@ pub struct Made {
 
 /// A live login that is to be handed out once more: what the entry of that is committed with.
 #[derive(Debug)]
-pub struct LendAgain {
+pub struct LeaseReplay {
     /// The leave.
-    pub grant: Grant<Lend>,
+    pub grant: Grant<IssueLease>,
     /// The lease.
     pub lease: LeaseId,
     /// Its name.
@@ -49,7 +49,7 @@ pub struct LendAgain {
 
 /// A login with what the answer says about it.
 #[derive(Debug)]
-pub struct LentLogin {
+pub struct IssuedLogin {
     /// The lease.
     pub lease: LeaseId,
     /// What it is for.
@@ -77,19 +77,23 @@ impl Issuer {
         &self,
         receipt: Receipt<Leasing>,
         stored: &[StoredVersion],
-    ) -> Result<(Underway, Issued<Vec<SecretValue>>), IssueError> {
+    ) -> Result<(LoginPermit, Issued<Vec<SecretValue>>), IssueError> {
         let Leasing { grant, lease, loan } = receipt.redeem();
-        Ok((Underway { grant, lease }, self.open_all(loan, stored)?))
+        Ok((LoginPermit { grant, lease }, self.open_all(loan, stored)?))
     }
 
     /// Hands over the login of the lease that `receipt` proves to be recorded as made.
     ///
     /// # Errors
     /// [`IssueError::OtherLease`] when the receipt is another lease's.
-    pub fn lease(&self, receipt: Receipt<LeaseId>, made: Made) -> Result<Issued<LentLogin>, IssueError> {
-        let Made { underway: Underway { grant, lease }, login, password } = made;
+    pub fn lease(
+        &self,
+        receipt: Receipt<LeaseId>,
+        made: CreatedLogin,
+    ) -> Result<Issued<IssuedLogin>, IssueError> {
+        let CreatedLogin { underway: LoginPermit { grant, lease }, login, password } = made;
         if receipt.redeem() == lease {
-            Ok(Issued::assertion(LentLogin::of(grant, lease, login, password)))
+            Ok(Issued::assertion(IssuedLogin::of(grant, lease, login, password)))
         } else {
             Err(IssueError::OtherLease)
         }
@@ -99,15 +103,15 @@ impl Issuer {
     ///
     /// # Errors
     /// [`IssueError::Vault`] when it does not open: another value key has come since.
-    pub fn lease_again(&self, receipt: Receipt<LendAgain>) -> Result<Issued<LentLogin>, IssueError> {
-        let LendAgain { grant, lease, login, sealed } = receipt.redeem();
+    pub fn lease_again(&self, receipt: Receipt<LeaseReplay>) -> Result<Issued<IssuedLogin>, IssueError> {
+        let LeaseReplay { grant, lease, login, sealed } = receipt.redeem();
         let password = self.opener.open_login(lease, &sealed)?;
-        Ok(Issued::assertion(LentLogin::of(grant, lease, login, password)))
+        Ok(Issued::assertion(IssuedLogin::of(grant, lease, login, password)))
     }
 }
 
-impl LentLogin {
-    fn of(grant: Grant<Lend>, lease: LeaseId, login: String, password: SecretValue) -> Self {
+impl IssuedLogin {
+    fn of(grant: Grant<IssueLease>, lease: LeaseId, login: String, password: SecretValue) -> Self {
         let constrained = grant.constrained().to_vec();
         let (basis, lend) = grant.redeem();
         Self {

@@ -9,6 +9,8 @@ mod issue;
 mod keys;
 mod login;
 
-pub use issue::{Certificate, Certify, IssueError, Issued, Issuer, Loan, MintAgain, ServerPlan, Token};
+pub use issue::{
+    Certify, IssueError, Issued, Issuer, MintReplay, NeededVersions, ServerPlan, SignedCertificate, Token,
+};
 pub use keys::Keys;
-pub use login::{Leasing, LendAgain, LentLogin, Made, Underway};
+pub use login::{CreatedLogin, IssuedLogin, LeaseReplay, Leasing, LoginPermit};

@@ -25,7 +25,7 @@ pub struct KeyringChange {
 /// A change that is durable in the keyring's file.
 #[must_use]
 #[derive(Debug)]
-pub struct Written(KeyringChange);
+pub struct WrittenKeyring(KeyringChange);
 
 impl KeyringChange {
     /// The generations that it takes away.
@@ -39,9 +39,9 @@ impl KeyringChange {
     ///
     /// # Errors
     /// [`KeyringError`]; the file is what it was then.
-    pub fn write(self, path: &Path) -> Result<Written, KeyringError> {
+    pub fn write(self, path: &Path) -> Result<WrittenKeyring, KeyringError> {
         self.text.replace(path)?;
-        Ok(Written(self))
+        Ok(WrittenKeyring(self))
     }
 }
 
@@ -166,7 +166,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`KeyringError::Altered`] when the keyring has been forgotten since.
-    pub fn adopt(&mut self, Written(change): Written) -> Result<(), KeyringError> {
+    pub fn adopt(&mut self, WrittenKeyring(change): WrittenKeyring) -> Result<(), KeyringError> {
         for added in &change.added {
             self.take(added)
                 .map_err(|_| KeyringError::Altered("a key does not open after it was written"))?;

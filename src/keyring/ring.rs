@@ -10,7 +10,7 @@ use super::slot_key::SlotKey;
 use super::view::{SlotView, unwrapped};
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
-use crate::crypto::{AeadKey, EcdsaKey, Ed25519Key, KeyId, OpenError};
+use crate::crypto::{AeadKey, EcdsaKey, Ed25519Key, KeyId, UnsealError};
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -192,7 +192,7 @@ impl Keyring {
         Ok((ring, slot))
     }
 
-    pub(super) fn take(&mut self, key: &WrappedKey) -> Result<(), OpenError> {
+    pub(super) fn take(&mut self, key: &WrappedKey) -> Result<(), UnsealError> {
         let plain = self.unwrapped_key(key)?;
         self.hold(key, plain)
     }
@@ -203,7 +203,7 @@ impl Keyring {
         before: &Self,
         key: &WrappedKey,
         entropy: &dyn Entropy,
-    ) -> Result<WrappedKey, OpenError> {
+    ) -> Result<WrappedKey, UnsealError> {
         let plain = before.unwrapped_key(key)?;
         let id = KeyId { family: key.family, generation: key.generation };
         let wrapped = wrapping(&self.root).seal(&bound(self.ledger, id), plain.expose(), entropy);
@@ -212,19 +212,19 @@ impl Keyring {
     }
 
     /// A key, by the root key.
-    pub(super) fn unwrapped_key(&self, key: &WrappedKey) -> Result<Sensitive<Vec<u8>>, OpenError> {
+    pub(super) fn unwrapped_key(&self, key: &WrappedKey) -> Result<Sensitive<Vec<u8>>, UnsealError> {
         let id = KeyId { family: key.family, generation: key.generation };
-        let wrapped = from_base64url(&key.wrapped).ok_or(OpenError::Format)?;
+        let wrapped = from_base64url(&key.wrapped).ok_or(UnsealError::Format)?;
         wrapping(&self.root).open(&bound(self.ledger, id), &wrapped)
     }
 
-    fn hold(&mut self, key: &WrappedKey, plain: Sensitive<Vec<u8>>) -> Result<(), OpenError> {
+    fn hold(&mut self, key: &WrappedKey, plain: Sensitive<Vec<u8>>) -> Result<(), UnsealError> {
         let family = Family::ALL.into_iter().find(|family| family.number() == key.family);
-        let family = family.ok_or(OpenError::Format)?;
+        let family = family.ok_or(UnsealError::Format)?;
         if family.is_signing() {
             self.signing.insert((family, key.generation), plain);
         } else {
-            let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
+            let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| UnsealError::Format)?;
             let key_bytes = Sensitive::filled(|to: &mut [u8; 32]| to.copy_from_slice(bytes));
             self.symmetric.insert((family, key.generation), key_bytes);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::base::encoding::{base64url, from_base64url, hex};
 use crate::base::{Entropy, LedgerId, Sensitive};
-use crate::crypto::{Aad, AeadKey, KeyId, MacKey, OpenError, derive_key, matches};
+use crate::crypto::{Aad, AeadKey, KeyId, MacKey, UnsealError, derive_key, matches};
 
 /// By what a root key is known: derived from it one way, and no secret.
 ///
@@ -81,10 +81,10 @@ impl RootMark {
         sealed: &str,
         ledger: LedgerId,
         root: &Sensitive<[u8; 32]>,
-    ) -> Result<Self, OpenError> {
-        let sealed = from_base64url(sealed).ok_or(OpenError::Format)?;
+    ) -> Result<Self, UnsealError> {
+        let sealed = from_base64url(sealed).ok_or(UnsealError::Format)?;
         let plain = marking(root).open(&marked(ledger), &sealed)?;
-        let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| OpenError::Format)?;
+        let bytes: &[u8; 32] = plain.expose().as_slice().try_into().map_err(|_| UnsealError::Format)?;
         Ok(Self(Sensitive::filled(|to| to.copy_from_slice(bytes))))
     }
 }

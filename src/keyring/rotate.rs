@@ -24,14 +24,14 @@ pub struct Replacing<'a> {
     /// What opened the keyring.
     pub opened_by: &'a SlotKey,
     /// What becomes of slots that nothing can be sealed to without their own keys.
-    pub out_of_reach: OutOfReach,
+    pub out_of_reach: UnreachableSlots,
     /// Where the new root key comes from.
     pub entropy: &'a dyn Entropy,
 }
 
 /// What becomes of a slot of the first format, which has no public key, and whose own key is not at hand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OutOfReach {
+pub enum UnreachableSlots {
     /// The root key stays, and nothing is changed.
     Refuse,
     /// The slot is removed, and is to be added again.
@@ -61,7 +61,8 @@ impl Keyring {
         let out_of_reach = |slot: &KeySlot| !slot.is_in_reach() && Some(slot.id) != known;
         let lost: Vec<SlotId> =
             body.slots.iter().filter(|slot| out_of_reach(slot)).map(|slot| slot.id).collect();
-        if !lost.is_empty() && (by.out_of_reach == OutOfReach::Refuse || lost.len() == body.slots.len()) {
+        if !lost.is_empty() && (by.out_of_reach == UnreachableSlots::Refuse || lost.len() == body.slots.len())
+        {
             return Err(KeyringError::SlotsOutOfReach(lost));
         }
         body.slots.retain(|slot| !lost.contains(&slot.id));
@@ -98,7 +99,7 @@ impl Keyring {
     }
 
     /// Slots that would not open any more if the root key were replaced by what opened this keyring:
-    /// [`OutOfReach`].
+    /// [`UnreachableSlots`].
     ///
     /// # Errors
     /// [`KeyringError`].

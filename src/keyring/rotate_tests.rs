@@ -244,7 +244,7 @@ fn slots_of_the_first_format_are_named_and_go_only_when_told() {
     }
     assert_eq!(fs::read(bench.path()).unwrap(), before);
     let opened_by = bench.key_file();
-    let removing = Replacing { out_of_reach: OutOfReach::Remove, ..by(&opened_by) };
+    let removing = Replacing { out_of_reach: UnreachableSlots::Remove, ..by(&opened_by) };
     let path = bench.path();
     bench.ring.remove_slot(&path, added.id, &removing).unwrap();
     assert!(opens(&bench, &bench.file) && !opens(&bench, &words) && !opens(&bench, &more));
@@ -266,7 +266,7 @@ fn the_last_slot_that_opens_is_never_left_behind() {
     body.slots[1] = body.slots[1].of_first_format(&words, body.ledger, &bench.ring.root);
     put(&bench, &body, &bench.ring.root);
     let opened_by = bench.key_file();
-    let removing = Replacing { out_of_reach: OutOfReach::Remove, ..by(&opened_by) };
+    let removing = Replacing { out_of_reach: UnreachableSlots::Remove, ..by(&opened_by) };
     let path = bench.path();
     let refused = bench.ring.remove_slot(&path, first_id(&bench), &removing);
     assert!(matches!(refused, Err(KeyringError::SlotsOutOfReach(_))), "{refused:?}");

@@ -14,12 +14,12 @@ use crate::files;
 
 /// How many shares there are, and how many of them open the slot.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Split {
+pub struct ShareSplit {
     threshold: u8,
     of: u8,
 }
 
-impl Split {
+impl ShareSplit {
     /// Any `threshold` of `of` shares.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Split {
 /// One of the shares of a slot's key. Alone it opens nothing.
 pub struct Share {
     slot: SlotId,
-    split: Split,
+    split: ShareSplit,
     number: u8,
     point: Sensitive<[u8; 32]>,
 }
@@ -53,7 +53,7 @@ pub struct Share {
 impl Share {
     /// Splits a fresh key of slot `slot`, and drops it: nobody has it from here on but those who bring
     /// enough shares together.
-    pub(super) fn deal(slot: SlotId, split_by: Split, entropy: &dyn Entropy) -> Vec<Self> {
+    pub(super) fn deal(slot: SlotId, split_by: ShareSplit, entropy: &dyn Entropy) -> Vec<Self> {
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let points = split(&key, split_by.threshold, split_by.of, entropy);
         (1..).zip(points).map(|(number, point)| Self { slot, split: split_by, number, point }).collect()
@@ -77,14 +77,14 @@ impl Share {
             let ([threshold, of, number], point) = rest.split_first_chunk()?;
             let point: &[u8; 32] = point.try_into().ok()?;
             let point = Sensitive::filled(|to: &mut [u8; 32]| to.copy_from_slice(point));
-            let split = Split { threshold: *threshold, of: *of };
+            let split = ShareSplit { threshold: *threshold, of: *of };
             Some((Self { slot: SlotId::from_bytes(*slot), split, number: *number, point }, checksum))
         });
         let (share, checksum): (Self, &[u8; CHECKSUM_BYTES]) = share.ok_or(ShareError::NoShare(place))?;
         if !matches(&share.checksum(), checksum) {
             return Err(ShareError::Checksum(place));
         }
-        let split = Split::new(share.split.threshold, share.split.of);
+        let split = ShareSplit::new(share.split.threshold, share.split.of);
         let sound = split.is_ok() && (1..=share.split.of).contains(&share.number);
         // What stands before the letters is for people, and has to tell them the truth.
         let told = std::str::from_utf8(line).is_ok_and(|line| line.starts_with(&share.label()));
@@ -97,7 +97,7 @@ impl Share {
     /// [`KeyringError::SlotFile`].
     pub(super) fn create_file(&self, directory: &Path) -> Result<PathBuf, KeyringError> {
         let path = directory.join(format!("{}-share-{}.txt", self.slot, self.number));
-        let Split { threshold, of } = self.split;
+        let ShareSplit { threshold, of } = self.split;
         let line = self.text();
         let text = Zeroizing::new(format!(
             "# Share {} of {of} of key slot {}: any {threshold} of them open it together.\n\
@@ -120,7 +120,7 @@ impl Share {
 
     /// How many shares of its slot there are, and how many open it.
     #[must_use]
-    pub const fn split(&self) -> Split {
+    pub const fn split(&self) -> ShareSplit {
         self.split
     }
 
@@ -226,12 +226,12 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    pub(super) fn of(split: Split, shares: &[Share]) -> Self {
+    pub(super) fn of(split: ShareSplit, shares: &[Share]) -> Self {
         Self { threshold: split.threshold, marks: shares.iter().map(Share::mark).collect() }
     }
 
-    pub(super) fn split(&self) -> Result<Split, ShareError> {
-        Split::new(self.threshold, u8::try_from(self.marks.len()).unwrap_or(u8::MAX))
+    pub(super) fn split(&self) -> Result<ShareSplit, ShareError> {
+        ShareSplit::new(self.threshold, u8::try_from(self.marks.len()).unwrap_or(u8::MAX))
     }
 
     fn dealt(&self, share: &Share) -> bool {

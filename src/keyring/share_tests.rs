@@ -5,7 +5,7 @@ const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 
 fn dealt(threshold: u8, of: u8) -> Vec<Share> {
     let slot = SlotId::mint(NOW, &SystemEntropy);
-    Share::deal(slot, Split::new(threshold, of).unwrap(), &SystemEntropy)
+    Share::deal(slot, ShareSplit::new(threshold, of).unwrap(), &SystemEntropy)
 }
 
 fn read(text: &str) -> Result<Vec<Share>, ShareError> {
@@ -113,10 +113,10 @@ fn a_share_that_was_made_up_is_named() {
     let refused = together(&[&shares[0], &forged]).unwrap();
     assert_eq!(refused.key(&sharing).unwrap_err(), ShareError::Wrong(2));
     // A number beyond the shares, and a lower threshold.
-    let beyond = Share { slot, split: Split { threshold: 2, of: 4 }, number: 4, point: point() };
+    let beyond = Share { slot, split: ShareSplit { threshold: 2, of: 4 }, number: 4, point: point() };
     let refused = together(&[&shares[0], &beyond]).unwrap();
     assert_eq!(refused.key(&sharing).unwrap_err(), ShareError::Wrong(4));
-    let eager = Split { threshold: 2, of: 4 };
+    let eager = ShareSplit { threshold: 2, of: 4 };
     let of_three = dealt(3, 4);
     let sharing = Sharing::of(of_three[0].split, &of_three);
     let talked_down = of_three.iter().take(2).map(|share| {
@@ -132,12 +132,12 @@ fn a_key_is_split_within_bounds_and_not_beyond() {
     let max = SHARES_MAX;
     let min = THRESHOLD_MIN;
     for (threshold, of) in [(min, min), (min, max), (max, max), (3, 5)] {
-        assert!(Split::new(threshold, of).is_ok(), "{threshold} of {of}");
+        assert!(ShareSplit::new(threshold, of).is_ok(), "{threshold} of {of}");
     }
     for (threshold, of) in
         [(0, 0), (0, 2), (min - 1, 1), (min - 1, 3), (3, 2), (2, max + 1), (max + 1, max + 1)]
     {
-        assert_eq!(Split::new(threshold, of), Err(ShareError::Bounds), "{threshold} of {of}");
+        assert_eq!(ShareSplit::new(threshold, of), Err(ShareError::Bounds), "{threshold} of {of}");
     }
     assert_eq!(dealt(max, max).len(), usize::from(max));
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::error::KeyringError;
 use super::error::ShareError;
 use super::recipient::{Recipient, RecipientPlace};
-use super::share::{Sharing, Split};
+use super::share::{ShareSplit, Sharing};
 use super::slot_key::SlotKey;
 use super::slot_kind::SlotKind;
 use crate::base::encoding::{base64url, from_base64url};
@@ -167,7 +167,7 @@ impl KeySlot {
     }
 
     /// How many shares there are and how many open it; none for a slot of another kind.
-    pub(super) fn split(&self) -> Option<Split> {
+    pub(super) fn split(&self) -> Option<ShareSplit> {
         self.shares.as_ref().and_then(|shares| shares.split().ok())
     }
 

@@ -7,7 +7,7 @@ use super::error::ShareError;
 use super::file::{self, KeyringBody};
 use super::ring::Keyring;
 use super::rotate::Replacing;
-use super::share::{Share, Shares, Sharing, Split};
+use super::share::{Share, ShareSplit, Shares, Sharing};
 use super::slot::{KeySlot, PendingSlot};
 use super::slot_key::SlotKey;
 use super::view::{SlotView, view, view_of_pending, views};
@@ -17,14 +17,14 @@ use crate::crypto::matches;
 
 /// A slot that is not one yet, and the shares that are to be handed out, and handed back.
 #[derive(Debug)]
-pub struct Dealt {
+pub struct DealtShares {
     /// The slot.
     pub slot: SlotView,
     /// All of its shares, in order. Nothing else holds them, or the key that they are of.
     pub shares: Vec<Share>,
 }
 
-impl Dealt {
+impl DealtShares {
     /// Writes each share to a file of its own in `directory`, which is made when it is missing, reads them
     /// back, and puts them together: what is in the files opens the slot.
     ///
@@ -120,11 +120,11 @@ impl Keyring {
     pub fn deal_slot(
         &mut self,
         path: &Path,
-        split: Split,
+        split: ShareSplit,
         replaces: Option<SlotId>,
         now: Timestamp,
         entropy: &dyn Entropy,
-    ) -> Result<Dealt, KeyringError> {
+    ) -> Result<DealtShares, KeyringError> {
         let mut body = file::read(path)?.verify(&self.root)?;
         if let Some(waiting) = &body.pending {
             return Err(ShareError::Waits(waiting.id).into());
@@ -140,7 +140,7 @@ impl Keyring {
         let slot = view_of_pending(&pending);
         body.pending = Some(pending);
         self.write(path, body, &|_| Ok(()))?;
-        Ok(Dealt { slot, shares })
+        Ok(DealtShares { slot, shares })
     }
 
     /// Makes the slot that waits for its shares a slot, in one step, when `shares` are of those that were

@@ -11,8 +11,8 @@ impl Bench {
         &mut self,
         split: (u8, u8),
         replaces: Option<SlotId>,
-    ) -> Result<Dealt, KeyringError> {
-        let split = Split::new(split.0, split.1).unwrap();
+    ) -> Result<DealtShares, KeyringError> {
+        let split = ShareSplit::new(split.0, split.1).unwrap();
         let path = self.path();
         self.ring.deal_slot(&path, split, replaces, NOW, &SystemEntropy)
     }
@@ -28,7 +28,7 @@ impl Bench {
 }
 
 /// The shares at these places, as people type them in.
-pub(in crate::keyring) fn typed(dealt: &Dealt, places: &[usize]) -> SlotKey {
+pub(in crate::keyring) fn typed(dealt: &DealtShares, places: &[usize]) -> SlotKey {
     let lines: Vec<String> =
         places.iter().map(|place| dealt.shares[*place].text().expose().clone()).collect();
     let shares = Share::read(&Sensitive::new(lines.join("\n").into_bytes())).unwrap();

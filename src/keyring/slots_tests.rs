@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::base::limits::SLOTS_COST_MAX;
 use crate::base::{LedgerId, Sensitive, SystemEntropy};
-use crate::keyring::{Keyring, OutOfReach, Passphrase, SlotKind, slots_of};
+use crate::keyring::{Keyring, Passphrase, SlotKind, UnreachableSlots, slots_of};
 
 pub(in crate::keyring) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 pub(in crate::keyring) const WORDS: &str = "correct horse battery staple";
@@ -66,7 +66,7 @@ pub(in crate::keyring) fn bench() -> Bench {
 }
 
 pub(in crate::keyring) fn by(opened_by: &SlotKey) -> Replacing<'_> {
-    Replacing { opened_by, out_of_reach: OutOfReach::Refuse, entropy: &SystemEntropy }
+    Replacing { opened_by, out_of_reach: UnreachableSlots::Refuse, entropy: &SystemEntropy }
 }
 
 pub(in crate::keyring) fn passphrase(text: &str) -> SlotKey {

@@ -6,7 +6,7 @@ use crate::base::Timestamp;
 
 /// What a generation of a signing key is good for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum Stage {
+pub enum KeyStage {
     /// It is published, so that everybody knows it before it signs anything.
     Prepared,
     /// It signs.
@@ -19,7 +19,7 @@ pub enum Stage {
     Revoked,
 }
 
-impl Stage {
+impl KeyStage {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -41,9 +41,9 @@ impl Stage {
 
 /// Where a generation is, and since when.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Standing {
+pub struct StageSince {
     /// Its stage.
-    pub stage: Stage,
+    pub stage: KeyStage,
     /// Since when.
     pub since: Timestamp,
 }
@@ -59,30 +59,30 @@ pub enum StageError {
     PreparedAlready,
     /// The stages do not follow one another.
     #[error("a generation in the state {0:?} cannot become {1:?}")]
-    Order(Stage, Stage),
+    Order(KeyStage, KeyStage),
 }
 
 /// The generations of one signing key: *prepared → active → old → tainted → revoked*. At most one is
 /// prepared, exactly one is active once there is any.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Generations(BTreeMap<u32, Standing>);
+pub struct Generations(BTreeMap<u32, StageSince>);
 
 impl Generations {
     /// All of them, the oldest first.
-    pub fn all(&self) -> impl Iterator<Item = (u32, Standing)> {
+    pub fn all(&self) -> impl Iterator<Item = (u32, StageSince)> {
         self.0.iter().map(|(generation, standing)| (*generation, *standing))
     }
 
     /// The generation that signs.
     #[must_use]
-    pub fn active(&self) -> Option<(u32, Standing)> {
-        self.at(Stage::Active)
+    pub fn active(&self) -> Option<(u32, StageSince)> {
+        self.at(KeyStage::Active)
     }
 
     /// The generation that is prepared.
     #[must_use]
-    pub fn prepared(&self) -> Option<(u32, Standing)> {
-        self.at(Stage::Prepared)
+    pub fn prepared(&self) -> Option<(u32, StageSince)> {
+        self.at(KeyStage::Prepared)
     }
 
     /// The generation that a new one would be.
@@ -91,7 +91,7 @@ impl Generations {
         self.0.last_key_value().map_or(1, |(newest, _)| newest.saturating_add(1))
     }
 
-    fn at(&self, stage: Stage) -> Option<(u32, Standing)> {
+    fn at(&self, stage: KeyStage) -> Option<(u32, StageSince)> {
         self.all().find(|(_, standing)| standing.stage == stage)
     }
 
@@ -99,20 +99,20 @@ impl Generations {
     ///
     /// # Errors
     /// [`StageError`].
-    pub fn check(&self, generation: u32, stage: Stage) -> Result<(), StageError> {
+    pub fn check(&self, generation: u32, stage: KeyStage) -> Result<(), StageError> {
         let from = match (self.0.get(&generation), stage) {
             (Some(standing), _) => standing.stage,
-            (None, Stage::Prepared) if generation == self.following() => {
+            (None, KeyStage::Prepared) if generation == self.following() => {
                 return self.prepared().map_or(Ok(()), |_| Err(StageError::PreparedAlready));
             }
             // The very first has nobody to prepare it for.
-            (None, Stage::Active) if self.0.is_empty() => return Ok(()),
+            (None, KeyStage::Active) if self.0.is_empty() => return Ok(()),
             (None, _) => return Err(StageError::Unknown),
         };
         match (from, stage) {
-            (Stage::Prepared, Stage::Active | Stage::Revoked)
-            | (Stage::Old, Stage::Tainted | Stage::Revoked)
-            | (Stage::Tainted, Stage::Revoked) => Ok(()),
+            (KeyStage::Prepared, KeyStage::Active | KeyStage::Revoked)
+            | (KeyStage::Old, KeyStage::Tainted | KeyStage::Revoked)
+            | (KeyStage::Tainted, KeyStage::Revoked) => Ok(()),
             _ => Err(StageError::Order(from, stage)),
         }
     }
@@ -126,13 +126,13 @@ impl Generations {
 
     /// Takes in that `generation` is at `stage` since `now`. The one that was active before another
     /// becomes so is old from then on.
-    pub fn apply(&mut self, generation: u32, stage: Stage, now: Timestamp) {
-        if stage == Stage::Active
+    pub fn apply(&mut self, generation: u32, stage: KeyStage, now: Timestamp) {
+        if stage == KeyStage::Active
             && let Some((before, _)) = self.active()
         {
-            self.0.insert(before, Standing { stage: Stage::Old, since: now });
+            self.0.insert(before, StageSince { stage: KeyStage::Old, since: now });
         }
-        self.0.insert(generation, Standing { stage, since: now });
+        self.0.insert(generation, StageSince { stage, since: now });
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 
-    fn go(generations: &mut Generations, generation: u32, stage: Stage) {
+    fn go(generations: &mut Generations, generation: u32, stage: KeyStage) {
         generations.check(generation, stage).unwrap();
         generations.apply(generation, stage, NOW);
     }
@@ -150,34 +150,36 @@ mod tests {
     #[test]
     fn a_key_goes_from_prepared_to_revoked_and_makes_the_one_before_it_old() {
         let mut generations = Generations::default();
-        go(&mut generations, 1, Stage::Active);
+        go(&mut generations, 1, KeyStage::Active);
         assert_eq!(generations.following(), 2);
-        go(&mut generations, 2, Stage::Prepared);
-        go(&mut generations, 2, Stage::Active);
-        let stages: Vec<Stage> = generations.all().map(|(_, standing)| standing.stage).collect();
-        assert_eq!(stages, [Stage::Old, Stage::Active]);
-        go(&mut generations, 1, Stage::Tainted);
-        go(&mut generations, 1, Stage::Revoked);
+        go(&mut generations, 2, KeyStage::Prepared);
+        go(&mut generations, 2, KeyStage::Active);
+        let stages: Vec<KeyStage> = generations.all().map(|(_, standing)| standing.stage).collect();
+        assert_eq!(stages, [KeyStage::Old, KeyStage::Active]);
+        go(&mut generations, 1, KeyStage::Tainted);
+        go(&mut generations, 1, KeyStage::Revoked);
         assert_eq!(generations.active().map(|(generation, _)| generation), Some(2));
     }
 
     #[test]
     fn no_step_is_left_out_and_none_goes_back() {
         let mut generations = Generations::default();
-        assert_eq!(generations.check(2, Stage::Prepared), Err(StageError::Unknown));
-        go(&mut generations, 1, Stage::Active);
-        for stage in [Stage::Prepared, Stage::Old, Stage::Tainted, Stage::Revoked, Stage::Active] {
-            assert_eq!(generations.check(1, stage), Err(StageError::Order(Stage::Active, stage)));
+        assert_eq!(generations.check(2, KeyStage::Prepared), Err(StageError::Unknown));
+        go(&mut generations, 1, KeyStage::Active);
+        for stage in
+            [KeyStage::Prepared, KeyStage::Old, KeyStage::Tainted, KeyStage::Revoked, KeyStage::Active]
+        {
+            assert_eq!(generations.check(1, stage), Err(StageError::Order(KeyStage::Active, stage)));
         }
         assert_eq!(
-            generations.check(2, Stage::Active),
+            generations.check(2, KeyStage::Active),
             Err(StageError::Unknown),
             "published before it signs"
         );
-        go(&mut generations, 2, Stage::Prepared);
-        assert_eq!(generations.check(3, Stage::Prepared), Err(StageError::PreparedAlready));
-        go(&mut generations, 2, Stage::Revoked);
-        assert!(generations.check(2, Stage::Active).is_err(), "given up for good");
-        go(&mut generations, 3, Stage::Prepared);
+        go(&mut generations, 2, KeyStage::Prepared);
+        assert_eq!(generations.check(3, KeyStage::Prepared), Err(StageError::PreparedAlready));
+        go(&mut generations, 2, KeyStage::Revoked);
+        assert!(generations.check(2, KeyStage::Active).is_err(), "given up for good");
+        go(&mut generations, 3, KeyStage::Prepared);
     }
 }

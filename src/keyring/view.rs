@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::KeyringError;
 use super::error::ShareError;
 use super::file::{self, KeyringBody};
-use super::share::Split;
+use super::share::ShareSplit;
 use super::slot::{KeySlot, PendingSlot};
 use super::slot_key::SlotKey;
 use super::slot_kind::SlotKind;
@@ -21,7 +21,7 @@ pub struct SlotView {
     /// When it was made.
     pub made_at: Timestamp,
     /// How many shares there are and how many open it, where it is opened by shares.
-    pub split: Option<Split>,
+    pub split: Option<ShareSplit>,
     /// Whether it opens the keyring.
     pub state: SlotState,
 }

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use super::entry::{Entry, EntryMark, FIXED_BYTES};
-use super::flaw::OpenError;
+use super::error::OpenError;
 use super::history::Head;
 use super::key::Kind;
 use super::keys::closing;

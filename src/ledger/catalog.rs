@@ -1,9 +1,9 @@
 //! Where entries stand, and reading them back.
 
 use super::entry::{EntryMark, FIXED_BYTES};
-use super::flaw::ReadError;
+use super::error::ReadError;
 use super::layer::{Layer, LayerFile};
-use super::log::{Going, TakeStored};
+use super::log::{ScanFlow, TakeStored};
 use super::segment::{Frame, HEADER_BYTES, NoFrame, SegmentHeader, frame_size, padded, segment_name};
 use crate::base::io_reason;
 
@@ -162,7 +162,7 @@ impl EntrySpot {
             if frame.entry.seq != seq || frame.mark == EntryMark::Closing {
                 return Err(damaged("another entry stands in its place"));
             }
-            if seq >= from && take(frame.entry)? == Going::Enough {
+            if seq >= from && take(frame.entry)? == ScanFlow::Enough {
                 return Ok(None);
             }
         }

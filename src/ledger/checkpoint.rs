@@ -156,14 +156,14 @@ impl fmt::Display for NoteVerifier {
 
 /// A checkpoint key, and the entry that announced its successor: it counts for no more entries than these.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Tenure {
+pub struct CheckpointKeyTerm {
     /// The key.
     pub key: NoteVerifier,
     /// The entry; none while it signs.
     pub until: Option<u64>,
 }
 
-impl Tenure {
+impl CheckpointKeyTerm {
     /// The keys that lead to or from the `trusted` one by `announced`, entries and their announcements in order:
     /// forwards to those that took over from it, backwards to those that it took over from.
     #[must_use]
@@ -306,7 +306,7 @@ mod tests {
             tree
         };
         for trusted in &keys {
-            let tenures = Tenure::of(trusted.verifier(), &announced);
+            let tenures = CheckpointKeyTerm::of(trusted.verifier(), &announced);
             for (key, until) in keys.iter().zip([Some(2), Some(5), Some(9), None]) {
                 let tenure = tenures.iter().find(|one| one.key == *key.verifier()).unwrap();
                 assert_eq!(tenure.until, until, "whichever key is trusted");
@@ -321,7 +321,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(Tenure::of(notary().verifier(), &announced).len(), 1, "a stranger leads nowhere");
+        assert_eq!(
+            CheckpointKeyTerm::of(notary().verifier(), &announced).len(),
+            1,
+            "a stranger leads nowhere"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::active::{ActiveSegment, Extent, MakeError, SegmentSite, SegmentStart}
 use super::catalog::{Catalog, EntryFound, EntrySpot, SegmentMarks};
 use super::draft::Space;
 use super::entry::{Entry, EntryMark};
-use super::flaw::{OpenError, ReadError, VerifyError};
+use super::error::{OpenError, ReadError, VerifyError};
 use super::history::Head;
 use super::layer::{Layer, Lock};
 use super::log::{BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored};

@@ -8,7 +8,7 @@ use crate::crypto::Digest;
 
 /// The entry that a snapshot is as of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Point {
+pub struct SnapshotPoint {
     /// Its sequence: the state has taken in all entries up to this one.
     pub through: u64,
     /// Its time.
@@ -35,7 +35,7 @@ pub trait Follower: Send {
     ///
     /// # Errors
     /// A sentence that says why it does not; it is as it was before then, and is shown the entries.
-    fn restore(&mut self, _point: &Point, _tree: &Tree, _state: &mut dyn Read) -> Result<(), String> {
+    fn restore(&mut self, _point: &SnapshotPoint, _tree: &Tree, _state: &mut dyn Read) -> Result<(), String> {
         Err("this state has no stored form".to_owned())
     }
 }

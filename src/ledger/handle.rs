@@ -9,11 +9,11 @@ use super::append::{AppendError, Pending, Receipt};
 use super::attempts::WriteState;
 use super::draft::Draft;
 use super::entry::Entry;
-use super::flaw::{OpenError, ReadError};
+use super::error::{OpenError, ReadError};
 use super::follower::Follower;
 use super::history::{Head, LedgerHistory};
 use super::keys::OpenedEntry;
-use super::log::{Going, Log, LogContext, LogReader, TornTail};
+use super::log::{Log, LogContext, LogReader, ScanFlow, TornTail};
 use super::options::Options;
 use super::replay::Replay;
 use super::resume::{Resumed, resume};
@@ -173,7 +173,7 @@ impl Ledger {
                 bytes = bytes.saturating_add(entry.len());
                 entries.push(entry);
                 let is_full = entries.len() >= max || bytes >= PAGE_BYTES_MAX;
-                Ok(if is_full { Going::Enough } else { Going::On })
+                Ok(if is_full { ScanFlow::Enough } else { ScanFlow::On })
             })?;
         }
         Ok(entries)
@@ -186,7 +186,7 @@ impl Ledger {
     pub fn each(&self, from: u64, through: u64, take: &mut Take<'_>) -> Result<(), ReadError> {
         self.each_opened(from, through.min(self.head().seq), &mut |entry, opened| {
             take(&entry, opened.delta()).map_err(ReadError::Io)?;
-            Ok(Going::On)
+            Ok(ScanFlow::On)
         })
     }
 
@@ -194,7 +194,7 @@ impl Ledger {
         &self,
         from: u64,
         through: u64,
-        take: &mut dyn FnMut(Entry, &OpenedEntry) -> Result<Going, ReadError>,
+        take: &mut dyn FnMut(Entry, &OpenedEntry) -> Result<ScanFlow, ReadError>,
     ) -> Result<(), ReadError> {
         self.reader.each(from.max(1), through, &mut |entry| {
             let opened = self.opened(&entry)?;

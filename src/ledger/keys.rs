@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::entry::Entry;
-use super::flaw::VerifyError;
+use super::error::VerifyError;
 use super::key::Key;
 use crate::base::{LedgerId, Sensitive, Timestamp};
 use crate::crypto::{Aad, AeadKey, AeadWiper, CounterKey, Digest, KeyId, derive_key, sealed_by};

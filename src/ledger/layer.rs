@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, OFlags};
 
-use super::flaw::OpenError;
+use super::error::OpenError;
 use crate::files;
 use crate::telemetry::free_bytes;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::draft::Space;
 use super::entry::Entry;
-use super::flaw::{OpenError, ReadError, VerifyError};
+use super::error::{OpenError, ReadError, VerifyError};
 use super::history::Head;
 use super::keys::{DeltaKeys, WriterSession};
 use super::replay::Replay;
@@ -177,11 +177,11 @@ pub trait LogReader: Send + Sync + fmt::Debug {
 }
 
 /// What takes entries as they are stored.
-pub type TakeStored<'a> = dyn FnMut(Entry) -> Result<Going, ReadError> + 'a;
+pub type TakeStored<'a> = dyn FnMut(Entry) -> Result<ScanFlow, ReadError> + 'a;
 
 /// Whether reading goes on after an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Going {
+pub enum ScanFlow {
     /// With the next entry.
     On,
     /// It is enough.

@@ -15,8 +15,8 @@ mod catalog;
 mod checkpoint;
 mod draft;
 mod entry;
+mod error;
 mod file_log;
-mod flaw;
 mod follower;
 mod generations;
 mod handle;
@@ -44,12 +44,12 @@ mod writer;
 
 pub use append::{AppendError, Committed, Pending, Receipt};
 pub use attempts::WriteState;
-pub use checkpoint::{Checkpoint, CheckpointError, Notary, NoteVerifier, Tenure};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKeyTerm, Notary, NoteVerifier};
 pub use draft::{Draft, Expectation, Space};
 pub use entry::{Entry, Link};
+pub use error::{OpenError, ReadError, VerifyError};
 pub use file_log::{FileLog, RESERVE_BYTES, SEGMENT_BYTES};
-pub use flaw::{OpenError, ReadError, VerifyError};
-pub use follower::{Follower, Point};
+pub use follower::{Follower, SnapshotPoint};
 pub use handle::{Ledger, OpenReport, Take};
 pub use history::Head;
 pub use key::{Key, Kind};
@@ -57,7 +57,7 @@ pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;
 pub use layer::{HostLayer, Layer, LayerFile, Lock, lock_file};
 pub use log::{
-    BatchId, BatchNeed, Going, Log, LogContext, LogFailure, LogReader, LogReport, TakeStored, TornTail,
+    BatchId, BatchNeed, Log, LogContext, LogFailure, LogReader, LogReport, ScanFlow, TakeStored, TornTail,
 };
 pub use options::{Build, Options};
 pub use replay::{CheckedBatch, Replay};
@@ -65,4 +65,4 @@ pub use snapshot::SnapshotWritten;
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;
-pub use verify::{End, EventSeen, Sought, StateSeen, Verified, verify};
+pub use verify::{End, EventSeen, StateSeen, Verified, VerifyQuery, verify};

@@ -3,7 +3,7 @@
 use super::active::{ActiveSegment, Extent, MakeError, SegmentSite, SegmentStart, UNNAMED, no_space};
 use super::catalog::Catalog;
 use super::entry::Entry;
-use super::flaw::{OpenError, VerifyError};
+use super::error::{OpenError, VerifyError};
 use super::keys::{DeltaKeys, closing};
 use super::layer::{Layer, read_whole};
 use super::log::{LogReport, TornTail};

@@ -1,5 +1,5 @@
 use super::entry::Entry;
-use super::flaw::{OpenError, VerifyError};
+use super::error::{OpenError, VerifyError};
 use super::follower::Follower;
 use super::history::{Head, LedgerHistory};
 use super::keys::{DeltaKeys, OpenedEntry};

@@ -1,7 +1,7 @@
 //! Where an open begins to read: after the newest snapshot that this ledger has made, or at the first entry.
 
 use super::entry::Entry;
-use super::flaw::VerifyError;
+use super::error::VerifyError;
 use super::follower::Follower;
 use super::history::{Head, LedgerHistory};
 use super::options::Options;
@@ -18,12 +18,12 @@ pub(super) struct Resumed {
 }
 
 /// Finds an entry as it is stored.
-pub(super) type Stored<'a> = dyn Fn(u64) -> Result<Option<Entry>, VerifyError> + 'a;
+pub(super) type FindStored<'a> = dyn Fn(u64) -> Result<Option<Entry>, VerifyError> + 'a;
 
 /// Lets `follower` take in the newest snapshot that it can, of those as of an entry that is `stored`.
 pub(super) fn resume(
     options: &Options,
-    stored: &Stored<'_>,
+    stored: &FindStored<'_>,
     follower: &mut dyn Follower,
 ) -> Result<Resumed, VerifyError> {
     let io = |source| VerifyError::Io { doing: "list the ledger's directory", source };

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::entry::EntryFields;
-use super::follower::Point;
+use super::follower::SnapshotPoint;
 use super::keys::{DeltaKeys, Sealing};
 use super::layer::{Layer, LayerFile, name_durably};
 use super::options::{Build, Options};
@@ -18,7 +18,7 @@ use crate::crypto::{Aad, AeadKey, CounterKey, Digest, SEAL_OVERHEAD_BYTES, Sha25
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SnapshotWritten {
     /// What it is as of.
-    pub point: Point,
+    pub point: SnapshotPoint,
     /// How long the file is, in bytes.
     pub bytes: u64,
     /// Its SHA-256.
@@ -100,7 +100,7 @@ pub(super) fn forget_after(layer: &dyn Layer, after: u64) -> io::Result<()> {
 #[derive(Clone, Debug)]
 struct SnapshotHeader {
     ledger: LedgerId,
-    point: Point,
+    point: SnapshotPoint,
     sealing: Sealing,
     build: Digest,
 }
@@ -127,7 +127,7 @@ impl SnapshotHeader {
         }
         Some(Self {
             ledger: LedgerId::from_bytes(fields.array()?),
-            point: Point {
+            point: SnapshotPoint {
                 through: u64::from_be_bytes(fields.array()?),
                 time: Timestamp::from_ms(i64::from_be_bytes(fields.array()?)),
                 node: Digest::from_bytes(fields.array()?),
@@ -146,7 +146,7 @@ fn bound(header: &[u8], last: u8) -> Aad {
 /// when this returns.
 pub(super) fn write(
     options: &Options,
-    point: Point,
+    point: SnapshotPoint,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<SnapshotWritten> {
     let layer = options.snapshots.as_ref();
@@ -164,7 +164,7 @@ pub(super) fn write(
 
 fn write_unnamed(
     options: &Options,
-    point: Point,
+    point: SnapshotPoint,
     fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<(Arc<dyn LayerFile>, SnapshotWritten)> {
     let sealing = options.keys.sealing(options.entropy.bytes());
@@ -279,7 +279,7 @@ impl SnapshotReader {
     }
 
     /// What it is as of.
-    pub(super) const fn point(&self) -> Point {
+    pub(super) const fn point(&self) -> SnapshotPoint {
         self.head.point
     }
 

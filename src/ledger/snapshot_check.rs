@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::flaw::VerifyError;
+use super::error::VerifyError;
 use super::keys::DeltaKeys;
 use super::layer::Layer;
 use super::snapshot::{self, SnapshotReader, Unusable};

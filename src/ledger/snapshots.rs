@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
-use super::flaw::ReadError;
-use super::follower::{Follower, Point};
+use super::error::ReadError;
+use super::follower::{Follower, SnapshotPoint};
 use super::handle::Ledger;
 use super::history::LedgerHistory;
 use super::resume::resume;
@@ -65,7 +65,7 @@ impl Ledger {
         if head.seq == 0 {
             return Ok(None);
         }
-        let point = Point { through: head.seq, time: head.time, node: history.node() };
+        let point = SnapshotPoint { through: head.seq, time: head.time, node: history.node() };
         let written = snapshot::write(&self.options, point, &mut |out| {
             history.write(out)?;
             state.write(out)

@@ -1,7 +1,7 @@
 //! Checking a ledger's files from outside, without writing and without stopping the writer.
 
 use super::entry::Entry;
-use super::flaw::VerifyError;
+use super::error::VerifyError;
 use super::history::{Head, LedgerHistory};
 use super::key::Kind;
 use super::keys::DeltaKeys;
@@ -68,7 +68,7 @@ impl Verified {
 
 /// What is to be told of a ledger besides whether it checks out.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sought<'a> {
+pub struct VerifyQuery<'a> {
     /// The roots as they were when there were so many entries: what checkpoints and anchors speak of.
     pub roots_at: &'a [u64],
     /// The state changes of these kinds; there are none without keys. Not for kinds that hold secret values.
@@ -97,7 +97,7 @@ pub fn verify(
     layer: &dyn Layer,
     ledger: Option<LedgerId>,
     keys: Option<&DeltaKeys>,
-    sought: Sought<'_>,
+    sought: VerifyQuery<'_>,
 ) -> Result<Verified, VerifyError> {
     let looked_at = SnapshotsThere::list(layer)?;
     let firsts = segments(layer)?;
@@ -132,7 +132,7 @@ struct LedgerCheck<'k> {
     keys: Option<&'k DeltaKeys>,
     ledger: Option<LedgerId>,
     history: LedgerHistory,
-    sought: Sought<'k>,
+    sought: VerifyQuery<'k>,
     /// The newest delta key of a segment before.
     generation: u32,
     roots_at: Vec<(u64, Digest)>,

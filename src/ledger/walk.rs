@@ -1,7 +1,7 @@
 //! Walking the frames of a segment, group commit by group commit.
 
 use super::entry::{Entry, EntryMark};
-use super::flaw::VerifyError;
+use super::error::VerifyError;
 use super::segment::{ALIGN, Frame, HEADER_BYTES, NoFrame, SegmentHeader, batch_of_frame};
 
 /// One whole group commit.

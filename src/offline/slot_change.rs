@@ -10,14 +10,14 @@ use crate::broker::Services;
 use crate::cli::OtherSlotsArgs;
 use crate::config::{Config, RootKey};
 use crate::console::{Console, Failure, host_user};
-use crate::keyring::{Keyring, KeyringError, OutOfReach, Replacing, SlotKey, SlotState, SlotView};
+use crate::keyring::{Keyring, KeyringError, Replacing, SlotKey, SlotState, SlotView, UnreachableSlots};
 
 /// A change of the keyring's slots, on the data directory of a stopped broker.
 #[derive(Clone, Copy)]
 pub(super) struct SlotChange<'a> {
     pub(super) config: &'a Config,
     pub(super) opened_by: &'a SlotKey,
-    pub(super) out_of_reach: OutOfReach,
+    pub(super) out_of_reach: UnreachableSlots,
     pub(super) environment: &'a Environment,
     pub(super) console: &'a Console,
 }
@@ -25,8 +25,8 @@ pub(super) struct SlotChange<'a> {
 /// What is done to the keyring at a path.
 type KeyringChange<'a, T> = &'a dyn Fn(&mut Keyring, &Path, &Replacing<'_>) -> Result<T, KeyringError>;
 
-pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> OutOfReach {
-    if others.remove_old_slots { OutOfReach::Remove } else { OutOfReach::Refuse }
+pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> UnreachableSlots {
+    if others.remove_old_slots { UnreachableSlots::Remove } else { UnreachableSlots::Refuse }
 }
 
 impl SlotChange<'_> {

@@ -12,7 +12,7 @@ use crate::base::{SlotId, Timestamp};
 use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 use crate::config::Config;
 use crate::console::{Console, Failure, known_shares, not_an_argument, print_shares};
-use crate::keyring::{Keyring, OutOfReach, Replacing, SlotView, Split, slots_of};
+use crate::keyring::{Keyring, Replacing, ShareSplit, SlotView, UnreachableSlots, slots_of};
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock: the operator who changes a slot
 /// has to be able to open one, and a broker that runs would not ask.
@@ -29,7 +29,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
         }
         SlotCommand::Check { opening } => check(opening, console),
         SlotCommand::Add { by, dealing, opening } => {
-            let out_of_reach = OutOfReach::Refuse;
+            let out_of_reach = UnreachableSlots::Refuse;
             NewSlot { place: None, by, dealing, out_of_reach }.add(opening, environment, console).await
         }
         SlotCommand::Rekey { id, by, dealing, others, opening } => {
@@ -62,7 +62,7 @@ struct NewSlot<'a> {
     place: Option<SlotId>,
     by: &'a NewSlotArgs,
     dealing: &'a DealingArgs,
-    out_of_reach: OutOfReach,
+    out_of_reach: UnreachableSlots,
 }
 
 impl NewSlot<'_> {
@@ -78,7 +78,7 @@ impl NewSlot<'_> {
         let config = &Config::load(&opening.config)?;
         let out_of_reach = self.out_of_reach;
         if let (Some(of), Some(threshold)) = (self.by.shares, self.dealing.threshold) {
-            let split = Split::new(threshold, of)?;
+            let split = ShareSplit::new(threshold, of)?;
             let opened_by = &opening_key(config, opening, console)?;
             return self
                 .deal(split, SlotChange { config, opened_by, out_of_reach, environment, console })
@@ -100,7 +100,7 @@ impl NewSlot<'_> {
 
     /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
     /// read back at once.
-    async fn deal(&self, split: Split, slots: SlotChange<'_>) -> Result<(), Failure> {
+    async fn deal(&self, split: ShareSplit, slots: SlotChange<'_>) -> Result<(), Failure> {
         let (now, console) = (slots.environment.clock.now(), slots.console);
         let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
             keyring.deal_slot(path, split, self.place, now, by.entropy)
@@ -175,7 +175,7 @@ fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
             json!({
                 "id": slot.id, "kind": slot.kind, "made_at": slot.made_at.to_string(),
                 "age_s": now.seconds_since(slot.made_at), "state": slot.state.as_str(),
-                "threshold": slot.split.map(Split::threshold), "shares": slot.split.map(Split::of),
+                "threshold": slot.split.map(ShareSplit::threshold), "shares": slot.split.map(ShareSplit::of),
             })
         };
         console.json(&json!({ "items": slots.iter().map(item).collect::<Vec<_>>() }));

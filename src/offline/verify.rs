@@ -14,8 +14,8 @@ use crate::console::{Console, Failure};
 use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
-    Checkpoint, CheckpointError, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier, SnapshotStanding,
-    Sought, Tenure, Verified, VerifyError, verify as verify_ledger,
+    Checkpoint, CheckpointError, CheckpointKeyTerm, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier,
+    SnapshotStanding, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -63,7 +63,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
     let layer = HostLayer::existing(&dir.join("ledger"));
     let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
-    let sought = Sought {
+    let sought = VerifyQuery {
         roots_at: &sizes,
         states_of: &[SlotsChanged::KIND, SealingKeysRotated::KIND],
         events_of: &[CheckpointKeyRotated::KIND, SnapshotTaken::KIND],
@@ -205,7 +205,7 @@ fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<()
     let announced: Vec<(u64, String)> =
         turned.filter_map(|seen| Some((seen.seq, announcement(&seen.event)?))).collect();
     let mut refused = CheckpointError::Signature;
-    for tenure in Tenure::of(trusted, &announced) {
+    for tenure in CheckpointKeyTerm::of(trusted, &announced) {
         match tenure.open(note) {
             Ok(_) => return Ok(()),
             // It says most: another key's signature is no surprise.

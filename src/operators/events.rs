@@ -138,7 +138,7 @@ pub struct OperatorCodeReused<'a> {
 
 /// Alarm: a user of the broker's host took an administrator's certificate for an hour.
 #[derive(Debug, Serialize)]
-pub struct GlassBroken<'a> {
+pub struct BreakGlassUsed<'a> {
     /// Who did: `host uid N`.
     pub by: String,
     /// The operator that the certificate is for.
@@ -188,5 +188,5 @@ events! {
     OperatorCertificatePromoted<'_> = 0x0208, "operator.certificate-promoted";
     OperatorCodeReused<'_> = 0x0209, "alarm.operator-enrolment-code-reused";
     OperatorDenied<'_> = 0x020a, "operator.denied";
-    GlassBroken<'_> = 0x020b, "alarm.break-glass-used";
+    BreakGlassUsed<'_> = 0x020b, "alarm.break-glass-used";
 }

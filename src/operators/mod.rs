@@ -11,11 +11,12 @@ mod state;
 
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
-    GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
     OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
     OperatorRenewed,
 };
 pub use operator::{
-    BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, Signed, UnknownRole, is_of_host,
+    BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate, UnknownRole,
+    is_of_host,
 };
-pub use state::{CERTIFICATES, Code, CodeMaker, Operators};
+pub use state::{CERTIFICATES, CodeMaker, OperatorCode, Operators};

@@ -53,14 +53,14 @@ pub struct Certificate {
     /// The entry by which its holder enrolled. A renewal does not change it.
     pub enrolled_seq: u64,
     /// What came of it, once it has been signed.
-    pub signed: Option<Signed>,
+    pub signed: Option<SignedOperatorCertificate>,
     /// Whether it is in use.
     pub serving: Serving,
 }
 
 /// A certificate as it was signed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Signed {
+pub struct SignedOperatorCertificate {
     /// The entry that keeps it, or went before it.
     pub seq: u64,
     /// SHA-256 of it in DER; none of one that was signed on the host.

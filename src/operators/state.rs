@@ -3,22 +3,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, OperatorCertificate};
-use super::operator::{Certificate, Operator, OperatorRole, Serving, Signed};
+use super::operator::{Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate};
 use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest, sha256};
-use crate::index::Tree;
+use crate::index::IndexTree;
 use crate::store::{At, Projection};
 
 /// The certificates that operators enrolled or renewed with, by serial, in DER.
-pub const CERTIFICATES: Tree = Tree::new("operator-certificate");
+pub const CERTIFICATES: IndexTree = IndexTree::new("operator-certificate");
 
 /// Codes are forgotten this long after they ended: long enough to recognise a late second use.
 const CODE_MEMORY_S: i64 = 24 * 3600;
 
 /// An operator's enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Code {
+pub struct OperatorCode {
     /// Its id.
     pub id: CodeId,
     /// For whom it is.
@@ -54,7 +54,7 @@ pub struct CodeMaker {
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
-    codes: BTreeMap<CodeId, Code>,
+    codes: BTreeMap<CodeId, OperatorCode>,
     /// Who made which code, those of agents too.
     makers: BTreeMap<CodeId, CodeMaker>,
 }
@@ -92,7 +92,7 @@ impl Operators {
 
     /// The code of this id.
     #[must_use]
-    pub fn code(&self, id: CodeId) -> Option<&Code> {
+    pub fn code(&self, id: CodeId) -> Option<&OperatorCode> {
         self.codes.get(&id)
     }
 
@@ -111,7 +111,8 @@ impl Operators {
                 let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
                 let mut certificate = certificate.held(at, not_before, Serving::Current);
                 // It left with the answer; nobody comes back for it.
-                certificate.signed = Some(Signed { seq: at.seq, thumbprint: None, authority: None });
+                certificate.signed =
+                    Some(SignedOperatorCertificate { seq: at.seq, thumbprint: None, authority: None });
                 operator.certificates.push(certificate);
             }
             Effect::Place { id, name, role, scope } => {
@@ -124,7 +125,7 @@ impl Operators {
                 for expired in self.codes.values_mut().filter(|code| code.expires_at <= at.time) {
                     expired.digest = None;
                 }
-                let code = Code {
+                let code = OperatorCode {
                     id: *id,
                     operator: operator.clone(),
                     hash: *hash,
@@ -152,8 +153,8 @@ impl Operators {
             }
             Effect::RecordCertificate { operator, serial, certificate } => {
                 if let Some(held) = self.certificate_mut(operator, serial) {
-                    let thumbprint = Some(sha256(certificate));
-                    held.signed = Some(Signed { seq: at.seq, thumbprint, authority: None });
+                    let (seq, thumbprint) = (at.seq, Some(sha256(certificate)));
+                    held.signed = Some(SignedOperatorCertificate { seq, thumbprint, authority: None });
                 }
             }
             Effect::Promote { operator, serial } => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authority_certificate::{AuthorityCertificate, AuthorityKeyId};
 use crate::base::{Timestamp, TrustDomain};
-use crate::keyring::{Generations, Stage};
+use crate::keyring::{Generations, KeyStage};
 use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
@@ -77,7 +77,7 @@ pub enum Effect {
         /// Which one.
         generation: u32,
         /// Where it is.
-        stage: Stage,
+        stage: KeyStage,
     },
 }
 
@@ -93,10 +93,10 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Stage { stage: Stage::Old | Stage::Tainted | Stage::Revoked, .. } => true,
+            Self::Stage { stage: KeyStage::Old | KeyStage::Tainted | KeyStage::Revoked, .. } => true,
             Self::Found(_)
             | Self::Prepare { .. }
-            | Self::Stage { stage: Stage::Prepared | Stage::Active, .. } => false,
+            | Self::Stage { stage: KeyStage::Prepared | KeyStage::Active, .. } => false,
         }
     }
 }
@@ -123,7 +123,7 @@ impl Record {
 
     /// Where the authority with this key is.
     #[must_use]
-    pub fn stage_of(&self, key: AuthorityKeyId) -> Option<Stage> {
+    pub fn stage_of(&self, key: AuthorityKeyId) -> Option<KeyStage> {
         let all = self.generations.all();
         let of = |generation: &u32| self.certificate(*generation).map(AuthorityCertificate::key_id);
         all.into_iter()
@@ -157,15 +157,15 @@ impl Record {
     /// Takes in one effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Found(certificate) => self.take(at, 1, Stage::Active, certificate),
+            Effect::Found(certificate) => self.take(at, 1, KeyStage::Active, certificate),
             Effect::Prepare { generation, certificate } => {
-                self.take(at, *generation, Stage::Prepared, certificate);
+                self.take(at, *generation, KeyStage::Prepared, certificate);
             }
             Effect::Stage { generation, stage } => self.generations.apply(*generation, *stage, at.time),
         }
     }
 
-    fn take(&mut self, at: At, generation: u32, stage: Stage, certificate: &[u8]) {
+    fn take(&mut self, at: At, generation: u32, stage: KeyStage, certificate: &[u8]) {
         // An unreadable record was never written: the writer had parsed it.
         if let Ok(certificate) = AuthorityCertificate::parse(certificate.to_vec()) {
             self.certificates.insert(generation, certificate);

@@ -33,7 +33,7 @@ pub struct LeaseCount {
 
 /// A login upstream for one agent: to be made, handed out again, or to end later.
 #[derive(Debug)]
-pub struct Lend {
+pub struct IssueLease {
     principal: AgentPrincipal,
     capability: CapabilityName,
     ends: Ends,
@@ -46,7 +46,7 @@ struct Ends {
     renewable_until: Timestamp,
 }
 
-impl Lend {
+impl IssueLease {
     /// The agent.
     #[must_use]
     pub const fn principal(&self) -> &AgentPrincipal {
@@ -99,7 +99,7 @@ pub fn decide_lease(
     _permit: Permit,
     request: &LeaseRequest,
     count: LeaseCount,
-) -> Decision<Lend> {
+) -> Decision<IssueLease> {
     let (capability, basis) = leased(context, &principal, request, None);
     let (Some(capability), Some(per_agent)) = (capability, count.per_agent) else {
         return Decision::deny(basis, code::LEASE_NOT_GRANTED);
@@ -118,7 +118,7 @@ pub fn decide_lease(
     };
     let (ends, constrained) = bounds.end(capability, request.life_s, now);
     let capability = capability.name.clone();
-    Decision::allow_constrained(basis, Lend { principal, capability, ends }, constrained)
+    Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
 }
 
 /// Decides on handing out once more what the same instance has already.
@@ -128,7 +128,7 @@ pub fn decide_lease_again(
     _permit: Permit,
     request: &LeaseRequest,
     lease: &Lease,
-) -> Decision<Lend> {
+) -> Decision<IssueLease> {
     let (capability, basis) = leased(context, &principal, request, None);
     if capability.is_none() || !is_own(lease, &principal) || lease.capability != request.capability {
         return Decision::deny(basis, code::LEASE_NOT_GRANTED);
@@ -137,7 +137,7 @@ pub fn decide_lease_again(
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     }
     let ends = Ends { expires_at: lease.expires_at, renewable_until: lease.renewable_until };
-    Decision::allow(basis, Lend { principal, capability: request.capability.clone(), ends })
+    Decision::allow(basis, IssueLease { principal, capability: request.capability.clone(), ends })
 }
 
 /// Decides on a later end of a live lease: what it is for must still be granted.
@@ -147,7 +147,7 @@ pub fn decide_lease_renewal(
     _permit: Permit,
     lease: &Lease,
     life_s: Option<u32>,
-) -> Decision<Lend> {
+) -> Decision<IssueLease> {
     let request = LeaseRequest { capability: lease.capability.clone(), life_s };
     let (capability, basis) = leased(context, &principal, &request, Some(lease.id));
     let Some(capability) = capability.filter(|_| is_own(lease, &principal)) else {
@@ -156,7 +156,7 @@ pub fn decide_lease_renewal(
     match later_end(context, lease, capability, principal.not_after(), life_s) {
         Ok((ends, constrained)) => {
             let capability = request.capability;
-            Decision::allow_constrained(basis, Lend { principal, capability, ends }, constrained)
+            Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
         }
         Err(code) => Decision::deny(basis, code),
     }

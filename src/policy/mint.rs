@@ -4,7 +4,7 @@ use super::canonical::Canonical;
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Basis, Decision};
 use super::granted::Granted;
-use super::sensitivity::Demands;
+use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
@@ -77,7 +77,7 @@ pub fn decide_mint(
     request: &MintRequest,
 ) -> Decision<Mint> {
     let limits = context.limits;
-    let demands = Demands::of(context.records, Some(&principal), &request.scope);
+    let demands = CapabilityConstraints::of(context.records, Some(&principal), &request.scope);
     let Granted { capabilities: mut granted, rules } =
         Granted::of(context.declarations(), principal.roles(), &request.scope);
     let is_held = !granted.is_empty();
@@ -130,7 +130,7 @@ pub fn decide_again(
     minted: &MintedBefore,
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
-    let demands = Demands::of(context.records, Some(&principal), &scope);
+    let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
     let granted = Granted::of(context.declarations(), principal.roles(), &scope);
     let resource = Some(minted.audience.clone());
     let request = MintRequest { scope, resource, life_s: Some(minted.life_s) };
@@ -185,7 +185,7 @@ impl LongestLife {
     fn of(
         context: &DecisionContext<'_>,
         granted: &[&Capability],
-        demands: &Demands,
+        demands: &CapabilityConstraints,
         principal: &AgentPrincipal,
     ) -> Self {
         Self {

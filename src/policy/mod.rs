@@ -24,20 +24,20 @@ pub use decision::{Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
-    Extend, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again, decide_lease_extension,
+    Extend, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again, decide_lease_extension,
     decide_lease_renewal,
 };
 pub use mint::{Mint, MintRequest, decide_again, decide_mint};
 pub use operator::{
-    Admission, AdmitOperator, CertifyOperator, decide_break_glass, decide_host_operator,
+    AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,
 };
 pub use renewal::{Renew, RenewalStep, decide_renewal};
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, EndLeases, ForgetLeases,
-    InviteAgents, Need, OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger,
-    ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RevokeTokens, Right,
+    InviteAgents, OfSigningKeys, PlaceOperators, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics,
+    ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight, RevokeTokens, Right,
     RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised, authorise,
 };
-pub use sensitivity::Demands;
+pub use sensitivity::CapabilityConstraints;

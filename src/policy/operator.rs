@@ -28,14 +28,14 @@ impl CertifyOperator {
 #[derive(Debug)]
 pub struct AdmitOperator {
     name: OperatorName,
-    by: Admission,
+    by: OperatorAdmission,
     maker: Option<Maker>,
     repeats: Option<[u8; 16]>,
 }
 
 /// On what an operator is given a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
+pub enum OperatorAdmission {
     /// An enrolment code.
     Code(CodeId),
     /// Its certificate with this serial.
@@ -53,7 +53,7 @@ impl AdmitOperator {
 
     /// On what.
     #[must_use]
-    pub const fn by(&self) -> Admission {
+    pub const fn by(&self) -> OperatorAdmission {
         self.by
     }
 
@@ -136,7 +136,8 @@ pub fn decide_operator_enrolment(
         return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     }
     let maker = Maker::of(operators, code.id);
-    let act = AdmitOperator { name: operator.name.clone(), by: Admission::Code(code.id), maker, repeats };
+    let act =
+        AdmitOperator { name: operator.name.clone(), by: OperatorAdmission::Code(code.id), maker, repeats };
     Decision::allow(basis, act)
 }
 
@@ -164,7 +165,7 @@ pub fn decide_operator_renewal(
     let pending = operator.next_of(&current.serial).filter(|next| next.key == key && now < next.not_after);
     let act = AdmitOperator {
         name: operator.name.clone(),
-        by: Admission::Certificate(current.serial),
+        by: OperatorAdmission::Certificate(current.serial),
         maker: None,
         repeats: pending.map(|next| next.serial),
     };

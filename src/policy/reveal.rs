@@ -4,7 +4,7 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::Decision;
 use super::granted::Granted;
-use super::sensitivity::Demands;
+use super::sensitivity::CapabilityConstraints;
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::code;
 use crate::base::limits::LEEWAY_S;
@@ -61,7 +61,7 @@ pub fn decide_reveal(
     secret: &SecretName,
 ) -> Decision<Reveal> {
     let asked: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
-    let demands = Demands::of(context.records, Some(token.holder()), &asked);
+    let demands = CapabilityConstraints::of(context.records, Some(token.holder()), &asked);
     let Granted { capabilities: granted, rules } =
         Granted::of(context.declarations(), token.holder().roles(), &asked);
     let canonical = Canonical::new("reveal", token.holder(), context.decision);

@@ -8,12 +8,12 @@ use crate::operators::OperatorRole;
 /// One thing that operators may do, and who of them may.
 pub trait Right: Send + Sync + 'static {
     /// What a route or a use case asks for.
-    const NEED: Need;
+    const NEED: RequiredRight;
 }
 
 /// What an operator needs to be let do something.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Need {
+pub struct RequiredRight {
     /// The right's name.
     pub right: &'static str,
     /// One of these roles.
@@ -95,7 +95,7 @@ macro_rules! rights {
         pub enum $right {}
 
         impl Right for $right {
-            const NEED: Need = Need {
+            const NEED: RequiredRight = RequiredRight {
                 right: $name,
                 roles: &[$(OperatorRole::$role),*],
                 reach: Reach::$reach,

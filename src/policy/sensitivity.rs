@@ -6,7 +6,7 @@ use crate::registry::{Capability, Delivery, Owned};
 /// What the secrets that capabilities reach ask of a decision. Read from the records, and from nothing
 /// else, as of the same state that the rest of the decision is made on.
 #[derive(Clone, Debug)]
-pub struct Demands {
+pub struct CapabilityConstraints {
     /// The capabilities that reach a secret of high sensitivity.
     high: Vec<(CapabilityName, Reached)>,
     /// The capabilities that nothing is issued for now: they, or a role, owner or secret of theirs is suspended.
@@ -22,7 +22,7 @@ enum Reached {
     Foreign,
 }
 
-impl Demands {
+impl CapabilityConstraints {
     /// What is asked of a decision about the capabilities of these names, for `holder`; of nothing without one.
     pub fn of<'a>(
         records: Records<'_>,

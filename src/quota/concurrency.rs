@@ -12,7 +12,7 @@ pub struct Concurrency<K: Eq + Hash> {
 
 /// One request under way, until this is dropped.
 #[derive(Debug)]
-pub struct UnderWay<K: Eq + Hash> {
+pub struct ConcurrencyPermit<K: Eq + Hash> {
     of: Arc<Concurrency<K>>,
     key: K,
 }
@@ -39,7 +39,7 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
     ///
     /// # Errors
     /// [`AtCapacity`].
-    pub fn enter(self: &Arc<Self>, key: &K) -> Result<UnderWay<K>, AtCapacity> {
+    pub fn enter(self: &Arc<Self>, key: &K) -> Result<ConcurrencyPermit<K>, AtCapacity> {
         let mut held = self.lock();
         if held.values().sum::<usize>() >= self.max {
             return Err(AtCapacity::All(self.max));
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
             return Err(AtCapacity::Key(self.per_key_max));
         }
         *own = own.saturating_add(1);
-        Ok(UnderWay { of: Arc::clone(self), key: key.clone() })
+        Ok(ConcurrencyPermit { of: Arc::clone(self), key: key.clone() })
     }
 }
 
@@ -65,7 +65,7 @@ impl<K: Eq + Hash> Concurrency<K> {
     }
 }
 
-impl<K: Eq + Hash> Drop for UnderWay<K> {
+impl<K: Eq + Hash> Drop for ConcurrencyPermit<K> {
     fn drop(&mut self) {
         let mut held = self.of.lock();
         if let Some(count) = held.get_mut(&self.key) {

@@ -7,6 +7,6 @@ mod concurrency;
 mod denials;
 mod limiter;
 
-pub use concurrency::{AtCapacity, Concurrency, UnderWay};
+pub use concurrency::{AtCapacity, Concurrency, ConcurrencyPermit};
 pub use denials::{Denials, Note};
 pub use limiter::{Admitted, Limited, Limiter, Permit, Rate};

@@ -80,10 +80,10 @@ pub struct Instance {
     /// Its id.
     pub id: InstanceId,
     /// What it proves itself with.
-    pub current: Holding,
+    pub current: InstanceCertificate,
     /// What it was given at its last renewal and has not used yet. Its first use makes it the
     /// current one; until then the one before still counts, so that a lost answer locks nobody out.
-    pub next: Option<Box<Holding>>,
+    pub next: Option<Box<InstanceCertificate>>,
     /// When it enrolled.
     pub enrolled_at: Timestamp,
     /// The entry by which it did. A renewal does not change it: a revocation since kills what came later.
@@ -94,7 +94,7 @@ pub struct Instance {
 
 /// One certificate for one key.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Holding {
+pub struct InstanceCertificate {
     /// The certificate's serial.
     pub serial: [u8; 16],
     /// SHA-256 of its public key (DER `SubjectPublicKeyInfo`).
@@ -104,12 +104,12 @@ pub struct Holding {
     /// When it ends.
     pub not_after: Timestamp,
     /// What came of it, once it has been signed.
-    pub signed: Option<Signed>,
+    pub signed: Option<SignedAgentCertificate>,
 }
 
 /// A certificate as it was signed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Signed {
+pub struct SignedAgentCertificate {
     /// The sequence of the entry that keeps it.
     pub seq: u64,
     /// SHA-256 of the certificate in DER: what tokens are bound to.
@@ -120,7 +120,7 @@ pub struct Signed {
 
 /// Which of an instance's certificates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Held {
+pub enum CertificateSlot {
     /// The one it proves itself with.
     Current,
     /// The one it has not used yet.
@@ -150,16 +150,16 @@ impl Instance {
     }
 
     /// Its certificates: the current one, and the next one if there is one.
-    pub fn holdings(&self) -> impl Iterator<Item = &Holding> {
+    pub fn holdings(&self) -> impl Iterator<Item = &InstanceCertificate> {
         std::iter::once(&self.current).chain(self.next.as_deref())
     }
 
     /// The one of its certificates that is held so.
     #[must_use]
-    pub fn holding(&self, held: Held) -> Option<&Holding> {
+    pub fn holding(&self, held: CertificateSlot) -> Option<&InstanceCertificate> {
         match held {
-            Held::Current => Some(&self.current),
-            Held::Next => self.next.as_deref(),
+            CertificateSlot::Current => Some(&self.current),
+            CertificateSlot::Next => self.next.as_deref(),
         }
     }
 
@@ -172,12 +172,12 @@ impl Instance {
     /// Which of its certificates has this serial *and* this key: a serial alone can be copied into
     /// another certificate.
     #[must_use]
-    pub fn held(&self, serial: &[u8; 16], key: &Digest) -> Option<Held> {
-        let is = |one: &Holding| one.serial == *serial && one.key == *key;
+    pub fn held(&self, serial: &[u8; 16], key: &Digest) -> Option<CertificateSlot> {
+        let is = |one: &InstanceCertificate| one.serial == *serial && one.key == *key;
         if is(&self.current) {
-            return Some(Held::Current);
+            return Some(CertificateSlot::Current);
         }
-        self.next.as_ref().filter(|next| is(next)).map(|_| Held::Next)
+        self.next.as_ref().filter(|next| is(next)).map(|_| CertificateSlot::Next)
     }
 }
 
@@ -190,12 +190,12 @@ impl Agent {
 
     /// The instance that holds the certificate with this serial and this key, and as which of its own.
     #[must_use]
-    pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<(&Instance, Held)> {
+    pub fn instance_of(&self, serial: &[u8; 16], key: &Digest) -> Option<(&Instance, CertificateSlot)> {
         self.instances.iter().find_map(|instance| Some((instance, instance.held(serial, key)?)))
     }
 }
 
-impl Holding {
+impl InstanceCertificate {
     /// A certificate that has been planned and not been signed yet; `times` are its first and last moment.
     pub(super) const fn planned(serial: [u8; 16], key: Digest, times: (Timestamp, Timestamp)) -> Self {
         Self { serial, key, not_before: times.0, not_after: times.1, signed: None }

@@ -9,7 +9,7 @@ use crate::store::At;
 
 /// An enrolment code as the broker knows it: by the hash of its secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Code {
+pub struct AgentCode {
     /// Its id.
     pub id: CodeId,
     /// For whom it is.
@@ -32,7 +32,7 @@ pub struct Code {
     pub reported: bool,
 }
 
-impl Code {
+impl AgentCode {
     /// The code that `effect` makes known.
     pub(super) fn issued(at: At, effect: &Effect) -> Option<Self> {
         let Effect::IssueCode { id, agent, hash, digest, expires_at, uses, network } = effect else {

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::Held;
+use super::agent::CertificateSlot;
 use super::agent_spec::AgentSpec;
 use super::declared::{Capability, Role};
 use super::keys;
@@ -196,12 +196,12 @@ impl Effect {
 
     /// The signed certificate that it keeps, DER, and whose it is.
     #[must_use]
-    pub const fn certificate(&self) -> Option<((AgentId, InstanceId), Held, &Vec<u8>)> {
+    pub const fn certificate(&self) -> Option<((AgentId, InstanceId), CertificateSlot, &Vec<u8>)> {
         if let Self::RecordCertificate { agent, instance, certificate } = self {
-            return Some(((*agent, *instance), Held::Current, certificate));
+            return Some(((*agent, *instance), CertificateSlot::Current, certificate));
         }
         if let Self::RecordRenewed { agent, instance, certificate } = self {
-            return Some(((*agent, *instance), Held::Next, certificate));
+            return Some(((*agent, *instance), CertificateSlot::Next, certificate));
         }
         None
     }

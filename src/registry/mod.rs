@@ -11,18 +11,21 @@ mod declaration;
 mod declared;
 mod effect;
 mod events;
-mod former;
-mod ground;
+mod former_names;
 mod key_uses;
 pub mod keys;
 mod narrowing;
 mod owners;
 mod plan;
+mod plan_context;
 mod state;
 
-pub use agent::{Agent, AgentKind, Held, Holding, Instance, InstanceState, Instances, Signed};
+pub use agent::{
+    Agent, AgentKind, CertificateSlot, Instance, InstanceCertificate, InstanceState, Instances,
+    SignedAgentCertificate,
+};
 pub use agent_spec::AgentSpec;
-pub use code::Code;
+pub use code::AgentCode;
 pub use declaration::{Declaration, TABLES, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
@@ -30,9 +33,9 @@ pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-pub use former::{Former, Kept};
-pub use ground::{Ground, SecretGround, Unnamed};
+pub use former_names::{FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, Noun, Plan, PlannedChange, draw};
+pub use plan_context::{PlanContext, SecretFacts, Undeclared};
 pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

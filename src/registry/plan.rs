@@ -3,9 +3,9 @@ use std::collections::BTreeSet;
 use super::agent_spec::AgentSpec;
 use super::declaration::Declaration;
 use super::declared::{Capability, Declarations, Delivery, Role};
-use super::ground::{Ground, Unnamed, dangling, out_of_reach, still_named, turned};
 use super::narrowing::Narrowing;
 use super::owners::Owned;
+use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still_named, turned};
 use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
@@ -39,9 +39,9 @@ pub struct Plan {
 /// A fault for every reference that would dangle afterwards, and for everything that is out of
 /// reach.
 pub fn draw(
-    ground: &Ground<'_>,
+    ground: &PlanContext<'_>,
     declaration: &Declaration,
-    unnamed: Unnamed,
+    unnamed: Undeclared,
     files: &[SourceFile],
 ) -> Result<Plan, FaultList> {
     let mut faults = Faults::of(files, ground.work);
@@ -75,7 +75,7 @@ impl Plan {
     }
 
     /// Whether `thing` gets another owner, which is noted then.
-    fn owner(&mut self, ground: &Ground<'_>, declaration: &Declaration, thing: Owned) -> Difference {
+    fn owner(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, thing: Owned) -> Difference {
         let (old, new) = (ground.registry.owners().of(&thing), declaration.owners.get(&thing));
         let difference = Difference::between(&old, &new);
         if difference == Difference::Changed {
@@ -84,7 +84,7 @@ impl Plan {
         difference
     }
 
-    fn capabilities(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
+    fn capabilities(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
         for (name, (new, _)) in &declaration.capabilities {
             if ground.work.step().is_err() {
                 return;
@@ -108,7 +108,7 @@ impl Plan {
             self.remark(ground, new);
             self.capabilities.push(new.clone());
         }
-        if unnamed == Unnamed::Prune {
+        if unnamed == Undeclared::Prune {
             for old in
                 ground.registry.declarations().capabilities().take_while(|_| ground.work.step().is_ok())
             {
@@ -122,7 +122,7 @@ impl Plan {
     }
 
     /// Adds to the line about `capability` what its secret asks of it.
-    fn remark(&mut self, ground: &Ground<'_>, capability: &Capability) {
+    fn remark(&mut self, ground: &PlanContext<'_>, capability: &Capability) {
         let Delivery::Reveal { secret } = &capability.delivery else { return };
         let is_high = (ground.secret)(secret).is_some_and(|secret| secret.sensitivity == Sensitivity::High);
         if let Some(line) = self.changes.last_mut().filter(|_| is_high) {
@@ -133,7 +133,7 @@ impl Plan {
         }
     }
 
-    fn roles(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
+    fn roles(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
         for (name, (new, _)) in &declaration.roles {
             if ground.work.step().is_err() {
                 return;
@@ -150,7 +150,7 @@ impl Plan {
             }
             self.roles.push(new.clone());
         }
-        if unnamed == Unnamed::Prune {
+        if unnamed == Undeclared::Prune {
             for old in ground.registry.declarations().roles().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.roles.contains_key(&old.name) && ground.role(&old.name).is_some() {
                     self.note(Action::Remove, Noun::Role, old.name.as_str(), &[]);
@@ -160,7 +160,7 @@ impl Plan {
         }
     }
 
-    fn agents(&mut self, ground: &Ground<'_>, declaration: &Declaration, unnamed: Unnamed) {
+    fn agents(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
         for (name, (new, _)) in &declaration.agents {
             if ground.work.step().is_err() {
                 return;
@@ -185,7 +185,7 @@ impl Plan {
             }
             self.agents.push((new.clone(), serves.cloned()));
         }
-        if unnamed == Unnamed::Prune {
+        if unnamed == Undeclared::Prune {
             for old in ground.registry.agents().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.agents.contains_key(&old.name) && ground.agent(&old.name).is_some() {
                     self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str(), &[]);

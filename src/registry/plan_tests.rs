@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::super::declaration::{TABLES, parse};
 use super::super::effect::Effect;
-use super::super::ground::SecretGround;
+use super::super::plan_context::SecretFacts;
 use super::super::state::Registry;
 use super::*;
 use crate::base::limits::FAULTS_LISTED_MAX;
@@ -51,11 +51,12 @@ fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
     let (registry, scope) = (Registry::default(), Scope::Everything);
     let work = Cancellation::new();
     let declaration = parsed(&files, &scope, &work)?;
-    let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
+    let there = SecretFacts { owner: None, sensitivity: Sensitivity::Ordinary };
     let there = |_: &_| secret.then(|| there.clone());
     let broker = "https://broker.test".parse().unwrap();
-    let ground = Ground { registry: &registry, scope: &scope, secret: &there, broker: &broker, work: &work };
-    draw(&ground, &declaration, Unnamed::Keep, &files)
+    let ground =
+        PlanContext { registry: &registry, scope: &scope, secret: &there, broker: &broker, work: &work };
+    draw(&ground, &declaration, Undeclared::Keep, &files)
 }
 
 /// Every fault is refused with its line, and no fault repeats the value that is wrong.
@@ -130,8 +131,8 @@ fn steps(count: usize) -> u64 {
         let work = Cancellation::new();
         let (declaration, files) = declare(word, scope, &work);
         let broker = "https://broker.test".parse().unwrap();
-        let ground = Ground { registry, scope, secret: &|_| None, broker: &broker, work: &work };
-        (draw(&ground, &declaration, Unnamed::Prune, &files).unwrap(), work.steps())
+        let ground = PlanContext { registry, scope, secret: &|_| None, broker: &broker, work: &work };
+        (draw(&ground, &declaration, Undeclared::Prune, &files).unwrap(), work.steps())
     };
     let mut registry = Registry::default();
     let (theirs, _) = draw_on(&registry, &Scope::Everything, "theirs");
@@ -156,15 +157,15 @@ fn a_plan_of_twice_as_much_takes_twice_the_steps() {
 fn a_plan_that_is_cancelled_at_any_step_has_no_result() {
     let files = files(GOOD);
     let (registry, scope) = (Registry::default(), Scope::Everything);
-    let there = SecretGround { owner: None, sensitivity: Sensitivity::Ordinary };
+    let there = SecretFacts { owner: None, sensitivity: Sensitivity::Ordinary };
     let plan_within = |steps_max: u64| {
         let work = Cancellation::after_steps(steps_max);
         let declaration = parsed(&files, &scope, &work)?;
         let secret = |_: &_| Some(there.clone());
         let broker = "https://broker.test".parse().unwrap();
         let ground =
-            Ground { registry: &registry, scope: &scope, secret: &secret, broker: &broker, work: &work };
-        draw(&ground, &declaration, Unnamed::Prune, &files).map(|_| work.steps())
+            PlanContext { registry: &registry, scope: &scope, secret: &secret, broker: &broker, work: &work };
+        draw(&ground, &declaration, Undeclared::Prune, &files).map(|_| work.steps())
     };
     let steps = plan_within(u64::MAX).unwrap();
     for steps_max in 0..steps {

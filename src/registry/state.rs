@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Agent, Held, Holding, Instance, Signed};
+use super::agent::{Agent, CertificateSlot, Instance, InstanceCertificate, SignedAgentCertificate};
 use super::agent_spec::AgentSpec;
 use super::agents::Agents;
-use super::code::Code;
+use super::code::AgentCode;
 use super::declared::{Capability, Declarations, Delivery, Role};
 use super::effect::Effect;
-use super::former::Former;
+use super::former_names::FormerNames;
 use super::key_uses::KeyUses;
 use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
@@ -18,13 +18,13 @@ use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, OwnerName, RoleName, Timestamp,
 };
 use crate::crypto::{Digest, sha256};
-use crate::index::Tree;
+use crate::index::IndexTree;
 use crate::store::{At, Projection};
 
 /// The certificates that instances enrolled with, by instance id, in DER.
-pub const CERTIFICATES: Tree = Tree::new("certificate");
+pub const CERTIFICATES: IndexTree = IndexTree::new("certificate");
 /// The certificates that instances were last renewed with, by instance id, in DER.
-pub const RENEWED_CERTIFICATES: Tree = Tree::new("renewed-certificate");
+pub const RENEWED_CERTIFICATES: IndexTree = IndexTree::new("renewed-certificate");
 
 /// Codes are forgotten this long after they ended: long enough to recognise a late second use.
 const CODE_MEMORY_S: i64 = 24 * 3600;
@@ -37,10 +37,10 @@ const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
 pub struct Registry {
     declarations: Arc<Declarations>,
     owners: Owners,
-    former: Former,
+    former: FormerNames,
     agents: Agents,
     key_uses: KeyUses,
-    codes: HashMap<CodeId, Code>,
+    codes: HashMap<CodeId, AgentCode>,
     /// The ends of the codes, the earliest first; those of codes that are gone may linger.
     code_ends: BTreeSet<(Timestamp, CodeId)>,
 }
@@ -60,7 +60,7 @@ impl Registry {
 
     /// Names and audiences that are declared no more, and whose they were.
     #[must_use]
-    pub const fn former(&self) -> &Former {
+    pub const fn former(&self) -> &FormerNames {
         &self.former
     }
 
@@ -106,7 +106,7 @@ impl Registry {
 
     /// The code of this id.
     #[must_use]
-    pub fn code(&self, id: CodeId) -> Option<&Code> {
+    pub fn code(&self, id: CodeId) -> Option<&AgentCode> {
         self.codes.get(&id)
     }
 
@@ -123,12 +123,12 @@ impl Registry {
             Effect::RemoveAgent(id) => self.remove_agent(*id),
             Effect::Narrow(narrowing) => self.narrow(narrowing),
             Effect::IssueCode { .. } => {
-                Code::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
+                AgentCode::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
             }
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
                     id: *instance,
-                    current: Holding::planned(*serial, *key, (*not_before, *not_after)),
+                    current: InstanceCertificate::planned(*serial, *key, (*not_before, *not_after)),
                     next: None,
                     enrolled_at: at.time,
                     enrolled_seq: at.seq,
@@ -142,7 +142,7 @@ impl Registry {
                 }
             }
             Effect::Renew { agent, instance, serial, key, not_before, not_after } => {
-                let planned = Holding::planned(*serial, *key, (*not_before, *not_after));
+                let planned = InstanceCertificate::planned(*serial, *key, (*not_before, *not_after));
                 let instance = self.instance_mut(*agent, *instance);
                 if let Some(before) = instance.map(|instance| instance.next.replace(Box::new(planned))) {
                     self.key_uses.add(key);
@@ -198,13 +198,13 @@ impl Registry {
     pub fn signed_by(
         &mut self,
         (agent, instance): (AgentId, InstanceId),
-        held: Held,
+        held: CertificateSlot,
         authority: Option<u32>,
     ) {
         let Some(instance) = self.instance_mut(agent, instance) else { return };
         let holding = match held {
-            Held::Current => Some(&mut instance.current),
-            Held::Next => instance.next.as_deref_mut(),
+            CertificateSlot::Current => Some(&mut instance.current),
+            CertificateSlot::Next => instance.next.as_deref_mut(),
         };
         if let Some(signed) = holding.and_then(|holding| holding.signed.as_mut()) {
             signed.authority = authority;
@@ -335,7 +335,7 @@ impl Registry {
         }
     }
 
-    fn issue(&mut self, at: At, code: Code) {
+    fn issue(&mut self, at: At, code: AgentCode) {
         self.forget_codes(at.time);
         self.code_ends.insert((code.expires_at, code.id));
         self.codes.insert(code.id, code);
@@ -366,6 +366,6 @@ impl Registry {
 }
 
 /// What is known of a certificate that is kept; the room that reads certificates says who signed it.
-fn signed(at: At, certificate: &[u8]) -> Signed {
-    Signed { seq: at.seq, thumbprint: sha256(certificate), authority: None }
+fn signed(at: At, certificate: &[u8]) -> SignedAgentCertificate {
+    SignedAgentCertificate { seq: at.seq, thumbprint: sha256(certificate), authority: None }
 }

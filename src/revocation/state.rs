@@ -73,7 +73,7 @@ impl Denial {
         }
     }
 
-    const fn count_in<'a>(&self, denied: &'a mut Unrecorded) -> &'a mut u32 {
+    const fn count_in<'a>(&self, denied: &'a mut UnrecordedCounts) -> &'a mut u32 {
         match self {
             Self::Kill(_) => &mut denied.kills,
             Self::Block(_) => &mut denied.blocks,
@@ -85,7 +85,7 @@ impl Denial {
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct Mark {
+struct SubjectMark {
     /// Sequence of the latest `Kill`; never lowered.
     dead_before: u64,
     blocked: bool,
@@ -106,7 +106,7 @@ pub enum Liveness {
 
 /// How many revocations and suspensions of a subject are in force whose entries are not durable yet.
 #[derive(Clone, Copy, Debug, Default)]
-struct Unrecorded {
+struct UnrecordedCounts {
     kills: u32,
     blocks: u32,
 }
@@ -116,8 +116,8 @@ struct Unrecorded {
 pub struct Revocations {
     /// What is denied until its entry is durable. Never stored: a snapshot holds what entries say.
     #[serde(skip)]
-    denied: HashMap<Subject, Unrecorded>,
-    marks: HashMap<Subject, Mark>,
+    denied: HashMap<Subject, UnrecordedCounts>,
+    marks: HashMap<Subject, SubjectMark>,
     /// The networks that have marks: an address is looked for in each of them.
     networks: Vec<Network>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::schedule::{Schedule, Written, length_s};
+use super::schedule::{Schedule, ScheduleText, length_s};
 use crate::base::SecretName;
 use crate::base::limits::{FAULTS_LISTED_MAX, GRACE_MAX_S};
 use crate::config::{FaultList, Faults, FieldOffsets, Place, Tables};
@@ -13,7 +13,7 @@ const GRACE_S: u32 = 3600;
 
 /// One `[[rotation]]` as it was read; its upstream is checked by the driver.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct RotationDeclaration {
     /// When.
     pub schedule: Option<Schedule>,
     /// The grace of a replaced value, in seconds.
@@ -28,7 +28,7 @@ pub struct Asked {
     fields: FieldOffsets,
 }
 
-impl Asked {
+impl RotationDeclaration {
     /// Where the field of the upstream was to which these names lead, joined by dots: where the last one
     /// was that is there.
     #[must_use]
@@ -61,7 +61,7 @@ pub const TABLES: &[&str] = &["rotation"];
 ///
 /// # Errors
 /// The faults that were found.
-pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, Asked>, FaultList> {
+pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, RotationDeclaration>, FaultList> {
     let mut reader = Reader { asked: BTreeMap::new(), faults: tables.faults() };
     for (place, raw, fields) in tables.take_with_offsets("rotation", &mut reader.faults) {
         // A pattern that never comes due is searched for centuries ahead: no more of them than are listed.
@@ -73,7 +73,7 @@ pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, Asked>, Fau
 }
 
 struct Reader<'a> {
-    asked: BTreeMap<SecretName, Asked>,
+    asked: BTreeMap<SecretName, RotationDeclaration>,
     faults: Faults<'a>,
 }
 
@@ -99,7 +99,7 @@ impl Reader<'_> {
         let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
         let upstream = raw.upstream.get_ref().clone();
         let upstream_place = place.of(&raw.upstream);
-        let asked = Asked { schedule, grace_s, upstream, place, upstream_place, fields };
+        let asked = RotationDeclaration { schedule, grace_s, upstream, place, upstream_place, fields };
         if self.asked.insert(secret, asked).is_some() {
             self.faults.tell(place.of(&raw.secret), "the rotation of this secret is declared twice");
         }
@@ -121,7 +121,7 @@ impl Reader<'_> {
         if !any {
             return None;
         }
-        let written = Written {
+        let written = ScheduleText {
             every: every.as_deref(),
             cron: cron.as_deref(),
             zone: zone.as_deref(),
@@ -167,7 +167,7 @@ driver = "generate"
 length = 32
 "#;
 
-    fn read(text: &str) -> Result<BTreeMap<SecretName, Asked>, Vec<Fault>> {
+    fn read(text: &str) -> Result<BTreeMap<SecretName, RotationDeclaration>, Vec<Fault>> {
         let files = [SourceFile { name: "a.toml".to_owned(), text: text.to_owned() }];
         let work = Cancellation::new();
         let tables = Tables::parse(&files, &["agent", "rotation"], &work);

@@ -10,11 +10,13 @@ mod record;
 mod schedule;
 mod state;
 
-pub use declaration::{Asked, TABLES, parse};
+pub use declaration::{RotationDeclaration, TABLES, parse};
 pub use events::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
-pub use record::{Declared, Past, Rotation, Run, Slots, Stage, Trigger, Trouble, UpstreamValue};
-pub use schedule::{Schedule, ScheduleError, Written, length_s, spoken};
+pub use record::{
+    Declared, FinishedRotation, Rotation, RotationStage, Run, Slots, StepFailure, Trigger, UpstreamValue,
+};
+pub use schedule::{Schedule, ScheduleError, ScheduleText, length_s, spoken};
 pub use state::{Effect, Rotations};

@@ -53,7 +53,7 @@ impl Trigger {
 /// How far a rotation has come. Each stage is one entry of the ledger.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum RotationStage {
     /// It was decided on; there is no new value yet.
     Begun,
     /// The new value is durable here. Upstream may know it or not: a later attempt asks.
@@ -66,7 +66,7 @@ pub enum Stage {
     Grace,
 }
 
-impl Stage {
+impl RotationStage {
     /// Every stage, in their order.
     pub const ALL: [Self; 5] = [Self::Begun, Self::Prepared, Self::Applied, Self::Verified, Self::Grace];
 
@@ -85,7 +85,7 @@ impl Stage {
 
 /// What went wrong with a step, the last time that it was tried.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Trouble {
+pub struct StepFailure {
     /// Its stable code.
     pub code: String,
     /// An SQLSTATE, a status or the name of a fault in a handshake.
@@ -106,7 +106,7 @@ pub struct Run {
     /// When it began.
     pub begun_at: Timestamp,
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: RotationStage,
     /// The version that it brings, once there is one.
     pub version: Option<u32>,
     /// The version that it replaces.
@@ -116,7 +116,7 @@ pub struct Run {
     /// How often the present step has failed.
     pub failures: u32,
     /// The last failure of the present step.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<StepFailure>,
     /// When the replaced value's grace ends, once it has begun.
     pub grace_until: Option<Timestamp>,
 }
@@ -137,7 +137,7 @@ impl Run {
     /// Whether nothing has changed upstream: no value of this rotation was made there, and none was sent.
     #[must_use]
     pub const fn has_changed_nothing(&self) -> bool {
-        matches!(self.stage, Stage::Begun | Stage::Prepared) && !self.touched
+        matches!(self.stage, RotationStage::Begun | RotationStage::Prepared) && !self.touched
     }
 
     /// Whether it waits after a failure, for its retry or for an operator: nothing is under way upstream.
@@ -173,7 +173,7 @@ impl Run {
 
 /// How a rotation ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Past {
+pub struct FinishedRotation {
     /// Which.
     pub id: RotationId,
     /// When.
@@ -205,7 +205,7 @@ pub struct Rotation {
     /// The one under way.
     pub run: Option<Run>,
     /// The last one that ended.
-    pub last: Option<Past>,
+    pub last: Option<FinishedRotation>,
     /// When the current value was last seen to work.
     pub checked_at: Option<Timestamp>,
     /// When upstream was last asked whether it does, answer or none.
@@ -224,7 +224,10 @@ impl Rotation {
     #[must_use]
     pub fn is_swapping(&self) -> bool {
         let between = |run: &Run| {
-            let stage = matches!(run.stage, Stage::Prepared | Stage::Applied | Stage::Verified);
+            let stage = matches!(
+                run.stage,
+                RotationStage::Prepared | RotationStage::Applied | RotationStage::Verified
+            );
             stage && run.touched && !run.is_dead()
         };
         self.declared.slots == Slots::One && self.run.as_ref().is_some_and(between)
@@ -264,7 +267,7 @@ impl Rotation {
     #[must_use]
     pub fn left_behind(&self) -> Vec<UpstreamValue> {
         let mut left = self.made.clone();
-        let in_grace = self.run.as_ref().filter(|run| run.stage == Stage::Grace && !left.is_empty());
+        let in_grace = self.run.as_ref().filter(|run| run.stage == RotationStage::Grace && !left.is_empty());
         if let Some((run, version)) = in_grace.and_then(|run| Some((run, run.replaces?)))
             && left.iter().all(|value| value.version != Some(version))
         {

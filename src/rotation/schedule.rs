@@ -44,7 +44,7 @@ struct Days {
 
 /// A schedule as it is written.
 #[derive(Clone, Debug, Default)]
-pub struct Written<'a> {
+pub struct ScheduleText<'a> {
     /// A length of time, e.g. `30d`.
     pub every: Option<&'a str>,
     /// A cron pattern of five fields.
@@ -81,7 +81,7 @@ impl Schedule {
     ///
     /// # Errors
     /// [`ScheduleError`], also for one that would never come due.
-    pub fn read(written: &Written<'_>) -> Result<Self, ScheduleError> {
+    pub fn read(written: &ScheduleText<'_>) -> Result<Self, ScheduleError> {
         let rhythm = match (written.every, written.cron) {
             (Some(every), None) => Rhythm::EveryS(every_s(every)?),
             (None, Some(pattern)) => Rhythm::Cron(pattern.to_owned()),

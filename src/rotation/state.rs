@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::keys;
-use super::record::{Declared, Past, Rotation, Run, Stage, Trigger, Trouble, UpstreamValue};
+use super::record::{
+    Declared, FinishedRotation, Rotation, RotationStage, Run, StepFailure, Trigger, UpstreamValue,
+};
 use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::ledger::Key;
 use crate::store::At;
@@ -45,8 +47,8 @@ pub enum Effect {
         /// Of this secret.
         secret: SecretName,
         /// The stage.
-        stage: Stage,
-        /// When the grace of the replaced value ends, with [`Stage::Grace`].
+        stage: RotationStage,
+        /// When the grace of the replaced value ends, with [`RotationStage::Grace`].
         grace_until: Option<Timestamp>,
     },
     /// A step failed, as entries say it that were written before [`Effect::FailFor`].
@@ -229,7 +231,7 @@ impl Rotations {
             }
             Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
                 (run.version, run.replaces) = (Some(*version), *replaces);
-                run.reach(Stage::Prepared);
+                run.reach(RotationStage::Prepared);
             }),
             Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
             Effect::Reach { secret, stage, grace_until } => self.with_run(secret, |run| {
@@ -237,7 +239,8 @@ impl Rotations {
                 run.grace_until = *grace_until;
             }),
             Effect::Fail { secret, code, retry_at, touched } => {
-                let trouble = Trouble { code: code.clone(), detail: None, at: at.time, retry_at: *retry_at };
+                let trouble =
+                    StepFailure { code: code.clone(), detail: None, at: at.time, retry_at: *retry_at };
                 self.with_run(secret, |run| run.fail(trouble, *touched));
             }
             Effect::FailFor { secret, code, detail, retry_at, touched } => {
@@ -246,7 +249,7 @@ impl Rotations {
                     let foreign = detail.clone().map(|mark| (at.seq, mark));
                     self.with(secret, |rotation| rotation.foreign_mark = foreign);
                 }
-                let trouble = Trouble { code, detail, at: at.time, retry_at: *retry_at };
+                let trouble = StepFailure { code, detail, at: at.time, retry_at: *retry_at };
                 self.with_run(secret, |run| run.fail(trouble, *touched));
             }
             Effect::Adopt { secret, version, works, next } => {
@@ -361,7 +364,7 @@ impl Rotation {
 
     fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {
         if let Some(run) = self.run.take() {
-            self.last = Some(Past { id: run.id, at, version: version(&run) });
+            self.last = Some(FinishedRotation { id: run.id, at, version: version(&run) });
         }
         self.next = next;
     }
@@ -373,7 +376,7 @@ impl Run {
             id,
             trigger,
             begun_at,
-            stage: Stage::Begun,
+            stage: RotationStage::Begun,
             version: None,
             replaces: None,
             touched: false,
@@ -383,12 +386,12 @@ impl Run {
         }
     }
 
-    fn fail(&mut self, trouble: Trouble, touched: bool) {
+    fn fail(&mut self, trouble: StepFailure, touched: bool) {
         self.failures = self.failures.saturating_add(1);
         (self.trouble, self.touched) = (Some(trouble), touched);
     }
 
-    fn reach(&mut self, stage: Stage) {
+    fn reach(&mut self, stage: RotationStage) {
         (self.stage, self.failures, self.trouble) = (stage, 0, None);
     }
 }

@@ -9,19 +9,19 @@ fn at(text: &str) -> Timestamp {
     Timestamp::from_ms(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
 }
 
-fn cron<'a>(pattern: &'a str, zone: &'a str) -> Written<'a> {
-    Written { cron: Some(pattern), zone: Some(zone), ..Written::default() }
+fn cron<'a>(pattern: &'a str, zone: &'a str) -> ScheduleText<'a> {
+    ScheduleText { cron: Some(pattern), zone: Some(zone), ..ScheduleText::default() }
 }
 
-fn every(length: &str) -> Written<'_> {
-    Written { every: Some(length), ..Written::default() }
+fn every(length: &str) -> ScheduleText<'_> {
+    ScheduleText { every: Some(length), ..ScheduleText::default() }
 }
 
-fn due(written: &Written<'_>, last: &str) -> String {
+fn due(written: &ScheduleText<'_>, last: &str) -> String {
     Schedule::read(written).unwrap().next_after(at(last), 0).unwrap().to_string()
 }
 
-fn refused(written: &Written<'_>) -> (&'static str, &'static str) {
+fn refused(written: &ScheduleText<'_>) -> (&'static str, &'static str) {
     let error = Schedule::read(written).unwrap_err();
     (error.field, error.wrong)
 }
@@ -93,13 +93,13 @@ fn jitter_stays_within_itself_and_within_the_window() {
 #[test]
 fn what_would_never_come_due_is_refused() {
     assert_eq!(refused(&cron("0 0 30 2 *", "UTC")), ("cron", "never comes due"));
-    assert_eq!(refused(&Written { window: Some("03:00-03:00"), ..every("1d") }).0, "window");
+    assert_eq!(refused(&ScheduleText { window: Some("03:00-03:00"), ..every("1d") }).0, "window");
 }
 
 #[test]
 fn what_is_no_schedule_is_refused_by_its_field() {
-    assert_eq!(refused(&Written::default()).0, "every");
-    assert_eq!(refused(&Written { every: Some("1d"), ..cron("0 0 * * *", "UTC") }).0, "cron");
+    assert_eq!(refused(&ScheduleText::default()).0, "every");
+    assert_eq!(refused(&ScheduleText { every: Some("1d"), ..cron("0 0 * * *", "UTC") }).0, "cron");
     assert_eq!(refused(&cron("0 0 * * *", "Europe/Atlantis")).0, "zone");
     for pattern in ["", "CNRY", "61 0 * * *", "0 0 * *", "0 0 0 * * *", "* * * * * * *"] {
         assert_eq!(refused(&cron(pattern, "UTC")).0, "cron", "{pattern:?}");
@@ -108,12 +108,12 @@ fn what_is_no_schedule_is_refused_by_its_field() {
         assert_eq!(refused(&every(length)).0, "every", "{length:?}");
     }
     for window in ["", "CNRY", "25:00-26:00", "01:00", "01:00-02:00-03:00", "1-2"] {
-        assert_eq!(refused(&Written { window: Some(window), ..every("1d") }).0, "window", "{window:?}");
+        assert_eq!(refused(&ScheduleText { window: Some(window), ..every("1d") }).0, "window", "{window:?}");
     }
     for days in ["", "CNRY", "2026-02-30", "2026-01-02/2026-01-01", "2026-01-01/2027-06-01"] {
-        assert_eq!(refused(&Written { blackout: vec![days], ..every("1d") }).0, "blackout", "{days:?}");
+        assert_eq!(refused(&ScheduleText { blackout: vec![days], ..every("1d") }).0, "blackout", "{days:?}");
     }
-    assert_eq!(refused(&Written { jitter: Some("1d"), ..every("1d") }).0, "jitter");
+    assert_eq!(refused(&ScheduleText { jitter: Some("1d"), ..every("1d") }).0, "jitter");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn limits_hold_at_the_edge() {
     let good = |seconds: u32| Schedule::read(&every(&format!("{seconds}s"))).is_ok();
     assert!(good(ROTATION_EVERY_MIN_S) && !good(ROTATION_EVERY_MIN_S - 1));
     assert!(good(ROTATION_EVERY_MAX_S) && !good(ROTATION_EVERY_MAX_S + 1));
-    let days = |count: usize| Written { blackout: vec!["2026-01-01"; count], ..every("1d") };
+    let days = |count: usize| ScheduleText { blackout: vec!["2026-01-01"; count], ..every("1d") };
     assert!(Schedule::read(&days(BLACKOUTS_MAX)).is_ok());
     assert!(Schedule::read(&days(BLACKOUTS_MAX + 1)).is_err());
 }
@@ -131,7 +131,7 @@ proptest! {
     fn the_next_one_is_later_and_permitted(last in 0_i64..4_000_000_000, salt: u64, hours in 1_u32..2000, from in 0_u32..24, to in 0_u32..24) {
         prop_assume!(from != to);
         let (length, window) = (format!("{hours}h"), format!("{from:02}:00-{to:02}:00"));
-        let written = Written { window: Some(&window), zone: Some("America/New_York"), jitter: Some("30m"), ..every(&length) };
+        let written = ScheduleText { window: Some(&window), zone: Some("America/New_York"), jitter: Some("30m"), ..every(&length) };
         let schedule = Schedule::read(&written).unwrap();
         let last = Timestamp::from_s(last);
         let next = schedule.next_after(last, salt).unwrap();

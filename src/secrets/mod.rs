@@ -15,5 +15,5 @@ pub use events::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated, ValueKeyShed,
     VersionChanged, VersionsRewrapped,
 };
-pub use state::{Catalogue, KEYS, Secret, VALUES, Version, VersionStage, Wraps};
+pub use state::{ActiveValueKey, Catalogue, KEYS, Secret, VALUES, Version, VersionStage};
 pub use vault::{Opener, SealedValue, Sealer, SecretValue, StoredVersion, VaultError};

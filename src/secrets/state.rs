@@ -6,14 +6,14 @@ use super::effect::Effect;
 use super::keys;
 use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
 use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
-use crate::index::Tree;
+use crate::index::IndexTree;
 use crate::store::{At, Projection};
 
 /// Sealed values, by secret id and version.
-pub const VALUES: Tree = Tree::new("secret-value");
+pub const VALUES: IndexTree = IndexTree::new("secret-value");
 
 /// Data keys that were wrapped anew, likewise.
-pub const KEYS: Tree = Tree::new("secret-key");
+pub const KEYS: IndexTree = IndexTree::new("secret-key");
 
 /// What a version is good for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -154,13 +154,13 @@ impl Secret {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
-    turned: Option<Wraps>,
+    turned: Option<ActiveValueKey>,
     seals: u64,
 }
 
 /// The value key that wraps.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Wraps {
+pub struct ActiveValueKey {
     /// Its generation.
     pub generation: u32,
     /// Since when.
@@ -181,7 +181,7 @@ impl Catalogue {
 
     /// Which generation of the value key wraps, and since when; none before it has turned once.
     #[must_use]
-    pub const fn turned(&self) -> Option<Wraps> {
+    pub const fn turned(&self) -> Option<ActiveValueKey> {
         self.turned
     }
 
@@ -200,7 +200,7 @@ impl Catalogue {
     /// Entry times go on from `now`, which is before `was`: no key has wrapped since later than that, and no version
     /// was stored later. Schedules count from there.
     pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
-        self.turned = self.turned.map(|wraps| Wraps { since: wraps.since.min(now), ..wraps });
+        self.turned = self.turned.map(|wraps| ActiveValueKey { since: wraps.since.min(now), ..wraps });
         for secret in self.secrets.values_mut() {
             for version in secret.versions.values_mut().chain(&mut secret.current) {
                 version.stored_at = version.stored_at.brought_back(was, now).min(now);
@@ -233,7 +233,7 @@ impl Catalogue {
                 self.count_seal();
             }
             Effect::Turn(generation) => {
-                self.turned = Some(Wraps { generation: *generation, since: at.time });
+                self.turned = Some(ActiveValueKey { generation: *generation, since: at.time });
                 self.seals = 0;
             }
             Effect::Classify { name, sensitivity } => {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::{SEALS_MAX, SEALS_RESERVED, SECRET_BYTES_MAX};
 use crate::base::{Entropy, LeaseId, SecretId, Sensitive};
 use crate::crypto::{
-    Aad, AeadKey, CountedKey, Digest, Exhausted, KeyId, MacKey, OpenError, derive_key, sealed_by,
+    Aad, AeadKey, CountedKey, Digest, Exhausted, KeyId, MacKey, UnsealError, derive_key, sealed_by,
 };
 
 /// An upstream secret in clear. Wiped on drop.
@@ -54,7 +54,7 @@ pub enum VaultError {
     Form,
     /// The record does not open: another key, or altered or moved.
     #[error("the stored value does not open")]
-    Open(#[source] OpenError),
+    Open(#[source] UnsealError),
     /// The value key has wrapped as many data keys as one key may: another one has to take over.
     #[error("the value key cannot wrap: {0}")]
     Exhausted(#[from] Exhausted),
@@ -202,7 +202,7 @@ impl Opener {
     fn unwrap(&self, bound: &Aad, wrapped: &[u8]) -> Result<Sensitive<[u8; 32]>, VaultError> {
         let by = sealed_by(wrapped).map_err(VaultError::Open)?;
         let key = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&by).map(Arc::clone);
-        let key = key.ok_or(VaultError::Open(OpenError::OtherKey(by)))?;
+        let key = key.ok_or(VaultError::Open(UnsealError::OtherKey(by)))?;
         let unwrapped = key.open(bound, wrapped).map_err(VaultError::Open)?;
         let data_key: &[u8; 32] = unwrapped.expose().as_slice().try_into().map_err(|_| VaultError::Form)?;
         Ok(Sensitive::filled(|to| to.copy_from_slice(data_key)))

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::concerns::concerned_by;
 use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
-use crate::index::{Put, Tree};
+use crate::index::{IndexTree, Put};
 use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space};
 
 /// The place and time of the entry that brings an effect about.
@@ -45,14 +45,14 @@ impl History {
 ///
 /// # Errors
 /// A sentence that says why the state change cannot be understood.
-pub fn histories<W: World>(delta: &[u8]) -> Result<Vec<History>, String> {
+pub fn histories<W: StoredState>(delta: &[u8]) -> Result<Vec<History>, String> {
     Ok(decode::<W::Effect>(delta)?.iter().filter_map(W::history).collect())
 }
 
 /// The state that decisions read, composed from the record rooms.
 ///
 /// Its stored form is a snapshot's, and read by the build that wrote it alone.
-pub trait World: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait StoredState: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// One state change: an effect, not a command, so that newer code replays old entries alike.
     type Effect: Serialize + DeserializeOwned + Send + Sync;
 
@@ -113,12 +113,12 @@ pub struct Projection {
 
 impl Projection {
     /// Puts `value` under `key` of `tree`.
-    pub fn put(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
+    pub fn put(&mut self, tree: IndexTree, key: Vec<u8>, value: Vec<u8>) {
         self.puts.push(Put { tree, key, value: Some(value) });
     }
 
     /// Takes what is under `key` of `tree` away.
-    pub fn remove(&mut self, tree: Tree, key: Vec<u8>) {
+    pub fn remove(&mut self, tree: IndexTree, key: Vec<u8>) {
         self.puts.push(Put { tree, key, value: None });
     }
 }
@@ -172,8 +172,8 @@ impl<E: Serialize> Change<E> {
 
     /// Takes something away and gives nothing: when the ledger does not take it in time, `denial` does so
     /// in memory.
-    pub const fn taking_away<D>(self, denial: D) -> TakingAway<E, D> {
-        TakingAway { change: self, denial }
+    pub const fn revoking<D>(self, denial: D) -> RevokingChange<E, D> {
+        RevokingChange { change: self, denial }
     }
 
     /// Belongs to an incident.
@@ -188,7 +188,7 @@ impl<E: Serialize> Change<E> {
         self
     }
 
-    /// Adds a state change. It advances the keys that [`World::advances`] gives for it.
+    /// Adds a state change. It advances the keys that [`StoredState::advances`] gives for it.
     pub fn effect(mut self, effect: E) -> Self {
         self.effects.push(effect);
         self
@@ -211,7 +211,7 @@ impl<E: Serialize> Change<E> {
     ///
     /// # Errors
     /// [`CommitError`], as committing it would give.
-    pub fn fits<W: World<Effect = E>>(self) -> Result<(), CommitError> {
+    pub fn fits<W: StoredState<Effect = E>>(self) -> Result<(), CommitError> {
         if self.into_draft::<W>()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
     }
 
@@ -225,7 +225,7 @@ impl<E: Serialize> Change<E> {
         self.expect.iter().map(|expectation| expectation.key).collect()
     }
 
-    pub(super) fn into_draft<W: World<Effect = E>>(mut self) -> Result<Draft, CommitError> {
+    pub(super) fn into_draft<W: StoredState<Effect = E>>(mut self) -> Result<Draft, CommitError> {
         self.effects.iter().for_each(|effect| W::advances(effect, &mut self.advance));
         self.advance.sort_unstable();
         self.advance.dedup();
@@ -247,7 +247,7 @@ impl<E: Serialize> Change<E> {
 /// A change that takes something away, with what it does in memory when the ledger does not take it in time.
 #[must_use]
 #[derive(Debug)]
-pub struct TakingAway<E, D> {
+pub struct RevokingChange<E, D> {
     pub(super) change: Change<E>,
     pub(super) denial: D,
 }

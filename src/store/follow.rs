@@ -3,29 +3,29 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::anchor::{KeeperShared, RootCheck, RootWatch};
-use super::change::{At, Projection, World, decode};
+use super::change::{At, Projection, StoredState, decode};
 use super::state::read_state;
-use super::withheld::{Settled, Withheld};
+use super::withheld::{Settled, WithheldReceipts};
 use crate::index::{Batch, Index};
-use crate::ledger::{Entry, Follower, Point, Tree};
+use crate::ledger::{Entry, Follower, SnapshotPoint, Tree};
 
 /// The in-memory state and how far it has come.
 #[derive(Debug)]
-pub(super) struct Memory<W> {
+pub(super) struct InMemoryState<W> {
     world: RwLock<W>,
     as_of: AtomicU64,
     /// Receipts that are not delivered, because their subject was denied meanwhile.
-    pub(super) withheld: Withheld,
+    pub(super) withheld: WithheldReceipts,
     /// How many denials are in force that no entry says.
     denials: AtomicUsize,
 }
 
-impl<W: World> Memory<W> {
+impl<W: StoredState> InMemoryState<W> {
     pub(super) fn new(world: W) -> Self {
         Self {
             world: RwLock::new(world),
             as_of: AtomicU64::new(0),
-            withheld: Withheld::default(),
+            withheld: WithheldReceipts::default(),
             denials: AtomicUsize::new(0),
         }
     }
@@ -89,8 +89,8 @@ impl Drop for Whole {
 }
 
 /// Takes entries into memory, one lock a group commit, and hands the index its share.
-pub(super) struct WorldFollower<W: World> {
-    memory: Arc<Memory<W>>,
+pub(super) struct WorldFollower<W: StoredState> {
+    memory: Arc<InMemoryState<W>>,
     index: Arc<Index>,
     /// The last entry whose writes the index was handed. Shared, because a start that accepts a loss
     /// turns it back.
@@ -106,9 +106,9 @@ pub(super) struct WorldFollower<W: World> {
 /// Entries without index writes still move the index's applied sequence, this often.
 const INDEX_STRIDE: u64 = 1024;
 
-impl<W: World> WorldFollower<W> {
+impl<W: StoredState> WorldFollower<W> {
     pub(super) fn new(
-        memory: Arc<Memory<W>>,
+        memory: Arc<InMemoryState<W>>,
         index: Arc<Index>,
         indexed_through: Arc<AtomicU64>,
         watch: RootWatch,
@@ -120,8 +120,8 @@ impl<W: World> WorldFollower<W> {
     }
 }
 
-impl<W: World> Follower for WorldFollower<W> {
-    fn restore(&mut self, point: &Point, tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
+impl<W: StoredState> Follower for WorldFollower<W> {
+    fn restore(&mut self, point: &SnapshotPoint, tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
         let restored = read_state::<W>(state)?;
         if !self.check.believes(tree) {
             return Err("no anchor confirms its entry".to_owned());

@@ -4,26 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::anchor::{AnchorKeeper, AnchorKeys, Loss};
-use super::change::{Change, CommitError, World};
+use super::anchor::{AcceptedLoss, AnchorKeeper, AnchorKeys};
+use super::change::{Change, CommitError, StoredState};
 use super::error::RecordError;
-use super::follow::Memory;
+use super::follow::InMemoryState;
 use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
 use super::rebuild::{Rebuild, projection};
 use super::withheld::UnrecordedDenials;
 use crate::base::Sensitive;
-use crate::index::{Index, Tree};
+use crate::index::{Index, IndexTree};
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::{self, AppendError, Entry, Head, Ledger, ReadError, Receipt, WriteState};
 use crate::telemetry::Latency;
 
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
-pub struct Store<W: World> {
+pub struct Store<W: StoredState> {
     /// Before the index, which its thread writes to.
     pub(super) anchors: AnchorKeeper,
-    pub(super) accepted: Option<Loss>,
-    pub(super) memory: Arc<Memory<W>>,
+    pub(super) accepted: Option<AcceptedLoss>,
+    pub(super) memory: Arc<InMemoryState<W>>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) index: Arc<Index>,
     pub(super) rebuild: Rebuild,
@@ -34,13 +34,13 @@ pub struct Store<W: World> {
     pub(super) lock: File,
 }
 
-impl<W: World> Store<W> {
+impl<W: StoredState> Store<W> {
     /// Records that an operator has accepted what this start has found to be gone; anchors follow the
     /// ledger that is there from here on. Gives what it was.
     ///
     /// # Errors
     /// [`CommitError`]; the next start refuses as this one would have.
-    pub async fn record_accepted_loss(&self) -> Result<Option<&Loss>, CommitError> {
+    pub async fn record_accepted_loss(&self) -> Result<Option<&AcceptedLoss>, CommitError> {
         let Some(loss) = &self.accepted else { return Ok(None) };
         self.commit(Change::new(loss)?, ()).await?.redeem();
         self.anchors.release();
@@ -131,7 +131,12 @@ impl<W: World> Store<W> {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub async fn record(&self, tree: Tree, key: &[u8], seq: u64) -> Result<Sensitive<Vec<u8>>, RecordError> {
+    pub async fn record(
+        &self,
+        tree: IndexTree,
+        key: &[u8],
+        seq: u64,
+    ) -> Result<Sensitive<Vec<u8>>, RecordError> {
         let found = match tokio::time::timeout(INDEX_WAIT, self.index.wait(seq)).await {
             Ok(Ok(())) => self.index.get(tree, key),
             Ok(Err(error)) => Err(error),
@@ -157,7 +162,7 @@ impl<W: World> Store<W> {
 
     fn record_from_ledger(
         &self,
-        tree: Tree,
+        tree: IndexTree,
         key: &[u8],
         seq: u64,
     ) -> Result<Sensitive<Vec<u8>>, RecordError> {
@@ -246,7 +251,7 @@ impl<W: World> Store<W> {
     }
 }
 
-impl<W: World> fmt::Debug for Store<W> {
+impl<W: StoredState> fmt::Debug for Store<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("head", &self.head().seq).finish_non_exhaustive()
     }

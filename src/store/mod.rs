@@ -1,7 +1,7 @@
 //! The one way to change anything: rely, append, apply, acknowledge. And the one way to start:
 //! replay what the ledger holds through the same code.
 //!
-//! This room knows no product noun: the state is a [`World`] that a higher room composes from the
+//! This room knows no product noun: the state is a [`StoredState`] that a higher room composes from the
 //! record rooms, and an effect is a type of that world. Decisions read the world in
 //! memory; the index holds what is large, and is only ever a copy.
 
@@ -16,19 +16,21 @@ mod lock_mark;
 mod newest;
 mod open;
 mod rebuild;
+mod revocation;
 mod snapshot;
 mod state;
-mod take_away;
 mod withheld;
 
 pub use crate::ledger::SnapshotError;
-pub use anchor::{Anchor, AnchorFile, AnchorFileError, AnchorKeys, Loss};
-pub use change::{At, Change, CommitError, Event, History, Projection, TakingAway, World, histories};
+pub use anchor::{AcceptedLoss, Anchor, AnchorFile, AnchorFileError, AnchorKeys};
+pub use change::{
+    At, Change, CommitError, Event, History, Projection, RevokingChange, StoredState, histories,
+};
 pub use clock::{ClockAdjusted, ClockDisagrees};
 pub use error::{RecordError, StoreError};
 pub use handle::Store;
 pub use lock_mark::lock_mark;
 pub use open::{OnLostEntries, StoreOptions, delta_keys};
+pub use revocation::{DecideOnConflict, OnConflict, PendingRecord, RevocationOutcome};
 pub use snapshot::SnapshotTaken;
-pub use take_away::{DecideOnConflict, OnConflict, Recorded, Taken};
 pub use withheld::Settled;

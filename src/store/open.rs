@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::anchor::{
-    Anchor, AnchorFile, AnchorFileError, AnchorKeeper, AnchorKeys, ExpectedAnchors, KeeperShared,
-    KeeperStart, Loss, RootWatch,
+    AcceptedLoss, Anchor, AnchorFile, AnchorFileError, AnchorKeeper, AnchorKeys, ExpectedAnchors,
+    KeeperShared, KeeperStart, RootWatch,
 };
-use super::change::World;
+use super::change::StoredState;
 use super::error::StoreError;
-use super::follow::{Memory, WorldFollower};
+use super::follow::{InMemoryState, WorldFollower};
 use super::handle::Store;
 use super::newest::NewestSnapshot;
 use super::rebuild::{Rebuild, reindex};
@@ -47,7 +47,7 @@ pub enum OnLostEntries {
     Accept,
 }
 
-impl<W: World> Store<W> {
+impl<W: StoredState> Store<W> {
     /// Opens what is below `options.data_dir` with the keys of `keyring`: the state is made of the newest
     /// snapshot and the entries since.
     ///
@@ -78,7 +78,7 @@ impl<W: World> Store<W> {
         expected.by_index(index.anchor().ok().flatten().as_ref().map(|text| text.expose().as_slice()), &keys);
         let fault = keyring_or_file_fault(&expected, options.on_lost_entries)?.or(fault);
         let indexed = index.applied();
-        let memory = Arc::new(Memory::new(W::default()));
+        let memory = Arc::new(InMemoryState::new(W::default()));
         let indexed_through = Arc::new(AtomicU64::new(0));
         let (differs_at, urge) = (Arc::new(AtomicU64::new(0)), KeeperShared::new(keys));
         let follower = WorldFollower::new(
@@ -103,7 +103,7 @@ impl<W: World> Store<W> {
             index.reset()?;
             ledger.forget_snapshots_after(report.resumed_after.unwrap_or_default())?;
         }
-        let accepted = lost.or(fault).map(|what| Loss { what, seen, ledger: head });
+        let accepted = lost.or(fault).map(|what| AcceptedLoss { what, seen, ledger: head });
         let ledger = Arc::new(ledger);
         let tree_of = Arc::clone(&ledger);
         let head_of = Box::new(move || tree_of.tree());

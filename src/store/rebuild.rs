@@ -1,16 +1,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::change::{Projection, World, decode};
+use super::change::{Projection, StoredState, decode};
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Ledger, ReadError};
 
 /// What `entry` puts into the index.
-pub(super) fn projection<W: World>(ledger: &Ledger, entry: &Entry) -> Result<Projection, ReadError> {
+pub(super) fn projection<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Result<Projection, ReadError> {
     projected::<W>(ledger.delta(entry)?.expose()).map_err(ReadError::Io)
 }
 
-fn projected<W: World>(delta: &[u8]) -> Result<Projection, String> {
+fn projected<W: StoredState>(delta: &[u8]) -> Result<Projection, String> {
     let mut projection = Projection::default();
     for effect in &decode::<W::Effect>(delta)? {
         W::project(effect, &mut projection);
@@ -19,7 +19,7 @@ fn projected<W: World>(delta: &[u8]) -> Result<Projection, String> {
 }
 
 /// Hands the index what the ledger holds from entry `from` on.
-pub(super) fn reindex<W: World>(ledger: &Ledger, index: &Index, from: u64) -> Result<(), ReadError> {
+pub(super) fn reindex<W: StoredState>(ledger: &Ledger, index: &Index, from: u64) -> Result<(), ReadError> {
     let mut next = from;
     // More may come while it reads, and is read too: what it hands over last is what counts.
     loop {
@@ -46,7 +46,7 @@ pub(super) struct Rebuild {
 }
 
 impl Rebuild {
-    pub(super) fn start<W: World>(&self, ledger: &Arc<Ledger>, index: &Arc<Index>) {
+    pub(super) fn start<W: StoredState>(&self, ledger: &Arc<Ledger>, index: &Arc<Index>) {
         if self.under_way.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -2,9 +2,9 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Event, World};
+use super::change::{Event, StoredState};
 use super::handle::Store;
-use super::state::Shadow;
+use super::state::StartState;
 use crate::base::limits::SNAPSHOT_ENTRIES_MIN;
 use crate::ledger::{Kind, SnapshotError, SnapshotWritten};
 
@@ -43,7 +43,7 @@ fn entries_until_due(bytes: u64) -> u64 {
     SNAPSHOT_ENTRIES_MIN.max(bytes / BYTES_PER_ENTRY)
 }
 
-impl<W: World> Store<W> {
+impl<W: StoredState> Store<W> {
     /// Whether so much has happened since the newest snapshot that a new one is worth its while.
     #[must_use]
     pub fn is_snapshot_due(&self) -> bool {
@@ -82,7 +82,7 @@ impl<W: World> Store<W> {
         &self,
         give_up: &dyn Fn() -> bool,
     ) -> Result<Option<SnapshotWritten>, SnapshotError> {
-        let written = self.ledger.take_snapshot(&mut Shadow::<W>::default(), give_up)?;
+        let written = self.ledger.take_snapshot(&mut StartState::<W>::default(), give_up)?;
         if let Some(written) = &written {
             self.newest_snapshot.through.store(written.point.through, Ordering::Release);
             self.newest_snapshot.bytes.store(written.bytes, Ordering::Release);

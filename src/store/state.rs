@@ -1,16 +1,16 @@
 use std::fmt;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
-use super::change::{At, World, decode};
-use crate::ledger::{Entry, Follower, Point, SnapshotState, Tree};
+use super::change::{At, StoredState, decode};
+use crate::ledger::{Entry, Follower, SnapshotPoint, SnapshotState, Tree};
 
 /// The state as a start makes it, apart from the one that requests read.
 #[derive(Default)]
-pub(super) struct Shadow<W> {
+pub(super) struct StartState<W> {
     world: W,
 }
 
-impl<W: World> Follower for Shadow<W> {
+impl<W: StoredState> Follower for StartState<W> {
     fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
         for effect in &decode::<W::Effect>(delta)? {
             self.world.apply(At { seq: entry.seq, time: entry.time }, effect);
@@ -18,20 +18,20 @@ impl<W: World> Follower for Shadow<W> {
         Ok(())
     }
 
-    fn restore(&mut self, _point: &Point, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
+    fn restore(&mut self, _point: &SnapshotPoint, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
         self.world = read_state(state)?;
         Ok(())
     }
 }
 
-impl<W: World> SnapshotState for Shadow<W> {
+impl<W: StoredState> SnapshotState for StartState<W> {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let written = postcard::to_io(&self.world, BufWriter::new(out));
         written.map_err(io::Error::other)?.flush()
     }
 }
 
-impl<W> fmt::Debug for Shadow<W> {
+impl<W> fmt::Debug for StartState<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shadow")
     }
@@ -41,7 +41,7 @@ impl<W> fmt::Debug for Shadow<W> {
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 
 /// The state in a snapshot.
-pub(super) fn read_state<W: World>(state: &mut dyn Read) -> Result<W, String> {
+pub(super) fn read_state<W: StoredState>(state: &mut dyn Read) -> Result<W, String> {
     let mut text = vec![0; TEXT_BYTES_MAX];
     let read = postcard::from_io::<W, _>((BufReader::new(state), text.as_mut_slice()));
     let (world, (mut rest, _)) = read.map_err(|_| "its state has another format".to_owned())?;

@@ -17,7 +17,7 @@ pub enum Settled {
 /// Which receipts are not delivered: those of changes that relied on a key whose subject was denied before
 /// they were durable.
 #[derive(Debug, Default)]
-pub(super) struct Withheld {
+pub(super) struct WithheldReceipts {
     any: AtomicBool,
     keys: Mutex<HashMap<Key, Since>>,
 }
@@ -30,7 +30,7 @@ struct Since {
     recorded: u64,
 }
 
-impl Withheld {
+impl WithheldReceipts {
     fn begin_or_end(&self, key: Key, change: impl FnOnce(&mut Since)) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         change(keys.entry(key).or_default());
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_receipt_is_withheld_until_the_entry_of_the_denial_is_durable() {
-        let withheld = Withheld::default();
+        let withheld = WithheldReceipts::default();
         let both = [key(1), key(2)];
         assert_eq!(withheld.check_after(&both, 7), Ok(()));
         withheld.begin(key(2));

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::alarm::Alarms;
 use super::lease_meters::LeaseMeters;
-use super::reading::{Gauges, Reading};
+use super::reading::{Gauges, MeterReading};
 
 /// The broker's metrics. A label has few values, all from the code: a route, a code, a listener; never a name.
 #[derive(Debug)]
@@ -96,17 +96,17 @@ pub struct Level(Gauge);
 impl Level {
     /// Adds one until the guard is dropped.
     #[must_use]
-    pub fn enter(&self) -> Within {
+    pub fn enter(&self) -> LevelGuard {
         self.0.inc();
-        Within(self.0.clone())
+        LevelGuard(self.0.clone())
     }
 }
 
 /// Subtracts one from its [`Level`] when it is dropped.
 #[derive(Debug)]
-pub struct Within(Gauge);
+pub struct LevelGuard(Gauge);
 
-impl Drop for Within {
+impl Drop for LevelGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -190,7 +190,7 @@ impl Meters {
 
     /// All metrics as `OpenMetrics` text.
     #[must_use]
-    pub fn text(&self, reading: &Reading) -> String {
+    pub fn text(&self, reading: &MeterReading) -> String {
         self.gauges.set(reading);
         self.leases.read(&reading.leases);
         let mut text = String::new();
@@ -210,7 +210,7 @@ mod tests {
     fn a_level_falls_when_its_guards_are_dropped() {
         let meters = Meters::new(&Latency::new(), &Alarms::new());
         let level = meters.connections("agents");
-        let reading = Reading { ledger_seq: 7, ledger_writable: true, ..Reading::default() };
+        let reading = MeterReading { ledger_seq: 7, ledger_writable: true, ..MeterReading::default() };
         let within = (level.enter(), level.enter());
         assert!(meters.text(&reading).contains("keyward_connections{listener=\"agents\"} 2\n"));
         drop(within);

@@ -3,12 +3,12 @@ use prometheus_client::registry::Registry;
 
 use super::lease_meters::LeaseCounts;
 
-/// `FIELD TYPE "metric", "help";` each: a field of [`Reading`], and the gauge that shows it.
+/// `FIELD TYPE "metric", "help";` each: a field of [`MeterReading`], and the gauge that shows it.
 macro_rules! readings {
     ($($field:ident $type:ty = $metric:literal, $help:literal;)*) => {
         /// The values that are read when a monitoring system asks for them.
         #[derive(Clone, Copy, Debug, Default)]
-        pub struct Reading {
+        pub struct MeterReading {
             $(#[doc = $help] pub $field: $type,)*
             /// Leases that have not ended, by state.
             pub leases: LeaseCounts,
@@ -28,7 +28,7 @@ macro_rules! readings {
                 Self { $($field),* }
             }
 
-            pub(super) fn set(&self, reading: &Reading) {
+            pub(super) fn set(&self, reading: &MeterReading) {
                 $(self.$field.set(reading.$field.gauge());)*
             }
         }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
-use crate::keyring::{Generations, Stage};
+use crate::keyring::{Generations, KeyStage};
 use crate::ledger::{Key, Kind};
 use crate::store::{At, Event};
 
@@ -31,7 +31,7 @@ pub enum Effect {
         /// Which one.
         generation: u32,
         /// Where it is.
-        stage: Stage,
+        stage: KeyStage,
     },
 }
 
@@ -47,8 +47,8 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Stage { stage: Stage::Old | Stage::Tainted | Stage::Revoked, .. } => true,
-            Self::Stage { stage: Stage::Prepared | Stage::Active, .. } => false,
+            Self::Stage { stage: KeyStage::Old | KeyStage::Tainted | KeyStage::Revoked, .. } => true,
+            Self::Stage { stage: KeyStage::Prepared | KeyStage::Active, .. } => false,
         }
     }
 }

@@ -16,11 +16,11 @@ use crate::store::Event;
 pub struct Minted {
     seq: u64,
     time: Timestamp,
-    said: Said,
+    said: MintedEvent,
 }
 
 #[derive(Debug, Deserialize)]
-struct Said {
+struct MintedEvent {
     token: TokenId,
     instance: InstanceId,
     audience: Audience,

@@ -20,4 +20,4 @@ pub use jwk::{Jwk, KeySet};
 pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
 pub use minted::{Minted, MintedLately};
 pub use signer::{AccessToken, SignError, Signer};
-pub use verifier::{Verifier, VerifyError};
+pub use verifier::{TokenError, Verifier};

@@ -53,7 +53,7 @@ pub(super) fn claims() -> Claims {
 }
 
 impl Bench {
-    fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
+    fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         self.verifier.verify(token, &audience(), ClockReading::at(NOW)).map(|claims| (*claims).clone())
     }
 
@@ -101,12 +101,12 @@ fn headers_other_than_ours_are_refused() {
     ] {
         let mut header = good.clone();
         header[field] = value;
-        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::Form), "{header}");
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(TokenError::Form), "{header}");
     }
     for field in ["alg", "typ", "kid"] {
         let mut header = good.clone();
         header.as_object_mut().unwrap().remove(field);
-        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::Form), "no {field}");
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(TokenError::Form), "no {field}");
     }
 }
 
@@ -118,7 +118,7 @@ fn kid_is_looked_up_exactly() {
     for kid in ["", "../../dev/null", "' OR 1=1 --", &"k".repeat(1000)] {
         let mut header = bench.header();
         header["kid"] = json!(kid);
-        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(VerifyError::UnknownKey));
+        assert_eq!(bench.verify(&bench.forge(&header, &claims)), Err(TokenError::UnknownKey));
     }
 }
 
@@ -131,22 +131,22 @@ fn missing_or_mistyped_claims_are_refused() {
         let mut without = good.clone();
         without.as_object_mut().unwrap().remove(field);
         let token = bench.forge(&bench.header(), &without.to_string());
-        assert_eq!(bench.verify(&token), Err(VerifyError::Form), "no {field}");
+        assert_eq!(bench.verify(&token), Err(TokenError::Form), "no {field}");
     }
     for field in ["exp", "nbf", "iat", "seq"] {
         for value in [json!("1900000000"), json!(1.5), json!(null), json!([1])] {
             let mut mistyped = good.clone();
             mistyped[field] = value;
             let token = bench.forge(&bench.header(), &mistyped.to_string());
-            assert_eq!(bench.verify(&token), Err(VerifyError::Form), "{mistyped}");
+            assert_eq!(bench.verify(&token), Err(TokenError::Form), "{mistyped}");
         }
         let huge =
             good.to_string().replacen(&format!("\"{field}\":"), &format!("\"{field}\":1e400,\"z\":"), 1);
-        assert_eq!(bench.verify(&bench.forge(&bench.header(), &huge)), Err(VerifyError::Form));
+        assert_eq!(bench.verify(&bench.forge(&bench.header(), &huge)), Err(TokenError::Form));
     }
     let mut more = good.clone();
     more["admin"] = json!(true);
-    assert_eq!(bench.verify(&bench.forge(&bench.header(), &more.to_string())), Err(VerifyError::Form));
+    assert_eq!(bench.verify(&bench.forge(&bench.header(), &more.to_string())), Err(TokenError::Form));
 }
 
 /// Hazard JWT-08.
@@ -157,17 +157,17 @@ fn the_audience_is_compared_exactly() {
         let mut claims = serde_json::to_value(claims()).unwrap();
         claims["aud"] = aud;
         let token = bench.forge(&bench.header(), &claims.to_string());
-        assert_eq!(bench.verify(&token), Err(VerifyError::Audience));
+        assert_eq!(bench.verify(&token), Err(TokenError::Audience));
     }
     for aud in [json!([]), json!(["https://broker.test:8443"]), json!("*"), json!("")] {
         let mut claims = serde_json::to_value(claims()).unwrap();
         claims["aud"] = aud;
-        assert_eq!(bench.verify(&bench.forge(&bench.header(), &claims.to_string())), Err(VerifyError::Form));
+        assert_eq!(bench.verify(&bench.forge(&bench.header(), &claims.to_string())), Err(TokenError::Form));
     }
     let mut other = claims();
     other.iss = "https://other.test".into();
     let token = bench.signer.sign(&other).unwrap();
-    assert_eq!(bench.verify(token.expose()), Err(VerifyError::Audience));
+    assert_eq!(bench.verify(token.expose()), Err(TokenError::Audience));
 }
 
 /// Hazards JWT-10, JWT-11.
@@ -197,7 +197,7 @@ fn odd_forms_are_refused() {
     let bench = bench();
     let claims = serde_json::to_string(&claims()).unwrap();
     let doubled = claims.replacen("{\"iss\"", "{\"sub\":\"spiffe://keyward.test/agent/b\",\"iss\"", 1);
-    assert_eq!(bench.verify(&bench.forge(&bench.header(), &doubled)), Err(VerifyError::Form));
+    assert_eq!(bench.verify(&bench.forge(&bench.header(), &doubled)), Err(TokenError::Form));
     let token = bench.forge(&bench.header(), &claims);
     let two = token.rsplit_once('.').unwrap().0.to_owned();
     for odd in ["", ".", "..", "...", &two, &format!("{token}.x"), &"a".repeat(9_000), &format!("{token}\n")]
@@ -213,9 +213,9 @@ fn times_are_judged_by_our_clock_with_five_seconds_leeway() {
     let token = bench.signer.sign(&claims()).unwrap();
     let at = |s: i64| bench.verifier.verify(token.expose(), &audience(), ClockReading::at(NOW.plus_s(s)));
     assert!(at(300 + LEEWAY_S - 1).is_ok());
-    assert_eq!(at(300 + LEEWAY_S), Err(VerifyError::Expired));
+    assert_eq!(at(300 + LEEWAY_S), Err(TokenError::Expired));
     assert!(at(-LEEWAY_S).is_ok());
-    assert_eq!(at(-LEEWAY_S - 1), Err(VerifyError::NotYet));
+    assert_eq!(at(-LEEWAY_S - 1), Err(TokenError::NotYet));
 }
 
 #[test]
@@ -245,16 +245,16 @@ fn a_token_that_comes_again_is_judged_again_but_for_its_signature() {
     assert!(good.is_ok());
     assert_eq!(bench.verify(token), good, "the same again");
     let later = bench.verifier.verify(token, &audience(), ClockReading::at(NOW.plus_s(305)));
-    assert_eq!(later, Err(VerifyError::Expired));
+    assert_eq!(later, Err(TokenError::Expired));
     let elsewhere =
         bench.verifier.verify(token, &"https://other.test".parse().unwrap(), ClockReading::at(NOW));
-    assert_eq!(elsewhere, Err(VerifyError::Audience));
+    assert_eq!(elsewhere, Err(TokenError::Audience));
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.starts_with('A') { "B" } else { "A" };
     let altered = format!("{signed}.{other}{}", &signature[1..]);
-    assert_eq!(bench.verify(&altered), Err(VerifyError::Signature), "what it says was good elsewhere");
+    assert_eq!(bench.verify(&altered), Err(TokenError::Signature), "what it says was good elsewhere");
     bench.verifier.accept(&KeySet { keys: Vec::new() }).unwrap();
-    assert_eq!(bench.verify(token), Err(VerifyError::UnknownKey));
+    assert_eq!(bench.verify(token), Err(TokenError::UnknownKey));
     bench.verifier.accept(&KeySet { keys: vec![bench.signer.jwk().clone()] }).unwrap();
     assert_eq!(bench.verify(token), good, "its key counts again");
 }
@@ -263,8 +263,8 @@ fn a_token_that_comes_again_is_judged_again_but_for_its_signature() {
 fn a_token_of_another_key_is_refused() {
     let (ours, theirs) = (bench(), bench());
     let token = theirs.signer.sign(&claims()).unwrap();
-    assert_eq!(ours.verify(token.expose()), Err(VerifyError::UnknownKey));
+    assert_eq!(ours.verify(token.expose()), Err(TokenError::UnknownKey));
     let header = ours.header();
     let forged = theirs.forge(&header, &serde_json::to_string(&claims()).unwrap());
-    assert_eq!(ours.verify(&forged), Err(VerifyError::Signature));
+    assert_eq!(ours.verify(&forged), Err(TokenError::Signature));
 }

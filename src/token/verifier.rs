@@ -16,7 +16,7 @@ use crate::crypto::sha256;
 /// Why a token was not accepted. The caller answers 401 to each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum VerifyError {
+pub enum TokenError {
     /// Not an access token of this broker at all: its form, its header or its claims are others.
     #[error("this is not an access token of this broker")]
     Form,
@@ -62,8 +62,8 @@ impl Verifier {
     /// Verifies tokens of `issuer` signed with one of `keys`.
     ///
     /// # Errors
-    /// [`VerifyError::UnknownKey`] when a key of the set is no P-256 point.
-    pub fn new(issuer: &str, keys: &KeySet) -> Result<Self, VerifyError> {
+    /// [`TokenError::UnknownKey`] when a key of the set is no P-256 point.
+    pub fn new(issuer: &str, keys: &KeySet) -> Result<Self, TokenError> {
         let keys = RwLock::new(decoding(keys)?);
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
@@ -77,8 +77,8 @@ impl Verifier {
     /// Accepts tokens signed with one of `keys` from now on, and no others.
     ///
     /// # Errors
-    /// [`VerifyError::UnknownKey`] when a key of the set is no P-256 point; nothing changes then.
-    pub fn accept(&self, keys: &KeySet) -> Result<(), VerifyError> {
+    /// [`TokenError::UnknownKey`] when a key of the set is no P-256 point; nothing changes then.
+    pub fn accept(&self, keys: &KeySet) -> Result<(), TokenError> {
         let keys = decoding(keys)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
@@ -90,39 +90,39 @@ impl Verifier {
     /// in `cnf` is not judged here: `authn` does, and makes the proof.
     ///
     /// # Errors
-    /// [`VerifyError`].
+    /// [`TokenError`].
     pub fn verify(
         &self,
         token: &str,
         audience: &Audience,
         now: ClockReading,
-    ) -> Result<Arc<Claims>, VerifyError> {
+    ) -> Result<Arc<Claims>, TokenError> {
         let claims = self.verify_for_anybody(token, now)?;
-        if claims.aud == *audience { Ok(claims) } else { Err(VerifyError::Audience) }
+        if claims.aud == *audience { Ok(claims) } else { Err(TokenError::Audience) }
     }
 
     /// The claims of `token` for any audience: to describe or revoke it, never to act on it.
     ///
     /// # Errors
-    /// [`VerifyError`].
-    pub fn verify_for_anybody(&self, token: &str, now: ClockReading) -> Result<Arc<Claims>, VerifyError> {
+    /// [`TokenError`].
+    pub fn verify_for_anybody(&self, token: &str, now: ClockReading) -> Result<Arc<Claims>, TokenError> {
         let claims = self.signed(token)?;
         if *claims.iss != *self.issuer {
-            return Err(VerifyError::Audience);
+            return Err(TokenError::Audience);
         }
         if claims.exp.saturating_add(LEEWAY_S) <= now.latest().s() {
-            return Err(VerifyError::Expired);
+            return Err(TokenError::Expired);
         }
         if claims.nbf.max(claims.iat).saturating_sub(LEEWAY_S) > now.earliest().s() {
-            return Err(VerifyError::NotYet);
+            return Err(TokenError::NotYet);
         }
         Ok(claims)
     }
 
     /// The claims of `token`, if one of the keys has signed it.
-    fn signed(&self, token: &str) -> Result<Arc<Claims>, VerifyError> {
+    fn signed(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(VerifyError::Form);
+            return Err(TokenError::Form);
         }
         let name = sha256(token.as_bytes());
         if let Some(Good { kid, claims }) = self.seen.find(&name) {
@@ -131,7 +131,7 @@ impl Verifier {
         let (kid, key) = self.key_of(token)?;
         let decoded = decode::<Claims>(token, &key, &self.validation).map_err(|error| {
             let forged = *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature;
-            if forged { VerifyError::Signature } else { VerifyError::Form }
+            if forged { TokenError::Signature } else { TokenError::Form }
         })?;
         let claims = Arc::new(decoded.claims);
         self.seen.keep(name, Good { kid, claims: Arc::clone(&claims) });
@@ -139,31 +139,31 @@ impl Verifier {
     }
 
     /// The key called `kid`: its name is its thumbprint, so that no other key ever has it.
-    fn key(&self, kid: &str) -> Result<(Arc<str>, Arc<DecodingKey>), VerifyError> {
+    fn key(&self, kid: &str) -> Result<(Arc<str>, Arc<DecodingKey>), TokenError> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let found = keys.get_key_value(kid).map(|(kid, key)| (Arc::clone(kid), Arc::clone(key)));
-        found.ok_or(VerifyError::UnknownKey)
+        found.ok_or(TokenError::UnknownKey)
     }
 
-    fn key_of(&self, token: &str) -> Result<(Arc<str>, Arc<DecodingKey>), VerifyError> {
+    fn key_of(&self, token: &str) -> Result<(Arc<str>, Arc<DecodingKey>), TokenError> {
         let mut parts = token.split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(VerifyError::Form);
+            return Err(TokenError::Form);
         };
-        let header = from_base64url(header).ok_or(VerifyError::Form)?;
-        let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| VerifyError::Form)?;
+        let header = from_base64url(header).ok_or(TokenError::Form)?;
+        let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| TokenError::Form)?;
         if header.alg != "ES256" || header.typ != "at+jwt" {
-            return Err(VerifyError::Form);
+            return Err(TokenError::Form);
         }
         self.key(&header.kid)
     }
 }
 
-fn decoding(keys: &KeySet) -> Result<HashMap<Arc<str>, Arc<DecodingKey>>, VerifyError> {
+fn decoding(keys: &KeySet) -> Result<HashMap<Arc<str>, Arc<DecodingKey>>, TokenError> {
     let key = |jwk: &Jwk| {
         let (x, y) = jwk.coordinates();
-        let key = DecodingKey::from_ec_components(x, y).map_err(|_| VerifyError::UnknownKey)?;
+        let key = DecodingKey::from_ec_components(x, y).map_err(|_| TokenError::UnknownKey)?;
         Ok((jwk.kid.as_str().into(), Arc::new(key)))
     };
     keys.keys.iter().map(key).collect()

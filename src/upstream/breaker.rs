@@ -20,7 +20,7 @@ struct Breaker {
 
 /// What a caller is let call for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
+pub enum CallAdmission {
     /// The place answered lately, or is not known to have failed.
     Usual,
     /// It has failed too often: this caller alone tries whether it answers again.
@@ -30,7 +30,7 @@ pub enum Admission {
 impl Breakers {
     /// Whether `place` may be called at `now`, and for what. Once its time is over one caller is let through to
     /// try, and the others wait for what comes of that.
-    pub fn lets(&mut self, place: &str, now: Timestamp) -> Option<Admission> {
+    pub fn lets(&mut self, place: &str, now: Timestamp) -> Option<CallAdmission> {
         match self.0.get_mut(place) {
             Some(breaker) if breaker.failures >= BREAKER_FAILURES_MAX => {
                 let over = now >= breaker.open_until;
@@ -38,9 +38,9 @@ impl Breakers {
                     breaker.open_until = now.plus_s(BREAKER_OPEN_S);
                     breaker.is_tried = true;
                 }
-                over.then_some(Admission::Trial)
+                over.then_some(CallAdmission::Trial)
             }
-            Some(_) | None => Some(Admission::Usual),
+            Some(_) | None => Some(CallAdmission::Usual),
         }
     }
 
@@ -128,14 +128,14 @@ mod tests {
             breakers.failed("a", at(0));
         }
         let over = at(BREAKER_OPEN_S);
-        assert_eq!(breakers.lets("a", over), Some(Admission::Trial));
+        assert_eq!(breakers.lets("a", over), Some(CallAdmission::Trial));
         assert_eq!(breakers.lets("a", over), None);
         breakers.not_tried("a", over);
-        assert_eq!(breakers.lets("a", over), Some(Admission::Trial));
+        assert_eq!(breakers.lets("a", over), Some(CallAdmission::Trial));
         breakers.failed("a", over);
         breakers.not_tried("a", over);
         assert_eq!(breakers.lets("a", over), None);
         breakers.answered("a");
-        assert_eq!(breakers.lets("a", over), Some(Admission::Usual));
+        assert_eq!(breakers.lets("a", over), Some(CallAdmission::Usual));
     }
 }

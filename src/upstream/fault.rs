@@ -49,8 +49,8 @@ impl UpstreamFault {
 
     /// What is wrong and what corrects it, in a sentence each.
     #[must_use]
-    pub fn explained(&self) -> Explained {
-        Explained::of(self.code, self.detail.as_deref())
+    pub fn explained(&self) -> Explanation {
+        Explanation::of(self.code, self.detail.as_deref())
     }
 
     /// Whether a login that was to be revoked is shut out: it cannot log in, and has no role's rights.
@@ -68,7 +68,7 @@ pub fn is_shut_out(code: &str) -> bool {
 
 /// What is wrong with an upstream and what corrects it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Explained {
+pub struct Explanation {
     /// What is wrong.
     pub why: Cow<'static, str>,
     /// What corrects it.
@@ -78,10 +78,10 @@ pub struct Explained {
 /// What a failure that is recorded by its code and detail was, in a sentence.
 #[must_use]
 pub fn explained(code: &str, detail: Option<&str>) -> Option<String> {
-    Some(Explained::of(code.parse().ok()?, detail).why.into_owned())
+    Some(Explanation::of(code.parse().ok()?, detail).why.into_owned())
 }
 
-impl Explained {
+impl Explanation {
     /// Of a fault with this code and this detail.
     #[must_use]
     pub fn of(code: Code, detail: Option<&str>) -> Self {

@@ -9,7 +9,7 @@ use crate::base::{LedgerId, Timestamp};
 pub struct Mark<'a> {
     ledger: LedgerId,
     entry: MarkedEntry,
-    knows: &'a Knows<'a>,
+    knows: &'a EntryLookup<'a>,
 }
 
 /// The entry that a mark names.
@@ -23,7 +23,7 @@ pub struct MarkedEntry {
 
 /// Whether the ledger has an entry with this sequence and this time, or may pass over it because every other copy
 /// has stopped since.
-pub type Knows<'a> = dyn Fn(MarkedEntry) -> bool + Send + Sync + 'a;
+pub type EntryLookup<'a> = dyn Fn(MarkedEntry) -> bool + Send + Sync + 'a;
 
 /// How a mark begins: `[keyward LEDGER SEQUENCE MILLISECONDS]`.
 const START: &str = "[keyward ";
@@ -31,7 +31,7 @@ const START: &str = "[keyward ";
 impl<'a> Mark<'a> {
     /// That the broker with `ledger` acts under the entry `seq` of this time.
     #[must_use]
-    pub const fn new(ledger: LedgerId, entry: MarkedEntry, knows: &'a Knows<'a>) -> Self {
+    pub const fn new(ledger: LedgerId, entry: MarkedEntry, knows: &'a EntryLookup<'a>) -> Self {
         Self { ledger, entry, knows }
     }
 

@@ -25,13 +25,13 @@ mod pipe;
 mod postgresql;
 mod random;
 
-pub use breaker::{Admission, Breakers};
+pub use breaker::{Breakers, CallAdmission};
 pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;
 pub use driver::{
     Answer, Called, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape,
 };
-pub use fault::{Explained, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
+pub use fault::{Explanation, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
 pub use finding::{Finding, Verdict};
 pub use guard::Reach;
 pub use kinds::{
@@ -39,4 +39,4 @@ pub use kinds::{
     stored_lease_driver,
 };
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
-pub use mark::{Knows, Mark, MarkedEntry};
+pub use mark::{EntryLookup, Mark, MarkedEntry};

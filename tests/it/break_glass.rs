@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use keyward::base::limits::{BREAK_GLASS_LIFE_S, HOST_CONNECTIONS_MAX, ORDERS_MAX};
 use keyward::base::{Clock, SystemClock, Timestamp};
-use keyward::custody::{Order, Orders, TakeAway};
+use keyward::custody::{Orders, PendingOrder, RevocationOrder};
 use serde_json::{Value, json};
 
 use crate::sealing::{WORDS, caller, entries, refused, verb};
@@ -241,7 +241,7 @@ fn a_kill_anywhere_between_order_and_unsealing_loses_no_order() {
         process.disarm();
         process.kill();
         let orders = Orders::open(&process.path("data/orders")).unwrap();
-        let what = TakeAway::SuspendAgent(format!("a{at}").parse().unwrap());
+        let what = RevocationOrder::SuspendAgent(format!("a{at}").parse().unwrap());
         let waits = orders.waiting().iter().any(|order| order.what == what);
         assert!(exit != Some(0) || waits, "killed at {at}");
         if exit == Some(0) {
@@ -284,9 +284,9 @@ fn an_order_that_cannot_wait_says_so() {
     process.kill();
     let mut orders = Orders::open(&path).unwrap();
     for number in 0..ORDERS_MAX {
-        let what = TakeAway::RevokeAgent(format!("a{number}").parse().unwrap());
+        let what = RevocationOrder::RevokeAgent(format!("a{number}").parse().unwrap());
         orders
-            .add(Order { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), reason: None, what })
+            .add(PendingOrder { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), reason: None, what })
             .unwrap();
     }
     start_sealed(&mut process);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyward::base::{SystemClock, SystemEntropy, Timestamp};
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, Key, Kind};
-use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, World};
+use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, StoredState};
 use rustix::process::Signal;
 
 /// Two numbers that are always the same, and a change of both that breaks in the middle.
@@ -21,7 +21,7 @@ struct Pair {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Both(u64);
 
-impl World for Pair {
+impl StoredState for Pair {
     type Effect = Both;
     type Denial = ();
 

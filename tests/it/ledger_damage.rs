@@ -2,7 +2,7 @@
 
 use keyward::base::LedgerId;
 use keyward::ledger::{
-    Draft, Entry, Key, Ledger, OpenError, Options, ReadError, Sought, VerifyError, verify,
+    Draft, Entry, Key, Ledger, OpenError, Options, ReadError, VerifyError, VerifyQuery, verify,
 };
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -48,7 +48,8 @@ fn check(disk: &Disk, how: Left, what: &str) -> Option<u64> {
         Err(OpenError::Damaged { seq, .. }) => {
             assert!((1..=ENTRIES + 1).contains(&seq), "{what}: named entry {seq}");
             assert_eq!(disk.files(), before, "{what}: damage must leave everything as it is");
-            let named = verify(disk.layer().as_ref(), None, Some(&keys()), Sought::default()).unwrap_err();
+            let named =
+                verify(disk.layer().as_ref(), None, Some(&keys()), VerifyQuery::default()).unwrap_err();
             assert!(
                 matches!(named, VerifyError::Damaged { seq: by_verify, .. } if by_verify == seq),
                 "{what}: {named}"
@@ -141,7 +142,7 @@ fn a_missing_segment_is_named() {
     assert!(names.len() > 2);
     for name in &names[..names.len() - 1] {
         let altered = disk.copy();
-        altered.take_away(name);
+        altered.remove_file(name);
         let first_missing: u64 = name.trim_end_matches(".seg").parse().unwrap();
         assert_eq!(check(&altered, Left::Closed, name), Some(first_missing));
     }
@@ -228,7 +229,7 @@ fn each_altered_field_is_named_even_under_a_matching_checksum() {
 #[test]
 fn altered_fields_of_the_last_entry_change_the_root_without_keys() {
     let root = |disk: &Disk| {
-        let verified = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap();
+        let verified = verify(disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap();
         assert_eq!(verified.entries, ENTRIES);
         verified.root
     };
@@ -331,7 +332,7 @@ fn an_entry_that_is_left_out_of_the_links_of_a_subject_is_named() {
     content[place.at + FRAME_BYTES + 16..place.at + FRAME_BYTES + 24].copy_from_slice(&1_u64.to_be_bytes());
     seal_checksum(&mut content, FramePlace { event: place.event + 24, ..place });
     bed.disk.put(&name, content);
-    let named = verify(bed.disk.layer().as_ref(), None, None, Sought::default()).unwrap_err();
+    let named = verify(bed.disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap_err();
     assert!(matches!(named, VerifyError::Damaged { seq: 4, .. }), "{named}");
     let refused = bed.open_file(&Recorder::default()).unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { seq: 4, .. }), "{refused}");

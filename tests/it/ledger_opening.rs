@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use keyward::base::{LedgerId, Sensitive};
-use keyward::ledger::{DeltaKeys, End, HostLayer, OpenError, Options, Sought, Tree, verify};
+use keyward::ledger::{DeltaKeys, End, HostLayer, OpenError, Options, Tree, VerifyQuery, verify};
 
 use crate::ledger_damage::{ENTRIES, Left, SEGMENT_BYTES, left};
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -69,10 +69,10 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
             disk.layer().as_ref(),
             Some(LedgerId::from_bytes(LEDGER)),
             Some(&keys()),
-            Sought::default(),
+            VerifyQuery::default(),
         )
         .unwrap();
-        let bare = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap();
+        let bare = verify(disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap();
         assert_eq!(sealed, bare);
         assert_eq!(disk.files(), before);
         assert_eq!(sealed.end, if how == Left::Closed { End::Closed } else { End::Open });
@@ -83,7 +83,8 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
         }
         assert_eq!((sealed.entries, sealed.root), (ENTRIES, tree.root()));
         assert_eq!(sealed.head, ledger.head());
-        let other = verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, Sought::default()).unwrap();
+        let other =
+            verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap();
         assert_eq!((other.entries, other.ledger), (0, None));
     }
 }
@@ -105,7 +106,8 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
     });
     let mut entries = 0;
     wait_until(|| {
-        let verified = verify(&HostLayer::existing(&dir), None, Some(&keys()), Sought::default()).unwrap();
+        let verified =
+            verify(&HostLayer::existing(&dir), None, Some(&keys()), VerifyQuery::default()).unwrap();
         assert!(verified.entries >= entries);
         entries = verified.entries;
         let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
@@ -113,7 +115,7 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
         writing.is_finished()
     });
     writing.join().unwrap();
-    assert_eq!(verify(&HostLayer::existing(&dir), None, None, Sought::default()).unwrap().entries, 2001);
+    assert_eq!(verify(&HostLayer::existing(&dir), None, None, VerifyQuery::default()).unwrap().entries, 2001);
 }
 
 #[test]

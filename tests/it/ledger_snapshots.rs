@@ -5,7 +5,7 @@ use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
 use keyward::base::{LedgerId, Sensitive};
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    Build, DeltaKeys, Ledger, OpenReport, Options, SnapshotError, SnapshotStanding, Sought, verify,
+    Build, DeltaKeys, Ledger, OpenReport, Options, SnapshotError, SnapshotStanding, VerifyQuery, verify,
 };
 
 use crate::support::ledger_bed::{LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -113,8 +113,8 @@ fn one_that_is_not_as_it_was_written_is_passed_over_for_the_one_before_it() {
         assert_eq!((report.resumed_after, report.head.seq, report.lost), (Some(20), 60, None));
         assert_eq!(recorder.restored(), Some((20, state(20))));
     }
-    disk.take_away(&name(40));
-    disk.take_away(&name(20));
+    disk.remove_file(&name(40));
+    disk.remove_file(&name(20));
     let (_, recorder, report) = open(&disk);
     assert_eq!((report.resumed_after, recorder.taken().len()), (None, 60));
 }
@@ -244,11 +244,13 @@ fn a_power_cut_while_one_is_taken_leaves_a_ledger_that_opens() {
 fn verifying_looks_at_snapshots_too() {
     let disk = with_snapshots();
     let look = |disk: &Disk| {
-        let seen = verify(disk.layer().as_ref(), None, Some(&keys()), Sought::default()).unwrap().snapshots;
+        let seen =
+            verify(disk.layer().as_ref(), None, Some(&keys()), VerifyQuery::default()).unwrap().snapshots;
         seen.iter().map(|seen| (seen.through, seen.standing)).collect::<Vec<_>>()
     };
     assert_eq!(look(&disk), [(40, SnapshotStanding::Whole), (20, SnapshotStanding::Whole)]);
-    let bare = verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), None, Sought::default());
+    let bare =
+        verify(disk.layer().as_ref(), Some(LedgerId::from_bytes(LEDGER)), None, VerifyQuery::default());
     assert!(bare.unwrap().snapshots.iter().all(|seen| seen.standing == SnapshotStanding::Closed));
     let mut bytes = disk.files().remove(&name(40)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

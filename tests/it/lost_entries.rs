@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::base::{SystemClock, SystemEntropy, Timestamp};
-use keyward::index::Tree;
+use keyward::index::IndexTree;
 use keyward::keyring::{Keyring, SlotKey};
 use keyward::ledger::{Build, Key, Kind};
-use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, World};
+use keyward::store::{At, Change, Event, OnLostEntries, Projection, Store, StoreOptions, StoredState};
 
 #[derive(Debug, Default, serde::Deserialize, serde::Serialize)]
 struct Notes;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Note(String);
-const TREE: Tree = Tree::new("note");
-impl World for Notes {
+const TREE: IndexTree = IndexTree::new("note");
+impl StoredState for Notes {
     type Denial = ();
 
     fn deny(&mut self, (): &()) {}

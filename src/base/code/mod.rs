@@ -20,18 +20,18 @@ pub use upstream::*;
 
 /// A stable error code.
 #[derive(Clone, Copy)]
-pub struct Code(&'static Entry);
+pub struct Code(&'static CodeEntry);
 
-struct Entry {
+struct CodeEntry {
     name: &'static str,
-    sort: Sort,
+    sort: CodeClass,
     meaning: &'static str,
     fix: &'static str,
 }
 
 /// The sort of a code. `http` maps it to a status, `cli` to an exit code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sort {
+pub enum CodeClass {
     /// The caller is not authenticated, or its token is invalid.
     Unauthenticated,
     /// The caller is authenticated and not authorised.
@@ -86,7 +86,7 @@ impl Code {
 
     /// The sort.
     #[must_use]
-    pub const fn sort(self) -> Sort {
+    pub const fn sort(self) -> CodeClass {
         self.0.sort
     }
 
@@ -105,7 +105,7 @@ impl Code {
     /// Whether the unchanged request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self.0.sort, Sort::Limited | Sort::Unavailable)
+        matches!(self.0.sort, CodeClass::Limited | CodeClass::Unavailable)
     }
 
     /// The codes that the broker returns over HTTP.
@@ -147,15 +147,15 @@ impl fmt::Debug for Code {
     }
 }
 
-/// `NAME "name" Sort: "meaning", "fix";` each; the meaning is also the constant's documentation.
+/// `NAME "name" CodeClass: "meaning", "fix";` each; the meaning is also the constant's documentation.
 macro_rules! codes {
     ($($constant:ident $name:literal $sort:ident: $meaning:literal, $fix:literal;)*) => {
-        use super::{Code, Entry, Sort};
+        use super::{Code, CodeEntry, CodeClass};
 
         $(
             #[doc = $meaning]
             pub const $constant: Code =
-                Code(&Entry { name: $name, sort: Sort::$sort, meaning: $meaning, fix: $fix });
+                Code(&CodeEntry { name: $name, sort: CodeClass::$sort, meaning: $meaning, fix: $fix });
         )*
 
         pub(super) const ALL: &[Code] = &[$($constant),*];

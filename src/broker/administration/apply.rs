@@ -5,7 +5,7 @@ use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::declarations::section::{Drawn, Effects, Ground};
+use crate::broker::declarations::section::{Effects, SectionContext, SectionPlan};
 use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
 use crate::broker::removals::{self, Ended};
@@ -16,7 +16,7 @@ use crate::broker::world::{Effect, World};
 use crate::config::SourceFile;
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::policy::{Authorised, Declare};
-use crate::registry::{DeclarationsApplied, PlannedChange, Unnamed, keys};
+use crate::registry::{DeclarationsApplied, PlannedChange, Undeclared, keys};
 use crate::store::Change;
 
 /// What an application did, or a plan would do.
@@ -34,7 +34,7 @@ pub struct Uploaded {
     /// The files.
     pub files: Vec<SourceFile>,
     /// What happens to things that they do not name.
-    pub unnamed: Unnamed,
+    pub unnamed: Undeclared,
 }
 
 impl AdminServices {
@@ -96,7 +96,7 @@ impl AdminServices {
                 return Ok(Applied { changes: Vec::new(), done: None });
             };
             change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
-            if unnamed == Unnamed::Prune {
+            if unnamed == Undeclared::Prune {
                 // Objects that are not named are pruned, and no object may have been added meanwhile.
                 change = change.rely(keys::agents(), as_of);
             }
@@ -126,10 +126,14 @@ impl Services {
         Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(before.seq)) })
     }
 
-    fn draw(&self, upload: &Upload, work: &Cancellation) -> Result<(Drawn, Vec<Effects>, u64), Failure> {
+    fn draw(
+        &self,
+        upload: &Upload,
+        work: &Cancellation,
+    ) -> Result<(SectionPlan, Vec<Effects>, u64), Failure> {
         let now = self.state.clock.now();
         self.state.store.read(|world, as_of| {
-            let ground = Ground {
+            let ground = SectionContext {
                 world,
                 now,
                 scope: upload.operator.scope(),
@@ -149,7 +153,7 @@ impl Services {
     fn change(
         &self,
         operator: &OperatorPrincipal,
-        drawn: &Drawn,
+        drawn: &SectionPlan,
         effects: Vec<Effects>,
         as_of: u64,
     ) -> Result<Change<Effect>, Failure> {
@@ -169,7 +173,7 @@ struct Upload {
     operator: OperatorPrincipal,
     files: Vec<SourceFile>,
     sections: Sections,
-    unnamed: Unnamed,
+    unnamed: Undeclared,
 }
 
 impl Upload {

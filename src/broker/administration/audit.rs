@@ -13,7 +13,7 @@ use crate::leases::{
 };
 use crate::ledger::Kind;
 use crate::operators::{
-    GlassBroken, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
+    BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
     OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
     OperatorRenewed,
 };
@@ -32,7 +32,7 @@ use crate::secrets::{
     SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated, ValueKeyShed,
     VersionChanged, VersionsRewrapped,
 };
-use crate::store::{ClockAdjusted, ClockDisagrees, Event, Loss, SnapshotTaken};
+use crate::store::{AcceptedLoss, ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 use crate::wire::{EntriesAnswer, EntryAnswer};
 
@@ -135,7 +135,7 @@ const EVENTS: &[(Kind, &str)] = known![
     SnapshotTaken,
     ClockAdjusted<'_>,
     ClockDisagrees,
-    Loss,
+    AcceptedLoss,
     BrokerUnsealed,
     BrokerSealed,
     RollbackSuspected,
@@ -159,7 +159,7 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseForgotten<'_>,
     LeaseStillOpen<'_>,
     PendingOrderFailed<'_>,
-    GlassBroken<'_>,
+    BreakGlassUsed<'_>,
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::authn::OperatorPrincipal;
-use crate::base::limits::TAKE_AWAY_WAIT_MS;
+use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{CodeId, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::Initiator;
@@ -46,7 +46,7 @@ impl AdminServices {
         match R::NEED.quota {
             Counted::Yes => promoted.await,
             Counted::Never => {
-                let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+                let wait = Duration::from_millis(REVOCATION_WAIT_MS);
                 tokio::time::timeout(wait, promoted).await.unwrap_or(Ok(()))
             }
         }

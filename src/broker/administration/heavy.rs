@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::base::limits::{HEAVY_PER_OPERATOR_MAX, HEAVY_REQUESTS_MAX, HEAVY_THREADS_MAX, HEAVY_WAIT_S};
 use crate::base::{Cancellation, Cancelled, OperatorId, code, io_reason};
 use crate::broker::failure::Failure;
-use crate::quota::{AtCapacity, Concurrency, UnderWay};
-use crate::telemetry::{Level, Within, give_way};
+use crate::quota::{AtCapacity, Concurrency, ConcurrencyPermit};
+use crate::telemetry::{Level, LevelGuard, give_way};
 
 /// The threads for heavy requests, and how many requests use them.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct HeavyWork {
 /// A heavy request that is under way, until this is dropped and its work has ended.
 #[derive(Clone, Debug)]
 pub struct HeavyRequest {
-    counted: Arc<(UnderWay<OperatorId>, Within)>,
+    counted: Arc<(ConcurrencyPermit<OperatorId>, LevelGuard)>,
     threads: Arc<Semaphore>,
     wait: Duration,
 }

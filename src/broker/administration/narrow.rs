@@ -1,9 +1,9 @@
-use crate::broker::denial::Denial;
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::removals::Removed;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::custody::{Order, TakeAway};
+use crate::custody::{PendingOrder, RevocationOrder};
 use crate::ledger::Key;
 use crate::registry::{self, DeclarationsNarrowed, Narrowing, keys};
 use crate::store::{Change, CommitError, OnConflict};
@@ -19,12 +19,12 @@ impl Services {
     ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
         let withheld = self.state.store.read(|world, _| touched(world, &narrowing));
-        let order = Order { at: now, by: by.to_owned(), reason: None, what: order(&narrowing) };
-        let taking = change.taking_away(Denial::narrowing(now, narrowing.clone(), withheld));
+        let order = PendingOrder { at: now, by: by.to_owned(), reason: None, what: order(&narrowing) };
+        let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), withheld));
         let by = by.to_owned();
         let on_conflict =
             OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
-        let taken = self.state.store.take_away(taking, on_conflict, |_| true).await?;
+        let taken = self.state.store.commit_revocation(taking, on_conflict, |_| true).await?;
         Ok(Removed { taken, order: Some(order), count: None })
     }
 
@@ -58,7 +58,7 @@ fn touched(world: &World, narrowing: &Narrowing) -> Vec<Key> {
     keys
 }
 
-fn order(narrowing: &Narrowing) -> TakeAway {
+fn order(narrowing: &Narrowing) -> RevocationOrder {
     let Narrowing { capabilities, roles, agents, removed_agents } = narrowing.clone();
-    TakeAway::NarrowDeclarations { capabilities, roles, agents, removed_agents }
+    RevocationOrder::NarrowDeclarations { capabilities, roles, agents, removed_agents }
 }

@@ -7,7 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::Page;
 use crate::broker::world::{World, records};
-use crate::policy::{Authorised, Demands, ReadDeclared, ReadSecretNames};
+use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames};
 use crate::registry::{Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
@@ -31,7 +31,7 @@ impl AgentServices {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
             let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
-            let demands = Demands::of(records(world), Some(principal), names.iter().copied());
+            let demands = CapabilityConstraints::of(records(world), Some(principal), names.iter().copied());
             let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
             AgentOverview {
                 roles: principal.roles().iter().cloned().collect(),

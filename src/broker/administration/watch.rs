@@ -2,7 +2,7 @@ use crate::base::{ClockTrust, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadMetrics};
-use crate::telemetry::Reading;
+use crate::telemetry::MeterReading;
 
 /// What should not last, and does not keep the broker from serving.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,7 +78,7 @@ impl AdminServices {
                 let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
                 (overdue, dead, orphans, crate::broker::leases::counts(world, now))
             });
-        services.notifications.meters.text(&Reading {
+        services.notifications.meters.text(&MeterReading {
             rotations_overdue,
             rotations_dead_letter,
             orphans,

@@ -1,32 +1,32 @@
-use super::section::{Drawn, Effects, Ground, Section};
+use super::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::base::{AgentId, Audience, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::registry::{
-    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, SecretGround, TABLES, draw, keys, parse,
+    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, SecretFacts, TABLES, draw, keys, parse,
 };
 use crate::secrets;
 use crate::store::Change;
 
 /// Capabilities, roles, agents and resource servers.
-pub(super) struct Records(Declaration);
+pub(super) struct RegistrySection(Declaration);
 
-impl Section for Records {
+impl Section for RegistrySection {
     const TABLES: &'static [&'static str] = TABLES;
 
     fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList> {
         parse(tables, scope).map(Self)
     }
 
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
-        let Ground { world, scope, work, broker, .. } = *ground;
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+        let SectionContext { world, scope, work, broker, .. } = *ground;
         let secret = |name: &_| {
             let secret = world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref()))?;
-            Some(SecretGround { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
+            Some(SecretFacts { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
         };
         let registry = &world.registry;
-        let on = registry::Ground { registry, scope, secret: &secret, broker, work };
+        let on = registry::PlanContext { registry, scope, secret: &secret, broker, work };
         let mut plan = draw(&on, &self.0, ground.unnamed, ground.files)?;
         drawn.declarations = registry.declarations().after(&plan);
         drawn.narrowing = Narrowing::of(registry, &plan);

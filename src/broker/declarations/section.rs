@@ -2,7 +2,7 @@ use crate::base::{AgentId, Audience, Cancellation, Scope, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
-use crate::registry::{Declarations, Narrowing, PlannedChange, Unnamed};
+use crate::registry::{Declarations, Narrowing, PlannedChange, Undeclared};
 use crate::store::Change;
 
 /// A part of the declaration files: the tables that it reads, and what it plans to do.
@@ -14,7 +14,7 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
     fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList>;
 
     /// Checks what was read against the records, adds to `drawn` what an application does, and returns its effects.
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure>;
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure>;
 }
 
 /// Adds the effects of a section to the change of an application, relying on the records being as they were read as
@@ -22,11 +22,11 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
 pub(in crate::broker) type Effects = Box<dyn FnOnce(Change<Effect>, u64) -> Change<Effect> + Send>;
 
 /// What an application is planned on.
-pub(in crate::broker) struct Ground<'a> {
+pub(in crate::broker) struct SectionContext<'a> {
     pub(in crate::broker) world: &'a World,
     pub(in crate::broker) now: Timestamp,
     pub(in crate::broker) scope: &'a Scope,
-    pub(in crate::broker) unnamed: Unnamed,
+    pub(in crate::broker) unnamed: Undeclared,
     pub(in crate::broker) files: &'a [SourceFile],
     pub(in crate::broker) work: &'a Cancellation,
     /// The broker itself as an audience.
@@ -35,7 +35,7 @@ pub(in crate::broker) struct Ground<'a> {
     pub(in crate::broker) new_agent: &'a dyn Fn() -> AgentId,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> SectionContext<'a> {
     /// The faults of the files; none so far.
     pub(in crate::broker) const fn faults(&self) -> Faults<'a> {
         Faults::of(self.files, self.work)
@@ -44,7 +44,7 @@ impl<'a> Ground<'a> {
 
 /// What an application does, apart from its effects.
 #[derive(Debug, Default)]
-pub(in crate::broker) struct Drawn {
+pub(in crate::broker) struct SectionPlan {
     /// Line by line.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     /// The declarations once it has been carried out.

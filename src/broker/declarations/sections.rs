@@ -1,14 +1,14 @@
-use super::records::Records;
-use super::section::{Drawn, Effects, Ground, Section};
+use super::records::RegistrySection;
+use super::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::base::{Cancellation, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::leases::Offers;
-use crate::broker::rotation::Rotations;
+use crate::broker::rotation::RotationSection;
 use crate::config::{FaultList, SourceFile, Tables};
 
 /// The sections in the order in which they are planned: each finds the declarations of those before it.
 const SECTIONS: &[Registered] =
-    &[Registered::of::<Records>(), Registered::of::<Rotations>(), Registered::of::<Offers>()];
+    &[Registered::of::<RegistrySection>(), Registered::of::<RotationSection>(), Registered::of::<Offers>()];
 
 /// What files declare.
 pub(in crate::broker) struct Sections(Vec<Box<dyn ReadSection>>);
@@ -26,8 +26,11 @@ impl Sections {
     }
 
     /// Plans all sections.
-    pub(in crate::broker) fn plan(&self, ground: &Ground<'_>) -> Result<(Drawn, Vec<Effects>), Failure> {
-        let mut drawn = Drawn::default();
+    pub(in crate::broker) fn plan(
+        &self,
+        ground: &SectionContext<'_>,
+    ) -> Result<(SectionPlan, Vec<Effects>), Failure> {
+        let mut drawn = SectionPlan::default();
         let effects = self.0.iter().map(|section| section.plan(ground, &mut drawn));
         let effects = effects.collect::<Result<_, _>>()?;
         Ok((drawn, effects))
@@ -43,12 +46,12 @@ pub(in crate::broker) fn parse_tables<'a>(
     Tables::parse(files, &known, work)
 }
 
-type Read = fn(&mut Tables<'_>, &Scope) -> Result<Box<dyn ReadSection>, FaultList>;
+type ReadFn = fn(&mut Tables<'_>, &Scope) -> Result<Box<dyn ReadSection>, FaultList>;
 
 /// A section as the list of them has it.
 struct Registered {
     tables: &'static [&'static str],
-    read: Read,
+    read: ReadFn,
 }
 
 impl Registered {
@@ -59,11 +62,11 @@ impl Registered {
 
 /// A section that was read.
 trait ReadSection: Send + Sync {
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure>;
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure>;
 }
 
 impl<S: Section> ReadSection for S {
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
         Section::plan(self, ground, drawn)
     }
 }

@@ -13,9 +13,9 @@ use crate::broker::removals::Ended;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::custody::{Order, OrdersError, TakeAway};
-use crate::idempotency::{Caller, IdempotencyKey, Request};
-use crate::operators::{BREAK_GLASS, GlassBroken};
+use crate::custody::{OrdersError, PendingOrder, RevocationOrder};
+use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
+use crate::operators::{BREAK_GLASS, BreakGlassUsed};
 use crate::pki::{AuthorityCertificate, CertificatePlan, PublicKey};
 use crate::policy::{DecisionContext, decide_break_glass};
 use crate::revocation::{self, Subject};
@@ -24,7 +24,7 @@ use crate::telemetry::Alarm;
 
 /// What became of an order to take something away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TakenAway {
+pub enum OrderOutcome {
     /// It is done.
     Done(Ended),
     /// The broker is sealed: it is done before anybody is served again.
@@ -37,31 +37,31 @@ impl HostServices {
     ///
     /// # Errors
     /// [`Failure`]; while the broker is sealed nobody knows whether there is such a thing to take away.
-    pub async fn take_away(
+    pub async fn order_revocation(
         &self,
         by: HostPrincipal,
-        what: TakeAway,
+        what: RevocationOrder,
         reason: Option<Reason>,
-        request: Option<Request<'_>>,
-    ) -> Result<TakenAway, Failure> {
+        request: Option<IdempotentRequest<'_>>,
+    ) -> Result<OrderOutcome, Failure> {
         let mut orders = self.orders().await;
         if let Some(services) = self.services() {
             drop(orders);
             let by = by.to_string();
             let idempotency = request.map(|request| {
                 IdempotencyKey::of(
-                    Caller::named(&by),
+                    IdempotencyCaller::named(&by),
                     &request,
                     &services.state.digests,
                     &services.state.earlier_digests,
                 )
             });
             let request = ChangeRequest::by_host(&by, idempotency.as_ref()).because(reason.as_ref());
-            return services.take_away(request, &what).await.map(TakenAway::Done);
+            return services.carry_out_order(request, &what).await.map(OrderOutcome::Done);
         }
         tracing::warn!(%by, "an order is pending until the broker is unsealed");
-        orders.add(Order { at: self.now(), by: by.to_string(), reason, what })?;
-        Ok(TakenAway::Queued)
+        orders.add(PendingOrder { at: self.now(), by: by.to_string(), reason, what })?;
+        Ok(OrderOutcome::Queued)
     }
 
     /// Gives an administrator's certificate of an hour for the key of `request`, and ends the one that
@@ -97,7 +97,7 @@ impl Services {
         let name: OperatorName = BREAK_GLASS.parse().map_err(|error: NameError| broken(&error))?;
         let admin = HostAdmin { name: &name, key, life_s: BREAK_GLASS_LIFE_S };
         let certified = |operator_id, plan: &CertificatePlan| {
-            let change = Change::new(&GlassBroken {
+            let change = Change::new(&BreakGlassUsed {
                 by: by.to_string(),
                 operator: &name,
                 operator_id,

@@ -7,10 +7,10 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
-use crate::base::limits::{TAKE_AWAY_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
+use crate::base::limits::{REVOCATION_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, RequestId, Timestamp};
 use crate::broker::failure::Failure;
-use crate::broker::host::orders::Unrecorded;
+use crate::broker::host::orders::UnrecordedOrder;
 use crate::broker::services::Services;
 use crate::crypto::MacKey;
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
@@ -20,14 +20,14 @@ use crate::store::{Change, CommitError};
 
 /// The use cases of the host socket, sealed or not.
 #[derive(Clone, Debug)]
-pub struct HostServices(Arc<Host>);
+pub struct HostServices(Arc<HostShared>);
 
 #[derive(Debug)]
-struct Host {
+struct HostShared {
     phase: RwLock<Phase>,
     /// What was ordered while it was sealed. A reader of the phase that decides on an order holds this.
     orders: Mutex<Orders>,
-    wishes: mpsc::Sender<Wish>,
+    wishes: mpsc::Sender<ProcessRequest>,
     /// Held while unsealing or sealing: one at a time.
     turn: Mutex<()>,
     tries: Limiter<()>,
@@ -82,7 +82,7 @@ pub struct HostStanding {
 
 /// What the host wants of the process, which only the process can do.
 #[derive(Debug)]
-pub enum Wish {
+pub enum ProcessRequest {
     /// Open the keyring with this, and serve.
     Unseal {
         /// What was given.
@@ -112,12 +112,12 @@ impl HostServices {
         orders: Orders,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-    ) -> (Self, mpsc::Receiver<Wish>) {
-        let (wishes, wished) = mpsc::channel::<Wish>(1);
+    ) -> (Self, mpsc::Receiver<ProcessRequest>) {
+        let (wishes, wished) = mpsc::channel::<ProcessRequest>(1);
         let one = NonZeroU32::MIN;
         let per_minute = NonZeroU32::new(UNSEAL_TRIES_PER_MINUTE).unwrap_or(one);
         let at_once = NonZeroU32::new(UNSEAL_TRIES_MAX).unwrap_or(one);
-        let host = Host {
+        let host = HostShared {
             phase: RwLock::new(Phase::Sealed),
             orders: Mutex::new(orders),
             wishes,
@@ -186,7 +186,7 @@ impl HostServices {
         let refused = self.0.refused.load(Ordering::Relaxed);
         let unsealed = Unsealed { by, with: key.kind().as_str(), refused };
         let (told, answer) = oneshot::channel();
-        let wished = self.0.wishes.send(Wish::Unseal { key, unsealed, told }).await;
+        let wished = self.0.wishes.send(ProcessRequest::Unseal { key, unsealed, told }).await;
         let stopping = || Failure::new(code::UNSEAL_FAILED).because("the broker is stopping");
         wished.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
@@ -198,7 +198,7 @@ impl HostServices {
         let _turn = self.0.turn.lock().await;
         let Some(services) = self.services() else { return };
         // It only revokes, so it works also while nothing can be recorded.
-        let wait = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
         let recording = tokio::time::timeout(wait, services.record_sealed(by));
         let (recorded, ()) = tokio::join!(recording, services.state.kept_orders.keep_seal(by.to_string()));
         match recorded {
@@ -211,7 +211,7 @@ impl HostServices {
         // Before anything waits for a thread: one that waits for a disk that hangs cannot be ended.
         services.forget_keys();
         self.enter(Phase::Sealing);
-        if self.0.wishes.send(Wish::Seal).await.is_err() {
+        if self.0.wishes.send(ProcessRequest::Seal).await.is_err() {
             tracing::warn!("the broker is stopping already");
         }
     }
@@ -246,7 +246,7 @@ impl HostServices {
     }
 
     /// Forgets orders that were in force in memory alone when the broker opened, each once the ledger has it.
-    async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<Unrecorded>) {
+    async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<UnrecordedOrder>) {
         for one in unrecorded {
             let Some(what) = one.settled().await else { continue };
             if let Err(error) = self.orders().await.forget(&what) {

@@ -5,15 +5,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::base::limits::KEEP_WAIT_MS;
-use crate::custody::{Order, Orders, OrdersError, SealOrder, TakeAway};
+use crate::custody::{Orders, OrdersError, PendingOrder, RevocationOrder, SealOrder};
 
 /// Orders that are in force in memory alone, kept on another file system than the ledger, so that the next
 /// start carries them out before anybody is served.
 #[derive(Clone, Default)]
-pub struct KeptOrders(Option<Kept>);
+pub struct KeptOrders(Option<KeptFiles>);
 
 #[derive(Clone)]
-struct Kept {
+struct KeptFiles {
     orders: Arc<Mutex<Orders>>,
     seal: SealOrder,
     /// One for each thread that may write at a time: those that a file system hangs up are as few.
@@ -28,7 +28,7 @@ impl KeptOrders {
     #[must_use]
     pub fn of(orders: Orders, seal: SealOrder) -> Self {
         let (orders, threads) = (Arc::new(Mutex::new(orders)), Arc::new(Semaphore::new(THREADS_MAX)));
-        Self(Some(Kept { orders, seal, threads }))
+        Self(Some(KeptFiles { orders, seal, threads }))
     }
 
     /// Keeps that `by` told the broker to seal itself, so that a stop that comes before its keys are gone does
@@ -44,13 +44,13 @@ impl KeptOrders {
     }
 
     /// All of them, oldest first.
-    pub(crate) fn waiting(&self) -> Vec<Order> {
-        let Some(Kept { orders, .. }) = &self.0 else { return Vec::new() };
+    pub(crate) fn waiting(&self) -> Vec<PendingOrder> {
+        let Some(KeptFiles { orders, .. }) = &self.0 else { return Vec::new() };
         orders.lock().unwrap_or_else(PoisonError::into_inner).waiting().to_vec()
     }
 
     /// Keeps `order`. Whether it has been kept in time.
-    pub(crate) async fn keep(&self, order: Order) -> bool {
+    pub(crate) async fn keep(&self, order: PendingOrder) -> bool {
         let kept = self.change(move |orders| orders.add(order)).await;
         if !kept && self.0.is_some() {
             tracing::error!("a revocation could not be stored in the runtime directory: a restart loses it");
@@ -59,7 +59,7 @@ impl KeptOrders {
     }
 
     /// The ledger has `what`.
-    pub(crate) async fn forget(&self, what: TakeAway) {
+    pub(crate) async fn forget(&self, what: RevocationOrder) {
         if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
             tracing::warn!(
                 "a recorded revocation could not be removed from the runtime directory: the next start repeats it"
@@ -77,7 +77,7 @@ impl KeptOrders {
     }
 }
 
-impl Kept {
+impl KeptFiles {
     /// On a thread of its own and with an end: this file system may hang, too.
     async fn on_a_thread(&self, write: impl FnOnce() -> Result<(), OrdersError> + Send + 'static) -> bool {
         let threads = Arc::clone(&self.threads);
@@ -111,9 +111,9 @@ mod tests {
     use super::*;
     use crate::base::Timestamp;
 
-    fn order() -> Order {
-        let what = TakeAway::SuspendAgent("a".parse().unwrap());
-        Order { at: Timestamp::from_s(1), by: "admin".to_owned(), reason: None, what }
+    fn order() -> PendingOrder {
+        let what = RevocationOrder::SuspendAgent("a".parse().unwrap());
+        PendingOrder { at: Timestamp::from_s(1), by: "admin".to_owned(), reason: None, what }
     }
 
     #[tokio::test]
@@ -133,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let orders = Arc::new(Mutex::new(Orders::open(&dir.path().join("orders")).unwrap()));
         let (seal, threads) = (SealOrder::at(dir.path()), Arc::new(Semaphore::new(1)));
-        let kept = KeptOrders(Some(Kept { orders: Arc::clone(&orders), seal, threads }));
+        let kept = KeptOrders(Some(KeptFiles { orders: Arc::clone(&orders), seal, threads }));
         let (held, is_held) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();
         let holding = std::thread::spawn(move || {

@@ -4,7 +4,7 @@ use crate::base::code::{self, Code};
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
-use crate::broker::identity::revoke::{Found, Revocation, agent_with, holder_of, unknown};
+use crate::broker::identity::revoke::{FoundSubject, Revocation, agent_with, holder_of, unknown};
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
@@ -13,13 +13,13 @@ use crate::broker::removals::{Ended, Removed};
 use crate::broker::secrets::versions::NamedVersion;
 use crate::broker::services::Services;
 use crate::broker::world::World;
-use crate::custody::{LeasesOf, Order, Orders, PendingOrderFailed, TakeAway};
-use crate::keyring::Stage;
+use crate::custody::{LeasesOf, Orders, PendingOrder, PendingOrderFailed, RevocationOrder};
+use crate::keyring::KeyStage;
 use crate::leases::LeaseSelection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
 use crate::revocation::Subject;
-use crate::store::{Recorded, Taken};
+use crate::store::{PendingRecord, RevocationOutcome};
 
 /// Why an order has nothing to take away: there is no such thing, or it is taken away already.
 const IN_VAIN: &[Code] = &[
@@ -35,14 +35,14 @@ const IN_VAIN: &[Code] = &[
 ];
 
 /// An order that is in force in memory alone.
-pub(crate) struct Unrecorded {
-    what: TakeAway,
-    recorded: Recorded,
+pub(crate) struct UnrecordedOrder {
+    what: RevocationOrder,
+    recorded: PendingRecord,
 }
 
-impl Unrecorded {
+impl UnrecordedOrder {
     /// The order, once the ledger has it; `None` when it never will.
-    pub(crate) async fn settled(self) -> Option<TakeAway> {
+    pub(crate) async fn settled(self) -> Option<RevocationOrder> {
         self.recorded.wait().await.map(|_| self.what)
     }
 }
@@ -52,7 +52,7 @@ impl Services {
     /// the process ended, and forgets each order that is on the ledger. A stop in between does all of it
     /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,
     /// and is returned: its file is kept until the ledger has it.
-    pub(crate) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<Unrecorded>, Failure> {
+    pub(crate) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<UnrecordedOrder>, Failure> {
         let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
         let before = kept.iter().map(|order| (order, "before the start"));
@@ -60,7 +60,7 @@ impl Services {
         for (order, when) in while_sealed.chain(before) {
             match self.carry_out_one(order, when).await? {
                 None => done.push(order.what.clone()),
-                Some(recorded) => unrecorded.push(Unrecorded { what: order.what.clone(), recorded }),
+                Some(recorded) => unrecorded.push(UnrecordedOrder { what: order.what.clone(), recorded }),
             }
         }
         for what in done {
@@ -71,13 +71,17 @@ impl Services {
     }
 
     /// `None` once the order is on the ledger.
-    async fn carry_out_one(&self, order: &Order, when: &str) -> Result<Option<Recorded>, Failure> {
-        let Order { at, by, reason, what } = order;
+    async fn carry_out_one(
+        &self,
+        order: &PendingOrder,
+        when: &str,
+    ) -> Result<Option<PendingRecord>, Failure> {
+        let PendingOrder { at, by, reason, what } = order;
         let by_then = format!("{by}, {when}");
         let request = ChangeRequest::by_host(&by_then, None).because(reason.as_ref());
         match self.apply_order(request, what).await {
-            Ok(Removed { taken: Taken::Recorded(_), .. }) => Ok(None),
-            Ok(Removed { taken: Taken::InMemory(recorded), .. }) => {
+            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(None),
+            Ok(Removed { taken: RevocationOutcome::InMemory(recorded), .. }) => {
                 tracing::error!(?what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
                 Ok(Some(recorded))
             }
@@ -91,43 +95,47 @@ impl Services {
         }
     }
 
-    pub(crate) async fn take_away(
+    pub(crate) async fn carry_out_order(
         &self,
         request: ChangeRequest<'_>,
-        what: &TakeAway,
+        what: &RevocationOrder,
     ) -> Result<Ended, Failure> {
         let applied = self.apply_order(request, what).await?;
         Ok(self.conclude(applied).await)
     }
 
-    async fn apply_order(&self, request: ChangeRequest<'_>, what: &TakeAway) -> Result<Removed, Failure> {
+    async fn apply_order(
+        &self,
+        request: ChangeRequest<'_>,
+        what: &RevocationOrder,
+    ) -> Result<Removed, Failure> {
         let how = match what {
-            TakeAway::SuspendAgent(_) | TakeAway::SuspendOperator(_) => Revocation::Suspend,
-            TakeAway::RevokeAgent(_)
-            | TakeAway::RevokeInstance(_)
-            | TakeAway::RevokeCertificate(_)
-            | TakeAway::RevokeToken(_)
-            | TakeAway::RevokeOperator(_) => Revocation::Revoke,
-            TakeAway::RevokeLeases(leases) => {
+            RevocationOrder::SuspendAgent(_) | RevocationOrder::SuspendOperator(_) => Revocation::Suspend,
+            RevocationOrder::RevokeAgent(_)
+            | RevocationOrder::RevokeInstance(_)
+            | RevocationOrder::RevokeCertificate(_)
+            | RevocationOrder::RevokeToken(_)
+            | RevocationOrder::RevokeOperator(_) => Revocation::Revoke,
+            RevocationOrder::RevokeLeases(leases) => {
                 let find = |world: &World| Ok(Selected::by_order(selection(world, leases)));
                 return self.revoke_leases(request, &find).await;
             }
-            TakeAway::DestroyVersion { secret, version } => {
+            RevocationOrder::DestroyVersion { secret, version } => {
                 let version = NamedVersion { name: secret.clone(), number: *version };
                 return self.destroy_version(request, version).await;
             }
-            TakeAway::RevokeTokenKey(generation) => {
+            RevocationOrder::RevokeTokenKey(generation) => {
                 let change =
-                    StageChange { key: SigningKey::Token, generation: *generation, stage: Stage::Revoked };
+                    StageChange { key: SigningKey::Token, generation: *generation, stage: KeyStage::Revoked };
                 return self.end_key(request, change, Force::Yes).await;
             }
-            TakeAway::TaintAuthority(generation) | TakeAway::RevokeAuthority(generation) => {
-                let is_tainted = matches!(what, TakeAway::TaintAuthority(_));
-                let stage = if is_tainted { Stage::Tainted } else { Stage::Revoked };
+            RevocationOrder::TaintAuthority(generation) | RevocationOrder::RevokeAuthority(generation) => {
+                let is_tainted = matches!(what, RevocationOrder::TaintAuthority(_));
+                let stage = if is_tainted { KeyStage::Tainted } else { KeyStage::Revoked };
                 let change = StageChange { key: SigningKey::Authority, generation: *generation, stage };
                 return self.end_key(request, change, Force::Yes).await;
             }
-            TakeAway::NarrowDeclarations { capabilities, roles, agents, removed_agents } => {
+            RevocationOrder::NarrowDeclarations { capabilities, roles, agents, removed_agents } => {
                 let narrowing = Narrowing {
                     capabilities: capabilities.clone(),
                     roles: roles.clone(),
@@ -157,30 +165,30 @@ fn selection(world: &World, leases: &LeasesOf) -> LeaseSelection {
 
 /// The subject of the order. A user of the host is above every operator: no operator has to be
 /// left over to administer.
-fn found(world: &World, what: &TakeAway) -> Result<Found, Failure> {
+fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure> {
     match what {
-        TakeAway::RevokeAgent(name) | TakeAway::SuspendAgent(name) => {
+        RevocationOrder::RevokeAgent(name) | RevocationOrder::SuspendAgent(name) => {
             let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Agent(agent.id), agent))
+            Ok(FoundSubject::of_agent(Subject::Agent(agent.id), agent))
         }
-        TakeAway::RevokeInstance(id) => {
+        RevocationOrder::RevokeInstance(id) => {
             let agent = agent_with(world, *id).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Instance(*id), agent))
+            Ok(FoundSubject::of_agent(Subject::Instance(*id), agent))
         }
-        TakeAway::RevokeCertificate(serial) => {
+        RevocationOrder::RevokeCertificate(serial) => {
             let (id, agent) = holder_of(world, Serial::from_bytes(*serial)).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Instance(id), agent))
+            Ok(FoundSubject::of_agent(Subject::Instance(id), agent))
         }
-        TakeAway::RevokeToken(id) => Ok(Found::of_token(*id)),
-        TakeAway::RevokeOperator(name) | TakeAway::SuspendOperator(name) => {
+        RevocationOrder::RevokeToken(id) => Ok(FoundSubject::of_token(*id)),
+        RevocationOrder::RevokeOperator(name) | RevocationOrder::SuspendOperator(name) => {
             let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
-            Ok(Found::of_operator(operator))
+            Ok(FoundSubject::of_operator(operator))
         }
-        TakeAway::RevokeLeases(_)
-        | TakeAway::DestroyVersion { .. }
-        | TakeAway::RevokeTokenKey(_)
-        | TakeAway::TaintAuthority(_)
-        | TakeAway::RevokeAuthority(_)
-        | TakeAway::NarrowDeclarations { .. } => Err(unknown()),
+        RevocationOrder::RevokeLeases(_)
+        | RevocationOrder::DestroyVersion { .. }
+        | RevocationOrder::RevokeTokenKey(_)
+        | RevocationOrder::TaintAuthority(_)
+        | RevocationOrder::RevokeAuthority(_)
+        | RevocationOrder::NarrowDeclarations { .. } => Err(unknown()),
     }
 }

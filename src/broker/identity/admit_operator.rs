@@ -6,7 +6,7 @@ use crate::base::encoding::hex;
 use crate::base::peer_of;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{Enrolled, Holder, Planned, read_key};
+use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate, read_key};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::identity::renew::RenewInput;
 use crate::broker::reading::{Preconditions, Reading};
@@ -20,7 +20,7 @@ use crate::operators::{
 };
 use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{
-    Admission, AdmitOperator, Authorised, BeOneself, Grant, decide_operator_enrolment,
+    AdmitOperator, Authorised, BeOneself, Grant, OperatorAdmission, decide_operator_enrolment,
     decide_operator_renewal,
 };
 use crate::store::{Change, CommitError};
@@ -133,7 +133,7 @@ impl Services {
         if let Some(planned) = planned {
             let holder = Holder::operator(operator, planned.serial);
             return self
-                .certificate_again(Planned::operator(holder, planned), grant, key, preconditions)
+                .certificate_again(PlannedCertificate::operator(holder, planned), grant, key, preconditions)
                 .await;
         }
         let (life_s, time) = (self.settings.operator_life_s, self.state.clock.reading());
@@ -172,7 +172,7 @@ fn code_reuse(
 /// What the ledger says of a certificate that is about to be signed, and does.
 fn admitted(
     operator: &crate::base::OperatorName,
-    by: Admission,
+    by: OperatorAdmission,
     plan: &CertificatePlan,
     peer: SocketAddr,
 ) -> Result<Change<Effect>, CommitError> {
@@ -182,12 +182,12 @@ fn admitted(
     let (serial, key, not_after) = (plan.serial.to_string(), plan.key.hex(), plan.not_after.to_string());
     let peer = peer.ip().to_string();
     match by {
-        Admission::Code(code) => {
+        OperatorAdmission::Code(code) => {
             let event = OperatorEnrolled { operator, code, serial, key, not_after, peer };
             let effect = operators::Effect::Enrol { code, operator: name, certificate, not_before };
             Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
         }
-        Admission::Certificate(replaces) => {
+        OperatorAdmission::Certificate(replaces) => {
             let previous = hex(&replaces);
             let event = OperatorRenewed { operator, serial, key, not_after, previous, peer };
             let effect = operators::Effect::Renew { operator: name, replaces, certificate, not_before };

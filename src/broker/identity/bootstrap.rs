@@ -3,7 +3,7 @@ use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::issuance::{Certificate, Certify, ServerPlan};
+use crate::issuance::{Certify, ServerPlan, SignedCertificate};
 use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
 use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
@@ -31,7 +31,7 @@ pub async fn certify_operator(
     keyring: &Keyring,
     name: OperatorName,
     key: PublicKey,
-) -> Result<Certificate, Failure> {
+) -> Result<SignedCertificate, Failure> {
     let admin = HostAdmin { name: &name, key: &key, life_s: services.settings.operator_life_s };
     let certified = |operator_id, plan: &CertificatePlan| {
         Change::new(&OperatorCertified {
@@ -50,7 +50,7 @@ pub async fn certify_operator(
 }
 
 /// The change that says that a certificate was given.
-type Planned = Result<Change<Effect>, CommitError>;
+type CertificateChange = Result<Change<Effect>, CommitError>;
 
 /// An operator to whom the host gives a certificate.
 pub(crate) struct HostAdmin<'a> {
@@ -64,9 +64,9 @@ pub(crate) struct HostAdmin<'a> {
 pub(crate) async fn certify_admin(
     services: &Services,
     HostAdmin { name, key, life_s }: &HostAdmin<'_>,
-    certified: &(dyn Fn(OperatorId, &CertificatePlan) -> Planned + Sync),
+    certified: &(dyn Fn(OperatorId, &CertificatePlan) -> CertificateChange + Sync),
     decide: &(dyn Fn(&DecisionContext<'_>, &CertificatePlan) -> Decision<CertifyOperator> + Sync),
-) -> Result<Certificate, AttemptError> {
+) -> Result<SignedCertificate, AttemptError> {
     let time = services.state.certifying(*life_s)?;
     let deciding = services.deciding(time);
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());

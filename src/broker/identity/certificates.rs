@@ -7,13 +7,13 @@ use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, sha256};
-use crate::index::Tree;
-use crate::issuance::{Certificate, Certify};
+use crate::index::IndexTree;
+use crate::issuance::{Certify, SignedCertificate};
 use crate::ledger::{Key, Receipt};
 use crate::operators::{self, Operator, OperatorCertificateRecorded, OperatorCertificateRetried};
 use crate::pki::{CertificatePlan, PublicKey, RequestError, Serial, SpiffeId, read_request};
 use crate::policy::{Certifying, Grant};
-use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, Holding};
+use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, InstanceCertificate};
 use crate::store::{Change, CommitError};
 
 /// A certificate: a new one, or the one that the same key got before.
@@ -43,7 +43,7 @@ pub(crate) enum Holder {
         /// The instance.
         instance: InstanceId,
         /// Which of its certificates.
-        occasion: Occasion,
+        occasion: CertificateOccasion,
     },
     /// An operator.
     Operator {
@@ -56,7 +56,7 @@ pub(crate) enum Holder {
 
 /// Which of an instance's certificates.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Occasion {
+pub(crate) enum CertificateOccasion {
     /// The first.
     Enrolment,
     /// The next one.
@@ -64,7 +64,7 @@ pub(crate) enum Occasion {
 }
 
 impl Holder {
-    pub(crate) fn instance(agent: &Agent, instance: InstanceId, occasion: Occasion) -> Self {
+    pub(crate) fn instance(agent: &Agent, instance: InstanceId, occasion: CertificateOccasion) -> Self {
         let (name, kind) = (agent.name.clone(), agent.kind());
         Self::Instance { agent: agent.id, name, kind, instance, occasion }
     }
@@ -81,12 +81,12 @@ impl Holder {
     }
 
     /// Where the signed certificate lies in the index.
-    fn place(&self) -> (Tree, Vec<u8>) {
+    fn place(&self) -> (IndexTree, Vec<u8>) {
         match self {
             Self::Instance { instance, occasion, .. } => {
                 let tree = match occasion {
-                    Occasion::Enrolment => registry::CERTIFICATES,
-                    Occasion::Renewal => registry::RENEWED_CERTIFICATES,
+                    CertificateOccasion::Enrolment => registry::CERTIFICATES,
+                    CertificateOccasion::Renewal => registry::RENEWED_CERTIFICATES,
                 };
                 (tree, instance.as_bytes().to_vec())
             }
@@ -109,10 +109,12 @@ impl Holder {
             Self::Instance { agent, name, instance, occasion, .. } => {
                 let (agent, instance) = (*agent, *instance);
                 let effect = match occasion {
-                    Occasion::Enrolment => {
+                    CertificateOccasion::Enrolment => {
                         registry::Effect::RecordCertificate { agent, instance, certificate }
                     }
-                    Occasion::Renewal => registry::Effect::RecordRenewed { agent, instance, certificate },
+                    CertificateOccasion::Renewal => {
+                        registry::Effect::RecordRenewed { agent, instance, certificate }
+                    }
                 };
                 let event = CertificateRecorded { agent: name, instance, thumbprint };
                 Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
@@ -140,7 +142,7 @@ impl Holder {
 }
 
 /// A certificate that was planned on the ledger earlier.
-pub(crate) struct Planned {
+pub(crate) struct PlannedCertificate {
     pub(crate) holder: Holder,
     pub(crate) serial: [u8; 16],
     pub(crate) times: (Timestamp, Timestamp),
@@ -170,7 +172,7 @@ impl Services {
         receipt: Receipt<Certify<A>>,
     ) -> Result<Enrolled, AttemptError> {
         let planned_seq = receipt.seq();
-        let Certificate { der, plan } = self.signing.issuer.certify(receipt)?.deliver();
+        let SignedCertificate { der, plan } = self.signing.issuer.certify(receipt)?.deliver();
         let unsigned = Preconditions::of(holder.key(), planned_seq);
         let certificate = self.state.commit(holder.recorded(der.clone())?, unsigned, der).await?.redeem();
         let instance = holder.instance_id();
@@ -182,12 +184,12 @@ impl Services {
     /// plan that was recorded.
     pub(crate) async fn certificate_again<A: Certifying>(
         &self,
-        planned: Planned,
+        planned: PlannedCertificate,
         grant: Grant<A>,
         key: &PublicKey,
         preconditions: Preconditions,
     ) -> Result<Enrolled, AttemptError> {
-        let Planned { holder, serial, times: (not_before, not_after), signed } = planned;
+        let PlannedCertificate { holder, serial, times: (not_before, not_after), signed } = planned;
         let spiffe = self.spiffe_of(&holder);
         if let Some((seq, thumbprint)) = signed {
             let (tree, place) = holder.place();
@@ -225,8 +227,8 @@ impl Services {
     }
 }
 
-impl Planned {
-    pub(crate) fn instance(holder: Holder, holding: &Holding) -> Self {
+impl PlannedCertificate {
+    pub(crate) fn instance(holder: Holder, holding: &InstanceCertificate) -> Self {
         let times = (holding.not_before, holding.not_after);
         Self {
             holder,

@@ -1,7 +1,7 @@
 use crate::base::{InstanceId, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned};
+use crate::broker::identity::certificates::{CertificateOccasion, Enrolled, Holder, PlannedCertificate};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -49,8 +49,8 @@ impl AgentServices {
                 return services.enrol_new(agent, grant, &redemption, preconditions).await;
             }
             let instance = instance.ok_or_else(invalid)?;
-            let holder = Holder::instance(&agent, instance.id, Occasion::Enrolment);
-            let planned = Planned::instance(holder, &instance.current);
+            let holder = Holder::instance(&agent, instance.id, CertificateOccasion::Enrolment);
+            let planned = PlannedCertificate::instance(holder, &instance.current);
             services.certificate_again(planned, grant, &redemption.key, preconditions).await
         })
     }
@@ -92,7 +92,8 @@ impl Services {
         let change = Change::new(&event)?.effect(Effect::Registry(effect)).effect(Effect::Registry(from));
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.state.commit(change, preconditions, certify).await?;
-        self.sign_and_record(&Holder::instance(&agent, instance, Occasion::Enrolment), receipt).await
+        self.sign_and_record(&Holder::instance(&agent, instance, CertificateOccasion::Enrolment), receipt)
+            .await
     }
 }
 

@@ -6,7 +6,7 @@ use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX
 use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{code_expiry, record_maker};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Draft};
+use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::services::Services;
@@ -15,7 +15,7 @@ use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
-use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, Kept, Owned};
+use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, NameRefusal, Owned};
 
 /// What an invitation is to be good for.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Invitation {
 }
 
 /// What the state says about the agent that is invited.
-struct Invitee {
+struct InvitedAgent {
     known: Option<AgentId>,
     kind: AgentKind,
     create: Option<AgentSpec>,
@@ -73,7 +73,7 @@ impl AdminServices {
         let made = services.make_code(by.operator(), life_s)?;
         let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let Invitee { known, kind, create } = invitee(reading, &input, scope)?;
+            let InvitedAgent { known, kind, create } = invitee(reading, &input, scope)?;
             let agent_id = known.unwrap_or(new_agent);
             let event = AgentInvited {
                 operator: by.operator().name(),
@@ -85,7 +85,7 @@ impl AdminServices {
                 network: input.network.map(|network| network.to_string()),
                 created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
             };
-            let mut draft = Draft::new(&event, kind)?.outcome(Outcome::Invited(made.id));
+            let mut draft = ChangeDraft::new(&event, kind)?.outcome(Outcome::Invited(made.id));
             if let Some(spec) = create {
                 draft = draft.effect(Effect::Registry(registry::Effect::PutAgent { id: agent_id, spec }));
                 if let Some(owner) = scope.owner().cloned() {
@@ -166,7 +166,7 @@ fn bounds(input: &InviteInput) -> Result<(u32, i64), Failure> {
     Err(Failure::new(code::INVITATION_OUT_OF_RANGE))
 }
 
-fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<Invitee, Failure> {
+fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<InvitedAgent, Failure> {
     let (name, roles) = (&input.agent, &input.roles);
     let reaches = |thing: &Owned| scope.covers(reading.owner_of(thing));
     if let Some(agent) = reading.agent_named(name) {
@@ -176,7 +176,7 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
         if !roles.is_empty() && *agent.roles != *roles {
             return Err(Failure::new(code::AGENT_ROLES_MISMATCH));
         }
-        return Ok(Invitee { known: Some(agent.id), kind: agent.kind(), create: None });
+        return Ok(InvitedAgent { known: Some(agent.id), kind: agent.kind(), create: None });
     }
     if roles.is_empty() {
         return Err(Failure::new(code::AGENT_UNKNOWN).mended_by(
@@ -185,8 +185,8 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
     }
     match reading.former_name(scope, &Owned::Agent(name.clone())) {
         None => {}
-        Some(Kept::OfAnother) => return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)),
-        Some(Kept::NoRoom | Kept::Full) => {
+        Some(NameRefusal::OfAnother) => return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)),
+        Some(NameRefusal::NoRoom | NameRefusal::Full) => {
             return Err(Failure::new(code::TOO_MANY_FORMER_NAMES));
         }
     }
@@ -195,5 +195,5 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
         return Err(Failure::new(code::ROLE_UNKNOWN));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: input.uses.unwrap_or(1) };
-    Ok(Invitee { known: None, kind: AgentKind::Agent, create: Some(spec) })
+    Ok(InvitedAgent { known: None, kind: AgentKind::Agent, create: Some(spec) })
 }

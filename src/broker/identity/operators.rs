@@ -3,7 +3,7 @@ use crate::base::encoding::hex;
 use crate::base::limits::CODE_LIFE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Draft};
+use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
 use crate::broker::reading::{Reading, counting};
@@ -81,7 +81,7 @@ impl AdminServices {
         let made = services.make_code(by.operator(), CODE_LIFE_S)?;
         let new_operator = OperatorId::mint(services.state.clock.now(), &*services.state.entropy);
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let Invitee { known, role, scope } = invitee(reading, &input)?;
+            let InvitedOperator { known, role, scope } = invitee(reading, &input)?;
             let operator_id = known.unwrap_or(new_operator);
             let event = OperatorInvited {
                 by: by.operator().name(),
@@ -92,7 +92,7 @@ impl AdminServices {
                 code: made.id,
                 expires_at: made.expires_at.to_string(),
             };
-            let mut draft = Draft::new(&event, ())?.outcome(Outcome::Invited(made.id));
+            let mut draft = ChangeDraft::new(&event, ())?.outcome(Outcome::Invited(made.id));
             if known.is_none() {
                 let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
                 draft = draft.effect(Effect::Operators(place));
@@ -138,20 +138,20 @@ impl AdminServices {
             };
             let place =
                 operators::Effect::Place { id: operator.id, name: name.clone(), role, scope: scope.clone() };
-            Ok(Draft::new(&event, ())?.effect(Effect::Operators(place)))
+            Ok(ChangeDraft::new(&event, ())?.effect(Effect::Operators(place)))
         });
         Ok(changed.await?.seq())
     }
 }
 
 /// What is known of the operator that is invited.
-struct Invitee {
+struct InvitedOperator {
     known: Option<OperatorId>,
     role: OperatorRole,
     scope: Scope,
 }
 
-fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<Invitee, Failure> {
+fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<InvitedOperator, Failure> {
     if is_of_host(&input.name) {
         return Err(Failure::new(code::OPERATOR_IS_BREAK_GLASS));
     }
@@ -160,10 +160,10 @@ fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<Invitee
         if input.role.is_some_and(|role| role != known.role) || other_owner {
             return Err(Failure::new(code::OPERATOR_ROLE_MISMATCH));
         }
-        return Ok(Invitee { known: Some(known.id), role: known.role, scope: known.scope.clone() });
+        return Ok(InvitedOperator { known: Some(known.id), role: known.role, scope: known.scope.clone() });
     }
     let role = input.role.ok_or_else(operator_unknown)?;
-    Ok(Invitee { known: None, role, scope: Scope::of(input.owner.clone()) })
+    Ok(InvitedOperator { known: None, role, scope: Scope::of(input.owner.clone()) })
 }
 
 pub(crate) fn operator_unknown() -> Failure {

@@ -5,17 +5,20 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{Enrolled, Holder, Occasion, Planned, read_key};
+use crate::broker::identity::certificates::{
+    CertificateOccasion, Enrolled, Holder, PlannedCertificate, read_key,
+};
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::issuance::Certify;
-use crate::keyring::Stage;
+use crate::keyring::KeyStage;
 use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{Denial, Grant, Renew, RenewalStep, decide_renewal};
 use crate::registry::{
-    self, Agent, CertificatePromoted, Held, Instance, InstanceRenewed, InstanceState, LateRenewal, keys,
+    self, Agent, CertificatePromoted, CertificateSlot, Instance, InstanceRenewed, InstanceState, LateRenewal,
+    keys,
 };
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
@@ -71,9 +74,9 @@ impl AgentServices {
             let grant = decision.grant().map_err(|denial| AttemptError::Stop(refused(&denial)))?;
             let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
             if let (RenewalStep::Repeat, Some(next)) = (grant.act().step(), &instance.next) {
-                let holder = Holder::instance(&agent, instance.id, Occasion::Renewal);
+                let holder = Holder::instance(&agent, instance.id, CertificateOccasion::Renewal);
                 return services
-                    .certificate_again(Planned::instance(holder, next), grant, &key, preconditions)
+                    .certificate_again(PlannedCertificate::instance(holder, next), grant, &key, preconditions)
                     .await;
             }
             let next = NextCertificate { agent, instance, timeliness: renewing.timeliness() };
@@ -104,7 +107,7 @@ impl AgentServices {
                 Ok::<_, AuthnError>((renewing, agent.name.clone(), previous))
             });
             let (renewing, agent, previous) = read?;
-            if renewing.held() == Held::Current {
+            if renewing.held() == CertificateSlot::Current {
                 return Ok(());
             }
             let instance = renewing.instance();
@@ -132,7 +135,7 @@ struct NextCertificate {
 impl Services {
     pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
-        self.state.store.read(|world, _| stage(world) == Some(Stage::Tainted))
+        self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))
     }
 
     async fn renew_new(
@@ -170,7 +173,8 @@ impl Services {
                 ),
             );
         }
-        self.sign_and_record(&Holder::instance(agent, instance.id, Occasion::Renewal), receipt).await
+        self.sign_and_record(&Holder::instance(agent, instance.id, CertificateOccasion::Renewal), receipt)
+            .await
     }
 }
 

@@ -3,14 +3,14 @@ use crate::base::code;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
-use crate::broker::denial::Denial;
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
-use crate::custody::{Order, TakeAway};
+use crate::custody::{PendingOrder, RevocationOrder};
 use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
@@ -43,10 +43,10 @@ impl Revocation {
     }
 
     /// The part of it that needs no record: everything that revokes.
-    fn denial(self, subject: Subject) -> Option<Denial> {
+    fn denial(self, subject: Subject) -> Option<MemoryRevocation> {
         match self {
-            Self::Revoke => Some(Denial::Subject(revocation::Denial::Kill(subject))),
-            Self::Suspend => Some(Denial::Subject(revocation::Denial::Block(subject))),
+            Self::Revoke => Some(MemoryRevocation::Subject(revocation::Denial::Kill(subject))),
+            Self::Suspend => Some(MemoryRevocation::Subject(revocation::Denial::Block(subject))),
             Self::Resume => None,
         }
     }
@@ -61,13 +61,13 @@ impl Revocation {
 }
 
 /// A subject, and the name of whom it belongs to.
-pub(crate) struct Found {
+pub(crate) struct FoundSubject {
     subject: Subject,
     agent: Option<String>,
     operator: Option<String>,
 }
 
-impl Found {
+impl FoundSubject {
     /// As entries name it, and `by` who does it.
     fn said<'a>(&self, by: &'a str) -> SubjectChange<'a> {
         let (name, agent) = match &self.subject {
@@ -88,18 +88,18 @@ impl Found {
     }
 }
 
-impl Found {
+impl FoundSubject {
     /// The order that does `what` to it.
-    fn order(&self, what: Revocation) -> Option<TakeAway> {
+    fn order(&self, what: Revocation) -> Option<RevocationOrder> {
         let agent = || self.agent.as_deref().and_then(|name| name.parse().ok());
         let operator = || self.operator.as_deref().and_then(|name| name.parse().ok());
         match (what, &self.subject) {
-            (Revocation::Revoke, Subject::Agent(_)) => agent().map(TakeAway::RevokeAgent),
-            (Revocation::Suspend, Subject::Agent(_)) => agent().map(TakeAway::SuspendAgent),
-            (Revocation::Revoke, Subject::Operator(_)) => operator().map(TakeAway::RevokeOperator),
-            (Revocation::Suspend, Subject::Operator(_)) => operator().map(TakeAway::SuspendOperator),
-            (Revocation::Revoke, Subject::Instance(id)) => Some(TakeAway::RevokeInstance(*id)),
-            (Revocation::Revoke, Subject::Token(id)) => Some(TakeAway::RevokeToken(*id)),
+            (Revocation::Revoke, Subject::Agent(_)) => agent().map(RevocationOrder::RevokeAgent),
+            (Revocation::Suspend, Subject::Agent(_)) => agent().map(RevocationOrder::SuspendAgent),
+            (Revocation::Revoke, Subject::Operator(_)) => operator().map(RevocationOrder::RevokeOperator),
+            (Revocation::Suspend, Subject::Operator(_)) => operator().map(RevocationOrder::SuspendOperator),
+            (Revocation::Revoke, Subject::Instance(id)) => Some(RevocationOrder::RevokeInstance(*id)),
+            (Revocation::Revoke, Subject::Token(id)) => Some(RevocationOrder::RevokeToken(*id)),
             // No verb sets these marks yet.
             (
                 Revocation::Revoke | Revocation::Suspend,
@@ -150,7 +150,7 @@ impl AdminServices {
             let world = reading.unconditional();
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Agent(agent.id), agent))
+            Ok(FoundSubject::of_agent(Subject::Agent(agent.id), agent))
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), what, &find).await
     }
@@ -169,7 +169,7 @@ impl AdminServices {
             let world = reading.unconditional();
             let agent =
                 agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
-            Ok(Found::of_agent(Subject::Instance(id), agent))
+            Ok(FoundSubject::of_agent(Subject::Instance(id), agent))
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
@@ -188,7 +188,7 @@ impl AdminServices {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
             let found = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent));
-            found.map(|(id, agent)| Found::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
+            found.map(|(id, agent)| FoundSubject::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
@@ -203,7 +203,7 @@ impl AdminServices {
         id: TokenId,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        let find = |_: &Reading<'_>| Ok(Found::of_token(id));
+        let find = |_: &Reading<'_>| Ok(FoundSubject::of_token(id));
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 
@@ -225,7 +225,7 @@ impl AdminServices {
             if what != Revocation::Resume {
                 reading.another_admin_than(operator)?;
             }
-            Ok(Found::of_operator(operator))
+            Ok(FoundSubject::of_operator(operator))
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), what, &find).await
     }
@@ -277,7 +277,7 @@ impl AgentServices {
         }
         let name = Some(principal.name().to_string());
         let find = |_: &Reading<'_>| {
-            Ok(Found { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
+            Ok(FoundSubject { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
         };
         let request = ChangeRequest { by: Initiator::Holder, idempotency: None, reason: None };
         self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
@@ -290,7 +290,7 @@ impl Services {
         &self,
         request: ChangeRequest<'_>,
         what: Revocation,
-        find: &(dyn Fn(&Reading<'_>) -> Result<Found, Failure> + Sync),
+        find: &(dyn Fn(&Reading<'_>) -> Result<FoundSubject, Failure> + Sync),
     ) -> Result<Ended, Failure> {
         let applied = self.apply_revocation(request, what, find).await?;
         Ok(self.conclude(applied).await)
@@ -309,7 +309,7 @@ impl Services {
                 (Revocation::Resume, subject)
             }
         };
-        let found = Found { subject: subject.clone(), agent: None, operator: None };
+        let found = FoundSubject { subject: subject.clone(), agent: None, operator: None };
         let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
         self.notifications.standing_changed();
@@ -321,9 +321,9 @@ impl Services {
         &self,
         request: ChangeRequest<'_>,
         what: Revocation,
-        find: &(dyn Fn(&Reading<'_>) -> Result<Found, Failure> + Sync),
+        find: &(dyn Fn(&Reading<'_>) -> Result<FoundSubject, Failure> + Sync),
     ) -> Result<Removed, Failure> {
-        let applied = self.state.take_away(request, |reading| {
+        let applied = self.state.change_revoking(request, |reading| {
             let found = find(reading)?;
             let order = found.order(what);
             let said = found.said(request.by.name());
@@ -343,7 +343,7 @@ impl Services {
         });
         let applied = applied.await?;
         // Nobody is connected on the strength of a token.
-        if !matches!(&applied.order, Some(Order { what: TakeAway::RevokeToken(_), .. })) {
+        if !matches!(&applied.order, Some(PendingOrder { what: RevocationOrder::RevokeToken(_), .. })) {
             self.notifications.standing_changed();
         }
         Ok(applied)

@@ -1,4 +1,4 @@
-use crate::authn::{Credential, Dead, has_certificate, live};
+use crate::authn::{Credential, CredentialFault, has_certificate, live};
 use crate::base::Timestamp;
 use crate::broker::world::{World, records};
 use crate::registry::{Agent, Instance, InstanceState};
@@ -27,8 +27,8 @@ impl InstanceStanding {
             instance.holdings().find_map(|holding| counts(holding).err())
         };
         match (dead, instance.state(now)) {
-            (Some(Dead::Suspended), InstanceState::Live) => Self::Suspended,
-            (None | Some(Dead::Suspended), InstanceState::Expired) => Self::Expired,
+            (Some(CredentialFault::Suspended), InstanceState::Live) => Self::Suspended,
+            (None | Some(CredentialFault::Suspended), InstanceState::Expired) => Self::Expired,
             (Some(_), _) => Self::Revoked,
             (None, InstanceState::Live) => Self::Live,
         }

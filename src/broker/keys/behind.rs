@@ -3,20 +3,20 @@ use crate::base::limits::BACKDATE_S;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::reading::counting;
 use crate::broker::world::World;
-use crate::keyring::{Stage, Standing};
+use crate::keyring::{KeyStage, StageSince};
 use crate::operators::{Certificate, Operator};
 
 /// The names of those who hold an older certificate than `standing` asks for, each as often as it does:
 /// instances that count, or will when they are resumed, and operators, where their certificates would not
 /// count any more.
-pub(crate) fn behind(world: &World, standing: Standing, now: Timestamp) -> Vec<&str> {
+pub(crate) fn behind(world: &World, standing: StageSince, now: Timestamp) -> Vec<&str> {
     let active = world.authority.generations().active().map(|(_, active)| active.since);
     match (standing.stage, active) {
-        (Stage::Prepared, _) => instances_before(world, standing.since, now).collect(),
-        (Stage::Old | Stage::Tainted, Some(since)) => {
+        (KeyStage::Prepared, _) => instances_before(world, standing.since, now).collect(),
+        (KeyStage::Old | KeyStage::Tainted, Some(since)) => {
             instances_before(world, since, now).chain(operators_before(world, since, now)).collect()
         }
-        (Stage::Old | Stage::Tainted, None) | (Stage::Active | Stage::Revoked, _) => Vec::new(),
+        (KeyStage::Old | KeyStage::Tainted, None) | (KeyStage::Active | KeyStage::Revoked, _) => Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::services::Services;
-use crate::keyring::Stage;
+use crate::keyring::KeyStage;
 
 impl Services {
     /// Does what is due about token keys.
@@ -43,14 +43,14 @@ impl Services {
                 due.note(self.prepare_key(request, key).await);
             }
             (Some((next, prepared)), Some(ends)) if now >= ends && now >= prepared.since.plus_s(lead_s) => {
-                due.note(self.stage_key(request, stage(next, Stage::Active), Force::No).await);
+                due.note(self.stage_key(request, stage(next, KeyStage::Active), Force::No).await);
             }
             (None | Some(_), _) => {}
         }
         for (generation, standing) in generations.all() {
-            let has_signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
+            let has_signed = matches!(standing.stage, KeyStage::Old | KeyStage::Tainted);
             if has_signed && now >= standing.since.plus_s(outlived_s) {
-                due.note(self.stage_key(request, stage(generation, Stage::Revoked), Force::No).await);
+                due.note(self.stage_key(request, stage(generation, KeyStage::Revoked), Force::No).await);
             }
         }
         due.done()

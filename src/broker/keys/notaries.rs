@@ -12,12 +12,12 @@ pub(crate) const FIRST: u32 = 1;
 #[derive(Debug)]
 pub struct Notaries {
     turn: RwLock<Turn>,
-    newest: Mutex<Option<Signed>>,
+    newest: Mutex<Option<SignedCheckpoint>>,
 }
 
 /// A checkpoint of this many entries. Anybody may ask for one, and a signature is dear.
 #[derive(Debug)]
-struct Signed {
+struct SignedCheckpoint {
     generation: u32,
     entries: u64,
     note: String,
@@ -68,7 +68,7 @@ impl Notaries {
             return signed.note.clone();
         }
         let note = self.with(generation, |notary| notary.sign(tree));
-        *newest = Some(Signed { generation, entries: tree.size(), note: note.clone() });
+        *newest = Some(SignedCheckpoint { generation, entries: tree.size(), note: note.clone() });
         note
     }
 

@@ -6,7 +6,7 @@ use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::removals::Ended;
 use crate::idempotency::IdempotencyKey;
-use crate::keyring::Standing;
+use crate::keyring::StageSince;
 use crate::policy::{Authorised, OfSigningKeys, RotateSigningKeys};
 use crate::wire::{AuthorityAnswer, TokenKeyAnswer};
 
@@ -16,7 +16,7 @@ impl AdminServices {
     pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let view = |(generation, standing): (u32, Standing)| {
+            let view = |(generation, standing): (u32, StageSince)| {
                 let certificate = world.authority.certificate(generation);
                 AuthorityAnswer {
                     generation,
@@ -34,7 +34,7 @@ impl AdminServices {
     /// All generations of the token key, the oldest first.
     #[must_use]
     pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyAnswer> {
-        let view = |(generation, standing): (u32, Standing)| {
+        let view = |(generation, standing): (u32, StageSince)| {
             let (stage, since) = (standing.stage.as_str().into(), standing.since.to_string());
             TokenKeyAnswer { generation, stage, since }
         };

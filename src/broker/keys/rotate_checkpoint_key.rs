@@ -2,7 +2,7 @@ use crate::authn::OperatorPrincipal;
 use std::sync::PoisonError;
 
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Draft, Read};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::keys::notaries::FIRST;
@@ -56,8 +56,8 @@ impl Services {
     async fn next_checkpoint_key(&self, request: ChangeRequest<'_>) -> Result<u32, AttemptError> {
         let (known, preconditions) =
             match self.state.read_for(request, |reading| Ok(reading.checkpoint_key()))? {
-                Read::Now(known, preconditions) => (known, preconditions),
-                Read::Before(before) => return Ok(self.state.rotated_before(&before)?),
+                ReadOutcome::Now(known, preconditions) => (known, preconditions),
+                ReadOutcome::Before(before) => return Ok(self.state.rotated_before(&before)?),
             };
         let signs = known.map_or(FIRST, |(generation, _)| generation);
         // The task that was to do this may have ended after the entry was durable.
@@ -74,7 +74,7 @@ impl Services {
         let operator = request.by.operator().map(OperatorPrincipal::name);
         let event = CheckpointKeyRotated { operator, generation, announcement: &announcement };
         let effect = Effect::Custody(custody::Effect::CheckpointKey(generation));
-        self.state.commit_draft(request, Draft::new(&event, ())?.effect(effect), preconditions).await?;
+        self.state.commit_draft(request, ChangeDraft::new(&event, ())?.effect(effect), preconditions).await?;
         self.signing.notaries.take_over(generation);
         Ok(generation)
     }

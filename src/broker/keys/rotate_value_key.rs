@@ -2,7 +2,7 @@ use crate::authn::OperatorPrincipal;
 use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
 use crate::base::{SecretId, SecretName, code};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Draft, Read};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::services::Services;
@@ -31,7 +31,7 @@ pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(),
 
 /// What a turn of the value key did.
 #[derive(Clone, Copy, Debug)]
-pub struct Turned {
+pub struct ValueKeyChange {
     /// The generation that wraps now.
     pub generation: u32,
     /// Versions that were carried over; not known any more when the request had been carried out before.
@@ -39,7 +39,7 @@ pub struct Turned {
 }
 
 /// A version, by name and by id.
-type Held = (SecretName, SecretId, Version);
+type HeldVersion = (SecretName, SecretId, Version);
 
 impl AdminServices {
     /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
@@ -51,7 +51,7 @@ impl AdminServices {
         &self,
         by: &Authorised<RotateValueKey>,
         idempotency: Option<&IdempotencyKey>,
-    ) -> Result<Turned, Failure> {
+    ) -> Result<ValueKeyChange, Failure> {
         self.0.rotate_value_key(ChangeRequest::by(by.operator(), idempotency)).await
     }
 }
@@ -90,16 +90,19 @@ impl Services {
         Ok(())
     }
 
-    async fn rotate_value_key(&self, request: ChangeRequest<'_>) -> Result<Turned, Failure> {
+    async fn rotate_value_key(&self, request: ChangeRequest<'_>) -> Result<ValueKeyChange, Failure> {
         let _turn = self.values.key_lock.lock().await;
         self.finish_turn().await?;
-        if let Read::Before(before) = self.state.read_for(request, |_| Ok(()))? {
-            return Ok(Turned { generation: self.state.rotated_before(&before)?, carried_over: None });
+        if let ReadOutcome::Before(before) = self.state.read_for(request, |_| Ok(()))? {
+            return Ok(ValueKeyChange {
+                generation: self.state.rotated_before(&before)?,
+                carried_over: None,
+            });
         }
         let generation = self.new_value_key()?;
         self.record_turn(generation, request).await?;
         let carried_over = self.finish_turn().await?;
-        Ok(Turned { generation, carried_over: Some(carried_over) })
+        Ok(ValueKeyChange { generation, carried_over: Some(carried_over) })
     }
 
     async fn record_turn(&self, generation: u32, request: ChangeRequest<'_>) -> Result<(), Failure> {
@@ -108,7 +111,7 @@ impl Services {
             // What is sealed by the key before, and is not on the ledger yet, is sealed again.
             reading.value_key();
             let turn = secrets::Effect::Turn(generation);
-            Ok(Draft::new(&ValueKeyRotated { operator, generation }, ())?.effect(Effect::Secrets(turn)))
+            Ok(ChangeDraft::new(&ValueKeyRotated { operator, generation }, ())?.effect(Effect::Secrets(turn)))
         });
         recorded.await.map(drop)
     }
@@ -167,7 +170,7 @@ impl Services {
                 let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
                 living.map(|version| (secret.name.clone(), secret.id, version))
             });
-            (versions.collect::<Vec<Held>>(), as_of)
+            (versions.collect::<Vec<HeldVersion>>(), as_of)
         });
         let mut carried = 0_usize;
         for held in living.chunks(REWRAPPED_AT_ONCE_MAX) {
@@ -176,7 +179,7 @@ impl Services {
         Ok(carried)
     }
 
-    async fn carry_over_some(&self, held: &[Held], as_of: u64) -> Result<usize, Failure> {
+    async fn carry_over_some(&self, held: &[HeldVersion], as_of: u64) -> Result<usize, Failure> {
         let mut effects = Vec::new();
         for (name, id, version) in held {
             let stored = self.stored_version(*id, *version).await?;

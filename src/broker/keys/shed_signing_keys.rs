@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::services::Services;
-use crate::keyring::{Family, Generations, Keyring, Stage};
+use crate::keyring::{Family, Generations, KeyStage, Keyring};
 
 impl Services {
     /// Takes the private keys whose generation is revoked out of the keyring: they sign nothing any more,
@@ -35,8 +35,8 @@ impl Services {
 
     /// The same, once a generation came to `stage`. It is no part of what was asked for: what fails is
     /// logged, and tried again by the next look.
-    pub(crate) fn shed_after(&self, stage: Stage) {
-        if stage == Stage::Revoked {
+    pub(crate) fn shed_after(&self, stage: KeyStage) {
+        if stage == KeyStage::Revoked {
             self.shed_signing_keys().unwrap_or_default();
         }
     }

@@ -7,7 +7,7 @@ use crate::broker::keys::notaries::FIRST;
 use crate::broker::world::{Effect, World};
 use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
 use crate::issuance::Keys;
-use crate::keyring::{Family, Generations, Keyring, Stage};
+use crate::keyring::{Family, Generations, KeyStage, Keyring};
 use crate::ledger::Notary;
 use crate::pki::{self, Authority, AuthorityFounded};
 use crate::store::{Change, Store};
@@ -96,7 +96,7 @@ pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<
         store.read(|world, as_of| (world.token_keys.generations().active().is_some(), as_of));
     if !known {
         let first = token_key(keyring, 1)?;
-        let stage = Stage::Active;
+        let stage = KeyStage::Active;
         let event =
             TokenKeyStaged { by: "the start", generation: 1, kid: &first.jwk().kid, stage: stage.as_str() };
         let change = Change::new(&event)?

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::base::limits::DOCUMENTS_MAX_AGE_S;
 use crate::base::{Timestamp, code};
-use crate::broker::changes::{ChangeRequest, Draft, Initiator, Read};
-use crate::broker::denial::Denial;
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Initiator, ReadOutcome};
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
 use crate::broker::keys::behind::behind;
@@ -14,10 +14,10 @@ use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::custody::TakeAway;
-use crate::keyring::{Generations, Stage, StageError};
+use crate::custody::RevocationOrder;
+use crate::keyring::{Generations, KeyStage, StageError};
 use crate::pki::{self, Authority, AuthorityStaged};
-use crate::store::{Change, OnConflict, Taken};
+use crate::store::{Change, OnConflict, RevocationOutcome};
 use crate::token::{self, TokenKeyStaged};
 
 /// A generation of a signing key that goes to another stage.
@@ -28,7 +28,7 @@ pub struct StageChange {
     /// The generation.
     pub generation: u32,
     /// Its next stage.
-    pub stage: Stage,
+    pub stage: KeyStage,
 }
 
 /// Whether holders of certificates and verifiers that are behind stand in the way.
@@ -42,29 +42,29 @@ pub enum Force {
 
 impl StageChange {
     const fn ends(self) -> bool {
-        matches!((self.key, self.stage), (_, Stage::Revoked) | (SigningKey::Authority, Stage::Tainted))
+        matches!((self.key, self.stage), (_, KeyStage::Revoked) | (SigningKey::Authority, KeyStage::Tainted))
     }
 
     /// What it does in memory while the ledger cannot take it. A key that has not signed yet gives nothing, and could
     /// still become the one that signs; what the schedule ends can wait.
-    fn denial(self, by: Initiator<'_>, reading: &Reading<'_>) -> Option<Denial> {
+    fn denial(self, by: Initiator<'_>, reading: &Reading<'_>) -> Option<MemoryRevocation> {
         let mut all = self.key.generations(reading).all();
         let (_, standing) = all.find(|(one, _)| *one == self.generation)?;
-        let has_signed = matches!(standing.stage, Stage::Old | Stage::Tainted);
+        let has_signed = matches!(standing.stage, KeyStage::Old | KeyStage::Tainted);
         let denial = match self.key {
-            SigningKey::Token => Denial::token_key(reading.now(), self.generation),
+            SigningKey::Token => MemoryRevocation::token_key(reading.now(), self.generation),
             SigningKey::Authority => {
-                Denial::authority(reading.now(), self.generation, self.stage == Stage::Revoked)
+                MemoryRevocation::authority(reading.now(), self.generation, self.stage == KeyStage::Revoked)
             }
         };
         (has_signed && !matches!(by, Initiator::Schedule)).then_some(denial)
     }
 
-    const fn order(self) -> TakeAway {
+    const fn order(self) -> RevocationOrder {
         match (self.key, self.stage) {
-            (SigningKey::Token, _) => TakeAway::RevokeTokenKey(self.generation),
-            (SigningKey::Authority, Stage::Revoked) => TakeAway::RevokeAuthority(self.generation),
-            (SigningKey::Authority, _) => TakeAway::TaintAuthority(self.generation),
+            (SigningKey::Token, _) => RevocationOrder::RevokeTokenKey(self.generation),
+            (SigningKey::Authority, KeyStage::Revoked) => RevocationOrder::RevokeAuthority(self.generation),
+            (SigningKey::Authority, _) => RevocationOrder::TaintAuthority(self.generation),
         }
     }
 }
@@ -80,19 +80,19 @@ impl Services {
         retry_on_conflict!(async {
             let following = |reading: &Reading<'_>| following(key.generations(reading));
             let (generation, preconditions) = match self.state.read_for(request, following)? {
-                Read::Now(generation, preconditions) => (generation, preconditions),
-                Read::Before(_) => return Ok(()),
+                ReadOutcome::Now(generation, preconditions) => (generation, preconditions),
+                ReadOutcome::Before(_) => return Ok(()),
             };
             // Rare and short, so that it may hold up the thread it runs on.
             let next = (key.family(), generation);
             self.change_keyring(|keyring| keyring.extension(&self.keyring.path, next, &*self.state.entropy))
                 .map_err(|error| Failure::internal(code::KEYRING_FAILED, &error))?;
-            let change = StageChange { key, generation, stage: Stage::Prepared };
+            let change = StageChange { key, generation, stage: KeyStage::Prepared };
             let change = match key {
                 SigningKey::Token => self.token_key_change(request.by, change, &self.kid(generation)?)?,
                 SigningKey::Authority => self.prepared_authority(request.by, change)?,
             };
-            self.state.commit_draft(request, Draft::of(change, ()), preconditions).await?;
+            self.state.commit_draft(request, ChangeDraft::of(change, ()), preconditions).await?;
             Ok::<_, AttemptError>(self.follow(key)?)
         })?;
         self.signing_keys_changed(key);
@@ -112,7 +112,7 @@ impl Services {
         }
         let kid = self.kid(change.generation);
         let staged = self.state.change(request, |reading| {
-            Ok(Draft::of(self.staged(reading, request.by, change, force, &kid)?, ()))
+            Ok(ChangeDraft::of(self.staged(reading, request.by, change, force, &kid)?, ()))
         });
         let seq = staged.await?.seq();
         self.follow(change.key)?;
@@ -128,7 +128,7 @@ impl Services {
         force: Force,
     ) -> Result<Removed, Failure> {
         let kid = self.kid(change.generation);
-        let ended = self.state.take_away(request, |reading| {
+        let ended = self.state.change_revoking(request, |reading| {
             let staged = self.staged(reading, request.by, change, force, &kid)?;
             let denial = change.denial(request.by, reading);
             Ok(Removal {
@@ -140,12 +140,12 @@ impl Services {
             })
         });
         let applied = ended.await?;
-        if change.stage == Stage::Revoked {
+        if change.stage == KeyStage::Revoked {
             self.withdraw(change.key, change.generation)?;
         }
         self.signing_keys_changed(change.key);
         // A private key leaves the keyring once the ledger has its end; the next look does so otherwise.
-        if matches!(applied.taken, Taken::Recorded(_)) {
+        if matches!(applied.taken, RevocationOutcome::Recorded(_)) {
             self.shed_after(change.stage);
         }
         Ok(applied)
@@ -186,8 +186,8 @@ impl Services {
         }
         let standing = generations.all().find(|(one, _)| *one == generation).map(|(_, standing)| standing);
         let harms = match (standing.map(|standing| standing.stage), stage) {
-            (_, Stage::Active) | (Some(Stage::Old | Stage::Tainted), Stage::Revoked) => true,
-            (_, Stage::Prepared | Stage::Old | Stage::Tainted | Stage::Revoked) => false,
+            (_, KeyStage::Active) | (Some(KeyStage::Old | KeyStage::Tainted), KeyStage::Revoked) => true,
+            (_, KeyStage::Prepared | KeyStage::Old | KeyStage::Tainted | KeyStage::Revoked) => false,
         };
         let world = reading.unconditional();
         let behind = |standing| behind(world, standing, reading.now());
@@ -232,7 +232,7 @@ impl Services {
 /// The next generation, when it may be prepared.
 fn following(generations: &Generations) -> Result<u32, Failure> {
     let next = generations.following();
-    generations.check(next, Stage::Prepared).map_err(not_so)?;
+    generations.check(next, KeyStage::Prepared).map_err(not_so)?;
     Ok(next)
 }
 

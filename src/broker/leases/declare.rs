@@ -2,18 +2,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_upstream::revocations_at;
 use crate::base::{CapabilityName, Scope};
-use crate::broker::declarations::section::{Drawn, Effects, Ground, Section};
+use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Place, Tables};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
-use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Unnamed};
+use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Undeclared};
 use crate::store::Change;
 use crate::upstream::{declared_lease_driver, stored_lease_driver};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
-struct Planned {
+struct PlannedLeases {
     /// Line by line.
     changes: Vec<PlannedChange>,
     put: Vec<LeaseOffer>,
@@ -32,13 +32,13 @@ impl Section for Offers {
 
     /// Every capability that is delivered as a lease once the plan has been carried out says where its logins are
     /// made, and no other does.
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
-        let Ground { world, scope, .. } = *ground;
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+        let SectionContext { world, scope, .. } = *ground;
         let declared = &drawn.declarations;
         let leased = |name: &CapabilityName| {
             declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
         };
-        let (mut planned, mut faults) = (Planned::default(), ground.faults());
+        let (mut planned, mut faults) = (PlannedLeases::default(), ground.faults());
         for (capability, asked) in &self.0 {
             ground.work.step()?;
             match offer(ground, capability, asked, &leased) {
@@ -48,7 +48,7 @@ impl Section for Offers {
         }
         for offer in world.leases.offers().filter(|offer| !self.0.contains_key(&offer.capability)) {
             let within = scope.covers(owner(world, &offer.capability));
-            let pruned = ground.unnamed == Unnamed::Prune && within;
+            let pruned = ground.unnamed == Undeclared::Prune && within;
             // A capability that is gone, or delivered otherwise by now, takes its offer with it.
             if pruned || !leased(&offer.capability) {
                 planned.note(Action::Remove, &offer.capability, Vec::new());
@@ -80,12 +80,12 @@ fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate:
 
 /// What was asked for, when it can be.
 fn offer(
-    ground: &Ground<'_>,
+    ground: &SectionContext<'_>,
     capability: &CapabilityName,
     asked: &DeclaredLease,
     leased: &dyn Fn(&CapabilityName) -> bool,
 ) -> Result<LeaseOffer, (Place, String)> {
-    let Ground { world, scope, .. } = *ground;
+    let SectionContext { world, scope, .. } = *ground;
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let driver =
         declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
@@ -107,7 +107,7 @@ fn offer(
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
 }
 
-impl Planned {
+impl PlannedLeases {
     fn put(&mut self, world: &World, offer: LeaseOffer) {
         match world.leases.offer(&offer.capability) {
             Some((old, _)) if *old == offer => return,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::ineligible::is_ineligible;
 use super::lease_upstream::{LeaseUpstream, LeaseUpstreams};
-use super::renew::{Attempted, By, Renewal};
+use super::renew::{Attempted, Renewal, RenewedBy};
 use super::views::is_within;
 use crate::base::limits::LEASE_LIFE_MIN_S;
 use crate::base::{LeaseId, RoleName, code};
@@ -39,7 +39,7 @@ impl AdminServices {
 }
 
 /// A lease, the roles of its holder, and what is decided on it.
-struct Found {
+struct FoundLease {
     lease: Lease,
     roles: Arc<BTreeSet<RoleName>>,
     counter: LeaseUpstream,
@@ -55,7 +55,7 @@ impl Services {
         life_s: Option<u32>,
     ) -> Result<Attempted<'a>, AttemptError> {
         let operator = by.operator();
-        let Found { lease, roles, counter, decision, as_of } = self.found(by, id, life_s)?;
+        let FoundLease { lease, roles, counter, decision, as_of } = self.found(by, id, life_s)?;
         let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
         let (basis, extend) = (grant.basis(), grant.act());
         let Some(call) = self.lets_call_at(&counter.place) else {
@@ -86,7 +86,7 @@ impl Services {
             constrained: grant.constrained().to_vec(),
         };
         let admin = self.opened_for(&counter, self.while_allowed(change, operator)?, as_of).await?;
-        Ok(Attempted { lease, call, counter, admin, renewal, by: By::Operator(operator) })
+        Ok(Attempted { lease, call, counter, admin, renewal, by: RenewedBy::Operator(operator) })
     }
 
     fn found(
@@ -94,7 +94,7 @@ impl Services {
         by: &Authorised<RenewLeases>,
         id: LeaseId,
         life_s: Option<u32>,
-    ) -> Result<Found, Failure> {
+    ) -> Result<FoundLease, Failure> {
         let reading = self.state.issuing()?;
         let deciding = self.deciding(reading);
         self.state.store.read(|world, as_of| {
@@ -103,7 +103,7 @@ impl Services {
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             let agent = world.registry.agent(lease.agent).filter(|_| !is_ineligible(world, lease));
             let agent = agent.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
-            Ok(Found {
+            Ok(FoundLease {
                 lease: lease.clone(),
                 roles: Arc::clone(&agent.roles),
                 counter: LeaseUpstreams::of(world, lease).for_renewal()?,

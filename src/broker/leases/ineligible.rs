@@ -22,22 +22,25 @@ impl Services {
     pub async fn revoke_ineligible_leases(&self) -> Result<(), Failure> {
         let mut after = None;
         loop {
-            let (bereft, last) = self.state.store.read(|world, _| {
+            let (ineligible, last) = self.state.store.read(|world, _| {
                 let (page, last) = some(&world.leases, after);
-                let bereft = page.iter().filter(|lease| is_ineligible(world, lease)).map(|lease| lease.id);
-                (bereft.collect::<BTreeSet<_>>(), last)
+                let ineligible =
+                    page.iter().filter(|lease| is_ineligible(world, lease)).map(|lease| lease.id);
+                (ineligible.collect::<BTreeSet<_>>(), last)
             });
-            if !bereft.is_empty() {
+            if !ineligible.is_empty() {
                 let event = LeasesRevoked {
                     by: BROKER,
                     why: EndReason::Ineligible.as_str(),
                     lease: None,
                     agent: None,
                     capability: None,
-                    count: bereft.len(),
+                    count: ineligible.len(),
                 };
-                let effect =
-                    leases::Effect::End { which: LeaseSelection::Each(bereft), why: EndReason::Ineligible };
+                let effect = leases::Effect::End {
+                    which: LeaseSelection::Each(ineligible),
+                    why: EndReason::Ineligible,
+                };
                 let change = Change::new(&event)?.effect(Effect::Lease(effect));
                 self.record_of_leases(change.urgent()).await?;
             }

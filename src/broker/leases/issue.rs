@@ -16,13 +16,13 @@ use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
 use crate::broker::world::{Effect, World, records};
 use crate::idempotency::IdempotencyKey;
-use crate::issuance::{Leasing, LendAgain, LentLogin, Made, Underway};
+use crate::issuance::{CreatedLogin, IssuedLogin, LeaseReplay, Leasing, LoginPermit};
 use crate::leases::{
     self, EndReason, Lease, LeaseFailed, LeaseIntended, LeaseIntent, LeaseIssued, LeaseReused,
     LeaseSelection, LeaseStage, keys,
 };
 use crate::pki::PeerCertificate;
-use crate::policy::{Grant, LeaseCount, LeaseRequest, Lend, decide_lease, decide_lease_again};
+use crate::policy::{Grant, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again};
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
 use crate::upstream::{LeaseDriver, NewLogin, UpstreamFault, UpstreamOutcome};
@@ -51,7 +51,7 @@ pub enum Freshness {
 #[derive(Debug)]
 pub struct Leased {
     /// The login.
-    pub login: LentLogin,
+    pub login: IssuedLogin,
     /// How a client reaches the upstream, as its driver describes it.
     pub connection: serde_json::Map<String, serde_json::Value>,
     /// Whether the instance had it before.
@@ -59,7 +59,7 @@ pub struct Leased {
 }
 
 impl Leased {
-    fn at(driver: &dyn LeaseDriver, login: LentLogin, reused: bool) -> Self {
+    fn at(driver: &dyn LeaseDriver, login: IssuedLogin, reused: bool) -> Self {
         Self { login, connection: driver.connection(), reused }
     }
 }
@@ -123,7 +123,7 @@ enum LeaseStep<'a> {
 struct Intended<'a> {
     making: LoginInCreation<'a>,
     call: Call<'a>,
-    underway: Underway,
+    underway: LoginPermit,
     admin: SecretValue,
     counter: LeaseUpstream,
     intent: LeaseIntent,
@@ -216,7 +216,7 @@ impl Services {
         &self,
         driver: &dyn LeaseDriver,
         lease: Lease,
-        grant: Grant<Lend>,
+        grant: Grant<IssueLease>,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<LeaseStep<'_>, AttemptError> {
@@ -243,7 +243,7 @@ impl Services {
             .rely(key, as_of);
         let change =
             remembering_lease(change, idempotency, as_of, lease.id, lease.expires_at.seconds_since(now));
-        let again = LendAgain { grant, lease: lease.id, login: lease.login, sealed };
+        let again = LeaseReplay { grant, lease: lease.id, login: lease.login, sealed };
         let receipt = self.state.store.commit(change, again).await?;
         let login = self.signing.issuer.lease_again(receipt)?.deliver();
         Ok(LeaseStep::Reused(Box::new(Leased::at(driver, login, true))))
@@ -254,7 +254,7 @@ impl Services {
         &self,
         counter: LeaseUpstream,
         upstream: u64,
-        grant: Grant<Lend>,
+        grant: Grant<IssueLease>,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
     ) -> Result<LeaseStep<'_>, AttemptError> {
@@ -337,7 +337,7 @@ impl Services {
             }
         };
         let receipt = retry_on_conflict!(self.record_created(peer, &intent, &password))?;
-        let made = Made { underway, login: intent.login, password };
+        let made = CreatedLogin { underway, login: intent.login, password };
         let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
         self.notifications.meters.leased();

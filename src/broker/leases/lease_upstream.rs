@@ -5,7 +5,7 @@ use crate::base::{LeaseId, SecretId, SecretName, code};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::issuance::Loan;
+use crate::issuance::NeededVersions;
 use crate::leases::Lease;
 use crate::secrets::{SecretValue, StoredVersion, Version};
 use crate::store::{Change, CommitError};
@@ -45,8 +45,8 @@ impl LeaseUpstream {
     }
 
     /// What the entry of a call's intent is committed with.
-    pub(super) fn loan(&self) -> Loan {
-        Loan(vec![(self.secret, self.version.number)])
+    pub(super) fn loan(&self) -> NeededVersions {
+        NeededVersions(vec![(self.secret, self.version.number)])
     }
 }
 

@@ -41,11 +41,11 @@ pub(super) struct Attempted<'a> {
     pub(super) admin: SecretValue,
     pub(super) renewal: Renewal,
     /// On whose word.
-    pub(super) by: By<'a>,
+    pub(super) by: RenewedBy<'a>,
 }
 
 /// On whose word a lease is renewed.
-pub(super) enum By<'a> {
+pub(super) enum RenewedBy<'a> {
     /// The agent's, by this certificate.
     Agent(PeerCertificate),
     /// An operator's.
@@ -177,7 +177,7 @@ impl Services {
             constrained: grant.constrained().to_vec(),
         };
         let admin = self.opened_for(&counter, change, as_of).await?;
-        let by = By::Agent(agent.certificate().clone());
+        let by = RenewedBy::Agent(agent.certificate().clone());
         Ok(Attempted { lease, call, counter, admin, renewal, by })
     }
 
@@ -201,19 +201,19 @@ impl Services {
         &self,
         lease: &Lease,
         expires_at: Timestamp,
-        by: &By<'_>,
+        by: &RenewedBy<'_>,
     ) -> Result<(), AttemptError> {
         let holder = self.state.store.read(|world, as_of| {
             let found = world.leases.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, LeaseStage::Live { .. }));
             let ending = || Failure::new(code::LEASE_NOT_ACTIVE);
             let holder = LeaseHolder::of(world, lease, as_of).filter(|_| is_live).ok_or_else(ending)?;
-            if let By::Agent(peer) = by {
+            if let RenewedBy::Agent(peer) = by {
                 crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
             }
             Ok::<_, Failure>(holder)
         })?;
-        let operator = if let By::Operator(operator) = by { Some(*operator) } else { None };
+        let operator = if let RenewedBy::Operator(operator) = by { Some(*operator) } else { None };
         let event = LeaseRenewed {
             lease: lease.id,
             agent: &lease.agent_name,

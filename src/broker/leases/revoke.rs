@@ -4,12 +4,12 @@ use super::views::is_within;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
-use crate::broker::denial::Denial;
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::custody::{LeasesOf, TakeAway};
+use crate::custody::{LeasesOf, RevocationOrder};
 use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, keys};
 use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
@@ -84,7 +84,7 @@ impl Services {
         find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
     ) -> Result<Removed, Failure> {
         // It relies on nothing of its leases: an end is never too late and never in anybody's way.
-        let removed = self.state.take_away(request, |reading| {
+        let removed = self.state.change_revoking(request, |reading| {
             let Selected { which, chosen } = find(reading.unconditional())?;
             let LeaseFacts { count, withheld, order } = LeaseFacts::of(reading.unconditional(), &which);
             let (lease, agent, capability) = chosen.as_ref().map_or((None, None, None), named);
@@ -93,8 +93,8 @@ impl Services {
             let end = leases::Effect::End { which: which.clone(), why };
             Ok(Removal {
                 change: Change::new(&event)?.effect(Effect::Lease(end)).urgent(),
-                denial: Some(Denial::leases(reading.now(), which, why, withheld)),
-                order: Some(TakeAway::RevokeLeases(order)),
+                denial: Some(MemoryRevocation::leases(reading.now(), which, why, withheld)),
+                order: Some(RevocationOrder::RevokeLeases(order)),
                 on_conflict: OnConflict::Repeat,
                 count: Some(count),
             })

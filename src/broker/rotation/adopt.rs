@@ -5,7 +5,7 @@ use crate::base::code;
 use crate::base::limits::VERSIONS_TRIED_MAX;
 use crate::base::{RotationId, SecretName, Timestamp};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Changed, Draft, Initiator, Read};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, Initiator, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -21,12 +21,12 @@ pub struct Adopting {
     /// This one; the first that upstream lets in when there is none.
     pub version: Option<u32>,
     /// Whether upstream is asked first.
-    pub proof: Proof,
+    pub proof: AdoptionProof,
 }
 
 /// Whether upstream has to let in what is adopted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Proof {
+pub enum AdoptionProof {
     /// It does.
     Asked,
     /// It is not asked: the operator knows, or the upstream is gone for good.
@@ -43,7 +43,7 @@ pub struct Adopted {
 }
 
 /// What is to be adopted, as it was found.
-struct Found {
+struct FoundVersion {
     version: u32,
     works: bool,
     /// The rotation that was under way then.
@@ -67,7 +67,7 @@ impl AdminServices {
         let (operator, scope) = (by.operator(), by.operator().scope());
         services.state.read(|reading| reading.rotation_within(scope, name).map(drop)).0?;
         let request = ChangeRequest::by(operator, idempotency);
-        if let Read::Before(before) = services.state.read_for(request, |_| Ok(()))? {
+        if let ReadOutcome::Before(before) = services.state.read_for(request, |_| Ok(()))? {
             return adopted_before(&before);
         }
         let found = services.find_adoptable(name, adopting, operator).await?;
@@ -97,22 +97,22 @@ impl Services {
         name: &SecretName,
         adopting: Adopting,
         operator: &OperatorPrincipal,
-    ) -> Result<Found, Failure> {
+    ) -> Result<FoundVersion, Failure> {
         let at = self.context(name)?;
         is_idle(&at.rotation, self.state.clock.now())?;
         let run = at.rotation.run.as_ref();
         let versions = candidates(at.secret.as_ref(), run, adopting.version)?;
         let run = run.map(|run| run.id);
-        if adopting.proof == Proof::Unasked {
+        if adopting.proof == AdoptionProof::Unasked {
             let current = at.current().pop();
             let version = adopting.version.or(current).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
-            return Ok(Found { version, works: false, run });
+            return Ok(FoundVersion { version, works: false, run });
         }
         let lent = self.open_values(&at, Initiator::Operator(operator), Step::Check, &versions).await?;
         for (version, value) in versions.iter().zip(&lent.values) {
             let verdict = self.noted(&at, at.verify(value).await);
             if verdict.map_err(|fault| Failure::upstream(&fault))? == Verdict::Works {
-                return Ok(Found { version: *version, works: true, run });
+                return Ok(FoundVersion { version: *version, works: true, run });
             }
         }
         let asked: Vec<_> = versions.iter().map(ToString::to_string).collect();
@@ -121,7 +121,7 @@ impl Services {
     }
 }
 
-impl Found {
+impl FoundVersion {
     /// The change that adopts it, while nothing else has become of the rotation than what was found.
     fn adopted(
         &self,
@@ -129,7 +129,7 @@ impl Found {
         rotation: &Rotation,
         secret: Option<&Secret>,
         now: Timestamp,
-    ) -> Result<Draft<u32>, Failure> {
+    ) -> Result<ChangeDraft<u32>, Failure> {
         is_idle(rotation, now)?;
         let (version, run, name) = (self.version, rotation.run.as_ref(), &rotation.declared.secret);
         candidates(secret, run, Some(version))?;
@@ -147,7 +147,7 @@ impl Found {
             rotation: self.run,
             stage: run.map(|run| run.stage.as_str()),
         };
-        let mut draft = Draft::new(&event, version)?.outcome(Outcome::Stored(version));
+        let mut draft = ChangeDraft::new(&event, version)?.outcome(Outcome::Stored(version));
         if before != Some(version) {
             let promoted = secrets::Effect::Promote { name: name.clone(), version };
             draft = draft.effect(Effect::Secrets(promoted));

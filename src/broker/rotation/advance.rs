@@ -10,8 +10,8 @@ use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::sha256;
 use crate::rotation::{
-    self, RotationAdvanced, RotationBegun, RotationFinished, RotationOrphaned, RotationPrepared, Run, Slots,
-    Stage, Trigger, UpstreamValue,
+    self, RotationAdvanced, RotationBegun, RotationFinished, RotationOrphaned, RotationPrepared,
+    RotationStage, Run, Slots, Trigger, UpstreamValue,
 };
 use crate::secrets::{self, Secret};
 use crate::store::Change;
@@ -61,15 +61,15 @@ impl Services {
                 Err(halt) => Err(halt.failure()),
             };
         };
-        let call = if run.stage == Stage::Verified { None } else { Some(self.lets_call(&at)) };
+        let call = if run.stage == RotationStage::Verified { None } else { Some(self.lets_call(&at)) };
         if matches!(call, Some(None)) {
             return Ok(Progress::Wait);
         }
         let stepped = match run.stage {
-            Stage::Begun => self.prepare(&at, &run).await,
-            Stage::Prepared | Stage::Applied => self.apply_value(&at, &run).await,
-            Stage::Verified => self.promote(&at, &run).await,
-            Stage::Grace => self.retire(&at, &run).await,
+            RotationStage::Begun => self.prepare(&at, &run).await,
+            RotationStage::Prepared | RotationStage::Applied => self.apply_value(&at, &run).await,
+            RotationStage::Verified => self.promote(&at, &run).await,
+            RotationStage::Grace => self.retire(&at, &run).await,
         };
         drop(call);
         match stepped {
@@ -177,7 +177,7 @@ impl Services {
         let event = RotationAdvanced {
             secret: &secret,
             rotation: run.id,
-            stage: Stage::Grace.as_str(),
+            stage: RotationStage::Grace.as_str(),
             version,
             destroyed: surplus.numbers(),
         };
@@ -187,7 +187,8 @@ impl Services {
         };
         let grace_until = Some(self.state.clock.now().plus_s(grace_s));
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
-        let effect = rotation::Effect::Reach { secret: secret.clone(), stage: Stage::Grace, grace_until };
+        let effect =
+            rotation::Effect::Reach { secret: secret.clone(), stage: RotationStage::Grace, grace_until };
         let change = Change::new(&event)?.effect(Effect::Secrets(handed)).effect(Effect::Rotation(effect));
         let change = surplus.effects(at.secret.as_ref()).into_iter().fold(change, Change::effect);
         Ok(self.record(change, at.preconditions.clone()).await?)

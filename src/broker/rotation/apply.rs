@@ -5,7 +5,7 @@ use crate::broker::changes::Initiator;
 use crate::broker::reading::Preconditions;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::rotation::{self, RotationAdvanced, RotationDrifted, Run, Stage};
+use crate::rotation::{self, RotationAdvanced, RotationDrifted, RotationStage, Run};
 use crate::store::Change;
 use crate::upstream::{Mark, RotationCall, UpstreamFault, Verdict};
 
@@ -20,21 +20,21 @@ impl Services {
     /// value works; only then is it told again.
     pub(super) async fn apply_value(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let pending = run.version.ok_or(StepError::Overtaken)?;
-        let asks_first = run.touched || run.failures > 0 || run.stage == Stage::Applied;
+        let asks_first = run.touched || run.failures > 0 || run.stage == RotationStage::Applied;
         let mut opens = run.replaces;
         let creates = at.driver.capabilities().creates;
         if asks_first {
             opens = self.find_working_version(at, run, pending).await?;
             if opens == Some(pending) {
-                return self.reach(at, run, Stage::Verified).await;
+                return self.reach(at, run, RotationStage::Verified).await;
             }
-            if run.stage == Stage::Applied && (run.failures == 0 || creates) {
+            if run.stage == RotationStage::Applied && (run.failures == 0 || creates) {
                 return Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into());
             }
         }
         if creates {
             // Upstream made it, so it has it already.
-            return self.reach(at, run, Stage::Applied).await;
+            return self.reach(at, run, RotationStage::Applied).await;
         }
         let at = &self.context(at.name())?;
         if at.rotation.run.as_ref().is_none_or(|now| !now.is_at(run)) {
@@ -54,15 +54,15 @@ impl Services {
         let (pending_value, rotation) = (new.as_ref(), Some(run.id));
         let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };
         self.noted(at, at.driver.apply(call).await)?;
-        if run.stage == Stage::Applied {
+        if run.stage == RotationStage::Applied {
             // Told a second time: seen to work now, or failed once more.
             let at = &self.context(at.name())?;
             return match self.find_working_version(at, run, pending).await? {
-                Some(version) if version == pending => self.reach(at, run, Stage::Verified).await,
+                Some(version) if version == pending => self.reach(at, run, RotationStage::Verified).await,
                 _ => Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into()),
             };
         }
-        self.reach(at, run, Stage::Applied).await
+        self.reach(at, run, RotationStage::Applied).await
     }
 
     /// The version that works upstream: the new one, the current one, or one of those before.
@@ -97,7 +97,7 @@ impl Services {
     }
 
     /// Records the stage that was reached.
-    async fn reach(&self, at: &RotationContext, run: &Run, stage: Stage) -> Result<(), StepError> {
+    async fn reach(&self, at: &RotationContext, run: &Run, stage: RotationStage) -> Result<(), StepError> {
         let (_, preconditions) = self.still(at, run)?;
         let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
         let event = RotationAdvanced {

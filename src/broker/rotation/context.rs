@@ -10,9 +10,9 @@ use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::upstreams::RetryWaits;
 use crate::broker::world::Effect;
-use crate::issuance::Loan;
+use crate::issuance::NeededVersions;
 use crate::rotation::{
-    self, Rotation, RotationAttempted, RotationFailed, Run, Slots, Stage, UpstreamValue, keys,
+    self, Rotation, RotationAttempted, RotationFailed, RotationStage, Run, Slots, UpstreamValue, keys,
 };
 use crate::secrets::{Secret, SecretValue};
 use crate::store::{Change, CommitError, Event};
@@ -189,7 +189,7 @@ impl Services {
                 change = change.advance(crate::secrets::keys::secret(at.name()));
             }
         }
-        let loan = Loan(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
+        let loan = NeededVersions(wanted.into_iter().map(|(id, version)| (id, version.number)).collect());
         let preconditions = at.preconditions.clone().and(self.state.still_allowed(by)?);
         let receipt = self.state.commit(change, preconditions, loan).await?;
         self.notifications.rotations_changed();
@@ -244,7 +244,7 @@ impl Services {
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.
-        let orphaned = unknown && run.stage == Stage::Begun && at.driver.capabilities().creates;
+        let orphaned = unknown && run.stage == RotationStage::Begun && at.driver.capabilities().creates;
         let secret = at.name().clone();
         let event = RotationFailed {
             secret: &secret,

@@ -3,19 +3,19 @@ use std::collections::BTreeMap;
 use super::advance::next_of;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp};
-use crate::broker::declarations::section::{Drawn, Effects, Ground, Section};
+use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Place, Tables};
-use crate::registry::{Action, Noun, PlannedChange, Unnamed};
-use crate::rotation::{self, Asked, Declared, Rotation, Run, Slots, UpstreamValue, keys};
+use crate::registry::{Action, Noun, PlannedChange, Undeclared};
+use crate::rotation::{self, Declared, Rotation, RotationDeclaration, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
 use crate::upstream::{Shape, TargetError, declared_driver, stored_driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
-struct Planned {
+struct PlannedRotations {
     /// Line by line.
     changes: Vec<PlannedChange>,
     put: Vec<(Declared, Option<Timestamp>)>,
@@ -38,9 +38,9 @@ enum Fate {
 }
 
 /// The rotations that files declare.
-pub(in crate::broker) struct Rotations(BTreeMap<SecretName, Asked>);
+pub(in crate::broker) struct RotationSection(BTreeMap<SecretName, RotationDeclaration>);
 
-impl Section for Rotations {
+impl Section for RotationSection {
     const TABLES: &'static [&'static str] = rotation::TABLES;
 
     fn read(tables: &mut Tables<'_>, _scope: &Scope) -> Result<Self, FaultList> {
@@ -48,9 +48,9 @@ impl Section for Rotations {
     }
 
     /// Refuses a rotation that is under way and would have to be another one, too.
-    fn plan(&self, ground: &Ground<'_>, drawn: &mut Drawn) -> Result<Effects, Failure> {
-        let Ground { world, now, scope, .. } = *ground;
-        let (mut planned, mut faults) = (Planned::default(), ground.faults());
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+        let SectionContext { world, now, scope, .. } = *ground;
+        let (mut planned, mut faults) = (PlannedRotations::default(), ground.faults());
         for (secret, asked) in &self.0 {
             ground.work.step()?;
             match declared(world, scope, secret, asked) {
@@ -59,7 +59,7 @@ impl Section for Rotations {
             }
         }
         let mut planned = faults.or(planned)?;
-        if ground.unnamed == Unnamed::Prune {
+        if ground.unnamed == Undeclared::Prune {
             let within_reach = world.rotations.all().filter(|rotation| {
                 let secret = world.secrets.named(&rotation.declared.secret);
                 scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
@@ -79,7 +79,7 @@ pub(super) fn declared(
     world: &World,
     scope: &Scope,
     secret: &SecretName,
-    asked: &Asked,
+    asked: &RotationDeclaration,
 ) -> Result<Declared, (Place, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
@@ -170,7 +170,7 @@ impl Fate {
     }
 }
 
-impl Planned {
+impl PlannedRotations {
     fn put(&mut self, world: &World, now: Timestamp, declared: Declared) -> Result<(), Failure> {
         let known = world.rotations.of(&declared.secret);
         let mut fated = None;

@@ -13,9 +13,9 @@ mod swap;
 mod update;
 mod views;
 
-pub use adopt::{Adopted, Adopting, Proof};
+pub use adopt::{Adopted, Adopting, AdoptionProof};
 pub use advance::Progress;
 pub(super) use advance::next_of;
-pub(super) use declare::Rotations;
+pub(super) use declare::RotationSection;
 pub use update::{Rotating, RotationUpdate};
 pub(super) use views::consumers;

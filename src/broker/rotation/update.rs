@@ -2,7 +2,7 @@ use super::advance::next_of;
 use crate::base::code;
 use crate::base::{RotationId, SecretName};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
@@ -10,7 +10,7 @@ use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::policy::{Authorised, RotateSecrets};
-use crate::rotation::{self, Rotation, RotationBegun, RotationUpdated, Stage, Trigger};
+use crate::rotation::{self, Rotation, RotationBegun, RotationStage, RotationUpdated, Trigger};
 use crate::upstream::stored_driver;
 use serde::Deserialize;
 
@@ -72,17 +72,18 @@ impl AdminServices {
                     .map(|run| (run.id, run.stage)))
             };
             let preconditions = match services.state.read_for(request, run)? {
-                Read::Before(before) => return Ok(services.begun_before(&before)?),
-                Read::Now(Some((_, Stage::Grace)), _) => {
+                ReadOutcome::Before(before) => return Ok(services.begun_before(&before)?),
+                ReadOutcome::Now(Some((_, RotationStage::Grace)), _) => {
                     return Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into());
                 }
-                Read::Now(Some((id, _)), _) => return Ok(Rotating { id, begun: false }),
-                Read::Now(None, preconditions) => preconditions,
+                ReadOutcome::Now(Some((id, _)), _) => return Ok(Rotating { id, begun: false }),
+                ReadOutcome::Now(None, preconditions) => preconditions,
             };
             let id = RotationId::mint(services.state.clock.now(), &*services.state.entropy);
             let trigger = Trigger::Operator(operator.name().clone());
             let (says, operator) = (trigger.as_str(), Some(operator.name()));
-            let draft = Draft::new(&RotationBegun { secret, rotation: id, trigger: says, operator }, ())?;
+            let draft =
+                ChangeDraft::new(&RotationBegun { secret, rotation: id, trigger: says, operator }, ())?;
             let begin = rotation::Effect::Begin { secret: secret.clone(), id, trigger };
             services
                 .state
@@ -111,7 +112,7 @@ impl AdminServices {
             let place = stored_driver(&rotation.declared.upstream).ok().and_then(|driver| driver.place());
             let effect = services.effect_of_update(rotation, update)?;
             let event = RotationUpdated { secret, operator: operator.name(), what: update.as_str() };
-            Ok(Draft::new(&event, place)?.effect(Effect::Rotation(effect)))
+            Ok(ChangeDraft::new(&event, place)?.effect(Effect::Rotation(effect)))
         });
         let changed = changed.await?;
         let seq = changed.seq();
@@ -144,9 +145,9 @@ impl Services {
             RotationUpdate::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
-            RotationUpdate::RevokePrevious if run.is_some_and(|run| run.stage == Stage::Grace) => {
+            RotationUpdate::RevokePrevious if run.is_some_and(|run| run.stage == RotationStage::Grace) => {
                 let grace_until = Some(self.state.clock.now());
-                Ok(rotation::Effect::Reach { secret, stage: Stage::Grace, grace_until })
+                Ok(rotation::Effect::Reach { secret, stage: RotationStage::Grace, grace_until })
             }
             RotationUpdate::ClearOrphans if !rotation.orphans.is_empty() => {
                 Ok(rotation::Effect::ClearOrphans(secret))

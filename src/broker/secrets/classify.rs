@@ -1,6 +1,6 @@
 use crate::base::{CapabilityName, OwnerName, SecretName, Sensitivity};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Changed, Draft};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
@@ -51,7 +51,7 @@ impl AdminServices {
             };
             let effect = secrets::Effect::Classify { name: name.clone(), sensitivity: to };
             let change = judged_anew(reading, change.effect(Effect::Secrets(effect)), name);
-            Ok(Draft::of(change, cut_off))
+            Ok(ChangeDraft::of(change, cut_off))
         });
         Ok(match changed.await? {
             Changed::Recorded { seq, value } => Classified { seq: Some(seq), cut_off: value },

@@ -1,7 +1,7 @@
 use crate::base::code;
 use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Changed, Draft, Read};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
@@ -50,7 +50,7 @@ impl Expected {
 
 /// A stored version.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredSecret {
     /// The secret's name.
     pub name: SecretName,
     /// The version, from 1.
@@ -72,7 +72,7 @@ impl AdminServices {
         PutSecret { name, owner, sensitivity, expected }: PutSecret,
         value: Sensitive<Vec<u8>>,
         idempotency: Option<&IdempotencyKey>,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<StoredSecret, Failure> {
         let value = SecretValue::new(value)
             .map_err(|error| Failure::new(code::SECRET_SIZE_INVALID).because(error.to_string()))?;
         let services = &*self.0;
@@ -95,7 +95,7 @@ impl AdminServices {
             if expected.is_some_and(|expected| !expected.holds(known)) {
                 return Err(Failure::new(code::VERSION_MISMATCH));
             }
-            let said = Said::new(known, owner.as_ref(), sensitivity)?;
+            let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
             let version = known.map_or(0, Secret::newest).saturating_add(1);
@@ -117,8 +117,8 @@ impl AdminServices {
         };
         let changed = retry_on_conflict!(async {
             match services.state.read_for(request, decide)? {
-                Read::Before(before) => Ok(Changed::Before(before)),
-                Read::Now(new, preconditions) => {
+                ReadOutcome::Before(before) => Ok(Changed::Before(before)),
+                ReadOutcome::Now(new, preconditions) => {
                     let draft = new.sealed(services, &name, &value)?;
                     services.state.commit_draft(request, draft, preconditions).await
                 }
@@ -138,17 +138,17 @@ impl AdminServices {
             }
             Changed::Before(_) => return Err(Failure::new(code::RECORD_UNREADABLE)),
         };
-        Ok(Stored { name, version, seq })
+        Ok(StoredSecret { name, version, seq })
     }
 }
 
 /// What is said of a secret with its value, and is not so yet.
-struct Said<'a> {
+struct StatedFacts<'a> {
     owner: Option<&'a OwnerName>,
     sensitivity: Option<Sensitivity>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> StatedFacts<'a> {
     fn new(
         known: Option<&Secret>,
         owner: Option<&'a OwnerName>,
@@ -188,12 +188,12 @@ impl NewVersion {
         services: &Services,
         name: &SecretName,
         value: &SecretValue,
-    ) -> Result<Draft<u32>, Failure> {
+    ) -> Result<ChangeDraft<u32>, Failure> {
         let Self { id, version, change, effects } = self;
         let sealed = services.values.sealer.seal(id, version, value, &*services.state.entropy)?;
         let store = secrets::Effect::Store { id, name: name.clone(), version, sealed };
         let change = effects.into_iter().fold(change.effect(Effect::Secrets(store)), Change::effect);
-        Ok(Draft::of(change, version).outcome(Outcome::Stored(version)))
+        Ok(ChangeDraft::of(change, version).outcome(Outcome::Stored(version)))
     }
 }
 

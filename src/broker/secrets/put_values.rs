@@ -15,7 +15,7 @@ use crate::secrets::SecretValue;
 /// one would outlive the value, and a reader of ledger and keyring could test guesses of a value that was destroyed.
 pub struct PutValues {
     key: MacKey,
-    put: Mutex<Put>,
+    put: Mutex<PutValue>,
 }
 
 impl fmt::Debug for PutValues {
@@ -25,7 +25,7 @@ impl fmt::Debug for PutValues {
 }
 
 #[derive(Default)]
-struct Put {
+struct PutValue {
     values: HashMap<Digest, Value>,
     order: VecDeque<Digest>,
 }

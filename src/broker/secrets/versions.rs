@@ -2,8 +2,8 @@ use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{AgentName, Cancellation, Scope, SecretId, SecretName, Timestamp};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeRequest, Draft, OperatorRequest};
-use crate::broker::denial::Denial;
+use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
@@ -11,7 +11,7 @@ use crate::broker::replay::remembered;
 use crate::broker::rotation::consumers;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::custody::TakeAway;
+use crate::custody::RevocationOrder;
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
@@ -153,7 +153,7 @@ impl Services {
             }
             let promote = secrets::Effect::Promote { name: version.name.clone(), version: version.number };
             let event = version.changed(request.by.name(), "rolled-back");
-            Ok(Draft::new(&event, ())?.effect(Effect::Secrets(promote)))
+            Ok(ChangeDraft::new(&event, ())?.effect(Effect::Secrets(promote)))
         });
         Ok(Ended::Recorded(changed.await?.seq()))
     }
@@ -164,7 +164,7 @@ impl Services {
         request: ChangeRequest<'_>,
         version: NamedVersion,
     ) -> Result<Removed, Failure> {
-        let removed = self.state.take_away(request, |reading| {
+        let removed = self.state.change_revoking(request, |reading| {
             let NamedVersion { name, number } = &version;
             let secret = reading.secret_within(request.by.scope(), name)?;
             former(secret, reading.rotation(name), *number)?;
@@ -182,8 +182,8 @@ impl Services {
             let again = move |world: &World, as_of| destruction.again(world, as_of);
             Ok(Removal {
                 change,
-                denial: Some(Denial::version(at, id, name.clone(), *number)),
-                order: Some(TakeAway::DestroyVersion { secret: name.clone(), version: *number }),
+                denial: Some(MemoryRevocation::version(at, id, name.clone(), *number)),
+                order: Some(RevocationOrder::DestroyVersion { secret: name.clone(), version: *number }),
                 on_conflict: OnConflict::Decide(Box::new(again)),
                 count: None,
             })

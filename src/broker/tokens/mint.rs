@@ -11,7 +11,7 @@ use crate::broker::replay::{done_before, remembering};
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::{Effect, World, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
-use crate::issuance::{MintAgain, Token};
+use crate::issuance::{MintReplay, Token};
 use crate::pki;
 use crate::policy::{Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::registry::{Access, keys};
@@ -66,7 +66,8 @@ impl AgentServices {
             let grant = services.granted(&caller, "mint", decision).await?;
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
-                let receipt = services.state.store.commit(change, MintAgain { grant, token, minted }).await?;
+                let receipt =
+                    services.state.store.commit(change, MintReplay { grant, token, minted }).await?;
                 return Ok(services.signing.issuer.mint_again(receipt)?);
             }
             outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;

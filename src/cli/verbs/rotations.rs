@@ -10,7 +10,7 @@ use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
 use crate::console::{Console, Failure};
-use crate::upstream::Explained;
+use crate::upstream::Explanation;
 use crate::wire::{
     ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, LIST_ROTATIONS, Nothing,
     PLAN_ROTATION, RotationAction, RotationAnswer, RunAnswer, STEER_ROTATION, SteerRotationBody,
@@ -226,7 +226,7 @@ fn failure_of(run: &RunAnswer) -> Option<Failure> {
         .map_or_else(|| "it needs attention".to_owned(), |at| format!("the broker tries again at {at}"));
     let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
     let why = format!("{reason}; the rotation has stopped at `{}`: {again}", run.stage);
-    let fix = Explained::of(code, trouble.detail.as_deref()).fix;
+    let fix = Explanation::of(code, trouble.detail.as_deref()).fix;
     Some(Failure::new(code).because(why).mended_by(fix))
 }
 

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 
 use crate::base::RequestId;
-use crate::base::code::{self, Code, Sort};
+use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
 use crate::broker::Failure;
 use crate::wire::{OAuthBody, ProblemBody};
@@ -81,18 +81,22 @@ impl Problem {
 
     const fn oauth_error(&self) -> &'static str {
         match self.failure.code.sort() {
-            Sort::Unauthenticated => "invalid_client",
-            Sort::Denied => "unauthorized_client",
-            Sort::NotGranted | Sort::InvalidScope => "invalid_scope",
-            Sort::InvalidTarget => "invalid_target",
-            Sort::Limited | Sort::Unavailable => "temporarily_unavailable",
-            Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
-                "server_error"
+            CodeClass::Unauthenticated => "invalid_client",
+            CodeClass::Denied => "unauthorized_client",
+            CodeClass::NotGranted | CodeClass::InvalidScope => "invalid_scope",
+            CodeClass::InvalidTarget => "invalid_target",
+            CodeClass::Limited | CodeClass::Unavailable => "temporarily_unavailable",
+            CodeClass::Internal
+            | CodeClass::NotStarted
+            | CodeClass::Local
+            | CodeClass::Unverified
+            | CodeClass::Partial => "server_error",
+            CodeClass::InvalidDetails => "invalid_authorization_details",
+            CodeClass::UnsupportedGrant => "unsupported_grant_type",
+            CodeClass::UnsupportedResponse => "unsupported_response_type",
+            CodeClass::Invalid | CodeClass::NotFound | CodeClass::Conflict | CodeClass::Usage => {
+                "invalid_request"
             }
-            Sort::InvalidDetails => "invalid_authorization_details",
-            Sort::UnsupportedGrant => "unsupported_grant_type",
-            Sort::UnsupportedResponse => "unsupported_response_type",
-            Sort::Invalid | Sort::NotFound | Sort::Conflict | Sort::Usage => "invalid_request",
         }
     }
 }
@@ -123,23 +127,25 @@ fn status(code: Code) -> StatusCode {
         return *status;
     }
     match code.sort() {
-        Sort::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Sort::Denied => StatusCode::FORBIDDEN,
-        Sort::NotFound => StatusCode::NOT_FOUND,
-        Sort::Conflict => StatusCode::CONFLICT,
-        Sort::Invalid
-        | Sort::NotGranted
-        | Sort::InvalidScope
-        | Sort::InvalidTarget
-        | Sort::InvalidDetails
-        | Sort::UnsupportedGrant
-        | Sort::UnsupportedResponse
-        | Sort::Usage => StatusCode::BAD_REQUEST,
-        Sort::Limited => StatusCode::TOO_MANY_REQUESTS,
-        Sort::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Sort::Internal | Sort::NotStarted | Sort::Local | Sort::Unverified | Sort::Partial => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        CodeClass::Unauthenticated => StatusCode::UNAUTHORIZED,
+        CodeClass::Denied => StatusCode::FORBIDDEN,
+        CodeClass::NotFound => StatusCode::NOT_FOUND,
+        CodeClass::Conflict => StatusCode::CONFLICT,
+        CodeClass::Invalid
+        | CodeClass::NotGranted
+        | CodeClass::InvalidScope
+        | CodeClass::InvalidTarget
+        | CodeClass::InvalidDetails
+        | CodeClass::UnsupportedGrant
+        | CodeClass::UnsupportedResponse
+        | CodeClass::Usage => StatusCode::BAD_REQUEST,
+        CodeClass::Limited => StatusCode::TOO_MANY_REQUESTS,
+        CodeClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        CodeClass::Internal
+        | CodeClass::NotStarted
+        | CodeClass::Local
+        | CodeClass::Unverified
+        | CodeClass::Partial => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

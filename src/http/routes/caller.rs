@@ -16,7 +16,7 @@ use crate::http::transport::listener::Peer;
 use crate::idempotency::IdempotencyKey;
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Right};
-use crate::registry::Held;
+use crate::registry::CertificateSlot;
 
 /// A caller that a handler takes. It is the only way for a handler to have one, and says who may call its route.
 pub(crate) trait Identify<S>: Sized + Send {
@@ -112,7 +112,7 @@ impl Identify<AgentServices> for AgentPrincipal {
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
         let principal = services.identify(&certificate)?;
-        if principal.held() != Held::Next {
+        if principal.held() != CertificateSlot::Next {
             return Ok(principal);
         }
         services.promote(&certificate).await?;
@@ -181,7 +181,7 @@ impl Identify<AgentServices> for ResourceServer {
             found => Ok(found?),
         };
         let mut principal = identify()?;
-        if principal.held() == Held::Next {
+        if principal.held() == CertificateSlot::Next {
             services.promote(&certificate).await?;
             principal = identify()?;
         }
@@ -223,7 +223,7 @@ impl Identify<AgentServices> for Renewing {
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
         let mut agent = services.identify_renewing(&certificate)?;
-        if agent.held() == Held::Next {
+        if agent.held() == CertificateSlot::Next {
             services.promote(&certificate).await?;
             agent = services.identify_renewing(&certificate)?;
         }

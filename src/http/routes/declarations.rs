@@ -15,7 +15,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::Declare;
-use crate::registry::Unnamed;
+use crate::registry::Undeclared;
 use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
 
 /// The routes that take declarations.
@@ -84,7 +84,7 @@ fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
     if body.files.iter().any(|file| file.name.len() > FILE_NAME_BYTES_MAX) {
         return Err(Problem::new(code::FILE_NAME_TOO_LONG));
     }
-    let unnamed = if body.prune { Unnamed::Prune } else { Unnamed::Keep };
+    let unnamed = if body.prune { Undeclared::Prune } else { Undeclared::Keep };
     let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
     Ok(Uploaded { files: files.collect(), unnamed })
 }

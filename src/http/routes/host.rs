@@ -4,8 +4,8 @@ use super::table::{Asked, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::broker::{Ended, HostServices, HostStanding, TakenAway};
-use crate::custody::TakeAway;
+use crate::broker::{Ended, HostServices, HostStanding, OrderOutcome};
+use crate::custody::RevocationOrder;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
@@ -21,13 +21,15 @@ pub(crate) fn routes() -> Routes<HostServices> {
         .route(&wire::GET_STATE, state)
         .route(&wire::SEAL, seal)
         .route(&wire::UNSEAL, unseal)
-        .ordering(&wire::ORDER_REVOKE_AGENT, TakeAway::RevokeAgent)
-        .ordering(&wire::ORDER_SUSPEND_AGENT, TakeAway::SuspendAgent)
-        .ordering(&wire::ORDER_REVOKE_INSTANCE, TakeAway::RevokeInstance)
-        .ordering(&wire::ORDER_REVOKE_CERTIFICATE, |serial| TakeAway::RevokeCertificate(*serial.as_bytes()))
-        .ordering(&wire::ORDER_REVOKE_TOKEN, TakeAway::RevokeToken)
-        .ordering(&wire::ORDER_REVOKE_OPERATOR, TakeAway::RevokeOperator)
-        .ordering(&wire::ORDER_SUSPEND_OPERATOR, TakeAway::SuspendOperator)
+        .ordering(&wire::ORDER_REVOKE_AGENT, RevocationOrder::RevokeAgent)
+        .ordering(&wire::ORDER_SUSPEND_AGENT, RevocationOrder::SuspendAgent)
+        .ordering(&wire::ORDER_REVOKE_INSTANCE, RevocationOrder::RevokeInstance)
+        .ordering(&wire::ORDER_REVOKE_CERTIFICATE, |serial| {
+            RevocationOrder::RevokeCertificate(*serial.as_bytes())
+        })
+        .ordering(&wire::ORDER_REVOKE_TOKEN, RevocationOrder::RevokeToken)
+        .ordering(&wire::ORDER_REVOKE_OPERATOR, RevocationOrder::RevokeOperator)
+        .ordering(&wire::ORDER_SUSPEND_OPERATOR, RevocationOrder::SuspendOperator)
         .route(&wire::BREAK_GLASS, break_glass)
         .route(&wire::ACCEPT_CLOCK, accept_clock)
 }
@@ -37,14 +39,15 @@ impl Routes<HostServices> {
     fn ordering<T: FromPath>(
         self,
         endpoint: &Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
-        what: fn(T) -> TakeAway,
+        what: fn(T) -> RevocationOrder,
     ) -> Self {
         let order = move |services: HostServices,
                           asked: Host<T, Optional<ReasonBody>>,
                           idempotency: IdempotencyHeader| async move {
             let reason = reason(asked.input.reason.as_deref())?;
-            let taken =
-                services.take_away(asked.by, what(asked.target), reason, idempotency.request(&[])).await?;
+            let taken = services
+                .order_revocation(asked.by, what(asked.target), reason, idempotency.request(&[]))
+                .await?;
             Ok(OrderedAnswer::from(taken))
         };
         self.idempotent(endpoint, order).without_waiting()
@@ -111,16 +114,16 @@ impl From<HostStanding> for StateAnswer {
     }
 }
 
-impl From<TakenAway> for OrderedAnswer {
-    fn from(taken: TakenAway) -> Self {
+impl From<OrderOutcome> for OrderedAnswer {
+    fn from(taken: OrderOutcome) -> Self {
         match taken {
-            TakenAway::Done(Ended::Recorded(seq)) => {
+            OrderOutcome::Done(Ended::Recorded(seq)) => {
                 Self { seq: Some(seq), durable: true, kept: false, queued: false }
             }
-            TakenAway::Done(Ended::InMemory { kept }) => {
+            OrderOutcome::Done(Ended::InMemory { kept }) => {
                 Self { seq: None, durable: false, kept, queued: false }
             }
-            TakenAway::Queued => Self { seq: None, durable: true, kept: false, queued: true },
+            OrderOutcome::Queued => Self { seq: None, durable: true, kept: false, queued: true },
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::base::code;
 use crate::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Route;
-use crate::idempotency::Request;
+use crate::idempotency::IdempotentRequest;
 use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
 
 /// The idempotency key of a request, if it has one, and what it says besides its body.
@@ -36,8 +36,8 @@ impl IdempotencyHeader {
     }
 
     /// The request with this `body`, when it has a key.
-    pub(crate) fn request<'a>(&'a self, body: &'a [u8]) -> Option<Request<'a>> {
+    pub(crate) fn request<'a>(&'a self, body: &'a [u8]) -> Option<IdempotentRequest<'a>> {
         let Keyed { key, route, target } = self.0.as_deref()?;
-        Some(Request { key, route, target, body })
+        Some(IdempotentRequest { key, route, target, body })
     }
 }

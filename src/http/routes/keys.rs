@@ -4,7 +4,7 @@ use super::target::reason;
 use crate::broker::{AdminServices, Force, OperatorRequest, SigningKey, StageChange};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
-use crate::keyring::Stage;
+use crate::keyring::KeyStage;
 use crate::policy::{ReadSigningKeys, RotateSigningKeys, RotateValueKey};
 use crate::wire::{
     self, AuthorityAnswer, CheckpointKeyAnswer, Items, Nothing, StageBody, StagedAnswer, TokenKeyAnswer,
@@ -19,22 +19,22 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::LIST_AUTHORITIES, list_authorities)
         .idempotent(&wire::PREPARE_AUTHORITY, prepare_authority)
         .idempotent(&wire::ACTIVATE_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, Stage::Active)
+            stage_authority(services, asked, idempotency, KeyStage::Active)
         })
         .idempotent(&wire::TAINT_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, Stage::Tainted)
+            stage_authority(services, asked, idempotency, KeyStage::Tainted)
         })
         .idempotent(&wire::REVOKE_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, Stage::Revoked)
+            stage_authority(services, asked, idempotency, KeyStage::Revoked)
         })
         .without_waiting()
         .route(&wire::LIST_TOKEN_KEYS, list_token_keys)
         .idempotent(&wire::PREPARE_TOKEN_KEY, prepare_token_key)
         .idempotent(&wire::ACTIVATE_TOKEN_KEY, |services, asked, idempotency| {
-            stage_token_key(services, asked, idempotency, Stage::Active)
+            stage_token_key(services, asked, idempotency, KeyStage::Active)
         })
         .idempotent(&wire::REVOKE_TOKEN_KEY, |services, asked, idempotency| {
-            stage_token_key(services, asked, idempotency, Stage::Revoked)
+            stage_token_key(services, asked, idempotency, KeyStage::Revoked)
         })
         .without_waiting()
         .idempotent(&wire::ROTATE_CHECKPOINT_KEY, rotate_checkpoint_key)
@@ -61,7 +61,7 @@ async fn stage_authority(
     services: AdminServices,
     asked: By<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
-    stage: Stage,
+    stage: KeyStage,
 ) -> Result<StagedAnswer<AuthorityAnswer>, Problem> {
     let change = StageChange { key: SigningKey::Authority, generation: asked.target, stage };
     let reason = reason(asked.input.reason.as_deref())?;
@@ -90,7 +90,7 @@ async fn stage_token_key(
     services: AdminServices,
     asked: By<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
-    stage: Stage,
+    stage: KeyStage,
 ) -> Result<StagedAnswer<TokenKeyAnswer>, Problem> {
     let change = StageChange { key: SigningKey::Token, generation: asked.target, stage };
     let reason = reason(asked.input.reason.as_deref())?;

@@ -1,7 +1,7 @@
 use super::caller::Operator;
 use super::table::{Asked, Routes};
 use crate::base::{Cancellation, SecretName};
-use crate::broker::{AdminServices, Adopting, Proof, RotationUpdate};
+use crate::broker::{AdminServices, Adopting, AdoptionProof, RotationUpdate};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, RotateSecrets};
@@ -74,7 +74,7 @@ async fn adopt(
     asked: By<RotateSecrets, SecretName, AdoptBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<AdoptedAnswer, Problem> {
-    let proof = if asked.input.unverified { Proof::Unasked } else { Proof::Asked };
+    let proof = if asked.input.unverified { AdoptionProof::Unasked } else { AdoptionProof::Asked };
     let adopting = Adopting { version: asked.input.version, proof };
     let adopted = services.adopt(&asked.by, &asked.target, adopting, idempotency.as_ref()).await?;
     Ok(AdoptedAnswer { version: adopted.version, seq: adopted.seq })

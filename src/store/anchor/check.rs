@@ -10,7 +10,7 @@ use crate::store::change::Event;
 
 /// Ledger entries or keys that were there once are gone, and an operator has accepted it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Loss {
+pub struct AcceptedLoss {
     /// What is gone, as the start that was refused said it.
     pub what: String,
     /// The newest entry that an anchor, the index or a snapshot names.
@@ -19,7 +19,7 @@ pub struct Loss {
     pub ledger: u64,
 }
 
-impl Event for Loss {
+impl Event for AcceptedLoss {
     const KIND: Kind = Kind(0x0a02);
     const NAME: &'static str = "alarm.data-loss-accepted";
 }

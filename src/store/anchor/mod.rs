@@ -9,7 +9,7 @@ mod check;
 mod file;
 mod keeper;
 
-pub use check::Loss;
+pub use check::AcceptedLoss;
 pub(super) use check::{ExpectedAnchors, RootCheck};
 pub use file::{AnchorFile, AnchorFileError};
 pub(super) use keeper::{AnchorKeeper, KeeperShared, KeeperStart};

@@ -1,7 +1,7 @@
 //! What only some files may do: look into secrets, use the ledger's reserve, make proofs.
 
 use super::exposing::EXPOSING;
-use super::{ADVANCING, LIVENESS, PROOFS, SPAWNING, SPAWNING_FILES, TAKING_AWAY, assert_none};
+use super::{ADVANCING, LIVENESS, PROOFS, REVOKING, SPAWNING, SPAWNING_FILES, assert_none};
 use crate::support::source::{Source, is_word, sources, words};
 
 /// Sensitive values are looked into only where it was reviewed.
@@ -122,7 +122,7 @@ fn keys_are_advanced_by_effects_or_where_it_was_reviewed() {
 
 #[test]
 fn the_ledger_s_reserve_is_used_where_it_was_reviewed() {
-    assert_none(&reserve(&sources("src"), TAKING_AWAY));
+    assert_none(&reserve(&sources("src"), REVOKING));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/secrets/vault.rs",
     "src/store/open.rs",
     "src/store/rebuild.rs",
-    "src/store/take_away.rs",
+    "src/store/revocation.rs",
     "src/token/signer.rs",
     "src/upstream/accounts.rs",
     "src/upstream/generate/mod.rs",

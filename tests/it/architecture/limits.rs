@@ -6,8 +6,8 @@ use crate::support::source::{Source, identifier, sources, words};
 /// Limits that no test names, and why. Reviewed: a test would sit through the wait, or could see nothing of
 /// the edge but memory. One that a test names must leave the list.
 const UNNAMED: &[(&str, &str)] = &[
-    ("TAKE_AWAY_WAIT_MS", "sat through by `worst_day`, on a disk that stalls"),
-    ("TAKE_AWAY_RETRY_MS", "how long apart a full ledger is asked shows in nothing but the wait"),
+    ("REVOCATION_WAIT_MS", "sat through by `worst_day`, on a disk that stalls"),
+    ("REVOCATION_RETRY_MS", "how long apart a full ledger is asked shows in nothing but the wait"),
     ("PROBE_EVERY_S", "sat through by `readiness`: nothing but a probe ends what it waits for"),
     ("PROBE_ROOM_BYTES", "likewise: the probe on a full disk that has room again"),
     ("LEDGER_STALLED_MS", "sat through by `readiness`, on a disk that hangs"),

@@ -118,7 +118,7 @@ const LIVENESS: &[&str] = &["src/authn/live.rs"];
 
 /// The files that may write to the reserve of a full disk. Reviewed: each of them only revokes, and no caller can
 /// fill the reserve by repetition.
-const TAKING_AWAY: &[&str] = &[
+const REVOKING: &[&str] = &[
     "src/broker/host/clock.rs",
     "src/broker/keys/staging.rs",
     "src/broker/host/host_services.rs",
@@ -147,13 +147,13 @@ const PROOFS: &[(&str, &str)] = &[("Committed", "ledger"), ("Grant", "policy"), 
 /// Rooms that start tasks; each one waits for them or bounds them.
 const SPAWNING: &[&str] = &["app", "http", "cli", "jobs"];
 
-/// Files of other rooms that start tasks. Reviewed: `take_away` starts one for each denial that the ledger has
+/// Files of other rooms that start tasks. Reviewed: `commit_revocation` starts one for each denial that the ledger has
 /// not taken, `DENIALS_UNRECORDED_MAX` at most, and it ends with the denial; `removals` starts one that waits for
 /// such a task and takes its order out of the runtime directory, and it ends at once when there is none to wait
 /// for; `host` starts one, when the broker opens, that does the same for the orders that were kept. All end with the
 /// runtime: what they had not done yet, the kept order has the next start do.
 const SPAWNING_FILES: &[&str] =
-    &["src/broker/host/host_services.rs", "src/broker/removals.rs", "src/store/take_away.rs"];
+    &["src/broker/host/host_services.rs", "src/broker/removals.rs", "src/store/revocation.rs"];
 
 const FILE_LINES_MAX: usize = 450;
 const DRAWERS: [&str; 9] =

@@ -53,7 +53,14 @@ const SERVICES: &[Service] = &[
     },
     Service {
         does: "changes the records",
-        says: &[".commit(", ".commit_draft(", ".change(", ".change_once(", ".take_away("],
+        says: &[
+            ".commit(",
+            ".commit_draft(",
+            ".change(",
+            ".change_once(",
+            ".commit_revocation(",
+            ".change_revoking(",
+        ],
         files: &[
             "src/broker/administration/apply.rs",
             "src/broker/administration/narrow.rs",

@@ -3,7 +3,7 @@
 use keyward::base::Clock;
 use keyward::http::{Caller as Who, Route, admin_routes};
 use keyward::operators::OperatorRole;
-use keyward::policy::{Need, Reach};
+use keyward::policy::{Reach, RequiredRight};
 use serde_json::json;
 
 use super::{Operator, join, post, refused, standing};
@@ -13,7 +13,7 @@ use crate::support::broker::{Reply, TestBroker};
 /// Who may call what at the admin listener. A change of this file is a change of who may do what.
 const REVIEWED: &str = include_str!("matrix.txt");
 
-fn guarded() -> impl Iterator<Item = (Route, Need)> {
+fn guarded() -> impl Iterator<Item = (Route, RequiredRight)> {
     admin_routes().into_iter().filter_map(|route| match route.caller {
         Who::Operator(need) => Some((route, need)),
         Who::Public | Who::Agent | Who::ResourceServer | Who::Enrolled | Who::Host => None,
@@ -21,7 +21,7 @@ fn guarded() -> impl Iterator<Item = (Route, Need)> {
 }
 
 fn written() -> String {
-    let row = |(route, need): (Route, Need)| {
+    let row = |(route, need): (Route, RequiredRight)| {
         let may = |role: OperatorRole| if need.roles.contains(&role) { role.as_str() } else { "-" };
         let roles: Vec<String> = OperatorRole::ALL.iter().map(|role| format!("{:8}", may(*role))).collect();
         let bound = if need.reach == Reach::Owned { "bound" } else { "-" };

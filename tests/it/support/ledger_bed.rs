@@ -9,7 +9,7 @@ use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Stopwatch,
 use keyward::crypto::Digest;
 use keyward::ledger::{
     AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLog, Follower, HostLayer, Key,
-    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, Point, SnapshotState, Space, Tree,
+    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, SnapshotPoint, SnapshotState, Space, Tree,
 };
 
 use super::remote_log::Database;
@@ -209,7 +209,7 @@ impl Follower for Recorder {
         Ok(())
     }
 
-    fn restore(&mut self, point: &Point, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
+    fn restore(&mut self, point: &SnapshotPoint, _tree: &Tree, state: &mut dyn Read) -> Result<(), String> {
         let mut bytes = Vec::new();
         state.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         self.0.0.lock().unwrap().restored = Some((point.through, bytes));

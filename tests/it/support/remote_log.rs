@@ -4,8 +4,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    BatchId, BatchNeed, Entry, Going, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError,
-    ReadError, Replay, TakeStored, VerifyError,
+    BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, ReadError,
+    Replay, ScanFlow, TakeStored, VerifyError,
 };
 
 use super::waiting::LONGEST;
@@ -181,7 +181,7 @@ struct RemoteReader(Database);
 impl LogReader for RemoteReader {
     fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError> {
         for entry in self.0.entries(from - 1) {
-            if entry.seq > through || take(entry)? == Going::Enough {
+            if entry.seq > through || take(entry)? == ScanFlow::Enough {
                 break;
             }
         }

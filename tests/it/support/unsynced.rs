@@ -207,7 +207,7 @@ impl Disk {
     }
 
     /// Removes a file, durably, behind everybody's back.
-    pub(crate) fn take_away(&self, name: &str) {
+    pub(crate) fn remove_file(&self, name: &str) {
         let mut state = self.state();
         state.names.remove(name);
         state.durable_names.remove(name);

@@ -13,9 +13,9 @@ use crate::crypto::sha256_parts;
 /// None is forgotten: an owner that has, and has left behind, [`FORMER_NAMES_PER_OWNER_MAX`] of them has no new ones
 /// declared by operators bound to it. To take a name away is never refused.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Former {
+pub struct FormerNames {
     /// Of nobody as well: an audience that two owners had, and left.
-    left: BTreeMap<Mark, Option<OwnerName>>,
+    left: BTreeMap<NameDigest, Option<OwnerName>>,
     counts: BTreeMap<Option<OwnerName>, usize>,
     /// Whether one was left that did not fit in: each name that is not known may be that one.
     is_incomplete: bool,
@@ -23,7 +23,7 @@ pub struct Former {
 
 /// Why a name or an audience that nothing bears is not to be had.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kept {
+pub enum NameRefusal {
     /// It was another owner's.
     OfAnother,
     /// It is new, and its owner has as many as it may, with those that it left behind.
@@ -33,19 +33,19 @@ pub enum Kept {
 }
 
 /// A digest of a name or an audience, and of what sort of thing bears it.
-type Mark = [u8; 16];
+type NameDigest = [u8; 16];
 
-impl Former {
+impl FormerNames {
     /// Why an operator who reaches as far as `scope`, where there are `live` names and audiences, may not declare a
     /// thing of this name, which there is not, if so.
     #[must_use]
-    pub fn keeps(&self, scope: &Scope, thing: &Owned, live: usize) -> Option<Kept> {
+    pub fn keeps(&self, scope: &Scope, thing: &Owned, live: usize) -> Option<NameRefusal> {
         self.kept(scope, &mark_of(thing), live)
     }
 
     /// The same of an audience that was not that of the same thing before.
     #[must_use]
-    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience, live: usize) -> Option<Kept> {
+    pub fn keeps_audience(&self, scope: &Scope, audience: &Audience, live: usize) -> Option<NameRefusal> {
         self.kept(scope, &mark_of_audience(audience), live)
     }
 
@@ -61,14 +61,14 @@ impl Former {
         self.left.contains_key(&mark_of_audience(audience))
     }
 
-    fn kept(&self, scope: &Scope, mark: &Mark, live: usize) -> Option<Kept> {
+    fn kept(&self, scope: &Scope, mark: &NameDigest, live: usize) -> Option<NameRefusal> {
         let own = scope.owner()?;
         match self.left.get(mark) {
-            Some(was) => (!scope.covers(was.as_ref())).then_some(Kept::OfAnother),
-            None if self.is_incomplete => Some(Kept::Full),
+            Some(was) => (!scope.covers(was.as_ref())).then_some(NameRefusal::OfAnother),
+            None if self.is_incomplete => Some(NameRefusal::Full),
             None => {
                 let left = self.counts.get(&Some(own.clone())).copied().unwrap_or_default();
-                (left.saturating_add(live) >= FORMER_NAMES_PER_OWNER_MAX).then_some(Kept::NoRoom)
+                (left.saturating_add(live) >= FORMER_NAMES_PER_OWNER_MAX).then_some(NameRefusal::NoRoom)
             }
         }
     }
@@ -90,7 +90,7 @@ impl Former {
     }
 
     /// What another owner left before, an audience that both had, is neither's from here on.
-    fn note(&mut self, mark: Mark, owner: Option<&OwnerName>) {
+    fn note(&mut self, mark: NameDigest, owner: Option<&OwnerName>) {
         let is_of_both = self.left.get(&mark).is_some_and(|was| was.as_ref() != owner);
         let owner = owner.filter(|_| !is_of_both);
         self.forget(&mark);
@@ -103,7 +103,7 @@ impl Former {
         self.left.insert(mark, owner.cloned());
     }
 
-    fn forget(&mut self, mark: &Mark) {
+    fn forget(&mut self, mark: &NameDigest) {
         let Some(owner) = self.left.remove(mark) else { return };
         if let Some(count) = self.counts.get_mut(&owner) {
             *count = count.saturating_sub(1);
@@ -114,7 +114,7 @@ impl Former {
     }
 }
 
-fn mark_of(thing: &Owned) -> Mark {
+fn mark_of(thing: &Owned) -> NameDigest {
     match thing {
         Owned::Capability(name) => mark(b"capability", name.as_str()),
         Owned::Role(name) => mark(b"role", name.as_str()),
@@ -122,11 +122,11 @@ fn mark_of(thing: &Owned) -> Mark {
     }
 }
 
-fn mark_of_audience(audience: &Audience) -> Mark {
+fn mark_of_audience(audience: &Audience) -> NameDigest {
     mark(b"audience", audience.as_str())
 }
 
-fn mark(kind: &[u8], name: &str) -> Mark {
+fn mark(kind: &[u8], name: &str) -> NameDigest {
     let digest = sha256_parts(&[kind, b"\0", name.as_bytes()]);
     digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
@@ -147,26 +147,26 @@ mod tests {
     fn an_owner_that_left_too_many_names_gets_no_new_one_and_pushes_out_none() {
         let (red, blue) = (owner("red"), owner("blue"));
         let (of_red, of_blue) = (Scope::Owner(red.clone()), Scope::Owner(blue.clone()));
-        let mut former = Former::default();
+        let mut former = FormerNames::default();
         former.leave(&thing(0), Some(&red));
         for number in 1..FORMER_NAMES_PER_OWNER_MAX {
             former.leave(&thing(number), Some(&blue));
         }
         let fresh = thing(usize::MAX);
         assert_eq!(former.keeps(&of_blue, &fresh, 0), None, "one below the limit");
-        assert_eq!(former.keeps(&of_blue, &fresh, 1), Some(Kept::NoRoom), "at it with what it has");
+        assert_eq!(former.keeps(&of_blue, &fresh, 1), Some(NameRefusal::NoRoom), "at it with what it has");
         let last = FORMER_NAMES_PER_OWNER_MAX;
         former.leave(&thing(last), Some(&blue));
-        assert_eq!(former.keeps(&of_blue, &fresh, 0), Some(Kept::NoRoom), "at the limit");
+        assert_eq!(former.keeps(&of_blue, &fresh, 0), Some(NameRefusal::NoRoom), "at the limit");
         assert_eq!(former.keeps(&of_blue, &thing(1), 0), None, "its own come back");
         assert_eq!(former.keeps(&of_red, &fresh, 0), None, "another owner's limit is its own");
         former.leave(&thing(last + 1), Some(&blue));
         assert_eq!(
             former.keeps(&of_red, &thing(last + 1), 0),
-            Some(Kept::OfAnother),
+            Some(NameRefusal::OfAnother),
             "beyond it, all are kept"
         );
-        assert_eq!(former.keeps(&of_blue, &thing(0), 0), Some(Kept::OfAnother));
+        assert_eq!(former.keeps(&of_blue, &thing(0), 0), Some(NameRefusal::OfAnother));
         for number in 0..=last {
             assert_eq!(former.keeps(&Scope::Everything, &thing(number), 0), None);
         }
@@ -178,15 +178,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_in_makes_every_unknown_name_unavailable() {
         let (red, nobody) = (Scope::Owner(owner("red")), None);
-        let mut former = Former::default();
+        let mut former = FormerNames::default();
         for number in 0..FORMER_NAMES_MAX {
             former.leave(&thing(number), nobody);
         }
         let beyond = thing(FORMER_NAMES_MAX);
         assert_eq!(former.keeps(&red, &beyond, 0), None, "at the limit");
         former.leave(&beyond, nobody);
-        assert_eq!(former.keeps(&red, &beyond, 0), Some(Kept::Full), "one beyond it");
-        assert_eq!(former.keeps(&red, &thing(0), 0), Some(Kept::OfAnother), "the oldest is there");
+        assert_eq!(former.keeps(&red, &beyond, 0), Some(NameRefusal::Full), "one beyond it");
+        assert_eq!(former.keeps(&red, &thing(0), 0), Some(NameRefusal::OfAnother), "the oldest is there");
         assert_eq!(former.keeps(&Scope::Everything, &beyond, 0), None);
     }
 
@@ -195,15 +195,19 @@ mod tests {
         let (red, blue) = (owner("red"), owner("blue"));
         let audience: Audience = "https://a.example.com".parse().unwrap();
         for leavers in [[Some(&blue), Some(&red)], [Some(&red), Some(&blue)], [None, Some(&red)]] {
-            let mut former = Former::default();
+            let mut former = FormerNames::default();
             leavers.iter().for_each(|leaver| former.leave_audience(&audience, *leaver));
             former.leave_audience(&audience, Some(&red));
             for scope in [Scope::Owner(red.clone()), Scope::Owner(blue.clone())] {
-                assert_eq!(former.keeps_audience(&scope, &audience, 0), Some(Kept::OfAnother), "{leavers:?}");
+                assert_eq!(
+                    former.keeps_audience(&scope, &audience, 0),
+                    Some(NameRefusal::OfAnother),
+                    "{leavers:?}"
+                );
             }
             assert_eq!(former.keeps_audience(&Scope::Everything, &audience, 0), None);
         }
-        let mut former = Former::default();
+        let mut former = FormerNames::default();
         former.leave_audience(&audience, Some(&red));
         former.leave_audience(&audience, Some(&red));
         assert_eq!(
@@ -215,10 +219,10 @@ mod tests {
 
     #[test]
     fn the_digest_of_a_name_is_of_its_kind() {
-        let mut former = Former::default();
+        let mut former = FormerNames::default();
         former.leave(&Owned::Role("a".parse().unwrap()), None);
         let red = Scope::Owner(owner("red"));
-        assert_eq!(former.keeps(&red, &Owned::Role("a".parse().unwrap()), 0), Some(Kept::OfAnother));
+        assert_eq!(former.keeps(&red, &Owned::Role("a".parse().unwrap()), 0), Some(NameRefusal::OfAnother));
         assert_eq!(former.keeps(&red, &Owned::Agent("a".parse().unwrap()), 0), None);
     }
 }

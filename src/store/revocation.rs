@@ -6,29 +6,29 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::change::{Change, CommitError, TakingAway, World};
-use super::follow::Memory;
+use super::change::{Change, CommitError, RevokingChange, StoredState};
+use super::follow::InMemoryState;
 use super::handle::Store;
 use super::withheld::Settled;
 use crate::base::Sensitive;
-use crate::base::limits::{TAKE_AWAY_RETRY_MS, TAKE_AWAY_WAIT_MS};
+use crate::base::limits::{REVOCATION_RETRY_MS, REVOCATION_WAIT_MS};
 use crate::ledger::{AppendError, Draft, Ledger, Pending};
 
 /// What became of a change that takes away.
 #[must_use]
 #[derive(Debug)]
-pub enum Taken {
+pub enum RevocationOutcome {
     /// The entry of this sequence says so.
     Recorded(u64),
     /// It is in force in memory. The ledger has not taken it: it does so as soon as it can.
-    InMemory(Recorded),
+    InMemory(PendingRecord),
 }
 
 /// Resolves once the ledger has taken a denial; with `None` when it never will.
 #[derive(Debug)]
-pub struct Recorded(oneshot::Receiver<Settled>);
+pub struct PendingRecord(oneshot::Receiver<Settled>);
 
-impl Recorded {
+impl PendingRecord {
     /// Waits for it.
     pub async fn wait(self) -> Option<Settled> {
         self.0.await.ok()
@@ -36,17 +36,18 @@ impl Recorded {
 }
 
 /// Decides on the state as of an entry what a denial's entry does; `None` when nothing is left to take away.
-pub type DecideOnConflict<W> = Box<dyn Fn(&W, u64) -> Option<Change<<W as World>::Effect>> + Send + Sync>;
+pub type DecideOnConflict<W> =
+    Box<dyn Fn(&W, u64) -> Option<Change<<W as StoredState>::Effect>> + Send + Sync>;
 
 /// What is submitted for a denial when entries before its own have changed what it relied on.
-pub enum OnConflict<W: World> {
+pub enum OnConflict<W: StoredState> {
     /// The same, which relies on nothing: it is harmless after every earlier entry.
     Repeat,
     /// What this decides.
     Decide(DecideOnConflict<W>),
 }
 
-impl<W: World> OnConflict<W> {
+impl<W: StoredState> OnConflict<W> {
     /// What is submitted in place of `draft` when the ledger could not take that.
     fn again(&self, draft: &Draft) -> Draft {
         let mut again = copy(draft);
@@ -58,14 +59,14 @@ impl<W: World> OnConflict<W> {
     }
 }
 
-impl<W: World> fmt::Debug for OnConflict<W> {
+impl<W: StoredState> fmt::Debug for OnConflict<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if matches!(self, Self::Repeat) { "Repeat" } else { "Decide" })
     }
 }
 
-impl<W: World> Store<W> {
-    /// Commits a change that takes away. When the ledger has not taken it within `TAKE_AWAY_WAIT_MS`, or
+impl<W: StoredState> Store<W> {
+    /// Commits a change that takes away. When the ledger has not taken it within `REVOCATION_WAIT_MS`, or
     /// cannot, it takes effect in memory, provided that `decide` still says so of the state as it is then;
     /// and the ledger is asked until it has it.
     ///
@@ -74,25 +75,25 @@ impl<W: World> Store<W> {
     ///
     /// # Errors
     /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again.
-    pub async fn take_away(
+    pub async fn commit_revocation(
         &self,
-        taking: TakingAway<W::Effect, W::Denial>,
+        taking: RevokingChange<W::Effect, W::Denial>,
         on_conflict: OnConflict<W>,
         decide: impl FnOnce(&W) -> bool,
-    ) -> Result<Taken, CommitError> {
+    ) -> Result<RevocationOutcome, CommitError> {
         if self.is_read_only() {
             return Err(CommitError::ReadOnly);
         }
-        let TakingAway { change, denial } = taking;
+        let RevokingChange { change, denial } = taking;
         self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
         let draft = change.into_draft::<W>()?;
         let again = on_conflict.again(&draft);
         let mut pending = self.ledger.append(draft);
-        let patience = Duration::from_millis(TAKE_AWAY_WAIT_MS);
+        let patience = Duration::from_millis(REVOCATION_WAIT_MS);
         let first = match tokio::time::timeout(patience, &mut pending).await {
             Ok(Ok(committed)) => {
                 Box::pin(self.anchors.reached(committed.seq())).await;
-                return Ok(Taken::Recorded(committed.seq()));
+                return Ok(RevocationOutcome::Recorded(committed.seq()));
             }
             Ok(Err(error)) if !is_unrecorded(&error) => return Err(error.into()),
             Ok(Err(error)) => {
@@ -109,7 +110,7 @@ impl<W: World> Store<W> {
         if !self.memory.deny(&denial, decide) {
             // Something else was denied meanwhile: the ledger decides which of them counts.
             return match first {
-                Ok(pending) => Ok(Taken::Recorded(pending.await?.seq())),
+                Ok(pending) => Ok(RevocationOutcome::Recorded(pending.await?.seq())),
                 Err(error) => Err(error.into()),
             };
         }
@@ -126,7 +127,7 @@ impl<W: World> Store<W> {
                 }
             });
         }
-        Ok(Taken::InMemory(Recorded(recorded)))
+        Ok(RevocationOutcome::InMemory(PendingRecord(recorded)))
     }
 }
 
@@ -153,15 +154,15 @@ fn copy(draft: &Draft) -> Draft {
 }
 
 /// The entry of a denial that the ledger has not taken yet.
-struct Submitted<'a, W: World> {
-    memory: &'a Memory<W>,
+struct Submitted<'a, W: StoredState> {
+    memory: &'a InMemoryState<W>,
     ledger: &'a Ledger,
     /// What is submitted when the ledger refuses it.
     again: Draft,
     on_conflict: OnConflict<W>,
 }
 
-impl<W: World> Submitted<'_, W> {
+impl<W: StoredState> Submitted<'_, W> {
     /// Submits it until the ledger takes it; `None` once the ledger has failed, which it does until the next start.
     async fn until_taken(mut self, mut last: Result<Pending, AppendError>) -> Option<Settled> {
         loop {
@@ -180,7 +181,7 @@ impl<W: World> Submitted<'_, W> {
                     }
                 },
                 Err(AppendError::NoSpace | AppendError::Busy) => {
-                    tokio::time::sleep(Duration::from_millis(TAKE_AWAY_RETRY_MS)).await;
+                    tokio::time::sleep(Duration::from_millis(REVOCATION_RETRY_MS)).await;
                 }
                 Err(AppendError::Failed | AppendError::TooLarge) => return None,
             }

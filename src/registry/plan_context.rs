@@ -4,7 +4,7 @@ use std::fmt;
 use super::agent::{Agent, AgentKind};
 use super::declaration::Declaration;
 use super::declared::{Capability, Delivery, Role};
-use super::former::Kept;
+use super::former_names::NameRefusal;
 use super::owners::Owned;
 use super::state::Registry;
 use crate::base::{
@@ -14,13 +14,13 @@ use crate::config::Place;
 
 /// What a plan is drawn on: the present objects in an operator's scope.
 #[derive(Clone, Copy)]
-pub struct Ground<'a> {
+pub struct PlanContext<'a> {
     /// Agents, roles and capabilities.
     pub registry: &'a Registry,
     /// How far the one reaches who declares.
     pub scope: &'a Scope,
     /// The secret of this name, when there is one within reach.
-    pub secret: &'a dyn Fn(&SecretName) -> Option<SecretGround>,
+    pub secret: &'a dyn Fn(&SecretName) -> Option<SecretFacts>,
     /// The broker itself as an audience.
     pub broker: &'a Audience,
     /// Asked at every step of the plan.
@@ -29,7 +29,7 @@ pub struct Ground<'a> {
 
 /// What a plan has to know of a secret.
 #[derive(Clone, Debug)]
-pub struct SecretGround {
+pub struct SecretFacts {
     /// Whose it is.
     pub owner: Option<OwnerName>,
     /// How sensitive.
@@ -38,14 +38,14 @@ pub struct SecretGround {
 
 /// What an application does with things that its files do not name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unnamed {
+pub enum Undeclared {
     /// Leaves them alone.
     Keep,
     /// Takes them away.
     Prune,
 }
 
-impl Ground<'_> {
+impl PlanContext<'_> {
     fn reaches(&self, thing: &Owned) -> bool {
         self.scope.covers(self.registry.owners().of(thing))
     }
@@ -82,7 +82,7 @@ impl Ground<'_> {
     }
 }
 
-impl fmt::Debug for Ground<'_> {
+impl fmt::Debug for PlanContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ground").field("scope", self.scope).finish_non_exhaustive()
     }
@@ -91,7 +91,7 @@ impl fmt::Debug for Ground<'_> {
 /// Names and audiences of other owners. That they are taken cannot be hidden from an operator who
 /// wants them.
 pub(super) fn out_of_reach(
-    ground: &Ground<'_>,
+    ground: &PlanContext<'_>,
     declaration: &Declaration,
     report: &mut dyn FnMut(Place, String),
 ) {
@@ -107,9 +107,9 @@ pub(super) fn out_of_reach(
                     live = live.saturating_add(usize::from(!former.knows(&thing)));
                     return;
                 }
-                Some(Kept::OfAnother) => NAME_LEFT,
-                Some(Kept::NoRoom) => NAME_TOO_MANY,
-                Some(Kept::Full) => NAME_FULL,
+                Some(NameRefusal::OfAnother) => NAME_LEFT,
+                Some(NameRefusal::NoRoom) => NAME_TOO_MANY,
+                Some(NameRefusal::Full) => NAME_FULL,
             },
         };
         report(place, message.to_owned());
@@ -129,7 +129,7 @@ pub(super) fn out_of_reach(
 /// Audiences that are another owner's. One that stays what it was is not judged: it was moved or shared by an operator
 /// who reaches further.
 fn audiences_out_of_reach(
-    ground: &Ground<'_>,
+    ground: &PlanContext<'_>,
     declaration: &Declaration,
     mut live: usize,
     report: &mut dyn FnMut(Place, String),
@@ -162,9 +162,9 @@ fn audiences_out_of_reach(
                     live = live.saturating_add(usize::from(!former.knows_audience(audience)));
                     continue;
                 }
-                Some(Kept::OfAnother) => AUDIENCE_LEFT,
-                Some(Kept::NoRoom) => AUDIENCE_TOO_MANY,
-                Some(Kept::Full) => AUDIENCE_FULL,
+                Some(NameRefusal::OfAnother) => AUDIENCE_LEFT,
+                Some(NameRefusal::NoRoom) => AUDIENCE_TOO_MANY,
+                Some(NameRefusal::Full) => AUDIENCE_FULL,
             }
         };
         report(*place, message.to_owned());
@@ -183,7 +183,7 @@ const BROKER_AUDIENCE: &str = "the `audience` is the broker itself: name the aud
 /// What a plan takes away although something that stays names it, of an owner out of reach: it would mean the object that
 /// bears the name next.
 pub(super) fn still_named(
-    ground: &Ground<'_>,
+    ground: &PlanContext<'_>,
     removed_capabilities: &[CapabilityName],
     removed_roles: &[RoleName],
     report: &mut dyn FnMut(Place, String),
@@ -218,7 +218,11 @@ pub(super) fn still_named(
 }
 
 /// A name is an agent's or a resource server's for good: it stands in certificates as the one or the other.
-pub(super) fn turned(ground: &Ground<'_>, declaration: &Declaration, report: &mut dyn FnMut(Place, String)) {
+pub(super) fn turned(
+    ground: &PlanContext<'_>,
+    declaration: &Declaration,
+    report: &mut dyn FnMut(Place, String),
+) {
     for (name, (_, place)) in &declaration.agents {
         let there = ground.agent(name).map(Agent::kind);
         let noun = match (there, declaration.serving.contains_key(name)) {
@@ -234,12 +238,12 @@ const OTHER_OWNER: &str = "the `secret` has the sensitivity `high`, so only capa
 
 /// What of the declarations that there would be names something that is not there, or may not be reached.
 pub(super) fn dangling(
-    ground: &Ground<'_>,
+    ground: &PlanContext<'_>,
     declaration: &Declaration,
-    unnamed: Unnamed,
+    unnamed: Undeclared,
     report: &mut dyn FnMut(Place, String),
 ) {
-    let kept = unnamed == Unnamed::Keep;
+    let kept = unnamed == Undeclared::Keep;
     for (capability, place) in declaration.capabilities.values() {
         let Delivery::Reveal { secret } = &capability.delivery else { continue };
         if ground.work.step().is_err() {
