@@ -1,6 +1,6 @@
 use crate::authn::AuthnError;
 use crate::broker::{AdminServices, AgentServices};
-use crate::pki::tls::{Cause, Gate};
+use crate::pki::tls::{Gate, PeerRefusal};
 use crate::pki::{PeerCertificate, SpiffeId};
 
 /// At the agents' handshake: agents and resource servers of this broker whose instance is there. A certificate within the
@@ -21,7 +21,7 @@ impl Gate for AgentGate {
         self.0.identify_renewing(peer).is_ok()
     }
 
-    fn cause(&self, peer: &PeerCertificate) -> Cause {
+    fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {
         let refused = match peer.spiffe() {
             SpiffeId::ResourceServer { .. } => self.0.identify_resource_server(peer).err(),
             SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => self.0.identify(peer).err(),
@@ -34,14 +34,14 @@ impl Gate for AgentGate {
     }
 }
 
-const fn cause(refused: Option<AuthnError>) -> Cause {
+const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
     match refused {
-        Some(AuthnError::OutOfTime) => Cause::OutOfTime,
-        Some(AuthnError::WrongKind | AuthnError::NotFromHost) => Cause::WrongKind,
-        Some(AuthnError::AuthorityRevoked) => Cause::Authority,
-        Some(AuthnError::Unknown) => Cause::Unknown,
+        Some(AuthnError::OutOfTime) => PeerRefusal::OutOfTime,
+        Some(AuthnError::WrongKind | AuthnError::NotFromHost) => PeerRefusal::WrongKind,
+        Some(AuthnError::AuthorityRevoked) => PeerRefusal::Authority,
+        Some(AuthnError::Unknown) => PeerRefusal::Unknown,
         // It was resumed at this very moment: the next handshake finds it so.
-        Some(_) | None => Cause::Revoked,
+        Some(_) | None => PeerRefusal::Revoked,
     }
 }
 
@@ -50,7 +50,7 @@ impl Gate for AdminGate {
         self.0.identify(peer).is_ok()
     }
 
-    fn cause(&self, peer: &PeerCertificate) -> Cause {
+    fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {
         cause(self.0.identify(peer).err())
     }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{keyring_path, store_options};
-use super::duty::Duty;
+use super::duty::ServeMode;
 use super::environment::Environment;
 use super::failures::start_failed;
 use super::location::DataLocation;
@@ -39,8 +39,8 @@ pub(crate) async fn assemble(
     mut keyring: Keyring,
     environment: &Environment,
     on_lost_entries: OnLostEntries,
-    duty: Duty,
-) -> Result<(Services, Duty), Failure> {
+    duty: ServeMode,
+) -> Result<(Services, ServeMode), Failure> {
     let options = store_options(config, environment, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
@@ -111,9 +111,9 @@ pub(crate) async fn assemble_to_record(
     keyring: Keyring,
     environment: &Environment,
 ) -> Result<Services, Failure> {
-    match assemble(config, keyring, environment, OnLostEntries::Refuse, Duty::Full).await? {
-        (services, Duty::Full) => Ok(services),
-        (_, Duty::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
+    match assemble(config, keyring, environment, OnLostEntries::Refuse, ServeMode::Full).await? {
+        (services, ServeMode::Full) => Ok(services),
+        (_, ServeMode::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
     }
 }
 
@@ -122,13 +122,13 @@ async fn located(
     store: &Store<World>,
     config: &Config,
     machine_id: &Path,
-    wanted: Duty,
-) -> Result<(Duty, Alarms), Failure> {
+    wanted: ServeMode,
+) -> Result<(ServeMode, Alarms), Failure> {
     let found = DataLocation::at(&config.data_dir, store, machine_id)?;
     let duty = found.duty(store, wanted);
     restrict(store, duty);
     let alarms = alarms_of(store).await?;
-    if duty == Duty::Full {
+    if duty == ServeMode::Full {
         found.record(store, &alarms).await?;
     }
     Ok((duty, alarms))
@@ -152,8 +152,8 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
 }
 
 /// Makes the store of a read-only broker read-only, before anything else: a start records, too.
-fn restrict(store: &Store<World>, duty: Duty) {
-    if duty == Duty::ReadOnly {
+fn restrict(store: &Store<World>, duty: ServeMode) {
+    if duty == ServeMode::ReadOnly {
         store.make_read_only();
         tracing::warn!("the broker is in read-only mode: it records, issues and revokes nothing");
     }

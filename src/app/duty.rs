@@ -1,6 +1,6 @@
 /// What a broker is there for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Duty {
+pub(crate) enum ServeMode {
     /// Everything.
     Full,
     /// To be looked at: it takes no change, so that it gives nothing, and calls nobody. A copy of a

@@ -41,7 +41,7 @@ impl Environment {
         upstream::DriverContext {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
-            reach: upstream::Reach::new(config.upstream.allow_networks.clone()),
+            reach: upstream::AllowedNetworks::new(config.upstream.allow_networks.clone()),
             called: upstream::Called::default(),
         }
     }

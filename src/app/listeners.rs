@@ -19,8 +19,10 @@ use crate::broker::{self, HostServices, ProcessRequest};
 use crate::config::{Config, Connections};
 use crate::console::{Failure, own_uid};
 use crate::custody::Orders;
-use crate::http::listener::{self, ConnectionCaps, Course, Standing};
-use crate::http::{Outlived, Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host};
+use crate::http::listener::{self, ConnectionCaps, CredentialWatch, ListenerState};
+use crate::http::{
+    DetachedHandlers, Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host,
+};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, sealed_server_configs};
 use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
@@ -42,10 +44,10 @@ pub(super) struct HostListener {
     pub(super) wishes: mpsc::Receiver<ProcessRequest>,
     /// What is counted while nothing else counts.
     meters: Arc<Meters>,
-    course: watch::Sender<Course>,
+    course: watch::Sender<ListenerState>,
     answering: JoinHandle<()>,
     /// Requests that go on although their connection has ended.
-    outlived: Outlived,
+    outlived: DetachedHandlers,
     _socket: HostSocket,
 }
 
@@ -69,7 +71,7 @@ impl Listeners {
         let Environment { clock, entropy, .. } = environment.clone();
         let (services, wishes) = HostServices::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
-        let (course, followed) = watch::channel(Course::On);
+        let (course, followed) = watch::channel(ListenerState::On);
         let router = host_router(services.clone(), Arc::clone(&meters));
         let outlived = router.outlived();
         let answering = tokio::spawn(serve_host(listener, router, followed));
@@ -82,7 +84,7 @@ impl HostListener {
     /// Answers nobody any more.
     pub(super) async fn leave(self) {
         self.services.close();
-        self.course.send_replace(Course::Cut);
+        self.course.send_replace(ListenerState::Cut);
         if self.answering.await.is_err() {
             tracing::error!("the listener of the host socket had panicked");
         }
@@ -128,7 +130,7 @@ impl BoundListener {
 /// The listeners of a sealed broker.
 #[derive(Debug)]
 pub(super) struct SealedListeners {
-    course: watch::Sender<Course>,
+    course: watch::Sender<ListenerState>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -140,7 +142,7 @@ impl SealedListeners {
         listeners: &Listeners,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let (course, followed) = watch::channel(Course::On);
+        let (course, followed) = watch::channel(ListenerState::On);
         let documents = published(config);
         let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
             tracing::warn!("the server certificate is missing: only the host socket answers");
@@ -169,7 +171,7 @@ impl SealedListeners {
 
     /// Returns when nobody is connected any more.
     pub(super) async fn close(self) {
-        self.course.send_replace(Course::Cut);
+        self.course.send_replace(ListenerState::Cut);
         for listener in self.listeners {
             if listener.await.is_err() {
                 tracing::error!("a listener of the sealed broker had panicked");
@@ -200,8 +202,8 @@ fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
 }
 
 /// Of a client of a sealed broker, which requests no certificates.
-fn admits_nobody() -> Standing {
-    Standing { gate: Arc::new(AdmitsNobody), changed: watch::channel(0).1 }
+fn admits_nobody() -> CredentialWatch {
+    CredentialWatch { gate: Arc::new(AdmitsNobody), changed: watch::channel(0).1 }
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::adoption::{ADOPT, AdoptionFile, LOCK, adoption, unusable};
-use super::duty::Duty;
+use super::duty::ServeMode;
 use super::failures::start_failed;
 use crate::base::encoding::hex;
 use crate::base::{Timestamp, code, io_reason};
@@ -40,7 +40,7 @@ impl DataLocation {
     }
 
     /// What the broker may do: nothing but be looked at, when the data are a copy that no order adopts.
-    pub(super) fn duty(&self, store: &Store<World>, wanted: Duty) -> Duty {
+    pub(super) fn duty(&self, store: &Store<World>, wanted: ServeMode) -> ServeMode {
         let known = store.read(|world, _| world.custody.location());
         match known {
             Some(known) if known.lock != self.location.lock && self.adoption.is_none() => {
@@ -49,7 +49,7 @@ impl DataLocation {
                     %dir, code = %code::DATA_COPIED,
                     "the data directory is a copy (its lock file is another one): the broker is in read-only mode until `keyward adopt`"
                 );
-                Duty::ReadOnly
+                ServeMode::ReadOnly
             }
             Some(_) | None => wanted,
         }

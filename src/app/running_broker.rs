@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::admission::{AdminGate, AgentGate};
 use super::adoption::is_adopted;
 use super::assemble::{FOUND_AT_START, assemble, record_slot_changes};
-use super::duty::Duty;
+use super::duty::ServeMode;
 use super::environment::Environment;
 use super::failures::start_failed;
 use super::listeners::{HostListener, Listeners, caps};
@@ -24,11 +24,11 @@ use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S}
 use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Services, Unsealed};
 use crate::config::Config;
 use crate::console::Failure;
-use crate::http::listener::{self, Course, Standing};
-use crate::http::{Outlived, admin_router, agent_router};
+use crate::http::listener::{self, CredentialWatch, ListenerState};
+use crate::http::{DetachedHandlers, admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
-use crate::pki::tls::{Gate, Identity, ServerTls};
+use crate::pki::tls::{Gate, ServerTls, TlsIdentity};
 use crate::revocation;
 use crate::store::OnLostEntries;
 
@@ -42,11 +42,11 @@ pub struct RunningBroker {
     host: HostListener,
     /// Whether it is read-only because its data are a copy, and not because it was started so.
     is_copy: bool,
-    course: watch::Sender<Course>,
+    course: watch::Sender<ListenerState>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     /// Requests of agents and operators that go on although their connection has ended.
-    outlived: [Outlived; 2],
+    outlived: [DetachedHandlers; 2],
     upkeep: Arc<Upkeep>,
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
@@ -67,7 +67,7 @@ pub async fn start(
     environment: &Environment,
     on_lost_entries: OnLostEntries,
 ) -> Result<RunningBroker, Failure> {
-    StartOptions { config, environment, on_lost_entries, duty: Duty::Full }.start().await
+    StartOptions { config, environment, on_lost_entries, duty: ServeMode::Full }.start().await
 }
 
 /// What a keyring is opened for.
@@ -76,15 +76,15 @@ pub(super) struct StartOptions<'a> {
     pub(super) config: &'a Config,
     pub(super) environment: &'a Environment,
     pub(super) on_lost_entries: OnLostEntries,
-    pub(super) duty: Duty,
+    pub(super) duty: ServeMode,
 }
 
 /// A broker that could serve.
 pub(super) struct OpenedBroker<'a> {
     config: &'a Config,
     services: Arc<Services>,
-    identity: Identity,
-    duty: Duty,
+    identity: TlsIdentity,
+    duty: ServeMode,
     is_copy: bool,
 }
 
@@ -104,13 +104,13 @@ impl<'a> StartOptions<'a> {
         let (services, duty) = assemble(config, keyring, environment, on_lost_entries, wanted).await?;
         let services = Arc::new(services);
         let identity = match duty {
-            Duty::Full => {
+            ServeMode::Full => {
                 record_slot_changes(&services, FOUND_AT_START).await?;
                 let identity = server_identity(config, &services, environment).await?;
                 publish(config, AgentServices::new(Arc::clone(&services))).await;
                 identity
             }
-            Duty::ReadOnly => kept_identity(config, &services)?,
+            ServeMode::ReadOnly => kept_identity(config, &services)?,
         };
         Ok(OpenedBroker { config, services, identity, duty, is_copy: duty != wanted })
     }
@@ -146,10 +146,10 @@ impl OpenedBroker<'_> {
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
         let (agent_tls, admin_tls) = (listener(Arc::clone(&agent_gate))?, listener(Arc::clone(&admin_gate))?);
-        let standing = |gate| Standing { gate, changed: services.notifications.standing.subscribe() };
+        let standing = |gate| CredentialWatch { gate, changed: services.notifications.standing.subscribe() };
         let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
         let caps = caps(config);
-        let (course, followed) = watch::channel(Course::On);
+        let (course, followed) = watch::channel(ListenerState::On);
         let runtimes = Runtimes::start()?;
         let meters = &services.notifications.meters;
         let (socket, level) =
@@ -176,11 +176,11 @@ impl OpenedBroker<'_> {
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let jobs = match duty {
-            Duty::Full => {
+            ServeMode::Full => {
                 let _entered = runtimes.jobs.handle().enter();
                 at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
             }
-            Duty::ReadOnly => Vec::new(),
+            ServeMode::ReadOnly => Vec::new(),
         };
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(RunningBroker {
@@ -306,15 +306,15 @@ impl RunningBroker {
 
     /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
     pub async fn stop(self) {
-        self.end(Course::Drain).await;
+        self.end(ListenerState::Drain).await;
     }
 
     /// The same, with all connections cut.
     pub(super) async fn cut(self) {
-        self.end(Course::Cut).await;
+        self.end(ListenerState::Cut).await;
     }
 
-    async fn end(self, course: Course) {
+    async fn end(self, course: ListenerState) {
         tracing::info!("the broker stops");
         self.course.send_replace(course);
         self.stop.send_replace(true);
@@ -331,7 +331,7 @@ impl RunningBroker {
         if !self.services.state.store.is_read_only() {
             publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
         }
-        if course == Course::Drain {
+        if course == ListenerState::Drain {
             self.snapshots.take_last().await;
         }
         self.host.leave().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::data_dir::keyring_path;
-use super::duty::Duty;
+use super::duty::ServeMode;
 use super::environment::Environment;
 use super::failures::start_failed;
 use super::listeners::{Listeners, SealedListeners};
@@ -41,7 +41,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let start_as = if args.sealed { Start::Sealed } else { Start::AsConfigured };
     let on_lost_entries =
         if args.accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
-    let duty = if args.read_only { Duty::ReadOnly } else { Duty::Full };
+    let duty = if args.read_only { ServeMode::ReadOnly } else { ServeMode::Full };
     let config = &Config::load(&args.config)?;
     TrustedFile::all(&args.config, config).iter().try_for_each(TrustedFile::check)?;
     log(config)?;

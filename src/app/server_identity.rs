@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::console::Failure;
 use crate::files;
 use crate::issuance::ServerPlan;
-use crate::pki::tls::Identity;
+use crate::pki::tls::TlsIdentity;
 use crate::pki::{
     ServerCertificate, authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem,
     new_key_and_request, read_request, request_for_key,
@@ -28,7 +28,7 @@ pub(crate) async fn server_identity(
     config: &Config,
     services: &Services,
     environment: &Environment,
-) -> Result<Identity, Failure> {
+) -> Result<TlsIdentity, Failure> {
     let dir = config.data_dir.join("tls");
     private_dir(&dir)?;
     let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
@@ -60,11 +60,11 @@ pub(crate) async fn server_identity(
     // All authorities that count, not only the one that signed: clients learn of the next one by it.
     let authorities = services.signing.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
-    Ok(Identity { chain: chain.collect(), key_pem })
+    Ok(TlsIdentity { chain: chain.collect(), key_pem })
 }
 
 /// The identity for read-only mode, which signs no certificate: the stored one, with any names.
-pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<Identity, Failure> {
+pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<TlsIdentity, Failure> {
     let pem = authorities_pem(&services.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
         let why = "the server certificate is missing, and read-only mode signs none";
@@ -75,12 +75,12 @@ pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<Iden
 
 /// The broker's own TLS identity as a sealed broker has it: what lies there, and the authorities as they
 /// were last published; none before the first start.
-pub(crate) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<Identity> {
+pub(crate) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<TlsIdentity> {
     let dir = config.data_dir.join("tls");
     let key_pem = read(&dir.join("server.key")).map(Sensitive::new).ok()?;
     let leaf = kept(&dir.join("server.pem"))?;
     let authorities = certificates_from_pem(authorities_pem).unwrap_or_default();
-    Some(Identity { chain: std::iter::once(leaf).chain(authorities).collect(), key_pem })
+    Some(TlsIdentity { chain: std::iter::once(leaf).chain(authorities).collect(), key_pem })
 }
 
 fn kept(path: &Path) -> Option<Vec<u8>> {

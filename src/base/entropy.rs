@@ -53,19 +53,19 @@ impl Entropy for SystemEntropy {
 }
 
 thread_local! {
-    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { bytes: [0; AHEAD_BYTES], left: 0 }) };
+    static AHEAD: RefCell<RandomBuffer> = const { RefCell::new(RandomBuffer { bytes: [0; AHEAD_BYTES], left: 0 }) };
 }
 
 /// Enough for some ten requests.
 const AHEAD_BYTES: usize = 1024;
 
 /// Unused random bytes. Used ones are wiped.
-struct Ahead {
+struct RandomBuffer {
     bytes: [u8; AHEAD_BYTES],
     left: usize,
 }
 
-impl Ahead {
+impl RandomBuffer {
     fn take(&mut self, out: &mut [u8], draw: impl Fn(&mut [u8])) {
         if out.len() > AHEAD_BYTES {
             return draw(out);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn given_bytes_are_wiped() {
-        let mut ahead = Ahead { bytes: [0; AHEAD_BYTES], left: 0 };
+        let mut ahead = RandomBuffer { bytes: [0; AHEAD_BYTES], left: 0 };
         let mut out = [0; 32];
         ahead.take(&mut out, |bytes| bytes.fill(7));
         assert_eq!(out, [7; 32]);

@@ -13,7 +13,7 @@ mod io_reason;
 pub mod limits;
 mod name;
 mod network;
-mod reason;
+mod operator_reason;
 mod scope;
 mod sensitive;
 mod sensitivity;
@@ -35,7 +35,7 @@ pub use name::{
     TrustDomain, UpstreamSlot,
 };
 pub use network::{Network, peer_of};
-pub use reason::{Reason, ReasonError};
+pub use operator_reason::{Reason, ReasonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};

@@ -3,7 +3,7 @@
 use crate::base::{
     AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName, Sensitivity,
 };
-use crate::wire::{InstanceAnswer, Word};
+use crate::wire::{FixedText, InstanceAnswer};
 
 /// A row of a table.
 pub(crate) trait Row {
@@ -30,7 +30,7 @@ macro_rules! plain_cells {
     )*};
 }
 
-plain_cells!(String, Word, u32, u64, usize);
+plain_cells!(String, FixedText, u32, u64, usize);
 plain_cells!(AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
 
 impl Cell for Sensitivity {

@@ -9,8 +9,8 @@ use toml::Spanned;
 use super::fault::{setting_at, toml_message, toml_place};
 use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
 use super::settings::{
-    Certificates, Checkpoints, Clock, Config, Connections, Ledger, Listen, Log, LogFormat, LogLevel, Quota,
-    RootKey, Secrets, Server, Tokens, Upstream,
+    Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen, LogFormat,
+    LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
 };
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
@@ -105,7 +105,7 @@ impl Check<'_> {
                 key_life_s: self.number(raw.secrets.key_life_s.as_ref(), 7_776_000, VALUE_KEY_LIFE_S)?,
                 keep_versions: self.keep_versions(raw.secrets.keep_versions.as_ref())?,
             },
-            ledger: Ledger {
+            ledger: LedgerSettings {
                 key_life_s: self.number(raw.ledger.key_life_s.as_ref(), 31_536_000, SEALING_KEY_LIFE_S)?,
             },
             checkpoints: Checkpoints {
@@ -129,14 +129,14 @@ impl Check<'_> {
             },
             upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
             clock: self.clock(&raw.clock)?,
-            log: Log {
+            log: LogSettings {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
         })
     }
 
-    fn clock(&self, raw: &RawClock) -> Result<Clock, ConfigError> {
+    fn clock(&self, raw: &RawClock) -> Result<ClockSettings, ConfigError> {
         let synchronised_by = match &raw.synchronised_by {
             None => Some(PathBuf::from(TIMESYNC_FILE)),
             Some(file) if file.get_ref().is_absolute() => Some(file.get_ref().clone()),
@@ -145,7 +145,7 @@ impl Check<'_> {
                 return Err(self.refuse(file, "must be an absolute path, or `none`"));
             }
         };
-        Ok(Clock { synchronised_by })
+        Ok(ClockSettings { synchronised_by })
     }
 
     fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, ConfigError> {
@@ -241,7 +241,7 @@ impl Check<'_> {
         Ok(path)
     }
 
-    fn server(&self, raw: &Raw, listen: &Listen) -> Result<Server, ConfigError> {
+    fn server(&self, raw: &Raw, listen: &Listen) -> Result<ServerSettings, ConfigError> {
         let mut names = Vec::new();
         match &raw.server.names {
             None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
@@ -261,7 +261,7 @@ impl Check<'_> {
         let host = if first.contains(':') { format!("[{first}]") } else { first.to_owned() };
         let address = self.address(raw.server.address.as_ref(), &host, listen.agents.port())?;
         let admin_address = self.address(raw.server.admin_address.as_ref(), &host, listen.admins.port())?;
-        Ok(Server { names, address, admin_address })
+        Ok(ServerSettings { names, address, admin_address })
     }
 
     fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, ConfigError> {

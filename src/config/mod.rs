@@ -15,8 +15,8 @@ mod tests;
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{
-    Certificates, Checkpoints, Clock, Config, Connections, Ledger, Listen, Log, LogFormat, LogLevel, Quota,
-    RootKey, Secrets, Server, Tokens, Upstream,
+    Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen, LogFormat,
+    LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
 };
-pub use source::{Fault, FaultList, Faults, Place, SourceFile};
+pub use source::{Fault, FaultList, Faults, SourceFile, SourcePosition};
 pub use tables::{FieldOffsets, Tables};

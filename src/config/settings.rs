@@ -18,7 +18,7 @@ pub struct Config {
     /// Addresses to listen on.
     pub listen: Listen,
     /// The broker's names and addresses.
-    pub server: Server,
+    pub server: ServerSettings,
     /// The key that opens the keyring.
     pub root_key: RootKey,
     /// Lives of certificates.
@@ -28,7 +28,7 @@ pub struct Config {
     /// Values of secrets.
     pub secrets: Secrets,
     /// The ledger.
-    pub ledger: Ledger,
+    pub ledger: LedgerSettings,
     /// Signed checkpoints of the ledger.
     pub checkpoints: Checkpoints,
     /// Connection limits of each listener.
@@ -38,14 +38,14 @@ pub struct Config {
     /// Networks of upstreams.
     pub upstream: Upstream,
     /// Synchronisation of the system clock.
-    pub clock: Clock,
+    pub clock: ClockSettings,
     /// The log.
-    pub log: Log,
+    pub log: LogSettings,
 }
 
 /// Synchronisation of the system clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Clock {
+pub struct ClockSettings {
     /// A file that another program writes at each synchronisation.
     pub synchronised_by: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ pub struct Listen {
 
 /// The broker's names and addresses.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Server {
+pub struct ServerSettings {
     /// DNS names and IP addresses in the broker's certificate; at least one.
     pub names: Vec<String>,
     /// The address for agents, `host:port`.
@@ -118,7 +118,7 @@ pub struct Secrets {
 
 /// Keys of the ledger, the index and request digests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ledger {
+pub struct LedgerSettings {
     /// Age after which a start rotates the delta, index and digest keys, in seconds.
     pub key_life_s: i64,
 }
@@ -169,7 +169,7 @@ pub struct Upstream {
 
 /// The log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Log {
+pub struct LogSettings {
     /// The lowest level that is written.
     pub level: LogLevel,
     /// The form of a line.

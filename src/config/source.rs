@@ -52,13 +52,13 @@ pub struct Faults<'a> {
     files: &'a [SourceFile],
     work: &'a Cancellation,
     declared: usize,
-    listed: Vec<Unplaced>,
+    listed: Vec<UnlocatedFault>,
     found: usize,
 }
 
 #[derive(Debug)]
-struct Unplaced {
-    place: Place,
+struct UnlocatedFault {
+    place: SourcePosition,
     message: String,
 }
 
@@ -70,16 +70,16 @@ impl<'a> Faults<'a> {
     }
 
     /// Adds an error at `place`.
-    pub fn tell(&mut self, place: Place, message: impl Into<String>) {
+    pub fn tell(&mut self, place: SourcePosition, message: impl Into<String>) {
         self.found = self.found.saturating_add(1);
         if self.listed.len() < FAULTS_LISTED_MAX {
-            self.listed.push(Unplaced { place, message: message.into() });
+            self.listed.push(UnlocatedFault { place, message: message.into() });
         }
     }
 
     /// Whether to check one more object, declared at `place`. Stops when the work is cancelled, and with an error
     /// beyond `DECLARED_MAX`.
-    pub fn takes(&mut self, place: Place) -> bool {
+    pub fn takes(&mut self, place: SourcePosition) -> bool {
         self.declared = self.declared.saturating_add(1);
         if self.declared == DECLARED_MAX.saturating_add(1) {
             self.tell(
@@ -108,7 +108,7 @@ impl<'a> Faults<'a> {
 
     fn list(self) -> FaultList {
         let Self { files, work, listed, found, .. } = self;
-        let mut order: Vec<(Place, usize)> =
+        let mut order: Vec<(SourcePosition, usize)> =
             listed.iter().enumerate().map(|(number, fault)| (fault.place, number)).collect();
         order.sort_unstable();
         let mut positions = vec![(1, 1); listed.len()];
@@ -123,7 +123,7 @@ impl<'a> Faults<'a> {
             }
         }
         let faults =
-            listed.into_iter().zip(positions).map(|(Unplaced { place, message }, (line, column))| {
+            listed.into_iter().zip(positions).map(|(UnlocatedFault { place, message }, (line, column))| {
                 let file = files.get(place.file).map_or("", |file| &file.name).to_owned();
                 Fault { file, line, column, message }
             });
@@ -135,14 +135,14 @@ impl<'a> Faults<'a> {
 
 /// A place in one of the uploaded files.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Place {
+pub struct SourcePosition {
     /// The number of the file.
     pub file: usize,
     /// Bytes from the beginning of the file.
     pub offset: usize,
 }
 
-impl Place {
+impl SourcePosition {
     /// Where a part of what was declared here stands.
     #[must_use]
     pub fn of<T>(self, part: &toml::Spanned<T>) -> Self {
@@ -165,7 +165,7 @@ mod tests {
         let list = |count: usize| {
             let mut faults = Faults::of(&files, &work);
             for _ in 0..count {
-                faults.tell(Place { file: 0, offset: 0 }, "wrong");
+                faults.tell(SourcePosition { file: 0, offset: 0 }, "wrong");
             }
             faults.or(()).unwrap_err()
         };
@@ -182,7 +182,7 @@ mod tests {
         let work = Cancellation::new();
         let declare = |count: usize| {
             let mut faults = Faults::of(&files, &work);
-            let taken = (0..count).filter(|_| faults.takes(Place { file: 0, offset: 0 })).count();
+            let taken = (0..count).filter(|_| faults.takes(SourcePosition { file: 0, offset: 0 })).count();
             (taken, faults.found())
         };
         assert_eq!(declare(DECLARED_MAX), (DECLARED_MAX, 0));
@@ -194,7 +194,7 @@ mod tests {
         let files = [file("a.toml", "x")];
         let work = Cancellation::after_steps(1);
         let mut faults = Faults::of(&files, &work);
-        let place = Place { file: 0, offset: 0 };
+        let place = SourcePosition { file: 0, offset: 0 };
         assert!(faults.takes(place) && !faults.takes(place));
         assert!(faults.or(()).unwrap_err().cancelled);
     }
@@ -205,7 +205,7 @@ mod tests {
         let work = Cancellation::new();
         let mut faults = Faults::of(&files, &work);
         for (file, offset) in [(1, 4), (0, 9), (0, 0), (1, 2), (0, 4), (7, 3), (1, 99)] {
-            faults.tell(Place { file, offset }, "wrong");
+            faults.tell(SourcePosition { file, offset }, "wrong");
         }
         let list = faults.or(()).unwrap_err();
         let told: Vec<_> = list.faults.iter().map(|one| (one.file.as_str(), one.line, one.column)).collect();

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::fault::toml_message;
-use super::source::{FaultList, Faults, Place, SourceFile};
+use super::source::{FaultList, Faults, SourceFile, SourcePosition};
 use crate::base::Cancellation;
 
 /// Offsets of the fields of a table, nested ones too, by their names joined by dots.
@@ -16,7 +16,7 @@ pub type FieldOffsets = BTreeMap<String, usize>;
 pub struct Tables<'a> {
     files: &'a [SourceFile],
     work: &'a Cancellation,
-    arrays: BTreeMap<String, Vec<(Place, DeValue<'a>)>>,
+    arrays: BTreeMap<String, Vec<(SourcePosition, DeValue<'a>)>>,
 }
 
 impl<'a> Tables<'a> {
@@ -35,7 +35,7 @@ impl<'a> Tables<'a> {
                 Ok(table) => tables.take_in(file, table.into_inner(), known, &mut faults),
                 Err(error) => {
                     let offset = error.span().map_or(0, |span| span.start);
-                    faults.tell(Place { file, offset }, toml_message(&error));
+                    faults.tell(SourcePosition { file, offset }, toml_message(&error));
                 }
             }
         }
@@ -50,7 +50,7 @@ impl<'a> Tables<'a> {
 
     fn take_in(&mut self, file: usize, table: DeTable<'a>, known: &[&str], faults: &mut Faults<'_>) {
         for (name, value) in table {
-            let at = |offset| Place { file, offset };
+            let at = |offset| SourcePosition { file, offset };
             if !known.contains(&name.get_ref().as_ref()) {
                 let known: Vec<String> = known.iter().map(|one| format!("`{one}`")).collect();
                 let message = format!("unknown table, expected one of {}", known.join(", "));
@@ -68,7 +68,11 @@ impl<'a> Tables<'a> {
     }
 
     /// The tables called `name`, each with its place. One that does not fit `R` is a fault.
-    pub fn take<R: DeserializeOwned>(&mut self, name: &str, faults: &mut Faults<'_>) -> Vec<(Place, R)> {
+    pub fn take<R: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        faults: &mut Faults<'_>,
+    ) -> Vec<(SourcePosition, R)> {
         self.take_with_offsets(name, faults).into_iter().map(|(place, raw, _)| (place, raw)).collect()
     }
 
@@ -77,7 +81,7 @@ impl<'a> Tables<'a> {
         &mut self,
         name: &str,
         faults: &mut Faults<'_>,
-    ) -> Vec<(Place, R, FieldOffsets)> {
+    ) -> Vec<(SourcePosition, R, FieldOffsets)> {
         let mut taken = Vec::new();
         for (place, value) in self.arrays.remove(name).unwrap_or_default() {
             if !faults.takes(place) {
@@ -90,7 +94,7 @@ impl<'a> Tables<'a> {
                 Ok(raw) => taken.push((place, raw, offsets)),
                 Err(error) => {
                     let offset = error.span().map_or(place.offset, |span| span.start);
-                    faults.tell(Place { offset, ..place }, toml_message(&error));
+                    faults.tell(SourcePosition { offset, ..place }, toml_message(&error));
                 }
             }
         }

@@ -15,7 +15,7 @@ pub fn split(
     of: u8,
     entropy: &dyn Entropy,
 ) -> Vec<Sensitive<[u8; 32]>> {
-    let mut chance = Chance(entropy);
+    let mut chance = EntropyRng(entropy);
     let dealer = Sharks(threshold).dealer_rng(secret.expose(), &mut chance);
     dealer.take(usize::from(of)).filter_map(|share| point(&Zeroizing::new(Vec::from(&share)))).collect()
 }
@@ -49,9 +49,9 @@ fn point(share: &[u8]) -> Option<Sensitive<[u8; 32]>> {
 }
 
 /// Our chance, as the library asks for it.
-struct Chance<'a>(&'a dyn Entropy);
+struct EntropyRng<'a>(&'a dyn Entropy);
 
-impl TryRng for Chance<'_> {
+impl TryRng for EntropyRng<'_> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
@@ -68,7 +68,7 @@ impl TryRng for Chance<'_> {
     }
 }
 
-impl TryCryptoRng for Chance<'_> {}
+impl TryCryptoRng for EntropyRng<'_> {}
 
 #[cfg(test)]
 mod tests {

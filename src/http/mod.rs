@@ -18,7 +18,7 @@ pub use routes::listeners::{
 };
 pub use routes::public_documents::Documents;
 pub use routes::sealed::{Sealed, sealed_router};
-pub use transport::detached::Outlived;
+pub use transport::detached::DetachedHandlers;
 pub use transport::host_listener::{HostPeer, serve_host};
 pub use transport::listener;
-pub use transport::router::{Answering, Front};
+pub use transport::router::{ListenerRouter, ResponseFuture};

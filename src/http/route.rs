@@ -1,5 +1,5 @@
 use super::documents::operation::OperationDocument;
-use super::documents::problem::Form;
+use super::documents::problem::ProblemForm;
 use crate::policy::RequiredRight;
 
 /// Who may call a route.
@@ -54,8 +54,8 @@ pub struct Route {
 }
 
 impl Route {
-    pub(crate) fn form(&self) -> Form {
-        Form::of_path(self.path)
+    pub(crate) fn form(&self) -> ProblemForm {
+        ProblemForm::of_path(self.path)
     }
 
     /// The name of the path's parameter.

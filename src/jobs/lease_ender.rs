@@ -103,7 +103,7 @@ impl LeaseEnder {
                 continue;
             }
             busy.insert(lease, place);
-            let free = Free { ender: Arc::clone(self), lease };
+            let free = BusyLease { ender: Arc::clone(self), lease };
             tasks.spawn(async move {
                 if let Err(failure) = free.ender.services.revoke_login(lease).await {
                     tracing::error!(%lease, ?failure, "a lease could not be revoked");
@@ -148,12 +148,12 @@ fn has_room(busy: &BTreeMap<LeaseId, String>, place: &str) -> bool {
 }
 
 /// Gives the lease free again, also when its task panics.
-struct Free {
+struct BusyLease {
     ender: Arc<LeaseEnder>,
     lease: LeaseId,
 }
 
-impl Drop for Free {
+impl Drop for BusyLease {
     fn drop(&mut self) {
         self.ender.busy().remove(&self.lease);
     }

@@ -124,7 +124,7 @@ impl Rotator {
         }
         let (rotator, room) = (Arc::clone(self), Arc::clone(&self.room));
         tasks.spawn(async move {
-            let free = Free { rotator: &rotator, secret: &secret };
+            let free = BusySecret { rotator: &rotator, secret: &secret };
             if let Ok(_place) = room.acquire().await {
                 rotator.go(&secret, job).await;
             }
@@ -160,12 +160,12 @@ enum Job {
 }
 
 /// Gives the secret free again, also when its task panics.
-struct Free<'a> {
+struct BusySecret<'a> {
     rotator: &'a Rotator,
     secret: &'a SecretName,
 }
 
-impl Drop for Free<'_> {
+impl Drop for BusySecret<'_> {
     fn drop(&mut self) {
         self.rotator.busy.send_modify(|busy| drop(busy.take(self.secret)));
     }

@@ -39,7 +39,7 @@ pub enum UnreachableSlots {
 }
 
 /// A slot and its key.
-type AtHand<'a> = (SlotId, &'a SlotKey);
+type SlotAtHand<'a> = (SlotId, &'a SlotKey);
 
 impl Keyring {
     /// Writes `body` to `path` under a new root key, which the slots in it open and no other one does. The
@@ -53,7 +53,7 @@ impl Keyring {
         &mut self,
         path: &Path,
         mut body: KeyringBody,
-        new: Option<AtHand<'_>>,
+        new: Option<SlotAtHand<'_>>,
         by: &Replacing<'_>,
     ) -> Result<(), KeyringError> {
         let opened_by = self.at_hand(&body, by.opened_by)?;
@@ -84,14 +84,18 @@ impl Keyring {
                 None => slot.moved(self.ledger, &self.root, &next.root, by.entropy)?,
             };
         }
-        let at_hand: Vec<AtHand<'_>> = opened_by.into_iter().chain(new).collect();
+        let at_hand: Vec<SlotAtHand<'_>> = opened_by.into_iter().chain(new).collect();
         next.revision = file::replace(path, body, &next.root, &|written| next.is_whole(written, &at_hand))?;
         *self = next;
         Ok(())
     }
 
     /// The slot that this keyring was opened by, if it is still there and `key` opens it.
-    fn at_hand<'a>(&self, body: &KeyringBody, key: &'a SlotKey) -> Result<Option<AtHand<'a>>, KeyringError> {
+    fn at_hand<'a>(
+        &self,
+        body: &KeyringBody,
+        key: &'a SlotKey,
+    ) -> Result<Option<SlotAtHand<'a>>, KeyringError> {
         let Some(slot) = body.slots.iter().find(|slot| Some(slot.id) == self.opened_by) else {
             return Ok(None);
         };
@@ -153,7 +157,7 @@ impl Keyring {
     }
 
     /// Whether all that was written opens: each key, and each slot whose key is at hand.
-    fn is_whole(&self, written: &KeyringBody, at_hand: &[AtHand<'_>]) -> Result<(), KeyringError> {
+    fn is_whole(&self, written: &KeyringBody, at_hand: &[SlotAtHand<'_>]) -> Result<(), KeyringError> {
         for key in &written.keys {
             self.unwrapped_key(key).map_err(|_| NOT_OPENED)?;
         }

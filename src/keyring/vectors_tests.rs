@@ -22,11 +22,11 @@ struct Opens {
     root: String,
     root_id: String,
     earlier_root_ids: Vec<String>,
-    keys: Vec<Key>,
+    keys: Vec<VectorKey>,
 }
 
 #[derive(Deserialize)]
-struct Key {
+struct VectorKey {
     family: u8,
     generation: u32,
     key: String,

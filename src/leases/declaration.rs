@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::base::CapabilityName;
 use crate::base::limits::{LEASES_PER_AGENT, LEASES_PER_AGENT_MAX};
-use crate::config::{FaultList, Faults, Place, Tables};
+use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// One `[[lease]]` as it was read; its upstream is checked by the driver.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct DeclaredLease {
     /// The table `upstream`, as its driver reads it.
     pub upstream: serde_json::Map<String, serde_json::Value>,
     /// Where it was declared.
-    pub place: Place,
+    pub place: SourcePosition,
     /// Where its upstream was.
-    pub upstream_place: Place,
+    pub upstream_place: SourcePosition,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn lease(&mut self, place: Place, raw: &RawLease) {
+    fn lease(&mut self, place: SourcePosition, raw: &RawLease) {
         let per_agent = raw.per_agent.as_ref().map_or(LEASES_PER_AGENT, |count| *count.get_ref());
         if !(1..=LEASES_PER_AGENT_MAX).contains(&per_agent) {
             let per_agent_at = raw.per_agent.as_ref().map_or(place, |count| place.of(count));

@@ -7,7 +7,7 @@
 mod authority;
 mod authority_certificate;
 mod client;
-mod code;
+mod enrolment_code;
 mod issued;
 mod peer;
 mod plan;
@@ -24,7 +24,7 @@ pub use client::{
     authorities_pem, certificate_from_pem, certificate_pem, certificates_from_pem, is_certificate, key_pin,
     new_key_and_request, request_for_key,
 };
-pub use code::{CodeError, EnrolmentCode};
+pub use enrolment_code::{CodeError, EnrolmentCode};
 pub use issued::{IssuedError, Requested, check_authorities};
 pub use peer::{PeerCertificate, PeerError};
 pub use plan::CertificatePlan;

@@ -6,6 +6,7 @@
 //! and what would change it.
 
 mod canonical;
+mod certificate_renewal;
 mod context;
 mod decision;
 mod enrolment;
@@ -14,11 +15,11 @@ mod introspection;
 mod lease;
 mod mint;
 mod operator;
-mod renewal;
 mod reveal;
 mod right;
 mod sensitivity;
 
+pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
@@ -32,7 +33,6 @@ pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,
 };
-pub use renewal::{Renew, RenewalStep, decide_renewal};
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, EndLeases, ForgetLeases,

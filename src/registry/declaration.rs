@@ -11,15 +11,15 @@ use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
-use crate::config::{FaultList, Faults, Place, Tables};
+use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// All that a set of files declares, each with its place.
 #[derive(Debug, Default)]
 pub struct Declaration {
-    pub(super) capabilities: BTreeMap<CapabilityName, (Capability, Place)>,
-    pub(super) roles: BTreeMap<RoleName, (Role, Place)>,
+    pub(super) capabilities: BTreeMap<CapabilityName, (Capability, SourcePosition)>,
+    pub(super) roles: BTreeMap<RoleName, (Role, SourcePosition)>,
     /// Resource servers too: those that serve something.
-    pub(super) agents: BTreeMap<AgentName, (AgentSpec, Place)>,
+    pub(super) agents: BTreeMap<AgentName, (AgentSpec, SourcePosition)>,
     pub(super) serving: BTreeMap<AgentName, Audience>,
     pub(super) owners: BTreeMap<Owned, OwnerName>,
 }
@@ -107,11 +107,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, place: Place, message: impl Into<String>) {
+    fn fault(&mut self, place: SourcePosition, message: impl Into<String>) {
         self.faults.tell(place, message);
     }
 
-    fn name<N: FromStr<Err = NameError>>(&mut self, place: Place, text: &Spanned<String>) -> Option<N> {
+    fn name<N: FromStr<Err = NameError>>(
+        &mut self,
+        place: SourcePosition,
+        text: &Spanned<String>,
+    ) -> Option<N> {
         match text.get_ref().parse() {
             Ok(name) => Some(name),
             Err(error) => {
@@ -122,7 +126,7 @@ impl Reader<'_> {
     }
 
     /// Notes whose `thing` is to be.
-    fn owner(&mut self, place: Place, thing: Owned, text: Option<&Spanned<String>>) {
+    fn owner(&mut self, place: SourcePosition, thing: Owned, text: Option<&Spanned<String>>) {
         let named: Option<OwnerName> = text.and_then(|text| self.name(place, text));
         match (named, text) {
             (Some(owner), Some(text)) if !self.scope.covers(Some(&owner)) => {
@@ -137,7 +141,7 @@ impl Reader<'_> {
         }
     }
 
-    fn capability(&mut self, place: Place, raw: RawCapability) {
+    fn capability(&mut self, place: SourcePosition, raw: RawCapability) {
         let name = self.name::<CapabilityName>(place, &raw.name);
         let life = *raw.max_life_s.get_ref();
         let (least, most) = match raw.delivery.get_ref() {
@@ -158,7 +162,7 @@ impl Reader<'_> {
         }
     }
 
-    fn delivery(&mut self, place: Place, raw: &RawCapability) -> Option<Delivery> {
+    fn delivery(&mut self, place: SourcePosition, raw: &RawCapability) -> Option<Delivery> {
         let at = place.of(&raw.delivery);
         match (raw.delivery.get_ref(), &raw.audience, &raw.secret) {
             (RawDelivery::Mint, Some(audience), None) => {
@@ -200,7 +204,7 @@ impl Reader<'_> {
     /// The names in a list, none of them twice, at most `max`.
     fn list<N: FromStr<Err = NameError> + Ord>(
         &mut self,
-        place: Place,
+        place: SourcePosition,
         texts: &Spanned<Vec<Spanned<String>>>,
         max: usize,
     ) -> Option<BTreeSet<N>> {
@@ -219,7 +223,7 @@ impl Reader<'_> {
         (self.faults.found() == before).then_some(names)
     }
 
-    fn role(&mut self, place: Place, raw: RawRole) {
+    fn role(&mut self, place: SourcePosition, raw: RawRole) {
         let name = self.name::<RoleName>(place, &raw.name);
         let capabilities = self.list(place, &raw.capabilities, ROLE_CAPABILITIES_MAX);
         let (Some(name), Some(capabilities)) = (name, capabilities) else { return };
@@ -231,7 +235,7 @@ impl Reader<'_> {
         }
     }
 
-    fn agent(&mut self, place: Place, raw: RawAgent) {
+    fn agent(&mut self, place: SourcePosition, raw: RawAgent) {
         let name = self.name::<AgentName>(place, &raw.name);
         let roles = self.list(place, &raw.roles, ROLES_MAX);
         let max_instances = self.max_instances(place, raw.max_instances.as_ref());
@@ -244,7 +248,7 @@ impl Reader<'_> {
         }
     }
 
-    fn resource_server(&mut self, place: Place, raw: RawResourceServer) {
+    fn resource_server(&mut self, place: SourcePosition, raw: RawResourceServer) {
         let name = self.name::<AgentName>(place, &raw.name);
         let audience = self.name::<Audience>(place, &raw.audience);
         let max_instances = self.max_instances(place, raw.max_instances.as_ref());
@@ -258,7 +262,7 @@ impl Reader<'_> {
         }
     }
 
-    fn max_instances(&mut self, place: Place, given: Option<&Spanned<u32>>) -> u32 {
+    fn max_instances(&mut self, place: SourcePosition, given: Option<&Spanned<u32>>) -> u32 {
         let Some(max) = given else { return 1 };
         if !(1..=INSTANCES_MAX).contains(max.get_ref()) {
             let at = place.of(max);

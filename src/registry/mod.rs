@@ -6,10 +6,10 @@
 mod agent;
 mod agent_spec;
 mod agents;
-mod code;
 mod declaration;
 mod declared;
 mod effect;
+mod enrolment_code;
 mod events;
 mod former_names;
 mod key_uses;
@@ -25,10 +25,10 @@ pub use agent::{
     SignedAgentCertificate,
 };
 pub use agent_spec::AgentSpec;
-pub use code::AgentCode;
 pub use declaration::{Declaration, TABLES, parse};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
+pub use enrolment_code::AgentCode;
 pub use events::{
     AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,

@@ -9,7 +9,7 @@ use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still
 use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
-use crate::config::{FaultList, Faults, Place, SourceFile};
+use crate::config::{FaultList, Faults, SourceFile, SourcePosition};
 pub use crate::wire::{DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
 /// The difference between what is declared and what there is.
@@ -45,7 +45,7 @@ pub fn draw(
     files: &[SourceFile],
 ) -> Result<Plan, FaultList> {
     let mut faults = Faults::of(files, ground.work);
-    let mut report = |place: Place, message: String| faults.tell(place, message);
+    let mut report = |place: SourcePosition, message: String| faults.tell(place, message);
     out_of_reach(ground, declaration, &mut report);
     turned(ground, declaration, &mut report);
     dangling(ground, declaration, unnamed, &mut report);

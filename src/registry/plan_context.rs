@@ -10,7 +10,7 @@ use super::state::Registry;
 use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity,
 };
-use crate::config::Place;
+use crate::config::SourcePosition;
 
 /// What a plan is drawn on: the present objects in an operator's scope.
 #[derive(Clone, Copy)]
@@ -93,12 +93,12 @@ impl fmt::Debug for PlanContext<'_> {
 pub(super) fn out_of_reach(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
-    report: &mut dyn FnMut(Place, String),
+    report: &mut dyn FnMut(SourcePosition, String),
 ) {
     let declared = ground.registry.declarations();
     let former = ground.registry.former();
     let mut live = ground.scope.owner().map_or(0, |owner| ground.registry.live(owner));
-    let mut judge = |thing: Owned, place: Place, is_there: bool| {
+    let mut judge = |thing: Owned, place: SourcePosition, is_there: bool| {
         let message = match (is_there, ground.reaches(&thing)) {
             (true, true) => return,
             (true, false) => "an object of another owner has this name",
@@ -132,7 +132,7 @@ fn audiences_out_of_reach(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
     mut live: usize,
-    report: &mut dyn FnMut(Place, String),
+    report: &mut dyn FnMut(SourcePosition, String),
 ) {
     let wanted = declaration.capabilities.values().filter_map(|(capability, place)| {
         let Delivery::Mint { audience } = &capability.delivery else { return None };
@@ -186,9 +186,9 @@ pub(super) fn still_named(
     ground: &PlanContext<'_>,
     removed_capabilities: &[CapabilityName],
     removed_roles: &[RoleName],
-    report: &mut dyn FnMut(Place, String),
+    report: &mut dyn FnMut(SourcePosition, String),
 ) {
-    let at = Place { file: 0, offset: 0 };
+    let at = SourcePosition { file: 0, offset: 0 };
     let mut refuse = |noun: &str, name: &str, by: &str| {
         report(
             at,
@@ -221,7 +221,7 @@ pub(super) fn still_named(
 pub(super) fn turned(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
-    report: &mut dyn FnMut(Place, String),
+    report: &mut dyn FnMut(SourcePosition, String),
 ) {
     for (name, (_, place)) in &declaration.agents {
         let there = ground.agent(name).map(Agent::kind);
@@ -241,7 +241,7 @@ pub(super) fn dangling(
     ground: &PlanContext<'_>,
     declaration: &Declaration,
     unnamed: Undeclared,
-    report: &mut dyn FnMut(Place, String),
+    report: &mut dyn FnMut(SourcePosition, String),
 ) {
     let kept = unnamed == Undeclared::Keep;
     for (capability, place) in declaration.capabilities.values() {

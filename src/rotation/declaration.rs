@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::schedule::{Schedule, ScheduleText, length_s};
 use crate::base::SecretName;
 use crate::base::limits::{FAULTS_LISTED_MAX, GRACE_MAX_S};
-use crate::config::{FaultList, Faults, FieldOffsets, Place, Tables};
+use crate::config::{FaultList, Faults, FieldOffsets, SourcePosition, Tables};
 
 /// The grace of a replaced value that was declared without one, in seconds.
 const GRACE_S: u32 = 3600;
@@ -21,9 +21,9 @@ pub struct RotationDeclaration {
     /// The table `upstream`, as its driver reads it.
     pub upstream: serde_json::Map<String, serde_json::Value>,
     /// Where it was declared.
-    pub place: Place,
+    pub place: SourcePosition,
     /// Where its upstream was.
-    pub upstream_place: Place,
+    pub upstream_place: SourcePosition,
     /// Where in the file the fields of that were.
     fields: FieldOffsets,
 }
@@ -32,10 +32,10 @@ impl RotationDeclaration {
     /// Where the field of the upstream was to which these names lead, joined by dots: where the last one
     /// was that is there.
     #[must_use]
-    pub fn place_of(&self, field: &str) -> Place {
+    pub fn place_of(&self, field: &str) -> SourcePosition {
         let ways = std::iter::successors(Some(field), |way| way.rsplit_once('.').map(|(way, _)| way));
         let offset = ways.into_iter().find_map(|way| self.fields.get(&format!("upstream.{way}")));
-        offset.map_or(self.upstream_place, |offset| Place { offset: *offset, ..self.upstream_place })
+        offset.map_or(self.upstream_place, |offset| SourcePosition { offset: *offset, ..self.upstream_place })
     }
 }
 
@@ -78,7 +78,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn rotation(&mut self, place: Place, raw: &RawRotation, fields: FieldOffsets) {
+    fn rotation(&mut self, place: SourcePosition, raw: &RawRotation, fields: FieldOffsets) {
         let secret = match raw.secret.get_ref().parse::<SecretName>() {
             Ok(secret) => Some(secret),
             Err(error) => {
@@ -106,7 +106,7 @@ impl Reader<'_> {
     }
 
     /// The schedule, none for a rotation by hand alone, and none for one with a fault, which is told.
-    fn schedule(&mut self, place: Place, raw: &RawRotation) -> Option<Schedule> {
+    fn schedule(&mut self, place: SourcePosition, raw: &RawRotation) -> Option<Schedule> {
         let fields = [
             ("every", raw.every.as_ref()),
             ("cron", raw.cron.as_ref()),
@@ -136,7 +136,7 @@ impl Reader<'_> {
                 let offset = field.and_then(|(_, text)| text.map(|text| text.span().start));
                 let offset = offset
                     .or_else(|| blackout.filter(|_| error.field == "blackout").map(|days| days.span().start));
-                let place = offset.map_or(place, |offset| Place { offset, ..place });
+                let place = offset.map_or(place, |offset| SourcePosition { offset, ..place });
                 self.faults.tell(place, error.to_string());
                 None
             }

@@ -53,7 +53,7 @@ struct CertificateLabels {
 
 /// An answered request, by the words of the route table.
 #[derive(Clone, Copy, Debug)]
-pub struct Answered {
+pub struct AnsweredRequest {
     /// The listener that it came to.
     pub listener: &'static str,
     /// Its method, as the route table has it.
@@ -146,8 +146,8 @@ impl Meters {
     }
 
     /// Counts an answered request.
-    pub fn answered(&self, answered: Answered) {
-        let Answered { listener, method, route, status, code } = answered;
+    pub fn answered(&self, answered: AnsweredRequest) {
+        let AnsweredRequest { listener, method, route, status, code } = answered;
         self.requests.get_or_create(&RequestLabels { listener, method, route, status, code }).inc();
     }
 

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::declaration::{TargetError, refuse};
-use super::driver::{Capabilities, RotationCall, Shape};
+use super::driver::{Capabilities, RotationCall, SlotCount};
 use super::fault::UpstreamFault;
 use super::random::random_password;
 use crate::base::{SecretName, Sensitive, code};
@@ -97,8 +97,8 @@ impl Accounts {
 
     pub(super) fn capabilities(&self) -> Capabilities {
         let shape = match self.kept {
-            Kept::One(_) => Shape::OneSlot,
-            Kept::InTurn(_) => Shape::TwoSlots,
+            Kept::One(_) => SlotCount::OneSlot,
+            Kept::InTurn(_) => SlotCount::TwoSlots,
         };
         Capabilities { shape, creates: false, retires_by_slot: false, needs_current: self.sets_itself() }
     }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fault::UpstreamFault;
 use super::finding::{Finding, Verdict};
-use super::guard::Reach;
+use super::guard::AllowedNetworks;
 use super::mark::Mark;
 use crate::base::{Clock, Entropy, RotationId, SecretName, UpstreamSlot};
 use crate::secrets::SecretValue;
 
 /// The result of a driver's call.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamFault>> + Send + 'a>>;
+pub type DriverFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamFault>> + Send + 'a>>;
 
 /// The result of trying an upstream.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
@@ -35,26 +35,26 @@ pub trait Driver: fmt::Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// A new value. Changes nothing upstream, unless upstream creates the value: then each call creates another.
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared>;
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared>;
 
     /// Sets the pending value upstream.
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()>;
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()>;
 
     /// Whether `value` works upstream now.
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict>;
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict>;
 
     /// Tries what a rotation needs, and changes nothing: the findings, also when the upstream does not answer.
     fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a>;
 
     /// Revokes `old`, where upstream has a slot for it.
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()>;
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()>;
 }
 
 /// What an upstream can do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Capabilities {
     /// How many values it holds at a time.
-    pub shape: Shape,
+    pub shape: SlotCount,
     /// It creates the new values.
     pub creates: bool,
     /// It revokes an old value by its own name for it, and not without.
@@ -65,7 +65,7 @@ pub struct Capabilities {
 
 /// How many values upstream holds at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Shape {
+pub enum SlotCount {
     /// There is no upstream: the users of the value ask for it.
     Pulled,
     /// One: the new value ends the old one.
@@ -124,7 +124,7 @@ pub struct DriverContext {
     /// The time, for certificates.
     pub clock: Arc<dyn Clock>,
     /// The addresses at which upstreams may be that are named by URL.
-    pub reach: Reach,
+    pub reach: AllowedNetworks,
     /// Set by each call.
     pub called: Called,
 }

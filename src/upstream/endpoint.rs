@@ -22,7 +22,7 @@ pub(super) const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
 
 /// A server that a declaration names by host and port.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Endpoint<'a> {
+pub(super) struct UpstreamEndpoint<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) tls: Tls,
@@ -41,7 +41,7 @@ pub(super) enum Tls {
     Off,
 }
 
-impl Endpoint<'_> {
+impl UpstreamEndpoint<'_> {
     pub(super) fn check(&self) -> Result<(), TargetError> {
         if !is_host(self.host) {
             return refuse(
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_never_called_is_refused() {
-        let check = |host, tls| Endpoint { host, port: 5432, tls, ca: None }.check();
+        let check = |host, tls| UpstreamEndpoint { host, port: 5432, tls, ca: None }.check();
         for host in
             ["169.254.169.254", "0.0.0.0", "::", "fe80::1", "::ffff:169.254.169.254", "100.100.100.200"]
         {

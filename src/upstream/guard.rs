@@ -13,11 +13,11 @@ use crate::base::Network;
 /// and sees by the status what was there (SSRF). So the addresses that a name stands for are looked
 /// at first, all of them, and then one of those is dialled: nobody asks for the name a second time.
 #[derive(Clone, Debug, Default)]
-pub struct Reach(Arc<[Network]>);
+pub struct AllowedNetworks(Arc<[Network]>);
 
 /// Why nobody was dialled.
 #[derive(Debug)]
-pub(super) enum Undialled {
+pub(super) enum DialError {
     /// The name stands for an address that may not be called.
     Forbidden,
     /// The name stands for nothing, or nobody took the connection.
@@ -72,7 +72,7 @@ const SPECIAL: [&str; 14] = [
 /// What IPv6 has given to the public at all.
 const GLOBAL_IPV6: [&str; 1] = ["2000::/3"];
 
-impl Reach {
+impl AllowedNetworks {
     /// The public internet, and `allowed`.
     #[must_use]
     pub fn new(allowed: Vec<Network>) -> Self {
@@ -80,19 +80,19 @@ impl Reach {
     }
 
     /// A connection to `host`, at an address that may be called.
-    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Undialled> {
-        let found = lookup_host((host, port)).await.map_err(|_| Undialled::Unreachable)?;
+    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
+        let found = lookup_host((host, port)).await.map_err(|_| DialError::Unreachable)?;
         let Checked(addresses) = self.checked(found.collect())?;
-        TcpStream::connect(addresses.as_slice()).await.map_err(|_| Undialled::Unreachable)
+        TcpStream::connect(addresses.as_slice()).await.map_err(|_| DialError::Unreachable)
     }
 
     /// `found`, when every one of them may be called: a name that stands for one that may not is
     /// refused whole, since its owner meant that one.
-    fn checked(&self, found: Vec<SocketAddr>) -> Result<Checked, Undialled> {
+    fn checked(&self, found: Vec<SocketAddr>) -> Result<Checked, DialError> {
         if found.iter().all(|address| self.permits(address.ip())) {
             Ok(Checked(found))
         } else {
-            Err(Undialled::Forbidden)
+            Err(DialError::Forbidden)
         }
     }
 
@@ -132,11 +132,11 @@ fn within(networks: &[&str], address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn reach(allowed: &[&str]) -> Reach {
-        Reach::new(allowed.iter().map(|text| text.parse().unwrap()).collect())
+    fn reach(allowed: &[&str]) -> AllowedNetworks {
+        AllowedNetworks::new(allowed.iter().map(|text| text.parse().unwrap()).collect())
     }
 
-    fn permits(reach: &Reach, address: &str) -> bool {
+    fn permits(reach: &AllowedNetworks, address: &str) -> bool {
         reach.permits(address.parse().unwrap())
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let good = vec![address("1.1.1.1"), address("2606:4700::1111")];
         assert_eq!(reach(&[]).checked(good.clone()).unwrap(), Checked(good.clone()));
         let one_more = [good, vec![address("10.0.0.1")]].concat();
-        assert!(matches!(reach(&[]).checked(one_more), Err(Undialled::Forbidden)));
+        assert!(matches!(reach(&[]).checked(one_more), Err(DialError::Forbidden)));
     }
 
     /// Hazard EGR-01.
@@ -261,9 +261,9 @@ mod tests {
         for host in ["localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"] {
             let refused = reach(&[]).dial(host, 9).await.unwrap_err();
             let is_so = match &refused {
-                Undialled::Forbidden => true,
+                DialError::Forbidden => true,
                 // What this resolver does not read leads nowhere.
-                Undialled::Unreachable => host != "localhost",
+                DialError::Unreachable => host != "localhost",
             };
             assert!(is_so, "{host}: {refused:?}");
         }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::driver::{Answer, DriverContext};
+use super::driver::{DriverContext, DriverFuture};
 use crate::base::{SecretName, Timestamp};
 use crate::secrets::SecretValue;
 
@@ -25,14 +25,14 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
     fn connection(&self) -> Map<String, Value>;
 
     /// Creates a login as declared, or none, and none that could not be revoked; gives its credential.
-    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Answer<'a, SecretValue>;
+    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue>;
 
     /// Has a login expire later. Does nothing where logins do not expire without the broker.
-    fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> Answer<'a, ()>;
+    fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> DriverFuture<'a, ()>;
 
     /// Revokes a login and ends its sessions. May be repeated, however far it came before; a login that
     /// does not exist is revoked. [`is_shut_out`](super::is_shut_out) of a fault says whether the login is shut out.
-    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> Answer<'a, ()>;
+    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> DriverFuture<'a, ()>;
 
     /// All logins whose names start with `prefix`, as they stood at `now`.
     fn find<'a>(
@@ -40,7 +40,7 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
         call: LeaseCall<'a>,
         prefix: &'a str,
         now: Timestamp,
-    ) -> Answer<'a, Vec<FoundLogin>>;
+    ) -> DriverFuture<'a, Vec<FoundLogin>>;
 }
 
 /// Whether a login expires without the broker.

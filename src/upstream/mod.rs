@@ -10,14 +10,14 @@ mod certificates;
 mod client;
 mod declaration;
 mod driver;
+mod driver_kind;
 mod endpoint;
 mod fault;
+mod find_driver;
 mod finding;
 mod generate;
 mod guard;
 mod http;
-mod kind;
-mod kinds;
 mod lease_driver;
 mod mariadb;
 mod mark;
@@ -29,14 +29,14 @@ pub use breaker::{Breakers, CallAdmission};
 pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;
 pub use driver::{
-    Answer, Called, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape,
+    Called, Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall, SlotCount,
 };
 pub use fault::{Explanation, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
-pub use finding::{Finding, Verdict};
-pub use guard::Reach;
-pub use kinds::{
+pub use find_driver::{
     client_url, client_variables, declared_driver, declared_lease_driver, outspoken_libraries, stored_driver,
     stored_lease_driver,
 };
+pub use finding::{Finding, Verdict};
+pub use guard::AllowedNetworks;
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{EntryLookup, Mark, MarkedEntry};

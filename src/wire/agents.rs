@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
-use super::status::{EndedAnswer, ReasonBody, Word};
+use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
     AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Serial, TokenId,
 };
@@ -38,8 +38,8 @@ endpoints! {
 pub struct CapabilityAnswer {
     pub name: CapabilityName,
     /// `read` or `write`.
-    pub access: Word,
-    pub delivery: Word,
+    pub access: FixedText,
+    pub delivery: FixedText,
     pub audience: String,
     pub secret: Option<SecretName>,
     pub max_life_s: u32,
@@ -63,7 +63,7 @@ pub struct AgentAnswer {
     pub audience: Option<String>,
     pub max_instances: u32,
     /// `active` or `suspended`.
-    pub state: Word,
+    pub state: FixedText,
     /// The operator's reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -77,7 +77,7 @@ pub struct InstanceAnswer {
     pub enrolled_at: String,
     pub not_after: String,
     /// `live`, `expired`, `suspended` or `revoked`.
-    pub state: Word,
+    pub state: FixedText,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
-use super::status::Word;
+use super::status::FixedText;
 
 endpoints! {
     /// Metadata of the authorization server (RFC 8414)
@@ -20,14 +20,14 @@ pub struct AuthorizationServerAnswer {
     pub authorization_endpoint: String,
     pub token_endpoint: String,
     pub revocation_endpoint: String,
-    pub revocation_endpoint_auth_methods_supported: Vec<Word>,
+    pub revocation_endpoint_auth_methods_supported: Vec<FixedText>,
     pub introspection_endpoint: String,
-    pub introspection_endpoint_auth_methods_supported: Vec<Word>,
+    pub introspection_endpoint_auth_methods_supported: Vec<FixedText>,
     pub mtls_endpoint_aliases: EndpointAliases,
     pub jwks_uri: String,
-    pub response_types_supported: Vec<Word>,
-    pub grant_types_supported: Vec<Word>,
-    pub token_endpoint_auth_methods_supported: Vec<Word>,
+    pub response_types_supported: Vec<FixedText>,
+    pub grant_types_supported: Vec<FixedText>,
+    pub token_endpoint_auth_methods_supported: Vec<FixedText>,
     pub tls_client_certificate_bound_access_tokens: bool,
 }
 
@@ -46,8 +46,8 @@ pub struct EndpointAliases {
 pub struct OpenidConfigurationAnswer {
     #[serde(flatten)]
     pub oauth: AuthorizationServerAnswer,
-    pub subject_types_supported: Vec<Word>,
-    pub id_token_signing_alg_values_supported: Vec<Word>,
+    pub subject_types_supported: Vec<FixedText>,
+    pub id_token_signing_alg_values_supported: Vec<FixedText>,
 }
 
 /// RFC 9728: the broker as a resource server, which accepts tokens of `reveal` capabilities.
@@ -59,6 +59,6 @@ pub struct ProtectedResourceAnswer {
     /// The capabilities of the calling agent; absent for a caller without a certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes_supported: Option<Vec<String>>,
-    pub bearer_methods_supported: Vec<Word>,
+    pub bearer_methods_supported: Vec<FixedText>,
     pub tls_client_certificate_bound_access_tokens: bool,
 }

@@ -122,7 +122,7 @@ pub struct SecretUpload;
 
 /// The bytes of a secret value.
 #[derive(Debug)]
-pub struct SecretValue;
+pub struct SecretValueBody;
 
 /// Plain text.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::{IdentityAnswer, RenewBody};
 use super::secret_text::SecretText;
-use super::status::{ReasonBody, Word};
+use super::status::{FixedText, ReasonBody};
 use crate::base::limits::UNSEAL_BYTES_MAX;
 use crate::base::{AgentName, InstanceId, OperatorName, Serial, TokenId};
 
@@ -38,7 +38,7 @@ endpoints! {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct StateAnswer {
     /// `sealed`, `open` or `sealing`.
-    pub state: Word,
+    pub state: FixedText,
     /// Pending orders, which are carried out when the broker is unsealed.
     pub queued: usize,
     /// The problem of an unsealed broker that cannot serve requests.
@@ -49,9 +49,9 @@ pub struct StateAnswer {
 /// The refusal of `GET /readyz`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct NotReadyAnswer {
-    pub code: Word,
-    pub detail: Word,
-    pub fix: Word,
+    pub code: FixedText,
+    pub detail: FixedText,
+    pub fix: FixedText,
 }
 
 /// The unseal key: exactly one of these fields.

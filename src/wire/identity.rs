@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::agents::CapabilityAnswer;
 use super::endpoint::{Nothing, endpoints};
 use super::secret_text::SecretText;
-use super::status::Word;
+use super::status::FixedText;
 
 endpoints! {
     /// Redeem an enrolment code for a certificate
@@ -60,7 +60,7 @@ pub struct CertificateAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AgentWhoamiAnswer {
     /// `agent` or `resource-server`.
-    pub kind: Word,
+    pub kind: FixedText,
     pub name: String,
     pub spiffe_id: String,
     pub instance: String,
@@ -75,9 +75,9 @@ pub struct AgentWhoamiAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OperatorWhoamiAnswer {
     /// `operator`.
-    pub kind: Word,
+    pub kind: FixedText,
     pub name: String,
-    pub role: Word,
+    pub role: FixedText,
     pub owner: Option<String>,
     pub spiffe_id: String,
     pub certificate: CertificateAnswer,

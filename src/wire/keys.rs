@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::page::Items;
-use super::status::{EndedAnswer, Word};
+use super::status::{EndedAnswer, FixedText};
 
 endpoints! {
     /// List the generations of the certificate authority
@@ -33,7 +33,7 @@ endpoints! {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AuthorityAnswer {
     pub generation: u32,
-    pub stage: Word,
+    pub stage: FixedText,
     pub since: String,
     pub pin: String,
     pub not_after: Option<String>,
@@ -43,7 +43,7 @@ pub struct AuthorityAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TokenKeyAnswer {
     pub generation: u32,
-    pub stage: Word,
+    pub stage: FixedText,
     pub since: String,
 }
 

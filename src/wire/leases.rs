@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, endpoints};
 use super::page::{Items, PageAnswer, PageQuery};
 use super::secret_text::SecretText;
-use super::status::{EndedAnswer, Word};
+use super::status::{EndedAnswer, FixedText};
 use crate::base::{AgentName, CapabilityName, DecisionId, InstanceId, LeaseId};
 
 endpoints! {
@@ -95,7 +95,7 @@ pub struct LeaseAnswer {
     pub capability: CapabilityName,
     pub login: String,
     pub upstream: String,
-    pub stage: Word,
+    pub stage: FixedText,
     pub issued_at: String,
     pub expires_at: String,
     pub renewable_until: String,
@@ -108,7 +108,7 @@ pub struct LeaseAnswer {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LeaseEndingAnswer {
-    pub why: Word,
+    pub why: FixedText,
     pub since: String,
     pub failures: u32,
     /// The stable code of the last failure.

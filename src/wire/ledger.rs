@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, Pem, Text, endpoints};
 use super::page::PageQuery;
-use super::status::Word;
+use super::status::FixedText;
 
 endpoints! {
     /// List entries of the ledger
@@ -27,7 +27,7 @@ pub struct EntriesAnswer {
 pub struct EntryAnswer {
     pub seq: u64,
     pub time: String,
-    pub kind: Word,
+    pub kind: FixedText,
     pub event: serde_json::Value,
     /// The operator's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]

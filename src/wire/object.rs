@@ -11,7 +11,7 @@ pub struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Fields(PhantomData)).map(Self)
+        from.deserialize_map(FieldVisitor(PhantomData)).map(Self)
     }
 }
 
@@ -21,9 +21,9 @@ pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
 
-struct Fields<T>(PhantomData<T>);
+struct FieldVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::CertificateAnswer;
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
-use super::status::{ChangedAnswer, EndedAnswer, ReasonBody, Word};
+use super::status::{ChangedAnswer, EndedAnswer, FixedText, ReasonBody};
 use crate::base::{OperatorId, OperatorName, OwnerName};
 
 endpoints! {
@@ -29,9 +29,9 @@ endpoints! {
 pub struct OperatorAnswer {
     pub id: OperatorId,
     pub name: OperatorName,
-    pub role: Word,
+    pub role: FixedText,
     pub owner: Option<OwnerName>,
-    pub state: Word,
+    pub state: FixedText,
     /// The reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -3,17 +3,17 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::Word;
+use super::status::FixedText;
 use crate::config::Fault;
 
 /// A refusal (RFC 9457).
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ProblemBody {
     pub r#type: String,
-    pub title: Word,
+    pub title: FixedText,
     pub status: u16,
     pub detail: Cow<'static, str>,
-    pub code: Word,
+    pub code: FixedText,
     pub fix: Cow<'static, str>,
     pub retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,10 +27,10 @@ pub struct ProblemBody {
 /// A refusal on an OAuth route (RFC 6749 §5.2).
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OAuthBody {
-    pub error: Word,
+    pub error: FixedText,
     pub error_description: Cow<'static, str>,
     pub error_uri: String,
-    pub code: Word,
+    pub code: FixedText,
     pub fix: Cow<'static, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::page::{Items, PageAnswer, PageQuery};
-use super::status::Word;
+use super::status::FixedText;
 use crate::base::{AgentName, CapabilityName, RotationId, SecretName, Sensitivity};
 
 endpoints! {
@@ -55,9 +55,9 @@ pub struct OrphanAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RunAnswer {
     pub id: RotationId,
-    pub trigger: Word,
+    pub trigger: FixedText,
     pub begun_at: String,
-    pub stage: Word,
+    pub stage: FixedText,
     pub version: Option<u32>,
     /// Whether the upstream may know the new value.
     pub touched: bool,
@@ -163,7 +163,7 @@ pub struct UpstreamCheckAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct FindingAnswer {
     /// `connection`, `role`, `privilege` or `value`.
-    pub what: Word,
+    pub what: FixedText,
     pub ok: bool,
     /// The result in a sentence.
     pub says: String,

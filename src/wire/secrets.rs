@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, SecretUpload, SecretValue, endpoints};
+use super::endpoint::{Nothing, SecretUpload, SecretValueBody, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::rotations::ConsumerAnswer;
-use super::status::{EndedAnswer, Word};
+use super::status::{EndedAnswer, FixedText};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
 
@@ -16,7 +16,7 @@ endpoints! {
     /// Store the next version of a secret
     PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, SecretUpload => StoredAnswer, 201, up to SECRET_BYTES_MAX;
     /// Read the value of a secret
-    REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValue;
+    REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValueBody;
     /// List the last readers of a secret
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
     /// Roll back to a former version, or destroy it
@@ -48,7 +48,7 @@ pub struct SecretDetailAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct VersionAnswer {
     pub number: u32,
-    pub stage: Word,
+    pub stage: FixedText,
     pub stored_at: String,
     pub seq: u64,
 }

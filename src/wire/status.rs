@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, OpenMetrics, endpoints};
 
 /// A word of a fixed list, e.g. a state.
-pub type Word = Cow<'static, str>;
+pub type FixedText = Cow<'static, str>;
 
 endpoints! {
     /// Show whether the process answers
@@ -22,18 +22,18 @@ endpoints! {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct StatusAnswer {
     /// `ok`.
-    pub status: Word,
+    pub status: FixedText,
 }
 
 /// Readiness. The response is public and contains no names.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ReadinessAnswer {
     /// `ok`.
-    pub status: Word,
+    pub status: FixedText,
     /// `rotations_overdue`, `rotations_dead_letter`, `clock_disagrees`, `disk_space_low`, `disk_slow`,
     /// `ledger_reserve_missing`, `revocation_unrecorded`, `keys_due`; only in responses of the admins' listener.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Word>,
+    pub warnings: Vec<FixedText>,
 }
 
 /// The ledger entry of a change.

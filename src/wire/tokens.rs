@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{AnyQuery, Form, Nothing, endpoints};
 use super::secret_text::SecretText;
-use super::status::Word;
+use super::status::FixedText;
 use crate::base::{CapabilityName, DecisionId, TokenId};
 
 endpoints! {
@@ -45,7 +45,7 @@ pub struct TokenReferenceForm {
 pub struct TokenAnswer {
     pub access_token: SecretText,
     /// `Bearer`.
-    pub token_type: Word,
+    pub token_type: FixedText,
     /// In seconds.
     pub expires_in: u32,
     pub scope: Arc<str>,
@@ -72,7 +72,7 @@ pub struct ActiveTokenAnswer {
     pub aud: String,
     pub scope: Arc<str>,
     /// `Bearer`.
-    pub token_type: Word,
+    pub token_type: FixedText,
     pub jti: TokenId,
     pub iat: i64,
     pub nbf: i64,

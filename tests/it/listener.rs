@@ -15,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use keyward::base::limits::HANDSHAKE_REST_BYTES_MAX;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
-use keyward::http::listener::{ConnectionCaps, Course, Peer, Standing, serve};
-use keyward::pki::tls::{Gate, Identity, ServerTls, client_config, pinned_client_config};
+use keyward::http::listener::{ConnectionCaps, CredentialWatch, ListenerState, Peer, serve};
+use keyward::pki::tls::{Gate, ServerTls, TlsIdentity, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
 use keyward::telemetry::{Alarms, Latency, Meters};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
@@ -55,7 +55,7 @@ fn authority() -> Authority {
     Authority::new(Authority::found(&domain, &key(), NOW, &SystemEntropy).unwrap(), key()).unwrap()
 }
 
-fn agent_of(issuer: &Authority, begin: Timestamp) -> Identity {
+fn agent_of(issuer: &Authority, begin: Timestamp) -> TlsIdentity {
     let (key_pem, request) = new_key_and_request().unwrap();
     let key = read_request(&request).unwrap();
     let plan = CertificatePlan::draw(
@@ -66,14 +66,14 @@ fn agent_of(issuer: &Authority, begin: Timestamp) -> Identity {
         issuer.public().not_after(),
         &SystemEntropy,
     );
-    Identity { chain: vec![issuer.sign(&plan, &key).unwrap()], key_pem }
+    TlsIdentity { chain: vec![issuer.sign(&plan, &key).unwrap()], key_pem }
 }
 
-fn server_of(issuer: &Authority) -> Identity {
+fn server_of(issuer: &Authority) -> TlsIdentity {
     let (key_pem, request) = new_key_and_request().unwrap();
     let (key, names) = (read_request(&request).unwrap(), ["127.0.0.1".to_owned()]);
     let leaf = issuer.sign_server(&names, &key, NOW, 30 * DAY_S, &SystemEntropy).unwrap();
-    Identity { chain: vec![leaf, issuer.public().der().to_vec()], key_pem }
+    TlsIdentity { chain: vec![leaf, issuer.public().der().to_vec()], key_pem }
 }
 
 /// A listener that serves, and all that it stands on.
@@ -84,7 +84,7 @@ struct Bed {
     hold: Arc<Notify>,
     held: Arc<Notify>,
     address: SocketAddr,
-    course: watch::Sender<Course>,
+    course: watch::Sender<ListenerState>,
     serving: JoinHandle<()>,
 }
 
@@ -95,7 +95,7 @@ impl Bed {
         Self::showing(issuer, &identity, caps).await
     }
 
-    async fn showing(issuer: Authority, identity: &Identity, caps: ConnectionCaps) -> Self {
+    async fn showing(issuer: Authority, identity: &TlsIdentity, caps: ConnectionCaps) -> Self {
         let clock = Arc::new(ManualClock::new(NOW));
         let door = Arc::new(Door(AtomicBool::new(true)));
         let (hold, held) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -104,7 +104,7 @@ impl Bed {
         let authorities = [issuer.public().clone()];
         let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().configs();
         let level = Meters::new(&Latency::new(), &Alarms::new()).connections("agents");
-        let standing = Standing { gate, changed: watch::channel(0).1 };
+        let standing = CredentialWatch { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));
         let router = Router::new().route("/who", get(who)).route("/panic", get(breaks)).route(
             "/hold",
@@ -116,17 +116,17 @@ impl Bed {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (course, followed) = watch::channel(Course::On);
+        let (course, followed) = watch::channel(ListenerState::On);
         let serving = tokio::spawn(serve(listener, tls, router, (caps, standing), followed, level));
         Self { issuer, clock, door, hold, held, address, course, serving }
     }
 
-    fn agent(&self) -> Identity {
+    fn agent(&self) -> TlsIdentity {
         agent_of(&self.issuer, NOW)
     }
 
     /// A client that trusts this listener's authority, with any certificate.
-    fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    fn client(&self, identity: Option<&TlsIdentity>) -> Arc<ClientConfig> {
         client_config(
             &[self.issuer.public().der().to_vec()],
             identity,
@@ -232,7 +232,7 @@ async fn whom_the_gate_does_not_admit_is_refused_at_the_handshake() {
 }
 
 /// A certificate of the agent's profile for another agent, signed with `parent`'s own key.
-fn signed_by_a_leaf(parent: &Identity) -> Identity {
+fn signed_by_a_leaf(parent: &TlsIdentity) -> TlsIdentity {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
@@ -247,7 +247,7 @@ fn signed_by_a_leaf(parent: &Identity) -> Identity {
     issuer.distinguished_name = rcgen::DistinguishedName::new();
     let issuer = Issuer::new(issuer, KeyPair::from_pem(parent.key_pem.expose()).unwrap());
     let child = params.signed_by(&key, &issuer).unwrap().der().to_vec();
-    Identity { chain: vec![child, parent.chain[0].clone()], key_pem: Sensitive::new(key.serialize_pem()) }
+    TlsIdentity { chain: vec![child, parent.chain[0].clone()], key_pem: Sensitive::new(key.serialize_pem()) }
 }
 
 /// Hazard TLS-06.
@@ -347,7 +347,7 @@ async fn silent_peers_delay_neither_others_nor_the_stop() {
     let mut idle = bed.open(&nobody).await.unwrap();
     assert!(idle.ask("/who").await.is_some());
     let _shaken_and_silent = connect(bed.address, &nobody).await.unwrap();
-    bed.course.send_replace(Course::Drain);
+    bed.course.send_replace(ListenerState::Drain);
     tokio::time::timeout(SOON, bed.serving).await.expect("the stop waits for nobody").unwrap();
     assert!(idle.ask("/who").await.is_none());
     assert!(TcpStream::connect(bed.address).await.is_err());
@@ -359,7 +359,7 @@ async fn a_request_under_way_is_answered_before_the_stop_is_over() {
     let mut open = bed.open(&bed.client(None)).await.unwrap();
     let asked = tokio::spawn(async move { open.ask("/hold").await });
     bed.held.notified().await;
-    bed.course.send_replace(Course::Drain);
+    bed.course.send_replace(ListenerState::Drain);
     until(async || TcpStream::connect(bed.address).await.is_err()).await;
     assert!(!bed.serving.is_finished());
     bed.hold.notify_one();

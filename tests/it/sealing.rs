@@ -61,7 +61,7 @@ pub(crate) fn caller(process: &Process, who: &str, kind: &str) -> Caller {
     let held = |file: &str| fs::read_to_string(process.path(&format!("home-{who}/{kind}/{file}"))).unwrap();
     let address: SocketAddr = held("address").trim().parse().unwrap();
     let authorities = certificates_from_pem(&held("authority.pem")).unwrap();
-    let identity = keyward::pki::tls::Identity {
+    let identity = keyward::pki::tls::TlsIdentity {
         chain: certificates_from_pem(&held("certificate.pem")).unwrap(),
         key_pem: Sensitive::new(held("key.pem")),
     };

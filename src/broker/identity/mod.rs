@@ -1,9 +1,9 @@
 //! Agents, operators and their certificates: enrolment, renewal, revocation.
 
-pub(super) mod admit_operator;
 pub(super) mod bootstrap;
 pub(super) mod certificates;
 pub(super) mod enrol;
+pub(super) mod enrol_operator;
 pub(super) mod invite;
 pub(super) mod operators;
 pub(super) mod redemption;

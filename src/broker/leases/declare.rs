@@ -5,7 +5,7 @@ use crate::base::{CapabilityName, Scope};
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
-use crate::config::{FaultList, Place, Tables};
+use crate::config::{FaultList, SourcePosition, Tables};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
 use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Undeclared};
 use crate::store::Change;
@@ -65,7 +65,7 @@ impl Section for Offers {
             let message = format!(
                 "capability `{name}` has the delivery `lease`, but no `[[lease]]` is declared for it"
             );
-            faults.tell(Place { file: 0, offset: 0 }, message);
+            faults.tell(SourcePosition { file: 0, offset: 0 }, message);
         }
         let mut planned = faults.or(planned)?;
         drawn.changes.append(&mut planned.changes);
@@ -84,7 +84,7 @@ fn offer(
     capability: &CapabilityName,
     asked: &DeclaredLease,
     leased: &dyn Fn(&CapabilityName) -> bool,
-) -> Result<LeaseOffer, (Place, String)> {
+) -> Result<LeaseOffer, (SourcePosition, String)> {
     let SectionContext { world, scope, .. } = *ground;
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let driver =

@@ -6,12 +6,12 @@ use crate::base::{Scope, SecretName, Timestamp};
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
-use crate::config::{FaultList, Place, Tables};
+use crate::config::{FaultList, SourcePosition, Tables};
 use crate::registry::{Action, Noun, PlannedChange, Undeclared};
 use crate::rotation::{self, Declared, Rotation, RotationDeclaration, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{Shape, TargetError, declared_driver, stored_driver};
+use crate::upstream::{SlotCount, TargetError, declared_driver, stored_driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ pub(super) fn declared(
     scope: &Scope,
     secret: &SecretName,
     asked: &RotationDeclaration,
-) -> Result<Declared, (Place, String)> {
+) -> Result<Declared, (SourcePosition, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
     let driver = declared_driver(&asked.upstream).map_err(misplaced)?;
@@ -105,8 +105,8 @@ pub(super) fn declared(
         );
     }
     let slots = match capabilities.shape {
-        Shape::OneSlot => Slots::One,
-        Shape::Pulled | Shape::TwoSlots => Slots::Two,
+        SlotCount::OneSlot => Slots::One,
+        SlotCount::Pulled | SlotCount::TwoSlots => Slots::Two,
     };
     let interval_s = asked.schedule.as_ref().and_then(rotation::Schedule::interval_s);
     if slots == Slots::Two && interval_s.is_some_and(|every| every <= asked.grace_s) {

@@ -10,7 +10,7 @@ use crate::broker::world::Effect;
 use crate::rotation::{self, RotationChecked, RotationDrifted, RotationUnchecked, Trigger};
 use crate::store::Change;
 use crate::telemetry::Alarm;
-use crate::upstream::{Shape, UpstreamFault, Verdict, stored_driver};
+use crate::upstream::{SlotCount, UpstreamFault, Verdict, stored_driver};
 
 impl Services {
     /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
@@ -43,7 +43,7 @@ impl Services {
         let at = self.context(secret)?;
         let current = at.secret.as_ref().and_then(|secret| secret.current);
         let (Some(current), None) = (current, &at.rotation.run) else { return Ok(()) };
-        let works = if at.driver.capabilities().shape == Shape::Pulled {
+        let works = if at.driver.capabilities().shape == SlotCount::Pulled {
             true
         } else {
             let Some(call) = self.lets_call(&at) else { return Ok(()) };

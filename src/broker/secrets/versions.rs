@@ -18,7 +18,7 @@ use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
 use crate::store::{Change, CommitError, OnConflict};
-use crate::upstream::{Driver, Shape, stored_driver};
+use crate::upstream::{Driver, SlotCount, stored_driver};
 use crate::wire::{ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
 
 fn version_of(version: Version) -> VersionAnswer {
@@ -148,7 +148,7 @@ impl Services {
             let rotation = reading.rotation(&version.name);
             former(secret, rotation, version.number)?;
             let driver = rotation.and_then(upstream);
-            if driver.is_some_and(|driver| driver.capabilities().shape != Shape::Pulled) {
+            if driver.is_some_and(|driver| driver.capabilities().shape != SlotCount::Pulled) {
                 return Err(Failure::new(code::SECRET_HAS_ROTATION));
             }
             let promote = secrets::Effect::Promote { name: version.name.clone(), version: version.number };

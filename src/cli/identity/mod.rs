@@ -229,8 +229,8 @@ impl Identity {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
-    pub(crate) fn tls(&self) -> Result<tls::Identity, Failure> {
-        Ok(tls::Identity {
+    pub(crate) fn tls(&self) -> Result<tls::TlsIdentity, Failure> {
+        Ok(tls::TlsIdentity {
             chain: vec![der(&self.certificate_pem)?],
             key_pem: Sensitive::new(self.key_pem.expose().clone()),
         })

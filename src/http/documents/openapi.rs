@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::operation::{OperationDocument, Schemas};
-use super::problem::Form;
+use super::problem::ProblemForm;
 use crate::http::route::{Caller, Repetition, Route};
 use crate::wire::{OAuthBody, ProblemBody};
 
@@ -14,8 +14,8 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
         let refusal = match route.form() {
-            Form::OAuth => &oauth,
-            Form::Problem => &problem,
+            ProblemForm::OAuth => &oauth,
+            ProblemForm::Problem => &problem,
         };
         let operation = operation(route, &mut schemas, refusal);
         let path = paths.entry(route.path.replace("{*", "{")).or_insert_with(|| json!({}));

@@ -17,7 +17,7 @@ use crate::wire::{OAuthBody, ProblemBody};
 pub struct Problem {
     failure: Failure,
     status: StatusCode,
-    form: Form,
+    form: ProblemForm,
     request_id: Option<RequestId>,
     /// The scope of a token that would do, for the challenge (RFC 6750 §3); only what the caller may have.
     scope: Option<String>,
@@ -25,14 +25,14 @@ pub struct Problem {
 
 /// How a refusal is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Form {
+pub(crate) enum ProblemForm {
     /// RFC 9457.
     Problem,
     /// RFC 6749 §5.2.
     OAuth,
 }
 
-impl Form {
+impl ProblemForm {
     pub(crate) fn of_path(path: &str) -> Self {
         if path.starts_with("/oauth/") { Self::OAuth } else { Self::Problem }
     }
@@ -60,7 +60,7 @@ impl Problem {
 
     /// The same in the form of the route that it was asked of.
     #[must_use]
-    pub(crate) fn in_form(mut self, form: Form) -> Self {
+    pub(crate) fn in_form(mut self, form: ProblemForm) -> Self {
         self.form = form;
         self
     }
@@ -103,7 +103,13 @@ impl Problem {
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        Self { status: status(failure.code), failure, form: Form::Problem, request_id: None, scope: None }
+        Self {
+            status: status(failure.code),
+            failure,
+            form: ProblemForm::Problem,
+            request_id: None,
+            scope: None,
+        }
     }
 }
 
@@ -201,7 +207,7 @@ impl Problem {
             let seconds = self.failure.retry_after_s.unwrap_or(COME_BACK_AFTER_S);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.form, Form::OAuth) {
+        if matches!(self.form, ProblemForm::OAuth) {
             headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         }
         if let Some(challenge) = self.challenge() {
@@ -229,7 +235,7 @@ impl Problem {
         let decision_id = self.failure.decision.map(|id| id.to_string());
         let uri = format!("urn:keyward:error:{}", self.failure.code);
         let (kind, body) = match self.form {
-            Form::Problem => {
+            ProblemForm::Problem => {
                 let body = ProblemBody {
                     r#type: uri,
                     title: self.status.canonical_reason().unwrap_or("Error").into(),
@@ -244,7 +250,7 @@ impl Problem {
                 };
                 ("application/problem+json", serde_json::to_vec(&body))
             }
-            Form::OAuth => {
+            ProblemForm::OAuth => {
                 let body = OAuthBody {
                     error: self.oauth_error().into(),
                     error_description: self.failure.why.clone(),

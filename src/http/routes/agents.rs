@@ -1,5 +1,5 @@
-use super::caller::Operator;
-use super::table::{Asked, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{RouteRequest, Routes};
 use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
 use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
@@ -11,7 +11,7 @@ use crate::wire::{
     Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
 
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of agents and of what they are declared to do.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -42,18 +42,21 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list(
     services: AdminServices,
-    asked: By<ReadDeclared, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<AgentAnswer>, Problem> {
     Ok(services.agents(&asked.by, &asked.input.into()))
 }
 
-async fn get(services: AdminServices, asked: By<ReadDeclared, AgentName>) -> Result<AgentAnswer, Problem> {
+async fn get(
+    services: AdminServices,
+    asked: AdminRequest<ReadDeclared, AgentName>,
+) -> Result<AgentAnswer, Problem> {
     Ok(services.agent(&asked.by, &asked.target)?)
 }
 
 async fn invite(
     services: AdminServices,
-    asked: By<InviteAgents, AgentName, InviteAgentBody>,
+    asked: AdminRequest<InviteAgents, AgentName, InviteAgentBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<AgentInvitationAnswer, Problem> {
     let body = asked.input;
@@ -75,7 +78,7 @@ async fn invite(
 
 async fn contain(
     services: AdminServices,
-    asked: By<Contain, AgentName, Optional<ReasonBody>>,
+    asked: AdminRequest<Contain, AgentName, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
@@ -86,7 +89,7 @@ async fn contain(
 
 async fn revoke_instance(
     services: AdminServices,
-    asked: By<Contain, InstanceId, Optional<ReasonBody>>,
+    asked: AdminRequest<Contain, InstanceId, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
@@ -96,7 +99,7 @@ async fn revoke_instance(
 
 async fn revoke_certificate(
     services: AdminServices,
-    asked: By<Contain, Serial, Optional<ReasonBody>>,
+    asked: AdminRequest<Contain, Serial, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
@@ -106,7 +109,7 @@ async fn revoke_certificate(
 
 async fn revoke_token(
     services: AdminServices,
-    asked: By<RevokeTokens, TokenId, Optional<ReasonBody>>,
+    asked: AdminRequest<RevokeTokens, TokenId, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
@@ -116,14 +119,14 @@ async fn revoke_token(
 
 async fn list_capabilities(
     services: AdminServices,
-    asked: By<ReadDeclared, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<CapabilityAnswer>, Problem> {
     Ok(services.capabilities(&asked.by, &asked.input.into()))
 }
 
 async fn list_roles(
     services: AdminServices,
-    asked: By<ReadDeclared, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RoleAnswer>, Problem> {
     Ok(services.roles(&asked.by, &asked.input.into()))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::input::JSON;
 use crate::base::limits::DOCUMENTS_MAX_AGE_S;
 use crate::http::documents::operation::OperationDocument;
-use crate::wire::{Nothing, OpenMetrics, Pem, SecretValue, Text};
+use crate::wire::{Nothing, OpenMetrics, Pem, SecretValueBody, Text};
 
 pub(crate) const OCTETS: &str = "application/octet-stream";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -22,7 +22,7 @@ pub(crate) trait Answer: 'static {
 }
 
 /// What a handler returns for the answer `A`.
-pub(crate) trait Gives<A> {
+pub(crate) trait IntoAnswer<A> {
     fn give(self, status: StatusCode) -> Response<Body>;
 }
 
@@ -32,7 +32,7 @@ impl<A: Serialize + JsonSchema + 'static> Answer for A {
     }
 }
 
-impl<A: Serialize + JsonSchema + 'static> Gives<A> for A {
+impl<A: Serialize + JsonSchema + 'static> IntoAnswer<A> for A {
     fn give(self, status: StatusCode) -> Response<Body> {
         json(status, &self)
     }
@@ -58,7 +58,7 @@ impl Answer for Nothing {
     fn describe(_: &mut OperationDocument<'_>) {}
 }
 
-impl Gives<Self> for Nothing {
+impl IntoAnswer<Self> for Nothing {
     fn give(self, status: StatusCode) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
@@ -74,7 +74,7 @@ macro_rules! texts {
             }
         }
 
-        impl Gives<Self> for $answer {
+        impl IntoAnswer<Self> for $answer {
             fn give(self, status: StatusCode) -> Response<Body> {
                 bytes(status, $kind, self.0)
             }
@@ -84,16 +84,16 @@ macro_rules! texts {
 
 texts!(Text as TEXT, Pem as PEM, OpenMetrics as OPENMETRICS);
 
-impl Answer for SecretValue {
+impl Answer for SecretValueBody {
     fn describe(document: &mut OperationDocument<'_>) {
         document.answer::<serde_json::Value>(OCTETS);
     }
 }
 
 /// A response that was made already.
-pub(crate) struct Made(pub(crate) Response<Body>);
+pub(crate) struct ReadyResponse(pub(crate) Response<Body>);
 
-impl<A: Answer> Gives<A> for Made {
+impl<A: Answer> IntoAnswer<A> for ReadyResponse {
     fn give(self, _: StatusCode) -> Response<Body> {
         self.0
     }
@@ -105,7 +105,7 @@ pub(crate) struct WithHeaders<G> {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl<A: Answer, G: Gives<A>> Gives<A> for WithHeaders<G> {
+impl<A: Answer, G: IntoAnswer<A>> IntoAnswer<A> for WithHeaders<G> {
     fn give(self, status: StatusCode) -> Response<Body> {
         let mut response = self.answer.give(status);
         response.headers_mut().extend(self.headers);
@@ -116,7 +116,7 @@ impl<A: Answer, G: Gives<A>> Gives<A> for WithHeaders<G> {
 /// A secret's value on its way out.
 pub(crate) struct SecretBytes(pub(crate) Vec<u8>);
 
-impl Gives<SecretValue> for SecretBytes {
+impl IntoAnswer<SecretValueBody> for SecretBytes {
     fn give(self, status: StatusCode) -> Response<Body> {
         bytes(status, OCTETS, self.0)
     }

@@ -47,9 +47,9 @@ impl<S: Sync> Identify<S> for Anyone {
 }
 
 /// A caller of a public route that says nothing of itself.
-pub(crate) struct Nobody;
+pub(crate) struct AnonymousCaller;
 
-impl<S: Sync> Identify<S> for Nobody {
+impl<S: Sync> Identify<S> for AnonymousCaller {
     const CALLER: Caller = Caller::Public;
 
     async fn identify(_: &Parts, _: &S) -> Result<Self, Problem> {
@@ -69,13 +69,13 @@ fn certificate(parts: &Parts) -> Result<Arc<PeerCertificate>, Problem> {
 }
 
 /// An operator that may do `R`.
-pub(crate) struct Operator<R> {
+pub(crate) struct AuthorisedOperator<R> {
     authorised: Authorised<R>,
     pub(crate) certificate: Arc<PeerCertificate>,
     pub(crate) address: SocketAddr,
 }
 
-impl<R> Deref for Operator<R> {
+impl<R> Deref for AuthorisedOperator<R> {
     type Target = Authorised<R>;
 
     fn deref(&self) -> &Authorised<R> {
@@ -83,7 +83,7 @@ impl<R> Deref for Operator<R> {
     }
 }
 
-impl<R: Right> Identify<AdminServices> for Operator<R> {
+impl<R: Right> Identify<AdminServices> for AuthorisedOperator<R> {
     const CALLER: Caller = Caller::Operator(R::NEED);
 
     async fn identify(parts: &Parts, services: &AdminServices) -> Result<Self, Problem> {
@@ -93,7 +93,7 @@ impl<R: Right> Identify<AdminServices> for Operator<R> {
     }
 }
 
-impl<R: Right> Repeats<AdminServices> for Operator<R> {
+impl<R: Right> Repeats<AdminServices> for AuthorisedOperator<R> {
     type IdempotencyKey = Option<IdempotencyKey>;
 
     fn idempotency_key(
@@ -134,9 +134,9 @@ impl Repeats<AgentServices> for AgentPrincipal {
 }
 
 /// A caller of a public route that may show an agent's certificate.
-pub(crate) struct PerhapsAgent(pub(crate) Option<AgentPrincipal>);
+pub(crate) struct OptionalAgent(pub(crate) Option<AgentPrincipal>);
 
-impl Identify<AgentServices> for PerhapsAgent {
+impl Identify<AgentServices> for OptionalAgent {
     const CALLER: Caller = Caller::Public;
 
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
@@ -190,12 +190,12 @@ impl Identify<AgentServices> for ResourceServer {
 }
 
 /// An agent or a resource server.
-pub(crate) enum Enrolled {
+pub(crate) enum EnrolledCaller {
     Agent(Box<AgentPrincipal>),
     ResourceServer(ResourceServer),
 }
 
-impl Identify<AgentServices> for Enrolled {
+impl Identify<AgentServices> for EnrolledCaller {
     const CALLER: Caller = Caller::Enrolled;
 
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {

@@ -1,6 +1,6 @@
 use axum::http::{HeaderMap, header};
 
-use super::form::Fields;
+use super::form::FormFields;
 use crate::base::code;
 use crate::base::encoding::from_base64;
 use crate::http::documents::problem::Problem;
@@ -41,7 +41,7 @@ impl BasicClient {
     pub(crate) fn is_holder_of(
         &self,
         certificate: &PeerCertificate,
-        fields: &Fields<'_>,
+        fields: &FormFields<'_>,
     ) -> Result<(), Problem> {
         let in_form = fields.get("client_id").map(AsRef::as_ref);
         if fields.contains_key("client_secret") {

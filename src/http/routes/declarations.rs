@@ -1,10 +1,10 @@
 use axum::extract::Request;
 
-use super::answer::{Answer, Gives};
-use super::caller::{Operator, Repeats};
+use super::answer::{Answer, IntoAnswer};
+use super::caller::{AuthorisedOperator, Repeats};
 use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, parse_json};
-use super::table::{Head, Routes, body_of, described, success};
+use super::table::{RequestHead, Routes, body_of, described, success};
 use super::target::FromPath;
 use crate::base::SecretName;
 use crate::base::code;
@@ -28,7 +28,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 /// Declarations from an operator, and the heavy request in which they are looked at.
 struct Declaring<T> {
-    by: Operator<Declare>,
+    by: AuthorisedOperator<Declare>,
     target: T,
     uploaded: Uploaded,
     idempotency: Option<IdempotencyKey>,
@@ -37,7 +37,7 @@ struct Declaring<T> {
 
 impl Routes<AdminServices> {
     /// A route for declarations: they are parsed, and the answer is written, on threads for heavy requests.
-    fn declaring<T: FromPath, A: Answer + Gives<A> + Send, F>(
+    fn declaring<T: FromPath, A: Answer + IntoAnswer<A> + Send, F>(
         self,
         endpoint: &Endpoint<T, DeclareBody, A>,
         repetition: Repetition,
@@ -46,14 +46,15 @@ impl Routes<AdminServices> {
     where
         F: Future<Output = Result<A, Problem>> + Send + 'static,
     {
-        let route = described::<_, Operator<Declare>, T, _, A>(endpoint, repetition);
+        let route = described::<_, AuthorisedOperator<Declare>, T, _, A>(endpoint, repetition);
         let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
         self.with(route, move |services: AdminServices, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let Head { by, target, .. } =
-                    Head::<Operator<Declare>, T, DeclareBody>::of(&parts, &services, &route).await?;
+                let RequestHead { by, target, .. } =
+                    RequestHead::<AuthorisedOperator<Declare>, T, DeclareBody>::of(&parts, &services, &route)
+                        .await?;
                 let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 // Before the body is read, so that a body in memory is one of few.

@@ -1,13 +1,13 @@
 use super::answer::{WithHeaders, cacheable, private};
-use super::caller::{Nobody, PerhapsAgent};
-use super::table::{Asked, Routes};
+use super::caller::{AnonymousCaller, OptionalAgent};
+use super::table::{RouteRequest, Routes};
 use super::tokens::scope_of;
 use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
 use crate::token::KeySet;
 use crate::wire::{
-    self, AuthorizationServerAnswer, Endpoint, EndpointAliases, Nothing, OpenidConfigurationAnswer,
-    ProtectedResourceAnswer, Word,
+    self, AuthorizationServerAnswer, Endpoint, EndpointAliases, FixedText, Nothing,
+    OpenidConfigurationAnswer, ProtectedResourceAnswer,
 };
 
 /// The routes by which stock clients find out what there is.
@@ -22,13 +22,13 @@ pub(crate) fn routes() -> Routes<AgentServices> {
 pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> =
     Endpoint::new("KEY_SET", "List the keys that verify tokens (JWKS)", "GET", "/.well-known/jwks.json");
 
-type Public = Asked<Nobody, Nothing, Nothing>;
+type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
 async fn key_set(services: AgentServices, _: Public) -> Result<WithHeaders<KeySet>, Problem> {
     Ok(cacheable(services.key_set()))
 }
 
-fn by_certificate() -> Vec<Word> {
+fn by_certificate() -> Vec<FixedText> {
     vec!["tls_client_auth".into()]
 }
 
@@ -79,7 +79,7 @@ async fn openid_configuration(
 
 async fn protected_resource(
     services: AgentServices,
-    asked: Asked<PerhapsAgent, Nothing, Nothing>,
+    asked: RouteRequest<OptionalAgent, Nothing, Nothing>,
 ) -> Result<WithHeaders<ProtectedResourceAnswer>, Problem> {
     let scopes_supported = asked.by.0.map(|agent| scope_of(&services, &agent, |_| true));
     let is_personal = scopes_supported.is_some();

@@ -7,10 +7,10 @@ use crate::base::limits::FORM_FIELDS_MAX;
 use crate::http::documents::problem::Problem;
 
 /// The fields of a form, borrowed from its body as far as they stand there.
-pub(crate) type Fields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+pub(crate) type FormFields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// Parses a form body whose fields come at most once each. A field without a value counts as absent (RFC 6749 §3.2).
-pub(crate) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<Fields<'_>, Problem> {
+pub(crate) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<FormFields<'_>, Problem> {
     if std::str::from_utf8(body.expose()).is_err() {
         return Err(Problem::new(code::FORM_INVALID));
     }

@@ -1,6 +1,6 @@
 use super::idempotency_header::IdempotencyHeader;
 use super::identity::{identity, signing_request};
-use super::table::{Asked, Routes};
+use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
@@ -13,7 +13,7 @@ use crate::wire::{
     ReasonBody, RenewBody, StateAnswer, UnsealBody,
 };
 
-type Host<T = Nothing, I = Nothing> = Asked<HostPrincipal, T, I>;
+type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
 
 /// The routes of the socket on the broker's host.
 pub(crate) fn routes() -> Routes<HostServices> {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
-use super::caller::{Anyone, Enrolled, Operator, Renewing, ResourceServer};
-use super::table::{Asked, Routes};
+use super::caller::{Anyone, AuthorisedOperator, EnrolledCaller, Renewing, ResourceServer};
+use super::table::{RouteRequest, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::encoding::from_base64url;
 use crate::base::{Sensitive, code};
@@ -32,7 +32,7 @@ pub(crate) fn operator_routes() -> Routes<AdminServices> {
 
 async fn enrol_agent(
     services: AgentServices,
-    asked: Asked<Anyone, Nothing, EnrolBody>,
+    asked: RouteRequest<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
     Ok(identity(&services.authorities(), &enrolled))
@@ -40,7 +40,7 @@ async fn enrol_agent(
 
 async fn enrol_operator(
     services: AdminServices,
-    asked: Asked<Anyone, Nothing, EnrolBody>,
+    asked: RouteRequest<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
     Ok(identity(&services.authorities_in_use(), &enrolled))
@@ -63,7 +63,7 @@ fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem
 
 async fn renew_agent(
     services: AgentServices,
-    asked: Asked<Renewing, Nothing, RenewBody>,
+    asked: RouteRequest<Renewing, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
     let renewed = services.renew(asked.by.agent, input).await?;
@@ -72,7 +72,7 @@ async fn renew_agent(
 
 async fn renew_operator(
     services: AdminServices,
-    asked: Asked<Operator<BeOneself>, Nothing, RenewBody>,
+    asked: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
     let renewed = services.renew(&asked.by, input).await?;
@@ -105,11 +105,11 @@ pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certifie
 
 async fn agent_whoami(
     services: AgentServices,
-    asked: Asked<Enrolled, Nothing, Nothing>,
+    asked: RouteRequest<EnrolledCaller, Nothing, Nothing>,
 ) -> Result<AgentWhoamiAnswer, Problem> {
     Ok(match asked.by {
-        Enrolled::Agent(agent) => agent_itself(&services, &agent),
-        Enrolled::ResourceServer(server) => server_itself(&services, &server),
+        EnrolledCaller::Agent(agent) => agent_itself(&services, &agent),
+        EnrolledCaller::ResourceServer(server) => server_itself(&services, &server),
     })
 }
 
@@ -144,7 +144,7 @@ fn server_itself(services: &AgentServices, server: &ResourceServer) -> AgentWhoa
 
 async fn operator_whoami(
     services: AdminServices,
-    asked: Asked<Operator<BeOneself>, Nothing, Nothing>,
+    asked: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, Nothing>,
 ) -> Result<OperatorWhoamiAnswer, Problem> {
     let (principal, certificate) = (asked.by.operator(), &asked.by.certificate);
     Ok(OperatorWhoamiAnswer {

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::client_id::BasicClient;
-use super::form::{Fields, parse_form};
+use super::form::{FormFields, parse_form};
 use super::target::id;
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::base::{LeaseId, Sensitive, code};
@@ -193,12 +193,12 @@ pub(crate) struct FormRead {
 }
 
 impl FormRead {
-    pub(crate) fn fields(&self) -> Result<Fields<'_>, Problem> {
+    pub(crate) fn fields(&self) -> Result<FormFields<'_>, Problem> {
         parse_form(&self.body)
     }
 
     /// The fields, when a client that is named has this certificate.
-    pub(crate) fn fields_of(&self, certificate: &PeerCertificate) -> Result<Fields<'_>, Problem> {
+    pub(crate) fn fields_of(&self, certificate: &PeerCertificate) -> Result<FormFields<'_>, Problem> {
         let fields = self.fields()?;
         self.client.is_holder_of(certificate, &fields)?;
         Ok(fields)

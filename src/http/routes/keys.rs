@@ -1,5 +1,5 @@
-use super::caller::Operator;
-use super::table::{Asked, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{RouteRequest, Routes};
 use super::target::reason;
 use crate::broker::{AdminServices, Force, OperatorRequest, SigningKey, StageChange};
 use crate::http::documents::problem::Problem;
@@ -11,7 +11,7 @@ use crate::wire::{
     ValueKeyAnswer,
 };
 
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of the broker's keys.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -43,14 +43,14 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list_authorities(
     services: AdminServices,
-    asked: By<ReadSigningKeys>,
+    asked: AdminRequest<ReadSigningKeys>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
     Ok(Items { items: services.authorities(&asked.by) })
 }
 
 async fn prepare_authority(
     services: AdminServices,
-    asked: By<RotateSigningKeys>,
+    asked: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
     services.prepare_key(&asked.by, SigningKey::Authority, idempotency.as_ref()).await?;
@@ -59,7 +59,7 @@ async fn prepare_authority(
 
 async fn stage_authority(
     services: AdminServices,
-    asked: By<RotateSigningKeys, u32, StageBody>,
+    asked: AdminRequest<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
     stage: KeyStage,
 ) -> Result<StagedAnswer<AuthorityAnswer>, Problem> {
@@ -72,14 +72,14 @@ async fn stage_authority(
 
 async fn list_token_keys(
     services: AdminServices,
-    asked: By<ReadSigningKeys>,
+    asked: AdminRequest<ReadSigningKeys>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
     Ok(Items { items: services.token_keys(&asked.by) })
 }
 
 async fn prepare_token_key(
     services: AdminServices,
-    asked: By<RotateSigningKeys>,
+    asked: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
     services.prepare_key(&asked.by, SigningKey::Token, idempotency.as_ref()).await?;
@@ -88,7 +88,7 @@ async fn prepare_token_key(
 
 async fn stage_token_key(
     services: AdminServices,
-    asked: By<RotateSigningKeys, u32, StageBody>,
+    asked: AdminRequest<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
     stage: KeyStage,
 ) -> Result<StagedAnswer<TokenKeyAnswer>, Problem> {
@@ -105,7 +105,7 @@ fn force(body: &StageBody) -> Force {
 
 async fn rotate_checkpoint_key(
     services: AdminServices,
-    asked: By<RotateSigningKeys>,
+    asked: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<CheckpointKeyAnswer, Problem> {
     let generation = services.rotate_checkpoint_key(&asked.by, idempotency.as_ref()).await?;
@@ -114,7 +114,7 @@ async fn rotate_checkpoint_key(
 
 async fn rotate_value_key(
     services: AdminServices,
-    asked: By<RotateValueKey>,
+    asked: AdminRequest<RotateValueKey>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ValueKeyAnswer, Problem> {
     let turned = services.rotate_value_key(&asked.by, idempotency.as_ref()).await?;

@@ -1,5 +1,5 @@
-use super::caller::Operator;
-use super::table::{Asked, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{RouteRequest, Routes};
 use super::target::{id, name, reason};
 use crate::authn::AgentPrincipal;
 use crate::base::{LeaseId, Sensitive, code};
@@ -15,8 +15,8 @@ use crate::wire::{
     PageQuery, RenewLeaseBody,
 };
 
-type ByAgent<T = Nothing, I = Nothing> = Asked<AgentPrincipal, T, I>;
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type ByAgent<T = Nothing, I = Nothing> = RouteRequest<AgentPrincipal, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The agents' routes of leases.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
@@ -84,14 +84,14 @@ async fn list_own(services: AgentServices, asked: ByAgent) -> Result<Items<Lease
 
 async fn list(
     services: AdminServices,
-    asked: By<ReadLeases, Nothing, PageQuery<LeaseId>>,
+    asked: AdminRequest<ReadLeases, Nothing, PageQuery<LeaseId>>,
 ) -> Result<PageAnswer<LeaseAnswer>, Problem> {
     Ok(services.leases(&asked.by, asked.input.after, asked.input.limit))
 }
 
 async fn extend(
     services: AdminServices,
-    asked: By<RenewLeases, LeaseId, RenewLeaseBody>,
+    asked: AdminRequest<RenewLeases, LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
     Ok(services.renew_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
 }
@@ -108,7 +108,7 @@ fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
 
 async fn revoke(
     services: AdminServices,
-    asked: By<EndLeases, Nothing, LeaseSelectionBody>,
+    asked: AdminRequest<EndLeases, Nothing, LeaseSelectionBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
@@ -119,7 +119,7 @@ async fn revoke(
 
 async fn retry(
     services: AdminServices,
-    asked: By<EndLeases, Nothing, LeaseSelectionBody>,
+    asked: AdminRequest<EndLeases, Nothing, LeaseSelectionBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
     let retried = services.retry_leases(&asked.by, &chosen(&asked.input)?, idempotency.as_ref()).await?;
@@ -128,7 +128,7 @@ async fn retry(
 
 async fn forget(
     services: AdminServices,
-    asked: By<ForgetLeases, LeaseId, ForgetLeaseBody>,
+    asked: AdminRequest<ForgetLeases, LeaseId, ForgetLeaseBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ForgottenLeaseAnswer, Problem> {
     let reason = reason(Some(&asked.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;

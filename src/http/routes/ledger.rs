@@ -1,6 +1,6 @@
 use super::answer::{WithHeaders, cacheable};
-use super::caller::{Nobody, Operator};
-use super::table::{Asked, Routes};
+use super::caller::{AnonymousCaller, AuthorisedOperator};
+use super::table::{RouteRequest, Routes};
 use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::pki::authorities_pem;
@@ -9,10 +9,13 @@ use crate::wire::{self, Nothing, Pem, Text};
 
 /// The operators' routes of the ledger.
 pub(crate) fn routes() -> Routes<AdminServices> {
-    Routes::new().heavy(&wire::LIST_ENTRIES, |services, asked: &Asked<Operator<ReadLedger>, _, _>, _| {
-        let part: &super::input::Part<u64> = &asked.input;
-        Ok(services.entries(&asked.by, part.after.unwrap_or(0), part.limit)?)
-    })
+    Routes::new().heavy(
+        &wire::LIST_ENTRIES,
+        |services, asked: &RouteRequest<AuthorisedOperator<ReadLedger>, _, _>, _| {
+            let part: &super::input::Part<u64> = &asked.input;
+            Ok(services.entries(&asked.by, part.after.unwrap_or(0), part.limit)?)
+        },
+    )
 }
 
 /// The public routes of what proves the ledger.
@@ -23,7 +26,7 @@ pub(crate) fn public_routes() -> Routes<AgentServices> {
         .route(&wire::GET_CHECKPOINT_KEY, checkpoint_key)
 }
 
-type Public = Asked<Nobody, Nothing, Nothing>;
+type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
 async fn authorities(services: AgentServices, _: Public) -> Result<WithHeaders<Pem>, Problem> {
     Ok(cacheable(Pem(authorities_pem(&services.authorities()))))

@@ -4,9 +4,9 @@ use axum::Router;
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::answer::{Made, WithHeaders, cacheable, json};
-use super::caller::{Nobody, Operator};
-use super::table::{Asked, Routes};
+use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
+use super::caller::{AnonymousCaller, AuthorisedOperator};
+use super::table::{RouteRequest, Routes};
 use super::{
     agents, declarations, discovery, host, identity, keys, leases, ledger, operators, rotations, secrets,
     status, tokens,
@@ -15,17 +15,18 @@ use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Route;
-use crate::http::transport::edge::Edge;
-use crate::http::transport::router::Front;
+use crate::http::transport::edge::Middleware;
+use crate::http::transport::router::ListenerRouter;
 use crate::policy::BeOneself;
 use crate::telemetry::Meters;
 use crate::wire::{self, Nothing};
 
 fn agent_table() -> Routes<AgentServices> {
     status::agent_routes()
-        .route(&wire::OPENAPI_DOCUMENT, async |_: AgentServices, _: Asked<Nobody, Nothing, Nothing>| {
-            Ok(agent_document())
-        })
+        .route(
+            &wire::OPENAPI_DOCUMENT,
+            async |_: AgentServices, _: RouteRequest<AnonymousCaller, Nothing, Nothing>| Ok(agent_document()),
+        )
         .and(ledger::public_routes())
         .and(discovery::routes())
         .and(tokens::routes())
@@ -68,10 +69,10 @@ pub fn host_routes() -> Vec<Route> {
 
 /// What the agent listener serves.
 #[must_use]
-pub fn agent_router(services: AgentServices) -> Front {
+pub fn agent_router(services: AgentServices) -> ListenerRouter {
     let own = services.clone();
-    let edge = Edge::new("agents", agent_routes(), services.meters(), move || own.request_id());
-    Front::new(edge.of_resource(services.issuer()), agent_table().router().with_state(services))
+    let edge = Middleware::new("agents", agent_routes(), services.meters(), move || own.request_id());
+    ListenerRouter::new(edge.of_resource(services.issuer()), agent_table().router().with_state(services))
 }
 
 /// The same without limits, names and meters: for the broker to ask itself.
@@ -81,32 +82,32 @@ pub(crate) fn document_router(services: AgentServices) -> Router {
 
 /// What the admin listener serves.
 #[must_use]
-pub fn admin_router(services: AdminServices) -> Front {
+pub fn admin_router(services: AdminServices) -> ListenerRouter {
     let own = services.clone();
-    let edge = Edge::new("admins", admin_routes(), services.meters(), move || own.request_id());
-    Front::new(edge, admin_table().router().with_state(services))
+    let edge = Middleware::new("admins", admin_routes(), services.meters(), move || own.request_id());
+    ListenerRouter::new(edge, admin_table().router().with_state(services))
 }
 
 /// What that socket serves. It outlives what `meters` of a broker that serves would count.
 #[must_use]
-pub fn host_router(services: HostServices, meters: Arc<Meters>) -> Front {
+pub fn host_router(services: HostServices, meters: Arc<Meters>) -> ListenerRouter {
     let own = services.clone();
-    let edge = Edge::new("host", host_routes(), meters, move || own.request_id());
-    Front::new(edge, host::routes().router().with_state(services))
+    let edge = Middleware::new("host", host_routes(), meters, move || own.request_id());
+    ListenerRouter::new(edge, host::routes().router().with_state(services))
 }
 
 /// The `OpenAPI` document of the agent listener. Made once: it is the same for as long as the program runs.
-pub(crate) fn agent_document() -> WithHeaders<Made> {
+pub(crate) fn agent_document() -> WithHeaders<ReadyResponse> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for agents", &agent_routes()));
-    cacheable(Made(json(StatusCode::OK, &*DOCUMENT)))
+    cacheable(ReadyResponse(json(StatusCode::OK, &*DOCUMENT)))
 }
 
 async fn admin_document(
     _: AdminServices,
-    _: Asked<Operator<BeOneself>, Nothing, Nothing>,
-) -> Result<Made, Problem> {
+    _: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, Nothing>,
+) -> Result<ReadyResponse, Problem> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for operators", &admin_routes()));
-    Ok(Made(json(StatusCode::OK, &*DOCUMENT)))
+    Ok(ReadyResponse(json(StatusCode::OK, &*DOCUMENT)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-use super::caller::Operator;
-use super::table::{Asked, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{RouteRequest, Routes};
 use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
 use crate::broker::{AdminServices, OperatorInviteInput, OperatorRequest, Revocation};
@@ -12,7 +12,7 @@ use crate::wire::{
     Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
 };
 
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of the people who administer.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -36,21 +36,21 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list(
     services: AdminServices,
-    asked: By<ReadOperators, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadOperators, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<OperatorAnswer>, Problem> {
     Ok(services.operators(&asked.by, &asked.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: By<ReadOperators, OperatorName>,
+    asked: AdminRequest<ReadOperators, OperatorName>,
 ) -> Result<OperatorAnswer, Problem> {
     Ok(services.operator(&asked.by, &asked.target)?)
 }
 
 async fn invite(
     services: AdminServices,
-    asked: By<PlaceOperators, OperatorName, InviteOperatorBody>,
+    asked: AdminRequest<PlaceOperators, OperatorName, InviteOperatorBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<OperatorInvitationAnswer, Problem> {
     let role = asked.input.role.as_deref().map(role).transpose()?;
@@ -67,7 +67,7 @@ async fn invite(
 
 async fn place(
     services: AdminServices,
-    asked: By<PlaceOperators, OperatorName, PlaceOperatorBody>,
+    asked: AdminRequest<PlaceOperators, OperatorName, PlaceOperatorBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
     let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
@@ -78,7 +78,7 @@ async fn place(
 
 async fn contain(
     services: AdminServices,
-    asked: By<ContainOperators, OperatorName, Optional<ReasonBody>>,
+    asked: AdminRequest<ContainOperators, OperatorName, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
-use super::answer::{Made, WithHeaders, cacheable};
+use super::answer::{ReadyResponse, WithHeaders, cacheable};
 use super::discovery::KEY_SET;
 use super::listeners::document_router;
 use crate::broker::AgentServices;
@@ -61,11 +61,11 @@ impl Documents {
     }
 
     /// The response to a request for `path`, if it is one of them.
-    pub(crate) fn answer(&self, path: &str) -> Option<WithHeaders<Made>> {
+    pub(crate) fn answer(&self, path: &str) -> Option<WithHeaders<ReadyResponse>> {
         let document = self.0.get(path)?;
         let kind = HeaderValue::from_str(&document.kind).ok()?;
         let mut response = Response::new(Body::from(document.body.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        Some(cacheable(Made(response)))
+        Some(cacheable(ReadyResponse(response)))
     }
 }

@@ -1,5 +1,5 @@
-use super::caller::Operator;
-use super::table::{Asked, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{RouteRequest, Routes};
 use crate::base::{Cancellation, SecretName};
 use crate::broker::{AdminServices, Adopting, AdoptionProof, RotationUpdate};
 use crate::http::documents::problem::Problem;
@@ -10,7 +10,7 @@ use crate::wire::{
     RotationPlanAnswer, SteerRotationBody, SteeredRotationAnswer, UpstreamCheckAnswer,
 };
 
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of the rotations of secrets.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -19,7 +19,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::GET_ROTATION, get)
         .idempotent(&wire::STEER_ROTATION, steer)
         .heavy(&wire::PLAN_ROTATION, plan)
-        .heavy(&wire::LIST_ROTATIONS_DUE, |services, asked: &By<ReadSecretNames>, work| {
+        .heavy(&wire::LIST_ROTATIONS_DUE, |services, asked: &AdminRequest<ReadSecretNames>, work| {
             Ok(Items { items: services.calendar(&asked.by, work)? })
         })
         .idempotent(&wire::ADOPT_VERSION, adopt)
@@ -28,21 +28,21 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list(
     services: AdminServices,
-    asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RotationAnswer>, Problem> {
     Ok(services.rotations(&asked.by, &asked.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: By<ReadSecretNames, SecretName>,
+    asked: AdminRequest<ReadSecretNames, SecretName>,
 ) -> Result<RotationAnswer, Problem> {
     Ok(services.rotation(&asked.by, &asked.target)?)
 }
 
 async fn steer(
     services: AdminServices,
-    asked: By<RotateSecrets, SecretName, SteerRotationBody>,
+    asked: AdminRequest<RotateSecrets, SecretName, SteerRotationBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<SteeredRotationAnswer, Problem> {
     let update = match asked.input.action {
@@ -63,7 +63,7 @@ async fn steer(
 
 fn plan(
     services: &AdminServices,
-    asked: &By<ReadSecretNames, SecretName>,
+    asked: &AdminRequest<ReadSecretNames, SecretName>,
     _: &Cancellation,
 ) -> Result<RotationPlanAnswer, Problem> {
     Ok(services.plan_rotation(&asked.by, &asked.target)?)
@@ -71,7 +71,7 @@ fn plan(
 
 async fn adopt(
     services: AdminServices,
-    asked: By<RotateSecrets, SecretName, AdoptBody>,
+    asked: AdminRequest<RotateSecrets, SecretName, AdoptBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<AdoptedAnswer, Problem> {
     let proof = if asked.input.unverified { AdoptionProof::Unasked } else { AdoptionProof::Asked };
@@ -82,7 +82,7 @@ async fn adopt(
 
 async fn check(
     services: AdminServices,
-    asked: By<RotateSecrets, SecretName>,
+    asked: AdminRequest<RotateSecrets, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
     Ok(services.check_rotation(&asked.by, &asked.target).await?)
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, on};
 
-use super::answer::{Gives, Made, WithHeaders};
+use super::answer::{IntoAnswer, ReadyResponse, WithHeaders};
 use super::listeners::agent_document;
 use super::public_documents::Documents;
 use super::status::alive;
@@ -15,8 +15,8 @@ use super::table::filter;
 use crate::base::{Clock, Entropy, RequestId, code};
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Caller, Route};
-use crate::http::transport::edge::Edge;
-use crate::http::transport::router::Front;
+use crate::http::transport::edge::Middleware;
+use crate::http::transport::router::ListenerRouter;
 use crate::telemetry::Meters;
 use crate::wire::{self, Nothing};
 
@@ -36,15 +36,15 @@ pub struct Sealed {
 /// What a listener with these routes serves while the broker is sealed: it lives, has the public
 /// documents as they were last signed, and refuses everything else by the same name.
 #[must_use]
-pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> Front {
+pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> ListenerRouter {
     let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));
     let documents = Arc::new(sealed.documents.clone());
     let name = move || RequestId::mint(clock.now(), &*entropy);
-    let edge = Edge::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
+    let edge = Middleware::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
     let router = routes
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, handled(route, &documents)));
-    Front::new(edge, router)
+    ListenerRouter::new(edge, router)
 }
 
 fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {
@@ -61,6 +61,6 @@ fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {
     })
 }
 
-fn give(document: WithHeaders<Made>) -> Response<Body> {
-    Gives::<Nothing>::give(document, StatusCode::OK)
+fn give(document: WithHeaders<ReadyResponse>) -> Response<Body> {
+    IntoAnswer::<Nothing>::give(document, StatusCode::OK)
 }

@@ -3,9 +3,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 
 use super::answer::{OCTETS, SecretBytes, WithHeaders};
-use super::caller::{Operator, TokenBearer};
+use super::caller::{AuthorisedOperator, TokenBearer};
 use super::input::Input;
-use super::table::{Asked, Routes};
+use super::table::{RouteRequest, Routes};
 use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
@@ -22,7 +22,7 @@ use crate::wire::{
     VersionAction, VersionBody,
 };
 
-type By<R, T = Nothing, I = Nothing> = Asked<Operator<R>, T, I>;
+type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The operators' routes of secrets. None of them gives a value.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -30,9 +30,12 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::LIST_SECRETS, list)
         .route(&wire::GET_SECRET, get)
         .idempotent(&wire::PUT_SECRET, put)
-        .heavy(&wire::LIST_SECRET_READERS, |services, asked: &By<ReadSecretNames, SecretName>, work| {
-            Ok(services.readers(&asked.by, &asked.target, work)?)
-        })
+        .heavy(
+            &wire::LIST_SECRET_READERS,
+            |services, asked: &AdminRequest<ReadSecretNames, SecretName>, work| {
+                Ok(services.readers(&asked.by, &asked.target, work)?)
+            },
+        )
         .idempotent(&wire::CHANGE_SECRET_VERSION, change_version)
         .idempotent(&wire::CLASSIFY_SECRET, classify)
 }
@@ -44,14 +47,14 @@ pub(crate) fn agent_routes() -> Routes<AgentServices> {
 
 async fn list(
     services: AdminServices,
-    asked: By<ReadSecretNames, Nothing, PageQuery<String>>,
+    asked: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<SecretAnswer>, Problem> {
     Ok(services.secrets(&asked.by, &asked.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: By<ReadSecretNames, SecretName>,
+    asked: AdminRequest<ReadSecretNames, SecretName>,
 ) -> Result<WithHeaders<SecretDetailAnswer>, Problem> {
     let answer = services.secret(&asked.by, &asked.target)?;
     let tag = answer.current.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
@@ -59,7 +62,7 @@ async fn get(
 }
 
 /// What is said of a secret that is stored, besides its name.
-pub(crate) struct Upload {
+pub(crate) struct UploadHead {
     owner: Option<OwnerName>,
     sensitivity: Option<Sensitivity>,
     expected: Option<Expected>,
@@ -67,21 +70,21 @@ pub(crate) struct Upload {
 }
 
 impl Input for SecretUpload {
-    type Head = Upload;
-    type Read = Upload;
+    type Head = UploadHead;
+    type Read = UploadHead;
 
     const CONTENT: Option<&'static str> = Some(OCTETS);
 
-    fn head(parts: &Parts) -> Result<Upload, Problem> {
+    fn head(parts: &Parts) -> Result<UploadHead, Problem> {
         let headers = &parts.headers;
         let owner = headers.get(OWNER_HEADER).map(|value| name(value.to_str().unwrap_or_default()));
         let (owner, expected) = (owner.transpose()?, expected(headers)?);
         let sensitivity = headers.get(SENSITIVITY_HEADER).map(sensitivity).transpose()?;
-        Ok(Upload { owner, sensitivity, expected, value: Sensitive::new(Vec::new()) })
+        Ok(UploadHead { owner, sensitivity, expected, value: Sensitive::new(Vec::new()) })
     }
 
-    fn read(upload: Upload, value: Sensitive<Vec<u8>>) -> Result<Upload, Problem> {
-        Ok(Upload { value, ..upload })
+    fn read(upload: UploadHead, value: Sensitive<Vec<u8>>) -> Result<UploadHead, Problem> {
+        Ok(UploadHead { value, ..upload })
     }
 
     /// No entry holds a digest of the value: it would outlive the value.
@@ -99,10 +102,10 @@ impl Input for SecretUpload {
 
 async fn put(
     services: AdminServices,
-    asked: By<StoreSecrets, SecretName, SecretUpload>,
+    asked: AdminRequest<StoreSecrets, SecretName, SecretUpload>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<StoredAnswer, Problem> {
-    let Upload { owner, sensitivity, expected, value } = asked.input;
+    let UploadHead { owner, sensitivity, expected, value } = asked.input;
     let put = PutSecret { name: asked.target, owner, sensitivity, expected };
     let stored = services.put_secret(&asked.by, put, value, idempotency.as_ref()).await?;
     Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
@@ -125,7 +128,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
 
 async fn change_version(
     services: AdminServices,
-    asked: By<StoreSecrets, SecretName, VersionBody>,
+    asked: AdminRequest<StoreSecrets, SecretName, VersionBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
     let VersionBody { action, version, reason: said } = asked.input;
@@ -145,7 +148,7 @@ fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
 
 async fn classify(
     services: AdminServices,
-    asked: By<StoreSecrets, SecretName, SensitivityBody>,
+    asked: AdminRequest<StoreSecrets, SecretName, SensitivityBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ClassifiedAnswer, Problem> {
     let to = asked.input.sensitivity;
@@ -156,7 +159,7 @@ async fn classify(
 
 async fn reveal(
     services: AgentServices,
-    asked: Asked<TokenBearer, SecretName, Nothing>,
+    asked: RouteRequest<TokenBearer, SecretName, Nothing>,
 ) -> Result<WithHeaders<SecretBytes>, Problem> {
     let (agent, secret) = (asked.by.agent, asked.target);
     let scope = |agent| scope_of(&services, agent, |read| *read == secret);

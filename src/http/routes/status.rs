@@ -1,11 +1,11 @@
-use super::caller::{Nobody, Operator};
-use super::table::{Asked, Routes};
+use super::caller::{AnonymousCaller, AuthorisedOperator};
+use super::table::{RouteRequest, Routes};
 use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::policy::ReadMetrics;
 use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
 
-type Public = Asked<Nobody, Nothing, Nothing>;
+type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
 /// The routes that say how the broker is, of agents.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
@@ -42,7 +42,7 @@ async fn operator_readiness(services: AdminServices, _: Public) -> Result<Readin
 
 async fn metrics(
     services: AdminServices,
-    asked: Asked<Operator<ReadMetrics>, Nothing, Nothing>,
+    asked: RouteRequest<AuthorisedOperator<ReadMetrics>, Nothing, Nothing>,
 ) -> Result<OpenMetrics, Problem> {
     Ok(OpenMetrics(services.metrics(&asked.by)))
 }

@@ -6,8 +6,8 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::answer::{Answer, Gives};
-use super::caller::{Identify, Operator, Repeats};
+use super::answer::{Answer, IntoAnswer};
+use super::caller::{AuthorisedOperator, Identify, Repeats};
 use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, content_type};
 use super::target::FromPath;
@@ -21,7 +21,7 @@ use crate::policy::Right;
 use crate::wire::Endpoint;
 
 /// A request as its handler gets it.
-pub(crate) struct Asked<C, T, I: Input> {
+pub(crate) struct RouteRequest<C, T, I: Input> {
     pub(crate) by: C,
     pub(crate) target: T,
     pub(crate) input: I::Read,
@@ -52,14 +52,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub(crate) fn route<C, T, I, A, G, F>(
         self,
         endpoint: &Endpoint<T, I, A>,
-        handler: impl Fn(S, Asked<C, T, I>) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(S, RouteRequest<C, T, I>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         C: Identify<S> + 'static,
         T: FromPath,
         I: Input,
         A: Answer,
-        G: Gives<A>,
+        G: IntoAnswer<A>,
         F: Future<Output = Result<G, Problem>> + Send + 'static,
     {
         let route = described::<S, C, T, I, A>(endpoint, Repetition::Harmless);
@@ -68,10 +68,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let head = Head::<C, T, I>::of(&parts, &services, &route).await?;
+                let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                let asked =
+                    RouteRequest { by: head.by, target: head.target, input: I::read(head.input, body)? };
                 Ok(handler(services, asked).await?.give(status))
             }
         })
@@ -81,14 +82,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub(crate) fn idempotent<C, T, I, A, G, F>(
         self,
         endpoint: &Endpoint<T, I, A>,
-        handler: impl Fn(S, Asked<C, T, I>, C::IdempotencyKey) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(S, RouteRequest<C, T, I>, C::IdempotencyKey) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         C: Repeats<S> + 'static,
         T: FromPath,
         I: Input,
         A: Answer,
-        G: Gives<A>,
+        G: IntoAnswer<A>,
         F: Future<Output = Result<G, Problem>> + Send + 'static,
     {
         let route = described::<S, C, T, I, A>(endpoint, Repetition::Once);
@@ -97,12 +98,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let head = Head::<C, T, I>::of(&parts, &services, &route).await?;
+                let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
                 let idempotency = head.by.idempotency_key(&services, header, I::digested(&body));
-                let asked = Asked { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                let asked =
+                    RouteRequest { by: head.by, target: head.target, input: I::read(head.input, body)? };
                 Ok(handler(services, asked, idempotency).await?.give(status))
             }
         })
@@ -138,7 +140,11 @@ impl Routes<AdminServices> {
     pub(crate) fn heavy<R, T, I, A>(
         self,
         endpoint: &Endpoint<T, I, A>,
-        handler: impl Fn(&AdminServices, &Asked<Operator<R>, T, I>, &Cancellation) -> Result<A, Problem>
+        handler: impl Fn(
+            &AdminServices,
+            &RouteRequest<AuthorisedOperator<R>, T, I>,
+            &Cancellation,
+        ) -> Result<A, Problem>
         + Clone
         + Send
         + Sync
@@ -148,28 +154,31 @@ impl Routes<AdminServices> {
         R: Right,
         T: FromPath,
         I: Input<Read: Sync>,
-        A: Answer + Gives<A>,
+        A: Answer + IntoAnswer<A>,
     {
         let status = success(endpoint);
-        self.route(endpoint, move |services: AdminServices, asked: Asked<Operator<R>, T, I>| {
-            let handler = handler.clone();
-            async move {
-                let heavy = services.heavy(&asked.by)?;
-                let read = move |work: &Cancellation| Ok(handler(&services, &asked, work)?.give(status));
-                heavy.run(Priority::Ordinary, read).await.map(super::answer::Made)
-            }
-        })
+        self.route(
+            endpoint,
+            move |services: AdminServices, asked: RouteRequest<AuthorisedOperator<R>, T, I>| {
+                let handler = handler.clone();
+                async move {
+                    let heavy = services.heavy(&asked.by)?;
+                    let read = move |work: &Cancellation| Ok(handler(&services, &asked, work)?.give(status));
+                    heavy.run(Priority::Ordinary, read).await.map(super::answer::ReadyResponse)
+                }
+            },
+        )
     }
 }
 
 /// What a request says before its body.
-pub(crate) struct Head<C, T, I: Input> {
+pub(crate) struct RequestHead<C, T, I: Input> {
     pub(crate) by: C,
     pub(crate) target: T,
     pub(crate) input: I::Head,
 }
 
-impl<C, T: FromPath, I: Input> Head<C, T, I> {
+impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
     pub(crate) async fn of<S>(parts: &Parts, services: &S, route: &Route) -> Result<Self, Problem>
     where
         C: Identify<S>,

@@ -3,9 +3,9 @@ use std::collections::BTreeSet;
 use axum::http::{HeaderValue, header};
 
 use super::answer::WithHeaders;
-use super::caller::{Nobody, ResourceServer};
-use super::form::Fields;
-use super::table::{Asked, Routes};
+use super::caller::{AnonymousCaller, ResourceServer};
+use super::form::FormFields;
+use super::table::{RouteRequest, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, code};
@@ -28,13 +28,16 @@ pub(crate) fn routes() -> Routes<AgentServices> {
         .route(&wire::INTROSPECT_TOKEN, introspect)
 }
 
-async fn authorize(_: AgentServices, _: Asked<Nobody, Nothing, AnyQuery>) -> Result<Nothing, Problem> {
+async fn authorize(
+    _: AgentServices,
+    _: RouteRequest<AnonymousCaller, Nothing, AnyQuery>,
+) -> Result<Nothing, Problem> {
     Err(Problem::new(code::RESPONSE_TYPE_UNSUPPORTED))
 }
 
 async fn mint(
     services: AgentServices,
-    asked: Asked<AgentPrincipal, Nothing, Form<TokenForm>>,
+    asked: RouteRequest<AgentPrincipal, Nothing, Form<TokenForm>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<WithHeaders<TokenAnswer>, Problem> {
     let input = mint_input(&asked.input.fields_of(asked.by.certificate())?)?;
@@ -52,7 +55,7 @@ async fn mint(
     Ok(WithHeaders { answer, headers: vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))] })
 }
 
-fn mint_input(fields: &Fields<'_>) -> Result<MintInput, Problem> {
+fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
     match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {}
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
@@ -89,20 +92,20 @@ fn resource_named(text: &str) -> Result<Audience, Problem> {
 /// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.
 async fn give_up(
     services: AgentServices,
-    asked: Asked<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
+    asked: RouteRequest<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<Nothing, Problem> {
     let fields = asked.input.fields_of(asked.by.certificate())?;
     services.give_up(&asked.by, token_in(&fields)?).await?;
     Ok(Nothing)
 }
 
-fn token_in<'a>(fields: &'a Fields<'_>) -> Result<&'a str, Problem> {
+fn token_in<'a>(fields: &'a FormFields<'_>) -> Result<&'a str, Problem> {
     fields.get("token").map(AsRef::as_ref).ok_or_else(|| Problem::new(code::TOKEN_PARAMETER_MISSING))
 }
 
 async fn introspect(
     services: AgentServices,
-    asked: Asked<ResourceServer, Nothing, Form<TokenReferenceForm>>,
+    asked: RouteRequest<ResourceServer, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<IntrospectionAnswer, Problem> {
     let fields = asked.input.fields()?;
     Ok(match services.introspect(&asked.by.principal, token_in(&fields)?).await? {

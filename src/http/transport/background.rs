@@ -7,20 +7,20 @@ use std::task::{Context, Poll, Wake, Waker};
 ///
 /// A connection's task is woken several times for each request; that its holder may not stay, or that the broker
 /// stops, comes once if ever, and asking for it takes locks.
-pub(crate) struct Aside<T> {
+pub(crate) struct BackgroundFuture<T> {
     future: Pin<Box<dyn Future<Output = T> + Send>>,
-    bell: Arc<Bell>,
+    bell: Arc<WakeFlag>,
     waker: Waker,
 }
 
-impl<T> Aside<T> {
+impl<T> BackgroundFuture<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Mutex::new(None) });
+        let bell = Arc::new(WakeFlag { rung: AtomicBool::new(true), task: Mutex::new(None) });
         Self { future: Box::pin(future), waker: Waker::from(Arc::clone(&bell)), bell }
     }
 }
 
-impl<T> Future for Aside<T> {
+impl<T> Future for BackgroundFuture<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -34,12 +34,12 @@ impl<T> Future for Aside<T> {
     }
 }
 
-struct Bell {
+struct WakeFlag {
     rung: AtomicBool,
     task: Mutex<Option<Waker>>,
 }
 
-impl Bell {
+impl WakeFlag {
     fn belongs_to(&self, waker: &Waker) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
@@ -48,7 +48,7 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.rung.store(true, Ordering::Release);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -72,7 +72,7 @@ mod tests {
         let looked = Arc::new(AtomicUsize::new(0));
         let (ring, mut rung) = oneshot::channel();
         let counted = Arc::clone(&looked);
-        let mut aside = Aside::new(poll_fn(move |cx| {
+        let mut aside = BackgroundFuture::new(poll_fn(move |cx| {
             counted.fetch_add(1, Ordering::Relaxed);
             Pin::new(&mut rung).poll(cx)
         }));

@@ -9,16 +9,16 @@ use crate::base::limits::COME_BACK_AFTER_S;
 
 /// Marks a response that says that the broker has too much to do.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ComeBack;
+pub(crate) struct Overloaded;
 
 /// Of a connection: a client that ignores `Retry-After` is made to wait. Otherwise those who ask
 /// on at once would have the broker refuse all day, which costs half as much as what they ask for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Patience {
+pub(crate) struct Backpressure {
     until: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Patience {
+impl Backpressure {
     /// Returns when the connection is to be heard.
     pub(crate) async fn wait(&self) {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -29,7 +29,7 @@ impl Patience {
 
     /// Takes note of what the connection is told.
     pub(crate) fn note(&self, response: &Response<Body>) {
-        if response.extensions().get::<ComeBack>().is_some() {
+        if response.extensions().get::<Overloaded>().is_some() {
             let until = Instant::now().checked_add(Duration::from_secs(COME_BACK_AFTER_S));
             *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         }
@@ -44,19 +44,19 @@ mod tests {
 
     use super::*;
 
-    async fn waits(patience: &Patience) -> bool {
+    async fn waits(patience: &Backpressure) -> bool {
         let mut waiting = pin!(patience.wait());
         poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await
     }
 
     #[tokio::test]
     async fn only_whoever_was_told_to_come_back_is_made_to_wait_and_once() {
-        let patience = Patience::default();
+        let patience = Backpressure::default();
         let mut response = Response::new(Body::empty());
         patience.note(&response);
         assert!(!waits(&patience).await, "an answer like any other");
 
-        response.extensions_mut().insert(ComeBack);
+        response.extensions_mut().insert(Overloaded);
         patience.note(&response);
         assert!(waits(&patience).await);
         assert!(!waits(&patience).await, "what was asked next has waited");

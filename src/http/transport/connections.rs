@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::connection_limits::ConnectionCaps;
-use super::known_peers::Proven;
-use super::peer_connections::{Key, Load, OfPeer, Waits};
+use super::known_peers::KnownPeers;
+use super::peer_connections::{ConnectionKey, Load, PeerConnections, Waits};
 use crate::base::limits::HANDSHAKES_UNDER_WAY_MAX;
 use crate::pki::Serial;
 
@@ -27,12 +27,12 @@ pub(crate) type Evicted = oneshot::Receiver<Infallible>;
 /// connection come last. Of one peer the oldest goes first. A connection that waits for the broker, or is
 /// authenticated, loses its place to nobody.
 #[derive(Clone)]
-pub(crate) struct Places(Arc<Mutex<Table>>);
+pub(crate) struct ConnectionSlots(Arc<Mutex<Table>>);
 
 /// One connection's place; given back on drop.
-pub(crate) struct Place {
-    places: Places,
-    key: Key,
+pub(crate) struct ConnectionSlot {
+    places: ConnectionSlots,
+    key: ConnectionKey,
     peer: IpAddr,
     holder: Option<Authenticated>,
 }
@@ -50,14 +50,14 @@ struct Table {
     /// How many of them wait for the broker.
     turns: usize,
     authenticated: usize,
-    peers: HashMap<IpAddr, OfPeer>,
+    peers: HashMap<IpAddr, PeerConnections>,
     /// The peers with unauthenticated connections, the one to evict from last: by their number, then by the oldest.
     by_load: BTreeSet<Load>,
     by_certificate: HashMap<Serial, usize>,
-    proven: Proven,
+    proven: KnownPeers,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(caps: ConnectionCaps) -> Self {
         Self(Arc::new(Mutex::new(Table {
             caps,
@@ -68,12 +68,12 @@ impl Places {
             peers: HashMap::new(),
             by_load: BTreeSet::new(),
             by_certificate: HashMap::new(),
-            proven: Proven::default(),
+            proven: KnownPeers::default(),
         })))
     }
 
     /// A place for a connection of `peer`, unless all that it could have are lost to nobody.
-    pub(crate) fn take(&self, peer: IpAddr) -> Option<(Place, Evicted)> {
+    pub(crate) fn take(&self, peer: IpAddr) -> Option<(ConnectionSlot, Evicted)> {
         let mut table = self.lock();
         if !table.make_room(peer) {
             return None;
@@ -88,7 +88,7 @@ impl Places {
             of.unauthenticated.insert(key, kept);
         });
         table.sweep();
-        Some((Place { places: self.clone(), key, peer, holder: None }, evicted))
+        Some((ConnectionSlot { places: self.clone(), key, peer, holder: None }, evicted))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -96,7 +96,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// When the handshake of this connection may begin, whose first message is whole. A peer has as many handshakes at
     /// once as it may have connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many
     /// wait already, or too many of all peers; nothing is counted then, so that those that wait are served, and a
@@ -165,7 +165,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut table = self.places.lock();
         let Some(holder) = &self.holder else {
@@ -201,12 +201,12 @@ impl Table {
 
     /// Evicts an unauthenticated connection of `peer`, if one of them waits for it.
     fn evict_from(&mut self, peer: IpAddr) -> bool {
-        let first = self.peers.get(&peer).and_then(OfPeer::first);
+        let first = self.peers.get(&peer).and_then(PeerConnections::first);
         first.and_then(|key| self.forget(peer, key)).is_some()
     }
 
     /// Takes an unauthenticated connection out of the table, unless it is not there.
-    fn forget(&mut self, peer: IpAddr, key: Key) -> Option<oneshot::Sender<Infallible>> {
+    fn forget(&mut self, peer: IpAddr, key: ConnectionKey) -> Option<oneshot::Sender<Infallible>> {
         let turns = usize::from(key.0 == Waits::Broker);
         let kept = self.change(peer, |of| {
             let kept = of.unauthenticated.remove(&key)?;
@@ -233,7 +233,7 @@ impl Table {
         }
     }
 
-    fn change<T>(&mut self, peer: IpAddr, change: impl FnOnce(&mut OfPeer) -> T) -> T {
+    fn change<T>(&mut self, peer: IpAddr, change: impl FnOnce(&mut PeerConnections) -> T) -> T {
         let of = self.peers.entry(peer).or_default();
         if let Some(load) = of.load(peer) {
             self.by_load.remove(&load);
@@ -261,8 +261,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn places(max: usize, max_per_peer: usize) -> Places {
-        Places::new(ConnectionCaps { max, max_per_peer })
+    fn places(max: usize, max_per_peer: usize) -> ConnectionSlots {
+        ConnectionSlots::new(ConnectionCaps { max, max_per_peer })
     }
 
     fn peer(last: u8) -> IpAddr {
@@ -308,7 +308,7 @@ mod tests {
         let flood: Vec<_> = (0..20).map(|_| places.take(peer(1)).unwrap()).collect();
         assert!(!is_evicted(&mut evicted));
         drop(flood);
-        let held = |places: &Places| {
+        let held = |places: &ConnectionSlots| {
             let table = places.lock();
             (table.unauthenticated, table.authenticated, table.by_certificate.len())
         };
@@ -374,9 +374,9 @@ mod tests {
     }
 
     /// How many of so many connections of `peer` get a turn.
-    fn turns(places: &Places, peer: IpAddr, connections: usize) -> (usize, Vec<Place>) {
+    fn turns(places: &ConnectionSlots, peer: IpAddr, connections: usize) -> (usize, Vec<ConnectionSlot>) {
         let mut taken: Vec<_> = (0..connections).filter_map(|_| Some(places.take(peer)?.0)).collect();
-        (taken.iter_mut().filter_map(Place::turn).count(), taken)
+        (taken.iter_mut().filter_map(ConnectionSlot::turn).count(), taken)
     }
 
     #[test]

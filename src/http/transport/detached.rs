@@ -11,9 +11,9 @@ pub(crate) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Handlers that go on although their connection has ended. A broker that stops waits for them.
 #[derive(Clone, Debug, Default)]
-pub struct Outlived(Arc<watch::Sender<usize>>);
+pub struct DetachedHandlers(Arc<watch::Sender<usize>>);
 
-impl Outlived {
+impl DetachedHandlers {
     /// Returns when none is under way.
     pub async fn ended(&self) {
         // It fails only when there is no sender, and this holds one.
@@ -23,7 +23,7 @@ impl Outlived {
     /// Goes on with `handler` as a task of its own.
     pub(crate) fn go_on(&self, handler: Handler) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let counted = Counted::of(self.clone());
+        let counted = CountedHandler::of(self.clone());
         runtime.spawn(async move {
             let _response: Response<Body> = handler.await;
             drop(counted);
@@ -32,16 +32,16 @@ impl Outlived {
 }
 
 /// One of them, until this is dropped: also when it panics.
-struct Counted(Outlived);
+struct CountedHandler(DetachedHandlers);
 
-impl Counted {
-    fn of(outlived: Outlived) -> Self {
+impl CountedHandler {
+    fn of(outlived: DetachedHandlers) -> Self {
         outlived.0.send_modify(|under_way| *under_way = under_way.saturating_add(1));
         Self(outlived)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedHandler {
     fn drop(&mut self) {
         self.0.0.send_modify(|under_way| *under_way = under_way.saturating_sub(1));
     }

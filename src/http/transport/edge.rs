@@ -7,21 +7,21 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::backpressure::ComeBack;
+use super::backpressure::Overloaded;
 use super::head_checks::check_head;
 use super::listener::Peer;
 use crate::base::RequestId;
 use crate::base::code;
 use crate::base::limits::{PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX};
-use crate::http::documents::problem::{Form, Problem};
+use crate::http::documents::problem::{Problem, ProblemForm};
 use crate::http::documents::resource_metadata::pointed_to;
 use crate::http::route::{Caller, Route};
-use crate::telemetry::{Answered, Meters};
+use crate::telemetry::{AnsweredRequest, Meters};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What every request passes first and every response last, at one listener.
-pub(crate) struct Edge {
+pub(crate) struct Middleware {
     listener: &'static str,
     /// By the path as the route table has it, with the methods that it takes.
     routes: matchit::Router<Vec<Route>>,
@@ -40,7 +40,7 @@ const NO_ROUTE: &str = "(no route)";
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
 
 /// A place among the requests under way.
-pub(crate) enum Place {
+pub(crate) enum RequestSlot {
     /// One that needs none.
     NotNeeded,
     /// It has one, until this is dropped.
@@ -51,17 +51,17 @@ pub(crate) enum Place {
 
 /// What is remembered of a request until its response passes.
 #[derive(Clone, Copy)]
-pub(crate) struct Passing {
+pub(crate) struct RequestInfo {
     id: RequestId,
     /// Log and meters name the route and never the path: a path is input, and input does not go there.
     route: Option<Route>,
     /// Which of [`METHODS`] its path takes.
     methods: [bool; METHODS.len()],
-    form: Form,
+    form: ProblemForm,
     is_of_resource: bool,
 }
 
-impl Edge {
+impl Middleware {
     pub(crate) fn new(
         listener: &'static str,
         table: Vec<Route>,
@@ -87,11 +87,11 @@ impl Edge {
     }
 
     /// Lets a request pass, or says why not.
-    pub(crate) fn admit(&self, request: &Request) -> (Passing, Result<Place, Problem>) {
+    pub(crate) fn admit(&self, request: &Request) -> (RequestInfo, Result<RequestSlot, Problem>) {
         let path = request.uri().path();
         let at_path = self.routes.at(path).map(|matched| matched.value.as_slice()).unwrap_or_default();
         let route = at_path.iter().find(|route| route.method == request.method().as_str()).copied();
-        let form = Form::of_path(path);
+        let form = ProblemForm::of_path(path);
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
         // A request for a route, as almost all are, needs none of them.
         let methods = if route.is_none() { methods(at_path) } else { [false; METHODS.len()] };
@@ -105,21 +105,21 @@ impl Edge {
             }
             Ok(self.taken_on(request, route))
         });
-        (Passing { id: (self.name)(), route, methods, form, is_of_resource }, place)
+        (RequestInfo { id: (self.name)(), route, methods, form, is_of_resource }, place)
     }
 
     /// A place among the requests under way, for a certificate's holder. A client without a certificate needs none, and so
     /// cannot take one away: what is public costs little, or is limited by its address.
-    fn taken_on(&self, request: &Request, route: Option<Route>) -> Place {
+    fn taken_on(&self, request: &Request, route: Option<Route>) -> RequestSlot {
         let peer = request.extensions().get::<Peer>();
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
-            return Place::NotNeeded;
+            return RequestSlot::NotNeeded;
         }
         match self.next_place() {
-            Some(place) => Place::Taken(place),
+            Some(place) => RequestSlot::Taken(place),
             // What revokes waits for nobody.
-            None if route.is_some_and(|route| route.is_urgent) => Place::NotNeeded,
-            None => Place::Awaited,
+            None if route.is_some_and(|route| route.is_urgent) => RequestSlot::NotNeeded,
+            None => RequestSlot::Awaited,
         }
     }
 
@@ -136,8 +136,8 @@ impl Edge {
     }
 
     /// The response as it goes out.
-    pub(crate) fn finish(&self, passing: Passing, mut response: Response) -> Response {
-        let Passing { id, route, methods, form, is_of_resource } = passing;
+    pub(crate) fn finish(&self, passing: RequestInfo, mut response: Response) -> Response {
+        let RequestInfo { id, route, methods, form, is_of_resource } = passing;
         let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method, route.path));
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
@@ -159,7 +159,7 @@ impl Edge {
             }
             // A broker that has too much to do does not write a line about each: the meters count them.
             if is_shed {
-                response.extensions_mut().insert(ComeBack);
+                response.extensions_mut().insert(Overloaded);
             } else {
                 tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
             }
@@ -167,7 +167,7 @@ impl Edge {
             tracing::debug!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
         }
         let (listener, status) = (self.listener, response.status().as_u16());
-        self.meters.answered(Answered { listener, method, route, status, code });
+        self.meters.answered(AnsweredRequest { listener, method, route, status, code });
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -205,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_beyond_the_limit_waits_for_a_place() {
-        let edge = Edge::new(
+        let edge = Middleware::new(
             "agents",
             Vec::new(),
             Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())),
@@ -216,7 +216,7 @@ mod tests {
         assert!(edge.next_place().is_none());
         let nobody = Request::new(axum::body::Body::empty());
         assert!(
-            matches!(edge.taken_on(&nobody, None), Place::NotNeeded),
+            matches!(edge.taken_on(&nobody, None), RequestSlot::NotNeeded),
             "a client without a certificate takes none"
         );
 

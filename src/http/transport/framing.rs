@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is wrong with a request's head that the HTTP library mends in silence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Flaw {
+pub(crate) enum FramingFault {
     /// `#` in its first line: what follows is dropped.
     Fragment,
     /// Two lengths: `Transfer-Encoding` and `Content-Length`, or one of them twice; or an encoding other than
@@ -18,31 +18,31 @@ pub(crate) enum Flaw {
 
 /// What is wrong with the heads of a connection's requests, in their order.
 #[derive(Clone, Default)]
-pub(crate) struct Flaws(Arc<Mutex<VecDeque<Option<Flaw>>>>);
+pub(crate) struct FramingFaults(Arc<Mutex<VecDeque<Option<FramingFault>>>>);
 
-impl Flaws {
+impl FramingFaults {
     /// Of the next request. A head that was not seen may have two lengths.
-    pub(crate) fn next(&self) -> Option<Flaw> {
+    pub(crate) fn next(&self) -> Option<FramingFault> {
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heads.pop_front().unwrap_or(Some(Flaw::Lengths))
+        heads.pop_front().unwrap_or(Some(FramingFault::Lengths))
     }
 }
 
 /// A stream that looks at the heads of the requests that are read from it, as they came. It changes nothing.
-pub(crate) struct Heads<S> {
+pub(crate) struct HeadReader<S> {
     stream: S,
-    flaws: Flaws,
+    flaws: FramingFaults,
     framing: Framing,
 }
 
-impl<S> Heads<S> {
-    pub(crate) fn new(stream: S) -> (Self, Flaws) {
-        let flaws = Flaws::default();
+impl<S> HeadReader<S> {
+    pub(crate) fn new(stream: S) -> (Self, FramingFaults) {
+        let flaws = FramingFaults::default();
         (Self { stream, flaws: flaws.clone(), framing: Framing::default() }, flaws)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HeadReader<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadReader<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -78,14 +78,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heads<S> {
 /// Where in the stream the next byte is (RFC 9112 §2 and §7.1).
 #[derive(Default)]
 struct Framing {
-    stage: Stage,
+    stage: ScanStage,
     /// The beginning of the line at hand: as much as a field of interest has.
     line: Vec<u8>,
-    head: Head,
+    head: HeadScan,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
-enum Stage {
+enum ScanStage {
     /// In the first line of a head, or in blank lines before it.
     #[default]
     Begin,
@@ -108,8 +108,8 @@ enum After {
 }
 
 #[derive(Default)]
-struct Head {
-    flaw: Option<Flaw>,
+struct HeadScan {
+    flaw: Option<FramingFault>,
     length: Option<u64>,
     is_chunked: bool,
 }
@@ -126,18 +126,18 @@ fn is_about_lengths(line: &[u8]) -> bool {
 
 impl Framing {
     /// Takes in what was read, and gives what is wrong with each head that ends in it.
-    fn read(&mut self, bytes: &[u8]) -> Vec<Option<Flaw>> {
+    fn read(&mut self, bytes: &[u8]) -> Vec<Option<FramingFault>> {
         let mut heads = Vec::new();
         let mut rest = bytes;
         while !rest.is_empty() {
             let here = match self.stage {
-                Stage::Over => break,
-                Stage::Bytes(left, after) => {
+                ScanStage::Over => break,
+                ScanStage::Bytes(left, after) => {
                     let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     self.skip(left.saturating_sub(here as u64), after);
                     here
                 }
-                Stage::Begin | Stage::Field | Stage::Size | Stage::Trailer => {
+                ScanStage::Begin | ScanStage::Field | ScanStage::Size | ScanStage::Trailer => {
                     let end = rest.iter().position(|byte| *byte == b'\n');
                     self.keep(end.and_then(|end| rest.get(..end)).unwrap_or(rest));
                     if end.is_some() {
@@ -154,12 +154,12 @@ impl Framing {
 
     /// Keeps more of the line at hand: of a field without a length no more than tells that, since it may be secret.
     fn keep(&mut self, part: &[u8]) {
-        if self.stage == Stage::Begin && part.contains(&b'#') {
-            self.head.flaw = Some(Flaw::Fragment);
+        if self.stage == ScanStage::Begin && part.contains(&b'#') {
+            self.head.flaw = Some(FramingFault::Fragment);
         }
         let (name, rest) = part.split_at(part.len().min(NAME_BYTES.saturating_sub(self.line.len())));
         self.line.extend_from_slice(name);
-        if self.stage != Stage::Field || is_about_lengths(&self.line) {
+        if self.stage != ScanStage::Field || is_about_lengths(&self.line) {
             let room = LINE_BYTES_MAX.saturating_add(1).saturating_sub(self.line.len());
             self.line.extend_from_slice(rest.get(..room).unwrap_or(rest));
         }
@@ -167,48 +167,50 @@ impl Framing {
 
     fn skip(&mut self, left: u64, after: After) {
         self.stage = match (left, after) {
-            (0, After::Begin) => Stage::Begin,
-            (0, After::Size) => Stage::Size,
-            (left, after) => Stage::Bytes(left, after),
+            (0, After::Begin) => ScanStage::Begin,
+            (0, After::Size) => ScanStage::Size,
+            (left, after) => ScanStage::Bytes(left, after),
         };
     }
 
     /// Adds what is wrong with the head that ends here, if one does.
-    fn end_of_line(&mut self, heads: &mut Vec<Option<Flaw>>) {
+    fn end_of_line(&mut self, heads: &mut Vec<Option<FramingFault>>) {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         match (self.stage, line.is_empty()) {
-            (Stage::Begin, false) => self.stage = Stage::Field,
-            (Stage::Field, false) => self.head.field(line),
-            (Stage::Field, true) => heads.push(self.end_of_head()),
-            (Stage::Size, _) => {
+            (ScanStage::Begin, false) => self.stage = ScanStage::Field,
+            (ScanStage::Field, false) => self.head.field(line),
+            (ScanStage::Field, true) => heads.push(self.end_of_head()),
+            (ScanStage::Size, _) => {
                 let digits: Vec<u8> = line.iter().copied().take_while(u8::is_ascii_hexdigit).collect();
                 let size =
                     std::str::from_utf8(&digits).ok().and_then(|hex| u64::from_str_radix(hex, 16).ok());
                 self.stage = match size {
-                    None => Stage::Over,
-                    Some(0) => Stage::Trailer,
+                    None => ScanStage::Over,
+                    Some(0) => ScanStage::Trailer,
                     // With the line break at the end of the chunk.
-                    Some(size) => Stage::Bytes(size.saturating_add(2), After::Size),
+                    Some(size) => ScanStage::Bytes(size.saturating_add(2), After::Size),
                 };
             }
-            (Stage::Trailer, true) => self.stage = Stage::Begin,
-            (Stage::Begin, true) | (Stage::Trailer, false) | (Stage::Bytes(..) | Stage::Over, _) => {}
+            (ScanStage::Trailer, true) => self.stage = ScanStage::Begin,
+            (ScanStage::Begin, true)
+            | (ScanStage::Trailer, false)
+            | (ScanStage::Bytes(..) | ScanStage::Over, _) => {}
         }
     }
 
-    fn end_of_head(&mut self) -> Option<Flaw> {
+    fn end_of_head(&mut self) -> Option<FramingFault> {
         let head = std::mem::take(&mut self.head);
         self.stage = match (head.flaw, head.is_chunked, head.length) {
-            (Some(_), ..) => Stage::Over,
-            (None, true, _) => Stage::Size,
-            (None, false, Some(length)) if length > 0 => Stage::Bytes(length, After::Begin),
-            (None, false, _) => Stage::Begin,
+            (Some(_), ..) => ScanStage::Over,
+            (None, true, _) => ScanStage::Size,
+            (None, false, Some(length)) if length > 0 => ScanStage::Bytes(length, After::Begin),
+            (None, false, _) => ScanStage::Begin,
         };
         head.flaw
     }
 }
 
-impl Head {
+impl HeadScan {
     fn field(&mut self, line: &[u8]) {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (name, value) = line.split_at(colon);
@@ -227,7 +229,7 @@ impl Head {
         }
         let is_known = self.length.is_some() || self.is_chunked;
         if is_second || !is_known || line.len() > LINE_BYTES_MAX {
-            self.flaw = Some(Flaw::Lengths);
+            self.flaw = Some(FramingFault::Lengths);
         }
     }
 }
@@ -237,7 +239,7 @@ mod tests {
     use super::*;
 
     /// What is found in `text`, read whole and byte by byte.
-    fn found(text: &str) -> Vec<Option<Flaw>> {
+    fn found(text: &str) -> Vec<Option<FramingFault>> {
         let whole = Framing::default().read(text.as_bytes());
         let mut framing = Framing::default();
         let singly: Vec<_> = text.as_bytes().chunks(1).flat_map(|byte| framing.read(byte)).collect();
@@ -259,10 +261,10 @@ mod tests {
     fn a_fragment_is_a_flaw_wherever_the_target_has_it() {
         for target in ["/v1/secrets/a#b", "/#", "https://x/v1/a#", "/v1/agents?after=a#b"] {
             let get = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
-            assert_eq!(found(&get), [Some(Flaw::Fragment)], "{target}");
+            assert_eq!(found(&get), [Some(FramingFault::Fragment)], "{target}");
             assert_eq!(
                 found(&format!("POST /a HTTP/1.1\r\nhost: x\r\n\r\n{get}")),
-                [None, Some(Flaw::Fragment)]
+                [None, Some(FramingFault::Fragment)]
             );
         }
     }
@@ -285,7 +287,7 @@ mod tests {
             "content-length:\r\n",
         ] {
             let request = format!("POST /a HTTP/1.1\r\n{fields}\r\n5\r\nGET /");
-            assert_eq!(found(&request), [Some(Flaw::Lengths)], "{fields}");
+            assert_eq!(found(&request), [Some(FramingFault::Lengths)], "{fields}");
         }
     }
 
@@ -298,8 +300,8 @@ mod tests {
 
     #[test]
     fn a_request_that_was_not_seen_has_a_flaw() {
-        let (_, flaws) = Heads::new(tokio::io::empty());
+        let (_, flaws) = HeadReader::new(tokio::io::empty());
         flaws.0.lock().unwrap().push_back(None);
-        assert_eq!((flaws.next(), flaws.next()), (None, Some(Flaw::Lengths)));
+        assert_eq!((flaws.next(), flaws.next()), (None, Some(FramingFault::Lengths)));
     }
 }

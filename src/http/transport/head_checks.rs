@@ -2,7 +2,7 @@ use axum::extract::Request;
 use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
-use super::framing::Flaw;
+use super::framing::FramingFault;
 use crate::base::code;
 use crate::base::limits::{HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::http::documents::problem::Problem;
@@ -26,9 +26,9 @@ pub(crate) fn check_head(request: &Request, takes_query: bool) -> Result<(), Pro
     if request.version() == Version::HTTP_11 && !headers.contains_key(header::HOST) {
         return Err(Problem::new(code::HOST_MISSING));
     }
-    match request.extensions().get::<Flaw>() {
-        Some(Flaw::Lengths) => return Err(Problem::new(code::TRANSFER_ENCODING_INVALID)),
-        Some(Flaw::Fragment) => return Err(Problem::new(code::PATH_NOT_CANONICAL)),
+    match request.extensions().get::<FramingFault>() {
+        Some(FramingFault::Lengths) => return Err(Problem::new(code::TRANSFER_ENCODING_INVALID)),
+        Some(FramingFault::Fragment) => return Err(Problem::new(code::PATH_NOT_CANONICAL)),
         None => {}
     }
     if let Some(twice) = ONCE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {

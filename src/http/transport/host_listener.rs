@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::listener::{Answers, Course, back_off, converse};
+use super::listener::{ListenerService, ListenerState, back_off, converse};
 use crate::base::limits::HOST_CONNECTIONS_MAX;
 
 /// Whose process is at the other end of the host's socket. Read once, when the connection is made.
@@ -18,14 +18,18 @@ pub struct HostPeer {
 }
 
 /// Accepts until it is told to stop, and returns when the last connection has ended.
-pub async fn serve_host(listener: UnixListener, front: impl Answers, mut course: watch::Receiver<Course>) {
+pub async fn serve_host(
+    listener: UnixListener,
+    front: impl ListenerService,
+    mut course: watch::Receiver<ListenerState>,
+) {
     let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = Course::stopped(&mut course) => break,
+            _ = ListenerState::stopped(&mut course) => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

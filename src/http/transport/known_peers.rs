@@ -4,13 +4,13 @@ use std::net::IpAddr;
 /// The peers that have had an authenticated connection, the latest so many of them. An attacker without a certificate
 /// is not one of them, unless it shares their address.
 #[derive(Debug, Default)]
-pub(crate) struct Proven {
+pub(crate) struct KnownPeers {
     turns: HashMap<IpAddr, u64>,
     order: BTreeMap<u64, IpAddr>,
     next: u64,
 }
 
-impl Proven {
+impl KnownPeers {
     /// `peer` has had one now; of more than `most` peers the one goes that has had none for longest.
     pub(crate) fn add(&mut self, peer: IpAddr, most: usize) {
         if let Some(before) = self.turns.insert(peer, self.next) {
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn the_latest_peers_are_remembered() {
         let peer = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let mut proven = Proven::default();
+        let mut proven = KnownPeers::default();
         (1..=4).for_each(|i| proven.add(peer(i), 4));
         proven.add(peer(1), 4);
         proven.add(peer(5), 4);

@@ -25,14 +25,14 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
-use super::background::Aside;
-use super::backpressure::Patience;
+use super::background::BackgroundFuture;
+use super::backpressure::Backpressure;
 pub use super::connection_limits::ConnectionCaps;
-use super::connections::{Place, Places};
-use super::framing::Heads;
+use super::connections::{ConnectionSlot, ConnectionSlots};
+use super::framing::HeadReader;
 use super::read_limit::Bounded;
-use super::request_body::{Lender, Rest};
-use super::write_timeout::Unstalled;
+use super::request_body::{BodyRest, ConnectionBodies};
+use super::write_timeout::WriteTimeout;
 use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
     HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
@@ -57,14 +57,14 @@ pub struct Peer {
 
 /// Whether a peer may stay connected, and a sign that the answer may have changed.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct CredentialWatch {
     /// Asked again for every open connection that showed a certificate.
     pub gate: Arc<dyn Gate>,
     /// Changes whenever a credential that was valid is revoked.
     pub changed: watch::Receiver<u64>,
 }
 
-impl Standing {
+impl CredentialWatch {
     /// Returns when `peer` may not stay.
     async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
         let Some(peer) = peer else { return std::future::pending().await };
@@ -79,7 +79,7 @@ impl Standing {
 
 /// Whether a listener goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Course {
+pub enum ListenerState {
     /// It does.
     On,
     /// It accepts nobody any more, and lets requests under way end for `DRAIN_WAIT_S`.
@@ -88,7 +88,7 @@ pub enum Course {
     Cut,
 }
 
-impl Course {
+impl ListenerState {
     /// How long requests under way may take to end.
     #[must_use]
     pub const fn wait(self) -> Duration {
@@ -106,12 +106,12 @@ impl Course {
 }
 
 /// What answers a listener's requests.
-pub trait Answers:
+pub trait ListenerService:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
-impl<S> Answers for S where
+impl<S> ListenerService for S where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
@@ -123,18 +123,18 @@ impl<S> Answers for S where
 pub async fn serve(
     listener: TcpListener,
     tls: ServerConfigs,
-    front: impl Answers,
-    (caps, standing): (ConnectionCaps, Standing),
-    mut course: watch::Receiver<Course>,
+    front: impl ListenerService,
+    (caps, standing): (ConnectionCaps, CredentialWatch),
+    mut course: watch::Receiver<ListenerState>,
     level: Level,
 ) {
-    let places = Places::new(caps);
+    let places = ConnectionSlots::new(caps);
     // Held by every connection, sent nothing through: it closes when the last of them has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = Course::stopped(&mut course) => break,
+            _ = ListenerState::stopped(&mut course) => break,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -179,16 +179,16 @@ pub(crate) async fn back_off(error: &io::Error) {
 async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
-    place: &mut Place,
+    place: &mut ConnectionSlot,
     tls: &ServerConfigs,
-    mut course: watch::Receiver<Course>,
+    mut course: watch::Receiver<ListenerState>,
 ) -> Option<TlsStream<Bounded<TcpStream>>> {
     // Small answers must not wait for one another; a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(wait, shake_hands(stream, place, tls)) => shaken.ok()?,
-        _ = Course::stopped(&mut course) => return None,
+        _ = ListenerState::stopped(&mut course) => return None,
     };
     match shaken {
         None => {
@@ -213,7 +213,7 @@ async fn handshake(
 /// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
 async fn shake_hands(
     stream: TcpStream,
-    place: &mut Place,
+    place: &mut ConnectionSlot,
     tls: &ServerConfigs,
 ) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
     let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
@@ -249,9 +249,9 @@ async fn linger(mut stream: Bounded<TcpStream>) {
 
 async fn connection(
     stream: TlsStream<Bounded<TcpStream>>,
-    (address, place): (SocketAddr, &mut Place),
-    front: impl Answers,
-    (course, standing): (watch::Receiver<Course>, Standing),
+    (address, place): (SocketAddr, &mut ConnectionSlot),
+    front: impl ListenerService,
+    (course, standing): (watch::Receiver<ListenerState>, CredentialWatch),
 ) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
@@ -275,20 +275,20 @@ async fn connection(
 pub(crate) async fn converse<S, P>(
     stream: S,
     (peer, who): (P, impl fmt::Display),
-    front: impl Answers,
-    (mut course, lost): (watch::Receiver<Course>, impl Future<Output = ()> + Send + 'static),
+    front: impl ListenerService,
+    (mut course, lost): (watch::Receiver<ListenerState>, impl Future<Output = ()> + Send + 'static),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Clone + Send + Sync + 'static,
 {
-    let mut told = Aside::new(async move {
+    let mut told = BackgroundFuture::new(async move {
         tokio::select! {
-            course = Course::stopped(&mut course) => Told::Stop(course),
-            () = lost => Told::Cut,
+            course = ListenerState::stopped(&mut course) => ConnectionEnd::Stop(course),
+            () = lost => ConnectionEnd::Cut,
         }
     });
-    let (lender, patience) = (Lender::default(), Patience::default());
-    let (stream, flaws) = Heads::new(Unstalled::new(stream, Duration::from_secs(WRITE_WAIT_S)));
+    let (lender, patience) = (ConnectionBodies::default(), Backpressure::default());
+    let (stream, flaws) = HeadReader::new(WriteTimeout::new(stream, Duration::from_secs(WRITE_WAIT_S)));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let flaw = flaws.next();
@@ -302,7 +302,7 @@ pub(crate) async fn converse<S, P>(
             // Ready whenever it is asked: places under way are the edge's to give.
             let mut response = front.call(request).await?;
             patience.note(&response);
-            if lender.rest().await == Rest::Unread || flaw.is_some() {
+            if lender.rest().await == BodyRest::Unread || flaw.is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -332,9 +332,9 @@ pub(crate) async fn converse<S, P>(
 }
 
 /// Why a connection is to end.
-enum Told {
+enum ConnectionEnd {
     /// The listener stops.
-    Stop(Course),
+    Stop(ListenerState),
     /// The peer may not stay.
     Cut,
 }
@@ -342,15 +342,15 @@ enum Told {
 /// Waits for what is under way on a connection that is to end, as long as its reason lets it.
 async fn end<E>(
     serving: impl Future<Output = Result<(), E>>,
-    told: Told,
+    told: ConnectionEnd,
     who: &impl fmt::Display,
 ) -> Result<(), E> {
     match told {
-        Told::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
+        ConnectionEnd::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
             tracing::warn!(peer = %who, "a connection was closed at the stop before its request had ended");
             Ok(())
         }),
-        Told::Cut => {
+        ConnectionEnd::Cut => {
             tracing::info!(peer = %who, "a connection was closed because its certificate was revoked or suspended");
             // An answer that is under way was decided before, and may be that of this very act.
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// What an unauthenticated connection waits for, and its age.
-pub(crate) type Key = (Waits, u64);
+pub(crate) type ConnectionKey = (Waits, u64);
 
 /// What an unauthenticated connection waits for; in the order of eviction.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -19,13 +19,13 @@ pub(crate) enum Waits {
 }
 
 /// Whether the peer is unproven, the number of its unauthenticated connections, the one to evict, and the peer.
-pub(crate) type Load = (bool, usize, Reverse<Key>, IpAddr);
+pub(crate) type Load = (bool, usize, Reverse<ConnectionKey>, IpAddr);
 
 /// The connections of one peer.
 #[derive(Default)]
-pub(crate) struct OfPeer {
+pub(crate) struct PeerConnections {
     /// In the order of eviction. A dropped sender evicts.
-    pub(crate) unauthenticated: BTreeMap<Key, oneshot::Sender<Infallible>>,
+    pub(crate) unauthenticated: BTreeMap<ConnectionKey, oneshot::Sender<Infallible>>,
     /// How many of them wait for the broker.
     pub(crate) turns: usize,
     pub(crate) authenticated: usize,
@@ -35,13 +35,13 @@ pub(crate) struct OfPeer {
     pub(crate) handshakes_until: Option<Instant>,
 }
 
-impl OfPeer {
+impl PeerConnections {
     pub(crate) fn load(&self, peer: IpAddr) -> Option<Load> {
         Some((!self.is_proven, self.unauthenticated.len(), Reverse(self.first()?), peer))
     }
 
     /// The connection to evict, if there is one.
-    pub(crate) fn first(&self) -> Option<Key> {
+    pub(crate) fn first(&self) -> Option<ConnectionKey> {
         self.unauthenticated.keys().next().copied().filter(|(waits, _)| *waits != Waits::Broker)
     }
 

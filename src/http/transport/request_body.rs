@@ -14,57 +14,57 @@ use crate::base::limits::{LINGER_WAIT_S, UNREAD_BYTES_MAX};
 /// A request that is refused for its header alone is answered before its body has come. A connection that is
 /// closed over it would be missing to a caller who has been told nothing of that, and asks again on it.
 #[derive(Clone, Default)]
-pub(crate) struct Lender(Slot);
+pub(crate) struct ConnectionBodies(BodySlot);
 
-type Slot = Arc<Mutex<Option<Incoming>>>;
+type BodySlot = Arc<Mutex<Option<Incoming>>>;
 
 /// Whether a body has come to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Rest {
+pub(crate) enum BodyRest {
     /// The connection can go on.
     Read,
     /// There is more of it than anybody reads in vain, or it does not come.
     Unread,
 }
 
-impl Lender {
+impl ConnectionBodies {
     /// The body for the handler of the request.
     pub(crate) fn lend(&self, body: Incoming) -> Body {
         if body.is_end_stream() {
             return Body::empty();
         }
         *lock(&self.0) = Some(body);
-        Body::new(Lent(Arc::clone(&self.0)))
+        Body::new(ConnectionBody(Arc::clone(&self.0)))
     }
 
     /// Reads what nobody has.
-    pub(crate) async fn rest(&self) -> Rest {
-        let Some(mut body) = lock(&self.0).take() else { return Rest::Read };
+    pub(crate) async fn rest(&self) -> BodyRest {
+        let Some(mut body) = lock(&self.0).take() else { return BodyRest::Read };
         if body.is_end_stream() {
-            return Rest::Read;
+            return BodyRest::Read;
         }
         if body.size_hint().lower() > UNREAD_BYTES_MAX {
-            return Rest::Unread;
+            return BodyRest::Unread;
         }
         let read = async {
             // A chunked body says its length at its end alone.
             let mut read = 0_u64;
             while let Some(frame) = body.frame().await {
-                let Ok(frame) = frame else { return Rest::Unread };
+                let Ok(frame) = frame else { return BodyRest::Unread };
                 read = read.saturating_add(frame.data_ref().map_or(0, |data| data.len() as u64));
                 if read > UNREAD_BYTES_MAX {
-                    return Rest::Unread;
+                    return BodyRest::Unread;
                 }
             }
-            Rest::Read
+            BodyRest::Read
         };
-        tokio::time::timeout(Duration::from_secs(LINGER_WAIT_S), read).await.unwrap_or(Rest::Unread)
+        tokio::time::timeout(Duration::from_secs(LINGER_WAIT_S), read).await.unwrap_or(BodyRest::Unread)
     }
 }
 
-struct Lent(Slot);
+struct ConnectionBody(BodySlot);
 
-impl HttpBody for Lent {
+impl HttpBody for ConnectionBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -87,6 +87,6 @@ impl HttpBody for Lent {
     }
 }
 
-fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Incoming>> {
+fn lock(slot: &BodySlot) -> std::sync::MutexGuard<'_, Option<Incoming>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

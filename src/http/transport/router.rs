@@ -12,31 +12,31 @@ use axum::response::IntoResponse;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::detached::{Handler, Outlived};
-use super::edge::{Edge, Passing, Place};
+use super::detached::{DetachedHandlers, Handler};
+use super::edge::{Middleware, RequestInfo, RequestSlot};
 use crate::base::code;
 use crate::http::documents::problem::Problem;
 
 /// A listener's routes, behind its edge.
 #[derive(Clone)]
-pub struct Front {
-    edge: Arc<Edge>,
+pub struct ListenerRouter {
+    edge: Arc<Middleware>,
     routes: Router,
-    outlived: Outlived,
+    outlived: DetachedHandlers,
 }
 
-impl Front {
-    pub(crate) fn new(edge: Edge, routes: Router) -> Self {
-        Self { edge: Arc::new(edge), routes, outlived: Outlived::default() }
+impl ListenerRouter {
+    pub(crate) fn new(edge: Middleware, routes: Router) -> Self {
+        Self { edge: Arc::new(edge), routes, outlived: DetachedHandlers::default() }
     }
 
     /// Its handlers that go on although their connection has ended.
     #[must_use]
-    pub fn outlived(&self) -> Outlived {
+    pub fn outlived(&self) -> DetachedHandlers {
         self.outlived.clone()
     }
 
-    fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> Stage {
+    fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> ResponseStage {
         let mut routes = self.routes.clone();
         let handler = async move {
             let response = routes.call(request).await.unwrap_or_else(|never| match never {});
@@ -44,72 +44,74 @@ impl Front {
             drop(place);
             response
         };
-        Stage::UnderWay(Onward::new(handler, self.outlived()))
+        ResponseStage::UnderWay(HandlerFuture::new(handler, self.outlived()))
     }
 }
 
-impl Service<Request<Body>> for Front {
+impl Service<Request<Body>> for ListenerRouter {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answering {
+    fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         let (passing, admitted) = self.edge.admit(&request);
         let stage = match admitted {
-            Ok(Place::Taken(place)) => self.carry_out(request, Some(place)),
-            Ok(Place::NotNeeded) => self.carry_out(request, None),
-            Ok(Place::Awaited) => {
+            Ok(RequestSlot::Taken(place)) => self.carry_out(request, Some(place)),
+            Ok(RequestSlot::NotNeeded) => self.carry_out(request, None),
+            Ok(RequestSlot::Awaited) => {
                 let place = Box::pin(Arc::clone(&self.edge).place());
-                Stage::Waiting { place, asked: Some((self.clone(), request)) }
+                ResponseStage::Waiting { place, asked: Some((self.clone(), request)) }
             }
-            Err(problem) => Stage::Refused(Some(problem)),
+            Err(problem) => ResponseStage::Refused(Some(problem)),
         };
-        Answering { edge: Arc::clone(&self.edge), passing, stage }
+        ResponseFuture { edge: Arc::clone(&self.edge), passing, stage }
     }
 }
 
-impl fmt::Debug for Front {
+impl fmt::Debug for ListenerRouter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Front")
     }
 }
 
 /// A request's way to its response.
-pub struct Answering {
-    edge: Arc<Edge>,
-    passing: Passing,
-    stage: Stage,
+pub struct ResponseFuture {
+    edge: Arc<Middleware>,
+    passing: RequestInfo,
+    stage: ResponseStage,
 }
 
-type Awaited = Result<OwnedSemaphorePermit, Problem>;
+type SlotResult = Result<OwnedSemaphorePermit, Problem>;
 
-enum Stage {
+enum ResponseStage {
     Refused(Option<Problem>),
     /// For a place. A client that disconnects meanwhile has sent no request.
     Waiting {
-        place: Pin<Box<dyn Future<Output = Awaited> + Send>>,
-        asked: Option<(Front, Request<Body>)>,
+        place: Pin<Box<dyn Future<Output = SlotResult> + Send>>,
+        asked: Option<(ListenerRouter, Request<Body>)>,
     },
-    UnderWay(Onward),
+    UnderWay(HandlerFuture),
 }
 
-impl Future for Answering {
+impl Future for ResponseFuture {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = loop {
             self.stage = match &mut self.stage {
-                Stage::Refused(problem) => break problem.take().map(IntoResponse::into_response),
-                Stage::UnderWay(onward) => break ready!(Pin::new(onward).poll(cx)),
-                Stage::Waiting { place, asked } => match (ready!(place.as_mut().poll(cx)), asked.take()) {
-                    (Ok(place), Some((front, request))) => front.carry_out(request, Some(place)),
-                    (Err(problem), _) => Stage::Refused(Some(problem)),
-                    (Ok(_), None) => Stage::Refused(None),
-                },
+                ResponseStage::Refused(problem) => break problem.take().map(IntoResponse::into_response),
+                ResponseStage::UnderWay(onward) => break ready!(Pin::new(onward).poll(cx)),
+                ResponseStage::Waiting { place, asked } => {
+                    match (ready!(place.as_mut().poll(cx)), asked.take()) {
+                        (Ok(place), Some((front, request))) => front.carry_out(request, Some(place)),
+                        (Err(problem), _) => ResponseStage::Refused(Some(problem)),
+                        (Ok(_), None) => ResponseStage::Refused(None),
+                    }
+                }
             };
         };
         let response = response.unwrap_or_else(|| Problem::new(code::INTERNAL).into_response());
@@ -117,7 +119,7 @@ impl Future for Answering {
     }
 }
 
-impl fmt::Debug for Answering {
+impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Answering")
     }
@@ -125,18 +127,21 @@ impl fmt::Debug for Answering {
 
 /// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on
 /// as a task of its own. A panic costs one request: it ends in nothing.
-struct Onward {
+struct HandlerFuture {
     handler: Option<Handler>,
-    outlived: Outlived,
+    outlived: DetachedHandlers,
 }
 
-impl Onward {
-    fn new(handler: impl Future<Output = Response<Body>> + Send + 'static, outlived: Outlived) -> Self {
+impl HandlerFuture {
+    fn new(
+        handler: impl Future<Output = Response<Body>> + Send + 'static,
+        outlived: DetachedHandlers,
+    ) -> Self {
         Self { handler: Some(Box::pin(handler)), outlived }
     }
 }
 
-impl Future for Onward {
+impl Future for HandlerFuture {
     type Output = Option<Response<Body>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -152,7 +157,7 @@ impl Future for Onward {
     }
 }
 
-impl Drop for Onward {
+impl Drop for HandlerFuture {
     fn drop(&mut self) {
         if let Some(handler) = self.handler.take() {
             self.outlived.go_on(handler);
@@ -174,13 +179,13 @@ mod tests {
     async fn a_handler_ends_although_its_caller_has_gone() {
         let (go, told) = oneshot::channel::<()>();
         let (done, mut ended) = oneshot::channel();
-        let outlived = Outlived::default();
+        let outlived = DetachedHandlers::default();
         let handler = async move {
             told.await.unwrap();
             done.send(()).unwrap();
             Response::new(Body::empty())
         };
-        let mut onward = Onward::new(handler, outlived.clone());
+        let mut onward = HandlerFuture::new(handler, outlived.clone());
         poll_fn(|cx| {
             assert!(Pin::new(&mut onward).poll(cx).is_pending());
             Poll::Ready(())
@@ -201,18 +206,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_without_its_caller_is_not_waited_for() {
-        let outlived = Outlived::default();
-        drop(Onward::new(async { panic!("on purpose") }, outlived.clone()));
+        let outlived = DetachedHandlers::default();
+        drop(HandlerFuture::new(async { panic!("on purpose") }, outlived.clone()));
         outlived.ended().await;
     }
 
     #[tokio::test]
     async fn a_handler_that_panics_costs_its_own_request() {
-        let broken = Onward::new(async { panic!("on purpose") }, Outlived::default());
+        let broken = HandlerFuture::new(async { panic!("on purpose") }, DetachedHandlers::default());
         assert!(broken.await.is_none());
-        let mut whole = Onward::new(async { Response::new(Body::empty()) }, Outlived::default());
+        let mut whole =
+            HandlerFuture::new(async { Response::new(Body::empty()) }, DetachedHandlers::default());
         assert!((&mut whole).await.is_some());
         assert!((&mut whole).await.is_none(), "once");
-        drop(Onward::new(pending(), Outlived::default()));
+        drop(HandlerFuture::new(pending(), DetachedHandlers::default()));
     }
 }

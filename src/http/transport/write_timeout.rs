@@ -11,13 +11,13 @@ use tokio::time::Sleep;
 /// The header and the body that come in have their own limits; without this one a peer that never
 /// reads its answer would keep its connection, and the answer's memory, for good.
 #[derive(Debug)]
-pub(crate) struct Unstalled<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     wait: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Unstalled<S> {
+impl<S> WriteTimeout<S> {
     pub(crate) const fn new(stream: S, wait: Duration) -> Self {
         Self { stream, wait, stalled: None }
     }
@@ -37,7 +37,7 @@ impl<S> Unstalled<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -47,7 +47,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, progress)
@@ -73,7 +73,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (_silent, ours) = tokio::io::duplex(64);
-        let mut ours = Unstalled::new(ours, Duration::from_millis(20));
+        let mut ours = WriteTimeout::new(ours, Duration::from_millis(20));
         let error = ours.write_all(&[0; 65]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -81,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_reads_gets_all_of_it() {
         let (mut theirs, ours) = tokio::io::duplex(64);
-        let mut ours = Unstalled::new(ours, Duration::from_secs(60));
+        let mut ours = WriteTimeout::new(ours, Duration::from_secs(60));
         let writing = async {
             ours.write_all(&[7; 4096]).await.unwrap();
             ours.shutdown().await.unwrap();

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-use super::parts::{Identity, OurTime, TlsError, parts, provider};
+use super::parts::{TlsClock, TlsError, TlsIdentity, parts, provider};
 use super::server_verifier::{ChainVerifier, PinnedVerifier};
 use crate::base::Clock;
 use crate::base::limits::UPSTREAM_INTERMEDIATES_MAX;
@@ -14,10 +14,10 @@ use crate::crypto::Digest;
 /// [`TlsError`].
 pub fn client_config(
     authorities: &[Vec<u8>],
-    identity: Option<&Identity>,
+    identity: Option<&TlsIdentity>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities, 0)?));
@@ -43,7 +43,7 @@ pub fn upstream_config(
     protocols: &[&str],
     clock: Arc<dyn Clock>,
 ) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(
@@ -63,7 +63,7 @@ pub fn upstream_config(
 /// # Errors
 /// [`TlsError`].
 pub fn pinned_client_config(pin: Digest, clock: Arc<dyn Clock>) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(OurTime(clock)))
+    let mut config = ClientConfig::builder_with_details(provider(), Arc::new(TlsClock(clock)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(PinnedVerifier(pin)))

@@ -8,5 +8,5 @@ mod server_verifier;
 
 pub use client::{client_config, pinned_client_config, upstream_config};
 pub use fault::HandshakeFault;
-pub use parts::{Identity, TlsError};
-pub use server::{Cause, Gate, ServerConfigs, ServerTls, sealed_server_configs};
+pub use parts::{TlsError, TlsIdentity};
+pub use server::{Gate, PeerRefusal, ServerConfigs, ServerTls, sealed_server_configs};

@@ -26,7 +26,7 @@ pub enum TlsError {
 
 /// A certificate, its chain up to the authority, and its private key.
 #[derive(Debug)]
-pub struct Identity {
+pub struct TlsIdentity {
     /// Leaf first, DER.
     pub chain: Vec<Vec<u8>>,
     /// PKCS#8 in PEM.
@@ -47,7 +47,7 @@ pub(super) fn roots<A: AsRef<[u8]>>(authorities: &[A]) -> Result<Arc<RootCertSto
 }
 
 pub(super) fn parts(
-    identity: &Identity,
+    identity: &TlsIdentity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.expose().as_bytes());
@@ -56,9 +56,9 @@ pub(super) fn parts(
 
 /// The handed-in clock in the TLS library's terms.
 #[derive(Debug)]
-pub(super) struct OurTime(pub(super) Arc<dyn Clock>);
+pub(super) struct TlsClock(pub(super) Arc<dyn Clock>);
 
-impl TimeProvider for OurTime {
+impl TimeProvider for TlsClock {
     fn current_time(&self) -> Option<UnixTime> {
         u64::try_from(self.0.now().s()).ok().map(|s| UnixTime::since_unix_epoch(Duration::from_secs(s)))
     }

@@ -15,7 +15,7 @@ use rustls::{
     ServerConfig, SignatureScheme, WantsVerifier,
 };
 
-use super::parts::{Identity, OurTime, TlsError, parts, provider, roots};
+use super::parts::{TlsClock, TlsError, TlsIdentity, parts, provider, roots};
 use crate::base::Clock;
 use crate::pki::authority_certificate::AuthorityCertificate;
 use crate::pki::peer::PeerCertificate;
@@ -31,8 +31,8 @@ pub trait Gate: Send + Sync + fmt::Debug {
     }
 
     /// Why `peer`, whose chain is good, may not connect: what the alert says.
-    fn cause(&self, _peer: &PeerCertificate) -> Cause {
-        Cause::Revoked
+    fn cause(&self, _peer: &PeerCertificate) -> PeerRefusal {
+        PeerRefusal::Revoked
     }
 
     /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
@@ -41,7 +41,7 @@ pub trait Gate: Send + Sync + fmt::Debug {
 
 /// Why a peer may not connect whose chain is good.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
+pub enum PeerRefusal {
     /// It was revoked or suspended: `certificate_revoked`.
     Revoked,
     /// It is outside its time: `certificate_expired`.
@@ -54,14 +54,14 @@ pub enum Cause {
     Authority,
 }
 
-impl From<Cause> for Error {
-    fn from(cause: Cause) -> Self {
+impl From<PeerRefusal> for Error {
+    fn from(cause: PeerRefusal) -> Self {
         Self::InvalidCertificate(match cause {
-            Cause::Revoked => CertificateError::Revoked,
-            Cause::OutOfTime => CertificateError::Expired,
-            Cause::Unknown => CertificateError::Other(OtherError(Arc::new(NotOnRecord))),
-            Cause::WrongKind => CertificateError::InvalidPurpose,
-            Cause::Authority => CertificateError::UnknownIssuer,
+            PeerRefusal::Revoked => CertificateError::Revoked,
+            PeerRefusal::OutOfTime => CertificateError::Expired,
+            PeerRefusal::Unknown => CertificateError::Other(OtherError(Arc::new(NotOnRecord))),
+            PeerRefusal::WrongKind => CertificateError::InvalidPurpose,
+            PeerRefusal::Authority => CertificateError::UnknownIssuer,
         })
     }
 }
@@ -88,7 +88,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`].
     pub fn new(
-        identity: &Identity,
+        identity: &TlsIdentity,
         authorities: &[AuthorityCertificate],
         gate: Arc<dyn Gate>,
         clock: Arc<dyn Clock>,
@@ -113,7 +113,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// [`TlsError`]; the one before goes on to be shown then.
-    pub fn show(&self, identity: &Identity) -> Result<(), TlsError> {
+    pub fn show(&self, identity: &TlsIdentity) -> Result<(), TlsError> {
         let certified = certified(identity)?;
         *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
         Ok(())
@@ -135,7 +135,10 @@ impl ServerTls {
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn sealed_server_configs(identity: &Identity, clock: Arc<dyn Clock>) -> Result<ServerConfigs, TlsError> {
+pub fn sealed_server_configs(
+    identity: &TlsIdentity,
+    clock: Arc<dyn Clock>,
+) -> Result<ServerConfigs, TlsError> {
     let shown = Arc::new(Shown(RwLock::new(certified(identity)?)));
     ServerConfigs::new(clock, |config| {
         config.with_no_client_auth().with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>)
@@ -158,7 +161,7 @@ impl ServerConfigs {
         clock: Arc<dyn Clock>,
         finish: impl Fn(ConfigBuilder<ServerConfig, WantsVerifier>) -> ServerConfig,
     ) -> Result<Self, TlsError> {
-        let time = Arc::new(OurTime(clock));
+        let time = Arc::new(TlsClock(clock));
         let with = |provider: Arc<CryptoProvider>| -> Result<_, TlsError> {
             let builder =
                 ServerConfig::builder_with_details(provider, Arc::clone(&time) as Arc<dyn TimeProvider>);
@@ -185,7 +188,7 @@ fn without_resumption(mut config: ServerConfig) -> ServerConfig {
     config
 }
 
-fn certified(identity: &Identity) -> Result<Arc<CertifiedKey>, TlsError> {
+fn certified(identity: &TlsIdentity) -> Result<Arc<CertifiedKey>, TlsError> {
     let (chain, key) = parts(identity)?;
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }

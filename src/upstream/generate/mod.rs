@@ -3,17 +3,19 @@
 use serde::Deserialize;
 
 use super::declaration::{Fields, TargetError, refuse};
-use super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape};
+use super::driver::{
+    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall, SlotCount,
+};
+use super::driver_kind::{DriverKind, RotationKind};
 use super::fault::UpstreamFault;
 use super::finding::{Finding, Verdict};
-use super::kind::{Kind, RotationKind};
 use super::random::random_text;
 use crate::base::{Entropy, SecretName, Sensitive, code};
 use crate::pki::new_key_and_request;
 use crate::secrets::SecretValue;
 
-pub(super) const KIND: Kind =
-    Kind { rotation: Some(RotationKind { driver: "generate", read }), leases: None, outspoken: &[] };
+pub(super) const KIND: DriverKind =
+    DriverKind { rotation: Some(RotationKind { driver: "generate", read }), leases: None, outspoken: &[] };
 
 fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     let value: GeneratedValue = fields.read()?;
@@ -117,18 +119,23 @@ impl Driver for Generate {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shape: Shape::Pulled, creates: false, retires_by_slot: false, needs_current: false }
+        Capabilities {
+            shape: SlotCount::Pulled,
+            creates: false,
+            retires_by_slot: false,
+            needs_current: false,
+        }
     }
 
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared> {
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move { Ok(self.0.generate(&*call.with.entropy)?.into()) })
     }
 
-    fn apply<'a>(&'a self, _call: RotationCall<'a>) -> Answer<'a, ()> {
+    fn apply<'a>(&'a self, _call: RotationCall<'a>) -> DriverFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn verify<'a>(&'a self, _with: &'a DriverContext, _value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, _with: &'a DriverContext, _value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
         Box::pin(async { Ok(Verdict::Works) })
     }
 
@@ -138,7 +145,7 @@ impl Driver for Generate {
         })
     }
 
-    fn retire<'a>(&'a self, _call: RotationCall<'a>, _old: &'a SecretValue) -> Answer<'a, ()> {
+    fn retire<'a>(&'a self, _call: RotationCall<'a>, _old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -169,7 +176,7 @@ mod tests {
 
     #[test]
     fn nothing_upstream_holds_a_generated_value() {
-        assert_eq!(read(fields(r#"{"driver":"generate"}"#)).unwrap().capabilities().shape, Shape::Pulled);
+        assert_eq!(read(fields(r#"{"driver":"generate"}"#)).unwrap().capabilities().shape, SlotCount::Pulled);
     }
 
     fn generated(json: &str) -> Vec<u8> {

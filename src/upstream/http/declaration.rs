@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::super::declaration::{Fields, TargetError};
 use super::super::generate::GeneratedValue;
 use super::origin::Scheme;
-use super::request::{DeclaredRequest, Purpose, Request};
+use super::request::{DeclaredRequest, HttpRequest, Purpose};
 use super::template::Field;
 use crate::base::SecretName;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_MAX_S, UPSTREAM_WAIT_S};
@@ -50,16 +50,16 @@ pub(super) struct Service {
     /// How large the body of an answer may be.
     pub(super) answer_bytes_max: usize,
     pub(super) origination: Origination,
-    pub(super) verify: Request,
+    pub(super) verify: HttpRequest,
 }
 
 /// Who makes a new value.
 #[derive(Debug)]
 pub(super) enum Origination {
     /// The broker makes it, and tells the service.
-    Apply { value: GeneratedValue, apply: Request },
+    Apply { value: GeneratedValue, apply: HttpRequest },
     /// The service creates it, and revokes the old one when it is told to.
-    Create { create: Request, answer: Pointers, retire: Box<Request> },
+    Create { create: HttpRequest, answer: Pointers, retire: Box<HttpRequest> },
 }
 
 fn refuse<T>(field: &str, why: &str) -> Result<T, TargetError> {
@@ -119,7 +119,7 @@ impl Service {
         Ok(())
     }
 
-    fn requests(&self) -> Vec<&Request> {
+    fn requests(&self) -> Vec<&HttpRequest> {
         let retire = match &self.origination {
             Origination::Apply { .. } => None,
             Origination::Create { retire, .. } => Some(&**retire),
@@ -199,7 +199,7 @@ impl RawService {
 
 impl Origination {
     /// The request that brings a new value about.
-    pub(super) const fn request(&self) -> &Request {
+    pub(super) const fn request(&self) -> &HttpRequest {
         match self {
             Self::Apply { apply, .. } => apply,
             Self::Create { create, .. } => create,

@@ -16,9 +16,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::super::driver::DriverContext;
 use super::super::fault::UpstreamFault;
-use super::super::guard::Undialled;
+use super::super::guard::DialError;
 use super::super::pipe::Pipe;
-use super::origin::{Origin, Scheme};
+use super::origin::{HttpOrigin, Scheme};
 use crate::base::limits::UPSTREAM_ANSWER_BYTES_MAX;
 use crate::base::{Sensitive, code};
 use crate::pki::certificates_from_pem;
@@ -36,7 +36,7 @@ pub(super) struct Terms<'a> {
 }
 
 /// What was answered. Its headers are not looked at: nobody is followed anywhere.
-pub(super) struct Answered {
+pub(super) struct ExchangeAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Sensitive<Vec<u8>>,
 }
@@ -54,9 +54,9 @@ impl Terms<'_> {
     /// [`UpstreamFault`]: up to the request nothing has happened upstream; from then on anything may have.
     pub(super) async fn exchange(
         &self,
-        origin: &Origin,
+        origin: &HttpOrigin,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answered, UpstreamFault> {
+    ) -> Result<ExchangeAnswer, UpstreamFault> {
         let until = self.until();
         let answered = match self.line(origin, until).await? {
             Line::Clear(pipe) => timeout_at(until, self.talk(pipe, request)).await,
@@ -69,7 +69,7 @@ impl Terms<'_> {
     ///
     /// # Errors
     /// [`UpstreamFault`].
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<(), UpstreamFault> {
+    pub(super) async fn connect(&self, origin: &HttpOrigin) -> Result<(), UpstreamFault> {
         self.line(origin, self.until()).await.map(drop)
     }
 
@@ -78,17 +78,17 @@ impl Terms<'_> {
         now.checked_add(self.wait).unwrap_or(now)
     }
 
-    async fn line(&self, origin: &Origin, until: Instant) -> Result<Line, UpstreamFault> {
+    async fn line(&self, origin: &HttpOrigin, until: Instant) -> Result<Line, UpstreamFault> {
         let line = timeout_at(until, self.connected(origin)).await;
         line.map_err(|_| UpstreamFault::refused(code::UPSTREAM_TIMEOUT))?
     }
 
-    async fn connected(&self, origin: &Origin) -> Result<Line, UpstreamFault> {
+    async fn connected(&self, origin: &HttpOrigin) -> Result<Line, UpstreamFault> {
         self.with.called.set();
         let stream =
             self.with.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
-                Undialled::Forbidden => UpstreamFault::refused(code::UPSTREAM_ADDRESS_BLOCKED),
-                Undialled::Unreachable => UpstreamFault::refused(code::UPSTREAM_UNREACHABLE),
+                DialError::Forbidden => UpstreamFault::refused(code::UPSTREAM_ADDRESS_BLOCKED),
+                DialError::Unreachable => UpstreamFault::refused(code::UPSTREAM_UNREACHABLE),
             })?;
         let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
         if origin.scheme == Scheme::Http {
@@ -104,7 +104,7 @@ impl Terms<'_> {
         Ok(Line::Tls(Box::new(stream)))
     }
 
-    async fn talk<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<Answered, UpstreamFault>
+    async fn talk<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Result<ExchangeAnswer, UpstreamFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -115,7 +115,7 @@ impl Terms<'_> {
             let status = response.status();
             let body = Limited::new(response.into_body(), self.answer_bytes_max).collect().await;
             let body = body.map_err(|error| too_much(&*error).unwrap_or_else(lost))?.to_bytes();
-            Ok(Answered { status, body: Sensitive::new(body.to_vec()) })
+            Ok(ExchangeAnswer { status, body: Sensitive::new(body.to_vec()) })
         });
         tokio::select! {
             biased;

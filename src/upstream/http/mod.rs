@@ -10,19 +10,21 @@ use hyper::StatusCode;
 use serde_json::Value;
 
 use self::declaration::{Origination, Pointers, Service};
-use self::exchange::{Answered, Terms};
-use self::request::Request;
+use self::exchange::{ExchangeAnswer, Terms};
+use self::request::HttpRequest;
 use self::template::{Field, Filling};
 use super::declaration::{Fields, TargetError};
-use super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall, Shape};
+use super::driver::{
+    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall, SlotCount,
+};
+use super::driver_kind::{DriverKind, RotationKind};
 use super::fault::{UpstreamFault, UpstreamOutcome};
 use super::finding::{Finding, Verdict};
-use super::kind::{Kind, RotationKind};
 use crate::base::{SecretName, Sensitive, UpstreamSlot, code};
 use crate::secrets::SecretValue;
 
-pub(super) const KIND: Kind =
-    Kind { rotation: Some(RotationKind { driver: "http", read }), leases: None, outspoken: &[] };
+pub(super) const KIND: DriverKind =
+    DriverKind { rotation: Some(RotationKind { driver: "http", read }), leases: None, outspoken: &[] };
 
 fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     Ok(Box::new(Http(Service::read(fields)?)))
@@ -44,9 +46,9 @@ impl Http {
     async fn call(
         &self,
         with: &DriverContext,
-        request: &Request,
+        request: &HttpRequest,
         filling: &Filling<'_>,
-    ) -> Result<Answered, UpstreamFault> {
+    ) -> Result<ExchangeAnswer, UpstreamFault> {
         let unfilled = UpstreamFault::refused(code::UPSTREAM_VALUE_INVALID);
         self.terms(with).exchange(&request.origin, request.filled(filling).ok_or(unfilled)?).await
     }
@@ -55,9 +57,9 @@ impl Http {
     async fn done(
         &self,
         with: &DriverContext,
-        request: &Request,
+        request: &HttpRequest,
         filling: &Filling<'_>,
-    ) -> Result<Answered, UpstreamFault> {
+    ) -> Result<ExchangeAnswer, UpstreamFault> {
         let answered = self.call(with, request, filling).await?;
         if request.expect.contains(&answered.status.as_u16()) {
             Ok(answered)
@@ -111,11 +113,14 @@ impl Driver for Http {
     fn capabilities(&self) -> Capabilities {
         let needs_current = self.0.origination.request().uses(Field::Current);
         match &self.0.origination {
-            Origination::Apply { .. } => {
-                Capabilities { shape: Shape::OneSlot, creates: false, retires_by_slot: false, needs_current }
-            }
+            Origination::Apply { .. } => Capabilities {
+                shape: SlotCount::OneSlot,
+                creates: false,
+                retires_by_slot: false,
+                needs_current,
+            },
             Origination::Create { retire, .. } => Capabilities {
-                shape: Shape::TwoSlots,
+                shape: SlotCount::TwoSlots,
                 creates: true,
                 retires_by_slot: retire.uses(Field::Slot),
                 needs_current,
@@ -123,7 +128,7 @@ impl Driver for Http {
         }
     }
 
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared> {
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
             match &self.0.origination {
                 Origination::Apply { value, apply } => {
@@ -140,7 +145,7 @@ impl Driver for Http {
         })
     }
 
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()> {
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             match &self.0.origination {
                 Origination::Apply { apply, .. } => {
@@ -152,7 +157,7 @@ impl Driver for Http {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
         Box::pin(async move {
             let (request, filling) = (&self.0.verify, Filling { value: Some(value), ..Filling::default() });
             // A question changes nothing, however it ends.
@@ -185,7 +190,7 @@ impl Driver for Http {
         })
     }
 
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let Origination::Create { retire, .. } = &self.0.origination else { return Ok(()) };
             self.done(call.with, retire, &filling(call, Some(old))).await?;

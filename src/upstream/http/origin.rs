@@ -7,7 +7,7 @@ use crate::base::TrustDomain;
 
 /// Whom a URL leads to: scheme, host and port (RFC 6454 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Origin {
+pub(super) struct HttpOrigin {
     pub(super) scheme: Scheme,
     /// A name or an address, without brackets.
     pub(super) host: String,
@@ -28,7 +28,7 @@ pub(super) enum Scheme {
 ///
 /// # Errors
 /// What is wrong, in words that repeat nothing of it.
-pub(super) fn split(url: &str) -> Result<(Origin, &str), &'static str> {
+pub(super) fn split(url: &str) -> Result<(HttpOrigin, &str), &'static str> {
     let (scheme, rest) = match url.split_once("://") {
         Some(("https", rest)) => (Scheme::Https, rest),
         Some(("http", rest)) => (Scheme::Http, rest),
@@ -51,7 +51,7 @@ pub(super) fn split(url: &str) -> Result<(Origin, &str), &'static str> {
     if url.replace("{{", "").replace("}}", "").parse::<Uri>().is_err() {
         return Err("it is not a URL");
     }
-    Ok((Origin { scheme, host: host.to_owned(), port, authority: authority.to_owned() }, path))
+    Ok((HttpOrigin { scheme, host: host.to_owned(), port, authority: authority.to_owned() }, path))
 }
 
 /// In their one spelling: no user, no empty port, no trailing dot, no address in disguise.

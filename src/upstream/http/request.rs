@@ -8,7 +8,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::super::declaration::TargetError;
-use super::origin::{Origin, split};
+use super::origin::{HttpOrigin, split};
 use super::template::{Field, Filling, Spelling, Template};
 use crate::base::encoding::base64;
 use crate::base::limits::{UPSTREAM_HEADERS_MAX, UPSTREAM_STATUSES_MAX};
@@ -113,9 +113,9 @@ impl Purpose {
 
 /// A request that was judged.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct HttpRequest {
     /// Whom it goes to.
-    pub(super) origin: Origin,
+    pub(super) origin: HttpOrigin,
     /// The statuses that say that it was done.
     pub(super) expect: Vec<u16>,
     /// Those that say that the value does not work.
@@ -141,7 +141,7 @@ enum Login {
 }
 
 /// A field of a declared request, and what is wrong with it.
-type Misfit = (&'static str, String);
+type FieldFault = (&'static str, String);
 
 /// Headers that say how the request goes over the wire, or are said by fields of their own.
 const OURS: [&str; 14] = [
@@ -169,7 +169,7 @@ impl DeclaredRequest {
     ///
     /// # Errors
     /// [`TargetError`], with the field.
-    pub(super) fn judged(&self, purpose: Purpose) -> Result<Request, TargetError> {
+    pub(super) fn judged(&self, purpose: Purpose) -> Result<HttpRequest, TargetError> {
         let refuse = |field: &str, why: String| {
             let field = format!("{}.{field}", purpose.as_str());
             TargetError::at(&field, format!("`{field}`: {why}"))
@@ -206,10 +206,10 @@ impl DeclaredRequest {
         if expect.iter().any(|status| refused.contains(status)) {
             return Err(refuse("expect", "a status is also in `refused`".to_owned()));
         }
-        Ok(Request { origin, expect, refused, method: verb.method(), path, headers, login, body })
+        Ok(HttpRequest { origin, expect, refused, method: verb.method(), path, headers, login, body })
     }
 
-    fn login(&self, purpose: Purpose) -> Result<Option<Login>, Misfit> {
+    fn login(&self, purpose: Purpose) -> Result<Option<Login>, FieldFault> {
         let known = |named: &'static str, stored: Stored| {
             let field = stored.field();
             let is_known = purpose.fields().contains(&field);
@@ -228,7 +228,7 @@ impl DeclaredRequest {
         }
     }
 
-    fn body(&self, verb: Verb, purpose: Purpose) -> Result<Option<Body>, Misfit> {
+    fn body(&self, verb: Verb, purpose: Purpose) -> Result<Option<Body>, FieldFault> {
         let Some(text) = &self.body else {
             let lonely = self.content_type.is_some();
             return if lonely { Err(("content_type", "`body` is missing".to_owned())) } else { Ok(None) };
@@ -325,7 +325,7 @@ impl Stored {
     }
 }
 
-impl Request {
+impl HttpRequest {
     /// Whether `field` is anywhere in it.
     pub(super) fn uses(&self, field: Field) -> bool {
         let shown = match &self.login {

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::Sensitive;
 use crate::secrets::SecretValue;
 
-fn judged(json: &str, purpose: Purpose) -> Result<Request, TargetError> {
+fn judged(json: &str, purpose: Purpose) -> Result<HttpRequest, TargetError> {
     serde_json::from_str::<DeclaredRequest>(json).unwrap().judged(purpose)
 }
 

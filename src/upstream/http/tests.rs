@@ -56,11 +56,11 @@ fn declared(parts: &[&str]) -> Box<dyn Driver> {
 fn a_service_has_one_slot_for_a_sent_value_and_two_for_its_own() {
     let carries = declared(&[VERIFY, APPLY]);
     let can = carries.capabilities();
-    assert_eq!((can.shape, can.creates), (Shape::OneSlot, false));
+    assert_eq!((can.shape, can.creates), (SlotCount::OneSlot, false));
     assert_eq!(carries.describe(), "http at 127.0.0.1");
     assert!(!can.needs_current && !can.retires_by_slot);
     let can = declared(&[VERIFY, r#""create":{"url":"http://127.0.0.1/keys"}"#, MORE]).capabilities();
-    assert_eq!((can.shape, can.creates), (Shape::TwoSlots, true));
+    assert_eq!((can.shape, can.creates), (SlotCount::TwoSlots, true));
     assert!(can.retires_by_slot);
     let by_itself = r#""create":{"url":"http://127.0.0.1/keys","bearer":"current"}"#;
     let can = declared(&[VERIFY, by_itself, MORE]).capabilities();

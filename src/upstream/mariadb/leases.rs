@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::certificates::certificates_of;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::Answer;
+use super::super::driver::DriverFuture;
 use super::super::fault::UpstreamFault;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 use super::super::random::random_password;
@@ -133,7 +133,7 @@ impl LeaseDriver for MariadbLeases {
         fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
     }
 
-    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Answer<'a, SecretValue> {
+    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue> {
         Box::pin(async move {
             let password = random_password(&*call.with.entropy)?;
             let created =
@@ -144,11 +144,16 @@ impl LeaseDriver for MariadbLeases {
     }
 
     /// The server knows of no end.
-    fn extend<'a>(&'a self, _call: LeaseCall<'a>, _login: &'a str, _until: Timestamp) -> Answer<'a, ()> {
+    fn extend<'a>(
+        &'a self,
+        _call: LeaseCall<'a>,
+        _login: &'a str,
+        _until: Timestamp,
+    ) -> DriverFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> Answer<'a, ()> {
+    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             match self.session(call, async |session| revoke(session, self.account(login)).await).await? {
                 Revoked::Wholly => Ok(()),
@@ -165,7 +170,7 @@ impl LeaseDriver for MariadbLeases {
         call: LeaseCall<'a>,
         prefix: &'a str,
         _now: Timestamp,
-    ) -> Answer<'a, Vec<FoundLogin>> {
+    ) -> DriverFuture<'a, Vec<FoundLogin>> {
         Box::pin(async move {
             let users = sql::users(prefix, &self.0.accounts.account_host);
             let found = self.session(call, async |session| session.column(&users).await).await?;

@@ -10,9 +10,9 @@ mod server;
 mod session;
 mod sql;
 
-use super::kind::{Kind, LeaseKind, RotationKind};
+use super::driver_kind::{DriverKind, LeaseKind, RotationKind};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: DriverKind = DriverKind {
     rotation: Some(RotationKind { driver: "mariadb", read: rotation::read }),
     leases: Some(LeaseKind {
         driver: "mariadb-dynamic",

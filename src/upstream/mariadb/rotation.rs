@@ -2,7 +2,9 @@ use serde::Deserialize;
 
 use super::super::accounts::{self, Accounts, DeclaredAccounts, FieldNames};
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall};
+use super::super::driver::{
+    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall,
+};
 use super::super::fault::UpstreamFault;
 use super::super::finding::{Finding, Verdict};
 use super::super::random::random_password;
@@ -76,7 +78,7 @@ impl Driver for MariadbRotation {
         self.users.capabilities()
     }
 
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared> {
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
             // That the setter of passwords can log in is seen before anything is begun.
             self.log_in(call.with, &self.users.setter(call)?).await?;
@@ -84,7 +86,7 @@ impl Driver for MariadbRotation {
         })
     }
 
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()> {
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let (new, by) = (self.users.pending(call)?, self.users.setter(call)?);
             let password = new.password.as_bytes();
@@ -100,7 +102,7 @@ impl Driver for MariadbRotation {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
         Box::pin(async move {
             let Ok(account) = self.users.account(value) else { return Ok(Verdict::Refused) };
             match self.log_in(with, &account).await {
@@ -136,7 +138,7 @@ impl Driver for MariadbRotation {
         })
     }
 
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let Some(old) = self.users.retired(call, old)? else { return Ok(()) };
             // A password that nobody will ever know.
@@ -164,7 +166,7 @@ fn privilege(setter: &str, privileges: &[String]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::super::super::declaration::fields;
-    use super::super::super::driver::Shape;
+    use super::super::super::driver::SlotCount;
     use super::*;
 
     fn declared(more: &str) -> String {
@@ -198,7 +200,7 @@ mod tests {
             };
             Accounts::of(declared, &FIELDS).unwrap().capabilities().shape
         };
-        assert_eq!(of(Some("a"), None), Shape::OneSlot);
-        assert_eq!(of(None, Some(["a", "b"])), Shape::TwoSlots);
+        assert_eq!(of(Some("a"), None), SlotCount::OneSlot);
+        assert_eq!(of(None, Some(["a", "b"])), SlotCount::TwoSlots);
     }
 }

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
-use super::super::endpoint::{Endpoint, Tls};
+use super::super::endpoint::{Tls, UpstreamEndpoint};
 
 /// A `MariaDB` server: what every driver for `MariaDB` is declared with. Its certificate is always verified: no
 /// method by which it checks passwords proves that the server knows them.
@@ -36,8 +36,8 @@ impl Server {
         Ok(server)
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint<'_> {
-        Endpoint { host: &self.host, port: self.port, tls: Tls::Verify, ca: self.ca.as_deref() }
+    pub(super) fn endpoint(&self) -> UpstreamEndpoint<'_> {
+        UpstreamEndpoint { host: &self.host, port: self.port, tls: Tls::Verify, ca: self.ca.as_deref() }
     }
 
     pub(super) fn describe(&self) -> String {

@@ -3,7 +3,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::super::certificates::certificates_of;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::Answer;
+use super::super::driver::DriverFuture;
 use super::super::fault::UpstreamFault;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 use super::administrator::Administrator;
@@ -60,11 +60,11 @@ impl LeaseDriver for PostgresqlLeases {
         fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
     }
 
-    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Answer<'a, SecretValue> {
+    fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue> {
         Box::pin(create(self.administrator(call), login))
     }
 
-    fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> Answer<'a, ()> {
+    fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let until = until.to_string();
             let extended = self.administrator(call).session(async |session| {
@@ -78,7 +78,7 @@ impl LeaseDriver for PostgresqlLeases {
         })
     }
 
-    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> Answer<'a, ()> {
+    fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> DriverFuture<'a, ()> {
         Box::pin(revoke(self.administrator(call), login))
     }
 
@@ -87,7 +87,7 @@ impl LeaseDriver for PostgresqlLeases {
         call: LeaseCall<'a>,
         prefix: &'a str,
         now: Timestamp,
-    ) -> Answer<'a, Vec<FoundLogin>> {
+    ) -> DriverFuture<'a, Vec<FoundLogin>> {
         Box::pin(async move {
             let named = sql::named(prefix, &now.to_string());
             let found = self.administrator(call).session(async |session| {

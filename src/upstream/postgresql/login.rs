@@ -11,7 +11,7 @@ use super::super::driver::DriverContext;
 use super::super::endpoint::{Tls, WAIT};
 use super::super::fault::{UpstreamFault, UpstreamOutcome};
 use super::super::pipe::Pipe;
-use super::proof::{Proof, ProofOver, unproven};
+use super::proof::{ProofOver, ScramProof, unproven};
 use super::server::Server;
 use super::session::Session;
 use crate::base::code;
@@ -71,7 +71,7 @@ pub(super) async fn logged_in<T>(
     match endpoint.tls {
         Tls::Off => {
             config.ssl_mode(SslMode::Disable);
-            session(&config, Proof::required(pipe), NoTls, work).await
+            session(&config, ScramProof::required(pipe), NoTls, work).await
         }
         Tls::Verify => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);

@@ -15,9 +15,9 @@ mod server;
 mod session;
 mod sql;
 
-use super::kind::{Kind, LeaseKind, RotationKind};
+use super::driver_kind::{DriverKind, LeaseKind, RotationKind};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: DriverKind = DriverKind {
     rotation: Some(RotationKind { driver: "postgresql", read: rotation::read }),
     leases: Some(LeaseKind {
         driver: "postgresql-dynamic",

@@ -17,7 +17,7 @@ use crate::base::limits::SCRAM_ITERATIONS_MIN;
 /// The client proves that it knows the password before the server does. A listener can try passwords
 /// against it, each at the cost of the iterations that the server named: it is not told for few.
 #[derive(Debug)]
-pub(super) struct Proof<S> {
+pub(super) struct ScramProof<S> {
     stream: S,
     /// What the server has said; nothing any more once it was judged.
     opening: Option<Vec<u8>>,
@@ -28,14 +28,14 @@ const AUTHENTICATION_SASL: u32 = 10;
 const AUTHENTICATION_SASL_CONTINUE: u32 = 11;
 const ERROR: u8 = b'E';
 
-impl<S> Proof<S> {
+impl<S> ScramProof<S> {
     pub(super) const fn required(stream: S) -> Self {
         Self { stream, opening: Some(Vec::new()) }
     }
 
     /// Whether the server asks for SCRAM and then for enough iterations, or sends an error, as far as `received`
     /// shows it.
-    fn accepts(&mut self, received: &[u8]) -> Result<(), Unproven> {
+    fn accepts(&mut self, received: &[u8]) -> Result<(), ScramMissing> {
         let Some(opening) = &mut self.opening else { return Ok(()) };
         opening.extend_from_slice(received);
         if judged(opening)? == Judged::Good {
@@ -53,7 +53,7 @@ enum Judged {
     Unfinished,
 }
 
-fn judged(opening: &[u8]) -> Result<Judged, Unproven> {
+fn judged(opening: &[u8]) -> Result<Judged, ScramMissing> {
     let rest = match next(opening, AUTHENTICATION_SASL)? {
         Next::Request { rest, .. } => rest,
         Next::Error => return Ok(Judged::Good),
@@ -62,8 +62,8 @@ fn judged(opening: &[u8]) -> Result<Judged, Unproven> {
     match next(rest, AUTHENTICATION_SASL_CONTINUE)? {
         Next::Request { body, .. } => match iterations(body) {
             Some(SCRAM_ITERATIONS_MIN..) => Ok(Judged::Good),
-            Some(_) => Err(Unproven::FewIterations),
-            None => Err(Unproven::NoScram),
+            Some(_) => Err(ScramMissing::FewIterations),
+            None => Err(ScramMissing::NoScram),
         },
         Next::Error => Ok(Judged::Good),
         Next::Unfinished => Ok(Judged::Unfinished),
@@ -82,7 +82,7 @@ enum Next<'a> {
 }
 
 /// The message at the start of `bytes`, which may be an error or the authentication request `code` and nothing else.
-fn next(bytes: &[u8], code: u32) -> Result<Next<'_>, Unproven> {
+fn next(bytes: &[u8], code: u32) -> Result<Next<'_>, ScramMissing> {
     match bytes {
         [] => Ok(Next::Unfinished),
         [ERROR, ..] => Ok(Next::Error),
@@ -91,12 +91,12 @@ fn next(bytes: &[u8], code: u32) -> Result<Next<'_>, Unproven> {
             let length = u32::from_be_bytes([*a, *b, *c, *d]).checked_sub(8);
             let length = length.and_then(|length| usize::try_from(length).ok());
             let is_expected = u32::from_be_bytes([*e, *f, *g, *h]) == code;
-            let length = length.filter(|_| is_expected).ok_or(Unproven::NoScram)?;
+            let length = length.filter(|_| is_expected).ok_or(ScramMissing::NoScram)?;
             let whole = rest.split_at_checked(length);
             Ok(whole.map_or(Next::Unfinished, |(body, rest)| Next::Request { body, rest }))
         }
         [AUTHENTICATION, ..] => Ok(Next::Unfinished),
-        [..] => Err(Unproven::NoScram),
+        [..] => Err(ScramMissing::NoScram),
     }
 }
 
@@ -106,7 +106,7 @@ fn iterations(message: &[u8]) -> Option<u32> {
     text.split(',').find_map(|field| field.strip_prefix("i="))?.parse().ok()
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Proof<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ScramProof<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -123,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Proof<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Proof<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ScramProof<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
@@ -137,7 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Proof<S> {
     }
 }
 
-impl<S: TlsStream + Unpin> TlsStream for Proof<S> {
+impl<S: TlsStream + Unpin> TlsStream for ScramProof<S> {
     fn channel_binding(&self) -> ChannelBinding {
         self.stream.channel_binding()
     }
@@ -151,19 +151,19 @@ where
     C: TlsConnect<S>,
     C::Future: Send + 'static,
 {
-    type Stream = Proof<C::Stream>;
+    type Stream = ScramProof<C::Stream>;
     type Error = C::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
         let connecting = self.0.connect(stream);
-        Box::pin(async { connecting.await.map(Proof::required) })
+        Box::pin(async { connecting.await.map(ScramProof::required) })
     }
 }
 
 /// Why a server proves nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Unproven {
+pub(super) enum ScramMissing {
     /// It does not ask for SCRAM, or not to its end.
     #[error("the server does not ask for SCRAM")]
     NoScram,
@@ -172,7 +172,7 @@ pub(super) enum Unproven {
     FewIterations,
 }
 
-impl Unproven {
+impl ScramMissing {
     /// What an operator is told beside the code.
     pub(super) fn detail(self) -> Option<String> {
         match self {
@@ -183,14 +183,14 @@ impl Unproven {
 }
 
 /// Why a login failed, when the server did not prove that it knows the password.
-pub(super) fn unproven(error: &tokio_postgres::Error) -> Option<Unproven> {
+pub(super) fn unproven(error: &tokio_postgres::Error) -> Option<ScramMissing> {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let refused_here = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<Unproven>());
+    let refused_here = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<ScramMissing>());
     // The library has words alone for a wrong signature, and for a message out of turn.
     let words = error.to_string();
     let is_told =
         || ["authentication error", "unexpected message"].iter().any(|start| words.starts_with(start));
-    refused_here.copied().or_else(|| is_told().then_some(Unproven::NoScram))
+    refused_here.copied().or_else(|| is_told().then_some(ScramMissing::NoScram))
 }
 
 #[cfg(test)]
@@ -203,10 +203,10 @@ mod tests {
     }
 
     /// The verdict on `whole`, in parts and at once.
-    fn accepts(whole: &[u8]) -> Result<(), Unproven> {
-        let mut in_parts = Proof::required(());
+    fn accepts(whole: &[u8]) -> Result<(), ScramMissing> {
+        let mut in_parts = ScramProof::required(());
         let verdict = whole.chunks(2).try_for_each(|part| in_parts.accepts(part));
-        assert_eq!(Proof::required(()).accepts(whole), verdict, "in parts and at once");
+        assert_eq!(ScramProof::required(()).accepts(whole), verdict, "in parts and at once");
         verdict
     }
 
@@ -227,7 +227,7 @@ mod tests {
             let verdict = accepts(&message(kind, request, b""));
             assert_eq!(verdict.is_ok(), is_accepted, "{} {request}", char::from(kind));
         }
-        assert_eq!(accepts(b"R\0\0\0\x07\0\0\0\x0a"), Err(Unproven::NoScram), "shorter than its head");
+        assert_eq!(accepts(b"R\0\0\0\x07\0\0\0\x0a"), Err(ScramMissing::NoScram), "shorter than its head");
     }
 
     #[test]
@@ -237,8 +237,8 @@ mod tests {
             |kind, code, body: &str| [&request[..], &message(kind, code, body.as_bytes())].concat();
         let of = |count: u32| challenge(b'R', 11, &format!("r=abc,s=c2FsdA==,i={count}"));
         assert_eq!(accepts(&of(SCRAM_ITERATIONS_MIN)), Ok(()));
-        assert_eq!(accepts(&of(SCRAM_ITERATIONS_MIN - 1)), Err(Unproven::FewIterations));
-        assert_eq!(accepts(&of(1)), Err(Unproven::FewIterations));
+        assert_eq!(accepts(&of(SCRAM_ITERATIONS_MIN - 1)), Err(ScramMissing::FewIterations));
+        assert_eq!(accepts(&of(1)), Err(ScramMissing::FewIterations));
         assert_eq!(accepts(&[of(4096), vec![0; 100]].concat()), Ok(()), "what follows is the library's");
         assert_eq!(accepts(&challenge(b'E', 0, "")), Ok(()));
         for other in [
@@ -248,7 +248,7 @@ mod tests {
             challenge(b'R', 12, "v=x"),
             challenge(b'N', 11, ""),
         ] {
-            assert_eq!(accepts(&other), Err(Unproven::NoScram), "{}", String::from_utf8_lossy(&other));
+            assert_eq!(accepts(&other), Err(ScramMissing::NoScram), "{}", String::from_utf8_lossy(&other));
         }
     }
 }

@@ -4,7 +4,9 @@ use tokio_postgres::Error;
 
 use super::super::accounts::Account;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{Answer, Capabilities, Checking, Driver, DriverContext, Prepared, RotationCall};
+use super::super::driver::{
+    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall,
+};
 use super::super::fault::UpstreamFault;
 use super::super::finding::{Finding, Verdict};
 use super::super::mark::Mark;
@@ -139,7 +141,7 @@ impl Driver for PostgresqlRotation {
         self.0.roles.capabilities()
     }
 
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, Prepared> {
+    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
             // That the setter of passwords can log in is seen before anything is begun.
             self.log_in(call.with, &self.0.roles.setter(call)?).await?;
@@ -147,7 +149,7 @@ impl Driver for PostgresqlRotation {
         })
     }
 
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> Answer<'a, ()> {
+    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let (new, by) = (self.0.roles.pending(call)?, &self.0.roles.setter(call)?);
             let (role, password) = (new.name.as_str(), new.password.as_bytes());
@@ -155,7 +157,7 @@ impl Driver for PostgresqlRotation {
         })
     }
 
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> Answer<'a, Verdict> {
+    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
         Box::pin(async move {
             let Ok(role) = self.0.roles.account(value) else { return Ok(Verdict::Refused) };
             match self.log_in(with, &role).await {
@@ -192,7 +194,7 @@ impl Driver for PostgresqlRotation {
         })
     }
 
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> Answer<'a, ()> {
+    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let Some(old) = self.0.roles.retired(call, old)? else { return Ok(()) };
             // A password that nobody will ever know.

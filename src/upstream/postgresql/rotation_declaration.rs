@@ -36,7 +36,7 @@ impl DeclaredRotation {
 #[cfg(test)]
 mod tests {
     use super::super::super::declaration::fields;
-    use super::super::super::driver::Shape;
+    use super::super::super::driver::SlotCount;
     use super::*;
 
     fn refused(json: &str, says: &str) {
@@ -75,7 +75,7 @@ mod tests {
     fn omitted_fields_have_their_usual_values() {
         let json = r#"{"driver":"postgresql","host":"::1","database":"d","tls":"off","role":"it-is Me"}"#;
         let declared = DeclaredRotation::read(fields(json)).unwrap();
-        assert_eq!(declared.roles.capabilities().shape, Shape::OneSlot);
+        assert_eq!(declared.roles.capabilities().shape, SlotCount::OneSlot);
         assert_eq!(declared.server.describe(), "postgresql at ::1:5432/d");
     }
 }

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
-use super::super::endpoint::{Endpoint, Tls};
+use super::super::endpoint::{Tls, UpstreamEndpoint};
 
 /// A PostgreSQL server, and the database there: what every driver for PostgreSQL is declared with.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,8 +36,8 @@ impl Server {
         Self { database: database.to_owned(), ..self.clone() }
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint<'_> {
-        Endpoint { host: &self.host, port: self.port, tls: self.tls, ca: self.ca.as_deref() }
+    pub(super) fn endpoint(&self) -> UpstreamEndpoint<'_> {
+        UpstreamEndpoint { host: &self.host, port: self.port, tls: self.tls, ca: self.ca.as_deref() }
     }
 
     pub(super) fn describe(&self) -> String {

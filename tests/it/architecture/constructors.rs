@@ -27,7 +27,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("Introspection", &["src/policy/introspection.rs decide_introspection"]),
     ("Issued", &["src/issuance/issue.rs assertion"]),
     (
-        "Lend",
+        "IssueLease",
         &[
             "src/policy/lease.rs decide_lease",
             "src/policy/lease.rs decide_lease_again",
@@ -38,11 +38,11 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("OperatorPrincipal", &["src/authn/operator.rs live_operator"]),
     ("Permit", &["src/quota/limiter.rs permit"]),
     ("Receipt", &["src/ledger/append.rs committing"]),
-    ("Renew", &["src/policy/renewal.rs decide_renewal"]),
+    ("Renew", &["src/policy/certificate_renewal.rs decide_renewal"]),
     ("RenewingAgent", &["src/authn/principal.rs renewing"]),
     ("ResourceServerPrincipal", &["src/authn/resource_server.rs resource_server"]),
     ("Reveal", &["src/policy/reveal.rs decide_reveal"]),
-    ("Underway", &["src/issuance/login.rs begin_lease"]),
+    ("LoginPermit", &["src/issuance/login.rs begin_lease"]),
 ];
 
 /// Proofs that are made where it is not listed, that can be made by more than their own file, and lists that are out of

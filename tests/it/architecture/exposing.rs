@@ -58,7 +58,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/ledger/snapshot.rs",
     "src/ledger/writer.rs",
     "src/pki/client.rs",
-    "src/pki/code.rs",
+    "src/pki/enrolment_code.rs",
     "src/pki/tls/parts.rs",
     "src/secrets/vault.rs",
     "src/store/open.rs",

@@ -71,7 +71,7 @@ const SERVICES: &[Service] = &[
             "src/broker/host/host_services.rs",
             "src/broker/host/kept.rs",
             "src/broker/host/location.rs",
-            "src/broker/identity/admit_operator.rs",
+            "src/broker/identity/enrol_operator.rs",
             "src/broker/identity/bootstrap.rs",
             "src/broker/identity/certificates.rs",
             "src/broker/identity/enrol.rs",
@@ -160,10 +160,10 @@ fn a_change_relies_on_what_was_read() {
 #[test]
 fn a_listing_that_signs_is_found() {
     let signing = &SERVICES[0];
-    let source = Source::new("src/broker/x.rs", "fn f() { core.signing.issuer.certify(receipt) }");
+    let source = Source::new("src/broker/x.rs", "fn f() { services.signing.issuer.certify(receipt) }");
     assert_eq!(reviewed(&[source], (signing.says, signing.does), &[]).len(), 1);
-    let deciding = "fn f() { core.state.store.read(facts); core.state.commit(change) }";
+    let deciding = "fn f() { services.state.store.read(facts); services.state.commit(change) }";
     assert_eq!(noted_by_hand(&[Source::new("src/broker/x.rs", deciding)], &[]).len(), 1);
-    let listing = "fn f() { core.state.store.read(view) }";
+    let listing = "fn f() { services.state.store.read(view) }";
     assert!(noted_by_hand(&[Source::new("src/broker/x.rs", listing)], &[]).is_empty());
 }

@@ -251,7 +251,7 @@ impl TestBroker {
         held: Option<(&str, &str)>,
     ) -> Caller {
         let authorities = certificates_from_pem(authorities).unwrap();
-        let identity = held.map(|(certificate, key)| tls::Identity {
+        let identity = held.map(|(certificate, key)| tls::TlsIdentity {
             chain: vec![certificate_from_pem(certificate).unwrap()],
             key_pem: Sensitive::new(key.to_owned()),
         });

@@ -4,12 +4,12 @@ use super::certificates::only_certificates;
 use super::client::ClientLogin;
 use super::declaration::{Fields, TargetError, refuse};
 use super::driver::Driver;
-use super::kind::{Kind, LeaseKind};
+use super::driver_kind::{DriverKind, LeaseKind};
 use super::lease_driver::LeaseDriver;
 use super::{generate, http, mariadb, postgresql};
 
 /// Every kind of upstream: a folder and a line here.
-const KINDS: [&Kind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
+const KINDS: [&DriverKind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
 
 /// The driver of a stored upstream of a rotation.
 ///

@@ -4,7 +4,7 @@ use super::driver::Driver;
 use super::lease_driver::LeaseDriver;
 
 /// What a kind of upstream can be used for.
-pub(super) struct Kind {
+pub(super) struct DriverKind {
     pub(super) rotation: Option<RotationKind>,
     pub(super) leases: Option<LeaseKind>,
     /// Libraries whose log lines hold statements, and so secrets.
