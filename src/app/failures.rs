@@ -16,6 +16,7 @@ impl From<KeyringError> for Failure {
             KeyringError::Exists(_) => code::ALREADY_INITIALISED,
             KeyringError::WrongKey => code::ROOT_KEY_WRONG,
             KeyringError::Altered(_) => code::KEYRING_ALTERED,
+            KeyringError::Newer(_) => code::DATA_NEWER,
             KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
             KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
             KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
@@ -86,6 +87,7 @@ impl From<StoreError> for Failure {
         let code = match &error {
             StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
             StoreError::Ledger(OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
+            StoreError::Ledger(OpenError::Newer { .. }) => code::DATA_NEWER,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
             StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
             StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,

@@ -32,6 +32,9 @@ pub enum KeyringError {
     /// The file is not what was written.
     #[error("the keyring is altered or damaged: {0}")]
     Altered(&'static str),
+    /// The file is of a format that only a later build reads.
+    #[error("the keyring has format {0}, which this version of keyward does not read")]
+    Newer(u32),
     /// What was given as a passphrase is none, or none to choose.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),

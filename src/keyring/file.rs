@@ -33,6 +33,12 @@ pub(super) struct KeyringBody {
     pub(super) keys: Vec<WrappedKey>,
 }
 
+/// What every format of the body says of itself.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
+
 /// One generation of one family, wrapped under the root key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -70,9 +76,14 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("the second line is missing"))?;
     let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
     let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("the second line is not an HMAC"))?);
-    let body: KeyringBody =
-        serde_json::from_str(line).map_err(|_| KeyringError::Altered("the first line is not a keyring"))?;
-    if !(OLDEST_VERSION..=VERSION).contains(&body.version) {
+    let no_keyring = |_| KeyringError::Altered("the first line is not a keyring");
+    // Looked at alone first: a later format may have fields that this build refuses.
+    let Format { version } = serde_json::from_str(line).map_err(no_keyring)?;
+    if version > VERSION {
+        return Err(KeyringError::Newer(version));
+    }
+    let body: KeyringBody = serde_json::from_str(line).map_err(no_keyring)?;
+    if body.version < OLDEST_VERSION {
         return Err(KeyringError::Altered("this version does not know its format"));
     }
     // Not yet authenticated, and about to be worked with.

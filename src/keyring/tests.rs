@@ -169,7 +169,8 @@ fn every_altered_byte_is_noticed() {
             bad[at] ^= bit;
             fs::write(bench.path(), &bad).unwrap();
             let error = Keyring::open(&bench.path(), &bench.slot).unwrap_err();
-            let named = matches!(error, KeyringError::Altered(_) | KeyringError::WrongKey);
+            let named =
+                matches!(error, KeyringError::Altered(_) | KeyringError::Newer(_) | KeyringError::WrongKey);
             assert!(named, "byte {at}, bit {bit}: {error}");
         }
     }

@@ -15,6 +15,14 @@ pub enum VerifyError {
         /// What is wrong with it.
         what: String,
     },
+    /// The files are of a format that only a later build reads. Nothing was changed.
+    #[error("segment {segment} has format {format}, which this version of keyward does not read")]
+    Newer {
+        /// The segment file's name.
+        segment: String,
+        /// The format that it names.
+        format: u16,
+    },
     /// State changes were sealed under a delta key that is not at hand.
     #[error("delta key generation {generation} is not at hand")]
     KeyMissing {
@@ -62,7 +70,9 @@ impl From<VerifyError> for ReadError {
         let why = error.to_string();
         match error {
             VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
-            VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => Self::Io(why),
+            VerifyError::Newer { .. } | VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => {
+                Self::Io(why)
+            }
         }
     }
 }
@@ -83,6 +93,14 @@ pub enum OpenError {
         segment: String,
         /// What is wrong with it.
         what: String,
+    },
+    /// The files are of a format that only a later build reads. Nothing was changed.
+    #[error("segment {segment} has format {format}, which this version of keyward does not read")]
+    Newer {
+        /// The segment file's name.
+        segment: String,
+        /// The format that it names.
+        format: u16,
     },
     /// State changes were sealed under a delta key that the keyring does not hold.
     #[error("delta key generation {generation} is not in the keyring")]
@@ -116,6 +134,7 @@ impl From<VerifyError> for OpenError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
+            VerifyError::Newer { segment, format } => Self::Newer { segment, format },
             VerifyError::KeyMissing { generation } => Self::KeyMissing { generation },
             VerifyError::Io { doing, source } => Self::Io { doing, source },
         }

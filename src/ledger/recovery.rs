@@ -8,7 +8,7 @@ use super::keys::{DeltaKeys, closing};
 use super::layer::{Layer, read_whole};
 use super::log::{LogReport, TornTail};
 use super::replay::Replay;
-use super::segment::{HEADER_BYTES, SegmentHeader, segment_name, segment_of_name};
+use super::segment::{HEADER_BYTES, NoHeader, SegmentHeader, segment_name, segment_of_name};
 use super::walk::{SegmentBatch, SegmentStep, Torn, Walker};
 use crate::base::encoding::hex;
 
@@ -54,7 +54,10 @@ fn load_header(layer: &dyn Layer, first_seq: u64) -> Result<SegmentHeader, Verif
 }
 
 fn header_of(file: &[u8], first_seq: u64, name: &str) -> Result<SegmentHeader, VerifyError> {
-    let header = SegmentHeader::decode(file).map_err(|what| VerifyError::damaged(first_seq, name, what))?;
+    let header = SegmentHeader::decode(file).map_err(|error| match error {
+        NoHeader::Damaged(what) => VerifyError::damaged(first_seq, name, what),
+        NoHeader::Newer(format) => VerifyError::Newer { segment: name.to_owned(), format },
+    })?;
     if header.first_seq == first_seq {
         return Ok(header);
     }

@@ -20,6 +20,15 @@ const CHECKSUM_BYTES: usize = 4;
 /// Bytes before the entry in a frame: magic and checksum.
 const FRAME_HEAD_BYTES: usize = 8;
 
+/// Why bytes are no header of a segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NoHeader {
+    /// The bytes are not what was written.
+    Damaged(&'static str),
+    /// The bytes are of a format that only a later build reads.
+    Newer(u16),
+}
+
 /// What a segment says of itself. Synced before the file gets its name: never torn.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct SegmentHeader {
@@ -72,20 +81,22 @@ impl SegmentHeader {
         out
     }
 
-    pub(super) fn decode(file: &[u8]) -> Result<Self, &'static str> {
-        let (header, _) = file.split_first_chunk::<HEADER_BYTES>().ok_or("the header is cut off")?;
-        let (body, checksum) = header.split_last_chunk::<CHECKSUM_BYTES>().ok_or("the header is cut off")?;
+    pub(super) fn decode(file: &[u8]) -> Result<Self, NoHeader> {
+        const CUT_OFF: NoHeader = NoHeader::Damaged("the header is cut off");
+        let (header, _) = file.split_first_chunk::<HEADER_BYTES>().ok_or(CUT_OFF)?;
+        let (body, checksum) = header.split_last_chunk::<CHECKSUM_BYTES>().ok_or(CUT_OFF)?;
         if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
-            return Err("the header's checksum does not match");
+            return Err(NoHeader::Damaged("the header's checksum does not match"));
         }
         let mut fields = EntryFields(body);
         if fields.array() != Some(SEGMENT_MAGIC) {
-            return Err("the file is not a segment");
+            return Err(NoHeader::Damaged("the file is not a segment"));
         }
-        if fields.array().map(u16::from_be_bytes) != Some(SEGMENT_FORMAT) {
-            return Err("this version does not know the segment's format");
+        match fields.array().map(u16::from_be_bytes).ok_or(CUT_OFF)? {
+            SEGMENT_FORMAT => Self::decode_fields(&mut fields).ok_or(CUT_OFF),
+            newer if newer > SEGMENT_FORMAT => Err(NoHeader::Newer(newer)),
+            _ => Err(NoHeader::Damaged("this version does not know the segment's format")),
         }
-        Self::decode_fields(&mut fields).ok_or("the header is cut off")
     }
 
     fn decode_fields(fields: &mut EntryFields<'_>) -> Option<Self> {

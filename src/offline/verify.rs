@@ -266,6 +266,7 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> 
 fn refused(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
+        VerifyError::Newer { .. } => Failure::new(code::DATA_NEWER).because(error.to_string()),
         VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OUTDATED).because(error.to_string()),
         VerifyError::Io { .. } => start_failed(error),
     }

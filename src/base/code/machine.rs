@@ -128,6 +128,9 @@ super::codes! {
     KEYRING_ALTERED "keyring_altered" NotStarted:
         "the file `keyring` was changed by another program, or is damaged; nothing was changed",
         "restore the newest copy of `keyring` from its own backup";
+    DATA_NEWER "data_newer" NotStarted:
+        "a later version of keyward wrote the data; nothing was changed",
+        "start the version of keyward that wrote the data, or a later one";
     NOTHING_TO_ADOPT "nothing_to_adopt" NotStarted:
         "there is no data directory to adopt yet",
         "start the broker first: on a copy of the data it starts in read-only mode; then run `keyward adopt`";
