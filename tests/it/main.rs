@@ -28,6 +28,7 @@ mod enrolment;
 mod first_path;
 mod fleet;
 mod fuzz;
+mod golden;
 mod guides;
 mod half_applied;
 mod handing_over;
