@@ -4,229 +4,230 @@
 pub const SEGMENT_BYTES_MAX: usize = 63;
 /// Longest name, separators included, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
-/// Most segments in a capability's or secret's name.
+/// Maximum number of segments in the name of a capability or secret.
 pub const NAME_SEGMENTS_MAX: usize = 8;
 /// Longest audience, in bytes.
 pub const AUDIENCE_BYTES_MAX: usize = 512;
 
-/// Largest upstream secret, in bytes. Smaller than an index record (100 KB), larger than a key or certificate
-/// chain.
+/// Largest upstream secret, in bytes: larger than a key or certificate chain, smaller than an index record (100 KB).
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
-/// Versions that one ledger entry wraps with a new value key.
+/// Maximum number of versions that one ledger entry wraps with a new value key.
 pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
-/// Ledger entries that are searched for the readers of a secret.
+/// Maximum number of ledger entries that a search for the readers of a secret reads.
 pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
-/// Former versions of one secret that are kept by default.
+/// Former versions of one secret that the broker keeps by default.
 pub const FORMER_VERSIONS: u32 = 10;
-/// Fewest former versions that can be configured: after a restore an upstream may accept an older one.
+/// Minimum of the setting for former versions: after a restore an upstream may accept an older version.
 pub const FORMER_VERSIONS_MIN: u32 = 2;
-/// Most former versions that can be configured.
+/// Maximum of the setting for former versions.
 pub const FORMER_VERSIONS_MAX: u32 = 1000;
-/// Former versions of one secret that one ledger entry destroys.
+/// Maximum number of former versions of one secret that one ledger entry destroys.
 pub const VERSIONS_DESTROYED_AT_ONCE_MAX: usize = 256;
-/// Destroyed versions of one secret that are listed; the ledger has all of them.
+/// Maximum number of destroyed versions of one secret in a listing; the ledger has all of them.
 pub const DESTROYED_LISTED_MAX: usize = 100;
 
-/// Fewest characters of a passphrase: NIST SP 800-63B-4 §3.1.1.2 asks for 15 if there is no second factor.
+/// Minimum number of characters of a passphrase: NIST SP 800-63B-4 §3.1.1.2 requires 15 without a second factor.
 pub const PASSPHRASE_CHARS_MIN: usize = 15;
 /// Longest passphrase, in bytes.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
-/// Tries to unseal, at once.
+/// Maximum number of attempts to unseal at once.
 pub const UNSEAL_TRIES_MAX: u32 = 5;
-/// Tries to unseal, per minute on average. Each guess also costs the stretching of the passphrase.
+/// Average number of attempts to unseal per minute. Each attempt also costs the stretching of the passphrase.
 pub const UNSEAL_TRIES_PER_MINUTE: u32 = 4;
-/// Time for which verifiers may cache the public documents, in seconds. A token key is published for as long
+/// Time for which verifiers may cache the public documents, in seconds. A token key is published at least this long
 /// before it signs.
 pub const DOCUMENTS_MAX_AGE_S: i64 = 60;
-/// Most changes of signing keys that wait for the public documents to be written.
+/// Maximum number of changes of signing keys that wait until the public documents are written.
 pub const PUBLISHES_WAITING_MAX: usize = 16;
-/// Longest wait of a change of signing keys for the public documents to be written, in milliseconds.
+/// Longest wait of a change of signing keys until the public documents are written, in milliseconds.
 pub const PUBLISH_WAIT_MS: u64 = 1000;
-/// Most stored values whose digests a process keeps, to detect an idempotency key that comes with another value.
+/// Maximum number of stored values whose digests a process keeps, to detect the reuse of an idempotency key with another
+/// value.
 pub const PUT_VALUES_MAX: usize = 4096;
-/// Interval at which a broker looks for an order to adopt its data, in milliseconds.
+/// Interval at which a broker checks for an order to adopt its data, in milliseconds.
 pub const ADOPTION_WAIT_MS: u64 = 500;
-/// Longest wait of a seal for its ledger entry, and then for the threads to stop, in seconds each. Keys are wiped
-/// in any case.
+/// When the broker is sealed: longest wait for the ledger entry, and then for the threads to stop, in seconds each.
+/// Keys are wiped in any case.
 pub const SEAL_WAIT_S: u64 = 2;
 /// Largest request to unseal, in bytes: enough for 16 shares.
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
-/// Most pending orders of a sealed broker.
+/// Maximum number of pending orders of a sealed broker.
 pub const ORDERS_MAX: usize = 1024;
 /// Life of a certificate of break-glass access, in seconds.
 pub const BREAK_GLASS_LIFE_S: i64 = 3600;
-/// Most connections to the host socket.
+/// Maximum number of connections to the host socket.
 pub const HOST_CONNECTIONS_MAX: usize = 16;
-/// Records that one AES-256-GCM key seals under random nonces: half of the 2^32 of NIST SP 800-38D §8.3. The other
-/// half is for records that a crash left uncounted.
+/// Maximum number of records that one AES-256-GCM key seals under random nonces: half of the 2^32 of NIST SP 800-38D
+/// §8.3. The other half is for records that a crash left uncounted.
 pub const SEALS_MAX: u64 = 2_147_483_648;
-/// Seals of the value key that are reserved for steps in progress: no step begins at an upstream whose result
-/// could not be sealed.
+/// Records of the value key that are reserved for steps in progress: no step begins at an upstream if its result could
+/// not be sealed.
 pub const SEALS_RESERVED: u64 = 65_536;
 /// Records after which the value key is due for rotation.
 pub const SEALS_DUE: u64 = 1_073_741_824;
-/// Writes of a keyring file. A write seals at most three records under one key, except the key's first write, so
-/// no key seals 2^32.
+/// Maximum number of writes of a keyring file. A write seals at most three records under one key, except the key's
+/// first write, so that no key seals 2^32 records.
 pub const KEYRING_WRITES_MAX: u64 = 1_073_741_824;
-/// Cost of trying a passphrase at all slots of a keyring, in KiB of memory times passes: some seconds. Eight slots
-/// of the default cost are 1,572,864.
+/// Largest cost of trying a passphrase at all slots of a keyring, in KiB of memory times passes: some seconds. Eight
+/// slots of the default cost are 1,572,864.
 pub const SLOTS_COST_MAX: u64 = 2_097_152;
-/// Most slots of a keyring: a passphrase is tried at each of them.
+/// Maximum number of slots of a keyring: a passphrase is tried at each of them.
 pub const SLOTS_MAX: usize = 8;
-/// Most former digest keys under which a replayed request is searched for: the rotations within the life of an
-/// outcome.
+/// Maximum number of former digest keys under which the broker searches for a replayed request: the rotations within the
+/// life of an outcome.
 pub const EARLIER_DIGESTS_MAX: usize = 8;
-/// Time that a digest key stays in the keyring after its rotation, in seconds: as long as the outcome of a lease,
-/// the longest outcome.
+/// Time that a digest key stays in the keyring after its rotation, in seconds: the life of the outcome of a lease, the
+/// longest one.
 pub const EARLIER_DIGEST_LIFE_S: u32 = LEASE_LIFE_MAX_S;
-/// Most former root keys that a keyring proves to descend from.
+/// Maximum number of former root keys in the proof of a keyring's descent.
 pub const ROOT_MARKS_MAX: usize = 64;
-/// Most shares of a slot.
+/// Maximum number of shares of a slot.
 pub const SHARES_MAX: u8 = 16;
-/// Fewest shares that open a slot: one share would be a key file.
+/// Smallest threshold of shares: one share would be a key file.
 pub const THRESHOLD_MIN: u8 = 2;
 
-/// Largest event of a ledger entry, in bytes: some ten thousand changes of declarations.
+/// Largest event of a ledger entry, in bytes: about ten thousand changes of declarations.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest state change of a ledger entry, in bytes.
 pub const DELTA_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Most keys that a ledger entry may rely on, and most that it may advance.
+/// Maximum number of keys that a ledger entry can rely on, and maximum number that it can advance.
 pub const ENTRY_KEYS_MAX: usize = 16 * 1024;
-/// Most appends in the queue of the ledger's writer; beyond it, requests fail with `ledger_busy`.
+/// Maximum number of appends in the queue of the ledger's writer; beyond it, requests fail with `ledger_busy`.
 pub const APPENDS_WAITING_MAX: usize = 8 * 1024;
 /// Longest wait of a revocation for the ledger before it takes effect in memory, in milliseconds.
 pub const REVOCATION_WAIT_MS: u64 = 500;
-/// Interval at which a revocation that the ledger did not record is tried again, in milliseconds.
+/// Interval at which the broker tries again to record a revocation, in milliseconds.
 pub const REVOCATION_RETRY_MS: u64 = 1000;
-/// Longest wait for the runtime directory to store such a revocation, in milliseconds.
+/// Longest wait until the runtime directory has stored a revocation that the ledger did not record, in milliseconds.
 pub const KEEP_WAIT_MS: u64 = 400;
-/// Most revocations in force in memory only that wait for the ledger.
+/// Maximum number of revocations that are in force in memory only until the ledger has recorded them.
 pub const DENIALS_UNRECORDED_MAX: usize = 4096;
-/// Most entries in one group commit.
+/// Maximum number of entries in one group commit.
 pub const BATCH_ENTRIES_MAX: usize = 1024;
-/// Attempts to commit a group of entries again after its log has dropped it.
+/// Maximum number of attempts to commit a group of entries again after the log has dropped it.
 pub const LOG_RETRIES_MAX: u32 = 5;
-/// Bytes after which a group commit takes no further entry.
+/// Size from which a group commit accepts no further entry, in bytes.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Retries of a use case after a conflict, before it fails with `modified_concurrently`.
+/// Maximum number of retries of a use case after a conflict; then it fails with `modified_concurrently`.
 pub const CONFLICT_RETRIES_MAX: u32 = 3;
-/// Most keys whose last change the ledger knows one by one, twice over. A decision on an older state is made
-/// again.
+/// Maximum number of keys in each of the two tables of latest changes. A decision on a state that is older than the
+/// tables is made again.
 pub const GENERATIONS_KEPT_MAX: usize = 64 * 1024;
-/// Fewest entries between two snapshots of the state: a start reads so many in a fraction of a second.
+/// Minimum number of entries between two snapshots of the state: a start reads them in a fraction of a second.
 pub const SNAPSHOT_ENTRIES_MIN: u64 = 100_000;
-/// Most bytes of state in one sealed chunk of a snapshot.
+/// Maximum number of bytes of state in one sealed chunk of a snapshot.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
-/// Most writes in the queue of the index.
+/// Maximum number of writes in the queue of the index.
 pub const INDEX_WAITING_MAX: usize = 8 * 1024;
 
-/// Most connections in a listener's accept queue, unless `net.core.somaxconn` is lower. A client that finds it
-/// full waits a second before it tries again.
+/// Maximum number of connections in a listener's accept queue, unless `net.core.somaxconn` is lower. If the queue is
+/// full, a client waits a second before it tries again.
 pub const CONNECTIONS_WAITING_MAX: u32 = 4096;
 
-/// Largest request body on any route but secret and declaration uploads, in bytes.
+/// Largest request body, in bytes, except for uploads of secrets and declarations.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Largest declaration upload, in bytes.
 pub const DECLARATION_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most declaration files in one upload.
+/// Maximum number of declaration files in one upload.
 pub const DECLARATION_FILES_MAX: usize = 256;
-/// Most objects of one kind (roles, rotations, …) in one upload of declarations: more than one ledger entry can
-/// change.
+/// Maximum number of objects of one kind (roles, rotations, …) in one upload of declarations: more than one ledger entry
+/// can change.
 pub const DECLARED_MAX: usize = 32 * 1024;
-/// Errors of an upload of declarations that are listed; further errors are counted.
+/// Maximum number of listed errors of an upload of declarations; further errors are counted.
 pub const FAULTS_LISTED_MAX: usize = 50;
 /// Longest file name in an upload of declarations, in bytes: as long as a file system allows.
 pub const FILE_NAME_BYTES_MAX: usize = 4096;
 /// Longest reason of an operator's command, in characters.
 pub const REASON_CHARS_MAX: usize = 300;
-/// Most fields of a form.
+/// Maximum number of fields of a form.
 pub const FORM_FIELDS_MAX: usize = 32;
 /// Longest path and query of a request, in bytes.
 pub const TARGET_BYTES_MAX: usize = 1024;
 /// Largest headers of a request, names and values together, in bytes.
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Most headers of a request.
+/// Maximum number of headers of a request.
 pub const HEADERS_MAX: usize = 64;
 /// Longest wait for a request's headers, in seconds.
 pub const HEADER_WAIT_S: u64 = 10;
 /// Longest wait for a request's body, in seconds.
 pub const BODY_WAIT_S: u64 = 10;
-/// Longest time in which a client reads nothing of its response, in seconds.
+/// Longest time in which a client reads no byte of its response, in seconds.
 pub const WRITE_WAIT_S: u64 = 10;
 /// Longest wait for a TLS handshake, in seconds.
 pub const HANDSHAKE_WAIT_S: u64 = 10;
-/// Most TLS handshakes in progress at one listener; further clients are disconnected. Two cores do as many in
-/// about a second.
+/// Maximum number of TLS handshakes in progress at one listener; further clients are disconnected. Two cores complete
+/// this number in about a second.
 pub const HANDSHAKES_UNDER_WAY_MAX: usize = 4096;
 /// Largest first message of a TLS handshake, in bytes.
 pub const HELLO_BYTES_MAX: usize = 8 * 1024;
-/// Most bytes of the rest of a TLS handshake, with a first request that comes with it.
+/// Maximum number of bytes of the rest of a TLS handshake, including a first request that arrives with it.
 pub const HANDSHAKE_REST_BYTES_MAX: usize = 40 * 1024;
-/// Most intermediate certificates of an upstream that are used; further ones are ignored.
+/// Maximum number of intermediate certificates of an upstream that are used; further ones are ignored.
 pub const UPSTREAM_INTERMEDIATES_MAX: usize = 4;
 /// Send buffer of a connection, in bytes; the kernel doubles it for its own records.
 pub const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 /// File descriptors that are reserved for the ledger, the index, the host socket and calls of upstreams.
 pub const FILES_RESERVED: usize = 512;
-/// Longest wait for the response in progress on a connection that is closed by a revocation, in seconds.
+/// Longest wait for a response in progress before a revocation closes its connection, in seconds.
 pub const CUT_WAIT_S: u64 = 1;
-/// Longest wait for a client to read the alert of a refused handshake, in seconds.
+/// Longest wait until a client has read the alert of a refused handshake, in seconds.
 pub const LINGER_WAIT_S: u64 = 1;
-/// Most bytes of an unneeded body that are read so that the connection can continue.
+/// Maximum number of bytes of an unneeded request body that the broker reads, so that the connection can continue.
 pub const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 /// Threads for the operators' listener, which also serves health and revocation.
 pub const ADMIN_THREADS: usize = 2;
 /// Threads for jobs: rotations, revocations of leases, snapshots, the broker's own certificate.
 pub const JOB_THREADS: usize = 2;
-/// Longest wait for a listener to stop after its connections, in seconds.
+/// Longest wait until a listener has stopped after its connections, in seconds.
 pub const LISTENER_END_WAIT_S: u64 = 2;
-/// Longest wait at a stop for a job, or for a request whose connection was closed, in seconds: longer than one
-/// call of an upstream.
+/// At a stop: longest wait for a job, or for a request whose connection was closed, in seconds: longer than one call of
+/// an upstream.
 pub const JOB_END_WAIT_S: u64 = 65;
-/// Longest time of the last snapshot at a stop, in seconds.
+/// At a stop: longest time of the last snapshot, in seconds.
 pub const LAST_SNAPSHOT_WAIT_S: u64 = 20;
-/// Longest wait for connections to end at a stop, in seconds.
+/// At a stop: longest wait until connections have ended, in seconds.
 pub const DRAIN_WAIT_S: u64 = 10;
 /// Longest bearer token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
-/// Most tokens with a verified signature that are cached: some ten megabytes.
+/// Maximum number of cached tokens with a verified signature: about ten megabytes.
 pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
-/// Most requests of clients with a certificate in progress at one listener. On two cores they take a tenth of a
-/// second.
+/// Maximum number of requests in progress of clients with a certificate, at one listener. Two cores complete them in a
+/// tenth of a second.
 pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
-/// Longest wait for such a place, in milliseconds; then the request fails with `overloaded`.
+/// Longest wait of a request above this limit, in milliseconds; then it fails with `overloaded`.
 pub const PLACE_WAIT_MS: u64 = 250;
 /// `Retry-After` of `overloaded` and similar refusals, in seconds. Until then the broker reads no further request
 /// on that connection.
 pub const COME_BACK_AFTER_S: u64 = 1;
-/// Heavy requests (plan, apply, calendar, reports, pages of the ledger) of one operator in progress.
+/// Maximum number of heavy requests (plan, apply, calendar, reports, pages of the ledger) in progress of one operator.
 pub const HEAVY_PER_OPERATOR_MAX: usize = 2;
-/// Heavy requests of all operators in progress. Each may have a body of `DECLARATION_BYTES_MAX` in memory.
+/// Maximum number of heavy requests in progress of all operators. Each can have a body of `DECLARATION_BYTES_MAX` in
+/// memory.
 pub const HEAVY_REQUESTS_MAX: usize = 16;
 /// Threads for heavy requests.
 pub const HEAVY_THREADS_MAX: usize = 2;
-/// Longest time of one part of a heavy request with its wait for a thread, in seconds; then it is cancelled.
+/// Longest time of one part of a heavy request, including its wait for a thread, in seconds; then it is cancelled.
 pub const HEAVY_WAIT_S: u64 = 20;
 /// Largest certificate request, in bytes.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
-/// Most capabilities in one token request.
+/// Maximum number of capabilities in one token request.
 pub const SCOPES_MAX: usize = 32;
-/// Most roles of one agent.
+/// Maximum number of roles of one agent.
 pub const ROLES_MAX: usize = 32;
-/// Most capabilities of one role.
+/// Maximum number of capabilities of one role.
 pub const ROLE_CAPABILITIES_MAX: usize = 256;
-/// Bytes of entries after which a page of the ledger ends.
+/// Size of entries at which a page of the ledger ends, in bytes.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Most items in one page of a list.
+/// Maximum number of items in one page of a list.
 pub const LIST_ITEMS_MAX: usize = 1000;
-/// Most entries in one page of the ledger.
+/// Maximum number of entries in one page of the ledger.
 pub const PAGE_ENTRIES_MAX: usize = 500;
 
 /// Life of an enrolment code by default, in seconds.
 pub const CODE_LIFE_S: i64 = 15 * 60;
 /// Longest life of an enrolment code, in seconds.
 pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
-/// Most uses of one enrolment code.
+/// Maximum number of uses of one enrolment code.
 pub const CODE_USES_MAX: u32 = 10_000;
 /// Longest life of a certificate of an agent, a resource server or an operator, in seconds.
 pub const CERTIFICATE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
@@ -258,77 +259,76 @@ pub const CLOCK_ALARM_PAUSE_S: u64 = 3600;
 pub const LEEWAY_S: i64 = 5;
 /// Shortest life of an access token, in seconds.
 pub const TOKEN_LIFE_MIN_S: i64 = 10;
-/// Names and audiences that one owner uses or has used; beyond it, only operators with the scope `all` declare new
-/// ones for it.
+/// Maximum number of names and audiences that one owner uses or has used; beyond it, only operators with the scope `all`
+/// declare new ones for the owner.
 pub const FORMER_NAMES_PER_OWNER_MAX: usize = 16 * 1024;
-/// Former names and audiences of all owners: some twenty megabytes. Beyond it, only operators with the scope `all`
-/// declare new names.
+/// Maximum number of former names and audiences of all owners: about twenty megabytes. Beyond it, only operators with
+/// the scope `all` declare new names.
 pub const FORMER_NAMES_MAX: usize = 256 * 1024;
 /// Longest life of an access token, in seconds.
 pub const TOKEN_LIFE_MAX_S: i64 = 3600;
 /// Longest life of an access token for a secret of high sensitivity, in seconds.
 pub const HIGH_TOKEN_LIFE_MAX_S: u32 = 300;
 
-/// Outcomes of requests with an idempotency key that are remembered for one operator or one user of the host.
+/// Maximum number of remembered outcomes of requests with an idempotency key, for one operator or one user of the host.
 pub const OUTCOMES_PER_CALLER_MAX: usize = 64;
-/// Outcomes that are remembered for all operators and users of the host.
+/// Maximum number of remembered outcomes for all operators and users of the host.
 pub const OPERATOR_OUTCOMES_MAX: usize = 16 * 1024;
-/// Outcomes that are remembered for one agent with all its instances.
+/// Maximum number of remembered outcomes for one agent with all its instances.
 pub const OUTCOMES_PER_AGENT_MAX: usize = 1024;
-/// Outcomes that are remembered for all agents: 100 megabytes for tokens of one capability, 220 for tokens of
+/// Maximum number of remembered outcomes for all agents: 100 megabytes for tokens of one capability, 220 for tokens of
 /// `SCOPES_MAX` capabilities with names of 20 bytes, at most 750.
 pub const OUTCOMES_MAX: usize = 64 * 1024;
-/// Time for which the outcome of an operator's request is remembered, in seconds.
+/// Time for which the broker remembers the outcome of an operator's request, in seconds.
 pub const OUTCOME_LIFE_S: u32 = 86_400;
 /// Longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 /// Shortest interval between two scheduled rotations of a secret, in seconds.
 pub const ROTATION_EVERY_MIN_S: u32 = 60;
-/// Longest interval, in seconds: ten years.
+/// Longest interval between two scheduled rotations of a secret, in seconds: ten years.
 pub const ROTATION_EVERY_MAX_S: u32 = 10 * 366 * 24 * 3600;
-/// Most periods of blackout days in one schedule.
+/// Maximum number of periods of blackout days in one schedule.
 pub const BLACKOUTS_MAX: usize = 64;
 /// Longest grace period of a previous version, in seconds.
 pub const GRACE_MAX_S: u32 = 90 * 24 * 3600;
-/// Versions that are tried at an upstream for `rotation adopt`: upstreams lock accounts after wrong passwords.
+/// Maximum number of versions that `rotation adopt` tries at an upstream: upstreams lock accounts after wrong passwords.
 pub const VERSIONS_TRIED_MAX: usize = 4;
-/// Tries of one step of a rotation before it becomes a dead letter.
+/// Maximum number of attempts of one step of a rotation; then it becomes a dead letter.
 pub const ROTATION_TRIES_MAX: u32 = 8;
-/// First wait before a failed step is tried again, in seconds; it doubles each time.
+/// First wait before a failed step of a rotation is retried, in seconds; it doubles each time.
 pub const ROTATION_RETRY_FIRST_S: i64 = 30;
-/// Longest such wait, in seconds.
+/// Longest wait before a failed step of a rotation is retried, in seconds.
 pub const ROTATION_RETRY_MAX_S: i64 = 3600;
-/// Rotations in progress.
+/// Maximum number of rotations in progress.
 pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
-/// Rotations that begin by schedule within ten seconds, so that they are spread after a long stop.
+/// Maximum number of scheduled rotations that begin within ten seconds, so that they are spread after a long stop.
 pub const ROTATIONS_BEGUN_MAX: usize = 25;
-/// Longest wait of a read for a rotation whose working value is uncertain, in seconds.
+/// Longest wait of a request for a secret while the working value of its rotation is uncertain, in seconds.
 pub const SWAP_WAIT_S: u64 = 5;
-/// Interval at which the current value of a rotated secret is tried at the upstream, in seconds.
+/// Interval at which the current value of a rotated secret is checked at the upstream, in seconds.
 pub const DRIFT_CHECK_S: i64 = 86_400;
-/// Consecutive failures after which the circuit of an upstream opens.
+/// Number of consecutive failures after which the circuit of an upstream opens.
 pub const BREAKER_FAILURES_MAX: u32 = 5;
 /// Time for which the circuit stays open, in seconds.
 pub const BREAKER_OPEN_S: i64 = 60;
-/// Lines of a rotation calendar.
+/// Maximum number of lines of a rotation calendar.
 pub const CALENDAR_LINES_MAX: usize = 1000;
 /// Longest wait for one response of an upstream, in seconds.
 pub const UPSTREAM_WAIT_S: u64 = 10;
-/// Fewest SCRAM iterations that a server may ask for (RFC 7677 §4): fewer would help a false server to guess the
-/// password.
+/// Minimum number of SCRAM iterations of a server (RFC 7677 §4): fewer would help a false server to guess the password.
 pub const SCRAM_ITERATIONS_MIN: u32 = 4096;
-/// Most bytes that are read from an upstream in one call.
+/// Maximum number of bytes that the broker reads from an upstream in one call.
 pub const UPSTREAM_ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// Orphans of one secret after which the upstream is asked for no new value.
+/// Number of orphans of one secret from which on the broker asks the upstream for no new value.
 pub const ORPHANS_MAX: usize = 16;
-/// Longest time for one call by URL that can be declared, in seconds.
+/// Maximum of the declared time for one call by URL, in seconds.
 pub const UPSTREAM_WAIT_MAX_S: u64 = 60;
 /// Longest template of a URL, a header or a body, in bytes.
 pub const UPSTREAM_TEMPLATE_BYTES_MAX: usize = 16 * 1024;
-/// Most headers of a declared request.
+/// Maximum number of headers of a declared request.
 pub const UPSTREAM_HEADERS_MAX: usize = 16;
-/// Most statuses of a declared request.
+/// Maximum number of statuses of a declared request.
 pub const UPSTREAM_STATUSES_MAX: usize = 16;
 /// Longest name of an upstream's slot, in bytes.
 pub const UPSTREAM_SLOT_BYTES_MAX: usize = 128;
@@ -339,39 +339,40 @@ pub const LEASE_LIFE_S: u32 = 3600;
 pub const LEASE_LIFE_MIN_S: u32 = 60;
 /// Longest life of a lease with its renewals, in seconds.
 pub const LEASE_LIFE_MAX_S: u32 = 7 * 24 * 3600;
-/// Leases of one agent and capability by default.
+/// Maximum number of leases of one agent and capability by default.
 pub const LEASES_PER_AGENT: u32 = 10;
-/// Most leases of one agent and capability that can be declared: more slow down the server's catalogue.
+/// Maximum of the declared number of leases of one agent and capability: more logins slow down the database server.
 pub const LEASES_PER_AGENT_MAX: u32 = 1000;
-/// Most uses of one lease that are counted.
+/// Maximum number of counted uses of one lease.
 pub const LEASE_USES_MAX: usize = 256;
-/// Connections of one leased login by default.
+/// Maximum number of connections of one leased login by default.
 pub const LEASE_CONNECTIONS: u32 = 4;
-/// Most connections of one leased login that can be declared.
+/// Maximum of the declared number of connections of one leased login.
 pub const LEASE_CONNECTIONS_MAX: u32 = 1000;
-/// Most statements that prepare a leased login, and most roles that it gets.
+/// Maximum number of statements that prepare a leased login, and maximum number of roles that it gets.
 pub const LEASE_STATEMENTS_MAX: usize = 32;
-/// Longest such statement, in bytes.
+/// Longest statement that prepares a leased login, in bytes.
 pub const LEASE_STATEMENT_BYTES_MAX: usize = 2048;
-/// First wait before a failed revocation of a lease is tried again, in seconds; it doubles each time.
+/// First wait before a failed revocation of a lease is retried, in seconds; it doubles each time.
 pub const LEASE_RETRY_FIRST_S: i64 = 5;
-/// Longest such wait, in seconds. Revocations are repeated until they succeed.
+/// Longest wait before a failed revocation of a lease is retried, in seconds. Revocations are repeated until they
+/// succeed.
 pub const LEASE_RETRY_MAX_S: i64 = 600;
-/// Longest such wait while the login can still log in, in seconds.
+/// Longest wait before a failed revocation is retried while the login can still log in, in seconds.
 pub const LEASE_RETRY_OPEN_MAX_S: i64 = 30;
-/// Failed revocations of a login that can still log in, before an alarm is raised.
+/// Number of failed revocations of a login that can still log in, after which the broker raises an alarm.
 pub const LEASE_STILL_OPEN_FAILURES: u32 = 3;
-/// Leases that are revoked at the same time at one upstream.
+/// Maximum number of leases that are revoked at the same time at one upstream.
 pub const LEASES_ENDED_PER_PLACE_MAX: usize = 8;
-/// Leases that are revoked at the same time at all upstreams.
+/// Maximum number of leases that are revoked at the same time at all upstreams.
 pub const LEASES_ENDED_AT_ONCE_MAX: usize = 64;
 /// Time after which a revocation counts as overdue, in seconds.
 pub const LEASE_OVERDUE_S: i64 = 60;
-/// Interval at which upstreams are searched for logins that no lease knows, in seconds.
+/// Interval at which the broker searches upstreams for logins without a lease, in seconds.
 pub const LEASE_SWEEP_S: i64 = 3600;
-/// Unknown logins of one upstream that one ledger entry names; further ones are counted.
+/// Maximum number of logins without a lease that one ledger entry names; further logins are counted.
 pub const UNKNOWN_LOGINS_LISTED_MAX: usize = 20;
-/// Leases that one ledger entry revokes because their agents lost the right to them.
+/// Maximum number of leases that one ledger entry revokes because their agents lost the right to them.
 pub const LEASES_LOOKED_AT_MAX: usize = 1000;
 
 /// Seconds without an append after which the ledger tests its disk with a probe write.
@@ -380,7 +381,7 @@ pub const PROBE_EVERY_S: u64 = 10;
 pub const PROBE_ROOM_BYTES: u64 = 16 * 1024;
 /// Time after which a write counts as stalled and the broker is not ready, in milliseconds.
 pub const LEDGER_STALLED_MS: u64 = 3000;
-/// Time after which a write counts as slow and `/readyz` warns, in milliseconds.
+/// Time after which a write counts as slow, and `/readyz` warns, in milliseconds.
 pub const LEDGER_SLOW_MS: u64 = 1000;
 /// Free bytes on the data disk below which `/readyz` warns.
 pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;

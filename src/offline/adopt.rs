@@ -8,8 +8,8 @@ use crate::base::{Clock, SystemClock, code};
 use crate::config::Config;
 use crate::console::{Console, Failure, host_user};
 
-/// `keyward adopt`, on the broker's host: leaves the options in the data directory. A broker that runs sees it within
-/// a second: on the copy in read-only mode it starts anew, and with all its duties it records it.
+/// `keyward adopt`, on the broker's host: stores the order in the data directory. A running broker reads it within a
+/// second: in read-only mode it restarts, otherwise it records the order.
 ///
 /// # Errors
 /// [`Failure`].
@@ -28,7 +28,7 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), Failure> {
         console.json(&json!({ "data_dir": dir, "lock": lock }));
     } else {
         console.line(&format!(
-            "`{}` is adopted: by the running broker within a second, or by its next start",
+            "`{}` will be adopted: by the running broker within a second, otherwise at the next start",
             dir.display()
         ));
     }

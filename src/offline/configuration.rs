@@ -6,15 +6,14 @@ use crate::console::{Console, Failure};
 /// `keyward config check`
 ///
 /// # Errors
-/// [`Failure`] when the configuration is wrong.
+/// [`Failure`] if the configuration is not valid.
 pub fn check_config(config: &Path, console: &Console) -> Result<(), Failure> {
     Config::load(config)?;
-    console.line(&format!("`{}` is good", config.display()));
+    console.line(&format!("`{}` is valid", config.display()));
     Ok(())
 }
 
-/// The configuration, with the root key's key in `key_file`, if that is said: a credential is given to the
-/// service alone.
+/// The configuration, with `key_file` instead of a systemd credential, which only the service gets.
 pub(super) fn config_opened_by(path: &Path, key_file: Option<&Path>) -> Result<Config, Failure> {
     let mut config = Config::load(path)?;
     if let Some(file) = key_file {

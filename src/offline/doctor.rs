@@ -17,28 +17,31 @@ use crate::telemetry::{Protection, free_bytes, harden};
 /// `keyward doctor --config FILE`
 ///
 /// # Errors
-/// [`Failure`] when something does not work.
+/// [`Failure`] if a check failed.
 pub async fn doctor(config: &Path, key_file: Option<&Path>, console: &Console) -> Result<(), Failure> {
     report(&host(config, key_file).await, console)
 }
 
-/// Looks at a broker's host: configuration, keys, data directory, ledger, what the kernel lets it do.
-/// Changes nothing.
+/// Checks a broker's host: configuration, keys, data directory, ledger, limits of the kernel. Changes nothing.
 async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     let loaded = config_opened_by(path, key_file);
     let mut findings =
-        vec![DoctorFinding::of("configuration", &loaded, format!("`{}` is good", path.display()))];
+        vec![DoctorFinding::of("configuration", &loaded, format!("`{}` is valid", path.display()))];
     let Ok(config) = loaded else { return findings };
     findings.push(DoctorFinding::private("data directory", &config.data_dir));
     findings.extend(permissions(path, &config));
     if let RootKey::File(file) = &config.root_key {
-        findings.push(DoctorFinding::private("root key's file", file));
+        findings.push(DoctorFinding::private("unseal key file", file));
     }
     findings.push(if config.root_key == RootKey::Attended {
         let slots = slots_of(&keyring_path(&config)).map_err(Failure::from);
-        DoctorFinding::of("keyring", &slots, "it is there, and opened by hand: `keyward unseal`")
+        DoctorFinding::of("keyring", &slots, "the keyring exists; an operator opens it: `keyward unseal`")
     } else {
-        DoctorFinding::of("keyring", &open_keyring(&config), "the root key of `[root_key]` opens it")
+        DoctorFinding::of(
+            "keyring",
+            &open_keyring(&config),
+            "the key that `[root_key]` names opens the keyring",
+        )
     });
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
@@ -48,12 +51,12 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     findings
 }
 
-/// What `serve` would refuse; the data directory has a finding of its own.
+/// The permissions that `serve` checks; the data directory has its own finding.
 fn permissions(path: &Path, config: &Config) -> Vec<DoctorFinding> {
     let all = TrustedFile::all(path, config);
     let own = all.iter().filter(|one| one.path != config.data_dir);
     own.map(|one| match one.check() {
-        Ok(()) => DoctorFinding::ok(one.what, format!("no other user can use `{}`", one.path.display())),
+        Ok(()) => DoctorFinding::ok(one.what, format!("no other user can access `{}`", one.path.display())),
         Err(failure) => DoctorFinding::fail(one.what, failure.why(), failure.fix()),
     })
     .collect()
@@ -65,13 +68,21 @@ fn slots(config: &Config) -> Option<DoctorFinding> {
     slots.retain(|slot| slot.state == SlotState::Opens);
     let others = slots.iter().filter(|slot| slot.kind != SlotKind::KeyFile).count();
     Some(if slots.len() < all {
-        let fix = "`keyward slot confirm` with its shares, or `keyward slot remove ID`";
-        DoctorFinding::warn("slots", "a slot waits for its shares and opens nothing until then", fix)
+        let fix = "`keyward slot confirm` reads the shares; `keyward slot remove ID` removes the slot";
+        DoctorFinding::warn(
+            "slots",
+            "a slot is unconfirmed, and opens nothing until enough of its shares are confirmed",
+            fix,
+        )
     } else if slots.len() > 1 {
         DoctorFinding::ok("slots", format!("{others} of {} slots are passphrases or shares", slots.len()))
     } else {
-        let fix = "`keyward slot add --passphrase` or `--shares`, and keep it away from this machine";
-        DoctorFinding::warn("slots", "one slot alone opens the keyring: lose its key, and nothing does", fix)
+        let fix = "add a passphrase or shares (`keyward slot add`), and keep them away from this machine";
+        DoctorFinding::warn(
+            "slots",
+            "only one slot opens the keyring: without its key all data are lost",
+            fix,
+        )
     })
 }
 
@@ -80,13 +91,13 @@ fn space(dir: &Path) -> DoctorFinding {
     let Some(free) = free_bytes(dir) else {
         return DoctorFinding::fail(
             WHAT,
-            format!("`{}` cannot be asked", dir.display()),
-            "see whether it is there",
+            format!("the free space of `{}` cannot be read", dir.display()),
+            "check that the directory exists",
         );
     };
     let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
     if free < DISK_FREE_BYTES_MIN {
-        DoctorFinding::warn(WHAT, said, "free some: the ledger grows")
+        DoctorFinding::warn(WHAT, said, "free space on the data disk: the ledger grows")
     } else {
         DoctorFinding::ok(WHAT, said)
     }
@@ -97,20 +108,19 @@ fn is_running(config: &Config) -> bool {
     lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
 }
 
-/// What the running broker says of itself; nothing when none runs. One that is sealed runs, and holds no
-/// lock.
+/// The readiness of a running broker. A sealed broker holds no lock.
 async fn readiness(config: &Config) -> Option<DoctorFinding> {
     const WHAT: &str = "readiness";
     let state = match host_state(&config.listen.host).await {
         Ok(state) => state,
         Err(failure) => {
-            let fix = "see whether this is its host, and whether you are root";
+            let fix = "run this command on the broker's host as root";
             return is_running(config).then(|| DoctorFinding::warn(WHAT, failure.why(), fix));
         }
     };
     Some(match state.not_ready {
         _ if state.state != "open" => {
-            let why = format!("the broker is {}: it serves nobody", state.state);
+            let why = format!("the broker is {}: it serves no requests", state.state);
             DoctorFinding::fail(WHAT, why, "`keyward unseal`")
         }
         Some(not_ready) => DoctorFinding::fail(WHAT, not_ready.detail, not_ready.fix),
@@ -118,14 +128,17 @@ async fn readiness(config: &Config) -> Option<DoctorFinding> {
     })
 }
 
-/// The whole ledger, when no broker writes to it.
+/// Verifies the ledger, unless a broker writes to it.
 fn ledger(config: &Config) -> DoctorFinding {
     const WHAT: &str = "ledger";
     if is_running(config) {
-        return DoctorFinding::ok(WHAT, "a broker runs on it; stop it to have the ledger verified");
+        return DoctorFinding::ok(
+            WHAT,
+            "not verified, because the broker is running; `keyward verify` verifies it",
+        );
     }
     let options = VerifyOptions { config: Some(config), data_dir: None, checkpoint: None, key: None };
-    DoctorFinding::of(WHAT, &look(&options), "every entry is as it was written")
+    DoctorFinding::of(WHAT, &look(&options), "all entries are intact")
 }
 
 fn memory() -> DoctorFinding {
@@ -133,11 +146,15 @@ fn memory() -> DoctorFinding {
     let hardening = harden();
     let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
     match (hardening.memory_locked, swaps) {
-        (Protection::On, _) => DoctorFinding::ok(WHAT, "no core dumps, no tracing, locked"),
-        (Protection::Refused, false) => DoctorFinding::ok(WHAT, "no core dumps, no tracing, and no swap"),
+        (Protection::On, _) => {
+            DoctorFinding::ok(WHAT, "core dumps and tracing are off, and memory is locked")
+        }
+        (Protection::Refused, false) => {
+            DoctorFinding::ok(WHAT, "core dumps and tracing are off, and the host has no swap")
+        }
         (Protection::Refused, true) => {
             let fix = "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service";
-            DoctorFinding::warn(WHAT, "it cannot be locked here, and may be swapped out", fix)
+            DoctorFinding::warn(WHAT, "the process cannot lock its memory: keys may be written to swap", fix)
         }
     }
 }

@@ -22,19 +22,18 @@ use crate::pki::{
     AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
 };
 
-/// What `init` is to do.
+/// The input of `init`.
 #[derive(Debug)]
 pub struct InitOptions<'a> {
     /// The operator's name.
     pub operator: &'a str,
-    /// Whether there is a broker already, and the operator only needs a new certificate.
+    /// Whether to give an operator of an existing broker a new certificate.
     pub reissue: bool,
-    /// Where the operator's identity goes.
+    /// The directory for the operator's identity.
     pub home: &'a Path,
-    /// The file with the key of the root key's slot, when the configuration names a systemd credential,
-    /// which only the service is given.
+    /// The file with the unseal key, if the configuration names a systemd credential, which only the service gets.
     pub root_key: Option<&'a Path>,
-    /// What is to open the keyring beside that key; of a broker that is there: what opens it.
+    /// A passphrase for a second slot; for an existing broker the passphrase that opens the keyring.
     pub passphrase: Option<Passphrase>,
 }
 
@@ -58,8 +57,8 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
     Ok(())
 }
 
-/// Makes a broker, or gives an operator of a stopped one a new certificate. What is there already is
-/// never written over. Gives what there is to tell.
+/// Initialises a broker, or gives an operator of a stopped broker a new certificate. Existing files are never
+/// overwritten. Returns the output of the command.
 ///
 /// # Errors
 /// [`Failure`].
@@ -70,7 +69,10 @@ pub async fn initialise(
 ) -> Result<Value, Failure> {
     let operator: OperatorName = options.operator.parse()?;
     if is_of_host(&operator) {
-        return Err(Failure::usage("this name is the host's own", "choose another one: `--operator NAME`"));
+        return Err(Failure::usage(
+            "the operator's name is reserved for break-glass access",
+            "choose another name: `--operator NAME`",
+        ));
     }
     let mut config = config.clone();
     if let Some(file) = options.root_key {
@@ -80,7 +82,7 @@ pub async fn initialise(
     let spiffe = SpiffeId::Operator { trust_domain: config.trust_domain.clone(), name: operator.clone() };
     let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     if !options.reissue && !keyring_path(config).exists() {
-        // A broker that is new is none of an identity that is there already.
+        // An existing identity cannot be of a new broker.
         Identity::check_reissue(options.home, &spiffe, &[])?;
     }
     let (keyring, key) = if options.reissue {
@@ -109,7 +111,7 @@ pub async fn initialise(
         authority_pem: authorities_pem(&services.signing.issuer.authorities()),
     };
     identity.save(options.home, IdentityKind::Operator)?;
-    // What a broker shows that starts sealed.
+    // The server certificate of a broker that starts sealed.
     server_identity(config, &services, environment).await?;
     let services = Arc::new(services);
     publish(config, AgentServices::new(Arc::clone(&services))).await;
@@ -122,7 +124,6 @@ pub async fn initialise(
     }))
 }
 
-/// Says what `init` has done.
 fn tell(told: &Value, console: &Console) {
     if console.is_json() {
         console.json(told);
@@ -132,7 +133,7 @@ fn tell(told: &Value, console: &Console) {
     console.line(&format!("broker in {}", field("data_dir")));
     console.line(&format!("operator {} until {}", field("operator"), field("operator_until")));
     console.line(&format!("identity in {}", field("operator_identity")));
-    console.say("keep a copy of the root key away from the data directory: without it nothing opens");
+    console.say("note: keep a copy of the unseal key away from the data directory: without an unseal key all data are lost");
 }
 
 fn create(
@@ -147,8 +148,7 @@ fn create(
     private_dir(&config.data_dir)?;
     let path = keyring_path(config);
     if path.exists() {
-        let why =
-            format!("there is a broker in `{}` already; nothing was changed", config.data_dir.display());
+        let why = format!("`{}` contains a broker already; nothing was changed", config.data_dir.display());
         return Err(Failure::new(code::ALREADY_INITIALISED).because(why));
     }
     let by_itself = match &config.root_key {
@@ -158,8 +158,11 @@ fn create(
     };
     let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(passphrase.map(SlotKey::Passphrase)).collect();
     if slots.is_empty() {
-        let why = "`[root_key]` says `attended = true`, and nothing else says what is to open the keyring";
-        return Err(Failure::usage(why, "`--passphrase`, or `--root-key-file FILE` on a medium of its own"));
+        let why = "`[root_key]` has `attended = true`, and the command names no unseal key";
+        return Err(Failure::usage(
+            why,
+            "add `--passphrase`, or `--root-key-file FILE` on a removable medium",
+        ));
     }
     let keyring = Keyring::create(&path, &slots, clock.now(), entropy);
     Ok((keyring?, slots.swap_remove(0)))

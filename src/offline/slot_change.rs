@@ -22,7 +22,7 @@ pub(super) struct SlotChange<'a> {
     pub(super) console: &'a Console,
 }
 
-/// What is done to the keyring at a path.
+/// A change of the keyring at a path.
 type KeyringChange<'a, T> = &'a dyn Fn(&mut Keyring, &Path, &Replacing<'_>) -> Result<T, KeyringError>;
 
 pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> UnreachableSlots {
@@ -30,13 +30,13 @@ pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> UnreachableSlots {
 }
 
 impl SlotChange<'_> {
-    /// Carries `change` out, and records it on the ledger. After another root key, the ledger and the index
-    /// are opened again: the entry that records it is the first under the new keys.
+    /// Makes `change` and records it in the ledger. After a replacement of the root key, the ledger and the index are
+    /// opened again: the entry is the first one under the new keys.
     pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, Failure> {
         let keyring = open_by(self.config, self.opened_by)?;
-        // The store holds the lock of the data directory from here to its end.
+        // From here on the store holds the lock of the data directory.
         let services = self.assemble(keyring).await?;
-        // What others did before is not put down to this change.
+        // Earlier changes by others are recorded separately.
         let told = record_slot_changes(&services, FOUND_AT_START).await;
         let done = told.and_then(|()| self.change(&services, change));
         let Ok((done, is_root_replaced)) = done else {
@@ -59,7 +59,7 @@ impl SlotChange<'_> {
         assemble_to_record(self.config, keyring, self.environment).await
     }
 
-    /// The change, and whether the root key is another one since.
+    /// Makes the change, and returns whether it replaced the root key.
     fn change<T>(&self, services: &Services, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
         let path = keyring_path(self.config);
         let entropy = &*self.environment.entropy;
@@ -68,7 +68,7 @@ impl SlotChange<'_> {
         let old_slots = keyring.out_of_reach(&path)?;
         let before = keyring.root_id();
         let done = change(&mut keyring, &path, &by);
-        // The keyring of before, put back, is refused from here on.
+        // From here on the former keyring is refused.
         services.state.store.keys_changed(&keyring)?;
         let done = done?;
         let is_root_replaced = keyring.root_id() != before;
@@ -92,7 +92,7 @@ impl SlotChange<'_> {
     fn was_removed(&self, slot: &SlotView) {
         if slot.state == SlotState::Opens {
             self.console.say(&format!(
-                "note: slot {} ({}) does not open the keyring any more: add it again with `keyward slot add`",
+                "note: slot {} ({}) no longer opens the keyring: add it again with `keyward slot add`",
                 slot.id,
                 slot.kind.as_str()
             ));
@@ -103,7 +103,7 @@ impl SlotChange<'_> {
         self.console.say(ROOT_REPLACED);
     }
 
-    /// What is left may open by hand alone, and the broker starts by itself.
+    /// Warns if the key that `[root_key]` names opens no remaining slot.
     pub(super) fn warn_of_start(&self) {
         let path = keyring_path(self.config);
         if slot_key(self.config).is_ok_and(|key| Keyring::open(&path, &key).is_ok()) {
@@ -115,14 +115,14 @@ impl SlotChange<'_> {
             RootKey::Attended => return,
         };
         self.console.say(&format!(
-            "note: {named} of `[root_key]` does not open the keyring here: the broker starts with that alone"
+            "note: {named} of `[root_key]` does not open the keyring: the broker cannot start with it"
         ));
     }
 }
 
-const ROOT_REPLACED: &str = "note: the root key was replaced; new value, delta, index and digest keys seal what is \
-     written from now on. A copy of the keyring from before, with a key that opened it, still opens what was sealed \
-     until now, and holds the signing keys of then. If such a copy may be in the wrong hands, start the broker and \
+const ROOT_REPLACED: &str = "note: the root key was replaced; new value, delta, index and digest keys protect \
+     everything that is written from now on. An older copy of the keyring, together with its unseal key, still opens \
+     older data, and contains the present signing keys. If another person may have such a copy, start the broker and \
      replace these keys too: `keyward token-key prepare`, then `activate` and `revoke`; `keyward authority prepare`, \
      then `activate`, `taint` and `revoke`; `keyward checkpoint-key rotate`; and the values of the secrets: `keyward \
      secret put NAME`";

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::console::{Console, Failure, known_passphrase, known_shares, new_passphrase};
 use crate::keyring::SlotKey;
 
-/// What opens the keyring of a stopped broker: what was asked for, or what `[root_key]` names.
+/// The unseal key of a stopped broker: the one that the options name, or the one of `[root_key]`.
 pub(super) fn opening_key(
     config: &Config,
     opening: &OpeningArgs,
@@ -26,7 +26,7 @@ pub(super) fn opening_key(
     }
 }
 
-/// What is to open a slot that is not opened by shares.
+/// The unseal key of a new slot without shares.
 pub(super) fn new_key(
     by: &NewSlotArgs,
     environment: &Environment,
@@ -37,14 +37,14 @@ pub(super) fn new_key(
     };
     let made =
         if file.exists() { Ok(()) } else { SlotKey::create_file(file, &*environment.entropy).map(drop) };
-    // What counts is what the file gives at the next start.
+    // The slot must open with the key that the next start reads from the file.
     Ok(made.and_then(|()| SlotKey::from_file(file))?)
 }
 
-/// Something that a verb is handed: whether it was asked for without a file, and the files.
+/// An option that reads a secret: whether it is given without a file, and its files.
 pub(super) type SecretSource<'a> = (bool, &'a [PathBuf]);
 
-/// What opens the keyring, as it is handed.
+/// The options of the present unseal key.
 pub(super) fn opening_sources(opening: &OpeningArgs) -> [SecretSource<'_>; 2] {
     [
         (opening.by_passphrase, opening.by_passphrase_file.as_slice()),
@@ -52,15 +52,15 @@ pub(super) fn opening_sources(opening: &OpeningArgs) -> [SecretSource<'_>; 2] {
     ]
 }
 
-/// Standard input holds one thing; at a terminal each has a prompt of its own.
+/// Only one option can read standard input; at a terminal each has its own prompt.
 pub(super) fn one_from_standard_input(handed: &[SecretSource<'_>], console: &Console) -> Result<(), Failure> {
     let piped = |(asked, files): &SecretSource<'_>| {
         let named = files.iter().filter(|file| file.as_path() == Path::new("-")).count();
         named.saturating_add(usize::from(*asked && !console.is_interactive()))
     };
     if handed.iter().map(piped).sum::<usize>() > 1 {
-        let why = "two things are to come from standard input, which holds one";
-        return Err(Failure::usage(why, "name a file for one of them, or run this at a terminal"));
+        let why = "two options read standard input, but only one can";
+        return Err(Failure::usage(why, "name a file for one of them, or run the command at a terminal"));
     }
     Ok(())
 }

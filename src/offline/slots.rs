@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::console::{Console, Failure, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, Replacing, ShareSplit, SlotView, UnreachableSlots, slots_of};
 
-/// `keyward slot …`, on the data directory of a stopped broker, under its lock: the operator who changes a slot
-/// has to be able to open one, and a broker that runs would not ask.
+/// `keyward slot …`, on the data directory of a stopped broker, under its lock. The operator who changes a slot has to
+/// open the keyring with an unseal key; a running broker would not ask for one.
 ///
 /// # Errors
 /// [`Failure`].
@@ -56,9 +56,9 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
     }
 }
 
-/// A slot that is to be.
+/// A new slot.
 struct NewSlot<'a> {
-    /// The slot in whose place it comes.
+    /// The slot that it replaces.
     place: Option<SlotId>,
     by: &'a NewSlotArgs,
     dealing: &'a DealingArgs,
@@ -98,8 +98,7 @@ impl NewSlot<'_> {
         Ok(())
     }
 
-    /// Hands shares out: printed, and the slot waits until they are handed back; or in files, which are
-    /// read back at once.
+    /// Makes shares. Printed shares have to be confirmed later; files are read back and confirmed at once.
     async fn deal(&self, split: ShareSplit, slots: SlotChange<'_>) -> Result<(), Failure> {
         let (now, console) = (slots.environment.clock.now(), slots.console);
         let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
@@ -138,7 +137,7 @@ impl NewSlot<'_> {
     }
 }
 
-/// Shares that were handed out come back, and their slot opens the keyring from here on.
+/// Reads shares back; their slot opens the keyring from here on.
 async fn confirm(
     files: &[PathBuf],
     (others, opening): (&OtherSlotsArgs, &OpeningArgs),
@@ -158,7 +157,7 @@ async fn confirm(
     Ok(())
 }
 
-/// Opens the keyring, all of it, and leaves it as it is. Looking is free: a broker may be running.
+/// Opens the whole keyring without a change. A broker may be running.
 fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
     one_from_standard_input(&opening_sources(opening), console)?;
     let config = Config::load(&opening.config)?;
@@ -198,7 +197,7 @@ fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
     );
 }
 
-/// What opens it, as a table has it.
+/// The kind of unseal key, for a table.
 fn kind(slot: &SlotView) -> String {
     let of = slot.split.map(|split| format!(", {} of {}", split.threshold(), split.of()));
     format!("{}{}", slot.kind.as_str(), of.unwrap_or_default())

@@ -21,25 +21,25 @@ use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
 };
 
-/// What `verify` is to look at.
+/// The input of `verify`.
 pub(super) struct VerifyOptions<'a> {
     pub(super) config: Option<&'a Config>,
     pub(super) data_dir: Option<&'a Path>,
     /// A signed checkpoint from earlier.
     pub(super) checkpoint: Option<&'a Path>,
-    /// Its verifier key, when the configuration does not name the keyring.
+    /// The verifier key of the checkpoint, if the configuration does not name the keyring.
     pub(super) key: Option<&'a str>,
 }
 
-/// What was seen of a ledger that is as it was written.
+/// The result for an intact ledger.
 pub(super) struct VerifiedLedger {
     verified: Verified,
     checkpoint: Option<Checkpoint>,
-    /// Whether state changes were opened too.
+    /// Whether state changes were decrypted too.
     opened: bool,
 }
 
-/// Checks the ledger below a data directory without the broker, and without writing anything.
+/// Verifies the ledger below a data directory without the broker, and without writing.
 pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failure> {
     let (dir, ledger, keys, verifier, anchor) = match (options.config, options.data_dir) {
         (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
@@ -49,13 +49,13 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
             let keyring = open_keyring(config)?;
             let keys: DeltaKeys = delta_keys(&keyring)?;
             let verifier = own_key(config, &keyring)?;
-            // Before the ledger, to which a running broker goes on writing.
+            // Before the ledger, because a running broker continues to write to it.
             let anchor = anchor(config, &keyring)?;
             (config.data_dir.as_path(), Some(keyring.ledger()), Some(keys), verifier, anchor)
         }
         (None, Some(dir)) => (dir, None, None, None, None),
         (None, None) => {
-            return Err(Failure::usage("nothing says which ledger", "name --config or --data-dir"));
+            return Err(Failure::usage("no ledger is named", "add `--config FILE` or `--data-dir DIR`"));
         }
     };
     let note = note(options, verifier)?;
@@ -70,7 +70,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     if verified.entries == 0 {
-        let why = format!("there is no ledger entry below `{}`", dir.display());
+        let why = format!("`{}` contains no ledger entry", dir.display());
         return Err(Failure::new(code::LEDGER_EMPTY).because(why));
     }
     if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
@@ -86,7 +86,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
 /// `keyward verify`
 ///
 /// # Errors
-/// [`Failure`] when the ledger is not as it was written.
+/// [`Failure`] if the ledger is not intact.
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
     let key_file = args.root_key_file.as_deref();
     let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
@@ -118,7 +118,7 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
     }
     if !opened {
         console.say(
-            "state changes stayed closed: without the root key only checksums and sequence were checked",
+            "note: state changes were not decrypted: without the unseal key only checksums and sequence are verified",
         );
     }
     Ok(())
@@ -140,7 +140,7 @@ fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure>
     Err(Failure::new(code.0).because(code.1.to_string()))
 }
 
-/// Whether the ledger has what was there when `anchor` was written.
+/// Checks that the ledger contains the entry of `anchor`.
 fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure> {
     let Some(anchor) = anchor else { return Ok(()) };
     let seq = anchor.seq();
@@ -157,10 +157,10 @@ fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure>
     Err(Failure::new(code::ENTRIES_LOST).because(why))
 }
 
-/// Whether the entries before each rotation of the delta key are those that it was recorded after.
+/// Checks that each rotation of the delta key follows the same entries as when it was recorded.
 fn bound(verified: &Verified) -> Result<(), Failure> {
     let damaged = |seq: u64, why: &str| {
-        Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} cannot be taken in: {why}"))
+        Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} is not valid: {why}"))
     };
     for state in &verified.states {
         let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
@@ -172,15 +172,14 @@ fn bound(verified: &Verified) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The oldest checkpoint key that the keyring has: announcements lead from it to all others.
+/// The oldest checkpoint key of the keyring: announcements lead from it to all newer ones.
 fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, Failure> {
     let Some(oldest) = keyring.oldest_signing(Family::Checkpoint) else { return Ok(None) };
     let notary = checkpoint_key(keyring, oldest, &config.trust_domain);
     Ok(Some(notary?.verifier().clone()))
 }
 
-/// The checkpoint to compare with, as it stands there, and the key to begin with: the one that was
-/// named, or the ledger's own.
+/// The text of the checkpoint, and the first trusted key: the one that `--key` names, or the keyring's.
 fn note(
     options: &VerifyOptions<'_>,
     own: Option<NoteVerifier>,
@@ -189,7 +188,12 @@ fn note(
     let verifier = match (options.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
         (Some(named), _) => named,
         (None, Some(own)) => own,
-        (None, None) => return Err(Failure::usage("nothing says whose checkpoint it is", "name its --key")),
+        (None, None) => {
+            return Err(Failure::usage(
+                "no key for the checkpoint is named",
+                "add `--key KEY`, from `GET /v1/checkpoint/key`",
+            ));
+        }
     };
     let note = std::fs::read_to_string(path).map_err(|error| {
         let why = format!("`{}` cannot be read: {}", path.display(), io_reason(&error));
@@ -198,8 +202,7 @@ fn note(
     Ok(Some((note, verifier)))
 }
 
-/// Whether the key that is trusted signed `note`, or one that it leads to by announcements on the ledger, and while
-/// it was that key's turn.
+/// Checks that the trusted key signed `note`, or a key that the ledger announces under it, while that key was active.
 fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), Failure> {
     let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyRotated::KIND);
     let announced: Vec<(u64, String)> =
@@ -208,7 +211,7 @@ fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<()
     for tenure in CheckpointKeyTerm::of(trusted, &announced) {
         match tenure.open(note) {
             Ok(_) => return Ok(()),
-            // It says most: another key's signature is no surprise.
+            // A wrong signature is the least specific error.
             Err(error) if refused == CheckpointError::Signature => refused = error,
             Err(_) => {}
         }
@@ -221,8 +224,7 @@ fn announcement(event: &[u8]) -> Option<String> {
     event.get("announcement")?.as_str().map(str::to_owned)
 }
 
-/// Whether the snapshots are those that the ledger says were taken. One that it says nothing of was taken
-/// just before a stop.
+/// Checks the snapshots against their ledger entries. A snapshot without an entry was taken just before a stop.
 fn snapshots(verified: &Verified) -> Result<(), Failure> {
     for seen in &verified.snapshots {
         let taken = verified.events.iter().filter(|seen| seen.kind == SnapshotTaken::KIND);
@@ -231,7 +233,10 @@ fn snapshots(verified: &Verified) -> Result<(), Failure> {
             taken.filter(|taken| taken.through == seen.through).map(|taken| taken.sha256).peekable();
         let is_said = said.peek().is_none() || said.any(|sha256| sha256 == seen.sha256.hex());
         if seen.standing == SnapshotStanding::Altered || !is_said {
-            let why = format!("the snapshot as of entry {} is not the one that was taken", seen.through);
+            let why = format!(
+                "the snapshot file as of entry {} differs from the one that the broker wrote",
+                seen.through
+            );
             return Err(Failure::new(code::SNAPSHOT_ALTERED).because(why));
         }
     }
@@ -242,20 +247,17 @@ fn unverified(error: CheckpointError) -> Failure {
     Failure::new(code::CHECKPOINT_INVALID).because(error.to_string())
 }
 
-/// Whether the ledger still begins with what the checkpoint was signed over.
+/// Checks that the ledger begins with the entries of the checkpoint.
 fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> {
     match verified.root_at(checkpoint.size) {
         Some(root) if root == checkpoint.root => Ok(()),
         Some(_) => {
-            let why = format!(
-                "the first {} entries are not those that the checkpoint was signed over",
-                checkpoint.size
-            );
+            let why = format!("the first {} entries differ from those of the checkpoint", checkpoint.size);
             Err(Failure::new(code::LEDGER_FORKED).because(why))
         }
         None => {
             let why = format!(
-                "the checkpoint knows {} entries, and only {} are left",
+                "the checkpoint has {} entries, and the ledger only {}",
                 checkpoint.size, verified.entries
             );
             Err(Failure::new(code::LEDGER_CUT).because(why))

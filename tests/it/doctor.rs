@@ -60,7 +60,7 @@ fn doctor_checks_a_host_with_a_running_or_stopped_broker_read_only() {
     fs::remove_file(process.path("root.key")).unwrap();
     let (exit, found) = host(&process);
     assert_eq!(exit, Some(1));
-    for what in ["data directory", "root key's file", "keyring", "ledger"] {
+    for what in ["data directory", "unseal key file", "keyring", "ledger"] {
         assert_eq!(state(&found, what), "fail", "{what}");
     }
     process.good(&["help", "error", "checks_failed"], b"");

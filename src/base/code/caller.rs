@@ -17,7 +17,7 @@ super::codes! {
         "the certificate is not in this broker's records",
         "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
-        "the certificate is of another kind than this listener takes",
+        "the listener does not accept certificates of this kind",
         "agents and resource servers call the agents' listener (port 8443 by default), operators the admins' listener (8444)";
     TOKEN_MISSING "token_missing" Unauthenticated:
         "the request has no access token in its Authorization header",
@@ -29,7 +29,7 @@ super::codes! {
         "the token has expired",
         "get a new token at /oauth/token";
     TOKEN_REVOKED "token_revoked" Unauthenticated:
-        "the token was revoked, or its agent, certificate, role, capability or signing key was",
+        "a revocation is in force: of the token, its agent, its certificate, a role, a capability, or the signing key",
         "get a new token at /oauth/token; if that is denied, ask an operator";
     TOKEN_UNRECORDED "token_unrecorded" Unauthenticated:
         "the token names a ledger entry that this broker does not have; the broker has raised an alarm",
@@ -50,7 +50,7 @@ super::codes! {
         "no role of this agent holds any of the requested capabilities",
         "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
-        "the capability is suspended, or a role that holds it, its owner or its secret is",
+        "a suspension is in force: of the capability, its owner, its secret, or a role that holds it",
         "ask an operator; the request works again once the operator lifts the suspension";
     CAPABILITY_DELIVERED_AS_LEASE "capability_delivered_as_lease" InvalidScope:
         "the scope names a capability that is delivered as a lease: there are no tokens for it",
@@ -71,7 +71,7 @@ super::codes! {
         "the secret has the sensitivity `high`, and the capability has another owner than the secret",
         "ask an operator to declare the capability under the secret's `owner`, or to lower the secret's sensitivity";
     CERTIFICATE_EXPIRES_TOO_SOON "certificate_expires_too_soon" Denied:
-        "the agent's certificate expires before a token or a login would be of use",
+        "the agent's certificate expires before the end of the shortest token or lease",
         "renew the certificate (`keyward renew`), then repeat the request";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "the caller is not a resource server, and only resource servers introspect tokens",

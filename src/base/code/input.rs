@@ -5,7 +5,7 @@ super::codes! {
         "`If-Match` or `If-None-Match` is malformed, or the request has both",
         "send `If-Match: \"3\"` (a version in quotes) or `If-None-Match: *`";
     JSON_INVALID "json_invalid" Invalid:
-        "the body is not the JSON object that this route takes",
+        "the body is not the JSON object that this route expects",
         "compare the fields with the route's schema at /openapi.json";
     FORM_INVALID "form_invalid" Invalid:
         "the body is not a URL-encoded form",
@@ -62,7 +62,7 @@ super::codes! {
         "a parameter of the query is unknown, repeated or out of range",
         "send `limit` (1 to 500 for entries, 1 to 1000 for lists) and `after` (`next_after` of the page before), e.g. ?limit=100";
     QUERY_NOT_ALLOWED "query_not_allowed" Invalid:
-        "the URL has a query, which this route does not take, because queries end up in logs",
+        "the URL has a query, but the route accepts none, because queries are logged",
         "send the parameters in the body";
     PATH_NOT_CANONICAL "path_not_canonical" Invalid:
         "the path contains escapes, `#`, or empty or dotted segments",
@@ -87,7 +87,7 @@ super::codes! {
         "send smaller headers";
     FORM_TOO_MANY_FIELDS "form_too_many_fields" Invalid:
         "the form has more than 32 fields",
-        "send only the fields that the route takes";
+        "send only the fields that the route accepts";
     FILE_NAME_TOO_LONG "file_name_too_long" Invalid:
         "the name of a declaration file is longer than 4,096 bytes",
         "give the file a shorter name";
@@ -113,7 +113,7 @@ super::codes! {
         "the uses or the life of the enrolment code are out of range",
         "ask for 1 to 10,000 uses and 1 to 604,800 seconds; the default is one use and 900 seconds";
     ENTRY_TOO_LARGE "entry_too_large" Invalid:
-        "the request needs a larger ledger entry than the ledger takes",
+        "the ledger entry of the request would be larger than the ledger allows",
         "divide it into several smaller requests";
     GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
         "`grant_type` is not `client_credentials`, the only grant of this broker",
@@ -150,18 +150,18 @@ super::codes! {
         "send as many bytes as `Content-Length` says";
     BODY_TIMEOUT "body_timeout" Invalid:
         "the body did not arrive in time",
-        "send the body at once, over a better connection if need be";
+        "send the whole body at once, and check the connection";
     BODY_TOO_LARGE "body_too_large" Invalid:
-        "the body is larger than this route takes",
+        "the body is larger than the limit of this route",
         "send a smaller body";
     CONTENT_TYPE_UNSUPPORTED "content_type_unsupported" Invalid:
-        "the body has another content type than this route takes",
+        "the route does not accept the content type of the body",
         "set Content-Type to the type that the reference gives for the route";
     CONTENT_ENCODING_UNSUPPORTED "content_encoding_unsupported" Invalid:
         "the body is compressed or encoded (`Content-Encoding`)",
         "send the body without Content-Encoding";
     METHOD_NOT_ALLOWED "method_not_allowed" Invalid:
-        "the route does not take this method",
+        "the route does not accept this method",
         "use a method that `Allow` lists";
     UNSEAL_MALFORMED "unseal_malformed" Invalid:
         "the input is neither a passphrase, nor a slot key, nor enough shares of one slot key",

@@ -14,10 +14,10 @@ super::codes! {
         "the TLS handshake with the broker failed",
         "check that the address is the broker's; ask an operator whether the broker's authority changed, and for a new enrolment code if so";
     BROKER_UNREACHABLE "broker_unreachable" Unavailable:
-        "the broker cannot be reached",
+        "the broker does not answer",
         "check the address and the network; on the broker's host check that `keyward serve` runs";
     RESPONSE_INVALID "response_invalid" Unavailable:
-        "the response is not one of this version of the broker",
+        "the response does not have the form of this version of the broker",
         "check the version of the broker, and which process answers at its address";
     IDENTITY_DAMAGED "identity_damaged" Local:
         "a file of this machine's identity is missing or damaged",
@@ -98,7 +98,7 @@ super::codes! {
         "this passphrase or key opens the slot already; nothing was changed",
         "choose another passphrase, or name another file";
     SLOT_LIMIT_REACHED "slot_limit_reached" Conflict:
-        "the keyring has as many slots as it can have (8)",
+        "the keyring has 8 slots, its limit",
         "remove a slot that is no longer needed: `keyward slot list`, `keyward slot remove ID`";
     SLOT_UNCONFIRMED "slot_unconfirmed" Conflict:
         "the slot does not open the keyring until enough of its shares are confirmed",
@@ -165,8 +165,8 @@ super::codes! {
         "the change is in force in memory only: the ledger has not recorded it",
         "free space on the data disk or correct its fault; the ledger then records the change by itself. After a failed write (`ledger_failed`): restart the broker, then repeat the command, because a restart forgets the change";
     SEALING_UNFINISHED "sealing_unfinished" Partial:
-        "the root key and all keys that sign and decrypt are wiped, but the process was not replaced yet: one of its threads waits for the disk",
-        "check the data disk; keys of the ledger and the index stay in memory until the disk answers";
+        "all keys are wiped, but the process is not replaced yet, because one of its threads waits for the disk",
+        "check the data disk; until it answers, remains of keys can be in the memory of this thread";
     LEASES_NOT_REVOKED "leases_not_revoked" Partial:
         "the leases are revoked in the broker, but some of their logins still exist at the upstream",
         "`keyward lease list` shows the cause; the broker repeats the revocation by itself";

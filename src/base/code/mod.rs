@@ -36,7 +36,7 @@ pub enum CodeClass {
     Unauthenticated,
     /// The caller is authenticated and not authorised.
     Denied,
-    /// Nothing of the OAuth `scope` is granted to the caller.
+    /// No capability of the OAuth `scope` is granted to the caller.
     NotGranted,
     /// The OAuth `scope` is wrong.
     InvalidScope,
@@ -44,11 +44,11 @@ pub enum CodeClass {
     InvalidTarget,
     /// The input is wrong.
     Invalid,
-    /// The OAuth grant is not one that is offered.
+    /// The broker does not support the OAuth grant.
     UnsupportedGrant,
-    /// The OAuth response type is not one that is offered.
+    /// The broker does not support the OAuth response type.
     UnsupportedResponse,
-    /// The OAuth `authorization_details` are not taken.
+    /// The broker does not accept the OAuth `authorization_details`.
     InvalidDetails,
     /// The object does not exist, or the caller may not know that it exists.
     NotFound,

@@ -8,10 +8,10 @@ super::codes! {
         "the name belonged to another owner before; systems that still use it would reach your object",
         "choose another name, or ask an operator with the scope `all` to declare it";
     TOO_MANY_FORMER_NAMES "too_many_former_names" Conflict:
-        "the owner has used as many names as the broker remembers for one owner, or all owners together have; this one is new",
+        "the name is new, and the broker has reached its limit of remembered names, for this owner or for all owners",
         "use a former name of the owner again, or ask an operator with the scope `all` to declare the name";
     REPLAY_TOKEN_REVOKED "replay_token_revoked" Conflict:
-        "the first request with this Idempotency-Key was answered with a token that is revoked or expired by now",
+        "the first request with this Idempotency-Key got a token that is revoked or expired now",
         "send the request with a new Idempotency-Key";
     ROLE_UNKNOWN "role_unknown" NotFound:
         "a role that the request names is not declared",
@@ -93,7 +93,7 @@ super::codes! {
         "rotate the secret instead (`keyward secret rotate NAME`), or store a value that the upstream accepts (`keyward secret put NAME`)";
     SENSITIVITY_CANNOT_BE_LOWERED "sensitivity_cannot_be_lowered" Conflict:
         "the secret has the sensitivity `high`, and storing a value cannot lower it",
-        "leave the sensitivity out; lower it as a step of its own: `keyward secret classify NAME ordinary`";
+        "leave the sensitivity out; lower it with a separate command: `keyward secret classify NAME ordinary`";
     VERSION_MISMATCH "version_mismatch" Conflict:
         "the secret's current version is not the one that the request expects",
         "read the current version (`keyward secret show NAME`), then decide again";
@@ -164,17 +164,17 @@ super::codes! {
         "the ledger's queue of writes is full",
         "repeat the request in some seconds";
     OVERLOADED "overloaded" Unavailable:
-        "the broker has as many requests in progress as it takes",
+        "the broker has reached its limit of requests in progress",
         "wait as long as Retry-After says; if it lasts, the broker needs more cores or a faster disk";
     TOO_MANY_HEAVY_REQUESTS "too_many_heavy_requests" Unavailable:
-        "the broker has as many heavy requests of operators (plan, apply, calendar, report) in progress as it takes",
+        "the broker has reached its limit of heavy requests in progress (plan, apply, calendar, report)",
         "wait as long as Retry-After says; revocations are never limited";
     HEAVY_TIMEOUT "heavy_timeout" Unavailable:
         "the request took longer than 20 seconds and was cancelled; nothing was changed",
         "divide the declarations into smaller uploads, or repeat the request when the broker has less to do";
     KEY_EXHAUSTED "key_exhausted" Unavailable:
-        "the value key has sealed as many records, or the keyring was written as many times, as one key allows; the message says which",
-        "value key: wait a minute, the broker rotates it (at once: `keyward value-key rotate`); keyring: it takes no more changes, set up a new broker";
+        "the value key has reached its limit of records, or the keyring its limit of writes; the message says which",
+        "value key: wait a minute until the broker has rotated it (at once: `keyward value-key rotate`); keyring: it cannot be changed any more, set up a new broker";
     MODIFIED_CONCURRENTLY "modified_concurrently" Unavailable:
         "other requests kept changing the same objects while this one was decided; nothing was changed",
         "repeat the request in some seconds";

@@ -44,7 +44,7 @@ super::codes! {
         "the upstream made a value, but its response has no usable value at the declared place",
         "correct `answer` in the declaration; delete the value at the upstream (`keyward rotation show NAME` lists it as an orphan)";
     UPSTREAM_LOGIN_IRREVOCABLE "upstream_login_irrevocable" Unavailable:
-        "the administering login could not have revoked the new database login, so the login was not created",
+        "the administering login has no right to revoke the new database login, so the login was not created",
         "the entry `lease.failed` has the server's own code, e.g. an SQLSTATE; give the administering login the rights that docs/reference/drivers.md lists for the driver";
     UPSTREAM_NOT_REVOKED "upstream_not_revoked" Unavailable:
         "the upstream confirmed the revocation of a value or login, but still accepts it",
