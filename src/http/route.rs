@@ -13,23 +13,23 @@ pub enum Caller {
     ResourceServer,
     /// An agent or a resource server.
     Enrolled,
-    /// An operator with a live certificate, and with what the route needs.
+    /// An operator with a live certificate and the right that the route needs.
     Operator(RequiredRight),
-    /// A process of root's, or of the broker's own user, on the broker's host.
+    /// A process of root or of the broker's own user, on the broker's host.
     Host,
 }
 
-/// What happens when a request comes twice.
+/// The effect of a repeated request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Repetition {
-    /// It is carried out again, which does no harm.
+    /// The request is carried out again, without further effect.
     Harmless,
-    /// With an idempotency key it is carried out once.
+    /// With an idempotency key the request is carried out once.
     Once,
 }
 
-/// One route of a listener: all that the router, the `OpenAPI` document, the limits, the meters and the tests know
-/// of it. It is made of an [`Endpoint`](crate::wire::Endpoint) and of what its handler takes and returns.
+/// A route of a listener, for the router, the `OpenAPI` document, the limits, the metrics and the tests. It is derived
+/// from an [`Endpoint`](crate::wire::Endpoint) and from the types of its handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
     /// The method, upper case.
@@ -38,17 +38,17 @@ pub struct Route {
     pub path: &'static str,
     /// The status of a success.
     pub status: u16,
-    /// One line for the documents.
+    /// A summary in one line.
     pub summary: &'static str,
     /// The operation's id, in upper case.
     pub operation: &'static str,
     /// Who may call it.
     pub caller: Caller,
-    /// What an idempotency key does.
+    /// The effect of a repeated request.
     pub repetition: Repetition,
     /// Whether a request may have a query.
     pub takes_query: bool,
-    /// Whether it waits for no other request: it revokes something.
+    /// Whether requests wait for no other request, because the route revokes.
     pub is_urgent: bool,
     pub(crate) describe: fn(&mut OperationDocument<'_>),
 }

@@ -50,7 +50,7 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
         answered.insert("content".to_owned(), answer);
     }
     let security = match route.caller {
-        // On the host's socket the kernel says who calls.
+        // At the host socket the kernel identifies the caller.
         Caller::Public | Caller::Host => json!([]),
         Caller::Agent | Caller::ResourceServer | Caller::Enrolled | Caller::Operator(_) if takes_token => {
             json!([{ "certificate": [], "token": [] }])

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// What an operation takes and returns, as the types of its handler say it.
+/// Input and responses of an operation, from the types of its handler.
 pub(crate) struct OperationDocument<'a> {
     schemas: &'a mut Schemas,
     path_parameter: Option<&'static str>,
@@ -13,7 +13,7 @@ pub(crate) struct OperationDocument<'a> {
     pub(crate) takes_token: bool,
 }
 
-/// Schemas of bodies and of answers: a field may be left out of the one and be always there in the other.
+/// Schemas of requests and of responses: a field can be optional in the one and required in the other.
 pub(crate) struct Schemas {
     bodies: SchemaGenerator,
     answers: SchemaGenerator,
@@ -41,7 +41,7 @@ impl Schemas {
     }
 }
 
-/// An answer has the fields that are written down, and no others.
+/// A response has all fields of its schema, and no others.
 fn close(schema: &mut Value) {
     if let Value::Object(schema) = schema
         && schema.contains_key("properties")
@@ -69,7 +69,7 @@ impl<'a> OperationDocument<'a> {
         self.parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
     }
 
-    /// A parameter that may be left out.
+    /// An optional parameter.
     pub(crate) fn parameter(&mut self, name: &str, place: &str, schema: &Value) {
         self.parameters.push(json!({ "name": name, "in": place, "schema": schema }));
     }
@@ -79,7 +79,7 @@ impl<'a> OperationDocument<'a> {
         self.body = Some(json!({ kind: { "schema": schema } }));
     }
 
-    /// A body that may be left out.
+    /// An optional body.
     pub(crate) fn optional_body<T: JsonSchema>(&mut self, kind: &str) {
         self.body::<T>(kind);
         self.is_body_optional = true;

@@ -10,20 +10,20 @@ use crate::base::limits::COME_BACK_AFTER_S;
 use crate::broker::Failure;
 use crate::wire::{OAuthBody, ProblemBody};
 
-/// A refusal on its way out: RFC 9457 problem details, or OAuth's own form on OAuth routes.
+/// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
-/// The only mapping of failures to status codes. Says nothing of the input's values.
+/// The only mapping of failures to status codes. Contains no values of the input.
 #[derive(Clone, Debug)]
 pub struct Problem {
     failure: Failure,
     status: StatusCode,
     form: ProblemForm,
     request_id: Option<RequestId>,
-    /// The scope of a token that would do, for the challenge (RFC 6750 §3); only what the caller may have.
+    /// The scope of a sufficient token, for the challenge (RFC 6750 §3); only capabilities of the caller.
     scope: Option<String>,
 }
 
-/// How a refusal is written.
+/// The format of a refusal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ProblemForm {
     /// RFC 9457.
@@ -39,40 +39,40 @@ impl ProblemForm {
 }
 
 impl Problem {
-    /// A refusal that no use case raised: the request did not get that far.
+    /// A refusal before any use case.
     pub(crate) fn new(code: Code) -> Self {
         Failure::new(code).into()
     }
 
-    /// The same, with a reason that says more than the code does.
+    /// With a more precise problem than the code's.
     #[must_use]
     pub(crate) fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
         self.failure = self.failure.because(why);
         self
     }
 
-    /// The same, with a fix that says more than the code does.
+    /// With a more precise fix than the code's.
     #[must_use]
     pub(crate) fn mended_by(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
         self.failure = self.failure.mended_by(fix);
         self
     }
 
-    /// The same in the form of the route that it was asked of.
+    /// With the format of the route.
     #[must_use]
     pub(crate) fn in_form(mut self, form: ProblemForm) -> Self {
         self.form = form;
         self
     }
 
-    /// The same, naming the request.
+    /// With the request id.
     #[must_use]
     pub(crate) fn of_request(mut self, id: RequestId) -> Self {
         self.request_id = Some(id);
         self
     }
 
-    /// The same, naming in its challenge the scope of a token that would do.
+    /// With the scope of a sufficient token in the challenge.
     #[must_use]
     pub(crate) fn for_scope(mut self, scope: Vec<String>) -> Self {
         self.scope = (!scope.is_empty()).then(|| scope.join(" "));
@@ -113,7 +113,7 @@ impl From<Failure> for Problem {
     }
 }
 
-/// The codes that HTTP has a status of its own for.
+/// The codes with their own HTTP status.
 const STATUSES: [(Code, StatusCode); 11] = [
     (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
@@ -161,8 +161,8 @@ impl From<crate::authn::AuthnError> for Problem {
     }
 }
 
-/// The challenge of each refusal that other credentials would end (RFC 6750 §3, RFC 6749 §5.2). A caller that
-/// has shown no token is told of no error.
+/// The challenge of each refusal that other credentials would avoid (RFC 6750 §3, RFC 6749 §5.2). Without a token it
+/// contains no error.
 const CHALLENGES: [(Code, &str); 10] = [
     (code::CLIENT_ID_MISMATCH, "Basic realm=\"keyward\""),
     (code::CLIENT_SECRET_NOT_SUPPORTED, "Basic realm=\"keyward\""),
@@ -176,10 +176,10 @@ const CHALLENGES: [(Code, &str); 10] = [
     (code::SECRET_NOT_GRANTED, "Bearer error=\"insufficient_scope\""),
 ];
 
-/// The challenge where a client certificate is asked for: no registered scheme names that.
+/// The challenge for a client certificate, for which no scheme is registered.
 const BY_CERTIFICATE: &str = "Mutual-TLS realm=\"keyward\"";
 
-/// Rides on the response; the edge writes it out, with the request's id, and logs it once.
+/// An extension of the response; the edge serialises it with the request id, and logs it once.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::empty());
@@ -190,12 +190,12 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    /// The code, for the log.
+    /// The code for the log.
     pub(crate) const fn code(&self) -> Code {
         self.failure.code
     }
 
-    /// The response as it goes out.
+    /// The final response.
     pub(crate) fn write_out(self) -> Response<Body> {
         let (kind, body) = self.body();
         let mut response = Response::new(Body::from(body));
@@ -216,7 +216,7 @@ impl Problem {
         response
     }
 
-    /// Every 401 has one (RFC 9110 §15.5.2).
+    /// Every 401 has a challenge (RFC 9110 §15.5.2).
     fn challenge(&self) -> Option<HeaderValue> {
         let known = CHALLENGES.iter().find(|(code, _)| *code == self.failure.code).map(|(_, text)| *text);
         let challenge =

@@ -1,12 +1,12 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 
-/// Where the broker is a resource itself: a client that needs a token, or another one, learns where
-/// to find out how to get it (RFC 9728 §5.1).
+/// The challenge parameter that names the broker's metadata as a protected resource (RFC 9728 §5.1), from which a client
+/// learns where to get a token.
 pub(crate) fn pointed_to(issuer: &str, mut response: Response<Body>) -> Response<Body> {
     let given = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     let challenge = match given {
-        // The first parameter comes without a comma.
+        // The first parameter follows without a comma.
         Some("Bearer") => "Bearer ".to_owned(),
         Some(given) if given.starts_with("Bearer ") => format!("{given}, "),
         Some(_) if response.status() == StatusCode::UNAUTHORIZED => "Bearer ".to_owned(),

@@ -13,7 +13,7 @@ use crate::wire::{
 
 type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
-/// The routes of agents and of what they are declared to do.
+/// The routes of agents, capabilities and roles.
 pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_AGENTS, list)

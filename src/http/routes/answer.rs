@@ -13,15 +13,15 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 const PEM: &str = "application/x-pem-file";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Most answers are shorter; longer ones cost a copy.
+/// Longer than most responses; a longer one costs a copy.
 const USUAL_BYTES: usize = 2048;
 
-/// What an endpoint says that it answers.
+/// The documented response of an endpoint.
 pub(crate) trait Answer: 'static {
     fn describe(document: &mut OperationDocument<'_>);
 }
 
-/// What a handler returns for the answer `A`.
+/// The return value of a handler for the response `A`.
 pub(crate) trait IntoAnswer<A> {
     fn give(self, status: StatusCode) -> Response<Body>;
 }
@@ -90,7 +90,7 @@ impl Answer for SecretValueBody {
     }
 }
 
-/// A response that was made already.
+/// A finished response.
 pub(crate) struct ReadyResponse(pub(crate) Response<Body>);
 
 impl<A: Answer> IntoAnswer<A> for ReadyResponse {
@@ -99,7 +99,7 @@ impl<A: Answer> IntoAnswer<A> for ReadyResponse {
     }
 }
 
-/// An answer with more in its header.
+/// A response with further headers.
 pub(crate) struct WithHeaders<G> {
     pub(crate) answer: G,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
@@ -113,7 +113,7 @@ impl<A: Answer, G: IntoAnswer<A>> IntoAnswer<A> for WithHeaders<G> {
     }
 }
 
-/// A secret's value on its way out.
+/// The value of a secret as a response.
 pub(crate) struct SecretBytes(pub(crate) Vec<u8>);
 
 impl IntoAnswer<SecretValueBody> for SecretBytes {
@@ -122,13 +122,13 @@ impl IntoAnswer<SecretValueBody> for SecretBytes {
     }
 }
 
-/// Public documents may be kept for a minute: short enough for a rotation to be seen.
+/// Public documents may be cached for a minute, so that a rotation is seen in time.
 pub(crate) fn cacheable<G>(answer: G) -> WithHeaders<G> {
     let age = HeaderValue::try_from(format!("public, max-age={DOCUMENTS_MAX_AGE_S}"));
     WithHeaders { answer, headers: age.map(|age| (header::CACHE_CONTROL, age)).into_iter().collect() }
 }
 
-/// What is one caller's alone is kept by that caller alone.
+/// The response is for one caller, and may be cached only by this caller.
 pub(crate) fn private<G>(answer: G) -> WithHeaders<G> {
     let age = HeaderValue::from_static("private, max-age=60");
     WithHeaders { answer, headers: vec![(header::CACHE_CONTROL, age)] }

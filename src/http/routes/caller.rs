@@ -18,12 +18,12 @@ use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Right};
 use crate::registry::CertificateSlot;
 
-/// A caller that a handler takes. It is the only way for a handler to have one, and says who may call its route.
+/// The caller of a handler: the only way for a handler to get one, and the declaration of who may call its route.
 pub(crate) trait Identify<S>: Sized + Send {
     const CALLER: Caller;
     const TAKES_TOKEN: bool = false;
 
-    /// The caller behind the connection, judged now.
+    /// The caller of the connection, judged now.
     fn identify(parts: &Parts, services: &S) -> impl Future<Output = Result<Self, Problem>> + Send;
 }
 
@@ -31,7 +31,7 @@ pub(crate) trait Identify<S>: Sized + Send {
 pub(crate) trait Repeats<S>: Identify<S> {
     type IdempotencyKey: Send;
 
-    /// What the request with this body is known again by, when it has a key.
+    /// The identity of the request with this body, if it has an idempotency key.
     fn idempotency_key(&self, services: &S, header: IdempotencyHeader, body: &[u8]) -> Self::IdempotencyKey;
 }
 
@@ -46,7 +46,7 @@ impl<S: Sync> Identify<S> for Anyone {
     }
 }
 
-/// A caller of a public route that says nothing of itself.
+/// An anonymous caller of a public route.
 pub(crate) struct AnonymousCaller;
 
 impl<S: Sync> Identify<S> for AnonymousCaller {
@@ -133,7 +133,7 @@ impl Repeats<AgentServices> for AgentPrincipal {
     }
 }
 
-/// A caller of a public route that may show an agent's certificate.
+/// A caller of a public route, optionally with an agent's certificate.
 pub(crate) struct OptionalAgent(pub(crate) Option<AgentPrincipal>);
 
 impl Identify<AgentServices> for OptionalAgent {
@@ -144,7 +144,7 @@ impl Identify<AgentServices> for OptionalAgent {
     }
 }
 
-/// An agent with the bearer token of its `Authorization` header (RFC 6750 §2.1), if it sent one there.
+/// An agent with the bearer token of its `Authorization` header (RFC 6750 §2.1), if it sent one.
 pub(crate) struct TokenBearer {
     pub(crate) agent: AgentPrincipal,
     pub(crate) token: Option<Sensitive<String>>,
@@ -176,7 +176,7 @@ impl Identify<AgentServices> for ResourceServer {
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
         let identify = || match services.identify_resource_server(&certificate) {
-            // What has come this far without being one is an agent.
+            // The caller is an agent.
             Err(AuthnError::WrongKind) => Err(Problem::new(code::INTROSPECTION_NOT_ALLOWED)),
             found => Ok(found?),
         };
@@ -211,7 +211,7 @@ impl Identify<AgentServices> for EnrolledCaller {
     }
 }
 
-/// An agent or a resource server that may renew: its certificate may have ended within the grace.
+/// An agent or a resource server that may renew: its certificate may have expired within the grace period.
 pub(crate) struct Renewing {
     pub(crate) agent: RenewingAgent,
     pub(crate) address: SocketAddr,

@@ -6,15 +6,15 @@ use crate::base::encoding::from_base64;
 use crate::http::documents::problem::Problem;
 use crate::pki::PeerCertificate;
 
-/// The client that a request names in HTTP Basic (RFC 6749 §2.3.1). The certificate alone authenticates a
-/// client; a name beside it must be its own.
+/// The client id of a request in HTTP Basic (RFC 6749 §2.3.1). Only the certificate authenticates a client; a client id
+/// beside it must match.
 pub(crate) struct BasicClient(Option<String>);
 
 impl BasicClient {
-    /// What `headers` name.
+    /// The client id in `headers`.
     ///
     /// # Errors
-    /// [`Problem`] when HTTP Basic is malformed, or carries a secret.
+    /// [`Problem`] if HTTP Basic is malformed, or contains a secret.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some((scheme, credentials)) = given.and_then(|given| given.split_once(' ')) else {
@@ -26,7 +26,7 @@ impl BasicClient {
         let mismatch = || Problem::new(code::CLIENT_ID_MISMATCH);
         let decoded = from_base64(credentials.trim()).ok_or_else(mismatch)?;
         let decoded = String::from_utf8(decoded).map_err(|_| mismatch())?;
-        // A SPIFFE ID has colons of its own where a client did not encode it: the last one separates.
+        // An unencoded SPIFFE ID contains colons: the last one is the separator.
         let (id, secret) = decoded.rsplit_once(':').ok_or_else(mismatch)?;
         if !secret.is_empty() {
             return Err(Problem::new(code::CLIENT_SECRET_NOT_SUPPORTED));
@@ -34,10 +34,10 @@ impl BasicClient {
         Ok(Self(Some(form_decoded(id))))
     }
 
-    /// Checks that the client named here, and the one in the form, are the holder of `certificate`.
+    /// Checks that this client id and the one in the form are those of the holder of `certificate`.
     ///
     /// # Errors
-    /// [`Problem`] when either is another one.
+    /// [`Problem`] if one of them is another client's.
     pub(crate) fn is_holder_of(
         &self,
         certificate: &PeerCertificate,
@@ -55,9 +55,9 @@ impl BasicClient {
     }
 }
 
-/// `text` without the encoding that RFC 6749 §2.3.1 asks of a client id in HTTP Basic.
+/// Decodes a client id in HTTP Basic (RFC 6749 §2.3.1).
 fn form_decoded(text: &str) -> String {
-    // Without `=` or `&` a form is one name and no value.
+    // A form without `=` and `&` is one name without a value.
     match form_urlencoded::parse(text.as_bytes()).next() {
         Some((name, value)) if value.is_empty() => name.into_owned(),
         Some(_) | None => text.to_owned(),

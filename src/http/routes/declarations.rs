@@ -18,7 +18,7 @@ use crate::policy::Declare;
 use crate::registry::Undeclared;
 use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
 
-/// The routes that take declarations.
+/// The routes of declarations.
 pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .declaring(&wire::PLAN_DECLARATIONS, Repetition::Harmless, plan)
@@ -26,7 +26,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
 }
 
-/// Declarations from an operator, and the heavy request in which they are looked at.
+/// Declarations of an operator, and the heavy request that processes them.
 struct Declaring<T> {
     by: AuthorisedOperator<Declare>,
     target: T,
@@ -36,7 +36,7 @@ struct Declaring<T> {
 }
 
 impl Routes<AdminServices> {
-    /// A route for declarations: they are parsed, and the answer is written, on threads for heavy requests.
+    /// A route for declarations, which are parsed on threads for heavy requests.
     fn declaring<T: FromPath, A: Answer + IntoAnswer<A> + Send, F>(
         self,
         endpoint: &Endpoint<T, DeclareBody, A>,
@@ -57,7 +57,7 @@ impl Routes<AdminServices> {
                         .await?;
                 let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
-                // Before the body is read, so that a body in memory is one of few.
+                // Before the body is read, so that few bodies are in memory.
                 let heavy = services.heavy(&by)?;
                 let body = body_of::<DeclareBody>(body, body_bytes_max).await?;
                 let own = services.clone();

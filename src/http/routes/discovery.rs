@@ -10,7 +10,7 @@ use crate::wire::{
     OpenidConfigurationAnswer, ProtectedResourceAnswer,
 };
 
-/// The routes by which stock clients find out what there is.
+/// The discovery routes for standard clients.
 pub(crate) fn routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&KEY_SET, key_set)
@@ -72,7 +72,7 @@ async fn openid_configuration(
     Ok(cacheable(OpenidConfigurationAnswer {
         oauth: described(services.issuer()),
         subject_types_supported: vec!["public".into()],
-        // The standard wants RS256 in the list, and clients look for it; nothing is ever signed so.
+        // The standard requires RS256 in the list, and clients check it; the broker signs nothing with it.
         id_token_signing_alg_values_supported: vec!["ES256".into(), "RS256".into()],
     }))
 }

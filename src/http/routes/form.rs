@@ -6,10 +6,10 @@ use crate::base::code;
 use crate::base::limits::FORM_FIELDS_MAX;
 use crate::http::documents::problem::Problem;
 
-/// The fields of a form, borrowed from its body as far as they stand there.
+/// The fields of a form, borrowed from its body where possible.
 pub(crate) type FormFields<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
-/// Parses a form body whose fields come at most once each. A field without a value counts as absent (RFC 6749 §3.2).
+/// Parses a form without repeated fields. A field without a value counts as absent (RFC 6749 §3.2).
 pub(crate) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<FormFields<'_>, Problem> {
     if std::str::from_utf8(body.expose()).is_err() {
         return Err(Problem::new(code::FORM_INVALID));
@@ -22,7 +22,7 @@ pub(crate) fn parse_form(body: &Sensitive<Vec<u8>>) -> Result<FormFields<'_>, Pr
         if value.is_empty() {
             continue;
         }
-        // RFC 8707 lets a request name several resources; a token here is for one.
+        // RFC 8707 allows several resources, but a token of this broker has one audience.
         let repeated = if name == "resource" { code::RESOURCE_REPEATED } else { code::FORM_FIELD_REPEATED };
         if fields.insert(name, value).is_some() {
             return Err(Problem::new(repeated));

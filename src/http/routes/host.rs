@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Routes<HostServices> {
 }
 
 impl Routes<HostServices> {
-    /// A route that takes `what` away.
+    /// A route that revokes or suspends `what`.
     fn ordering<T: FromPath>(
         self,
         endpoint: &Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,

@@ -8,7 +8,7 @@ use crate::http::route::Route;
 use crate::idempotency::IdempotentRequest;
 use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
 
-/// The idempotency key of a request, if it has one, and what it says besides its body.
+/// The idempotency key of a request, and its input besides the body.
 pub(crate) struct IdempotencyHeader(Option<Box<Keyed>>);
 
 struct Keyed {
@@ -26,7 +26,7 @@ impl IdempotencyHeader {
             return Err(Problem::new(code::IDEMPOTENCY_KEY_INVALID));
         }
         let route = format!("{} {}", route.method, route.path);
-        // Everything that a handler takes from outside the body is part of the request.
+        // All input of a handler identifies the request, also what is not in the body.
         let said =
             |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (owner, sensitivity) = (said(OWNER_HEADER), said(SENSITIVITY_HEADER));
@@ -35,7 +35,7 @@ impl IdempotencyHeader {
         Ok(Self(Some(Box::new(Keyed { key: key.to_owned(), route, target }))))
     }
 
-    /// The request with this `body`, when it has a key.
+    /// The identity of the request with this `body`, if it has an idempotency key.
     pub(crate) fn request<'a>(&'a self, body: &'a [u8]) -> Option<IdempotentRequest<'a>> {
         let Keyed { key, route, target } = self.0.as_deref()?;
         Some(IdempotentRequest { key, route, target, body })

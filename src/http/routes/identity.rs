@@ -14,7 +14,7 @@ use crate::wire::{
     RenewBody,
 };
 
-/// The routes by which agents and resource servers come to certificates.
+/// The routes of enrolment and renewal for agents and resource servers.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::ENROL, enrol_agent)
@@ -22,7 +22,7 @@ pub(crate) fn agent_routes() -> Routes<AgentServices> {
         .route(&wire::AGENT_WHOAMI, agent_whoami)
 }
 
-/// The same routes of operators.
+/// The routes of enrolment and renewal for operators.
 pub(crate) fn operator_routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::ENROL, enrol_operator)

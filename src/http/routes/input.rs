@@ -17,22 +17,22 @@ use crate::wire::{AnyQuery, Form, Nothing, Object, Optional, PageQuery};
 pub(crate) const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What a request says besides its target.
+/// The input of a request besides its target.
 pub(crate) trait Input: Sized + 'static {
-    /// What is taken from line and header, so that neither is kept while the body comes.
+    /// The input from request line and header, so that neither is stored while the body arrives.
     type Head: Send;
     type Read: Send;
 
-    /// The content type of the body; without one the body is not read.
+    /// The content type of the body; `None` if the body is not read.
     const CONTENT: Option<&'static str> = None;
     const TAKES_QUERY: bool = false;
-    /// Whether the body may be left out.
+    /// Whether the body is optional.
     const IS_OPTIONAL: bool = false;
 
     fn head(parts: &Parts) -> Result<Self::Head, Problem>;
     fn read(head: Self::Head, body: Sensitive<Vec<u8>>) -> Result<Self::Read, Problem>;
 
-    /// What a repeated request is compared by.
+    /// The bytes that identify a repeated request.
     fn digested(body: &Sensitive<Vec<u8>>) -> &[u8] {
         body.expose()
     }
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Input for T {
     }
 }
 
-/// A JSON body that may be left out.
+/// An optional JSON body.
 impl<T: DeserializeOwned + JsonSchema + Default + Send + 'static> Input for Optional<T> {
     type Head = ();
     type Read = T;
@@ -113,7 +113,7 @@ impl Input for AnyQuery {
     fn describe(_: &mut OperationDocument<'_>) {}
 }
 
-/// What a list goes on after.
+/// The cursor of a list.
 pub(crate) trait Cursor: JsonSchema + Send + 'static {
     const LIMIT_MAX: usize;
 
@@ -146,7 +146,7 @@ impl Cursor for u64 {
     }
 }
 
-/// The part of a list that is asked for, with a limit.
+/// The requested page of a list, with a limit.
 pub(crate) struct Part<C> {
     pub(crate) after: Option<C>,
     pub(crate) limit: usize,
@@ -186,7 +186,7 @@ impl<C: Cursor> Input for PageQuery<C> {
     }
 }
 
-/// A form, and the client that is named beside it.
+/// A form, and the client id in the headers.
 pub(crate) struct FormRead {
     client: BasicClient,
     body: Sensitive<Vec<u8>>,
@@ -197,7 +197,7 @@ impl FormRead {
         parse_form(&self.body)
     }
 
-    /// The fields, when a client that is named has this certificate.
+    /// The fields, after a check of the client id against the certificate.
     pub(crate) fn fields_of(&self, certificate: &PeerCertificate) -> Result<FormFields<'_>, Problem> {
         let fields = self.fields()?;
         self.client.is_holder_of(certificate, &fields)?;
@@ -237,7 +237,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(body: &Sensitive<Vec<u8>>) -> Resu
     })
 }
 
-/// What is wrong with it, without quoting it.
+/// The error without the caller's text.
 fn fault(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     match error.classify() {
@@ -251,7 +251,7 @@ fn fault(error: &serde_json::Error) -> String {
             } else if text.starts_with("duplicate field") {
                 "repeated field".to_owned()
             } else if let Some(rest) = text.strip_prefix("missing field `") {
-                // The name is ours, not the caller's.
+                // The name comes from the schema, not from the caller.
                 format!("missing field `{}`", rest.split('`').next().unwrap_or_default())
             } else {
                 "a field has the wrong type or form".to_owned()
@@ -260,7 +260,7 @@ fn fault(error: &serde_json::Error) -> String {
     }
 }
 
-/// Whether a body is of the content type that its route takes.
+/// Checks the content type of a body.
 pub(crate) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (kind, parameter) = given.split_once(';').unwrap_or((given, ""));

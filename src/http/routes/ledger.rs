@@ -18,7 +18,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     )
 }
 
-/// The public routes of what proves the ledger.
+/// The public routes of checkpoints and their key.
 pub(crate) fn public_routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::GET_AUTHORITY_CERTIFICATES, authorities)

@@ -67,7 +67,7 @@ pub fn host_routes() -> Vec<Route> {
     host::routes().routes()
 }
 
-/// What the agent listener serves.
+/// The agent listener's router.
 #[must_use]
 pub fn agent_router(services: AgentServices) -> ListenerRouter {
     let own = services.clone();
@@ -75,12 +75,12 @@ pub fn agent_router(services: AgentServices) -> ListenerRouter {
     ListenerRouter::new(edge.of_resource(services.issuer()), agent_table().router().with_state(services))
 }
 
-/// The same without limits, names and meters: for the broker to ask itself.
+/// The agent listener's router without limits, request ids and metrics, for internal requests.
 pub(crate) fn document_router(services: AgentServices) -> Router {
     agent_table().router().with_state(services)
 }
 
-/// What the admin listener serves.
+/// The admin listener's router.
 #[must_use]
 pub fn admin_router(services: AdminServices) -> ListenerRouter {
     let own = services.clone();
@@ -88,7 +88,7 @@ pub fn admin_router(services: AdminServices) -> ListenerRouter {
     ListenerRouter::new(edge, admin_table().router().with_state(services))
 }
 
-/// What that socket serves. It outlives what `meters` of a broker that serves would count.
+/// The host socket's router. It outlives the serving broker, whose metrics would end before.
 #[must_use]
 pub fn host_router(services: HostServices, meters: Arc<Meters>) -> ListenerRouter {
     let own = services.clone();
@@ -96,7 +96,7 @@ pub fn host_router(services: HostServices, meters: Arc<Meters>) -> ListenerRoute
     ListenerRouter::new(edge, host::routes().router().with_state(services))
 }
 
-/// The `OpenAPI` document of the agent listener. Made once: it is the same for as long as the program runs.
+/// The `OpenAPI` document of the agent listener. Made once, because it never changes.
 pub(crate) fn agent_document() -> WithHeaders<ReadyResponse> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi("Keyward, for agents", &agent_routes()));
     cacheable(ReadyResponse(json(StatusCode::OK, &*DOCUMENT)))

@@ -14,7 +14,7 @@ use crate::wire::{
 
 type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
-/// The routes of the people who administer.
+/// The routes of operators.
 pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_OPERATORS, list)

@@ -13,8 +13,7 @@ use super::listeners::document_router;
 use crate::broker::AgentServices;
 use crate::wire;
 
-/// The documents that anybody may have of a broker, as they were last answered: what a broker that is
-/// sealed, and can sign nothing, goes on to give.
+/// The public documents as they were last served: a sealed broker cannot sign, and serves these.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Documents(BTreeMap<String, Document>);
@@ -37,7 +36,7 @@ const PATHS: [&str; 7] = [
 ];
 
 impl Documents {
-    /// As they are now: asked of the router's own handlers.
+    /// The present documents, from the router's own handlers.
     pub async fn of(services: AgentServices) -> Self {
         let router = document_router(services);
         let mut documents = BTreeMap::new();
@@ -54,13 +53,13 @@ impl Documents {
         Self(documents)
     }
 
-    /// The certificates of the authorities that counted, PEM; empty when nobody knows.
+    /// The certificates of the authorities in PEM; empty if unknown.
     #[must_use]
     pub fn authorities_pem(&self) -> &str {
         self.0.get(wire::GET_AUTHORITY_CERTIFICATES.path).map_or("", |document| &document.body)
     }
 
-    /// The response to a request for `path`, if it is one of them.
+    /// The response for `path`, if it is one of the documents.
     pub(crate) fn answer(&self, path: &str) -> Option<WithHeaders<ReadyResponse>> {
         let document = self.0.get(path)?;
         let kind = HeaderValue::from_str(&document.kind).ok()?;

@@ -20,21 +20,21 @@ use crate::http::transport::router::ListenerRouter;
 use crate::telemetry::Meters;
 use crate::wire::{self, Nothing};
 
-/// What a listener has while the broker is sealed: nothing that opens or signs anything.
+/// The data of a sealed listener: no keys.
 #[derive(Clone, Debug)]
 pub struct Sealed {
-    /// What it goes on to give.
+    /// The public documents.
     pub documents: Documents,
-    /// What is counted, until the broker serves.
+    /// The metrics until the broker serves.
     pub meters: Arc<Meters>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What a listener with these routes serves while the broker is sealed: it lives, has the public
-/// documents as they were last signed, and refuses everything else by the same name.
+/// The router of a listener with these routes while the broker is sealed: liveness and the public documents as they were
+/// last signed; every other route is refused with `sealed`.
 #[must_use]
 pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed) -> ListenerRouter {
     let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));

@@ -24,7 +24,7 @@ use crate::wire::{
 
 type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
-/// The operators' routes of secrets. None of them gives a value.
+/// The operators' routes of secrets. None of them returns a value.
 pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_SECRETS, list)
@@ -61,7 +61,7 @@ async fn get(
     Ok(WithHeaders { answer, headers: tag.into_iter().map(|tag| (header::ETAG, tag)).collect() })
 }
 
-/// What is said of a secret that is stored, besides its name.
+/// Owner, sensitivity and conditions of a stored secret.
 pub(crate) struct UploadHead {
     owner: Option<OwnerName>,
     sensitivity: Option<Sensitivity>,
@@ -87,7 +87,7 @@ impl Input for SecretUpload {
         Ok(UploadHead { value, ..upload })
     }
 
-    /// No entry holds a digest of the value: it would outlive the value.
+    /// The value is not part of it: its digest in the ledger would outlive the value.
     fn digested(_: &Sensitive<Vec<u8>>) -> &[u8] {
         &[]
     }
@@ -111,7 +111,7 @@ async fn put(
     Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
 }
 
-/// What `If-Match` and `If-None-Match` say that there is: a version by its number, or nothing.
+/// The expectation in `If-Match` and `If-None-Match`: a version, or no secret.
 fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
     let number = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();

@@ -7,12 +7,12 @@ use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
 
 type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
-/// The routes that say how the broker is, of agents.
+/// The agents' routes of liveness and readiness.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
     Routes::new().route(&wire::LIVENESS, liveness).route(&wire::READINESS, agent_readiness)
 }
 
-/// The same of operators.
+/// The operators' routes of liveness, readiness and metrics.
 pub(crate) fn operator_routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIVENESS, liveness)
@@ -35,7 +35,7 @@ async fn agent_readiness(services: AgentServices, _: Public) -> Result<Readiness
 
 async fn operator_readiness(services: AdminServices, _: Public) -> Result<ReadinessAnswer, Problem> {
     services.check_ready()?;
-    // A problem that needs an operator is no reason to send requests elsewhere: there is no better broker.
+    // A warning does not fail the readiness: no other broker would serve the requests better.
     let warnings = services.warnings().into_iter().map(|warning| warning.as_str().into()).collect();
     Ok(ReadinessAnswer { status: "ok".into(), warnings })
 }

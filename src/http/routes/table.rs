@@ -20,14 +20,14 @@ use crate::http::transport::body::read_body;
 use crate::policy::Right;
 use crate::wire::Endpoint;
 
-/// A request as its handler gets it.
+/// A request for its handler.
 pub(crate) struct RouteRequest<C, T, I: Input> {
     pub(crate) by: C,
     pub(crate) target: T,
     pub(crate) input: I::Read,
 }
 
-/// The routes of a listener, with their handlers. What a route says of itself is what its handler takes and returns.
+/// The routes of a listener, with their handlers. The description of a route follows from the types of its handler.
 pub(crate) struct Routes<S>(Vec<(Route, MethodRouter<S>)>);
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -48,7 +48,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.0.into_iter().fold(Router::new(), |router, (route, handler)| router.route(route.path, handler))
     }
 
-    /// A route that reads, or that does no harm when it is called twice.
+    /// A route that reads, or whose repetition has no further effect.
     pub(crate) fn route<C, T, I, A, G, F>(
         self,
         endpoint: &Endpoint<T, I, A>,
@@ -78,7 +78,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         })
     }
 
-    /// A route that carries a request with an idempotency key out once.
+    /// A route that carries out a request with an idempotency key once.
     pub(crate) fn idempotent<C, T, I, A, G, F>(
         self,
         endpoint: &Endpoint<T, I, A>,
@@ -110,7 +110,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         })
     }
 
-    /// The same route, which revokes: a request for it waits for no other request.
+    /// Marks the route as a revocation: its requests wait for no other request.
     pub(crate) fn without_waiting(mut self) -> Self {
         if let Some((route, _)) = self.0.last_mut() {
             route.is_urgent = true;
@@ -136,7 +136,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 impl Routes<AdminServices> {
-    /// A route that reads so much that it is read on a thread for heavy requests.
+    /// A route that reads much, and therefore runs on a thread for heavy requests.
     pub(crate) fn heavy<R, T, I, A>(
         self,
         endpoint: &Endpoint<T, I, A>,
@@ -171,7 +171,7 @@ impl Routes<AdminServices> {
     }
 }
 
-/// What a request says before its body.
+/// The input of a request before its body.
 pub(crate) struct RequestHead<C, T, I: Input> {
     pub(crate) by: C,
     pub(crate) target: T,
@@ -195,7 +195,7 @@ impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
     }
 }
 
-/// The body of a request whose input has one.
+/// The body of a request, if its input has one.
 pub(crate) async fn body_of<I: Input>(body: Body, bytes_max: usize) -> Result<Sensitive<Vec<u8>>, Problem> {
     match I::CONTENT {
         Some(_) => read_body(body, bytes_max).await,
@@ -241,7 +241,6 @@ pub(crate) fn success<T, I, A>(endpoint: &Endpoint<T, I, A>) -> StatusCode {
     StatusCode::from_u16(endpoint.status).unwrap_or_default()
 }
 
-/// As the methods of endpoints are.
 pub(crate) fn filter(method: &str) -> MethodFilter {
     match method {
         "GET" => MethodFilter::GET,

@@ -8,12 +8,12 @@ use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::wire::{Nothing, Target};
 
-/// What the path of a request names.
+/// The target in the path of a request.
 pub(crate) trait FromPath: Target + Sized + Send + Sync + 'static {
     fn parse(text: &str) -> Result<Self, Problem>;
     fn describe(document: &mut OperationDocument<'_>);
 
-    /// Out of the path of a request for `template`: it has one spelling, without escapes.
+    /// The target in a path for `template`. Paths have one spelling, without escapes.
     fn of_path(path: &str, template: &str) -> Result<Self, Problem> {
         let (before, rest) = template.split_once('{').unwrap_or((template, "}"));
         let after = rest.split_once('}').map_or("", |(_, after)| after);
@@ -48,7 +48,7 @@ from_path!(
     Serial by serial, u32 by generation
 );
 
-/// A canonical name out of the path or the body.
+/// A canonical name from the path or the body.
 pub(crate) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {
     text.parse().map_err(|error: NameError| {
         let fix = format!("use {}", error.rule());
@@ -56,7 +56,7 @@ pub(crate) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem
     })
 }
 
-/// A canonical id out of the path, the query or the body.
+/// A canonical id from the path, the query or the body.
 pub(crate) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
     text.parse().map_err(|error: IdError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
 }
@@ -76,7 +76,7 @@ fn generation(text: &str) -> Result<u32, Problem> {
     })
 }
 
-/// The operator's reason, where the request says one.
+/// The operator's reason, if the request has one.
 pub(crate) fn reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
     let refused = |error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string());
     text.map(str::parse).transpose().map_err(refused)

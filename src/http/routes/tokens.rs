@@ -51,7 +51,7 @@ async fn mint(
         decision_id: minted.decision,
         constrained: minted.constrained,
     };
-    // RFC 6749 §5.1 asks for it beside `Cache-Control`.
+    // RFC 6749 §5.1 requires it beside `Cache-Control`.
     Ok(WithHeaders { answer, headers: vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))] })
 }
 
@@ -79,8 +79,7 @@ fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
     })
 }
 
-/// What is no capability's name is a wrong scope (RFC 6749 §5.2), and an audience in another spelling
-/// a wrong target (RFC 8707 §2).
+/// A malformed capability name is a wrong scope (RFC 6749 §5.2), and a malformed audience a wrong target (RFC 8707 §2).
 fn scope_named(text: &str) -> Result<CapabilityName, Problem> {
     text.parse().map_err(|error: NameError| Problem::new(code::SCOPE_MALFORMED).because(error.to_string()))
 }
@@ -89,7 +88,7 @@ fn resource_named(text: &str) -> Result<Audience, Problem> {
     text.parse().map_err(|error: NameError| Problem::new(code::RESOURCE_MALFORMED).because(error.to_string()))
 }
 
-/// RFC 7009: the answer says nothing of the token, which is the caller's own or none of its business.
+/// RFC 7009: the response reveals nothing about the token, which may be another caller's.
 async fn give_up(
     services: AgentServices,
     asked: RouteRequest<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
@@ -132,7 +131,7 @@ fn active(claims: &Claims) -> ActiveTokenAnswer {
     }
 }
 
-/// The scope that gets `agent` a token for secrets that are `wanted`: its own capabilities alone.
+/// The capabilities of `agent` that deliver the `wanted` secrets, as a scope.
 pub(crate) fn scope_of(
     services: &AgentServices,
     agent: &AgentPrincipal,

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A future that runs beside another one in the same task, and is looked at only when it was woken itself.
+/// A future that runs beside another one in the same task, and is polled only after its own wake-up.
 ///
 /// A connection's task is woken several times for each request; that its holder may not stay, or that the broker
 /// stops, comes once if ever, and asking for it takes locks.
@@ -24,7 +24,7 @@ impl<T> Future for BackgroundFuture<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // First who is to be woken, then whether it has rung: no ring falls between the two.
+        // First the waker, then the flag: otherwise a wake-up between the two would be lost.
         self.bell.belongs_to(cx.waker());
         if !self.bell.rung.swap(false, Ordering::AcqRel) {
             return Poll::Pending;

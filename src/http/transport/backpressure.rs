@@ -7,19 +7,19 @@ use tokio::time::Instant;
 
 use crate::base::limits::COME_BACK_AFTER_S;
 
-/// Marks a response that says that the broker has too much to do.
+/// Marks a response that refuses a request because the broker is overloaded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overloaded;
 
-/// Of a connection: a client that ignores `Retry-After` is made to wait. Otherwise those who ask
-/// on at once would have the broker refuse all day, which costs half as much as what they ask for.
+/// Delays the requests of a connection whose client ignores `Retry-After`: a refusal costs half as much as a token, so
+/// that clients which repeat at once would keep the broker overloaded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Backpressure {
     until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Backpressure {
-    /// Returns when the connection is to be heard.
+    /// Returns when the broker may read the next request of the connection.
     pub(crate) async fn wait(&self) {
         let until = self.until.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(until) = until {
@@ -27,7 +27,7 @@ impl Backpressure {
         }
     }
 
-    /// Takes note of what the connection is told.
+    /// Notes the response.
     pub(crate) fn note(&self, response: &Response<Body>) {
         if response.extensions().get::<Overloaded>().is_some() {
             let until = Instant::now().checked_add(Duration::from_secs(COME_BACK_AFTER_S));

@@ -8,7 +8,7 @@ use crate::base::limits::BODY_WAIT_S;
 use crate::base::{Sensitive, code};
 use crate::http::documents::problem::Problem;
 
-/// Reads a body of at most `limit` bytes within the time that a body may take.
+/// Reads a body of at most `limit` bytes within `BODY_WAIT_S`.
 pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<u8>>, Problem> {
     read_within(body, limit, Duration::from_secs(BODY_WAIT_S)).await
 }
@@ -16,7 +16,7 @@ pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Sensitive<Vec<
 async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sensitive<Vec<u8>>, Problem> {
     use tokio::time::{Instant, timeout};
     let began = Instant::now();
-    // A length that is said beforehand is believed when it is too large: such a body is not kept.
+    // A declared length above the limit is refused before the body is read.
     let said = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX);
     if said <= limit {
         let read = timeout(wait, collected(&mut body, limit)).await;
@@ -31,7 +31,7 @@ async fn read_within(mut body: Body, limit: usize, wait: Duration) -> Result<Sen
     Err(too_large(limit))
 }
 
-/// The body; `None` as soon as it is longer than the limit.
+/// The body; `None` if it is longer than the limit.
 async fn collected(body: &mut Body, limit: usize) -> Result<Option<Sensitive<Vec<u8>>>, Problem> {
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
     while let Some(frame) = body.frame().await {
@@ -47,8 +47,8 @@ async fn collected(body: &mut Body, limit: usize) -> Result<Option<Sensitive<Vec
     Ok(Some(Sensitive::new(std::mem::take(&mut *bytes))))
 }
 
-/// Reads the rest of a body that is not wanted, up to a limit. A connection that is closed with bytes unread is
-/// reset, and a reset can overtake the answer: a client that still writes would see no 413.
+/// Reads the rest of an unneeded body up to a limit. The kernel resets a connection that is closed with unread bytes,
+/// and a reset can overtake the response: a client that still writes would not see the 413.
 async fn discard(body: &mut Body, limit: usize) {
     let mut size = 0_usize;
     while let Some(Ok(frame)) = body.frame().await {
@@ -59,8 +59,8 @@ async fn discard(body: &mut Body, limit: usize) {
     }
 }
 
-/// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a plain
-/// reallocation would leave a copy behind.
+/// Grows by copying into a new buffer and wiping the old one: a body may be a secret, and a reallocation would leave a
+/// copy.
 fn grow(bytes: &mut zeroize::Zeroizing<Vec<u8>>, size: usize, limit: usize) {
     if size > bytes.capacity() {
         let mut larger = Vec::with_capacity(size.saturating_mul(2).min(limit));

@@ -13,23 +13,22 @@ use super::peer_connections::{ConnectionKey, Load, PeerConnections, Waits};
 use crate::base::limits::HANDSHAKES_UNDER_WAY_MAX;
 use crate::pki::Serial;
 
-/// Handshakes of one peer in a second, where it may not have as many connections.
+/// Handshakes per second of one peer, if its connection limit is lower.
 const HANDSHAKES_PER_S: u32 = 64;
 
-/// Completes when the connection has to make room for another one.
+/// Completes when the connection is evicted.
 pub(crate) type Evicted = oneshot::Receiver<Infallible>;
 
-/// The places for a listener's connections.
+/// The connections of a listener, within its limits.
 ///
-/// A connection is unauthenticated until its handshake has shown an admitted certificate. Without a free place, a
-/// new connection takes that of an unauthenticated one which waits for its peer: one of its own peer when that peer
-/// has reached its cap, otherwise one of the peer that has most of them; peers that have had an authenticated
-/// connection come last. Of one peer the oldest goes first. A connection that waits for the broker, or is
-/// authenticated, loses its place to nobody.
+/// A connection is unauthenticated until its handshake has shown an admitted certificate. At the limit, a new connection
+/// evicts an unauthenticated one that waits for its peer: one of the same peer if the peer is at its own limit, otherwise
+/// one of the peer with the most of them; peers that have had an authenticated connection come last. The oldest
+/// connection of a peer is evicted first. A connection that waits for the broker, or is authenticated, is never evicted.
 #[derive(Clone)]
 pub(crate) struct ConnectionSlots(Arc<Mutex<Table>>);
 
-/// One connection's place; given back on drop.
+/// A connection's place, which is returned on drop.
 pub(crate) struct ConnectionSlot {
     places: ConnectionSlots,
     key: ConnectionKey,
@@ -37,7 +36,7 @@ pub(crate) struct ConnectionSlot {
     holder: Option<Authenticated>,
 }
 
-/// Whose certificate the connection showed, and what would have evicted it.
+/// The certificate of the connection, and the sender that would have evicted it.
 struct Authenticated {
     serial: Serial,
     _kept: oneshot::Sender<Infallible>,
@@ -47,11 +46,11 @@ struct Table {
     caps: ConnectionCaps,
     next: u64,
     unauthenticated: usize,
-    /// How many of them wait for the broker.
+    /// The number of them that wait for the broker.
     turns: usize,
     authenticated: usize,
     peers: HashMap<IpAddr, PeerConnections>,
-    /// The peers with unauthenticated connections, the one to evict from last: by their number, then by the oldest.
+    /// The peers with unauthenticated connections, by their number, then by the oldest; the last one is evicted from.
     by_load: BTreeSet<Load>,
     by_certificate: HashMap<Serial, usize>,
     proven: KnownPeers,
@@ -72,7 +71,7 @@ impl ConnectionSlots {
         })))
     }
 
-    /// A place for a connection of `peer`, unless all that it could have are lost to nobody.
+    /// A place for a connection of `peer`; `None` if all places are taken and none can be evicted.
     pub(crate) fn take(&self, peer: IpAddr) -> Option<(ConnectionSlot, Evicted)> {
         let mut table = self.lock();
         if !table.make_room(peer) {
@@ -97,10 +96,10 @@ impl ConnectionSlots {
 }
 
 impl ConnectionSlot {
-    /// When the handshake of this connection may begin, whose first message is whole. A peer has as many handshakes at
-    /// once as it may have connections, and then as many in a second, or `HANDSHAKES_PER_S`. `None` when half as many
-    /// wait already, or too many of all peers; nothing is counted then, so that those that wait are served, and a
-    /// flood that has ended locks nobody out.
+    /// The time at which the handshake of this connection may begin, after its complete first message. A peer can have as
+    /// many handshakes at once as connections, and then the same number per second, or `HANDSHAKES_PER_S`. `None` if half
+    /// of this number wait already, or too many of all peers; the refused one is not counted, so that a flood that has
+    /// ended locks no client out.
     pub(crate) fn turn(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let places = self.places.clone();
@@ -121,7 +120,7 @@ impl ConnectionSlot {
         Some(at)
     }
 
-    /// The broker has said its part: from here on the connection waits for its peer.
+    /// From here on the connection waits for its peer.
     pub(crate) fn answered(&mut self) {
         if self.key.0 == Waits::Broker {
             let places = self.places.clone();
@@ -141,8 +140,8 @@ impl ConnectionSlot {
         });
     }
 
-    /// Keeps the place for good: the handshake has shown an admitted certificate with this serial. False when the
-    /// certificate has as many connections as it may, or the place went to another connection.
+    /// Makes the connection authenticated, after an admitted certificate with this serial. `false` if the certificate is at
+    /// its connection limit, or the connection was evicted.
     pub(crate) fn keep(&mut self, serial: Serial) -> bool {
         let mut table = self.places.lock();
         let most = table.caps.max_per_certificate();
@@ -169,7 +168,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut table = self.places.lock();
         let Some(holder) = &self.holder else {
-            // Nothing is there any more when it was evicted.
+            // An evicted connection is not in the table.
             drop(table.forget(self.peer, self.key));
             return;
         };
@@ -185,7 +184,7 @@ impl Drop for ConnectionSlot {
 }
 
 impl Table {
-    /// Whether there is a place for `peer` now, after an eviction if need be.
+    /// Whether a place for `peer` is free, if necessary after an eviction.
     fn make_room(&mut self, peer: IpAddr) -> bool {
         let own = self.peers.get(&peer);
         let held = own.map_or(0, |of| of.unauthenticated.len().saturating_add(of.authenticated));
@@ -199,13 +198,13 @@ impl Table {
         self.by_load.last().map(|(.., peer)| *peer).is_some_and(|peer| self.evict_from(peer))
     }
 
-    /// Evicts an unauthenticated connection of `peer`, if one of them waits for it.
+    /// Evicts an unauthenticated connection of `peer` that waits for the peer, if there is one.
     fn evict_from(&mut self, peer: IpAddr) -> bool {
         let first = self.peers.get(&peer).and_then(PeerConnections::first);
         first.and_then(|key| self.forget(peer, key)).is_some()
     }
 
-    /// Takes an unauthenticated connection out of the table, unless it is not there.
+    /// Removes an unauthenticated connection from the table, if it is there.
     fn forget(&mut self, peer: IpAddr, key: ConnectionKey) -> Option<oneshot::Sender<Infallible>> {
         let turns = usize::from(key.0 == Waits::Broker);
         let kept = self.change(peer, |of| {
@@ -218,9 +217,9 @@ impl Table {
         Some(kept)
     }
 
-    /// Whether another handshake of `peer` may wait for the broker. Half of the unauthenticated places at most do, so
-    /// that the others are for those that wait for their peers. Of the last quarter of the turns a peer has an eighth of
-    /// all at most, and the last eighth is for peers that have had an authenticated connection.
+    /// Whether another handshake of `peer` may wait for the broker. At most half of the unauthenticated connections do. In
+    /// the last quarter of these a peer can have an eighth of all, and the last eighth is reserved for peers that have had
+    /// an authenticated connection.
     fn has_turn(&self, peer: IpAddr) -> bool {
         let most = HANDSHAKES_UNDER_WAY_MAX.min(self.caps.max_unauthenticated().div_ceil(2));
         let (left, eighth) = (most.saturating_sub(self.turns), most / 8);
@@ -248,7 +247,7 @@ impl Table {
         changed
     }
 
-    /// Forgets peers that have been gone for a while, once there are more of them than connections.
+    /// Removes peers without recent connections, once there are more peers than connections.
     fn sweep(&mut self) {
         if self.peers.len() > self.caps.max.saturating_mul(2) {
             let now = Instant::now();

@@ -6,21 +6,21 @@ use axum::http::Response;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// What answers one request.
+/// The handler of one request.
 pub(crate) type Handler = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// Handlers that go on although their connection has ended. A broker that stops waits for them.
+/// Handlers that continue although their connection has ended. A stop waits for them.
 #[derive(Clone, Debug, Default)]
 pub struct DetachedHandlers(Arc<watch::Sender<usize>>);
 
 impl DetachedHandlers {
-    /// Returns when none is under way.
+    /// Returns when no handler is in progress.
     pub async fn ended(&self) {
-        // It fails only when there is no sender, and this holds one.
+        // Cannot fail: `self` holds a sender.
         drop(self.0.subscribe().wait_for(|under_way| *under_way == 0).await);
     }
 
-    /// Goes on with `handler` as a task of its own.
+    /// Continues `handler` as a separate task.
     pub(crate) fn go_on(&self, handler: Handler) {
         let Ok(runtime) = Handle::try_current() else { return };
         let counted = CountedHandler::of(self.clone());
@@ -31,7 +31,7 @@ impl DetachedHandlers {
     }
 }
 
-/// One of them, until this is dropped: also when it panics.
+/// Counts a handler until this is dropped, also after a panic.
 struct CountedHandler(DetachedHandlers);
 
 impl CountedHandler {

@@ -20,42 +20,42 @@ use crate::telemetry::{AnsweredRequest, Meters};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What every request passes first and every response last, at one listener.
+/// The first step of every request and the last step of every response of a listener.
 pub(crate) struct Middleware {
     listener: &'static str,
-    /// By the path as the route table has it, with the methods that it takes.
+    /// The methods of each path of the route table.
     routes: matchit::Router<Vec<Route>>,
     meters: Arc<Meters>,
     under_way: Arc<Semaphore>,
-    /// Names one more request.
+    /// Makes request ids.
     name: Box<dyn Fn() -> RequestId + Send + Sync>,
-    /// The `iss` of tokens, where the listener is a resource itself.
+    /// The `iss` of tokens, if the listener is a protected resource.
     issuer: Option<String>,
 }
 
-/// What the log and the meters call a request for no route.
+/// The route of unknown paths in logs and metrics.
 const NO_ROUTE: &str = "(no route)";
 
-/// The methods that routes have, in the order in which a response names them, and HEAD.
+/// The methods of routes, and HEAD, in the order of the `Allow` header.
 const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
 
-/// A place among the requests under way.
+/// A permit for a request in progress.
 pub(crate) enum RequestSlot {
-    /// One that needs none.
+    /// The request needs no permit.
     NotNeeded,
-    /// It has one, until this is dropped.
+    /// A permit, until this is dropped.
     Taken(OwnedSemaphorePermit),
-    /// There is none at the moment.
+    /// No permit is free.
     Awaited,
 }
 
-/// What is remembered of a request until its response passes.
+/// The data of a request that its response needs.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestInfo {
     id: RequestId,
-    /// Log and meters name the route and never the path: a path is input, and input does not go there.
+    /// Logs and metrics contain the route, never the path: input does not go there.
     route: Option<Route>,
-    /// Which of [`METHODS`] its path takes.
+    /// The [`METHODS`] of its path.
     methods: [bool; METHODS.len()],
     form: ProblemForm,
     is_of_resource: bool,
@@ -74,32 +74,32 @@ impl Middleware {
         }
         let mut routes = matchit::Router::new();
         for (path, methods) in by_path {
-            // The router is built from the same table, by the same rules, and does not start with a bad one.
+            // The router is built from the same table by the same rules, and fails at the start if it is not valid.
             drop(routes.insert(path, methods));
         }
         let under_way = Arc::new(Semaphore::new(REQUESTS_UNDER_WAY_MAX));
         Self { listener, routes, meters, under_way, name: Box::new(name), issuer: None }
     }
 
-    /// The same at a listener that is a resource itself, for tokens of `issuer`.
+    /// The edge of a listener that is a protected resource for tokens of `issuer`.
     pub(crate) fn of_resource(self, issuer: &str) -> Self {
         Self { issuer: Some(issuer.to_owned()), ..self }
     }
 
-    /// Lets a request pass, or says why not.
+    /// Accepts a request or refuses it.
     pub(crate) fn admit(&self, request: &Request) -> (RequestInfo, Result<RequestSlot, Problem>) {
         let path = request.uri().path();
         let at_path = self.routes.at(path).map(|matched| matched.value.as_slice()).unwrap_or_default();
         let route = at_path.iter().find(|route| route.method == request.method().as_str()).copied();
         let form = ProblemForm::of_path(path);
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
-        // A request for a route, as almost all are, needs none of them.
+        // Almost all requests are for a route, and do not need them.
         let methods = if route.is_none() { methods(at_path) } else { [false; METHODS.len()] };
         let [_, takes_head, ..] = methods;
         let takes_query =
             route.map_or_else(|| at_path.iter().any(|one| one.takes_query), |one| one.takes_query);
         let place = check_head(request, takes_query).and_then(|()| {
-            // The router answers HEAD like GET: it would carry the request out, and tell the length of its answer.
+            // The router answers HEAD like GET: it would carry the request out, and reveal the length of the response.
             if *request.method() == Method::HEAD && methods.contains(&true) && !takes_head {
                 return Err(Problem::new(code::METHOD_NOT_ALLOWED));
             }
@@ -108,8 +108,8 @@ impl Middleware {
         (RequestInfo { id: (self.name)(), route, methods, form, is_of_resource }, place)
     }
 
-    /// A place among the requests under way, for a certificate's holder. A client without a certificate needs none, and so
-    /// cannot take one away: what is public costs little, or is limited by its address.
+    /// A permit for a client with a certificate. A client without a certificate needs none, and so cannot use them up:
+    /// public routes are cheap, or limited by address.
     fn taken_on(&self, request: &Request, route: Option<Route>) -> RequestSlot {
         let peer = request.extensions().get::<Peer>();
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
@@ -117,7 +117,7 @@ impl Middleware {
         }
         match self.next_place() {
             Some(place) => RequestSlot::Taken(place),
-            // What revokes waits for nobody.
+            // Revocations never wait.
             None if route.is_some_and(|route| route.is_urgent) => RequestSlot::NotNeeded,
             None => RequestSlot::Awaited,
         }
@@ -127,15 +127,15 @@ impl Middleware {
         Arc::clone(&self.under_way).try_acquire_owned().ok()
     }
 
-    /// The next place that is given back, in the order of asking, unless that takes too long. To wait costs
-    /// nothing; a refusal costs half as much as a token, and its caller comes back for another one.
+    /// The next returned permit, in the order of requests, within `PLACE_WAIT_MS`. A wait costs nothing; a refusal costs
+    /// half as much as a token, and its caller repeats the request.
     pub(crate) async fn place(self: Arc<Self>) -> Result<OwnedSemaphorePermit, Problem> {
         let place = Arc::clone(&self.under_way).acquire_owned();
         let waited = tokio::time::timeout(Duration::from_millis(PLACE_WAIT_MS), place).await;
         waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(code::OVERLOADED))
     }
 
-    /// The response as it goes out.
+    /// The final response.
     pub(crate) fn finish(&self, passing: RequestInfo, mut response: Response) -> Response {
         let RequestInfo { id, route, methods, form, is_of_resource } = passing;
         let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method, route.path));
@@ -157,7 +157,7 @@ impl Middleware {
                 let allow = HeaderValue::from_str(&named.collect::<Vec<_>>().join(","));
                 response.headers_mut().extend(allow.ok().map(|methods| (header::ALLOW, methods)));
             }
-            // A broker that has too much to do does not write a line about each: the meters count them.
+            // Refusals by overload are only counted: log lines would add to the load.
             if is_shed {
                 response.extensions_mut().insert(Overloaded);
             } else {
@@ -181,7 +181,7 @@ impl Middleware {
     }
 }
 
-/// Which of [`METHODS`] these routes of one path take: HEAD where GET is public.
+/// The [`METHODS`] of these routes of one path; HEAD if GET is public.
 fn methods(at_path: &[Route]) -> [bool; METHODS.len()] {
     METHODS.map(|method| {
         at_path.iter().any(|route| match method {

@@ -6,29 +6,29 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is wrong with a request's head that the HTTP library mends in silence.
+/// Errors in a request's head that the HTTP library corrects silently.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FramingFault {
-    /// `#` in its first line: what follows is dropped.
+    /// `#` in the first line: the library drops the rest.
     Fragment,
-    /// Two lengths: `Transfer-Encoding` and `Content-Length`, or one of them twice; or an encoding other than
-    /// `chunked`. Another implementation on the way could see another request.
+    /// Two lengths: `Transfer-Encoding` and `Content-Length`, or one of them twice; or an encoding other than `chunked`. A
+    /// proxy could see another request.
     Lengths,
 }
 
-/// What is wrong with the heads of a connection's requests, in their order.
+/// The errors in the heads of a connection's requests, in order.
 #[derive(Clone, Default)]
 pub(crate) struct FramingFaults(Arc<Mutex<VecDeque<Option<FramingFault>>>>);
 
 impl FramingFaults {
-    /// Of the next request. A head that was not seen may have two lengths.
+    /// The error of the next request. An unseen head counts as one with two lengths.
     pub(crate) fn next(&self) -> Option<FramingFault> {
         let mut heads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heads.pop_front().unwrap_or(Some(FramingFault::Lengths))
     }
 }
 
-/// A stream that looks at the heads of the requests that are read from it, as they came. It changes nothing.
+/// A stream that checks the heads of the requests that are read from it, without changing them.
 pub(crate) struct HeadReader<S> {
     stream: S,
     flaws: FramingFaults,
@@ -75,29 +75,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadReader<S> {
     }
 }
 
-/// Where in the stream the next byte is (RFC 9112 §2 and §7.1).
+/// The position of the next byte (RFC 9112 §2 and §7.1).
 #[derive(Default)]
 struct Framing {
     stage: ScanStage,
-    /// The beginning of the line at hand: as much as a field of interest has.
+    /// The beginning of the current line, as long as a relevant field can be.
     line: Vec<u8>,
     head: HeadScan,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 enum ScanStage {
-    /// In the first line of a head, or in blank lines before it.
+    /// In the first line of a head, or in empty lines before it.
     #[default]
     Begin,
     /// In a field of the head.
     Field,
-    /// So many bytes of a body or of a chunk with its line break are to come, and then that.
+    /// This number of bytes of a body, or of a chunk with its line break, and then the position.
     Bytes(u64, After),
     /// In the line with a chunk's size.
     Size,
     /// In the fields after the last chunk.
     Trailer,
-    /// A flaw was found, or this is no HTTP: the connection ends with the request.
+    /// After an error, or not HTTP: the connection ends with the request.
     Over,
 }
 
@@ -114,9 +114,9 @@ struct HeadScan {
     is_chunked: bool,
 }
 
-/// Longest beginning of a line that is kept: a length or an encoding in a longer one is a flaw.
+/// Longest stored beginning of a line: a length or an encoding in a longer line is an error.
 const LINE_BYTES_MAX: usize = 128;
-/// As much of a line as tells whether it is about lengths.
+/// Enough of a line to recognise a field with a length.
 const NAME_BYTES: usize = "transfer-encoding:".len();
 
 fn is_about_lengths(line: &[u8]) -> bool {
@@ -125,7 +125,7 @@ fn is_about_lengths(line: &[u8]) -> bool {
 }
 
 impl Framing {
-    /// Takes in what was read, and gives what is wrong with each head that ends in it.
+    /// Reads bytes, and adds the result of each head that ends in them.
     fn read(&mut self, bytes: &[u8]) -> Vec<Option<FramingFault>> {
         let mut heads = Vec::new();
         let mut rest = bytes;
@@ -152,7 +152,7 @@ impl Framing {
         heads
     }
 
-    /// Keeps more of the line at hand: of a field without a length no more than tells that, since it may be secret.
+    /// Stores more of the current line; of other fields only the beginning, because they may contain a secret.
     fn keep(&mut self, part: &[u8]) {
         if self.stage == ScanStage::Begin && part.contains(&b'#') {
             self.head.flaw = Some(FramingFault::Fragment);
@@ -173,7 +173,7 @@ impl Framing {
         };
     }
 
-    /// Adds what is wrong with the head that ends here, if one does.
+    /// Adds the result of the head, if it ends here.
     fn end_of_line(&mut self, heads: &mut Vec<Option<FramingFault>>) {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         match (self.stage, line.is_empty()) {
@@ -187,7 +187,7 @@ impl Framing {
                 self.stage = match size {
                     None => ScanStage::Over,
                     Some(0) => ScanStage::Trailer,
-                    // With the line break at the end of the chunk.
+                    // Including the line break at the end of the chunk.
                     Some(size) => ScanStage::Bytes(size.saturating_add(2), After::Size),
                 };
             }

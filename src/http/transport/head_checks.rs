@@ -8,7 +8,7 @@ use crate::base::limits::{HEADER_BYTES_MAX, HEADERS_MAX, TARGET_BYTES_MAX};
 use crate::http::documents::problem::Problem;
 use crate::wire::{IDEMPOTENCY_KEY_HEADER, OWNER_HEADER, SENSITIVITY_HEADER};
 
-/// Header fields that mean nothing, or something else, when they come twice (RFC 9110 §5.3).
+/// Header fields that must not occur twice (RFC 9110 §5.3).
 const ONCE: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
@@ -19,7 +19,7 @@ const ONCE: [HeaderName; 7] = [
     HeaderName::from_static(IDEMPOTENCY_KEY_HEADER),
 ];
 
-/// Whether line and header of a request mean one thing, and are within their limits.
+/// Checks that request line and header are unambiguous and within their limits.
 pub(crate) fn check_head(request: &Request, takes_query: bool) -> Result<(), Problem> {
     let (uri, headers) = (request.uri(), request.headers());
     bounded(uri, headers)?;
@@ -47,8 +47,8 @@ pub(crate) fn check_head(request: &Request, takes_query: bool) -> Result<(), Pro
     Ok(())
 }
 
-/// Whether a target is a path, or names `https` and a host before it (RFC 9112 §3.2.2): the certificate says which
-/// host this is, and requests for any are for this broker.
+/// Whether a target is a path, optionally after `https` and a host (RFC 9112 §3.2.2). The host is not checked: the
+/// certificate identifies the broker.
 fn is_of_origin(uri: &Uri) -> bool {
     match (uri.scheme(), uri.authority()) {
         (None, None) => true,
@@ -57,7 +57,7 @@ fn is_of_origin(uri: &Uri) -> bool {
     }
 }
 
-/// Whether the request's line and header are within their limits.
+/// Checks that request line and header are within their limits.
 fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > TARGET_BYTES_MAX {
@@ -73,7 +73,7 @@ fn bounded(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// One spelling per path: what the router matches is what was sent, byte for byte.
+/// Each path has one spelling: the router matches the bytes of the request.
 fn is_canonical(path: &str) -> bool {
     path.starts_with('/')
         && path

@@ -1,5 +1,5 @@
-//! The accept loop of the socket on the broker's host: the kernel says whose process is at the other
-//! end, and nothing else is asked of a connection. The same limits hold as on the other listeners.
+//! The accept loop of the socket on the broker's host. The kernel identifies the user of the peer process. The limits are
+//! those of the other listeners.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::listener::{ListenerService, ListenerState, back_off, converse};
 use crate::base::limits::HOST_CONNECTIONS_MAX;
 
-/// Whose process is at the other end of the host's socket. Read once, when the connection is made.
+/// The user of the peer process at the host socket. Read once, when the connection is made.
 #[derive(Clone, Copy, Debug)]
 pub struct HostPeer {
-    /// Its uid, as the kernel says (`SO_PEERCRED`).
+    /// The uid from the kernel (`SO_PEERCRED`).
     pub uid: u32,
 }
 
-/// Accepts until it is told to stop, and returns when the last connection has ended.
+/// Accepts connections until the stop, and returns when the last connection has ended.
 pub async fn serve_host(
     listener: UnixListener,
     front: impl ListenerService,
     mut course: watch::Receiver<ListenerState>,
 ) {
     let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
-    // Held by every connection, sent nothing through: it closes when the last of them has ended.
+    // Every connection holds a sender; the channel closes when the last connection has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {

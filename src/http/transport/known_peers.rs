@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-/// The peers that have had an authenticated connection, the latest so many of them. An attacker without a certificate
-/// is not one of them, unless it shares their address.
+/// The latest peers with an authenticated connection, up to a maximum. An attacker without a certificate is not one of
+/// them, unless it shares an address with one.
 #[derive(Debug, Default)]
 pub(crate) struct KnownPeers {
     turns: HashMap<IpAddr, u64>,
@@ -11,7 +11,7 @@ pub(crate) struct KnownPeers {
 }
 
 impl KnownPeers {
-    /// `peer` has had one now; of more than `most` peers the one goes that has had none for longest.
+    /// Notes an authenticated connection of `peer`; beyond `most` peers the oldest entry is removed.
     pub(crate) fn add(&mut self, peer: IpAddr, most: usize) {
         if let Some(before) = self.turns.insert(peer, self.next) {
             self.order.remove(&before);

@@ -1,8 +1,8 @@
-//! The accept loop of the listeners for agents and operators: TCP in, TLS handshake, one task a connection.
+//! The accept loop of the listeners for agents and operators: TCP, TLS handshake, one task per connection.
 //!
-//! A silent or hostile peer costs a bounded share of everything: a place that a new connection takes when there is
-//! no free one, so many handshakes a second, a bounded wait for its handshake, its header and its reading, a
-//! bounded header, a bounded send buffer. Accepting never waits for any of it.
+//! A silent or hostile peer uses only bounded resources: a place that a new connection takes over if none is free, a
+//! rate of handshakes, limited waits for handshake, header and reading, a limited header and a limited send buffer. The
+//! accept loop waits for none of them.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -42,30 +42,30 @@ use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, ServerConfigs};
 use crate::telemetry::Level;
 
-/// The most header fields that the library keeps without asking for memory.
+/// The number of header fields for which the library needs no allocation.
 const HEADERS_READ_MAX: usize = 100;
 const _: () = assert!(HEADERS_READ_MAX > HEADERS_MAX);
 
-/// Who is at the other end of a connection. Read once, when it is made; judged on every request.
+/// The peer of a connection. Read once when the connection is made; judged on every request.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The client certificate, when one was shown.
+    /// The client certificate, if the client sent one.
     pub certificate: Option<Arc<PeerCertificate>>,
-    /// The TCP peer. Headers that claim another are never looked at.
+    /// The TCP peer. Headers that claim another address are ignored.
     pub address: SocketAddr,
 }
 
-/// Whether a peer may stay connected, and a sign that the answer may have changed.
+/// Whether a peer may stay connected, and a signal that this may have changed.
 #[derive(Clone, Debug)]
 pub struct CredentialWatch {
-    /// Asked again for every open connection that showed a certificate.
+    /// Checked again for every open connection with a certificate.
     pub gate: Arc<dyn Gate>,
-    /// Changes whenever a credential that was valid is revoked.
+    /// Changes whenever a valid credential is revoked.
     pub changed: watch::Receiver<u64>,
 }
 
 impl CredentialWatch {
-    /// Returns when `peer` may not stay.
+    /// Returns when `peer` may not stay connected.
     async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
         let Some(peer) = peer else { return std::future::pending().await };
         while self.changed.changed().await.is_ok() {
@@ -77,19 +77,19 @@ impl CredentialWatch {
     }
 }
 
-/// Whether a listener goes on.
+/// The state of a listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ListenerState {
     /// It does.
     On,
-    /// It accepts nobody any more, and lets requests under way end for `DRAIN_WAIT_S`.
+    /// It accepts no connections, and waits `DRAIN_WAIT_S` for requests in progress.
     Drain,
-    /// The same for `CUT_WAIT_S`.
+    /// It accepts no connections, and waits `CUT_WAIT_S` for requests in progress.
     Cut,
 }
 
 impl ListenerState {
-    /// How long requests under way may take to end.
+    /// Longest wait for requests in progress.
     #[must_use]
     pub const fn wait(self) -> Duration {
         match self {
@@ -98,14 +98,14 @@ impl ListenerState {
         }
     }
 
-    /// Returns when the listener is to stop, with how.
+    /// Returns the kind of stop when the listener has to stop.
     pub(crate) async fn stopped(course: &mut watch::Receiver<Self>) -> Self {
         let stopped = course.wait_for(|course| *course != Self::On).await;
         stopped.map_or(Self::Cut, |course| *course)
     }
 }
 
-/// What answers a listener's requests.
+/// The handler of a listener's requests.
 pub trait ListenerService:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -119,7 +119,7 @@ impl<S> ListenerService for S where
 {
 }
 
-/// Counts its connections in `level`. Accepts until it is told to stop, and returns when the last connection has ended.
+/// Accepts connections until the stop, counts them in `level`, and returns when the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
     tls: ServerConfigs,
@@ -129,7 +129,7 @@ pub async fn serve(
     level: Level,
 ) {
     let places = ConnectionSlots::new(caps);
-    // Held by every connection, sent nothing through: it closes when the last of them has ended.
+    // Every connection holds a sender; the channel closes when the last connection has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
@@ -164,18 +164,17 @@ pub async fn serve(
         }
     }
     drop((listener, open));
-    // Each of them ends in time by itself.
+    // Each connection ends within a limit.
     all_ended.recv().await;
 }
 
-/// Out of file descriptors or memory, most likely: accepting at once again would spin.
+/// File descriptors or memory are probably exhausted: without a pause the loop would spin.
 pub(crate) async fn back_off(error: &io::Error) {
     tracing::warn!(error = %io_reason(error), "a connection could not be accepted");
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-/// The TLS connection, unless it takes too long or the broker stops meanwhile: nobody has asked for
-/// anything yet, so that there is nothing to wait for.
+/// The TLS connection; `None` after a timeout or a stop: without a request there is nothing to wait for.
 async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
@@ -183,7 +182,7 @@ async fn handshake(
     tls: &ServerConfigs,
     mut course: watch::Receiver<ListenerState>,
 ) -> Option<TlsStream<Bounded<TcpStream>>> {
-    // Small answers must not wait for one another; a socket that refuses this still works.
+    // Small responses must not be delayed (Nagle); a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
@@ -209,8 +208,8 @@ async fn handshake(
     }
 }
 
-/// What came of the handshake, unless there are too many under way. It is one of them from the end of the peer's
-/// first message on, so that a silent peer is none; a peer that has made many waits for its turn.
+/// The result of the handshake; `None` if too many are in progress. A handshake counts from the end of the peer's first
+/// message, so that a silent peer does not count; a peer with many handshakes waits for its turn.
 async fn shake_hands(
     stream: TcpStream,
     place: &mut ConnectionSlot,
@@ -233,13 +232,13 @@ async fn shake_hands(
         polled
     });
     let shaken = shaken.await;
-    // Also if it has ended at once: the next step waits for the peer.
+    // Also if the handshake has ended at once: the next step waits for the peer.
     place.answered();
     Some(shaken)
 }
 
-/// Lets the peer read why it was refused. In TLS 1.3 it has sent its request before it learns of the
-/// refusal; a socket closed over what it sent would reset the connection, alert and all.
+/// Waits until the peer has read the alert. In TLS 1.3 the peer has sent its request before it learns of the refusal; a
+/// socket that is closed with unread bytes would reset the connection and lose the alert.
 async fn linger(mut stream: Bounded<TcpStream>) {
     if stream.shutdown().await.is_ok() {
         let mut sent = stream.take(UNREAD_BYTES_MAX);
@@ -257,7 +256,7 @@ async fn connection(
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
             Ok(certificate) => Some(Arc::new(certificate.presented_from(address.ip()))),
-            // The handshake has read it before; this certificate identifies no client.
+            // The handshake has checked it before; this certificate identifies no client.
             Err(_) => return,
         },
     };
@@ -270,8 +269,8 @@ async fn connection(
     converse(stream, (peer, address.ip()), front, (course, lost)).await;
 }
 
-/// HTTP over `stream` with `peer`, whom the log calls `who`, until either side ends it, the listener stops, or the
-/// peer is `lost`.
+/// HTTP over `stream` with `peer` (`who` in the log), until either side ends it, the listener stops, or the peer is
+/// `lost`.
 pub(crate) async fn converse<S, P>(
     stream: S,
     (peer, who): (P, impl fmt::Display),
@@ -299,7 +298,7 @@ pub(crate) async fn converse<S, P>(
         let (mut front, lender, patience) = (front.clone(), lender.clone(), patience.clone());
         async move {
             patience.wait().await;
-            // Ready whenever it is asked: places under way are the edge's to give.
+            // Always ready: the edge limits requests in progress.
             let mut response = front.call(request).await?;
             patience.note(&response);
             if lender.rest().await == BodyRest::Unread || flaw.is_some() {
@@ -331,7 +330,7 @@ pub(crate) async fn converse<S, P>(
     }
 }
 
-/// Why a connection is to end.
+/// The reason to end a connection.
 enum ConnectionEnd {
     /// The listener stops.
     Stop(ListenerState),
@@ -339,7 +338,7 @@ enum ConnectionEnd {
     Cut,
 }
 
-/// Waits for what is under way on a connection that is to end, as long as its reason lets it.
+/// Waits for the request in progress on a connection that has to end, as long as the reason allows.
 async fn end<E>(
     serving: impl Future<Output = Result<(), E>>,
     told: ConnectionEnd,
@@ -352,7 +351,7 @@ async fn end<E>(
         }),
         ConnectionEnd::Cut => {
             tracing::info!(peer = %who, "a connection was closed because its certificate was revoked or suspended");
-            // An answer that is under way was decided before, and may be that of this very act.
+            // The response in progress was decided before, and may be the response to this revocation.
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }
     }

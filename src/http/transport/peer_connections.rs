@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// What an unauthenticated connection waits for, and its age.
+/// The wait and the age of an unauthenticated connection.
 pub(crate) type ConnectionKey = (Waits, u64);
 
-/// What an unauthenticated connection waits for; in the order of eviction.
+/// The wait of an unauthenticated connection, in the order of eviction.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Waits {
-    /// Its peer: for the first message, or for the next one.
+    /// For a message of its peer.
     Peer,
-    /// The broker: its handshake waits for its turn, or is computed. It is not evicted.
+    /// For the broker: its handshake waits for its turn, or is computed. It is not evicted.
     Broker,
 }
 
@@ -24,14 +24,14 @@ pub(crate) type Load = (bool, usize, Reverse<ConnectionKey>, IpAddr);
 /// The connections of one peer.
 #[derive(Default)]
 pub(crate) struct PeerConnections {
-    /// In the order of eviction. A dropped sender evicts.
+    /// In the order of eviction. Dropping a sender evicts the connection.
     pub(crate) unauthenticated: BTreeMap<ConnectionKey, oneshot::Sender<Infallible>>,
-    /// How many of them wait for the broker.
+    /// The number of them that wait for the broker.
     pub(crate) turns: usize,
     pub(crate) authenticated: usize,
-    /// As of its newest connection.
+    /// At its newest connection.
     pub(crate) is_proven: bool,
-    /// When all its handshakes so far would have been due, one after another.
+    /// The time at which all its handshakes so far would have ended, one after another.
     pub(crate) handshakes_until: Option<Instant>,
 }
 

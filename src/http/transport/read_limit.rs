@@ -4,11 +4,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream of which so many bytes can be read, and no more until the bound is lifted.
+/// A stream of which only a limited number of bytes can be read until the limit is lifted.
 #[derive(Debug)]
 pub(crate) struct Bounded<S> {
     inner: S,
-    /// How many bytes may still be read; `None` when there is no bound any more.
+    /// The number of bytes that can still be read; `None` without a limit.
     left: Option<usize>,
 }
 
@@ -17,12 +17,12 @@ impl<S> Bounded<S> {
         Self { inner, left: Some(bytes_max) }
     }
 
-    /// From here on so many bytes can be read.
+    /// Sets the limit.
     pub(crate) const fn bound(&mut self, bytes_max: usize) {
         self.left = Some(bytes_max);
     }
 
-    /// From here on any number of bytes can be read.
+    /// Lifts the limit.
     pub(crate) const fn lift(&mut self) {
         self.left = None;
     }

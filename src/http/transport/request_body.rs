@@ -9,26 +9,26 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
 use crate::base::limits::{LINGER_WAIT_S, UNREAD_BYTES_MAX};
 
-/// Lends the bodies of a connection's requests, one after another, and reads what is left of one.
+/// Lends the bodies of a connection's requests, one after another, and reads the rest of each.
 ///
-/// A request that is refused for its header alone is answered before its body has come. A connection that is
-/// closed over it would be missing to a caller who has been told nothing of that, and asks again on it.
+/// A request that is refused because of its header is answered before its body has arrived. The connection stays open,
+/// because the caller may send the next request on it.
 #[derive(Clone, Default)]
 pub(crate) struct ConnectionBodies(BodySlot);
 
 type BodySlot = Arc<Mutex<Option<Incoming>>>;
 
-/// Whether a body has come to its end.
+/// The end of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum BodyRest {
-    /// The connection can go on.
+    /// The body has been read: the connection can continue.
     Read,
-    /// There is more of it than anybody reads in vain, or it does not come.
+    /// The rest of the body is too large, or does not arrive: the connection has to be closed.
     Unread,
 }
 
 impl ConnectionBodies {
-    /// The body for the handler of the request.
+    /// Lends the body to the handler of the request.
     pub(crate) fn lend(&self, body: Incoming) -> Body {
         if body.is_end_stream() {
             return Body::empty();
@@ -37,7 +37,7 @@ impl ConnectionBodies {
         Body::new(ConnectionBody(Arc::clone(&self.0)))
     }
 
-    /// Reads what nobody has.
+    /// Reads the rest of the body.
     pub(crate) async fn rest(&self) -> BodyRest {
         let Some(mut body) = lock(&self.0).take() else { return BodyRest::Read };
         if body.is_end_stream() {
@@ -47,7 +47,7 @@ impl ConnectionBodies {
             return BodyRest::Unread;
         }
         let read = async {
-            // A chunked body says its length at its end alone.
+            // The length of a chunked body is known only at its end.
             let mut read = 0_u64;
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return BodyRest::Unread };

@@ -17,7 +17,7 @@ use super::edge::{Middleware, RequestInfo, RequestSlot};
 use crate::base::code;
 use crate::http::documents::problem::Problem;
 
-/// A listener's routes, behind its edge.
+/// A listener's routes behind its edge.
 #[derive(Clone)]
 pub struct ListenerRouter {
     edge: Arc<Middleware>,
@@ -30,7 +30,7 @@ impl ListenerRouter {
         Self { edge: Arc::new(edge), routes, outlived: DetachedHandlers::default() }
     }
 
-    /// Its handlers that go on although their connection has ended.
+    /// Handlers that continue although their connection has ended.
     #[must_use]
     pub fn outlived(&self) -> DetachedHandlers {
         self.outlived.clone()
@@ -40,7 +40,7 @@ impl ListenerRouter {
         let mut routes = self.routes.clone();
         let handler = async move {
             let response = routes.call(request).await.unwrap_or_else(|never| match never {});
-            // Given back when the handler has ended, not when its caller has gone.
+            // The permit is returned when the handler has ended, not when its caller has disconnected.
             drop(place);
             response
         };
@@ -78,7 +78,7 @@ impl fmt::Debug for ListenerRouter {
     }
 }
 
-/// A request's way to its response.
+/// A request in progress.
 pub struct ResponseFuture {
     edge: Arc<Middleware>,
     passing: RequestInfo,
@@ -89,7 +89,7 @@ type SlotResult = Result<OwnedSemaphorePermit, Problem>;
 
 enum ResponseStage {
     Refused(Option<Problem>),
-    /// For a place. A client that disconnects meanwhile has sent no request.
+    /// Waits for a permit. If the client disconnects meanwhile, its request is dropped.
     Waiting {
         place: Pin<Box<dyn Future<Output = SlotResult> + Send>>,
         asked: Option<(ListenerRouter, Request<Body>)>,
@@ -125,8 +125,8 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// A handler under way. A caller that hangs up does not stop a commit halfway: what is not ended then goes on
-/// as a task of its own. A panic costs one request: it ends in nothing.
+/// A handler in progress. A caller that disconnects does not stop a commit: an unfinished handler continues as a
+/// separate task. A panic fails only this request.
 struct HandlerFuture {
     handler: Option<Handler>,
     outlived: DetachedHandlers,
@@ -146,7 +146,7 @@ impl Future for HandlerFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(handler) = self.handler.as_mut() else { return Poll::Ready(None) };
-        // Never polled again after a panic, so that nobody sees what it left behind.
+        // The future is not polled again after a panic, so that no code sees its broken state.
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
         let response = match polled {
             Ok(polled) => Some(ready!(polled)),

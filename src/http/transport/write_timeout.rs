@@ -6,10 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream whose writes end with an error when the peer takes nothing for `wait`.
+/// A stream whose writes fail if the peer reads nothing for `wait`.
 ///
-/// The header and the body that come in have their own limits; without this one a peer that never
-/// reads its answer would keep its connection, and the answer's memory, for good.
+/// Without this limit a peer that never reads its response would keep its connection and the memory of the response.
 #[derive(Debug)]
 pub(crate) struct WriteTimeout<S> {
     stream: S,
@@ -22,7 +21,7 @@ impl<S> WriteTimeout<S> {
         Self { stream, wait, stalled: None }
     }
 
-    /// Passes `progress` on; while there is none, the wait runs.
+    /// Returns `progress`; the wait runs while there is none.
     fn watch<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.stalled = None;
