@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use keyward::cli::{self, Cli, Command, ConfigCommand, HostCommand};
-use keyward::console::{Console, Failure};
+use keyward::console::{CommandFailure, Console};
 use keyward::{app, base, offline, telemetry};
 
 fn main() -> ExitCode {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(carry_out(&cli, &console)).and_then(|()| console.delivered()),
-        Err(error) => Err(Failure::new(base::code::RUNTIME_FAILED).because(error.to_string())),
+        Err(error) => Err(CommandFailure::new(base::code::RUNTIME_FAILED).because(error.to_string())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn carry_out(cli: &Cli, console: &Console) -> Result<(), Failure> {
+async fn carry_out(cli: &Cli, console: &Console) -> Result<(), CommandFailure> {
     let command = match &cli.command {
         Command::Client(command) => return cli::run(command, &cli.home()?, console).await,
         Command::Host(command) => command,

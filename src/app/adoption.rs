@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Timestamp, code, io_reason};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::files::Replacement;
 use crate::store::lock_mark;
 
@@ -42,7 +42,7 @@ pub(crate) fn lock_of(data_dir: &Path) -> io::Result<u64> {
 }
 
 /// Leaves `order` in the data directory.
-pub(crate) fn write(dir: &Path, order: &AdoptionFile) -> Result<(), Failure> {
+pub(crate) fn write(dir: &Path, order: &AdoptionFile) -> Result<(), CommandFailure> {
     let path = dir.join(ADOPT);
     let written = serde_json::to_vec(order).map_err(io::Error::other);
     // The broker reads it as its own user, and root may have written it.
@@ -50,7 +50,7 @@ pub(crate) fn write(dir: &Path, order: &AdoptionFile) -> Result<(), Failure> {
     replaced.map_err(|error| unusable(&path, &error))
 }
 
-pub(crate) fn unusable(dir: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unusable(dir: &Path, error: &io::Error) -> CommandFailure {
     let why = format!("`{}` cannot be used: {}", dir.display(), io_reason(error));
-    Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+    CommandFailure::new(code::DATA_DIR_UNUSABLE).because(why)
 }

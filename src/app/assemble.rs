@@ -18,7 +18,7 @@ use crate::broker::{
     authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::crypto::{AeadKey, MacKey, ValueDigestKeys};
 use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
@@ -40,7 +40,7 @@ pub(crate) async fn assemble(
     environment: &Environment,
     on_lost_entries: OnLostEntries,
     duty: ServeMode,
-) -> Result<(Services, ServeMode), Failure> {
+) -> Result<(Services, ServeMode), CommandFailure> {
     let options = store_options(config, environment, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
@@ -110,10 +110,10 @@ pub(crate) async fn assemble_to_record(
     config: &Config,
     keyring: Keyring,
     environment: &Environment,
-) -> Result<Services, Failure> {
+) -> Result<Services, CommandFailure> {
     match assemble(config, keyring, environment, OnLostEntries::Refuse, ServeMode::Full).await? {
         (services, ServeMode::Full) => Ok(services),
-        (_, ServeMode::ReadOnly) => Err(Failure::new(code::DATA_COPIED)),
+        (_, ServeMode::ReadOnly) => Err(CommandFailure::new(code::DATA_COPIED)),
     }
 }
 
@@ -123,7 +123,7 @@ async fn located(
     config: &Config,
     machine_id: &Path,
     wanted: ServeMode,
-) -> Result<(ServeMode, Alarms), Failure> {
+) -> Result<(ServeMode, Alarms), CommandFailure> {
     let found = DataLocation::at(&config.data_dir, store, machine_id)?;
     let duty = found.duty(store, wanted);
     restrict(store, duty);
@@ -160,7 +160,7 @@ fn restrict(store: &Store<World>, duty: ServeMode) {
 }
 
 /// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
-async fn alarms_of(store: &Store<World>) -> Result<Alarms, Failure> {
+async fn alarms_of(store: &Store<World>) -> Result<Alarms, CommandFailure> {
     let alarms = Alarms::new();
     if store.is_read_only() {
         return Ok(alarms);
@@ -206,7 +206,7 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// Every generation of the value key that there is: more than one while a turn is unfinished.
-fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, Failure> {
+fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, CommandFailure> {
     let generations = keyring.generations(Family::Value).map(|(generation, _)| generation);
     let keys = generations.map(|generation| keyring.aead_of(Family::Value, generation));
     Ok(keys.collect::<Result<_, _>>()?)
@@ -223,7 +223,7 @@ fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
 pub(crate) const FOUND_AT_START: &str = "found at start";
 
 /// Says on the ledger what changed of the keyring's slots since it was last said.
-pub(crate) async fn record_slot_changes(services: &Services, by: &str) -> Result<(), Failure> {
+pub(crate) async fn record_slot_changes(services: &Services, by: &str) -> Result<(), CommandFailure> {
     let found = {
         let keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         KeyringContents::of(&keyring, &services.keyring.path)?

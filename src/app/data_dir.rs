@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use crate::base::{code, io_reason};
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::store::{OnLostEntries, StoreOptions};
 
@@ -30,11 +30,11 @@ pub(crate) fn store_options(
 }
 
 /// A directory for its owner alone, also when it was there before.
-pub(crate) fn private_dir(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn private_dir(dir: &Path) -> Result<(), CommandFailure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {
         let why = format!("`{}` cannot be created: {}", dir.display(), io_reason(&error));
-        Failure::new(code::DATA_DIR_UNUSABLE).because(why)
+        CommandFailure::new(code::DATA_DIR_UNUSABLE).because(why)
     })
 }

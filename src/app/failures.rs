@@ -3,12 +3,12 @@ use std::path::Path;
 
 use crate::base::{SlotId, code};
 use crate::broker;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::keyring::KeyringError;
 use crate::ledger::OpenError;
 use crate::store::StoreError;
 
-impl From<KeyringError> for Failure {
+impl From<KeyringError> for CommandFailure {
     fn from(error: KeyringError) -> Self {
         let code = match &error {
             KeyringError::Share(error) => return (*error).into(),
@@ -31,21 +31,21 @@ impl From<KeyringError> for Failure {
             | KeyringError::TooLarge
             | KeyringError::Io(_) => code::KEYRING_FAILED,
         };
-        Failure::new(code).because(error.to_string())
+        CommandFailure::new(code).because(error.to_string())
     }
 }
 
 /// A data directory without a keyring is a new one, unless it holds the rest of a broker.
-fn missing(keyring: &Path) -> Failure {
+fn missing(keyring: &Path) -> CommandFailure {
     let dir = keyring.parent().unwrap_or(keyring);
     keyring_lost(dir).unwrap_or_else(|| {
         let why = format!("`{}` contains no broker: keyring and ledger are missing", dir.display());
-        Failure::new(code::NOT_INITIALISED).because(why)
+        CommandFailure::new(code::NOT_INITIALISED).because(why)
     })
 }
 
 /// The refusal when `data_dir` holds a ledger, or the anchor of one, and no keyring.
-pub(crate) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
+pub(crate) fn keyring_lost(data_dir: &Path) -> Option<CommandFailure> {
     let is_there = |name: &str| data_dir.join(name).exists();
     let has_ledger = fs::read_dir(data_dir.join("ledger")).is_ok_and(|mut files| files.next().is_some());
     let found = if has_ledger { "ledger" } else { "anchor" };
@@ -59,30 +59,30 @@ pub(crate) fn keyring_lost(data_dir: &Path) -> Option<Failure> {
     let fix = format!(
         "restore the newest copy of `{dir}/keyring` from your backup, then start the broker; for a new broker choose another `data_dir`"
     );
-    Some(Failure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
+    Some(CommandFailure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
 }
 
 /// Slots of the first format would be left behind by another root key.
-fn out_of_reach(slots: &[SlotId]) -> Failure {
+fn out_of_reach(slots: &[SlotId]) -> CommandFailure {
     let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
     let why = format!(
         "an older version made slot {}, which has no public key for a new root key",
         named.join(", ")
     );
-    Failure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
+    CommandFailure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
 }
 
-pub(crate) fn start_failed(error: &dyn std::error::Error) -> Failure {
-    Failure::new(code::START_FAILED).because(error.to_string())
+pub(crate) fn start_failed(error: &dyn std::error::Error) -> CommandFailure {
+    CommandFailure::new(code::START_FAILED).because(error.to_string())
 }
 
-impl From<broker::Failure> for Failure {
+impl From<broker::Failure> for CommandFailure {
     fn from(failure: broker::Failure) -> Self {
         Self::new(failure.code).because(failure.why).mended_by(failure.fix)
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for CommandFailure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
@@ -96,7 +96,7 @@ impl From<StoreError> for Failure {
                 code::STORE_FAILED
             }
         };
-        let failure = Failure::new(code).because(error.to_string());
+        let failure = CommandFailure::new(code).because(error.to_string());
         if !matches!(error, StoreError::Ledger(OpenError::KeyMissing { .. })) {
             return failure;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
 use crate::base::{code, io_reason};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::ledger::lock_file;
 
 /// The Unix socket for root and the broker's user: 0600, in a directory that no other user can enter. It is
@@ -20,10 +20,10 @@ pub(super) struct HostSocket {
 
 impl HostSocket {
     /// Listens at `path`.
-    pub(super) fn bind(path: &Path) -> Result<(Self, UnixListener), Failure> {
+    pub(super) fn bind(path: &Path) -> Result<(Self, UnixListener), CommandFailure> {
         private_place(path)?;
         let lock = lock_file(&path.with_extension("lock")).map_err(|error| refused(path, &error))?;
-        let lock = lock.ok_or_else(|| Failure::new(code::DATA_DIR_IN_USE))?;
+        let lock = lock.ok_or_else(|| CommandFailure::new(code::DATA_DIR_IN_USE))?;
         remove_left_over(path).map_err(|error| refused(path, &error))?;
         let listener = UnixListener::bind(path).map_err(|error| refused(path, &error))?;
         let private = fs::set_permissions(path, Permissions::from_mode(0o600));
@@ -41,7 +41,7 @@ impl Drop for HostSocket {
 }
 
 /// Its directory is made if it is missing, and refused if others may enter it.
-fn private_place(path: &Path) -> Result<(), Failure> {
+fn private_place(path: &Path) -> Result<(), CommandFailure> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -50,7 +50,7 @@ fn private_place(path: &Path) -> Result<(), Failure> {
     let mode = fs::metadata(dir).map_err(|error| refused(path, &error))?.mode();
     if mode & 0o077 != 0 {
         let why = format!("group or others can access `{}`: `chmod 700` it", dir.display());
-        return Err(Failure::new(code::LISTEN_FAILED).because(why));
+        return Err(CommandFailure::new(code::LISTEN_FAILED).because(why));
     }
     Ok(())
 }
@@ -65,9 +65,9 @@ fn remove_left_over(path: &Path) -> io::Result<()> {
     }
 }
 
-fn refused(path: &Path, error: &io::Error) -> Failure {
+fn refused(path: &Path, error: &io::Error) -> CommandFailure {
     let why = format!("the broker cannot listen on `{}`: {}", path.display(), io_reason(error));
-    Failure::new(code::LISTEN_FAILED).because(why)
+    CommandFailure::new(code::LISTEN_FAILED).because(why)
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
         (dir, path)
     }
 
-    fn code_of(bound: Result<(HostSocket, UnixListener), Failure>) -> String {
+    fn code_of(bound: Result<(HostSocket, UnixListener), CommandFailure>) -> String {
         bound.unwrap_err().code().to_owned()
     }
 

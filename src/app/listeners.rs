@@ -17,7 +17,7 @@ use crate::base::limits::{CONNECTIONS_WAITING_MAX, FILES_RESERVED, LISTENER_END_
 use crate::base::{code, io_reason};
 use crate::broker::{self, HostServices, ProcessRequest};
 use crate::config::{Config, Connections};
-use crate::console::{Failure, own_uid};
+use crate::console::{CommandFailure, own_uid};
 use crate::custody::Orders;
 use crate::http::listener::{self, ConnectionCaps, CredentialWatch, ListenerState};
 use crate::http::{
@@ -60,7 +60,7 @@ pub(super) struct BoundListener {
 
 impl Listeners {
     /// Listens on the addresses, and serves the host socket from here on.
-    pub(super) fn bind(config: &Config, environment: &Environment) -> Result<Self, Failure> {
+    pub(super) fn bind(config: &Config, environment: &Environment) -> Result<Self, CommandFailure> {
         // One that was put back from a backup may have come with other rights.
         private_dir(&config.data_dir)?;
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
@@ -98,10 +98,10 @@ impl HostListener {
 }
 
 impl BoundListener {
-    fn bind(address: SocketAddr) -> Result<Self, Failure> {
+    fn bind(address: SocketAddr) -> Result<Self, CommandFailure> {
         let refuse = |error: std::io::Error| {
             let why = format!("the broker cannot listen on {address}: {}", io_reason(&error));
-            Failure::new(code::LISTEN_FAILED).because(why)
+            CommandFailure::new(code::LISTEN_FAILED).because(why)
         };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(refuse)?;
@@ -115,13 +115,13 @@ impl BoundListener {
     }
 
     /// The listener itself, in `runtime`.
-    pub(super) fn listener(self, runtime: &Handle) -> Result<TcpListener, Failure> {
+    pub(super) fn listener(self, runtime: &Handle) -> Result<TcpListener, CommandFailure> {
         let _entered = runtime.enter();
         TcpListener::from_std(self.socket).map_err(|error| start_failed(&error))
     }
 
     /// The same for a while: connections wait until the next process accepts them.
-    fn shared(&self) -> Result<TcpListener, Failure> {
+    fn shared(&self) -> Result<TcpListener, CommandFailure> {
         let shared = self.socket.try_clone().and_then(TcpListener::from_std);
         shared.map_err(|error| start_failed(&error))
     }
@@ -141,7 +141,7 @@ impl SealedListeners {
         config: &Config,
         listeners: &Listeners,
         environment: &Environment,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandFailure> {
         let (course, followed) = watch::channel(ListenerState::On);
         let documents = published(config);
         let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
@@ -160,7 +160,7 @@ impl SealedListeners {
             let level = sealed.meters.connections(name);
             let serve =
                 listener::serve(listener.shared()?, tls.clone(), router, standing, followed.clone(), level);
-            Ok::<_, Failure>(tokio::spawn(serve))
+            Ok::<_, CommandFailure>(tokio::spawn(serve))
         };
         let listeners = vec![
             open("agents", &listeners.agents, agent_routes())?,

@@ -10,7 +10,7 @@ use super::failures::start_failed;
 use crate::base::encoding::hex;
 use crate::base::{Timestamp, code, io_reason};
 use crate::broker::{self, Located, World};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::crypto::sha256_parts;
 use crate::custody::{AdoptionOrder, Location};
 use crate::store::Store;
@@ -30,7 +30,11 @@ pub(super) struct DataLocation {
 
 impl DataLocation {
     /// Looks at the data directory that `store` has open.
-    pub(super) fn at(data_dir: &Path, store: &Store<World>, machine_id: &Path) -> Result<Self, Failure> {
+    pub(super) fn at(
+        data_dir: &Path,
+        store: &Store<World>,
+        machine_id: &Path,
+    ) -> Result<Self, CommandFailure> {
         let lock = store.lock_mark().map_err(|error| start_failed(&error))?;
         let location = Location { lock, machine: machine(machine_id) };
         let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
@@ -56,7 +60,7 @@ impl DataLocation {
     }
 
     /// Records where the data directory is, and raises the alarm when only the machine is another one.
-    pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), Failure> {
+    pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), CommandFailure> {
         self.tell_of_earlier_copies(store, alarms);
         let Self { data_dir, location, adoption, .. } = self;
         let order = adoption.as_ref().map(|adoption| AdoptionOrder { by: &adoption.by, at: adoption.at });
@@ -137,7 +141,7 @@ pub(super) async fn take_order(
     store: &Store<World>,
     machine_id: &Path,
     alarms: &Alarms,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     DataLocation::at(data_dir, store, machine_id)?.record(store, alarms).await
 }
 

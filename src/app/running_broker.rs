@@ -23,7 +23,7 @@ use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
 use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Services, Unsealed};
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::http::listener::{self, CredentialWatch, ListenerState};
 use crate::http::{DetachedHandlers, admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
@@ -61,12 +61,12 @@ pub struct RunningBroker {
 /// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
 ///
 /// # Errors
-/// [`Failure`]; nothing listens then.
+/// [`CommandFailure`]; nothing listens then.
 pub async fn start(
     config: &Config,
     environment: &Environment,
     on_lost_entries: OnLostEntries,
-) -> Result<RunningBroker, Failure> {
+) -> Result<RunningBroker, CommandFailure> {
     StartOptions { config, environment, on_lost_entries, duty: ServeMode::Full }.start().await
 }
 
@@ -90,7 +90,7 @@ pub(super) struct OpenedBroker<'a> {
 
 impl<'a> StartOptions<'a> {
     /// Serves by what `[root_key]` names.
-    pub(super) async fn start(self) -> Result<RunningBroker, Failure> {
+    pub(super) async fn start(self) -> Result<RunningBroker, CommandFailure> {
         let keyring = open_keyring(self.config)?;
         let listeners = Listeners::bind(self.config, self.environment)?;
         let opened = self.open(keyring).await?;
@@ -99,7 +99,7 @@ impl<'a> StartOptions<'a> {
     }
 
     /// Puts every room in its place.
-    pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, Failure> {
+    pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, CommandFailure> {
         let Self { config, environment, on_lost_entries, duty: wanted } = self;
         let (services, duty) = assemble(config, keyring, environment, on_lost_entries, wanted).await?;
         let services = Arc::new(services);
@@ -122,7 +122,7 @@ impl OpenedBroker<'_> {
         &self,
         listeners: &Listeners,
         unsealed: Option<Unsealed>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let opened = listeners.host.services.open(Arc::clone(&self.services), unsealed).await;
         Ok(opened?)
     }
@@ -132,7 +132,7 @@ impl OpenedBroker<'_> {
         self,
         listeners: Listeners,
         environment: &Environment,
-    ) -> Result<RunningBroker, Failure> {
+    ) -> Result<RunningBroker, CommandFailure> {
         let Self { config, services, identity, duty, is_copy } = self;
         let Listeners { agents: agents_bound, admins: admins_bound, host } = listeners;
         let addresses = (agents_bound.address, admins_bound.address);
@@ -260,8 +260,8 @@ impl RunningBroker {
     /// Records a mark on any kind of subject, as an entry of the broker's host.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be recorded.
-    pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, Failure> {
+    /// [`CommandFailure`] when it cannot be recorded.
+    pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, CommandFailure> {
         Ok(self.services.mark("the broker's host", effect).await?)
     }
 

@@ -8,7 +8,7 @@ use crate::base::encoding::hex;
 use crate::base::io_reason;
 use crate::broker::{self, KeptOrders};
 use crate::config::Config;
-use crate::console::{Failure, own_uid};
+use crate::console::{CommandFailure, own_uid};
 use crate::crypto::sha256;
 use crate::custody::{Orders, SealOrder};
 
@@ -50,7 +50,7 @@ fn place(config: &Config) -> Option<PathBuf> {
 }
 
 /// Where orders are kept that the ledger has not taken yet: in the runtime directory, when it is usable.
-pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, Failure> {
+pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, CommandFailure> {
     let Some(dir) = usable(config) else { return Ok(KeptOrders::default()) };
     let orders = Orders::open(&dir.join("orders"));
     let orders = orders.map_err(broker::Failure::from)?;

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 
 use super::failures::start_failed;
 use crate::base::limits::{ADMIN_THREADS, JOB_THREADS};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 
 /// The runtimes of a broker: agents, operators and jobs have threads of their own each, so that work that keeps
 /// one of them busy keeps no other from answering. The socket on the host and the signals are served by the
@@ -25,7 +25,7 @@ pub(super) struct BackgroundRuntime(Option<Runtime>, Handle);
 
 impl Runtimes {
     /// Starts all of them.
-    pub(super) fn start() -> Result<Self, Failure> {
+    pub(super) fn start() -> Result<Self, CommandFailure> {
         Ok(Self {
             agents: BackgroundRuntime::start("agents", None)?,
             admins: BackgroundRuntime::start("admins", Some(ADMIN_THREADS))?,
@@ -35,7 +35,7 @@ impl Runtimes {
 }
 
 impl BackgroundRuntime {
-    fn start(name: &str, threads: Option<usize>) -> Result<Self, Failure> {
+    fn start(name: &str, threads: Option<usize>) -> Result<Self, CommandFailure> {
         let mut builder = Builder::new_multi_thread();
         if let Some(threads) = threads {
             builder.worker_threads(threads);

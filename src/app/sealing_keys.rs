@@ -2,7 +2,7 @@ use super::data_dir::{keyring_path, store_options};
 use super::environment::Environment;
 use crate::broker::{SealingKeys, World, newest_sealing_keys, record_sealing_keys, sealing_keys};
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::keyring::Keyring;
 use crate::store::{OnLostEntries, Store};
 
@@ -16,7 +16,7 @@ pub(super) async fn keep_sealing_keys(
     keyring: &mut Keyring,
     config: &Config,
     environment: &Environment,
-) -> Result<Store<World>, Failure> {
+) -> Result<Store<World>, CommandFailure> {
     if store.is_read_only() {
         return Ok(store);
     }
@@ -49,7 +49,7 @@ async fn reopened(
     keyring: &Keyring,
     config: &Config,
     environment: &Environment,
-) -> Result<Store<World>, Failure> {
+) -> Result<Store<World>, CommandFailure> {
     // The keyring of before, put back, is refused from here on.
     store.keys_changed(keyring)?;
     store.close().await;

@@ -19,7 +19,7 @@ use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, ProcessRequest, Unsealed};
 use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
@@ -36,8 +36,8 @@ enum Start {
 /// `keyward serve`: runs the broker until it is told to stop.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+/// [`CommandFailure`].
+pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     let start_as = if args.sealed { Start::Sealed } else { Start::AsConfigured };
     let on_lost_entries =
         if args.accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
@@ -95,7 +95,10 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
 
 /// Waits, without any key, until a user of the host unseals the broker: `None` when it is told to stop
 /// before.
-async fn sealed(opening: StartOptions<'_>, told: &mut StopSignals) -> Result<Option<RunningBroker>, Failure> {
+async fn sealed(
+    opening: StartOptions<'_>,
+    told: &mut StopSignals,
+) -> Result<Option<RunningBroker>, CommandFailure> {
     let StartOptions { config, environment, .. } = opening;
     slots_of(&keyring_path(config))?;
     let mut listeners = Listeners::bind(config, environment)?;
@@ -150,7 +153,7 @@ async fn unseal<'a>(
     let_in.map(|()| opened).map_err(|failure| could_not_start(&failure))
 }
 
-fn could_not_start(failure: &Failure) -> broker::Failure {
+fn could_not_start(failure: &CommandFailure) -> broker::Failure {
     tracing::error!(?failure, "the broker could not start, and stays sealed");
     broker::Failure::new(code::UNSEAL_FAILED).because(format!("{}: {}", failure.code(), failure.why()))
 }
@@ -158,7 +161,7 @@ fn could_not_start(failure: &Failure) -> broker::Failure {
 /// Puts a process in the place of this one, by the same name and with the same arguments, that has never
 /// held a key: all keys in memory, on stacks or in registers go with this process's memory, and
 /// nobody has to be believed to have wiped it.
-fn start_anew(ordered: ProcessReplacement) -> Failure {
+fn start_anew(ordered: ProcessReplacement) -> CommandFailure {
     let sealed = OsStr::new("--sealed");
     let mut args: Vec<OsString> = env::args_os().collect();
     let name = if args.is_empty() { OsString::from("keyward") } else { args.remove(0) };
@@ -170,7 +173,7 @@ fn start_anew(ordered: ProcessReplacement) -> Failure {
     start_failed(&error)
 }
 
-fn log(config: &Config) -> Result<(), Failure> {
+fn log(config: &Config) -> Result<(), CommandFailure> {
     let level = match config.log.level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
@@ -207,7 +210,7 @@ struct StopSignals {
 }
 
 impl StopSignals {
-    fn listen() -> Result<Self, Failure> {
+    fn listen() -> Result<Self, CommandFailure> {
         let handler = |kind| signal(kind).map_err(|error| start_failed(&error));
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,

@@ -7,7 +7,7 @@ use crate::base::code;
 use crate::base::{Sensitive, Timestamp, io_reason};
 use crate::broker::{Services, certify_server};
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::files;
 use crate::issuance::ServerPlan;
 use crate::pki::tls::TlsIdentity;
@@ -28,7 +28,7 @@ pub(crate) async fn server_identity(
     config: &Config,
     services: &Services,
     environment: &Environment,
-) -> Result<TlsIdentity, Failure> {
+) -> Result<TlsIdentity, CommandFailure> {
     let dir = config.data_dir.join("tls");
     private_dir(&dir)?;
     let (key_path, leaf_path) = (dir.join("server.key"), dir.join("server.pem"));
@@ -64,12 +64,12 @@ pub(crate) async fn server_identity(
 }
 
 /// The identity for read-only mode, which signs no certificate: the stored one, with any names.
-pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<TlsIdentity, Failure> {
+pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<TlsIdentity, CommandFailure> {
     let pem = authorities_pem(&services.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
         let why = "the server certificate is missing, and read-only mode signs none";
         let fix = "copy `tls/server.key` and `tls/server.pem` from the original data directory";
-        Failure::new(code::SERVER_KEY_UNUSABLE).because(why).mended_by(fix)
+        CommandFailure::new(code::SERVER_KEY_UNUSABLE).because(why).mended_by(fix)
     })
 }
 
@@ -95,21 +95,21 @@ fn is_current(der: &[u8], now: Timestamp) -> bool {
     has_begun && half_left
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, CommandFailure> {
     fs::read_to_string(path).map_err(|error| unusable(path, &io_reason(&error)))
 }
 
-fn new_key(path: &Path) -> Result<Sensitive<String>, Failure> {
+fn new_key(path: &Path) -> Result<Sensitive<String>, CommandFailure> {
     let (key_pem, _) = new_key_and_request().map_err(|error| start_failed(&error))?;
     replace(path, key_pem.expose().as_bytes())?;
     Ok(key_pem)
 }
 
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CommandFailure> {
     files::replace(path, bytes).map_err(|error| unusable(path, &io_reason(&error)))
 }
 
-fn unusable(path: &Path, why: &dyn fmt::Display) -> Failure {
+fn unusable(path: &Path, why: &dyn fmt::Display) -> CommandFailure {
     let why = format!("`{}` cannot be used: {why}", path.display());
-    Failure::new(code::SERVER_KEY_UNUSABLE).because(why)
+    CommandFailure::new(code::SERVER_KEY_UNUSABLE).because(why)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::data_dir::keyring_path;
 use crate::base::{code, io_reason};
 use crate::config::Config;
-use crate::console::{Failure, own_uid};
+use crate::console::{CommandFailure, own_uid};
 
 /// Rights of group and others.
 const ANY: u32 = 0o077;
@@ -37,13 +37,13 @@ impl TrustedFile {
     }
 
     /// Refuses when another user of this host can read or replace it.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), CommandFailure> {
         let path = self.path.display();
         let refuse = |why: String, fix: String| {
-            Err(Failure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
+            Err(CommandFailure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
         };
         let found = fs::metadata(&self.path).map_err(|error| {
-            Failure::new(code::FILE_UNUSABLE)
+            CommandFailure::new(code::FILE_UNUSABLE)
                 .because(format!("`{path}` cannot be used: {}", io_reason(&error)))
         })?;
         let mode = found.mode() & 0o7777;

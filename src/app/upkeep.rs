@@ -9,7 +9,7 @@ use super::public_documents::publish;
 use super::server_identity::server_identity;
 use crate::broker::{AgentServices, Services};
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::pki::tls::ServerTls;
 
 /// How often it looks whether something is due.
@@ -84,7 +84,7 @@ impl Upkeep {
     }
 
     /// Trust first: a client with a certificate of the newest authority must be accepted.
-    async fn update_listeners(&self) -> Result<(), Failure> {
+    async fn update_listeners(&self) -> Result<(), CommandFailure> {
         let authorities = self.services.signing.issuer.authorities();
         for listener in &self.listeners {
             listener.trust(&authorities).map_err(|error| start_failed(&error))?;

@@ -23,7 +23,7 @@ use super::verbs::sealing::UnsealArgs;
 use super::verbs::secrets::SecretCommand;
 use super::verbs::token::TokenArgs;
 use super::verbs::whoami::WhoamiArgs;
-use crate::console::{Failure, Format};
+use crate::console::{CommandFailure, Format};
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
 #[derive(Debug, Parser)]
@@ -45,8 +45,8 @@ impl Cli {
     /// The directory of this machine's identities.
     ///
     /// # Errors
-    /// [`Failure`] without `--home`, `KEYWARD_HOME` and a home directory.
-    pub fn home(&self) -> Result<PathBuf, Failure> {
+    /// [`CommandFailure`] without `--home`, `KEYWARD_HOME` and a home directory.
+    pub fn home(&self) -> Result<PathBuf, CommandFailure> {
         self.home.clone().map_or_else(default_home, Ok)
     }
 }

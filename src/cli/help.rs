@@ -5,13 +5,13 @@ use clap_complete::Shell;
 
 use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
-use crate::console::{Console, EXIT_CODES, Failure, exit_code};
+use crate::console::{CommandFailure, Console, EXIT_CODES, exit_code};
 
 /// `keyward help …`: a verb, an error code, or the exit codes. Needs no broker.
 ///
 /// # Errors
-/// [`Failure`] if the verb, code or topic does not exist.
-pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if the verb, code or topic does not exist.
+pub fn help(words: &[String], console: &Console) -> Result<(), CommandFailure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["error", code] => explain(code, console),
@@ -31,9 +31,9 @@ pub fn help(words: &[String], console: &Console) -> Result<(), Failure> {
     }
 }
 
-fn explain(text: &str, console: &Console) -> Result<(), Failure> {
+fn explain(text: &str, console: &Console) -> Result<(), CommandFailure> {
     let found: Code = text.to_ascii_lowercase().parse().map_err(|_| {
-        Failure::new(code::USAGE)
+        CommandFailure::new(code::USAGE)
             .because(format!("there is no error code `{text}`"))
             .mended_by("`keyward help error` lists the codes")
     })?;
@@ -57,7 +57,7 @@ fn explain(text: &str, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-fn of_verb(words: &[&str], console: &Console) -> Result<(), Failure> {
+fn of_verb(words: &[&str], console: &Console) -> Result<(), CommandFailure> {
     let mut command = Cli::command();
     command.build();
     let mut found = &mut command;
@@ -65,7 +65,7 @@ fn of_verb(words: &[&str], console: &Console) -> Result<(), Failure> {
         found = found.find_subcommand_mut(word).ok_or_else(|| {
             let why = format!("there is no verb or topic `{}`", words.join(" "));
             let fix = "`keyward help` lists the verbs; `keyward help error CODE` explains an error, `keyward help exit-codes` the exit codes";
-            Failure::new(code::USAGE).because(why).mended_by(fix)
+            CommandFailure::new(code::USAGE).because(why).mended_by(fix)
         })?;
     }
     console.bytes(found.render_long_help().to_string().as_bytes());
@@ -82,10 +82,10 @@ pub fn completions(shell: Shell, console: &Console) {
 /// `keyward man --out DIR`: one page per verb.
 ///
 /// # Errors
-/// [`Failure`] if a page cannot be written.
-pub fn man(out: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(out).map_err(|error| Failure::of_file(out, &error))?;
-    clap_mangen::generate_to(Cli::command(), out).map_err(|error| Failure::of_file(out, &error))
+/// [`CommandFailure`] if a page cannot be written.
+pub fn man(out: &Path) -> Result<(), CommandFailure> {
+    std::fs::create_dir_all(out).map_err(|error| CommandFailure::of_file(out, &error))?;
+    clap_mangen::generate_to(Cli::command(), out).map_err(|error| CommandFailure::of_file(out, &error))
 }
 
 /// All verbs with their help, for the reference.

@@ -35,7 +35,7 @@ use self::verbs::declarations::{capability, role};
 use self::verbs::run::{companion, run as run_command};
 use self::verbs::sealing::seal;
 use crate::base::{code, io_reason};
-use crate::console::{Console, Failure, Format};
+use crate::console::{CommandFailure, Console, Format};
 
 /// Reads the process's arguments.
 ///
@@ -53,7 +53,7 @@ fn told(error: &clap::Error) -> ExitCode {
         && fault.kind() != std::io::ErrorKind::BrokenPipe
     {
         let why = format!("standard output cannot be written: {}", io_reason(&fault));
-        let failure = Failure::new(code::OUTPUT_FAILED).because(why);
+        let failure = CommandFailure::new(code::OUTPUT_FAILED).because(why);
         Console::new(Format::Table).report(&failure);
         return ExitCode::from(failure.exit());
     }
@@ -81,8 +81,8 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
 /// Runs a verb that calls a running broker.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`].
+pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), CommandFailure> {
     let session = VerbSession { home, console };
     match command {
         ClientCommand::Seal(args) => seal(args, console).await,

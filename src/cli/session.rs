@@ -9,7 +9,7 @@ use crate::base::{Reason, code};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
 use crate::cli::identity::IdentityKind;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{
     EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
 };
@@ -26,18 +26,18 @@ const UNRENEWED_S: i64 = 60;
 
 impl VerbSession<'_> {
     /// A client with the agent's identity, which is renewed first if it is due.
-    pub(crate) async fn agent(&self) -> Result<Client, Failure> {
+    pub(crate) async fn agent(&self) -> Result<Client, CommandFailure> {
         client_of(self.home, IdentityKind::Agent).await
     }
 
     /// A client with the operator's identity, which is renewed first if it is due.
-    pub(crate) async fn operator(&self) -> Result<Client, Failure> {
+    pub(crate) async fn operator(&self) -> Result<Client, CommandFailure> {
         client_of(self.home, IdentityKind::Operator).await
     }
 
     /// A client with the operator's identity for a verb that revokes. It is not renewed while it is valid for another
     /// minute: a renewal that waits for a stalled disk would delay the revocation.
-    pub(crate) async fn revoking_operator(&self) -> Result<Client, Failure> {
+    pub(crate) async fn revoking_operator(&self) -> Result<Client, CommandFailure> {
         let kind = IdentityKind::Operator;
         if is_valid_for(self.home, kind, UNRENEWED_S)? {
             return Client::at(IdentitySource { home: self.home.to_owned(), kind });
@@ -54,7 +54,7 @@ impl VerbSession<'_> {
     pub(crate) async fn list<C, T: DeserializeOwned + Row>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         self.print_rows(&self.operator().await?.list(endpoint).await?);
         Ok(())
     }
@@ -64,7 +64,7 @@ impl VerbSession<'_> {
         &self,
         endpoint: Endpoint<T, Nothing, A>,
         target: &T,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         self.console.json(&self.operator().await?.call(endpoint, target, &Nothing).await?.sent);
         Ok(())
     }
@@ -96,7 +96,7 @@ impl VerbSession<'_> {
         target: &T,
         reason: &ReasonArgs,
         done: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
         self.print(&ended, |ended| said(ended.seq, done));
         check_durable(&ended)
@@ -122,7 +122,7 @@ impl ReasonArgs {
 }
 
 /// A client with the identity of `kind` below `home`, which is renewed first if it is due.
-pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, Failure> {
+pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, CommandFailure> {
     renew_if_due(home, kind).await?;
     Client::at(IdentitySource { home: home.to_owned(), kind })
 }
@@ -134,11 +134,11 @@ pub(crate) fn said(seq: Option<u64>, done: &str) -> String {
 }
 
 /// Fails if the ledger has not recorded the change.
-pub(crate) fn check_durable(ended: &EndedAnswer) -> Result<(), Failure> {
+pub(crate) fn check_durable(ended: &EndedAnswer) -> Result<(), CommandFailure> {
     if ended.durable {
         return Ok(());
     }
-    let failure = Failure::new(code::NOT_DURABLE);
+    let failure = CommandFailure::new(code::NOT_DURABLE);
     if !ended.kept {
         return Err(failure);
     }
@@ -158,9 +158,9 @@ pub(crate) fn joined<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-pub(crate) fn optional<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Failure>
+pub(crate) fn optional<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, CommandFailure>
 where
-    Failure: From<T::Err>,
+    CommandFailure: From<T::Err>,
 {
     Ok(text.map(str::parse).transpose()?)
 }

@@ -10,7 +10,7 @@ use crate::keyring::{PassphraseError, ShareError};
 
 /// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct CommandFailure {
     code: String,
     why: String,
     fix: String,
@@ -60,7 +60,7 @@ impl Refused {
     }
 }
 
-impl Failure {
+impl CommandFailure {
     /// The failure with the meaning and the fix of its code.
     #[must_use]
     pub fn new(code: Code) -> Self {
@@ -188,7 +188,7 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for CommandFailure {
     fn from(error: ConfigError) -> Self {
         let fix = match &error {
             ConfigError::Unreadable { .. } => {
@@ -200,33 +200,33 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<NameError> for Failure {
+impl From<NameError> for CommandFailure {
     fn from(error: NameError) -> Self {
         Self::usage(&error.to_string(), &format!("use {}", error.rule()))
     }
 }
 
-impl From<IdError> for Failure {
+impl From<IdError> for CommandFailure {
     fn from(error: IdError) -> Self {
         let fix = "copy the id from `keyward agent show` or `keyward audit list`";
         Self::usage(&error.to_string(), fix)
     }
 }
 
-impl From<SerialError> for Failure {
+impl From<SerialError> for CommandFailure {
     fn from(error: SerialError) -> Self {
         let fix = "copy the serial number from `keyward agent show` or `keyward audit list`";
         Self::usage(&error.to_string(), fix)
     }
 }
 
-impl From<PassphraseError> for Failure {
+impl From<PassphraseError> for CommandFailure {
     fn from(error: PassphraseError) -> Self {
         Self::new(code::PASSPHRASE_REFUSED).because(error.to_string())
     }
 }
 
-impl From<ShareError> for Failure {
+impl From<ShareError> for CommandFailure {
     fn from(error: ShareError) -> Self {
         let code = match error {
             ShareError::Bounds => code::SHARES_OUT_OF_RANGE,
@@ -314,14 +314,14 @@ mod tests {
             (501, "a_code_of_tomorrow", 1),
         ] {
             let refused = Refused { code: code.to_owned(), ..Refused::unreadable(status) };
-            let failure = Failure::of_broker(status, refused);
+            let failure = CommandFailure::of_broker(status, refused);
             assert_eq!((failure.exit(), failure.code()), (exit, code));
         }
     }
 
     #[test]
     fn an_unreadable_answer_is_still_a_failure() {
-        let failure = Failure::of_broker(502, Refused::unreadable(502));
+        let failure = CommandFailure::of_broker(502, Refused::unreadable(502));
         assert_eq!((failure.exit(), failure.code()), (10, "response_invalid"));
     }
 }

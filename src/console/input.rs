@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::output::Console;
 use crate::base::Sensitive;
 
@@ -11,21 +11,23 @@ use crate::base::Sensitive;
 /// input when it is no terminal, else from a prompt that shows nothing. Never from an argument.
 ///
 /// # Errors
-/// [`Failure`]; more than `limit` bytes are refused unread.
+/// [`CommandFailure`]; more than `limit` bytes are refused unread.
 pub(crate) fn secret(
     file: Option<&Path>,
     prompt: &str,
     limit: usize,
     console: &Console,
-) -> Result<Sensitive<Vec<u8>>, Failure> {
+) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
     match file {
         Some(path) if path != Path::new("-") => {
-            let file = File::open(path).map_err(|error| Failure::of_file(path, &error))?;
-            read(file, limit).map_err(|error| Failure::of_file(path, &error))?.ok_or_else(|| too_large(limit))
+            let file = File::open(path).map_err(|error| CommandFailure::of_file(path, &error))?;
+            read(file, limit)
+                .map_err(|error| CommandFailure::of_file(path, &error))?
+                .ok_or_else(|| too_large(limit))
         }
         None if io::stdin().is_terminal() => {
             if !console.is_interactive() {
-                return Err(Failure::usage(
+                return Err(CommandFailure::usage(
                     "the command cannot prompt: standard error is not a terminal",
                     "send the value to standard input, or name a file",
                 ));
@@ -33,7 +35,7 @@ pub(crate) fn secret(
             let typed = rpassword::prompt_password(format!("{prompt}: "));
             typed
                 .map(|text| Sensitive::new(text.into_bytes()))
-                .map_err(|error| Failure::of_file(Path::new("terminal"), &error))
+                .map_err(|error| CommandFailure::of_file(Path::new("terminal"), &error))
         }
         Some(_) | None => all_of_stdin(limit),
     }
@@ -42,24 +44,24 @@ pub(crate) fn secret(
 /// All of standard input.
 ///
 /// # Errors
-/// [`Failure`]; more than `limit` bytes are refused.
-pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, Failure> {
+/// [`CommandFailure`]; more than `limit` bytes are refused.
+pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
     let stdin = Path::new("standard input");
-    let bytes = read(io::stdin().lock(), limit).map_err(|error| Failure::of_file(stdin, &error))?;
+    let bytes = read(io::stdin().lock(), limit).map_err(|error| CommandFailure::of_file(stdin, &error))?;
     bytes.ok_or_else(|| too_large(limit))
 }
 
 /// Refuses a secret that was given as an argument, without repeating it.
 ///
 /// # Errors
-/// [`Failure`] if `argument` is not empty.
-pub fn not_an_argument(argument: &[OsString]) -> Result<(), Failure> {
+/// [`CommandFailure`] if `argument` is not empty.
+pub fn not_an_argument(argument: &[OsString]) -> Result<(), CommandFailure> {
     if argument.is_empty() {
         return Ok(());
     }
     let why = "a secret was given as an argument, and every user of the machine can read arguments";
     let fix = "make a new secret, because this one may be known; give it on standard input, in a file or at the prompt";
-    Err(Failure::usage(why, fix))
+    Err(CommandFailure::usage(why, fix))
 }
 
 /// All of `from`, or `None` beyond `limit` bytes. The buffer never grows: a reallocation would leave an unwiped
@@ -82,8 +84,8 @@ fn read(mut from: impl Read, limit: usize) -> io::Result<Option<Sensitive<Vec<u8
     Ok(Some(Sensitive::new(std::mem::take(&mut *bytes))))
 }
 
-fn too_large(limit: usize) -> Failure {
-    Failure::usage(
+fn too_large(limit: usize) -> CommandFailure {
+    CommandFailure::usage(
         &format!("the input is larger than {limit} bytes"),
         "check whether you gave the right file or text",
     )

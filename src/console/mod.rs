@@ -8,7 +8,7 @@ mod passphrase;
 mod shares;
 mod user;
 
-pub use failure::Failure;
+pub use failure::CommandFailure;
 pub(crate) use failure::{EXIT_CODES, FailureOutput, Refused, exit_code};
 pub use input::not_an_argument;
 pub use output::{Console, Format, OnlyCopy};

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::base::{code, io_reason};
 
 /// The output format.
@@ -57,10 +57,10 @@ impl Console {
     /// Checks that standard output was written completely so far.
     ///
     /// # Errors
-    /// [`Failure`] if data was lost.
-    pub fn delivered(&self) -> Result<(), Failure> {
+    /// [`CommandFailure`] if data was lost.
+    pub fn delivered(&self) -> Result<(), CommandFailure> {
         let Some(Lost { error, only_copy }) = self.lost.get() else { return Ok(()) };
-        let failure = Failure::new(code::OUTPUT_FAILED);
+        let failure = CommandFailure::new(code::OUTPUT_FAILED);
         Err(match only_copy {
             None => {
                 failure.because(format!("standard output cannot be written: {}", io_reason(&(*error).into())))
@@ -127,7 +127,7 @@ impl Console {
     }
 
     /// Prints a failure on standard error.
-    pub fn report(&self, failure: &Failure) {
+    pub fn report(&self, failure: &CommandFailure) {
         if self.is_json() {
             self.say(&serde_json::to_string(&failure.output()).unwrap_or_default());
         } else {

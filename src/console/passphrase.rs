@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::input;
 use super::output::Console;
 use crate::base::code;
@@ -11,8 +11,8 @@ use crate::keyring::Passphrase;
 /// Reads the passphrase of an existing slot: from `file` (`-`: standard input), standard input or a prompt.
 ///
 /// # Errors
-/// [`Failure`].
-pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+/// [`CommandFailure`].
+pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, CommandFailure> {
     let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
     Ok(Passphrase::entered(&typed)?)
 }
@@ -20,15 +20,15 @@ pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passph
 /// Reads the passphrase of a new slot likewise, at a prompt twice.
 ///
 /// # Errors
-/// [`Failure`].
-pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, Failure> {
+/// [`CommandFailure`].
+pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, CommandFailure> {
     let typed = input::secret(file, "New passphrase", TYPED_BYTES_MAX, console)?;
     let chosen = Passphrase::chosen(&typed)?;
     if file.is_none() && console.is_interactive() {
         let again = input::secret(None, "Repeat the new passphrase", TYPED_BYTES_MAX, console)?;
         if !matches(typed.expose(), again.expose()) {
             let why = "the two passphrases differ";
-            return Err(Failure::new(code::PASSPHRASE_REFUSED)
+            return Err(CommandFailure::new(code::PASSPHRASE_REFUSED)
                 .because(why)
                 .mended_by("repeat the command, and type the same passphrase twice"));
         }

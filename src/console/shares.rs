@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::input;
 use super::output::{Console, OnlyCopy};
 use crate::base::limits::SHARES_MAX;
@@ -12,14 +12,14 @@ use crate::keyring::{DealtShares, Share, ShareError, ShareSplit, Shares, SlotKey
 /// share until there are enough.
 ///
 /// # Errors
-/// [`Failure`].
-pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, Failure> {
+/// [`CommandFailure`].
+pub fn known_shares(files: &[PathBuf], console: &Console) -> Result<SlotKey, CommandFailure> {
     let shares = given_shares(files, console)?;
     Ok(SlotKey::Shares(Shares::together(shares)?))
 }
 
 /// The same, for another function to combine.
-pub(crate) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+pub(crate) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, CommandFailure> {
     if !files.is_empty() {
         return of_files(files, console);
     }
@@ -30,13 +30,13 @@ pub(crate) fn given_shares(files: &[PathBuf], console: &Console) -> Result<Vec<S
     Ok(Share::read(&piped)?)
 }
 
-fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure> {
+fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, CommandFailure> {
     let mut shares = Vec::new();
     for file in files {
         let text = input::secret(Some(file), PROMPT, SHARES_BYTES_MAX, console)?;
         let read = Share::read(&text).map_err(|error| {
             let why = format!("`{}`: {error}", file.display());
-            Failure::from(error).because(why)
+            CommandFailure::from(error).because(why)
         })?;
         shares.extend(read);
     }
@@ -44,7 +44,7 @@ fn of_files(files: &[PathBuf], console: &Console) -> Result<Vec<Share>, Failure>
 }
 
 /// Asks again for a mistyped share, so that the earlier shares are not lost.
-fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
+fn of_prompts(console: &Console) -> Result<Vec<Share>, CommandFailure> {
     let mut shares: Vec<Share> = Vec::new();
     loop {
         let wanted = shares.first().map(|share| share.split().threshold());
@@ -65,8 +65,8 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, Failure> {
 /// Prints the shares of a slot, once.
 ///
 /// # Errors
-/// [`Failure`] if standard output cannot be written.
-pub fn print_shares(dealt: &DealtShares, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if standard output cannot be written.
+pub fn print_shares(dealt: &DealtShares, console: &Console) -> Result<(), CommandFailure> {
     let only_copy = console.for_only_copy(OnlyCopy {
         what: "at least one share",
         fix: "make standard output writable, then repeat the command; remove the slot of the lost shares: `keyward slot remove ID`",

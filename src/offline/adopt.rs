@@ -6,21 +6,21 @@ use serde_json::json;
 use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
 use crate::base::{Clock, SystemClock, code};
 use crate::config::Config;
-use crate::console::{Console, Failure, host_user};
+use crate::console::{CommandFailure, Console, host_user};
 
 /// `keyward adopt`, on the broker's host: stores the order in the data directory. A running broker reads it within a
 /// second: in read-only mode it restarts, otherwise it records the order.
 ///
 /// # Errors
-/// [`Failure`].
-pub fn adopt(config: &Path, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`].
+pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
     let dir = &Config::load(config)?.data_dir;
     let lock = lock_of(dir).map_err(|error| {
         if error.kind() != io::ErrorKind::NotFound || !dir.exists() {
             return unusable(dir, &error);
         }
         let why = format!("no broker was started in `{}` yet: it has no lock file", dir.display());
-        Failure::new(code::NOTHING_TO_ADOPT).because(why)
+        CommandFailure::new(code::NOTHING_TO_ADOPT).because(why)
     })?;
     let options = AdoptionFile { lock, by: host_user(), at: Some(SystemClock::new().now()) };
     write(dir, &options)?;

@@ -9,7 +9,7 @@ use crate::app::trusted_files::TrustedFile;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
 use crate::cli::{DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::keyring::{SlotKind, SlotState, slots_of};
 use crate::ledger::lock_file;
 use crate::telemetry::{Protection, free_bytes, harden};
@@ -17,8 +17,8 @@ use crate::telemetry::{Protection, free_bytes, harden};
 /// `keyward doctor --config FILE`
 ///
 /// # Errors
-/// [`Failure`] if a check failed.
-pub async fn doctor(config: &Path, key_file: Option<&Path>, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if a check failed.
+pub async fn doctor(config: &Path, key_file: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
     report(&host(config, key_file).await, console)
 }
 
@@ -34,7 +34,7 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
         findings.push(DoctorFinding::private("unseal key file", file));
     }
     findings.push(if config.root_key == RootKey::Attended {
-        let slots = slots_of(&keyring_path(&config)).map_err(Failure::from);
+        let slots = slots_of(&keyring_path(&config)).map_err(CommandFailure::from);
         DoctorFinding::of("keyring", &slots, "the keyring exists; an operator opens it: `keyward unseal`")
     } else {
         DoctorFinding::of(

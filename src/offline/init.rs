@@ -15,7 +15,7 @@ use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentServices, certify_operator};
 use crate::cli::{Identity, IdentityKind, InitArgs};
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure, host_user, known_passphrase, new_passphrase};
+use crate::console::{CommandFailure, Console, host_user, known_passphrase, new_passphrase};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
 use crate::operators::is_of_host;
 use crate::pki::{
@@ -40,8 +40,8 @@ pub struct InitOptions<'a> {
 /// `keyward init`
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`].
+pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(), CommandFailure> {
     let config = Config::load(&args.config)?;
     let asked = args.passphrase || args.passphrase_file.is_some();
     let ask = if args.reissue_operator { known_passphrase } else { new_passphrase };
@@ -61,15 +61,15 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
 /// overwritten. Returns the output of the command.
 ///
 /// # Errors
-/// [`Failure`].
+/// [`CommandFailure`].
 pub async fn initialise(
     config: &Config,
     options: InitOptions<'_>,
     environment: &Environment,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandFailure> {
     let operator: OperatorName = options.operator.parse()?;
     if is_of_host(&operator) {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             "the operator's name is reserved for break-glass access",
             "choose another name: `--operator NAME`",
         ));
@@ -141,7 +141,7 @@ fn create(
     passphrase: Option<Passphrase>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<(Keyring, SlotKey), Failure> {
+) -> Result<(Keyring, SlotKey), CommandFailure> {
     if let Some(lost) = keyring_lost(&config.data_dir) {
         return Err(lost);
     }
@@ -149,7 +149,7 @@ fn create(
     let path = keyring_path(config);
     if path.exists() {
         let why = format!("`{}` contains a broker already; nothing was changed", config.data_dir.display());
-        return Err(Failure::new(code::ALREADY_INITIALISED).because(why));
+        return Err(CommandFailure::new(code::ALREADY_INITIALISED).because(why));
     }
     let by_itself = match &config.root_key {
         RootKey::File(file) if !file.exists() => Some(SlotKey::create_file(file, entropy)?),
@@ -159,7 +159,7 @@ fn create(
     let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(passphrase.map(SlotKey::Passphrase)).collect();
     if slots.is_empty() {
         let why = "`[root_key]` has `attended = true`, and the command names no unseal key";
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             why,
             "add `--passphrase`, or `--root-key-file FILE` on a removable medium",
         ));

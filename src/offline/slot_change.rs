@@ -9,7 +9,7 @@ use crate::base::code;
 use crate::broker::Services;
 use crate::cli::OtherSlotsArgs;
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure, host_user};
+use crate::console::{CommandFailure, Console, host_user};
 use crate::keyring::{Keyring, KeyringError, Replacing, SlotKey, SlotState, SlotView, UnreachableSlots};
 
 /// A change of the keyring's slots, on the data directory of a stopped broker.
@@ -32,7 +32,7 @@ pub(super) const fn out_of_reach(others: &OtherSlotsArgs) -> UnreachableSlots {
 impl SlotChange<'_> {
     /// Makes `change` and records it in the ledger. After a replacement of the root key, the ledger and the index are
     /// opened again: the entry is the first one under the new keys.
-    pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, Failure> {
+    pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, CommandFailure> {
         let keyring = open_by(self.config, self.opened_by)?;
         // From here on the store holds the lock of the data directory.
         let services = self.assemble(keyring).await?;
@@ -51,16 +51,20 @@ impl SlotChange<'_> {
             services.state.store.close().await;
             recorded
         };
-        recorded.map_err(|failure| Failure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
+        recorded.map_err(|failure| CommandFailure::new(code::SLOT_UNRECORDED).because(failure.why()))?;
         Ok(done)
     }
 
-    async fn assemble(&self, keyring: Keyring) -> Result<Services, Failure> {
+    async fn assemble(&self, keyring: Keyring) -> Result<Services, CommandFailure> {
         assemble_to_record(self.config, keyring, self.environment).await
     }
 
     /// Makes the change, and returns whether it replaced the root key.
-    fn change<T>(&self, services: &Services, change: KeyringChange<'_, T>) -> Result<(T, bool), Failure> {
+    fn change<T>(
+        &self,
+        services: &Services,
+        change: KeyringChange<'_, T>,
+    ) -> Result<(T, bool), CommandFailure> {
         let path = keyring_path(self.config);
         let entropy = &*self.environment.entropy;
         let by = Replacing { opened_by: self.opened_by, out_of_reach: self.out_of_reach, entropy };
@@ -78,7 +82,7 @@ impl SlotChange<'_> {
         Ok((done, is_root_replaced))
     }
 
-    async fn record_anew(&self, services: Services) -> Result<(), Failure> {
+    async fn record_anew(&self, services: Services) -> Result<(), CommandFailure> {
         services.state.store.close().await;
         let Services { keyring, state, .. } = services;
         drop(state);

@@ -4,7 +4,7 @@ use crate::app::environment::Environment;
 use crate::app::open_keyring::slot_key;
 use crate::cli::{NewSlotArgs, OpeningArgs};
 use crate::config::Config;
-use crate::console::{Console, Failure, known_passphrase, known_shares, new_passphrase};
+use crate::console::{CommandFailure, Console, known_passphrase, known_shares, new_passphrase};
 use crate::keyring::SlotKey;
 
 /// The unseal key of a stopped broker: the one that the options name, or the one of `[root_key]`.
@@ -12,7 +12,7 @@ pub(super) fn opening_key(
     config: &Config,
     opening: &OpeningArgs,
     console: &Console,
-) -> Result<SlotKey, Failure> {
+) -> Result<SlotKey, CommandFailure> {
     let passphrase = opening.by_passphrase_file.as_deref();
     if opening.by_passphrase || passphrase.is_some() {
         return known_passphrase(passphrase, console).map(SlotKey::Passphrase);
@@ -31,7 +31,7 @@ pub(super) fn new_key(
     by: &NewSlotArgs,
     environment: &Environment,
     console: &Console,
-) -> Result<SlotKey, Failure> {
+) -> Result<SlotKey, CommandFailure> {
     let Some(file) = &by.key_file else {
         return new_passphrase(by.passphrase_file.as_deref(), console).map(SlotKey::Passphrase);
     };
@@ -53,14 +53,20 @@ pub(super) fn opening_sources(opening: &OpeningArgs) -> [SecretSource<'_>; 2] {
 }
 
 /// Only one option can read standard input; at a terminal each has its own prompt.
-pub(super) fn one_from_standard_input(handed: &[SecretSource<'_>], console: &Console) -> Result<(), Failure> {
+pub(super) fn one_from_standard_input(
+    handed: &[SecretSource<'_>],
+    console: &Console,
+) -> Result<(), CommandFailure> {
     let piped = |(asked, files): &SecretSource<'_>| {
         let named = files.iter().filter(|file| file.as_path() == Path::new("-")).count();
         named.saturating_add(usize::from(*asked && !console.is_interactive()))
     };
     if handed.iter().map(piped).sum::<usize>() > 1 {
         let why = "two options read standard input, but only one can";
-        return Err(Failure::usage(why, "name a file for one of them, or run the command at a terminal"));
+        return Err(CommandFailure::usage(
+            why,
+            "name a file for one of them, or run the command at a terminal",
+        ));
     }
     Ok(())
 }

@@ -11,15 +11,15 @@ use crate::base::code;
 use crate::base::{SlotId, Timestamp};
 use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 use crate::config::Config;
-use crate::console::{Console, Failure, known_shares, not_an_argument, print_shares};
+use crate::console::{CommandFailure, Console, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, Replacing, ShareSplit, SlotView, UnreachableSlots, slots_of};
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock. The operator who changes a slot has to
 /// open the keyring with an unseal key; a running broker would not ask for one.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`].
+pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), CommandFailure> {
     let environment = &Environment::system();
     match command {
         SlotCommand::List { config } => {
@@ -33,7 +33,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
             NewSlot { place: None, by, dealing, out_of_reach }.add(opening, environment, console).await
         }
         SlotCommand::Rekey { id, by, dealing, others, opening } => {
-            let id = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            let id = id.parse().map_err(|_| CommandFailure::new(code::SLOT_UNKNOWN))?;
             let out_of_reach = out_of_reach(others);
             NewSlot { place: Some(id), by, dealing, out_of_reach }.add(opening, environment, console).await
         }
@@ -42,7 +42,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Failur
             confirm(share_file, (others, opening), environment, console).await
         }
         SlotCommand::Remove { id, others, opening } => {
-            let id: SlotId = id.parse().map_err(|_| Failure::new(code::SLOT_UNKNOWN))?;
+            let id: SlotId = id.parse().map_err(|_| CommandFailure::new(code::SLOT_UNKNOWN))?;
             one_from_standard_input(&opening_sources(opening), console)?;
             let config = Config::load(&opening.config)?;
             let opened_by = &opening_key(&config, opening, console)?;
@@ -71,7 +71,7 @@ impl NewSlot<'_> {
         opening: &OpeningArgs,
         environment: &Environment,
         console: &Console,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let [passphrase, shares] = opening_sources(opening);
         let new = (self.by.passphrase, self.by.passphrase_file.as_slice());
         one_from_standard_input(&[new, passphrase, shares], console)?;
@@ -99,7 +99,7 @@ impl NewSlot<'_> {
     }
 
     /// Makes shares. Printed shares have to be confirmed later; files are read back and confirmed at once.
-    async fn deal(&self, split: ShareSplit, slots: SlotChange<'_>) -> Result<(), Failure> {
+    async fn deal(&self, split: ShareSplit, slots: SlotChange<'_>) -> Result<(), CommandFailure> {
         let (now, console) = (slots.environment.clock.now(), slots.console);
         let deal = |keyring: &mut Keyring, path: &Path, by: &Replacing<'_>| {
             keyring.deal_slot(path, split, self.place, now, by.entropy)
@@ -143,7 +143,7 @@ async fn confirm(
     (others, opening): (&OtherSlotsArgs, &OpeningArgs),
     environment: &Environment,
     console: &Console,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let [passphrase, by_shares] = opening_sources(opening);
     one_from_standard_input(&[(files.is_empty(), files), passphrase, by_shares], console)?;
     let config = Config::load(&opening.config)?;
@@ -158,7 +158,7 @@ async fn confirm(
 }
 
 /// Opens the whole keyring without a change. A broker may be running.
-fn check(opening: &OpeningArgs, console: &Console) -> Result<(), Failure> {
+fn check(opening: &OpeningArgs, console: &Console) -> Result<(), CommandFailure> {
     one_from_standard_input(&opening_sources(opening), console)?;
     let config = Config::load(&opening.config)?;
     let key = opening_key(&config, opening, console)?;

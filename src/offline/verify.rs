@@ -10,7 +10,7 @@ use crate::base::{code, io_reason};
 use crate::broker::{World, checkpoint_key};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, RootKey};
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
@@ -40,7 +40,7 @@ pub(super) struct VerifiedLedger {
 }
 
 /// Verifies the ledger below a data directory without the broker, and without writing.
-pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failure> {
+pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, CommandFailure> {
     let (dir, ledger, keys, verifier, anchor) = match (options.config, options.data_dir) {
         (Some(Config { data_dir, root_key: RootKey::Attended, .. }), _) => {
             (data_dir.as_path(), None, None, None, None)
@@ -55,7 +55,10 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
         }
         (None, Some(dir)) => (dir, None, None, None, None),
         (None, None) => {
-            return Err(Failure::usage("no ledger is named", "add `--config FILE` or `--data-dir DIR`"));
+            return Err(CommandFailure::usage(
+                "no ledger is named",
+                "add `--config FILE` or `--data-dir DIR`",
+            ));
         }
     };
     let note = note(options, verifier)?;
@@ -71,7 +74,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     if verified.entries == 0 {
         let why = format!("`{}` contains no ledger entry", dir.display());
-        return Err(Failure::new(code::LEDGER_EMPTY).because(why));
+        return Err(CommandFailure::new(code::LEDGER_EMPTY).because(why));
     }
     if let (Some(checkpoint), Some((note, trusted))) = (&checkpoint, note) {
         signed(&note, &trusted, &verified.events)?;
@@ -86,8 +89,8 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Failur
 /// `keyward verify`
 ///
 /// # Errors
-/// [`Failure`] if the ledger is not intact.
-pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if the ledger is not intact.
+pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure> {
     let key_file = args.root_key_file.as_deref();
     let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
     let options = VerifyOptions {
@@ -125,23 +128,23 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), Failure> {
 }
 
 /// The newest anchor in the file beside the keyring.
-fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, Failure> {
+fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, CommandFailure> {
     let keys = AnchorKeys::of(keyring)?;
     let code = match AnchorFile::open(Arc::new(HostLayer::existing(&config.data_dir)), &keys) {
         Ok((_, Some(anchor))) if !keys.has_keys_of(&anchor) => {
             let why = "the file `anchor` names key generations that the keyring does not have";
-            return Err(Failure::new(code::KEYRING_OUTDATED).because(why));
+            return Err(CommandFailure::new(code::KEYRING_OUTDATED).because(why));
         }
         Ok((_, anchor)) => return Ok(anchor),
         Err(AnchorFileError::Io(error)) => return Err(start_failed(&error)),
         Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OUTDATED, error),
         Err(error) => (code::ANCHOR_ALTERED, error),
     };
-    Err(Failure::new(code.0).because(code.1.to_string()))
+    Err(CommandFailure::new(code.0).because(code.1.to_string()))
 }
 
 /// Checks that the ledger contains the entry of `anchor`.
-fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure> {
+fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), CommandFailure> {
     let Some(anchor) = anchor else { return Ok(()) };
     let seq = anchor.seq();
     let why = match verified.root_at(seq) {
@@ -154,13 +157,13 @@ fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), Failure>
             format!("the ledger ends at entry {entries}, but the broker has acknowledged entry {seq}")
         }
     };
-    Err(Failure::new(code::ENTRIES_LOST).because(why))
+    Err(CommandFailure::new(code::ENTRIES_LOST).because(why))
 }
 
 /// Checks that each rotation of the delta key follows the same entries as when it was recorded.
-fn bound(verified: &Verified) -> Result<(), Failure> {
+fn bound(verified: &Verified) -> Result<(), CommandFailure> {
     let damaged = |seq: u64, why: &str| {
-        Failure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} is not valid: {why}"))
+        CommandFailure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} is not valid: {why}"))
     };
     for state in &verified.states {
         let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
@@ -173,7 +176,7 @@ fn bound(verified: &Verified) -> Result<(), Failure> {
 }
 
 /// The oldest checkpoint key of the keyring: announcements lead from it to all newer ones.
-fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, Failure> {
+fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, CommandFailure> {
     let Some(oldest) = keyring.oldest_signing(Family::Checkpoint) else { return Ok(None) };
     let notary = checkpoint_key(keyring, oldest, &config.trust_domain);
     Ok(Some(notary?.verifier().clone()))
@@ -183,13 +186,13 @@ fn own_key(config: &Config, keyring: &Keyring) -> Result<Option<NoteVerifier>, F
 fn note(
     options: &VerifyOptions<'_>,
     own: Option<NoteVerifier>,
-) -> Result<Option<(String, NoteVerifier)>, Failure> {
+) -> Result<Option<(String, NoteVerifier)>, CommandFailure> {
     let Some(path) = options.checkpoint else { return Ok(None) };
     let verifier = match (options.key.map(NoteVerifier::parse).transpose().map_err(unverified)?, own) {
         (Some(named), _) => named,
         (None, Some(own)) => own,
         (None, None) => {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 "no key for the checkpoint is named",
                 "add `--key KEY`, from `GET /v1/checkpoint/key`",
             ));
@@ -197,13 +200,13 @@ fn note(
     };
     let note = std::fs::read_to_string(path).map_err(|error| {
         let why = format!("`{}` cannot be read: {}", path.display(), io_reason(&error));
-        Failure::new(code::FILE_UNUSABLE).because(why)
+        CommandFailure::new(code::FILE_UNUSABLE).because(why)
     })?;
     Ok(Some((note, verifier)))
 }
 
 /// Checks that the trusted key signed `note`, or a key that the ledger announces under it, while that key was active.
-fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), Failure> {
+fn signed(note: &str, trusted: &NoteVerifier, events: &[EventSeen]) -> Result<(), CommandFailure> {
     let turned = events.iter().filter(|seen| seen.kind == CheckpointKeyRotated::KIND);
     let announced: Vec<(u64, String)> =
         turned.filter_map(|seen| Some((seen.seq, announcement(&seen.event)?))).collect();
@@ -225,7 +228,7 @@ fn announcement(event: &[u8]) -> Option<String> {
 }
 
 /// Checks the snapshots against their ledger entries. A snapshot without an entry was taken just before a stop.
-fn snapshots(verified: &Verified) -> Result<(), Failure> {
+fn snapshots(verified: &Verified) -> Result<(), CommandFailure> {
     for seen in &verified.snapshots {
         let taken = verified.events.iter().filter(|seen| seen.kind == SnapshotTaken::KIND);
         let taken = taken.filter_map(|seen| serde_json::from_slice::<SnapshotTaken>(&seen.event).ok());
@@ -237,39 +240,41 @@ fn snapshots(verified: &Verified) -> Result<(), Failure> {
                 "the snapshot file as of entry {} differs from the one that the broker wrote",
                 seen.through
             );
-            return Err(Failure::new(code::SNAPSHOT_ALTERED).because(why));
+            return Err(CommandFailure::new(code::SNAPSHOT_ALTERED).because(why));
         }
     }
     Ok(())
 }
 
-fn unverified(error: CheckpointError) -> Failure {
-    Failure::new(code::CHECKPOINT_INVALID).because(error.to_string())
+fn unverified(error: CheckpointError) -> CommandFailure {
+    CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string())
 }
 
 /// Checks that the ledger begins with the entries of the checkpoint.
-fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), Failure> {
+fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), CommandFailure> {
     match verified.root_at(checkpoint.size) {
         Some(root) if root == checkpoint.root => Ok(()),
         Some(_) => {
             let why = format!("the first {} entries differ from those of the checkpoint", checkpoint.size);
-            Err(Failure::new(code::LEDGER_FORKED).because(why))
+            Err(CommandFailure::new(code::LEDGER_FORKED).because(why))
         }
         None => {
             let why = format!(
                 "the checkpoint has {} entries, and the ledger only {}",
                 checkpoint.size, verified.entries
             );
-            Err(Failure::new(code::LEDGER_CUT).because(why))
+            Err(CommandFailure::new(code::LEDGER_CUT).because(why))
         }
     }
 }
 
-fn refused(error: &VerifyError) -> Failure {
+fn refused(error: &VerifyError) -> CommandFailure {
     match error {
-        VerifyError::Damaged { .. } => Failure::new(code::LEDGER_DAMAGED).because(error.to_string()),
-        VerifyError::Newer { .. } => Failure::new(code::DATA_NEWER).because(error.to_string()),
-        VerifyError::KeyMissing { .. } => Failure::new(code::KEYRING_OUTDATED).because(error.to_string()),
+        VerifyError::Damaged { .. } => CommandFailure::new(code::LEDGER_DAMAGED).because(error.to_string()),
+        VerifyError::Newer { .. } => CommandFailure::new(code::DATA_NEWER).because(error.to_string()),
+        VerifyError::KeyMissing { .. } => {
+            CommandFailure::new(code::KEYRING_OUTDATED).because(error.to_string())
+        }
         VerifyError::Io { .. } => start_failed(error),
     }
 }

@@ -12,7 +12,7 @@ use super::request::{ClientRequest, RequestInput, header_value};
 use super::transport::{ClientResponse, Transport};
 use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode};
 use crate::wire::{
@@ -64,7 +64,7 @@ const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
 
 impl Client {
     /// A client with `identity`, which it does not update.
-    pub(crate) fn with(identity: &Identity) -> Result<Self, Failure> {
+    pub(crate) fn with(identity: &Identity) -> Result<Self, CommandFailure> {
         let authorities = identity.authorities()?;
         let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
         Ok(Self {
@@ -77,13 +77,13 @@ impl Client {
     }
 
     /// A client with the identity at `source`, where it stores changes of the broker's authorities.
-    pub(crate) fn at(source: IdentitySource) -> Result<Self, Failure> {
+    pub(crate) fn at(source: IdentitySource) -> Result<Self, CommandFailure> {
         let client = Self::with(&Identity::load(&source.home, source.kind)?)?;
         Ok(Self { source: Some(source), ..client })
     }
 
     /// A client without a certificate for the broker that an enrolment code names.
-    pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, Failure> {
+    pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, CommandFailure> {
         let config = pinned_client_config(code.pin, clock()).map_err(unusable)?;
         let transport = Transport::Tls { address: code.address.clone(), config };
         let trust_domain = Some(code.spiffe.trust_domain().clone());
@@ -106,7 +106,7 @@ impl Client {
         endpoint: Endpoint<T, I, A>,
         target: &T,
         input: &I,
-    ) -> Result<Received<A>, Failure> {
+    ) -> Result<Received<A>, CommandFailure> {
         read(&self.send(ClientRequest::of(endpoint, target, input)).await?)
     }
 
@@ -114,7 +114,7 @@ impl Client {
     pub(crate) async fn list<C, A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<A>>,
-    ) -> Result<Vec<Received<A>>, Failure> {
+    ) -> Result<Vec<Received<A>>, CommandFailure> {
         let (mut items, mut query) = (Vec::new(), PageQuery::<String>::default());
         loop {
             let mut request = ClientRequest::to(endpoint, &Nothing);
@@ -133,13 +133,13 @@ impl Client {
     pub(crate) async fn items<A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, Nothing, Items<A>>,
-    ) -> Result<Vec<Received<A>>, Failure> {
+    ) -> Result<Vec<Received<A>>, CommandFailure> {
         let items: Items<Received<A>> = read(&self.send(ClientRequest::to(endpoint, &Nothing)).await?)?;
         Ok(items.items)
     }
 
     /// Asks for an access token.
-    pub(crate) async fn mint(&self, form: &TokenForm) -> Result<Received<TokenAnswer>, Failure> {
+    pub(crate) async fn mint(&self, form: &TokenForm) -> Result<Received<TokenAnswer>, CommandFailure> {
         let endpoint: Endpoint<Nothing, Form<TokenForm>, TokenAnswer> = MINT_TOKEN;
         read(&self.send(ClientRequest::to(endpoint, &Nothing).with_form(form)).await?)
     }
@@ -149,10 +149,10 @@ impl Client {
         &self,
         name: &SecretName,
         token: &Sensitive<String>,
-    ) -> Result<RevealedSecret, Failure> {
+    ) -> Result<RevealedSecret, CommandFailure> {
         let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
         let mut value =
-            HeaderValue::from_str(&bearer).map_err(|_| Failure::internal("the token is no header"))?;
+            HeaderValue::from_str(&bearer).map_err(|_| CommandFailure::internal("the token is no header"))?;
         value.set_sensitive(true);
         let request = ClientRequest::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
         let response = self.send(request).await?;
@@ -166,7 +166,7 @@ impl Client {
         name: &SecretName,
         conditions: &PutConditions<'_>,
         value: &Sensitive<Vec<u8>>,
-    ) -> Result<Received<StoredAnswer>, Failure> {
+    ) -> Result<Received<StoredAnswer>, CommandFailure> {
         let quoted = conditions.if_match.map(|version| format!("\"{version}\""));
         let sensitivity =
             conditions.sensitivity.map(|sensitivity| HeaderValue::from_static(sensitivity.as_str()));
@@ -179,7 +179,7 @@ impl Client {
         read(&self.send(request).await?)
     }
 
-    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, Failure> {
+    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
         let sent = self.send_once(request.clone()).await;
         match (sent, &self.source) {
             // Another process may have renewed the identity since this one read it. The request had no effect.
@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, Failure> {
+    async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
         let connection = self.transport.connect().await?;
         let shown = connection.certificates();
         self.check_trust_domain(&shown)?;
@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// Checks that all authorities of the broker are of the trust domain that the enrolment code names.
-    fn check_trust_domain(&self, shown: &[Vec<u8>]) -> Result<(), Failure> {
+    fn check_trust_domain(&self, shown: &[Vec<u8>]) -> Result<(), CommandFailure> {
         let Some(expected) = &self.trust_domain else { return Ok(()) };
         let other = shown.iter().skip(1).find_map(|der| {
             let read = AuthorityCertificate::parse(der.clone());
@@ -233,20 +233,20 @@ impl Client {
             "the broker at {} names trust domain {other}, the enrolment code {expected}; nothing was sent",
             self.transport.place()
         );
-        Err(Failure::new(code::CERTIFICATE_MISMATCH).because(why))
+        Err(CommandFailure::new(code::CERTIFICATE_MISMATCH).because(why))
     }
 }
 
 /// The state of the broker at the socket on this host.
 ///
 /// # Errors
-/// [`Failure`] if it does not answer within 10 seconds.
-pub async fn host_state(socket: &Path) -> Result<StateAnswer, Failure> {
+/// [`CommandFailure`] if it does not answer within 10 seconds.
+pub async fn host_state(socket: &Path) -> Result<StateAnswer, CommandFailure> {
     const WAIT: Duration = Duration::from_secs(10);
     let client = Client::on_host(socket);
     match tokio::time::timeout(WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await {
         Ok(answered) => answered.map(|state| state.answer),
-        Err(_) => Err(Failure::new(code::BROKER_UNREACHABLE).because(format!(
+        Err(_) => Err(CommandFailure::new(code::BROKER_UNREACHABLE).because(format!(
             "the broker at `{}` did not answer within {} seconds",
             socket.display(),
             WAIT.as_secs()
@@ -254,9 +254,9 @@ pub async fn host_state(socket: &Path) -> Result<StateAnswer, Failure> {
     }
 }
 
-fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, Failure> {
+fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, CommandFailure> {
     serde_json::from_slice(response.body.expose()).map_err(|_| {
-        Failure::new(code::RESPONSE_INVALID)
+        CommandFailure::new(code::RESPONSE_INVALID)
             .because("the response is not the JSON that this version of keyward expects")
     })
 }
@@ -265,6 +265,6 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-fn unusable(error: TlsError) -> Failure {
-    Failure::new(code::IDENTITY_DAMAGED).because(error.to_string())
+fn unusable(error: TlsError) -> CommandFailure {
+    CommandFailure::new(code::IDENTITY_DAMAGED).because(error.to_string())
 }

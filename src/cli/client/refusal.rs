@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::config::Fault;
-use crate::console::{Failure, Refused};
+use crate::console::{CommandFailure, Refused};
 use crate::wire::{OAuthBody, ProblemBody};
 
 /// The body of a refusal.
@@ -13,7 +13,7 @@ enum RefusalBody {
 }
 
 /// The broker's refusal with its own texts.
-pub(super) fn refusal(status: u16, body: &[u8]) -> Failure {
+pub(super) fn refusal(status: u16, body: &[u8]) -> CommandFailure {
     let refused = match serde_json::from_slice(body) {
         Ok(RefusalBody::Problem(problem)) => Refused {
             code: problem.code.into_owned(),
@@ -33,7 +33,7 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> Failure {
         },
         Err(_) => Refused::unreadable(status),
     };
-    Failure::of_broker(status, refused)
+    CommandFailure::of_broker(status, refused)
 }
 
 fn place(fault: Fault) -> String {

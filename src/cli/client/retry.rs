@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::base::{Entropy, SystemEntropy};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 
 /// Attempts after which the verb fails because the broker is busy.
 const ATTEMPTS: u32 = 8;
@@ -11,8 +11,8 @@ const WAIT_MS: u64 = 100;
 /// Repeats a request while the broker is busy: many machines of a fleet enrol at once. The request must have no
 /// further effect when it is repeated.
 pub(crate) async fn retry_while_busy<T>(
-    mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    mut attempt: impl AsyncFnMut() -> Result<T, CommandFailure>,
+) -> Result<T, CommandFailure> {
     let mut tried = 0;
     loop {
         match attempt().await {

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::request::ClientRequest;
 use crate::base::{Sensitive, code, io_reason};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 
 /// The way to a broker.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ const SOCKET_ANSWER_WAIT: Duration = Duration::from_secs(600);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Transport {
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+    pub(super) async fn connect(&self) -> Result<Connection, CommandFailure> {
         match self {
             Self::Socket(path) => {
                 let stream = UnixStream::connect(path).await;
@@ -63,10 +63,10 @@ impl Transport {
         &self,
         address: &str,
         config: &Arc<ClientConfig>,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<TcpStream>, CommandFailure> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| Failure::new(code::ADDRESS_INVALID))?;
+            .map_err(|_| CommandFailure::new(code::ADDRESS_INVALID))?;
         let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
@@ -86,7 +86,7 @@ impl Transport {
         &self,
         connection: Connection,
         request: ClientRequest,
-    ) -> Result<ClientResponse, Failure> {
+    ) -> Result<ClientResponse, CommandFailure> {
         let wait = match self {
             Self::Tls { .. } => ANSWER_WAIT,
             Self::Socket(_) => SOCKET_ANSWER_WAIT,
@@ -105,7 +105,7 @@ impl Transport {
         &self,
         stream: S,
         request: ClientRequest,
-    ) -> Result<ClientResponse, Failure> {
+    ) -> Result<ClientResponse, CommandFailure> {
         let host = match self {
             Self::Tls { address, .. } => address,
             Self::Socket(_) => "keyward",
@@ -117,7 +117,7 @@ impl Transport {
             .header(header::HOST, host)
             .body(Full::new(body))
             .map_err(|_| {
-                Failure::usage(
+                CommandFailure::usage(
                     "a name contains characters that no name can have",
                     "check the names in the command",
                 )
@@ -144,8 +144,8 @@ impl Transport {
         Ok(ClientResponse { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    fn unreachable(&self, why: &str) -> Failure {
-        let failure = Failure::new(code::BROKER_UNREACHABLE);
+    fn unreachable(&self, why: &str) -> CommandFailure {
+        let failure = CommandFailure::new(code::BROKER_UNREACHABLE);
         match self {
             Self::Tls { address, .. } => {
                 failure.because(format!("the request to the broker at {address} failed: {why}"))
@@ -156,25 +156,25 @@ impl Transport {
         }
     }
 
-    fn untrusted(&self, error: &std::io::Error) -> Failure {
+    fn untrusted(&self, error: &std::io::Error) -> CommandFailure {
         // The library reports invalid TLS messages with this kind; other kinds are errors of the connection.
         if error.kind() != std::io::ErrorKind::InvalidData {
             return self.unreachable(
                 "the connection was closed during the TLS handshake, e.g. at the broker's connection limit",
             );
         }
-        Failure::new(code::TLS_FAILED)
+        CommandFailure::new(code::TLS_FAILED)
             .because(format!("the TLS handshake with the broker at {} failed: {error}", self.place()))
     }
 
     /// In TLS 1.3 the client learns only from the first response that its certificate was refused.
-    fn cut(&self, errors: &[Option<hyper::Error>]) -> Failure {
+    fn cut(&self, errors: &[Option<hyper::Error>]) -> CommandFailure {
         let mut causes = errors.iter().flatten().flat_map(|error| {
             std::iter::successors(std::error::Error::source(error), |cause| cause.source())
         });
         if causes.any(|cause| cause.to_string().contains("alert")) {
             let why = format!("the broker at {} refused this machine's certificate", self.place());
-            return Failure::new(code::CERTIFICATE_REFUSED).because(why);
+            return CommandFailure::new(code::CERTIFICATE_REFUSED).because(why);
         }
         self.unreachable("the connection was closed before a response arrived")
     }

@@ -13,7 +13,7 @@ use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
-use crate::console::{Failure, FailureOutput};
+use crate::console::{CommandFailure, FailureOutput};
 use crate::files::private_dir;
 use crate::wire::{Nothing, READINESS};
 
@@ -29,14 +29,15 @@ const READY_TRIES: u32 = 400;
 
 impl DemoBroker {
     /// A broker in `keyward-NAME-…` below the directory for temporary files.
-    pub(super) fn set(name: &str) -> Result<Self, Failure> {
+    pub(super) fn set(name: &str) -> Result<Self, CommandFailure> {
         let entropy: &dyn Entropy = &SystemEntropy;
         let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
-        private_dir(&dir.join("broker")).map_err(|error| Failure::of_file(&dir, &error))?;
-        let exe = std::env::current_exe().map_err(|error| Failure::of_file(Path::new("keyward"), &error))?;
+        private_dir(&dir.join("broker")).map_err(|error| CommandFailure::of_file(&dir, &error))?;
+        let exe =
+            std::env::current_exe().map_err(|error| CommandFailure::of_file(Path::new("keyward"), &error))?;
         let broker = Self { dir, exe, broker: None };
         let (agents, admins) =
-            free_ports().map_err(|error| Failure::of_file(Path::new("loopback"), &error))?;
+            free_ports().map_err(|error| CommandFailure::of_file(Path::new("loopback"), &error))?;
         let root = broker.dir.display();
         broker.write(
             "keyward.toml",
@@ -73,26 +74,26 @@ impl DemoBroker {
         Sensitive::new(format!("ghp_{}", base32(&entropy.bytes::<24>())).into_bytes())
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<String, Failure> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<String, CommandFailure> {
         let path = self.dir.join(name);
-        fs::write(&path, text).map_err(|error| Failure::of_file(&path, &error))?;
+        fs::write(&path, text).map_err(|error| CommandFailure::of_file(&path, &error))?;
         Ok(path.display().to_string())
     }
 
     /// Starts the broker and waits until it is ready.
-    pub(super) async fn serve(&mut self) -> Result<(), Failure> {
+    pub(super) async fn serve(&mut self) -> Result<(), CommandFailure> {
         let log = self.dir.join("broker/log");
         let out = File::options()
             .append(true)
             .create(true)
             .open(&log)
-            .map_err(|error| Failure::of_file(&log, &error))?;
+            .map_err(|error| CommandFailure::of_file(&log, &error))?;
         let child = self
             .command("operator", &["serve", "--config", &self.config()])
             .stderr(out)
             .stdout(Stdio::null())
             .spawn();
-        self.broker = Some(child.map_err(|error| Failure::of_file(&self.exe, &error))?);
+        self.broker = Some(child.map_err(|error| CommandFailure::of_file(&self.exe, &error))?);
         for _ in 0..READY_TRIES {
             let client = client_of(Path::new(&self.home("operator")), IdentityKind::Operator).await?;
             let ready = client.call(READINESS, &Nothing, &Nothing).await;
@@ -107,7 +108,7 @@ impl DemoBroker {
         }
         let said = fs::read_to_string(&log).unwrap_or_default();
         let last = said.lines().last().unwrap_or("nothing").to_owned();
-        Err(Failure::new(code::DEMO_FAILED)
+        Err(CommandFailure::new(code::DEMO_FAILED)
             .because(format!("the broker did not become ready; the last line of its log: {last}")))
     }
 
@@ -117,42 +118,48 @@ impl DemoBroker {
     }
 
     /// Kills the broker with SIGKILL.
-    pub(super) fn kill(&mut self) -> Result<(), Failure> {
+    pub(super) fn kill(&mut self) -> Result<(), CommandFailure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         child
             .kill()
             .and_then(|()| child.wait())
             .map(|_| ())
-            .map_err(|error| Failure::of_file(&self.exe, &error))
+            .map_err(|error| CommandFailure::of_file(&self.exe, &error))
     }
 
     /// Stops the broker with SIGTERM, and checks its exit status.
-    pub(super) fn stop(&mut self) -> Result<(), Failure> {
+    pub(super) fn stop(&mut self) -> Result<(), CommandFailure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let asked = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
-        let ended = asked.and_then(|()| child.wait()).map_err(|error| Failure::of_file(&self.exe, &error))?;
+        let ended =
+            asked.and_then(|()| child.wait()).map_err(|error| CommandFailure::of_file(&self.exe, &error))?;
         if ended.success() {
             return Ok(());
         }
-        Err(Failure::new(code::DEMO_FAILED).because("the broker ended with an error after SIGTERM"))
+        Err(CommandFailure::new(code::DEMO_FAILED).because("the broker ended with an error after SIGTERM"))
     }
 
-    pub(super) fn clear(&mut self) -> Result<(), Failure> {
+    pub(super) fn clear(&mut self) -> Result<(), CommandFailure> {
         self.kill()?;
-        fs::remove_dir_all(&self.dir).map_err(|error| Failure::of_file(&self.dir, &error))
+        fs::remove_dir_all(&self.dir).map_err(|error| CommandFailure::of_file(&self.dir, &error))
     }
 
-    pub(super) fn run(&self, what: &str, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    pub(super) fn run(
+        &self,
+        what: &str,
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<Vec<u8>, CommandFailure> {
         let output = self.output("operator", args, input)?;
         good(what, output)
     }
 
-    pub(super) fn run_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Vec<u8>, Failure> {
+    pub(super) fn run_as(&self, who: &str, what: &str, args: &[&str]) -> Result<Vec<u8>, CommandFailure> {
         good(what, self.output(who, args, None)?)
     }
 
-    pub(super) fn json<T: DeserializeOwned>(&self, what: &str, args: &[&str]) -> Result<T, Failure> {
+    pub(super) fn json<T: DeserializeOwned>(&self, what: &str, args: &[&str]) -> Result<T, CommandFailure> {
         parsed(what, &self.run(what, &[args, &["-o", "json"]].concat(), None)?)
     }
 
@@ -161,12 +168,17 @@ impl DemoBroker {
         who: &str,
         what: &str,
         args: &[&str],
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CommandFailure> {
         parsed(what, &self.run_as(who, what, &[args, &["-o", "json"]].concat())?)
     }
 
     /// Runs a command that has to fail with this exit code, and returns its failure.
-    pub(super) fn refused_as(&self, who: &str, args: &[&str], exit: i32) -> Result<FailureOutput, Failure> {
+    pub(super) fn refused_as(
+        &self,
+        who: &str,
+        args: &[&str],
+        exit: i32,
+    ) -> Result<FailureOutput, CommandFailure> {
         let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
         if output.status.code() == Some(exit) {
             // The last line: what a verb tells before it is refused comes first.
@@ -174,7 +186,7 @@ impl DemoBroker {
             return parsed("refusal", said.unwrap_or_default());
         }
         let why = format!("`{}` ended with {:?}, not {exit}", args.join(" "), output.status.code());
-        Err(Failure::new(code::DEMO_FAILED).because(why))
+        Err(CommandFailure::new(code::DEMO_FAILED).because(why))
     }
 
     fn command(&self, who: &str, args: &[&str]) -> Command {
@@ -183,8 +195,8 @@ impl DemoBroker {
         command
     }
 
-    fn output(&self, who: &str, args: &[&str], input: Option<&[u8]>) -> Result<Output, Failure> {
-        let failed = |error: std::io::Error| Failure::of_file(&self.exe, &error);
+    fn output(&self, who: &str, args: &[&str], input: Option<&[u8]>) -> Result<Output, CommandFailure> {
+        let failed = |error: std::io::Error| CommandFailure::of_file(&self.exe, &error);
         let mut command = self.command(who, args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let Some(input) = input else { return command.output().map_err(failed) };
@@ -205,18 +217,19 @@ impl Drop for DemoBroker {
     }
 }
 
-fn good(what: &str, output: Output) -> Result<Vec<u8>, Failure> {
+fn good(what: &str, output: Output) -> Result<Vec<u8>, CommandFailure> {
     if output.status.success() {
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let why = format!("`keyward {what}` failed: {}", said.trim());
-    Err(Failure::new(code::DEMO_FAILED).because(why))
+    Err(CommandFailure::new(code::DEMO_FAILED).because(why))
 }
 
-fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Failure> {
+fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CommandFailure> {
     let unreadable = |_| {
-        Failure::new(code::DEMO_FAILED).because(format!("`keyward {what}` did not print the expected JSON"))
+        CommandFailure::new(code::DEMO_FAILED)
+            .because(format!("`keyward {what}` did not print the expected JSON"))
     };
     serde_json::from_slice(bytes).map_err(unreadable)
 }

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::demo_broker::DemoBroker;
 use crate::base::code;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 
 /// The examples.
 const DECLARATIONS: &str = r#"
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// `keyward dev`: a temporary broker with the rules of production, and with everything declared and enrolled that a first
 /// request needs. Ends with Ctrl-C, and removes its files.
-pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
     let mut broker = DemoBroker::set("dev")?;
     let played = play(&mut broker, seed, console).await;
     let stopped = broker.stop();
@@ -58,7 +58,7 @@ pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), Fa
     cleared
 }
 
-async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -> Result<(), Failure> {
+async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
     broker.run("init", &["init", "--config", &broker.config()], None)?;
     broker.serve().await?;
     let secret = broker.secret();
@@ -108,8 +108,8 @@ fn tell(broker: &DemoBroker, console: &Console) {
 }
 
 /// Waits for Ctrl-C or SIGTERM; fails if the broker ends by itself.
-async fn until_told(broker: &mut DemoBroker) -> Result<(), Failure> {
-    let handler = |kind| signal(kind).map_err(|error| Failure::of_file(Path::new("signal"), &error));
+async fn until_told(broker: &mut DemoBroker) -> Result<(), CommandFailure> {
+    let handler = |kind| signal(kind).map_err(|error| CommandFailure::of_file(Path::new("signal"), &error));
     let (mut interrupt, mut terminate) =
         (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
     loop {
@@ -117,7 +117,7 @@ async fn until_told(broker: &mut DemoBroker) -> Result<(), Failure> {
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             () = tokio::time::sleep(LOOK) => if broker.has_ended() {
-                return Err(Failure::new(code::DEMO_FAILED).because("the broker ended by itself"));
+                return Err(CommandFailure::new(code::DEMO_FAILED).because("the broker ended by itself"));
             },
         }
     }

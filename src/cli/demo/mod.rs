@@ -17,7 +17,7 @@ use crate::base::{Clock, Sensitive, SystemClock};
 use crate::cli::enrolment::IssuedIdentity;
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{AppliedAnswer, EntriesAnswer, TokenAnswer};
 
 const DECLARATIONS: &str = r#"
@@ -49,7 +49,7 @@ roles = ["repo-reader"]
 "#;
 
 /// Runs the demo, and removes its files, also after a failure.
-pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
+pub(crate) async fn play(console: &Console) -> Result<(), CommandFailure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut broker = DemoBroker::set("demo")?;
@@ -69,7 +69,7 @@ pub(crate) async fn play(console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn acts(broker: &mut DemoBroker, console: &Console) -> Result<(), Failure> {
+async fn acts(broker: &mut DemoBroker, console: &Console) -> Result<(), CommandFailure> {
     let told = |what: &str, text: &str| console.line(&format!("  \u{2713} {what:<9} {text}"));
     let secret = broker.secret();
     broker.run("init", &["init", "--config", &broker.config()], None)?;
@@ -105,7 +105,7 @@ async fn acts(broker: &mut DemoBroker, console: &Console) -> Result<(), Failure>
     Ok(())
 }
 
-fn declare(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+fn declare(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), CommandFailure> {
     broker.run("secret put", &["secret", "put", "github/app"], Some(secret.expose()))?;
     let file = broker.write("agents.toml", DECLARATIONS)?;
     let planned: AppliedAnswer = broker.json("plan", &["plan", "-f", &file])?;
@@ -117,7 +117,7 @@ fn declare(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Failu
     check("applying again changes nothing", again.changes.is_empty())
 }
 
-fn enrol(broker: &DemoBroker) -> Result<(), Failure> {
+fn enrol(broker: &DemoBroker) -> Result<(), CommandFailure> {
     let code = broker.path("code");
     broker.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
     let joined: IssuedIdentity = broker.json_as("research-bot", "join", &["join", "--code-file", &code])?;
@@ -128,7 +128,7 @@ fn enrol(broker: &DemoBroker) -> Result<(), Failure> {
     broker.run_as("other-bot", "join", &["join", "--code-file", &code]).map(drop)
 }
 
-fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, Failure> {
+fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, CommandFailure> {
     let args = ["token", "github.repo.read", "--expires-in", "120"];
     let minted: TokenAnswer = broker.json_as("research-bot", "token", &args)?;
     check("the token is a bearer with a bound certificate", minted.token_type == "Bearer")?;
@@ -138,12 +138,12 @@ fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, Failure> {
     Ok(minted.access_token.into_value())
 }
 
-fn use_it(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Failure> {
+fn use_it(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), CommandFailure> {
     let got = broker.run_as("research-bot", "get", &["get", "github/app"])?;
     check("the value is the one that was stored", got == *secret.expose())
 }
 
-fn deny(broker: &DemoBroker) -> Result<String, Failure> {
+fn deny(broker: &DemoBroker) -> Result<String, CommandFailure> {
     let refused = broker.refused_as("research-bot", &["token", "reports.publish"], 5)?;
     check("the refusal names its reason", refused.code == "capability_not_granted")?;
     let decision = refused.decision_id.unwrap_or_default();
@@ -151,7 +151,7 @@ fn deny(broker: &DemoBroker) -> Result<String, Failure> {
     Ok("reports.publish refused: capability_not_granted, with decision id and fix".to_owned())
 }
 
-async fn replay(broker: &DemoBroker, token: &Sensitive<String>) -> Result<String, Failure> {
+async fn replay(broker: &DemoBroker, token: &Sensitive<String>) -> Result<String, CommandFailure> {
     let secret = "github/app".parse()?;
     let holder = client_of(Path::new(&broker.home("research-bot")), IdentityKind::Agent).await?;
     holder.reveal(&secret, token).await?;
@@ -166,13 +166,13 @@ async fn replay(broker: &DemoBroker, token: &Sensitive<String>) -> Result<String
     }
 }
 
-fn reuse(broker: &DemoBroker) -> Result<String, Failure> {
+fn reuse(broker: &DemoBroker) -> Result<String, CommandFailure> {
     let refused = broker.refused_as("thief", &["join", "--code-file", &broker.path("code")], 8)?;
     check("a used code is refused", refused.code == "enrolment_code_used")?;
     Ok("the used code with another key: refused, and an alarm is on the ledger".to_owned())
 }
 
-async fn restart(broker: &mut DemoBroker) -> Result<String, Failure> {
+async fn restart(broker: &mut DemoBroker) -> Result<String, CommandFailure> {
     broker.kill()?;
     broker.serve().await?;
     let again: TokenAnswer = broker.json_as("research-bot", "token", &["token", "github.repo.read"])?;
@@ -180,7 +180,7 @@ async fn restart(broker: &mut DemoBroker) -> Result<String, Failure> {
     Ok("the broker was killed with -9 and started again: nothing was lost".to_owned())
 }
 
-fn read_back(broker: &DemoBroker) -> Result<String, Failure> {
+fn read_back(broker: &DemoBroker) -> Result<String, CommandFailure> {
     let items = broker.json::<EntriesAnswer>("audit list", &["audit", "list"])?.items;
     let seen = |kind: &str| items.iter().filter(|item| item.kind == kind).count();
     for kind in [
@@ -210,7 +210,7 @@ fn read_back(broker: &DemoBroker) -> Result<String, Failure> {
     ))
 }
 
-fn verify(broker: &DemoBroker) -> Result<String, Failure> {
+fn verify(broker: &DemoBroker) -> Result<String, CommandFailure> {
     let LedgerRoot { entries, root } = broker.json("verify", &["verify", "--config", &broker.config()])?;
     check("the ledger verifies", entries > 10)?;
     let root = root.get(..12).unwrap_or(&root);
@@ -224,10 +224,10 @@ struct LedgerRoot {
     root: String,
 }
 
-fn check(what: &str, holds: bool) -> Result<(), Failure> {
+fn check(what: &str, holds: bool) -> Result<(), CommandFailure> {
     if holds {
         return Ok(());
     }
     let why = format!("a check of the demo failed: {what}");
-    Err(Failure::new(code::DEMO_FAILED).because(why))
+    Err(CommandFailure::new(code::DEMO_FAILED).because(why))
 }

@@ -3,28 +3,30 @@ use std::path::Path;
 
 use crate::base::code;
 use crate::base::encoding::{base64url, hex};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 
 /// Searches every file below `dir` for `secret`: raw, hex and base64. Returns the number of files.
-pub(crate) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, Failure> {
+pub(crate) fn scan(dir: &Path, secret: &[u8]) -> Result<usize, CommandFailure> {
     let spelled = spellings(secret);
     let planted = [b"before ".as_slice(), secret, b" after"].concat();
     if !holds(&planted, &spelled) {
-        return Err(Failure::new(code::DEMO_FAILED).because("the scanner does not find a planted secret"));
+        return Err(
+            CommandFailure::new(code::DEMO_FAILED).because("the scanner does not find a planted secret")
+        );
     }
     let mut files = 0_usize;
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
-        for entry in fs::read_dir(&next).map_err(|error| Failure::of_file(&next, &error))? {
-            let path = entry.map_err(|error| Failure::of_file(&next, &error))?.path();
+        for entry in fs::read_dir(&next).map_err(|error| CommandFailure::of_file(&next, &error))? {
+            let path = entry.map_err(|error| CommandFailure::of_file(&next, &error))?.path();
             if path.is_dir() {
                 dirs.push(path);
                 continue;
             }
             files = files.saturating_add(1);
-            if holds(&fs::read(&path).map_err(|error| Failure::of_file(&path, &error))?, &spelled) {
+            if holds(&fs::read(&path).map_err(|error| CommandFailure::of_file(&path, &error))?, &spelled) {
                 let why = format!("the secret is in `{}`", path.display());
-                return Err(Failure::new(code::DEMO_FAILED).because(why));
+                return Err(CommandFailure::new(code::DEMO_FAILED).because(why));
             }
         }
     }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Clock, Sensitive, SystemClock, code};
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, PendingKey};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
 use crate::wire::IdentityAnswer;
 
@@ -13,7 +13,7 @@ pub(super) fn issued(
     requested: &Requested<'_>,
     address: &str,
     pending: &PendingKey,
-) -> Result<Identity, Failure> {
+) -> Result<Identity, CommandFailure> {
     let identity = Identity {
         address: address.to_owned(),
         key_pem: Sensitive::new(pending.key_pem.expose().clone()),
@@ -25,7 +25,7 @@ pub(super) fn issued(
     let checked = requested.check(&certificate, &authorities, SystemClock::new().now());
     checked.map_err(|error| {
         let why = format!("{error}; the identity on this machine is unchanged");
-        Failure::new(code::CERTIFICATE_MISMATCH).because(why)
+        CommandFailure::new(code::CERTIFICATE_MISMATCH).because(why)
     })?;
     // TLS has to accept key and certificate: an identity that cannot connect is not stored.
     Client::with(&identity)?;

@@ -9,7 +9,7 @@ use crate::base::encoding::base64url;
 use crate::base::{Sensitive, code};
 use crate::cli::client::{Client, retry_while_busy};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock};
-use crate::console::{Console, Failure, input, not_an_argument};
+use crate::console::{CommandFailure, Console, input, not_an_argument};
 use crate::files::private_dir;
 use crate::pki::{EnrolmentCode, Requested, SpiffeId};
 use crate::wire::{ENROL, EnrolBody, Nothing};
@@ -40,20 +40,20 @@ enum OnExisting {
 
 /// Enrols this machine with the identity that the code names: makes a key, redeems the code, stores key and
 /// certificate. A repetition with the same code sends the same key and gets the same certificate.
-pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Result<(), Failure> {
+pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Result<(), CommandFailure> {
     not_an_argument(&args.argument)?;
     let text = input::secret(args.code_file.as_deref(), "Enrolment code", CODE_BYTES_MAX, console)?;
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
     let code = EnrolmentCode::parse(text).map_err(|error| {
-        Failure::usage(
+        CommandFailure::usage(
             &error.to_string(),
             "copy the whole line that `keyward agent invite` or `keyward operator invite` printed",
         )
     })?;
     announce(&code, console);
-    private_dir(home).map_err(|error| Failure::of_file(home, &error))?;
+    private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
     let lock = identity_lock(home)?;
-    lock.lock().map_err(|error| Failure::of_file(home, &error))?;
+    lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let name = format!("joining-{}.pem", code.id);
     let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
     check_existing(home, &code, &name, existing)?;
@@ -98,7 +98,7 @@ fn check_existing(
     code: &EnrolmentCode,
     pending: &str,
     existing: OnExisting,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let kind = IdentityKind::of(&code.spiffe);
     let Some(dir) = Identity::existing(home, kind)? else { return Ok(()) };
     let found = Identity::load(home, kind);
@@ -114,7 +114,7 @@ fn check_existing(
     let who = held.map_or_else(|_| "a damaged identity".to_owned(), |held| held.spiffe().to_string());
     if existing == OnExisting::Keep {
         let why = format!("`{}` holds {who} already; nothing was sent", dir.display());
-        return Err(Failure::new(code::IDENTITY_EXISTS).because(why));
+        return Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why));
     }
     if trusted.contains(&code.pin) {
         return Ok(());
@@ -124,5 +124,5 @@ fn check_existing(
         dir.display()
     );
     let fix = "if the code is for another broker, use another directory: `--home DIR`; otherwise ask the operator who sent the code";
-    Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
+    Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
 }

@@ -9,7 +9,7 @@ use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::pki::Requested;
 use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
 
@@ -33,16 +33,16 @@ pub struct RenewArgs {
     watch: bool,
 }
 
-pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), Failure> {
+pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), CommandFailure> {
     let kind = IdentityKind::named(args.operator);
     if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await }
 }
 
-async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
+async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
     // Without an identity nothing is written.
     Identity::load(home, kind)?;
     let lock = identity_lock(home)?;
-    lock.lock().map_err(|error| Failure::of_file(home, &error))?;
+    lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
     console.record(&renewed, || {
         format!("renewed {}; certificate valid until {}", renewed.spiffe_id, renewed.not_after)
@@ -52,7 +52,7 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
 
 /// Renews each time the certificate is due. Reports a failure and tries again; fails only when the certificate can no
 /// longer be renewed.
-async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), Failure> {
+async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
     let mut failures = 0_u32;
     loop {
         let due = RenewalDue::of(&Identity::load(home, kind)?)?;
@@ -78,7 +78,7 @@ async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(),
 }
 
 /// Whether the broker asks to replace the certificate of `client` now.
-pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Result<bool, Failure> {
+pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Result<bool, CommandFailure> {
     Ok(match kind {
         IdentityKind::Agent => client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?.renew_now,
         IdentityKind::Operator => client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?.renew_now,
@@ -92,14 +92,14 @@ async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
 }
 
 /// Whether the certificate is valid for more than `seconds` from now.
-pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Result<bool, Failure> {
+pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Result<bool, CommandFailure> {
     let due = RenewalDue::of(&Identity::load(home, kind)?)?;
     Ok(due.ends.seconds_since(SystemClock::new().now()) > seconds)
 }
 
 /// Renews the certificate if it is due, before a verb uses it. While the certificate is valid, a failed renewal does
 /// not fail the verb: the next verb tries again.
-pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
+pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), CommandFailure> {
     let due = RenewalDue::of(&Identity::load(home, kind)?)?;
     let now = SystemClock::new().now();
     if due.moment > now {
@@ -118,7 +118,7 @@ pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), 
                 failure.why()
             );
             let fix = "make the directory writable, or run `keyward renew` where it is writable";
-            Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix))
+            Err(CommandFailure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix))
         }
         Err(failure) if !is_valid => Err(failure),
         Err(failure) if failure.is_worth_warning() => {
@@ -131,7 +131,12 @@ pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), 
 
 /// Renews, unless another process has done so meanwhile. While another process renews, a valid certificate is used
 /// unchanged; with an expired one the verb waits.
-async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bool) -> Result<(), Failure> {
+async fn renew_locked(
+    home: &Path,
+    kind: IdentityKind,
+    lock: &File,
+    is_valid: bool,
+) -> Result<(), CommandFailure> {
     if !locked(home, lock, if is_valid { Duration::ZERO } else { LOCK_WAIT }).await? {
         if is_valid {
             return Ok(());
@@ -142,7 +147,7 @@ async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bo
             home.join("renewing.lock").display()
         );
         let fix = "run the command again; if it fails again, stop the process that holds the lock: `fuser FILE` names it";
-        return Err(Failure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
+        return Err(CommandFailure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(fix));
     }
     let identity = Identity::load(home, kind)?;
     if RenewalDue::of(&identity)?.moment > SystemClock::new().now() {
@@ -152,12 +157,12 @@ async fn renew_locked(home: &Path, kind: IdentityKind, lock: &File, is_valid: bo
 }
 
 /// Locks, after waiting at most `wait`. `false` if another process still holds the lock.
-async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, Failure> {
+async fn locked(home: &Path, lock: &File, wait: Duration) -> Result<bool, CommandFailure> {
     let mut left = wait;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(true),
-            Err(TryLockError::Error(error)) => return Err(Failure::of_file(home, &error)),
+            Err(TryLockError::Error(error)) => return Err(CommandFailure::of_file(home, &error)),
             Err(TryLockError::WouldBlock) if left.is_zero() => return Ok(false),
             Err(TryLockError::WouldBlock) => {}
         }
@@ -174,7 +179,7 @@ struct RenewalDue {
 }
 
 impl RenewalDue {
-    fn of(identity: &Identity) -> Result<Self, Failure> {
+    fn of(identity: &Identity) -> Result<Self, CommandFailure> {
         let peer = identity.certificate()?;
         Ok(Self::at(peer.not_before(), peer.not_after(), peer.serial().as_bytes()))
     }
@@ -196,7 +201,11 @@ fn backoff_s(failures: u32) -> i64 {
 /// Each phase can be interrupted and repeated: the key is on disk before its certificate is requested; the identity is
 /// replaced atomically when the certificate has arrived; the broker accepts the previous certificate until the first
 /// use of the new one.
-async fn exchange(home: &Path, kind: IdentityKind, identity: &Identity) -> Result<IssuedIdentity, Failure> {
+async fn exchange(
+    home: &Path,
+    kind: IdentityKind,
+    identity: &Identity,
+) -> Result<IssuedIdentity, CommandFailure> {
     Identity::check_storable(home, kind)?;
     let under_way = format!("{}-renewing.pem", kind.directory());
     let mut pending = PendingKey::open(home, &under_way)?;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::Sensitive;
 use crate::base::code;
-use crate::console::{Console, Failure, Format};
+use crate::console::{CommandFailure, Console, Format};
 use crate::crypto::Digest;
 use crate::files::{create, private_dir, sync_dir, sync_parent};
 use crate::pki::tls;
@@ -77,12 +77,12 @@ pub struct Identity {
 /// The default directory of identities.
 ///
 /// # Errors
-/// [`Failure`] without a home directory.
-pub fn default_home() -> Result<PathBuf, Failure> {
+/// [`CommandFailure`] without a home directory.
+pub fn default_home() -> Result<PathBuf, CommandFailure> {
     let base = directory_of("XDG_CONFIG_HOME");
     let home = directory_of("HOME").map(|home| home.join(".config"));
     base.or(home).map(|dir| dir.join("keyward")).ok_or_else(|| {
-        Failure::usage(
+        CommandFailure::usage(
             "no directory for identities is set: `--home`, KEYWARD_HOME and HOME are missing",
             "name a directory: `--home DIR`, or set KEYWARD_HOME",
         )
@@ -98,12 +98,12 @@ impl Identity {
     /// Reads the identity of `kind` below `home`.
     ///
     /// # Errors
-    /// [`Failure`] if it is missing or a part of it cannot be read.
-    pub fn load(home: &Path, kind: IdentityKind) -> Result<Self, Failure> {
+    /// [`CommandFailure`] if it is missing or a part of it cannot be read.
+    pub fn load(home: &Path, kind: IdentityKind) -> Result<Self, CommandFailure> {
         let dir = home.join(kind.directory());
         if Self::existing(home, kind)?.is_none() {
             let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
-            return Err(Failure::new(code::NO_IDENTITY).because(why).mended_by(kind.how()));
+            return Err(CommandFailure::new(code::NO_IDENTITY).because(why).mended_by(kind.how()));
         }
         loop {
             let before = Self::generation(&dir)?;
@@ -115,9 +115,10 @@ impl Identity {
         }
     }
 
-    fn read(dir: &Path) -> Result<Self, Failure> {
+    fn read(dir: &Path) -> Result<Self, CommandFailure> {
         let read = |name: &str| {
-            fs::read_to_string(dir.join(name)).map_err(|error| Failure::of_file(&dir.join(name), &error))
+            fs::read_to_string(dir.join(name))
+                .map_err(|error| CommandFailure::of_file(&dir.join(name), &error))
         };
         Ok(Self {
             address: read("address")?.trim().to_owned(),
@@ -128,9 +129,9 @@ impl Identity {
     }
 
     /// The directory of the identity of `kind` below `home`, if there is one.
-    pub(crate) fn existing(home: &Path, kind: IdentityKind) -> Result<Option<PathBuf>, Failure> {
+    pub(crate) fn existing(home: &Path, kind: IdentityKind) -> Result<Option<PathBuf>, CommandFailure> {
         let dir = home.join(kind.directory());
-        settle(&dir).map_err(|error| Failure::of_file(&dir, &error))?;
+        settle(&dir).map_err(|error| CommandFailure::of_file(&dir, &error))?;
         Ok(dir.exists().then_some(dir))
     }
 
@@ -138,51 +139,55 @@ impl Identity {
     /// trusts one of `authorities` (digests of public keys).
     ///
     /// # Errors
-    /// [`Failure`].
-    pub fn check_reissue(home: &Path, operator: &SpiffeId, authorities: &[Digest]) -> Result<(), Failure> {
+    /// [`CommandFailure`].
+    pub fn check_reissue(
+        home: &Path,
+        operator: &SpiffeId,
+        authorities: &[Digest],
+    ) -> Result<(), CommandFailure> {
         let Some(dir) = Self::existing(home, IdentityKind::Operator)? else { return Ok(()) };
         let same = || {
             let found = Self::load(home, IdentityKind::Operator)?;
             let pins = found.authority_pins()?;
             let is_of_broker = pins.iter().any(|pin| authorities.contains(pin));
-            Ok::<_, Failure>(found.certificate()?.spiffe() == operator && is_of_broker)
+            Ok::<_, CommandFailure>(found.certificate()?.spiffe() == operator && is_of_broker)
         };
         if same().unwrap_or(false) {
             return Ok(());
         }
         let why = format!("`{}` holds another identity; nothing was changed", dir.display());
         let fix = "store the new identity in another directory: `--home DIR`";
-        Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
+        Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
     }
 
     /// An inode number can be reused, but not with the same time of change.
-    fn generation(dir: &Path) -> Result<(u64, i64, i64), Failure> {
+    fn generation(dir: &Path) -> Result<(u64, i64, i64), CommandFailure> {
         let generation = |found: fs::Metadata| (found.ino(), found.ctime(), found.ctime_nsec());
-        fs::metadata(dir).map(generation).map_err(|error| Failure::of_file(dir, &error))
+        fs::metadata(dir).map(generation).map_err(|error| CommandFailure::of_file(dir, &error))
     }
 
     /// Fails if a new identity of `kind` cannot be stored below `home`. Checked before a certificate is requested, so
     /// that the broker issues none that this machine cannot store.
-    pub(crate) fn check_storable(home: &Path, kind: IdentityKind) -> Result<(), Failure> {
+    pub(crate) fn check_storable(home: &Path, kind: IdentityKind) -> Result<(), CommandFailure> {
         use rustix::fs::{Access, access};
         let dir = home.join(kind.directory());
         let tried = access(home, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
-        tried.map_err(|error| Failure::of_file(home, &error))?;
+        tried.map_err(|error| CommandFailure::of_file(home, &error))?;
         let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
         match (device(home), device(&dir)) {
             (Ok(one), Ok(other)) if one == other => Ok(()),
             // A file system of its own: it cannot be replaced as a whole.
-            _ => Err(Failure::of_file(&dir, &io::Error::from(io::ErrorKind::CrossesDevices))),
+            _ => Err(CommandFailure::of_file(&dir, &io::Error::from(io::ErrorKind::CrossesDevices))),
         }
     }
 
     /// Replaces the identity below `home` atomically. Only the owner can read its files.
     ///
     /// # Errors
-    /// [`Failure`]; the previous identity is unchanged then.
-    pub fn save(&self, home: &Path, kind: IdentityKind) -> Result<(), Failure> {
+    /// [`CommandFailure`]; the previous identity is unchanged then.
+    pub fn save(&self, home: &Path, kind: IdentityKind) -> Result<(), CommandFailure> {
         let dir = home.join(kind.directory());
-        self.write(home, &dir).map_err(|error| Failure::of_file(&dir, &error))
+        self.write(home, &dir).map_err(|error| CommandFailure::of_file(&dir, &error))
     }
 
     fn write(&self, home: &Path, dir: &Path) -> io::Result<()> {
@@ -209,7 +214,11 @@ impl Identity {
 
     /// Stores the broker's new `authorities`, which the present ones have to vouch for. Does nothing while another
     /// process replaces the identity: the next request tries again.
-    pub(crate) fn learn(home: &Path, kind: IdentityKind, authorities: &[Vec<u8>]) -> Result<(), Failure> {
+    pub(crate) fn learn(
+        home: &Path,
+        kind: IdentityKind,
+        authorities: &[Vec<u8>],
+    ) -> Result<(), CommandFailure> {
         let lock = identity_lock(home)?;
         if lock.try_lock().is_err() {
             return Ok(());
@@ -218,18 +227,19 @@ impl Identity {
         let pins = identity.authority_pins()?;
         let certificate = identity.certificate()?;
         check_authorities(authorities, &pins, certificate.spiffe().trust_domain()).map_err(|error| {
-            Failure::new(code::CERTIFICATE_MISMATCH).because(format!("the broker's authorities: {error}"))
+            CommandFailure::new(code::CERTIFICATE_MISMATCH)
+                .because(format!("the broker's authorities: {error}"))
         })?;
         Self::check_storable(home, kind)?;
         identity.authority_pem = authorities.iter().map(|der| certificate_pem(der)).collect();
         identity.save(home, kind)
     }
 
-    pub(crate) fn certificate(&self) -> Result<PeerCertificate, Failure> {
+    pub(crate) fn certificate(&self) -> Result<PeerCertificate, CommandFailure> {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
-    pub(crate) fn tls(&self) -> Result<tls::TlsIdentity, Failure> {
+    pub(crate) fn tls(&self) -> Result<tls::TlsIdentity, CommandFailure> {
         Ok(tls::TlsIdentity {
             chain: vec![der(&self.certificate_pem)?],
             key_pem: Sensitive::new(self.key_pem.expose().clone()),
@@ -237,12 +247,12 @@ impl Identity {
     }
 
     /// The certificates of the broker's authorities in DER.
-    pub(crate) fn authorities(&self) -> Result<Vec<Vec<u8>>, Failure> {
+    pub(crate) fn authorities(&self) -> Result<Vec<Vec<u8>>, CommandFailure> {
         certificates_from_pem(&self.authority_pem).map_err(|_| damaged())
     }
 
     /// SHA-256 of the public keys of these authorities.
-    pub(crate) fn authority_pins(&self) -> Result<Vec<Digest>, Failure> {
+    pub(crate) fn authority_pins(&self) -> Result<Vec<Digest>, CommandFailure> {
         self.authorities()?.iter().map(|der| key_pin(der).map_err(|_| damaged())).collect()
     }
 }
@@ -277,16 +287,16 @@ fn remove_if_there(dir: &Path) -> io::Result<()> {
     if dir.exists() { fs::remove_dir_all(dir) } else { Ok(()) }
 }
 
-fn der(pem: &str) -> Result<Vec<u8>, Failure> {
+fn der(pem: &str) -> Result<Vec<u8>, CommandFailure> {
     certificate_from_pem(pem).map_err(|_| damaged())
 }
 
-pub(crate) fn damaged() -> Failure {
-    Failure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
+pub(crate) fn damaged() -> CommandFailure {
+    CommandFailure::new(code::IDENTITY_DAMAGED).because("a certificate of this identity cannot be read")
 }
 
 /// Warns once per process that a newer identity cannot be stored. The verb continues.
-pub(crate) fn warn_not_updated(failure: &Failure) {
+pub(crate) fn warn_not_updated(failure: &CommandFailure) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
         let console = Console::new(Format::Table);
@@ -298,10 +308,10 @@ pub(crate) fn warn_not_updated(failure: &Failure) {
 }
 
 /// The lock for replacing an identity below `home`.
-pub(crate) fn identity_lock(home: &Path) -> Result<File, Failure> {
+pub(crate) fn identity_lock(home: &Path) -> Result<File, CommandFailure> {
     let path = home.join("renewing.lock");
     let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    opened.map_err(|error| Failure::of_file(&path, &error))
+    opened.map_err(|error| CommandFailure::of_file(&path, &error))
 }
 
 #[cfg(test)]

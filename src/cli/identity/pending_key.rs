@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::Sensitive;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::files::{private_dir, replace};
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 
@@ -18,18 +18,19 @@ pub(crate) struct PendingKey {
 
 impl PendingKey {
     /// The pending key in the file `name` below `home`, or a new one.
-    pub(crate) fn open(home: &Path, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn open(home: &Path, name: &str) -> Result<Self, CommandFailure> {
         let path = home.join(name);
-        let broken = |_| Failure::internal("the private key cannot be made or read");
+        let broken = |_| CommandFailure::internal("the private key cannot be made or read");
         if path.exists() {
-            let key_pem = fs::read_to_string(&path).map_err(|error| Failure::of_file(&path, &error))?;
+            let key_pem =
+                fs::read_to_string(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
             let key_pem = Sensitive::new(key_pem);
             let request = request_for_key(&key_pem).map_err(broken)?;
             return Ok(Self { path, key_pem, request });
         }
-        private_dir(home).map_err(|error| Failure::of_file(home, &error))?;
+        private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
         let (key_pem, request) = new_key_and_request().map_err(broken)?;
-        keep(&path, &key_pem).map_err(|error| Failure::of_file(&path, &error))?;
+        keep(&path, &key_pem).map_err(|error| CommandFailure::of_file(&path, &error))?;
         Ok(Self { path, key_pem, request })
     }
 
@@ -39,14 +40,14 @@ impl PendingKey {
         pending.is_ok_and(|pending| pending.expose() == key_pem.expose())
     }
 
-    pub(crate) fn public(&self) -> Result<PublicKey, Failure> {
+    pub(crate) fn public(&self) -> Result<PublicKey, CommandFailure> {
         read_request(&self.request)
-            .map_err(|_| Failure::internal("the certificate request of this program cannot be read"))
+            .map_err(|_| CommandFailure::internal("the certificate request of this program cannot be read"))
     }
 
     /// Removes the file, after the certificate was stored or can never arrive.
-    pub(crate) fn settle(self) -> Result<(), Failure> {
-        fs::remove_file(&self.path).map_err(|error| Failure::of_file(&self.path, &error))
+    pub(crate) fn settle(self) -> Result<(), CommandFailure> {
+        fs::remove_file(&self.path).map_err(|error| CommandFailure::of_file(&self.path, &error))
     }
 }
 

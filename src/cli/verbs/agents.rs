@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use crate::base::{AgentName, InstanceId, Network};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
-use crate::console::{Console, Failure, OnlyCopy};
+use crate::console::{CommandFailure, Console, OnlyCopy};
 use crate::files;
 use crate::wire::{
     AgentAnswer, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS, RESUME_AGENT, REVOKE_AGENT,
@@ -77,7 +77,7 @@ pub struct InviteArgs {
 }
 
 impl AgentCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Invite(args) => args.invite(session).await,
             Self::List => session.list(LIST_AGENTS).await,
@@ -88,7 +88,7 @@ impl AgentCommand {
                     session.end(REVOKE_INSTANCE, &id, reason, "revoked").await
                 }
                 (Some(name), None) => session.end(REVOKE_AGENT, &name.parse()?, reason, "revoked").await,
-                (None, None) => Err(Failure::usage(
+                (None, None) => Err(CommandFailure::usage(
                     "neither an agent nor an instance is named",
                     "name an agent, or an instance: `--instance ID`",
                 )),
@@ -104,7 +104,7 @@ impl AgentCommand {
 }
 
 impl InviteArgs {
-    async fn invite(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    async fn invite(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let name: AgentName = self.name.parse()?;
         let network: Option<Network> = optional(self.network.as_deref())?;
         let body = InviteAgentBody {
@@ -137,11 +137,11 @@ const ENROLMENT_CODE: OnlyCopy = OnlyCopy {
 
 impl NewCode<'_> {
     /// Prints the code, or writes it to a new file.
-    pub(super) fn hand_over(&self, out: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    pub(super) fn hand_over(&self, out: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
         let code = self.code.value().expose();
         if let Some(path) = out {
             let line = zeroize::Zeroizing::new(format!("{code}\n"));
-            files::create(path, line.as_bytes()).map_err(|error| Failure::of_file(path, &error))?;
+            files::create(path, line.as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))?;
         } else {
             console.for_only_copy(ENROLMENT_CODE).record(self.sent, || code.clone());
             console.delivered()?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::wire::{EntriesAnswer, EntryAnswer, LIST_ENTRIES, Nothing, PageQuery};
 
 /// `keyward audit …`
@@ -29,10 +29,10 @@ pub struct AuditList {
 }
 
 impl AuditCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self::List(wanted) = self;
         let client = session.operator().await?;
-        let page = async |after: u64, limit: u64| -> Result<Received<EntriesAnswer>, Failure> {
+        let page = async |after: u64, limit: u64| -> Result<Received<EntriesAnswer>, CommandFailure> {
             let limit = Some(usize::try_from(limit).unwrap_or(usize::MAX));
             client.call(LIST_ENTRIES, &Nothing, &PageQuery { after: Some(after), limit }).await
         };

@@ -10,7 +10,7 @@ use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, check_durable, said};
 use crate::config::Config;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::operators::is_of_host;
 use crate::pki::{SpiffeId, new_key_and_request};
 use crate::wire::{
@@ -86,7 +86,7 @@ pub enum Suspendable {
 }
 
 impl BreakGlassCommand {
-    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), CommandFailure> {
         match self {
             Self::Revoke { what, which, reason, broker } => {
                 let client = broker.client()?;
@@ -125,11 +125,11 @@ async fn order<T: Target>(
     endpoint: Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
     target: T,
     reason: &ReasonArgs,
-) -> Result<Received<OrderedAnswer>, Failure> {
+) -> Result<Received<OrderedAnswer>, CommandFailure> {
     client.call(endpoint, &target, &reason.body()).await
 }
 
-fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), Failure> {
+fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), CommandFailure> {
     console.record(&ordered.sent, || {
         if ordered.queued {
             "queued: the broker is sealed, and carries this out before it serves requests again".to_owned()
@@ -142,7 +142,7 @@ fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Res
 }
 
 /// Refuses a directory with another operator's identity, before the broker records the alarm.
-fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
+fn check_out(config: &Config, out: &Path) -> Result<(), CommandFailure> {
     let Some(dir) = Identity::existing(out, IdentityKind::Operator)? else { return Ok(()) };
     let held = Identity::load(out, IdentityKind::Operator).and_then(|found| found.certificate());
     let is_of_this_host = held.is_ok_and(|held| match held.spiffe() {
@@ -153,12 +153,15 @@ fn check_out(config: &Config, out: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let why = format!("`{}` holds another identity; nothing was changed", dir.display());
-    Err(Failure::new(code::IDENTITY_EXISTS).because(why).mended_by("name a new directory: `--out DIR`"))
+    Err(CommandFailure::new(code::IDENTITY_EXISTS)
+        .because(why)
+        .mended_by("name a new directory: `--out DIR`"))
 }
 
-async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), Failure> {
+async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), CommandFailure> {
     check_out(config, out)?;
-    let (key_pem, request) = new_key_and_request().map_err(|error| Failure::internal(&error.to_string()))?;
+    let (key_pem, request) =
+        new_key_and_request().map_err(|error| CommandFailure::internal(&error.to_string()))?;
     let body = RenewBody { csr: base64url(&request) };
     let taken = Client::on_host(&config.listen.host).call(BREAK_GLASS, &Nothing, &body).await?;
     let identity = Identity {

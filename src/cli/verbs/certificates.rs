@@ -1,7 +1,7 @@
 use clap::Subcommand;
 
 use crate::cli::session::{ReasonArgs, VerbSession};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::wire::REVOKE_CERTIFICATE;
 
 /// `keyward cert …`
@@ -18,7 +18,7 @@ pub enum CertCommand {
 }
 
 impl CertCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self::Revoke { serial, reason } = self;
         session.end(REVOKE_CERTIFICATE, &serial.parse()?, reason, "revoked").await
     }

@@ -2,7 +2,7 @@ use clap::Subcommand;
 
 use super::on_host::OnHostArgs;
 use crate::cli::session::text;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{ACCEPT_CLOCK, Nothing};
 
 /// `keyward clock …`
@@ -17,7 +17,7 @@ pub enum ClockCommand {
 }
 
 impl ClockCommand {
-    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), CommandFailure> {
         let Self::Accept { broker } = self;
         let clock = broker.client()?.call(ACCEPT_CLOCK, &Nothing, &Nothing).await?;
         console.record(&clock.sent, || {

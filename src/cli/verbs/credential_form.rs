@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::base::{Sensitive, Timestamp, code};
-use crate::console::{Failure, input};
+use crate::console::{CommandFailure, input};
 
 /// The format in which another program reads a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -60,8 +60,11 @@ pub(crate) const DOCKER_HAS_NONE: &str = "credentials not found in native keycha
 /// attributes.
 ///
 /// # Errors
-/// [`Failure`].
-pub(crate) fn said_by_program(format: HelperFormat, operation: Option<Operation>) -> Result<String, Failure> {
+/// [`CommandFailure`].
+pub(crate) fn said_by_program(
+    format: HelperFormat,
+    operation: Option<Operation>,
+) -> Result<String, CommandFailure> {
     if operation != Some(Operation::Get) || !matches!(format, HelperFormat::Git | HelperFormat::Docker) {
         return Ok(String::new());
     }
@@ -96,21 +99,21 @@ pub(crate) fn is_same_server(one: &str, other: &str) -> bool {
 /// The output of docker's `list`: the server with the user name.
 ///
 /// # Errors
-/// [`Failure`] if the value lacks a part that docker needs.
-pub(crate) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, Failure> {
+/// [`CommandFailure`] if the value lacks a part that docker needs.
+pub(crate) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<String, CommandFailure> {
     Ok(format!("{}\n", json!({ server: login(value.expose())?.username })))
 }
 
 /// The secret in `format`.
 ///
 /// # Errors
-/// [`Failure`] if the value lacks a part that the format needs, or has an expiry time less than `min_ttl_s` ahead.
+/// [`CommandFailure`] if the value lacks a part that the format needs, or has an expiry time less than `min_ttl_s` ahead.
 pub(crate) fn written(
     fetched: &Fetched<'_>,
     format: HelperFormat,
     asked: &str,
     (min_ttl_s, now): (i64, Timestamp),
-) -> Result<Sensitive<Vec<u8>>, Failure> {
+) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
     let bytes = fetched.value.expose();
     let value = match format {
         HelperFormat::Raw => return Ok(Sensitive::new(bytes.clone())),
@@ -145,7 +148,7 @@ fn as_json(fetched: &Fetched<'_>) -> Value {
 }
 
 /// The JSON object of `credential_process`, from fields with the same names or in snake case.
-fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
+fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, CommandFailure> {
     let held: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|_| unfit("is not a JSON object with AWS credentials"))?;
     let field = |names: [&str; 2]| names.iter().find_map(|name| held.get(*name)).and_then(Value::as_str);
@@ -163,7 +166,7 @@ fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
             let at = Timestamp::parse(end)
                 .ok_or_else(|| unfit("has an `expiration` that is not an RFC 3339 time"))?;
             if at.seconds_since(now) < min_ttl_s {
-                return Err(Failure::new(code::LIFETIME_TOO_SHORT));
+                return Err(CommandFailure::new(code::LIFETIME_TOO_SHORT));
             }
             written.insert("Expiration".to_owned(), Value::from(end));
         }
@@ -171,7 +174,7 @@ fn aws(bytes: &[u8], min_ttl_s: i64, now: Timestamp) -> Result<Value, Failure> {
     Ok(written)
 }
 
-fn login(bytes: &[u8]) -> Result<HelperLogin, Failure> {
+fn login(bytes: &[u8]) -> Result<HelperLogin, CommandFailure> {
     match serde_json::from_slice::<HelperLogin>(bytes) {
         Ok(login) => Ok(login),
         Err(_) => {
@@ -181,24 +184,24 @@ fn login(bytes: &[u8]) -> Result<HelperLogin, Failure> {
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Failure> {
+fn text(bytes: &[u8]) -> Result<&str, CommandFailure> {
     std::str::from_utf8(bytes).map_err(|_| unfit("is not text"))
 }
 
 /// A line break would begin a new attribute.
-fn one_line(text: &str) -> Result<&str, Failure> {
+fn one_line(text: &str) -> Result<&str, CommandFailure> {
     if text.contains(['\n', '\r', '\0']) { Err(unfit("has more than one line")) } else { Ok(text) }
 }
 
-fn unfit(why: &str) -> Failure {
-    Failure::new(code::VALUE_FORMAT_MISMATCH).because(format!("the value {why}"))
+fn unfit(why: &str) -> CommandFailure {
+    CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(format!("the value {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn given(value: &str, format: HelperFormat) -> Result<String, Failure> {
+    fn given(value: &str, format: HelperFormat) -> Result<String, CommandFailure> {
         let value = Sensitive::new(value.as_bytes().to_vec());
         let fetched = Fetched { name: "a/b", version: 3, value: &value };
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();

@@ -8,7 +8,7 @@ use super::upstream_checks::conclude;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, check_durable};
 use crate::cli::table::columns;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{
     APPLY_DECLARATIONS, AppliedAnswer, CHECK_PLANNED_ROTATION, CapabilityAnswer, DeclarationFileBody,
     DeclareBody, DeclaredKind, EndedAnswer, LIST_CAPABILITIES, LIST_ROLES, Nothing, PLAN_DECLARATIONS,
@@ -50,7 +50,7 @@ pub enum ListCommand {
 }
 
 impl PlanArgs {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let body = self.declared.body()?;
         let client = session.operator().await?;
         let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
@@ -69,7 +69,7 @@ impl PlanArgs {
 }
 
 impl ApplyArgs {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let body = self.declared.body()?;
         let applied = session.operator().await?.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
@@ -77,12 +77,12 @@ impl ApplyArgs {
 }
 
 /// `keyward capability …`
-pub(crate) async fn capability(session: VerbSession<'_>, _: &ListCommand) -> Result<(), Failure> {
+pub(crate) async fn capability(session: VerbSession<'_>, _: &ListCommand) -> Result<(), CommandFailure> {
     session.list(LIST_CAPABILITIES).await
 }
 
 /// `keyward role …`
-pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<(), Failure> {
+pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<(), CommandFailure> {
     session.list(LIST_ROLES).await
 }
 
@@ -93,7 +93,7 @@ struct CheckedPlan<'a> {
     checks: &'a [Received<UpstreamCheckAnswer>],
 }
 
-fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Failure> {
+fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
     if console.is_json() {
         console.json(&applied.sent);
     } else {
@@ -139,7 +139,7 @@ async fn check_rotations(
     client: &Client,
     body: &DeclareBody,
     changes: &[PlannedChange],
-) -> Result<Vec<Received<UpstreamCheckAnswer>>, Failure> {
+) -> Result<Vec<Received<UpstreamCheckAnswer>>, CommandFailure> {
     let mut checked = Vec::new();
     for change in changes {
         if change.kind == DeclaredKind::Rotation && change.action != PlannedAction::Remove {
@@ -151,11 +151,11 @@ async fn check_rotations(
 
 impl DeclaredArgs {
     /// The files, and those in directories in the order of their names.
-    fn body(&self) -> Result<DeclareBody, Failure> {
+    fn body(&self) -> Result<DeclareBody, CommandFailure> {
         let mut files = Vec::new();
         for path in &self.files {
             if path.is_dir() {
-                let entries = fs::read_dir(path).map_err(|error| Failure::of_file(path, &error))?;
+                let entries = fs::read_dir(path).map_err(|error| CommandFailure::of_file(path, &error))?;
                 let mut inside: Vec<PathBuf> =
                     entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
                 inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
@@ -166,10 +166,10 @@ impl DeclaredArgs {
             }
         }
         let read = |path: &PathBuf| {
-            let text = fs::read_to_string(path).map_err(|error| Failure::of_file(path, &error))?;
+            let text = fs::read_to_string(path).map_err(|error| CommandFailure::of_file(path, &error))?;
             Ok(DeclarationFileBody { name: path.display().to_string(), text })
         };
-        let files = files.iter().map(read).collect::<Result<_, Failure>>()?;
+        let files = files.iter().map(read).collect::<Result<_, CommandFailure>>()?;
         Ok(DeclareBody { files, prune: self.prune })
     }
 }

@@ -8,7 +8,7 @@ use crate::base::{Clock, SystemClock, code, io_reason};
 use crate::cli::client::Client;
 use crate::cli::enrolment::is_renewal_wanted;
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{Nothing, READINESS};
 
 /// The result of one check.
@@ -58,7 +58,7 @@ impl DoctorFinding {
 
     /// The result of `tried`, with the failure's own fix.
     #[must_use]
-    pub fn of<T>(what: &'static str, tried: &Result<T, Failure>, well: impl Into<String>) -> Self {
+    pub fn of<T>(what: &'static str, tried: &Result<T, CommandFailure>, well: impl Into<String>) -> Self {
         match tried {
             Ok(_) => Self::ok(what, well),
             Err(failure) => {
@@ -89,8 +89,8 @@ impl DoctorFinding {
 /// `keyward doctor` for this machine's identity.
 ///
 /// # Errors
-/// [`Failure`] if a check failed.
-pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if a check failed.
+pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<(), CommandFailure> {
     report(&client(home, IdentityKind::named(operator)).await, console)
 }
 
@@ -161,8 +161,8 @@ fn certificate(identity: &Identity) -> DoctorFinding {
 /// Prints the results.
 ///
 /// # Errors
-/// [`Failure`] if a check failed.
-pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), Failure> {
+/// [`CommandFailure`] if a check failed.
+pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), CommandFailure> {
     if console.is_json() {
         let item = |finding: &DoctorFinding| {
             let DoctorFinding { what, state, why, fix } = finding;
@@ -183,5 +183,6 @@ pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), Failu
     if failing == 0 {
         return Ok(());
     }
-    Err(Failure::new(code::CHECKS_FAILED).because(format!("{failing} of {} checks failed", findings.len())))
+    Err(CommandFailure::new(code::CHECKS_FAILED)
+        .because(format!("{failing} of {} checks failed", findings.len())))
 }

@@ -10,7 +10,7 @@ use super::token::TokenRequest;
 use crate::base::{Clock, SecretName, SystemClock, code};
 use crate::cli::client::{Client, Received, RevealedSecret};
 use crate::cli::session::VerbSession;
-use crate::console::{Console, Failure, OnlyCopy};
+use crate::console::{CommandFailure, Console, OnlyCopy};
 use crate::files;
 use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
 
@@ -51,7 +51,7 @@ const KEPT_TTL_S: i64 = 10;
 
 impl GetArgs {
     /// Reads a secret with a token for the capability that delivers it, and prints it in the program's format.
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         if matches!(self.operation, Some(Operation::Store | Operation::Erase)) {
             return Ok(());
         }
@@ -68,7 +68,7 @@ impl GetArgs {
         let written = written(&fetched, self.format, &asked_for, (i64::from(self.min_ttl), now))?;
         match &self.out {
             Some(path) => {
-                files::create(path, written.expose()).map_err(|error| Failure::of_file(path, &error))
+                files::create(path, written.expose()).map_err(|error| CommandFailure::of_file(path, &error))
             }
             None => {
                 console.for_only_copy(VALUE).bytes(written.expose());
@@ -77,7 +77,11 @@ impl GetArgs {
         }
     }
 
-    async fn reveal(&self, session: VerbSession<'_>, secret: &SecretName) -> Result<RevealedSecret, Failure> {
+    async fn reveal(
+        &self,
+        session: VerbSession<'_>,
+        secret: &SecretName,
+    ) -> Result<RevealedSecret, CommandFailure> {
         let client = session.agent().await?;
         let capability = match &self.capability {
             Some(name) => name.clone(),
@@ -101,10 +105,10 @@ impl GetArgs {
     }
 
     /// The server that the program asks about. Git and docker ask a helper about every server.
-    fn declared_server(&self, asked: &str, console: &Console) -> Result<String, Failure> {
+    fn declared_server(&self, asked: &str, console: &Console) -> Result<String, CommandFailure> {
         let is_docker = self.format == HelperFormat::Docker;
         if self.operation == Some(Operation::List) && !is_docker {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 "the operation `list` is for docker only",
                 "add `--format docker --server SERVER`",
             ));
@@ -113,7 +117,7 @@ impl GetArgs {
             if is_docker {
                 let why =
                     "docker asks a helper about every registry, and the secret is the password of only one";
-                return Err(Failure::usage(
+                return Err(CommandFailure::usage(
                     why,
                     "name the registry as docker does: `--server registry.example`",
                 ));
@@ -129,16 +133,16 @@ impl GetArgs {
         if is_docker {
             console.line(DOCKER_HAS_NONE);
         }
-        Err(Failure::new(code::SERVER_NOT_DECLARED))
+        Err(CommandFailure::new(code::SERVER_NOT_DECLARED))
     }
 }
 
-async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, Failure> {
+async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, CommandFailure> {
     let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
     let found = me.capabilities.iter().find(|one| one.secret.as_ref() == Some(secret));
     found.map(|one| one.name.to_string()).ok_or_else(|| {
         let why = format!("no capability of this agent delivers the secret `{secret}`");
         let fix = "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
-        Failure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
+        CommandFailure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
     })
 }

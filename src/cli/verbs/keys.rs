@@ -3,7 +3,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
 use crate::cli::table::{Row, columns};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::wire::{
     ACTIVATE_AUTHORITY, ACTIVATE_TOKEN_KEY, AuthorityAnswer, Endpoint, Items, LIST_AUTHORITIES,
     LIST_TOKEN_KEYS, Nothing, PREPARE_AUTHORITY, PREPARE_TOKEN_KEY, REVOKE_AUTHORITY, REVOKE_TOKEN_KEY,
@@ -92,7 +92,7 @@ struct KeyGenerations<'a, T> {
 }
 
 impl AuthorityCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let authorities = KeyGenerations { session, list: LIST_AUTHORITIES };
         match self {
             Self::List => authorities.list().await,
@@ -111,7 +111,7 @@ impl AuthorityCommand {
 }
 
 impl TokenKeyCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let keys = KeyGenerations { session, list: LIST_TOKEN_KEYS };
         match self {
             Self::List => keys.list().await,
@@ -127,12 +127,12 @@ impl TokenKeyCommand {
 }
 
 impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
-    async fn list(&self) -> Result<(), Failure> {
+    async fn list(&self) -> Result<(), CommandFailure> {
         self.session.print_rows(&self.session.operator().await?.items(self.list).await?);
         Ok(())
     }
 
-    async fn prepare(&self, endpoint: Endpoint<Nothing, Nothing, Items<T>>) -> Result<(), Failure> {
+    async fn prepare(&self, endpoint: Endpoint<Nothing, Nothing, Items<T>>) -> Result<(), CommandFailure> {
         self.session.revoking_operator().await?.call(endpoint, &Nothing, &Nothing).await?;
         self.list().await
     }
@@ -143,7 +143,7 @@ impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
         generation: u32,
         force: bool,
         reason: Option<String>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let client = self.session.revoking_operator().await?;
         let staged = client.call(endpoint, &generation, &StageBody { force, reason }).await?;
         self.list().await?;
@@ -152,7 +152,7 @@ impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
 }
 
 impl CheckpointKeyCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self::Rotate = self;
         let client = session.operator().await?;
         let rotated = client.call(ROTATE_CHECKPOINT_KEY, &Nothing, &Nothing).await?;
@@ -162,13 +162,13 @@ impl CheckpointKeyCommand {
 }
 
 impl ValueKeyCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self::Rotate = self;
         rotate_value_key(session).await
     }
 }
 
-pub(super) async fn rotate_value_key(session: VerbSession<'_>) -> Result<(), Failure> {
+pub(super) async fn rotate_value_key(session: VerbSession<'_>) -> Result<(), CommandFailure> {
     let rotated = session.operator().await?.call(ROTATE_VALUE_KEY, &Nothing, &Nothing).await?;
     session.print(&rotated, |key| {
         let carried = text(key.carried_over.as_ref());

@@ -11,7 +11,7 @@ use super::run::runtime_dir;
 use crate::base::{CapabilityName, code, io_reason};
 use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
-use crate::console::{Failure, OnlyCopy, own_uid};
+use crate::console::{CommandFailure, OnlyCopy, own_uid};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
 use crate::upstream::{ClientLogin, authorities, client_url, client_variables};
@@ -52,12 +52,12 @@ const LOGIN: OnlyCopy = OnlyCopy {
 };
 
 impl LeaseGetArgs {
-    pub(super) async fn get(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(super) async fn get(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let life_s = self.life;
         let body = LeaseBody { capability: self.capability.clone(), life_s, fresh: self.fresh };
         let login = issue(session, body).await?;
         if let (Some(path), Some(ca)) = (&self.ca_file, authorities(&login.connection)) {
-            fs::write(path, ca).map_err(|error| Failure::of_file(path, &error))?;
+            fs::write(path, ca).map_err(|error| CommandFailure::of_file(path, &error))?;
         }
         let only_copy = session.console.for_only_copy(LOGIN);
         if only_copy.is_json() {
@@ -86,9 +86,9 @@ pub(super) async fn run_with_login(
     capability: &str,
     life_s: Option<u32>,
     command: &[OsString],
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let (program, rest) = command.split_first().ok_or_else(|| {
-        Failure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
+        CommandFailure::usage("there is no command", "`keyward lease run CAPABILITY -- COMMAND ARG…`")
     })?;
     let body = LeaseBody { capability: capability.to_owned(), life_s, fresh: false };
     let login = issue(session, body).await?;
@@ -97,10 +97,10 @@ pub(super) async fn run_with_login(
     let variables = client_variables(&client).ok_or_else(unknown_driver)?;
     let error = Command::new(program).args(rest).envs(variables).exec();
     let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
-    Err(Failure::new(code::COMMAND_FAILED).because(why))
+    Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
 }
 
-async fn issue(session: VerbSession<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, Failure> {
+async fn issue(session: VerbSession<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, CommandFailure> {
     let _checked: CapabilityName = body.capability.parse()?;
     session.agent().await?.call(ISSUE_LEASE, &Nothing, &body).await
 }
@@ -111,16 +111,16 @@ fn client_login<'a>(login: &'a LoginAnswer, ca_file: Option<&'a Path>) -> Client
 }
 
 /// A newer broker can have drivers that this program does not know.
-fn unknown_driver() -> Failure {
+fn unknown_driver() -> CommandFailure {
     let why = "this version of keyward does not know the driver of the login";
-    Failure::new(code::RESPONSE_INVALID)
+    CommandFailure::new(code::RESPONSE_INVALID)
         .because(why)
         .mended_by("use the fields of `keyward lease get -o json`, or update keyward")
 }
 
 /// A file with these certificates, with the same name each time. If the home directory is not writable, it is in the
 /// user's runtime directory.
-fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
+fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, CommandFailure> {
     kept_ca_in(&home.join("server-authorities"), ca).or_else(|_| {
         let dir = runtime_dir().join(format!("keyward-server-authorities-{}", own_uid()));
         let path = kept_ca_in(&dir, ca)?;
@@ -130,15 +130,15 @@ fn kept_ca(home: &Path, ca: &str) -> Result<PathBuf, Failure> {
             return Ok(path);
         }
         let why = format!("`{}` is not a directory that only this user can access", dir.display());
-        Err(Failure::new(code::FILE_UNUSABLE).because(why))
+        Err(CommandFailure::new(code::FILE_UNUSABLE).because(why))
     })
 }
 
-fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, Failure> {
+fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, CommandFailure> {
     let path = dir.join(format!("{}.pem", sha256(ca.as_bytes()).hex()));
     if !fs::read_to_string(&path).is_ok_and(|kept| kept == ca) {
         let written = private_dir(dir).and_then(|()| replace_shared(&path, ca.as_bytes()));
-        written.map_err(|error| Failure::of_file(&path, &error))?;
+        written.map_err(|error| CommandFailure::of_file(&path, &error))?;
     }
     Ok(path)
 }

@@ -8,7 +8,7 @@ use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code}
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
 use crate::cli::table::columns;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::wire::{
     EXTEND_LEASE, EndedLeasesAnswer, Endpoint, FORGET_LEASE, ForgetLeaseBody, GIVE_UP_LEASE, GiveUpLeaseBody,
     LIST_LEASES, LIST_OWN_LEASES, LeaseAnswer, LeaseEndingAnswer, LeaseRenewalAnswer, LeaseSelectionBody,
@@ -113,7 +113,7 @@ pub struct LeaseSelectionArgs {
 }
 
 impl LeaseCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Get(args) => args.get(session).await,
             Self::Run { capability, life, command } => {
@@ -146,9 +146,9 @@ impl LeaseCommand {
     }
 }
 
-fn lease_id(text: &str) -> Result<LeaseId, Failure> {
+fn lease_id(text: &str) -> Result<LeaseId, CommandFailure> {
     text.parse()
-        .map_err(|error: IdError| Failure::usage(&error.to_string(), "`keyward lease list` shows ids"))
+        .map_err(|error: IdError| CommandFailure::usage(&error.to_string(), "`keyward lease list` shows ids"))
 }
 
 async fn renew(
@@ -157,7 +157,7 @@ async fn renew(
     endpoint: Endpoint<LeaseId, RenewLeaseBody, LeaseRenewalAnswer>,
     id: &str,
     life_s: Option<u32>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let renewed = client.call(endpoint, &lease_id(id)?, &RenewLeaseBody { life_s }).await?;
     session.print(&renewed, |renewed| format!("{id} expires at {}", renewed.expires_at));
     if !session.console.is_json() {
@@ -166,9 +166,9 @@ async fn renew(
     Ok(())
 }
 
-async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> Result<(), Failure> {
+async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> Result<(), CommandFailure> {
     let used_by: Option<DecisionId> = used_by.map(str::parse).transpose().map_err(|error: IdError| {
-        Failure::usage(&error.to_string(), "copy the `decision_id` from `keyward lease get -o json`")
+        CommandFailure::usage(&error.to_string(), "copy the `decision_id` from `keyward lease get -o json`")
     })?;
     let body = GiveUpLeaseBody { decision_id: used_by.map(|id| id.to_string()) };
     let given_up = session.agent().await?.call(GIVE_UP_LEASE, &lease_id(id)?, &body).await?;
@@ -195,7 +195,7 @@ fn state_of_ending(ending: &LeaseEndingAnswer) -> String {
 /// Most checks for deleted logins, one second apart.
 const LOOKS: u32 = 30;
 
-async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(), Failure> {
+async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
     let retried = client.call(RETRY_LEASES, &Nothing, &which.body()?).await?;
     session.print(&retried, |retried| {
@@ -207,7 +207,7 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
     Ok(())
 }
 
-async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), Failure> {
+async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), CommandFailure> {
     let body = LeaseSelectionBody { reason: args.reason.text(), ..args.which.body()? };
     let client = session.revoking_operator().await?;
     // Only the leases of before: the command does not wait for new ones.
@@ -234,7 +234,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
         "{} logins still exist at the upstream; no agent gets them again, and the broker repeats their revocation",
         left.len()
     );
-    Err(Failure::new(code::LEASES_NOT_REVOKED).because(why))
+    Err(CommandFailure::new(code::LEASES_NOT_REVOKED).because(why))
 }
 
 fn ended_line(ended: &EndedLeasesAnswer) -> String {
@@ -245,7 +245,7 @@ fn ended_line(ended: &EndedLeasesAnswer) -> String {
 }
 
 impl LeaseSelectionArgs {
-    fn body(&self) -> Result<LeaseSelectionBody, Failure> {
+    fn body(&self) -> Result<LeaseSelectionBody, CommandFailure> {
         let agent = self.agent.as_deref().map(str::parse::<AgentName>).transpose()?;
         let capability = self.capability.as_deref().map(str::parse::<CapabilityName>).transpose()?;
         Ok(LeaseSelectionBody {
@@ -259,7 +259,7 @@ impl LeaseSelectionArgs {
 }
 
 /// The ids of the leases that `which` selects.
-async fn ids_of(client: &Client, which: &LeaseSelectionBody) -> Result<Vec<LeaseId>, Failure> {
+async fn ids_of(client: &Client, which: &LeaseSelectionBody) -> Result<Vec<LeaseId>, CommandFailure> {
     let is = |wanted: &Option<String>, text: String| wanted.as_ref().is_none_or(|wanted| *wanted == text);
     let is_meant = |lease: &Received<LeaseAnswer>| {
         is(&which.lease, lease.lease.to_string())

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::client::Client;
 use crate::config::Config;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 
 /// A broker of this host.
 #[derive(Args, Debug)]
@@ -16,7 +16,7 @@ pub struct OnHostArgs {
 
 impl OnHostArgs {
     /// A client of the broker behind the socket.
-    pub(super) fn client(&self) -> Result<Client, Failure> {
+    pub(super) fn client(&self) -> Result<Client, CommandFailure> {
         Ok(Client::on_host(&Config::load(&self.config)?.listen.host))
     }
 }

@@ -6,7 +6,7 @@ use super::agents::NewCode;
 use crate::base::{OperatorName, OwnerName};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::wire::{
     GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, LIST_OPERATORS, Nothing, OperatorAnswer,
@@ -77,7 +77,7 @@ pub enum OperatorCommand {
 }
 
 impl OperatorCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Invite { name, role, owner, out } => {
                 let name: OperatorName = name.parse()?;
@@ -120,9 +120,11 @@ impl OperatorCommand {
     }
 }
 
-fn parse(role: &str) -> Result<&'static str, Failure> {
+fn parse(role: &str) -> Result<&'static str, CommandFailure> {
     let parsed = role.parse().map(OperatorRole::as_str);
-    parsed.map_err(|error: UnknownRole| Failure::usage(&error.to_string(), "name one of these four roles"))
+    parsed.map_err(|error: UnknownRole| {
+        CommandFailure::usage(&error.to_string(), "name one of these four roles")
+    })
 }
 
 columns!(OperatorAnswer "operators": name, role, owner, state);

@@ -3,14 +3,18 @@ use crate::base::{Clock, SystemClock, Timestamp};
 use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::rotation::length_s;
 use crate::wire::{LIST_ROTATIONS_DUE, RotationDueAnswer};
 
 /// `keyward rotation calendar`
-pub(super) async fn print_calendar(session: VerbSession<'_>, next: &str, ical: bool) -> Result<(), Failure> {
+pub(super) async fn print_calendar(
+    session: VerbSession<'_>,
+    next: &str,
+    ical: bool,
+) -> Result<(), CommandFailure> {
     let span = length_s("--next", next)
-        .map_err(|error| Failure::usage(&error.to_string(), "write the period as `30d` or `12h`"))?;
+        .map_err(|error| CommandFailure::usage(&error.to_string(), "write the period as `30d` or `12h`"))?;
     let now = SystemClock::new().now();
     let until = now.plus_s(i64::from(span)).to_string();
     let mut items = session.operator().await?.items(LIST_ROTATIONS_DUE).await?;

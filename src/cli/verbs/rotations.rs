@@ -9,7 +9,7 @@ use crate::base::code::{self, Code};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::upstream::Explanation;
 use crate::wire::{
     ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, LIST_ROTATIONS, Nothing,
@@ -80,7 +80,7 @@ pub enum RotationCommand {
 }
 
 impl RotationCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::List => session.list(LIST_ROTATIONS).await,
             Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
@@ -113,7 +113,7 @@ impl RotationCommand {
     }
 }
 
-async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> Result<(), Failure> {
+async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> Result<(), CommandFailure> {
     let steered = send(&session.operator().await?, &name.parse()?, action).await?;
     let done = match action {
         RotationAction::Pause => "paused",
@@ -131,7 +131,7 @@ async fn send(
     client: &Client,
     name: &SecretName,
     action: RotationAction,
-) -> Result<Received<SteeredRotationAnswer>, Failure> {
+) -> Result<Received<SteeredRotationAnswer>, CommandFailure> {
     client.call(STEER_ROTATION, name, &SteerRotationBody { action }).await
 }
 
@@ -179,7 +179,7 @@ pub(super) struct BegunRotation {
 pub(super) async fn rotate_secret(
     session: VerbSession<'_>,
     name: &SecretName,
-) -> Result<BegunRotation, Failure> {
+) -> Result<BegunRotation, CommandFailure> {
     let client = session.operator().await?;
     let begun = send(&client, name, RotationAction::Rotate).await?;
     if begun.begun == Some(false) {
@@ -190,13 +190,13 @@ pub(super) async fn rotate_secret(
 
 impl BegunRotation {
     /// Prints the id of the rotation.
-    pub(super) fn report(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(super) fn report(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         session.print(&self.begun, |begun| text(begun.rotation.as_ref()));
         Ok(())
     }
 
     /// Waits until the new version is the current one.
-    pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self { client, name, begun } = self;
         for _ in 0..LOOKS {
             let shown = client.call(GET_ROTATION, name, &Nothing).await?;
@@ -217,7 +217,7 @@ impl BegunRotation {
     }
 }
 
-fn failure_of(run: &RunAnswer) -> Option<Failure> {
+fn failure_of(run: &RunAnswer) -> Option<CommandFailure> {
     let trouble = run.trouble.as_ref()?;
     let code = trouble.code.parse::<Code>().unwrap_or(code::INTERNAL);
     let again = trouble
@@ -227,11 +227,11 @@ fn failure_of(run: &RunAnswer) -> Option<Failure> {
     let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
     let why = format!("{reason}; the rotation has stopped at `{}`: {again}", run.stage);
     let fix = Explanation::of(code, trouble.detail.as_deref()).fix;
-    Some(Failure::new(code).because(why).mended_by(fix))
+    Some(CommandFailure::new(code).because(why).mended_by(fix))
 }
 
 /// `keyward secret rotate --plan`
-pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
+pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
     let console = session.console;
     let plan = session.operator().await?.call(PLAN_ROTATION, name, &Nothing).await?;
     if console.is_json() {

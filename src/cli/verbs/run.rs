@@ -19,7 +19,7 @@ use crate::base::{Entropy, SystemEntropy, code, io_reason};
 use crate::cli::client::Received;
 use crate::cli::identity::{IdentityKind, directory_of};
 use crate::cli::session::client_of;
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::files::{private_dir, replace};
 use crate::wire::TokenAnswer;
 
@@ -71,9 +71,9 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Writes a token to a file that only its owner can read, starts a companion process that renews it while the command
 /// runs, and replaces this process by the command.
-pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
+pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailure> {
     let (program, rest) = args.command.split_first().ok_or_else(|| {
-        Failure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
+        CommandFailure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
     })?;
     let scope = args.capabilities.join(" ");
     // No signal may end this process between the creation of the file and the start of its companion.
@@ -89,9 +89,9 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     let mut chance = [0_u8; 16];
     SystemEntropy.fill(&mut chance);
     let dir = runtime_dir().join(format!("keyward-run-{}", hex(&chance)));
-    private_dir(&dir).map_err(|error| Failure::of_file(&dir, &error))?;
+    private_dir(&dir).map_err(|error| CommandFailure::of_file(&dir, &error))?;
     let file = dir.join("token");
-    let begun = keep(&file, &answer).map_err(|error| Failure::of_file(&file, &error)).and_then(|()| {
+    let begun = keep(&file, &answer).map_err(|error| CommandFailure::of_file(&file, &error)).and_then(|()| {
         let companion = Companion { home, args, dir: &dir };
         companion.start(&answer)
     });
@@ -111,11 +111,12 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), Failure> {
     // Returns only on failure; the companion removes the file when this process ends.
     let error = command.exec();
     let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
-    Err(Failure::new(code::COMMAND_FAILED).because(why))
+    Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
 }
 
-fn ended() -> Failure {
-    Failure::new(code::COMMAND_FAILED).because("a signal ended `keyward run` before the command started")
+fn ended() -> CommandFailure {
+    CommandFailure::new(code::COMMAND_FAILED)
+        .because("a signal ended `keyward run` before the command started")
 }
 
 /// The user's runtime directory, else the directory for temporary files.
@@ -137,10 +138,10 @@ struct Companion<'a> {
 impl Companion<'_> {
     /// Starts the companion through another process, so that it is not a child of the command, and waits until it
     /// watches.
-    fn start(&self, minted: &TokenAnswer) -> Result<(), Failure> {
+    fn start(&self, minted: &TokenAnswer) -> Result<(), CommandFailure> {
         let failed = |error: &std::io::Error| {
             let why = format!("the process that renews the token cannot be started: {}", io_reason(error));
-            Failure::new(code::COMMAND_FAILED).because(why)
+            CommandFailure::new(code::COMMAND_FAILED).because(why)
         };
         let own = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut between = Command::new(own);
@@ -153,17 +154,17 @@ impl Companion<'_> {
             return Ok(());
         }
         let why = "the process that renews the token ended before it was ready";
-        Err(Failure::new(code::COMMAND_FAILED).because(why))
+        Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
     }
 }
 
 /// The process that renews the token of `run`. The first of two processes starts the second, and ends when the second
 /// watches.
-pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
+pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> {
     if args.second {
         return watch(home, args).await;
     }
-    let internal = |_| Failure::new(code::COMMAND_FAILED);
+    let internal = |_| CommandFailure::new(code::COMMAND_FAILED);
     let own = std::env::current_exe().map_err(internal)?;
     let given: Vec<OsString> = std::env::args_os().skip(1).chain(["--second".into()]).collect();
     let mut second = Command::new(own);
@@ -171,16 +172,17 @@ pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), F
     let mut child = second.spawn().map_err(internal)?;
     let mut ready = [0_u8; 1];
     let watches = child.stdout.take().map(|mut stdout| stdout.read_exact(&mut ready));
-    if matches!(watches, Some(Ok(()))) { Ok(()) } else { Err(Failure::new(code::COMMAND_FAILED)) }
+    if matches!(watches, Some(Ok(()))) { Ok(()) } else { Err(CommandFailure::new(code::COMMAND_FAILED)) }
 }
 
 /// Renews the token until the watched process ends, then removes it. After a signal it waits at most [`LAST_WAIT`] for
 /// that end.
-async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
-    let failed = |_| Failure::new(code::COMMAND_FAILED);
+async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> {
+    let failed = |_| CommandFailure::new(code::COMMAND_FAILED);
     let pid = i32::try_from(args.watch).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Failure::new(code::COMMAND_FAILED))?;
-    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Failure::new(code::COMMAND_FAILED))?;
+    let pid = pid.ok_or_else(|| CommandFailure::new(code::COMMAND_FAILED))?;
+    let process =
+        pidfd_open(pid, PidfdFlags::empty()).map_err(|_| CommandFailure::new(code::COMMAND_FAILED))?;
     let mut end = end_of(process);
     let mut told = EndSignals::listen()?;
     // Signals from the command's terminal must not end this process.
@@ -205,7 +207,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), Failure> {
             next = next => life_s = next,
         }
     }
-    fs::remove_dir_all(&args.dir).map_err(|error| Failure::of_file(&args.dir, &error))
+    fs::remove_dir_all(&args.dir).map_err(|error| CommandFailure::of_file(&args.dir, &error))
 }
 
 /// Completes when the process has ended or cannot be watched. The thread ends with this process.
@@ -223,8 +225,8 @@ fn end_of(process: OwnedFd) -> oneshot::Receiver<()> {
 struct EndSignals([Signal; 3]);
 
 impl EndSignals {
-    fn listen() -> Result<Self, Failure> {
-        let of = |kind| signal(kind).map_err(|_| Failure::new(code::COMMAND_FAILED));
+    fn listen() -> Result<Self, CommandFailure> {
+        let of = |kind| signal(kind).map_err(|_| CommandFailure::new(code::COMMAND_FAILED));
         Ok(Self([of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?]))
     }
 
@@ -243,10 +245,15 @@ impl EndSignals {
     }
 }
 
-async fn refreshed(home: &Path, args: &CompanionArgs, scope: &str, file: &Path) -> Result<u64, Failure> {
+async fn refreshed(
+    home: &Path,
+    args: &CompanionArgs,
+    scope: &str,
+    file: &Path,
+) -> Result<u64, CommandFailure> {
     let client = client_of(home, IdentityKind::Agent).await?;
     let asked = TokenRequest::for_scope(scope.to_owned(), args.resource.clone());
     let minted: Received<TokenAnswer> = asked.fresh(&client).await?;
-    keep(file, &minted).map_err(|error| Failure::of_file(file, &error))?;
+    keep(file, &minted).map_err(|error| CommandFailure::of_file(file, &error))?;
     Ok(u64::from(minted.expires_in))
 }

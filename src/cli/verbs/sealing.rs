@@ -7,7 +7,7 @@ use super::on_host::OnHostArgs;
 use crate::base::{Sensitive, code};
 use crate::cli::client::{Client, Received};
 use crate::config::Config;
-use crate::console::{Console, Failure, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_shares, input};
+use crate::console::{CommandFailure, Console, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_shares, input};
 use crate::keyring::Share;
 use crate::wire::{GET_STATE, Nothing, SEAL, SecretText, StateAnswer, UNSEAL, UnsealBody};
 
@@ -43,7 +43,7 @@ struct UnsealingArgs {
 }
 
 impl UnsealingArgs {
-    fn ask(&self, console: &Console) -> Result<UnsealBody, Failure> {
+    fn ask(&self, console: &Console) -> Result<UnsealBody, CommandFailure> {
         if self.shares || !self.share_file.is_empty() {
             let shares = given_shares(&self.share_file, console)?;
             let lines: Vec<_> = shares.iter().map(Share::text).collect();
@@ -66,16 +66,16 @@ impl UnsealingArgs {
 /// More than a key file has.
 const KEY_BYTES_MAX: usize = 256;
 
-fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, Failure> {
+fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, CommandFailure> {
     let text = std::str::from_utf8(given.expose());
     let text = text.map_err(|_| {
-        Failure::new(code::UNSEAL_MALFORMED).because("the passphrase, key or share is not text")
+        CommandFailure::new(code::UNSEAL_MALFORMED).because("the passphrase, key or share is not text")
     })?;
     Ok(Sensitive::new(text.to_owned()).into())
 }
 
 impl UnsealArgs {
-    pub(crate) async fn run(&self, console: &Console) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, console: &Console) -> Result<(), CommandFailure> {
         let config = Config::load(&self.config)?;
         let body = self.by.ask(console)?;
         let state = Client::on_host(&config.listen.host).call(UNSEAL, &Nothing, &body).await?;
@@ -89,7 +89,7 @@ const SEALED_WAIT: Duration = Duration::from_secs(15);
 const SEALED_PAUSE: Duration = Duration::from_millis(100);
 
 /// `keyward seal`: returns when the broker's memory contains no keys.
-pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Failure> {
+pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), CommandFailure> {
     let client = args.client()?;
     let mut state = client.call(SEAL, &Nothing, &Nothing).await?;
     let sealed = async {
@@ -103,7 +103,7 @@ pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Fai
         state
     };
     let sealed = tokio::time::timeout(SEALED_WAIT, sealed).await;
-    tell(&sealed.map_err(|_| Failure::new(code::SEALING_UNFINISHED))?, console);
+    tell(&sealed.map_err(|_| CommandFailure::new(code::SEALING_UNFINISHED))?, console);
     Ok(())
 }
 

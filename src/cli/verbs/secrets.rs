@@ -10,7 +10,7 @@ use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
-use crate::console::{Failure, input, not_an_argument};
+use crate::console::{CommandFailure, input, not_an_argument};
 use crate::wire::{
     CHANGE_SECRET_VERSION, CLASSIFY_SECRET, GET_SECRET, LIST_SECRET_READERS, LIST_SECRETS, Nothing,
     ReaderAnswer, SecretAnswer, SensitivityBody, VersionAction, VersionAnswer, VersionBody,
@@ -113,7 +113,7 @@ pub struct PutArgs {
 }
 
 impl SecretCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Put(args) => args.put(session).await,
             Self::List => session.list(LIST_SECRETS).await,
@@ -127,7 +127,7 @@ impl SecretCommand {
             Self::Destroy { name, number, yes, now, reason } => {
                 if !yes {
                     let why = "a destroyed version cannot be restored";
-                    return Err(Failure::usage(why, "add `--yes` to destroy the version"));
+                    return Err(CommandFailure::usage(why, "add `--yes` to destroy the version"));
                 }
                 change(session, &name.parse()?, *number, VersionAction::Destroy, reason.text()).await?;
                 if *now {
@@ -147,7 +147,7 @@ impl SecretCommand {
 }
 
 impl PutArgs {
-    async fn put(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    async fn put(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         not_an_argument(&self.argument)?;
         not_an_argument(self.value.as_slice())?;
         let name: SecretName = self.name.parse()?;
@@ -173,7 +173,7 @@ async fn classify(
     session: VerbSession<'_>,
     name: &SecretName,
     sensitivity: Sensitivity,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
     let classified = client.call(CLASSIFY_SECRET, name, &SensitivityBody { sensitivity }).await?;
     session.print(&classified, |_| format!("{name}: {}", sensitivity.as_str()));
@@ -186,13 +186,13 @@ async fn classify(
     Ok(())
 }
 
-async fn versions(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
+async fn versions(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
     let versions = session.operator().await?.call(GET_SECRET, name, &Nothing).await?.answer.versions;
     session.print_table(&serde_json::json!({ "items": versions }), &versions);
     Ok(())
 }
 
-async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), Failure> {
+async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
     let readers = session.operator().await?.call(LIST_SECRET_READERS, name, &Nothing).await?;
     session.print_table(&readers.sent, &readers.items);
     if !session.console.is_json() {
@@ -207,7 +207,7 @@ async fn change(
     version: u32,
     action: VersionAction,
     reason: Option<String>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let client = session.revoking_operator().await?;
     let changed = client.call(CHANGE_SECRET_VERSION, name, &VersionBody { action, version, reason }).await?;
     let done = match action {

@@ -7,7 +7,7 @@ use crate::base::{Clock, SystemClock, TokenId, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, client_of};
-use crate::console::{Failure, OnlyCopy};
+use crate::console::{CommandFailure, OnlyCopy};
 use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
 
 /// `keyward token …`
@@ -50,7 +50,7 @@ const TOKEN: OnlyCopy =
     OnlyCopy { what: "the token", fix: "make standard output writable, then ask for a token again" };
 
 impl TokenArgs {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         if let Some(TokenCommand::Revoke { id, reason }) = &self.command {
             let id: TokenId = id.parse()?;
             return session.end(REVOKE_TOKEN, &id, reason, "revoked").await;
@@ -66,7 +66,7 @@ impl TokenArgs {
             asked.fresh(&session.agent().await?).await?
         };
         if self.cached && minted.expires_in < self.min_ttl {
-            return Err(Failure::new(code::LIFETIME_TOO_SHORT));
+            return Err(CommandFailure::new(code::LIFETIME_TOO_SHORT));
         }
         let only_copy = session.console.for_only_copy(TOKEN);
         if !only_copy.is_json() {
@@ -90,7 +90,7 @@ impl TokenRequest {
         Self { scope, resource, life_s: None }
     }
 
-    pub(super) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, Failure> {
+    pub(super) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
         let form = TokenForm {
             grant_type: "client_credentials".to_owned(),
             scope: self.scope.clone(),
@@ -106,7 +106,7 @@ impl TokenRequest {
         &self,
         home: &Path,
         min_ttl_s: i64,
-    ) -> Result<Received<TokenAnswer>, Failure> {
+    ) -> Result<Received<TokenAnswer>, CommandFailure> {
         let kept = KeptTokens::of(home, &Identity::load(home, IdentityKind::Agent)?);
         if let Some(answer) = kept.find(&self.key(), min_ttl_s, SystemClock::new().now()) {
             return Ok(answer);
@@ -114,7 +114,7 @@ impl TokenRequest {
         self.fresh_and_kept(home).await
     }
 
-    pub(super) async fn fresh_and_kept(&self, home: &Path) -> Result<Received<TokenAnswer>, Failure> {
+    pub(super) async fn fresh_and_kept(&self, home: &Path) -> Result<Received<TokenAnswer>, CommandFailure> {
         let client = client_of(home, IdentityKind::Agent).await?;
         let now = SystemClock::new().now();
         let answer = self.fresh(&client).await?;
@@ -123,7 +123,7 @@ impl TokenRequest {
         Ok(answer)
     }
 
-    pub(super) fn forget(&self, home: &Path) -> Result<(), Failure> {
+    pub(super) fn forget(&self, home: &Path) -> Result<(), CommandFailure> {
         KeptTokens::of(home, &Identity::load(home, IdentityKind::Agent)?).forget(&self.key());
         Ok(())
     }

@@ -1,10 +1,13 @@
 use crate::base::code;
 use crate::cli::client::Received;
-use crate::console::{Console, Failure};
+use crate::console::{CommandFailure, Console};
 use crate::wire::UpstreamCheckAnswer;
 
 /// Prints the results of upstream checks; fails if a check failed.
-pub(super) fn conclude(checked: &[Received<UpstreamCheckAnswer>], console: &Console) -> Result<(), Failure> {
+pub(super) fn conclude(
+    checked: &[Received<UpstreamCheckAnswer>],
+    console: &Console,
+) -> Result<(), CommandFailure> {
     let findings = checked.iter().flat_map(|check| check.findings.iter().map(move |found| (check, found)));
     let (mut all, mut missing) = (0_u32, 0_u32);
     for (check, finding) in findings {
@@ -22,5 +25,5 @@ pub(super) fn conclude(checked: &[Received<UpstreamCheckAnswer>], console: &Cons
     if missing == 0 {
         return Ok(());
     }
-    Err(Failure::new(code::UPSTREAM_CHECK_FAILED).because(format!("{missing} of {all} checks failed")))
+    Err(CommandFailure::new(code::UPSTREAM_CHECK_FAILED).because(format!("{missing} of {all} checks failed")))
 }

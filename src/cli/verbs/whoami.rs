@@ -1,7 +1,7 @@
 use clap::Args;
 
 use crate::cli::session::{VerbSession, text};
-use crate::console::Failure;
+use crate::console::CommandFailure;
 use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, OperatorWhoamiAnswer};
 
 /// `keyward whoami`
@@ -13,7 +13,7 @@ pub struct WhoamiArgs {
 }
 
 impl WhoamiArgs {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let console = session.console;
         if self.operator {
             let me = session.operator().await?.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use keyward::base::Timestamp;
-use keyward::console::Failure;
+use keyward::console::CommandFailure;
 use keyward::keyring::slots_of;
 use keyward::ledger::Key;
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ async fn a_keyring_of_a_newer_format_is_refused() {
     let newer = text.replace("\"version\":2,", "\"version\":3,\"field\":1,");
     assert_ne!(newer, text);
     fs::write(&path, newer).unwrap();
-    let refused = Failure::from(slots_of(&path).err().unwrap());
+    let refused = CommandFailure::from(slots_of(&path).err().unwrap());
     assert_eq!(refused.code(), "data_newer");
     assert_eq!(refused.why(), "the keyring has format 3, which this version of keyward does not read");
 }

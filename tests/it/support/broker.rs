@@ -13,7 +13,7 @@ use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
 use keyward::cli::{Identity, IdentityKind};
 use keyward::config::Config;
-use keyward::console::Failure;
+use keyward::console::CommandFailure;
 use keyward::offline::{InitOptions, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::tls::{self, client_config};
@@ -137,7 +137,7 @@ impl TestBroker {
         self.try_serve().await.unwrap_or_else(|failure| panic!("{failure:?}"));
     }
 
-    pub(crate) async fn try_serve(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn try_serve(&mut self) -> Result<(), CommandFailure> {
         self.running = Some(start(&self.config, &self.environment(), OnLostEntries::Refuse).await?);
         Ok(())
     }
