@@ -36,7 +36,7 @@ fn pages() -> Vec<(PathBuf, String)> {
 }
 
 /// What stands in fenced blocks and between backticks.
-fn code(page: &str) -> Vec<String> {
+pub(crate) fn code(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut fenced = false;
     for line in page.lines() {
