@@ -58,10 +58,13 @@ fn an_outside_crate_in_the_wrong_room_is_found() {
 
 #[test]
 fn a_driver_that_is_named_outside_of_upstream_is_found() {
-    bites(drivers, "src/http/x.rs", "/// Of a PostgreSQL server.", "/// Of an upstream.");
-    bites(drivers, "src/cli/x.rs", "const URL: &str = \"mysql://\";", "const URL: &str = \"https://\";");
-    bites(drivers, "src/broker/leases/x.rs", "fn f(port: u16) {}", "fn f(support: u16) {}");
-    assert!(drivers(&[Source::new("src/upstream/x/mod.rs", "use tokio_postgres::Client;")]).is_empty());
+    let kinds = ["http", "postgresql", "redis"].map(str::to_owned).into();
+    let rule = |sources: &[Source]| drivers(sources, &kinds);
+    bites(rule, "src/http/x.rs", "/// Of a PostgreSQL server.", "/// Of an upstream.");
+    bites(rule, "src/http/x.rs", "/// Of a Redis server.", "/// Of an HTTP server.");
+    bites(rule, "src/cli/x.rs", "const URL: &str = \"mysql://\";", "const URL: &str = \"https://\";");
+    bites(rule, "src/broker/leases/x.rs", "fn f(port: u16) {}", "fn f(support: u16) {}");
+    assert!(rule(&[Source::new("src/upstream/x/mod.rs", "use tokio_postgres::Client;")]).is_empty());
 }
 
 #[test]
