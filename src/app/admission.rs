@@ -3,12 +3,12 @@ use crate::broker::{AdminServices, AgentServices};
 use crate::pki::tls::{Gate, PeerRefusal};
 use crate::pki::{PeerCertificate, SpiffeId};
 
-/// At the agents' handshake: agents and resource servers of this broker whose instance is there. A certificate within the
-/// grace may come in too: every route but the renewal refuses it.
+/// Admission at the agents' handshake: existing instances of agents and resource servers. An expired certificate within
+/// its grace period is admitted, but every route except the renewal refuses it.
 #[derive(Debug)]
 pub(super) struct AgentGate(pub(super) AgentServices);
 
-/// At the operators' handshake: operators of this broker.
+/// Admission at the operators' handshake: operators of this broker.
 #[derive(Debug)]
 pub(super) struct AdminGate(pub(super) AdminServices);
 
@@ -40,7 +40,7 @@ const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
         Some(AuthnError::WrongKind | AuthnError::NotFromHost) => PeerRefusal::WrongKind,
         Some(AuthnError::AuthorityRevoked) => PeerRefusal::Authority,
         Some(AuthnError::Unknown) => PeerRefusal::Unknown,
-        // It was resumed at this very moment: the next handshake finds it so.
+        // It was resumed at this moment: the next handshake succeeds.
         Some(_) | None => PeerRefusal::Revoked,
     }
 }

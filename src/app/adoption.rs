@@ -14,21 +14,21 @@ use crate::store::lock_mark;
 /// The lock file of the data directory.
 pub(super) const LOCK: &str = "lock";
 
-/// The file that `keyward adopt` leaves for the broker.
+/// The file in which `keyward adopt` stores its order.
 pub(super) const ADOPT: &str = "adopt";
 
-/// The order to serve from this copy of the data, as it lies in the file.
+/// The stored order to serve from this copy of the data.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct AdoptionFile {
-    /// The mark of the lock file that the order is for: a copy of the order counts for nothing.
+    /// The mark of the lock file that the order is for, so that a copy of the order has no effect.
     pub(crate) lock: u64,
     pub(crate) by: String,
-    /// When it was given, by the host's clock: what another copy did since then was not stopped by the person who gave it.
-    /// Earlier builds did not say.
+    /// The time of the order by the host's clock: another copy that acts later was not stopped. Absent in orders of earlier
+    /// versions.
     pub(crate) at: Option<Timestamp>,
 }
 
-/// Whether an order to serve from this data directory waits for the next start.
+/// Whether an order to adopt this data directory is pending.
 pub(super) fn is_adopted(data_dir: &Path) -> bool {
     adoption(data_dir).is_some_and(|adoption| lock_of(data_dir).is_ok_and(|lock| lock == adoption.lock))
 }
@@ -41,11 +41,11 @@ pub(crate) fn lock_of(data_dir: &Path) -> io::Result<u64> {
     Ok(lock_mark(&fs::metadata(data_dir.join(LOCK))?))
 }
 
-/// Leaves `order` in the data directory.
+/// Stores `order` in the data directory.
 pub(crate) fn write(dir: &Path, order: &AdoptionFile) -> Result<(), CommandFailure> {
     let path = dir.join(ADOPT);
     let written = serde_json::to_vec(order).map_err(io::Error::other);
-    // The broker reads it as its own user, and root may have written it.
+    // The broker reads it as its own user, but root may have written it.
     let replaced = written.and_then(|bytes| Replacement::write(&path, 0o644, &bytes)?.commit());
     replaced.map_err(|error| unusable(&path, &error))
 }

@@ -30,10 +30,10 @@ use crate::store::{AcceptedLoss, OnLostEntries, Store};
 use crate::telemetry::{Alarm, Alarms, Meters};
 use crate::token::{MintedLately, Verifier};
 
-/// Denials of one agent or operator that get an entry of their own: so many at once, then one a second.
+/// Denials of one agent or operator with their own ledger entry: this number at once, then one per second.
 const DENIAL_BURST: u32 = 30;
 
-/// Opens the store and puts every room in its place. Each key goes only to the room that uses it.
+/// Opens the store and builds the rooms. Each key goes only to the room that uses it.
 pub(crate) async fn assemble(
     config: &Config,
     mut keyring: Keyring,
@@ -105,7 +105,7 @@ pub(crate) async fn assemble(
     Ok((services, duty))
 }
 
-/// The same for a verb that records: refused when the data are a copy that no order adopts.
+/// Builds the rooms for a verb that records; fails if the data are a copy that no order adopts.
 pub(crate) async fn assemble_to_record(
     config: &Config,
     keyring: Keyring,
@@ -117,7 +117,7 @@ pub(crate) async fn assemble_to_record(
     }
 }
 
-/// What a broker with these data may do, and its alarms: the location of the data is recorded first.
+/// The duties of a broker with these data, and its alarms. The location of the data is recorded first.
 async fn located(
     store: &Store<World>,
     config: &Config,
@@ -151,7 +151,7 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
     }
 }
 
-/// Makes the store of a read-only broker read-only, before anything else: a start records, too.
+/// Makes the store read-only before any other step: a start records, too.
 fn restrict(store: &Store<World>, duty: ServeMode) {
     if duty == ServeMode::ReadOnly {
         store.make_read_only();
@@ -159,7 +159,7 @@ fn restrict(store: &Store<World>, duty: ServeMode) {
     }
 }
 
-/// The alarms of `store`; that an operator has accepted what is gone is the first, and recorded.
+/// The alarms of `store`. The first one is an accepted loss of entries, which is recorded.
 async fn alarms_of(store: &Store<World>) -> Result<Alarms, CommandFailure> {
     let alarms = Alarms::new();
     if store.is_read_only() {
@@ -180,8 +180,8 @@ fn denials() -> Rate {
     Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
 }
 
-/// Two brokers that make logins at one server never take each other's for their own: the last bytes of
-/// the ledger's id are chance.
+/// The prefix of logins, from the random last bytes of the ledger id, so that two brokers at one server do not confuse
+/// their logins.
 fn login_prefix(ledger: LedgerId) -> String {
     let [.., a, b, c, d] = *ledger.as_bytes();
     format!("kw_{}_", hex(&[a, b, c, d]))
@@ -205,24 +205,23 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Every generation of the value key that there is: more than one while a turn is unfinished.
+/// All generations of the value key: more than one during a rotation.
 fn value_keys(keyring: &Keyring) -> Result<Vec<AeadKey>, CommandFailure> {
     let generations = keyring.generations(Family::Value).map(|(generation, _)| generation);
     let keys = generations.map(|generation| keyring.aead_of(Family::Value, generation));
     Ok(keys.collect::<Result<_, _>>()?)
 }
 
-/// Digest keys before the newest one, newest first: a request that was carried out before a rotation of
-/// these keys is known again after it.
+/// The former digest keys, newest first, so that a replayed request is recognised after a rotation of these keys.
 fn earlier_digests(keyring: &Keyring) -> Vec<MacKey> {
     let keys: Vec<_> = keyring.generations(Family::Digest).map(|(_, key)| key).collect();
     keys.iter().rev().skip(1).take(EARLIER_DIGESTS_MAX).map(|key| MacKey::new(key)).collect()
 }
 
-/// By whom slots came that nobody had said anything of before.
+/// The recorded actor of unexplained slot changes.
 pub(crate) const FOUND_AT_START: &str = "found at start";
 
-/// Says on the ledger what changed of the keyring's slots since it was last said.
+/// Records the changes of the keyring's slots since the last record.
 pub(crate) async fn record_slot_changes(services: &Services, by: &str) -> Result<(), CommandFailure> {
     let found = {
         let keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ pub(crate) fn store_options(
     }
 }
 
-/// A directory for its owner alone, also when it was there before.
+/// Creates a directory that only its owner can access, or restricts an existing one.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), CommandFailure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));

@@ -1,9 +1,9 @@
-/// What a broker is there for.
+/// The duties of a broker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ServeMode {
-    /// Everything.
+    /// All duties.
     Full,
-    /// To be looked at: it takes no change, so that it gives nothing, and calls nobody. A copy of a
-    /// broker that still runs elsewhere would rotate that one's passwords, and end its logins.
+    /// Read-only mode: it records nothing, so that it issues nothing, and it calls no upstream. A copy of a running broker
+    /// would rotate the passwords of the original, and revoke its logins.
     ReadOnly,
 }

@@ -5,28 +5,28 @@ use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Config;
 use crate::upstream;
 
-/// Where a Linux machine's own id is (machine-id(5)).
+/// The file with the id of a Linux machine (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// Time and chance, as everybody gets them.
+/// The sources of time and randomness.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Gives unpredictable bytes.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
     /// The file with the machine's id.
     pub machine_id: PathBuf,
 }
 
 impl Environment {
-    /// The machine's own.
+    /// The machine's clock and randomness.
     #[must_use]
     pub fn system() -> Self {
         Self::with(SystemClock::new())
     }
 
-    /// The machine's own, with what `config` names to tell whether its clock is synchronised.
+    /// The machine's clock and randomness, with the synchronisation file that `config` names.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let clock = SystemClock::synchronised_by(config.clock.synchronised_by.clone());

@@ -35,7 +35,7 @@ impl From<KeyringError> for CommandFailure {
     }
 }
 
-/// A data directory without a keyring is a new one, unless it holds the rest of a broker.
+/// The failure for a data directory without a keyring: new, or with the other files of a broker.
 fn missing(keyring: &Path) -> CommandFailure {
     let dir = keyring.parent().unwrap_or(keyring);
     keyring_lost(dir).unwrap_or_else(|| {
@@ -44,7 +44,7 @@ fn missing(keyring: &Path) -> CommandFailure {
     })
 }
 
-/// The refusal when `data_dir` holds a ledger, or the anchor of one, and no keyring.
+/// The failure if `data_dir` has a ledger or its anchor, but no keyring.
 pub(crate) fn keyring_lost(data_dir: &Path) -> Option<CommandFailure> {
     let is_there = |name: &str| data_dir.join(name).exists();
     let has_ledger = fs::read_dir(data_dir.join("ledger")).is_ok_and(|mut files| files.next().is_some());
@@ -62,7 +62,7 @@ pub(crate) fn keyring_lost(data_dir: &Path) -> Option<CommandFailure> {
     Some(CommandFailure::new(code::KEYRING_MISSING).because(why).mended_by(fix))
 }
 
-/// Slots of the first format would be left behind by another root key.
+/// The failure for slots of the first format, which cannot get another root key.
 fn out_of_reach(slots: &[SlotId]) -> CommandFailure {
     let named: Vec<String> = slots.iter().map(|slot| format!("`{slot}`")).collect();
     let why = format!(

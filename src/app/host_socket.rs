@@ -9,12 +9,12 @@ use crate::base::{code, io_reason};
 use crate::console::CommandFailure;
 use crate::ledger::lock_file;
 
-/// The Unix socket for root and the broker's user: 0600, in a directory that no other user can enter. It is
-/// this process's alone for as long as this lives, and gone afterwards.
+/// The Unix socket for root and the broker's user: mode 0600, in a directory that no other user can enter. Only this
+/// process uses it, and removes it on drop.
 #[derive(Debug)]
 pub(super) struct HostSocket {
     path: PathBuf,
-    /// Its holder is the only broker of this socket: an existing socket is left over.
+    /// The lock of the socket: its holder may replace an existing socket, which is left over.
     _lock: File,
 }
 
@@ -40,7 +40,7 @@ impl Drop for HostSocket {
     }
 }
 
-/// Its directory is made if it is missing, and refused if others may enter it.
+/// Creates a missing directory, and refuses one that others can enter.
 fn private_place(path: &Path) -> Result<(), CommandFailure> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
@@ -55,7 +55,7 @@ fn private_place(path: &Path) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// Removes a socket without a listener. Another file is not the broker's, and stays.
+/// Removes a socket without a listener. Other files stay.
 fn remove_left_over(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => fs::remove_file(path),

@@ -27,7 +27,7 @@ use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, sealed_server_configs};
 use crate::telemetry::{Alarms, Latency, Meters, raise_open_files};
 
-/// What a broker's process has whether it is sealed or not: its addresses, and the socket on the host.
+/// The sockets of a broker's process, sealed or not: the listening addresses and the host socket.
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub(super) agents: BoundListener,
@@ -40,18 +40,18 @@ pub(super) struct Listeners {
 pub(super) struct HostListener {
     /// The use cases of the host socket.
     pub(super) services: HostServices,
-    /// What they want of the process.
+    /// Their orders for the process.
     pub(super) wishes: mpsc::Receiver<ProcessRequest>,
-    /// What is counted while nothing else counts.
+    /// The metrics of a sealed broker.
     meters: Arc<Meters>,
     course: watch::Sender<ListenerState>,
     answering: JoinHandle<()>,
-    /// Requests that go on although their connection has ended.
+    /// Requests that continue although their connection has ended.
     outlived: DetachedHandlers,
     _socket: HostSocket,
 }
 
-/// An address that is listened at. Who connects while nobody serves waits.
+/// A listening address. Clients that connect before a listener serves wait.
 #[derive(Debug)]
 pub(super) struct BoundListener {
     socket: std::net::TcpListener,
@@ -59,9 +59,9 @@ pub(super) struct BoundListener {
 }
 
 impl Listeners {
-    /// Listens on the addresses, and serves the host socket from here on.
+    /// Listens on the addresses, and serves the host socket.
     pub(super) fn bind(config: &Config, environment: &Environment) -> Result<Self, CommandFailure> {
-        // One that was put back from a backup may have come with other rights.
+        // A restored directory may have other permissions.
         private_dir(&config.data_dir)?;
         let (socket, listener) = HostSocket::bind(&config.listen.host)?;
         let orders = Orders::open(&config.data_dir.join("orders"));
@@ -81,7 +81,7 @@ impl Listeners {
 }
 
 impl HostListener {
-    /// Answers nobody any more.
+    /// Stops the host socket.
     pub(super) async fn leave(self) {
         self.services.close();
         self.course.send_replace(ListenerState::Cut);
@@ -105,9 +105,9 @@ impl BoundListener {
         };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(refuse)?;
-        // A broker that was restarted takes its address again, although connections of before still linger.
+        // A restarted broker can listen again although earlier connections linger.
         socket.set_reuseaddr(true).and_then(|()| socket.bind(address)).map_err(refuse)?;
-        // Connections inherit it: otherwise the kernel buffers megabytes for a peer that reads no answer.
+        // Connections inherit it: otherwise the kernel buffers megabytes for a peer that reads no response.
         socket.set_send_buffer_size(SEND_BUFFER_BYTES).map_err(refuse)?;
         let listener = socket.listen(CONNECTIONS_WAITING_MAX).map_err(refuse)?;
         let bound = listener.local_addr().map_err(refuse)?;
@@ -120,7 +120,7 @@ impl BoundListener {
         TcpListener::from_std(self.socket).map_err(|error| start_failed(&error))
     }
 
-    /// The same for a while: connections wait until the next process accepts them.
+    /// A copy of the listener: connections wait until the next process accepts them.
     fn shared(&self) -> Result<TcpListener, CommandFailure> {
         let shared = self.socket.try_clone().and_then(TcpListener::from_std);
         shared.map_err(|error| start_failed(&error))
@@ -135,8 +135,7 @@ pub(super) struct SealedListeners {
 }
 
 impl SealedListeners {
-    /// Answers at `listeners` as a broker does that holds no key. Without a certificate to show, which a
-    /// broker has from `init` on, nobody is answered.
+    /// Serves `listeners` without keys. Without a server certificate, which `init` makes, the listeners do not answer.
     pub(super) fn open(
         config: &Config,
         listeners: &Listeners,
@@ -169,7 +168,7 @@ impl SealedListeners {
         Ok(Self { course, listeners })
     }
 
-    /// Returns when nobody is connected any more.
+    /// Returns when the last connection has ended.
     pub(super) async fn close(self) {
         self.course.send_replace(ListenerState::Cut);
         for listener in self.listeners {
@@ -180,8 +179,8 @@ impl SealedListeners {
     }
 }
 
-/// How many connections each of the two listeners holds: as configured, and within what the host lets this process
-/// open. What else the broker opens comes first.
+/// The connection limits of each of the two listeners: as configured, and within the limit of open files after the
+/// reserved ones.
 pub(super) fn caps(config: &Config) -> ConnectionCaps {
     let Connections { max, max_per_peer } = config.connections;
     let caps = ConnectionCaps { max, max_per_peer };
@@ -195,13 +194,13 @@ pub(super) fn caps(config: &Config) -> ConnectionCaps {
     within
 }
 
-/// `caps` for each of two listeners of a process that may have so many open files.
+/// `caps` for each of two listeners of a process with this limit of open files.
 fn within(caps: ConnectionCaps, files: Option<u64>) -> ConnectionCaps {
     let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
     caps.at_most(files.saturating_sub(FILES_RESERVED) / 2)
 }
 
-/// Of a client of a sealed broker, which requests no certificates.
+/// Admission at a sealed broker, which requests no client certificates.
 fn admits_nobody() -> CredentialWatch {
     CredentialWatch { gate: Arc::new(AdmitsNobody), changed: watch::channel(0).1 }
 }

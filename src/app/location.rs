@@ -1,4 +1,4 @@
-//! Whether the data directory is the one that the broker served from before, or a copy of it.
+//! Detects whether the data directory is the original or a copy.
 
 use std::fs;
 use std::io;
@@ -16,20 +16,21 @@ use crate::custody::{AdoptionOrder, Location};
 use crate::store::Store;
 use crate::telemetry::{Alarm, Alarms};
 
-/// A lock file that was made so long after the first entry, in seconds, is not that of the start that made the data.
+/// Age difference between the first entry and the lock file, in seconds, from which on the lock file is not the original
+/// one.
 const COPIED_AFTER_S: i64 = 3600;
 
-/// The data directory as a start finds it, or a broker that serves from it.
+/// The location of a data directory.
 pub(super) struct DataLocation {
     data_dir: PathBuf,
     location: Location,
     adoption: Option<AdoptionFile>,
-    /// When the lock file was made, where the file system knows that.
+    /// The creation time of the lock file, if the file system stores it.
     made: Option<Timestamp>,
 }
 
 impl DataLocation {
-    /// Looks at the data directory that `store` has open.
+    /// The location of the data directory of `store`.
     pub(super) fn at(
         data_dir: &Path,
         store: &Store<World>,
@@ -43,7 +44,7 @@ impl DataLocation {
         Ok(Self { data_dir: data_dir.to_owned(), location, adoption, made })
     }
 
-    /// What the broker may do: nothing but be looked at, when the data are a copy that no order adopts.
+    /// The duties of the broker: read-only mode if the data are a copy that no order adopts.
     pub(super) fn duty(&self, store: &Store<World>, wanted: ServeMode) -> ServeMode {
         let known = store.read(|world, _| world.custody.location());
         match known {
@@ -59,7 +60,7 @@ impl DataLocation {
         }
     }
 
-    /// Records where the data directory is, and raises the alarm when only the machine is another one.
+    /// Records the location, and raises an alarm if only the machine has changed.
     pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), CommandFailure> {
         self.tell_of_earlier_copies(store, alarms);
         let Self { data_dir, location, adoption, .. } = self;
@@ -68,7 +69,7 @@ impl DataLocation {
         let located = broker::record_location(store, location, order).await;
         let located = match located {
             Ok(located) => located,
-            // The disk is full: a start that nobody ordered to adopt goes on without the entry.
+            // The disk is full: a start without an order to adopt continues without the entry.
             Err(failure) if adoption.is_none() => {
                 tracing::error!(code = %failure.code, "the location of the data directory is not recorded");
                 return Ok(());
@@ -87,7 +88,7 @@ impl DataLocation {
                 ),
             ),
         }
-        // One that was copied along, too: it is about another lock file.
+        // Also a copied order, which names another lock file.
         let order = data_dir.join(ADOPT);
         match fs::remove_file(&order) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -100,8 +101,8 @@ impl DataLocation {
         }
     }
 
-    /// Raises the alarm when no start has located these data before, as starts of earlier builds did not, and their
-    /// lock file was made long after their first entry: they were copied or moved, and another copy may serve.
+    /// Raises an alarm if no earlier start recorded a location (earlier versions did not), and the lock file is much newer
+    /// than the first entry: the data were copied or moved, and another copy may serve.
     fn tell_of_earlier_copies(&self, store: &Store<World>, alarms: &Alarms) {
         let is_known = store.read(|world, _| world.custody.location()).is_some();
         if is_known || self.adoption.is_some() {
@@ -118,16 +119,16 @@ impl DataLocation {
     }
 }
 
-/// Whether data whose first entry is of this time are with another lock file, made at that time, than they began with.
+/// Whether a lock file of this time is not the original one of data with a first entry of that time.
 fn were_moved(first: Option<Timestamp>, made: Option<Timestamp>) -> bool {
     first.zip(made).is_some_and(|(first, made)| made > first.plus_s(COPIED_AFTER_S))
 }
 
-/// The id itself is not for others to see.
+/// A digest, because the id itself is confidential (machine-id(5)).
 fn machine(machine_id: &Path) -> Option<[u8; 16]> {
     let text = fs::read_to_string(machine_id).ok()?;
     let id = text.trim();
-    // systemd's word in an image whose machine has yet to start for the first time.
+    // The content of the file in an image before its first start.
     if id.is_empty() || id == "uninitialized" {
         return None;
     }
@@ -135,7 +136,7 @@ fn machine(machine_id: &Path) -> Option<[u8; 16]> {
     digest.as_bytes().first_chunk().copied()
 }
 
-/// Records the order to adopt that was left for a broker that has all its duties already.
+/// Records an order to adopt for a broker that has all duties already.
 pub(super) async fn take_order(
     data_dir: &Path,
     store: &Store<World>,

@@ -1,4 +1,4 @@
-//! The composition root: settings become rooms here, and here alone everything is seen.
+//! The composition root: builds the rooms from the settings. Only this room knows all others.
 
 mod admission;
 pub(crate) mod adoption;

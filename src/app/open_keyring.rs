@@ -13,7 +13,7 @@ pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, CommandFailure> {
     Ok(key?)
 }
 
-/// Nothing on this machine opens the keyring by itself.
+/// The failure if this machine has no unseal key.
 fn attended() -> CommandFailure {
     CommandFailure::new(code::ROOT_KEY_UNUSABLE)
         .because("`[root_key]` has `attended = true`: this machine has no unseal key")

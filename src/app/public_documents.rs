@@ -7,8 +7,8 @@ use crate::broker::AgentServices;
 use crate::config::Config;
 use crate::http::Documents;
 
-/// Keeps the public documents as they are now where a sealed broker finds them. A broker that serves
-/// needs none of it: that they cannot be kept, on a full disk say, is told and stops nothing.
+/// Stores the present public documents for a sealed broker. A failure, e.g. on a full disk, is only logged, because a
+/// serving broker does not need the files.
 pub(crate) async fn publish(config: &Config, services: AgentServices) {
     let documents = Documents::of(services).await;
     if documents == published(config) {
@@ -21,7 +21,7 @@ pub(crate) async fn publish(config: &Config, services: AgentServices) {
     }
 }
 
-/// The public documents as they were last signed; none when nobody has kept any.
+/// The stored public documents, if there are any.
 pub(crate) fn published(config: &Config) -> Documents {
     let read = fs::read(path(config)).ok();
     read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()

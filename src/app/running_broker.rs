@@ -40,25 +40,25 @@ pub struct RunningBroker {
     agents: SocketAddr,
     admins: SocketAddr,
     host: HostListener,
-    /// Whether it is read-only because its data are a copy, and not because it was started so.
+    /// Whether it is read-only because its data are a copy, not because of `--read-only`.
     is_copy: bool,
     course: watch::Sender<ListenerState>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
-    /// Requests of agents and operators that go on although their connection has ended.
+    /// Requests of agents and operators that continue although their connection has ended.
     outlived: [DetachedHandlers; 2],
     upkeep: Arc<Upkeep>,
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
     snapshots: Arc<Snapshots>,
     clock_watcher: Arc<ClockWatcher>,
-    /// What happens by itself.
+    /// Jobs and upkeep.
     jobs: Vec<JoinHandle<()>>,
-    /// Ends last: the tasks are in it.
+    /// Dropped last, because it runs the tasks.
     runtimes: Runtimes,
 }
 
-/// Opens everything by what `[root_key]` names, bottom to top, and serves when all of it stands.
+/// Opens the broker with the key that `[root_key]` names, bottom to top, and serves.
 ///
 /// # Errors
 /// [`CommandFailure`]; nothing listens then.
@@ -70,7 +70,7 @@ pub async fn start(
     StartOptions { config, environment, on_lost_entries, duty: ServeMode::Full }.start().await
 }
 
-/// What a keyring is opened for.
+/// The purpose of opening a keyring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StartOptions<'a> {
     pub(super) config: &'a Config,
@@ -79,7 +79,7 @@ pub(super) struct StartOptions<'a> {
     pub(super) duty: ServeMode,
 }
 
-/// A broker that could serve.
+/// An opened broker that does not serve yet.
 pub(super) struct OpenedBroker<'a> {
     config: &'a Config,
     services: Arc<Services>,
@@ -89,7 +89,7 @@ pub(super) struct OpenedBroker<'a> {
 }
 
 impl<'a> StartOptions<'a> {
-    /// Serves by what `[root_key]` names.
+    /// Opens the broker with the key that `[root_key]` names.
     pub(super) async fn start(self) -> Result<RunningBroker, CommandFailure> {
         let keyring = open_keyring(self.config)?;
         let listeners = Listeners::bind(self.config, self.environment)?;
@@ -98,7 +98,7 @@ impl<'a> StartOptions<'a> {
         opened.serve(listeners, self.environment)
     }
 
-    /// Puts every room in its place.
+    /// Builds the rooms.
     pub(super) async fn open(self, keyring: Keyring) -> Result<OpenedBroker<'a>, CommandFailure> {
         let Self { config, environment, on_lost_entries, duty: wanted } = self;
         let (services, duty) = assemble(config, keyring, environment, on_lost_entries, wanted).await?;
@@ -224,20 +224,19 @@ fn at_work(
 }
 
 impl RunningBroker {
-    /// Where agents reach it.
+    /// The address of the agents' listener.
     #[must_use]
     pub const fn agents(&self) -> SocketAddr {
         self.agents
     }
 
-    /// Where operators reach it.
+    /// The address of the operators' listener.
     #[must_use]
     pub const fn admins(&self) -> SocketAddr {
         self.admins
     }
 
-    /// Does at once what the broker looks after every minute: its own certificate, token keys, whom
-    /// the listeners trust.
+    /// Runs the upkeep of every minute at once: the broker's certificate, key schedules, the authorities that listeners trust.
     pub async fn look_after(&self) {
         self.upkeep.look().await;
     }
@@ -247,17 +246,17 @@ impl RunningBroker {
         self.clock_watcher.look().await;
     }
 
-    /// Does at once everything about rotations that is due now, as far as it goes now.
+    /// Runs all due steps of rotations at once.
     pub async fn rotate_due(&self) {
         self.rotator.look().await;
     }
 
-    /// Does at once everything about leases that is due now, as far as it goes now.
+    /// Runs all due revocations of leases at once.
     pub async fn end_due_leases(&self) {
         self.ender.look().await;
     }
 
-    /// Records a mark on any kind of subject, as an entry of the broker's host.
+    /// Records a revocation mark on any kind of subject, in the name of the broker's host.
     ///
     /// # Errors
     /// [`CommandFailure`] when it cannot be recorded.
@@ -265,7 +264,7 @@ impl RunningBroker {
         Ok(self.services.mark("the broker's host", effect).await?)
     }
 
-    /// Counts `seals` records as sealed by the value key: as many as a broker has sealed that ran for long.
+    /// Adds `seals` to the count of records that the value key has sealed, as after a long run.
     pub fn count_seals(&self, seals: u64) {
         self.services.values.sealer.count_from(seals);
     }
@@ -282,7 +281,7 @@ impl RunningBroker {
         [agents, admins, jobs].map(|runtime| runtime.handle().clone())
     }
 
-    /// Returns when a user of the host has given an order that needs another process.
+    /// Returns when an order of a user of the host needs a new process.
     pub(super) async fn ordered(&mut self) -> ProcessReplacement {
         let adoption = adopted(self.is_copy, Arc::clone(&self.services), Arc::clone(&self.upkeep));
         tokio::select! {
@@ -295,7 +294,7 @@ impl RunningBroker {
         while let Some(wish) = self.host.wishes.recv().await {
             match wish {
                 ProcessRequest::Seal => return,
-                // It came while the broker opened by itself.
+                // The order came while the broker was opening.
                 ProcessRequest::Unseal { told, .. } => {
                     drop(told.send(Err(broker::Failure::new(code::NOT_SEALED))))
                 }
@@ -304,12 +303,12 @@ impl RunningBroker {
         std::future::pending().await
     }
 
-    /// Stops top to bottom: no new connections, requests under way end, the ledger is closed.
+    /// Stops top to bottom: no new connections, requests in progress end, the ledger is closed.
     pub async fn stop(self) {
         self.end(ListenerState::Drain).await;
     }
 
-    /// The same, with all connections cut.
+    /// Stops, and closes all connections at once.
     pub(super) async fn cut(self) {
         self.end(ListenerState::Cut).await;
     }
@@ -320,7 +319,7 @@ impl RunningBroker {
         self.stop.send_replace(true);
         let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
-        // A request may be at a call of an upstream, as a job may.
+        // A request, like a job, may be in a call of an upstream.
         let outlived =
             self.outlived.map(|requests| self.runtimes.jobs.spawn(async move { requests.ended().await }));
         let wait = Duration::from_secs(JOB_END_WAIT_S);
@@ -340,17 +339,17 @@ impl RunningBroker {
     }
 }
 
-/// What only another process in the place of this one can be.
+/// States that need a new process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ProcessReplacement {
     /// Sealed.
     Seal,
-    /// On duty, with data that were a copy.
+    /// Serving with all duties, after the copy of the data was adopted.
     Adopt,
 }
 
-/// Returns when the copy of the data that a broker was started with is adopted. A broker with all its duties records
-/// the order and goes on; one in read-only mode that has no copy leaves it to the next start.
+/// Returns when the broker's copy of the data is adopted. A broker with all duties records the order and continues; a
+/// read-only broker without a copy leaves it to the next start.
 async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
     let data_dir = &upkeep.config.data_dir;
     let mut has_failed = false;
@@ -376,7 +375,7 @@ async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
     }
 }
 
-/// Waits for `tasks`, as long as a stop may take: a thread that is stuck must not keep the broker from ending.
+/// Waits for `tasks` within a limit: a blocked thread must not prevent the stop.
 async fn ended(tasks: Vec<JoinHandle<()>>, what: &'static str, wait: Duration) {
     let all = async {
         for task in tasks {

@@ -12,11 +12,11 @@ use crate::console::{CommandFailure, own_uid};
 use crate::crypto::sha256;
 use crate::custody::{Orders, SealOrder};
 
-/// Of the digest that names a place: enough that two brokers of one machine differ.
+/// Bytes of the digest in a directory name: enough to distinguish the brokers of one machine.
 const NAME_CHARS: usize = 16;
 
-/// The place of this broker in the runtime directory, when that belongs to the broker's user alone and is on
-/// another file system than the data directory.
+/// This broker's directory in the runtime directory, if only the broker's user can access it, and it is on another file
+/// system than the data directory.
 fn usable(config: &Config) -> Option<PathBuf> {
     let (runtime, data) = (fs::metadata(&config.runtime_dir).ok()?, fs::metadata(&config.data_dir).ok()?);
     let why = if runtime.dev() == data.dev() {
@@ -31,8 +31,8 @@ fn usable(config: &Config) -> Option<PathBuf> {
     None
 }
 
-/// Brokers of one user may share the runtime directory: the place of each is named by the path of its data
-/// directory. A copy of the data in another directory has no part in the orders of the original.
+/// Brokers of one user can share the runtime directory: the path of the data directory determines the name. A copy of the
+/// data in another directory does not see the orders of the original.
 fn place(config: &Config) -> Option<PathBuf> {
     let canonical = fs::canonicalize(&config.data_dir).ok()?;
     let digest = sha256(canonical.as_os_str().as_bytes());
@@ -49,7 +49,7 @@ fn place(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Where orders are kept that the ledger has not taken yet: in the runtime directory, when it is usable.
+/// The store of orders that the ledger has not recorded yet, if the runtime directory is usable.
 pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, CommandFailure> {
     let Some(dir) = usable(config) else { return Ok(KeptOrders::default()) };
     let orders = Orders::open(&dir.join("orders"));
@@ -57,12 +57,12 @@ pub(super) fn kept_orders(config: &Config) -> Result<KeptOrders, CommandFailure>
     Ok(KeptOrders::of(orders, SealOrder::at(&dir)))
 }
 
-/// Whether the broker was told to seal itself and was stopped before it had.
+/// Whether the broker was stopped before it had carried out an order to seal.
 pub(super) fn is_seal_pending(config: &Config) -> bool {
     usable(config).is_some_and(|dir| SealOrder::at(&dir).is_pending())
 }
 
-/// The broker is sealed as it was told, or was unsealed since.
+/// Removes the order to seal, after it was carried out or the broker was unsealed.
 pub(super) fn forget_seal_order(config: &Config) {
     let Some(dir) = usable(config) else { return };
     let order = SealOrder::at(&dir);

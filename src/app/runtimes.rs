@@ -7,16 +7,15 @@ use super::failures::start_failed;
 use crate::base::limits::{ADMIN_THREADS, JOB_THREADS};
 use crate::console::CommandFailure;
 
-/// The runtimes of a broker: agents, operators and jobs have threads of their own each, so that work that keeps
-/// one of them busy keeps no other from answering. The socket on the host and the signals are served by the
-/// runtime that started the broker, which has nothing else to do.
+/// The runtimes of a broker: agents, operators and jobs have separate threads, so that load on one does not delay the
+/// others. The runtime that started the broker serves only the host socket and signals.
 #[derive(Debug)]
 pub(super) struct Runtimes {
     /// The agents' listener: as many threads as there are processors.
     pub(super) agents: BackgroundRuntime,
     /// The operators' listener, with health and revocation.
     pub(super) admins: BackgroundRuntime,
-    /// What happens by itself.
+    /// Jobs and upkeep.
     pub(super) jobs: BackgroundRuntime,
 }
 
@@ -45,7 +44,7 @@ impl BackgroundRuntime {
         Ok(Self(Some(runtime), handle))
     }
 
-    /// Where tasks of this runtime are started.
+    /// The handle of this runtime.
     pub(super) const fn handle(&self) -> &Handle {
         &self.1
     }
@@ -58,7 +57,7 @@ impl BackgroundRuntime {
 
 impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
-        // It is dropped by tasks, which must not wait for threads; a thread that is stuck ends with the process.
+        // A task drops it and must not wait for threads; a blocked thread ends with the process.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }

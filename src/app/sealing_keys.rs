@@ -6,11 +6,11 @@ use crate::console::CommandFailure;
 use crate::keyring::Keyring;
 use crate::store::{OnLostEntries, Store};
 
-/// Rotates the delta, index and digest keys when their life is over. The store is opened again: the ledger goes on
-/// in a segment under the new delta key, the index is built anew, and no request is under way that the digest key
-/// before would know. A rotation that was stopped before its entry is only recorded.
+/// Rotates the delta, index and digest keys at the end of their life. The store is opened again: the ledger continues in
+/// a segment under the new delta key, the index is rebuilt, and no request under the former digest key is in progress. An
+/// interrupted rotation is only recorded.
 ///
-/// A keyring that cannot be written, and a ledger without room for the entry, keep no broker from starting.
+/// A read-only keyring or a full ledger does not prevent the start.
 pub(super) async fn keep_sealing_keys(
     store: Store<World>,
     keyring: &mut Keyring,
@@ -50,7 +50,7 @@ async fn reopened(
     config: &Config,
     environment: &Environment,
 ) -> Result<Store<World>, CommandFailure> {
-    // The keyring of before, put back, is refused from here on.
+    // From here on the former keyring is refused.
     store.keys_changed(keyring)?;
     store.close().await;
     drop(store);

@@ -24,10 +24,10 @@ use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
 
-/// How a broker starts.
+/// The kinds of a start.
 #[derive(Clone, Copy, Debug)]
 enum Start {
-    /// As the configuration says: by the key that it names, or sealed.
+    /// As configured: with the key that `[root_key]` names, or sealed.
     AsConfigured,
     /// Sealed, also if the configuration names a key.
     Sealed,
@@ -60,7 +60,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     tokio::select! {
         () = told.wait() => {}
         ordered = running.ordered() => {
-            // On threads of its own: a thread that waits for a hanging disk must not block this one.
+            // On separate threads: a thread that waits for a stalled disk must not block this one.
             let stopping = tokio::spawn(running.cut());
             if tokio::time::timeout(Duration::from_secs(SEAL_WAIT_S), stopping).await.is_err() {
                 tracing::warn!("some threads have not stopped in time: the process is replaced anyway");
@@ -75,8 +75,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// A start whose broker was told to seal itself, and was killed before it had, is sealed. A process that is
-/// started sealed has carried the order out.
+/// A start is sealed if the broker was killed before it had carried out an order to seal. A process that is started
+/// sealed has carried it out.
 fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
     match start_as {
         Start::Sealed => {
@@ -93,8 +93,7 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
     }
 }
 
-/// Waits, without any key, until a user of the host unseals the broker: `None` when it is told to stop
-/// before.
+/// Waits without keys until a user of the host unseals the broker; `None` after a signal to stop.
 async fn sealed(
     opening: StartOptions<'_>,
     told: &mut StopSignals,
@@ -129,7 +128,7 @@ async fn sealed(
     };
     sealed.close().await;
     let running = opened.serve(listeners, environment)?;
-    // A client that disconnected meanwhile finds the broker open.
+    // The client may have disconnected meanwhile; the broker is unsealed.
     drop(answer.send(Ok(())));
     Ok(Some(running))
 }
@@ -140,7 +139,7 @@ async fn unseal<'a>(
     (key, unsealed): (SlotKey, Unsealed),
 ) -> Result<OpenedBroker<'a>, broker::Failure> {
     let path = keyring_path(opening.config);
-    // Stretching a passphrase is no work for a thread that others wait for.
+    // Stretching a passphrase takes long, and must not block a thread of the runtime.
     let keyring = tokio::task::spawn_blocking(move || Keyring::open(&path, &key)).await;
     let keyring = keyring.map_err(|error| could_not_start(&start_failed(&error)))?.map_err(|error| {
         if matches!(error, KeyringError::WrongKey | KeyringError::Share(_)) {
@@ -158,9 +157,8 @@ fn could_not_start(failure: &CommandFailure) -> broker::Failure {
     broker::Failure::new(code::UNSEAL_FAILED).because(format!("{}: {}", failure.code(), failure.why()))
 }
 
-/// Puts a process in the place of this one, by the same name and with the same arguments, that has never
-/// held a key: all keys in memory, on stacks or in registers go with this process's memory, and
-/// nobody has to be believed to have wiped it.
+/// Replaces this process by a new one with the same name and arguments, which has never held a key: all keys in memory,
+/// on stacks or in registers disappear with this process, whether or not they were wiped.
 fn start_anew(ordered: ProcessReplacement) -> CommandFailure {
     let sealed = OsStr::new("--sealed");
     let mut args: Vec<OsString> = env::args_os().collect();
@@ -168,7 +166,7 @@ fn start_anew(ordered: ProcessReplacement) -> CommandFailure {
     if ordered == ProcessReplacement::Seal && !args.iter().any(|arg| arg == sealed) {
         args.push(sealed.to_owned());
     }
-    // The program as it is running, also when another version lies in its place by now.
+    // The running program, also if its file was replaced by another version.
     let error = Command::new("/proc/self/exe").arg0(name).args(args).exec();
     start_failed(&error)
 }
@@ -201,11 +199,11 @@ fn harden() {
     }
 }
 
-/// SIGTERM and SIGINT: the first is a wish, the second an order.
+/// SIGTERM and SIGINT: the first one stops in order, the second one at once.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    /// Taken, so that the end of a terminal session does not end the broker.
+    /// Handled, so that the end of a terminal session does not end the broker.
     _hangup: Signal,
 }
 

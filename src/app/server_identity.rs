@@ -22,8 +22,8 @@ use super::failures::start_failed;
 /// Life of the broker's own certificate: a year, replaced in its second half.
 const SERVER_LIFE_S: i64 = 365 * 86_400;
 
-/// The broker's own TLS identity. The key is in `tls/server.key`, outside the keyring, so that a
-/// sealed broker can still answer; the certificate beside it is kept as long as it serves.
+/// The broker's TLS identity. The key is in `tls/server.key`, outside the keyring, so that a sealed broker can answer; the
+/// certificate beside it is reused while it is valid.
 pub(crate) async fn server_identity(
     config: &Config,
     services: &Services,
@@ -41,7 +41,7 @@ pub(crate) async fn server_identity(
     let kept = kept(&leaf_path).filter(|der| {
         let wanted =
             ServerCertificate { names: &config.server.names, key: key.digest(), authority: &authority };
-        // While the clocks disagree nothing is signed that would not have to be.
+        // While the clocks disagree, the broker signs only what is necessary.
         wanted.is(der) && (!services.clocks_agree() || is_current(der, now))
     });
     let leaf = match kept {
@@ -57,13 +57,13 @@ pub(crate) async fn server_identity(
     if let Some(end) = ServerCertificate::not_after(&leaf) {
         services.notifications.meters.certificate_ends("server", end.s());
     }
-    // All authorities that count, not only the one that signed: clients learn of the next one by it.
+    // All trusted authorities, not only the signing one: clients learn of the next one.
     let authorities = services.signing.issuer.authorities();
     let chain = std::iter::once(leaf).chain(authorities.iter().map(|one| one.der().to_vec()));
     Ok(TlsIdentity { chain: chain.collect(), key_pem })
 }
 
-/// The identity for read-only mode, which signs no certificate: the stored one, with any names.
+/// The identity in read-only mode, which signs no certificate: the stored one, with any names.
 pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<TlsIdentity, CommandFailure> {
     let pem = authorities_pem(&services.signing.issuer.authorities());
     sealed_identity(config, &pem).ok_or_else(|| {
@@ -73,8 +73,8 @@ pub(crate) fn kept_identity(config: &Config, services: &Services) -> Result<TlsI
     })
 }
 
-/// The broker's own TLS identity as a sealed broker has it: what lies there, and the authorities as they
-/// were last published; none before the first start.
+/// The TLS identity of a sealed broker: the stored one, with the authorities as last published; `None` before the first
+/// start.
 pub(crate) fn sealed_identity(config: &Config, authorities_pem: &str) -> Option<TlsIdentity> {
     let dir = config.data_dir.join("tls");
     let key_pem = read(&dir.join("server.key")).map(Sensitive::new).ok()?;
@@ -87,7 +87,7 @@ fn kept(path: &Path) -> Option<Vec<u8>> {
     fs::read_to_string(path).ok().and_then(|pem| certificate_from_pem(&pem).ok())
 }
 
-/// Whether more than half of its life is left, and it has begun: one of a wrong clock's may be of the future.
+/// Whether the certificate is valid with more than half of its life left. A wrong clock may have made one of the future.
 fn is_current(der: &[u8], now: Timestamp) -> bool {
     let has_begun = ServerCertificate::not_before(der).is_some_and(|begin| begin <= now);
     let half_left = ServerCertificate::not_after(der)

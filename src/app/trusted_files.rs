@@ -1,4 +1,4 @@
-//! Who else on the host could read or replace what a broker trusts.
+//! Checks that no other user of the host can read or replace the files that a broker trusts.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,11 +9,11 @@ use crate::base::{code, io_reason};
 use crate::config::Config;
 use crate::console::{CommandFailure, own_uid};
 
-/// Rights of group and others.
+/// Permissions of group and others.
 const ANY: u32 = 0o077;
-/// Their rights to write: a start takes the other rights to the data directory away.
+/// Write permission of group and others: a start removes their other permissions on the data directory.
 const WRITE: u32 = 0o022;
-/// The right of others to write: a configuration may have a group that administers it.
+/// Write permission of others: a group may administer the configuration.
 const WRITE_OF_OTHERS: u32 = 0o002;
 
 /// A file or directory that a broker trusts.
@@ -24,7 +24,7 @@ pub(crate) struct TrustedFile {
 }
 
 impl TrustedFile {
-    /// Everything that is there of the broker that `config`, read from the file `from`, describes.
+    /// The existing files of the broker with this `config`, which was read from the file `from`.
     pub(crate) fn all(from: &Path, config: &Config) -> Vec<Self> {
         let all = [
             ("configuration's permissions", from.to_owned(), WRITE_OF_OTHERS),
@@ -36,7 +36,7 @@ impl TrustedFile {
         trusted.filter(|one| one.path.exists()).collect()
     }
 
-    /// Refuses when another user of this host can read or replace it.
+    /// Fails if another user of this host can read or replace it.
     pub(crate) fn check(&self) -> Result<(), CommandFailure> {
         let path = self.path.display();
         let refuse = |why: String, fix: String| {

@@ -12,11 +12,10 @@ use crate::config::Config;
 use crate::console::CommandFailure;
 use crate::pki::tls::ServerTls;
 
-/// How often it looks whether something is due.
+/// Interval of checks for due work.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Does what has to be done from time to time while the broker serves: its own certificate, the keys
-/// that take turns, and whom the listeners trust.
+/// The periodic upkeep of a serving broker: its certificate, the key schedules, and the authorities that listeners trust.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     pub(super) config: Config,
@@ -27,7 +26,7 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Works until `stop` turns true: at once when authorities change, else every [`LOOK`].
+    /// Works until `stop` is true: at once after a change of authorities, else at the interval.
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.authorities.subscribe();
         let Some(mut requests) = self.services.keyring.publishing.requests() else { return };
@@ -49,7 +48,7 @@ impl Upkeep {
         }
     }
 
-    /// Does what is due now. What fails is told and tried again the next time.
+    /// Does the due work. Failures are logged and retried the next time.
     pub(super) async fn look(&self) {
         if let Err(failure) = self.update_listeners().await {
             tracing::error!(?failure, "the certificates of the listeners could not be updated");
@@ -79,11 +78,11 @@ impl Upkeep {
         if let Err(failure) = self.services.keep_checkpoint_key().await {
             tracing::error!(?failure, "the schedule of the checkpoint key failed");
         }
-        // What the schedule has changed.
+        // Changes of the schedule.
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
     }
 
-    /// Trust first: a client with a certificate of the newest authority must be accepted.
+    /// First the trusted authorities: a client with a certificate of the newest one must be accepted.
     async fn update_listeners(&self) -> Result<(), CommandFailure> {
         let authorities = self.services.signing.issuer.authorities();
         for listener in &self.listeners {

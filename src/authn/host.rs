@@ -8,18 +8,17 @@ pub struct HostPrincipal {
     uid: u32,
 }
 
-/// Whose process is at the other end of the host's socket: `peer` is the uid that the kernel names
-/// (`SO_PEERCRED`), `own` the broker's own.
+/// The user of the peer process at the host socket: `peer` is the uid from the kernel (`SO_PEERCRED`), `own` the broker's.
 ///
 /// # Errors
-/// [`AuthnError::NotFromHost`] for anybody else.
+/// [`AuthnError::NotFromHost`] for other users.
 pub const fn host(peer: u32, own: u32) -> Result<HostPrincipal, AuthnError> {
     if peer == ROOT || peer == own { Ok(HostPrincipal { uid: peer }) } else { Err(AuthnError::NotFromHost) }
 }
 
 const ROOT: u32 = 0;
 
-/// As the ledger names it; no operator's name has a space.
+/// The name in the ledger; no operator's name contains a space.
 impl fmt::Display for HostPrincipal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "host uid {}", self.uid)

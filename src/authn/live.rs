@@ -9,19 +9,19 @@ use crate::registry::{self, Agent, AgentKind, Delivery, Instance, InstanceCertif
 use crate::revocation::{Liveness, Revocations, Subject};
 use crate::token::{Claims, Minted};
 
-/// Everything that the broker gives out and takes back as a proof, as its record has it. A new kind is a variant
-/// here and a column of the table in `tests/it/liveness`.
+/// Every kind of credential that the broker issues and can revoke. A new kind is a variant here and a column of the table
+/// in `tests/it/liveness`.
 #[derive(Clone, Copy, Debug)]
 pub enum Credential<'a> {
     /// A certificate of an instance of an agent or resource server.
     Certificate {
-        /// Whose instance.
+        /// The agent or resource server.
         agent: &'a Agent,
-        /// Which one.
+        /// The instance.
         instance: &'a Instance,
         /// The certificate.
         holding: &'a InstanceCertificate,
-        /// From where it is presented, if it is.
+        /// The address of the presenting peer, if known.
         from: Option<IpAddr>,
     },
     /// A certificate of an operator.
@@ -30,75 +30,75 @@ pub enum Credential<'a> {
         operator: &'a Operator,
         /// The certificate.
         certificate: &'a operators::Certificate,
-        /// From where it is presented, if it is.
+        /// The address of the presenting peer, if known.
         from: Option<IpAddr>,
     },
-    /// An access token that is presented, or asked about.
+    /// An access token that is presented or introspected.
     Token {
-        /// What it says.
+        /// Its claims.
         claims: &'a Claims,
-        /// What the entry that it names says of it.
+        /// The ledger entry that it names.
         minted: Option<&'a Minted>,
     },
-    /// An access token that is to be signed once more for the instance that it was minted for.
+    /// An access token that is signed again for the instance that it was issued to.
     MintedBefore {
         /// The token.
         token: TokenId,
-        /// The entry that minted it.
+        /// The ledger entry of its issue.
         seq: u64,
-        /// For whom.
+        /// The agent.
         agent: &'a Agent,
-        /// For which instance.
+        /// The instance.
         instance: &'a Instance,
-        /// What it is good for.
+        /// Its capabilities.
         capabilities: &'a [(CapabilityName, String)],
     },
     /// An enrolment code of an agent or resource server.
     Code {
         /// The code.
         code: &'a registry::AgentCode,
-        /// From where it is redeemed.
+        /// The address of the caller.
         from: IpAddr,
     },
     /// An enrolment code of an operator.
     OperatorCode {
         /// The code.
         code: &'a operators::OperatorCode,
-        /// From where it is redeemed.
+        /// The address of the caller.
         from: IpAddr,
     },
     /// A login upstream.
     Lease {
         /// The lease.
         lease: &'a Lease,
-        /// The secret that administers it, as far as it is known.
+        /// The secret that administers it, if known.
         administering: Option<&'a SecretName>,
     },
 }
 
-/// Why a credential counts no more, or never has.
+/// The reason why a credential is not valid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CredentialFault {
-    /// A subject that it was issued under was revoked since.
+    /// A subject that it was issued under was revoked later.
     Revoked,
     /// A subject that it was issued under, or belongs to now, is suspended.
     Suspended,
     /// The authority that signed its certificate was revoked.
     AuthorityRevoked,
-    /// Whom it was issued to is not there any more.
+    /// The subject that it was issued to was removed.
     HolderGone,
     /// It is bound to a certificate that is neither the current nor the next one of its holder.
     Replaced,
-    /// No entry of the ledger issued it as it is.
+    /// No ledger entry issued it in this form.
     NotIssued,
-    /// The operator that made it could not make it now, or the certificate that it was made under was revoked.
+    /// Its maker no longer has the right to make it, or the maker's certificate was revoked.
     MakerGone,
-    /// What it is for is not declared any more, or its holder has no role with it.
+    /// Its capability is not declared any more, or no role of its holder holds it.
     NotGranted,
 }
 
-/// The one decision on whether the records still let a credential count. Every consumer asks it; only the
-/// credential's own times are judged beside it, by `ClockReading::is_within`, because a renewal may come late.
+/// The only check of a credential against the records. Every consumer uses it; the credential's own times are checked
+/// separately by `ClockReading::is_within`, because a renewal may come late.
 ///
 /// # Errors
 /// [`CredentialFault`] says why not.
@@ -121,7 +121,7 @@ pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Cred
     }
 }
 
-/// Whether an instance has a certificate that counts: what holds a place under `max_instances`, leases and tokens.
+/// Whether an instance has a valid certificate: then it counts for `max_instances` and keeps leases and tokens.
 #[must_use]
 pub fn has_certificate(records: Records<'_>, agent: &Agent, instance: &Instance) -> bool {
     let counts =
@@ -129,8 +129,7 @@ pub fn has_certificate(records: Records<'_>, agent: &Agent, instance: &Instance)
     instance.holdings().any(counts)
 }
 
-/// Whether nothing of `capability` is suspended for this instance of an agent with these roles: whether it may be
-/// issued now.
+/// Whether `capability` can be issued to this instance of an agent with these roles: no part of it is suspended.
 #[must_use]
 pub fn may_be_issued<'a>(
     records: Records<'_>,
@@ -142,7 +141,7 @@ pub fn may_be_issued<'a>(
     judge(records.revocations, u64::MAX, &subjects, &[]).is_ok()
 }
 
-/// Whether a secret may be opened for something new: it is not suspended.
+/// Whether a secret can be used for a new issue: it is not suspended.
 #[must_use]
 pub fn may_open(records: Records<'_>, secret: &SecretName) -> bool {
     judge(records.revocations, u64::MAX, &[Subject::Secret(secret.clone())], &[]).is_ok()
@@ -196,7 +195,7 @@ fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Resu
     issued_for(records, agent, instance, claims.jti, claims.seq, &names)
 }
 
-/// The agent that a token was issued to, as its subject names it.
+/// The agent in the subject of a token.
 fn holder<'r>(Records { registry, authorities, .. }: Records<'r>, claims: &Claims) -> Option<&'r Agent> {
     match claims.sub.parse() {
         Ok(SpiffeId::Agent { name, trust_domain }) if authorities.trust_domain() == Some(&trust_domain) => {
@@ -206,7 +205,7 @@ fn holder<'r>(Records { registry, authorities, .. }: Records<'r>, claims: &Claim
     }
 }
 
-/// A token by its record: what it was issued under, and what it belongs to now.
+/// Checks a token's record: the subjects that it was issued under, and those that it belongs to now.
 fn issued_for<'a>(
     records: Records<'_>,
     agent: &Agent,
@@ -246,9 +245,9 @@ fn operator_code(
     made_by(records, records.operators.maker_of(code.id), code.issued_seq, Operator::is_full_admin)
 }
 
-/// Whether the operator that made a code could make it now, and the certificate that it was made under was not revoked
-/// since, nor its authority. That certificate's end by itself, or its renewal, ends no code. A code without a maker was
-/// made on the host.
+/// Whether the maker of a code still has the right to make it, and neither the certificate of the maker nor its authority
+/// was revoked later. The expiry or renewal of that certificate does not end a code. A code without a maker was made on
+/// the host.
 fn made_by(
     records: Records<'_>,
     made: Option<&CodeMaker>,
@@ -278,7 +277,7 @@ fn leased(
     let instance = agent.instances.get(lease.instance);
     let addresses: Vec<IpAddr> = instance.and_then(|one| one.enrolled_from).into_iter().collect();
     judge(records.revocations, lease.issued_seq, &subjects, &addresses)?;
-    // An instance is forgotten only after its certificates: then the lease has ended by itself.
+    // An instance is forgotten only after its certificates have expired: then the lease has expired, too.
     if let Some(instance) = instance.filter(|instance| !has_certificate(records, agent, instance)) {
         let holding = &instance.current;
         live(Credential::Certificate { agent, instance, holding, from: None }, records)?;
@@ -291,7 +290,7 @@ fn leased(
     if holds && offered { Ok(()) } else { Err(CredentialFault::NotGranted) }
 }
 
-/// The subjects of all that an instance holds.
+/// The subjects of an instance's credentials.
 fn of_instance(records: Records<'_>, agent: &Agent, instance: &Instance) -> Vec<Subject> {
     of_holder(records, agent, instance.id)
 }
@@ -303,7 +302,7 @@ fn of_holder(records: Records<'_>, agent: &Agent, instance: InstanceId) -> Vec<S
     subjects
 }
 
-/// The subjects of what is issued for a capability to an agent with these roles.
+/// The subjects of a credential for a capability of an agent with these roles.
 fn of_capability<'a>(
     Records { registry, secrets, .. }: Records<'_>,
     roles: impl IntoIterator<Item = &'a RoleName>,
@@ -336,7 +335,7 @@ fn judge(
     }
 }
 
-/// Whether the authority of this generation counts. A certificate that has not been signed has none yet.
+/// Whether the authority of this generation is trusted. A certificate that is not signed yet has none.
 fn authority(authorities: &Record, generation: Option<u32>) -> Result<(), CredentialFault> {
     let Some(generation) = generation else { return Ok(()) };
     let stage = authorities.generations().all().find(|(one, _)| *one == generation);

@@ -1,9 +1,8 @@
-//! Who is calling. Makes the proofs [`AgentPrincipal`], [`ResourceServerPrincipal`], [`RenewingAgent`],
+//! Authentication of callers. Makes the proofs [`AgentPrincipal`], [`ResourceServerPrincipal`], [`RenewingAgent`],
 //! [`OperatorPrincipal`], [`HostPrincipal`] and [`BoundToken`].
 //!
-//! An identity comes from the certificate of the connection and from nothing else: no header, no
-//! body. It is judged against the live records on every request. On the socket of the broker's host
-//! the kernel says whose process is at the other end.
+//! The identity comes only from the certificate of the connection, never from a header or a body. It is judged against
+//! the live records on every request. At the host socket the kernel identifies the user of the peer process.
 
 mod host;
 mod live;

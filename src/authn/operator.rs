@@ -7,7 +7,7 @@ use crate::base::{ClockReading, OperatorId, OperatorName, Scope, Timestamp};
 use crate::operators::{Certificate, Operator, OperatorRole, Serving};
 use crate::pki::{PeerCertificate, SpiffeId};
 
-/// An operator, proved by the certificate of its connection and found in the records just now.
+/// An operator, proved by the certificate of its connection and by the records.
 #[derive(Clone, Debug)]
 pub struct OperatorPrincipal {
     id: OperatorId,
@@ -21,7 +21,7 @@ pub struct OperatorPrincipal {
     as_of: u64,
 }
 
-/// The operator behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
+/// The operator behind `peer` by the live records at `now`; `as_of` is the sequence of that state.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -41,8 +41,8 @@ pub fn operator(
     live_operator(operator, held, peer.from(), records, as_of)
 }
 
-/// The operator that was proved to be `known` before, as the live records know it now; `as_of` is the sequence of
-/// that state. Its role and reach may be others.
+/// The operator `known` by the live records now; `as_of` is the sequence of that state. Its role and scope may have
+/// changed.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -57,7 +57,7 @@ pub fn operator_again(
     live_operator(operator, held, known.from, records, as_of)
 }
 
-/// The proof of an operator whose certificate counts.
+/// The proof of an operator with a valid certificate.
 fn live_operator(
     operator: &Operator,
     certificate: &Certificate,
@@ -98,32 +98,31 @@ impl OperatorPrincipal {
         self.role
     }
 
-    /// How far its role reaches.
+    /// Its scope.
     #[must_use]
     pub const fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// The serial of the certificate that it has shown.
+    /// The serial of the certificate that it presented.
     #[must_use]
     pub const fn serial(&self) -> &[u8; 16] {
         &self.serial
     }
 
-    /// When that certificate ends.
+    /// The end of this certificate.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// Whether that certificate is in use. The first use of the next one has to be recorded before
-    /// anything else is done for it.
+    /// Whether this certificate is in use. The first use of the next one has to be recorded before any other act.
     #[must_use]
     pub const fn serving(&self) -> Serving {
         self.serving
     }
 
-    /// The sequence of the state in which it was found.
+    /// The sequence of the state of the proof.
     #[must_use]
     pub const fn as_of(&self) -> u64 {
         self.as_of

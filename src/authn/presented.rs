@@ -5,24 +5,23 @@ use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::crypto::matches;
 use crate::token::{Claims, Minted, TokenError};
 
-/// Why a token is not taken from this caller. The caller answers 401 to each.
+/// The reason to refuse a presented token, always with 401.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PresentError {
     /// The token itself is not accepted.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The token is good, but bound to another certificate than the connection's: it was stolen or
-    /// mixed up.
+    /// The token is valid, but bound to another certificate than the connection's: it was stolen or mixed up.
     #[error("the token is bound to another certificate")]
     OtherHolder(TokenId),
     /// The token was revoked.
     #[error("the token was revoked")]
     Revoked(TokenId),
-    /// The token is signed with a key of ours, and the entry that it names did not mint it.
+    /// The token has a valid signature, but the ledger entry that it names did not issue it.
     #[error("the ledger entry that the token names did not issue it")]
     NotIssued(TokenId),
-    /// The token is good, and names an entry that the ledger does not have.
+    /// The token is valid, but names an entry that the ledger does not have.
     #[error("the token names ledger entry {seq}, which this broker does not have")]
     Unrecorded {
         /// The token.
@@ -32,7 +31,7 @@ pub enum PresentError {
     },
 }
 
-/// A token that its rightful holder has just presented. Made only by [`present`].
+/// A token that its holder has presented in this request. Made only by [`present`].
 #[must_use]
 #[derive(Debug)]
 pub struct BoundToken {
@@ -89,7 +88,7 @@ pub fn present(
 }
 
 impl BoundToken {
-    /// Who presented it.
+    /// The agent that presented it.
     #[must_use]
     pub const fn holder(&self) -> &AgentPrincipal {
         &self.holder
@@ -101,7 +100,7 @@ impl BoundToken {
         self.token
     }
 
-    /// When it was issued.
+    /// The time of its issue.
     #[must_use]
     pub const fn issued_at(&self) -> Timestamp {
         self.issued_at

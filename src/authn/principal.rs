@@ -8,31 +8,31 @@ use crate::crypto::Digest;
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, AgentKind, CertificateSlot, Instance};
 
-/// Why a certificate proves nobody.
+/// The reason to refuse a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthnError {
-    /// It has ended, or does not hold yet.
+    /// It has expired, or is not valid yet.
     #[error("the certificate is not valid at this time")]
     OutOfTime,
-    /// It names another kind of caller than is asked for here.
+    /// It names another kind of caller.
     #[error("the certificate is for another kind of caller")]
     WrongKind,
     /// It, its instance or its agent was revoked or suspended.
     #[error("the holder of the certificate is revoked or suspended")]
     Revoked,
-    /// The authority that signed it does not count any more.
+    /// The authority that signed it was revoked.
     #[error("the authority that signed the certificate was revoked")]
     AuthorityRevoked,
-    /// Nobody holds it any more: the agent or operator is gone, or this instance is.
+    /// No subject holds it any more: the agent, operator or instance was removed.
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
-    /// The process at the other end of the host's socket is neither root's nor the broker's own user's.
+    /// The process at the host socket is neither root's nor the broker user's.
     #[error("the socket on the broker's host is only for root and the broker's own user")]
     NotFromHost,
 }
 
-/// An agent, proved by the certificate of its connection and found in the registry just now.
+/// An agent, proved by the certificate of its connection and by the registry.
 #[derive(Clone, Debug)]
 pub struct AgentPrincipal {
     agent: AgentId,
@@ -44,8 +44,8 @@ pub struct AgentPrincipal {
     as_of: u64,
 }
 
-/// An agent or a resource server that may ask for its next certificate and for nothing else: its own
-/// may have ended, up to the grace ago.
+/// An agent or a resource server that may renew, and do nothing else: its certificate may have expired within the grace
+/// period.
 #[derive(Clone, Debug)]
 pub struct RenewingAgent {
     agent: AgentId,
@@ -56,16 +56,16 @@ pub struct RenewingAgent {
     as_of: u64,
 }
 
-/// Whether a certificate that asks for the next one still holds.
+/// The validity of a certificate that requests its renewal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Timeliness {
-    /// It holds.
+    /// It is valid.
     InTime,
-    /// It has ended, within the grace.
+    /// It has expired within the grace period.
     Late,
 }
 
-/// The agent behind `peer`, as the live records know it at `now`; `as_of` is the sequence of that state.
+/// The agent behind `peer` by the live records at `now`; `as_of` is the sequence of that state.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -91,8 +91,8 @@ pub fn agent(
     })
 }
 
-/// The agent or resource server behind `peer` as one that may renew: its certificate holds at `now`, or ended less
-/// than `grace_s` seconds ago.
+/// The agent or resource server behind `peer`, if it may renew: its certificate is valid at `now`, or expired less than
+/// `grace_s` seconds ago.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -112,7 +112,7 @@ pub fn renewing(
     Ok(RenewingAgent { agent: agent.id, instance: instance.id, certificate, held, timeliness, as_of })
 }
 
-/// The agent or resource server that holds the certificate, unless it was revoked or suspended.
+/// The agent or resource server with this certificate, unless it is revoked or suspended.
 pub(super) fn holder<'r>(
     peer: &PeerCertificate,
     records: Records<'r>,
@@ -134,7 +134,7 @@ pub(super) fn holder<'r>(
     Ok((agent, instance, held))
 }
 
-/// A connection outlives the authority, too.
+/// A connection can outlive the authority.
 pub(super) fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(), AuthnError> {
     match peer.authority().and_then(|key| authorities.stage_of(key)) {
         Some(stage) if stage.counts() => Ok(()),
@@ -143,8 +143,8 @@ pub(super) fn signed(peer: &PeerCertificate, authorities: &Record) -> Result<(),
     }
 }
 
-/// Whether a certificate is the one on record, to the last byte: a serial and a key can stand in another one that
-/// the same authority signed.
+/// Whether a certificate is the recorded one, byte for byte: the same authority can sign another one with the same serial
+/// and key.
 pub(super) fn same(
     peer: &PeerCertificate,
     authorities: &Record,
@@ -170,7 +170,7 @@ impl From<CredentialFault> for AuthnError {
     }
 }
 
-/// A connection outlives the moment of its handshake: the certificate's times are judged again.
+/// A connection can outlive its certificate: the times are checked again.
 pub(super) fn in_time(peer: &PeerCertificate, now: ClockReading) -> Result<(), AuthnError> {
     if now.is_within(peer.not_before(), peer.not_after()) { Ok(()) } else { Err(AuthnError::OutOfTime) }
 }
@@ -206,32 +206,31 @@ impl AgentPrincipal {
         self.certificate.spiffe()
     }
 
-    /// The roles it holds as of [`AgentPrincipal::as_of`].
+    /// Its roles as of [`AgentPrincipal::as_of`].
     #[must_use]
     pub fn roles(&self) -> &BTreeSet<RoleName> {
         &self.roles
     }
 
-    /// SHA-256 of the certificate in DER: what tokens are bound to.
+    /// SHA-256 of the certificate in DER, to which tokens are bound.
     #[must_use]
     pub const fn thumbprint(&self) -> Digest {
         self.certificate.thumbprint()
     }
 
-    /// When the certificate ends.
+    /// The end of the certificate.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.certificate.not_after()
     }
 
-    /// Which of its certificates it has shown. The first use of the next one has to be recorded
-    /// before anything else is done for it.
+    /// Which of its certificates it presented. The first use of the next one has to be recorded before any other act.
     #[must_use]
     pub const fn held(&self) -> CertificateSlot {
         self.held
     }
 
-    /// The sequence of the state in which it was found.
+    /// The sequence of the state of the proof.
     #[must_use]
     pub const fn as_of(&self) -> u64 {
         self.as_of
@@ -257,19 +256,19 @@ impl RenewingAgent {
         self.instance
     }
 
-    /// Which of its certificates it has shown.
+    /// Which of its certificates it presented.
     #[must_use]
     pub const fn held(&self) -> CertificateSlot {
         self.held
     }
 
-    /// Whether that certificate still holds.
+    /// Whether this certificate is still valid.
     #[must_use]
     pub const fn timeliness(&self) -> Timeliness {
         self.timeliness
     }
 
-    /// The sequence of the state in which it was found.
+    /// The sequence of the state of the proof.
     #[must_use]
     pub const fn as_of(&self) -> u64 {
         self.as_of

@@ -7,14 +7,14 @@ use crate::secrets::Catalogue;
 /// The live records that credentials are judged by.
 #[derive(Clone, Copy, Debug)]
 pub struct Records<'a> {
-    /// Agents, their codes and what is declared.
+    /// Agents, their codes and declarations.
     pub registry: &'a Registry,
     /// Operators and their codes.
     pub operators: &'a Operators,
-    /// Which secrets there are.
+    /// Secrets.
     pub secrets: &'a Catalogue,
-    /// What no longer counts.
+    /// Revocations and suspensions.
     pub revocations: &'a Revocations,
-    /// Whose certificates count.
+    /// The certificate authority's generations.
     pub authorities: &'a Record,
 }

@@ -4,7 +4,7 @@ use crate::base::{AgentId, AgentName, Audience, ClockReading, InstanceId};
 use crate::pki::PeerCertificate;
 use crate::registry::CertificateSlot;
 
-/// A resource server, proved as an agent is. It asks about tokens and can have none.
+/// A resource server, proved like an agent. It introspects tokens and cannot get one.
 #[derive(Clone, Debug)]
 pub struct ResourceServerPrincipal {
     id: AgentId,
@@ -14,7 +14,7 @@ pub struct ResourceServerPrincipal {
     held: CertificateSlot,
 }
 
-/// The resource server behind `peer`, as the live records know it at `now`.
+/// The resource server behind `peer` by the live records at `now`.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -54,14 +54,13 @@ impl ResourceServerPrincipal {
         self.instance
     }
 
-    /// The audience that it serves.
+    /// Its audience.
     #[must_use]
     pub const fn serves(&self) -> &Audience {
         &self.serves
     }
 
-    /// Which of its certificates it has shown. The first use of the next one has to be recorded
-    /// before anything else is done for it.
+    /// Which of its certificates it presented. The first use of the next one has to be recorded before any other act.
     #[must_use]
     pub const fn held(&self) -> CertificateSlot {
         self.held

@@ -5,7 +5,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::broker::{ClockWatch, Services};
 
-/// How often it compares the clocks.
+/// Interval of comparisons of the clocks.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Compares the wall clock with the boot clock.
@@ -22,7 +22,7 @@ impl ClockWatcher {
         Self { services, watch: Mutex::default() }
     }
 
-    /// Works until `stop` turns true.
+    /// Works until `stop` is true.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         loop {
             self.look().await;
@@ -33,7 +33,7 @@ impl ClockWatcher {
         }
     }
 
-    /// Compares them once. What could not be recorded is tried again at the next look.
+    /// Compares the clocks once. The next comparison tries again to record a change.
     pub async fn look(&self) {
         let mut watch = self.watch.lock().await;
         if let Err(failure) = self.services.look_at_clock(&mut watch).await {

@@ -10,21 +10,21 @@ use crate::base::LeaseId;
 use crate::base::limits::{LEASE_SWEEP_S, LEASES_ENDED_AT_ONCE_MAX, LEASES_ENDED_PER_PLACE_MAX};
 use crate::broker::Services;
 
-/// How often it looks whether something is due.
+/// Interval of checks for due work.
 const LOOK: Duration = Duration::from_secs(5);
-/// How soon it looks again when something has changed.
+/// Delay of a check after a change.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Ends logins whose time has come, or whose holders may not have them any more. Each lease by one task at
-/// a time; a few at once at one place, so that a server that hangs holds up no other.
+/// Revokes expired leases, and leases whose holders lost the right to them. One task per lease, and a limited number per
+/// upstream, so that a server that hangs does not delay others.
 #[derive(Debug)]
 pub struct LeaseEnder {
     services: Arc<Services>,
-    /// The leases that have a task now, and where.
+    /// The leases with a task, and their upstreams.
     busy: Mutex<BTreeMap<LeaseId, String>>,
-    /// When upstreams were last looked through, in seconds of the boot clock; never since the start when zero.
+    /// The time of the last search of upstreams, in seconds of the boot clock; 0 before the first one.
     swept_at_s: AtomicI64,
-    /// Held while upstreams are looked through.
+    /// Held during a search of upstreams.
     sweeping: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -35,7 +35,7 @@ impl LeaseEnder {
         Self { services, busy: Mutex::default(), swept_at_s: AtomicI64::new(0), sweeping: Arc::default() }
     }
 
-    /// Works until `stop` turns true, and until what is under way has ended.
+    /// Works until `stop` is true and no revocation is in progress.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.leases.subscribe();
         let mut standing = self.services.notifications.standing.subscribe();
@@ -58,13 +58,13 @@ impl LeaseEnder {
             if stopping {
                 break;
             }
-            // What comes in a crowd is looked at together.
+            // Changes in quick succession are handled together.
             tokio::time::sleep(SOON).await;
         }
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Does everything that is due now, until nothing more can be done now; a sweep that began before ends too.
+    /// Does all due work, and waits for a search in progress.
     pub async fn look(self: &Arc<Self>) {
         self.revoke_ineligible().await;
         let mut tasks = JoinSet::new();
@@ -79,7 +79,7 @@ impl LeaseEnder {
         drop(self.sweeping.lock().await);
     }
 
-    /// Whether all leases of agents that may not have them are to end now, as far as the ledger says.
+    /// Marks the leases of agents that lost the right to them as being revoked.
     async fn revoke_ineligible(&self) -> bool {
         let ended = self.services.revoke_ineligible_leases().await;
         if let Err(failure) = &ended {
@@ -91,10 +91,10 @@ impl LeaseEnder {
         ended.is_ok()
     }
 
-    /// Starts a task for each lease that is due and has none yet, as far as there is room.
+    /// Starts a task for each due lease without one, within the limits.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         if !self.services.state.store.is_writable() {
-            // No password opens for what is not recorded: until a restart there is nothing to be done.
+            // The ledger cannot record: until a restart no password can be opened.
             return;
         }
         for (lease, place) in self.services.leases_due() {
@@ -107,7 +107,7 @@ impl LeaseEnder {
             tasks.spawn(async move {
                 if let Err(failure) = free.ender.services.revoke_login(lease).await {
                     tracing::error!(%lease, ?failure, "a lease could not be revoked");
-                    // For any reason, the next attempt comes after a pause.
+                    // After any failure the next attempt comes after a pause.
                     tokio::time::sleep(SOON).await;
                 }
                 drop(free);
@@ -115,9 +115,9 @@ impl LeaseEnder {
         }
     }
 
-    /// Looks through the upstreams, at the start and once in a while.
+    /// Searches the upstreams at the start and then at intervals.
     fn begin_sweep(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
-        // Never zero, which stands for "not yet".
+        // Never 0, which means `not yet`.
         let now = i64::try_from(self.services.state.clock.elapsed().as_secs())
             .unwrap_or(i64::MAX)
             .saturating_add(1);
@@ -141,13 +141,13 @@ impl LeaseEnder {
     }
 }
 
-/// Whether one more may be ended at `place` while these are.
+/// Whether one more lease may be revoked at `place`.
 fn has_room(busy: &BTreeMap<LeaseId, String>, place: &str) -> bool {
     let here = busy.values().filter(|other| *other == place).count();
     busy.len() < LEASES_ENDED_AT_ONCE_MAX && here < LEASES_ENDED_PER_PLACE_MAX
 }
 
-/// Gives the lease free again, also when its task panics.
+/// Releases the lease, also after a panic of its task.
 struct BusyLease {
     ender: Arc<LeaseEnder>,
     lease: LeaseId,

@@ -1,7 +1,6 @@
-//! What happens by itself while the broker serves: rotations that are due, ends of leases, snapshots of the
-//! state.
+//! Periodic work of a serving broker: due rotations, revocations of leases, snapshots, the clock.
 //!
-//! A job decides nothing: it asks the use cases what is due and has them do it, within limits.
+//! Jobs decide nothing: they ask the use cases for due work, and call them within limits.
 
 mod clock_watcher;
 mod lease_ender;

@@ -10,23 +10,23 @@ use crate::base::SecretName;
 use crate::base::limits::{ROTATIONS_AT_ONCE_MAX, ROTATIONS_BEGUN_MAX};
 use crate::broker::{Progress, Services};
 
-/// How often it looks whether something is due.
+/// Interval of checks for due work.
 const LOOK: Duration = Duration::from_secs(5);
-/// The while within which `ROTATIONS_BEGUN_MAX` may begin by schedule.
+/// The period in which at most `ROTATIONS_BEGUN_MAX` rotations begin by schedule.
 const BEGIN_WITHIN: Duration = Duration::from_secs(10);
-/// How soon it looks again when something has changed.
+/// Delay of a check after a change.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Carries rotations on: those under way, those that are due, and the daily look at whether what is
-/// handed out still works. Each secret by one task at a time; a few at once.
+/// Runs rotations: those in progress, those that are due, and the daily check of current values. One task per secret, and
+/// a limited number of tasks.
 #[derive(Debug)]
 pub struct Rotator {
     services: Arc<Services>,
-    /// The secrets that have a task now.
+    /// The secrets with a task.
     busy: watch::Sender<BTreeSet<SecretName>>,
     room: Arc<Semaphore>,
     begun: Mutex<Begun>,
-    /// Once the broker stops: what is under way is left where it is, for the next start.
+    /// Set when the broker stops: the next start continues rotations in progress.
     stopping: AtomicBool,
 }
 
@@ -38,8 +38,8 @@ struct Begun {
 }
 
 impl Begun {
-    /// Counts one more rotation at `now` and says whether it may begin: at most `ROTATIONS_BEGUN_MAX` do
-    /// within `BEGIN_WITHIN`, so that after a long stop overdue rotations are spread out.
+    /// Counts a rotation at `now`, and returns whether it may begin: at most `ROTATIONS_BEGUN_MAX` do within `BEGIN_WITHIN`,
+    /// so that overdue rotations are spread after a long stop.
     fn one_more(&mut self, now: Duration) -> bool {
         if self.since.is_none_or(|since| now.saturating_sub(since) >= BEGIN_WITHIN) {
             *self = Self { since: Some(now), count: 0 };
@@ -58,8 +58,7 @@ impl Rotator {
         Self { services, busy: watch::Sender::default(), room, begun, stopping: AtomicBool::new(false) }
     }
 
-    /// Works until `stop` turns true, and until what is under way has come to a point where it can be
-    /// left.
+    /// Works until `stop` is true and no step is in progress.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.rotations.subscribe();
         let mut tasks = JoinSet::new();
@@ -75,17 +74,16 @@ impl Rotator {
                 self.stopping.store(true, Ordering::Release);
                 break;
             }
-            // What comes in a crowd is looked at together.
+            // Changes in quick succession are handled together.
             tokio::time::sleep(SOON).await;
         }
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Does everything that is due now, as far as it goes now, and waits until all that is under way has
-    /// come to rest.
+    /// Does all due work, and waits until no step is in progress.
     pub async fn look(self: &Arc<Self>) {
         let mut tasks = JoinSet::new();
-        // What another task was at while it looked is taken up by the second look.
+        // The second pass finds what other tasks held during the first one.
         for _ in 0..2 {
             self.begin_due(&mut tasks);
             while tasks.join_next().await.is_some() {}
@@ -93,7 +91,7 @@ impl Rotator {
         }
     }
 
-    /// Starts a task for everything that is due and has none yet.
+    /// Starts a task for each due rotation without one.
     fn begin_due(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
         let clocks_agree = self.services.clocks_agree();
         let now = self.services.state.clock.elapsed();
@@ -132,8 +130,7 @@ impl Rotator {
         });
     }
 
-    /// Step after step, until it has to wait. What the broker itself could not do is told, and done at
-    /// a later look.
+    /// Runs steps until the rotation has to wait. A fault of the broker is logged, and the step is retried later.
     async fn go(&self, secret: &SecretName, job: Job) {
         let done = match job {
             Job::CheckDrift => self.services.check_drift(secret).await,
@@ -147,7 +144,7 @@ impl Rotator {
         };
         if let Err(failure) = done {
             tracing::error!(%secret, ?failure, "a step of a rotation failed in the broker");
-            // For any reason, the next attempt comes after a pause.
+            // After any failure the next attempt comes after a pause.
             tokio::time::sleep(SOON).await;
         }
     }
@@ -159,7 +156,7 @@ enum Job {
     CheckDrift,
 }
 
-/// Gives the secret free again, also when its task panics.
+/// Releases the secret, also after a panic of its task.
 struct BusySecret<'a> {
     rotator: &'a Rotator,
     secret: &'a SecretName,

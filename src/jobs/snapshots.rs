@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::base::limits::LAST_SNAPSHOT_WAIT_S;
 use crate::broker::Services;
 
-/// How often it looks whether one is due.
+/// Interval of checks whether a snapshot is due.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Takes snapshots of the state, so that the next start is short.
@@ -23,7 +23,7 @@ impl Snapshots {
         Self { services }
     }
 
-    /// Works until `stop` turns true. One that is being taken then is given up.
+    /// Works until `stop` is true. A snapshot in progress is cancelled then.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
@@ -36,8 +36,8 @@ impl Snapshots {
         }
     }
 
-    /// Takes a last one, when the broker has ended in good order and a start would have much to read. It is given up
-    /// after `LAST_SNAPSHOT_WAIT_S`.
+    /// Takes a last snapshot after an orderly stop, if the next start would have much to read. Cancelled after
+    /// `LAST_SNAPSHOT_WAIT_S`.
     pub async fn take_last(&self) {
         if !self.services.is_snapshot_worth_a_stop() {
             return;

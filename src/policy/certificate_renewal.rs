@@ -6,7 +6,7 @@ use crate::crypto::Digest;
 use crate::quota::Permit;
 use crate::registry::{Agent, Instance, InstanceState};
 
-/// Giving one instance its next certificate.
+/// Issuing the next certificate of an instance.
 #[derive(Debug)]
 pub struct Renew {
     agent: AgentId,
@@ -14,13 +14,12 @@ pub struct Renew {
     step: RenewalStep,
 }
 
-/// Whether there is something new to be planned.
+/// The state of a renewal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RenewalStep {
-    /// A certificate is to be planned.
+    /// A new certificate has to be planned.
     Plan,
-    /// This very key has asked before and its answer was lost, or never came: the certificate that
-    /// was planned then is due.
+    /// The same key was requested before, and the response was lost: the planned certificate is issued.
     Repeat,
 }
 
@@ -39,14 +38,14 @@ impl Renew {
         self.instance
     }
 
-    /// Whether there is something new to be planned.
+    /// The state of a renewal.
     #[must_use]
     pub const fn step(&self) -> RenewalStep {
         self.step
     }
 }
 
-/// Decides on a renewal for `key`, as a first issue would be decided on now.
+/// Decides on a renewal for `key` by the rules of an enrolment.
 pub fn decide_renewal(
     context: &DecisionContext<'_>,
     renewing: &RenewingAgent,
@@ -77,8 +76,8 @@ pub fn decide_renewal(
     Decision::allow(basis, Renew { agent: agent.id, instance: instance.id, step })
 }
 
-/// How many live instances of the agent come before this one, by the time of enrolment. A late
-/// instance may find its place taken by younger ones, which count then.
+/// The number of live instances of the agent that enrolled before this one. If this instance was not live for a while,
+/// younger instances count too.
 fn elder_instances(context: &DecisionContext<'_>, agent: &Agent, this: &Instance) -> usize {
     let now = context.now();
     let lapsed = this.state(now) == InstanceState::Expired;

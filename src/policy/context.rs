@@ -4,24 +4,24 @@ use crate::base::{Audience, ClockReading, DecisionId, Timestamp};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
-/// What tokens are limited by beyond their capabilities.
+/// Limits of tokens beyond their capabilities.
 #[derive(Clone, Debug)]
 pub struct LifeLimits {
-    /// Life of a token when the request names none, in seconds.
+    /// Default life of a token, in seconds.
     pub default_s: u32,
-    /// The broker itself as an audience: tokens for `reveal` are for it.
+    /// The broker itself as the audience of tokens for `reveal`.
     pub broker: Audience,
 }
 
-/// What every decision is made with, besides the caller, its permit and the request: the records of one state and
-/// one reading of the clock.
+/// The context of every decision, besides the caller and the request: the records of one state and one reading of the
+/// clock.
 #[derive(Clone, Copy, Debug)]
 pub struct DecisionContext<'a> {
     /// The decision's id.
     pub decision: DecisionId,
     /// The records.
     pub records: Records<'a>,
-    /// What the clocks say.
+    /// The reading of the clocks.
     pub reading: ClockReading,
     /// Limits of token lives.
     pub limits: &'a LifeLimits,
@@ -38,8 +38,8 @@ impl<'a> DecisionContext<'a> {
         self.reading.now()
     }
 
-    /// The basis of a decision on the request with these canonical bytes. Its keyed digest names the request without
-    /// being a dictionary of guesses.
+    /// The basis of a decision on the request with these canonical bytes. The digest is keyed, so that nobody can test
+    /// guesses of the request.
     pub(super) fn basis(&self, rules: Vec<String>, canonical: &[u8]) -> Basis {
         Basis {
             decision: self.decision,

@@ -2,7 +2,7 @@ use crate::base::DecisionId;
 use crate::base::code::Code;
 use crate::crypto::Digest;
 
-/// The outcome. `Constrain` is an `Allow` that gives less than was asked for, and says so.
+/// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
 #[must_use]
 #[derive(Debug)]
 pub enum Decision<A> {
@@ -19,7 +19,7 @@ impl<A> Decision<A> {
         Self::Allow(Grant::assertion(basis, act, Vec::new()))
     }
 
-    /// Allows `act`, which is less than was asked for by what `constrained` says.
+    /// Allows `act`, which is less than the request; `constrained` has the reasons.
     pub(super) fn allow_constrained(basis: Basis, act: A, constrained: Vec<String>) -> Self {
         let is_whole = constrained.is_empty();
         let grant = Grant::assertion(basis, act, constrained);
@@ -33,7 +33,7 @@ impl<A> Decision<A> {
     /// The grant.
     ///
     /// # Errors
-    /// The denial, where there is none.
+    /// The denial.
     pub fn grant(self) -> Result<Grant<A>, Box<Denial>> {
         match self {
             Self::Allow(grant) | Self::Constrain(grant) => Ok(grant),
@@ -42,20 +42,20 @@ impl<A> Decision<A> {
     }
 }
 
-/// What a decision was made on: named in the token, in the ledger and in the answer.
+/// The basis of a decision, named in the token, in the ledger and in the response.
 #[derive(Clone, Debug)]
 pub struct Basis {
     /// The decision's id.
     pub decision: DecisionId,
     /// The policy snapshot.
     pub snapshot: Digest,
-    /// The rules that determined it, e.g. `role repo-reader`.
+    /// The rules that determined the decision, e.g. `role repo-reader`.
     pub rules: Vec<String>,
     /// The keyed digest of the canonical request.
     pub request: Digest,
 }
 
-/// Permission to do `A` exactly once. Made only by this room, spent by move, never copied.
+/// Permission to do `A` exactly once. Made only by this room, consumed by move, never copied.
 #[must_use]
 #[derive(Debug)]
 pub struct Grant<A> {
@@ -69,42 +69,42 @@ impl<A> Grant<A> {
         Self { basis, act, constrained }
     }
 
-    /// What it was decided on.
+    /// The basis of the decision.
     pub const fn basis(&self) -> &Basis {
         &self.basis
     }
 
-    /// What it allows.
+    /// The allowed act.
     pub const fn act(&self) -> &A {
         &self.act
     }
 
-    /// What was taken away from the request, in words; empty when nothing was.
+    /// The parts of the request that were not granted, in words.
     #[must_use]
     pub fn constrained(&self) -> &[String] {
         &self.constrained
     }
 
-    /// The outcome as the ledger names it.
+    /// The outcome in the ledger.
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
         if self.constrained.is_empty() { "allow" } else { "constrain" }
     }
 
-    /// Spends the grant.
+    /// Consumes the grant.
     pub fn redeem(self) -> (Basis, A) {
         (self.basis, self.act)
     }
 }
 
-/// A refusal, with what it was decided on; its code says why, and what would change it.
+/// A refusal with its basis. The code has the reason and the next step.
 #[derive(Clone, Debug)]
 pub struct Denial {
-    /// What it was decided on.
+    /// The basis of the decision.
     pub basis: Basis,
     /// The stable code.
     pub code: Code,
 }
 
-/// Acts that end in a certificate. The room's own: implemented beside each of them.
+/// Acts that issue a certificate.
 pub trait Certifying: Send {}

@@ -16,9 +16,9 @@ pub struct EnrolmentRequest<'a> {
     pub code: CodeId,
     /// The code's secret.
     pub secret: &'a [u8; 32],
-    /// SHA-256 of the public key that asks for a certificate.
+    /// SHA-256 of the public key in the request.
     pub key: Digest,
-    /// Where the request comes from.
+    /// The address of the caller.
     pub source: IpAddr,
 }
 
@@ -69,22 +69,22 @@ impl Enrol {
         self.code
     }
 
-    /// Who made the code: it counts while its maker could make it.
+    /// The maker of the code: the code is valid while its maker has the right to make it.
     #[must_use]
     pub const fn maker(&self) -> Option<&Maker> {
         self.maker.as_ref()
     }
 
-    /// The instance that this very key was enrolled as before, when the code comes again: its answer
-    /// was lost, and the same certificate is due.
+    /// For a repeated request: the instance that this key was enrolled as before. The response was lost, and the same
+    /// certificate is issued.
     #[must_use]
     pub const fn repeats(&self) -> Option<InstanceId> {
         self.repeats
     }
 }
 
-/// Decides on an enrolment. A code that is unknown, wrong, expired, used from elsewhere, of a removed agent, or made by
-/// an operator who may not make it now gets one answer, so that nobody learns which.
+/// Decides on an enrolment. A code that is unknown, wrong, expired, used from another network, of a removed agent, or of
+/// an operator without the right gets the same refusal, so that the caller learns nothing.
 pub fn decide_enrolment(
     context: &DecisionContext<'_>,
     request: &EnrolmentRequest<'_>,
@@ -93,13 +93,13 @@ pub fn decide_enrolment(
     let Records { registry, operators, .. } = context.records;
     let now = context.reading.latest();
     let basis = request.basis(context);
-    // Hashed before it is known whether the code exists, and compared in constant time.
+    // Hashed before the code is looked up, and compared in constant time.
     let hash = sha256(request.secret);
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let Some((code, agent)) = code.and_then(|code| Some((code, registry.agent(code.agent)?))) else {
         return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     };
-    // Before anything else is asked of the code: a late second use is an alarm too.
+    // Before any other check: a late second use is an alarm too.
     let repeats = code.redeemed.get(&request.key).copied();
     if repeats.is_none() && code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
         return Decision::deny(basis, code::ENROLMENT_CODE_USED);
@@ -107,7 +107,7 @@ pub fn decide_enrolment(
     let elsewhere = code.network.is_some_and(|network| !network.contains(request.source));
     let counts = match repeats {
         None => live(Credential::Code { code, from: request.source }, context.records).is_ok(),
-        // Once it was renewed, the code is spent: its certificate is not the instance's any more.
+        // After a renewal the code is used up: its certificate is no longer the instance's.
         Some(id) => agent.instances.get(id).is_some_and(|instance| {
             let (holding, from) = (&instance.current, Some(request.source));
             let certificate = Credential::Certificate { agent, instance, holding, from };

@@ -3,10 +3,10 @@ use std::collections::BTreeSet;
 use crate::base::{CapabilityName, RoleName};
 use crate::registry::{Capability, Declarations};
 
-/// What an agent is granted of what it asked for: declared, and held by one of its roles.
+/// The requested capabilities that are declared and held by a role of the agent.
 pub(super) struct Granted<'a> {
     pub(super) capabilities: Vec<&'a Capability>,
-    /// The roles that hold it, as a decision's basis names rules.
+    /// The roles that hold them, as rules of a decision's basis.
     pub(super) rules: Vec<String>,
 }
 

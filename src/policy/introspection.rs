@@ -4,8 +4,8 @@ use crate::pki::SpiffeId;
 use crate::registry::Declarations;
 use crate::token::{Claims, Minted};
 
-/// What a resource server may know of a token that is meant for it and counts: its claims, cut to
-/// what its holder still may. Made only by [`decide_introspection`].
+/// The claims of a valid token for a resource server, reduced to what its holder may still do. Made only by
+/// [`decide_introspection`].
 #[must_use]
 #[derive(Debug)]
 pub struct Introspection {
@@ -20,9 +20,8 @@ impl Introspection {
     }
 }
 
-/// Decides what `caller` may know of a token with `claims`, which were verified just now; `minted` is what the entry
-/// says that they name. Nothing of one that is meant for another audience, that counts no more, or that has lost
-/// everything that it was good for.
+/// Decides what `caller` may know of a token with the verified `claims`; `minted` is the ledger entry that they name.
+/// `None` for a token for another audience, a revoked one, and one of whose capabilities none is granted any more.
 pub fn decide_introspection(
     caller: &ResourceServerPrincipal,
     (claims, minted): (Claims, Option<&Minted>),

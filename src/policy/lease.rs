@@ -13,25 +13,25 @@ use crate::leases::{Lease, LeaseStage};
 use crate::quota::Permit;
 use crate::registry::{Capability, Delivery};
 
-/// An agent asks for a login of its own, or for a later end of one.
+/// An agent's request for a lease, or for its renewal.
 #[derive(Debug)]
 pub struct LeaseRequest {
-    /// What it is for.
+    /// The capability.
     pub capability: CapabilityName,
-    /// The life from now on in seconds, when the request names it.
+    /// The requested life from now on, in seconds.
     pub life_s: Option<u32>,
 }
 
-/// How many leases of a capability an agent has and may have.
+/// An agent's leases of a capability, and their limit.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseCount {
-    /// The agent's leases of the capability that have not ended.
+    /// The number of the agent's active leases of the capability.
     pub outstanding: usize,
-    /// The most that it may have; none when nothing is offered.
+    /// The limit; `None` if no lease is declared.
     pub per_agent: Option<u32>,
 }
 
-/// A login upstream for one agent: to be made, handed out again, or to end later.
+/// A lease for one agent: to issue, to reuse or to renew.
 #[derive(Debug)]
 pub struct IssueLease {
     principal: AgentPrincipal,
@@ -59,40 +59,40 @@ impl IssueLease {
         &self.capability
     }
 
-    /// When it ends.
+    /// The end of the lease.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.ends.expires_at
     }
 
-    /// It is never renewed beyond this.
+    /// The latest end that renewals can reach.
     #[must_use]
     pub const fn renewable_until(&self) -> Timestamp {
         self.ends.renewable_until
     }
 }
 
-/// A later end of a lease, by an operator's request.
+/// An extension of a lease by an operator.
 #[derive(Debug)]
 pub struct Extend {
     ends: Ends,
 }
 
 impl Extend {
-    /// When it ends.
+    /// The end of the lease.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.ends.expires_at
     }
 
-    /// It is never renewed beyond this.
+    /// The latest end that renewals can reach.
     #[must_use]
     pub const fn renewable_until(&self) -> Timestamp {
         self.ends.renewable_until
     }
 }
 
-/// Decides on a login of the agent's own, made anew.
+/// Decides on a new lease.
 pub fn decide_lease(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -121,7 +121,7 @@ pub fn decide_lease(
     Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
 }
 
-/// Decides on handing out once more what the same instance has already.
+/// Decides on the reuse of a lease that the same instance has already.
 pub fn decide_lease_again(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -140,7 +140,7 @@ pub fn decide_lease_again(
     Decision::allow(basis, IssueLease { principal, capability: request.capability.clone(), ends })
 }
 
-/// Decides on a later end of a live lease: what it is for must still be granted.
+/// Decides on the renewal of a live lease: its capability must still be granted.
 pub fn decide_lease_renewal(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -162,7 +162,7 @@ pub fn decide_lease_renewal(
     }
 }
 
-/// Decides on a later end of a live lease for an operator, who gets no more out of it than its holder would.
+/// Decides on the extension of a live lease by an operator, with the limits of a renewal by its holder.
 pub fn decide_lease_extension(
     context: &DecisionContext<'_>,
     by: &Authorised<RenewLeases>,
@@ -185,8 +185,7 @@ pub fn decide_lease_extension(
     }
 }
 
-/// A later end of a live lease, and in words what it was shortened by; why it may end no later than it does,
-/// otherwise.
+/// The new end of a live lease, with the reasons for a shorter life; otherwise the reason for a refusal.
 fn later_end(
     context: &DecisionContext<'_>,
     lease: &Lease,
@@ -198,7 +197,7 @@ fn later_end(
     if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.expires_at <= now {
         return Err(code::LEASE_NOT_ACTIVE);
     }
-    // A capability that may live shorter by now shortens what is left, never what was granted.
+    // A shorter life of the capability shortens the renewal, never the granted life.
     let longest = lease.issued_at.plus_s(i64::from(capability.max_life_s));
     let renewable_until = lease.renewable_until.min(longest);
     if lease.expires_at >= renewable_until {
@@ -215,7 +214,7 @@ fn is_own(lease: &Lease, principal: &AgentPrincipal) -> bool {
     lease.agent == principal.agent() && lease.instance == principal.instance()
 }
 
-/// The capability, when it is granted and delivered as a lease.
+/// The capability, if it is granted and delivered as a lease.
 fn leased<'a>(
     context: &DecisionContext<'a>,
     principal: &AgentPrincipal,
@@ -229,7 +228,7 @@ fn leased<'a>(
     (capability, context.basis(rules, canonical.as_bytes()))
 }
 
-/// The capability, when one of `roles` holds it and it is delivered as a lease, and the rules by which it is held.
+/// The capability, if one of `roles` holds it and it is delivered as a lease, with the rules.
 fn offered<'a>(
     context: &DecisionContext<'a>,
     roles: &BTreeSet<RoleName>,
@@ -240,7 +239,7 @@ fn offered<'a>(
     (capabilities.into_iter().find(|one| one.delivery == Delivery::Lease), rules)
 }
 
-/// What the end of a login is bounded by.
+/// The limits of the end of a lease.
 struct Bounds {
     renewable_until: Timestamp,
     certificate: Timestamp,
@@ -248,7 +247,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// When a login ends that is to last `life_s` from now on, and in words what that was shortened by.
+    /// The end of a lease with a requested life of `life_s` from now on, with the reasons for a shorter life.
     fn end(&self, capability: &Capability, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
         let Self { renewable_until, certificate, earliest } = *self;
         let asked = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));

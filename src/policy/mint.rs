@@ -13,14 +13,14 @@ use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
 
-/// An agent asks for a token.
+/// An agent's request for a token.
 #[derive(Debug)]
 pub struct MintRequest {
-    /// What it asks for; at least one.
+    /// The requested capabilities; at least one.
     pub scope: BTreeSet<CapabilityName>,
-    /// The audience of the token, when the request names it (RFC 8707).
+    /// The requested audience of the token (RFC 8707).
     pub resource: Option<Audience>,
-    /// The life of the token in seconds, when the request names it.
+    /// The requested life of the token, in seconds.
     pub life_s: Option<u32>,
 }
 
@@ -41,7 +41,7 @@ impl Mint {
         &self.principal
     }
 
-    /// What the token is good for, by name.
+    /// The names of the granted capabilities.
     #[must_use]
     pub fn capabilities(&self) -> &[(CapabilityName, Access)] {
         &self.capabilities
@@ -59,7 +59,7 @@ impl Mint {
         self.life_s
     }
 
-    /// What the clocks said when it was decided on.
+    /// The reading of the clocks of the decision.
     #[must_use]
     pub const fn reading(&self) -> ClockReading {
         self.reading
@@ -68,8 +68,8 @@ impl Mint {
 
 /// Decides on a token.
 ///
-/// What is granted is what the agent's roles hold of what is declared; what it asks for beyond that
-/// is left out and said so, unless nothing remains. What the secrets behind it demand narrows it further.
+/// The token gets the requested capabilities that are declared and held by the agent's roles. Others are left out, with a
+/// remark, unless none remains. The sensitivity of secrets restricts the token further.
 pub fn decide_mint(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -105,7 +105,7 @@ pub fn decide_mint(
     let mut constrained = Vec::new();
     let (asked, given) = (request.scope.len(), granted.len());
     if given < asked {
-        // Without names: what was asked for is input, and whether it is declared is not for everybody.
+        // Without names: they are input, and the agent may not know whether they are declared.
         let left_out = asked.saturating_sub(given);
         constrained.push(format!("{left_out} of {asked} capabilities are not granted, and are left out"));
     }
@@ -121,8 +121,8 @@ pub fn decide_mint(
     Decision::allow_constrained(basis, mint, constrained)
 }
 
-/// Decides on signing once more a token that was minted before, for the certificate that it is bound
-/// to: all that it is good for must still be granted, for as long, and for the same audience.
+/// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
+/// granted, with the same life and for the same audience.
 pub fn decide_again(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -149,7 +149,7 @@ pub fn decide_again(
     if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
         return Decision::deny(basis, code::CAPABILITY_NOT_GRANTED);
     }
-    // The token is the one that the decision before was about, and names that one.
+    // The token names the earlier decision.
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
     let mint = Mint { principal, capabilities, audience, life_s, reading };
@@ -174,7 +174,7 @@ fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Au
     }
 }
 
-/// The longest life of a token in seconds, by each limit.
+/// The longest life of a token by each limit, in seconds.
 struct LongestLife {
     declared: u32,
     demanded: Option<u32>,
@@ -195,7 +195,7 @@ impl LongestLife {
         }
     }
 
-    /// The life of the token in seconds; `None` when the certificate leaves too little.
+    /// The life of the token in seconds; `None` if the certificate expires too soon.
     fn for_request(
         &self,
         request: &MintRequest,
@@ -223,7 +223,7 @@ impl LongestLife {
     }
 }
 
-/// Lives are counted from the entry's time. Where it may be earlier than that, they end earlier.
+/// Lives count from the time of the ledger entry. If the clocks disagree, they are shortened by the difference.
 fn counted_from_earliest(life_s: u32, reading: ClockReading, constrained: &mut Vec<String>) -> u32 {
     let lag_ms = reading.now().ms().saturating_sub(reading.earliest().ms());
     if lag_ms == 0 {

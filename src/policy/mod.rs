@@ -1,9 +1,8 @@
-//! The decision: declared ∩ granted ∩ requested, and nothing when nothing is left.
+//! Decisions: declared ∩ granted ∩ requested; a denial if the intersection is empty.
 //!
-//! Pure and synchronous: the same snapshot and the same facts give the same answer. This room knows
-//! no storage, no key and no HTTP. It makes the proofs [`Grant`], in one place, and [`Authorised`],
-//! without which no use case of operators begins; what is not granted is a [`Denial`] that says why
-//! and what would change it.
+//! Pure and synchronous: the same snapshot and the same facts give the same decision. This room knows no storage, no key
+//! and no HTTP. It makes the proof [`Grant`], in one place, and [`Authorised`], which every use case of operators
+//! requires. A [`Denial`] has the reason and the next step.
 
 mod canonical;
 mod certificate_renewal;

@@ -24,7 +24,7 @@ impl CertifyOperator {
     }
 }
 
-/// Giving one operator the certificate that its code is for, or its next one.
+/// Issuing an operator's first certificate by its code, or its next one.
 #[derive(Debug)]
 pub struct AdmitOperator {
     name: OperatorName,
@@ -33,7 +33,7 @@ pub struct AdmitOperator {
     repeats: Option<[u8; 16]>,
 }
 
-/// On what an operator is given a certificate.
+/// The reason to issue a certificate to an operator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OperatorAdmission {
     /// An enrolment code.
@@ -51,28 +51,28 @@ impl AdmitOperator {
         &self.name
     }
 
-    /// On what.
+    /// The reason.
     #[must_use]
     pub const fn by(&self) -> OperatorAdmission {
         self.by
     }
 
-    /// Who made the code, where it is one: it counts while its maker could make it.
+    /// The maker of the code, if there is one: the code is valid while its maker has the right to make it.
     #[must_use]
     pub const fn maker(&self) -> Option<&Maker> {
         self.maker.as_ref()
     }
 
-    /// The serial of the certificate that was planned for this very key before: its answer was lost,
-    /// and the same certificate is due.
+    /// For a repeated request: the serial of the certificate that was planned for this key. The response was lost, and the
+    /// same certificate is issued.
     #[must_use]
     pub const fn repeats(&self) -> Option<[u8; 16]> {
         self.repeats
     }
 }
 
-/// Decides on an operator's certificate asked for on the broker's host. A caller that has opened the keyring has the
-/// root key, and needs no operator's leave. The ledger records it.
+/// Decides on an operator's certificate that is requested on the broker's host. A caller that can open the keyring has
+/// the root key, and needs no operator's permission. The ledger records it.
 pub fn decide_host_operator(
     context: &DecisionContext<'_>,
     _opened: &Keyring,
@@ -82,8 +82,8 @@ pub fn decide_host_operator(
     on_host(context, "root key on the broker's host", name, key)
 }
 
-/// Decides on the certificate that a process on the broker's host takes by break-glass access: the kernel
-/// has said that it is root's or the broker's own user's, who could do worse. An alarm records it.
+/// Decides on a certificate of break-glass access. The kernel has identified the process as root's or the broker user's,
+/// who have the keys anyway. An alarm records it.
 pub fn decide_break_glass(
     context: &DecisionContext<'_>,
     _by: &HostPrincipal,
@@ -103,7 +103,7 @@ fn on_host(
     Decision::allow(context.basis(vec![rule.to_owned()], &canonical), CertifyOperator { name })
 }
 
-/// Decides on the redemption of an operator's code, as [`decide_enrolment`](super::decide_enrolment) does on an agent's.
+/// Decides on the redemption of an operator's code, like [`decide_enrolment`](super::decide_enrolment) for an agent's.
 pub fn decide_operator_enrolment(
     context: &DecisionContext<'_>,
     request: &EnrolmentRequest<'_>,
@@ -111,13 +111,13 @@ pub fn decide_operator_enrolment(
 ) -> Decision<AdmitOperator> {
     let operators = context.records.operators;
     let basis = request.basis(context);
-    // Hashed before it is known whether the code exists, and compared in constant time.
+    // Hashed before the code is looked up, and compared in constant time.
     let hash = sha256(request.secret);
     let code = operators.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let Some((code, operator)) = code.and_then(|code| Some((code, operators.named(&code.operator)?))) else {
         return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     };
-    // Before anything else is asked of the code: a late second use is an alarm too.
+    // Before any other check: a late second use is an alarm too.
     let repeats = match &code.redeemed {
         Some((serial, key)) if *key == request.key => Some(*serial),
         Some(_) => return Decision::deny(basis, code::ENROLMENT_CODE_USED),
@@ -126,7 +126,7 @@ pub fn decide_operator_enrolment(
     let from = request.source;
     let counts = match repeats {
         None => live(Credential::OperatorCode { code, from }, context.records).is_ok(),
-        // Once the certificate was renewed, the code is spent.
+        // After a renewal the code is used up.
         Some(serial) => operator.certificate(&serial).is_some_and(|certificate| {
             let from = Some(from);
             live(Credential::OperatorCertificate { operator, certificate, from }, context.records).is_ok()

@@ -34,7 +34,7 @@ impl Reveal {
         self.token.token()
     }
 
-    /// The capability of the token that names the secret.
+    /// The capability of the token that delivers the secret.
     #[must_use]
     pub const fn capability(&self) -> &CapabilityName {
         &self.capability
@@ -46,14 +46,14 @@ impl Reveal {
         &self.secret
     }
 
-    /// The secret's id, and its version that was current.
+    /// The secret's id and its current version.
     #[must_use]
     pub const fn current(&self) -> (SecretId, u32) {
         self.current
     }
 }
 
-/// Decides on handing out a secret: the token's capabilities are judged again, as they are now.
+/// Decides on revealing a secret: the token's capabilities are judged again by the present records.
 pub fn decide_reveal(
     context: &DecisionContext<'_>,
     token: BoundToken,
@@ -73,7 +73,7 @@ pub fn decide_reveal(
     };
     let current =
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
-    // A secret that is not there and one that may not be seen are the same to the caller.
+    // A missing secret and one that the caller may not see get the same refusal.
     let (Some(capability), Some(current)) = (granted.iter().find(names_it), current) else {
         return Decision::deny(basis, code::SECRET_NOT_GRANTED);
     };
@@ -81,7 +81,7 @@ pub fn decide_reveal(
     if !demands.permits(&capability) {
         return Decision::deny(basis, code::SECRET_OWNER_MISMATCH);
     }
-    // A token that was minted before the secret's sensitivity was raised may be good for longer than this.
+    // A token that was issued before the secret's sensitivity was raised may live longer.
     let age_s = context.now().seconds_since(token.issued_at());
     if demands
         .life_max_s(&capability)

@@ -5,63 +5,63 @@ use crate::authn::OperatorPrincipal;
 use crate::base::Scope;
 use crate::operators::OperatorRole;
 
-/// One thing that operators may do, and who of them may.
+/// A right of operators, and the roles that have it.
 pub trait Right: Send + Sync + 'static {
-    /// What a route or a use case asks for.
+    /// The requirements of a route or a use case.
     const NEED: RequiredRight;
 }
 
-/// What an operator needs to be let do something.
+/// The requirements of a right.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RequiredRight {
     /// The right's name.
     pub right: &'static str,
-    /// One of these roles.
+    /// The roles with the right.
     pub roles: &'static [OperatorRole],
-    /// How far the role has to reach.
+    /// The required scope.
     pub reach: Reach,
-    /// Whether a quota applies.
+    /// Whether the rate limit applies.
     pub quota: Counted,
 }
 
-/// Whether requests for a right count towards an operator's quota.
+/// Whether requests for a right count towards an operator's rate limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Counted {
-    /// They do.
+    /// They count.
     Yes,
-    /// They do not: what revokes is never refused for being asked for too often.
+    /// They do not count: a revocation is never refused because of the rate limit.
     Never,
 }
 
-/// How far a role has to reach.
+/// The required scope of a role.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reach {
-    /// An operator who is bound to an owner may do it with that owner's objects.
+    /// Any scope: an operator that is bound to an owner has the right for that owner's objects.
     Owned,
-    /// Only an operator with the scope `all` may do it.
+    /// Only the scope `all`.
     Everything,
 }
 
-/// An operator that may do `R` in the request at hand. Made only by [`authorise`].
+/// An operator with the right `R` in this request. Made only by [`authorise`].
 #[must_use]
 pub struct Authorised<R> {
     operator: OperatorPrincipal,
     right: PhantomData<fn() -> R>,
 }
 
-/// Why an operator may not.
+/// The reason for a refusal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unauthorised {
-    /// It has another role.
+    /// The operator has another role.
     #[error("the operator does not have a role with this right")]
     Role,
-    /// It is bound to an owner.
+    /// The operator is bound to an owner.
     #[error("the operator is bound to an owner")]
     Scope,
 }
 
-/// Whether `operator` may do `R`.
+/// Checks that `operator` has the right `R`.
 ///
 /// # Errors
 /// [`Unauthorised`].
@@ -76,7 +76,7 @@ pub fn authorise<R: Right>(operator: OperatorPrincipal) -> Result<Authorised<R>,
 }
 
 impl<R> Authorised<R> {
-    /// Who.
+    /// The operator.
     pub const fn operator(&self) -> &OperatorPrincipal {
         &self.operator
     }
@@ -106,21 +106,21 @@ macro_rules! rights {
 }
 
 rights! {
-    /// Asking about oneself, and renewing one's own certificate.
+    /// Reading one's own identity, and renewing one's own certificate.
     BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned, Yes;
     /// Reading agents, capabilities and roles.
     ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned, Yes;
-    /// Reading what secrets there are; no right reads a value.
+    /// Listing secrets; no right reads a value.
     ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned, Yes;
-    /// Reading the ledger, which tells of everything.
+    /// Reading the ledger, which contains all events.
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything, Yes;
-    /// Reading what the broker counts: no names in it.
+    /// Reading metrics, which contain no names.
     ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything, Yes;
-    /// Reading who the operators are.
+    /// Listing operators.
     ReadOperators = "read-operators", [Admin, Security, Auditor], Everything, Yes;
-    /// Reading at which stages the keys are that the broker signs with.
+    /// Listing the generations of the signing keys.
     ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything, Yes;
-    /// Making, taking into use and ending the keys that the broker signs with.
+    /// Preparing, activating, tainting and revoking generations of the signing keys.
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
     /// Planning and applying declarations.
     Declare = "declare", [Admin], Owned, Yes;
@@ -128,25 +128,25 @@ rights! {
     InviteAgents = "invite-agents", [Admin], Owned, Yes;
     /// Storing values of secrets.
     StoreSecrets = "store-secrets", [Admin], Owned, Yes;
-    /// Turning to another key that the values of secrets are wrapped by.
+    /// Rotating the value key.
     RotateValueKey = "rotate-value-key", [Admin], Everything, Yes;
-    /// Having secrets rotated, and changing what becomes of their rotations.
+    /// Rotating secrets, and controlling their rotations.
     RotateSecrets = "rotate-secrets", [Admin, Security], Owned, Yes;
-    /// Revoking, suspending and resuming agents and what they hold.
+    /// Revoking, suspending and resuming agents and their credentials.
     Contain = "contain", [Admin, Security], Owned, Never;
-    /// Reading which logins are lent, and which could not be ended.
+    /// Listing leases, also those whose revocation failed.
     ReadLeases = "read-leases", [Admin, Security, Auditor], Owned, Yes;
-    /// Having logins that are lent end later.
+    /// Extending leases.
     RenewLeases = "renew-leases", [Admin], Owned, Yes;
-    /// Ending logins that are lent.
+    /// Revoking leases.
     EndLeases = "end-leases", [Admin, Security], Owned, Never;
-    /// Giving up on logins that could not be revoked.
+    /// Forgetting leases that cannot be revoked.
     ForgetLeases = "forget-leases", [Admin], Owned, Yes;
-    /// Revoking a token by its id: nobody keeps a list that says whose it is.
+    /// Revoking a token by its id. The scope `all` is required, because no list says whose token it is.
     RevokeTokens = "revoke-tokens", [Admin, Security], Everything, Never;
     /// Revoking, suspending and resuming operators.
     ContainOperators = "contain-operators", [Admin, Security], Everything, Never;
-    /// Inviting operators, and giving them roles.
+    /// Inviting operators, and changing their roles.
     PlaceOperators = "place-operators", [Admin], Everything, Yes;
 }
 

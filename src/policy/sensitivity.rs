@@ -3,27 +3,27 @@ use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{CapabilityName, Sensitivity};
 use crate::registry::{Capability, Delivery, Owned};
 
-/// What the secrets that capabilities reach ask of a decision. Read from the records, and from nothing
-/// else, as of the same state that the rest of the decision is made on.
+/// The restrictions of a decision by the sensitivity of secrets and by suspensions, from the records of the decision's
+/// state.
 #[derive(Clone, Debug)]
 pub struct CapabilityConstraints {
-    /// The capabilities that reach a secret of high sensitivity.
+    /// The capabilities that deliver a secret of high sensitivity.
     high: Vec<(CapabilityName, Reached)>,
-    /// The capabilities that nothing is issued for now: they, or a role, owner or secret of theirs is suspended.
+    /// The suspended capabilities, also by a suspension of a role, owner or secret.
     suspended: Vec<CapabilityName>,
 }
 
-/// Whose capability a secret of high sensitivity is reached by.
+/// The owner of a capability that delivers a secret of high sensitivity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Reached {
-    /// One of its own owner.
+    /// The owner of the secret.
     Own,
-    /// Another owner's.
+    /// Another owner.
     Foreign,
 }
 
 impl CapabilityConstraints {
-    /// What is asked of a decision about the capabilities of these names, for `holder`; of nothing without one.
+    /// The restrictions for these capabilities and `holder`.
     pub fn of<'a>(
         records: Records<'_>,
         holder: Option<&AgentPrincipal>,
@@ -45,17 +45,17 @@ impl CapabilityConstraints {
         demands
     }
 
-    /// Whether nothing is issued for `capability` now.
+    /// Whether `capability` is suspended.
     pub(super) fn suspends(&self, capability: &CapabilityName) -> bool {
         self.suspended.contains(capability)
     }
 
-    /// Whether `capability` may reach its secret at all.
+    /// Whether `capability` may deliver its secret.
     pub(super) fn permits(&self, capability: &CapabilityName) -> bool {
         self.of_capability(capability) != Some(Reached::Foreign)
     }
 
-    /// The longest life of a token that is good for `capability`, in seconds; none when nothing is asked.
+    /// Longest life of a token for `capability`, in seconds; `None` without a restriction.
     #[must_use]
     pub fn life_max_s(&self, capability: &CapabilityName) -> Option<u32> {
         self.of_capability(capability).map(|_| HIGH_TOKEN_LIFE_MAX_S)
@@ -66,7 +66,7 @@ impl CapabilityConstraints {
     }
 }
 
-/// How `capability` reaches a secret of high sensitivity, if it does.
+/// The owner of `capability`, if it delivers a secret of high sensitivity.
 fn reached(Records { registry, secrets, .. }: Records<'_>, capability: &Capability) -> Option<Reached> {
     let Delivery::Reveal { secret } = &capability.delivery else { return None };
     let secret = secrets.named(secret).filter(|secret| secret.sensitivity == Sensitivity::High)?;
