@@ -5,7 +5,7 @@ use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::declarations::section::{Effects, SectionContext, SectionPlan};
+use crate::broker::declarations::section::{Effects, NewAgent, SectionContext, SectionPlan};
 use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
 use crate::broker::removals::{self, Ended};
@@ -131,7 +131,8 @@ impl Services {
         upload: &Upload,
         work: &Cancellation,
     ) -> Result<(SectionPlan, Vec<Effects>, u64), Failure> {
-        let now = self.state.clock.now();
+        let (now, entropy) = (self.state.clock.now(), Arc::clone(&self.state.entropy));
+        let new_agent: NewAgent = Arc::new(move || AgentId::mint(now, &*entropy));
         self.state.store.read(|world, as_of| {
             let ground = SectionContext {
                 world,
@@ -141,7 +142,7 @@ impl Services {
                 files: &upload.files,
                 work,
                 broker: &self.settings.tokens.broker,
-                new_agent: &|| AgentId::mint(now, &*self.state.entropy),
+                new_agent: &new_agent,
             };
             let (drawn, effects) = upload.sections.plan(&ground)?;
             Ok((drawn, effects, as_of))

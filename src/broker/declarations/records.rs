@@ -1,4 +1,6 @@
-use super::section::{Effects, Section, SectionContext, SectionPlan};
+use std::sync::Arc;
+
+use super::section::{Effects, NewAgent, Section, SectionContext, SectionPlan};
 use crate::base::{AgentId, Audience, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
@@ -35,18 +37,18 @@ impl Section for RegistrySection {
             let known = registry.agent_named(&spec.name);
             let before = known.and_then(|agent| agent.serves.as_ref());
             let serves_anew = before != serves.as_ref();
-            let id = known.map_or_else(ground.new_agent, |agent| agent.id);
-            PlannedAgent { id, spec, serves, serves_anew }
+            PlannedAgent { known: known.map(|agent| agent.id), spec, serves, serves_anew }
         });
         let agents: Vec<PlannedAgent> = agents.collect();
         let removed = removed_agents(world, &plan);
-        Ok(Box::new(move |change, as_of| effects(plan, agents, removed, change, as_of)))
+        let new_agent = Arc::clone(ground.new_agent);
+        Ok(Box::new(move |change, as_of| effects(plan, agents, removed, &new_agent, change, as_of)))
     }
 }
 
 /// An agent or resource server to create or change.
 struct PlannedAgent {
-    id: AgentId,
+    known: Option<AgentId>,
     spec: AgentSpec,
     serves: Option<Audience>,
     /// Whether its audience changes.
@@ -62,6 +64,7 @@ fn effects(
     plan: Plan,
     agents: Vec<PlannedAgent>,
     removed: Vec<AgentId>,
+    new_agent: &NewAgent,
     mut change: Change<Effect>,
     as_of: u64,
 ) -> Change<Effect> {
@@ -76,7 +79,8 @@ fn effects(
         roles: plan.roles,
         removed_roles: plan.removed_roles,
     }));
-    for PlannedAgent { id, spec, serves, serves_anew } in agents {
+    for PlannedAgent { known, spec, serves, serves_anew } in agents {
+        let id = known.unwrap_or_else(|| new_agent());
         change = change
             .rely(keys::agent_name(&spec.name), as_of)
             .rely(keys::agent(id), as_of)

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::base::{AgentId, Audience, Cancellation, Scope, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
@@ -21,6 +23,9 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
 /// of an entry.
 pub(in crate::broker) type Effects = Box<dyn FnOnce(Change<Effect>, u64) -> Change<Effect> + Send>;
 
+/// Mints the id of an agent that is new. For effects alone: nothing waits for randomness while records are read.
+pub(in crate::broker) type NewAgent = Arc<dyn Fn() -> AgentId + Send + Sync>;
+
 /// What an application is planned on.
 pub(in crate::broker) struct SectionContext<'a> {
     pub(in crate::broker) world: &'a World,
@@ -31,8 +36,7 @@ pub(in crate::broker) struct SectionContext<'a> {
     pub(in crate::broker) work: &'a Cancellation,
     /// The broker itself as an audience.
     pub(in crate::broker) broker: &'a Audience,
-    /// Mints the id of an agent that is new.
-    pub(in crate::broker) new_agent: &'a dyn Fn() -> AgentId,
+    pub(in crate::broker) new_agent: &'a NewAgent,
 }
 
 impl<'a> SectionContext<'a> {
