@@ -6,6 +6,7 @@ use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
 use crate::operators::{join, standing};
+use crate::renewal::renew;
 use crate::support::broker::{Agent, Caller, Reply, TestBroker};
 use crate::support::pausing::{ID, KEY, SERIAL};
 
@@ -127,6 +128,37 @@ async fn an_act_under_a_certificate_that_is_superseded_meanwhile_fails() {
     assert!(!next.get("/v1/secrets").await.text().contains("\"new\""));
 }
 
+/// The status of a renewal; none when its connection was cut before the answer.
+async fn status_of_renewal(caller: Caller) -> Option<u16> {
+    let (_, request) = new_key_and_request().unwrap();
+    let body = json!({ "csr": base64url(&request) }).to_string();
+    let headers = [("content-type", "application/json")];
+    let reply = caller.attempt("POST", "/v1/renew", &headers, body.as_bytes()).await;
+    reply.map(|reply| reply.status).ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_renewal_is_judged_anew_after_its_body_has_come() {
+    let broker = TestBroker::declared().await;
+    let agent = broker.agent("a", &["repo-reader"]).await;
+    let paused = broker.entropy.at(ID, 2);
+    let renewing = tokio::spawn(status_of_renewal(agent.caller.clone()));
+    paused.reached().await;
+    post(&broker, "/v1/agents/a/suspend").await;
+    drop(paused);
+    assert_ne!(renewing.await.unwrap(), Some(201), "suspended meanwhile");
+    post(&broker, "/v1/agents/a/resume").await;
+
+    let next = renew(&broker, &agent).await;
+    let paused = broker.entropy.at(ID, 2);
+    let renewing = tokio::spawn(status_of_renewal(agent.caller.clone()));
+    paused.reached().await;
+    assert_eq!(next.caller.get("/v1/whoami").await.status, 200, "the first use of the next one");
+    drop(paused);
+    assert_ne!(renewing.await.unwrap(), Some(201), "replaced meanwhile");
+    assert_eq!(broker.entries("instance.renewed").await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_renewal_fails_when_its_authority_is_revoked_meanwhile() {
     let broker = TestBroker::declared().await;
@@ -147,18 +179,12 @@ async fn a_renewal_fails_when_its_authority_is_revoked_meanwhile() {
     assert_eq!(operator.get("/v1/authorities").await.status, 200);
     let paused = broker.entropy.at(SERIAL, 1);
     let caller = broker.caller_knowing(&both, broker.agents(), Some((&agent.certificate, &agent.key)));
-    let renewing = tokio::spawn(async move {
-        let (_, request) = new_key_and_request().unwrap();
-        let body = json!({ "csr": base64url(&request) }).to_string();
-        let headers = [("content-type", "application/json")];
-        caller.attempt("POST", "/v1/renew", &headers, body.as_bytes()).await.map(|reply| reply.status)
-    });
+    let renewing = tokio::spawn(status_of_renewal(caller));
     paused.reached().await;
     let revoked = operator.post_json("/v1/authorities/1/revoke", &force).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     drop(paused);
-    // Its connection may be cut before the answer.
-    assert_ne!(renewing.await.unwrap().ok(), Some(201));
+    assert_ne!(renewing.await.unwrap(), Some(201));
     let entries = operator.get("/v1/ledger/entries").await.text();
     assert!(entries.contains("instance.enrolled") && !entries.contains("instance.renewed"), "{entries}");
 }

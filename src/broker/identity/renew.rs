@@ -11,9 +11,8 @@ use crate::broker::identity::certificates::{
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::Effect;
 use crate::issuance::Certify;
-use crate::keyring::KeyStage;
 use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
 use crate::policy::{Denial, Grant, Renew, RenewalStep, decide_renewal};
 use crate::registry::{
@@ -48,20 +47,17 @@ impl AgentServices {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn renew(&self, renewing: RenewingAgent, input: RenewInput) -> Result<Enrolled, Failure> {
+    pub async fn renew(&self, renewing: &RenewingAgent, input: RenewInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
         let mut admitted = services.limits.mints.admit(&renewing.agent())?;
         let key = read_key(&input.request)?;
-        let peer = renewing.certificate().clone();
-        let mut proved = Some(renewing);
+        let peer = renewing.certificate();
         retry_on_conflict!(async {
             let time = services.state.certifying(services.settings.agent_life_s)?;
             let deciding = services.deciding(time);
             let (read, preconditions) = services.state.read(|reading| {
-                let renewing = match proved.take() {
-                    Some(renewing) => renewing,
-                    None => reading.renewing(&peer, services.settings.renewal_grace_s, time)?,
-                };
+                // The certificate may have been revoked or replaced while the body was on its way.
+                let renewing = reading.renewing(peer, services.settings.renewal_grace_s, time)?;
                 let agent = reading.acting_agent(renewing.agent());
                 let found = agent.and_then(|agent| {
                     Some((agent.clone(), reading.acting_instance(agent, renewing.instance())?.clone()))
@@ -133,11 +129,6 @@ struct NextCertificate {
 }
 
 impl Services {
-    pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
-        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
-        self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))
-    }
-
     async fn renew_new(
         &self,
         next: NextCertificate,

@@ -1,6 +1,9 @@
 use crate::authn::{Credential, CredentialFault, has_certificate, live};
 use crate::base::Timestamp;
+use crate::broker::services::Services;
 use crate::broker::world::{World, records};
+use crate::keyring::KeyStage;
+use crate::pki::PeerCertificate;
 use crate::registry::{Agent, Instance, InstanceState};
 
 /// What has become of an instance, as operators are told.
@@ -43,5 +46,13 @@ impl InstanceStanding {
             Self::Suspended => "suspended",
             Self::Revoked => "revoked",
         }
+    }
+}
+
+impl Services {
+    /// Whether the certificate is to be replaced: its authority is tainted.
+    pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
+        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
+        self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))
     }
 }

@@ -66,7 +66,7 @@ async fn renew_agent(
     asked: RouteRequest<Renewing, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = services.renew(asked.by.agent, input).await?;
+    let renewed = services.renew(&asked.by.agent, input).await?;
     Ok(identity(&services.authorities(), &renewed))
 }
 
