@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{keyring_path, store_options};
@@ -44,7 +43,7 @@ pub(crate) async fn assemble(
     let options = store_options(config, environment, on_lost_entries);
     let (store, report) = Store::open(&options, &keyring)?;
     tracing::info!(head = store.head().seq, report = ?report, "the ledger is open");
-    let (duty, alarms) = located(&store, config, &environment.machine_id, duty).await?;
+    let (duty, alarms) = located(&store, config, environment, duty).await?;
     let (clock, entropy) = (&*environment.clock, &*environment.entropy);
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
     root_is_current(&store, &keyring)?;
@@ -121,10 +120,10 @@ pub(crate) async fn assemble_to_record(
 async fn located(
     store: &Store<World>,
     config: &Config,
-    machine_id: &Path,
+    environment: &Environment,
     wanted: ServeMode,
 ) -> Result<(ServeMode, Alarms), CommandFailure> {
-    let found = DataLocation::at(&config.data_dir, store, machine_id)?;
+    let found = DataLocation::at(&config.data_dir, store, environment)?;
     let duty = found.duty(store, wanted);
     restrict(store, duty);
     let alarms = alarms_of(store).await?;
@@ -227,5 +226,5 @@ pub(crate) async fn record_slot_changes(services: &Services, by: &str) -> Result
         let keyring = services.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner);
         KeyringContents::of(&keyring, &services.keyring.path)?
     };
-    Ok(record_slots(&services.state.store, &found, by).await?)
+    Ok(record_slots(&services.state, &found, by).await?)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::adoption::{ADOPT, AdoptionFile, LOCK, adoption, unusable};
 use super::duty::ServeMode;
+use super::environment::Environment;
 use super::failures::start_failed;
 use crate::base::encoding::hex;
 use crate::base::{Timestamp, code, io_reason};
@@ -27,6 +28,8 @@ pub(super) struct DataLocation {
     adoption: Option<AdoptionFile>,
     /// The creation time of the lock file, if the file system stores it.
     made: Option<Timestamp>,
+    /// When it was looked at.
+    now: Timestamp,
 }
 
 impl DataLocation {
@@ -34,14 +37,15 @@ impl DataLocation {
     pub(super) fn at(
         data_dir: &Path,
         store: &Store<World>,
-        machine_id: &Path,
+        environment: &Environment,
     ) -> Result<Self, CommandFailure> {
         let lock = store.lock_mark().map_err(|error| start_failed(&error))?;
-        let location = Location { lock, machine: machine(machine_id) };
+        let location = Location { lock, machine: machine(&environment.machine_id) };
         let adoption = adoption(data_dir).filter(|adoption| adoption.lock == lock);
         let made = fs::metadata(data_dir.join(LOCK)).and_then(|lock| lock.created()).ok();
         let made = made.map(Timestamp::of_system);
-        Ok(Self { data_dir: data_dir.to_owned(), location, adoption, made })
+        let now = environment.clock.now();
+        Ok(Self { data_dir: data_dir.to_owned(), location, adoption, made, now })
     }
 
     /// The duties of the broker: read-only mode if the data are a copy that no order adopts.
@@ -63,10 +67,10 @@ impl DataLocation {
     /// Records the location, and raises an alarm if only the machine has changed.
     pub(super) async fn record(self, store: &Store<World>, alarms: &Alarms) -> Result<(), CommandFailure> {
         self.tell_of_earlier_copies(store, alarms);
-        let Self { data_dir, location, adoption, .. } = self;
+        let Self { data_dir, location, adoption, now, .. } = self;
         let order = adoption.as_ref().map(|adoption| AdoptionOrder { by: &adoption.by, at: adoption.at });
         let by = order.map(|order| order.by);
-        let located = broker::record_location(store, location, order).await;
+        let located = broker::record_location(store, now, location, order).await;
         let located = match located {
             Ok(located) => located,
             // The disk is full: a start without an order to adopt continues without the entry.
@@ -140,10 +144,10 @@ fn machine(machine_id: &Path) -> Option<[u8; 16]> {
 pub(super) async fn take_order(
     data_dir: &Path,
     store: &Store<World>,
-    machine_id: &Path,
+    environment: &Environment,
     alarms: &Alarms,
 ) -> Result<(), CommandFailure> {
-    DataLocation::at(data_dir, store, machine_id)?.record(store, alarms).await
+    DataLocation::at(data_dir, store, environment)?.record(store, alarms).await
 }
 
 #[cfg(test)]

@@ -364,8 +364,8 @@ async fn adopted(is_copy: bool, services: Arc<Services>, upkeep: Arc<Upkeep>) {
         if services.state.store.is_read_only() {
             continue;
         }
-        let (machine_id, alarms) = (&upkeep.environment.machine_id, services.notifications.meters.alarms());
-        let taken = take_order(data_dir, &services.state.store, machine_id, alarms).await;
+        let alarms = services.notifications.meters.alarms();
+        let taken = take_order(data_dir, &services.state.store, &upkeep.environment, alarms).await;
         if let Err(failure) = &taken
             && !has_failed
         {

@@ -147,6 +147,14 @@ impl<T> Changed<T> {
         }
     }
 
+    /// What was recorded now; none for a repeated request.
+    pub(crate) fn value(self) -> Option<T> {
+        match self {
+            Self::Recorded { value, .. } => Some(value),
+            Self::Before(_) => None,
+        }
+    }
+
     /// What was made, with its secret: that is told once.
     ///
     /// # Errors
@@ -170,24 +178,21 @@ pub(crate) enum ReadOutcome<T> {
 impl State {
     /// Reads the records for a change.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Reading<'_>) -> T) -> (T, Preconditions) {
-        let now = self.clock.now();
-        self.store.read(|world, as_of| {
-            let reading = Reading::of(world, as_of, now);
-            (read(&reading), reading.preconditions())
-        })
+        Reading::in_store(&self.store, self.clock.now(), read)
     }
 
     /// Commits `change` while the preconditions hold; `value` comes back inside the proof that it is durable.
     ///
     /// # Errors
     /// [`CommitError`].
-    pub(crate) async fn commit<T: Send>(
+    pub(crate) fn commit<T: Send>(
         &self,
         change: Change<Effect>,
         preconditions: Preconditions,
         value: T,
-    ) -> Result<Receipt<T>, CommitError> {
-        self.store.commit(preconditions.added_to(change), value).await
+    ) -> impl Future<Output = Result<Receipt<T>, CommitError>> + Send {
+        // No async function: a mint would keep a place for the change twice.
+        self.store.commit(preconditions.added_to(change), value)
     }
 
     /// Records an event that changes nothing and relies on nothing.

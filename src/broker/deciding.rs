@@ -1,12 +1,11 @@
 use super::failure::Failure;
-use super::reading::Reading;
+use super::reading::{Preconditions, Reading};
 use super::retry::AttemptError;
-use super::services::Services;
-use crate::authn::{self, AgentPrincipal, AuthnError, PresentError, Records};
-use crate::base::{ClockReading, DecisionId};
-use crate::broker::world::records;
+use super::services::{Services, State};
+use crate::authn::{AgentPrincipal, AuthnError, PresentError, Records};
+use crate::base::{ClockReading, DecisionId, Timestamp};
 use crate::pki::PeerCertificate;
-use crate::policy::{Basis, Decision, DecisionContext, Denial, Grant};
+use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
 use crate::store::Event;
 use crate::token::{TokenDenied, TokenRefused};
@@ -35,6 +34,30 @@ impl Deciding<'_> {
     }
 }
 
+impl Reading<'_> {
+    /// `decision`, which these records led to. What it allows is done only while the agent may do it.
+    pub(crate) fn noting<A: AgentAct>(&self, decision: Decision<A>) -> Decision<A> {
+        if let Some(act) = decision.act() {
+            let principal = act.principal();
+            self.holds(principal.agent(), principal.instance(), principal.roles(), act.capability_names());
+        }
+        decision
+    }
+}
+
+impl State {
+    /// Reads the records at `now` for a change that `principal` asks for: it relies on them as of the entry at which the
+    /// principal was proved, which may be an earlier one.
+    pub(crate) fn read_as<T>(
+        &self,
+        principal: &AgentPrincipal,
+        now: Timestamp,
+        read: impl FnOnce(&Reading<'_>) -> T,
+    ) -> (T, Preconditions) {
+        self.store.read(|world, _| Reading::of(world, principal.as_of(), now).noting_all(read))
+    }
+}
+
 /// An agent whose request is within its rate, to be decided until there is no conflict.
 pub(crate) struct AdmittedAgent {
     certificate: PeerCertificate,
@@ -60,14 +83,9 @@ impl AdmittedAgent {
     pub(crate) fn attempt(
         &mut self,
         services: &Services,
-        reading: ClockReading,
+        time: ClockReading,
     ) -> Result<(AgentPrincipal, Permit), AuthnError> {
-        let again = || {
-            services
-                .state
-                .store
-                .read(|world, as_of| authn::agent(&self.certificate, records(world), as_of, reading))
-        };
+        let again = || services.state.read(|reading| reading.agent_behind(&self.certificate, time)).0;
         let principal = self.proved.take().map_or_else(again, Ok)?;
         Ok((principal, self.admitted.permit()))
     }

@@ -1,28 +1,26 @@
-//! What a decision reads, and what the change that it leads to relies on.
+//! What a decision reads, and what the change that it leads to relies on. The folder of a noun has what only its use
+//! cases read.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::failure::Failure;
 use super::replay::done_before;
 use super::world::{World, records};
-use crate::authn::{
-    self, AuthnError, Credential, OperatorPrincipal, Records, RenewingAgent, live, operator_again,
-};
+use crate::authn::Records;
 use crate::base::code;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, ClockReading, CodeId, InstanceId, OperatorName, OwnerName, RoleName,
-    Scope, SecretName, Timestamp,
+    AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, Scope, SecretName, Timestamp,
 };
-use crate::custody;
+use crate::custody::{self, Custody};
 use crate::idempotency::{self, IdempotencyKey, Remembered};
 use crate::ledger::{Expectation, Key};
-use crate::operators::{self, Certificate, Operator};
-use crate::pki::{self, PeerCertificate};
-use crate::registry::{self, Agent, Delivery, Instance, NameRefusal, Owned, Registry, Role};
+use crate::pki;
+use crate::registry::{self, Agent, Delivery, NameRefusal, Owned, Registry, Role};
 use crate::revocation::{self, Subject};
 use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret};
-use crate::store::Change;
+use crate::store::{Change, Store};
 use crate::token::{self, TokenKeys};
 
 /// The records as of one entry. Every fact that is read is noted, so that the change that is decided on it commits
@@ -31,7 +29,7 @@ pub(crate) struct Reading<'w> {
     world: &'w World,
     as_of: u64,
     now: Timestamp,
-    noted: RefCell<Vec<Key>>,
+    noted: RefCell<Vec<Expectation>>,
 }
 
 /// What a change relies on: keys, and the entry as of which each was read.
@@ -55,20 +53,46 @@ impl Preconditions {
         self
     }
 
+    /// The same as of entry `seq`, which was committed while they held.
+    pub(crate) fn since(mut self, seq: u64) -> Self {
+        self.0.iter_mut().for_each(|one| one.as_of = seq);
+        self
+    }
+
     /// `change`, which commits only while they hold.
     pub(crate) fn added_to<E: serde::Serialize>(self, change: Change<E>) -> Change<E> {
-        self.0.into_iter().fold(change, |change, one| change.rely(one.key, one.as_of))
+        change.rely_on(self.0)
     }
 }
 
+/// What a mint relies on, with some roles and capabilities.
+const USUAL_EXPECTATIONS: usize = 8;
+
 impl<'w> Reading<'w> {
-    pub(crate) const fn of(world: &'w World, as_of: u64, now: Timestamp) -> Self {
-        Self { world, as_of, now, noted: RefCell::new(Vec::new()) }
+    pub(crate) fn of(world: &'w World, as_of: u64, now: Timestamp) -> Self {
+        Self { world, as_of, now, noted: RefCell::new(Vec::with_capacity(USUAL_EXPECTATIONS)) }
+    }
+
+    /// Reads the records of `store` at `now` for a change.
+    pub(crate) fn in_store<T>(
+        store: &Store<World>,
+        now: Timestamp,
+        read: impl FnOnce(&Reading<'_>) -> T,
+    ) -> (T, Preconditions) {
+        store.read(|world, as_of| Reading::of(world, as_of, now).noting_all(read))
+    }
+
+    /// What `read` reads of it, and the preconditions of that.
+    pub(crate) fn noting_all<T>(self, read: impl FnOnce(&Self) -> T) -> (T, Preconditions) {
+        (read(&self), self.preconditions())
     }
 
     pub(crate) fn preconditions(self) -> Preconditions {
-        let (keys, as_of) = (self.noted.into_inner(), self.as_of);
-        Preconditions(keys.into_iter().map(|key| Expectation { key, as_of }).collect())
+        Preconditions(self.noted.into_inner())
+    }
+
+    pub(super) const fn as_of(&self) -> u64 {
+        self.as_of
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
@@ -81,10 +105,11 @@ impl<'w> Reading<'w> {
     }
 
     /// The records under `key`.
-    fn under(&self, key: Key) -> &'w World {
+    pub(super) fn under(&self, key: Key) -> &'w World {
         let mut noted = self.noted.borrow_mut();
-        if !noted.contains(&key) {
-            noted.push(key);
+        let one = Expectation { key, as_of: self.as_of };
+        if !noted.contains(&one) {
+            noted.push(one);
         }
         self.world
     }
@@ -151,7 +176,7 @@ impl<'w> Reading<'w> {
     }
 }
 
-/// Agents and operators as holders of credentials.
+/// Whom credentials are judged by.
 impl<'w> Reading<'w> {
     /// What a decision judges credentials by. Subjects that many credentials share are noted; what the decision is
     /// about is noted by the accessor that gives it.
@@ -160,119 +185,29 @@ impl<'w> Reading<'w> {
         records(self.under(revocation::keys::wide()))
     }
 
-    /// The agent that may act under this id, and how many instances it has.
-    pub(crate) fn acting_agent(&self, id: AgentId) -> Option<&'w Agent> {
-        self.under(registry::keys::agent(id));
-        self.under(registry::keys::instances(id));
-        self.under(revocation::keys::subject(&Subject::Agent(id))).registry.agent(id)
+    /// The marks of `subject`: whether it was revoked or suspended.
+    pub(crate) fn subject(&self, subject: &Subject) -> &'w World {
+        self.under(revocation::keys::subject(subject))
     }
 
-    pub(crate) fn acting_instance(&self, agent: &'w Agent, id: InstanceId) -> Option<&'w Instance> {
-        self.under(registry::keys::certificate(id));
-        self.under(revocation::keys::subject(&Subject::Instance(id)));
-        agent.instances.get(id)
-    }
-
-    /// The agent that an enrolment code is for.
-    pub(crate) fn agent_of_code(&self, id: CodeId) -> Option<&'w Agent> {
-        self.maker_of_code(id);
-        self.acting_agent(self.under(registry::keys::code(id)).registry.code(id)?.agent)
-    }
-
-    /// The operator that an enrolment code is for.
-    pub(crate) fn operator_of_code(&self, id: CodeId) -> Option<&'w Operator> {
-        self.maker_of_code(id);
-        self.acting_operator(&self.under(operators::keys::code(id)).operators.code(id)?.operator)
-    }
-
-    /// A code is valid only while its maker could make it.
-    fn maker_of_code(&self, id: CodeId) {
-        let operators = &self.world.operators;
-        if let Some(maker) = operators.maker_of(id).and_then(|made| operators.with(made.by)) {
-            self.under(operators::keys::operator(&maker.name));
-            self.under(revocation::keys::subject(&Subject::Operator(maker.id)));
+    /// Notes that an instance of an agent with `roles` holds `capabilities`.
+    pub(crate) fn holds<'a>(
+        &self,
+        agent: AgentId,
+        instance: InstanceId,
+        roles: &BTreeSet<RoleName>,
+        capabilities: impl IntoIterator<Item = &'a CapabilityName>,
+    ) {
+        self.under(registry::keys::agent(agent));
+        self.under(registry::keys::certificate(instance));
+        self.subject(&Subject::Agent(agent));
+        self.subject(&Subject::Instance(instance));
+        for role in roles {
+            self.under(registry::keys::role(role));
         }
-    }
-
-    /// An agent's code whose second use no entry reports yet.
-    pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::AgentCode> {
-        let code = self.under(registry::keys::code_alarm(id)).registry.code(id)?;
-        (!code.reported).then_some(code)
-    }
-
-    /// The same of an operator's code.
-    pub(crate) fn unreported_operator_code(&self, id: CodeId) -> Option<&'w operators::OperatorCode> {
-        let code = self.under(operators::keys::code_alarm(id)).operators.code(id)?;
-        (!code.reported).then_some(code)
-    }
-
-    /// The operator of this name with its certificates.
-    pub(crate) fn acting_operator(&self, name: &OperatorName) -> Option<&'w Operator> {
-        self.under(operators::keys::certificates(name));
-        let operator = self.operator(name)?;
-        self.under(revocation::keys::subject(&Subject::Operator(operator.id)));
-        Some(operator)
-    }
-
-    /// The agent or resource server that renews with `peer`, up to `grace_s` after the certificate's end.
-    ///
-    /// # Errors
-    /// [`AuthnError`].
-    pub(crate) fn renewing(
-        &self,
-        peer: &PeerCertificate,
-        grace_s: i64,
-        time: ClockReading,
-    ) -> Result<RenewingAgent, AuthnError> {
-        authn::renewing(peer, self.records(), self.as_of, grace_s, time)
-    }
-
-    /// The operator behind `peer`.
-    ///
-    /// # Errors
-    /// [`AuthnError`].
-    pub(crate) fn operator_behind(
-        &self,
-        peer: &PeerCertificate,
-        time: ClockReading,
-    ) -> Result<OperatorPrincipal, AuthnError> {
-        let principal = authn::operator(peer, self.records(), self.as_of, time)?;
-        self.acting_operator(principal.name());
-        Ok(principal)
-    }
-}
-
-/// Operators.
-impl<'w> Reading<'w> {
-    pub(crate) fn operator(&self, name: &OperatorName) -> Option<&'w Operator> {
-        self.under(operators::keys::operator(name)).operators.named(name)
-    }
-
-    /// The operator that `principal` was, as it is now.
-    ///
-    /// # Errors
-    /// [`AuthnError`].
-    pub(crate) fn operator_again(
-        &self,
-        principal: &OperatorPrincipal,
-    ) -> Result<OperatorPrincipal, AuthnError> {
-        self.acting_operator(principal.name());
-        self.under(revocation::keys::subject(&Subject::Operator(principal.id())));
-        operator_again(principal, self.records(), self.as_of)
-    }
-
-    /// That an admin with full scope can act when `leaving` is none any more: otherwise only the host could help.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub(crate) fn another_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
-        let world = self.under(operators::keys::admins());
-        let can_act = |one: &&Operator| counting(one, world, self.now).next().is_some();
-        let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
-        if !leaving.is_full_admin() || others.any(|one| can_act(&one)) {
-            return Ok(());
+        for capability in capabilities {
+            self.under(registry::keys::capability(capability));
         }
-        Err(Failure::new(code::LAST_ADMIN))
     }
 }
 
@@ -328,20 +263,17 @@ impl<'w> Reading<'w> {
         &self.under(token::keys::token_keys()).token_keys
     }
 
+    /// The slots and the root key of the keyring.
+    pub(crate) fn slots(&self) -> &'w Custody {
+        &self.under(custody::keys::slots()).custody
+    }
+
+    /// Where the data directory is.
+    pub(crate) fn location(&self) -> &'w Custody {
+        &self.under(custody::keys::location()).custody
+    }
+
     pub(crate) fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
         self.under(custody::keys::checkpoint_key()).custody.checkpoint_key()
     }
-}
-
-/// The certificates of `operator` that count at `now`.
-pub(crate) fn counting<'o>(
-    operator: &'o Operator,
-    world: &'o World,
-    now: Timestamp,
-) -> impl Iterator<Item = &'o Certificate> {
-    let counts = move |one: &&Certificate| {
-        let certificate = Credential::OperatorCertificate { operator, certificate: one, from: None };
-        now < one.not_after && live(certificate, records(world)).is_ok()
-    };
-    operator.certificates.iter().filter(counts)
 }

@@ -60,8 +60,18 @@ pub(crate) fn remembered(
     idempotency: Option<&IdempotencyKey>,
     outcome: Outcome,
 ) -> Change<Effect> {
+    remembered_for(OUTCOME_LIFE_S, change, idempotency, || outcome)
+}
+
+/// The same for `life_s` seconds.
+pub(crate) fn remembered_for(
+    life_s: u32,
+    change: Change<Effect>,
+    idempotency: Option<&IdempotencyKey>,
+    outcome: impl FnOnce() -> Outcome,
+) -> Change<Effect> {
     let Some(idempotency) = idempotency else { return change };
-    change.effect(Effect::Idempotency(idempotency::Effect::remember(idempotency, OUTCOME_LIFE_S, outcome)))
+    change.effect(Effect::Idempotency(idempotency::Effect::remember(idempotency, life_s, outcome())))
 }
 
 /// `change`, remembering for `life_s` seconds what the request of `idempotency` did by it. It relies on the
@@ -73,7 +83,10 @@ pub(crate) fn remembering(
     life_s: u32,
     outcome: impl FnOnce() -> Outcome,
 ) -> Change<Effect> {
-    let Some(idempotency) = idempotency else { return change };
-    let effect = idempotency::Effect::remember(idempotency, life_s, outcome());
-    change.effect(Effect::Idempotency(effect)).rely(keys::slot(idempotency.slot()), as_of)
+    let change = remembered_for(life_s, change, idempotency, outcome);
+    if let Some(idempotency) = idempotency {
+        change.rely(keys::slot(idempotency.slot()), as_of)
+    } else {
+        change
+    }
 }

@@ -7,7 +7,7 @@ use crate::base::{CapabilityName, ClockTrust, DecisionId, Entropy, SecretId, Tim
 use crate::crypto::AeadKey;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
-use crate::policy::{Certifying, Grant, Mint, Reveal};
+use crate::policy::{AgentAct, Certifying, Grant, Mint, Reveal};
 use crate::registry::Access;
 use crate::secrets::{Opener, Sealer, SecretValue, StoredVersion, VaultError};
 use crate::token::{

@@ -1,5 +1,6 @@
-use crate::base::DecisionId;
+use crate::authn::AgentPrincipal;
 use crate::base::code::Code;
+use crate::base::{CapabilityName, DecisionId};
 use crate::crypto::Digest;
 
 /// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
@@ -28,6 +29,14 @@ impl<A> Decision<A> {
 
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
         Self::Deny(Denial { basis, code })
+    }
+
+    /// What it allows, if anything.
+    pub const fn act(&self) -> Option<&A> {
+        match self {
+            Self::Allow(grant) | Self::Constrain(grant) => Some(grant.act()),
+            Self::Deny(_) => None,
+        }
     }
 
     /// The grant.
@@ -104,6 +113,15 @@ pub struct Denial {
     pub basis: Basis,
     /// The stable code.
     pub code: Code,
+}
+
+/// Acts that an agent is allowed by capabilities that it holds.
+pub trait AgentAct {
+    /// The agent.
+    fn principal(&self) -> &AgentPrincipal;
+
+    /// The capabilities.
+    fn capability_names(&self) -> impl Iterator<Item = &CapabilityName>;
 }
 
 /// Acts that issue a certificate.

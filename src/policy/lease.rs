@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::DecisionContext;
-use super::decision::{Basis, Decision};
+use super::decision::{AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
@@ -47,12 +47,6 @@ struct Ends {
 }
 
 impl IssueLease {
-    /// The agent.
-    #[must_use]
-    pub const fn principal(&self) -> &AgentPrincipal {
-        &self.principal
-    }
-
     /// The capability.
     #[must_use]
     pub const fn capability(&self) -> &CapabilityName {
@@ -69,6 +63,16 @@ impl IssueLease {
     #[must_use]
     pub const fn renewable_until(&self) -> Timestamp {
         self.ends.renewable_until
+    }
+}
+
+impl AgentAct for IssueLease {
+    fn principal(&self) -> &AgentPrincipal {
+        &self.principal
+    }
+
+    fn capability_names(&self) -> impl Iterator<Item = &CapabilityName> {
+        std::iter::once(&self.capability)
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::{DecisionContext, LifeLimits};
-use super::decision::{Basis, Decision};
+use super::decision::{AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
@@ -35,12 +35,6 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// The agent that the token is for.
-    #[must_use]
-    pub const fn principal(&self) -> &AgentPrincipal {
-        &self.principal
-    }
-
     /// The names of the granted capabilities.
     #[must_use]
     pub fn capabilities(&self) -> &[(CapabilityName, Access)] {
@@ -63,6 +57,16 @@ impl Mint {
     #[must_use]
     pub const fn reading(&self) -> ClockReading {
         self.reading
+    }
+}
+
+impl AgentAct for Mint {
+    fn principal(&self) -> &AgentPrincipal {
+        &self.principal
+    }
+
+    fn capability_names(&self) -> impl Iterator<Item = &CapabilityName> {
+        self.capabilities.iter().map(|(name, _)| name)
     }
 }
 

@@ -20,7 +20,7 @@ mod sensitivity;
 
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
-pub use decision::{Basis, Certifying, Decision, Denial, Grant};
+pub use decision::{AgentAct, Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{

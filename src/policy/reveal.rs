@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::DecisionContext;
-use super::decision::Decision;
+use super::decision::{AgentAct, Decision};
 use super::granted::Granted;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::{AgentPrincipal, BoundToken};
@@ -22,12 +22,6 @@ pub struct Reveal {
 }
 
 impl Reveal {
-    /// The agent that presented the token.
-    #[must_use]
-    pub const fn principal(&self) -> &AgentPrincipal {
-        self.token.holder()
-    }
-
     /// The token.
     #[must_use]
     pub const fn token(&self) -> TokenId {
@@ -50,6 +44,16 @@ impl Reveal {
     #[must_use]
     pub const fn current(&self) -> (SecretId, u32) {
         self.current
+    }
+}
+
+impl AgentAct for Reveal {
+    fn principal(&self) -> &AgentPrincipal {
+        self.token.holder()
+    }
+
+    fn capability_names(&self) -> impl Iterator<Item = &CapabilityName> {
+        std::iter::once(&self.capability)
     }
 }
 

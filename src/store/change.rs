@@ -140,8 +140,6 @@ pub struct Change<E> {
 
 /// Most events are shorter; longer ones cost a copy.
 const USUAL_EVENT_BYTES: usize = 1024;
-/// What a mint relies on, with some roles and capabilities.
-const USUAL_EXPECTATIONS: usize = 8;
 
 impl<E: Serialize> Change<E> {
     /// A change that says `event` and does nothing yet.
@@ -155,7 +153,7 @@ impl<E: Serialize> Change<E> {
             kind: V::KIND,
             event: written,
             effects: Vec::new(),
-            expect: Vec::with_capacity(USUAL_EXPECTATIONS),
+            expect: Vec::new(),
             advance: Vec::new(),
             concerns: concerned_by(event),
             incident: None,
@@ -197,6 +195,16 @@ impl<E: Serialize> Change<E> {
     /// Relies on nothing having advanced `key` since the state as of `as_of` was read.
     pub fn rely(mut self, key: Key, as_of: u64) -> Self {
         self.expect.push(Expectation { key, as_of });
+        self
+    }
+
+    /// Relies on all of `expected`.
+    pub fn rely_on(mut self, expected: Vec<Expectation>) -> Self {
+        if self.expect.is_empty() {
+            self.expect = expected;
+        } else {
+            self.expect.extend(expected);
+        }
         self
     }
 

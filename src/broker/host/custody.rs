@@ -1,29 +1,12 @@
 use std::path::Path;
 
-use crate::base::code;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
-use crate::broker::world::{Effect, World};
-use crate::custody::{self, KnownSlot, SlotsChanged, keys};
+use crate::broker::services::State;
+use crate::broker::world::Effect;
+use crate::custody::{self, KnownSlot, SlotsChanged};
 use crate::keyring::{Family, Keyring, KeyringError, RootId, SlotState};
-use crate::store::{Change, History, Store};
-
-/// That the keyring is not one whose root key was replaced since: an unseal key that was removed or
-/// rekeyed opens such a copy, and nothing that it says counts.
-///
-/// # Errors
-/// [`Failure`] when it is one.
-pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
-    let known = store.read(|world, _| world.custody.root());
-    if known.is_none_or(|known| keyring.descends_from(known)) {
-        return Ok(());
-    }
-    let why = "the ledger names a root key that replaced the keyring's, or the ledger is so old that the keyring does not \
-               know its root key any more";
-    let fix = "put the newest copy of `keyring` back, or a newer copy of `ledger`: `--accept-lost-entries` accepts neither, \
-               because a slot that was removed may open such a keyring";
-    Err(Failure::new(code::KEYRING_OUTDATED).because(why).mended_by(fix))
-}
+use crate::store::{Change, History};
 
 /// What a keyring has that the ledger is to know.
 #[derive(Debug)]
@@ -52,9 +35,9 @@ impl KeyringContents {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn record_slots(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<(), Failure> {
+pub async fn record_slots(state: &State, found: &KeyringContents, by: &str) -> Result<(), Failure> {
     for _ in 0..TRIES {
-        if retry_on_conflict!(record(store, found, by))? {
+        if retry_on_conflict!(record(state, found, by))? {
             break;
         }
     }
@@ -66,25 +49,23 @@ const TRIES: u32 = 8;
 
 /// Records them, unless there is nothing to say: the ledger knows them, and an entry under this root key binds
 /// all entries before it.
-async fn record(store: &Store<World>, found: &KeyringContents, by: &str) -> Result<bool, AttemptError> {
+async fn record(state: &State, found: &KeyringContents, by: &str) -> Result<bool, AttemptError> {
     let KeyringContents { slots, root, delta } = found;
-    let ((added, removed), (known_root, is_bound), as_of) = store.read(|world, as_of| {
-        let custody = &world.custody;
-        (custody.difference(slots), (custody.root(), custody.is_bound()), as_of)
+    let (((added, removed), is_said), preconditions) = state.read(|reading| {
+        let custody = reading.slots();
+        (custody.difference(slots), custody.root() == Some(*root) && custody.is_bound())
     });
-    let is_said = known_root == Some(*root) && is_bound;
     if added.is_empty() && removed.is_empty() && is_said {
         return Ok(true);
     }
-    let tree = store.tree();
+    let tree = state.store.tree();
     let before = History { through: tree.size(), root: tree.root() };
     let change =
         Change::new(&SlotsChanged { by, added, removed, root: (!is_said).then(|| root.to_string()) })?
             .effect(Effect::Custody(custody::Effect::Slots(slots.clone())))
             .effect(Effect::Custody(custody::Effect::Root(*root.as_bytes())))
             .effect(Effect::Custody(custody::Effect::SealingKeys(*delta)))
-            .effect(Effect::Custody(custody::Effect::Before(before)))
-            .rely(keys::slots(), as_of);
-    store.commit(change, ()).await?.redeem();
+            .effect(Effect::Custody(custody::Effect::Before(before)));
+    state.commit(change, preconditions, ()).await?.redeem();
     Ok(false)
 }

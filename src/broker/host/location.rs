@@ -1,8 +1,10 @@
+use crate::base::Timestamp;
 use crate::base::encoding::hex;
 use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::world::{Effect, World};
-use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged, keys};
+use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged};
 use crate::store::{Change, Store};
 
 /// How the data directory's location compares with the one that the ledger knows.
@@ -28,19 +30,22 @@ pub enum Located {
 /// [`Failure`].
 pub async fn record_location(
     store: &Store<World>,
+    now: Timestamp,
     location: Location,
     order: Option<AdoptionOrder<'_>>,
 ) -> Result<Located, Failure> {
-    retry_on_conflict!(record(store, location, order))
+    retry_on_conflict!(record(store, now, location, order))
 }
 
 async fn record(
     store: &Store<World>,
+    now: Timestamp,
     location: Location,
     order: Option<AdoptionOrder<'_>>,
 ) -> Result<Located, AttemptError> {
-    let (known, adopted, as_of) =
-        store.read(|world, as_of| (world.custody.location(), world.custody.adopted(), as_of));
+    let ((known, adopted), preconditions) = Reading::in_store(store, now, |reading| {
+        (reading.location().location(), reading.location().adopted())
+    });
     let location = known.map_or(location, |known| location.or_machine_of(known));
     let ordered_at = order.and_then(|order| order.at);
     let is_recorded = ordered_at.is_some() && ordered_at == adopted.map(|(_, at)| at);
@@ -63,7 +68,6 @@ async fn record(
     let effect = custody::Effect::Location { location, is_adopted: order.is_some() };
     let ordered = ordered_at.map(|at| Effect::Custody(custody::Effect::Ordered(at)));
     let change = ordered.into_iter().fold(change.effect(Effect::Custody(effect)), Change::effect);
-    let change = change.rely(keys::location(), as_of);
-    store.commit(change, ()).await?.redeem();
+    store.commit(preconditions.added_to(change), ()).await?.redeem();
     Ok(located)
 }

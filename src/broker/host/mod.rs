@@ -7,6 +7,7 @@ pub(super) mod host_services;
 pub(super) mod kept;
 pub(super) mod location;
 pub(super) mod orders;
+pub(super) mod outdated_keyring;
 pub(super) mod readiness;
 pub(super) mod rollback;
 pub(super) mod rollback_watch;

@@ -18,7 +18,6 @@ use crate::keyring::KeyStage;
 use crate::leases::LeaseSelection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
-use crate::revocation::Subject;
 use crate::store::{PendingRecord, RevocationOutcome};
 
 /// Why an order has nothing to take away: there is no such thing, or it is taken away already.
@@ -169,15 +168,15 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
     match what {
         RevocationOrder::RevokeAgent(name) | RevocationOrder::SuspendAgent(name) => {
             let agent = world.registry.agent_named(name).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_agent(Subject::Agent(agent.id), agent))
+            Ok(FoundSubject::of_agent(agent))
         }
         RevocationOrder::RevokeInstance(id) => {
             let agent = agent_with(world, *id).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_agent(Subject::Instance(*id), agent))
+            Ok(FoundSubject::of_instance(*id, agent))
         }
         RevocationOrder::RevokeCertificate(serial) => {
             let (id, agent) = holder_of(world, Serial::from_bytes(*serial)).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_agent(Subject::Instance(id), agent))
+            Ok(FoundSubject::of_instance(id, agent))
         }
         RevocationOrder::RevokeToken(id) => Ok(FoundSubject::of_token(*id)),
         RevocationOrder::RevokeOperator(name) | RevocationOrder::SuspendOperator(name) => {

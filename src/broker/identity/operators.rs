@@ -1,19 +1,14 @@
 use crate::base::code;
-use crate::base::encoding::hex;
 use crate::base::limits::CODE_LIFE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
-use crate::broker::page::Page;
-use crate::broker::reading::{Reading, counting};
-use crate::broker::world::{Effect, World};
+use crate::broker::reading::Reading;
+use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome};
-use crate::operators::{self, Operator, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
-use crate::policy::{Authorised, PlaceOperators, ReadOperators};
-use crate::revocation::Subject;
-use crate::wire::PageAnswer;
-use crate::wire::{CertificateAnswer, OperatorAnswer};
+use crate::operators::{self, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
+use crate::policy::{Authorised, PlaceOperators};
 
 /// What an operator's invitation is to be good for.
 #[derive(Debug)]
@@ -40,31 +35,6 @@ pub struct OperatorInvitation {
 }
 
 impl AdminServices {
-    /// All operators, by name.
-    #[must_use]
-    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
-        let now = self.0.state.clock.now();
-        self.0.state.store.read(|world, _| {
-            let seen = |one: &Operator| view(one, world, now);
-            page.of(world.operators.all(), |one| one.name.as_str(), seen)
-        })
-    }
-
-    /// The operator called `name`.
-    ///
-    /// # Errors
-    /// [`Failure`] when there is none.
-    pub fn operator(
-        &self,
-        _by: &Authorised<ReadOperators>,
-        name: &OperatorName,
-    ) -> Result<OperatorAnswer, Failure> {
-        let now = self.0.state.clock.now();
-        let found =
-            self.0.state.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
-        found.ok_or_else(operator_unknown)
-    }
-
     /// Makes an enrolment code for an operator, one use. With a role, an operator that does not exist
     /// yet is created; one that exists must have it.
     ///
@@ -168,26 +138,4 @@ fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<Invited
 
 pub(crate) fn operator_unknown() -> Failure {
     Failure::new(code::OPERATOR_UNKNOWN)
-}
-
-fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorAnswer {
-    let certificates: Vec<_> = counting(operator, world, now)
-        .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
-        .collect();
-    let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
-        "suspended"
-    } else if certificates.is_empty() {
-        "inactive"
-    } else {
-        "active"
-    };
-    OperatorAnswer {
-        id: operator.id,
-        name: operator.name.clone(),
-        role: operator.role.as_str().into(),
-        owner: operator.scope.owner().cloned(),
-        state: state.into(),
-        reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
-        certificates,
-    }
 }

@@ -1,4 +1,4 @@
-use crate::authn::{AgentPrincipal, Credential, PresentError, live};
+use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
 use crate::broker::caller_services::{AdminServices, AgentServices};
@@ -9,7 +9,7 @@ use crate::broker::identity::operators::operator_unknown;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
 use crate::broker::services::Services;
-use crate::broker::world::{Effect, World, records};
+use crate::broker::world::{Effect, World};
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::operators::Operator;
 use crate::pki::Serial;
@@ -63,36 +63,24 @@ impl Revocation {
 /// A subject, and the name of whom it belongs to.
 pub(crate) struct FoundSubject {
     subject: Subject,
+    /// Its own name, when it has one.
+    name: Option<String>,
+    /// The agent whose credential it is.
     agent: Option<String>,
-    operator: Option<String>,
 }
 
 impl FoundSubject {
     /// As entries name it, and `by` who does it.
     fn said<'a>(&self, by: &'a str) -> SubjectChange<'a> {
-        let (name, agent) = match &self.subject {
-            Subject::Agent(_) => (self.agent.clone(), None),
-            Subject::Operator(_) => (self.operator.clone(), None),
-            Subject::Instance(_)
-            | Subject::Token(_)
-            | Subject::Role(_)
-            | Subject::Capability(_)
-            | Subject::Owner(_)
-            | Subject::Secret(_)
-            | Subject::Certificate(_)
-            | Subject::Lineage(_)
-            | Subject::Network(_)
-            | Subject::Everything => (None, self.agent.clone()),
-        };
-        SubjectChange { subject: NamedSubject::of(&self.subject, name), agent, by }
+        let subject = NamedSubject::of(&self.subject, self.name.clone());
+        SubjectChange { subject, agent: self.agent.clone(), by }
     }
-}
 
-impl FoundSubject {
     /// The order that does `what` to it.
     fn order(&self, what: Revocation) -> Option<RevocationOrder> {
-        let agent = || self.agent.as_deref().and_then(|name| name.parse().ok());
-        let operator = || self.operator.as_deref().and_then(|name| name.parse().ok());
+        let name = self.name.as_deref();
+        let agent = || name.and_then(|name| name.parse().ok());
+        let operator = || name.and_then(|name| name.parse().ok());
         match (what, &self.subject) {
             (Revocation::Revoke, Subject::Agent(_)) => agent().map(RevocationOrder::RevokeAgent),
             (Revocation::Suspend, Subject::Agent(_)) => agent().map(RevocationOrder::SuspendAgent),
@@ -117,17 +105,20 @@ impl FoundSubject {
         }
     }
 
-    pub(crate) fn of_agent(subject: Subject, agent: &Agent) -> Self {
-        Self { subject, agent: Some(agent.name.to_string()), operator: None }
+    pub(crate) fn of_agent(agent: &Agent) -> Self {
+        Self { subject: Subject::Agent(agent.id), name: Some(agent.name.to_string()), agent: None }
+    }
+
+    pub(crate) fn of_instance(id: InstanceId, agent: &Agent) -> Self {
+        Self { subject: Subject::Instance(id), name: None, agent: Some(agent.name.to_string()) }
     }
 
     pub(crate) fn of_operator(operator: &Operator) -> Self {
-        let subject = Subject::Operator(operator.id);
-        Self { subject, agent: None, operator: Some(operator.name.to_string()) }
+        Self { subject: Subject::Operator(operator.id), name: Some(operator.name.to_string()), agent: None }
     }
 
     pub(crate) const fn of_token(id: TokenId) -> Self {
-        Self { subject: Subject::Token(id), agent: None, operator: None }
+        Self { subject: Subject::Token(id), name: None, agent: None }
     }
 }
 
@@ -150,7 +141,7 @@ impl AdminServices {
             let world = reading.unconditional();
             let agent = world.registry.agent_named(name);
             let agent = agent.filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_agent(Subject::Agent(agent.id), agent))
+            Ok(FoundSubject::of_agent(agent))
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), what, &find).await
     }
@@ -165,13 +156,7 @@ impl AdminServices {
         id: InstanceId,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        let find = |reading: &Reading<'_>| {
-            let world = reading.unconditional();
-            let agent =
-                agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_agent(Subject::Instance(id), agent))
-        };
-        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+        self.revoke_holder(by, request, |world| Some((id, agent_with(world, id)?))).await
     }
 
     /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
@@ -185,10 +170,19 @@ impl AdminServices {
         serial: Serial,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
+        self.revoke_holder(by, request, |world| holder_of(world, serial)).await
+    }
+
+    async fn revoke_holder(
+        &self,
+        by: &Authorised<Contain>,
+        request: OperatorRequest<'_>,
+        find: impl Fn(&World) -> Option<(InstanceId, &Agent)> + Sync,
+    ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
-            let found = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent));
-            found.map(|(id, agent)| FoundSubject::of_agent(Subject::Instance(id), agent)).ok_or_else(unknown)
+            let found = find(world).filter(|(_, agent)| reaches(by, world, agent));
+            found.map(|(id, agent)| FoundSubject::of_instance(id, agent)).ok_or_else(unknown)
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
@@ -264,21 +258,13 @@ impl AgentServices {
             return Ok(());
         }
         let _permit = self.0.limits.mints.admit(&principal.agent())?;
-        if claims.seq > self.0.state.store.read(|_, as_of| as_of) {
-            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
-            self.0.suspect_token(claims.sub.to_string(), unrecorded).await;
-            return Ok(());
-        }
         // What does not count is of no use, and giving it up again would fill the ledger.
-        let minted = self.0.minted(&claims)?;
-        let token = Credential::Token { claims: &claims, minted: minted.as_deref() };
-        if self.0.state.store.read(|world, _| live(token, records(world))).is_err() {
+        if !self.0.counts(&claims).await? {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
-        let find = |_: &Reading<'_>| {
-            Ok(FoundSubject { subject: Subject::Token(claims.jti), agent: name.clone(), operator: None })
-        };
+        let find =
+            |_: &Reading<'_>| Ok(FoundSubject { agent: name.clone(), ..FoundSubject::of_token(claims.jti) });
         let request = ChangeRequest { by: Initiator::Holder, idempotency: None, reason: None };
         self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
     }
@@ -309,7 +295,7 @@ impl Services {
                 (Revocation::Resume, subject)
             }
         };
-        let found = FoundSubject { subject: subject.clone(), agent: None, operator: None };
+        let found = FoundSubject { subject: subject.clone(), name: None, agent: None };
         let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
         self.notifications.standing_changed();

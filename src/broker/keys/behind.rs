@@ -1,7 +1,7 @@
 use crate::base::Timestamp;
 use crate::base::limits::BACKDATE_S;
+use crate::broker::identity::facts::counting;
 use crate::broker::identity::standing::InstanceStanding;
-use crate::broker::reading::counting;
 use crate::broker::world::World;
 use crate::keyring::{KeyStage, StageSince};
 use crate::operators::{Certificate, Operator};

@@ -1,18 +1,15 @@
 use super::lease_upstream::{LeaseUpstreams, revocations_at};
 use super::revoke::{Chosen, LeasesEnded, named, selection};
 use super::views::{described, is_wholly_within, is_within};
-use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{LeaseId, Reason, code};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::removals::Ended;
-use crate::broker::replay::{done_before, remembering};
-use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::Effect;
-use crate::idempotency::{IdempotencyKey, Outcome};
-use crate::leases::{self, LeaseForgotten, LeaseStage, LeasesRetried, keys};
+use crate::idempotency::IdempotencyKey;
+use crate::leases::{self, LeaseForgotten, LeaseStage, LeasesRetried};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
-use crate::store::Change;
 use crate::telemetry::Alarm;
 use crate::upstream::is_shut_out;
 
@@ -29,34 +26,26 @@ impl AdminServices {
     ) -> Result<LeasesEnded, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        retry_on_conflict!(async {
-            let (before, selected, as_of) = services.state.store.read(|world, as_of| {
-                let selected = selection(world, operator.scope(), chosen).map(|which| {
-                    let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
-                    let places = failing.map(|lease| LeaseUpstreams::of(world, lease).place());
-                    (places.collect::<Vec<_>>(), which)
-                });
-                (done_before(world, idempotency, services.state.clock.now()), selected, as_of)
-            });
-            if let Some(before) = before? {
-                return Ok(LeasesEnded { ended: Ended::Recorded(before.seq), count: None });
-            }
-            let (places, which) = selected?;
-            let count = places.len();
-            if count == 0 {
-                return Err(Failure::new(code::LEASE_INVALID_STATE).into());
+        let changed = services.state.change(ChangeRequest::by(operator, idempotency), |reading| {
+            let world = reading.unconditional();
+            let which = selection(world, operator.scope(), chosen)?;
+            let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
+            let places: Vec<_> = failing.map(|lease| LeaseUpstreams::of(world, lease).place()).collect();
+            if places.is_empty() {
+                return Err(Failure::new(code::LEASE_INVALID_STATE));
             }
             let (lease, agent, capability) = named(chosen);
-            let event = LeasesRetried { operator: operator.name(), lease, agent, capability, count };
-            let effect = leases::Effect::Retry(which);
-            let mut change = Change::new(&event)?.effect(Effect::Lease(effect));
-            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
-            for place in places.iter().flatten() {
-                services.try_again_at(&revocations_at(place));
-            }
-            let seq = services.record_of_leases(services.while_allowed(change, operator)?).await?;
-            Ok(LeasesEnded { ended: Ended::Recorded(seq), count: Some(count) })
-        })
+            let (operator, count) = (operator.name(), places.len());
+            let event = LeasesRetried { operator, lease, agent, capability, count };
+            Ok(ChangeDraft::new(&event, places)?.effect(Effect::Lease(leases::Effect::Retry(which))))
+        });
+        let changed = changed.await?;
+        let (ended, places) = (Ended::Recorded(changed.seq()), changed.value());
+        for place in places.iter().flatten().flatten() {
+            services.try_again_at(&revocations_at(place));
+        }
+        services.notifications.leases_changed();
+        Ok(LeasesEnded { ended, count: places.map(|places| places.len()) })
     }
 
     /// Gives up on a login that could not be revoked: it may still exist, and the operator answers for it.
@@ -73,27 +62,18 @@ impl AdminServices {
     ) -> Result<Forgotten, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        retry_on_conflict!(async {
-            let (before, found, as_of) = services.state.store.read(|world, as_of| {
-                let found = world.leases.lease(lease).filter(|one| is_within(world, operator.scope(), one));
-                let found = found.map(|lease| {
-                    let is_whole = is_wholly_within(world, operator.scope(), lease);
-                    (lease.clone(), described(world, lease), is_whole)
-                });
-                (done_before(world, idempotency, services.state.clock.now()), found, as_of)
-            });
-            if let Some(before) = before? {
-                return Ok(Forgotten { seq: before.seq, open: None });
-            }
-            let (found, upstream, is_whole) = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
-            if !is_whole {
-                return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).into());
+        let changed = services.state.change(ChangeRequest::by(operator, idempotency), |reading| {
+            let (world, scope) = (reading.unconditional(), operator.scope());
+            let found = reading.lease(lease).filter(|one| is_within(world, scope, one));
+            let found = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
+            if !is_wholly_within(world, scope, found) {
+                return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
             }
             let LeaseStage::Ending(leases::Ending { failures, trouble: Some(trouble), .. }) = &found.stage
             else {
-                return Err(Failure::new(code::LEASE_INVALID_STATE).into());
+                return Err(Failure::new(code::LEASE_INVALID_STATE));
             };
-            let open = !is_shut_out(&trouble.code);
+            let (open, upstream) = (!is_shut_out(&trouble.code), described(world, found));
             let event = LeaseForgotten {
                 lease,
                 agent: &found.agent_name,
@@ -106,23 +86,23 @@ impl AdminServices {
                 failures: *failures,
                 open,
             };
-            let key = keys::lease(lease);
-            let mut change =
-                Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease))).rely(key, as_of);
-            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
-            let seq = services.record_of_leases(services.while_allowed(change, operator)?).await?;
-            services.notifications.meters.alarms().raise(
-                Alarm::LeaseForgotten,
-                format_args!(
-                    "the login {} at {upstream} was not revoked and may still exist ({}): {} had the broker forget \
-                     lease {lease}; check that the role is gone",
-                    found.login,
-                    if open { "it may still log in" } else { "it can no longer log in" },
-                    operator.name()
-                ),
-            );
-            Ok(Forgotten { seq, open: Some(open) })
-        })
+            let draft = ChangeDraft::new(&event, (found.login.clone(), upstream, open))?;
+            Ok(draft.effect(Effect::Lease(leases::Effect::Ended(lease))))
+        });
+        let changed = changed.await?;
+        let seq = changed.seq();
+        let Some((login, upstream, open)) = changed.value() else { return Ok(Forgotten { seq, open: None }) };
+        services.notifications.leases_changed();
+        services.notifications.meters.alarms().raise(
+            Alarm::LeaseForgotten,
+            format_args!(
+                "the login {login} at {upstream} was not revoked and may still exist ({}): {} had the broker forget \
+                 lease {lease}; check that the role is gone",
+                if open { "it may still log in" } else { "it can no longer log in" },
+                operator.name()
+            ),
+        );
+        Ok(Forgotten { seq, open: Some(open) })
     }
 }
 

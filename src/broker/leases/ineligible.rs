@@ -5,6 +5,7 @@ use crate::authn::{Credential, live};
 use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
 use crate::broker::failure::Failure;
+use crate::broker::reading::Preconditions;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
 use crate::leases::{self, EndReason, Lease, LeaseSelection, LeaseStage, Leases, LeasesRevoked};
@@ -42,7 +43,7 @@ impl Services {
                     why: EndReason::Ineligible,
                 };
                 let change = Change::new(&event)?.effect(Effect::Lease(effect));
-                self.record_of_leases(change.urgent()).await?;
+                self.record_of_leases(change.urgent(), Preconditions::none()).await?;
             }
             if last.is_none() {
                 return Ok(());

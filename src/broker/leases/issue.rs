@@ -1,28 +1,29 @@
 use std::collections::BTreeSet;
 
-use super::holder::LeaseHolder;
-use super::ineligible::is_ineligible;
 use super::lease_upstream::{LeaseUpstream, LoginInCreation};
-use super::reuse::{EarlierLogin, is_reusable, remembering_lease};
+use super::requested_life::is_long_enough;
+use super::reuse::{own_login, remembering_lease};
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
-use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
+use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::tokens::mint::relying;
 use crate::broker::upstreams::Call;
-use crate::broker::world::{Effect, World, records};
+use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::issuance::{CreatedLogin, IssuedLogin, LeaseReplay, Leasing, LoginPermit};
 use crate::leases::{
     self, EndReason, Lease, LeaseFailed, LeaseIntended, LeaseIntent, LeaseIssued, LeaseReused,
-    LeaseSelection, LeaseStage, keys,
+    LeaseSelection, LeaseStage,
 };
+use crate::ledger::Receipt;
 use crate::pki::PeerCertificate;
-use crate::policy::{Grant, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again};
+use crate::policy::{
+    AgentAct, Grant, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again,
+};
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
 use crate::upstream::{LeaseDriver, NewLogin, UpstreamFault, UpstreamOutcome};
@@ -76,9 +77,7 @@ impl AgentServices {
         input: &LeaseInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Leased, Failure> {
-        if input.life_s.is_some_and(|life_s| life_s < LEASE_LIFE_MIN_S) {
-            return Err(Failure::new(code::LEASE_LIFE_TOO_SHORT));
-        }
+        is_long_enough(input.life_s)?;
         let services = &*self.0;
         services.await_admin_secret(&input.capability).await?;
         let id = principal.agent();
@@ -100,16 +99,6 @@ impl AgentServices {
     }
 }
 
-/// What a decision on a lease reads.
-struct LeaseFacts {
-    /// The entry that declared the upstream.
-    upstream: u64,
-    counter: Option<Result<LeaseUpstream, Failure>>,
-    count: LeaseCount,
-    /// A login that the instance has and that will do.
-    again: Option<Lease>,
-}
-
 enum LeaseStep<'a> {
     /// One that was made before.
     Reused(Box<Leased>),
@@ -129,44 +118,30 @@ struct Intended<'a> {
     intent: LeaseIntent,
 }
 
-fn lease_facts(world: &World, principal: &AgentPrincipal, input: &LeaseInput, now: Timestamp) -> LeaseFacts {
-    let declarations = world.registry.declarations();
-    let offer = world.leases.offer(&input.capability);
-    let upstream = offer.map_or(0, |(_, upstream)| *upstream);
-    let administering = offer.and_then(|(_, upstream)| LeaseUpstream::of(world, *upstream).ok());
-    let may_lend =
-        may_be_issued(records(world), (principal.roles(), principal.instance()), &input.capability)
-            && administering.is_none_or(|counter| may_open(records(world), counter.administering()));
-    let own =
-        || world.leases.of_agent(principal.agent()).filter(|lease| lease.capability == input.capability);
-    let declared = declarations.capability(&input.capability).map_or(0, |one| one.max_life_s);
-    let asked = input.life_s.unwrap_or(LEASE_LIFE_S).min(declared);
-    let will_do = |lease: &&Lease| {
-        lease.instance == principal.instance()
-            && matches!(lease.stage, LeaseStage::Live { .. })
-            && is_reusable(world, lease)
-            && !is_ineligible(world, lease)
-            && lease.expires_at.seconds_since(now) >= i64::from(asked / 2)
-    };
-    let again = own().filter(will_do).max_by_key(|lease| lease.expires_at);
-    let again = again.filter(|_| input.freshness == Freshness::Any).cloned();
-    LeaseFacts {
-        upstream,
-        counter: offer.map(|(_, upstream)| LeaseUpstream::of(world, *upstream)),
-        count: LeaseCount {
-            outstanding: own().filter(|lease| !lease.is_over(now)).count(),
-            per_agent: offer.filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
-        },
-        again,
+/// How many leases of `capability` the agent has, and may have at the upstream that was declared for it.
+fn lease_count(
+    reading: &Reading<'_>,
+    principal: &AgentPrincipal,
+    capability: &CapabilityName,
+    counter: Option<&LeaseUpstream>,
+) -> LeaseCount {
+    let (records, now) = (reading.records(), reading.now());
+    let may_lend = may_be_issued(records, (principal.roles(), principal.instance()), capability)
+        && counter.is_none_or(|counter| may_open(records, counter.administering()));
+    let own = reading.leases_of(principal.agent()).filter(|lease| lease.capability == *capability);
+    LeaseCount {
+        outstanding: own.filter(|lease| !lease.is_over(now)).count(),
+        per_agent: reading.lease_offer(capability).filter(|_| may_lend).map(|(offer, _)| offer.per_agent),
     }
 }
 
 impl Services {
     /// Waits while the password that administers the upstream is between its old value and its new one.
     async fn await_admin_secret(&self, capability: &CapabilityName) -> Result<(), Failure> {
-        let admin = self.state.store.read(|world, _| {
-            let (_, upstream) = world.leases.offer(capability)?;
-            LeaseUpstream::of(world, *upstream).ok().map(|counter| counter.administering().clone())
+        let (admin, _) = self.state.read(|reading| {
+            let (_, upstream) = reading.lease_offer(capability)?;
+            let counter = LeaseUpstream::of(reading.unconditional(), *upstream).ok()?;
+            Some(counter.administering().clone())
         });
         match admin {
             Some(admin) => self.await_swap(&admin).await,
@@ -180,46 +155,57 @@ impl Services {
         input: &LeaseInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<LeaseStep<'_>, AttemptError> {
-        let reading = self.state.issuing()?;
-        let deciding = self.deciding(reading);
-        let now = reading.now();
-        let (principal, permit) = agent.attempt(self, reading)?;
+        let time = self.state.issuing()?;
+        let (now, deciding) = (time.now(), self.deciding(time));
+        let (principal, permit) = agent.attempt(self, time)?;
         let caller = principal.clone();
-        let request = LeaseRequest { capability: input.capability.clone(), life_s: input.life_s };
-        let decided = self.state.store.read(|world, _| {
-            let mut lease_facts = lease_facts(world, &principal, input, now);
-            match self.earlier_login(world, idempotency, now)? {
-                Some(EarlierLogin::Live(lease)) => lease_facts.again = Some(*lease),
-                Some(EarlierLogin::InCreation(lease)) => return Ok(Err(lease)),
-                None => {}
-            }
-            let context = deciding.on_records(records(world));
-            let decision = match &lease_facts.again {
-                Some(lease) => decide_lease_again(&context, principal, permit, &request, lease),
-                None => decide_lease(&context, principal, permit, &request, lease_facts.count),
+        let (capability, life_s) = (input.capability.clone(), input.life_s);
+        let request = LeaseRequest { capability, life_s };
+        let (read, preconditions) = self.state.read_as(&caller, now, |reading| {
+            let again = match self.earlier_login(reading, idempotency)? {
+                Some(lease) if lease.stage == LeaseStage::Intended => return Ok(Err(lease.id)),
+                Some(lease) => Some(lease),
+                None if input.freshness == Freshness::Fresh => None,
+                None => own_login(reading, &principal, &request.capability, life_s),
             };
-            Ok::<_, Failure>(Ok((lease_facts, decision)))
-        })?;
-        let (lease_facts, decision) = match decided {
+            let context = deciding.on(reading);
+            let offer = reading.lease_offer(&request.capability);
+            let counter = offer.map(|(_, upstream)| LeaseUpstream::of(reading.unconditional(), *upstream));
+            let Some(lease) = again else {
+                let known = counter.as_ref().and_then(|counter| counter.as_ref().ok());
+                let count = lease_count(reading, &principal, &request.capability, known);
+                let counter = counter.map(|counter| counter.map(|counter| counter.noted(reading)));
+                let decision = decide_lease(&context, principal, permit, &request, count);
+                return Ok(Ok((reading.noting(decision), counter, None)));
+            };
+            reading.value_key();
+            let again = reading.lease(lease.id).cloned();
+            let decision = decide_lease_again(&context, principal, permit, &request, lease);
+            Ok::<_, Failure>(Ok((reading.noting(decision), counter, again)))
+        });
+        let (decision, counter, again) = match read? {
             Ok(decided) => decided,
             Err(lease) => return Ok(LeaseStep::InCreation(lease)),
         };
         let grant = self.granted(&caller, "lease", decision).await?;
-        let counter = lease_facts.counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
-        match lease_facts.again {
-            Some(lease) => self.reuse_login(&*counter.driver, lease, grant, idempotency, now).await,
-            None => self.intend(counter, lease_facts.upstream, grant, idempotency, now).await,
+        let counter = counter.ok_or_else(|| Failure::new(code::LEASE_NOT_GRANTED))??;
+        match again {
+            Some(lease) => {
+                let login = self.reuse_login(lease, grant, idempotency, now, preconditions).await?;
+                Ok(LeaseStep::Reused(Box::new(Leased::at(&*counter.driver, login, true))))
+            }
+            None => self.intend(counter, grant, idempotency, now, preconditions).await,
         }
     }
 
     async fn reuse_login(
         &self,
-        driver: &dyn LeaseDriver,
         lease: Lease,
         grant: Grant<IssueLease>,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<LeaseStep<'_>, AttemptError> {
+        preconditions: Preconditions,
+    ) -> Result<IssuedLogin, AttemptError> {
         let LeaseStage::Live { sealed, .. } = lease.stage else { return Err(AttemptError::Retry) };
         let (basis, lend) = (grant.basis(), grant.act());
         let principal = lend.principal();
@@ -234,29 +220,22 @@ impl Services {
             request: basis.request.hex(),
         };
         let used = leases::Effect::Use { lease: lease.id, by: basis.decision };
-        let (as_of, key) = (principal.as_of(), keys::lease(lease.id));
-        let change = relying(Change::new(&event)?, principal, std::iter::once(lend.capability()))
-            .effect(Effect::Lease(used))
-            .rely(keys::offer(lend.capability()), as_of)
-            .rely(keys::endings(), as_of)
-            .rely(crate::secrets::keys::value_key(), as_of)
-            .rely(key, as_of);
-        let change =
-            remembering_lease(change, idempotency, as_of, lease.id, lease.expires_at.seconds_since(now));
+        let change = Change::new(&event)?.effect(Effect::Lease(used));
+        let left_s = lease.expires_at.seconds_since(now);
+        let change = remembering_lease(change, idempotency, lease.id, left_s);
         let again = LeaseReplay { grant, lease: lease.id, login: lease.login, sealed };
-        let receipt = self.state.store.commit(change, again).await?;
-        let login = self.signing.issuer.lease_again(receipt)?.deliver();
-        Ok(LeaseStep::Reused(Box::new(Leased::at(driver, login, true))))
+        let receipt = self.state.commit(change, preconditions, again).await?;
+        Ok(self.signing.issuer.lease_again(receipt)?.deliver())
     }
 
     /// Makes the login's name durable before upstream hears of it, and opens what upstream is called with.
     async fn intend(
         &self,
         counter: LeaseUpstream,
-        upstream: u64,
         grant: Grant<IssueLease>,
         idempotency: Option<&IdempotencyKey>,
         now: Timestamp,
+        preconditions: Preconditions,
     ) -> Result<LeaseStep<'_>, AttemptError> {
         self.values.sealer.has_room().map_err(Failure::from)?;
         let Some(call) = self.lets_call_at(&counter.place) else {
@@ -273,7 +252,7 @@ impl Services {
             instance: principal.instance(),
             capability: lend.capability().clone(),
             login: self.login_of(lease),
-            upstream,
+            upstream: counter.declared,
             first_use: basis.decision,
             expires_at: lend.expires_at(),
             renewable_until: lend.renewable_until(),
@@ -294,17 +273,12 @@ impl Services {
             rules: &basis.rules,
             request: basis.request.hex(),
         };
-        let (as_of, counted) = (principal.as_of(), keys::of_agent(principal.agent()));
-        let change = relying(Change::new(&event)?, principal, std::iter::once(lend.capability()))
-            .effect(Effect::Lease(leases::Effect::Intend(Box::new(intent.clone()))))
-            .rely(keys::offer(lend.capability()), as_of)
-            .rely(counted, as_of);
-        let change =
-            remembering_lease(change, idempotency, as_of, lease, lend.expires_at().seconds_since(now));
-        let change = counter.relying(change, as_of);
+        let intend = leases::Effect::Intend(Box::new(intent.clone()));
+        let change = Change::new(&event)?.effect(Effect::Lease(intend));
+        let change = remembering_lease(change, idempotency, lease, lend.expires_at().seconds_since(now));
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
-        let receipt = self.state.store.commit(change, leasing).await?;
+        let receipt = self.state.commit(change, preconditions, leasing).await?;
         let (underway, lent) = self.signing.issuer.begin_lease(receipt, &stored)?;
         let admin = lent.deliver().pop().ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
         Ok(LeaseStep::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
@@ -319,10 +293,8 @@ impl Services {
 
     async fn create_login(&self, peer: &PeerCertificate, intended: Intended<'_>) -> Result<Leased, Failure> {
         let Intended { making, call, underway, admin, counter, intent } = intended;
-        let per_agent = self
-            .state
-            .store
-            .read(|world, _| world.leases.offer(&intent.capability).map_or(0, |(offer, _)| offer.per_agent));
+        let (offer, _) = self.state.read(|reading| reading.lease_offer(&intent.capability).cloned());
+        let per_agent = offer.map_or(0, |(offer, _)| offer.per_agent);
         let (name, until) = (intent.login.as_str(), intent.expires_at);
         let login = NewLogin { name, until, per_agent };
         let made = counter.driver.create(self.lease_call(&admin), login).await;
@@ -351,14 +323,16 @@ impl Services {
         peer: &PeerCertificate,
         intent: &LeaseIntent,
         password: &SecretValue,
-    ) -> Result<crate::ledger::Receipt<LeaseId>, AttemptError> {
-        let holding = self.state.store.read(|world, as_of| {
-            let lease = world.leases.lease(intent.id).filter(|lease| lease.stage == LeaseStage::Intended);
-            let holding = lease.and_then(|lease| LeaseHolder::of(world, lease, as_of));
-            crate::authn::agent(peer, records(world), as_of, self.state.clock.reading())?;
-            holding.ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))
-        })?;
-        let as_of = holding.as_of;
+    ) -> Result<Receipt<LeaseId>, AttemptError> {
+        let time = self.state.clock.reading();
+        let (read, preconditions) = self.state.read(|reading| {
+            reading.value_key();
+            let lease = reading.lease(intent.id).filter(|lease| lease.stage == LeaseStage::Intended);
+            let holder = lease.and_then(|lease| reading.lease_holder(lease));
+            reading.agent_behind(peer, time)?;
+            holder.map(|_| ()).ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))
+        });
+        read?;
         let event = LeaseIssued {
             lease: intent.id,
             agent: &intent.agent_name,
@@ -367,14 +341,9 @@ impl Services {
         };
         let sealed = self.values.sealer.seal_login(intent.id, password, &*self.state.entropy)?;
         let digest = self.values.digests.digest(password.expose());
-        let key = keys::lease(intent.id);
-        let change = holding
-            .relying(Change::new(&event)?)
-            .effect(Effect::Lease(leases::Effect::Issue { lease: intent.id, sealed, digest }))
-            .rely(crate::secrets::keys::value_key(), as_of)
-            .rely(keys::endings(), as_of)
-            .rely(key, as_of);
-        Ok(self.state.store.commit(change, intent.id).await?)
+        let issue = leases::Effect::Issue { lease: intent.id, sealed, digest };
+        let change = Change::new(&event)?.effect(Effect::Lease(issue));
+        Ok(self.state.commit(change, preconditions, intent.id).await?)
     }
 
     /// What certainly did not come about has ended; of anything else the end is brought about.
@@ -401,7 +370,6 @@ impl Services {
             }
         };
         let change = Change::new(&event)?.effect(Effect::Lease(effect));
-        self.record_of_leases(change).await?;
-        Ok(())
+        self.record_of_leases(change, Preconditions::none()).await
     }
 }

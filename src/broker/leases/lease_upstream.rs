@@ -3,6 +3,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::base::{LeaseId, SecretId, SecretName, code};
 use crate::broker::failure::Failure;
+use crate::broker::reading::{Preconditions, Reading};
+use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::issuance::NeededVersions;
@@ -17,6 +19,8 @@ pub(super) struct LeaseUpstream {
     pub(super) driver: Box<dyn LeaseDriver>,
     /// What fails together with it.
     pub(super) place: String,
+    /// The entry that declared it.
+    pub(super) declared: u64,
     secret: SecretId,
     version: Version,
 }
@@ -31,7 +35,7 @@ impl LeaseUpstream {
         let (secret, version) = admin
             .and_then(|secret| Some((secret.id, secret.current?)))
             .ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        Ok(Self { place: driver.place(), driver, secret, version })
+        Ok(Self { place: driver.place(), declared, driver, secret, version })
     }
 
     /// The name of the secret that is opened for a call.
@@ -39,9 +43,10 @@ impl LeaseUpstream {
         self.driver.admin_secret()
     }
 
-    /// A change that commits only while the secret that administers is as it was read.
-    pub(super) fn relying(&self, change: Change<Effect>, as_of: u64) -> Change<Effect> {
-        change.rely(crate::secrets::keys::secret(self.administering()), as_of)
+    /// It, for a change that commits only while the secret that administers is as it was read.
+    pub(super) fn noted(self, reading: &Reading<'_>) -> Self {
+        reading.versions_of(self.administering());
+        self
     }
 
     /// What the entry of a call's intent is committed with.
@@ -77,12 +82,19 @@ impl LeaseUpstreams {
         first.or(self.original.as_ref().ok()).map(|counter| counter.place.clone())
     }
 
+    /// They, for a change that commits only while the secrets that administer them are as they were read.
+    pub(super) fn noted(self, reading: &Reading<'_>) -> Self {
+        let noted = |one: Result<LeaseUpstream, Failure>| one.map(|one| one.noted(reading));
+        Self { current: self.current.map(noted), original: noted(self.original) }
+    }
+
     /// The one to change a live login by: that of today, unless it leads to another server.
-    pub(super) fn for_renewal(self) -> Result<LeaseUpstream, Failure> {
-        match (self.current, self.original) {
+    pub(super) fn for_renewal(self, reading: &Reading<'_>) -> Result<LeaseUpstream, Failure> {
+        let chosen = match (self.current, self.original) {
             (Some(Ok(current)), Ok(original)) if current.place == original.place => Ok(current),
             (_, original) => original,
-        }
+        };
+        chosen.map(|one| one.noted(reading))
     }
 }
 
@@ -119,6 +131,20 @@ impl Services {
         Ok([self.stored_version(counter.secret, counter.version).await?])
     }
 
+    /// Commits the intent of a call, and opens the secret that administers the upstream; the entry's sequence too.
+    pub(super) async fn open_admin_secret(
+        &self,
+        counter: &LeaseUpstream,
+        change: Change<Effect>,
+        preconditions: Preconditions,
+    ) -> Result<(SecretValue, u64), AttemptError> {
+        let stored = self.stored_for(counter).await?;
+        let receipt = self.state.commit(change, preconditions, counter.loan()).await?;
+        let seq = receipt.seq();
+        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
+        Ok((admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?, seq))
+    }
+
     /// A call of an upstream by its administering secret.
     pub(super) const fn lease_call<'a>(&'a self, admin: &'a SecretValue) -> LeaseCall<'a> {
         LeaseCall { with: &self.upstream.driver_context, admin }
@@ -128,11 +154,15 @@ impl Services {
         self.making().contains(&lease)
     }
 
-    /// Records `change`, and wakes the job that revokes logins; gives the entry's sequence.
-    pub(super) async fn record_of_leases(&self, change: Change<Effect>) -> Result<u64, CommitError> {
-        let receipt = self.state.store.commit(change, ()).await?;
+    /// Records `change`, and wakes the job that revokes logins.
+    pub(super) async fn record_of_leases(
+        &self,
+        change: Change<Effect>,
+        preconditions: Preconditions,
+    ) -> Result<(), CommitError> {
+        self.state.commit(change, preconditions, ()).await?.redeem();
         self.notifications.leases_changed();
-        Ok(receipt.seq())
+        Ok(())
     }
 
     fn making(&self) -> MutexGuard<'_, BTreeSet<LeaseId>> {

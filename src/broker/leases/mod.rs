@@ -2,13 +2,15 @@
 
 mod declare;
 mod due;
-mod extend;
 mod failed_revocations;
+mod give_up;
 mod holder;
 mod ineligible;
 mod issue;
 mod lease_upstream;
 mod renew;
+mod renew_by_operator;
+mod requested_life;
 mod reuse;
 mod revoke;
 mod revoke_upstream;

@@ -1,21 +1,15 @@
 use super::ineligible::is_ineligible;
-use crate::base::limits::LEASE_USES_MAX;
-use crate::base::{LeaseId, Timestamp, code};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::{LEASE_LIFE_S, LEASE_USES_MAX};
+use crate::base::{CapabilityName, LeaseId, code};
 use crate::broker::failure::Failure;
-use crate::broker::replay::{done_before, remembering};
+use crate::broker::reading::Reading;
+use crate::broker::replay::remembered_for;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::leases::{Lease, LeaseStage};
 use crate::store::Change;
-
-/// What became of the login that a request was handed before.
-pub(super) enum EarlierLogin {
-    /// It can be handed over once more.
-    Live(Box<Lease>),
-    /// It is being created.
-    InCreation(LeaseId),
-}
 
 /// Whether a live login can be handed over once more.
 pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
@@ -27,47 +21,65 @@ pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
         && turned.is_none_or(|since| lease.issued_at > since)
 }
 
+/// A login that the instance of `principal` has, and that will do for a request for `life_s` seconds.
+pub(super) fn own_login<'w>(
+    reading: &Reading<'w>,
+    principal: &AgentPrincipal,
+    capability: &CapabilityName,
+    life_s: Option<u32>,
+) -> Option<&'w Lease> {
+    let world = reading.unconditional();
+    let declared = world.registry.declarations().capability(capability).map_or(0, |one| one.max_life_s);
+    let asked = life_s.unwrap_or(LEASE_LIFE_S).min(declared);
+    let will_do = |lease: &&Lease| {
+        lease.capability == *capability
+            && lease.instance == principal.instance()
+            && matches!(lease.stage, LeaseStage::Live { .. })
+            && is_reusable(world, lease)
+            && !is_ineligible(world, lease)
+            && lease.expires_at.seconds_since(reading.now()) >= i64::from(asked / 2)
+    };
+    world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.expires_at)
+}
+
 /// `change`, remembering for `life_s` seconds that the request of `idempotency` was handed this login.
 pub(super) fn remembering_lease(
     change: Change<Effect>,
     idempotency: Option<&IdempotencyKey>,
-    as_of: u64,
     lease: LeaseId,
     life_s: i64,
 ) -> Change<Effect> {
     let life_s = u32::try_from(life_s).unwrap_or_default();
-    remembering(change, idempotency, as_of, life_s, || Outcome::Lent(lease))
+    remembered_for(life_s, change, idempotency, || Outcome::Lent(lease))
 }
 
 impl Services {
-    /// What the request of `idempotency` was handed before; nothing once that is over: it would be of no use.
-    pub(super) fn earlier_login(
+    /// The lease whose login the request of `idempotency` was handed before, or for which it is being created; none once
+    /// that is over: it would be of no use.
+    pub(super) fn earlier_login<'w>(
         &self,
-        world: &World,
+        reading: &Reading<'w>,
         idempotency: Option<&IdempotencyKey>,
-        now: Timestamp,
-    ) -> Result<Option<EarlierLogin>, Failure> {
-        let Some(Remembered { outcome: Outcome::Lent(id), .. }) = done_before(world, idempotency, now)?
-        else {
+    ) -> Result<Option<&'w Lease>, Failure> {
+        let Some(Remembered { outcome: Outcome::Lent(id), .. }) = reading.outcome(idempotency)? else {
             return Ok(None);
         };
-        let Some(lease) = world.leases.lease(id).filter(|lease| lease.expires_at > now) else {
+        let world = reading.unconditional();
+        let Some(lease) = world.leases.lease(id).filter(|lease| lease.expires_at > reading.now()) else {
             return Ok(None);
         };
         match lease.stage {
             LeaseStage::Live { .. } if is_ineligible(world, lease) => {
                 Err(Failure::new(code::LEASE_NOT_ACTIVE))
             }
-            LeaseStage::Live { .. } if is_reusable(world, lease) => {
-                Ok(Some(EarlierLogin::Live(Box::new(lease.clone()))))
-            }
+            LeaseStage::Live { .. } if is_reusable(world, lease) => Ok(Some(lease)),
             LeaseStage::Live { .. } => {
                 let why = format!(
                     "the first request with this Idempotency-Key got the lease {id}, whose password the broker does not send again"
                 );
                 Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
             }
-            LeaseStage::Intended if self.is_creating(id) => Ok(Some(EarlierLogin::InCreation(id))),
+            LeaseStage::Intended if self.is_creating(id) => Ok(Some(lease)),
             // It was not made, and is not going to be.
             LeaseStage::Intended | LeaseStage::Ending(_) => Ok(None),
         }

@@ -7,15 +7,16 @@ use crate::base::limits::{
 };
 use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
+use crate::broker::reading::Preconditions;
+use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
 use crate::broker::upstreams::RetryWaits;
 use crate::broker::world::Effect;
 use crate::leases::{
     self, EndReason, Ending, Lease, LeaseEnded, LeaseRevocationAttempted, LeaseRevocationFailed,
-    LeaseSelection, LeaseStage, LeaseStillOpen, keys,
+    LeaseSelection, LeaseStage, LeaseStillOpen,
 };
-use crate::secrets::SecretValue;
-use crate::store::Change;
+use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 use crate::upstream::UpstreamFault;
 
@@ -28,10 +29,10 @@ impl Services {
     /// # Errors
     /// [`Failure`] when the broker could not record what it does; upstream was not called then.
     pub async fn revoke_login(&self, lease: LeaseId) -> Result<(), Failure> {
-        let now = self.state.clock.now();
-        let (found, as_of) = self.state.store.read(|world, as_of| {
-            let lease = world.recorded_leases().lease(lease).filter(|lease| lease.due_at() <= now).cloned();
-            (lease.map(|lease| (LeaseUpstreams::of(world, &lease), lease)), as_of)
+        let (found, preconditions) = self.state.read(|reading| {
+            let lease = reading.recorded_lease(lease).filter(|lease| lease.due_at() <= reading.now())?;
+            let counters = LeaseUpstreams::of(reading.unconditional(), lease).noted(reading);
+            Some((counters, lease.clone()))
         });
         let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_creating(lease.id)) else {
             return Ok(());
@@ -42,14 +43,14 @@ impl Services {
         if matches!(call, Some(None)) {
             return Ok(());
         }
-        let ended = self.revoke_by_declarations(counters, &lease, as_of).await;
+        let ended = self.revoke_by_declarations(counters, &lease, preconditions).await;
         drop(call);
         match ended {
             Ok(Ok(())) => self.record_ended(&lease).await,
             Ok(Err(fault)) => self.record_failed_revocation(&lease, &fault).await,
             // It was renewed or ended meanwhile: the next look decides anew.
-            Err(failure) if failure.code == code::MODIFIED_CONCURRENTLY => Ok(()),
-            Err(failure) => Err(failure),
+            Err(AttemptError::Retry) => Ok(()),
+            Err(AttemptError::Stop(failure)) => Err(failure),
         }
     }
 
@@ -59,17 +60,15 @@ impl Services {
         &self,
         LeaseUpstreams { current, original }: LeaseUpstreams,
         lease: &Lease,
-        mut as_of: u64,
-    ) -> Result<Result<(), UpstreamFault>, Failure> {
+        mut preconditions: Preconditions,
+    ) -> Result<Result<(), UpstreamFault>, AttemptError> {
         let mut first = None;
         if let Some(current) = current {
             let place = current.as_ref().ok().map(|current| current.place.clone());
             let is_same = original.as_ref().is_ok_and(|original| Some(&original.place) == place.as_ref());
             let presence = if is_same { Presence::Known } else { Presence::Unproven };
-            match self
-                .call(current, Attempt { lease, presence, declaration: Declaration::Current }, &mut as_of)
-                .await?
-            {
+            let attempt = Attempt { lease, presence, declaration: Declaration::Current };
+            match self.call(current, attempt, &mut preconditions).await? {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
                 // Its sessions are ending: the other way says nothing else.
@@ -85,7 +84,7 @@ impl Services {
             }
         }
         let attempt = Attempt { lease, presence: Presence::Known, declaration: Declaration::Original };
-        let ended = self.call(original, attempt, &mut as_of).await?;
+        let ended = self.call(original, attempt, &mut preconditions).await?;
         Ok(ended.map(drop).map_err(|fault| first.unwrap_or(fault)))
     }
 
@@ -94,14 +93,17 @@ impl Services {
         &self,
         counter: Result<LeaseUpstream, Failure>,
         attempt: Attempt<'_>,
-        as_of: &mut u64,
-    ) -> Result<Result<bool, UpstreamFault>, Failure> {
+        preconditions: &mut Preconditions,
+    ) -> Result<Result<bool, UpstreamFault>, AttemptError> {
         let counter = match counter {
             Ok(counter) => counter,
             Err(failure) => return Ok(Err(UpstreamFault::refused(failure.code))),
         };
         let lease = attempt.lease;
-        let admin = self.open_admin_secret(&counter, attempt, as_of).await?;
+        let change = attempted(&counter, attempt)?;
+        let (admin, seq) = self.open_admin_secret(&counter, change, preconditions.clone()).await?;
+        // This very entry advances the lease.
+        *preconditions = std::mem::take(preconditions).since(seq);
         let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
             if attempt.presence == Presence::Unproven {
@@ -117,36 +119,6 @@ impl Services {
         Ok(ended)
     }
 
-    /// Records that upstream is about to be called, and opens what it is called with.
-    async fn open_admin_secret(
-        &self,
-        counter: &LeaseUpstream,
-        Attempt { lease, declaration, .. }: Attempt<'_>,
-        as_of: &mut u64,
-    ) -> Result<SecretValue, Failure> {
-        let event = LeaseRevocationAttempted {
-            lease: lease.id,
-            agent: &lease.agent_name,
-            capability: &lease.capability,
-            login: &lease.login,
-            why: why(lease).as_str(),
-            upstream: counter.driver.describe(),
-            declaration: declaration.as_str(),
-            administering: counter.administering(),
-        };
-        let key = keys::lease(lease.id);
-        let change = Change::new(&event)?
-            .effect(Effect::Lease(end(lease)))
-            .rely(key, *as_of)
-            .rely(keys::endings(), *as_of);
-        let change = from_reserve(counter.relying(change, *as_of), lease);
-        let stored = self.stored_for(counter).await?;
-        let receipt = self.state.store.commit(change, counter.loan()).await?;
-        *as_of = receipt.seq();
-        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
-        admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))
-    }
-
     async fn record_ended(&self, lease: &Lease) -> Result<(), Failure> {
         let event = LeaseEnded {
             lease: lease.id,
@@ -156,8 +128,7 @@ impl Services {
             why: why(lease).as_str(),
         };
         let change = Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease.id)));
-        self.record_of_leases(from_reserve(change, lease)).await?;
-        Ok(())
+        Ok(self.record_of_leases(from_reserve(change, lease), Preconditions::none()).await?)
     }
 
     async fn record_failed_revocation(&self, lease: &Lease, fault: &UpstreamFault) -> Result<(), Failure> {
@@ -184,7 +155,7 @@ impl Services {
         let (code, upstream) = (fault.code.as_str().to_owned(), fault.detail.clone());
         let failed = leases::Effect::Fail { lease: lease.id, code, upstream, retry_at };
         let change = Change::new(&event)?.effect(Effect::Lease(end(lease))).effect(Effect::Lease(failed));
-        self.record_of_leases(from_reserve(change, lease)).await?;
+        self.record_of_leases(from_reserve(change, lease), Preconditions::none()).await?;
         if fault.code == code::UPSTREAM_LOGIN_STILL_VALID && !was_raised(lease) {
             self.raise_still_valid(lease, failures).await?;
         }
@@ -196,7 +167,7 @@ impl Services {
         if failures < LEASE_STILL_OPEN_FAILURES {
             return Ok(());
         }
-        let upstream = self.state.store.read(|world, _| described(world, lease));
+        let (upstream, _) = self.state.read(|reading| described(reading.unconditional(), lease));
         self.notifications.meters.alarms().raise(
             Alarm::LoginStillValid,
             format_args!(
@@ -213,9 +184,26 @@ impl Services {
             upstream,
             failures,
         };
-        self.record_of_leases(Change::new(&event)?).await?;
-        Ok(())
+        Ok(self.record_of_leases(Change::new(&event)?, Preconditions::none()).await?)
     }
+}
+
+/// The entry that precedes a call of the upstream.
+fn attempted(
+    counter: &LeaseUpstream,
+    Attempt { lease, declaration, .. }: Attempt<'_>,
+) -> Result<Change<Effect>, CommitError> {
+    let event = LeaseRevocationAttempted {
+        lease: lease.id,
+        agent: &lease.agent_name,
+        capability: &lease.capability,
+        login: &lease.login,
+        why: why(lease).as_str(),
+        upstream: counter.driver.describe(),
+        declaration: declaration.as_str(),
+        administering: counter.administering(),
+    };
+    Ok(from_reserve(Change::new(&event)?.effect(Effect::Lease(end(lease))), lease))
 }
 
 /// An attempt to revoke a login.

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::lease_upstream::{LeaseUpstream, revocations_at};
+use crate::base::LeaseId;
 use crate::base::limits::{LEASE_LIFE_MAX_S, UNKNOWN_LOGINS_LISTED_MAX};
-use crate::base::{LeaseId, code};
 use crate::broker::failure::Failure;
+use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::leases::{LoginsInspected, StrayLoginEnded, UnknownLogins};
@@ -21,8 +22,8 @@ impl Services {
     /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
     /// the log, and holds up no other.
     pub async fn remove_stray_logins(&self) -> Result<(), Failure> {
-        let declared = self.state.store.read(|world, _| {
-            let declared = world.leases.upstreams().map(|(declared, _)| declared);
+        let (declared, _) = self.state.read(|reading| {
+            let declared = reading.unconditional().leases.upstreams().map(|(declared, _)| declared);
             // The newest first: a server's authority may have changed since the others were declared.
             let mut declared: Vec<u64> = declared.collect();
             declared.reverse();
@@ -30,11 +31,9 @@ impl Services {
         });
         let mut seen = BTreeSet::new();
         for declared in declared {
-            let place = self
-                .state
-                .store
-                .read(|world, _| LeaseUpstream::of(world, declared).ok().map(|one| one.place));
-            if place.is_some_and(|place| seen.insert(place)) {
+            let (counter, _) =
+                self.state.read(|reading| LeaseUpstream::of(reading.unconditional(), declared));
+            if counter.is_ok_and(|counter| seen.insert(counter.place)) {
                 retry_on_conflict!(self.inspect_upstream(declared))?;
             }
         }
@@ -43,17 +42,14 @@ impl Services {
 
     async fn inspect_upstream(&self, declared: u64) -> Result<(), AttemptError> {
         // The administering secret may have been replaced while another server was looked through.
-        let counter =
-            self.state.store.read(|world, as_of| LeaseUpstream::of(world, declared).map(|one| (one, as_of)));
-        let Ok((counter, as_of)) = counter else { return Ok(()) };
+        let (counter, preconditions) = self.state.read(|reading| {
+            LeaseUpstream::of(reading.unconditional(), declared).map(|counter| counter.noted(reading))
+        });
+        let Ok(counter) = counter else { return Ok(()) };
         let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
         let upstream = counter.driver.describe();
         let event = LoginsInspected { upstream: upstream.clone(), administering: counter.administering() };
-        let stored = self.stored_for(&counter).await?;
-        let change = counter.relying(Change::new(&event)?, as_of);
-        let receipt = self.state.store.commit(change, counter.loan()).await?;
-        let admin = self.signing.issuer.lend(receipt, &stored)?.deliver().pop();
-        let admin = admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?;
+        let (admin, _) = self.open_admin_secret(&counter, Change::new(&event)?, preconditions).await?;
         let call = self.lease_call(&admin);
         let found = counter.driver.find(call, &self.upstream.login_prefix, self.state.clock.now()).await;
         self.note_answer_of(&revocations_at(&counter.place), found.as_ref().err());
@@ -76,7 +72,7 @@ impl Services {
                         format_args!("login {login} at {upstream} belonged to no lease and was deleted"),
                     );
                     let event = StrayLoginEnded { upstream: upstream.clone(), login };
-                    self.record_of_leases(Change::new(&event)?).await?;
+                    self.record_of_leases(Change::new(&event)?, Preconditions::none()).await?;
                 }
                 Err(fault) => {
                     tracing::warn!(%login, code = %fault.code, "an unknown login could not be deleted");
@@ -88,10 +84,12 @@ impl Services {
 
     /// Those of `found` that no lease knows.
     fn unknown(&self, found: Vec<FoundLogin>) -> Vec<FoundLogin> {
-        self.state.store.read(|world, _| {
-            let known: BTreeSet<&str> = world.leases.all().map(|lease| lease.login.as_str()).collect();
+        let unknown = self.state.read(|reading| {
+            let leases = reading.unconditional().leases.all();
+            let known: BTreeSet<&str> = leases.map(|lease| lease.login.as_str()).collect();
             found.into_iter().filter(|one| !known.contains(one.name.as_str())).collect()
-        })
+        });
+        unknown.0
     }
 
     /// Raises the alarm for those of `unknown` that another copy of the broker made: since the last order on the host
@@ -102,7 +100,8 @@ impl Services {
         admin: &SecretValue,
         unknown: Vec<FoundLogin>,
     ) -> Result<(), AttemptError> {
-        let adopted_at = self.state.store.read(|world, _| world.custody.adopted()).map(|(_, at)| at);
+        let (adopted, _) = self.state.read(|reading| reading.unconditional().custody.adopted());
+        let adopted_at = adopted.map(|(_, at)| at);
         let is_of_a_copy = |one: &FoundLogin| {
             let made_at = self.lease_of(&one.name).map(|lease| lease.minted_at());
             made_at.is_some_and(|made_at| adopted_at.is_none_or(|adopted_at| made_at > adopted_at))
@@ -130,8 +129,8 @@ impl Services {
         let listed = unknown.iter().take(UNKNOWN_LOGINS_LISTED_MAX).map(|one| one.name.as_str());
         let logins: Vec<&str> = listed.collect();
         let more = unknown.len().saturating_sub(logins.len());
-        self.record_of_leases(Change::new(&UnknownLogins { upstream, logins, more })?).await?;
-        Ok(())
+        let change = Change::new(&UnknownLogins { upstream, logins, more })?;
+        Ok(self.record_of_leases(change, Preconditions::none()).await?)
     }
 
     /// Whether the time of a login is over: by its server, or, where no server knows it, because no lease lasts

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use crate::authn::{self, AgentPrincipal, AuthnError, BoundToken, PresentError, ResourceServerPrincipal};
+use crate::authn::{
+    self, AgentPrincipal, AuthnError, BoundToken, Credential, PresentError, ResourceServerPrincipal, live,
+};
 use crate::base::{ClockReading, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
@@ -44,13 +46,7 @@ impl AgentServices {
         else {
             return Ok(None);
         };
-        let head = services.state.store.read(|_, as_of| as_of);
-        if claims.seq > head {
-            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
-            services.suspect_token(claims.sub.to_string(), unrecorded).await;
-            return Ok(None);
-        }
-        let minted = services.minted(&claims)?;
+        let minted = services.entry_of(&claims).await?;
         let asked = (Arc::unwrap_or_clone(claims), minted.as_deref());
         Ok(services.state.store.read(|world, _| decide_introspection(principal, asked, records(world))))
     }
@@ -78,11 +74,31 @@ impl Services {
         Ok(self.state.store.read(|world, _| present(world)))
     }
 
+    /// Whether a verified token counts.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger cannot be read.
+    pub(crate) async fn counts(&self, claims: &Claims) -> Result<bool, Failure> {
+        let minted = self.entry_of(claims).await?;
+        let token = Credential::Token { claims, minted: minted.as_deref() };
+        Ok(self.state.store.read(|world, _| live(token, records(world))).is_ok())
+    }
+
+    /// What the entry says that a verified token names. That the ledger has not come as far is suspicious.
+    async fn entry_of(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+        if claims.seq > self.state.store.read(|_, as_of| as_of) {
+            let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
+            self.suspect_token(claims.sub.to_string(), unrecorded).await;
+            return Ok(None);
+        }
+        self.minted(claims)
+    }
+
     /// What the entry says that a verified token names; nothing when it minted none.
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
-    pub(crate) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+    fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
         if let Some(known) = self.signing.minted.find(claims.seq) {
             return Ok(Some(known));
         }

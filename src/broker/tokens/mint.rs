@@ -3,17 +3,18 @@ use std::collections::BTreeSet;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
-use crate::base::{AgentId, Audience, CapabilityName, InstanceId, RoleName, Timestamp, TokenId};
+use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
-use crate::broker::replay::{done_before, remembering};
+use crate::broker::reading::Reading;
+use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
-use crate::broker::world::{Effect, World, records};
+use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
 use crate::pki;
-use crate::policy::{Grant, Mint, MintRequest, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, MintRequest, decide_again, decide_mint};
 use crate::registry::{Access, keys};
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
@@ -48,32 +49,34 @@ impl AgentServices {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
         let issued = retry_on_conflict!(async {
-            let reading = services.state.issuing()?;
-            let (now, deciding) = (reading.now(), services.deciding(reading));
-            let (principal, permit) = agent.attempt(services, reading)?;
+            let time = services.state.issuing()?;
+            let (now, deciding) = (time.now(), services.deciding(time));
+            let (principal, permit) = agent.attempt(services, time)?;
             let caller = principal.clone();
-            let (decision, before) = services.state.store.read(|world, _| {
-                let context = deciding.on_records(records(world));
-                let before = still_live(world, &principal, done_before(world, idempotency, now)?)?;
-                Ok::<_, Failure>(match before {
+            let (read, preconditions) = services.state.read_as(&caller, now, |reading| {
+                let context = deciding.on(reading);
+                let before = still_live(reading, &principal, reading.outcome(idempotency)?)?;
+                let (decision, before) = match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
                         let decision = decide_again(&context, principal, permit, &minted);
                         (decision, Some(((seq, time), minted.token)))
                     }
                     Some(_) | None => (decide_mint(&context, principal, permit, &request), None),
-                })
-            })?;
+                };
+                Ok::<_, Failure>((reading.noting(decision), before))
+            });
+            let (decision, before) = read?;
             let grant = services.granted(&caller, "mint", decision).await?;
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
-                let receipt =
-                    services.state.store.commit(change, MintReplay { grant, token, minted }).await?;
+                let again = MintReplay { grant, token, minted };
+                let receipt = services.state.commit(change, preconditions, again).await?;
                 return Ok(services.signing.issuer.mint_again(receipt)?);
             }
-            outlasts(reading, now.plus_s(i64::from(grant.act().life_s())))?;
+            outlasts(time, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
             let change = record(token, idempotency, &grant, now)?;
-            let receipt = services.state.store.commit(change, (token, grant)).await?;
+            let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
             services.notifications.meters.minted();
             Ok(services.signing.issuer.mint(receipt)?)
         })?;
@@ -83,11 +86,12 @@ impl AgentServices {
 
 /// What the request did before, unless the token that it minted counts no more: it is not signed again.
 fn still_live(
-    world: &World,
+    reading: &Reading<'_>,
     principal: &AgentPrincipal,
     before: Option<Remembered>,
 ) -> Result<Option<Remembered>, Failure> {
     let Some(Remembered { seq, outcome: Outcome::Minted(minted), .. }) = &before else { return Ok(before) };
+    let world = reading.subject(&Subject::Token(minted.token));
     let agent = world.registry.agent(principal.agent());
     let instance = agent.and_then(|agent| agent.instances.get(principal.instance()));
     let (Some(agent), Some(instance)) = (agent, instance) else { return Err(AuthnError::Unknown.into()) };
@@ -104,7 +108,7 @@ fn still_live(
     }
 }
 
-/// The entry that precedes the token: it relies on everything the decision relied on.
+/// The entry that precedes the token.
 fn record(
     token: TokenId,
     idempotency: Option<&IdempotencyKey>,
@@ -117,7 +121,7 @@ fn record(
         agent: principal.name(),
         instance: principal.instance(),
         token,
-        capabilities: mint.capabilities().iter().map(|(name, _)| name).collect(),
+        capabilities: mint.capability_names().collect(),
         audience: mint.audience(),
         expires_at: now.plus_s(i64::from(mint.life_s())).text(),
         life_s: mint.life_s(),
@@ -129,8 +133,6 @@ fn record(
         rules: &basis.rules,
         request: basis.request.in_hex(),
     };
-    let names = mint.capabilities().iter().map(|(name, _)| name);
-    let change = relying(Change::new(&event)?, principal, names);
     let minted = || {
         let named = |(name, access): &(CapabilityName, _)| (name.clone(), Access::as_str(*access).to_owned());
         Outcome::Minted(MintedBefore {
@@ -142,24 +144,20 @@ fn record(
             constrained: grant.constrained().to_vec(),
         })
     };
-    Ok(remembering(change, idempotency, principal.as_of(), mint.life_s(), minted))
+    Ok(remembered_for(mint.life_s(), Change::new(&event)?, idempotency, minted))
 }
 
 /// The entry that precedes the same token's being signed once more.
 fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Change<Effect>, CommitError> {
-    let (basis, mint) = (grant.basis(), grant.act());
-    let principal = mint.principal();
-    let event = TokenRepeated {
+    let (basis, principal) = (grant.basis(), grant.act().principal());
+    Change::new(&TokenRepeated {
         agent: principal.name(),
         instance: principal.instance(),
         token,
         minted,
         decision: basis.decision,
         snapshot: basis.snapshot.in_hex(),
-    };
-    let names = mint.capabilities().iter().map(|(name, _)| name);
-    let change = relying(Change::new(&event)?, principal, names);
-    Ok(change.rely(revocation::keys::subject(&Subject::Token(token)), principal.as_of()))
+    })
 }
 
 /// Relies on the agent, its certificate, the authorities, its roles and these capabilities being as they were
@@ -169,25 +167,7 @@ pub(crate) fn relying<'a>(
     principal: &AgentPrincipal,
     capabilities: impl Iterator<Item = &'a CapabilityName>,
 ) -> Change<Effect> {
-    relying_on(
-        change,
-        principal.agent(),
-        principal.instance(),
-        principal.roles(),
-        capabilities,
-        principal.as_of(),
-    )
-}
-
-/// The same for the agent that the records know by these ids, as of entry `as_of`.
-pub(crate) fn relying_on<'a>(
-    change: Change<Effect>,
-    agent: AgentId,
-    instance: InstanceId,
-    roles: &BTreeSet<RoleName>,
-    capabilities: impl Iterator<Item = &'a CapabilityName>,
-    as_of: u64,
-) -> Change<Effect> {
+    let (agent, instance, as_of) = (principal.agent(), principal.instance(), principal.as_of());
     let mut change = change
         .rely(pki::keys::authority(), as_of)
         .rely(revocation::keys::wide(), as_of)
@@ -195,7 +175,7 @@ pub(crate) fn relying_on<'a>(
         .rely(keys::certificate(instance), as_of)
         .rely(revocation::keys::subject(&Subject::Agent(agent)), as_of)
         .rely(revocation::keys::subject(&Subject::Instance(instance)), as_of);
-    for role in roles {
+    for role in principal.roles() {
         change = change.rely(keys::role(role), as_of);
     }
     for capability in capabilities {

@@ -93,7 +93,7 @@ async fn extend(
     services: AdminServices,
     asked: AdminRequest<RenewLeases, LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
-    Ok(services.renew_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
+    Ok(services.extend_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
 }
 
 fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {

@@ -135,7 +135,6 @@ const REVOKING: &[&str] = &[
 const ADVANCING: &[&str] = &[
     "src/broker/administration/narrow.rs",
     "src/broker/identity/renew.rs",
-    "src/broker/leases/extend.rs",
     "src/broker/leases/renew.rs",
     "src/broker/rotation/context.rs",
     "src/broker/secrets/classify.rs",

@@ -1,0 +1,157 @@
+use crate::authn::{
+    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, live, operator_again,
+};
+use crate::base::code;
+use crate::base::{AgentId, ClockReading, CodeId, InstanceId, OperatorName, Timestamp};
+use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
+use crate::broker::world::{World, records};
+use crate::operators::{self, Certificate, Operator};
+use crate::pki::PeerCertificate;
+use crate::registry::{self, Agent, Instance};
+use crate::revocation::Subject;
+
+/// Holders of credentials.
+impl<'w> Reading<'w> {
+    /// The agent that may act under this id, and how many instances it has.
+    pub(crate) fn acting_agent(&self, id: AgentId) -> Option<&'w Agent> {
+        self.under(registry::keys::agent(id));
+        self.under(registry::keys::instances(id));
+        self.subject(&Subject::Agent(id)).registry.agent(id)
+    }
+
+    pub(crate) fn acting_instance(&self, agent: &'w Agent, id: InstanceId) -> Option<&'w Instance> {
+        self.under(registry::keys::certificate(id));
+        self.subject(&Subject::Instance(id));
+        agent.instances.get(id)
+    }
+
+    /// The agent that an enrolment code is for.
+    pub(crate) fn agent_of_code(&self, id: CodeId) -> Option<&'w Agent> {
+        self.maker_of_code(id);
+        self.acting_agent(self.under(registry::keys::code(id)).registry.code(id)?.agent)
+    }
+
+    /// The operator that an enrolment code is for.
+    pub(crate) fn operator_of_code(&self, id: CodeId) -> Option<&'w Operator> {
+        self.maker_of_code(id);
+        self.acting_operator(&self.under(operators::keys::code(id)).operators.code(id)?.operator)
+    }
+
+    /// A code is valid only while its maker could make it.
+    fn maker_of_code(&self, id: CodeId) {
+        let operators = &self.unconditional().operators;
+        if let Some(maker) = operators.maker_of(id).and_then(|made| operators.with(made.by)) {
+            self.under(operators::keys::operator(&maker.name));
+            self.subject(&Subject::Operator(maker.id));
+        }
+    }
+
+    /// An agent's code whose second use no entry reports yet.
+    pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::AgentCode> {
+        let code = self.under(registry::keys::code_alarm(id)).registry.code(id)?;
+        (!code.reported).then_some(code)
+    }
+
+    /// The same of an operator's code.
+    pub(crate) fn unreported_operator_code(&self, id: CodeId) -> Option<&'w operators::OperatorCode> {
+        let code = self.under(operators::keys::code_alarm(id)).operators.code(id)?;
+        (!code.reported).then_some(code)
+    }
+
+    /// The operator of this name with its certificates.
+    pub(crate) fn acting_operator(&self, name: &OperatorName) -> Option<&'w Operator> {
+        self.under(operators::keys::certificates(name));
+        let operator = self.operator(name)?;
+        self.subject(&Subject::Operator(operator.id));
+        Some(operator)
+    }
+
+    /// The agent behind `peer`.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub(crate) fn agent_behind(
+        &self,
+        peer: &PeerCertificate,
+        time: ClockReading,
+    ) -> Result<AgentPrincipal, AuthnError> {
+        let principal = authn::agent(peer, self.records(), self.as_of(), time)?;
+        self.holds(principal.agent(), principal.instance(), principal.roles(), []);
+        Ok(principal)
+    }
+
+    /// The agent or resource server that renews with `peer`, up to `grace_s` after the certificate's end.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub(crate) fn renewing(
+        &self,
+        peer: &PeerCertificate,
+        grace_s: i64,
+        time: ClockReading,
+    ) -> Result<RenewingAgent, AuthnError> {
+        authn::renewing(peer, self.records(), self.as_of(), grace_s, time)
+    }
+
+    /// The operator behind `peer`.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub(crate) fn operator_behind(
+        &self,
+        peer: &PeerCertificate,
+        time: ClockReading,
+    ) -> Result<OperatorPrincipal, AuthnError> {
+        let principal = authn::operator(peer, self.records(), self.as_of(), time)?;
+        self.acting_operator(principal.name());
+        Ok(principal)
+    }
+}
+
+/// Operators.
+impl<'w> Reading<'w> {
+    pub(crate) fn operator(&self, name: &OperatorName) -> Option<&'w Operator> {
+        self.under(operators::keys::operator(name)).operators.named(name)
+    }
+
+    /// The operator that `principal` was, as it is now.
+    ///
+    /// # Errors
+    /// [`AuthnError`].
+    pub(crate) fn operator_again(
+        &self,
+        principal: &OperatorPrincipal,
+    ) -> Result<OperatorPrincipal, AuthnError> {
+        self.acting_operator(principal.name());
+        self.subject(&Subject::Operator(principal.id()));
+        operator_again(principal, self.records(), self.as_of())
+    }
+
+    /// That an admin with full scope can act when `leaving` is none any more: otherwise only the host could help.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn another_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
+        let world = self.under(operators::keys::admins());
+        let can_act = |one: &&Operator| counting(one, world, self.now()).next().is_some();
+        let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
+        if !leaving.is_full_admin() || others.any(|one| can_act(&one)) {
+            return Ok(());
+        }
+        Err(Failure::new(code::LAST_ADMIN))
+    }
+}
+
+/// The certificates of `operator` that count at `now`.
+pub(crate) fn counting<'o>(
+    operator: &'o Operator,
+    world: &'o World,
+    now: Timestamp,
+) -> impl Iterator<Item = &'o Certificate> {
+    let counts = move |one: &&Certificate| {
+        let certificate = Credential::OperatorCertificate { operator, certificate: one, from: None };
+        now < one.not_after && live(certificate, records(world)).is_ok()
+    };
+    operator.certificates.iter().filter(counts)
+}

@@ -1,0 +1,61 @@
+use super::operators::operator_unknown;
+use crate::base::encoding::hex;
+use crate::base::{OperatorName, Timestamp};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::identity::facts::counting;
+use crate::broker::page::Page;
+use crate::broker::world::World;
+use crate::operators::Operator;
+use crate::policy::{Authorised, ReadOperators};
+use crate::revocation::Subject;
+use crate::wire::{CertificateAnswer, OperatorAnswer, PageAnswer};
+
+impl AdminServices {
+    /// All operators, by name.
+    #[must_use]
+    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
+            let seen = |one: &Operator| view(one, world, now);
+            page.of(world.operators.all(), |one| one.name.as_str(), seen)
+        })
+    }
+
+    /// The operator called `name`.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none.
+    pub fn operator(
+        &self,
+        _by: &Authorised<ReadOperators>,
+        name: &OperatorName,
+    ) -> Result<OperatorAnswer, Failure> {
+        let now = self.0.state.clock.now();
+        let found =
+            self.0.state.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
+        found.ok_or_else(operator_unknown)
+    }
+}
+
+fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorAnswer {
+    let certificates: Vec<_> = counting(operator, world, now)
+        .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
+        .collect();
+    let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
+        "suspended"
+    } else if certificates.is_empty() {
+        "inactive"
+    } else {
+        "active"
+    };
+    OperatorAnswer {
+        id: operator.id,
+        name: operator.name.clone(),
+        role: operator.role.as_str().into(),
+        owner: operator.scope.owner().cloned(),
+        state: state.into(),
+        reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
+        certificates,
+    }
+}
