@@ -63,7 +63,6 @@ const SERVICES: &[Service] = &[
             "src/broker/administration/apply.rs",
             "src/broker/administration/narrow.rs",
             "src/broker/changes.rs",
-            "src/broker/host/break_glass.rs",
             "src/broker/host/clock.rs",
             "src/broker/host/custody.rs",
             "src/broker/host/host_services.rs",
