@@ -44,19 +44,19 @@ class KeywardError(Exception):
 
 
 class Unauthenticated(KeywardError):
-    """The broker does not take this certificate or token."""
+    """The broker does not accept this certificate or token."""
 
 
 class Denied(KeywardError):
-    """A decision said no."""
+    """The broker denied the request."""
 
 
 class Unavailable(KeywardError):
-    """The broker cannot be reached, or is too busy: the same request may do better later."""
+    """The broker does not answer, or is overloaded: the same request may succeed later."""
 
 
 class Secret:
-    """A value that shows itself to nobody by accident. `reveal()` is the one way in."""
+    """A value that is not printed by accident. Only `reveal()` returns it."""
 
     __slots__ = ("_value",)
 
@@ -205,7 +205,7 @@ class Agent:
         except ssl.SSLError as error:
             raise Unauthenticated("tls_failed", "the broker did not take this machine's certificate") from error
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable("broker_unreachable", "the broker cannot be reached") from error
+            raise Unavailable("broker_unreachable", "the broker does not answer") from error
         finally:
             connection.close()
         if response.status < 300:

@@ -86,8 +86,8 @@ impl Results {
     }
 }
 
-const BEGIN: &str = "<!-- measured: what stands from here on is written by scripts/bench -->\n";
-const END: &str = "<!-- measured: up to here -->\n";
+const BEGIN: &str = "<!-- measured: scripts/bench writes the part from here on -->\n";
+const END: &str = "<!-- measured: end of the part that scripts/bench writes -->\n";
 
 /// Puts the tables between the marks of `performance.md` in `pages`, and the charts beside it.
 pub(crate) fn write(pages: &Path, commit: &str, results: &Results) -> Result<(), Failed> {
@@ -96,7 +96,7 @@ pub(crate) fn write(pages: &Path, commit: &str, results: &Results) -> Result<(),
     fs::create_dir_all(&charts)?;
     let draw =
         |name: &str, title: &str, of: Of| fs::write(charts.join(name), bars(title, &pairs(measured, of)));
-    draw("rate.svg", "Answers a second (more is better)", |figures| figures.rate)?;
+    draw("rate.svg", "Responses per second (more is better)", |figures| figures.rate)?;
     draw("p50.svg", "Latency, p50, µs (less is better)", |figures| figures.p50_us)?;
     draw("p99.svg", "Latency, p99, µs (less is better)", |figures| figures.p99_us)?;
     draw("cpu.svg", "Server's processor time for one answer, µs (less is better)", |figures| {
@@ -148,7 +148,7 @@ fn tables(commit: &str, results: &Results) -> String {
         figure(conditions.entries as f64),
     );
     text += &failures(&results.failed);
-    text += "| workload | Keyward, a second | floor, a second | ratio | of the rounds | to reach |\n|---|---|---|---|---|---|\n";
+    text += "| workload | Keyward, responses/s | floor, responses/s | ratio | rounds that pass | required ratio |\n|---|---|---|---|---|---|\n";
     for one in measured {
         text += &rates(one);
     }
@@ -157,7 +157,7 @@ fn tables(commit: &str, results: &Results) -> String {
     for one in measured {
         text += &times(one);
     }
-    text += "\n![answers a second](performance/rate.svg)\n![CPU for one answer](performance/cpu.svg)\n";
+    text += "\n![responses per second](performance/rate.svg)\n![CPU per response](performance/cpu.svg)\n";
     text += "![latency, p50](performance/p50.svg)\n![latency, p99](performance/p99.svg)\n\n";
     let mut started = conditions.started.clone();
     started.extend(&results.sizes.started);
@@ -213,7 +213,7 @@ fn peers(peers: &Peers) -> String {
         return String::new();
     }
     let mut text = format!(
-        "| beside OpenBao {} | Keyward, a second | OpenBao, a second | ratio | p99, µs | OpenBao | CPU, µs | OpenBao |\n\
+        "| beside OpenBao {} | Keyward, responses/s | OpenBao, responses/s | ratio | p99, µs | OpenBao | CPU, µs | OpenBao |\n\
          |---|---|---|---|---|---|---|---|\n",
         peers.version
     );
@@ -241,9 +241,10 @@ fn alone(all: &[Alone]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let mut text = "| Keyward alone | a second | p50, µs | p99, µs | p99.9, µs | slowest, µs | CPU, µs |\n\
+    let mut text =
+        "| Keyward alone | responses/s | p50, µs | p99, µs | p99.9, µs | slowest, µs | CPU, µs |\n\
                     |---|---|---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     for one in all {
         let good = || one.runs.iter().filter(|run| !run.is_void());
         let median = |of: Of| figure(Spread::of(good().map(of)).median);
@@ -258,13 +259,13 @@ fn alone(all: &[Alone]) -> String {
             median(|run| run.cpu_us)
         );
     }
-    text + "\nIn the mix a clock asks: of a hundred requests eighty are mints, fifteen read a secret, four renew a \
+    text + "\nIn the mix, requests come at fixed times: of a hundred requests eighty are mints, fifteen read a secret, four renew a \
             certificate, one is an operator's invitation; latency counts from when each was due.\n\n"
 }
 
 fn sizes(sizes: &[Size]) -> String {
     let mut text =
-        "| agents declared | roles and capabilities | mints a second, 64 connections | to those with ten \
+        "| agents declared | roles and capabilities | mints/s, 64 connections | to those with ten \
                     agents | CPU, µs |\n|---|---|---|---|---|\n"
             .to_owned();
     let Some(least) = sizes.first() else { return String::new() };
