@@ -116,7 +116,7 @@ pub enum HostCommand {
 /// Verbs that call a running broker through its public interface.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// On the broker's host: seal the running broker: it stops serving and wipes its keys until it is unsealed
+    /// On the broker's host: seal the running broker, which stops serving and wipes its keys until it is unsealed
     Seal(OnHostArgs),
     /// On the broker's host: unseal a sealed broker, so that it serves requests
     Unseal(UnsealArgs),

@@ -11,7 +11,7 @@ pub struct ServeArgs {
     /// Start sealed, and wait for `keyward unseal`, although `[root_key]` names a key
     #[arg(long)]
     pub sealed: bool,
-    /// Start although the ledger or the keyring is older than at the last stop: entries are lost. Use it only after a restore; the broker raises an alarm
+    /// Start although the ledger or the keyring is older than at the last stop, so that entries are lost. Use it only after a restore; the broker raises an alarm
     #[arg(long, conflicts_with = "read_only")]
     pub accept_lost_entries: bool,
     /// Read-only mode, for a copy of the data while the original may still run: the broker records, issues and revokes nothing, and calls no upstream

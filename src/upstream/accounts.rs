@@ -8,7 +8,7 @@ use super::random::random_password;
 use crate::base::{SecretName, Sensitive, code};
 use crate::secrets::SecretValue;
 
-/// The accounts of a server whose passwords a secret holds, and who sets them.
+/// The accounts whose passwords a secret holds, and the account that sets them.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     kept: Kept,
@@ -17,7 +17,7 @@ pub(super) struct Accounts {
 
 #[derive(Clone, Debug)]
 enum Kept {
-    /// The password of one account, as it is.
+    /// The password of one account.
     One(String),
     /// The passwords of two accounts in turn: a JSON object with name and password.
     InTurn([String; 2]),
@@ -29,7 +29,7 @@ struct Administrator {
     secret: SecretName,
 }
 
-/// What a declaration says of accounts.
+/// The accounts in a declaration.
 pub(super) struct DeclaredAccounts {
     pub(super) one: Option<String>,
     pub(super) two: Option<[String; 2]>,
@@ -37,7 +37,7 @@ pub(super) struct DeclaredAccounts {
     pub(super) admin_secret: Option<SecretName>,
 }
 
-/// The names that a declaration has for the fields of [`DeclaredAccounts`].
+/// The names of the fields of [`DeclaredAccounts`] in a declaration.
 pub(super) struct FieldNames {
     pub(super) one: &'static str,
     pub(super) two: &'static str,
@@ -61,7 +61,7 @@ const fn internal() -> UpstreamFault {
 }
 
 impl Accounts {
-    /// The declared accounts, unless the fields contradict each other.
+    /// The checked accounts of a declaration.
     pub(super) fn of(declared: DeclaredAccounts, fields: &FieldNames) -> Result<Self, TargetError> {
         let FieldNames { one, two, admin } = fields;
         let kept = match (declared.one, declared.two) {
@@ -120,7 +120,7 @@ impl Accounts {
         }
     }
 
-    /// The account that a value stands for.
+    /// The account of a value.
     pub(super) fn account(&self, value: &SecretValue) -> Result<Account, UpstreamFault> {
         match &self.kept {
             Kept::One(name) => Account::of(name, value),
@@ -131,12 +131,12 @@ impl Accounts {
         }
     }
 
-    /// The account that the pending value stands for.
+    /// The account of the pending value.
     pub(super) fn pending(&self, call: RotationCall<'_>) -> Result<Account, UpstreamFault> {
         self.account(call.pending.ok_or_else(unreadable)?)
     }
 
-    /// A value with a new password: of two accounts that of the one that is not in use.
+    /// A value with a new password; with two accounts, of the unused one.
     pub(super) fn new_value(&self, call: RotationCall<'_>) -> Result<SecretValue, UpstreamFault> {
         let password = random_password(&*call.with.entropy)?;
         let Kept::InTurn([first, second]) = &self.kept else { return Ok(password) };
@@ -146,7 +146,7 @@ impl Accounts {
         SecretValue::new(Sensitive::new(json)).map_err(|_| internal())
     }
 
-    /// Who logs in to set passwords: the administrator, or the account itself by its own password.
+    /// The login that sets passwords: the administrator, or the account itself.
     pub(super) fn setter(&self, call: RotationCall<'_>) -> Result<Account, UpstreamFault> {
         match &self.admin {
             Some(admin) => Account::of(&admin.name, call.admin.ok_or_else(unreadable)?),
@@ -154,7 +154,7 @@ impl Accounts {
         }
     }
 
-    /// The account of `old` that is to be revoked: with two in turn, unless the current value is of the same one.
+    /// The account of `old` to revoke: with two accounts in turn, if the current value is of the other one.
     pub(super) fn retired(
         &self,
         call: RotationCall<'_>,
@@ -168,7 +168,7 @@ impl Accounts {
 }
 
 impl Account {
-    /// `name` with the password that is all of `value`.
+    /// `name` with `value` as the password.
     fn of(name: &str, value: &SecretValue) -> Result<Self, UpstreamFault> {
         let password = std::str::from_utf8(value.expose()).map_err(|_| unreadable())?;
         Ok(Self { name: name.to_owned(), password: Zeroizing::new(password.to_owned()) })

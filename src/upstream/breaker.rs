@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use crate::base::Timestamp;
 use crate::base::limits::{BREAKER_FAILURES_MAX, BREAKER_OPEN_S};
 
-/// Which upstreams are left alone for a while, because they failed too often in a row.
+/// The circuit breakers of upstreams. A circuit opens after consecutive failures.
 ///
-/// Each place ([`Driver::place`](super::Driver::place)) has its own; one that fails holds up nobody
-/// else's rotations.
+/// Each place ([`Driver::place`](super::Driver::place)) has its own circuit, so that a failing upstream does not delay
+/// others.
 #[derive(Debug, Default)]
 pub struct Breakers(BTreeMap<String, Breaker>);
 
@@ -14,22 +14,22 @@ pub struct Breakers(BTreeMap<String, Breaker>);
 struct Breaker {
     failures: u32,
     open_until: Timestamp,
-    /// Whether a caller was let through to try, and nothing is known yet of what came of it.
+    /// Whether a probe is in progress.
     is_tried: bool,
 }
 
-/// What a caller is let call for.
+/// The permission to call an upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallAdmission {
-    /// The place answered lately, or is not known to have failed.
+    /// The circuit is closed.
     Usual,
-    /// It has failed too often: this caller alone tries whether it answers again.
+    /// The circuit is half-open: only this caller probes the upstream.
     Trial,
 }
 
 impl Breakers {
-    /// Whether `place` may be called at `now`, and for what. Once its time is over one caller is let through to
-    /// try, and the others wait for what comes of that.
+    /// Whether `place` may be called at `now`. When the open time is over, one caller probes the upstream, and the others
+    /// wait for the result.
     pub fn lets(&mut self, place: &str, now: Timestamp) -> Option<CallAdmission> {
         match self.0.get_mut(place) {
             Some(breaker) if breaker.failures >= BREAKER_FAILURES_MAX => {
@@ -44,21 +44,21 @@ impl Breakers {
         }
     }
 
-    /// The caller that was let through to try `place` has not called it: another one may, at once.
+    /// The probe of `place` made no call: another caller may probe at once.
     pub fn not_tried(&mut self, place: &str, now: Timestamp) {
         if let Some(breaker) = self.0.get_mut(place).filter(|breaker| breaker.is_tried) {
             (breaker.open_until, breaker.is_tried) = (now, false);
         }
     }
 
-    /// Whether `place` is left alone at `now`. Asking changes nothing.
+    /// Whether the circuit of `place` is open at `now`.
     #[must_use]
     pub fn leaves_alone(&self, place: &str, now: Timestamp) -> bool {
         let breaker = self.0.get(place);
         breaker.is_some_and(|breaker| breaker.failures >= BREAKER_FAILURES_MAX && now < breaker.open_until)
     }
 
-    /// `place` did not answer, or not sensibly.
+    /// Counts a failure of `place`.
     pub fn failed(&mut self, place: &str, now: Timestamp) {
         let breaker = self.0.entry(place.to_owned()).or_insert(Breaker {
             failures: 0,
@@ -69,19 +69,19 @@ impl Breakers {
         (breaker.open_until, breaker.is_tried) = (now.plus_s(BREAKER_OPEN_S), false);
     }
 
-    /// Lets one caller try `place` at once, though its time is not over: an operator has mended something.
+    /// Allows a probe of `place` at once, because an operator has corrected a fault.
     pub fn try_again(&mut self, place: &str, now: Timestamp) {
         if let Some(breaker) = self.0.get_mut(place) {
             breaker.open_until = now;
         }
     }
 
-    /// `place` answered.
+    /// Closes the circuit of `place`.
     pub fn answered(&mut self, place: &str) {
         self.0.remove(place);
     }
 
-    /// How many are left alone at `now`.
+    /// The number of open circuits at `now`.
     #[must_use]
     pub fn open(&self, now: Timestamp) -> usize {
         let is_open =

@@ -3,13 +3,13 @@ use serde_json::{Map, Value};
 use super::declaration::TargetError;
 use crate::pki::{certificate_pem, certificates_from_pem, is_certificate};
 
-/// How a PEM section begins; its label follows.
+/// The beginning of a PEM section; its label follows.
 const BEGIN: &str = "-----BEGIN ";
-/// The label of the only section that a declaration may hold.
+/// The label of the only allowed section.
 const CERTIFICATE: &str = "CERTIFICATE-----";
 
-/// Refuses a declared upstream with a PEM section other than a certificate in any field: its `ca` is handed
-/// to agents, and a declaration is no place for a private key.
+/// Refuses a declaration with a PEM section other than a certificate in any field: agents get its `ca`, and a declaration
+/// must not contain a private key.
 ///
 /// # Errors
 /// [`TargetError`] at the field.
@@ -23,7 +23,7 @@ pub(super) fn only_certificates(fields: &Map<String, Value>) -> Result<(), Targe
         }
     }
     let Some(Value::String(ca)) = fields.get("ca") else { return Ok(()) };
-    // One that has no section at all is refused as such.
+    // A text without a section is refused elsewhere.
     let all = certificates_from_pem(ca).unwrap_or_default();
     if all.iter().all(|der| is_certificate(der)) {
         return Ok(());
@@ -41,7 +41,7 @@ fn holds_other_section(value: &Value) -> bool {
     }
 }
 
-/// The certificates of `pem` and nothing else of it: an older declaration may hold a private key beside them.
+/// Only the certificates of `pem`: an older declaration may also contain a private key.
 pub(super) fn certificates_of(pem: &str) -> String {
     certificates_from_pem(pem).unwrap_or_default().iter().map(|der| certificate_pem(der)).collect()
 }

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use crate::config::without_values;
 
-/// Why something declared is no upstream. Never repeats a value.
+/// An error in a declared upstream. Never repeats a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{why}")]
 pub struct TargetError {
@@ -12,17 +12,17 @@ pub struct TargetError {
 }
 
 impl TargetError {
-    /// Of the whole declared upstream.
+    /// An error of the whole declaration.
     pub(super) fn new(why: String) -> Self {
         Self::at("", why)
     }
 
-    /// Of one of its fields: the names on the way to it, joined by dots.
+    /// An error of one field, named by its path with dots.
     pub(super) fn at(field: &str, why: String) -> Self {
         Self { why, field: field.to_owned() }
     }
 
-    /// The field, empty for the whole.
+    /// The field; empty for the whole declaration.
     #[must_use]
     pub fn field(&self) -> &str {
         &self.field
@@ -38,7 +38,7 @@ pub(super) fn refuse<T>(why: &str) -> Result<T, TargetError> {
 pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// The driver that `upstream` names, and the other fields.
+    /// The driver of `upstream`, and the other fields.
     pub(super) fn of(mut upstream: Map<String, Value>) -> Result<(String, Self), TargetError> {
         match upstream.remove("driver") {
             Some(Value::String(driver)) => Ok((driver, Self(upstream))),
@@ -47,7 +47,7 @@ impl Fields {
         }
     }
 
-    /// Takes the fields with these names out, as a `T`.
+    /// Removes the fields with these names, and returns them as a `T`.
     pub(super) fn take<T: DeserializeOwned>(&mut self, names: &[&str]) -> Result<T, TargetError> {
         let taken = names.iter().filter_map(|name| self.0.remove_entry(*name));
         Self(taken.collect()).read()

@@ -13,64 +13,64 @@ use crate::secrets::SecretValue;
 /// The result of a driver's call.
 pub type DriverFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamFault>> + Send + 'a>>;
 
-/// The result of trying an upstream.
+/// The result of checking an upstream.
 pub type Checking<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
 /// Rotates the secret of one declared upstream.
 ///
 /// The order of a rotation is `prepare`, `apply`, `verify`, and after the grace period `retire`. Each may
-/// be called again after any failure: none does more the second time, except the `prepare` of an upstream
+/// be repeated after any failure without further effect, except the `prepare` of an upstream
 /// that creates the value ([`Capabilities::creates`]).
 pub trait Driver: fmt::Debug + Send + Sync {
     /// The driver and the address, for people.
     fn describe(&self) -> String;
 
-    /// What fails together: the same for every declaration that leads to one machine. None without an upstream.
+    /// The unit of failure: equal for all declarations of one machine. `None` without an upstream.
     fn place(&self) -> Option<String>;
 
-    /// The secret that administers the upstream, when one does.
+    /// The secret that administers the upstream, if there is one.
     fn admin_secret(&self) -> Option<&SecretName>;
 
-    /// What the upstream can do.
+    /// The capabilities of the upstream.
     fn capabilities(&self) -> Capabilities;
 
-    /// A new value. Changes nothing upstream, unless upstream creates the value: then each call creates another.
+    /// Makes a new value. Changes nothing at the upstream, unless the upstream creates the value: then each call creates one.
     fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared>;
 
-    /// Sets the pending value upstream.
+    /// Sets the pending value at the upstream.
     fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()>;
 
-    /// Whether `value` works upstream now.
+    /// Whether the upstream accepts `value` now.
     fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict>;
 
-    /// Tries what a rotation needs, and changes nothing: the findings, also when the upstream does not answer.
+    /// Checks the requirements of a rotation without a change; also returns findings if the upstream does not answer.
     fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a>;
 
-    /// Revokes `old`, where upstream has a slot for it.
+    /// Revokes `old`, if the upstream can.
     fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()>;
 }
 
-/// What an upstream can do.
+/// The capabilities of an upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Capabilities {
-    /// How many values it holds at a time.
+    /// The number of values at a time.
     pub shape: SlotCount,
-    /// It creates the new values.
+    /// Whether it creates the new values.
     pub creates: bool,
-    /// It revokes an old value by its own name for it, and not without.
+    /// Whether it revokes an old value only by its own id of it.
     pub retires_by_slot: bool,
-    /// A rotation needs a value that works.
+    /// Whether a rotation needs a value that works.
     pub needs_current: bool,
 }
 
-/// How many values upstream holds at a time.
+/// The number of values that an upstream accepts at a time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlotCount {
-    /// There is no upstream: the users of the value ask for it.
+    /// There is no upstream: its users read the value from the broker.
     Pulled,
-    /// One: the new value ends the old one.
+    /// One: the new value replaces the old one.
     OneSlot,
-    /// Two, side by side.
+    /// Two at the same time.
     TwoSlots,
 }
 
@@ -79,7 +79,7 @@ pub enum SlotCount {
 pub struct Prepared {
     /// The value.
     pub value: SecretValue,
-    /// The upstream's own name for it, where upstream created it and says so.
+    /// The upstream's own id of the value, if the upstream created it.
     pub slot: Option<UpstreamSlot>,
 }
 
@@ -89,22 +89,22 @@ impl From<SecretValue> for Prepared {
     }
 }
 
-/// What a call of a rotation may need. Lent for the call alone.
+/// The input of a call of a rotation, borrowed for the call.
 #[derive(Clone, Copy, Debug)]
 pub struct RotationCall<'a> {
-    /// The broker's side.
+    /// The broker's services.
     pub with: &'a DriverContext,
-    /// The value of the secret that administers the upstream, when the declaration names one.
+    /// The value of the secret that administers the upstream, if the declaration names one.
     pub admin: Option<&'a SecretValue>,
-    /// The value that works now, as far as is known.
+    /// The value that works now, if known.
     pub current: Option<&'a SecretValue>,
     /// The new value.
     pub pending: Option<&'a SecretValue>,
-    /// The upstream's own name for the value that is retired, when that is known.
+    /// The upstream's own id of the retired value, if known.
     pub slot: Option<&'a UpstreamSlot>,
     /// The rotation.
     pub rotation: Option<RotationId>,
-    /// The mark to leave upstream, where there is a place for one.
+    /// The mark to write at the upstream, if it has a place for one.
     pub mark: Option<Mark<'a>>,
 }
 
@@ -116,30 +116,30 @@ impl<'a> RotationCall<'a> {
     }
 }
 
-/// What drivers are given beside their declaration.
+/// The services for drivers.
 #[derive(Clone)]
 pub struct DriverContext {
     /// Randomness, for new values.
     pub entropy: Arc<dyn Entropy>,
     /// The time, for certificates.
     pub clock: Arc<dyn Clock>,
-    /// The addresses at which upstreams may be that are named by URL.
+    /// The allowed addresses of upstreams that are declared by URL.
     pub reach: AllowedNetworks,
     /// Set by each call.
     pub called: Called,
 }
 
-/// Whether an upstream was called. A step that needs no call, or fails before it, says nothing of the upstream.
+/// Whether an upstream was called. A step without a call is no evidence for or against the upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Called(Arc<AtomicBool>);
 
 impl Called {
-    /// An upstream is called now.
+    /// Notes a call.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether one was called since the last time that this was asked.
+    /// Whether an upstream was called since the last query.
     #[must_use]
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)

@@ -3,28 +3,28 @@ use super::declaration::{Fields, TargetError};
 use super::driver::Driver;
 use super::lease_driver::LeaseDriver;
 
-/// What a kind of upstream can be used for.
+/// A kind of upstream.
 pub(super) struct DriverKind {
     pub(super) rotation: Option<RotationKind>,
     pub(super) leases: Option<LeaseKind>,
-    /// Libraries whose log lines hold statements, and so secrets.
+    /// Libraries whose log lines contain statements, and so secrets.
     pub(super) outspoken: &'static [&'static str],
 }
 
-/// How secrets of a kind are rotated.
+/// Rotation of secrets of one kind.
 pub(super) struct RotationKind {
-    /// Stands in the field `driver`. Stored declarations keep it: a form that old ones do not have gets a new name.
+    /// The value of the field `driver`. Stored declarations contain it: an incompatible format needs a new name.
     pub(super) driver: &'static str,
     pub(super) read: fn(Fields) -> Result<Box<dyn Driver>, TargetError>,
 }
 
-/// How leases of a kind are issued.
+/// Leases of one kind.
 pub(super) struct LeaseKind {
-    /// Stands in the field `driver`, as in [`RotationKind`].
+    /// The value of the field `driver`, as in [`RotationKind`].
     pub(super) driver: &'static str,
     pub(super) read: fn(Fields) -> Result<Box<dyn LeaseDriver>, TargetError>,
-    /// The environment variables that client programs of the upstream read.
+    /// The environment variables for client programs.
     pub(super) variables: fn(&ClientLogin<'_>) -> Vec<(&'static str, String)>,
-    /// The URL that client programs take.
+    /// The URL for client programs.
     pub(super) url: fn(&ClientLogin<'_>) -> String,
 }

@@ -17,7 +17,7 @@ use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_S};
 use crate::pki::certificates_from_pem;
 use crate::pki::tls::upstream_config;
 
-/// How long a connection, a handshake or a call may take.
+/// Longest time of a connection, a handshake or a call.
 pub(super) const WAIT: Duration = Duration::from_secs(UPSTREAM_WAIT_S);
 
 /// A server that a declaration names by host and port.
@@ -26,7 +26,7 @@ pub(super) struct UpstreamEndpoint<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) tls: Tls,
-    /// The certificates that the server's certificate is verified against, PEM.
+    /// The CA certificates for the server in PEM.
     pub(super) ca: Option<&'a str>,
 }
 
@@ -34,10 +34,10 @@ pub(super) struct UpstreamEndpoint<'a> {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Tls {
-    /// By TLS, the server's certificate and name verified.
+    /// TLS, with a verified certificate and name of the server.
     #[default]
     Verify,
-    /// Not at all: on this machine alone.
+    /// No TLS, only on this machine.
     Off,
 }
 
@@ -66,7 +66,7 @@ impl UpstreamEndpoint<'_> {
         }
     }
 
-    /// A connection to the server. The host name is resolved once: an address that is never called is not dialled.
+    /// A connection to the server. The host name is resolved once, and forbidden addresses are refused.
     pub(super) async fn dial(&self, with: &DriverContext) -> Result<Pipe, UpstreamFault> {
         with.called.set();
         let dialled = timeout(WAIT, dial(self.host, self.port)).await;

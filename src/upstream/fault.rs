@@ -3,19 +3,19 @@ use std::borrow::Cow;
 use crate::base::code::{self, Code};
 use crate::pki::tls::HandshakeFault;
 
-/// Whether upstream may have changed although a call failed.
+/// Whether the upstream may have changed although a call failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UpstreamOutcome {
-    /// It certainly has not.
+    /// It is unchanged.
     Refused,
-    /// It may have.
+    /// It may have changed.
     Unknown,
 }
 
-/// Why a call failed. Holds nothing that upstream said but a short, standard code.
+/// The failure of a call. Contains no text of the upstream except a short, standard code.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamFault {
-    /// Whether upstream may have changed.
+    /// Whether the upstream may have changed.
     pub outcome: UpstreamOutcome,
     /// The stable code.
     pub code: Code,
@@ -30,7 +30,7 @@ impl UpstreamFault {
         Self { outcome: UpstreamOutcome::Refused, code, detail: None }
     }
 
-    /// A fault after which upstream may have changed, without an upstream's own code.
+    /// A fault after which the upstream may have changed, without an upstream's own code.
     #[must_use]
     pub const fn unknown(code: Code) -> Self {
         Self { outcome: UpstreamOutcome::Unknown, code, detail: None }
@@ -42,18 +42,18 @@ impl UpstreamFault {
         Self { detail: detail.into(), ..self }
     }
 
-    /// No trusted connection was made, for this reason when one is known.
+    /// A missing trusted connection, with its reason if known.
     pub(super) fn of_handshake(reason: Option<HandshakeFault>) -> Self {
         Self::refused(code::UPSTREAM_HANDSHAKE_FAILED).with(reason.map(|reason| reason.as_str().to_owned()))
     }
 
-    /// What is wrong and what corrects it, in a sentence each.
+    /// Problem and fix, in a sentence each.
     #[must_use]
     pub fn explained(&self) -> Explanation {
         Explanation::of(self.code, self.detail.as_deref())
     }
 
-    /// Whether a login that was to be revoked is shut out: it cannot log in, and has no role's rights.
+    /// Whether a login in revocation is shut out: it cannot log in, and has no rights of roles.
     #[must_use]
     pub fn is_shut_out(&self) -> bool {
         is_shut_out(self.code.as_str())
@@ -66,23 +66,23 @@ pub fn is_shut_out(code: &str) -> bool {
     [code::UPSTREAM_LOGIN_NOT_DROPPED, code::UPSTREAM_NOT_REVOKED].iter().any(|shut| shut.as_str() == code)
 }
 
-/// What is wrong with an upstream and what corrects it.
+/// The problem with an upstream, and its fix.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Explanation {
-    /// What is wrong.
+    /// The problem.
     pub why: Cow<'static, str>,
-    /// What corrects it.
+    /// The fix.
     pub fix: Cow<'static, str>,
 }
 
-/// What a failure that is recorded by its code and detail was, in a sentence.
+/// The text of a failure that is recorded by its code and detail.
 #[must_use]
 pub fn explained(code: &str, detail: Option<&str>) -> Option<String> {
     Some(Explanation::of(code.parse().ok()?, detail).why.into_owned())
 }
 
 impl Explanation {
-    /// Of a fault with this code and this detail.
+    /// The texts for this code and this detail.
     #[must_use]
     pub fn of(code: Code, detail: Option<&str>) -> Self {
         let handshake =

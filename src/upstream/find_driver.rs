@@ -8,13 +8,13 @@ use super::driver_kind::{DriverKind, LeaseKind};
 use super::lease_driver::LeaseDriver;
 use super::{generate, http, mariadb, postgresql};
 
-/// Every kind of upstream: a folder and a line here.
+/// All kinds of upstreams: one folder and one line per kind.
 const KINDS: [&DriverKind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
 
 /// The driver of a stored upstream of a rotation.
 ///
 /// # Errors
-/// [`TargetError`], also when fields contradict each other.
+/// [`TargetError`], also if fields contradict each other.
 pub fn stored_driver(stored: &str) -> Result<Box<dyn Driver>, TargetError> {
     read_driver(fields_of(stored)?)
 }
@@ -22,7 +22,7 @@ pub fn stored_driver(stored: &str) -> Result<Box<dyn Driver>, TargetError> {
 /// The driver of a declared upstream of a rotation.
 ///
 /// # Errors
-/// The same, and when a field holds a private key.
+/// [`TargetError`], also if fields contradict each other, or a field holds a private key.
 pub fn declared_driver(upstream: &Map<String, Value>) -> Result<Box<dyn Driver>, TargetError> {
     only_certificates(upstream)?;
     read_driver(upstream.clone())
@@ -31,7 +31,7 @@ pub fn declared_driver(upstream: &Map<String, Value>) -> Result<Box<dyn Driver>,
 /// The driver of a stored upstream of leases.
 ///
 /// # Errors
-/// [`TargetError`], also when fields contradict each other.
+/// [`TargetError`], also if fields contradict each other.
 pub fn stored_lease_driver(stored: &str) -> Result<Box<dyn LeaseDriver>, TargetError> {
     read_lease_driver(fields_of(stored)?)
 }
@@ -39,13 +39,13 @@ pub fn stored_lease_driver(stored: &str) -> Result<Box<dyn LeaseDriver>, TargetE
 /// The driver of a declared upstream of leases.
 ///
 /// # Errors
-/// The same, and when a field holds a private key.
+/// [`TargetError`], also if fields contradict each other, or a field holds a private key.
 pub fn declared_lease_driver(upstream: &Map<String, Value>) -> Result<Box<dyn LeaseDriver>, TargetError> {
     only_certificates(upstream)?;
     read_lease_driver(upstream.clone())
 }
 
-/// Libraries whose log lines below warnings may hold a secret, and are never written.
+/// Libraries whose log lines below warnings may contain a secret, and are never written.
 #[must_use]
 pub fn outspoken_libraries() -> Vec<&'static str> {
     KINDS.iter().flat_map(|kind| kind.outspoken).copied().collect()
@@ -72,13 +72,13 @@ fn read_lease_driver(upstream: Map<String, Value>) -> Result<Box<dyn LeaseDriver
     }
 }
 
-/// The environment variables that client programs of the upstream read; none when the driver is unknown here.
+/// The environment variables for client programs of the upstream; `None` for an unknown driver.
 #[must_use]
 pub fn client_variables(login: &ClientLogin<'_>) -> Option<Vec<(&'static str, String)>> {
     kind_of(login).map(|kind| (kind.variables)(login))
 }
 
-/// The URL that client programs of the upstream take; none when the driver is unknown here.
+/// The URL for client programs of the upstream; `None` for an unknown driver.
 #[must_use]
 pub fn client_url(login: &ClientLogin<'_>) -> Option<String> {
     kind_of(login).map(|kind| (kind.url)(login))

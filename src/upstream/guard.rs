@@ -5,31 +5,30 @@ use tokio::net::{TcpStream, lookup_host};
 
 use crate::base::Network;
 
-/// At which addresses an upstream may be called that a declaration names by URL: at every address of
-/// the public internet, at those of other networks only when the configuration names them, and at
-/// some never.
+/// The allowed addresses of upstreams that are declared by URL: all addresses of the public internet, those of other
+/// networks only if the configuration names them, and some never.
 ///
-/// An operator who may declare rotations makes the broker call what a URL names, from where the broker stands,
-/// and sees by the status what was there (SSRF). So the addresses that a name stands for are looked
-/// at first, all of them, and then one of those is dialled: nobody asks for the name a second time.
+/// An operator who declares a rotation makes the broker call a URL from the broker's network, and sees the status (SSRF).
+/// Therefore all addresses of a name are checked first, and then one of the checked addresses is connected to, without a
+/// second resolution.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedNetworks(Arc<[Network]>);
 
-/// Why nobody was dialled.
+/// The reason for a missing connection.
 #[derive(Debug)]
 pub(super) enum DialError {
-    /// The name stands for an address that may not be called.
+    /// The name resolves to a forbidden address.
     Forbidden,
-    /// The name stands for nothing, or nobody took the connection.
+    /// The name does not resolve, or no address accepts the connection.
     Unreachable,
 }
 
-/// Addresses that were looked at: the only ones that are dialled.
+/// Checked addresses: the only ones that are connected to.
 #[derive(Debug, Eq, PartialEq)]
 struct Checked(Vec<SocketAddr>);
 
-/// Addresses that lead to the machine itself, to its neighbours by accident, to nobody in particular, or
-/// to those who hand out a cloud's credentials. No upstream is there, and no configuration allows them.
+/// Addresses of the machine itself, link-local and unspecific addresses, and metadata services of clouds, which hand out
+/// credentials. No configuration allows them.
 const NEVER: [&str; 15] = [
     "0.0.0.0/8",
     "169.254.0.0/16",
@@ -39,18 +38,18 @@ const NEVER: [&str; 15] = [
     "fe80::/10",
     "fec0::/10",
     "ff00::/8",
-    // Where clouds answer on addresses of other kinds: AWS, Google, Azure, Alibaba, Oracle.
+    // Metadata services at other addresses: AWS, Google, Azure, Alibaba, Oracle.
     "fd00:ec2::/32",
     "fd20:ce::254/128",
     "168.63.129.16/32",
     "100.100.100.200/32",
     "192.0.0.192/32",
-    // A local network's own translation to IPv4 (RFC 8215), and Teredo: what is behind cannot be seen.
+    // Local translation to IPv4 (RFC 8215), and Teredo: the real address is unknown.
     "64:ff9b:1::/48",
     "2001::/32",
 ];
 
-/// Addresses that are not the public internet's (IANA's registries of special purposes).
+/// Addresses outside of the public internet (IANA special-purpose registries).
 const SPECIAL: [&str; 14] = [
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -63,13 +62,13 @@ const SPECIAL: [&str; 14] = [
     "198.18.0.0/15",
     "198.51.100.0/24",
     "203.0.113.0/24",
-    // Within what IPv6 has given to the public.
+    // Inside the public range of IPv6.
     "2001::/23",
     "2001:db8::/32",
     "3fff::/20",
 ];
 
-/// What IPv6 has given to the public at all.
+/// The public range of IPv6.
 const GLOBAL_IPV6: [&str; 1] = ["2000::/3"];
 
 impl AllowedNetworks {
@@ -79,15 +78,14 @@ impl AllowedNetworks {
         Self(allowed.into())
     }
 
-    /// A connection to `host`, at an address that may be called.
+    /// A connection to `host` at an allowed address.
     pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
         let found = lookup_host((host, port)).await.map_err(|_| DialError::Unreachable)?;
         let Checked(addresses) = self.checked(found.collect())?;
         TcpStream::connect(addresses.as_slice()).await.map_err(|_| DialError::Unreachable)
     }
 
-    /// `found`, when every one of them may be called: a name that stands for one that may not is
-    /// refused whole, since its owner meant that one.
+    /// `found`, if all of them are allowed: a name with a forbidden address is refused, because its owner may mean that one.
     fn checked(&self, found: Vec<SocketAddr>) -> Result<Checked, DialError> {
         if found.iter().all(|address| self.permits(address.ip())) {
             Ok(Checked(found))
@@ -104,13 +102,13 @@ impl AllowedNetworks {
     }
 }
 
-/// Whether no upstream is called at `address`, under any configuration.
+/// Whether `address` is forbidden under any configuration.
 pub(super) fn is_never_called(address: IpAddr) -> bool {
     within(&NEVER, leading_to(address))
 }
 
-/// The IPv4 address that an IPv6 one leads to, where it is one in another spelling (RFC 4291 §2.5.5.2),
-/// or is translated or tunnelled to it (NAT64, RFC 6052; 6to4, RFC 3056).
+/// The IPv4 address behind an IPv6 address: mapped (RFC 4291 §2.5.5.2), translated (NAT64, RFC 6052) or tunnelled (6to4,
+/// RFC 3056).
 fn leading_to(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     let IpAddr::V6(six) = address else { return address };

@@ -12,7 +12,7 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
     /// The driver and the address, for people.
     fn describe(&self) -> String;
 
-    /// What fails together: the same for every declaration that leads to one machine.
+    /// The unit of failure: equal for all declarations of one machine.
     fn place(&self) -> String;
 
     /// The secret that administers the upstream.
@@ -21,20 +21,20 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
     /// Whether a login expires without the broker.
     fn expiry(&self) -> Expiry;
 
-    /// How a client reaches the upstream: `driver`, and the fields that the driver's reference lists.
+    /// The connection parameters for clients: `driver`, and the fields that the driver's reference lists.
     fn connection(&self) -> Map<String, Value>;
 
-    /// Creates a login as declared, or none, and none that could not be revoked; gives its credential.
+    /// Creates a login completely or not at all, and only if it can be revoked; returns its credential.
     fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue>;
 
-    /// Has a login expire later. Does nothing where logins do not expire without the broker.
+    /// Extends a login. No effect if logins do not expire without the broker.
     fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> DriverFuture<'a, ()>;
 
-    /// Revokes a login and ends its sessions. May be repeated, however far it came before; a login that
-    /// does not exist is revoked. [`is_shut_out`](super::is_shut_out) of a fault says whether the login is shut out.
+    /// Revokes a login and ends its sessions. Can be repeated after any failure; a login that does not exist counts as
+    /// revoked. [`is_shut_out`](super::is_shut_out) of a fault says whether the login is shut out.
     fn revoke<'a>(&'a self, call: LeaseCall<'a>, login: &'a str) -> DriverFuture<'a, ()>;
 
-    /// All logins whose names start with `prefix`, as they stood at `now`.
+    /// All logins whose names start with `prefix`, and their expiry at `now`.
     fn find<'a>(
         &'a self,
         call: LeaseCall<'a>,
@@ -46,37 +46,37 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
 /// Whether a login expires without the broker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expiry {
-    /// The server refuses it after its time.
+    /// The server refuses it after its expiry.
     ByServer,
     /// It works until the broker revokes it.
     ByBroker,
 }
 
-/// What a call of a lease needs. Lent for the call alone.
+/// The input of a call of a lease, borrowed for the call.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseCall<'a> {
-    /// The broker's side.
+    /// The broker's services.
     pub with: &'a DriverContext,
     /// The value of the secret that administers the upstream.
     pub admin: &'a SecretValue,
 }
 
-/// A login that is to be created.
+/// A new login.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLogin<'a> {
     /// Its name.
     pub name: &'a str,
-    /// When it expires, unless it is revoked before.
+    /// The time of its expiry.
     pub until: Timestamp,
-    /// How many logins its agent may have at a time.
+    /// The maximum number of logins of its agent.
     pub per_agent: u32,
 }
 
-/// A login as a server lists it.
+/// A login in a server's list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FoundLogin {
     /// Its name.
     pub name: String,
-    /// Whether its time is over.
+    /// Whether it has expired.
     pub is_over: bool,
 }

@@ -2,9 +2,9 @@ use std::fmt;
 
 use crate::base::{LedgerId, Timestamp};
 
-/// What a broker leaves at an upstream when it acts there: the id of its ledger, and the sequence and time of the
-/// entry that says so. Another copy of the broker, e.g. a clone of its virtual machine, finds an entry there that
-/// its own ledger does not have, and does not act.
+/// The mark that a broker writes at an upstream when it acts there: ledger id, sequence and time of the entry. Another
+/// copy of the broker, e.g. a clone of its virtual machine, finds an entry that its ledger does not have, and does not
+/// act.
 #[derive(Clone, Copy)]
 pub struct Mark<'a> {
     ledger: LedgerId,
@@ -21,27 +21,27 @@ pub struct MarkedEntry {
     pub time: Timestamp,
 }
 
-/// Whether the ledger has an entry with this sequence and this time, or may pass over it because every other copy
+/// Whether the ledger has an entry with this sequence and this time, or may ignore it because every other copy
 /// has stopped since.
 pub type EntryLookup<'a> = dyn Fn(MarkedEntry) -> bool + Send + Sync + 'a;
 
-/// How a mark begins: `[keyward LEDGER SEQUENCE MILLISECONDS]`.
+/// The beginning of a mark: `[keyward LEDGER SEQUENCE MILLISECONDS]`.
 const START: &str = "[keyward ";
 
 impl<'a> Mark<'a> {
-    /// That the broker with `ledger` acts under the entry `seq` of this time.
+    /// The mark of the broker with `ledger` for the entry `seq` of this time.
     #[must_use]
     pub const fn new(ledger: LedgerId, entry: MarkedEntry, knows: &'a EntryLookup<'a>) -> Self {
         Self { ledger, entry, knows }
     }
 
-    /// The mark of another copy of this broker that `comment` has, if so, in words.
+    /// The mark of another copy of this broker in `comment`, in words.
     pub(super) fn foreign(&self, comment: &str) -> Option<String> {
         let foreign = self.marks(comment).find(|mark| !(self.knows)(mark.entry));
         foreign.map(|mark| mark.entry.to_string())
     }
 
-    /// `comment` with this mark in the place of the one before, or after everything that is there.
+    /// `comment` with this mark instead of the former one, or at the end.
     pub(super) fn within(&self, comment: &str) -> String {
         let mark = self.to_string();
         let mut before = self.marks(comment).map(|mark| mark.text);
@@ -72,7 +72,7 @@ struct FoundMark<'c> {
     entry: MarkedEntry,
 }
 
-/// As an operator is told of it.
+/// For messages to operators.
 impl fmt::Display for MarkedEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "entry {} of {}", self.seq, self.time)

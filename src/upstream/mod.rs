@@ -1,8 +1,8 @@
-//! Upstreams: what takes a new value of a secret, and what issues the logins of leases.
+//! Upstreams: services that accept new values of secrets, and servers of the logins of leases.
 //!
-//! A folder a kind, behind one trait for rotation, [`Driver`], and one for leases, [`LeaseDriver`]. A driver
-//! remembers nothing: it is given the values that it needs, calls upstream within limits of time and size, and
-//! returns the result. What upstream says in words is dropped here: it may hold a value.
+//! One folder per kind, behind one trait for rotation, [`Driver`], and one for leases, [`LeaseDriver`]. A driver has no
+//! state: it gets the values that it needs, calls the upstream within limits of time and size, and returns the result.
+//! Error texts of upstreams are dropped here, because they may contain a value.
 
 mod accounts;
 mod breaker;

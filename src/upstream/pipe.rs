@@ -5,8 +5,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A connection that ends once the other side has sent as much as it may: no answer that a driver
-/// waits for is larger, and an upstream must not fill the broker's memory.
+/// A connection that ends after a maximum of received bytes, so that an upstream cannot fill the broker's memory.
 #[derive(Debug)]
 pub(super) struct Pipe {
     stream: TcpStream,
@@ -14,7 +13,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Takes at most `max` bytes from `stream`.
+    /// Reads at most `max` bytes from `stream`.
     pub(super) const fn new(stream: TcpStream, max: usize) -> Self {
         Self { stream, left: max }
     }
@@ -27,7 +26,7 @@ impl AsyncRead for Pipe {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // One read may go beyond by the size of its buffer; the next one finds nothing left.
+        // One read may exceed the limit by the size of its buffer; the next one fails.
         if this.left == 0 {
             return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
         }

@@ -21,12 +21,12 @@ pub enum AgentCommand {
     List,
     /// Show one agent
     Show {
-        /// The agent
+        /// The agent's name
         name: String,
     },
     /// Revoke all certificates, enrolment codes, tokens and leases of an agent, or of one of its instances
     Revoke {
-        /// The agent
+        /// The agent's name
         #[arg(required_unless_present = "instance", conflicts_with = "instance")]
         name: Option<String>,
         /// Revoke only this instance
@@ -38,7 +38,7 @@ pub enum AgentCommand {
     },
     /// Suspend an agent: its credentials are refused until it is resumed
     Suspend {
-        /// The agent
+        /// The agent's name
         name: String,
         /// Why
         #[command(flatten)]
@@ -46,7 +46,7 @@ pub enum AgentCommand {
     },
     /// Resume a suspended agent
     Resume {
-        /// The agent
+        /// The agent's name
         name: String,
         /// Why
         #[command(flatten)]
@@ -57,7 +57,7 @@ pub enum AgentCommand {
 /// `keyward agent invite`
 #[derive(Args, Debug)]
 pub struct InviteArgs {
-    /// The agent
+    /// The agent's name
     pub name: String,
     /// Create the agent with this role if it does not exist; repeat it for further roles
     #[arg(long = "role", value_name = "ROLE")]

@@ -11,7 +11,7 @@ pub enum HelperFormat {
     Raw,
     /// A JSON object with the value as text, or in base64url
     Json,
-    /// AWS `credential_process`; the value has to be a JSON object with the keys
+    /// AWS `credential_process`; the value has to be a JSON object with `access_key_id` and `secret_access_key`
     Aws,
     /// Kubernetes `ExecCredential` (client.authentication.k8s.io/v1); the value is the token
     K8s,

@@ -18,7 +18,7 @@ use crate::wire::{
 pub enum OperatorCommand {
     /// Make an enrolment code for an operator, for one use within 15 minutes
     Invite {
-        /// The operator
+        /// The operator's name
         name: String,
         /// Create the operator with this role if it does not exist: admin, security, approver or auditor
         #[arg(long, value_name = "ROLE")]
@@ -34,12 +34,12 @@ pub enum OperatorCommand {
     List,
     /// Show one operator
     Show {
-        /// The operator
+        /// The operator's name
         name: String,
     },
     /// Change an operator's role; its scope stays unless `--owner` or `--no-owner` is given
     Role {
-        /// The operator
+        /// The operator's name
         name: String,
         /// admin, security, approver or auditor
         role: String,
@@ -52,7 +52,7 @@ pub enum OperatorCommand {
     },
     /// Revoke all certificates and enrolment codes of an operator
     Revoke {
-        /// The operator
+        /// The operator's name
         name: String,
         /// Why
         #[command(flatten)]
@@ -60,7 +60,7 @@ pub enum OperatorCommand {
     },
     /// Suspend an operator: its certificates are refused until it is resumed
     Suspend {
-        /// The operator
+        /// The operator's name
         name: String,
         /// Why
         #[command(flatten)]
@@ -68,7 +68,7 @@ pub enum OperatorCommand {
     },
     /// Resume a suspended operator
     Resume {
-        /// The operator
+        /// The operator's name
         name: String,
         /// Why
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Values that no upstream has to be told of.
+//! Generated values without an upstream.
 
 use serde::Deserialize;
 
@@ -23,15 +23,15 @@ fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     Ok(Box::new(Generate(value)))
 }
 
-/// What is generated, as declared.
+/// The declaration of a generated value.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GeneratedValue {
     /// A text of this many characters.
     length: Option<usize>,
-    /// Of these characters; letters and digits when there are none.
+    /// The characters; letters and digits by default.
     alphabet: Option<String>,
-    /// Instead: a key pair, PKCS#8 in PEM.
+    /// A key pair (PKCS#8 in PEM) instead of a text.
     key: Option<KeyKind>,
 }
 
@@ -43,11 +43,11 @@ enum KeyKind {
     P256,
 }
 
-/// Shortest value that may be generated, in characters.
+/// Shortest generated value, in characters.
 const LENGTH_MIN: usize = 8;
 /// Longest.
 const LENGTH_MAX: usize = 4096;
-/// Fewest bits of chance in a generated value.
+/// Minimum entropy of a generated value, in bits.
 const BITS_MIN: f64 = 64.0;
 impl GeneratedValue {
     pub(super) fn check(&self) -> Result<(), TargetError> {
@@ -101,7 +101,7 @@ impl GeneratedValue {
     }
 }
 
-/// Generates values that no upstream has to be told of.
+/// Generates values without an upstream.
 #[derive(Debug)]
 struct Generate(GeneratedValue);
 

@@ -11,7 +11,7 @@ use crate::base::SecretName;
 use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_MAX_S, UPSTREAM_WAIT_S};
 use crate::pki::certificates_from_pem;
 
-/// A service that is told of new values by requests, or creates them, as declared.
+/// The declaration of a service that accepts or creates values by requests.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawService {
@@ -28,37 +28,37 @@ struct RawService {
     retire: Option<DeclaredRequest>,
 }
 
-/// Where something is in an answer: JSON pointers (RFC 6901).
+/// Places in a response: JSON pointers (RFC 6901).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pointers {
     /// The value, a string.
     pub(super) value: String,
-    /// The service's own name for it, a string or a number.
+    /// The service's own id of the value, a string or a number.
     pub(super) slot: Option<String>,
 }
 
 /// A declared service whose fields were checked.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// The certificates that the service's certificate is verified against, PEM.
+    /// The CA certificates for the service in PEM.
     pub(super) ca: Option<String>,
-    /// The secret that administers it, `{{admin}}`.
+    /// The secret `{{admin}}`.
     pub(super) admin_secret: Option<SecretName>,
-    /// How long one call may take, all in all.
+    /// Longest total time of a call.
     pub(super) wait: Duration,
-    /// How large the body of an answer may be.
+    /// Largest response body, in bytes.
     pub(super) answer_bytes_max: usize,
     pub(super) origination: Origination,
     pub(super) verify: HttpRequest,
 }
 
-/// Who makes a new value.
+/// The origin of a new value.
 #[derive(Debug)]
 pub(super) enum Origination {
-    /// The broker makes it, and tells the service.
+    /// The broker makes it, and sends it to the service.
     Apply { value: GeneratedValue, apply: HttpRequest },
-    /// The service creates it, and revokes the old one when it is told to.
+    /// The service creates it, and revokes the old one by a request.
     Create { create: HttpRequest, answer: Pointers, retire: Box<HttpRequest> },
 }
 
@@ -198,7 +198,7 @@ impl RawService {
 }
 
 impl Origination {
-    /// The request that brings a new value about.
+    /// The request that sets or creates a new value.
     pub(super) const fn request(&self) -> &HttpRequest {
         match self {
             Self::Apply { apply, .. } => apply,

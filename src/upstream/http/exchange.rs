@@ -24,34 +24,34 @@ use crate::base::{Sensitive, code};
 use crate::pki::certificates_from_pem;
 use crate::pki::tls::{HandshakeFault, upstream_config};
 
-/// What a call by URL keeps to.
+/// The limits of a call by URL.
 pub(super) struct Terms<'a> {
     pub(super) with: &'a DriverContext,
-    /// What the other side's certificate is verified against, PEM.
+    /// The CA certificates for the server in PEM.
     pub(super) ca: Option<&'a str>,
-    /// How long it may take, all in all.
+    /// Longest total time.
     pub(super) wait: Duration,
-    /// How large the answer's body may be.
+    /// Largest response body, in bytes.
     pub(super) answer_bytes_max: usize,
 }
 
-/// What was answered. Its headers are not looked at: nobody is followed anywhere.
+/// A response. Its headers are ignored, so that no redirect is followed.
 pub(super) struct ExchangeAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Sensitive<Vec<u8>>,
 }
 
-/// A connection to an origin, in clear or not.
+/// A connection to an origin, with or without TLS.
 enum Line {
     Clear(Pipe),
     Tls(Box<TlsStream<Pipe>>),
 }
 
 impl Terms<'_> {
-    /// One request and its answer, on a connection of its own.
+    /// Sends one request on a new connection, and returns its response.
     ///
     /// # Errors
-    /// [`UpstreamFault`]: up to the request nothing has happened upstream; from then on anything may have.
+    /// [`UpstreamFault`]: before the request the upstream is unchanged; afterwards it may have changed.
     pub(super) async fn exchange(
         &self,
         origin: &HttpOrigin,
@@ -65,7 +65,7 @@ impl Terms<'_> {
         answered.map_err(|_| UpstreamFault::unknown(code::UPSTREAM_TIMEOUT))?
     }
 
-    /// Sees that `origin` can be called, and says nothing to it.
+    /// Checks that `origin` can be connected to, without a request.
     ///
     /// # Errors
     /// [`UpstreamFault`].
@@ -120,7 +120,7 @@ impl Terms<'_> {
         tokio::select! {
             biased;
             answered = &mut talk => answered,
-            // The other side has hung up: what it had said by then is all there is.
+            // The server has closed the connection: the bytes so far are the response.
             _ = connection => talk.await,
         }
     }

@@ -1,4 +1,4 @@
-//! Services that are told of new values by HTTP requests, or create them.
+//! Services with an HTTP interface that accepts or creates values.
 
 mod declaration;
 mod exchange;
@@ -30,11 +30,10 @@ fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     Ok(Box::new(Http(Service::read(fields)?)))
 }
 
-/// Tells a service of new values by requests, or has it create them.
+/// Sends new values to a service by requests, or lets it create them.
 ///
-/// Of an answer the status is looked at, and where the service creates the value the places that the
-/// declaration names. A status counts for what the declaration says of it. Of the others one of the
-/// client's errors says that nothing was done; anything else leaves open what was.
+/// Only the status of a response is read, and the declared places of a created value. The declaration says what a status
+/// means. Of the others, a client error (4xx) means that nothing was done; after any other status the result is unknown.
 #[derive(Debug)]
 struct Http(Service);
 
@@ -53,7 +52,7 @@ impl Http {
         self.terms(with).exchange(&request.origin, request.filled(filling).ok_or(unfilled)?).await
     }
 
-    /// The call, when its answer says that it was done.
+    /// The response of a successful call.
     async fn done(
         &self,
         with: &DriverContext,
@@ -69,9 +68,9 @@ impl Http {
     }
 }
 
-/// What a status says that the declaration does not name.
+/// The meaning of a status that the declaration does not name.
 fn unexpected(status: StatusCode) -> UpstreamFault {
-    // 408 and 409 may be about a request that was taken up all the same.
+    // 408 and 409 can mean that the request was carried out anyway.
     let nothing_done = status.is_client_error() && !matches!(status.as_u16(), 408 | 409);
     let fault = if nothing_done {
         UpstreamFault::refused(code::UPSTREAM_REFUSED)
@@ -81,7 +80,7 @@ fn unexpected(status: StatusCode) -> UpstreamFault {
     fault.with(status.as_u16().to_string())
 }
 
-/// The value that the service has made, and what it calls its place.
+/// The value that the service has created, and its id of the value.
 fn made(body: &[u8], at: &Pointers) -> Option<Prepared> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let value = answer.pointer(&at.value)?.as_str()?.as_bytes().to_vec();
@@ -92,7 +91,7 @@ fn made(body: &[u8], at: &Pointers) -> Option<Prepared> {
         Value::Number(number) => number.to_string().parse().ok()?,
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    // A place is shown and goes into URLs: it must not be the value.
+    // The id is displayed and is part of URLs: it must not be the value.
     let shows = slot.as_str().as_bytes().windows(value.expose().len()).any(|part| part == value.expose());
     if shows { None } else { Some(Prepared { value, slot: Some(slot) }) }
 }
@@ -132,7 +131,7 @@ impl Driver for Http {
         Box::pin(async move {
             match &self.0.origination {
                 Origination::Apply { value, apply } => {
-                    // That the service can be called is seen before anything is begun.
+                    // Before any change, check that the service can be called.
                     self.terms(call.with).connect(&apply.origin).await?;
                     Ok(value.generate(&*call.with.entropy)?.into())
                 }
@@ -160,7 +159,7 @@ impl Driver for Http {
     fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
         Box::pin(async move {
             let (request, filling) = (&self.0.verify, Filling { value: Some(value), ..Filling::default() });
-            // A question changes nothing, however it ends.
+            // A check changes nothing, also if it fails.
             let harmless =
                 |fault: UpstreamFault| UpstreamFault { outcome: UpstreamOutcome::Refused, ..fault };
             let status = self.call(with, request, &filling).await.map_err(harmless)?.status;

@@ -5,21 +5,21 @@ use hyper::Uri;
 use super::super::guard::is_never_called;
 use crate::base::TrustDomain;
 
-/// Whom a URL leads to: scheme, host and port (RFC 6454 §4).
+/// The origin of a URL: scheme, host and port (RFC 6454 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct HttpOrigin {
     pub(super) scheme: Scheme,
     /// A name or an address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// Host and port as they are written in the URL: what `Host` says.
+    /// Host and port as written in the URL, for the header `Host`.
     pub(super) authority: String,
 }
 
-/// How a URL is called.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Scheme {
-    /// In clear: on this machine alone.
+    /// Without TLS, only on this machine.
     Http,
     Https,
 }
@@ -27,7 +27,7 @@ pub(super) enum Scheme {
 /// The origin of `url`, and the rest of it: a path, with a query or without.
 ///
 /// # Errors
-/// What is wrong, in words that repeat nothing of it.
+/// The problem, without repeating the text.
 pub(super) fn split(url: &str) -> Result<(HttpOrigin, &str), &'static str> {
     let (scheme, rest) = match url.split_once("://") {
         Some(("https", rest)) => (Scheme::Https, rest),
@@ -54,7 +54,7 @@ pub(super) fn split(url: &str) -> Result<(HttpOrigin, &str), &'static str> {
     Ok((HttpOrigin { scheme, host: host.to_owned(), port, authority: authority.to_owned() }, path))
 }
 
-/// In their one spelling: no user, no empty port, no trailing dot, no address in disguise.
+/// In canonical form: no user, no empty port, no trailing dot, no other spelling of an address.
 fn host_and_port(authority: &str, scheme: Scheme) -> Result<(&str, u16), &'static str> {
     const NO_HOST: &str = "its host must be a lower-case DNS name or an IP address";
     const NO_PORT: &str = "its port must be 1 to 65535";

@@ -13,7 +13,7 @@ use super::template::{Field, Filling, Spelling, Template};
 use crate::base::encoding::base64;
 use crate::base::limits::{UPSTREAM_HEADERS_MAX, UPSTREAM_STATUSES_MAX};
 
-/// A request as it is declared.
+/// A declared request.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredRequest {
@@ -41,7 +41,7 @@ enum Verb {
     Delete,
 }
 
-/// A stored value that a request shows.
+/// A stored value that authenticates a request.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Stored {
@@ -58,16 +58,16 @@ struct Basic {
     password: Stored,
 }
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Purpose {
-    /// Has upstream take a value of ours.
+    /// Sets a value that the broker made.
     Apply,
-    /// Has upstream make a value.
+    /// Creates a value at the upstream.
     Create,
-    /// Shows whether a value works.
+    /// Checks whether a value works.
     Verify,
-    /// Ends a value.
+    /// Revokes a value.
     Retire,
 }
 
@@ -81,7 +81,7 @@ impl Purpose {
         }
     }
 
-    /// What the broker has at hand for it.
+    /// The available fields.
     const fn fields(self) -> &'static [Field] {
         match self {
             Self::Apply => &[Field::Value, Field::Current, Field::Admin, Field::Rotation],
@@ -99,26 +99,26 @@ impl Purpose {
         }
     }
 
-    /// The statuses that say that it was done.
+    /// The statuses of success.
     const fn expect(self) -> &'static [u16] {
         match self {
             Self::Apply => &[200, 201, 202, 204],
             Self::Create => &[200, 201],
             Self::Verify => &[200, 204],
-            // What is not there any more has ended.
+            // A missing value is revoked.
             Self::Retire => &[200, 202, 204, 404, 410],
         }
     }
 }
 
-/// A request that was judged.
+/// A checked request.
 #[derive(Clone, Debug)]
 pub(super) struct HttpRequest {
-    /// Whom it goes to.
+    /// The origin.
     pub(super) origin: HttpOrigin,
-    /// The statuses that say that it was done.
+    /// The statuses of success.
     pub(super) expect: Vec<u16>,
-    /// Those that say that the value does not work.
+    /// The statuses of a refused value.
     pub(super) refused: Vec<u16>,
     method: Method,
     path: Template,
@@ -140,10 +140,10 @@ enum Login {
     Basic(String, Field),
 }
 
-/// A field of a declared request, and what is wrong with it.
+/// A field of a declared request, and its problem.
 type FieldFault = (&'static str, String);
 
-/// Headers that say how the request goes over the wire, or are said by fields of their own.
+/// Headers of the transport, and headers with their own fields in the declaration.
 const OURS: [&str; 14] = [
     "authorization",
     "connection",
@@ -161,11 +161,11 @@ const OURS: [&str; 14] = [
     "upgrade",
 ];
 
-/// What is in the names of headers whose values are secrets.
+/// Parts of names of headers with secret values.
 const SECRETIVE: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
 
 impl DeclaredRequest {
-    /// What it says, when that can be.
+    /// The checked request.
     ///
     /// # Errors
     /// [`TargetError`], with the field.
@@ -248,7 +248,7 @@ impl DeclaredRequest {
             }
         };
         let template = Template::read(text, purpose.fields()).map_err(|why| ("body", why))?;
-        // What would end a string is in the sample: a field outside of one breaks the document.
+        // The sample contains a string terminator: a field outside of a string breaks the document.
         let is_whole = |text: Zeroizing<Vec<u8>>| serde_json::from_slice::<serde_json::Value>(&text).is_ok();
         if spelling == Spelling::Json && !template.sampled("x\"y", spelling).is_some_and(is_whole) {
             return Err(("body", "it is not JSON with its fields inside of strings".to_owned()));
@@ -262,7 +262,7 @@ impl DeclaredRequest {
     }
 }
 
-/// One header field: no value of it is a secret that stands in the declaration.
+/// One header field, without a secret in clear text.
 fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Template), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok().filter(|parsed| parsed.as_str() == name);
     let parsed = parsed.ok_or("a name is not a header name in lower case")?;
@@ -290,7 +290,7 @@ fn is_json(kind: &str) -> bool {
     subtype == "json" || (subtype.ends_with("+json") && subtype.bytes().all(plain))
 }
 
-/// Statuses that end a request; a redirect is never what is expected.
+/// Final statuses; a redirect is not allowed.
 fn statuses(given: &[u16]) -> Result<Vec<u16>, &'static str> {
     let is_final = |status: &u16| matches!(status, 200..=299 | 400..=599);
     if given.is_empty() || given.len() > UPSTREAM_STATUSES_MAX {
@@ -326,7 +326,7 @@ impl Stored {
 }
 
 impl HttpRequest {
-    /// Whether `field` is anywhere in it.
+    /// Whether the request contains `field`.
     pub(super) fn uses(&self, field: Field) -> bool {
         let shown = match &self.login {
             Some(Login::Bearer(shown) | Login::Basic(_, shown)) => Some(*shown),
@@ -337,8 +337,7 @@ impl HttpRequest {
         shown == Some(field) || templates.flat_map(Template::fields).any(|used| used == field)
     }
 
-    /// The request with the values of one call; `None` when it needs one that is not there, or that
-    /// cannot stand where it is meant to.
+    /// The request with the values of one call; `None` if a value is missing or cannot be encoded.
     pub(super) fn filled(&self, with: &Filling<'_>) -> Option<hyper::Request<Full<Bytes>>> {
         let text = |template: &Template, spelling| template.filled(with, spelling);
         let path = text(&self.path, Spelling::Plain)?;
@@ -377,7 +376,7 @@ impl Login {
     }
 }
 
-/// A header's value that no library writes anywhere; `None` for what would end it.
+/// A header value that libraries do not log; `None` if it contains a terminator.
 fn sensitive(text: &[u8]) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(text).ok()?;
     value.set_sensitive(true);

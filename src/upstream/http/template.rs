@@ -5,18 +5,18 @@ use crate::base::limits::UPSTREAM_TEMPLATE_BYTES_MAX;
 use crate::base::{RotationId, UpstreamSlot};
 use crate::secrets::SecretValue;
 
-/// What may stand in a template, between `{{` and `}}`.
+/// The fields of a template, between `{{` and `}}`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Field {
-    /// The value that the request is about: the new one, the one that is tried, the one that ends.
+    /// The value of the request: the new one, the checked one, or the revoked one.
     Value,
-    /// The value that works meanwhile.
+    /// The value that works at the moment.
     Current,
-    /// The value of the secret that administers upstream.
+    /// The value of the secret that administers the upstream.
     Admin,
-    /// What upstream calls the place of the value.
+    /// The upstream's own id of the value.
     Slot,
-    /// The rotation's id: upstream can be told whose the new value is.
+    /// The rotation's id, so that the upstream can name the origin of the value.
     Rotation,
 }
 
@@ -31,13 +31,13 @@ impl Field {
         }
     }
 
-    /// Whether it stands for something that nobody may see.
+    /// Whether its value is secret.
     pub(super) const fn is_secret(self) -> bool {
         matches!(self, Self::Value | Self::Current | Self::Admin)
     }
 }
 
-/// What fields stand for in one call.
+/// The values of fields in one call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Filling<'a> {
     pub(super) value: Option<&'a SecretValue>,
@@ -48,7 +48,7 @@ pub(super) struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// What `field` stands for; `None` when the call has nothing for it.
+    /// The value of `field`; `None` if the call has none.
     pub(super) fn of(&self, field: Field) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = |value: &SecretValue| value.expose().to_vec();
         let bytes = match field {
@@ -62,14 +62,14 @@ impl Filling<'_> {
     }
 }
 
-/// How a value is written so that it stays one value with any content (ROT-11).
+/// The encoding of a value, which keeps any content inside the value (ROT-11).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Spelling {
-    /// Inside of a string of JSON.
+    /// In a JSON string.
     Json,
     /// In a field of a form.
     Form,
-    /// As it is: it is all that there is, or what it stands in refuses what would end it.
+    /// Unchanged: it is the whole content, or the context refuses terminators.
     Plain,
 }
 
@@ -100,10 +100,10 @@ enum Part {
 }
 
 impl Template {
-    /// Reads `text`, in which the fields `known` may stand.
+    /// Parses `text` with the fields `known`.
     ///
     /// # Errors
-    /// What is wrong, in words that repeat nothing of it.
+    /// The problem, without repeating the text.
     pub(super) fn read(text: &str, known: &[Field]) -> Result<Self, String> {
         if text.len() > UPSTREAM_TEMPLATE_BYTES_MAX {
             return Err(format!("it is longer than {UPSTREAM_TEMPLATE_BYTES_MAX} bytes"));
@@ -131,13 +131,12 @@ impl Template {
         self.0.iter().filter_map(|part| if let Part::Field(field) = part { Some(*field) } else { None })
     }
 
-    /// The text with what its fields stand for; `None` when one stands for nothing, or for what cannot
-    /// be spelled so.
+    /// The text with the values of its fields; `None` if a value is missing or cannot be encoded.
     pub(super) fn filled(&self, with: &Filling<'_>, spelling: Spelling) -> Option<Zeroizing<Vec<u8>>> {
         self.replaced(spelling, |field| with.of(field))
     }
 
-    /// The text with `sample` in the place of every field.
+    /// The text with `sample` instead of every field.
     pub(super) fn sampled(&self, sample: &str, spelling: Spelling) -> Option<Zeroizing<Vec<u8>>> {
         self.replaced(spelling, |_| Some(Zeroizing::new(sample.as_bytes().to_vec())))
     }

@@ -1,6 +1,6 @@
 use super::super::client::{ClientLogin, authorities, url_encoded};
 
-/// The variables that the programs of `MariaDB` and the usual libraries read.
+/// The environment variables of `MariaDB` programs and common libraries.
 pub(super) fn variables(login: &ClientLogin<'_>) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("MYSQL_HOST", login.field("host")),

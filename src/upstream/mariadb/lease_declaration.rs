@@ -7,7 +7,7 @@ use crate::base::limits::{
     LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
 };
 
-/// Where accounts are created that are revoked with their leases, and what they may do there, as declared.
+/// The declaration of leased accounts: server and rights.
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredLeases {
     pub(super) server: Server,
@@ -19,18 +19,18 @@ pub(super) struct DeclaredLeases {
 pub(super) struct LeasedAccounts {
     /// The user that creates accounts and revokes them.
     pub(super) admin_user: String,
-    /// The secret that is its password.
+    /// The secret with its password.
     pub(super) admin_secret: SecretName,
     /// The host part of each account.
     #[serde(default = "anywhere")]
     pub(super) account_host: String,
-    /// Grants that are made when an account is created; `{login}` stands for it.
+    /// Grants of a new account; `{login}` is replaced by it.
     #[serde(default)]
     pub(super) grants: Vec<String>,
-    /// Connections of one account at a time.
+    /// Maximum number of connections of one account.
     #[serde(default = "usual_connections")]
     pub(super) connections: u32,
-    /// The database that clients are told.
+    /// The database for clients.
     pub(super) database: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use crate::base::code::{self, Code};
 use crate::base::{SecretName, Timestamp};
 use crate::secrets::SecretValue;
 
-/// Creates accounts and revokes them. Names are quoted, and are ours alone.
+/// Creates accounts and revokes them. Names are quoted, and have this broker's prefix.
 #[derive(Debug)]
 struct MariadbLeases(DeclaredLeases);
 
@@ -25,7 +25,7 @@ pub(super) fn read(fields: Fields) -> Result<Box<dyn LeaseDriver>, TargetError> 
 /// The oldest release at which logins are created: earlier ones have no privilege to end sessions but SUPER.
 const RELEASE_MIN: (u32, u32) = (10, 5);
 
-/// What the administering user needs to create an account, to find its sessions and to end them.
+/// The privileges of the administering user to create an account, and to find and end its sessions.
 const NEEDED: [&str; 3] = [sql::CREATE_USER, "PROCESS", "CONNECTION ADMIN"];
 
 impl MariadbLeases {
@@ -57,7 +57,7 @@ impl MariadbLeases {
         match self.finish(session, account).await {
             Ok(()) => Ok(Ok(())),
             Err(QueryError::Lost) => Err(QueryError::Lost),
-            // Nothing of it stays, or the broker revokes it.
+            // The broker revokes a partly created account.
             Err(error) => match session.query(&sql::drop_account(account)).await {
                 Ok(_) => Err(error),
                 Err(_) => Err(QueryError::Lost),
@@ -72,7 +72,7 @@ impl MariadbLeases {
         session.query(&sql::unlock(account)).await.map(drop)
     }
 
-    /// Whether the server and the administering user are such that a login can be created and revoked.
+    /// Checks that the server and the administering user can create and revoke a login.
     async fn standing(
         &self,
         session: &mut Session,
@@ -116,7 +116,7 @@ impl LeaseDriver for MariadbLeases {
         &self.0.accounts.admin_secret
     }
 
-    /// `MariaDB` has no end for an account: passwords expire by the day alone, and their sessions go on.
+    /// `MariaDB` accounts do not expire: passwords expire only by the day, and sessions continue.
     fn expiry(&self) -> Expiry {
         Expiry::ByBroker
     }
@@ -143,7 +143,7 @@ impl LeaseDriver for MariadbLeases {
         })
     }
 
-    /// The server knows of no end.
+    /// Accounts do not expire at the server.
     fn extend<'a>(
         &'a self,
         _call: LeaseCall<'a>,

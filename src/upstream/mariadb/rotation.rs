@@ -15,9 +15,9 @@ use super::sql::{self, Account};
 use crate::base::{SecretName, code};
 use crate::secrets::SecretValue;
 
-/// Sets passwords of accounts, and sees that they log in.
+/// Sets passwords of accounts, and checks that they can log in.
 ///
-/// The password itself never goes to the server when it is set: its hash does.
+/// To set a password, the driver sends its hash.
 #[derive(Debug)]
 struct MariadbRotation {
     server: Server,
@@ -80,7 +80,7 @@ impl Driver for MariadbRotation {
 
     fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
-            // That the setter of passwords can log in is seen before anything is begun.
+            // Before any change, check that the login that sets passwords works.
             self.log_in(call.with, &self.users.setter(call)?).await?;
             Ok(self.users.new_value(call)?.into())
         })
@@ -141,7 +141,7 @@ impl Driver for MariadbRotation {
     fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let Some(old) = self.users.retired(call, old)? else { return Ok(()) };
-            // A password that nobody will ever know.
+            // A random password that is not stored.
             let nobodys = random_password(&*call.with.entropy)?;
             let set = sql::set_password(self.account(&old.name), nobodys.expose());
             let by = self.users.setter(call)?;

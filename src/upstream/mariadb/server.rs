@@ -29,7 +29,7 @@ pub(super) fn anywhere() -> String {
 }
 
 impl Server {
-    /// Takes the server out of the fields of a declaration.
+    /// Removes the server's fields from a declaration.
     pub(super) fn take(fields: &mut Fields) -> Result<Self, TargetError> {
         let server: Self = fields.take(&["host", "port", "ca"])?;
         server.endpoint().check()?;
@@ -69,7 +69,7 @@ pub(super) fn is_account_host(host: &str) -> Result<(), TargetError> {
     }
 }
 
-/// Names are quoted wherever they stand. One that would need it is a mistake, or worse.
+/// Names are quoted everywhere; a name that needs quotes is a mistake or an attack.
 fn is_plain(name: &str, bytes_max: usize) -> bool {
     let has_quotes = name.contains(['"', '\'', '\\', '`']) || name.chars().any(char::is_control);
     (1..=bytes_max).contains(&name.len()) && !has_quotes

@@ -28,10 +28,10 @@ pub(super) struct Credentials<'a> {
     pub(super) password: &'a [u8],
 }
 
-/// Why a session came to nothing.
+/// The failure of a session.
 #[derive(Debug)]
 pub(super) enum SessionError {
-    /// The server let the user not in: the password is another one, or there is no such account.
+    /// The server refused the login: the password is wrong, or the account does not exist.
     AccessDenied,
     Fault(UpstreamFault),
 }
@@ -47,7 +47,7 @@ impl From<SessionError> for UpstreamFault {
     }
 }
 
-/// Why a statement came to nothing.
+/// The failure of a statement.
 #[derive(Debug)]
 pub(super) enum QueryError {
     /// The server's error number.
@@ -62,7 +62,7 @@ impl From<io::Error> for QueryError {
     }
 }
 
-/// What a statement returned: NULL is the empty text.
+/// The rows of a statement; NULL is the empty text.
 pub(super) type Rows = Vec<Vec<String>>;
 
 /// What the server must be able to do. TLS, and the methods by which passwords are checked since 4.1.
@@ -109,7 +109,7 @@ const RULE: &str = "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABL
 /// A session at a `MariaDB` server.
 pub(super) struct Session(Packets<Box<TlsStream<Pipe>>>);
 
-/// Logs in, does `work`, and leaves.
+/// Logs in, does `work`, and disconnects.
 pub(super) async fn logged_in<T>(
     server: &Server,
     with: &DriverContext,

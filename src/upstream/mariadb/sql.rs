@@ -30,7 +30,7 @@ pub(super) fn identified(password: &[u8]) -> String {
     format!("IDENTIFIED VIA mysql_native_password USING '*{}'", hex(&hash).to_uppercase())
 }
 
-/// Creates an account that nobody can log in with yet.
+/// Creates a locked account.
 pub(super) fn create(account: Account<'_>, password: &[u8], connections: u32) -> String {
     format!(
         "CREATE USER {} {} REQUIRE SSL WITH MAX_USER_CONNECTIONS {connections} ACCOUNT LOCK",
@@ -90,7 +90,7 @@ pub(super) fn users(prefix: &str, host: &str) -> String {
     )
 }
 
-/// The global privileges of the session's own account.
+/// The global privileges of the session's account.
 pub(super) fn own_privileges() -> String {
     "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES \
      WHERE GRANTEE = CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')"
@@ -100,7 +100,7 @@ pub(super) fn own_privileges() -> String {
 /// The privilege to create accounts, to set their passwords and to drop them.
 pub(super) const CREATE_USER: &str = "CREATE USER";
 
-/// One row: the release, and how many connections the server takes.
+/// One row: the release, and the server's connection limit.
 pub(super) const STANDING: &str = "SELECT VERSION(), @@GLOBAL.max_connections";
 
 #[cfg(test)]

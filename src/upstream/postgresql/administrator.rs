@@ -6,7 +6,7 @@ use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
 use super::server::Server;
 use super::session::Session;
 
-/// The administering role of a server, in one call.
+/// The administering role of a server, for one call.
 #[derive(Clone, Copy)]
 pub(super) struct Administrator<'a> {
     pub(super) declared: &'a DeclaredLeases,
@@ -14,7 +14,7 @@ pub(super) struct Administrator<'a> {
 }
 
 impl Administrator<'_> {
-    /// A session in the declared database that others need not find.
+    /// A session in the declared database.
     pub(super) async fn session<T>(
         self,
         work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
@@ -22,7 +22,7 @@ impl Administrator<'_> {
         self.session_for(ANY_PURPOSE, &self.declared.server, work).await
     }
 
-    /// A session at `server` that others can find by its purpose.
+    /// A session at `server` that other sessions can find by its purpose.
     pub(super) async fn session_for<T>(
         self,
         purpose: &str,

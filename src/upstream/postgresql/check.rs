@@ -3,7 +3,7 @@ use tokio_postgres::{Error, SimpleQueryRow};
 use super::super::finding::Finding;
 use super::session::{self, Session};
 
-/// What a PostgreSQL server says of a role whose password is to be set.
+/// The properties of a role whose password is rotated.
 pub(super) async fn of_role(session: &Session<'_>, role: &str, setter: &str) -> Result<Vec<Finding>, Error> {
     let rows = session.execute(&rights_over(role)).await?;
     let Some(row) = rows.first() else {
@@ -42,7 +42,7 @@ pub(super) async fn of_role(session: &Session<'_>, role: &str, setter: &str) -> 
     Ok(vec![login, privilege])
 }
 
-/// From this version on CREATEROLE alone is not enough.
+/// From this version on CREATEROLE is not sufficient.
 const ADMIN_OPTION_SINCE: u32 = 160_000;
 
 fn text(row: &SimpleQueryRow, column: usize) -> &str {

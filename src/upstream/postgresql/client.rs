@@ -1,6 +1,6 @@
 use super::super::client::{ClientLogin, authorities, url_encoded};
 
-/// The variables that libpq reads.
+/// The environment variables of libpq.
 pub(super) fn variables(login: &ClientLogin<'_>) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("PGHOST", login.field("host")),
@@ -14,7 +14,7 @@ pub(super) fn variables(login: &ClientLogin<'_>) -> Vec<(&'static str, String)> 
     variables
 }
 
-/// The URL that libpq takes.
+/// The URL for libpq.
 pub(super) fn url(login: &ClientLogin<'_>) -> String {
     let ca_file = login.ca_path().map(|path| format!("&sslrootcert={}", url_encoded(&path)));
     format!(
@@ -29,7 +29,7 @@ pub(super) fn url(login: &ClientLogin<'_>) -> String {
     )
 }
 
-/// How libpq is told whether it verifies the server.
+/// The `sslmode` of libpq.
 fn mode(login: &ClientLogin<'_>) -> &'static str {
     if authorities(login.connection).is_some() { "verify-full" } else { "disable" }
 }

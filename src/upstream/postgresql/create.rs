@@ -12,7 +12,7 @@ use super::sql;
 use crate::base::code;
 use crate::secrets::SecretValue;
 
-/// Creates a login: all that was declared for it, or nothing. Nothing too when it could not be revoked.
+/// Creates a login completely or not at all, and only if it can be revoked.
 pub(super) async fn create(by: Administrator<'_>, login: NewLogin<'_>) -> Result<SecretValue, UpstreamFault> {
     let password = random_password(&*by.call.with.entropy)?;
     let declared = &by.declared.logins;
@@ -47,14 +47,14 @@ pub(super) async fn create(by: Administrator<'_>, login: NewLogin<'_>) -> Result
     created.await?.map(|()| password)
 }
 
-/// Why the login could not be revoked, if so: its revocation is carried out, and rolled back.
+/// The reason why the login could not be revoked: a trial revocation, which is rolled back.
 async fn irrevocable(
     transaction: &Transaction<'_>,
     login: &str,
     heir: Option<&str>,
     take_over: Option<String>,
 ) -> Result<Option<String>, Error> {
-    // Whose objects a role may drop, its sessions the role may end.
+    // A role that may drop another role's objects may also end its sessions.
     let steps = [sql::shut_out(login), sql::disown(login, heir), sql::drop_role(login)];
     let steps: Vec<String> = take_over.into_iter().chain(steps).collect();
     let rehearsal =
@@ -79,13 +79,13 @@ fn creation(declared: &DeclaredLogins, login: NewLogin<'_>, password: &SecretVal
         "CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS \
          CONNECTION LIMIT {connections} PASSWORD {verifier} VALID UNTIL {until}{groups}"
     );
-    // A declared statement that sets another search path sets it for no other statement.
+    // A declared statement cannot change the search path of the following ones.
     let more = declared.statements.iter();
     let more = more.map(|statement| format!("\n;\n{PATH};\n{}", statement.replace(LOGIN_FIELD, &name)));
     format!("{create}{}", more.collect::<String>())
 }
 
-/// Has a login expire at `until`.
+/// Sets the expiry of a login.
 pub(super) fn extension(login: &str, until: &str) -> String {
     format!("ALTER ROLE {} VALID UNTIL {}", escape_identifier(login), escape_literal(until))
 }
@@ -103,7 +103,7 @@ const HEIR_HAS_ATTRIBUTES: &str = "KW001";
 /// over, one that lost to another, a lack of resources, a lock, an end from outside, a changed row.
 const PASSING: [&str; 8] = ["08", "25", "40", "53", "55P", "57", "58", "XX"];
 
-/// Whether what failed with `state` fails the next time too.
+/// Whether a failure with `state` is permanent.
 fn is_lasting(state: &str) -> bool {
     !PASSING.iter().any(|start| state.starts_with(start))
 }

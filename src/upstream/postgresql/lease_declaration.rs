@@ -7,31 +7,31 @@ use crate::base::limits::{
     LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
 };
 
-/// Where logins are created that are revoked with their leases, and what they may do there, as declared.
+/// The declaration of leased logins: server and rights.
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredLeases {
     pub(super) server: Server,
     pub(super) logins: DeclaredLogins,
 }
 
-/// The logins of a server, as declared.
+/// The declared logins of a server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredLogins {
     /// The role that creates logins and revokes them.
     pub(super) admin_role: String,
-    /// The secret that is its password.
+    /// The secret with its password.
     pub(super) admin_secret: SecretName,
     /// The roles that a login is a member of.
     #[serde(default)]
     pub(super) member_of: Vec<String>,
-    /// Statements that are executed when a login is created; `{login}` stands for its name.
+    /// Statements that run when a login is created; `{login}` is replaced by its name.
     #[serde(default)]
     pub(super) statements: Vec<String>,
-    /// Connections of one login at a time.
+    /// Maximum number of connections of one login.
     #[serde(default = "usual_connections")]
     pub(super) connections: u32,
-    /// The role that gets what a login created; it is dropped with the login without one.
+    /// The role that gets the objects of a login; without it the objects are dropped with the login.
     pub(super) heir: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl DeclaredLeases {
 impl DeclaredLogins {
     fn check(&self) -> Result<(), TargetError> {
         is_name(&self.admin_role)?;
-        // These are said within statements. They are quoted there; what would need it is refused all the same.
+        // These names are quoted in statements; names that need quotes are refused anyway.
         if !self.member_of.iter().chain(&self.heir).all(|name| is_plain(name)) {
             return refuse(
                 "`member_of` and `heir` name roles of letters, digits, `_`, `-` and `$`, 1 to 63 of them",
@@ -78,10 +78,10 @@ fn is_plain(name: &str) -> bool {
     (1..=IDENTIFIER_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// What would have a part of a login stay when the rest of it fails.
+/// Keywords with which a part of a login could remain after a failure.
 const OF_TRANSACTIONS: [&str; 7] = ["abort", "begin", "commit", "end", "prepare", "rollback", "start"];
 
-/// One statement, whose only field is the login's name.
+/// One statement with the only field `{login}`.
 fn check_statement(statement: &str) -> Result<(), TargetError> {
     if statement.trim().is_empty() || statement.len() > LEASE_STATEMENT_BYTES_MAX {
         return refuse("a statement has 1 to 2048 bytes");

@@ -17,7 +17,7 @@ use crate::secrets::SecretValue;
 
 /// Creates login roles and revokes them.
 ///
-/// Their passwords never go to the server: a SCRAM verifier does. Names are quoted, and are ours alone.
+/// The server gets a SCRAM verifier, never a password. Names are quoted, and have this broker's prefix.
 #[derive(Debug)]
 struct PostgresqlLeases(DeclaredLeases);
 

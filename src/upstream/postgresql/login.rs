@@ -25,10 +25,10 @@ const INVALID_PASSWORD: &str = "28P01";
 /// declared statement had ended the transaction before.
 const LEFT_OPEN: [&str; 4] = ["57P", "08", "40003", "25P01"];
 
-/// What came of a login.
+/// The result of a login.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stopped {
-    /// The password is another one.
+    /// The password is wrong.
     Password,
     /// Anything else.
     Fault(UpstreamFault),
@@ -50,14 +50,14 @@ impl From<Stopped> for UpstreamFault {
 pub(super) struct Login<'a> {
     pub(super) role: &'a str,
     pub(super) password: &'a [u8],
-    /// What the session says it is for: others can find it by that.
+    /// The purpose of the session, by which other sessions can find it.
     pub(super) purpose: &'a str,
 }
 
-/// The purpose of a session that nobody has to find.
+/// The purpose of other sessions.
 pub(super) const ANY_PURPOSE: &str = "keyward";
 
-/// Logs in, does `work`, and leaves.
+/// Logs in, does `work`, and disconnects.
 pub(super) async fn logged_in<T>(
     server: &Server,
     with: &DriverContext,
@@ -109,7 +109,7 @@ where
     timeout(WAIT, worked).await.map_err(|_| slow(UpstreamOutcome::Unknown))?
 }
 
-/// What an error says, without its words. `lost` is what is known when the server did not answer.
+/// The fault of an error, without its text; `lost` if the server did not answer.
 fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
     let Some(state) = error.code().map(|state| state.code()) else {
         return Stopped::Fault(match (lost, unproven(error)) {
@@ -132,9 +132,9 @@ fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
     Stopped::Fault(UpstreamFault { outcome, code: code::UPSTREAM_REFUSED, detail })
 }
 
-/// Why no session came about, when TLS is the reason.
+/// The TLS fault that prevented a session, if there is one.
 fn reason(error: &Error) -> Option<HandshakeFault> {
-    // The library has words alone for a server that declines TLS.
+    // The library reports a server without TLS only as text.
     let declined = || error.to_string() == "error performing TLS handshake" && error.source().is_some();
     let is_io = || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
     HandshakeFault::of(error).or_else(|| (declined() && !is_io()).then_some(HandshakeFault::NoTls))

@@ -8,18 +8,18 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use crate::base::limits::SCRAM_ITERATIONS_MIN;
 
-/// A connection to a PostgreSQL server that ends unless the server asks for SCRAM, and for enough iterations.
+/// A connection to a PostgreSQL server that ends unless the server requests SCRAM with enough iterations.
 ///
-/// SCRAM is the only exchange in which the server proves that it knows a verifier of the password, and the
-/// library checks that proof. A server that lets the client in without it, or asks for the password itself or
-/// an MD5 hash of it, may be a process that took the port, and a login there says nothing of the password.
+/// Only in SCRAM the server proves that it knows a verifier of the password, and the library checks this proof. A server
+/// that accepts the client without it, or requests the password or its MD5 hash, may be another process at this port, and
+/// a login there proves nothing about the password.
 ///
-/// The client proves that it knows the password before the server does. A listener can try passwords
-/// against it, each at the cost of the iterations that the server named: it is not told for few.
+/// The client sends its proof first. A false server can test passwords against it, each at the cost of the iterations
+/// that it requested; therefore few iterations are refused.
 #[derive(Debug)]
 pub(super) struct ScramProof<S> {
     stream: S,
-    /// What the server has said; nothing any more once it was judged.
+    /// The server's bytes until they were judged.
     opening: Option<Vec<u8>>,
 }
 
@@ -45,11 +45,11 @@ impl<S> ScramProof<S> {
     }
 }
 
-/// What the first messages of a server show.
+/// The result of a server's first messages.
 #[derive(Eq, PartialEq)]
 enum Judged {
     Good,
-    /// Nothing against it so far.
+    /// No objection so far.
     Unfinished,
 }
 
@@ -100,7 +100,7 @@ fn next(bytes: &[u8], code: u32) -> Result<Next<'_>, ScramMissing> {
     }
 }
 
-/// How many iterations a server's first SCRAM message names: `r=…,s=…,i=…` (RFC 5802 §7).
+/// The number of iterations in a server's first SCRAM message: `r=…,s=…,i=…` (RFC 5802 §7).
 fn iterations(message: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(message).ok()?;
     text.split(',').find_map(|field| field.strip_prefix("i="))?.parse().ok()
@@ -161,19 +161,19 @@ where
     }
 }
 
-/// Why a server proves nothing.
+/// The reason for a missing proof.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum ScramMissing {
-    /// It does not ask for SCRAM, or not to its end.
+    /// It does not request SCRAM, or does not complete it.
     #[error("the server does not ask for SCRAM")]
     NoScram,
-    /// Its SCRAM makes passwords cheap to try.
+    /// Its SCRAM has too few iterations.
     #[error("the server asks for too few iterations")]
     FewIterations,
 }
 
 impl ScramMissing {
-    /// What an operator is told beside the code.
+    /// The detail beside the code.
     pub(super) fn detail(self) -> Option<String> {
         match self {
             Self::NoScram => None,
@@ -182,11 +182,11 @@ impl ScramMissing {
     }
 }
 
-/// Why a login failed, when the server did not prove that it knows the password.
+/// The fault of a login whose server did not prove that it knows the password.
 pub(super) fn unproven(error: &tokio_postgres::Error) -> Option<ScramMissing> {
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let refused_here = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<ScramMissing>());
-    // The library has words alone for a wrong signature, and for a message out of turn.
+    // The library reports a wrong signature and an unexpected message only as text.
     let words = error.to_string();
     let is_told =
         || ["authentication error", "unexpected message"].iter().any(|start| words.starts_with(start));

@@ -13,9 +13,9 @@ use crate::base::code;
 /// waits for a fraction of a second, and ends sessions and prepared transactions of the login.
 const HELD_TRIES: u32 = 10;
 
-/// Revokes a login. First the login is shut out: its memberships are revoked, nobody logs in any more, its
-/// sessions end. Then it is cleaned up: what it created goes to its heir, and the role is dropped. May be
-/// repeated, however far it came before; a login that does not exist is revoked.
+/// Revokes a login. First the login is shut out: its memberships are revoked, it cannot log in, its sessions end. Then it
+/// is cleaned up: its objects go to its heir, and the role is dropped. Can be repeated after any failure; a login that
+/// does not exist counts as revoked.
 pub(super) async fn revoke(by: Administrator<'_>, login: &str) -> Result<(), UpstreamFault> {
     let shut = by.session(async |session| shut_out(by, session, login).await);
     let Some(Shut { id, is_open }) = shut.await? else {

@@ -18,10 +18,10 @@ use super::session::{self, Transaction, first_column, is_true};
 use crate::base::{SecretName, code};
 use crate::secrets::SecretValue;
 
-/// Sets passwords of login roles, and sees that they log in.
+/// Sets passwords of login roles, and checks that they can log in.
 ///
-/// The password itself never goes to the server when it is set: a SCRAM verifier of it does, so that
-/// no log of statements and no administrator of the server reads it.
+/// To set a password, the driver sends a SCRAM verifier, so that neither the server's log nor its administrators see the
+/// password.
 #[derive(Debug)]
 struct PostgresqlRotation(DeclaredRotation);
 
@@ -37,7 +37,7 @@ fn login(role: &Account) -> Login<'_> {
 struct NewPassword<'a> {
     role: &'a str,
     password: &'a [u8],
-    /// Who sets it.
+    /// The login that sets it.
     by: &'a Account,
     sessions: Sessions,
 }
@@ -106,7 +106,7 @@ fn comment_on(role: &str) -> String {
     )
 }
 
-/// What becomes of the sessions that a role has.
+/// The treatment of a role's sessions.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Sessions {
     Keep,
@@ -143,7 +143,7 @@ impl Driver for PostgresqlRotation {
 
     fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
-            // That the setter of passwords can log in is seen before anything is begun.
+            // Before any change, check that the login that sets passwords works.
             self.log_in(call.with, &self.0.roles.setter(call)?).await?;
             Ok(self.0.roles.new_value(call)?.into())
         })
@@ -197,7 +197,7 @@ impl Driver for PostgresqlRotation {
     fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
         Box::pin(async move {
             let Some(old) = self.0.roles.retired(call, old)? else { return Ok(()) };
-            // A password that nobody will ever know.
+            // A random password that is not stored.
             let nobodys = random_password(&*call.with.entropy)?;
             let (role, password, by) = (old.name.as_str(), nobodys.expose(), &self.0.roles.setter(call)?);
             self.set(call, NewPassword { role, password, by, sessions: Sessions::End }).await

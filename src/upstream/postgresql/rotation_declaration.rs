@@ -5,7 +5,7 @@ use super::super::declaration::{Fields, TargetError};
 use super::server::{Server, is_name};
 use crate::base::SecretName;
 
-/// A PostgreSQL server, and whose password is rotated there by whom.
+/// A PostgreSQL server, the rotated accounts, and the account that sets their passwords.
 #[derive(Clone, Debug)]
 pub(super) struct DeclaredRotation {
     pub(super) server: Server,

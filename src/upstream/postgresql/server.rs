@@ -15,7 +15,7 @@ pub(super) struct Server {
     tls: Tls,
 }
 
-/// Longest name of a role or database, in bytes: PostgreSQL cuts longer ones short without a word.
+/// Longest name of a role or database, in bytes: PostgreSQL silently truncates longer ones.
 pub(super) const IDENTIFIER_BYTES_MAX: usize = 63;
 
 const fn standard_port() -> u16 {
@@ -23,7 +23,7 @@ const fn standard_port() -> u16 {
 }
 
 impl Server {
-    /// Takes the server out of the fields of a declaration.
+    /// Removes the server's fields from a declaration.
     pub(super) fn take(fields: &mut Fields) -> Result<Self, TargetError> {
         let server: Self = fields.take(&["host", "port", "database", "ca", "tls"])?;
         server.endpoint().check()?;
@@ -31,7 +31,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The same server, and another database there.
+    /// Another database of the same server.
     pub(super) fn with_database(&self, database: &str) -> Self {
         Self { database: database.to_owned(), ..self.clone() }
     }
@@ -51,7 +51,7 @@ impl Server {
 
 /// Whether a text can name a role or a database.
 pub(super) fn is_name(name: &str) -> Result<(), TargetError> {
-    // Names are quoted wherever they stand. One that would need it is a mistake, or worse.
+    // Names are quoted everywhere; a name that needs quotes is a mistake or an attack.
     let is_plain = !name.contains(['"', '\'', '\\', '`']) && !name.chars().any(char::is_control);
     if name.is_empty() || name.len() > IDENTIFIER_BYTES_MAX || !is_plain {
         refuse(

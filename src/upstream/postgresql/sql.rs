@@ -1,14 +1,14 @@
-//! The statements that create database logins and revoke them. Every relation, function, operator and type
-//! is qualified, and every operator is given operands of exactly its types.
+//! The statements that create database logins and revoke them. Every relation, function, operator and type is qualified,
+//! and operands have exactly the operator's types.
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::session::{name, text};
 
-/// How long the end of a session is waited for, in milliseconds.
+/// Longest wait for the end of a session, in milliseconds.
 const SESSION_WAIT_MS: u32 = 2000;
 
-/// How long the end of all sessions of a login is waited for, in milliseconds.
+/// Longest wait for the end of all sessions of a login, in milliseconds.
 const SESSIONS_WAIT_MS: u32 = 2500;
 
 /// One row: whether the administering role is a superuser, and whether `heir` has an attribute by which
