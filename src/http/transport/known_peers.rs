@@ -37,12 +37,12 @@ mod tests {
     #[test]
     fn the_latest_peers_are_remembered() {
         let peer = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let mut proven = KnownPeers::default();
-        (1..=4).for_each(|i| proven.add(peer(i), 4));
-        proven.add(peer(1), 4);
-        proven.add(peer(5), 4);
-        let known = [1, 2, 3, 4, 5].map(|i| proven.contains(&peer(i)));
-        assert_eq!(known, [true, false, true, true, true], "the first of them was there again");
-        assert_eq!((proven.turns.len(), proven.order.len()), (4, 4));
+        let mut known = KnownPeers::default();
+        (1..=4).for_each(|i| known.add(peer(i), 4));
+        known.add(peer(1), 4);
+        known.add(peer(5), 4);
+        let remembered = [1, 2, 3, 4, 5].map(|i| known.contains(&peer(i)));
+        assert_eq!(remembered, [true, false, true, true, true], "the first of them was there again");
+        assert_eq!((known.turns.len(), known.order.len()), (4, 4));
     }
 }

@@ -2,6 +2,7 @@ pub(crate) mod background;
 pub(crate) mod backpressure;
 pub(crate) mod body;
 pub(crate) mod connection_limits;
+pub(crate) mod connection_table;
 pub(crate) mod connections;
 pub(crate) mod detached;
 pub(crate) mod edge;

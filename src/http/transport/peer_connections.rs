@@ -18,7 +18,7 @@ pub(crate) enum Waits {
     Broker,
 }
 
-/// Whether the peer is unproven, the number of its unauthenticated connections, the one to evict, and the peer.
+/// Whether the peer is unknown, the number of its unauthenticated connections, the one to evict, and the peer.
 pub(crate) type Load = (bool, usize, Reverse<ConnectionKey>, IpAddr);
 
 /// The connections of one peer.
@@ -30,14 +30,14 @@ pub(crate) struct PeerConnections {
     pub(crate) turns: usize,
     pub(crate) authenticated: usize,
     /// At its newest connection.
-    pub(crate) is_proven: bool,
+    pub(crate) is_known: bool,
     /// The time at which all its handshakes so far would have ended, one after another.
     pub(crate) handshakes_until: Option<Instant>,
 }
 
 impl PeerConnections {
     pub(crate) fn load(&self, peer: IpAddr) -> Option<Load> {
-        Some((!self.is_proven, self.unauthenticated.len(), Reverse(self.first()?), peer))
+        Some((!self.is_known, self.unauthenticated.len(), Reverse(self.first()?), peer))
     }
 
     /// The connection to evict, if there is one.
