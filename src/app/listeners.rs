@@ -19,7 +19,7 @@ use crate::broker::{self, HostServices, ProcessRequest};
 use crate::config::{Config, Connections};
 use crate::console::{CommandFailure, own_uid};
 use crate::custody::Orders;
-use crate::http::listener::{self, ConnectionCaps, CredentialWatch, ListenerState};
+use crate::http::listener::{self, ConnectionCaps, CredentialWatch, ListenerConditions, ListenerState};
 use crate::http::{
     DetachedHandlers, Sealed, admin_routes, agent_routes, host_router, sealed_router, serve_host,
 };
@@ -155,10 +155,10 @@ impl SealedListeners {
         let sealed = Sealed { documents, meters, clock, entropy };
         let open = |name, listener: &BoundListener, routes| {
             let router = sealed_router(name, routes, &sealed);
-            let standing = (caps, admits_nobody());
             let level = sealed.meters.connections(name);
-            let serve =
-                listener::serve(listener.shared()?, tls.clone(), router, standing, followed.clone(), level);
+            let state = followed.clone();
+            let conditions = ListenerConditions { caps, credentials: admits_nobody(), state, level };
+            let serve = listener::serve(listener.shared()?, tls.clone(), router, conditions);
             Ok::<_, CommandFailure>(tokio::spawn(serve))
         };
         let listeners = vec![

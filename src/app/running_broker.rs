@@ -24,7 +24,7 @@ use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S}
 use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Services, Unsealed};
 use crate::config::Config;
 use crate::console::CommandFailure;
-use crate::http::listener::{self, CredentialWatch, ListenerState};
+use crate::http::listener::{self, CredentialWatch, ListenerConditions, ListenerState};
 use crate::http::{DetachedHandlers, admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
@@ -146,24 +146,23 @@ impl OpenedBroker<'_> {
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
         let (agent_tls, admin_tls) = (listener(Arc::clone(&agent_gate))?, listener(Arc::clone(&admin_gate))?);
-        let standing = |gate| CredentialWatch { gate, changed: services.notifications.standing.subscribe() };
-        let (agent_standing, admin_standing) = (standing(agent_gate), standing(admin_gate));
-        let caps = caps(config);
-        let (course, followed) = watch::channel(ListenerState::On);
+        let (course, state) = watch::channel(ListenerState::On);
+        let conditions = |gate, name| ListenerConditions {
+            caps: caps(config),
+            credentials: CredentialWatch { gate, changed: services.notifications.standing.subscribe() },
+            state: state.clone(),
+            level: services.notifications.meters.connections(name),
+        };
         let runtimes = Runtimes::start()?;
-        let meters = &services.notifications.meters;
-        let (socket, level) =
-            (agents_bound.listener(runtimes.agents.handle())?, meters.connections("agents"));
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
         let outlived = [agent_router.outlived(), admin_router.outlived()];
-        let standing = (caps, agent_standing);
-        let serve =
-            listener::serve(socket, agent_tls.configs(), agent_router, standing, followed.clone(), level);
+        let (socket, of_agents) =
+            (agents_bound.listener(runtimes.agents.handle())?, conditions(agent_gate, "agents"));
+        let serve = listener::serve(socket, agent_tls.configs(), agent_router, of_agents);
         let agents_served = runtimes.agents.spawn(serve);
-        let (socket, level) =
-            (admins_bound.listener(runtimes.admins.handle())?, meters.connections("admins"));
-        let standing = (caps, admin_standing);
-        let serve = listener::serve(socket, admin_tls.configs(), admin_router, standing, followed, level);
+        let (socket, of_admins) =
+            (admins_bound.listener(runtimes.admins.handle())?, conditions(admin_gate, "admins"));
+        let serve = listener::serve(socket, admin_tls.configs(), admin_router, of_admins);
         let listeners = [agents_served, runtimes.admins.spawn(serve)];
         let (stop, stopped) = watch::channel(false);
         let upkeep = Arc::new(Upkeep {

@@ -110,7 +110,7 @@ async fn sealed(
         };
         match wish {
             Some(ProcessRequest::Unseal { key, unsealed, told }) => {
-                match unseal(opening, &listeners, (key, unsealed)).await {
+                match unseal(opening, &listeners, key, unsealed).await {
                     Ok(opened) => {
                         forget_seal_order(config);
                         break (opened, told);
@@ -136,7 +136,8 @@ async fn sealed(
 async fn unseal<'a>(
     opening: StartOptions<'a>,
     listeners: &Listeners,
-    (key, unsealed): (SlotKey, Unsealed),
+    key: SlotKey,
+    unsealed: Unsealed,
 ) -> Result<OpenedBroker<'a>, broker::Failure> {
     let path = keyring_path(opening.config);
     // Stretching a passphrase takes long, and must not block a thread of the runtime.

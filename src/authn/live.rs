@@ -133,7 +133,8 @@ pub fn has_certificate(records: Records<'_>, agent: &Agent, instance: &Instance)
 #[must_use]
 pub fn may_be_issued<'a>(
     records: Records<'_>,
-    (roles, instance): (impl IntoIterator<Item = &'a RoleName>, InstanceId),
+    roles: impl IntoIterator<Item = &'a RoleName>,
+    instance: InstanceId,
     capability: &CapabilityName,
 ) -> bool {
     let mut subjects = vec![Subject::Lineage(instance)];

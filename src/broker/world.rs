@@ -95,8 +95,8 @@ impl store::StoredState for World {
                 let signed = effect.certificate().map(|(whose, held, one)| (whose, held, signer(one)));
                 both(&mut self.registry, &mut recorded.registry, |room| {
                     room.apply(at, effect);
-                    if let Some((whose, held, signer)) = signed {
-                        room.signed_by(whose, held, signer);
+                    if let Some(((agent, instance), held, signer)) = signed {
+                        room.signed_by(agent, instance, held, signer);
                     }
                 });
             }

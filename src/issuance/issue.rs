@@ -306,12 +306,13 @@ impl Issuer {
     /// [`IssueError::Vault`] when the record does not open.
     pub fn rewrap(
         &self,
-        version: (SecretId, u32),
+        id: SecretId,
+        version: u32,
         stored: &StoredVersion,
         sealer: &Sealer,
         entropy: &dyn Entropy,
     ) -> Result<Option<Vec<u8>>, IssueError> {
-        Ok(self.opener.rewrap(version, stored, sealer, entropy)?)
+        Ok(self.opener.rewrap(id, version, stored, sealer, entropy)?)
     }
 
     /// Signs the certificate that `receipt` proves to be recorded.

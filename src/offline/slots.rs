@@ -39,7 +39,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Comman
         }
         SlotCommand::Confirm { share_file, argument, others, opening } => {
             not_an_argument(argument)?;
-            confirm(share_file, (others, opening), environment, console).await
+            confirm(share_file, others, opening, environment, console).await
         }
         SlotCommand::Remove { id, others, opening } => {
             let id: SlotId = id.parse().map_err(|_| CommandFailure::new(code::SLOT_UNKNOWN))?;
@@ -140,7 +140,8 @@ impl NewSlot<'_> {
 /// Reads shares back; their slot opens the keyring from here on.
 async fn confirm(
     files: &[PathBuf],
-    (others, opening): (&OtherSlotsArgs, &OpeningArgs),
+    others: &OtherSlotsArgs,
+    opening: &OpeningArgs,
     environment: &Environment,
     console: &Console,
 ) -> Result<(), CommandFailure> {

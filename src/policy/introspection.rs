@@ -24,7 +24,8 @@ impl Introspection {
 /// `None` for a token for another audience, a revoked one, and one of whose capabilities none is granted any more.
 pub fn decide_introspection(
     caller: &ResourceServerPrincipal,
-    (claims, minted): (Claims, Option<&Minted>),
+    claims: Claims,
+    minted: Option<&Minted>,
     records: Records<'_>,
 ) -> Option<Introspection> {
     let mut claims = Some(claims).filter(|claims| claims.aud == *caller.serves())?;

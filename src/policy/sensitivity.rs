@@ -37,7 +37,7 @@ impl CapabilityConstraints {
                 demands.high.push((name.clone(), reached));
             }
             let may_be_issued =
-                |holder: &AgentPrincipal| may_be_issued(records, (holder.roles(), holder.instance()), name);
+                |holder: &AgentPrincipal| may_be_issued(records, holder.roles(), holder.instance(), name);
             if !holder.is_some_and(may_be_issued) {
                 demands.suspended.push(name.clone());
             }

@@ -197,7 +197,8 @@ impl Registry {
     /// A certificate of an instance was signed by this generation of the authority.
     pub fn signed_by(
         &mut self,
-        (agent, instance): (AgentId, InstanceId),
+        agent: AgentId,
+        instance: InstanceId,
         held: CertificateSlot,
         authority: Option<u32>,
     ) {

@@ -215,7 +215,8 @@ impl Opener {
     /// [`VaultError`].
     pub fn rewrap(
         &self,
-        (id, version): (SecretId, u32),
+        id: SecretId,
+        version: u32,
         stored: &StoredVersion,
         sealer: &Sealer,
         entropy: &dyn Entropy,
@@ -358,10 +359,10 @@ mod tests {
         let newer = || AeadKey::new(KeyId { family: 1, generation: 2 }, &Sensitive::new([4; 32]));
         let (one, sealer, opener) = (id(), Sealer::new(value_key()), Opener::new([value_key()]));
         let stored = sealer.seal(one, 1, &value(b"v"), &SystemEntropy).unwrap().to_bytes();
-        assert!(opener.rewrap((one, 1), &kept(&stored), &sealer, &SystemEntropy).unwrap().is_none());
+        assert!(opener.rewrap(one, 1, &kept(&stored), &sealer, &SystemEntropy).unwrap().is_none());
         opener.learn(newer());
         sealer.turn_to(newer());
-        let rewrapped = opener.rewrap((one, 1), &kept(&stored), &sealer, &SystemEntropy).unwrap().unwrap();
+        let rewrapped = opener.rewrap(one, 1, &kept(&stored), &sealer, &SystemEntropy).unwrap().unwrap();
         let over = StoredVersion { rewrapped: Some(Sensitive::new(rewrapped)), ..kept(&stored) };
         assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v", "both keys are there");
         opener.shed();
@@ -370,7 +371,7 @@ mod tests {
         assert!(opener.recognises(one, 1, &kept(&stored), b"v").is_err(), "nor does the digest say anything");
         assert!(opener.open(one, 1, &kept(&stored)).is_err(), "the old key has gone");
         assert!(opener.open(one, 2, &over).is_err(), "another version");
-        assert!(opener.rewrap((one, 1), &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
+        assert!(opener.rewrap(one, 1, &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
     }
 
     #[test]

@@ -15,7 +15,9 @@ use hyper_util::rt::TokioIo;
 use keyward::base::limits::HANDSHAKE_REST_BYTES_MAX;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
-use keyward::http::listener::{ConnectionCaps, CredentialWatch, ListenerState, Peer, serve};
+use keyward::http::listener::{
+    ConnectionCaps, CredentialWatch, ListenerConditions, ListenerState, Peer, serve,
+};
 use keyward::pki::tls::{Gate, ServerTls, TlsIdentity, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
 use keyward::telemetry::{Alarms, Latency, Meters};
@@ -104,7 +106,7 @@ impl Bed {
         let authorities = [issuer.public().clone()];
         let tls = ServerTls::new(identity, &authorities, Arc::clone(&gate), our_time).unwrap().configs();
         let level = Meters::new(&Latency::new(), &Alarms::new()).connections("agents");
-        let standing = CredentialWatch { gate, changed: watch::channel(0).1 };
+        let credentials = CredentialWatch { gate, changed: watch::channel(0).1 };
         let waits = (Arc::clone(&hold), Arc::clone(&held));
         let router = Router::new().route("/who", get(who)).route("/panic", get(breaks)).route(
             "/hold",
@@ -116,8 +118,9 @@ impl Bed {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (course, followed) = watch::channel(ListenerState::On);
-        let serving = tokio::spawn(serve(listener, tls, router, (caps, standing), followed, level));
+        let (course, state) = watch::channel(ListenerState::On);
+        let conditions = ListenerConditions { caps, credentials, state, level };
+        let serving = tokio::spawn(serve(listener, tls, router, conditions));
         Self { issuer, clock, door, hold, held, address, course, serving }
     }
 

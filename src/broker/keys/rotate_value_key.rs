@@ -184,7 +184,8 @@ impl Services {
         for (name, id, version) in held {
             let stored = self.stored_version(*id, *version).await?;
             let wrapped = self.signing.issuer.rewrap(
-                (*id, version.number),
+                *id,
+                version.number,
                 &stored,
                 &self.values.sealer,
                 &*self.state.entropy,

@@ -126,7 +126,7 @@ fn lease_count(
     counter: Option<&LeaseUpstream>,
 ) -> LeaseCount {
     let (records, now) = (reading.records(), reading.now());
-    let may_lend = may_be_issued(records, (principal.roles(), principal.instance()), capability)
+    let may_lend = may_be_issued(records, principal.roles(), principal.instance(), capability)
         && counter.is_none_or(|counter| may_open(records, counter.administering()));
     let own = reading.leases_of(principal.agent()).filter(|lease| lease.capability == *capability);
     LeaseCount {

@@ -47,8 +47,9 @@ impl AgentServices {
             return Ok(None);
         };
         let minted = services.entry_of(&claims).await?;
-        let asked = (Arc::unwrap_or_clone(claims), minted.as_deref());
-        Ok(services.state.store.read(|world, _| decide_introspection(principal, asked, records(world))))
+        let (claims, minted) = (Arc::unwrap_or_clone(claims), minted.as_deref());
+        let store = &services.state.store;
+        Ok(store.read(|world, _| decide_introspection(principal, claims, minted, records(world))))
     }
 }
 

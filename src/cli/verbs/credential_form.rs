@@ -112,7 +112,8 @@ pub(crate) fn written(
     fetched: &Fetched<'_>,
     format: HelperFormat,
     asked: &str,
-    (min_ttl_s, now): (i64, Timestamp),
+    min_ttl_s: i64,
+    now: Timestamp,
 ) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
     let bytes = fetched.value.expose();
     let value = match format {
@@ -205,7 +206,7 @@ mod tests {
         let value = Sensitive::new(value.as_bytes().to_vec());
         let fetched = Fetched { name: "a/b", version: 3, value: &value };
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
-        let written = written(&fetched, format, "https://index.docker.io/v1/\n", (60, now))?;
+        let written = written(&fetched, format, "https://index.docker.io/v1/\n", 60, now)?;
         Ok(String::from_utf8(written.expose().clone()).unwrap())
     }
 

@@ -65,7 +65,7 @@ impl GetArgs {
         }
         let fetched = Fetched { name: secret.as_str(), version: revealed.version, value: &revealed.value };
         let now = SystemClock::new().now();
-        let written = written(&fetched, self.format, &asked_for, (i64::from(self.min_ttl), now))?;
+        let written = written(&fetched, self.format, &asked_for, i64::from(self.min_ttl), now)?;
         match &self.out {
             Some(path) => {
                 files::create(path, written.expose()).map_err(|error| CommandFailure::of_file(path, &error))

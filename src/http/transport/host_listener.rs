@@ -20,16 +20,16 @@ pub struct HostPeer {
 /// Accepts connections until the stop, and returns when the last connection has ended.
 pub async fn serve_host(
     listener: UnixListener,
-    front: impl ListenerService,
-    mut course: watch::Receiver<ListenerState>,
+    router: impl ListenerService,
+    mut state: watch::Receiver<ListenerState>,
 ) {
-    let places = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(HOST_CONNECTIONS_MAX));
     // Every connection holds a sender; the channel closes when the last connection has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = ListenerState::stopped(&mut course) => break,
+            _ = ListenerState::stopped(&mut state) => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -38,18 +38,17 @@ pub async fn serve_host(
                 continue;
             }
         };
-        let (Ok(place), Ok(credentials)) = (Arc::clone(&places).try_acquire_owned(), stream.peer_cred())
-        else {
+        let (Ok(slot), Ok(credentials)) = (Arc::clone(&slots).try_acquire_owned(), stream.peer_cred()) else {
             tracing::warn!(
                 "a connection to the host socket was closed: its user is unknown, or the connection limit is reached"
             );
             continue;
         };
         let peer = HostPeer { uid: credentials.uid() };
-        let (front, course, open) = (front.clone(), course.clone(), open.clone());
+        let (router, state, open) = (router.clone(), state.clone(), open.clone());
         tokio::spawn(async move {
-            converse(stream, (peer, "host"), front, (course, std::future::pending())).await;
-            drop((place, open));
+            converse(stream, peer, "host", router, state, std::future::pending()).await;
+            drop((slot, open));
         });
     }
     drop((listener, open));

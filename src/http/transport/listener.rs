@@ -77,10 +77,23 @@ impl CredentialWatch {
     }
 }
 
+/// The conditions under which a listener serves its connections.
+#[derive(Debug)]
+pub struct ListenerConditions {
+    /// The connection limits.
+    pub caps: ConnectionCaps,
+    /// Ends the connections of revoked certificates.
+    pub credentials: CredentialWatch,
+    /// Stops the listener.
+    pub state: watch::Receiver<ListenerState>,
+    /// Counts the open connections.
+    pub level: Level,
+}
+
 /// The state of a listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ListenerState {
-    /// It does.
+    /// It accepts connections.
     On,
     /// It accepts no connections, and waits `DRAIN_WAIT_S` for requests in progress.
     Drain,
@@ -99,9 +112,9 @@ impl ListenerState {
     }
 
     /// Returns the kind of stop when the listener has to stop.
-    pub(crate) async fn stopped(course: &mut watch::Receiver<Self>) -> Self {
-        let stopped = course.wait_for(|course| *course != Self::On).await;
-        stopped.map_or(Self::Cut, |course| *course)
+    pub(crate) async fn stopped(state: &mut watch::Receiver<Self>) -> Self {
+        let stopped = state.wait_for(|state| *state != Self::On).await;
+        stopped.map_or(Self::Cut, |state| *state)
     }
 }
 
@@ -119,35 +132,34 @@ impl<S> ListenerService for S where
 {
 }
 
-/// Accepts connections until the stop, counts them in `level`, and returns when the last connection has ended.
+/// Accepts connections until the stop, and returns when the last connection has ended.
 pub async fn serve(
     listener: TcpListener,
     tls: ServerConfigs,
-    front: impl ListenerService,
-    (caps, standing): (ConnectionCaps, CredentialWatch),
-    mut course: watch::Receiver<ListenerState>,
-    level: Level,
+    router: impl ListenerService,
+    conditions: ListenerConditions,
 ) {
-    let places = ConnectionSlots::new(caps);
+    let ListenerConditions { caps, credentials, mut state, level } = conditions;
+    let slots = ConnectionSlots::new(caps);
     // Every connection holds a sender; the channel closes when the last connection has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = ListenerState::stopped(&mut course) => break,
+            _ = ListenerState::stopped(&mut state) => break,
         };
         match accepted {
             Ok((stream, address)) => {
-                let Some((mut place, evicted)) = places.take(peer_of(address.ip())) else {
+                let Some((mut slot, evicted)) = slots.take(peer_of(address.ip())) else {
                     tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit");
                     continue;
                 };
-                let (tls, front, open) = (tls.clone(), front.clone(), open.clone());
-                let (course, standing, counted) = (course.clone(), standing.clone(), level.enter());
+                let (tls, router, open) = (tls.clone(), router.clone(), open.clone());
+                let (state, credentials, counted) = (state.clone(), credentials.clone(), level.enter());
                 let served = async move {
-                    let shaken = handshake(stream, address, &mut place, &tls, course.clone()).await;
+                    let shaken = handshake(stream, address, &mut slot, &tls, state.clone()).await;
                     if let Some(stream) = shaken {
-                        connection(stream, (address, &mut place), front, (course, standing)).await;
+                        connection(stream, address, &mut slot, router, state, credentials).await;
                     }
                 };
                 tokio::spawn(async move {
@@ -178,16 +190,16 @@ pub(crate) async fn back_off(error: &io::Error) {
 async fn handshake(
     stream: TcpStream,
     address: SocketAddr,
-    place: &mut ConnectionSlot,
+    slot: &mut ConnectionSlot,
     tls: &ServerConfigs,
-    mut course: watch::Receiver<ListenerState>,
+    mut state: watch::Receiver<ListenerState>,
 ) -> Option<TlsStream<Bounded<TcpStream>>> {
     // Small responses must not be delayed (Nagle); a socket that refuses this still works.
     drop(stream.set_nodelay(true));
     let wait = Duration::from_secs(HANDSHAKE_WAIT_S);
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(wait, shake_hands(stream, place, tls)) => shaken.ok()?,
-        _ = ListenerState::stopped(&mut course) => return None,
+        shaken = tokio::time::timeout(wait, shake_hands(stream, slot, tls)) => shaken.ok()?,
+        _ = ListenerState::stopped(&mut state) => return None,
     };
     match shaken {
         None => {
@@ -212,7 +224,7 @@ async fn handshake(
 /// message, so that a silent peer does not count; a peer with many handshakes waits for its turn.
 async fn shake_hands(
     stream: TcpStream,
-    place: &mut ConnectionSlot,
+    slot: &mut ConnectionSlot,
     tls: &ServerConfigs,
 ) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
     let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
@@ -220,20 +232,20 @@ async fn shake_hands(
         Ok(started) => started,
         Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
     };
-    tokio::time::sleep_until(place.turn()?).await;
+    tokio::time::sleep_until(slot.turn()?).await;
     started.io.bound(HANDSHAKE_REST_BYTES_MAX);
     let config = tls.for_client(&started.client_hello());
     let mut shaking = started.into_stream(config).into_fallible();
     let shaken = poll_fn(|cx| {
         let polled = Pin::new(&mut shaking).poll(cx);
         if polled.is_pending() {
-            place.answered();
+            slot.answered();
         }
         polled
     });
     let shaken = shaken.await;
     // Also if the handshake has ended at once: the next step waits for the peer.
-    place.answered();
+    slot.answered();
     Some(shaken)
 }
 
@@ -248,9 +260,11 @@ async fn linger(mut stream: Bounded<TcpStream>) {
 
 async fn connection(
     stream: TlsStream<Bounded<TcpStream>>,
-    (address, place): (SocketAddr, &mut ConnectionSlot),
-    front: impl ListenerService,
-    (course, standing): (watch::Receiver<ListenerState>, CredentialWatch),
+    address: SocketAddr,
+    slot: &mut ConnectionSlot,
+    router: impl ListenerService,
+    state: watch::Receiver<ListenerState>,
+    credentials: CredentialWatch,
 ) {
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
@@ -260,48 +274,50 @@ async fn connection(
             Err(_) => return,
         },
     };
-    if certificate.as_ref().is_some_and(|certificate| !place.keep(certificate.serial())) {
+    if certificate.as_ref().is_some_and(|certificate| !slot.keep(certificate.serial())) {
         tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit of its certificate");
         return;
     }
-    let lost = standing.lost(certificate.clone());
+    let lost = credentials.lost(certificate.clone());
     let peer = Peer { certificate, address };
-    converse(stream, (peer, address.ip()), front, (course, lost)).await;
+    converse(stream, peer, address.ip(), router, state, lost).await;
 }
 
 /// HTTP over `stream` with `peer` (`who` in the log), until either side ends it, the listener stops, or the peer is
 /// `lost`.
 pub(crate) async fn converse<S, P>(
     stream: S,
-    (peer, who): (P, impl fmt::Display),
-    front: impl ListenerService,
-    (mut course, lost): (watch::Receiver<ListenerState>, impl Future<Output = ()> + Send + 'static),
+    peer: P,
+    who: impl fmt::Display,
+    router: impl ListenerService,
+    mut state: watch::Receiver<ListenerState>,
+    lost: impl Future<Output = ()> + Send + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     P: Clone + Send + Sync + 'static,
 {
-    let mut told = BackgroundFuture::new(async move {
+    let mut ending = BackgroundFuture::new(async move {
         tokio::select! {
-            course = ListenerState::stopped(&mut course) => ConnectionEnd::Stop(course),
+            state = ListenerState::stopped(&mut state) => ConnectionEnd::Stop(state),
             () = lost => ConnectionEnd::Cut,
         }
     });
-    let (lender, patience) = (ConnectionBodies::default(), Backpressure::default());
-    let (stream, flaws) = HeadReader::new(WriteTimeout::new(stream, Duration::from_secs(WRITE_WAIT_S)));
+    let (bodies, backpressure) = (ConnectionBodies::default(), Backpressure::default());
+    let (stream, faults) = HeadReader::new(WriteTimeout::new(stream, Duration::from_secs(WRITE_WAIT_S)));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        let flaw = flaws.next();
-        if let Some(flaw) = flaw {
-            request.extensions_mut().insert(flaw);
+        let fault = faults.next();
+        if let Some(fault) = fault {
+            request.extensions_mut().insert(fault);
         }
-        let request = request.map(|body| lender.lend(body));
-        let (mut front, lender, patience) = (front.clone(), lender.clone(), patience.clone());
+        let request = request.map(|body| bodies.lend(body));
+        let (mut router, bodies, backpressure) = (router.clone(), bodies.clone(), backpressure.clone());
         async move {
-            patience.wait().await;
+            backpressure.wait().await;
             // Always ready: the edge limits requests in progress.
-            let mut response = front.call(request).await?;
-            patience.note(&response);
-            if lender.rest().await == BodyRest::Unread || flaw.is_some() {
+            let mut response = router.call(request).await?;
+            backpressure.note(&response);
+            if bodies.rest().await == BodyRest::Unread || fault.is_some() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
@@ -320,9 +336,9 @@ pub(crate) async fn converse<S, P>(
     let served = tokio::select! {
         biased;
         served = serving.as_mut() => served,
-        told = &mut told => {
+        ending = &mut ending => {
             serving.as_mut().graceful_shutdown();
-            end(serving, told, &who).await
+            end(serving, ending, &who).await
         }
     };
     if let Err(error) = served {
@@ -341,11 +357,11 @@ enum ConnectionEnd {
 /// Waits for the request in progress on a connection that has to end, as long as the reason allows.
 async fn end<E>(
     serving: impl Future<Output = Result<(), E>>,
-    told: ConnectionEnd,
+    ending: ConnectionEnd,
     who: &impl fmt::Display,
 ) -> Result<(), E> {
-    match told {
-        ConnectionEnd::Stop(course) => tokio::time::timeout(course.wait(), serving).await.unwrap_or_else(|_| {
+    match ending {
+        ConnectionEnd::Stop(state) => tokio::time::timeout(state.wait(), serving).await.unwrap_or_else(|_| {
             tracing::warn!(peer = %who, "a connection was closed at the stop before its request had ended");
             Ok(())
         }),
