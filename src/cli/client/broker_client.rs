@@ -24,6 +24,8 @@ use crate::wire::{
 #[derive(Clone)]
 pub(crate) struct Client {
     transport: Transport,
+    /// The limit for a request as a whole: the kernel accepts connections for a stopped broker, which never answers.
+    wait: Duration,
     /// The client certificate in PEM; empty without one.
     certificate: String,
     /// The trusted authorities in DER; none if a pin identifies the broker.
@@ -67,8 +69,10 @@ impl Client {
     pub(crate) fn with(identity: &Identity) -> Result<Self, CommandFailure> {
         let authorities = identity.authorities()?;
         let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
+        let transport = Transport::Tls { address: identity.address.clone(), config };
         Ok(Self {
-            transport: Transport::Tls { address: identity.address.clone(), config },
+            wait: transport.wait(),
+            transport,
             certificate: identity.certificate_pem.clone(),
             authorities,
             source: None,
@@ -97,7 +101,14 @@ impl Client {
 
     fn anonymous(transport: Transport) -> Self {
         let (certificate, authorities) = (String::new(), Vec::new());
-        Self { transport, certificate, authorities, source: None, trust_domain: None }
+        let wait = transport.wait();
+        Self { transport, wait, certificate, authorities, source: None, trust_domain: None }
+    }
+
+    /// The same client, whose requests take no longer than `wait` each.
+    const fn within(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
     }
 
     /// Calls an endpoint with a JSON response.
@@ -195,6 +206,13 @@ impl Client {
     }
 
     async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
+        let sent = tokio::time::timeout(self.wait, self.connect_and_send(request)).await;
+        sent.map_err(|_| {
+            self.transport.unreachable(&format!("no response within {} seconds", self.wait.as_secs()))
+        })?
+    }
+
+    async fn connect_and_send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
         let connection = self.transport.connect().await?;
         let shown = connection.certificates();
         self.check_trust_domain(&shown)?;
@@ -243,15 +261,8 @@ impl Client {
 /// [`CommandFailure`] if it does not answer within 10 seconds.
 pub async fn host_state(socket: &Path) -> Result<StateAnswer, CommandFailure> {
     const WAIT: Duration = Duration::from_secs(10);
-    let client = Client::on_host(socket);
-    match tokio::time::timeout(WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await {
-        Ok(answered) => answered.map(|state| state.answer),
-        Err(_) => Err(CommandFailure::new(code::BROKER_UNREACHABLE).because(format!(
-            "the broker at `{}` did not answer within {} seconds",
-            socket.display(),
-            WAIT.as_secs()
-        ))),
-    }
+    let client = Client::on_host(socket).within(WAIT);
+    client.call(GET_STATE, &Nothing, &Nothing).await.map(|state| state.answer)
 }
 
 fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, CommandFailure> {
@@ -267,4 +278,39 @@ fn clock() -> Arc<dyn Clock> {
 
 fn unusable(error: TlsError) -> CommandFailure {
     CommandFailure::new(code::IDENTITY_DAMAGED).because(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::base::{CodeId, SystemEntropy, Timestamp};
+    use crate::crypto::sha256;
+
+    /// Longer than the client waits, and an end for the test.
+    const TEST_WAIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_request_to_a_silent_broker_ends_in_time() {
+        // The kernel accepts the connections, as it does for a broker that is stopped.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let code = EnrolmentCode {
+            spiffe: "spiffe://keyward.test/agent/a".parse().unwrap(),
+            address: listener.local_addr().unwrap().to_string(),
+            pin: sha256(b""),
+            id: CodeId::mint(Timestamp::from_s(1), &SystemEntropy),
+            secret: Sensitive::new([7; 32]),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("host.sock");
+        let _silent = UnixListener::bind(&socket).unwrap();
+        for client in [Client::pinned(&code).unwrap(), Client::on_host(&socket)] {
+            let client = client.within(Duration::from_millis(50));
+            let asked = tokio::time::timeout(TEST_WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await;
+            let failure = asked.expect("the client waits without end").map(drop).unwrap_err();
+            assert_eq!((failure.code(), failure.exit()), ("broker_unreachable", 10), "{}", failure.why());
+        }
+    }
 }

@@ -40,12 +40,21 @@ pub(super) enum Connection {
 }
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// For a request as a whole: connection, handshake and response.
+const WAIT: Duration = Duration::from_secs(30);
 /// Unsealing a broker with a large ledger takes minutes.
-const SOCKET_ANSWER_WAIT: Duration = Duration::from_secs(600);
+const SOCKET_WAIT: Duration = Duration::from_secs(600);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Transport {
+    /// The limit for a request as a whole, if the caller sets no other one.
+    pub(super) const fn wait(&self) -> Duration {
+        match self {
+            Self::Tls { .. } => WAIT,
+            Self::Socket(_) => SOCKET_WAIT,
+        }
+    }
+
     pub(super) async fn connect(&self) -> Result<Connection, CommandFailure> {
         match self {
             Self::Socket(path) => {
@@ -87,18 +96,10 @@ impl Transport {
         connection: Connection,
         request: ClientRequest,
     ) -> Result<ClientResponse, CommandFailure> {
-        let wait = match self {
-            Self::Tls { .. } => ANSWER_WAIT,
-            Self::Socket(_) => SOCKET_ANSWER_WAIT,
-        };
-        let answered = async {
-            match connection {
-                Connection::Tls(stream) => self.exchange_over(*stream, request).await,
-                Connection::Socket(stream) => self.exchange_over(stream, request).await,
-            }
-        };
-        let answered = tokio::time::timeout(wait, answered).await;
-        answered.map_err(|_| self.unreachable(&format!("no response within {} seconds", wait.as_secs())))?
+        match connection {
+            Connection::Tls(stream) => self.exchange_over(*stream, request).await,
+            Connection::Socket(stream) => self.exchange_over(stream, request).await,
+        }
     }
 
     async fn exchange_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -144,7 +145,7 @@ impl Transport {
         Ok(ClientResponse { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    fn unreachable(&self, why: &str) -> CommandFailure {
+    pub(super) fn unreachable(&self, why: &str) -> CommandFailure {
         let failure = CommandFailure::new(code::BROKER_UNREACHABLE);
         match self {
             Self::Tls { address, .. } => {
