@@ -30,6 +30,7 @@ fn main() -> ExitCode {
 
 async fn carry_out(cli: &Cli, console: &Console) -> Result<(), CommandFailure> {
     let command = match &cli.command {
+        Command::Local(command) => return cli::run_local(command, console).await,
         Command::Client(command) => return cli::run(command, &cli.home()?, console).await,
         Command::Host(command) => command,
         Command::Help { words } => return cli::help(words, console),

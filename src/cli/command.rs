@@ -57,6 +57,9 @@ pub enum Command {
     /// Verbs on the broker's host.
     #[command(flatten)]
     Host(HostCommand),
+    /// Verbs that need no identity of this machine.
+    #[command(flatten)]
+    Local(LocalCommand),
     /// Verbs that call a running broker.
     #[command(flatten)]
     Client(ClientCommand),
@@ -113,9 +116,9 @@ pub enum HostCommand {
     Config(ConfigCommand),
 }
 
-/// Verbs that call a running broker through its public interface.
+/// Verbs that need no identity of this machine: they call the broker at the socket on its host, or start one.
 #[derive(Debug, Subcommand)]
-pub enum ClientCommand {
+pub enum LocalCommand {
     /// On the broker's host: seal the running broker, which stops serving and wipes its keys until it is unsealed
     Seal(OnHostArgs),
     /// On the broker's host: unseal a sealed broker, so that it serves requests
@@ -134,6 +137,11 @@ pub enum ClientCommand {
         #[arg(long, value_name = "FILE")]
         seed: Option<PathBuf>,
     },
+}
+
+/// Verbs that call a running broker through its public interface.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
     /// Enrol this machine as an agent or operator with an enrolment code from standard input, a file or a prompt
     Join(JoinArgs),
     /// Renew this machine's certificate with a new key; other verbs renew it by themselves when it is due

@@ -15,7 +15,7 @@ mod table;
 mod verbs;
 
 pub use client::host_state;
-pub use command::{Cli, ClientCommand, Command, HostCommand};
+pub use command::{Cli, ClientCommand, Command, HostCommand, LocalCommand};
 pub use help::{completions, help, man, reference};
 pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 pub use identity::{Identity, IdentityKind, default_home};
@@ -78,6 +78,21 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// Runs a verb that needs no identity of this machine.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), CommandFailure> {
+    match command {
+        LocalCommand::Seal(args) => seal(args, console).await,
+        LocalCommand::Unseal(args) => args.run(console).await,
+        LocalCommand::Clock(command) => command.run(console).await,
+        LocalCommand::BreakGlass(command) => command.run(console).await,
+        LocalCommand::Demo => demo::play(console).await,
+        LocalCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
+    }
+}
+
 /// Runs a verb that calls a running broker.
 ///
 /// # Errors
@@ -85,12 +100,6 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
 pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), CommandFailure> {
     let session = VerbSession { home, console };
     match command {
-        ClientCommand::Seal(args) => seal(args, console).await,
-        ClientCommand::Unseal(args) => args.run(console).await,
-        ClientCommand::Clock(command) => command.run(console).await,
-        ClientCommand::BreakGlass(command) => command.run(console).await,
-        ClientCommand::Demo => demo::play(console).await,
-        ClientCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
         ClientCommand::Join(args) => join(home, args, console).await,
         ClientCommand::Renew(args) => renew(home, args, console).await,
         ClientCommand::Token(args) => args.run(session).await,

@@ -46,6 +46,23 @@ fn an_unexpected_argument_is_not_repeated() {
 }
 
 #[test]
+fn verbs_on_the_host_need_no_home() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let config = process.config();
+    let out = process.path("glass").display().to_string();
+    // As a service manager or a rescue shell starts it: without `HOME`.
+    let run = |args: &[&str]| Command::new(KEYWARD).env_clear().args(args).output().unwrap();
+    for (args, exit) in
+        [(&["clock", "accept"][..], 0), (&["break-glass", "operator", "--out", &out], 0), (&["seal"], 0)]
+    {
+        let output = run(&[args, &["--config", &config]].concat());
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {}", said(&output));
+    }
+    assert_eq!(run(&["whoami"]).status.code(), Some(2), "an identity is somewhere");
+}
+
+#[test]
 fn exit_codes_say_what_went_wrong() {
     let mut process = Process::init("warn");
     let code = |process: &Process, who: &str, args: &[&str], input: &[u8]| {
