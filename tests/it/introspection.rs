@@ -1,5 +1,6 @@
 //! What resource servers may know of tokens, and what stock clients find before they ask.
 
+use keyward::base::encoding::base64;
 use serde_json::{Value, json};
 
 use crate::renewal::renew;
@@ -72,6 +73,21 @@ async fn only_the_audience_of_a_token_learns_its_claims_by_introspection() {
     assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("invalid_client")));
     let absent = ask(&bed.reports, "").await;
     assert_eq!((absent.status, absent.code().as_str()), (400, "token_parameter_missing"));
+}
+
+#[tokio::test]
+async fn introspection_needs_no_client_id_beside_the_certificate() {
+    let bed = Bed::new().await;
+    let token = bed.agent.token("reports.read").await;
+    let form = format!("token={token}");
+    // Stock clients send the credentials that they are configured with; the certificate alone authenticates.
+    for credentials in ["reports:secret", "reports", "spiffe://keyward.test/resource/reports:"] {
+        let basic = format!("Basic {}", base64(credentials.as_bytes()));
+        let headers =
+            [("content-type", "application/x-www-form-urlencoded"), ("authorization", basic.as_str())];
+        let reply = bed.reports.caller.send("POST", "/oauth/introspect", &headers, form.as_bytes()).await;
+        assert_eq!((reply.status, &reply.json()["active"]), (200, &json!(true)), "{credentials}");
+    }
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ impl<F: JsonSchema + Send + 'static> Input for Form<F> {
     const CONTENT: Option<&'static str> = Some(FORM);
 
     fn head(parts: &Parts) -> Result<BasicClient, Problem> {
-        BasicClient::of(&parts.headers)
+        Ok(BasicClient::of(&parts.headers))
     }
 
     fn read(client: BasicClient, body: Sensitive<Vec<u8>>) -> Result<FormRead, Problem> {
