@@ -92,6 +92,9 @@ async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
     assert_eq!((first.status, keyed("k", "/v1/agents/b/revoke").json()), (200, first.json()));
     assert_eq!(entries(&process, &CHANGES).len(), told.len() + 1, "once for one request");
     assert_eq!(keyed("k", "/v1/agents/a/revoke").code(), "idempotency_key_reused");
+    let headers = [("idempotency-key", "k"), ("content-type", "application/json")];
+    let reply = send(&process.socket(), ("POST", "/v1/agents/b/revoke"), &headers, b"{\"reason\":\"x\"}");
+    assert_eq!(reply.unwrap().code(), "idempotency_key_reused", "the reason is part of the request");
     assert_eq!(keyed("two words", "/v1/agents/a/revoke").code(), "idempotency_key_invalid");
 
     refused(&broken(&process, &["revoke", "agent", "nobody"]), 7, "subject_unknown");

@@ -32,6 +32,22 @@ async fn secrets_are_taken_up_to_their_limit() {
     assert_eq!(operator.get("/v1/secrets").await.json()["items"][0]["version"], 1);
 }
 
+#[tokio::test]
+async fn content_type_of_an_optional_body_counts_only_with_a_body() {
+    let broker = TestBroker::declared().await;
+    let _agent = broker.agent("a", &["repo-reader"]).await;
+    let operator = broker.operator();
+    // What `curl -d ''` sends.
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(operator.post("/v1/agents/a/suspend", form, b"").await.status, 200);
+    for body in [&b"reason=CNRY"[..], b"{}"] {
+        let reply = operator.post("/v1/agents/a/resume", form, body).await;
+        refused(&reply, 415, "content_type_unsupported");
+    }
+    assert_eq!(operator.post_json("/v1/agents/a/resume", &json!({})).await.status, 200);
+    refused(&operator.post("/v1/agents", form, b"").await, 415, "content_type_unsupported");
+}
+
 /// Hazards HTTP-02, HTTP-07.
 #[tokio::test]
 async fn what_means_two_things_is_refused() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::header;
 use axum::http::request::Parts;
 
-use super::idempotency_header::IdempotencyHeader;
+use super::idempotency_header::{IdempotencyHeader, OwnedIdempotentRequest};
 use crate::authn::{AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, ResourceServerPrincipal};
 use crate::base::{Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, HostServices};
@@ -242,9 +242,14 @@ impl Identify<HostServices> for HostPrincipal {
 }
 
 impl Repeats<HostServices> for HostPrincipal {
-    type IdempotencyKey = IdempotencyHeader;
+    type IdempotencyKey = OwnedIdempotentRequest;
 
-    fn idempotency_key(&self, _: &HostServices, header: IdempotencyHeader, _: &[u8]) -> IdempotencyHeader {
-        header
+    fn idempotency_key(
+        &self,
+        _: &HostServices,
+        header: IdempotencyHeader,
+        body: &[u8],
+    ) -> OwnedIdempotentRequest {
+        header.with_body(body)
     }
 }

@@ -1,4 +1,4 @@
-use super::idempotency_header::IdempotencyHeader;
+use super::idempotency_header::OwnedIdempotentRequest;
 use super::identity::{identity, signing_request};
 use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
@@ -43,10 +43,10 @@ impl Routes<HostServices> {
     ) -> Self {
         let order = move |services: HostServices,
                           asked: Host<T, Optional<ReasonBody>>,
-                          idempotency: IdempotencyHeader| async move {
+                          idempotency: OwnedIdempotentRequest| async move {
             let reason = reason(asked.input.reason.as_deref())?;
             let taken = services
-                .order_revocation(asked.by, what(asked.target), reason, idempotency.request(&[]))
+                .order_revocation(asked.by, what(asked.target), reason, idempotency.request())
                 .await?;
             Ok(OrderedAnswer::from(taken))
         };

@@ -40,4 +40,21 @@ impl IdempotencyHeader {
         let Keyed { key, route, target } = self.0.as_deref()?;
         Some(IdempotentRequest { key, route, target, body })
     }
+
+    /// The header together with the body.
+    pub(crate) fn with_body(self, body: &[u8]) -> OwnedIdempotentRequest {
+        OwnedIdempotentRequest { header: self, body: body.to_vec() }
+    }
+}
+
+/// The idempotency key of a request, if it has one, and all that the request says.
+pub(crate) struct OwnedIdempotentRequest {
+    header: IdempotencyHeader,
+    body: Vec<u8>,
+}
+
+impl OwnedIdempotentRequest {
+    pub(crate) fn request(&self) -> Option<IdempotentRequest<'_>> {
+        self.header.request(&self.body)
+    }
 }
