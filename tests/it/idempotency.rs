@@ -190,6 +190,9 @@ async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
     for bad in ["", "two words", &"k".repeat(IDEMPOTENCY_KEY_BYTES_MAX + 1)] {
         refused(&keyed(&operator, bad, put, BYTES, "v").await, 400, "idempotency_key_invalid");
     }
+    for route in [("GET", "/v1/secrets"), ("POST", "/v1/plan"), ("GET", "/readyz")] {
+        refused(&keyed(&operator, "two words", route, JSON, "").await, 400, "idempotency_key_invalid");
+    }
     let twice = [("idempotency-key", "a"), ("idempotency-key", "a"), ("content-type", BYTES)];
     refused(&operator.send(put.0, put.1, &twice, b"v").await, 400, "header_repeated");
     let nobody = broker.nobody(broker.admins());

@@ -2,7 +2,6 @@ use axum::extract::Request;
 
 use super::answer::{Answer, IntoAnswer};
 use super::caller::{AuthorisedOperator, Repeats};
-use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, parse_json};
 use super::table::{RequestHead, Routes, body_of, described, success};
 use super::target::FromPath;
@@ -52,10 +51,9 @@ impl Routes<AdminServices> {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
-                let RequestHead { by, target, .. } =
+                let RequestHead { by, target, idempotency, .. } =
                     RequestHead::<AuthorisedOperator<Declare>, T, DeclareBody>::of(&parts, &services, &route)
                         .await?;
-                let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 // Before the body is read, so that few bodies are in memory.
                 let heavy = services.heavy(&by)?;
@@ -63,7 +61,9 @@ impl Routes<AdminServices> {
                 let own = services.clone();
                 let parsed = heavy.run(Priority::Low, move |_| {
                     let idempotency = match repetition {
-                        Repetition::Once => by.idempotency_key(&own, header, DeclareBody::digested(&body)),
+                        Repetition::Once => {
+                            by.idempotency_key(&own, idempotency, DeclareBody::digested(&body))
+                        }
                         Repetition::Harmless => None,
                     };
                     Ok::<_, Problem>((by, uploaded(parse_json(&body)?)?, idempotency))

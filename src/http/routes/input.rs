@@ -1,5 +1,5 @@
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -38,6 +38,35 @@ pub(crate) trait Input: Sized + 'static {
     }
 
     fn describe(document: &mut OperationDocument<'_>);
+}
+
+/// What a request says of its input before its body.
+pub(crate) struct InputHead<I: Input> {
+    taken: I::Head,
+    /// A wrong content type counts only with a body: clients name one for a body that they leave out.
+    content: Result<(), Problem>,
+}
+
+impl<I: Input> InputHead<I> {
+    pub(crate) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let taken = I::head(parts)?;
+        let kind = parts.headers.get(header::CONTENT_TYPE);
+        let is_unnamed = I::IS_OPTIONAL && kind.is_none_or(HeaderValue::is_empty);
+        let wanted = I::CONTENT.filter(|_| !is_unnamed);
+        let content = wanted.map_or(Ok(()), |wanted| content_type(&parts.headers, wanted));
+        match content {
+            // Refused before the body is read.
+            Err(refused) if !I::IS_OPTIONAL => Err(refused),
+            content => Ok(Self { taken, content }),
+        }
+    }
+
+    pub(crate) fn read(self, body: Sensitive<Vec<u8>>) -> Result<I::Read, Problem> {
+        if !body.expose().is_empty() {
+            self.content?;
+        }
+        I::read(self.taken, body)
+    }
 }
 
 /// A JSON body: without unknown, repeated or mistyped fields.
@@ -261,7 +290,7 @@ fn fault(error: &serde_json::Error) -> String {
 }
 
 /// Checks the content type of a body.
-pub(crate) fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
+fn content_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (kind, parameter) = given.split_once(';').unwrap_or((given, ""));
     // A value may be quoted (RFC 9110 §8.3.1).

@@ -2,14 +2,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::answer::{Answer, IntoAnswer};
 use super::caller::{AuthorisedOperator, Identify, Repeats};
 use super::idempotency_header::IdempotencyHeader;
-use super::input::{Input, content_type};
+use super::input::{Input, InputHead};
 use super::target::FromPath;
 use crate::base::{Cancellation, Sensitive};
 use crate::broker::{AdminServices, Priority};
@@ -71,8 +71,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let asked =
-                    RouteRequest { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                let asked = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
                 Ok(handler(services, asked).await?.give(status))
             }
         })
@@ -99,12 +98,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             async move {
                 let (parts, body) = request.into_parts();
                 let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
-                let header = IdempotencyHeader::of(&parts, &route)?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let idempotency = head.by.idempotency_key(&services, header, I::digested(&body));
-                let asked =
-                    RouteRequest { by: head.by, target: head.target, input: I::read(head.input, body)? };
+                let idempotency = head.by.idempotency_key(&services, head.idempotency, I::digested(&body));
+                let asked = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
                 Ok(handler(services, asked, idempotency).await?.give(status))
             }
         })
@@ -175,7 +172,8 @@ impl Routes<AdminServices> {
 pub(crate) struct RequestHead<C, T, I: Input> {
     pub(crate) by: C,
     pub(crate) target: T,
-    pub(crate) input: I::Head,
+    pub(crate) input: InputHead<I>,
+    pub(crate) idempotency: IdempotencyHeader,
 }
 
 impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
@@ -185,13 +183,10 @@ impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
     {
         let by = C::identify(parts, services).await?;
         let target = T::of_path(parts.uri.path(), route.path)?;
-        let input = I::head(parts)?;
-        let kind = parts.headers.get(header::CONTENT_TYPE);
-        let is_left_out = I::IS_OPTIONAL && kind.is_none_or(HeaderValue::is_empty);
-        if let Some(kind) = I::CONTENT.filter(|_| !is_left_out) {
-            content_type(&parts.headers, kind)?;
-        }
-        Ok(Self { by, target, input })
+        let input = InputHead::of(parts)?;
+        // Also where the key does nothing: who sends one finds out that it is malformed.
+        let idempotency = IdempotencyHeader::of(parts, route)?;
+        Ok(Self { by, target, input, idempotency })
     }
 }
 
