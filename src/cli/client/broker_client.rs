@@ -16,8 +16,9 @@ use crate::console::CommandFailure;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode};
 use crate::wire::{
-    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, PUT_SECRET, PageAnswer, PageQuery, REVEAL_SECRET,
-    StateAnswer, StoredAnswer, Target, TokenAnswer, TokenForm,
+    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OWNER_HEADER, PUT_SECRET, PageAnswer, PageQuery,
+    REVEAL_SECRET, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StateAnswer, StoredAnswer, Target, TokenAnswer,
+    TokenForm,
 };
 
 /// A client of one broker. Each request uses a new connection.
@@ -60,9 +61,9 @@ pub(crate) struct PutConditions<'a> {
     pub(crate) if_new: bool,
 }
 
-const OWNER: HeaderName = HeaderName::from_static("keyward-owner");
-const SENSITIVITY: HeaderName = HeaderName::from_static("keyward-sensitivity");
-const VERSION: HeaderName = HeaderName::from_static("keyward-secret-version");
+const OWNER: HeaderName = HeaderName::from_static(OWNER_HEADER);
+const SENSITIVITY: HeaderName = HeaderName::from_static(SENSITIVITY_HEADER);
+const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
 
 impl Client {
     /// A client with `identity`, which it does not update.

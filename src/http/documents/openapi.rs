@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 use super::operation::{OperationDocument, Schemas};
 use super::problem::ProblemForm;
 use crate::http::route::{Caller, Repetition, Route};
-use crate::wire::{OAuthBody, ProblemBody};
+use crate::wire::{IDEMPOTENCY_KEY_HEADER, OAuthBody, ProblemBody};
 
 /// The `OpenAPI` document of the listener with these routes.
 #[must_use]
@@ -42,7 +42,7 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
     (route.describe)(&mut document);
     if route.repetition == Repetition::Once {
         let schema = json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
-        document.parameter("Idempotency-Key", "header", &schema);
+        document.parameter(IDEMPOTENCY_KEY_HEADER, "header", &schema);
     }
     let OperationDocument { parameters, body, answer, takes_token, .. } = document;
     let mut answered = json!({ "description": "done" });

@@ -17,9 +17,9 @@ use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
-    self, ClassifiedAnswer, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery, SECRET_VERSION_HEADER,
-    SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer,
-    VersionAction, VersionBody,
+    self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery,
+    SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer, SecretUpload,
+    SensitivityBody, StoredAnswer, VersionAction, VersionBody,
 };
 
 type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
@@ -93,7 +93,9 @@ impl Input for SecretUpload {
     }
 
     fn describe(document: &mut OperationDocument<'_>) {
-        for name in ["Keyward-Owner", "Keyward-Sensitivity", "If-Match", "If-None-Match"] {
+        for name in
+            [OWNER_HEADER, SENSITIVITY_HEADER, header::IF_MATCH.as_str(), header::IF_NONE_MATCH.as_str()]
+        {
             document.parameter(name, "header", &json!({ "type": "string" }));
         }
         document.body::<serde_json::Value>(OCTETS);
@@ -174,7 +176,7 @@ async fn reveal(
         (version, HeaderValue::from(revealed.version)),
     ];
     if let Ok(decision) = HeaderValue::from_str(&revealed.decision.to_string()) {
-        headers.push((HeaderName::from_static("keyward-decision-id"), decision));
+        headers.push((HeaderName::from_static(DECISION_ID_HEADER), decision));
     }
     Ok(WithHeaders { answer: SecretBytes(revealed.value.expose().to_vec()), headers })
 }
