@@ -21,7 +21,7 @@ endpoints! {
     /// Extend a lease of any agent
     EXTEND_LEASE: POST "/v1/leases/{id}/renew", LeaseId, RenewLeaseBody => LeaseRenewalAnswer;
     /// Revoke leases
-    REVOKE_LEASES: POST "/v1/lease-endings", Nothing, LeaseSelectionBody => EndedLeasesAnswer;
+    REVOKE_LEASES: POST "/v1/lease-endings", Nothing, RevokeLeasesBody => EndedLeasesAnswer;
     /// Retry failed revocations of logins
     RETRY_LEASES: POST "/v1/lease-retries", Nothing, LeaseSelectionBody => EndedLeasesAnswer;
     /// Stop the revocation of a login that cannot be revoked
@@ -121,9 +121,23 @@ pub struct LeaseEndingAnswer {
 }
 
 /// A selection of leases by exactly one of `lease`, `agent`, `capability` and `all`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaseSelectionBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// A selection of leases by exactly one of `lease`, `agent`, `capability` and `all`, with the reason for the revocation.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeLeasesBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,6 +149,21 @@ pub struct LeaseSelectionBody {
     /// The reason, in one line; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl RevokeLeasesBody {
+    #[must_use]
+    pub fn new(which: LeaseSelectionBody, reason: Option<String>) -> Self {
+        let LeaseSelectionBody { lease, agent, capability, all } = which;
+        Self { lease, agent, capability, all, reason }
+    }
+
+    /// The selection, and the reason.
+    #[must_use]
+    pub fn into_parts(self) -> (LeaseSelectionBody, Option<String>) {
+        let Self { lease, agent, capability, all, reason } = self;
+        (LeaseSelectionBody { lease, agent, capability, all }, reason)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -12,7 +12,7 @@ use crate::console::CommandFailure;
 use crate::wire::{
     EXTEND_LEASE, EndedLeasesAnswer, Endpoint, FORGET_LEASE, ForgetLeaseBody, GIVE_UP_LEASE, GiveUpLeaseBody,
     LIST_LEASES, LIST_OWN_LEASES, LeaseAnswer, LeaseEndingAnswer, LeaseRenewalAnswer, LeaseSelectionBody,
-    Nothing, RENEW_LEASE, RETRY_LEASES, REVOKE_LEASES, RenewLeaseBody,
+    Nothing, RENEW_LEASE, RETRY_LEASES, REVOKE_LEASES, RenewLeaseBody, RevokeLeasesBody,
 };
 
 /// `keyward lease …`
@@ -208,10 +208,11 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
 }
 
 async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), CommandFailure> {
-    let body = LeaseSelectionBody { reason: args.reason.text(), ..args.which.body()? };
+    let which = args.which.body()?;
     let client = session.revoking_operator().await?;
     // Only the leases of before: the command does not wait for new ones.
-    let mut left = ids_of(&client, &body).await?;
+    let mut left = ids_of(&client, &which).await?;
+    let body = RevokeLeasesBody::new(which.clone(), args.reason.text());
     let ended = client.call(REVOKE_LEASES, &Nothing, &body).await?;
     // The broker calls no upstream before the ledger has recorded the revocation.
     let durable = check_durable(&ended.ended);
@@ -222,7 +223,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
         if look > 0 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let there = ids_of(&client, &body).await?;
+        let there = ids_of(&client, &which).await?;
         left.retain(|lease| there.contains(lease));
     }
     session.print(&ended, ended_line);
@@ -253,7 +254,6 @@ impl LeaseSelectionArgs {
             agent: agent.map(|name| name.to_string()),
             capability: capability.map(|name| name.to_string()),
             all: self.all,
-            reason: None,
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 use crate::wire::{
     self, EndedLeasesAnswer, ForgetLeaseBody, ForgottenLeaseAnswer, GiveUpLeaseBody, GivenUpLeaseAnswer,
     Items, LeaseAnswer, LeaseBody, LeaseRenewalAnswer, LeaseSelectionBody, LoginAnswer, Nothing, PageAnswer,
-    PageQuery, RenewLeaseBody,
+    PageQuery, RenewLeaseBody, RevokeLeasesBody,
 };
 
 type ByAgent<T = Nothing, I = Nothing> = RouteRequest<AgentPrincipal, T, I>;
@@ -108,12 +108,13 @@ fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
 
 async fn revoke(
     services: AdminServices,
-    asked: AdminRequest<EndLeases, Nothing, LeaseSelectionBody>,
+    asked: AdminRequest<EndLeases, Nothing, RevokeLeasesBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let (which, said) = asked.input.into_parts();
+    let reason = reason(said.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    let ended = services.end_leases(&asked.by, &chosen(&asked.input)?, request).await?;
+    let ended = services.end_leases(&asked.by, &chosen(&which)?, request).await?;
     Ok(EndedLeasesAnswer { ended: ended.ended.into(), leases: ended.count })
 }
 

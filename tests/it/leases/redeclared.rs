@@ -136,6 +136,9 @@ async fn a_failed_revocation_is_retried_or_forgotten_with_a_reason_and_alarm() {
         scene.broker.operator().post_json("/v1/lease-retries", &json!({ "lease": id })).await
     };
     assert_eq!(retry(&scene).await.code(), "lease_invalid_state");
+    let because = json!({ "lease": id, "reason": "a retry has none" });
+    let refused = scene.broker.operator().post_json("/v1/lease-retries", &because).await;
+    assert_eq!(refused.code(), "json_invalid");
     scene.postgres.stop();
     scene.end(&json!({ "all": true })).await;
     for _ in 0..6 {
