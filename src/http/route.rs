@@ -1,6 +1,7 @@
 use super::documents::operation::OperationDocument;
 use super::documents::problem::ProblemForm;
 use crate::policy::RequiredRight;
+use crate::wire::Method;
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +33,8 @@ pub enum Repetition {
 /// from an [`Endpoint`](crate::wire::Endpoint) and from the types of its handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The method, upper case.
-    pub method: &'static str,
+    /// The method.
+    pub method: Method,
     /// The path, with `{name}` for a segment and `{*name}` for the rest.
     pub path: &'static str,
     /// The status of a success.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
@@ -8,8 +9,7 @@ use crate::base::{
 /// An operation of a listener: method, path, target in the path, input, and response of a success.
 #[derive(Debug)]
 pub struct Endpoint<Target, Input, Answer> {
-    /// Upper case.
-    pub method: &'static str,
+    pub method: Method,
     /// `{name}` stands for a segment, `{*name}` for all remaining segments.
     pub path: &'static str,
     /// The status of a success.
@@ -32,12 +32,7 @@ impl<T, I, A> Copy for Endpoint<T, I, A> {}
 
 impl<T, I, A> Endpoint<T, I, A> {
     #[must_use]
-    pub const fn new(
-        name: &'static str,
-        summary: &'static str,
-        method: &'static str,
-        path: &'static str,
-    ) -> Self {
+    pub const fn new(name: &'static str, summary: &'static str, method: Method, path: &'static str) -> Self {
         Self {
             method,
             path,
@@ -71,6 +66,33 @@ impl<T: Target, I, A> Endpoint<T, I, A> {
     #[must_use]
     pub fn path_to(&self, target: &T) -> String {
         target.put_into(self.path)
+    }
+}
+
+/// The methods that endpoints have, spelled as in a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    GET,
+    POST,
+    PUT,
+    DELETE,
+}
+
+impl Method {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GET => "GET",
+            Self::POST => "POST",
+            Self::PUT => "PUT",
+            Self::DELETE => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -140,7 +162,7 @@ macro_rules! endpoints {
     ($(#[doc = $summary:literal] $name:ident: $method:ident $path:literal, $target:ty, $input:ty => $answer:ty $(, $status:literal)? $(, up to $bytes:expr)?;)*) => {$(
         #[doc = $summary]
         pub const $name: $crate::wire::Endpoint<$target, $input, $answer> =
-            $crate::wire::Endpoint::new(stringify!($name), $summary, stringify!($method), $path)$(.answers($status))?$(.takes($bytes))?;
+            $crate::wire::Endpoint::new(stringify!($name), $summary, $crate::wire::Method::$method, $path)$(.answers($status))?$(.takes($bytes))?;
     )*};
 }
 
@@ -153,12 +175,12 @@ mod tests {
     #[test]
     fn a_path_names_its_target() {
         let one: Endpoint<AgentName, Nothing, Nothing> =
-            Endpoint::new("A", "", "POST", "/v1/agents/{name}/revoke");
+            Endpoint::new("A", "", Method::POST, "/v1/agents/{name}/revoke");
         assert_eq!(one.path_to(&"a".parse().unwrap()), "/v1/agents/a/revoke");
         let rest: Endpoint<SecretName, Nothing, Nothing> =
-            Endpoint::new("A", "", "GET", "/v1/secrets/{*name}");
+            Endpoint::new("A", "", Method::GET, "/v1/secrets/{*name}");
         assert_eq!(rest.path_to(&"a/b".parse().unwrap()), "/v1/secrets/a/b");
-        let none: Endpoint<Nothing, Nothing, Nothing> = Endpoint::new("A", "", "GET", "/livez");
+        let none: Endpoint<Nothing, Nothing, Nothing> = Endpoint::new("A", "", Method::GET, "/livez");
         assert_eq!(none.path_to(&Nothing), "/livez");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use keyward::base::encoding::from_base64url;
 use keyward::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use keyward::http::{Repetition, admin_routes, agent_routes, host_routes};
+use keyward::wire::Method;
 use serde_json::{Value, json};
 
 use crate::refusals::refused;
@@ -226,10 +227,10 @@ const HARMLESS: [&str; 13] = [
 fn every_route_that_changes_something_takes_a_key() {
     let routes = [agent_routes(), admin_routes(), host_routes()].concat();
     let without =
-        routes.iter().filter(|route| route.method != "GET" && route.repetition == Repetition::Harmless);
+        routes.iter().filter(|route| route.method != Method::GET && route.repetition == Repetition::Harmless);
     let without: BTreeSet<String> = without.map(|route| format!("{} {}", route.method, route.path)).collect();
     assert_eq!(without.iter().map(String::as_str).collect::<Vec<_>>(), HARMLESS);
-    let reading = routes.iter().filter(|route| route.method == "GET");
+    let reading = routes.iter().filter(|route| route.method == Method::GET);
     assert!(reading.map(|route| route.repetition).all(|repetition| repetition == Repetition::Harmless));
 }
 

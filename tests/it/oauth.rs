@@ -95,7 +95,7 @@ async fn every_refusal_for_want_of_credentials_has_a_challenge() {
         let nobody = broker.nobody(address);
         for route in routes {
             let path = route.path.replace(['{', '}', '*'], "");
-            let Ok(reply) = nobody.attempt(route.method, &path, &[], b"").await else { continue };
+            let Ok(reply) = nobody.attempt(route.method.as_str(), &path, &[], b"").await else { continue };
             if reply.status == 401 {
                 refused += 1;
                 assert_ne!(reply.header("www-authenticate"), "", "{} {path}", route.method);

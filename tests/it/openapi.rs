@@ -48,7 +48,7 @@ impl Listener {
     /// request is for no route of it.
     fn faults(&self, method: &str, path: &str, reply: &Reply) -> Option<Vec<String>> {
         let path = path.split('?').next().unwrap();
-        let known = |route: &&Route| route.method == method && is_of(path, route.path);
+        let known = |route: &&Route| route.method.as_str() == method && is_of(path, route.path);
         // What is spelled out comes before what is named.
         let mut routes: Vec<&Route> = self.routes.iter().filter(known).collect();
         routes.sort_by_key(|route| route.path.contains('{'));

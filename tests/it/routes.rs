@@ -97,7 +97,7 @@ fn instance(schema: &Value, document: &Value) -> Value {
 /// The content type and the body of a request for `route`, by its own document.
 fn body(route: &Route) -> Option<(String, String)> {
     let document = openapi("", &[*route]);
-    let operation = &document["paths"][route.path.replace("{*", "{")][route.method.to_lowercase()];
+    let operation = &document["paths"][route.path.replace("{*", "{")][route.method.as_str().to_lowercase()];
     let (kind, content) = operation["requestBody"]["content"].as_object()?.iter().next()?;
     let value = instance(&content["schema"], &document);
     let body = match kind.as_str() {
@@ -118,7 +118,7 @@ fn body(route: &Route) -> Option<(String, String)> {
 pub(crate) async fn knock(caller: &Caller, route: &Route) -> std::io::Result<Reply> {
     let (kind, body) = body(route).unwrap_or_default();
     let headers = if kind.is_empty() { vec![] } else { vec![("content-type", kind.as_str())] };
-    caller.attempt(route.method, &path(route), &headers, body.as_bytes()).await
+    caller.attempt(route.method.as_str(), &path(route), &headers, body.as_bytes()).await
 }
 
 /// Refused at the handshake, or answered 401.
@@ -129,8 +129,10 @@ pub(crate) fn is_refused(reply: &std::io::Result<Reply>) -> bool {
 #[test]
 fn the_public_routes_are_the_reviewed_ones() {
     let all = agent_routes().into_iter().chain(admin_routes());
-    let public: Vec<(&str, &str)> =
-        all.filter(|route| route.caller == Who::Public).map(|route| (route.method, route.path)).collect();
+    let public: Vec<(&str, &str)> = all
+        .filter(|route| route.caller == Who::Public)
+        .map(|route| (route.method.as_str(), route.path))
+        .collect();
     assert_eq!(public, PUBLIC);
 }
 

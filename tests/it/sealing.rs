@@ -18,6 +18,7 @@ use keyward::http::{Caller as Who, admin_routes, agent_routes};
 use keyward::keyring::{Family, Keyring, SlotKey};
 use keyward::pki::certificates_from_pem;
 use keyward::pki::tls::client_config;
+use keyward::wire::Method;
 use serde_json::{Value, json};
 
 use crate::leaks::{in_memory, memory, sighted, sightings};
@@ -224,7 +225,7 @@ async fn while_it_is_sealed_every_route_but_the_public_documents_waits() {
         for route in routes {
             let reply = knock(caller, &route).await.unwrap();
             let is_document = route.caller == Who::Public
-                && route.method == "GET"
+                && route.method == Method::GET
                 && !["/readyz", "/oauth/authorize"].contains(&route.path);
             let waits = reply.status == 503 && reply.code() == "sealed";
             assert!(waits != is_document, "{route:?}: {} {}", reply.status, reply.text());

@@ -2,12 +2,12 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::wire::{Endpoint, Nothing, Optional, PageQuery, Target};
+use crate::wire::{Endpoint, Method, Nothing, Optional, PageQuery, Target};
 
 /// A request; it can be sent again.
 #[derive(Clone)]
 pub(super) struct ClientRequest {
-    pub(super) method: &'static str,
+    pub(super) method: Method,
     /// Path and query.
     pub(super) uri: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,

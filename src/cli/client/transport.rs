@@ -113,7 +113,7 @@ impl Transport {
         };
         let ClientRequest { method, uri, headers, body } = request;
         let mut request = hyper::Request::builder()
-            .method(method)
+            .method(method.as_str())
             .uri(uri)
             .header(header::HOST, host)
             .body(Full::new(body))

@@ -20,7 +20,7 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
         let operation = operation(route, &mut schemas, refusal);
         let path = paths.entry(route.path.replace("{*", "{")).or_insert_with(|| json!({}));
         if let Value::Object(path) = path {
-            path.insert(route.method.to_lowercase(), operation);
+            path.insert(route.method.as_str().to_lowercase(), operation);
         }
     }
     json!({

@@ -6,7 +6,7 @@ use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
 use crate::token::KeySet;
 use crate::wire::{
-    self, AuthorizationServerAnswer, Endpoint, EndpointAliases, FixedText, Nothing,
+    self, AuthorizationServerAnswer, Endpoint, EndpointAliases, FixedText, Method, Nothing,
     OpenidConfigurationAnswer, ProtectedResourceAnswer,
 };
 
@@ -19,8 +19,12 @@ pub(crate) fn routes() -> Routes<AgentServices> {
         .route(&wire::PROTECTED_RESOURCE, protected_resource)
 }
 
-pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> =
-    Endpoint::new("KEY_SET", "List the keys that verify tokens (JWKS)", "GET", "/.well-known/jwks.json");
+pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> = Endpoint::new(
+    "KEY_SET",
+    "List the keys that verify tokens (JWKS)",
+    Method::GET,
+    "/.well-known/jwks.json",
+);
 
 type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 

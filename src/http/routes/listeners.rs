@@ -136,7 +136,8 @@ mod tests {
             let path = route.path.replace("{name}", "a").replace("{id}", "x").replace("{serial}", "x");
             let mut statuses = Vec::new();
             for uid in [None, Some(OWN + 1), Some(65_534), Some(OWN), Some(0)] {
-                let request = Request::builder().method(route.method).uri(&path).header("host", "keyward");
+                let request =
+                    Request::builder().method(route.method.as_str()).uri(&path).header("host", "keyward");
                 let mut request = request.body(Body::empty()).unwrap();
                 if let Some(uid) = uid {
                     request.extensions_mut().insert(HostPeer { uid });

@@ -18,7 +18,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::{Repetition, Route};
 use crate::http::transport::body::read_body;
 use crate::policy::Right;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Method};
 
 /// A request for its handler.
 pub(crate) struct RouteRequest<C, T, I: Input> {
@@ -236,10 +236,24 @@ pub(crate) fn success<T, I, A>(endpoint: &Endpoint<T, I, A>) -> StatusCode {
     StatusCode::from_u16(endpoint.status).unwrap_or_default()
 }
 
-pub(crate) fn filter(method: &str) -> MethodFilter {
+pub(crate) const fn filter(method: Method) -> MethodFilter {
     match method {
-        "GET" => MethodFilter::GET,
-        "PUT" => MethodFilter::PUT,
-        _ => MethodFilter::POST,
+        Method::GET => MethodFilter::GET,
+        Method::POST => MethodFilter::POST,
+        Method::PUT => MethodFilter::PUT,
+        Method::DELETE => MethodFilter::DELETE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filter_of_a_method_lets_that_method_pass() {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+            let spelled: axum::http::Method = method.as_str().parse().unwrap();
+            assert_eq!(filter(method), MethodFilter::try_from(spelled).unwrap());
+        }
     }
 }

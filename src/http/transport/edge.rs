@@ -90,7 +90,7 @@ impl Middleware {
     pub(crate) fn admit(&self, request: &Request) -> (RequestInfo, Result<RequestSlot, Problem>) {
         let path = request.uri().path();
         let at_path = self.routes.at(path).map(|matched| matched.value.as_slice()).unwrap_or_default();
-        let route = at_path.iter().find(|route| route.method == request.method().as_str()).copied();
+        let route = at_path.iter().find(|route| route.method.as_str() == request.method().as_str()).copied();
         let form = ProblemForm::of_path(path);
         let is_of_resource = self.issuer.is_some() && path.starts_with("/v1/secrets/");
         // Almost all requests are for a route, and do not need them.
@@ -138,7 +138,7 @@ impl Middleware {
     /// The final response.
     pub(crate) fn finish(&self, passing: RequestInfo, mut response: Response) -> Response {
         let RequestInfo { id, route, methods, form, is_of_resource } = passing;
-        let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method, route.path));
+        let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method.as_str(), route.path));
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
         if problem.is_none()
@@ -185,8 +185,8 @@ impl Middleware {
 fn methods(at_path: &[Route]) -> [bool; METHODS.len()] {
     METHODS.map(|method| {
         at_path.iter().any(|route| match method {
-            "HEAD" => route.method == "GET" && route.caller == Caller::Public,
-            method => route.method == method,
+            "HEAD" => route.method.as_str() == "GET" && route.caller == Caller::Public,
+            method => route.method.as_str() == method,
         })
     })
 }
