@@ -119,7 +119,7 @@ impl Client {
         target: &T,
         input: &I,
     ) -> Result<Received<A>, CommandFailure> {
-        read(&self.send(ClientRequest::of(endpoint, target, input)).await?)
+        read(&self.send(ClientRequest::of(endpoint, target, input)?).await?)
     }
 
     /// All items of a listing, page by page.
@@ -153,7 +153,7 @@ impl Client {
     /// Asks for an access token.
     pub(crate) async fn mint(&self, form: &TokenForm) -> Result<Received<TokenAnswer>, CommandFailure> {
         let endpoint: Endpoint<Nothing, Form<TokenForm>, TokenAnswer> = MINT_TOKEN;
-        read(&self.send(ClientRequest::to(endpoint, &Nothing).with_form(form)).await?)
+        read(&self.send(ClientRequest::to(endpoint, &Nothing).with_form(form)?).await?)
     }
 
     /// Reads a secret with a token for it.
@@ -184,9 +184,9 @@ impl Client {
             conditions.sensitivity.map(|sensitivity| HeaderValue::from_static(sensitivity.as_str()));
         let request = ClientRequest::to(PUT_SECRET, name)
             .with_body("application/octet-stream", Bytes::copy_from_slice(value.expose()))
-            .with_header(OWNER, conditions.owner.and_then(header_value))
+            .with_header(OWNER, conditions.owner.map(header_value).transpose()?)
             .with_header(SENSITIVITY, sensitivity)
-            .with_header(header::IF_MATCH, quoted.as_ref().and_then(header_value))
+            .with_header(header::IF_MATCH, quoted.as_ref().map(header_value).transpose()?)
             .with_header(header::IF_NONE_MATCH, conditions.if_new.then(|| HeaderValue::from_static("*")));
         read(&self.send(request).await?)
     }

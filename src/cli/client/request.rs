@@ -1,7 +1,9 @@
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::console::CommandFailure;
 use crate::wire::{Endpoint, Method, Nothing, Optional, PageQuery, Target};
 
 /// A request; it can be sent again.
@@ -22,16 +24,16 @@ pub(crate) trait RequestInput {
     }
 
     /// The body in JSON.
-    fn json(&self) -> Option<Vec<u8>> {
-        None
+    fn json(&self) -> Result<Option<Vec<u8>>, CommandFailure> {
+        Ok(None)
     }
 }
 
 impl RequestInput for Nothing {}
 
 impl<T: Serialize> RequestInput for Optional<T> {
-    fn json(&self) -> Option<Vec<u8>> {
-        self.0.as_ref()?.json()
+    fn json(&self) -> Result<Option<Vec<u8>>, CommandFailure> {
+        self.0.as_ref().map_or(Ok(None), RequestInput::json)
     }
 }
 
@@ -42,8 +44,8 @@ impl<C: std::fmt::Display> RequestInput for PageQuery<C> {
 }
 
 impl<T: Serialize> RequestInput for T {
-    fn json(&self) -> Option<Vec<u8>> {
-        Some(serde_json::to_vec(self).unwrap_or_default())
+    fn json(&self) -> Result<Option<Vec<u8>>, CommandFailure> {
+        serde_json::to_vec(self).map(Some).map_err(|_| unsendable("a body"))
     }
 }
 
@@ -52,13 +54,13 @@ impl ClientRequest {
         endpoint: Endpoint<T, I, A>,
         target: &T,
         input: &I,
-    ) -> Self {
+    ) -> Result<Self, CommandFailure> {
         let mut request = Self::to(endpoint, target);
         request.uri.push_str(&input.query());
-        match input.json() {
+        Ok(match input.json()? {
             Some(body) => request.with_body("application/json", body.into()),
             None => request,
-        }
+        })
     }
 
     /// A request without a body.
@@ -73,12 +75,22 @@ impl ClientRequest {
         self
     }
 
-    pub(super) fn with_form(self, form: &impl Serialize) -> Self {
-        let fields = serde_json::to_value(form).unwrap_or_default();
-        let fields = fields.as_object().into_iter().flatten();
-        let pairs = fields.filter_map(|(name, value)| Some((name, value.as_str()?)));
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        self.with_body("application/x-www-form-urlencoded", body.into())
+    /// Nothing of a form or of a header is left out without notice: without it the request means something else.
+    pub(super) fn with_form(self, form: &impl Serialize) -> Result<Self, CommandFailure> {
+        let Ok(Value::Object(fields)) = serde_json::to_value(form) else { return Err(unsendable("a form")) };
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &fields {
+            match value {
+                Value::Null => {}
+                Value::String(text) => {
+                    body.append_pair(name, text);
+                }
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    return Err(unsendable("a field of a form"));
+                }
+            }
+        }
+        Ok(self.with_body("application/x-www-form-urlencoded", body.finish().into()))
     }
 
     pub(super) fn with_header(mut self, name: HeaderName, value: Option<HeaderValue>) -> Self {
@@ -87,7 +99,31 @@ impl ClientRequest {
     }
 }
 
-/// A header value; `None` for text that a header cannot contain.
-pub(super) fn header_value(text: &impl ToString) -> Option<HeaderValue> {
-    HeaderValue::from_str(&text.to_string()).ok()
+/// A header value.
+pub(super) fn header_value(text: &impl ToString) -> Result<HeaderValue, CommandFailure> {
+    HeaderValue::from_str(&text.to_string()).map_err(|_| unsendable("a header"))
+}
+
+fn unsendable(part: &str) -> CommandFailure {
+    CommandFailure::internal(&format!("{part} of the request cannot be written; nothing was sent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::MINT_TOKEN;
+
+    #[test]
+    fn form_is_written_whole_or_refused() {
+        let written = |form| ClientRequest::to(MINT_TOKEN, &Nothing).with_form(&form);
+        let request = written(json!({ "a": "x y", "b": null, "c": "ä" })).unwrap();
+        assert_eq!(request.body, "a=x+y&c=%C3%A4");
+        for other in [json!(7), json!(true), json!(["x"]), json!({ "x": "y" })] {
+            let refused = written(json!({ "a": "x", "b": other })).map(|request| request.body);
+            assert_eq!(refused.unwrap_err().code(), "internal", "{other}");
+        }
+        assert!(written(json!("text")).is_err());
+    }
 }
