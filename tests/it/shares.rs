@@ -128,9 +128,14 @@ fn each_fault_of_shares_is_named_and_no_share_is_repeated() {
         (lines(&[one, &cut, two]), 2, "share_invalid", "number 2 is not a complete share"),
         (b"".to_vec(), 2, "share_invalid", "number 1 is not a complete share"),
         (lines(&[one, two, one]), 2, "shares_mismatch", "share 1 was given twice"),
-        (lines(&[one, two]), 2, "shares_mismatch", "2 of 3 shares"),
+        (lines(&[one, two]), 2, "shares_mismatch", "2 shares were given, but the slot needs 3"),
         (lines(&[one, two, &first[2]]), 2, "shares_mismatch", "of different slots"),
-        (lines(&[&first[0], &first[1], &first[2]]), 8, "slot_not_pending", "no slot waits"),
+        (
+            lines(&[&first[0], &first[1], &first[2]]),
+            8,
+            "slot_not_pending",
+            "the shares belong to no unconfirmed slot",
+        ),
     ] {
         let done = slot(&process, &["confirm"], &given);
         refused(&done, exit, code);
