@@ -1,4 +1,4 @@
-//! How a use case changes the records: it reads, decides and commits, and does so again on a conflict.
+//! Changes of the records by use cases: read, decide, commit, and retry on conflict.
 
 use super::failure::Failure;
 use super::reading::{Preconditions, Reading};
@@ -12,20 +12,20 @@ use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::ledger::Receipt;
 use crate::store::{Change, CommitError, Event};
 
-/// Who has the records changed.
+/// The actor of a change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Initiator<'a> {
     Operator(&'a OperatorPrincipal),
-    /// A person on the broker's host, as entries name that person.
+    /// A user of the broker's host, by the name in entries.
     Host(&'a str),
-    /// An agent, about a credential of its own.
+    /// An agent, about its own credential.
     Holder,
     /// The broker's own schedule.
     Schedule,
 }
 
 impl<'a> Initiator<'a> {
-    /// As entries name it; no operator's name has a space.
+    /// The name in entries; no operator's name contains a space.
     pub(crate) fn name(self) -> &'a str {
         match self {
             Self::Operator(operator) => operator.name().as_str(),
@@ -42,7 +42,7 @@ impl<'a> Initiator<'a> {
         }
     }
 
-    /// What it reaches.
+    /// The scope.
     pub(crate) const fn scope(self) -> &'a Scope {
         match self {
             Self::Operator(operator) => operator.scope(),
@@ -51,7 +51,7 @@ impl<'a> Initiator<'a> {
     }
 }
 
-/// A change as it is asked for.
+/// A requested change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChangeRequest<'a> {
     pub(crate) by: Initiator<'a>,
@@ -60,7 +60,7 @@ pub(crate) struct ChangeRequest<'a> {
     pub(crate) reason: Option<&'a Reason>,
 }
 
-/// What an operator's request says besides what it does.
+/// The idempotency key and the reason of an operator's request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OperatorRequest<'a> {
     /// Its idempotency key.
@@ -92,7 +92,7 @@ impl<'a> ChangeRequest<'a> {
         Self { reason, ..self }
     }
 
-    /// `change` with the reason that its entry carries.
+    /// `change` with the operator's reason.
     pub(crate) fn explain(self, change: Change<Effect>) -> Change<Effect> {
         match self.reason {
             Some(reason) => change.because(reason.clone()),
@@ -101,7 +101,7 @@ impl<'a> ChangeRequest<'a> {
     }
 }
 
-/// A change that was decided, with what its caller is told once it is durable.
+/// A decided change, with the result for its caller once it is durable.
 pub(crate) struct ChangeDraft<T> {
     change: Change<Effect>,
     outcome: Outcome,
@@ -109,7 +109,7 @@ pub(crate) struct ChangeDraft<T> {
 }
 
 impl<T> ChangeDraft<T> {
-    /// Says `event`. A repeated request is told what the entry says.
+    /// A change with `event`. A repeated request gets the outcome from the entry.
     ///
     /// # Errors
     /// [`CommitError`].
@@ -125,29 +125,29 @@ impl<T> ChangeDraft<T> {
         Self { change: self.change.effect(effect), ..self }
     }
 
-    /// What a repeated request is told.
+    /// The outcome for a repeated request.
     pub(crate) fn outcome(self, outcome: Outcome) -> Self {
         Self { outcome, ..self }
     }
 }
 
-/// What became of a change.
+/// The result of a change.
 pub(crate) enum Changed<T> {
-    /// Entry `seq` says so.
+    /// Recorded as entry `seq`.
     Recorded { seq: u64, value: T },
-    /// The same request made it before.
+    /// The same request was carried out before.
     Before(Remembered),
 }
 
 impl<T> Changed<T> {
-    /// The entry that says so.
+    /// The ledger entry.
     pub(crate) const fn seq(&self) -> u64 {
         match self {
             Self::Recorded { seq, .. } | Self::Before(Remembered { seq, .. }) => *seq,
         }
     }
 
-    /// What was recorded now; none for a repeated request.
+    /// The result; `None` for a repeated request.
     pub(crate) fn value(self) -> Option<T> {
         match self {
             Self::Recorded { value, .. } => Some(value),
@@ -155,7 +155,7 @@ impl<T> Changed<T> {
         }
     }
 
-    /// What was made, with its secret: that is told once.
+    /// The result with its secret, which is returned only once.
     ///
     /// # Errors
     /// [`Failure`] for a repeated request.
@@ -167,9 +167,9 @@ impl<T> Changed<T> {
     }
 }
 
-/// What a decision read of the records.
+/// The result of reading for a decision.
 pub(crate) enum ReadOutcome<T> {
-    /// As they are now.
+    /// The decision on the present records.
     Now(T, Preconditions),
     /// The same request was carried out before.
     Before(Remembered),
@@ -181,7 +181,7 @@ impl State {
         Reading::in_store(&self.store, self.clock.now(), read)
     }
 
-    /// Commits `change` while the preconditions hold; `value` comes back inside the proof that it is durable.
+    /// Commits `change` if the preconditions hold; `value` is returned inside the proof that it is durable.
     ///
     /// # Errors
     /// [`CommitError`].
@@ -191,11 +191,11 @@ impl State {
         preconditions: Preconditions,
         value: T,
     ) -> impl Future<Output = Result<Receipt<T>, CommitError>> + Send {
-        // No async function: a mint would keep a place for the change twice.
+        // Not an async function: its future would contain the change twice.
         self.store.commit(preconditions.added_to(change), value)
     }
 
-    /// Records an event that changes nothing and relies on nothing.
+    /// Records an event without effects and preconditions.
     ///
     /// # Errors
     /// [`CommitError`].
@@ -203,8 +203,8 @@ impl State {
         self.store.commit(Change::new(event)?, ()).await.map(Receipt::redeem)
     }
 
-    /// Changes the records as `decide` says of the records of each attempt: once for an idempotency key, and only
-    /// while the operator who asks is allowed to.
+    /// Changes the records by `decide`, which runs in each attempt: once per idempotency key, and only while the operator has
+    /// the right.
     ///
     /// # Errors
     /// [`Failure`].
@@ -228,7 +228,7 @@ impl State {
         }
     }
 
-    /// What `decide` says of the records, unless the same request was carried out before.
+    /// The decision on the records, unless the same request was carried out before.
     ///
     /// # Errors
     /// [`Failure`].
@@ -247,7 +247,7 @@ impl State {
         })
     }
 
-    /// Commits `draft` once for its request, while the preconditions hold and the operator who asks is allowed to.
+    /// Commits `draft` once for its request, if the preconditions hold and the operator has the right.
     ///
     /// # Errors
     /// [`AttemptError`].
@@ -263,17 +263,16 @@ impl State {
         Ok(Changed::Recorded { seq: receipt.seq(), value: receipt.redeem() })
     }
 
-    /// That `by` may still do what was allowed when the request was authorised. It is judged for each attempt to
-    /// commit: a retry passes what has changed meanwhile and leaves the operator its right.
+    /// Checks that `by` still has the right of the authorised request. Checked for each attempt to commit.
     ///
     /// # Errors
-    /// [`Failure`] when the operator's certificate is valid no more, or its role or scope is another one.
+    /// [`Failure`] if the operator's certificate is no longer valid, or its role or scope has changed.
     pub(crate) fn still_allowed(&self, by: Initiator<'_>) -> Result<Preconditions, Failure> {
         let Some(operator) = by.operator() else { return Ok(Preconditions::none()) };
         let (now, preconditions) = self.read(|reading| reading.operator_again(operator));
         let now = now?;
         if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
-            // The request was allowed by the former ones: the caller's next attempt is judged by these.
+            // The request was allowed by the former role and scope: the caller has to repeat it.
             return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
         }
         Ok(preconditions)

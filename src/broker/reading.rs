@@ -1,5 +1,4 @@
-//! What a decision reads, and what the change that it leads to relies on. The folder of a noun has what only its use
-//! cases read.
+//! The reads of a decision, which become the preconditions of its change. Reads of only one noun are in its folder.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,8 +22,7 @@ use crate::secrets::{self, Secret};
 use crate::store::{Change, Store};
 use crate::token::{self, TokenKeys};
 
-/// The records as of one entry. Every fact that is read is noted, so that the change that is decided on it commits
-/// only while the fact is unchanged.
+/// The records as of one entry. Every read is noted, so that the change commits only if the fact is unchanged.
 pub(crate) struct Reading<'w> {
     world: &'w World,
     as_of: u64,
@@ -32,18 +30,18 @@ pub(crate) struct Reading<'w> {
     noted: RefCell<Vec<Expectation>>,
 }
 
-/// What a change relies on: keys, and the entry as of which each was read.
+/// The preconditions of a change: keys, and the entry as of which each was read.
 #[must_use]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preconditions(Vec<Expectation>);
 
 impl Preconditions {
-    /// For a change that is right after every earlier entry.
+    /// No preconditions: the change is valid after every earlier entry.
     pub(crate) const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// That nothing has advanced `key` since entry `as_of`.
+    /// The precondition that no entry after `as_of` has advanced `key`.
     pub(crate) fn of(key: Key, as_of: u64) -> Self {
         Self(vec![Expectation { key, as_of }])
     }
@@ -53,19 +51,19 @@ impl Preconditions {
         self
     }
 
-    /// The same as of entry `seq`, which was committed while they held.
+    /// These preconditions as of entry `seq`, which was committed under them.
     pub(crate) fn since(mut self, seq: u64) -> Self {
         self.0.iter_mut().for_each(|one| one.as_of = seq);
         self
     }
 
-    /// `change`, which commits only while they hold.
+    /// `change` with these preconditions.
     pub(crate) fn added_to<E: serde::Serialize>(self, change: Change<E>) -> Change<E> {
         change.rely_on(self.0)
     }
 }
 
-/// What a mint relies on, with some roles and capabilities.
+/// The number of preconditions of a token with some roles and capabilities.
 const USUAL_EXPECTATIONS: usize = 8;
 
 impl<'w> Reading<'w> {
@@ -82,7 +80,7 @@ impl<'w> Reading<'w> {
         store.read(|world, as_of| Reading::of(world, as_of, now).noting_all(read))
     }
 
-    /// What `read` reads of it, and the preconditions of that.
+    /// The result of `read`, with its preconditions.
     pub(crate) fn noting_all<T>(self, read: impl FnOnce(&Self) -> T) -> (T, Preconditions) {
         (read(&self), self.preconditions())
     }
@@ -99,7 +97,7 @@ impl<'w> Reading<'w> {
         self.now
     }
 
-    /// The records for an order that takes away and relies on nothing: it never comes too late.
+    /// The records for a revocation, without preconditions.
     pub(crate) const fn unconditional(&self) -> &'w World {
         self.world
     }
@@ -114,10 +112,10 @@ impl<'w> Reading<'w> {
         self.world
     }
 
-    /// What the request of `idempotency` did, when it was carried out before.
+    /// The outcome of the request of `idempotency`, if it was carried out before.
     ///
     /// # Errors
-    /// [`Failure`] when its key came with another request.
+    /// [`Failure`] if its key belongs to another request.
     pub(crate) fn outcome(
         &self,
         idempotency: Option<&IdempotencyKey>,
@@ -155,19 +153,19 @@ impl<'w> Reading<'w> {
         self.under(key).registry.owners().of(thing)
     }
 
-    /// Why `thing` may not be created within `scope`, when its name was used before.
+    /// The failure if the name of `thing` was used before outside of `scope`.
     pub(crate) fn former_name(&self, scope: &Scope, thing: &Owned) -> Option<NameRefusal> {
         let registry = self.declared();
         let live = scope.owner().map_or(0, |owner| registry.live(owner));
         registry.former().keeps(scope, thing, live)
     }
 
-    /// All that is declared.
+    /// All declarations.
     pub(crate) fn declared(&self) -> &'w Registry {
         &self.under(registry::keys::declarations()).registry
     }
 
-    /// The capabilities that reach the secret called `name`.
+    /// The capabilities that deliver the secret `name`.
     pub(crate) fn reaching(&self, name: &SecretName) -> Vec<CapabilityName> {
         let declared = self.declared().declarations().capabilities();
         let reaching =
@@ -178,8 +176,7 @@ impl<'w> Reading<'w> {
 
 /// Whom credentials are judged by.
 impl<'w> Reading<'w> {
-    /// What a decision judges credentials by. Subjects that many credentials share are noted; what the decision is
-    /// about is noted by the accessor that gives it.
+    /// The records that a decision judges credentials by. Shared subjects are noted here, other objects by their accessors.
     pub(crate) fn records(&self) -> Records<'w> {
         self.under(pki::keys::authority());
         records(self.under(revocation::keys::wide()))
@@ -218,15 +215,15 @@ impl<'w> Reading<'w> {
         self.versions_of(name)
     }
 
-    /// The same, whoever owns it and however sensitive it is.
+    /// The secret of this name, in any scope.
     pub(crate) fn versions_of(&self, name: &SecretName) -> Option<&'w Secret> {
         self.under(secrets::keys::secret(name)).secrets.named(name)
     }
 
-    /// The secret of this name, when it is within `scope`.
+    /// The secret of this name, if it is within `scope`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none.
+    /// [`Failure`] if it does not exist.
     pub(crate) fn secret_within(&self, scope: &Scope, name: &SecretName) -> Result<&'w Secret, Failure> {
         let found = self.secret(name).filter(|secret| scope.covers(secret.owner.as_ref()));
         found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
@@ -236,10 +233,10 @@ impl<'w> Reading<'w> {
         self.under(rotation::keys::rotation(name)).rotations.of(name)
     }
 
-    /// The rotation of this secret, when the secret is within `scope`.
+    /// The rotation of this secret, if the secret is within `scope`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none.
+    /// [`Failure`] if it does not exist.
     pub(crate) fn rotation_within(&self, scope: &Scope, name: &SecretName) -> Result<&'w Rotation, Failure> {
         let secret = self.under(secrets::keys::existence(name)).secrets.named(name);
         let owner = secret.and_then(|secret| secret.owner.as_ref());
@@ -247,7 +244,7 @@ impl<'w> Reading<'w> {
         rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
     }
 
-    /// What is sealed for the change is sealed by the value key of now.
+    /// Notes that the change relies on the present value key.
     pub(crate) fn value_key(&self) {
         self.under(secrets::keys::value_key());
     }
@@ -268,7 +265,7 @@ impl<'w> Reading<'w> {
         &self.under(custody::keys::slots()).custody
     }
 
-    /// Where the data directory is.
+    /// The location of the data directory.
     pub(crate) fn location(&self) -> &'w Custody {
         &self.under(custody::keys::location()).custody
     }

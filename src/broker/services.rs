@@ -28,38 +28,38 @@ use crate::telemetry::Meters;
 use crate::token::{MintedLately, Verifier};
 use crate::upstream::{Breakers, DriverContext};
 
-/// What an operator has set.
+/// The settings from the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The trust domain of all identities.
     pub trust_domain: TrustDomain,
-    /// Where agents reach the broker, `host:port`: goes into invitations.
+    /// The address for agents, `host:port`, in invitations.
     pub address: String,
-    /// Where operators reach it, likewise.
+    /// The address for operators, `host:port`, in invitations.
     pub admin_address: String,
     /// Life of an agent's certificate, in seconds.
     pub agent_life_s: i64,
-    /// How long after its end an agent's certificate may still be renewed with, in seconds.
+    /// Grace period of agents' certificates, in seconds.
     pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
-    /// How long an authority signs, in seconds.
+    /// Period in which an authority signs, in seconds.
     pub authority_life_s: i64,
-    /// How long a value key wraps, in seconds.
+    /// Period in which a value key wraps, in seconds.
     pub value_key_life_s: i64,
     /// Former versions of one secret that are kept.
     pub keep_versions: u32,
-    /// How old the delta, index and digest keys may be, in seconds.
+    /// Life of the delta, index and digest keys, in seconds.
     pub sealing_key_life_s: i64,
-    /// How long a checkpoint key signs, in seconds.
+    /// Period in which a checkpoint key signs, in seconds.
     pub checkpoint_key_life_s: i64,
-    /// How long a token key signs, in seconds.
+    /// Period in which a token key signs, in seconds.
     pub token_key_life_s: i64,
     /// Limits of token lives, and the broker's own audience.
     pub tokens: LifeLimits,
 }
 
-/// What the use cases work with, by what it lets them do. An architecture test lists which file uses which.
+/// The services of the use cases. An architecture test lists the files that use each of them.
 #[derive(Debug)]
 pub struct Services {
     /// Reads and changes the records.
@@ -76,7 +76,7 @@ pub struct Services {
     pub upstream: UpstreamAccess,
     /// Tells tasks and operators that something has changed.
     pub notifications: Notifications,
-    /// What an operator has set.
+    /// The settings.
     pub settings: Settings,
 }
 
@@ -90,9 +90,9 @@ pub struct State {
     pub entropy: Arc<dyn Entropy>,
     /// Digests requests.
     pub digests: MacKey,
-    /// The digest keys before it, newest first, as long as an outcome under one of them is remembered.
+    /// The former digest keys, newest first, while an outcome under them is remembered.
     pub earlier_digests: Vec<MacKey>,
-    /// Orders that are in force in memory alone.
+    /// Orders that are in force in memory only.
     pub kept_orders: KeptOrders,
 }
 
@@ -101,24 +101,24 @@ pub struct State {
 pub struct Signing {
     /// Signs and opens.
     pub issuer: Issuer,
-    /// The stages of the signing keys that it signs by.
+    /// The stages of the signing keys.
     pub followed: Followed,
     /// Sign checkpoints of the ledger.
     pub notaries: Notaries,
     /// Verifies tokens.
     pub verifier: Verifier,
-    /// What the entries say of tokens that were presented or asked about lately.
+    /// Cached ledger entries of recently presented or introspected tokens.
     pub minted: MintedLately,
 }
 
-/// What seals values of secrets.
+/// The sealing of secret values.
 #[derive(Debug)]
 pub struct Values {
     /// Seals them.
     pub sealer: Sealer,
     /// One rotation of the value key at a time.
     pub key_lock: tokio::sync::Mutex<()>,
-    /// Digests of values that were put with an idempotency key.
+    /// Digests of values that were stored with an idempotency key.
     pub put: PutValues,
     /// The keys of the digests that are stored with values.
     pub digests: ValueDigestKeys,
@@ -139,20 +139,20 @@ pub struct KeyringAccess {
     pub publishing: Publishing,
 }
 
-/// How often callers may ask, and which of their denials get an entry.
+/// Rate limits of callers, and of the entries about their denials.
 #[derive(Debug)]
 pub struct RequestLimits {
-    /// How often an agent may ask.
+    /// The rate limit of an agent.
     pub mints: Limiter<AgentId>,
-    /// How often a resource server may ask about tokens.
+    /// The rate limit of a resource server's introspections.
     pub introspections: Limiter<AgentId>,
-    /// How often a peer may try a code.
+    /// The rate limit of a peer's enrolment attempts.
     pub enrolments: Limiter<IpAddr>,
-    /// Which denials of agents get an entry.
+    /// The rate limit of entries about denials of agents.
     pub denials: Denials<AgentId>,
-    /// Which denials of operators do.
+    /// The rate limit of entries about denials of operators.
     pub operator_denials: Denials<OperatorId>,
-    /// How often an operator may ask; revocations are not counted.
+    /// The rate limit of an operator; revocations are not counted.
     pub operator_requests: Limiter<OperatorId>,
     /// The threads for heavy requests of operators.
     pub heavy: HeavyWork,
@@ -161,26 +161,26 @@ pub struct RequestLimits {
 /// Calls of upstreams: rotations and leases.
 #[derive(Debug)]
 pub struct UpstreamAccess {
-    /// What upstream drivers are given.
+    /// The services for upstream drivers.
     pub driver_context: DriverContext,
     /// The upstreams whose circuit is open.
     pub breakers: Mutex<Breakers>,
-    /// One decision on a lease at a time for each agent, so that its leases are counted right.
+    /// One decision on leases at a time for each agent, so that its leases are counted correctly.
     pub leasing: KeyedLocks<AgentId>,
-    /// Leases whose logins are being made in this process now.
+    /// Leases whose logins this process is creating.
     pub making: Mutex<BTreeSet<LeaseId>>,
-    /// One renewal of a lease at a time, so that upstream and the ledger take renewals in one order.
+    /// One renewal of a lease at a time, so that upstream and ledger see renewals in the same order.
     pub renewals: KeyedLocks<LeaseId>,
-    /// What the names of all logins start with that this broker makes.
+    /// The prefix of the names of this broker's logins.
     pub login_prefix: String,
 }
 
-/// Whom a change is told, besides its caller.
+/// The notifications of changes.
 #[derive(Debug)]
 pub struct Notifications {
-    /// Counts changes of who may act: connections that are open ask again.
+    /// Counts revocations: open connections are judged again.
     pub standing: watch::Sender<u64>,
-    /// Counts changes of which authorities count, and which signs: listeners show and trust others.
+    /// Counts changes of authorities: listeners update their certificates and trust.
     pub authorities: watch::Sender<u64>,
     /// Counts changes of rotations.
     pub rotations: watch::Sender<u64>,
@@ -188,12 +188,12 @@ pub struct Notifications {
     pub leases: watch::Sender<u64>,
     /// Meters and alarms.
     pub meters: Arc<Meters>,
-    /// Whether what is presented proves that the ledger is an older copy.
+    /// Detects from presented credentials that the ledger is an older copy.
     pub rollback: RollbackWatch,
 }
 
 impl Notifications {
-    /// Nothing has changed yet; alarms are raised at `meters`.
+    /// No changes so far; alarms are counted at `meters`.
     #[must_use]
     pub fn new(meters: Arc<Meters>) -> Self {
         let counter = || watch::channel(0).0;
@@ -207,12 +207,12 @@ impl Notifications {
         }
     }
 
-    /// A credential that was valid is revoked.
+    /// Notifies that a valid credential was revoked.
     pub(crate) fn standing_changed(&self) {
         count(&self.standing);
     }
 
-    /// Authorities came, went or took turns.
+    /// Notifies that authorities have changed.
     pub(crate) fn authorities_changed(&self) {
         count(&self.authorities);
         self.standing_changed();
@@ -236,7 +236,7 @@ impl State {
         DecisionId::mint(now, &*self.entropy)
     }
 
-    /// What `request` of `caller` is known again by.
+    /// The identity of `request` of `caller` for its repetition.
     pub(crate) fn idempotency_key(
         &self,
         caller: IdempotencyCaller<'_>,

@@ -5,7 +5,7 @@ use crate::base::code::{self, Code};
 use crate::broker::services::Services;
 use crate::upstream::{Breakers, CallAdmission, UpstreamFault};
 
-/// What a call comes to when the upstream does not answer, or not as itself.
+/// Codes of calls whose upstream did not answer or authenticate.
 const SILENT: [Code; 4] = [
     code::UPSTREAM_UNREACHABLE,
     code::UPSTREAM_HANDSHAKE_FAILED,
@@ -13,7 +13,7 @@ const SILENT: [Code; 4] = [
     code::UPSTREAM_TIMEOUT,
 ];
 
-/// What it comes to when the upstream has answered, and not as it should.
+/// Codes of calls with an unexpected response.
 const ANSWERED: [Code; 13] = [
     code::UPSTREAM_CLOCK_AHEAD,
     code::UPSTREAM_LOGIN_REFUSED,
@@ -30,18 +30,17 @@ const ANSWERED: [Code; 13] = [
     code::UPSTREAM_CHANGED_BY_COPY,
 ];
 
-/// The permission to call an upstream. A trial of one whose circuit was open that ends without a call is another
-/// caller's.
+/// The permission to call an upstream. A probe that ends without a call is returned for another caller.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     services: &'a Services,
-    /// The place that is tried.
+    /// The upstream of a probe.
     trial: Option<String>,
 }
 
 impl<'a> Call<'a> {
-    /// For what is no place: nothing is sent.
+    /// The permission without an upstream.
     pub(crate) const fn unlimited(services: &'a Services) -> Self {
         Self { services, trial: None }
     }
@@ -56,8 +55,8 @@ impl Drop for Call<'_> {
 }
 
 impl Services {
-    /// The permission to call the upstream at `place` now; none while its circuit is open. It is held until what
-    /// came of the call was noted.
+    /// The permission to call the upstream at `place` now; `None` while its circuit is open. Hold it until the result is
+    /// noted.
     pub(crate) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
         let now = self.waits_now();
         let admission = self.breakers().lets(place, now)?;
@@ -65,19 +64,18 @@ impl Services {
         Some(Call { services: self, trial })
     }
 
-    /// Whether it is left alone now.
+    /// Whether its circuit is open.
     pub(crate) fn leaves_alone(&self, place: &str) -> bool {
         let now = self.waits_now();
         self.breakers().leaves_alone(place, now)
     }
 
-    /// Has the upstream at `place` tried at once, though it is left alone.
+    /// Allows a probe of the upstream at `place` at once.
     pub(crate) fn try_again_at(&self, place: &str) {
         self.breakers().try_again(place, self.waits_now());
     }
 
-    /// Notes what came of a call of the upstream at `place`. A fault of our own, for which nothing was sent, says
-    /// nothing of the upstream.
+    /// Notes the result of a call of the upstream at `place`. A fault of the broker before the call does not count.
     pub(crate) fn note_answer_of(&self, place: &str, fault: Option<&UpstreamFault>) {
         match fault.map(|fault| fault.code) {
             Some(code) if SILENT.contains(&code) => self.breakers().failed(place, self.waits_now()),
@@ -86,13 +84,13 @@ impl Services {
         }
     }
 
-    /// How many upstreams are left alone now.
+    /// The number of open circuits.
     pub(crate) fn upstream_circuits_open(&self) -> usize {
         let now = self.waits_now();
         self.breakers().open(now)
     }
 
-    /// The time of waits that no entry tells of: it goes on while the wall clock is set.
+    /// The clock of waits without an entry: it continues while the wall clock is set.
     fn waits_now(&self) -> Timestamp {
         Timestamp::from_ms(i64::try_from(self.state.clock.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
@@ -101,13 +99,13 @@ impl Services {
         self.upstream.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a call that has failed so often is retried: twice as late each time, at a random moment around that.
+    /// The time of a retry: the wait doubles with each failure, with a random part.
     pub(crate) fn retry_at(&self, failures: u32, waits: RetryWaits) -> Timestamp {
         let wait = waits.wait_s(failures);
         let mut chance = [0_u8; 8];
         self.state.entropy.fill(&mut chance);
         let part = i64::from_be_bytes(chance).unsigned_abs().checked_rem(wait.unsigned_abs()).unwrap_or(0);
-        // From three quarters of the wait to five quarters of it.
+        // Three to five quarters of the wait.
         let jitter = i64::try_from(part).unwrap_or(0) / 2;
         self.state.clock.now().plus_s(wait.saturating_sub(wait / 4).saturating_add(jitter))
     }
@@ -124,7 +122,7 @@ impl RetryWaits {
     fn wait_s(self, failures: u32) -> i64 {
         let factor = 1_i64.checked_shl(failures.saturating_sub(1)).unwrap_or(i64::MAX);
         let doubled = self.first_s.saturating_mul(factor);
-        // Shifted far enough the bit falls off the end: that is the longest wait, not the first.
+        // An overflow of the shift means the longest wait.
         if doubled <= 0 { self.longest_s } else { doubled.clamp(self.first_s, self.longest_s) }
     }
 }

@@ -19,12 +19,12 @@ use crate::policy::{Authorised, Declare};
 use crate::registry::{DeclarationsApplied, PlannedChange, Undeclared, keys};
 use crate::store::Change;
 
-/// What an application did, or a plan would do.
+/// The result of an application or a plan.
 #[derive(Debug)]
 pub struct Applied {
-    /// Line by line.
+    /// The changes.
     pub changes: Vec<PlannedChange>,
-    /// What became of it; `None` when nothing was done. In memory is only what it takes away.
+    /// The state of the application; `None` for a plan. Only removals can be in force in memory.
     pub done: Option<Ended>,
 }
 
@@ -33,12 +33,12 @@ pub struct Applied {
 pub struct Uploaded {
     /// The files.
     pub files: Vec<SourceFile>,
-    /// What happens to things that they do not name.
+    /// The treatment of objects that the files do not name.
     pub unnamed: Undeclared,
 }
 
 impl AdminServices {
-    /// Shows what [`AdminServices::apply`] would do, and does nothing.
+    /// The changes of [`AdminServices::apply`], without making them.
     ///
     /// # Errors
     /// [`Failure`] with the faults of the files, or when they are too much for one application.

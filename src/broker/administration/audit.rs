@@ -40,7 +40,7 @@ impl AdminServices {
     /// Up to `limit` entries after `after`.
     ///
     /// # Errors
-    /// [`Failure`] when the ledger is damaged there.
+    /// [`Failure`] if the ledger is damaged there.
     pub fn entries(
         &self,
         _by: &Authorised<ReadLedger>,

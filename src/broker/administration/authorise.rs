@@ -59,7 +59,7 @@ pub(crate) fn code_expiry(operator: &OperatorPrincipal, expires_at: Timestamp) -
     if is_of_host(operator.name()) { expires_at.min(operator.not_after()) } else { expires_at }
 }
 
-/// That `operator` made the code, by the certificate that it has shown.
+/// The maker of a code: `operator` with its presented certificate.
 pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_at: Timestamp) -> Effect {
     let (by, certificate) = (operator.id(), *operator.serial());
     Effect::Operators(operators::Effect::RecordMaker { code, by, certificate, expires_at })

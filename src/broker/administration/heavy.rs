@@ -1,5 +1,5 @@
-//! Heavy requests of operators: plans, applications, calendars and reports. Their work is done on threads of
-//! their own, a few at a time and within a deadline, so that the threads that answer everybody else are free.
+//! Heavy requests of operators: plans, applications, calendars and reports. They run on a few separate threads with a
+//! deadline, so that other requests are not delayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::broker::failure::Failure;
 use crate::quota::{AtCapacity, Concurrency, ConcurrencyPermit};
 use crate::telemetry::{Level, LevelGuard, give_way};
 
-/// The threads for heavy requests, and how many requests use them.
+/// The threads for heavy requests, and the number of requests.
 #[derive(Debug)]
 pub struct HeavyWork {
     requests: Arc<Concurrency<OperatorId>>,
@@ -21,7 +21,7 @@ pub struct HeavyWork {
     level: Level,
 }
 
-/// A heavy request that is under way, until this is dropped and its work has ended.
+/// A heavy request in progress, until this is dropped and its work has ended.
 #[derive(Clone, Debug)]
 pub struct HeavyRequest {
     counted: Arc<(ConcurrencyPermit<OperatorId>, LevelGuard)>,
@@ -29,17 +29,17 @@ pub struct HeavyRequest {
     wait: Duration,
 }
 
-/// How a thread stands to those that answer requests.
+/// The priority of a thread.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Priority {
-    /// It comes after them. Not for work that holds the state's lock: a thread without a processor would keep it.
+    /// Lower than threads that answer requests. Not for work under the state's lock, which a waiting thread would hold.
     Low,
-    /// It is one of them.
+    /// That of threads that answer requests.
     Ordinary,
 }
 
 impl HeavyWork {
-    /// The threads for heavy requests, with nothing to do; `level` counts the requests.
+    /// Idle threads; `level` counts the requests.
     #[must_use]
     pub fn new(level: Level) -> Self {
         Self {
@@ -50,10 +50,10 @@ impl HeavyWork {
         }
     }
 
-    /// Takes a heavy request of `operator` on.
+    /// Accepts a heavy request of `operator`.
     ///
     /// # Errors
-    /// [`Failure`] when it, or all operators together, have as many under way as they may.
+    /// [`Failure`] at the limit of the operator or of all operators.
     pub fn enter(&self, operator: OperatorId) -> Result<HeavyRequest, Failure> {
         let under_way = self.requests.enter(&operator)?;
         let counted = Arc::new((under_way, self.level.enter()));
@@ -62,11 +62,11 @@ impl HeavyWork {
 }
 
 impl HeavyRequest {
-    /// Does `work` on a thread of its own, once there is one for it.
+    /// Runs `work` on a separate thread, when one is free.
     ///
     /// # Errors
-    /// What `work` fails with; `HEAVY_TIMEOUT` when that, with the wait for a thread, takes too long: the work is
-    /// cancelled then, and its thread counts until it has ended.
+    /// The failure of `work`; `HEAVY_TIMEOUT` if the work, including its wait for a thread, takes too long. Then it is
+    /// cancelled, and counts until it has ended.
     pub async fn run<T, E>(
         &self,
         priority: Priority,
@@ -101,7 +101,7 @@ impl HeavyRequest {
     }
 }
 
-/// The client has disconnected, or has waited long enough.
+/// The client has disconnected, or the deadline has passed.
 struct CancelledOnDrop(Cancellation);
 
 impl Drop for CancelledOnDrop {

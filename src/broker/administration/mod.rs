@@ -1,4 +1,4 @@
-//! Declarations, the audit, overviews, and who may ask for them.
+//! Declarations, audit, overviews, and the authorisation of operators.
 
 pub(super) mod apply;
 pub(super) mod audit;

@@ -28,7 +28,7 @@ impl Services {
         Ok(Removed { taken, order: Some(order), count: None })
     }
 
-    /// Takes `narrowing` away, on the word of a user of the broker's host.
+    /// Applies `narrowing` for a user of the broker's host.
     pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Removed, Failure> {
         let change = self.state.store.read(|world, _| narrowed(world, by, &narrowing))?;
         let applied = self.apply_narrowing(by, change, narrowing).await?;
@@ -37,7 +37,7 @@ impl Services {
     }
 }
 
-/// Relies on nothing: it only revokes, after every earlier application.
+/// Without preconditions: it only revokes, and is valid after every earlier application.
 fn narrowed(world: &World, by: &str, narrowing: &Narrowing) -> Result<Change<Effect>, CommitError> {
     let mut change = Change::new(&DeclarationsNarrowed { by, narrowing })?
         .effect(Effect::Registry(registry::Effect::Narrow(narrowing.clone())))

@@ -14,17 +14,17 @@ use crate::secrets::{Secret, Version};
 use crate::wire::PageAnswer;
 use crate::wire::{AgentAnswer, CapabilityAnswer, InstanceAnswer, RoleAnswer, SecretAnswer};
 
-/// What an agent may know of itself.
+/// An agent's view of itself.
 #[derive(Clone, Debug)]
 pub struct AgentOverview {
     /// Its roles.
     pub roles: Vec<RoleName>,
-    /// What it may ask for.
+    /// Its capabilities.
     pub capabilities: Vec<CapabilityAnswer>,
 }
 
 impl AgentServices {
-    /// What `principal` may ask for.
+    /// The capabilities of `principal`.
     #[must_use]
     pub fn overview(&self, principal: &AgentPrincipal) -> AgentOverview {
         self.0.state.store.read(|world, _| {
@@ -48,7 +48,7 @@ impl AgentServices {
 }
 
 impl AdminServices {
-    /// The agents within the operator's reach, by name.
+    /// The agents within the operator's scope, by name.
     #[must_use]
     pub fn agents(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<AgentAnswer> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
@@ -63,7 +63,7 @@ impl AdminServices {
     /// The agent called `name`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none within the operator's reach.
+    /// [`Failure`] if it does not exist within the operator's scope.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let found = self
@@ -75,7 +75,7 @@ impl AdminServices {
         found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
 
-    /// The capabilities within the operator's reach, by name.
+    /// The capabilities within the operator's scope, by name.
     #[must_use]
     pub fn capabilities(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<CapabilityAnswer> {
         let (broker, scope) = (self.0.settings.tokens.broker.as_str(), by.operator().scope());
@@ -88,7 +88,7 @@ impl AdminServices {
         })
     }
 
-    /// The roles within the operator's reach, by name.
+    /// The roles within the operator's scope, by name.
     #[must_use]
     pub fn roles(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<RoleAnswer> {
         let scope = by.operator().scope();
@@ -105,7 +105,7 @@ impl AdminServices {
         })
     }
 
-    /// The secrets within the operator's reach that have a value to hand out, by name, without values.
+    /// The secrets within the operator's scope with a value, by name, without values.
     #[must_use]
     pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<SecretAnswer> {
         let scope = by.operator().scope();

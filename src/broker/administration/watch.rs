@@ -4,29 +4,29 @@ use crate::broker::world::World;
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::MeterReading;
 
-/// What should not last, and does not keep the broker from serving.
+/// Warnings, which do not fail the readiness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Warning {
-    /// A rotation should have begun by now.
+    /// The start of a rotation is overdue.
     RotationsOverdue,
-    /// A rotation waits for an operator.
+    /// A rotation needs attention.
     RotationsDeadLetter,
-    /// The system clock and the clock since boot disagree.
+    /// The wall clock and the boot clock disagree.
     ClockDisagrees,
     /// The data directory's disk is nearly full.
     DiskSpaceLow,
-    /// The newest write to the data directory's disk took long.
+    /// The newest write to the data disk was slow.
     DiskSlow,
-    /// There is no room left for revocations on a full disk.
+    /// The space that is reserved for revocations is missing.
     LedgerReserveMissing,
-    /// A revocation is in force in memory alone.
+    /// A revocation is in force in memory only.
     RevocationUnrecorded,
-    /// A key is to be rotated: the next start does it, or the schedule.
+    /// A key is due for rotation by the next start or by schedule.
     KeysDue,
 }
 
 impl Warning {
-    /// The word for it.
+    /// The name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl AdminServices {
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
 
-    /// What the broker counts, in the text form of `OpenMetrics`.
+    /// The metrics in `OpenMetrics` text.
     #[must_use]
     pub fn metrics(&self, _by: &Authorised<ReadMetrics>) -> String {
         let services = &*self.0;
@@ -102,7 +102,7 @@ impl AdminServices {
     }
 }
 
-/// How many rotations should have begun by `now`, and how many wait for an operator.
+/// The number of overdue rotations at `now`, and of those that need attention.
 fn troubled(world: &World, now: Timestamp) -> (usize, usize) {
     let overdue = world.rotations.all().filter(|rotation| rotation.is_overdue(now)).count();
     let runs = world.rotations.all().filter_map(|rotation| rotation.run.as_ref());

@@ -49,7 +49,7 @@ impl<'a> SectionContext<'a> {
 /// What an application does, apart from its effects.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct SectionPlan {
-    /// Line by line.
+    /// The changes.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     /// The declarations once it has been carried out.
     pub(in crate::broker) declarations: Declarations,

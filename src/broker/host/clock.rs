@@ -37,7 +37,7 @@ struct Doubt {
 /// The wall clock was adopted.
 #[derive(Clone, Copy, Debug)]
 pub struct Adjustment {
-    /// The entry that says so.
+    /// The ledger entry.
     pub seq: u64,
     /// What the time was taken to be.
     pub was: Timestamp,

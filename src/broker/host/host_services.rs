@@ -58,7 +58,7 @@ pub enum HostState {
 }
 
 impl HostState {
-    /// The word for it.
+    /// The name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

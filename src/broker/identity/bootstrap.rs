@@ -11,7 +11,7 @@ use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_oper
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
-/// Signs a certificate for the broker's own listeners, after recording that it will.
+/// Signs a certificate for the broker's listeners, after it was recorded.
 ///
 /// # Errors
 /// [`Failure`].
@@ -49,18 +49,18 @@ pub async fn certify_operator(
     retry_on_conflict!(certify_admin(services, &admin, &certified, &decide))
 }
 
-/// The change that says that a certificate was given.
+/// The change that records a certificate.
 type CertificateChange = Result<Change<Effect>, CommitError>;
 
-/// An operator to whom the host gives a certificate.
+/// An operator that gets a certificate from the host.
 pub(crate) struct HostAdmin<'a> {
     pub(crate) name: &'a OperatorName,
     pub(crate) key: &'a PublicKey,
     pub(crate) life_s: i64,
 }
 
-/// Gives the operator a certificate, for the event that `certified` says. The way back when everybody is locked out:
-/// the operator is an admin from here on, and suspended no more.
+/// Issues a certificate to the operator, recorded by `certified`. The last resort if all operators are locked out: the
+/// operator is an admin from here on, and not suspended.
 pub(crate) async fn certify_admin(
     services: &Services,
     HostAdmin { name, key, life_s }: &HostAdmin<'_>,

@@ -16,12 +16,12 @@ use crate::policy::{Certifying, Grant};
 use crate::registry::{self, Agent, AgentKind, CertificateRecorded, CertificateRetried, InstanceCertificate};
 use crate::store::{Change, CommitError};
 
-/// A certificate: a new one, or the one that the same key got before.
+/// A certificate: a new one, or the one that the same key got already.
 #[derive(Debug)]
 pub struct Enrolled {
-    /// Whose it is.
+    /// The identity.
     pub spiffe: SpiffeId,
-    /// The instance, when it is an agent's.
+    /// The instance of an agent's certificate.
     pub instance: Option<InstanceId>,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
@@ -29,7 +29,7 @@ pub struct Enrolled {
     pub not_after: Timestamp,
 }
 
-/// Whose certificate it is: how the ledger tells of it, and where it is kept.
+/// The subject of a certificate, which determines its events and its place in the index.
 #[derive(Clone, Debug)]
 pub(crate) enum Holder {
     /// An instance of an agent, or of a resource server.
@@ -80,7 +80,7 @@ impl Holder {
         }
     }
 
-    /// Where the signed certificate lies in the index.
+    /// The place of the signed certificate in the index.
     fn place(&self) -> (IndexTree, Vec<u8>) {
         match self {
             Self::Instance { instance, occasion, .. } => {
@@ -94,7 +94,7 @@ impl Holder {
         }
     }
 
-    /// What is relied on for no two certificates to be signed from one plan.
+    /// The preconditions which prevent that two certificates are signed from one plan.
     fn key(&self) -> Key {
         match self {
             Self::Instance { instance, .. } => registry::keys::certificate(*instance),
@@ -102,7 +102,7 @@ impl Holder {
         }
     }
 
-    /// What keeps `certificate`, and says so.
+    /// The change that stores `certificate`.
     fn recorded(&self, certificate: Vec<u8>) -> Result<Change<Effect>, CommitError> {
         let thumbprint = sha256(&certificate).hex();
         match self {
@@ -128,7 +128,7 @@ impl Holder {
         }
     }
 
-    /// What says that it is signed once more from its plan.
+    /// The change that records a second signature from the same plan.
     fn retried(&self) -> Result<Change<Effect>, CommitError> {
         match self {
             Self::Instance { name, instance, .. } => {
@@ -141,17 +141,17 @@ impl Holder {
     }
 }
 
-/// A certificate that was planned on the ledger earlier.
+/// A certificate whose plan is recorded.
 pub(crate) struct PlannedCertificate {
     pub(crate) holder: Holder,
     pub(crate) serial: [u8; 16],
     pub(crate) times: (Timestamp, Timestamp),
-    /// The entry that keeps the certificate, and the SHA-256 of it where that is known; none until it is signed.
+    /// The entry of the certificate, and its SHA-256 if known; `None` until it is signed.
     pub(crate) signed: Option<(u64, Option<Digest>)>,
 }
 
 impl Services {
-    /// What a certificate for `key` will say.
+    /// The plan of a certificate for `key`.
     pub(crate) fn plan_certificate(
         &self,
         spiffe: SpiffeId,
@@ -195,7 +195,7 @@ impl Services {
             let (tree, place) = holder.place();
             let certificate = self.state.store.record(tree, &place, seq).await?.expose().clone();
             if thumbprint.is_some_and(|thumbprint| thumbprint != sha256(&certificate)) {
-                // Another key was renewed since the state was read: its certificate has taken this place.
+                // Another key was renewed meanwhile, and its certificate is the next one.
                 return Err(AttemptError::Retry);
             }
             return Ok(Enrolled { spiffe, instance: holder.instance_id(), certificate, not_after });

@@ -84,7 +84,7 @@ impl AdminServices {
         })
     }
 
-    /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
+    /// Whether the certificate of `peer` has to be renewed now, because its authority is tainted.
     #[must_use]
     pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
         self.0.is_of_tainted_authority(peer)
@@ -94,7 +94,7 @@ impl AdminServices {
     /// the current one, and the one before is refused.
     ///
     /// # Errors
-    /// [`Failure`]; nothing is to be done for this certificate then.
+    /// [`Failure`]; then the request has to be refused.
     pub(crate) async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let services = &*self.0;
         retry_on_conflict!(async {
@@ -112,7 +112,7 @@ impl AdminServices {
             let effect = operators::Effect::Promote { operator: name.clone(), serial: *principal.serial() };
             let change = Change::new(&event)?.effect(Effect::Operators(effect));
             services.state.commit(change, preconditions, ()).await?.redeem();
-            // Connections under the certificate before it are cut.
+            // Connections with the previous certificate are closed.
             services.notifications.standing_changed();
             Ok(())
         })
@@ -120,7 +120,7 @@ impl AdminServices {
 }
 
 impl Services {
-    /// The certificate that `grant` allows: the one that was planned for this key before, or a new one.
+    /// The certificate of `grant`: the one that was planned for this key, or a new one.
     async fn admit_operator(
         &self,
         operator: &Operator,
@@ -169,7 +169,7 @@ fn code_reuse(
     }))
 }
 
-/// What the ledger says of a certificate that is about to be signed, and does.
+/// The event and the effects of a certificate that will be signed.
 fn admitted(
     operator: &crate::base::OperatorName,
     by: OperatorAdmission,

@@ -13,7 +13,7 @@ use crate::revocation::Subject;
 
 /// Holders of credentials.
 impl<'w> Reading<'w> {
-    /// The agent that may act under this id, and how many instances it has.
+    /// The agent with this id, and its number of instances.
     pub(crate) fn acting_agent(&self, id: AgentId) -> Option<&'w Agent> {
         self.under(registry::keys::agent(id));
         self.under(registry::keys::instances(id));
@@ -47,13 +47,13 @@ impl<'w> Reading<'w> {
         }
     }
 
-    /// An agent's code whose second use no entry reports yet.
+    /// An agent's code without an alarm about a second use.
     pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::AgentCode> {
         let code = self.under(registry::keys::code_alarm(id)).registry.code(id)?;
         (!code.reported).then_some(code)
     }
 
-    /// The same of an operator's code.
+    /// An operator's code without an alarm about a second use.
     pub(crate) fn unreported_operator_code(&self, id: CodeId) -> Option<&'w operators::OperatorCode> {
         let code = self.under(operators::keys::code_alarm(id)).operators.code(id)?;
         (!code.reported).then_some(code)
@@ -115,7 +115,7 @@ impl<'w> Reading<'w> {
         self.under(operators::keys::operator(name)).operators.named(name)
     }
 
-    /// The operator that `principal` was, as it is now.
+    /// The present records of the operator `principal`.
     ///
     /// # Errors
     /// [`AuthnError`].
@@ -128,7 +128,7 @@ impl<'w> Reading<'w> {
         operator_again(principal, self.records(), self.as_of())
     }
 
-    /// That an admin with full scope can act when `leaving` is none any more: otherwise only the host could help.
+    /// Checks that an admin with the scope `all` remains without `leaving`: otherwise only the host could help.
     ///
     /// # Errors
     /// [`Failure`].
@@ -143,7 +143,7 @@ impl<'w> Reading<'w> {
     }
 }
 
-/// The certificates of `operator` that count at `now`.
+/// The valid certificates of `operator` at `now`.
 pub(crate) fn counting<'o>(
     operator: &'o Operator,
     world: &'o World,

@@ -17,35 +17,35 @@ use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, NameRefusal, Owned};
 
-/// What an invitation is to be good for.
+/// The content of an invitation.
 #[derive(Debug)]
 pub struct InviteInput {
     /// The agent.
     pub agent: AgentName,
-    /// The roles to create it with, or those that it must hold; nothing is said by none.
+    /// The roles of a new agent, or the required roles of an existing one; empty for any.
     pub roles: BTreeSet<RoleName>,
-    /// How many keys can redeem the code; 1 when nothing is said.
+    /// Number of keys that can redeem the code; 1 by default.
     pub uses: Option<u32>,
-    /// How long it can be redeemed, in seconds; 15 minutes when nothing is said.
+    /// Life of the code, in seconds; 900 by default.
     pub life_s: Option<u32>,
-    /// From where; from anywhere when nothing is said.
+    /// Network from which the code can be redeemed; all by default.
     pub network: Option<Network>,
 }
 
-/// A code for the person who runs the agent.
+/// A new enrolment code for an agent.
 #[derive(Debug)]
 pub struct Invitation {
     /// The agent.
     pub agent: AgentName,
-    /// The code's id, by which the ledger knows it.
+    /// The code's id, which the ledger records.
     pub id: CodeId,
     /// The code itself.
     pub code: Sensitive<String>,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: Timestamp,
 }
 
-/// What the state says about the agent that is invited.
+/// The records of the invited agent.
 struct InvitedAgent {
     known: Option<AgentId>,
     kind: AgentKind,
@@ -117,7 +117,7 @@ pub(crate) struct MadeCode {
     pub(crate) id: CodeId,
     secret: Sensitive<[u8; 32]>,
     pub(crate) hash: Digest,
-    /// By which the secret can be recognised.
+    /// The digest that recognises the secret.
     pub(crate) digest: KeyedDigest,
     pub(crate) expires_at: Timestamp,
 }
@@ -132,7 +132,7 @@ impl Services {
     /// A new code of `by`.
     ///
     /// # Errors
-    /// [`Failure`] while the clock is in doubt.
+    /// [`Failure`] while the clocks disagree.
     pub(crate) fn make_code(&self, by: &OperatorPrincipal, life_s: i64) -> Result<MadeCode, Failure> {
         let (time, entropy) = (self.state.certifying(life_s)?, &*self.state.entropy);
         let secret = Sensitive::filled(|secret| entropy.fill(secret));
@@ -145,7 +145,7 @@ impl Services {
         })
     }
 
-    /// The code as it is handed out: it enrols `spiffe`, which reaches the broker at `address`.
+    /// The text of the code, which enrols `spiffe` at `address`.
     pub(crate) fn code_text(
         &self,
         MadeCode { id, secret, .. }: MadeCode,

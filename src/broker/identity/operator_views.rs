@@ -25,7 +25,7 @@ impl AdminServices {
     /// The operator called `name`.
     ///
     /// # Errors
-    /// [`Failure`] when there is none.
+    /// [`Failure`] if it does not exist.
     pub fn operator(
         &self,
         _by: &Authorised<ReadOperators>,

@@ -10,27 +10,27 @@ use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{self, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
 use crate::policy::{Authorised, PlaceOperators};
 
-/// What an operator's invitation is to be good for.
+/// The content of an operator's invitation.
 #[derive(Debug)]
 pub struct OperatorInviteInput {
     /// The operator.
     pub name: OperatorName,
-    /// The role to create it with, or that it must have.
+    /// The role of a new operator, or the required role of an existing one.
     pub role: Option<OperatorRole>,
-    /// The owner to bind it to, or that it must be bound to.
+    /// The owner of a new operator, or the required owner of an existing one.
     pub owner: Option<OwnerName>,
 }
 
-/// A code to hand to an operator.
+/// A new enrolment code for an operator.
 #[derive(Debug)]
 pub struct OperatorInvitation {
     /// The operator.
     pub operator: OperatorName,
-    /// The code's id, by which the ledger knows it.
+    /// The code's id, which the ledger records.
     pub id: CodeId,
     /// The code itself.
     pub code: Sensitive<String>,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: Timestamp,
 }
 
@@ -114,7 +114,7 @@ impl AdminServices {
     }
 }
 
-/// What is known of the operator that is invited.
+/// The records of the invited operator.
 struct InvitedOperator {
     known: Option<OperatorId>,
     role: OperatorRole,

@@ -14,7 +14,7 @@ use crate::quota::{Admitted, Permit};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
-/// What an enrolment request says, parsed.
+/// A parsed enrolment request.
 #[derive(Debug)]
 pub struct EnrolInput {
     /// The code's id.
@@ -23,21 +23,21 @@ pub struct EnrolInput {
     pub secret: Sensitive<[u8; 32]>,
     /// The PKCS#10 request, DER.
     pub request: Vec<u8>,
-    /// Where it comes from.
+    /// The address of the caller.
     pub peer: SocketAddr,
 }
 
-/// An enrolment code that is redeemed, by an agent or by an operator.
+/// An enrolment code in redemption.
 pub(crate) struct Redemption<'a> {
     pub(crate) input: &'a EnrolInput,
     pub(crate) key: PublicKey,
     admitted: Admitted,
 }
 
-/// A second use of a code, which is yet to be reported.
+/// A second use of a code without an alarm so far.
 pub(crate) struct CodeReuse {
     pub(crate) alarm: Alarm,
-    /// Whose code it is, e.g. `agent a`.
+    /// The subject of the code, e.g. `agent a`.
     pub(crate) holder: String,
     pub(crate) change: Change<Effect>,
 }
@@ -87,7 +87,7 @@ impl Services {
                 Err(error) => Err(error),
             };
             match recorded {
-                // Another request reports it at this moment.
+                // Another request is recording the alarm.
                 Ok(()) | Err(CommitError::Append(AppendError::Conflict(_))) => {}
                 Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
             }

@@ -22,12 +22,12 @@ use crate::registry::{
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
-/// What a renewal request says.
+/// A renewal request.
 #[derive(Debug)]
 pub struct RenewInput {
     /// The PKCS#10 request for the new key, DER.
     pub request: Vec<u8>,
-    /// Where it comes from.
+    /// The address of the caller.
     pub peer: SocketAddr,
 }
 
@@ -56,7 +56,7 @@ impl AgentServices {
             let time = services.state.certifying(services.settings.agent_life_s)?;
             let deciding = services.deciding(time);
             let (read, preconditions) = services.state.read(|reading| {
-                // The certificate may have been revoked or replaced while the body was on its way.
+                // The certificate may have been revoked or replaced while the body arrived.
                 let renewing = reading.renewing(peer, services.settings.renewal_grace_s, time)?;
                 let agent = reading.acting_agent(renewing.agent());
                 let found = agent.and_then(|agent| {
@@ -80,7 +80,7 @@ impl AgentServices {
         })
     }
 
-    /// Whether the certificate of `peer` is to be replaced now: its authority is tainted.
+    /// Whether the certificate of `peer` has to be renewed now, because its authority is tainted.
     #[must_use]
     pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
         self.0.is_of_tainted_authority(peer)
@@ -90,7 +90,7 @@ impl AgentServices {
     /// is the current one, and the one before is refused.
     ///
     /// # Errors
-    /// [`Failure`]; nothing is to be done for this certificate then.
+    /// [`Failure`]; then the request has to be refused.
     pub async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
         let services = &*self.0;
         retry_on_conflict!(async {
@@ -121,7 +121,7 @@ impl AgentServices {
     }
 }
 
-/// A renewal that is about to be recorded.
+/// A renewal before its record.
 struct NextCertificate {
     agent: Agent,
     instance: Instance,
@@ -150,7 +150,7 @@ impl Services {
             not_after: plan.not_after,
         };
         let change = next.renewed(&plan, input)?.effect(Effect::Registry(effect));
-        // A lapsed instance that is live again takes a place among those that the agent may have.
+        // An expired instance that renews counts for `max_instances` again.
         let is_lapsed = instance.state(time.now()) == InstanceState::Expired;
         let change = if is_lapsed { change.advance(keys::instances(agent.id)) } else { change };
         let certify = Certify { grant, plan, key: key.clone() };
@@ -170,7 +170,7 @@ impl Services {
 }
 
 impl NextCertificate {
-    /// A late renewal is an alarm.
+    /// Raises the alarm about a late renewal.
     fn renewed(&self, plan: &CertificatePlan, input: &RenewInput) -> Result<Change<Effect>, CommitError> {
         let event = InstanceRenewed {
             agent: &self.agent.name,

@@ -20,19 +20,19 @@ use crate::revocation::{
 };
 use crate::store::{Change, CommitError, OnConflict};
 
-/// What is done to a subject.
+/// Revocation, suspension or resumption.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revocation {
-    /// Everything issued under it so far is dead, for good.
+    /// Revokes all credentials that were issued under the subject so far.
     Revoke,
-    /// Nothing issued under it counts, until it is resumed.
+    /// Suspends all credentials of the subject until it is resumed.
     Suspend,
     /// Ends a suspension.
     Resume,
 }
 
 impl Revocation {
-    /// The entry that says so.
+    /// The ledger entry.
     fn change(self, subject: Subject, said: SubjectChange<'_>) -> Result<Change<Effect>, CommitError> {
         let change = match self {
             Self::Revoke => Change::new(&SubjectRevoked(said)),
@@ -42,7 +42,7 @@ impl Revocation {
         Ok(change?.effect(Effect::Revocation(self.effect(subject))))
     }
 
-    /// The part of it that needs no record: everything that revokes.
+    /// The part that can take effect before it is recorded: revocations and suspensions.
     fn denial(self, subject: Subject) -> Option<MemoryRevocation> {
         match self {
             Self::Revoke => Some(MemoryRevocation::Subject(revocation::Denial::Kill(subject))),
@@ -60,23 +60,23 @@ impl Revocation {
     }
 }
 
-/// A subject, and the name of whom it belongs to.
+/// A subject with the name of its agent or operator.
 pub(crate) struct FoundSubject {
     subject: Subject,
-    /// Its own name, when it has one.
+    /// Its name, if it has one.
     name: Option<String>,
-    /// The agent whose credential it is.
+    /// The agent that it belongs to.
     agent: Option<String>,
 }
 
 impl FoundSubject {
-    /// As entries name it, and `by` who does it.
+    /// The event of a change by `by`.
     fn said<'a>(&self, by: &'a str) -> SubjectChange<'a> {
         let subject = NamedSubject::of(&self.subject, self.name.clone());
         SubjectChange { subject, agent: self.agent.clone(), by }
     }
 
-    /// The order that does `what` to it.
+    /// The order of `what` for this subject.
     fn order(&self, what: Revocation) -> Option<RevocationOrder> {
         let name = self.name.as_deref();
         let agent = || name.and_then(|name| name.parse().ok());
@@ -88,7 +88,7 @@ impl FoundSubject {
             (Revocation::Suspend, Subject::Operator(_)) => operator().map(RevocationOrder::SuspendOperator),
             (Revocation::Revoke, Subject::Instance(id)) => Some(RevocationOrder::RevokeInstance(*id)),
             (Revocation::Revoke, Subject::Token(id)) => Some(RevocationOrder::RevokeToken(*id)),
-            // No verb sets these marks yet.
+            // No verb uses these subjects yet.
             (
                 Revocation::Revoke | Revocation::Suspend,
                 Subject::Role(_)
@@ -187,7 +187,7 @@ impl AdminServices {
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 
-    /// Revokes one token. Nobody keeps a list of tokens: the id is taken as it is given.
+    /// Revokes one token by its id. There is no list of tokens, so that the id is not checked.
     ///
     /// # Errors
     /// [`Failure`].
@@ -238,7 +238,7 @@ pub(crate) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &A
     })
 }
 
-/// Whether the agent is one that the operator may know of.
+/// Whether the agent is within the operator's scope.
 fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
     by.operator().scope().covers(world.registry.owners().of(&Owned::Agent(agent.name.clone())))
 }
@@ -248,7 +248,7 @@ impl AgentServices {
     /// and a token of another agent, is ignored, as the standard asks: this caller cannot use it.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be recorded.
+    /// [`Failure`] if it cannot be recorded.
     pub async fn give_up(&self, principal: &AgentPrincipal, token: &str) -> Result<(), Failure> {
         let Ok(claims) = self.0.signing.verifier.verify_for_anybody(token, self.0.state.clock.reading())
         else {
@@ -258,7 +258,7 @@ impl AgentServices {
             return Ok(());
         }
         let _permit = self.0.limits.mints.admit(&principal.agent())?;
-        // What does not count is of no use, and giving it up again would fill the ledger.
+        // An invalid token is useless, and a repeated revocation would fill the ledger.
         if !self.0.counts(&claims).await? {
             return Ok(());
         }
@@ -271,7 +271,7 @@ impl AgentServices {
 }
 
 impl Services {
-    /// Does `what`, and keeps the order of what the ledger has not taken in time until it has.
+    /// Carries out `what`; stores the order until the ledger has recorded it.
     async fn revoke(
         &self,
         request: ChangeRequest<'_>,
@@ -282,11 +282,11 @@ impl Services {
         Ok(self.conclude(applied).await)
     }
 
-    /// Records a mark on any kind of subject, and has every open connection and lease judged again. Verbs that mark
-    /// what many credentials share are still to come; what they will do is in force by this.
+    /// Records a mark on any kind of subject, after which all open connections and leases are judged again. No verb marks
+    /// shared subjects yet; their effect is implemented here.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be recorded.
+    /// [`Failure`] if it cannot be recorded.
     pub async fn mark(&self, by: &str, effect: revocation::Effect) -> Result<u64, Failure> {
         let (what, subject) = match effect {
             revocation::Effect::Kill(subject) => (Revocation::Revoke, subject),
@@ -302,7 +302,7 @@ impl Services {
         Ok(seq)
     }
 
-    /// It relies on nothing of its subject: a revocation is never too late and never in anybody's way.
+    /// Without preconditions, so that a revocation never conflicts with other changes.
     pub(crate) async fn apply_revocation(
         &self,
         request: ChangeRequest<'_>,
@@ -322,13 +322,13 @@ impl Services {
             if let Some(reason) = request.reason.cloned() {
                 change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
             }
-            // What an agent does with its own tokens must not use the room up.
+            // Revocations of an agent's own tokens must not use up the reserved space.
             let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder);
             let change = if is_urgent { change.urgent() } else { change };
             Ok(Removal { change, denial, order, on_conflict: OnConflict::Repeat, count: None })
         });
         let applied = applied.await?;
-        // Nobody is connected on the strength of a token.
+        // Connections do not depend on tokens.
         if !matches!(&applied.order, Some(PendingOrder { what: RevocationOrder::RevokeToken(_), .. })) {
             self.notifications.standing_changed();
         }

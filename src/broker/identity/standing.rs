@@ -6,21 +6,21 @@ use crate::keyring::KeyStage;
 use crate::pki::PeerCertificate;
 use crate::registry::{Agent, Instance, InstanceState};
 
-/// What has become of an instance, as operators are told.
+/// The state of an instance for operators.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InstanceStanding {
-    /// Its certificate holds.
+    /// Its certificate is valid.
     Live,
-    /// Its certificate has ended.
+    /// Its certificate has expired.
     Expired,
     /// Its agent is suspended.
     Suspended,
-    /// It was ended for good, alone or with its agent.
+    /// It was revoked, alone or with its agent.
     Revoked,
 }
 
 impl InstanceStanding {
-    /// What `instance` of `agent` has come to at `now`.
+    /// The state of `instance` of `agent` at `now`.
     pub(crate) fn of(world: &World, agent: &Agent, instance: &Instance, now: Timestamp) -> Self {
         let counts =
             |holding| live(Credential::Certificate { agent, instance, holding, from: None }, records(world));
@@ -37,7 +37,7 @@ impl InstanceStanding {
         }
     }
 
-    /// The word for it.
+    /// The name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl InstanceStanding {
 }
 
 impl Services {
-    /// Whether the certificate is to be replaced: its authority is tainted.
+    /// Whether the certificate has to be renewed now, because its authority is tainted.
     pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
         self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))

@@ -57,7 +57,7 @@ fn is_over(
 /// The newest generations of the delta, index and digest keys.
 ///
 /// # Errors
-/// [`Failure`] when there is none.
+/// [`Failure`] if it does not exist.
 pub fn newest_sealing_keys(keyring: &Keyring) -> Result<SealingKeysRotated, Failure> {
     let newest = |family| {
         let newest = keyring.current(family).map(|(id, _)| id.generation);

@@ -14,7 +14,7 @@ use crate::upstream::{declared_lease_driver, stored_lease_driver};
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
 struct PlannedLeases {
-    /// Line by line.
+    /// The changes.
     changes: Vec<PlannedChange>,
     put: Vec<LeaseOffer>,
     removed: BTreeSet<CapabilityName>,

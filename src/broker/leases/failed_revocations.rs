@@ -109,7 +109,7 @@ impl AdminServices {
 /// A login that the broker gave up on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Forgotten {
-    /// The entry that says so.
+    /// The ledger entry.
     pub seq: u64,
     /// Whether the login could still log in, as far as the broker knows; unknown when the request had been
     /// carried out before.

@@ -19,7 +19,7 @@ impl Services {
     /// more. Looks at some at a time, so that nobody waits for it.
     ///
     /// # Errors
-    /// [`Failure`] when it cannot be recorded.
+    /// [`Failure`] if it cannot be recorded.
     pub async fn revoke_ineligible_leases(&self) -> Result<(), Failure> {
         let mut after = None;
         loop {

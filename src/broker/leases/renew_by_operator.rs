@@ -10,7 +10,7 @@ use crate::broker::services::Services;
 use crate::policy::{Authorised, RenewLeases, decide_lease_extension};
 
 impl AdminServices {
-    /// Has a lease end later that is within the operator's reach, as far as its holder could have it do so.
+    /// Has a lease end later that is within the operator's scope, as far as its holder could have it do so.
     ///
     /// # Errors
     /// [`Failure`] when there is none, or it may end no later.

@@ -11,7 +11,7 @@ use crate::upstream::{explained, stored_lease_driver};
 use crate::wire::{LeaseAnswer, LeaseEndingAnswer, PageAnswer};
 
 impl AdminServices {
-    /// Up to `limit` leases within the operator's reach after `after`, those whose end failed too.
+    /// Up to `limit` leases within the operator's scope after `after`, those whose end failed too.
     #[must_use]
     pub fn leases(
         &self,

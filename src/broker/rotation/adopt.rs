@@ -38,7 +38,7 @@ pub enum AdoptionProof {
 pub struct Adopted {
     /// The version.
     pub version: u32,
-    /// The entry that says so.
+    /// The ledger entry.
     pub seq: u64,
 }
 

@@ -66,7 +66,7 @@ pub(super) struct RotationContext {
 pub(super) struct OpenedValues {
     pub(super) admin: Option<SecretValue>,
     pub(super) values: Vec<SecretValue>,
-    /// The entry that says so.
+    /// The ledger entry.
     pub(super) entry: MarkedEntry,
 }
 

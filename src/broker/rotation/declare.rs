@@ -16,7 +16,7 @@ use crate::upstream::{SlotCount, TargetError, declared_driver, stored_driver};
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
 struct PlannedRotations {
-    /// Line by line.
+    /// The changes.
     changes: Vec<PlannedChange>,
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,

@@ -25,7 +25,7 @@ use crate::wire::{
 const CALENDAR_S: i64 = 366 * 24 * 3600;
 
 impl AdminServices {
-    /// All rotations within the operator's reach, by secret.
+    /// All rotations within the operator's scope, by secret.
     #[must_use]
     pub fn rotations(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<RotationAnswer> {
         let now = self.0.state.clock.now();

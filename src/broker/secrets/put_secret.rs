@@ -55,7 +55,7 @@ pub struct StoredSecret {
     pub name: SecretName,
     /// The version, from 1.
     pub version: u32,
-    /// The entry that says so.
+    /// The ledger entry.
     pub seq: u64,
 }
 
