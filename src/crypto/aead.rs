@@ -21,7 +21,7 @@ const TAG_BYTES: usize = 16;
 /// Which key sealed something: a family (what the key is for) and its generation.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct KeyId {
-    /// What the key is for; the keyring gives the numbers.
+    /// The purpose of the key; the keyring assigns the numbers.
     pub family: u8,
     /// Counts up from 1 with each rotation.
     pub generation: u32,
@@ -136,7 +136,7 @@ pub fn sealed_by(sealed: &[u8]) -> Result<KeyId, UnsealError> {
 }
 
 impl AeadKey {
-    /// Takes `key` into use as `id`.
+    /// Uses `key` as `id`.
     #[must_use]
     pub fn new(id: KeyId, key: &Sensitive<[u8; 32]>) -> Self {
         Self { id, cipher: Arc::new(RwLock::new(Some(Box::new(Aes256Gcm::new(key.expose().into()))))) }

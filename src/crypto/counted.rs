@@ -28,7 +28,7 @@ impl CountedKey {
         self.seals.fetch_max(seals, Ordering::AcqRel);
     }
 
-    /// How many records it has sealed.
+    /// The number of records that it has sealed.
     #[must_use]
     pub fn seals(&self) -> u64 {
         self.seals.load(Ordering::Acquire)

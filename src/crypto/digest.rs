@@ -113,7 +113,7 @@ impl Sha256Stream {
         Self(digest::Context::new(&digest::SHA256))
     }
 
-    /// Takes in `bytes`.
+    /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -141,7 +141,7 @@ impl fmt::Debug for Sha256Stream {
 pub struct MacKey(RwLock<Option<Box<hmac::Key>>>);
 
 impl MacKey {
-    /// Takes `key` into use.
+    /// Uses `key`.
     #[must_use]
     pub fn new(key: &Sensitive<[u8; 32]>) -> Self {
         Self(RwLock::new(Some(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.expose())))))

@@ -23,7 +23,7 @@ impl Ed25519Key {
         Ok(Sensitive::new(der.as_ref().to_vec()))
     }
 
-    /// Takes the key into use.
+    /// Uses the key.
     ///
     /// # Errors
     /// [`KeyError`] when `pkcs8` is not an Ed25519 key.

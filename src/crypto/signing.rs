@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 
 use crate::base::Sensitive;
 
-/// How a signature is written down.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SignatureForm {
     /// DER `SEQUENCE { r, s }`: X.509.
@@ -47,7 +47,7 @@ impl EcdsaKey {
         Ok(Sensitive::new(der.as_ref().to_vec()))
     }
 
-    /// Takes the key into use.
+    /// Uses the key.
     ///
     /// # Errors
     /// [`KeyError`] when `pkcs8` is not a P-256 key.

@@ -44,11 +44,11 @@ pub enum RevocationOrder {
     },
     /// A generation of the token key that signs no more.
     RevokeTokenKey(u32),
-    /// A generation of the certificate authority that signs no more: its certificates are to be renewed.
+    /// A generation of the certificate authority that no longer signs: its certificates have to be renewed.
     TaintAuthority(u32),
-    /// The same: its certificates count no more.
+    /// A generation of the certificate authority whose certificates are revoked.
     RevokeAuthority(u32),
-    /// What an application of declarations takes away.
+    /// The removals of an application of declarations.
     NarrowDeclarations {
         /// Capabilities that no role has any more.
         capabilities: BTreeSet<CapabilityName>,
@@ -61,7 +61,7 @@ pub enum RevocationOrder {
     },
 }
 
-/// Whose leases an order names.
+/// The leases of an order.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeasesOf {
@@ -84,12 +84,12 @@ pub enum LeasesOf {
 pub struct PendingOrder {
     /// When.
     pub at: Timestamp,
-    /// By whom: `host uid N`, or an operator's name.
+    /// The actor: `host uid N`, or an operator's name.
     pub by: String,
     /// Why, as the operator says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// What.
+    /// The order.
     pub what: RevocationOrder,
 }
 
@@ -228,7 +228,7 @@ impl SealOrder {
         files::replace(&self.0, format!("{by}\n").as_bytes())
     }
 
-    /// Takes it away: it was carried out, or taken back.
+    /// Removes it after it was carried out or withdrawn.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -240,11 +240,11 @@ impl SealOrder {
 /// An order that had waited had nothing to take away: there is nobody of this name or id.
 #[derive(Debug, Serialize)]
 pub struct PendingOrderFailed<'a> {
-    /// Who ordered it: `host uid N`.
+    /// The actor: `host uid N`.
     pub by: &'a str,
     /// When.
     pub at: String,
-    /// What.
+    /// The order.
     pub what: &'a RevocationOrder,
     /// Why it came to nothing: a stable code.
     pub code: &'static str,

@@ -9,7 +9,7 @@ use crate::store::Event;
 pub struct RollbackSuspected {
     /// `token` or `certificate`.
     pub credential: &'static str,
-    /// Whose it is: a SPIFFE id.
+    /// The SPIFFE id of the holder.
     pub subject: String,
     /// The token's id, or the certificate's serial in hex.
     pub id: String,

@@ -6,9 +6,9 @@ use crate::store::Event;
 /// The broker, which had been sealed or had started so, was opened by hand.
 #[derive(Debug, Serialize)]
 pub struct BrokerUnsealed {
-    /// Who did: `host uid N`.
+    /// The actor: `host uid N`.
     pub by: String,
-    /// What was given for it: a `passphrase` or a `key-file`.
+    /// The kind of unseal key: `passphrase` or `key-file`.
     pub with: &'static str,
     /// Tries that were refused since the broker was sealed, or started.
     pub refused: u32,
@@ -17,7 +17,7 @@ pub struct BrokerUnsealed {
 /// The broker was told to seal itself, and does so next.
 #[derive(Debug, Serialize)]
 pub struct BrokerSealed {
-    /// Who told it: `host uid N`.
+    /// The actor: `host uid N`.
     pub by: String,
 }
 

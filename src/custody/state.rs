@@ -9,7 +9,7 @@ use crate::store::{At, Event, History};
 /// The keyring has other slots than the ledger knew of.
 #[derive(Debug, Serialize)]
 pub struct SlotsChanged<'a> {
-    /// Who changed them: `host uid N`, or `found at start` when nobody has said so before.
+    /// The actor: `host uid N`, or `found at start` for an unexplained change.
     pub by: &'a str,
     /// Slots that the ledger did not know.
     pub added: Vec<KnownSlot>,
@@ -28,7 +28,7 @@ impl Event for SlotsChanged<'_> {
 /// Another key signs checkpoints from here on.
 #[derive(Debug, Serialize)]
 pub struct CheckpointKeyRotated<'a> {
-    /// Who had it turn; nobody when its time had come.
+    /// The actor; absent for a scheduled rotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
     /// Its generation.
@@ -63,7 +63,7 @@ impl Event for SealingKeysRotated {
 pub struct KnownSlot {
     /// Its id.
     pub id: SlotId,
-    /// What opens it.
+    /// The kind of its key.
     pub kind: SlotKind,
 }
 
@@ -87,7 +87,7 @@ pub enum Effect {
     Before(History),
     /// The data directory is here.
     Location {
-        /// Where.
+        /// The place.
         location: Location,
         /// Whether an order on the host said so: another copy of the data has stopped for good.
         is_adopted: bool,
@@ -120,7 +120,7 @@ impl Effect {
         }
     }
 
-    /// What it says of the entries before it.
+    /// Its claim about the entries before it.
     #[must_use]
     pub const fn history(&self) -> Option<History> {
         match self {
@@ -135,7 +135,7 @@ impl Effect {
     }
 }
 
-/// What is known of the keyring, in memory.
+/// The records about the keyring, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Custody {
     slots: Vec<KnownSlot>,
@@ -148,7 +148,7 @@ pub struct Custody {
 }
 
 impl Custody {
-    /// How `slots` differ from those that are known: what came, and what went.
+    /// The added and the removed slots of `slots` compared with the records.
     #[must_use]
     pub fn difference(&self, slots: &[KnownSlot]) -> (Vec<KnownSlot>, Vec<KnownSlot>) {
         let without = |these: &[KnownSlot], those: &[KnownSlot]| {
@@ -188,7 +188,7 @@ impl Custody {
         self.checkpoint_key
     }
 
-    /// Where the data directory was at the last start that recorded it.
+    /// The last recorded location of the data directory.
     #[must_use]
     pub const fn location(&self) -> Option<Location> {
         self.location
@@ -208,7 +208,7 @@ impl Custody {
         self.sealing_keys = self.sealing_keys.map(|(delta, since)| (delta, since.min(now)));
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Slots(slots) => self.slots.clone_from(slots),
@@ -241,19 +241,19 @@ impl Custody {
 pub mod keys {
     use crate::ledger::Key;
 
-    /// Which slots are known.
+    /// The recorded slots.
     #[must_use]
     pub fn slots() -> Key {
         Key::of("slots", b"")
     }
 
-    /// Where the data directory is.
+    /// The location of the data directory.
     #[must_use]
     pub fn location() -> Key {
         Key::of("location", b"")
     }
 
-    /// Which checkpoint key signs.
+    /// The generation of the signing checkpoint key.
     #[must_use]
     pub fn checkpoint_key() -> Key {
         Key::of("checkpoint-key", b"")

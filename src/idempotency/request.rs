@@ -13,10 +13,10 @@ pub struct IdempotentRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// Who makes a request.
+/// The caller of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotencyCaller<'a> {
-    /// Whom its outcomes are counted for.
+    /// The pool of its outcomes.
     pub identity: &'a str,
     /// What its idempotency keys count for: another credential of the same identity has its own.
     pub credential: &'a str,
@@ -30,7 +30,7 @@ impl<'a> IdempotencyCaller<'a> {
     }
 }
 
-/// By what a request is known again: keyed digests alone, so that nobody can guess a body by them.
+/// The identity of a repeated request: keyed digests, so that nobody can test guesses of a body.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     pub(super) caller: Digest,
@@ -41,7 +41,7 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// What `request` of `caller` is known again by.
+    /// The identity of `request` of `caller`.
     #[must_use]
     pub fn of(
         caller: IdempotencyCaller<'_>,

@@ -12,18 +12,18 @@ use crate::crypto::Digest;
 use crate::ledger::Key;
 use crate::store::At;
 
-/// What a request did. Never a secret.
+/// The outcome of a request. Never a secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Outcome {
-    /// What the entry itself says.
+    /// The outcome in the entry.
     Recorded,
     /// It stored this version of a secret.
     Stored(u32),
     /// It made this enrolment code, whose secret was in the first answer and nowhere else.
     Invited(CodeId),
-    /// It minted this token.
+    /// It issued this token.
     Minted(MintedBefore),
-    /// It handed this login out.
+    /// It issued this login.
     Lent(LeaseId),
 }
 
@@ -34,13 +34,13 @@ pub struct MintedBefore {
     pub token: TokenId,
     /// The decision that allowed it.
     pub decision: DecisionId,
-    /// What it is good for, with `read` or `write`.
+    /// The capabilities, with `read` or `write`.
     pub capabilities: Vec<(CapabilityName, String)>,
-    /// Whom it is for.
+    /// The audience.
     pub audience: Audience,
-    /// How long it holds, in seconds.
+    /// The life, in seconds.
     pub life_s: u32,
-    /// What was taken away from the request, in words.
+    /// The parts of the request that were not granted, in words.
     pub constrained: Vec<String>,
 }
 
@@ -49,15 +49,15 @@ pub struct MintedBefore {
 pub enum Effect {
     /// The entry did what a request with a key asked for.
     Remember {
-        /// Who asked.
+        /// The caller.
         caller: Digest,
         /// The caller's key, on its route.
         slot: Digest,
         /// The request.
         request: Digest,
-        /// How long it is remembered, in seconds.
+        /// The time for which it is remembered, in seconds.
         life_s: u32,
-        /// What it did.
+        /// The outcome.
         outcome: Outcome,
     },
 }
@@ -93,7 +93,7 @@ pub struct Remembered {
     pub seq: u64,
     /// Its time.
     pub time: Timestamp,
-    /// What it did.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
@@ -102,7 +102,7 @@ pub struct Remembered {
 pub enum Lookup {
     /// Not that anybody remembers.
     New,
-    /// It has, and did this.
+    /// It was carried out with this outcome.
     Same(Remembered),
     /// Its key came with another request.
     Different,
@@ -165,7 +165,7 @@ impl Outcomes {
         }
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         let Effect::Remember { caller, slot, request, life_s, outcome } = effect;
         self.forget(slot);

@@ -13,10 +13,10 @@ use crate::crypto::{Aad, AeadKey, AeadWiper, CountedKey, KeyId, UnsealError, sea
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
-    /// What it holds is not what was put there.
+    /// Its content is damaged.
     #[error("the index is corrupt: {0}")]
     Corrupt(String),
-    /// It has stopped after a failure, until it is built anew.
+    /// It has stopped after a failure, until it is rebuilt.
     #[error("the index has stopped")]
     Stopped,
     /// Its directory cannot be used.
@@ -27,16 +27,16 @@ pub enum IndexError {
     Exhausted,
 }
 
-/// How the index came to be as it is.
+/// The origin of the index.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Origin {
-    /// It was there.
+    /// It existed.
     Existing,
     /// There was none.
     Fresh,
     /// It was sealed under an earlier key, and is built anew under the one that is in use now.
     Resealed,
-    /// It was broken, for this reason, and has been moved aside.
+    /// It was damaged, for this reason, and was moved aside.
     Rebuilt(String),
     /// Not even a fresh one can be made, for this reason, e.g. on a full disk: it has stopped until it is
     /// built anew.
@@ -72,9 +72,9 @@ impl From<AeadKey> for IndexKeys {
     }
 }
 
-/// How an index was found.
+/// The state of an existing index.
 enum FoundIndex {
-    /// It does not say how far it has come.
+    /// The record of its newest entry is missing.
     Unsaid,
     /// It has come this far, and its records open by its key.
     Current(CountedKey, u64),

@@ -41,10 +41,10 @@ struct Shared {
     progress: watch::Sender<IndexProgress>,
 }
 
-/// How often a full queue is asked again, and how long apart: two seconds in all.
+/// Attempts at a full queue and their interval: two seconds in all.
 const SUBMIT_TRIES: u32 = 400;
 const SUBMIT_PAUSE: Duration = Duration::from_millis(5);
-/// How long a database that is closed is waited for.
+/// Longest wait until a database is closed.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Most batches that become one write.
 const COALESCE_MAX: usize = 256;

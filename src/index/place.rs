@@ -23,11 +23,11 @@ impl IndexTree {
 /// One write.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Put {
-    /// Where.
+    /// The place.
     pub tree: IndexTree,
     /// Under which key.
     pub key: Vec<u8>,
-    /// What; `None` takes it away.
+    /// The value; `None` removes it.
     pub value: Option<Vec<u8>>,
 }
 

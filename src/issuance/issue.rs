@@ -60,13 +60,13 @@ pub struct Token {
     pub token: AccessToken,
     /// Its id.
     pub id: TokenId,
-    /// How long it holds, in seconds.
+    /// The life, in seconds.
     pub life_s: u32,
-    /// What it is good for, as OAuth says it.
+    /// The OAuth scope.
     pub scope: Arc<str>,
     /// The decision that allowed it.
     pub decision: DecisionId,
-    /// What was taken away from the request, in words.
+    /// The parts of the request that were not granted, in words.
     pub constrained: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ pub struct SignedCertificate {
 pub struct Certify<A> {
     /// The leave.
     pub grant: Grant<A>,
-    /// What it says.
+    /// The content.
     pub plan: CertificatePlan,
     /// The public key that it is for.
     pub key: PublicKey,
@@ -108,7 +108,7 @@ pub struct ServerPlan {
     pub names: Vec<String>,
     /// The public key that it is for.
     pub key: PublicKey,
-    /// How long it holds, in seconds.
+    /// The life, in seconds.
     pub life_s: i64,
 }
 

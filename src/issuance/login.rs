@@ -11,7 +11,7 @@ pub struct Leasing {
     pub grant: Grant<IssueLease>,
     /// The lease.
     pub lease: LeaseId,
-    /// What upstream is called with.
+    /// The input of the upstream's call.
     pub loan: NeededVersions,
 }
 
@@ -52,7 +52,7 @@ pub struct LeaseReplay {
 pub struct IssuedLogin {
     /// The lease.
     pub lease: LeaseId,
-    /// What it is for.
+    /// The capability.
     pub capability: CapabilityName,
     /// Its name.
     pub login: String,
@@ -64,7 +64,7 @@ pub struct IssuedLogin {
     pub renewable_until: Timestamp,
     /// The decision that allowed it.
     pub decision: DecisionId,
-    /// What was taken away from the request, in words.
+    /// The parts of the request that were not granted, in words.
     pub constrained: Vec<String>,
 }
 

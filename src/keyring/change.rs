@@ -162,7 +162,7 @@ impl Keyring {
         Ok(Some(KeyringChange { text: KeyringText::of(body, &self.root)?, added: Vec::new(), gone }))
     }
 
-    /// Takes in what was written.
+    /// Applies the written change.
     ///
     /// # Errors
     /// [`KeyringError::Altered`] when the keyring has been forgotten since.

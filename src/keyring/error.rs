@@ -16,7 +16,7 @@ pub enum KeyringError {
     SlotFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
     /// There is no keyring yet.
@@ -35,7 +35,7 @@ pub enum KeyringError {
     /// The file is of a format that only a later build reads.
     #[error("the keyring has format {0}, which this version of keyward does not read")]
     Newer(u32),
-    /// What was given as a passphrase is none, or none to choose.
+    /// The passphrase is malformed or too weak.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
     /// Shares do not open what they were given for.
@@ -50,10 +50,10 @@ pub enum KeyringError {
     /// Without its last slot nothing would open the keyring any more.
     #[error("this is the last slot that opens the keyring")]
     LastSlot,
-    /// What is to open a slot from now on is what opens it already.
+    /// The new key opens the slot already.
     #[error("this key or passphrase opens the slot already")]
     SameKey,
-    /// It has as many slots as it may have.
+    /// It is at its limit of slots.
     #[error("the keyring has {SLOTS_MAX} slots, its limit")]
     SlotsFull,
     /// Nothing in these slots takes a new root key without their own keys: they are of the first format.
@@ -106,15 +106,15 @@ pub enum ShareError {
     /// More are needed.
     #[error("{given} shares were given, but the slot needs {threshold}")]
     TooFew {
-        /// How many were given.
+        /// The number of given shares.
         given: u8,
-        /// How many it takes.
+        /// The threshold.
         threshold: u8,
     },
     /// They are of another keyring, or the slot was removed or rekeyed.
     #[error("the shares are of slot {0}, which this keyring does not have")]
     OtherSlot(SlotId),
-    /// It agrees with its checksum and is not the share that was handed out: it is forged.
+    /// It matches its checksum, but is not a share of the slot: it is forged.
     #[error("share {0} does not belong to this slot")]
     Wrong(u8),
     /// The slot is there and was never proved to open.

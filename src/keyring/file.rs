@@ -20,7 +20,7 @@ pub(super) struct KeyringBody {
     pub(super) version: u32,
     pub(super) ledger: LedgerId,
     pub(super) created_at_ms: Timestamp,
-    /// How often the file was written; one of the first format does not say.
+    /// The number of writes of the file; absent in the first format.
     #[serde(default)]
     pub(super) revision: u64,
     /// Marks of the root keys before this one, oldest first, sealed under this one.

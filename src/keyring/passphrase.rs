@@ -13,19 +13,19 @@ pub struct Passphrase(Sensitive<Vec<u8>>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PassphraseError {
-    /// It can be guessed.
+    /// It is too easy to guess.
     #[error("a passphrase has at least {PASSPHRASE_CHARS_MIN} characters")]
     Short,
-    /// Nobody types that.
+    /// It is too long.
     #[error("a passphrase has at most {PASSPHRASE_BYTES_MAX} bytes")]
     Long,
-    /// Nobody can type that, or not on one line.
+    /// It is not one line of text.
     #[error("a passphrase is one line of text")]
     NotALine,
 }
 
 impl Passphrase {
-    /// Takes what was typed, piped in or read from a file, less the line break at its end.
+    /// The input without the line break at its end.
     ///
     /// # Errors
     /// [`PassphraseError`], never for being short: that is judged when it is chosen.
@@ -42,7 +42,7 @@ impl Passphrase {
         }
     }
 
-    /// Takes what is to open a new slot.
+    /// A passphrase for a new slot.
     ///
     /// # Errors
     /// [`PassphraseError`].

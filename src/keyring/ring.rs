@@ -12,7 +12,7 @@ use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Entropy, LedgerId, Sensitive, SlotId, Timestamp};
 use crate::crypto::{AeadKey, EcdsaKey, Ed25519Key, KeyId, UnsealError};
 
-/// What a key is for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Family {
     /// Wraps the data keys of secret values.
@@ -169,7 +169,7 @@ impl Keyring {
         Self::open_by(path, key).map(|(ring, _)| ring)
     }
 
-    /// The same, and which slot it was.
+    /// Opens the keyring, and returns the slot.
     ///
     /// # Errors
     /// [`KeyringError`]; nothing was touched.
@@ -251,7 +251,7 @@ impl Keyring {
         self.revision
     }
 
-    /// By what its root key is known.
+    /// The id of its root key.
     #[must_use]
     pub fn root_id(&self) -> RootId {
         RootMark::of(&self.root).id()

@@ -47,7 +47,7 @@ pub(super) fn mac_key(root: &Sensitive<[u8; 32]>) -> MacKey {
     MacKey::new(&derive_key(root, b"", "keyward/keyring/mac"))
 }
 
-/// What wrapped keys are bound to.
+/// The associated data of wrapped keys.
 pub(super) fn bound(ledger: LedgerId, id: KeyId) -> Aad {
     Aad::new("keyward/keyring/key")
         .field(ledger.as_bytes())

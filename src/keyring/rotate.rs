@@ -18,18 +18,18 @@ use crate::crypto::matches;
 /// Signing keys have schedules and verbs of their own, which tell the relying parties first.
 const EXPOSED: [Family; 4] = [Family::Value, Family::Delta, Family::Index, Family::Digest];
 
-/// By what a root key is replaced.
+/// The input of a replacement of the root key.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacing<'a> {
-    /// What opened the keyring.
+    /// The key that opened the keyring.
     pub opened_by: &'a SlotKey,
-    /// What becomes of slots that nothing can be sealed to without their own keys.
+    /// The treatment of slots that cannot get a new root key without their own keys.
     pub out_of_reach: UnreachableSlots,
-    /// Where the new root key comes from.
+    /// The source of the new root key.
     pub entropy: &'a dyn Entropy,
 }
 
-/// What becomes of a slot of the first format, which has no public key, and whose own key is not at hand.
+/// The treatment of a slot of the first format without a public key, whose own key is not given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UnreachableSlots {
     /// The root key stays, and nothing is changed.

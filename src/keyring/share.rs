@@ -12,7 +12,7 @@ use crate::base::{Entropy, Sensitive, SlotId, io_reason};
 use crate::crypto::{combine, derive_key, matches, split};
 use crate::files;
 
-/// How many shares there are, and how many of them open the slot.
+/// Number of shares, and threshold.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ShareSplit {
     threshold: u8,
@@ -29,13 +29,13 @@ impl ShareSplit {
         if within { Ok(Self { threshold, of }) } else { Err(ShareError::Bounds) }
     }
 
-    /// How many open the slot.
+    /// The threshold.
     #[must_use]
     pub const fn threshold(self) -> u8 {
         self.threshold
     }
 
-    /// How many there are.
+    /// The number of shares.
     #[must_use]
     pub const fn of(self) -> u8 {
         self.of
@@ -118,7 +118,7 @@ impl Share {
         shares.pop().ok_or_else(|| refuse("the file holds no share".to_owned()))
     }
 
-    /// How many shares of its slot there are, and how many open it.
+    /// The number of shares of its slot, and the threshold.
     #[must_use]
     pub const fn split(&self) -> ShareSplit {
         self.split
@@ -216,7 +216,7 @@ impl fmt::Debug for Shares {
     }
 }
 
-/// What a keyring knows of a slot's shares.
+/// The keyring's record of a slot's shares.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sharing {

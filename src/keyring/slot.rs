@@ -166,12 +166,12 @@ impl KeySlot {
         cost.map_or(0, |cost| u64::from(cost.memory_kib).saturating_mul(u64::from(cost.passes)))
     }
 
-    /// How many shares there are and how many open it; none for a slot of another kind.
+    /// Number of shares and threshold; `None` for another kind of slot.
     pub(super) fn split(&self) -> Option<ShareSplit> {
         self.shares.as_ref().and_then(|shares| shares.split().ok())
     }
 
-    /// What wraps the root key in this slot; none for a key of another kind.
+    /// The key that wraps the root key in this slot; `None` for another kind of key.
     fn wrapping(&self, key: &SlotKey) -> Result<Option<AeadKey>, KeyringError> {
         let key = match (key, &self.argon2id, &self.shares) {
             (SlotKey::File(key), None, None) => derive_key(key, b"", FILE),

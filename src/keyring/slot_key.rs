@@ -14,7 +14,7 @@ use crate::files;
 
 /// The key that opens a slot. Wraps the root key and nothing else.
 pub enum SlotKey {
-    /// What a key file, or a systemd credential, holds.
+    /// The content of a key file or a systemd credential.
     File(Sensitive<[u8; 32]>),
     /// A passphrase.
     Passphrase(Passphrase),
@@ -25,7 +25,7 @@ pub enum SlotKey {
 const PREFIX: &str = "keyward-slot-key-1:";
 /// Longer than any key file: what is beyond it is no key.
 const FILE_BYTES_MAX: u64 = 256;
-/// What others may not do with a key file: anything.
+/// Permissions of others on a key file, all forbidden.
 const OTHERS: u32 = 0o077;
 /// The same for a systemd credential: for a service with `User=`, systemd lets that user in by an ACL,
 /// which shows itself as the group's right to read (mode 0440, systemd issue 29435).
@@ -104,7 +104,7 @@ impl SlotKey {
         }
     }
 
-    /// Of which kind of slot it is.
+    /// The kind of its slot.
     #[must_use]
     pub const fn kind(&self) -> SlotKind {
         match self {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What a slot is opened by.
+/// The kind of key of a slot.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SlotKind {
     /// A 256-bit key in a file, or in a systemd credential.

@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Timestamp;
 
-/// What a generation of a signing key is good for.
+/// The stage of a generation of a signing key.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum KeyStage {
-    /// It is published, so that everybody knows it before it signs anything.
+    /// It is published, so that verifiers know it before it signs.
     Prepared,
     /// It signs.
     Active,
-    /// It signs no more; what it signed counts.
+    /// It no longer signs; its signatures are valid.
     Old,
-    /// The same, and holders of certificates or tokens that it signed are to replace them now.
+    /// It no longer signs, and holders have to replace what it signed now.
     Tainted,
-    /// What it signed counts no more. Never taken back.
+    /// Its signatures are invalid, for good.
     Revoked,
 }
 
@@ -39,12 +39,12 @@ impl KeyStage {
     }
 }
 
-/// Where a generation is, and since when.
+/// The stage of a generation, and its beginning.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StageSince {
     /// Its stage.
     pub stage: KeyStage,
-    /// Since when.
+    /// The beginning.
     pub since: Timestamp,
 }
 

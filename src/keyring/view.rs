@@ -16,11 +16,11 @@ use crate::base::{Sensitive, SlotId, Timestamp};
 pub struct SlotView {
     /// Its id.
     pub id: SlotId,
-    /// What it is opened by.
+    /// The kind of its key.
     pub kind: SlotKind,
     /// When it was made.
     pub made_at: Timestamp,
-    /// How many shares there are and how many open it, where it is opened by shares.
+    /// Number of shares and threshold, for a slot of shares.
     pub split: Option<ShareSplit>,
     /// Whether it opens the keyring.
     pub state: SlotState,
@@ -29,7 +29,7 @@ pub struct SlotView {
 /// Whether a slot opens the keyring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlotState {
-    /// It does.
+    /// The slot opens the keyring.
     Opens,
     /// Not until its shares are handed back.
     Unconfirmed,

@@ -14,9 +14,9 @@ pub struct DeclaredLease {
     pub per_agent: u32,
     /// The table `upstream`, as its driver reads it.
     pub upstream: serde_json::Map<String, serde_json::Value>,
-    /// Where it was declared.
+    /// The place of the declaration.
     pub place: SourcePosition,
-    /// Where its upstream was.
+    /// The place of the upstream's declaration.
     pub upstream_place: SourcePosition,
 }
 

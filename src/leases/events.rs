@@ -15,11 +15,11 @@ pub struct LeaseIntended<'a> {
     pub agent: &'a AgentName,
     /// Its instance.
     pub instance: InstanceId,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// When it ends.
     pub expires_at: String,
@@ -29,7 +29,7 @@ pub struct LeaseIntended<'a> {
     pub decision: DecisionId,
     /// `allow` or `constrain`.
     pub outcome: &'static str,
-    /// What was taken away from the request.
+    /// The parts of the request that were not granted.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub constrained: &'a [String],
     /// The policy snapshot, in hex.
@@ -47,7 +47,7 @@ pub struct LeaseIssued<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
@@ -60,7 +60,7 @@ pub struct LeaseFailed<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
@@ -82,7 +82,7 @@ pub struct LeaseReused<'a> {
     pub agent: &'a AgentName,
     /// Its instance.
     pub instance: InstanceId,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The decision.
     pub decision: DecisionId,
@@ -104,7 +104,7 @@ pub struct LeaseRenewalAttempted<'a> {
     /// The operator, when it is not the agent's own wish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The later end.
     pub expires_at: String,
@@ -150,20 +150,20 @@ pub struct LeaseUseReleased<'a> {
 /// Leases are to end.
 #[derive(Debug, Serialize)]
 pub struct LeasesRevoked<'a> {
-    /// Who wants it: an operator's name, or `the broker` (no name has a space).
+    /// The actor: an operator's name, or `the broker` (no name contains a space).
     pub by: &'a str,
     /// `revoked` or `ineligible`.
     pub why: &'static str,
-    /// Which one, when it is one.
+    /// The lease, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
-    /// Of which agent, when it is one's.
+    /// The agent, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a AgentName>,
-    /// Of which capability, when it is one's.
+    /// The capability, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<&'a CapabilityName>,
-    /// How many, as far as they were there when that was decided.
+    /// Their number at the time of the decision.
     pub count: usize,
 }
 
@@ -174,13 +174,13 @@ pub struct LeaseRevocationAttempted<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
     /// `expired`, `revoked`, `ineligible` or `unfinished`.
     pub why: &'static str,
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// By the declaration of today (`current`), or by that of the day the login was made (`original`).
     pub declaration: &'static str,
@@ -195,7 +195,7 @@ pub struct LeaseRevocationFailed<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
@@ -204,7 +204,7 @@ pub struct LeaseRevocationFailed<'a> {
     /// Upstream's own code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// How often by now.
+    /// The number of failures so far.
     pub failures: u32,
     /// When it is tried again.
     pub retry_at: String,
@@ -215,16 +215,16 @@ pub struct LeaseRevocationFailed<'a> {
 pub struct LeasesRetried<'a> {
     /// The operator.
     pub operator: &'a OperatorName,
-    /// Which one, when it is one.
+    /// The lease, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseId>,
-    /// Of which agent, when it is one's.
+    /// The agent, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a AgentName>,
-    /// Of which capability, when it is one's.
+    /// The capability, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<&'a CapabilityName>,
-    /// How many.
+    /// Their number.
     pub count: usize,
 }
 
@@ -235,11 +235,11 @@ pub struct LeaseForgotten<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name: it may still exist.
     pub login: &'a str,
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// The operator.
     pub operator: &'a OperatorName,
@@ -247,7 +247,7 @@ pub struct LeaseForgotten<'a> {
     pub reason: &'a Reason,
     /// The stable code of the last failure.
     pub code: &'a str,
-    /// How often the revocation failed.
+    /// The number of failed revocations.
     pub failures: u32,
     /// Whether the login could still log in, as far as the broker knows.
     pub open: bool,
@@ -260,13 +260,13 @@ pub struct LeaseStillOpen<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
-    /// How often the revocation failed.
+    /// The number of failed revocations.
     pub failures: u32,
 }
 
@@ -277,7 +277,7 @@ pub struct LeaseEnded<'a> {
     pub lease: LeaseId,
     /// The agent.
     pub agent: &'a AgentName,
-    /// What for.
+    /// The capability.
     pub capability: &'a CapabilityName,
     /// The login's name.
     pub login: &'a str,
@@ -288,7 +288,7 @@ pub struct LeaseEnded<'a> {
 /// Upstream is about to be looked through for logins that no lease knows.
 #[derive(Debug, Serialize)]
 pub struct LoginsInspected<'a> {
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// The secret that is opened for it.
     pub administering: &'a SecretName,
@@ -297,7 +297,7 @@ pub struct LoginsInspected<'a> {
 /// A login of our name that no lease knows, whose time was over, was ended: the ledger has lost entries.
 #[derive(Debug, Serialize)]
 pub struct StrayLoginEnded<'a> {
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// Its name.
     pub login: &'a str,
@@ -307,11 +307,11 @@ pub struct StrayLoginEnded<'a> {
 /// the ledger has lost entries, or an operator had their leases forgotten. They were left alone.
 #[derive(Debug, Serialize)]
 pub struct UnknownLogins<'a> {
-    /// Where, in words.
+    /// The upstream, in words.
     pub upstream: String,
     /// Their names, some of them.
     pub logins: Vec<&'a str>,
-    /// How many there are besides.
+    /// The number of further logins.
     pub more: usize,
 }
 

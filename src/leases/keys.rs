@@ -3,25 +3,25 @@
 use crate::base::{AgentId, CapabilityName, LeaseId};
 use crate::ledger::Key;
 
-/// What leases of this capability are of.
+/// The offer of leases of this capability.
 #[must_use]
 pub fn offer(capability: &CapabilityName) -> Key {
     Key::of("lease-offer", capability.as_str().as_bytes())
 }
 
-/// How many leases this agent has.
+/// The number of leases of this agent.
 #[must_use]
 pub fn of_agent(agent: AgentId) -> Key {
     Key::of("leases-of-agent", agent.as_bytes())
 }
 
-/// How far this lease has come, as long as [`endings`] says nothing.
+/// The stage of this lease, unless it is in [`endings`].
 #[must_use]
 pub fn lease(lease: LeaseId) -> Key {
     Key::of("lease", lease.as_bytes())
 }
 
-/// That leases, whichever, are to end.
+/// The selection of leases that are revoked.
 #[must_use]
 pub fn endings() -> Key {
     Key::of("lease-endings", b"")

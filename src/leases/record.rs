@@ -6,12 +6,12 @@ use crate::base::code;
 use crate::base::{AgentId, AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, Timestamp};
 use crate::crypto::KeyedDigest;
 
-/// What leases of one capability are of, as declared.
+/// The declared offer of leases of one capability.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LeaseOffer {
     /// The capability.
     pub capability: CapabilityName,
-    /// Where logins are made and how: JSON, read by the driver's room.
+    /// The upstream in JSON, which its driver reads.
     pub upstream: String,
     /// Most outstanding leases of one agent.
     pub per_agent: u32,
@@ -28,7 +28,7 @@ pub struct LeaseIntent {
     pub agent_name: AgentName,
     /// The instance that asked.
     pub instance: InstanceId,
-    /// What for.
+    /// The capability.
     pub capability: CapabilityName,
     /// The name of the login upstream.
     pub login: String,
@@ -47,13 +47,13 @@ pub struct LeaseIntent {
 pub struct Lease {
     /// Its id.
     pub id: LeaseId,
-    /// Whose it is.
+    /// The agent.
     pub agent: AgentId,
     /// Its name: the agent may be gone before the lease is.
     pub agent_name: AgentName,
     /// The instance that asked.
     pub instance: InstanceId,
-    /// What for.
+    /// The capability.
     pub capability: CapabilityName,
     /// The name of the login upstream.
     pub login: String,
@@ -67,13 +67,13 @@ pub struct Lease {
     pub expires_at: Timestamp,
     /// Beyond this it is never renewed.
     pub renewable_until: Timestamp,
-    /// Who was handed it: one decision each. With the last of them it ends.
+    /// The decisions that issued it. With the last of them the lease ends.
     pub uses: BTreeSet<DecisionId>,
-    /// How far it has come.
+    /// The stage.
     pub stage: LeaseStage,
 }
 
-/// How far a lease has come.
+/// The stage of a lease.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LeaseStage {
     /// Recorded; upstream may know of the login or not.
@@ -104,11 +104,11 @@ impl LeaseStage {
 /// The end of a login, until upstream has brought it about.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ending {
-    /// What for.
+    /// The capability.
     pub why: EndReason,
-    /// Since when.
+    /// The beginning.
     pub since: Timestamp,
-    /// How often it has failed.
+    /// The number of failures.
     pub failures: u32,
     /// The last failure.
     pub trouble: Option<RevocationFailure>,
@@ -123,7 +123,7 @@ pub enum EndReason {
     Revoked,
     /// Its holder was revoked, suspended or taken away, or holds its capability no more.
     Ineligible,
-    /// It was never known to have come about, and nobody was handed it.
+    /// It is unknown whether the login was created; no agent got it.
     Unfinished,
 }
 
@@ -140,7 +140,7 @@ impl EndReason {
     }
 }
 
-/// What went wrong the last time that a login was to end.
+/// The last failure of a revocation.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RevocationFailure {
     /// Its stable code.
@@ -153,7 +153,7 @@ pub struct RevocationFailure {
     pub retry_at: Timestamp,
 }
 
-/// Which leases.
+/// The leases.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LeaseSelection {
     /// These.
@@ -230,7 +230,7 @@ impl Lease {
 /// Leases and what they are of, in their stored form, without derived facts.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct StoredLeases {
-    /// What is offered, and the entry that declared it.
+    /// The offer, and the entry that declared it.
     pub(super) offers: BTreeMap<CapabilityName, (LeaseOffer, u64)>,
     /// Upstreams that are offered or still have logins, by the entries that declared them.
     pub(super) upstreams: BTreeMap<u64, String>,

@@ -17,7 +17,7 @@ use crate::store::At;
 pub enum Effect {
     /// Declares what leases of a capability are of.
     Offer(Box<LeaseOffer>),
-    /// Takes that away: no more of them are issued.
+    /// Removes the offer: no further leases are issued.
     Withdraw(CapabilityName),
     /// Upstream is about to be told of a login.
     Intend(Box<LeaseIntent>),
@@ -48,14 +48,14 @@ pub enum Effect {
     GiveUp {
         /// The lease.
         lease: LeaseId,
-        /// Whose use ends; everybody's when there is none.
+        /// The decision whose use ends; all uses without it.
         by: Option<DecisionId>,
     },
     /// Logins are to end.
     End {
         /// Which.
         which: LeaseSelection,
-        /// What for.
+        /// The capability.
         why: EndReason,
     },
     /// The end of a login failed.
@@ -71,7 +71,7 @@ pub enum Effect {
     },
     /// A login is known not to be there any more, or an operator answers for it.
     Ended(LeaseId),
-    /// What failed to end is tried again now.
+    /// Failed revocations are retried now.
     Retry(LeaseSelection),
 }
 
@@ -122,12 +122,12 @@ pub struct Leases {
     /// By the moment at which something is due.
     due: BTreeSet<(Timestamp, LeaseId)>,
     of_agents: HashMap<AgentId, BTreeSet<LeaseId>>,
-    /// How many logins an upstream still has.
+    /// The number of logins at an upstream.
     of_upstreams: HashMap<u64, usize>,
 }
 
 impl Leases {
-    /// What is offered of `capability`, and the entry that declared it.
+    /// The offer of `capability`, and the entry that declared it.
     #[must_use]
     pub fn offer(&self, capability: &CapabilityName) -> Option<&(LeaseOffer, u64)> {
         self.kept.offers.get(capability)
@@ -178,7 +178,7 @@ impl Leases {
         due.filter_map(|(_, id)| self.kept.leases.get(id))
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Offer(offer) => self.declare(at, offer),

@@ -13,7 +13,7 @@ use super::segment::{Frame, HEADER_BYTES, SegmentHeader, encode_frame, padded, s
 use crate::base::io_reason;
 use crate::crypto::{Digest, SEAL_OVERHEAD_BYTES};
 
-/// Where segments are made.
+/// The directory of segments.
 #[derive(Debug)]
 pub(super) struct SegmentSite {
     pub(super) layer: Arc<dyn Layer>,
@@ -33,7 +33,7 @@ pub(super) struct ActiveSegment {
     is_reserve: bool,
 }
 
-/// Where a new segment begins.
+/// The beginning of a new segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SegmentStart<'a> {
     pub(super) first_seq: u64,
@@ -43,7 +43,7 @@ pub(super) struct SegmentStart<'a> {
     pub(super) carried: &'a [Frame<'a>],
 }
 
-/// How large a new segment becomes.
+/// The size of a new segment, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Extent {
     /// As configured, or larger if one group commit of so many bytes needs it.
@@ -128,7 +128,7 @@ impl ActiveSegment {
         &self.header
     }
 
-    /// Where the next group commit begins.
+    /// The offset of the next group commit.
     pub(super) const fn offset(&self) -> u64 {
         self.offset
     }

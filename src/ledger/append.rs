@@ -28,7 +28,7 @@ pub enum AppendError {
     Failed,
 }
 
-/// Says that an entry is durable and taken in. Made only by this room.
+/// The proof that an entry is durable and applied. Made only by this room.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed {
     seq: u64,
@@ -67,12 +67,12 @@ impl<T> Receipt<T> {
         self.committed.time
     }
 
-    /// What the entry was written for.
+    /// The value of the entry.
     pub const fn value(&self) -> &T {
         &self.value
     }
 
-    /// Gives up the proof for what it was about.
+    /// Returns the value, and drops the proof.
     pub fn redeem(self) -> T {
         self.value
     }
@@ -93,7 +93,7 @@ impl Pending {
         Self(PendingStage::Refused(error))
     }
 
-    /// Gives `value` back inside the proof that the entry for it is durable.
+    /// Returns `value` inside the proof that its entry is durable.
     pub(super) async fn committing<T>(self, value: T) -> Result<Receipt<T>, AppendError> {
         Ok(Receipt { committed: self.await?, value })
     }

@@ -11,7 +11,7 @@ use crate::base::limits::{LEDGER_SLOW_MS, LEDGER_STALLED_MS};
 pub enum WriteState {
     /// It can.
     Writable,
-    /// It can, and the newest write took so long that an operator should look.
+    /// It can, but the newest write was slow.
     Slow(Duration),
     /// The disk is full: there was no space for the newest entry.
     NoSpace,

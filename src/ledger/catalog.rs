@@ -7,7 +7,7 @@ use super::log::{ScanFlow, TakeStored};
 use super::segment::{Frame, HEADER_BYTES, NoFrame, SegmentHeader, frame_size, padded, segment_name};
 use crate::base::io_reason;
 
-/// Which segment holds which entries, with the place of every so-manieth one.
+/// The segments with their entries, and the offsets of some of them.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     /// In order of their first sequence.
@@ -27,7 +27,7 @@ struct SegmentPlace {
 #[derive(Debug, Default)]
 pub(super) struct SegmentMarks {
     places: Vec<(u64, u64)>,
-    /// Where the last durable frame ends.
+    /// The end of the last durable frame.
     end: u64,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum EntryFound {
 
 const MARK_STRIDE: u64 = 64;
 
-/// Where to start reading for one entry.
+/// The place from which to read for one entry.
 #[derive(Debug)]
 pub(super) struct EntrySpot {
     name: String,
@@ -74,7 +74,7 @@ pub(super) struct EntrySpot {
 }
 
 impl Catalog {
-    /// Takes in a segment; one that began with the same entry has been replaced by it.
+    /// Adds a segment, which replaces one with the same first entry.
     pub(super) fn add(&mut self, header: &SegmentHeader) {
         self.segments.retain(|place| place.first_seq != header.first_seq);
         self.segments.push(SegmentPlace {
@@ -117,7 +117,7 @@ impl Catalog {
         self.segments.len()
     }
 
-    /// Where to find entry `seq`.
+    /// The place of entry `seq`.
     pub(super) fn find(&self, seq: u64) -> EntryFound {
         let after = self.segments.partition_point(|place| place.first_seq <= seq);
         let Some(place) = after.checked_sub(1).and_then(|at| self.segments.get(at)) else {
@@ -177,12 +177,12 @@ impl EntrySpot {
 /// Reads frames one after another through a window.
 struct Frames<'a> {
     file: &'a dyn LayerFile,
-    /// Where in the file the next frame begins.
+    /// The offset of the next frame in the file.
     at: u64,
-    /// Where the last frame ends.
+    /// The end of the last frame.
     end: u64,
     window: Vec<u8>,
-    /// Where in the window the next frame begins.
+    /// The offset of the next frame in the window.
     start: usize,
 }
 

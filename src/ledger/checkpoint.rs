@@ -4,12 +4,12 @@ use super::tree::Tree;
 use crate::base::encoding::{base64, from_base64};
 use crate::crypto::{Digest, Ed25519Key, sha256, verify_ed25519};
 
-/// What a ledger was at one moment: so many entries, under this root (C2SP tlog-checkpoint).
+/// The state of a ledger at one moment: number of entries and root (C2SP tlog-checkpoint).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
-    /// Which ledger.
+    /// The ledger.
     pub origin: String,
-    /// How many entries.
+    /// The number of entries.
     pub size: u64,
     /// The root of the tree over them.
     pub root: Digest,

@@ -10,7 +10,7 @@ use crate::base::{IncidentId, Reason, Sensitive};
 /// long ago, counts as broken: nobody decides for so long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Expectation {
-    /// What is relied upon.
+    /// The preconditions.
     pub key: Key,
     /// The last sequence that the reader of the state had seen.
     pub as_of: u64,
@@ -19,13 +19,13 @@ pub struct Expectation {
 /// An entry that is yet to be written.
 #[derive(Debug)]
 pub struct Draft {
-    /// What sort of thing happened.
+    /// The kind of the event.
     pub kind: Kind,
-    /// What happened, as JSON without any secret value. At most `EVENT_BYTES_MAX` bytes.
+    /// The event in JSON, without secret values. At most `EVENT_BYTES_MAX` bytes.
     pub event: Vec<u8>,
     /// The state change, in clear; sealed by the writer. At most `DELTA_BYTES_MAX` bytes.
     pub delta: Sensitive<Vec<u8>>,
-    /// What must still hold when the writer gets to it.
+    /// The preconditions at the time of the commit.
     pub expect: Vec<Expectation>,
     /// The keys whose generation becomes this entry's sequence.
     pub advance: Vec<Key>,
@@ -39,13 +39,13 @@ pub struct Draft {
     pub space: Space,
 }
 
-/// What space an entry may be written to.
+/// The space for an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Space {
-    /// What the disk has.
+    /// The free space of the disk.
     #[default]
     Usual,
-    /// What was taken beforehand too. For what takes away, and nothing else.
+    /// The reserved space too. Only for revocations.
     Reserve,
 }
 

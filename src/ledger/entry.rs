@@ -15,7 +15,7 @@ pub struct Entry {
     pub is_last: bool,
     /// When it was written; never earlier than the entry before it.
     pub time: Timestamp,
-    /// What sort of thing happened.
+    /// The kind of the event.
     pub kind: Kind,
     /// Random, so that a hash of a guessable event is no oracle.
     pub salt: [u8; 32],
@@ -27,7 +27,7 @@ pub struct Entry {
     pub incident: Option<IncidentId>,
     /// Why it was done.
     pub reason: Option<Reason>,
-    /// What happened, as JSON.
+    /// The event in JSON.
     pub event: Vec<u8>,
     /// The salt of the writer session that sealed it.
     pub session: [u8; 32],
@@ -46,7 +46,7 @@ pub struct Link {
     pub previous: u64,
 }
 
-/// What an entry says, as leaf and seal name it.
+/// The content of an entry for leaf and seal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryDigests {
     /// SHA-256 of salt, time, incident, reason and event.

@@ -12,7 +12,7 @@ pub enum VerifyError {
         seq: u64,
         /// The segment file's name.
         segment: String,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
     /// The files are of a format that only a later build reads. Nothing was changed.
@@ -32,7 +32,7 @@ pub enum VerifyError {
     /// The files cannot be read.
     #[error("cannot {doing}: {}", io_reason(source))]
     Io {
-        /// What was being done.
+        /// The failed operation.
         doing: &'static str,
         /// Why it failed.
         #[source]
@@ -57,7 +57,7 @@ pub enum ReadError {
         seq: u64,
         /// The segment file's name.
         segment: String,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
     /// The file cannot be read.
@@ -91,7 +91,7 @@ pub enum OpenError {
         seq: u64,
         /// The segment file's name.
         segment: String,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
     /// The files are of a format that only a later build reads. Nothing was changed.
@@ -122,7 +122,7 @@ pub enum OpenError {
     /// A file operation failed.
     #[error("cannot {doing}: {}", io_reason(source))]
     Io {
-        /// What was being done.
+        /// The failed operation.
         doing: &'static str,
         /// Why it failed.
         #[source]

@@ -38,7 +38,7 @@ pub struct FileLog {
     writing: Option<FileWriting>,
 }
 
-/// What a log that was claimed writes with.
+/// The writer of a claimed log.
 #[derive(Debug)]
 struct FileWriting {
     site: SegmentSite,

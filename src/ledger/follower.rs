@@ -17,7 +17,7 @@ pub struct SnapshotPoint {
     pub node: Digest,
 }
 
-/// Takes in entries, in order: the state that decisions read.
+/// Applies entries in order to the state that decisions read.
 ///
 /// Called by the writer after an entry is durable and before the acknowledgement, and at open for every entry
 /// that is already there: recovery is the normal path.

@@ -25,16 +25,16 @@ use crate::base::limits::{APPENDS_WAITING_MAX, PAGE_BYTES_MAX};
 use crate::base::{Sensitive, Stopwatch};
 use crate::telemetry::Latency;
 
-/// What an open has found.
+/// The report of an opening.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OpenReport {
     /// The newest entry; its sequence is also the number of entries.
     pub head: Head,
-    /// How many segments hold them.
+    /// The number of their segments.
     pub segments: usize,
     /// Entries at the end that the last stop left in doubt; they were written again and are durable.
     pub written_again: u64,
-    /// What was set aside because a group commit was not whole. It was never acknowledged.
+    /// The discarded bytes of an incomplete group commit, which was never acknowledged.
     pub torn: Option<TornTail>,
     /// The entry that a snapshot is as of by which those up to it did not have to be read.
     pub resumed_after: Option<u64>,
@@ -42,7 +42,7 @@ pub struct OpenReport {
     pub lost: Option<u64>,
 }
 
-/// What takes entries with their state changes in clear, or says why it does not.
+/// The receiver of entries with decrypted state changes.
 pub type Take<'a> = dyn FnMut(&Entry, &[u8]) -> Result<(), String> + 'a;
 
 /// An append-only sequence of entries, durable in a [`Log`] and written by one thread.
@@ -238,7 +238,7 @@ impl Ledger {
         if self.is_writable() { self.shared.attempts.state() } else { WriteState::Stopped }
     }
 
-    /// How much can still be written, in bytes, as of the newest look; `None` when that is not known.
+    /// The free space at the last check, in bytes; `None` if unknown.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.shared.free_bytes()
@@ -249,7 +249,7 @@ impl Ledger {
         self.shared.stop_probing();
     }
 
-    /// How long group commits take to be durable.
+    /// The durations of group commits.
     #[must_use]
     pub fn syncs(&self) -> &Latency {
         &self.shared.syncs

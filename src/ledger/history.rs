@@ -21,7 +21,7 @@ impl Head {
     pub const NONE: Self = Self { seq: 0, time: Timestamp::from_ms(0) };
 }
 
-/// What the entries so far mean for the next one.
+/// The history that the next entry has to continue.
 #[derive(Clone, Debug)]
 pub(super) struct LedgerHistory {
     head: Head,
@@ -62,7 +62,7 @@ impl LedgerHistory {
         Succession { history: self, head, node, generation, last: HashMap::new() }
     }
 
-    /// Takes in an entry that fits.
+    /// Adds an entry that fits.
     pub(super) fn take(&mut self, entry: &Entry) {
         self.head = Head { seq: entry.seq, time: entry.time };
         self.node = entry.node();

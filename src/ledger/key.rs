@@ -1,6 +1,6 @@
 use crate::crypto::sha256_parts;
 
-/// What sort of thing an entry records; the numbers belong to the record rooms.
+/// The kind of an object; the record rooms assign the numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Kind(pub u16);
 

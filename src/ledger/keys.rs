@@ -55,7 +55,7 @@ impl DeltaKeys {
         self.current
     }
 
-    /// What a new snapshot is sealed under.
+    /// The key of a new snapshot.
     pub(super) const fn sealing(&self, salt: [u8; 32]) -> Sealing {
         Sealing { generation: self.current, salt }
     }
@@ -67,7 +67,7 @@ impl DeltaKeys {
         Ok(WriterSession { ledger, salt, key })
     }
 
-    /// What a snapshot is sealed under.
+    /// The key of a snapshot.
     pub(super) fn snapshot_key(&self, sealing: &Sealing) -> Result<AeadKey, VerifyError> {
         self.derived(sealing, SNAPSHOT_FAMILY, "keyward/ledger/snapshot")
     }

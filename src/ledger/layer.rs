@@ -70,7 +70,7 @@ pub trait Layer: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// How much can still be written, in bytes; `None` when that is not known.
+    /// The free space, in bytes; `None` if unknown.
     fn free_bytes(&self) -> Option<u64> {
         None
     }

@@ -12,10 +12,10 @@ use super::replay::Replay;
 use crate::base::{Entropy, LedgerId};
 use crate::crypto::Digest;
 
-/// What a log is opened with.
+/// The options of a log.
 #[derive(Clone, Debug)]
 pub struct LogContext {
-    /// Which ledger it must be.
+    /// The expected ledger.
     pub ledger: LedgerId,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
@@ -23,7 +23,7 @@ pub struct LogContext {
     pub(super) session: Arc<WriterSession>,
 }
 
-/// What a batch needs.
+/// The input of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNeed {
     /// Most bytes that its entries take up.
@@ -44,7 +44,7 @@ pub struct BatchId {
 }
 
 impl BatchId {
-    /// Of the batch that begins with `first`.
+    /// The id of the batch that begins with `first`.
     #[must_use]
     pub fn of(first: &Entry) -> Self {
         Self { first_seq: first.seq, session: first.session, sealed: first.sealed.clone() }
@@ -74,14 +74,14 @@ pub enum LogFailure {
     Stopped(String),
 }
 
-/// What a log found when it was opened.
+/// The report of opening a log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LogReport {
-    /// How many segments hold the entries.
+    /// The number of segments.
     pub segments: usize,
     /// Entries at the end that the last stop left in doubt; they were written again and are durable.
     pub written_again: u64,
-    /// What was set aside because a group commit was not whole. It was never acknowledged.
+    /// The discarded bytes of an incomplete group commit, which was never acknowledged.
     pub torn: Option<TornTail>,
 }
 
@@ -92,7 +92,7 @@ pub struct TornTail {
     pub first_seq: u64,
     /// The file that its bytes were copied to.
     pub kept_as: String,
-    /// How many bytes it has.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
@@ -102,7 +102,7 @@ pub struct TornTail {
 /// has ended, and gives the entries that others have committed; the sequencer takes them in, checks every expectation,
 /// numbers and seals. [`Log::commit`] then makes the batch durable, whole or not at all; or [`Log::release`] ends it.
 pub trait Log: Send + fmt::Debug {
-    /// Takes the log for this process.
+    /// Claims the log for this process.
     ///
     /// # Errors
     /// [`OpenError::InUse`] when the log has one writer at a time, and there is another one.
@@ -129,7 +129,7 @@ pub trait Log: Send + fmt::Debug {
     /// [`LogFailure`]; nothing of the batch was written.
     fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
 
-    /// Gives the head back: nothing is committed this time.
+    /// Releases the head without a commit.
     fn release(&mut self) {}
 
     /// Makes `batch` durable and gives the head back; the entries begin where the head was taken.
@@ -153,7 +153,7 @@ pub trait Log: Send + fmt::Debug {
     /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.
     fn close(&mut self, head: Head, node: Digest);
 
-    /// How much can still be written, in bytes; `None` when that is not known.
+    /// The free space, in bytes; `None` if unknown.
     fn free_bytes(&self) -> Option<u64> {
         None
     }
@@ -172,11 +172,11 @@ pub trait LogReader: Send + Sync + fmt::Debug {
     /// [`ReadError`]; the first error of `take`.
     fn each(&self, from: u64, through: u64, take: &mut TakeStored<'_>) -> Result<(), ReadError>;
 
-    /// What holds the entry `seq`, e.g. a segment's name.
+    /// The container of entry `seq`, e.g. a segment's name.
     fn holder(&self, seq: u64) -> String;
 }
 
-/// What takes entries as they are stored.
+/// The receiver of stored entries.
 pub type TakeStored<'a> = dyn FnMut(Entry) -> Result<ScanFlow, ReadError> + 'a;
 
 /// Whether reading goes on after an entry.

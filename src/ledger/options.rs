@@ -7,20 +7,20 @@ use super::layer::Layer;
 use crate::base::{Clock, Entropy, LedgerId};
 use crate::crypto::{Digest, Sha256Stream};
 
-/// How a ledger is opened.
+/// The options of a ledger.
 #[derive(Debug)]
 pub struct Options {
-    /// Which ledger it must be.
+    /// The expected ledger.
     pub ledger: LedgerId,
     /// The keys that state changes are sealed under.
     pub keys: Arc<DeltaKeys>,
-    /// Where entry times come from.
+    /// The clock of entries.
     pub clock: Arc<dyn Clock>,
-    /// Where salts come from.
+    /// The source of salts.
     pub entropy: Arc<dyn Entropy>,
-    /// Where snapshots are.
+    /// The snapshots.
     pub snapshots: Arc<dyn Layer>,
-    /// Which build this is: it reads the snapshots that it wrote.
+    /// The build, which reads only its own snapshots.
     pub build: Build,
 }
 

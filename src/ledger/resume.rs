@@ -7,7 +7,7 @@ use super::history::{Head, LedgerHistory};
 use super::options::Options;
 use super::snapshot::{self, SnapshotReader, Unusable};
 
-/// What the snapshots say.
+/// The content of the snapshots.
 #[derive(Debug, Default)]
 pub(super) struct Resumed {
     /// What the follower has taken in already.

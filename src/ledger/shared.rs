@@ -6,7 +6,7 @@ use super::history::Head;
 use super::tree::Tree;
 use crate::telemetry::Latency;
 
-/// What the writer shows to everyone else.
+/// The writer's shared state.
 #[derive(Debug)]
 pub(super) struct LedgerShared {
     published: Mutex<Published>,

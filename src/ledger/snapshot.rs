@@ -17,9 +17,9 @@ use crate::crypto::{Aad, AeadKey, CounterKey, Digest, SEAL_OVERHEAD_BYTES, Sha25
 /// A snapshot that was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SnapshotWritten {
-    /// What it is as of.
+    /// The entry that it is as of.
     pub point: SnapshotPoint,
-    /// How long the file is, in bytes.
+    /// The size of the file, in bytes.
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: Digest,
@@ -80,7 +80,7 @@ pub(super) fn digest(layer: &dyn Layer, through: u64) -> io::Result<Digest> {
     }
 }
 
-/// Takes away those that are older than the newest ones that are kept.
+/// Removes older snapshots than the newest ones.
 pub(super) fn prune(layer: &dyn Layer) -> io::Result<()> {
     for old in all(layer)?.into_iter().skip(KEPT) {
         layer.remove(&name(old))?;
@@ -88,7 +88,7 @@ pub(super) fn prune(layer: &dyn Layer) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes away those that are as of a later entry than `after`.
+/// Removes snapshots as of a later entry than `after`.
 pub(super) fn forget_after(layer: &dyn Layer, after: u64) -> io::Result<()> {
     for ahead in all(layer)?.into_iter().filter(|through| *through > after) {
         layer.remove(&name(ahead))?;
@@ -278,7 +278,7 @@ impl SnapshotReader {
         Ok(reader)
     }
 
-    /// What it is as of.
+    /// The entry that it is as of.
     pub(super) const fn point(&self) -> SnapshotPoint {
         self.head.point
     }

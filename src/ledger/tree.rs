@@ -42,7 +42,7 @@ impl Tree {
         self.size = self.size.saturating_add(1);
     }
 
-    /// How many leaves it has.
+    /// The number of leaves.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size

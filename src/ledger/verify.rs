@@ -13,12 +13,12 @@ use super::walk::{SegmentBatch, SegmentStep, Walker};
 use crate::base::LedgerId;
 use crate::crypto::Digest;
 
-/// What was found in files that check out.
+/// The result for intact files.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verified {
-    /// Which ledger it is; `None` when there is not a single segment.
+    /// The ledger; `None` without a segment.
     pub ledger: Option<LedgerId>,
-    /// How many entries there are.
+    /// The number of entries.
     pub entries: u64,
     /// The newest of them.
     pub head: Head,
@@ -32,7 +32,7 @@ pub struct Verified {
     pub events: Vec<EventSeen>,
     /// The snapshots that lie beside the entries, the newest first.
     pub snapshots: Vec<SnapshotSeen>,
-    /// How the last segment ends.
+    /// The end of the last segment.
     pub end: End,
 }
 
@@ -41,9 +41,9 @@ pub struct Verified {
 pub struct EventSeen {
     /// Its entry.
     pub seq: u64,
-    /// What sort of thing happened.
+    /// The kind of the event.
     pub kind: Kind,
-    /// What happened, JSON.
+    /// The event in JSON.
     pub event: Vec<u8>,
 }
 
@@ -77,7 +77,7 @@ pub struct VerifyQuery<'a> {
     pub events_of: &'a [Kind],
 }
 
-/// How a ledger ends.
+/// The end of a ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     /// Closed in good order: no entry can be missing at the end.

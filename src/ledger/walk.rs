@@ -7,7 +7,7 @@ use super::segment::{ALIGN, Frame, HEADER_BYTES, NoFrame, SegmentHeader, batch_o
 /// One whole group commit.
 #[derive(Debug)]
 pub(super) struct SegmentBatch<'a> {
-    /// Where its first frame begins.
+    /// The offset of its first frame.
     pub(super) offset: usize,
     pub(super) frames: Vec<Frame<'a>>,
 }
@@ -30,7 +30,7 @@ impl SegmentBatch<'_> {
     }
 }
 
-/// What comes next in a segment.
+/// The next part of a segment.
 #[derive(Debug)]
 pub(super) enum SegmentStep<'a> {
     /// A whole group commit.
@@ -43,7 +43,7 @@ pub(super) enum SegmentStep<'a> {
     Torn(Torn),
 }
 
-/// Where a segment ends in something that is not whole.
+/// The beginning of an incomplete end of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Torn {
     /// Where the group commit begins.
