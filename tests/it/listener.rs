@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use keyward::base::limits::HANDSHAKE_REST_BYTES_MAX;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::listener::{
@@ -23,7 +22,7 @@ use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_requ
 use keyward::telemetry::{Alarms, Latency, Meters};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -37,9 +36,9 @@ use crate::support::waiting::until;
 const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 const DAY_S: i64 = 86_400;
 const AGENT: &str = "spiffe://keyward.test/agent/research-bot";
-const CAPS: ConnectionCaps = ConnectionCaps { max: 64, max_per_peer: 32 };
+pub(crate) const CAPS: ConnectionCaps = ConnectionCaps { max: 64, max_per_peer: 32 };
 /// Long enough for any loopback exchange, shorter than any wait of the listener's own.
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Door(AtomicBool);
@@ -79,19 +78,19 @@ fn server_of(issuer: &Authority) -> TlsIdentity {
 }
 
 /// A listener that serves, and all that it stands on.
-struct Bed {
-    issuer: Authority,
+pub(crate) struct Bed {
+    pub(crate) issuer: Authority,
     clock: Arc<ManualClock>,
     door: Arc<Door>,
     hold: Arc<Notify>,
     held: Arc<Notify>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     course: watch::Sender<ListenerState>,
     serving: JoinHandle<()>,
 }
 
 impl Bed {
-    async fn new(caps: ConnectionCaps) -> Self {
+    pub(crate) async fn new(caps: ConnectionCaps) -> Self {
         let issuer = authority();
         let identity = server_of(&issuer);
         Self::showing(issuer, &identity, caps).await
@@ -124,12 +123,12 @@ impl Bed {
         Self { issuer, clock, door, hold, held, address, course, serving }
     }
 
-    fn agent(&self) -> TlsIdentity {
+    pub(crate) fn agent(&self) -> TlsIdentity {
         agent_of(&self.issuer, NOW)
     }
 
     /// A client that trusts this listener's authority, with any certificate.
-    fn client(&self, identity: Option<&TlsIdentity>) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, identity: Option<&TlsIdentity>) -> Arc<ClientConfig> {
         client_config(
             &[self.issuer.public().der().to_vec()],
             identity,
@@ -138,11 +137,11 @@ impl Bed {
         .unwrap()
     }
 
-    async fn ask(&self, config: &Arc<ClientConfig>, path: &str) -> Option<String> {
+    pub(crate) async fn ask(&self, config: &Arc<ClientConfig>, path: &str) -> Option<String> {
         self.open(config).await?.ask(path).await
     }
 
-    async fn open(&self, config: &Arc<ClientConfig>) -> Option<Open> {
+    pub(crate) async fn open(&self, config: &Arc<ClientConfig>) -> Option<Open> {
         let stream = connect(self.address, config).await.ok()?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -160,10 +159,10 @@ async fn breaks() -> &'static str {
     panic!("a handler's fault")
 }
 
-struct Open(SendRequest<Empty<Bytes>>);
+pub(crate) struct Open(SendRequest<Empty<Bytes>>);
 
 impl Open {
-    async fn ask(&mut self, path: &str) -> Option<String> {
+    pub(crate) async fn ask(&mut self, path: &str) -> Option<String> {
         let request = hyper::Request::get(path).header("host", "broker").body(Empty::new()).unwrap();
         let response = self.0.send_request(request).await.ok()?;
         Some(String::from_utf8(response.into_body().collect().await.ok()?.to_bytes().to_vec()).unwrap())
@@ -368,82 +367,4 @@ async fn a_request_under_way_is_answered_before_the_stop_is_over() {
     bed.hold.notify_one();
     assert_eq!(asked.await.unwrap().as_deref(), Some("done"));
     tokio::time::timeout(SOON, &mut bed.serving).await.expect("then it is over").unwrap();
-}
-
-/// Hazard HTTP-13.
-#[tokio::test]
-async fn a_panicking_handler_closes_its_connection_and_frees_the_place() {
-    let bed = Bed::new(ConnectionCaps { max: 1, max_per_peer: 1 }).await;
-    let nobody = bed.client(None);
-    for _ in 0..3 {
-        assert!(retried(&bed, &nobody, "/panic").await.is_none());
-        assert!(retried(&bed, &nobody, "/who").await.is_some());
-    }
-}
-
-/// Asks as soon as there is a place.
-async fn retried(bed: &Bed, config: &Arc<ClientConfig>, path: &str) -> Option<String> {
-    let opened = async {
-        loop {
-            match bed.open(config).await {
-                Some(mut open) => break open.ask(path).await,
-                None => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(SOON, opened).await.expect("a place comes back")
-}
-
-#[tokio::test]
-async fn one_address_takes_its_own_places_alone() {
-    let bed = Bed::new(ConnectionCaps { max: 4, max_per_peer: 2 }).await;
-    let from = |address: &str| {
-        let (to, from) = (bed.address, SocketAddr::new(address.parse().unwrap(), 0));
-        async move {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(from).unwrap();
-            socket.connect(to).await.unwrap()
-        }
-    };
-    let nobody = bed.client(None);
-    let mut other = bed.open(&nobody).await.unwrap();
-    assert_eq!(other.ask("/who").await.unwrap(), "nobody from 127.0.0.1");
-    // Half-open handshakes count; the oldest of the same address makes room.
-    let (mut first, second) = (from("127.0.0.2").await, from("127.0.0.2").await);
-    let third = from("127.0.0.2").await;
-    let closed = tokio::time::timeout(SOON, first.read(&mut [0; 1])).await.expect("closed at once");
-    assert_eq!(closed.unwrap_or(0), 0);
-    let name = ServerName::from(bed.address.ip());
-    TlsConnector::from(Arc::clone(&nobody)).connect(name, third).await.unwrap();
-    assert_eq!(other.ask("/who").await.unwrap(), "nobody from 127.0.0.1", "another address loses nothing");
-    let untouched = second.try_read(&mut [0; 1]).unwrap_err();
-    assert_eq!(untouched.kind(), std::io::ErrorKind::WouldBlock, "nor does the newer one");
-}
-
-#[tokio::test]
-async fn further_certificates_of_a_peer_are_ignored_and_bounded() {
-    let bed = Bed::new(CAPS).await;
-    let authority = bed.issuer.public().der().to_vec();
-    for (bytes, is_taken) in [(HANDSHAKE_REST_BYTES_MAX / 2, true), (HANDSHAKE_REST_BYTES_MAX + 1024, false)]
-    {
-        let mut agent = bed.agent();
-        agent.chain.extend(vec![authority.clone(); bytes / authority.len()]);
-        let answer = bed.ask(&bed.client(Some(&agent)), "/who").await;
-        assert_eq!(answer.is_some(), is_taken, "{bytes} bytes");
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_has_a_quarter_of_the_connections_of_its_address() {
-    let bed = Bed::new(ConnectionCaps { max: 16, max_per_peer: 8 }).await;
-    let (agent, nobody) = (bed.client(Some(&bed.agent())), bed.client(None));
-    let mut open = [bed.open(&agent).await.unwrap(), bed.open(&agent).await.unwrap()];
-    for one in &mut open {
-        assert!(one.ask("/who").await.is_some());
-    }
-    assert!(bed.ask(&agent, "/who").await.is_none(), "one beyond");
-    assert!(bed.ask(&nobody, "/who").await.is_some(), "others at its address have places left");
-    drop(open);
-    // The places come back.
-    until(async || bed.ask(&agent, "/who").await.is_some()).await;
 }

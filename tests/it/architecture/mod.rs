@@ -11,6 +11,7 @@ mod cycles;
 mod exposing;
 mod limits;
 mod services;
+mod shapes;
 mod wire;
 
 use std::collections::BTreeSet;
