@@ -26,7 +26,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Compares the wall clock with the ledger's newest entry, at a start.
     fn start_after(&self, newest: Timestamp);
 
-    /// Takes the wall clock as right, also backwards. Only the ledger's writer calls this, with the entry that records
+    /// Accepts the wall clock, also backwards. Only the ledger's writer calls this, with the entry that records
     /// it.
     fn adopt(&self) -> Timestamp;
 }

@@ -86,7 +86,7 @@ macro_rules! typed_ids {
             }
         }
 
-        /// Text for people, 16 bytes for the ledger's compact form.
+        /// Text in human-readable formats, 16 bytes in the ledger's compact format.
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 if to.is_human_readable() { self.text().serialize(to) } else { self.0.as_bytes().serialize(to) }
@@ -130,7 +130,7 @@ typed_ids! {
     SlotId = "slot";
     /// Names one rotation of one secret, from its trigger to its end.
     RotationId = "rot";
-    /// Names one incident: what entries of its containment and its end have in common.
+    /// Names one incident, in the entries of its containment and its end.
     IncidentId = "inc";
     /// Names one lease: one login upstream, from its intent to its end.
     LeaseId = "lease";

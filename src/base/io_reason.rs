@@ -1,7 +1,7 @@
 use std::io::{self, ErrorKind};
 
-/// What an I/O error means, in plain words and without its number, e.g. `permission denied`: the end of a message
-/// that names the file or the address.
+/// The meaning of an I/O error without its number, e.g. `permission denied`, for the end of a message that names the
+/// file or the address.
 #[must_use]
 pub fn io_reason(error: &io::Error) -> String {
     if let Some(words) = plain(error.kind()) {
@@ -11,7 +11,7 @@ pub fn io_reason(error: &io::Error) -> String {
     if text.starts_with("failed to lookup address information") {
         return "the host name does not resolve".to_owned();
     }
-    // Of the system's own words, e.g. `Input/output error (os error 5)`.
+    // From the system's text, e.g. `Input/output error (os error 5)`.
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_ascii_lowercase());

@@ -10,7 +10,7 @@ use super::limits::REASON_CHARS_MAX;
 #[serde(try_from = "String")]
 pub struct Reason(String);
 
-/// Why a text was refused as a reason.
+/// The text is not a reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a reason is one line of 1 to {REASON_CHARS_MAX} characters")]
 pub struct ReasonError;

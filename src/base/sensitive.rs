@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct Sensitive<T: Zeroize>(Box<Zeroizing<T>>);
 
 impl<T: Zeroize> Sensitive<T> {
-    /// The caller has to wipe copies that it made before.
+    /// Wraps a value. The caller has to wipe earlier copies.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(Box::new(Zeroizing::new(value)))

@@ -20,7 +20,7 @@ impl Serial {
         Self(bytes)
     }
 
-    /// The serial of these bytes, as the state keeps it.
+    /// The serial of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

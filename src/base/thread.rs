@@ -3,7 +3,7 @@ use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Whether `thread` ends within `wait`. A thread that waits for a hanging disk can only be ended with the process.
+/// Whether `thread` ends within `wait`. A thread that waits for a stalled disk ends only with the process.
 #[must_use]
 pub fn ends_within(thread: &JoinHandle<()>, wait: Duration) -> bool {
     let mut left = wait;

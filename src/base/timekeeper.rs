@@ -7,11 +7,11 @@ use super::timestamp::Timestamp;
 /// boot clock has counted since.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ClockTrust {
-    /// Yes. Decisions use the wall clock.
+    /// The clocks agree. Decisions use the wall clock.
     Agreed,
-    /// No. Decisions use the expected time, and credentials must be valid at both times.
+    /// The clocks disagree. Decisions use the expected time, and credentials must be valid at both times.
     Disputed,
-    /// The wall clock did not fit the ledger's newest entry at the start. Nothing is issued until it is adopted.
+    /// The wall clock did not fit the ledger's newest entry at the start. Nothing is issued until an operator accepts it.
     Held,
 }
 
@@ -127,7 +127,7 @@ impl Timekeeper {
         ClockReading { now: Timestamp::from_ms(now), wall: Timestamp::from_ms(raw.wall_ms), trust }
     }
 
-    /// Takes the wall clock as right, also backwards.
+    /// Accepts the wall clock, also backwards.
     pub(super) fn adopt(&self, raw: RawReading) -> Timestamp {
         self.offset_ms.store(raw.offset_ms(), Ordering::Release);
         self.high_water_ms.store(raw.wall_ms, Ordering::Release);

@@ -14,7 +14,7 @@ pub struct Jwk {
     #[serde(rename = "use")]
     usage: &'static str,
     alg: &'static str,
-    /// The key's thumbprint (RFC 7638): names the key, and cannot name another one.
+    /// The key's thumbprint (RFC 7638).
     pub kid: String,
 }
 
@@ -37,7 +37,7 @@ impl Jwk {
     }
 }
 
-/// The keys that tokens are verified with: what `/.well-known/jwks.json` serves.
+/// The keys that verify tokens, as served at `/.well-known/jwks.json`.
 #[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct KeySet {
     /// The keys.

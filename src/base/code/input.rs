@@ -21,10 +21,10 @@ super::codes! {
         "copy the id from a listing or from the ledger";
     TOKEN_PARAMETER_MISSING "token_parameter_missing" Invalid:
         "the form has no field `token`",
-        "send the token in question as `token=…`";
+        "send the token as `token=…`";
     SCOPE_MALFORMED "scope_malformed" InvalidScope:
         "a word in `scope` is not the name of a capability",
-        "divide the names by one space each; `keyward whoami` lists them";
+        "separate the names by one space; `keyward whoami` lists them";
     RESOURCE_MALFORMED "resource_malformed" InvalidTarget:
         "`resource` is not an audience in canonical form",
         "send the audience exactly as `keyward whoami` shows it, e.g. `https://orders.internal`";
@@ -50,7 +50,7 @@ super::codes! {
         "the signature of the certificate request does not belong to the key in it",
         "sign the request with the private key of the public key in it";
     CSR_SUBJECT_OR_EXTENSIONS "csr_subject_or_extensions" Invalid:
-        "the certificate request contains a subject, extensions or attributes; only its key is taken",
+        "the certificate request contains a subject, extensions or attributes; only its key is used",
         "make the request with an empty subject and without extensions";
     SECRET_SIZE_INVALID "secret_size_invalid" Invalid:
         "the secret's value is empty, or larger than 65,536 bytes",
@@ -60,7 +60,7 @@ super::codes! {
         "send `ordinary` or `high`";
     QUERY_INVALID "query_invalid" Invalid:
         "a parameter of the query is unknown, repeated or out of range",
-        "send `limit` (1 to 500 for entries, 1 to 1000 for lists) and `after` (`next_after` of the page before), e.g. ?limit=100";
+        "send `limit` (1 to 500 for entries, 1 to 1000 for lists) and `after` (`next_after` of the previous page), e.g. ?limit=100";
     QUERY_NOT_ALLOWED "query_not_allowed" Invalid:
         "the URL has a query, but the route accepts none, because queries are logged",
         "send the parameters in the body";
@@ -74,7 +74,7 @@ super::codes! {
         "a header that may occur once occurs twice",
         "send the header once";
     TRANSFER_ENCODING_INVALID "transfer_encoding_invalid" Invalid:
-        "the body has two lengths, or a transfer encoding other than `chunked`, and could be read as two requests",
+        "the body has two lengths, or a transfer encoding other than `chunked`: a proxy could read two requests",
         "send one `Content-Length`, or `Transfer-Encoding: chunked` without `Content-Length`";
     TARGET_TOO_LONG "target_too_long" Invalid:
         "path and query are longer than 1,024 bytes together",
@@ -114,7 +114,7 @@ super::codes! {
         "ask for 1 to 10,000 uses and 1 to 604,800 seconds; the default is one use and 900 seconds";
     ENTRY_TOO_LARGE "entry_too_large" Invalid:
         "the ledger entry of the request would be larger than the ledger allows",
-        "divide it into several smaller requests";
+        "divide the request into several smaller ones";
     GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
         "`grant_type` is not `client_credentials`, the only grant of this broker",
         "send `grant_type=client_credentials`";
@@ -128,7 +128,7 @@ super::codes! {
         "`resource` occurs more than once, but a token has one audience",
         "get one token for each resource";
     AUTHORIZATION_DETAILS_NOT_SUPPORTED "authorization_details_not_supported" InvalidDetails:
-        "the request contains `authorization_details`, which this broker does not take",
+        "the request contains `authorization_details`, which this broker does not accept",
         "name the capabilities in `scope`";
     LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
         "`life_s` is less than 60 seconds",

@@ -38,8 +38,8 @@ super::codes! {
         "the program asks for the credential of a server that this helper is not declared for",
         "configure the helper for its own server only (docker: `credHelpers`), or name the server: `--server`";
     LIFETIME_TOO_SHORT "lifetime_too_short" Local:
-        "the credential expires sooner than `--min-ttl` asks for",
-        "repeat the command after the next rotation, or ask for less: `--min-ttl`";
+        "the credential expires sooner than `--min-ttl` requires",
+        "repeat the command after the next rotation, or give a smaller `--min-ttl`";
     COMMAND_FAILED "command_failed" Local:
         "the command, or the process that renews its token, could not be started",
         "check the command's path and permissions, and the limit of processes (`ulimit -u`)";
@@ -57,7 +57,7 @@ super::codes! {
         "remove the permissions of group and others (`chmod go-rwx FILE`), and check who could have used them";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
         "the data directory cannot be created",
-        "create it for the broker's user (mode 0700), or run the command as a user who may";
+        "create it for the broker's user (mode 0700), or run the command as root";
     SERVER_KEY_UNUSABLE "server_key_unusable" Local:
         "the broker's own TLS key or certificate cannot be used",
         "check the permissions of `tls/` in the data directory; without `tls/server.key` the next start makes a new key";

@@ -51,7 +51,7 @@ super::codes! {
         "choose another name; for another hour of access run `keyward break-glass operator` on the broker's host";
     CERTIFICATES_NOT_RENEWED "certificates_not_renewed" Conflict:
         "some live agents or operators still have a certificate of the earlier authority, and would lose access",
-        "wait until they have renewed (`keyward authority list` counts them); `--force` cuts them off now";
+        "wait until they have renewed (`keyward authority list` counts them); with `--force` they lose access now";
     GENERATION_ALREADY_PREPARED "generation_already_prepared" Conflict:
         "the key has a generation in the state `prepared` already",
         "activate that generation, or revoke it and prepare a new one";
@@ -117,7 +117,7 @@ super::codes! {
         "`keyward rotation show NAME` shows the state and the next steps";
     CAPABILITY_UNKNOWN "capability_unknown" NotFound:
         "no capability of this name is delivered as a lease",
-        "check the name: `keyward whoami` shows an agent's capabilities, `keyward capability list` all of them to operators";
+        "check the name: `keyward whoami` lists an agent's capabilities, `keyward capability list` (operators) all of them";
     LEASE_UNKNOWN "lease_unknown" NotFound:
         "there is no lease of this id, or it has ended, or it belongs to another agent",
         "check the id; get a new lease with `keyward lease get CAPABILITY`";
@@ -179,7 +179,7 @@ super::codes! {
         "other requests kept changing the same objects while this one was decided; nothing was changed",
         "repeat the request in some seconds";
     INTERNAL "internal" Internal:
-        "the broker failed to complete the request, by a fault of its own",
+        "a fault in the broker prevented the request",
         "give the request id to an operator: the broker's log has the cause under this id";
     ISSUANCE_FAILED "issuance_failed" Internal:
         "the broker failed to sign or decrypt after it had recorded the request",
