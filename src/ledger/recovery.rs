@@ -271,7 +271,7 @@ impl Recovery<'_, '_> {
             self.take(&name, synced)?;
         }
         check_closing(mark, header, &self.site.context.keys, self.replay.history.generation())?;
-        if mark.previous == self.replay.history.node() {
+        if mark.previous == self.replay.history.node() && mark.time == self.replay.head().time {
             return Ok(SegmentEnding::default());
         }
         Err(VerifyError::damaged(mark.seq, &name, "it was closed after another entry").into())

@@ -248,6 +248,19 @@ fn altered_fields_of_the_last_entry_change_the_root_without_keys() {
     }
 }
 
+#[test]
+fn a_closing_mark_with_another_time_is_named_without_keys() {
+    let disk = left(Left::Closed);
+    let name = segments(&disk).pop().unwrap();
+    let mut content = disk.files()[&name].clone();
+    let closing = *frames(&content).last().unwrap();
+    content[closing.at + 51] ^= 1;
+    seal_checksum(&mut content, closing);
+    disk.put(&name, content);
+    let named = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap_err();
+    assert!(matches!(named, VerifyError::Damaged { seq, .. } if seq == ENTRIES + 1), "{named}");
+}
+
 /// Makes the checksum of a header match again.
 fn header_checksum(content: &mut [u8]) {
     let checksum = crc32fast::hash(&content[..188]);
