@@ -12,7 +12,7 @@ use super::probe;
 use super::recovery::{Recovered, load, recover, segments, stored};
 use super::replay::Replay;
 use super::reserve;
-use super::segment::{encode_frame, segment_name};
+use super::segment::{FRAME_EXTRA_BYTES_MAX, encode_frame, segment_name};
 use super::walk::Walker;
 use crate::base::io_reason;
 use crate::base::limits::PROBE_ROOM_BYTES;
@@ -148,11 +148,12 @@ impl Log for FileLog {
     }
 
     fn begin(&mut self, _after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+        let bytes = framed_bytes_max(need);
         match need.space {
-            Space::Usual => self.make_room(need.bytes)?,
+            Space::Usual => self.make_room(bytes)?,
             Space::Reserve => {
                 let catalog = Arc::clone(&self.catalog);
-                let spent = self.writing()?.make_reserved_room(&catalog, need.bytes)?;
+                let spent = self.writing()?.make_reserved_room(&catalog, bytes)?;
                 self.has_reserve &= !spent;
             }
         }
@@ -217,6 +218,12 @@ impl Log for FileLog {
     fn has_reserve(&self) -> bool {
         self.has_reserve
     }
+}
+
+/// Most bytes that a batch takes up in a segment. One byte less, and a full disk stops the ledger in the middle of a
+/// group commit, where it should have refused it.
+const fn framed_bytes_max(need: BatchNeed) -> u64 {
+    need.bytes.saturating_add(need.entries.saturating_mul(FRAME_EXTRA_BYTES_MAX as u64))
 }
 
 /// Reads what a [`FileLog`] has written.

@@ -26,7 +26,9 @@ pub struct LogContext {
 /// The input of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNeed {
-    /// Most bytes that its entries take up.
+    /// How many entries it has at most.
+    pub entries: u64,
+    /// Most bytes of the stored forms of these entries together, without what the log adds to each.
     pub bytes: u64,
     /// Whether they go to space that was taken beforehand, should there be no other.
     pub space: Space,

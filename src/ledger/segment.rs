@@ -19,6 +19,8 @@ const FRAME_MAGIC: [u8; 4] = [0xE5, b'K', b'W', 0xFF];
 const CHECKSUM_BYTES: usize = 4;
 /// Bytes before the entry in a frame: magic and checksum.
 const FRAME_HEAD_BYTES: usize = 8;
+/// Most bytes that a frame adds to its entry: the head, and zeros up to a multiple of [`ALIGN`].
+pub(super) const FRAME_EXTRA_BYTES_MAX: usize = FRAME_HEAD_BYTES + ALIGN - 1;
 
 /// Why bytes are no header of a segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

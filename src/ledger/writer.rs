@@ -74,7 +74,7 @@ impl LedgerWriter {
                     Err(_) => break,
                 }
             }
-            self.attempt(|writer| writer.append(batch, bytes as u64));
+            self.attempt(|writer| writer.append(batch));
         }
         if self.shared.is_writable() {
             self.log.close(self.sequencer.head(), self.sequencer.node());
@@ -119,8 +119,8 @@ impl LedgerWriter {
         }
     }
 
-    fn append(&mut self, mut batch: Vec<Waiting>, bytes: u64) {
-        let mut need = BatchNeed { bytes, space: Space::Usual };
+    fn append(&mut self, mut batch: Vec<Waiting>) {
+        let mut need = need_of(&batch, Space::Usual);
         for _ in 0..=LOG_RETRIES_MAX {
             if !self.shared.is_writable() {
                 break;
@@ -158,9 +158,7 @@ impl LedgerWriter {
                     return None;
                 }
                 batch = urgent;
-                let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
-                need =
-                    BatchNeed { bytes: bytes.fold(0, usize::saturating_add) as u64, space: Space::Reserve };
+                need = need_of(&batch, Space::Reserve);
                 begun = self.log.begin(self.sequencer.head().seq, need);
             }
         }
@@ -292,3 +290,8 @@ impl Drop for Retire {
         self.0.retire();
     }
 }
+fn need_of(batch: &[Waiting], space: Space) -> BatchNeed {
+    let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
+    BatchNeed { entries: batch.len() as u64, bytes: bytes.fold(0, usize::saturating_add) as u64, space }
+}
+

@@ -52,6 +52,7 @@ mod ledger_faults;
 mod ledger_full_disk;
 mod ledger_opening;
 mod ledger_snapshots;
+mod ledger_space;
 mod ledger_writers;
 mod limits;
 mod listener;

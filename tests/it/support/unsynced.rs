@@ -404,6 +404,9 @@ impl LayerFile for UnsyncedFile {
             Verdict::Fail(How::Half) => (&bytes[..bytes.len() / 2], Err(broken("failed half way"))),
             Verdict::Fail(_) => (&bytes[..0], Err(broken("failed before it was written"))),
         };
+        if state.full && offset as usize + happens.len() > state.inodes[self.inode].cached.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Self::write(&mut state, self.inode, offset as usize, happens);
         answer
     }
