@@ -151,6 +151,11 @@ impl From<CommitError> for Failure {
             CommitError::Append(AppendError::Busy) => code::LEDGER_BUSY,
             CommitError::Append(AppendError::Conflict(_)) => code::MODIFIED_CONCURRENTLY,
             CommitError::Append(AppendError::Failed) => code::LEDGER_FAILED,
+            CommitError::Append(AppendError::Unwritten) => {
+                return Self::new(code::LEDGER_FAILED).because(error.to_string()).mended_by(
+                    "repeat the request later; operators: look at the data disk of the broker; the log has the error",
+                );
+            }
             CommitError::Append(AppendError::TooLarge) => code::ENTRY_TOO_LARGE,
             CommitError::ReadOnly => return Self::new(code::READ_ONLY),
             CommitError::Unwritable => return Self::internal(code::INTERNAL, &error),

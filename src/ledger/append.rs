@@ -23,6 +23,9 @@ pub enum AppendError {
     /// The draft is beyond a limit; nothing was written.
     #[error("the entry is larger than the ledger allows")]
     TooLarge,
+    /// An attempt to write failed, and wrote nothing. Recovers by itself once writes succeed.
+    #[error("a write to the ledger failed, and nothing was written")]
+    Unwritten,
     /// A write or sync has failed: whether this entry is durable is unknown until the next start.
     #[error("the ledger has stopped after a failed write")]
     Failed,

@@ -17,7 +17,7 @@ pub enum WriteState {
     NoSpace,
     /// The disk has not answered a write for so long.
     Stalled(Duration),
-    /// The newest probe write failed.
+    /// The newest attempt failed, and wrote nothing.
     Failing,
     /// A write of entries failed: nothing is acknowledged until a restart.
     Stopped,

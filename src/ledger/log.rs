@@ -59,13 +59,14 @@ impl BatchId {
     }
 }
 
-/// Why a log did not do what it was asked.
+/// Why a log did not do what it was asked. Of a batch, the writer refuses the drafts after [`LogFailure::NoSpace`] and
+/// [`LogFailure::Failing`], and continues; the other two leave entries in doubt.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LogFailure {
     /// There is no space; nothing was written. Recovers by itself once there is.
     #[error("there is no space")]
     NoSpace,
-    /// An attempt failed that wrote no entry; the next one may succeed.
+    /// An attempt failed that wrote no entry, and none of it ever will be there; the next one may succeed.
     #[error("{0}")]
     Failing(String),
     /// Whether the batch was committed is unknown, and [`Log::look_up`] can tell.
@@ -128,28 +129,30 @@ pub trait Log: Send + fmt::Debug {
     /// Takes the head for a batch, and gives the entries that others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogFailure`]; nothing of the batch was written.
+    /// [`LogFailure`]; nothing of the batch was written, and the head was not taken. The writer stops after
+    /// [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
     fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure>;
 
     /// Releases the head without a commit.
     fn release(&mut self) {}
 
-    /// Makes `batch` durable and gives the head back; the entries begin where the head was taken.
+    /// Makes `batch` durable and gives the head back, also when it fails; the entries begin where the head was taken.
     ///
     /// # Errors
-    /// [`LogFailure`].
+    /// [`LogFailure`]. After [`LogFailure::NoSpace`] and [`LogFailure::Failing`], nothing of the batch is there, and
+    /// never will be; the writer stops after [`LogFailure::Stopped`].
     fn commit(&mut self, batch: &[Entry]) -> Result<(), LogFailure>;
 
     /// Whether the batch with an unknown outcome is there. `false` means that it never will be.
     ///
     /// # Errors
-    /// [`LogFailure`].
+    /// [`LogFailure`]; the batch stays in doubt, and the writer stops after each of them.
     fn look_up(&mut self, batch: &BatchId) -> Result<bool, LogFailure>;
 
     /// Tries the log while nothing is appended, and gives what others have committed after the entry `after`.
     ///
     /// # Errors
-    /// [`LogFailure`].
+    /// [`LogFailure`]. The writer stops after [`LogFailure::Unknown`] and [`LogFailure::Stopped`].
     fn idle(&mut self, after: u64) -> Result<Vec<Entry>, LogFailure>;
 
     /// Ends in good order: nothing comes after the entry `head`, whose node is `node`.

@@ -37,7 +37,7 @@ pub(super) struct LedgerWriter {
 pub(super) struct WriterTrouble {
     /// There was no space for the newest entry that takes nothing away.
     no_space: bool,
-    /// The newest attempt without an append failed.
+    /// The newest attempt failed, and wrote nothing.
     failing: bool,
 }
 
@@ -171,13 +171,31 @@ impl LedgerWriter {
                 self.log.release();
                 answer_all(batch, &AppendError::Failed);
             }
-            Err(LogFailure::NoSpace) => answer_all(batch, &AppendError::NoSpace),
             Err(error) => {
-                self.stop(&error.to_string());
-                answer_all(batch, &AppendError::Failed);
+                let answer = self.note_failure(&error);
+                answer_all(batch, &answer);
             }
         }
         None
+    }
+
+    /// What callers are told whose drafts were not written. The ledger stops, unless the next attempt may succeed.
+    fn note_failure(&mut self, error: &LogFailure) -> AppendError {
+        match error {
+            LogFailure::NoSpace => {
+                self.trouble.no_space = true;
+                AppendError::NoSpace
+            }
+            LogFailure::Failing(why) => {
+                tracing::error!(%why, "a write to the ledger failed, and wrote nothing: look at its disk");
+                self.trouble.failing = true;
+                AppendError::Unwritten
+            }
+            LogFailure::Unknown | LogFailure::Stopped(_) => {
+                self.stop(&error.to_string());
+                AppendError::Failed
+            }
+        }
     }
 
     /// Takes in what other writers have committed: false when that cannot be, and the ledger has stopped.
@@ -220,11 +238,17 @@ impl LedgerWriter {
                 committed = match self.log.look_up(&id) {
                     Ok(true) => Ok(()),
                     Ok(false) => return Some(self.abandon(batch)),
-                    Err(error) => Err(error),
+                    // It is not the commit that failed so: the batch may be there.
+                    Err(error) => Err(LogFailure::Stopped(error.to_string())),
                 };
             }
             match committed {
                 Ok(()) => self.follow(&batch),
+                Err(error @ (LogFailure::NoSpace | LogFailure::Failing(_))) => {
+                    let answer = self.note_failure(&error);
+                    answer_all(self.abandon(batch), &answer);
+                    return None;
+                }
                 Err(error) => self.stop(&error.to_string()),
             }
         } else {
@@ -270,6 +294,11 @@ impl LedgerWriter {
     }
 }
 
+fn need_of(batch: &[Waiting], space: Space) -> BatchNeed {
+    let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
+    BatchNeed { entries: batch.len() as u64, bytes: bytes.fold(0, usize::saturating_add) as u64, space }
+}
+
 fn answer_all(batch: Vec<Waiting>, error: &AppendError) {
     for waiting in batch {
         waiting.answer(Err(error.clone()));
@@ -290,8 +319,3 @@ impl Drop for Retire {
         self.0.retire();
     }
 }
-fn need_of(batch: &[Waiting], space: Space) -> BatchNeed {
-    let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
-    BatchNeed { entries: batch.len() as u64, bytes: bytes.fold(0, usize::saturating_add) as u64, space }
-}
-

@@ -134,7 +134,7 @@ impl<W: StoredState> Store<W> {
 /// Whether what takes away is done in memory because of this.
 const fn is_unrecorded(error: &AppendError) -> bool {
     match error {
-        AppendError::Failed | AppendError::NoSpace | AppendError::Busy => true,
+        AppendError::Failed | AppendError::Unwritten | AppendError::NoSpace | AppendError::Busy => true,
         AppendError::Conflict(_) | AppendError::TooLarge => false,
     }
 }
@@ -180,7 +180,7 @@ impl<W: StoredState> Submitted<'_, W> {
                         return None;
                     }
                 },
-                Err(AppendError::NoSpace | AppendError::Busy) => {
+                Err(AppendError::Unwritten | AppendError::NoSpace | AppendError::Busy) => {
                     tokio::time::sleep(Duration::from_millis(REVOCATION_RETRY_MS)).await;
                 }
                 Err(AppendError::Failed | AppendError::TooLarge) => return None,

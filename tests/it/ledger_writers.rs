@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyward::base::limits::LOG_RETRIES_MAX;
-use keyward::ledger::{AppendError, Draft, Entry, Key, Ledger};
+use keyward::ledger::{AppendError, Draft, Entry, Key, Ledger, WriteState};
 
 use crate::support::ledger_bed::{Bed, Recorder, RemoteBed, draft, fill, using, wait};
 use crate::support::remote_log::Trouble;
+use crate::support::waiting::wait_until;
 
 /// Two writers on one database.
 struct Pair {
@@ -102,6 +103,29 @@ fn an_outcome_that_cannot_be_looked_up_stops_the_writer() {
     assert_eq!((one.head().seq, wait(other.append(draft("next", b""))).unwrap().seq()), (0, 2));
     let again = bed.open(Box::new(Recorder::default())).unwrap();
     assert_eq!(again.read(1, 9).unwrap()[0].event, b"in doubt");
+}
+
+#[test]
+fn a_failure_that_wrote_nothing_refuses_its_drafts_and_the_writer_continues() {
+    for (trouble, answer, state) in [
+        (Trouble::FailsToBegin, AppendError::Unwritten, WriteState::Failing),
+        (Trouble::FailsToCommit, AppendError::Unwritten, WriteState::Failing),
+        (Trouble::FullAtCommit, AppendError::NoSpace, WriteState::NoSpace),
+    ] {
+        let Pair { one, other, bed, .. } = pair();
+        let key = Key::of("code", b"1");
+        bed.database.trouble_next_commit(trouble);
+        assert_eq!(wait(one.append(using(key, 0))).unwrap_err(), answer, "{trouble:?}");
+        wait_until(|| one.write_state() == state);
+        assert_eq!((one.is_writable(), bed.database.rows().len()), (true, 0), "{trouble:?}");
+        // The head is free, what was refused has advanced nothing, and its nonce never comes again.
+        fill(&other, 1);
+        assert_eq!(wait(one.append(using(key, 0))).unwrap().seq(), 2, "{trouble:?}");
+        let (lost, there) = (entries(&bed.database.lost()), entries(&bed.database.rows()));
+        assert_eq!((there.len(), there[1].event.as_slice()), (2, b"use".as_slice()), "{trouble:?}");
+        assert!(lost.iter().all(|lost| nonce(lost) != nonce(&there[1])), "{trouble:?}");
+        wait_until(|| one.write_state() == WriteState::Writable);
+    }
 }
 
 #[test]

@@ -36,6 +36,12 @@ pub(crate) enum Trouble {
     LostRequest,
     /// Its outcome is unknown, and cannot be looked up either.
     Unreachable,
+    /// The head cannot be taken for it.
+    FailsToBegin,
+    /// It fails, and is known to be lost.
+    FailsToCommit,
+    /// There is no space for it, and that is found out late.
+    FullAtCommit,
 }
 
 impl Database {
@@ -126,6 +132,10 @@ impl Log for RemoteLog {
         let is_taken = |rows: &mut Rows| rows.held_by.is_some_and(|writer| writer != self.writer);
         let (mut rows, waited) = changed.wait_timeout_while(rows.lock().unwrap(), LONGEST, is_taken).unwrap();
         assert!(!waited.timed_out(), "the head is never given back");
+        if rows.trouble == Some(Trouble::FailsToBegin) {
+            rows.trouble = None;
+            return Err(LogFailure::Failing("the database refuses".to_owned()));
+        }
         rows.held_by = Some(self.writer);
         drop(rows);
         Ok(self.database.entries(after))
@@ -140,14 +150,21 @@ impl Log for RemoteLog {
         let trouble = if is_lost { Some(Trouble::LostRequest) } else { rows.trouble.take() };
         self.unreachable = trouble == Some(Trouble::Unreachable);
         let written = batch.iter().map(Entry::to_bytes);
-        if trouble == Some(Trouble::LostRequest) {
-            rows.lost.extend(written);
-        } else {
+        let (is_there, answer) = match trouble {
+            None | Some(Trouble::FailsToBegin) => (true, Ok(())),
+            Some(Trouble::LostAnswer | Trouble::Unreachable) => (true, Err(LogFailure::Unknown)),
+            Some(Trouble::LostRequest) => (false, Err(LogFailure::Unknown)),
+            Some(Trouble::FailsToCommit) => (false, Err(LogFailure::Failing("it was refused".to_owned()))),
+            Some(Trouble::FullAtCommit) => (false, Err(LogFailure::NoSpace)),
+        };
+        if is_there {
             rows.rows.extend(written);
+        } else {
+            rows.lost.extend(written);
         }
         drop(rows);
         self.database.release(self.writer);
-        if trouble.is_some() { Err(LogFailure::Unknown) } else { Ok(()) }
+        answer
     }
 
     fn release(&mut self) {
