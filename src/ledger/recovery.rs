@@ -7,7 +7,7 @@ use super::error::{OpenError, VerifyError};
 use super::keys::{DeltaKeys, closing};
 use super::layer::{Layer, read_whole};
 use super::log::{LogReport, TornTail};
-use super::replay::Replay;
+use super::replay::{CheckedBatch, Replay};
 use super::segment::{HEADER_BYTES, NoHeader, SegmentHeader, segment_name, segment_of_name};
 use super::walk::{SegmentBatch, SegmentStep, Torn, Walker};
 use crate::base::encoding::hex;
@@ -232,11 +232,7 @@ impl Recovery<'_, '_> {
         {
             self.take(&name, synced)?;
         }
-        let is_new = |entry: &Entry| entry.seq > self.resumed_after;
-        let entries = |batch: &SegmentBatch<'_>| {
-            batch.frames.iter().map(|frame| frame.entry.clone()).filter(is_new).collect()
-        };
-        let checked = held.as_ref().map(|batch| self.replay.check(entries(batch), &name)).transpose()?;
+        let checked = held.as_ref().map(|batch| self.check_held(batch, &name)).transpose()?;
         let torn = torn.map(|torn| self.set_aside(file, walker.next_seq(), torn)).transpose()?;
         let mut ending = SegmentEnding { active: None, written_again: 0, torn };
         let first_seq = held.as_ref().map_or(walker.next_seq(), SegmentBatch::first_seq);
@@ -258,6 +254,23 @@ impl Recovery<'_, '_> {
             self.replay.take(checked)?;
         }
         Ok(ending)
+    }
+
+    /// Checks a group commit that is about to be copied. The new header is sealed, and names the node before the copied
+    /// entries: so their seals are opened, also of those that a snapshot has already.
+    fn check_held(&self, batch: &SegmentBatch<'_>, name: &str) -> Result<CheckedBatch, OpenError> {
+        let entries = batch.frames.iter().map(|frame| &frame.entry);
+        let (passed, new): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.seq <= self.resumed_after);
+        for entry in &passed {
+            self.replay.open(entry, name)?;
+        }
+        for (before, entry) in passed.iter().zip(passed.iter().skip(1)) {
+            if entry.previous != before.node() {
+                let what = "it was written after another entry than the one before it";
+                return Err(VerifyError::damaged(entry.seq, name, what).into());
+            }
+        }
+        self.replay.check(new.into_iter().cloned().collect(), name)
     }
 
     fn closed(

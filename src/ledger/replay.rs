@@ -45,12 +45,17 @@ impl Replay<'_> {
         let mut opened = Vec::with_capacity(entries.len());
         for entry in &entries {
             let damaged = |what| VerifyError::damaged(entry.seq, holder, what);
-            let plain = self.keys.open(self.ledger, entry)?;
-            opened.push(plain.ok_or_else(|| damaged("its seal does not match"))?);
+            opened.push(self.open(entry, holder)?);
             succession.check(entry).map_err(damaged)?;
             succession.add(entry);
         }
         Ok(CheckedBatch { entries, opened })
+    }
+
+    /// Opens the seal of an entry, which `holder` holds.
+    pub(super) fn open(&self, entry: &Entry, holder: &str) -> Result<OpenedEntry, VerifyError> {
+        let opened = self.keys.open(self.ledger, entry)?;
+        opened.ok_or_else(|| VerifyError::damaged(entry.seq, holder, "its seal does not match"))
     }
 
     /// Takes in a batch that was checked after the one before it had been taken in.

@@ -11,7 +11,7 @@ use crate::support::unsynced::{Dice, Disk};
 pub(crate) const SEGMENT_BYTES: u64 = 2 * 1024;
 pub(crate) const ENTRIES: u64 = 24;
 /// Bytes of a frame before the event, in an entry that concerns nobody.
-const FRAME_BYTES: usize = 148;
+pub(crate) const FRAME_BYTES: usize = 148;
 /// Where the seal of a segment's header stands.
 const HEADER_SEAL: std::ops::Range<usize> = 114..148;
 
@@ -164,13 +164,13 @@ fn a_segment_under_another_name_or_of_another_ledger_is_refused() {
 
 /// A frame in a segment: where it stands and how long event and sealed change are.
 #[derive(Clone, Copy, Debug)]
-struct FramePlace {
-    at: usize,
+pub(crate) struct FramePlace {
+    pub(crate) at: usize,
     event: usize,
     sealed: usize,
 }
 
-fn frames(content: &[u8]) -> Vec<FramePlace> {
+pub(crate) fn frames(content: &[u8]) -> Vec<FramePlace> {
     let mut places = Vec::new();
     let mut at = 192;
     let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap()) as usize;
@@ -184,7 +184,7 @@ fn frames(content: &[u8]) -> Vec<FramePlace> {
 }
 
 /// Makes the checksum of a frame match again, as an attacker would.
-fn seal_checksum(content: &mut [u8], place: FramePlace) {
+pub(crate) fn seal_checksum(content: &mut [u8], place: FramePlace) {
     let seed = crc32fast::hash(&content[HEADER_SEAL]);
     let end = (place.at + FRAME_BYTES + place.event + place.sealed).next_multiple_of(8);
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);

@@ -5,9 +5,11 @@ use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
 use keyward::base::{LedgerId, Sensitive};
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    Build, DeltaKeys, Ledger, OpenReport, Options, SnapshotError, SnapshotStanding, VerifyQuery, verify,
+    Build, DeltaKeys, Ledger, OpenError, OpenReport, Options, SnapshotError, SnapshotStanding, VerifyQuery,
+    verify,
 };
 
+use crate::ledger_damage::{FRAME_BYTES, frames, seal_checksum};
 use crate::support::ledger_bed::{LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
 use crate::support::unsynced::{Disk, Fault, How};
 
@@ -81,6 +83,34 @@ fn after_a_kill_the_last_group_commit_is_written_again_and_taken_in_once() {
     wait(ledger.append(draft("one more", b""))).unwrap();
     assert_eq!(recorder.taken().iter().map(|taken| taken.seq).collect::<Vec<_>>(), [21]);
     assert_eq!(ledger.read(1, 100).unwrap().len(), 21);
+}
+
+/// The copy is sealed by this start: nobody else notices any more what a file writer without keys has altered.
+#[test]
+fn an_altered_entry_is_not_written_again_also_when_a_snapshot_has_it() {
+    let disk = Disk::default();
+    let (ledger, recorder, _) = open(&disk);
+    fill(&ledger, 3);
+    let rest = vec![draft("five", b""), draft("six", b"")];
+    let (first, rest) = recorder.group(&ledger, draft("four", b""), rest);
+    wait(first).unwrap();
+    for pending in rest {
+        wait(pending).unwrap();
+    }
+    assert_eq!(take(&ledger).unwrap(), 6);
+    disk.kill();
+    drop(ledger);
+    let segment = format!("{:020}.seg", 1);
+    let mut content = disk.files().remove(&segment).unwrap();
+    let fifth = frames(&content)[4];
+    content[fifth.at + FRAME_BYTES] ^= 1;
+    seal_checksum(&mut content, fifth);
+    disk.put(&segment, content);
+    let before = disk.files();
+    let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
+    let refused = bed.open_file(&Recorder::default()).unwrap_err();
+    assert!(matches!(refused, OpenError::Damaged { seq: 5, .. }), "{refused}");
+    assert_eq!(disk.files(), before);
 }
 
 #[test]
