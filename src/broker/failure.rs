@@ -157,6 +157,7 @@ impl From<CommitError> for Failure {
                 );
             }
             CommitError::Append(AppendError::TooLarge) => code::ENTRY_TOO_LARGE,
+            CommitError::Unanswered => code::LEDGER_STALLED,
             CommitError::ReadOnly => return Self::new(code::READ_ONLY),
             CommitError::Unwritable => return Self::internal(code::INTERNAL, &error),
         };

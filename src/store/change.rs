@@ -270,6 +270,9 @@ pub enum CommitError {
     /// The event or an effect has no stored form.
     #[error("the change cannot be serialised")]
     Unwritable,
+    /// The ledger has not answered in time. It may still take the change.
+    #[error("the ledger has not answered in time: whether the request was recorded is unknown")]
+    Unanswered,
     /// The store is read-only; nothing was written.
     #[error("the broker is in read-only mode, and records no changes")]
     ReadOnly,

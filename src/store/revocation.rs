@@ -73,8 +73,11 @@ impl<W: StoredState> Store<W> {
     /// From then on its subject is denied regardless of sequence, and the receipt of a change that relied on
     /// the subject is not delivered, also when its entry becomes durable first.
     ///
+    /// When `decide` says otherwise by then, the ledger has as long again to take the change.
+    ///
     /// # Errors
-    /// [`CommitError`]; after `AppendError::Conflict` the use case reads and decides again.
+    /// [`CommitError`]; [`CommitError::Unanswered`] when the ledger has not taken it by then, and may still do so;
+    /// after `AppendError::Conflict` the use case reads and decides again.
     pub async fn commit_revocation(
         &self,
         taking: RevokingChange<W::Effect, W::Denial>,
@@ -109,10 +112,7 @@ impl<W: StoredState> Store<W> {
         };
         if !self.memory.deny(&denial, decide) {
             // Something else was denied meanwhile: the ledger decides which of them counts.
-            return match first {
-                Ok(pending) => Ok(RevocationOutcome::Recorded(pending.await?.seq())),
-                Err(error) => Err(error.into()),
-            };
+            return self.recorded(first?).await;
         }
         let (told, recorded) = oneshot::channel();
         if let Some(place) = self.unrecorded.take() {
@@ -128,6 +128,14 @@ impl<W: StoredState> Store<W> {
             });
         }
         Ok(RevocationOutcome::InMemory(PendingRecord(recorded)))
+    }
+
+    /// Waits until the ledger has taken an entry that takes away, and the entry is anchored.
+    async fn recorded(&self, pending: Pending) -> Result<RevocationOutcome, CommitError> {
+        let answer = tokio::time::timeout(Duration::from_millis(REVOCATION_WAIT_MS), pending);
+        let committed = answer.await.map_err(|_| CommitError::Unanswered)??;
+        Box::pin(self.anchors.reached(committed.seq())).await;
+        Ok(RevocationOutcome::Recorded(committed.seq()))
     }
 }
 

@@ -257,7 +257,7 @@ fn a_closing_mark_with_another_time_is_named_without_keys() {
     content[closing.at + 51] ^= 1;
     seal_checksum(&mut content, closing);
     disk.put(&name, content);
-    let named = verify(disk.layer().as_ref(), None, None, Sought::default()).unwrap_err();
+    let named = verify(disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap_err();
     assert!(matches!(named, VerifyError::Damaged { seq, .. } if seq == ENTRIES + 1), "{named}");
 }
 

@@ -90,5 +90,6 @@ mod snapshots;
 mod support;
 mod tls;
 mod versions;
+mod waiting_removals;
 mod worst_day;
 mod worst_hour;

@@ -34,9 +34,10 @@ impl From<CommitError> for StepError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Append(AppendError::Conflict(_)) => Self::Overtaken,
-            error @ (CommitError::Append(_) | CommitError::Unwritable | CommitError::ReadOnly) => {
-                Self::Broker(error.into())
-            }
+            error @ (CommitError::Append(_)
+            | CommitError::Unwritable
+            | CommitError::Unanswered
+            | CommitError::ReadOnly) => Self::Broker(error.into()),
         }
     }
 }
