@@ -61,6 +61,18 @@ pub enum RevocationOrder {
     },
 }
 
+impl RevocationOrder {
+    /// The agent that it names alone.
+    const fn agent(&self) -> Option<&AgentName> {
+        if let Self::RevokeAgent(name) | Self::SuspendAgent(name) = self { Some(name) } else { None }
+    }
+
+    /// The operator that it names.
+    const fn operator(&self) -> Option<&OperatorName> {
+        if let Self::RevokeOperator(name) | Self::SuspendOperator(name) = self { Some(name) } else { None }
+    }
+}
+
 /// The leases of an order.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -240,14 +252,29 @@ impl SealOrder {
 /// An order that had waited had nothing to take away: there is nobody of this name or id.
 #[derive(Debug, Serialize)]
 pub struct PendingOrderFailed<'a> {
-    /// The actor: `host uid N`.
-    pub by: &'a str,
+    /// The actor: `host uid N`, or an operator's name.
+    by: &'a str,
     /// When.
-    pub at: String,
+    at: String,
     /// The order.
-    pub what: &'a RevocationOrder,
+    what: &'a RevocationOrder,
+    /// The agent of the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a AgentName>,
+    /// The operator of the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'a OperatorName>,
     /// Why it came to nothing: a stable code.
-    pub code: &'static str,
+    code: &'static str,
+}
+
+impl<'a> PendingOrderFailed<'a> {
+    /// That `order` came to nothing because of `code`.
+    #[must_use]
+    pub fn new(order: &'a PendingOrder, code: &'static str) -> Self {
+        let PendingOrder { at, by, what, .. } = order;
+        Self { by, at: at.to_string(), what, agent: what.agent(), operator: what.operator(), code }
+    }
 }
 
 impl Event for PendingOrderFailed<'_> {

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use crate::base::{AgentName, OperatorName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -11,6 +12,12 @@ pub struct RollbackSuspected {
     pub credential: &'static str,
     /// The SPIFFE id of the holder.
     pub subject: String,
+    /// The agent or resource server that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The operator that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorName>,
     /// The token's id, or the certificate's serial in hex.
     pub id: String,
     /// The ledger entry that a token names.

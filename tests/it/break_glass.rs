@@ -223,6 +223,9 @@ fn an_order_to_a_sealed_broker_counts_from_the_first_request_on() {
     assert_eq!(kinds, ["broker.unsealed", "broker.unsealed", "subject.suspended", in_vain, in_vain]);
     assert_eq!(told[2]["event"]["by"], "host uid 0, while sealed");
     assert_eq!(told[3]["event"]["what"], json!({ "revoke-agent": "nobody" }));
+    // The fields by which the entries are linked.
+    let subjects = (&told[3]["event"]["agent"], &told[4]["event"]["operator"]);
+    assert_eq!(subjects, (&json!("nobody"), &json!("no-one")));
     assert_eq!(
         (&told[3]["event"]["code"], &told[4]["event"]["code"]),
         (&json!("subject_unknown"), &json!("operator_unknown"))

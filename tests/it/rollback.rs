@@ -238,7 +238,8 @@ async fn a_token_beyond_the_head_is_refused_and_raises_one_alarm() {
     assert!(bed.broker.metric(SUSPECTED).await);
     let alarms = bed.broker.entries("alarm.rollback-suspected").await;
     assert_eq!(alarms.len(), 1);
-    assert_eq!(alarms[0]["event"]["credential"], "token");
+    let (credential, agent) = (&alarms[0]["event"]["credential"], &alarms[0]["event"]["agent"]);
+    assert_eq!((credential.as_str(), agent.as_str()), (Some("token"), Some("a")));
     // And a token of this ledger is taken.
     let token = bed.a.token("github.repo.read").await;
     assert_eq!(bed.a.secret("github/app", &token).await.status, 200);
@@ -261,6 +262,7 @@ async fn a_certificate_without_a_record_is_refused_and_raises_an_alarm() {
     let alarms = bed.broker.entries("alarm.rollback-suspected").await;
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0]["event"]["subject"], "spiffe://keyward.test/agent/late");
+    assert_eq!(alarms[0]["event"]["agent"], "late");
 }
 
 #[tokio::test]

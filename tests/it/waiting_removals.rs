@@ -88,7 +88,7 @@ impl Bed {
     /// A removal on a disk that hangs, which does what `then` does when it is judged again, and is not in force.
     async fn overtaken(&self, then: impl FnOnce()) -> Result<RevocationOutcome, CommitError> {
         self.disk.syncs.shut();
-        let change = Change::new(&Ended { by: "the test" }).unwrap().effect(End).taking_away(());
+        let change = Change::new(&Ended { by: "the test" }).unwrap().effect(End).revoking(());
         let taken = self.store.commit_revocation(change, OnConflict::Repeat, |_| {
             then();
             false

@@ -85,9 +85,7 @@ impl Services {
                 Ok(Some(recorded))
             }
             Err(failure) if IN_VAIN.contains(&failure.code) => {
-                let code = failure.code.as_str();
-                let event = PendingOrderFailed { by, at: at.to_string(), what, code };
-                self.state.record(&event).await?;
+                self.state.record(&PendingOrderFailed::new(order, failure.code.as_str())).await?;
                 Ok(None)
             }
             Err(failure) => Err(failure),

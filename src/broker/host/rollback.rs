@@ -61,10 +61,7 @@ impl Services {
             services.notifications.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
             if is_recorded == Some(false) {
                 let (subject, id) = (peer.spiffe().to_string(), peer.serial().to_string());
-                let (credential, head) = ("certificate", services.state.store.head().seq);
-                services
-                    .suspect_rollback(RollbackSuspected { credential, subject, id, seq: None, head })
-                    .await;
+                services.suspect_rollback("certificate", subject, id, None).await;
             }
         });
     }
@@ -144,11 +141,16 @@ impl Services {
     /// Raises the alarm when a token names an entry that the ledger does not have.
     pub(crate) async fn suspect_token(&self, subject: String, error: PresentError) {
         let PresentError::Unrecorded { token, seq } = error else { return };
-        let (credential, id, head) = ("token", token.to_string(), self.state.store.head().seq);
-        self.suspect_rollback(RollbackSuspected { credential, subject, id, seq: Some(seq), head }).await;
+        self.suspect_rollback("token", subject, token.to_string(), Some(seq)).await;
     }
 
-    async fn suspect_rollback(&self, event: RollbackSuspected) {
+    async fn suspect_rollback(
+        &self,
+        credential: &'static str,
+        subject: String,
+        id: String,
+        seq: Option<u64>,
+    ) {
         {
             let mut watched = self.notifications.rollback.lock();
             if watched.is_silent() {
@@ -156,6 +158,13 @@ impl Services {
             }
             watched.last = Some(Stopwatch::start());
         }
+        let (agent, operator) = match subject.parse() {
+            Ok(SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. }) => (Some(name), None),
+            Ok(SpiffeId::Operator { name, .. }) => (None, Some(name)),
+            Err(_) => (None, None),
+        };
+        let head = self.state.store.head().seq;
+        let event = RollbackSuspected { credential, subject, agent, operator, id, seq, head };
         let RollbackSuspected { credential, subject, id, head, .. } = &event;
         self.notifications.meters.alarms().raise(
             Alarm::RollbackSuspected,

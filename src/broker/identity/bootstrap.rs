@@ -40,7 +40,7 @@ pub async fn certify_operator(
             serial: plan.serial.to_string(),
             key: plan.key.hex(),
             not_after: plan.not_after.to_string(),
-            by: "host",
+            by: "the host",
         })
     };
     let decide = |context: &DecisionContext<'_>, plan: &CertificatePlan| {

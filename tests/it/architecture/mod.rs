@@ -8,6 +8,7 @@ mod book;
 mod confined;
 mod constructors;
 mod cycles;
+mod events;
 mod exposing;
 mod limits;
 mod services;
