@@ -3,14 +3,11 @@ use crate::base::{DecisionId, SecretName, Sensitivity, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
-use crate::broker::tokens::mint::relying;
-use crate::broker::world::records;
 use crate::policy::decide_reveal;
-use crate::revocation::{self, Subject};
+use crate::revocation::Subject;
 use crate::rotation::Rotation;
-use crate::secrets::{SecretRevealed, SecretValue, keys};
+use crate::secrets::{SecretRevealed, SecretValue};
 use crate::store::Change;
-use crate::token;
 
 /// A secret on its way to an agent.
 #[derive(Debug)]
@@ -38,20 +35,24 @@ impl AgentServices {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
         retry_on_conflict!(async {
-            let reading = services.state.issuing()?;
-            let deciding = services.deciding(reading);
-            let (principal, permit) = agent.attempt(services, reading)?;
+            let time = services.state.issuing()?;
+            let deciding = services.deciding(time);
+            let (principal, permit) = agent.attempt(services, time)?;
             // The token is verified by keys that are no older than what the entry relies on.
             services.follow_token_keys()?;
-            let token = match services.present(principal.clone(), bearer, reading)? {
+            let token = match services.present(principal.clone(), bearer, time)? {
                 Ok(token) => token,
                 Err(error) => return Err(AttemptError::Stop(services.refuse_token(&principal, error).await)),
             };
-            let (decision, secret, swapping) = services.state.store.read(|world, _| {
-                let decision = decide_reveal(&deciding.on_records(records(world)), token, permit, name);
-                let swapping = world.rotations.of(name).is_some_and(Rotation::is_swapping);
-                (decision, world.secrets.named(name).cloned(), swapping)
+            let (read, preconditions) = services.state.read_as(&principal, time.now(), |reading| {
+                reading.token_keys();
+                reading.subject(&Subject::Token(token.token()));
+                let secret = reading.versions_of(name).cloned();
+                let swapping = reading.unconditional().rotations.of(name).is_some_and(Rotation::is_swapping);
+                let decision = decide_reveal(&deciding.on(reading), token, permit, name);
+                (reading.noting(decision), secret, swapping)
             });
+            let (decision, secret, swapping) = read;
             let grant = services.granted(&principal, "reveal", decision).await?;
             if swapping {
                 services.await_swap(name).await?;
@@ -72,15 +73,12 @@ impl AgentServices {
                 rules: &basis.rules,
                 request: basis.request.in_hex(),
             };
-            let change = relying(Change::new(&event)?, &principal, std::iter::once(reveal.capability()))
-                .rely(keys::secret(name), principal.as_of())
-                .rely(token::keys::token_keys(), principal.as_of())
-                .rely(revocation::keys::subject(&Subject::Token(reveal.token())), principal.as_of());
+            let change = Change::new(&event)?;
             let kept =
                 secret.and_then(|secret| secret.current).ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let decision = basis.decision;
             let stored = services.stored_version(id, kept).await?;
-            let receipt = services.state.store.commit(change, grant).await?;
+            let receipt = services.state.commit(change, preconditions, grant).await?;
             let issued = services.signing.issuer.reveal(receipt, &stored)?;
             Ok(Revealed { value: issued.deliver(), version, decision })
         })

@@ -13,10 +13,9 @@ use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::pki;
 use crate::policy::{AgentAct, Grant, Mint, MintRequest, decide_again, decide_mint};
-use crate::registry::{Access, keys};
-use crate::revocation::{self, Subject};
+use crate::registry::Access;
+use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
 use crate::token::{TokenMinted, TokenRepeated};
 
@@ -158,28 +157,4 @@ fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Chan
         decision: basis.decision,
         snapshot: basis.snapshot.in_hex(),
     })
-}
-
-/// Relies on the agent, its certificate, the authorities, its roles and these capabilities being as they were
-/// when it was identified.
-pub(crate) fn relying<'a>(
-    change: Change<Effect>,
-    principal: &AgentPrincipal,
-    capabilities: impl Iterator<Item = &'a CapabilityName>,
-) -> Change<Effect> {
-    let (agent, instance, as_of) = (principal.agent(), principal.instance(), principal.as_of());
-    let mut change = change
-        .rely(pki::keys::authority(), as_of)
-        .rely(revocation::keys::wide(), as_of)
-        .rely(keys::agent(agent), as_of)
-        .rely(keys::certificate(instance), as_of)
-        .rely(revocation::keys::subject(&Subject::Agent(agent)), as_of)
-        .rely(revocation::keys::subject(&Subject::Instance(instance)), as_of);
-    for role in principal.roles() {
-        change = change.rely(keys::role(role), as_of);
-    }
-    for capability in capabilities {
-        change = change.rely(keys::capability(capability), as_of);
-    }
-    change
 }

@@ -109,7 +109,6 @@ const NOTING_BY_HAND: &[&str] = &[
     "src/broker/keys/sealing_keys.rs",
     "src/broker/keys/signing_keys.rs",
     "src/broker/secrets/put_secret.rs",
-    "src/broker/secrets/reveal.rs",
     "src/broker/secrets/versions.rs",
 ];
 
