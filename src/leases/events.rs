@@ -160,6 +160,9 @@ pub struct LeasesRevoked<'a> {
     /// The agent, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a AgentName>,
+    /// The agents whose leases they are; of more than 1000, the first by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentName>,
     /// The capability, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<&'a CapabilityName>,
@@ -221,6 +224,9 @@ pub struct LeasesRetried<'a> {
     /// The agent, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a AgentName>,
+    /// The agents whose leases they are; of more than 1000, the first by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentName>,
     /// The capability, if the selection names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<&'a CapabilityName>,

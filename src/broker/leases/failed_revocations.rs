@@ -1,5 +1,5 @@
 use super::lease_upstream::{LeaseUpstreams, revocations_at};
-use super::revoke::{Chosen, LeasesEnded, named, selection};
+use super::revoke::{Chosen, LeasesEnded, agents_of, named, selection};
 use super::views::{described, is_wholly_within, is_within};
 use crate::base::{LeaseId, Reason, code};
 use crate::broker::caller_services::AdminServices;
@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::removals::Ended;
 use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
-use crate::leases::{self, LeaseForgotten, LeaseStage, LeasesRetried};
+use crate::leases::{self, Lease, LeaseForgotten, LeaseStage, LeasesRetried};
 use crate::policy::{Authorised, EndLeases, ForgetLeases};
 use crate::telemetry::Alarm;
 use crate::upstream::is_shut_out;
@@ -30,13 +30,15 @@ impl AdminServices {
             let world = reading.unconditional();
             let which = selection(world, operator.scope(), chosen)?;
             let failing = world.leases.all().filter(|lease| lease.is_failing() && which.has(lease));
-            let places: Vec<_> = failing.map(|lease| LeaseUpstreams::of(world, lease).place()).collect();
+            let failing: Vec<&Lease> = failing.collect();
+            let places: Vec<_> =
+                failing.iter().map(|lease| LeaseUpstreams::of(world, lease).place()).collect();
             if places.is_empty() {
                 return Err(Failure::new(code::LEASE_INVALID_STATE));
             }
             let (lease, agent, capability) = named(chosen);
-            let (operator, count) = (operator.name(), places.len());
-            let event = LeasesRetried { operator, lease, agent, capability, count };
+            let (operator, count, agents) = (operator.name(), places.len(), agents_of(&failing));
+            let event = LeasesRetried { operator, lease, agent, agents, capability, count };
             Ok(ChangeDraft::new(&event, places)?.effect(Effect::Lease(leases::Effect::Retry(which))))
         });
         let changed = changed.await?;
@@ -62,7 +64,8 @@ impl AdminServices {
     ) -> Result<Forgotten, Failure> {
         let services = &*self.0;
         let operator = by.operator();
-        let changed = services.state.change(ChangeRequest::by(operator, idempotency), |reading| {
+        let request = ChangeRequest::by(operator, idempotency).because(Some(reason));
+        let changed = services.state.change(request, |reading| {
             let (world, scope) = (reading.unconditional(), operator.scope());
             let found = reading.lease(lease).filter(|one| is_within(world, scope, one));
             let found = found.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::lease_upstream::LeaseUpstream;
+use super::revoke::agents_of;
 use crate::authn::{Credential, live};
 use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
@@ -23,11 +24,13 @@ impl Services {
     pub async fn revoke_ineligible_leases(&self) -> Result<(), Failure> {
         let mut after = None;
         loop {
-            let (ineligible, last) = self.state.store.read(|world, _| {
+            let ((ineligible, agents, last), _) = self.state.read(|reading| {
+                let world = reading.unconditional();
                 let (page, last) = some(&world.leases, after);
-                let ineligible =
-                    page.iter().filter(|lease| is_ineligible(world, lease)).map(|lease| lease.id);
-                (ineligible.collect::<BTreeSet<_>>(), last)
+                let ineligible: Vec<&Lease> =
+                    page.into_iter().filter(|lease| is_ineligible(world, lease)).collect();
+                let ids: BTreeSet<_> = ineligible.iter().map(|lease| lease.id).collect();
+                (ids, agents_of(&ineligible), last)
             });
             if !ineligible.is_empty() {
                 let event = LeasesRevoked {
@@ -35,13 +38,12 @@ impl Services {
                     why: EndReason::Ineligible.as_str(),
                     lease: None,
                     agent: None,
+                    agents,
                     capability: None,
                     count: ineligible.len(),
                 };
-                let effect = leases::Effect::End {
-                    which: LeaseSelection::Each(ineligible),
-                    why: EndReason::Ineligible,
-                };
+                let which = LeaseSelection::Each(ineligible);
+                let effect = leases::Effect::End { which, why: EndReason::Ineligible };
                 let change = Change::new(&event)?.effect(Effect::Lease(effect));
                 self.record_of_leases(change.urgent(), Preconditions::none()).await?;
             }

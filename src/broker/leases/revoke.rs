@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::views::is_within;
+use crate::base::limits::LEASES_LOOKED_AT_MAX;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
@@ -86,10 +87,11 @@ impl Services {
         // It relies on nothing of its leases: an end is never too late and never in anybody's way.
         let removed = self.state.change_revoking(request, |reading| {
             let Selected { which, chosen } = find(reading.unconditional())?;
-            let LeaseFacts { count, withheld, order } = LeaseFacts::of(reading.unconditional(), &which);
+            let LeaseFacts { count, agents, withheld, order } =
+                LeaseFacts::of(reading.unconditional(), &which);
             let (lease, agent, capability) = chosen.as_ref().map_or((None, None, None), named);
             let (by, why) = (request.by.name(), EndReason::Revoked);
-            let event = LeasesRevoked { by, why: why.as_str(), lease, agent, capability, count };
+            let event = LeasesRevoked { by, why: why.as_str(), lease, agent, agents, capability, count };
             let end = leases::Effect::End { which: which.clone(), why };
             Ok(Removal {
                 change: Change::new(&event)?.effect(Effect::Lease(end)).urgent(),
@@ -109,6 +111,8 @@ impl Services {
 struct LeaseFacts {
     /// How many of them do not end already.
     count: usize,
+    /// Whose they are.
+    agents: Vec<AgentName>,
     /// What changes rely on that would hand one of them out.
     withheld: Vec<Key>,
     /// The order that ends them.
@@ -119,6 +123,7 @@ impl LeaseFacts {
     fn of(world: &World, which: &LeaseSelection) -> Self {
         let selected: Vec<&leases::Lease> = world.leases.all().filter(|one| which.has(one)).collect();
         let count = selected.iter().filter(|lease| !matches!(lease.stage, LeaseStage::Ending(_))).count();
+        let agents = agents_of(&selected);
         let mut withheld: Vec<Key> = selected.iter().map(|lease| keys::lease(lease.id)).collect();
         let name = |agent: &AgentId| world.registry.agent(*agent).map(|agent| agent.name.clone());
         let order = match which {
@@ -144,8 +149,15 @@ impl LeaseFacts {
                 LeasesOf::Some { agents, capabilities: capabilities.clone() }
             }
         };
-        Self { count, withheld, order }
+        Self { count, agents, withheld, order }
     }
+}
+
+/// The agents that have `leases`, so that the entry belongs to the history of each: of very many, the first, because the
+/// entry has to fit into the ledger's reserve.
+pub(super) fn agents_of(leases: &[&leases::Lease]) -> Vec<AgentName> {
+    let names: BTreeSet<&AgentName> = leases.iter().map(|lease| &lease.agent_name).collect();
+    names.into_iter().take(LEASES_LOOKED_AT_MAX).cloned().collect()
 }
 
 /// What was chosen, as an entry names it.
@@ -191,6 +203,28 @@ pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result
                 agents: agents.map(|agent| agent.id).collect(),
                 capabilities: offered.cloned().collect(),
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::store::At;
+
+    #[test]
+    fn an_entry_names_so_many_agents_whose_leases_it_revokes() {
+        let at = At { seq: 1, time: Timestamp::from_s(1_800_000_000) };
+        for count in [LEASES_LOOKED_AT_MAX, LEASES_LOOKED_AT_MAX + 1] {
+            let mut leases = leases::Leases::default();
+            for i in 0..count {
+                let mut intent = leases::tests::intended(at.time);
+                intent.agent_name = format!("agent-{i}").parse().unwrap();
+                leases.apply(at, &leases::Effect::Intend(Box::new(intent)));
+            }
+            let all: Vec<&leases::Lease> = leases.all().collect();
+            assert_eq!((all.len(), agents_of(&all).len()), (count, LEASES_LOOKED_AT_MAX));
         }
     }
 }

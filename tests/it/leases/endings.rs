@@ -44,6 +44,8 @@ async fn an_agent_that_loses_its_right_loses_login_and_sessions() {
         assert!(!scene.lets_in(&login), "{what}");
         assert_eq!(scene.logins(), others.name(), "{what}: nobody else's");
         assert_eq!(scene.broker.entries("lease.ended").await[0]["event"]["why"], "ineligible", "{what}");
+        let revoked = &scene.broker.entries("leases.revoked").await[0];
+        assert_eq!(revoked["event"]["agents"], json!(["orders-bot"]), "{what}");
     }
 }
 
@@ -67,6 +69,9 @@ async fn an_operator_ends_leases_by_agent_by_capability_and_all_of_them() {
             "{which}: {}",
             ended.text()
         );
+        let agents =
+            if which == "agent" { json!(["orders-bot"]) } else { json!(["orders-bot", "other-bot"]) };
+        assert_eq!(scene.broker.entries("leases.revoked").await[0]["event"]["agents"], agents, "{which}");
         // From here on nobody is handed it again, however long upstream takes.
         assert_eq!(scene.act(&mine, "renew", &json!({})).await.code(), "lease_not_active");
         scene.broker.end_due_leases().await;

@@ -155,7 +155,9 @@ async fn a_failed_revocation_is_retried_or_forgotten_with_a_reason_and_alarm() {
     let forgotten = scene.lease_path(&id, "forget", &forget).await;
     assert_eq!(forgotten.status, 200, "{}", forgotten.text());
     assert!(scene.listed().await.is_empty());
-    let entry = &scene.broker.entries("alarm.lease-forgotten").await[0]["event"];
+    let entry = &scene.broker.entries("alarm.lease-forgotten").await[0];
+    assert_eq!(entry["reason"], "the server was scrapped");
+    let entry = &entry["event"];
     assert_eq!(
         (&entry["login"], &entry["reason"], &entry["operator"]),
         (&json!(login.name()), &json!("the server was scrapped"), &json!("admin"))
