@@ -2,7 +2,7 @@ use super::failure::Failure;
 use super::reading::{Preconditions, Reading};
 use super::retry::AttemptError;
 use super::services::{Services, State};
-use crate::authn::{AgentPrincipal, AuthnError, PresentError, Records};
+use crate::authn::{AgentPrincipal, AuthnError, PresentError};
 use crate::base::{ClockReading, DecisionId, Timestamp};
 use crate::pki::PeerCertificate;
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
@@ -19,14 +19,16 @@ pub(crate) struct Deciding<'a> {
 }
 
 impl Deciding<'_> {
-    pub(crate) fn on<'c>(&'c self, reading: &Reading<'c>) -> DecisionContext<'c> {
-        self.on_records(reading.records())
+    /// For a decision on when something ends: it is made again when the clock is adjusted.
+    pub(crate) fn timed_on<'c>(&'c self, reading: &Reading<'c>) -> DecisionContext<'c> {
+        reading.clock();
+        self.on(reading)
     }
 
-    pub(crate) fn on_records<'c>(&'c self, records: Records<'c>) -> DecisionContext<'c> {
+    pub(crate) fn on<'c>(&'c self, reading: &Reading<'c>) -> DecisionContext<'c> {
         DecisionContext {
             decision: self.decision,
-            records,
+            records: reading.records(),
             reading: self.time,
             limits: &self.services.settings.tokens,
             digests: &self.services.state.digests,

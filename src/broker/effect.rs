@@ -36,6 +36,11 @@ pub enum Effect {
     },
 }
 
+/// What the time is, beyond its going on.
+pub(crate) fn clock_key() -> Key {
+    Key::of("clock", b"")
+}
+
 impl Effect {
     /// Adds what it advances: a decision that relied on one of these keys before is made again.
     pub(crate) fn advances(&self, keys: &mut Vec<Key>) {
@@ -56,7 +61,7 @@ impl Effect {
             Self::Rotation(effect) => effect.advances(keys),
             Self::Custody(effect) => effect.advances(keys),
             Self::Lease(effect) => effect.advances(keys),
-            Self::Clock { .. } => {}
+            Self::Clock { .. } => keys.push(clock_key()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use super::effect::clock_key;
 use super::failure::Failure;
 use super::replay::done_before;
 use super::world::{World, records};
@@ -258,6 +259,11 @@ impl<'w> Reading<'w> {
 
     pub(crate) fn token_keys(&self) -> &'w TokenKeys {
         &self.under(token::keys::token_keys()).token_keys
+    }
+
+    /// Notes that the clock was not adjusted.
+    pub(crate) fn clock(&self) {
+        self.under(clock_key());
     }
 
     /// The slots and the root key of the keyring.

@@ -154,9 +154,13 @@ impl Effect {
                 keys.extend([keys::agents(), keys::agent_name(&spec.name), keys::agent(*id)]);
             }
             Self::RemoveAgent(agent) | Self::Serve { agent, .. } => keys.push(keys::agent(*agent)),
-            Self::Enrol { code, agent, .. } => keys.extend([keys::code(*code), keys::instances(*agent)]),
+            Self::Enrol { code, agent, key, .. } => {
+                keys.extend([keys::code(*code), keys::instances(*agent), keys::public_key(key)]);
+            }
+            Self::Renew { instance, key, .. } => {
+                keys.extend([keys::certificate(*instance), keys::public_key(key)]);
+            }
             Self::RecordCertificate { instance, .. }
-            | Self::Renew { instance, .. }
             | Self::RecordRenewed { instance, .. }
             | Self::Promote { instance, .. } => keys.push(keys::certificate(*instance)),
             Self::Own { thing: Owned::Capability(name), .. } => keys.push(keys::capability(name)),

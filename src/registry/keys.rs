@@ -1,6 +1,7 @@
 //! The keys that decisions on this room's records rely on.
 
 use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, RoleName};
+use crate::crypto::Digest;
 use crate::ledger::Key;
 
 /// All declarations: files are applied one after another.
@@ -55,6 +56,12 @@ pub fn code(id: CodeId) -> Key {
 #[must_use]
 pub fn certificate(id: InstanceId) -> Key {
     Key::of_id("certificate", id.as_bytes())
+}
+
+/// Which agents have certificates for the public key with this digest.
+#[must_use]
+pub fn public_key(digest: &Digest) -> Key {
+    Key::of("public-key", digest.as_bytes())
 }
 
 /// Whether a second use of this code has been reported.

@@ -1,11 +1,15 @@
 //! The wall clock is wrong: what the broker does until it is right again, and how it comes back.
 
 use keyward::base::Clock;
+use keyward::base::encoding::base64url;
 use keyward::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S};
+use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
+use crate::renewal::renew;
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::host::ask;
+use crate::support::pausing::SERIAL;
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -217,6 +221,29 @@ async fn a_ledger_of_the_future_comes_back_by_the_word_of_the_host() {
     assert_eq!(again(&broker, &agent).ask(MINT).await.status, 200, "also after another start");
     let again = on_host(&broker, "/v1/clock/accept").await;
     assert_eq!(again.json(), json!({ "adjusted": false }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_certificate_that_an_adjustment_overtakes_is_planned_anew() {
+    let (broker, agent) = with_agent().await;
+    broker.clock.advance_s(2 * 3600);
+    let paused = broker.entropy.at(SERIAL, 1);
+    let renewing = tokio::spawn({
+        let (_, request) = new_key_and_request().unwrap();
+        let (caller, body) = (agent.caller.clone(), json!({ "csr": base64url(&request) }));
+        async move { caller.post_json("/v1/renew", &body).await }
+    });
+    paused.reached().await;
+    broker.clock.step_s(-HOUR_S);
+    assert_eq!(on_host(&broker, "/v1/clock/accept").await.json()["adjusted"], true);
+    drop(paused);
+    let renewed = renewing.await.unwrap();
+    assert_eq!(renewed.status, 201, "{}", renewed.text());
+    let ends = |entry: &Value| entry["event"]["not_after"].as_str().unwrap().to_owned();
+    renew(&broker, &agent).await;
+    let planned = broker.entries("instance.renewed").await;
+    assert_eq!(planned.len(), 2);
+    assert_eq!(ends(&planned[0]), ends(&planned[1]), "both by the clock of now");
 }
 
 /// The same agent, where a broker that started again listens.

@@ -160,6 +160,24 @@ async fn a_renewal_is_judged_anew_after_its_body_has_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_agents_that_renew_for_one_key_at_once_one_gets_it() {
+    let broker = TestBroker::declared().await;
+    let agents = [broker.agent("a", &["repo-reader"]).await, broker.agent("b", &["repo-reader"]).await];
+    let (_, request) = new_key_and_request().unwrap();
+    let body = json!({ "csr": base64url(&request) });
+    let paused = broker.entropy.at(SERIAL, 1);
+    let first = tokio::spawn({
+        let (caller, body) = (agents[0].caller.clone(), body.clone());
+        async move { caller.post_json("/v1/renew", &body).await }
+    });
+    paused.reached().await;
+    assert_eq!(agents[1].caller.post_json("/v1/renew", &body).await.status, 201);
+    drop(paused);
+    let first = first.await.unwrap();
+    assert_eq!((first.status, first.code().as_str()), (409, "renewal_key_in_use"), "{}", first.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_renewal_fails_when_its_authority_is_revoked_meanwhile() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;

@@ -72,7 +72,7 @@ pub(crate) async fn certify_admin(
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
     let ((known, decision), preconditions) = services.state.read(|reading| {
         let known = reading.acting_operator(name).map(|operator| operator.id);
-        (known, decide(&deciding.on(reading), &plan))
+        (known, decide(&deciding.timed_on(reading), &plan))
     });
     let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
     let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*services.state.entropy));

@@ -29,8 +29,9 @@ impl AgentServices {
             let deciding = services.deciding(time);
             let permit = redemption.permit();
             let ((granted, agent, instance), preconditions) = services.state.read(|reading| {
+                reading.public_key(&redemption.key.digest());
                 let agent = reading.agent_of_code(input.code);
-                let context = deciding.on(reading);
+                let context = deciding.timed_on(reading);
                 let granted = decide_enrolment(&context, &redemption.request(), permit).grant();
                 let repeats = granted.as_ref().ok().and_then(|grant| grant.act().repeats());
                 let instance = agent.zip(repeats).and_then(|(agent, id)| reading.acting_instance(agent, id));

@@ -41,7 +41,7 @@ impl AdminServices {
             let permit = redemption.permit();
             let ((decision, operator), preconditions) = services.state.read(|reading| {
                 let operator = reading.operator_of_code(input.code).cloned();
-                let context = deciding.on(reading);
+                let context = deciding.timed_on(reading);
                 (decide_operator_enrolment(&context, &redemption.request(), permit), operator)
             });
             match (decision.grant(), operator) {
@@ -74,7 +74,7 @@ impl AdminServices {
             let (read, preconditions) = services.state.read(|reading| {
                 let principal = reading.operator_again(by.operator())?;
                 let operator = reading.acting_operator(principal.name()).ok_or(AuthnError::Unknown)?;
-                let context = deciding.on(reading);
+                let context = deciding.timed_on(reading);
                 let decision = decide_operator_renewal(&context, &principal, key.digest(), admitted.permit());
                 Ok::<_, AuthnError>((operator.clone(), decision))
             });

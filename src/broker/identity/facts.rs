@@ -6,6 +6,7 @@ use crate::base::{AgentId, ClockReading, CodeId, InstanceId, OperatorName, Times
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::{World, records};
+use crate::crypto::Digest;
 use crate::operators::{self, Certificate, Operator};
 use crate::pki::PeerCertificate;
 use crate::registry::{self, Agent, Instance};
@@ -24,6 +25,11 @@ impl<'w> Reading<'w> {
         self.under(registry::keys::certificate(id));
         self.subject(&Subject::Instance(id));
         agent.instances.get(id)
+    }
+
+    /// Notes which agents have certificates for the public key with this digest.
+    pub(crate) fn public_key(&self, digest: &Digest) {
+        self.under(registry::keys::public_key(digest));
     }
 
     /// The agent that an enrolment code is for.

@@ -58,11 +58,12 @@ impl AgentServices {
             let (read, preconditions) = services.state.read(|reading| {
                 // The certificate may have been revoked or replaced while the body arrived.
                 let renewing = reading.renewing(peer, services.settings.renewal_grace_s, time)?;
+                reading.public_key(&key.digest());
                 let agent = reading.acting_agent(renewing.agent());
                 let found = agent.and_then(|agent| {
                     Some((agent.clone(), reading.acting_instance(agent, renewing.instance())?.clone()))
                 });
-                let context = deciding.on(reading);
+                let context = deciding.timed_on(reading);
                 let decision = decide_renewal(&context, &renewing, key.digest(), admitted.permit());
                 Ok::<_, AuthnError>((renewing, decision, found))
             });

@@ -168,7 +168,7 @@ impl Services {
                 None if input.freshness == Freshness::Fresh => None,
                 None => own_login(reading, &principal, &request.capability, life_s),
             };
-            let context = deciding.on(reading);
+            let context = deciding.timed_on(reading);
             let offer = reading.lease_offer(&request.capability);
             let counter = offer.map(|(_, upstream)| LeaseUpstream::of(reading.unconditional(), *upstream));
             let Some(lease) = again else {

@@ -6,6 +6,7 @@ use crate::base::{DecisionId, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::changes::Initiator;
 use crate::broker::deciding::AdmittedAgent;
+use crate::broker::effect::clock_key;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -44,6 +45,8 @@ pub(super) struct Attempted<'a> {
     pub(super) target: LeaseToRenew,
     pub(super) call: Call<'a>,
     pub(super) admin: SecretValue,
+    /// The entry of the intent.
+    pub(super) seq: u64,
     pub(super) renewal: Renewal,
     /// On whose word.
     pub(super) by: RenewedBy<'a>,
@@ -91,13 +94,13 @@ impl AgentServices {
 impl Services {
     /// Tells upstream of a later end, and records it.
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
-        let Attempted { target: LeaseToRenew { lease, counter }, call, admin, renewal, by } = attempted;
+        let Attempted { target: LeaseToRenew { lease, counter }, call, admin, seq, renewal, by } = attempted;
         let call_with = self.lease_call(&admin);
         let extended = counter.driver.extend(call_with, &lease.login, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
         extended.map_err(|fault| Failure::of_login(&fault))?;
-        retry_on_conflict!(self.record_renewed(&lease, renewal.expires_at, &by))?;
+        retry_on_conflict!(self.record_renewed(&lease, renewal.expires_at, seq, &by))?;
         Ok(renewal)
     }
 
@@ -117,7 +120,8 @@ impl Services {
                 return Err(Failure::new(code::LEASE_NOT_ACTIVE));
             }
             let counter = LeaseUpstreams::of(reading.unconditional(), lease).for_renewal(reading);
-            let decision = decide_lease_renewal(&deciding.on(reading), principal, permit, lease, life_s);
+            let decision =
+                decide_lease_renewal(&deciding.timed_on(reading), principal, permit, lease, life_s);
             Ok((lease.clone(), counter, reading.noting(decision)))
         });
         let (lease, counter, decision) = read?;
@@ -162,8 +166,8 @@ impl Services {
         };
         let change = Change::new(&event)?.advance(keys::lease(lease.id));
         let preconditions = preconditions.and(self.state.still_allowed(by.initiator())?);
-        let (admin, _) = self.open_admin_secret(counter, change, preconditions).await?;
-        Ok(Attempted { target, call, admin, renewal, by })
+        let (admin, seq) = self.open_admin_secret(counter, change, preconditions).await?;
+        Ok(Attempted { target, call, admin, seq, renewal, by })
     }
 
     /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
@@ -172,6 +176,7 @@ impl Services {
         &self,
         lease: &Lease,
         expires_at: Timestamp,
+        seq: u64,
         by: &RenewedBy<'_>,
     ) -> Result<(), AttemptError> {
         let time = self.state.clock.reading();
@@ -195,6 +200,8 @@ impl Services {
         };
         let renew = leases::Effect::Renew { lease: lease.id, expires_at };
         let preconditions = preconditions.and(self.state.still_allowed(by.initiator())?);
+        // The later end is by the clock of the intent.
+        let preconditions = preconditions.and(Preconditions::of(clock_key(), seq));
         let change = Change::new(&event)?.effect(Effect::Lease(renew));
         Ok(self.record_of_leases(change, preconditions).await?)
     }

@@ -42,7 +42,7 @@ impl Services {
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             reading.lease_holder(lease).ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
             let counter = LeaseUpstreams::of(world, lease).for_renewal(reading)?;
-            let decision = decide_lease_extension(&deciding.on(reading), by, lease, life_s);
+            let decision = decide_lease_extension(&deciding.timed_on(reading), by, lease, life_s);
             Ok::<_, Failure>((LeaseToRenew { lease: lease.clone(), counter }, decision))
         });
         let (target, decision) = read?;
