@@ -52,9 +52,9 @@ pub enum RevocationOrder {
     NarrowDeclarations {
         /// Capabilities that no role has any more.
         capabilities: BTreeSet<CapabilityName>,
-        /// Of each of these roles, the only capabilities that it keeps.
+        /// The remaining capabilities of each of these roles.
         roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
-        /// Of each of these agents, the only roles that it keeps.
+        /// The remaining roles of each of these agents.
         agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
         /// Agents that are gone.
         removed_agents: BTreeSet<AgentName>,

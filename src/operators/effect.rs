@@ -19,7 +19,7 @@ pub enum Effect {
         /// The new certificate.
         certificate: OperatorCertificate,
     },
-    /// Gives an operator its role and reach; creates it when there is none of this name.
+    /// Sets the role and scope of an operator; creates it if it does not exist.
     Place {
         /// The operator.
         id: OperatorId,
@@ -27,7 +27,7 @@ pub enum Effect {
         name: OperatorName,
         /// Its role.
         role: OperatorRole,
-        /// How far that reaches.
+        /// The scope.
         scope: Scope,
     },
     /// Makes an enrolment code known.
@@ -40,7 +40,7 @@ pub enum Effect {
         hash: Digest,
         /// The keyed digest of its secret.
         digest: KeyedDigest,
-        /// Until when it can be redeemed.
+        /// The end of its life.
         expires_at: Timestamp,
     },
     /// Redeems a code: the operator has one more certificate, which is about to be signed.
@@ -88,11 +88,11 @@ pub enum Effect {
     RecordMaker {
         /// The code's id.
         code: CodeId,
-        /// Who made it.
+        /// The maker.
         by: OperatorId,
         /// The serial of the certificate that the maker had shown.
         certificate: [u8; 16],
-        /// Until when it can be redeemed.
+        /// The end of its life.
         expires_at: Timestamp,
     },
 }

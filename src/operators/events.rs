@@ -24,9 +24,9 @@ pub struct OperatorCertified<'a> {
 /// An operator was invited: an enrolment code was made for it.
 #[derive(Debug, Serialize)]
 pub struct OperatorInvited<'a> {
-    /// Who invited.
+    /// The inviting operator.
     pub by: &'a OperatorName,
-    /// Who was invited.
+    /// The invited operator.
     pub operator: &'a OperatorName,
     /// Its id.
     pub operator_id: OperatorId,
@@ -37,16 +37,16 @@ pub struct OperatorInvited<'a> {
     pub owner: Option<&'a OwnerName>,
     /// The code's id; the code itself is in no record.
     pub code: CodeId,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: String,
 }
 
 /// An operator was given another role, or another reach.
 #[derive(Debug, Serialize)]
 pub struct OperatorPlaced<'a> {
-    /// Who did.
+    /// The operator.
     pub by: &'a OperatorName,
-    /// Whom.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// The role from here on.
     pub role: &'static str,
@@ -68,7 +68,7 @@ pub struct OperatorEnrolled<'a> {
     pub key: String,
     /// When the certificate ends.
     pub not_after: String,
-    /// Where the request came from.
+    /// The address of the caller.
     pub peer: String,
 }
 
@@ -85,14 +85,14 @@ pub struct OperatorRenewed<'a> {
     pub not_after: String,
     /// The serial of the certificate that asked, in hex.
     pub previous: String,
-    /// Where the request came from.
+    /// The address of the caller.
     pub peer: String,
 }
 
 /// An operator's certificate has been signed.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRecorded<'a> {
-    /// Whose it is.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// Its serial, in hex.
     pub serial: String,
@@ -104,7 +104,7 @@ pub struct OperatorCertificateRecorded<'a> {
 /// signature never left the broker.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRetried<'a> {
-    /// Whose it is.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// Its serial, in hex.
     pub serial: String,
@@ -132,14 +132,14 @@ pub struct OperatorCodeReused<'a> {
     pub first_serial: String,
     /// SHA-256 of the other key, in hex.
     pub other_key: String,
-    /// Where the second request came from.
+    /// The address of the second caller.
     pub peer: String,
 }
 
 /// Alarm: a user of the broker's host took an administrator's certificate for an hour.
 #[derive(Debug, Serialize)]
 pub struct BreakGlassUsed<'a> {
-    /// Who did: `host uid N`.
+    /// The actor: `host uid N`.
     pub by: String,
     /// The operator that the certificate is for.
     pub operator: &'a OperatorName,
@@ -156,7 +156,7 @@ pub struct BreakGlassUsed<'a> {
 /// An operator asked for something that its role or its reach does not give.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
-    /// Who asked.
+    /// The caller.
     pub operator: &'a OperatorName,
     /// Its role.
     pub role: &'static str,

@@ -9,13 +9,13 @@ pub fn operator(name: &OperatorName) -> Key {
     Key::of("operator", name.as_str().as_bytes())
 }
 
-/// Which certificates this operator has, and whether they have been signed.
+/// The certificates of this operator.
 #[must_use]
 pub fn certificates(name: &OperatorName) -> Key {
     Key::of("operator-certificates", name.as_str().as_bytes())
 }
 
-/// Who administers everything.
+/// The admins with the scope `all`.
 #[must_use]
 pub fn admins() -> Key {
     Key::of("admins", b"")

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::base::{OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
 
-/// What sort of work an operator does. Which rights go with it is `policy`'s to say.
+/// The role of an operator. `policy` assigns rights to roles.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum OperatorRole {
     /// Administers.
     Admin,
-    /// Takes away and investigates.
+    /// Revokes and investigates.
     Security,
     /// Judges what others ask for.
     Approver,
@@ -33,7 +33,7 @@ pub struct Operator {
     pub name: OperatorName,
     /// Its role.
     pub role: OperatorRole,
-    /// How far its role reaches.
+    /// Its scope.
     pub scope: Scope,
     /// The certificates it was given and has not replaced, as long as they can be of use.
     pub certificates: Vec<Certificate>,
@@ -52,7 +52,7 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// The entry by which its holder enrolled. A renewal does not change it.
     pub enrolled_seq: u64,
-    /// What came of it, once it has been signed.
+    /// The signed certificate, if it was signed.
     pub signed: Option<SignedOperatorCertificate>,
     /// Whether it is in use.
     pub serving: Serving,
@@ -73,9 +73,9 @@ pub struct SignedOperatorCertificate {
 /// that one counts too, so that a lost answer locks nobody out.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Serving {
-    /// It is.
+    /// It is in use.
     Current,
-    /// It was given at a renewal, in place of the one with this serial, and has not been used yet.
+    /// It was issued by a renewal instead of the one with this serial, and is not used yet.
     Next {
         /// The serial of the one before.
         replaces: [u8; 16],

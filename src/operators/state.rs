@@ -27,7 +27,7 @@ pub struct OperatorCode {
     pub hash: Digest,
     /// The keyed digest of its secret; none once it is redeemed.
     pub digest: Option<KeyedDigest>,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: Timestamp,
     /// The entry that made it known.
     pub issued_seq: u64,
@@ -55,7 +55,7 @@ pub struct CodeMaker {
 pub struct Operators {
     by_name: BTreeMap<OperatorName, Operator>,
     codes: BTreeMap<CodeId, OperatorCode>,
-    /// Who made which code, those of agents too.
+    /// The makers of codes, also of agents' codes.
     makers: BTreeMap<CodeId, CodeMaker>,
 }
 
@@ -96,13 +96,13 @@ impl Operators {
         self.codes.get(&id)
     }
 
-    /// By whom this code was made, an operator's or an agent's.
+    /// The maker of this code.
     #[must_use]
     pub fn maker_of(&self, code: CodeId) -> Option<&CodeMaker> {
         self.makers.get(&code)
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Certify { id, name, certificate } => {
@@ -178,7 +178,7 @@ impl Operators {
         }
     }
 
-    /// What `effect` puts into the index.
+    /// The writes of `effect` to the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
         if let Effect::RecordCertificate { serial, certificate, .. } = effect {
             out.put(CERTIFICATES, serial.to_vec(), certificate.clone());

@@ -115,7 +115,7 @@ impl AuthorityCertificate {
         self.not_after
     }
 
-    /// Whose identities its key signs.
+    /// The trust domain of its certificates.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain

@@ -9,7 +9,7 @@ use crate::crypto::Digest;
 pub struct EnrolmentCode {
     /// The identity that the code enrols. The certificate that comes back must name it.
     pub spiffe: SpiffeId,
-    /// Where agents reach the broker, `host:port`.
+    /// The broker's address for agents, `host:port`.
     pub address: String,
     /// SHA-256 of the authority's public key (DER `SubjectPublicKeyInfo`).
     pub pin: Digest,

@@ -40,7 +40,7 @@ pub enum IssuedError {
     Signature,
 }
 
-/// What an answer to a certificate request has to be before it is stored.
+/// The expectations of a response to a certificate request.
 #[derive(Debug)]
 pub struct Requested<'a> {
     /// SHA-256 of the public key that was sent, DER `SubjectPublicKeyInfo`.

@@ -21,7 +21,7 @@ pub enum PeerError {
     /// Its subject alternative names are not exactly one identity of this broker.
     #[error("the certificate does not name exactly one identity of this broker")]
     Identity,
-    /// It may sign certificates, or may not authenticate a client.
+    /// It can sign certificates, or is not for client authentication.
     #[error("the certificate is not for client authentication of an agent or operator")]
     Usage,
     /// Its serial is not one that this broker draws.
@@ -29,7 +29,7 @@ pub enum PeerError {
     Serial,
 }
 
-/// What a peer's certificate says, read once per connection.
+/// The content of a peer's certificate, read once per connection.
 ///
 /// That it was signed by the right authority is the TLS library's to say; that its holder may still
 /// act is for `authn`.
@@ -82,7 +82,7 @@ impl PeerCertificate {
         })
     }
 
-    /// The same, presented from this address.
+    /// With the address that presented it.
     #[must_use]
     pub fn presented_from(self, address: IpAddr) -> Self {
         Self { from: Some(address), ..self }
@@ -94,7 +94,7 @@ impl PeerCertificate {
         self.from
     }
 
-    /// Whose it is.
+    /// The identity.
     #[must_use]
     pub const fn spiffe(&self) -> &SpiffeId {
         &self.spiffe

@@ -5,10 +5,10 @@ use crate::base::limits::BACKDATE_S;
 use crate::base::{Entropy, Serial, Timestamp};
 use crate::crypto::Digest;
 
-/// What a certificate will say: recorded before it is signed.
+/// The plan of a certificate, recorded before it is signed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificatePlan {
-    /// Whose it is.
+    /// The identity.
     pub spiffe: SpiffeId,
     /// Its serial.
     pub serial: Serial,

@@ -27,7 +27,7 @@ pub enum RequestError {
     AsksForMore,
 }
 
-/// What comes before the point in the DER of every P-256 public key (RFC 5480 §2).
+/// The DER prefix of every P-256 public key before its point (RFC 5480 §2).
 const P256_INFO: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
@@ -76,7 +76,7 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-/// Takes the public key out of a PKCS#10 request (RFC 2986), and nothing else.
+/// Reads only the public key of a PKCS#10 request (RFC 2986).
 ///
 /// # Errors
 /// [`RequestError`].

@@ -8,14 +8,14 @@ use super::authority_certificate::AuthorityCertificate;
 use crate::base::Timestamp;
 use crate::crypto::{Digest, sha256};
 
-/// What the broker's own certificate has to be.
+/// The requirements of the broker's certificate.
 #[derive(Debug)]
 pub struct ServerCertificate<'a> {
     /// The DNS names and IP addresses that it names, in this order.
     pub names: &'a [String],
     /// SHA-256 of its public key, DER `SubjectPublicKeyInfo`.
     pub key: Digest,
-    /// Who has signed it.
+    /// The authority that signed it.
     pub authority: &'a AuthorityCertificate,
 }
 

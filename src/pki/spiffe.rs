@@ -11,23 +11,23 @@ use crate::base::{AgentName, OperatorName, TrustDomain};
 pub enum SpiffeId {
     /// An agent.
     Agent {
-        /// Whose agents.
+        /// The trust domain.
         trust_domain: TrustDomain,
-        /// Which one.
+        /// The name.
         name: AgentName,
     },
     /// A resource server.
     ResourceServer {
-        /// Whose resource servers.
+        /// The trust domain.
         trust_domain: TrustDomain,
-        /// Which one.
+        /// The name.
         name: AgentName,
     },
     /// An operator.
     Operator {
-        /// Whose operators.
+        /// The trust domain.
         trust_domain: TrustDomain,
-        /// Which one.
+        /// The name.
         name: OperatorName,
     },
 }
@@ -40,7 +40,7 @@ pub enum SpiffeId {
 pub struct SpiffeError;
 
 impl SpiffeId {
-    /// Whose identity it is.
+    /// The trust domain.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
         match self {

@@ -11,7 +11,7 @@ use crate::store::{At, Event};
 /// The certificate authority was founded.
 #[derive(Debug, Serialize)]
 pub struct AuthorityFounded<'a> {
-    /// Whose identities it signs.
+    /// The trust domain of its certificates.
     pub trust_domain: &'a str,
     /// SHA-256 of its public key, in hex: what enrolment codes carry.
     pub pin: String,
@@ -31,7 +31,7 @@ pub struct ServerCertified<'a> {
     pub names: &'a [String],
     /// SHA-256 of the public key, in hex.
     pub key: String,
-    /// How long it holds, in seconds.
+    /// The life, in seconds.
     pub life_s: i64,
 }
 
@@ -43,13 +43,13 @@ impl Event for ServerCertified<'_> {
 /// A generation of the certificate authority is at another stage.
 #[derive(Debug, Serialize)]
 pub struct AuthorityStaged<'a> {
-    /// Who has brought it there: an operator, or `the schedule`.
+    /// The actor: an operator, or `the schedule`.
     pub by: &'a str,
-    /// Which generation.
+    /// The generation.
     pub generation: u32,
     /// SHA-256 of its public key, in hex.
     pub pin: String,
-    /// Where it is now.
+    /// The new stage.
     pub stage: &'static str,
     /// Live instances that hold, or know, only what this may take from them.
     pub behind: usize,
@@ -74,9 +74,9 @@ pub enum Effect {
     },
     /// A generation is at another stage.
     Stage {
-        /// Which one.
+        /// The generation.
         generation: u32,
-        /// Where it is.
+        /// The stage.
         stage: KeyStage,
     },
 }
@@ -121,7 +121,7 @@ impl Record {
         self.certificates.get(&generation)
     }
 
-    /// Where the authority with this key is.
+    /// The stage of the authority with this key.
     #[must_use]
     pub fn stage_of(&self, key: AuthorityKeyId) -> Option<KeyStage> {
         let all = self.generations.all();
@@ -143,7 +143,7 @@ impl Record {
         self.certificates.iter().find_map(named)
     }
 
-    /// Whose identities are signed; none before the first authority.
+    /// The trust domain; `None` before the first authority.
     #[must_use]
     pub fn trust_domain(&self) -> Option<&TrustDomain> {
         self.certificates.values().next().map(AuthorityCertificate::trust_domain)
@@ -154,7 +154,7 @@ impl Record {
         self.generations.time_went_back(now);
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Found(certificate) => self.take(at, 1, KeyStage::Active, certificate),
@@ -180,7 +180,7 @@ pub mod keys {
 
     use crate::ledger::Key;
 
-    /// Which authorities there are, and where each is: every decision relies on it.
+    /// The authorities and their stages, on which every decision relies.
     #[must_use]
     pub fn authority() -> Key {
         static KEY: LazyLock<Key> = LazyLock::new(|| Key::of("authority", b""));

@@ -35,7 +35,7 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
         Self { per_key_max, max, held: Mutex::default() }
     }
 
-    /// Takes one request of `key` on.
+    /// Accepts one request of `key`.
     ///
     /// # Errors
     /// [`AtCapacity`].

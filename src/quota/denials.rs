@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::limiter::Limiter;
 
-/// What the ledger is told about one denial.
+/// The record of a denial.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Note {
     /// An entry of its own, which also tells of `unrecorded` earlier ones.
@@ -24,13 +24,13 @@ pub struct Denials<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Denials<K> {
-    /// Gives entries at the rate of `limiter`.
+    /// Records at the rate of `limiter`.
     #[must_use]
     pub fn new(limiter: Limiter<K>) -> Self {
         Self { limiter, unrecorded: Mutex::new(HashMap::new()) }
     }
 
-    /// What to do about one more denial of `key`.
+    /// The record of a further denial of `key`.
     pub fn note(&self, key: &K) -> Note {
         let admitted = self.limiter.admit(key).is_ok();
         let mut unrecorded = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner);

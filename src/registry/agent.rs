@@ -65,12 +65,12 @@ impl Instances {
     }
 }
 
-/// What an agent's record is of. It is in every certificate, and never changes.
+/// The kind of an agent. It is in every certificate, and never changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AgentKind {
-    /// Who asks for tokens.
+    /// An agent, which gets tokens.
     Agent,
-    /// Who takes them, and asks about them.
+    /// A resource server, which accepts and introspects tokens.
     ResourceServer,
 }
 
@@ -79,7 +79,7 @@ pub enum AgentKind {
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
-    /// What it proves itself with.
+    /// The current certificate.
     pub current: InstanceCertificate,
     /// What it was given at its last renewal and has not used yet. Its first use makes it the
     /// current one; until then the one before still counts, so that a lost answer locks nobody out.
@@ -103,7 +103,7 @@ pub struct InstanceCertificate {
     pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
-    /// What came of it, once it has been signed.
+    /// The signed certificate, if it was signed.
     pub signed: Option<SignedAgentCertificate>,
 }
 
@@ -118,7 +118,7 @@ pub struct SignedAgentCertificate {
     pub authority: Option<u32>,
 }
 
-/// Which of an instance's certificates.
+/// The certificates of an instance.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CertificateSlot {
     /// The one it proves itself with.
@@ -182,7 +182,7 @@ impl Instance {
 }
 
 impl Agent {
-    /// What it is.
+    /// The kind.
     #[must_use]
     pub const fn kind(&self) -> AgentKind {
         if self.serves.is_some() { AgentKind::ResourceServer } else { AgentKind::Agent }

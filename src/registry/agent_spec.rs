@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{AgentName, RoleName};
 
-/// What is declared of an agent.
+/// The declaration of an agent.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AgentSpec {
     /// Its name.

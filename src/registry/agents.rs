@@ -15,7 +15,7 @@ pub(super) struct Agents {
     by_id: HashMap<AgentId, Agent>,
     /// By name in order, to tell who there is.
     in_order: BTreeMap<AgentName, AgentId>,
-    /// The same, to find one of many at once.
+    /// An index to find one quickly.
     by_name: HashMap<AgentName, AgentId>,
     roles: RoleSets,
 }
@@ -54,7 +54,7 @@ impl Agents {
         (agent.roles, agent.max_instances) = (roles, spec.max_instances);
     }
 
-    /// Takes these roles from every agent that holds one.
+    /// Removes these roles from all agents.
     pub(super) fn lose_roles(&mut self, gone: &BTreeSet<&RoleName>) {
         let loses = |agent: &&mut Agent| agent.roles.iter().any(|role| gone.contains(&role));
         for agent in self.by_id.values_mut().filter(loses) {

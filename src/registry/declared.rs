@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Audience, CapabilityName, RoleName, SecretName};
 use crate::crypto::{Digest, sha256};
 
-/// What a capability lets its holder do upstream; never both.
+/// The access of a capability: read or write.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
@@ -26,12 +26,12 @@ impl Access {
     }
 }
 
-/// How a capability reaches the agent.
+/// The delivery of a capability.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Delivery {
     /// The token itself is what upstream takes.
     Mint {
-        /// Whom the token is for.
+        /// The audience of the token.
         audience: Audience,
     },
     /// The token is taken back to the broker for the upstream secret.
@@ -60,9 +60,9 @@ impl Delivery {
 pub struct Capability {
     /// Its name, which is also the OAuth scope.
     pub name: CapabilityName,
-    /// What it lets its holder do.
+    /// The access.
     pub access: Access,
-    /// How it reaches the agent.
+    /// The delivery.
     pub delivery: Delivery,
     /// Longest life of a token for it, in seconds; of a lease, its renewals included.
     pub max_life_s: u32,
@@ -73,7 +73,7 @@ pub struct Capability {
 pub struct Role {
     /// Its name.
     pub name: RoleName,
-    /// What its holders may ask for.
+    /// The capabilities of its holders.
     pub capabilities: BTreeSet<CapabilityName>,
 }
 

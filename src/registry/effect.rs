@@ -32,10 +32,10 @@ pub enum Effect {
     PutAgent {
         /// Its id: a new one creates it.
         id: AgentId,
-        /// What is declared of it.
+        /// The declaration.
         spec: AgentSpec,
     },
-    /// Takes an agent away, its instances and codes with it.
+    /// Removes an agent with its instances and codes.
     RemoveAgent(AgentId),
     /// Redeems a code: the agent has a new instance.
     Enrol {
@@ -104,32 +104,32 @@ pub enum Effect {
         hash: Digest,
         /// The keyed digest of its secret.
         digest: KeyedDigest,
-        /// Until when it can be redeemed.
+        /// The end of its life.
         expires_at: Timestamp,
-        /// How many keys can redeem it.
+        /// The number of keys that can redeem it.
         uses: u32,
         /// From where it can be redeemed; from anywhere when there is none.
         network: Option<Network>,
     },
     /// Sets the audience that an agent serves: a resource server's, or none.
     Serve {
-        /// Who.
+        /// The agent.
         agent: AgentId,
-        /// What; nothing for an agent.
+        /// The audience; absent for an agent.
         audience: Option<Audience>,
     },
-    /// Says whose something is that is declared.
+    /// Sets the owner of a declared object.
     Own {
-        /// What.
+        /// The object.
         thing: Owned,
-        /// Whose; nobody's when there is none.
+        /// The owner, if there is one.
         owner: Option<OwnerName>,
     },
     /// A second use of a code has been reported.
     ReportCode(CodeId),
-    /// What an application takes away, without what it gives.
+    /// The removals of an application, without its additions.
     Narrow(Narrowing),
-    /// Says from where an instance has enrolled.
+    /// Records the address from which an instance enrolled.
     EnrolledFrom {
         /// The agent.
         agent: AgentId,

@@ -18,11 +18,11 @@ pub struct AgentCode {
     pub hash: Digest,
     /// The keyed digest of its secret; none once it is used up.
     pub digest: Option<KeyedDigest>,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: Timestamp,
     /// The entry that made it known.
     pub issued_seq: u64,
-    /// How many keys can redeem it.
+    /// The number of keys that can redeem it.
     pub uses: u32,
     /// From where it can be redeemed; from anywhere when there is none.
     pub network: Option<Network>,

@@ -9,9 +9,9 @@ use crate::store::Event;
 /// Declarations were applied from files.
 #[derive(Debug, Serialize)]
 pub struct DeclarationsApplied<'a> {
-    /// Who did.
+    /// The operator.
     pub operator: &'a OperatorName,
-    /// What changed.
+    /// The changes.
     pub changes: &'a [PlannedChange],
     /// The policy snapshot from here on, in hex.
     pub snapshot: String,
@@ -20,7 +20,7 @@ pub struct DeclarationsApplied<'a> {
 /// An agent was invited: an enrolment code was made for it.
 #[derive(Debug, Serialize)]
 pub struct AgentInvited<'a> {
-    /// Who invited.
+    /// The inviting operator.
     pub operator: &'a OperatorName,
     /// The agent's name.
     pub agent: &'a AgentName,
@@ -28,9 +28,9 @@ pub struct AgentInvited<'a> {
     pub agent_id: AgentId,
     /// The code's id; the code itself is in no record.
     pub code: CodeId,
-    /// Until when it can be redeemed.
+    /// The end of its life.
     pub expires_at: String,
-    /// How many keys can redeem it.
+    /// The number of keys that can redeem it.
     pub uses: u32,
     /// From where it can be redeemed, when not from anywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct InstanceEnrolled<'a> {
     pub spiffe_id: String,
     /// When the certificate ends.
     pub not_after: String,
-    /// Where the request came from.
+    /// The address of the caller.
     pub peer: String,
 }
 
@@ -65,7 +65,7 @@ pub struct InstanceEnrolled<'a> {
 pub struct CertificateRecorded<'a> {
     /// The agent's name.
     pub agent: &'a AgentName,
-    /// Whose it is.
+    /// The instance.
     pub instance: InstanceId,
     /// SHA-256 of the certificate, in hex: `x5t#S256` in another spelling.
     pub thumbprint: String,
@@ -77,7 +77,7 @@ pub struct CertificateRecorded<'a> {
 pub struct CertificateRetried<'a> {
     /// The agent's name.
     pub agent: &'a AgentName,
-    /// Whose it is.
+    /// The instance.
     pub instance: InstanceId,
 }
 
@@ -92,7 +92,7 @@ pub struct CodeReused<'a> {
     pub first_instance: InstanceId,
     /// SHA-256 of the other key, in hex.
     pub other_key: String,
-    /// Where the second request came from.
+    /// The address of the second caller.
     pub peer: String,
 }
 
@@ -111,7 +111,7 @@ pub struct InstanceRenewed<'a> {
     pub not_after: String,
     /// The serial of the certificate that asked, in hex.
     pub previous: String,
-    /// Where the request came from.
+    /// The address of the caller.
     pub peer: String,
 }
 
@@ -136,9 +136,9 @@ pub struct CertificatePromoted<'a> {
 /// What an application takes away, recorded without what it gives: the application itself was not recorded.
 #[derive(Debug, Serialize)]
 pub struct DeclarationsNarrowed<'a> {
-    /// Who took it away: an operator, or `host uid N` for a pending order.
+    /// The actor: an operator, or `host uid N` for a pending order.
     pub by: &'a str,
-    /// What.
+    /// The object.
     #[serde(flatten)]
     pub narrowing: &'a Narrowing,
 }

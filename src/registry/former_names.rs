@@ -24,7 +24,7 @@ pub struct FormerNames {
 /// Why a name or an audience that nothing bears is not to be had.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NameRefusal {
-    /// It was another owner's.
+    /// It belonged to another owner.
     OfAnother,
     /// It is new, and its owner has as many as it may, with those that it left behind.
     NoRoom,

@@ -10,37 +10,37 @@ pub fn declarations() -> Key {
     Key::of("declarations", b"")
 }
 
-/// What is declared of this capability.
+/// The declaration of this capability.
 #[must_use]
 pub fn capability(name: &CapabilityName) -> Key {
     Key::of("capability", name.as_str().as_bytes())
 }
 
-/// What is declared of this role.
+/// The declaration of this role.
 #[must_use]
 pub fn role(name: &RoleName) -> Key {
     Key::of("role", name.as_str().as_bytes())
 }
 
-/// What is declared of this agent, and that it exists.
+/// The declaration and existence of this agent.
 #[must_use]
 pub fn agent(id: AgentId) -> Key {
     Key::of_id("agent", id.as_bytes())
 }
 
-/// Which agents there are.
+/// The set of agents.
 #[must_use]
 pub fn agents() -> Key {
     Key::of("agents", b"")
 }
 
-/// Who bears this agent name.
+/// The agent of this name.
 #[must_use]
 pub fn agent_name(name: &AgentName) -> Key {
     Key::of("agent-name", name.as_str().as_bytes())
 }
 
-/// How many instances this agent has.
+/// The number of instances of this agent.
 #[must_use]
 pub fn instances(id: AgentId) -> Key {
     Key::of_id("agent-instances", id.as_bytes())
@@ -52,7 +52,7 @@ pub fn code(id: CodeId) -> Key {
     Key::of_id("code", id.as_bytes())
 }
 
-/// Which certificates this instance holds, and whether they have been signed.
+/// The certificates of this instance.
 #[must_use]
 pub fn certificate(id: InstanceId) -> Key {
     Key::of_id("certificate", id.as_bytes())

@@ -9,9 +9,9 @@ use crate::base::{AgentName, CapabilityName, RoleName};
 pub struct Narrowing {
     /// Capabilities that no role has any more: they are gone, or delivered otherwise.
     pub capabilities: BTreeSet<CapabilityName>,
-    /// Of each of these roles, the only capabilities that it keeps.
+    /// The remaining capabilities of each of these roles.
     pub roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
-    /// Of each of these agents, the only roles that it keeps.
+    /// The remaining roles of each of these agents.
     pub agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
     /// Agents that are gone.
     pub removed_agents: BTreeSet<AgentName>,
@@ -24,7 +24,7 @@ impl Narrowing {
         *self == Self::default()
     }
 
-    /// What is left of the capabilities of a role.
+    /// The remaining capabilities of a role.
     pub(super) fn left(
         &self,
         role: &RoleName,

@@ -15,7 +15,7 @@ pub enum Owned {
     Agent(AgentName),
 }
 
-/// Whose things are; what is not in it belongs to nobody.
+/// The owners of objects; other objects have no owner.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Owners(BTreeMap<Owned, OwnerName>);
 
@@ -26,7 +26,7 @@ impl Owners {
         self.0.get(thing)
     }
 
-    /// How many things are `owner`'s.
+    /// The number of objects of `owner`.
     #[must_use]
     pub fn count(&self, owner: &OwnerName) -> usize {
         self.0.values().filter(|one| *one == owner).count()

@@ -197,7 +197,7 @@ impl Plan {
 }
 
 impl Narrowing {
-    /// What `plan` takes away of what `registry` has.
+    /// The removals of `plan` from `registry`.
     #[must_use]
     pub fn of(registry: &Registry, plan: &Plan) -> Self {
         let declared = registry.declarations();

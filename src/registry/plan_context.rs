@@ -12,12 +12,12 @@ use crate::base::{
 };
 use crate::config::SourcePosition;
 
-/// What a plan is drawn on: the present objects in an operator's scope.
+/// The context of a plan: the present objects in an operator's scope.
 #[derive(Clone, Copy)]
 pub struct PlanContext<'a> {
     /// Agents, roles and capabilities.
     pub registry: &'a Registry,
-    /// How far the one reaches who declares.
+    /// The scope of the operator.
     pub scope: &'a Scope,
     /// The secret of this name, when there is one within reach.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretFacts>,
@@ -27,21 +27,21 @@ pub struct PlanContext<'a> {
     pub work: &'a Cancellation,
 }
 
-/// What a plan has to know of a secret.
+/// The properties of a secret for a plan.
 #[derive(Clone, Debug)]
 pub struct SecretFacts {
-    /// Whose it is.
+    /// The agent.
     pub owner: Option<OwnerName>,
-    /// How sensitive.
+    /// The sensitivity.
     pub sensitivity: Sensitivity,
 }
 
-/// What an application does with things that its files do not name.
+/// The treatment of objects that the files do not name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Undeclared {
     /// Leaves them alone.
     Keep,
-    /// Takes them away.
+    /// Remove them.
     Prune,
 }
 

@@ -52,7 +52,7 @@ impl Registry {
         &self.declarations
     }
 
-    /// Whose things are.
+    /// The owners of objects.
     #[must_use]
     pub const fn owners(&self) -> &Owners {
         &self.owners
@@ -64,7 +64,7 @@ impl Registry {
         &self.former
     }
 
-    /// How many names and audiences there are of this owner; an audience of several capabilities counts once.
+    /// The number of names and audiences of this owner; an audience of several capabilities counts once.
     #[must_use]
     pub fn live(&self, owner: &OwnerName) -> usize {
         let is_own = |thing: &Owned| self.owners.of(thing) == Some(owner);
@@ -110,7 +110,7 @@ impl Registry {
         self.codes.get(&id)
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
@@ -212,7 +212,7 @@ impl Registry {
         }
     }
 
-    /// What `effect` puts into the index.
+    /// The writes of `effect` to the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
         match effect {
             Effect::RecordCertificate { instance, certificate, .. } => {

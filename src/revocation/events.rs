@@ -19,7 +19,7 @@ pub struct SubjectSuspended<'a>(pub SubjectChange<'a>);
 #[serde(transparent)]
 pub struct SubjectResumed<'a>(pub SubjectChange<'a>);
 
-/// What the three events say. The entry carries the reason.
+/// The content of the three events. The entry contains the reason.
 #[derive(Debug, Serialize)]
 pub struct SubjectChange<'a> {
     /// The subject.

@@ -33,7 +33,7 @@ impl Effect {
         keys.push(keys::subject(self.subject()));
     }
 
-    /// Whom or what it marks.
+    /// The marked subject.
     #[must_use]
     pub const fn subject(&self) -> &Subject {
         match self {
@@ -65,7 +65,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// Of whom or what.
+    /// The subject.
     #[must_use]
     pub const fn subject(&self) -> &Subject {
         match self {
@@ -93,7 +93,7 @@ struct SubjectMark {
     reason: Option<Reason>,
 }
 
-/// What the marks of the subjects say of a credential.
+/// The result of the marks of a credential's subjects.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Liveness {
     /// Nothing against it.
@@ -104,7 +104,7 @@ pub enum Liveness {
     Revoked,
 }
 
-/// How many revocations and suspensions of a subject are in force whose entries are not durable yet.
+/// The number of unrecorded revocations and suspensions of a subject that are in force.
 #[derive(Clone, Copy, Debug, Default)]
 struct UnrecordedCounts {
     kills: u32,
@@ -114,7 +114,7 @@ struct UnrecordedCounts {
 /// All marks, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Revocations {
-    /// What is denied until its entry is durable. Never stored: a snapshot holds what entries say.
+    /// Denials until their entries are durable. Never stored: a snapshot contains only recorded state.
     #[serde(skip)]
     denied: HashMap<Subject, UnrecordedCounts>,
     marks: HashMap<Subject, SubjectMark>,
@@ -171,7 +171,7 @@ impl Revocations {
         self.marks.get(subject)?.reason.as_ref()
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         self.forget_tokens(at.time);
         if let Effect::Kill(Subject::Token(token)) = effect {

@@ -203,7 +203,7 @@ impl Rotations {
         self.all.values()
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { declared, next } => self.declare(declared, *next),

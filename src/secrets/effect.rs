@@ -19,7 +19,7 @@ pub enum Effect {
         /// Its value, sealed.
         sealed: SealedValue,
     },
-    /// Says whose a secret is.
+    /// Sets the owner of a secret.
     Own {
         /// The secret's name.
         name: SecretName,
@@ -44,7 +44,7 @@ pub enum Effect {
         /// The version.
         version: u32,
     },
-    /// Gives up a version that was never handed out: it is kept like one that was.
+    /// Abandons a version that was never current; it is kept like a former one.
     Abandon {
         /// The secret's name.
         name: SecretName,
@@ -73,7 +73,7 @@ pub enum Effect {
     },
     /// This generation of the value key wraps from here on.
     Turn(u32),
-    /// Says how sensitive a secret is.
+    /// Sets the sensitivity of a secret.
     Classify {
         /// The secret's name.
         name: SecretName,

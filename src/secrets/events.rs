@@ -11,7 +11,7 @@ use crate::store::Event;
 /// A secret was given a new value.
 #[derive(Debug, Serialize)]
 pub struct SecretStored<'a> {
-    /// Who gave it.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// The secret's name.
     pub secret: &'a SecretName,
@@ -19,10 +19,10 @@ pub struct SecretStored<'a> {
     pub secret_id: SecretId,
     /// The new version.
     pub version: u32,
-    /// Whose it is from here on, when that is new.
+    /// The new owner, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'a OwnerName>,
-    /// How sensitive it is from here on, when that is new.
+    /// The new sensitivity, if it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<Sensitivity>,
     /// The former versions that it destroys, because more than enough are kept.
@@ -38,9 +38,9 @@ impl Event for SecretStored<'_> {
 /// A secret's value is about to leave for an agent.
 #[derive(Debug, Serialize)]
 pub struct SecretRevealed<'a> {
-    /// Who gets it.
+    /// The agent.
     pub agent: &'a AgentName,
-    /// Which of its instances.
+    /// The instance.
     pub instance: InstanceId,
     /// On which token.
     pub token: TokenId,
@@ -48,7 +48,7 @@ pub struct SecretRevealed<'a> {
     pub capability: &'a CapabilityName,
     /// The secret's name.
     pub secret: &'a SecretName,
-    /// How sensitive it is.
+    /// The sensitivity.
     pub sensitivity: Sensitivity,
     /// The version that leaves.
     pub version: u32,
@@ -70,7 +70,7 @@ impl Event for SecretRevealed<'_> {
 /// An operator changed what becomes of a version.
 #[derive(Debug, Serialize)]
 pub struct VersionChanged<'a> {
-    /// Who: an operator's name, or `host uid N`.
+    /// The actor: an operator's name, or `host uid N`.
     pub operator: &'a str,
     /// The secret's name.
     pub secret: &'a SecretName,
@@ -88,7 +88,7 @@ impl Event for VersionChanged<'_> {
 /// Another generation of the value key wraps from here on.
 #[derive(Debug, Serialize)]
 pub struct ValueKeyRotated<'a> {
-    /// Who had it turn; nobody when its time had come.
+    /// The actor; absent for a scheduled rotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<&'a OperatorName>,
     /// The generation.
@@ -103,7 +103,7 @@ impl Event for ValueKeyRotated<'_> {
 /// Versions were carried over to the newest value key.
 #[derive(Debug, Serialize)]
 pub struct VersionsRewrapped {
-    /// How many.
+    /// The number.
     pub versions: usize,
 }
 
@@ -127,13 +127,13 @@ impl Event for ValueKeyShed {
 /// An operator said that a secret is more sensitive from here on.
 #[derive(Debug, Serialize)]
 pub struct SensitivityRaised<'a> {
-    /// Who.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// The secret's name.
     pub secret: &'a SecretName,
-    /// What it was.
+    /// The former sensitivity.
     pub from: Sensitivity,
-    /// What it is.
+    /// The new sensitivity.
     pub to: Sensitivity,
     /// The capabilities that no longer deliver it, because they have another owner.
     pub cut_off: &'a [CapabilityName],
@@ -147,13 +147,13 @@ impl Event for SensitivityRaised<'_> {
 /// An operator said that a secret is less sensitive from here on.
 #[derive(Debug, Serialize)]
 pub struct SensitivityLowered<'a> {
-    /// Who.
+    /// The operator.
     pub operator: &'a OperatorName,
     /// The secret's name.
     pub secret: &'a SecretName,
-    /// What it was.
+    /// The former sensitivity.
     pub from: Sensitivity,
-    /// What it is.
+    /// The new sensitivity.
     pub to: Sensitivity,
 }
 

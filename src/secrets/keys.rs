@@ -3,7 +3,7 @@
 use crate::base::{SecretId, SecretName};
 use crate::ledger::Key;
 
-/// What is current of the secret of this name.
+/// The current version of the secret of this name.
 #[must_use]
 pub fn secret(name: &SecretName) -> Key {
     Key::of("secret", name.as_str().as_bytes())
@@ -21,7 +21,7 @@ pub fn value_key() -> Key {
     Key::of("value-key", b"")
 }
 
-/// Where the value of this version lies in the index.
+/// The place of the value of this version in the index.
 #[must_use]
 pub fn value(id: SecretId, version: u32) -> Vec<u8> {
     [&id.as_bytes()[..], &version.to_be_bytes()].concat()

@@ -15,7 +15,7 @@ pub const VALUES: IndexTree = IndexTree::new("secret-value");
 /// Data keys that were wrapped anew, likewise.
 pub const KEYS: IndexTree = IndexTree::new("secret-key");
 
-/// What a version is good for.
+/// The stage of a version.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum VersionStage {
     /// Stored, and not handed out yet.
@@ -50,7 +50,7 @@ pub struct Version {
     pub seq: u64,
     /// When it came.
     pub stored_at: Timestamp,
-    /// What it is good for.
+    /// The capabilities.
     pub stage: VersionStage,
     /// The entry that wrapped its data key anew, if one did.
     pub rewrapped: Option<u64>,
@@ -73,7 +73,7 @@ pub struct Secret {
     pub name: SecretName,
     /// The version that is handed out; none before the first one is.
     pub current: Option<Version>,
-    /// Whose it is; nobody's when there is none.
+    /// The owner, if there is one.
     pub owner: Option<OwnerName>,
     /// The requirements for a reader.
     pub sensitivity: Sensitivity,
@@ -163,7 +163,7 @@ pub struct Catalogue {
 pub struct ActiveValueKey {
     /// Its generation.
     pub generation: u32,
-    /// Since when.
+    /// The beginning.
     pub since: Timestamp,
 }
 
@@ -208,7 +208,7 @@ impl Catalogue {
         }
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Store { id, name, version, .. } => {
@@ -265,7 +265,7 @@ impl Catalogue {
         secret
     }
 
-    /// What `effect` puts into the index.
+    /// The writes of `effect` to the index.
     pub fn project(effect: &Effect, out: &mut Projection) {
         match effect {
             Effect::Store { id, version, sealed, .. } | Effect::Prepare { id, version, sealed, .. } => {

@@ -15,7 +15,7 @@ use crate::crypto::{
 pub struct SecretValue(Sensitive<Vec<u8>>);
 
 impl SecretValue {
-    /// Takes charge of `bytes`.
+    /// The value `bytes`.
     ///
     /// # Errors
     /// [`VaultError::Size`] for an empty value or one beyond `SECRET_BYTES_MAX`.
@@ -80,7 +80,7 @@ impl StoredVersion {
 pub struct Sealer(RwLock<Arc<CountedKey>>);
 
 impl Sealer {
-    /// Takes the value key into use.
+    /// Uses the value key.
     #[must_use]
     pub fn new(value_key: AeadKey) -> Self {
         Self(RwLock::new(Arc::new(CountedKey::new(value_key))))
@@ -96,7 +96,7 @@ impl Sealer {
         self.key().count_from(seals);
     }
 
-    /// How many data keys the value key has wrapped at most.
+    /// Upper bound of the data keys that the value key has wrapped.
     #[must_use]
     pub fn seals(&self) -> u64 {
         self.key().seals()

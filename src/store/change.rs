@@ -41,7 +41,7 @@ impl History {
     }
 }
 
-/// What the entry with this state change says of the entries before it.
+/// The claim of the entry with this state change about earlier entries.
 ///
 /// # Errors
 /// A sentence that says why the state change cannot be understood.
@@ -74,7 +74,7 @@ pub trait StoredState: Default + Serialize + DeserializeOwned + Send + Sync + 's
         None
     }
 
-    /// What `effect` puts into the index.
+    /// The writes of `effect` to the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
 
     /// Takes effect before every entry that commits before its own. It lasts until it is recorded, or until the
@@ -117,7 +117,7 @@ impl Projection {
         self.puts.push(Put { tree, key, value: Some(value) });
     }
 
-    /// Takes what is under `key` of `tree` away.
+    /// Removes `key` of `tree`.
     pub fn remove(&mut self, tree: IndexTree, key: Vec<u8>) {
         self.puts.push(Put { tree, key, value: None });
     }
@@ -180,7 +180,7 @@ impl<E: Serialize> Change<E> {
         self
     }
 
-    /// Says why it is done.
+    /// Adds the reason.
     pub fn because(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self

@@ -8,9 +8,9 @@ use crate::ledger::Kind;
 pub struct ClockAdjusted<'a> {
     /// `host uid N`, or `the system` when it was synchronised.
     pub by: &'a str,
-    /// What the broker took the time to be.
+    /// The broker's former time.
     pub was: String,
-    /// What the wall clock said.
+    /// The time of the wall clock.
     pub wall: String,
     /// Seconds from the one to the other; negative when time went back.
     pub difference_s: i64,
@@ -24,7 +24,7 @@ impl Event for ClockAdjusted<'_> {
 /// The wall clock and the boot clock began to disagree.
 #[derive(Debug, Serialize)]
 pub struct ClockDisagrees {
-    /// What the wall clock says.
+    /// The time of the wall clock.
     pub wall: String,
     /// What the wall clock was at the last anchor, plus what the boot clock has counted since.
     pub expected: String,

@@ -16,7 +16,7 @@ pub(super) struct InMemoryState<W> {
     as_of: AtomicU64,
     /// Receipts that are not delivered, because their subject was denied meanwhile.
     pub(super) withheld: WithheldReceipts,
-    /// How many denials are in force that no entry says.
+    /// The number of unrecorded denials in force.
     denials: AtomicUsize,
 }
 
@@ -30,7 +30,7 @@ impl<W: StoredState> InMemoryState<W> {
         }
     }
 
-    /// How many denials are in force that no entry says.
+    /// The number of unrecorded denials in force.
     pub(super) fn denials(&self) -> usize {
         self.denials.load(Ordering::Acquire)
     }

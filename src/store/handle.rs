@@ -47,7 +47,7 @@ impl<W: StoredState> Store<W> {
         Ok(Some(loss))
     }
 
-    /// Has anchors name the keys of `keyring`, which was written just now.
+    /// Updates the keys in anchors to those of the written `keyring`.
     ///
     /// # Errors
     /// [`KeyringError`].
@@ -118,7 +118,7 @@ impl<W: StoredState> Store<W> {
         Ok(lock_mark(&self.lock.metadata()?))
     }
 
-    /// How many revocations are in force in memory that no entry of the ledger says.
+    /// The number of unrecorded revocations in force.
     #[must_use]
     pub fn unrecorded_denials(&self) -> usize {
         self.memory.denials()
@@ -195,7 +195,7 @@ impl<W: StoredState> Store<W> {
         self.ledger.read(from, max)
     }
 
-    /// How long group commits take to be durable.
+    /// The durations of group commits.
     #[must_use]
     pub fn syncs(&self) -> &Latency {
         self.ledger.syncs()
@@ -225,7 +225,7 @@ impl<W: StoredState> Store<W> {
         self.ledger.write_state()
     }
 
-    /// How much can still be written to the ledger's disk, in bytes, when that is known.
+    /// The free space of the ledger's disk, in bytes, if known.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.ledger.free_bytes()
@@ -257,5 +257,5 @@ impl<W: StoredState> fmt::Debug for Store<W> {
     }
 }
 
-/// How long a reading waits for the index before it asks the ledger.
+/// Longest wait of a read for the index before it reads the ledger.
 const INDEX_WAIT: Duration = Duration::from_secs(2);

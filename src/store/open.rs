@@ -21,18 +21,18 @@ use crate::ledger::{
     lock_file,
 };
 
-/// How a store is opened.
+/// The options of a store.
 #[derive(Debug)]
 pub struct StoreOptions {
     /// The data directory: `ledger/` and `index/` live below it.
     pub data_dir: PathBuf,
-    /// Where entry times come from.
+    /// The clock of entries.
     pub clock: Arc<dyn Clock>,
-    /// Where salts come from.
+    /// The source of salts.
     pub entropy: Arc<dyn Entropy>,
     /// Bytes preallocated for a ledger segment.
     pub segment_bytes: u64,
-    /// Which build this is: it reads the snapshots that it wrote.
+    /// The build, which reads only its own snapshots.
     pub build: Build,
     /// What to do when the index has seen entries that the ledger no longer has.
     pub on_lost_entries: OnLostEntries,

@@ -5,7 +5,7 @@ use super::change::{Projection, StoredState, decode};
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Ledger, ReadError};
 
-/// What `entry` puts into the index.
+/// The writes of `entry` to the index.
 pub(super) fn projection<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Result<Projection, ReadError> {
     projected::<W>(ledger.delta(entry)?.expose()).map_err(ReadError::Io)
 }

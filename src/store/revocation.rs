@@ -14,13 +14,13 @@ use crate::base::Sensitive;
 use crate::base::limits::{REVOCATION_RETRY_MS, REVOCATION_WAIT_MS};
 use crate::ledger::{AppendError, Draft, Ledger, Pending};
 
-/// What became of a change that takes away.
+/// The result of a revocation.
 #[must_use]
 #[derive(Debug)]
 pub enum RevocationOutcome {
     /// The entry of this sequence says so.
     Recorded(u64),
-    /// It is in force in memory. The ledger has not taken it: it does so as soon as it can.
+    /// It is in force in memory; the store keeps trying to record it.
     InMemory(PendingRecord),
 }
 

@@ -13,7 +13,7 @@ use crate::ledger::{Kind, SnapshotError, SnapshotWritten};
 pub struct SnapshotTaken {
     /// It is as of this entry.
     pub through: u64,
-    /// How long the file is.
+    /// The size of the file, in bytes.
     pub bytes: u64,
     /// Its SHA-256, in hex.
     pub sha256: String,
@@ -25,7 +25,7 @@ impl Event for SnapshotTaken {
 }
 
 impl SnapshotTaken {
-    /// Says that `written` was.
+    /// The event of the snapshot `written`.
     #[must_use]
     pub fn of(written: &SnapshotWritten) -> Self {
         Self { through: written.point.through, bytes: written.bytes, sha256: written.sha256.hex() }

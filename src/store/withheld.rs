@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::base::limits::DENIALS_UNRECORDED_MAX;
 use crate::ledger::Key;
 
-/// How a denial that was in force in memory alone ended.
+/// The end of a denial that was in force in memory only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Settled {
     /// The entry of this sequence says the same.

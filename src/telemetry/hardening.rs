@@ -5,7 +5,7 @@ use rustix::fs::statvfs;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// Which protections of the process's memory are in force.
+/// The protections of the process's memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hardening {
     /// No core dumps.

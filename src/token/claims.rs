@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Audience, DecisionId, InstanceId, TokenId};
 pub use crate::wire::{AuthorizationDetail, Confirmation, DetailType};
 
-/// What an access token says (RFC 9068 §2.2), no more and no less.
+/// The claims of an access token (RFC 9068 §2.2).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -15,11 +15,11 @@ pub struct Claims {
     pub sub: Arc<str>,
     /// The OAuth client: the same agent.
     pub client_id: Arc<str>,
-    /// Whom it is for; exactly one.
+    /// The audience; exactly one.
     pub aud: Audience,
     /// Capability names, separated by spaces.
     pub scope: Arc<str>,
-    /// The same capabilities with what they allow (RFC 9396).
+    /// The capabilities with their access (RFC 9396).
     pub authorization_details: Vec<AuthorizationDetail>,
     /// Its id.
     pub jti: TokenId,

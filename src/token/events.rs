@@ -8,19 +8,19 @@ use crate::store::Event;
 /// A token is about to be signed.
 #[derive(Debug, Serialize)]
 pub struct TokenMinted<'a> {
-    /// Who gets it.
+    /// The agent.
     pub agent: &'a AgentName,
-    /// Which of its instances.
+    /// The instance.
     pub instance: InstanceId,
     /// The token's id; the token itself is in no record.
     pub token: TokenId,
-    /// What it is good for.
+    /// The capabilities.
     pub capabilities: Vec<&'a CapabilityName>,
-    /// Whom it is for.
+    /// The audience.
     pub audience: &'a Audience,
     /// When it ends.
     pub expires_at: TimeText,
-    /// How long it holds from this entry on, in seconds, at most.
+    /// The maximum life from this entry on, in seconds.
     pub life_s: u32,
     /// The certificate it is bound to: SHA-256 in hex.
     pub certificate: HexText,
@@ -28,7 +28,7 @@ pub struct TokenMinted<'a> {
     pub decision: DecisionId,
     /// `allow` or `constrain`.
     pub outcome: &'static str,
-    /// What was taken away from the request, in words.
+    /// The parts of the request that were not granted, in words.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub constrained: &'a [String],
     /// The policy snapshot it was decided on, in hex.
@@ -47,11 +47,11 @@ impl Event for TokenMinted<'_> {
 /// An authenticated agent was refused.
 #[derive(Debug, Serialize)]
 pub struct TokenDenied<'a> {
-    /// Who was refused.
+    /// The agent.
     pub agent: &'a AgentName,
-    /// Which of its instances.
+    /// The instance.
     pub instance: InstanceId,
-    /// What for: `mint` or `reveal`.
+    /// The act: `mint` or `reveal`.
     pub action: &'static str,
     /// The decision.
     pub decision: DecisionId,
@@ -75,9 +75,9 @@ impl Event for TokenDenied<'_> {
 /// An authenticated agent presented a token that was not taken.
 #[derive(Debug, Serialize)]
 pub struct TokenRefused<'a> {
-    /// Who presented it.
+    /// The agent.
     pub agent: &'a AgentName,
-    /// Which of its instances.
+    /// The instance.
     pub instance: InstanceId,
     /// Why, as a stable code.
     pub code: &'static str,
@@ -96,9 +96,9 @@ impl Event for TokenRefused<'_> {
 /// A token that was minted before is about to be signed once more, for a request that was repeated.
 #[derive(Debug, Serialize)]
 pub struct TokenRepeated<'a> {
-    /// Who gets it.
+    /// The agent.
     pub agent: &'a AgentName,
-    /// Which of its instances.
+    /// The instance.
     pub instance: InstanceId,
     /// The token's id.
     pub token: TokenId,

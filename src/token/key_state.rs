@@ -8,13 +8,13 @@ use crate::store::{At, Event};
 /// A generation of the token key is at another stage.
 #[derive(Debug, Serialize)]
 pub struct TokenKeyStaged<'a> {
-    /// Who has brought it there: an operator's name, or `the schedule` (no name has a space).
+    /// The actor: an operator's name, or `the schedule` (no name contains a space).
     pub by: &'a str,
-    /// Which generation.
+    /// The generation.
     pub generation: u32,
     /// The name that tokens know it by.
     pub kid: &'a str,
-    /// Where it is now.
+    /// The new stage.
     pub stage: &'static str,
 }
 
@@ -28,9 +28,9 @@ impl Event for TokenKeyStaged<'_> {
 pub enum Effect {
     /// A generation of the token key is at another stage.
     Stage {
-        /// Which one.
+        /// The generation.
         generation: u32,
-        /// Where it is.
+        /// The stage.
         stage: KeyStage,
     },
 }
@@ -53,7 +53,7 @@ impl Effect {
     }
 }
 
-/// Which token keys there are, in memory.
+/// The token keys, in memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TokenKeys {
     generations: Generations,
@@ -71,7 +71,7 @@ impl TokenKeys {
         self.generations.time_went_back(now);
     }
 
-    /// Takes in one effect.
+    /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         let Effect::Stage { generation, stage } = effect;
         self.generations.apply(*generation, *stage, at.time);
@@ -82,7 +82,7 @@ impl TokenKeys {
 pub mod keys {
     use crate::ledger::Key;
 
-    /// Which token keys there are, and where each is.
+    /// The token keys and their stages.
     #[must_use]
     pub fn token_keys() -> Key {
         Key::of("token-keys", b"")

@@ -11,7 +11,7 @@ use crate::base::{Audience, CapabilityName, InstanceId, Timestamp, TokenId};
 use crate::ledger::Entry;
 use crate::store::Event;
 
-/// What the entry that minted a token says of it.
+/// The ledger entry of a token.
 #[derive(Debug)]
 pub struct Minted {
     seq: u64,
@@ -64,7 +64,7 @@ impl Minted {
 pub struct MintedLately(Mutex<Ages<u64, Arc<Minted>>>);
 
 impl MintedLately {
-    /// What entry `seq` says, when it has been kept.
+    /// The cached entry `seq`.
     #[must_use]
     pub fn find(&self, seq: u64) -> Option<Arc<Minted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).find(&seq)

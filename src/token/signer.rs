@@ -62,7 +62,7 @@ impl Signer {
         self.key.forget();
     }
 
-    /// Takes `key` into use.
+    /// Uses `key`.
     ///
     /// # Errors
     /// [`SignError::Form`] for a key that does not sign in JOSE's form.

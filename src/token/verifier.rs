@@ -29,10 +29,10 @@ pub enum TokenError {
     /// Another issuer's, or for another audience.
     #[error("the token is meant for another audience")]
     Audience,
-    /// It has ended.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
-    /// It does not hold yet.
+    /// It is not valid yet.
     #[error("the token is not valid yet")]
     NotYet,
 }

@@ -93,7 +93,7 @@ impl HandshakeFault {
         Self::ALL.into_iter().find(|fault| fault.as_str() == name)
     }
 
-    /// What is wrong, in a sentence.
+    /// The problem in a sentence.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -124,7 +124,7 @@ impl HandshakeFault {
         }
     }
 
-    /// What mends it, in a sentence.
+    /// The fix in a sentence.
     #[must_use]
     pub const fn fix(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ use crate::base::Clock;
 use crate::pki::authority_certificate::AuthorityCertificate;
 use crate::pki::peer::PeerCertificate;
 
-/// Who is asked, once the chain is good, whether the holder may still act.
+/// The check of the holder after a valid chain.
 pub trait Gate: Send + Sync + fmt::Debug {
     /// Whether `peer` may connect now.
     fn admits(&self, peer: &PeerCertificate) -> bool;
@@ -44,9 +44,9 @@ pub trait Gate: Send + Sync + fmt::Debug {
 pub enum PeerRefusal {
     /// It was revoked or suspended: `certificate_revoked`.
     Revoked,
-    /// It is outside its time: `certificate_expired`.
+    /// It has expired or is not valid yet: `certificate_expired`.
     OutOfTime,
-    /// Nobody holds it: `certificate_unknown`.
+    /// No subject holds it: `certificate_unknown`.
     Unknown,
     /// It is for another listener: `unsupported_certificate`.
     WrongKind,

@@ -11,7 +11,7 @@ use crate::store::change::Event;
 /// Ledger entries or keys that were there once are gone, and an operator has accepted it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct AcceptedLoss {
-    /// What is gone, as the start that was refused said it.
+    /// The lost entries, in the words of the refused start.
     pub what: String,
     /// The newest entry that an anchor, the index or a snapshot names.
     pub seen: u64,
@@ -24,7 +24,7 @@ impl Event for AcceptedLoss {
     const NAME: &'static str = "alarm.data-loss-accepted";
 }
 
-/// What the anchors say must be there.
+/// The state that the anchors require.
 #[derive(Debug, Default)]
 pub(in crate::store) struct ExpectedAnchors {
     anchors: Vec<Anchor>,

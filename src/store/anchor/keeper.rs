@@ -10,21 +10,21 @@ use crate::base::ends_within;
 use crate::index::Index;
 use crate::ledger::Tree;
 
-/// How often the head is looked at.
+/// Interval of checks of the head.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a change that takes something away waits for its anchor. It is durable by then.
 const WAIT: Duration = Duration::from_millis(250);
-/// How long a stop waits for the last anchor.
+/// Longest wait of a stop for the last anchor.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-/// Where the head is read.
+/// The source of the head.
 pub(in crate::store) type HeadOf = Box<dyn Fn() -> Tree + Send>;
 
 /// What anchors are kept of, and where.
 pub(in crate::store) struct KeeperStart {
     pub(in crate::store) head: HeadOf,
     pub(in crate::store) file: AnchorFile,
-    /// What the file holds.
+    /// The content of the file.
     pub(in crate::store) newest: Option<Anchor>,
     pub(in crate::store) index: Arc<Index>,
     /// Whether no anchor is written before [`AnchorKeeper::release`].
@@ -74,7 +74,7 @@ impl KeeperShared {
         self.wake.notify_one();
     }
 
-    /// Has an anchor of the head written now. Returns at once.
+    /// Requests an anchor of the head now. Returns at once.
     pub(in crate::store) fn urge(&self) {
         self.ask(|asked| asked.is_urgent = true);
     }

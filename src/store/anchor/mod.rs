@@ -172,7 +172,7 @@ impl std::fmt::Debug for AnchorKeys {
     }
 }
 
-/// What stands in the place of an anchor.
+/// The content of an anchor's place.
 enum StoredAnchor {
     /// An anchor of this ledger.
     Good(Anchor),
