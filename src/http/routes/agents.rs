@@ -1,5 +1,4 @@
-use super::caller::AuthorisedOperator;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, Routes};
 use super::target::{name, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
 use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
@@ -10,8 +9,6 @@ use crate::wire::{
     self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InviteAgentBody, Nothing,
     Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
-
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of agents, capabilities and roles.
 pub(crate) fn routes() -> Routes<AdminServices> {

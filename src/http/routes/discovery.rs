@@ -1,6 +1,6 @@
 use super::answer::{WithHeaders, cacheable, private};
-use super::caller::{AnonymousCaller, OptionalAgent};
-use super::table::{RouteRequest, Routes};
+use super::caller::OptionalAgent;
+use super::table::{PublicRequest, RouteRequest, Routes};
 use super::tokens::scope_of;
 use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
@@ -26,9 +26,7 @@ pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> = Endpoint::new(
     "/.well-known/jwks.json",
 );
 
-type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
-
-async fn key_set(services: AgentServices, _: Public) -> Result<WithHeaders<KeySet>, Problem> {
+async fn key_set(services: AgentServices, _: PublicRequest) -> Result<WithHeaders<KeySet>, Problem> {
     Ok(cacheable(services.key_set()))
 }
 
@@ -64,14 +62,14 @@ fn described(issuer: &str) -> AuthorizationServerAnswer {
 
 async fn authorization_server(
     services: AgentServices,
-    _: Public,
+    _: PublicRequest,
 ) -> Result<WithHeaders<AuthorizationServerAnswer>, Problem> {
     Ok(cacheable(described(services.issuer())))
 }
 
 async fn openid_configuration(
     services: AgentServices,
-    _: Public,
+    _: PublicRequest,
 ) -> Result<WithHeaders<OpenidConfigurationAnswer>, Problem> {
     Ok(cacheable(OpenidConfigurationAnswer {
         oauth: described(services.issuer()),

@@ -1,5 +1,4 @@
-use super::caller::AuthorisedOperator;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, Routes};
 use super::target::reason;
 use crate::broker::{AdminServices, Force, OperatorRequest, SigningKey, StageChange};
 use crate::http::documents::problem::Problem;
@@ -7,11 +6,9 @@ use crate::idempotency::IdempotencyKey;
 use crate::keyring::KeyStage;
 use crate::policy::{ReadSigningKeys, RotateSigningKeys, RotateValueKey};
 use crate::wire::{
-    self, AuthorityAnswer, CheckpointKeyAnswer, Items, Nothing, StageBody, StagedAnswer, TokenKeyAnswer,
+    self, AuthorityAnswer, CheckpointKeyAnswer, Items, StageBody, StagedAnswer, TokenKeyAnswer,
     ValueKeyAnswer,
 };
-
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of the broker's keys.
 pub(crate) fn routes() -> Routes<AdminServices> {

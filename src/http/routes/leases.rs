@@ -1,5 +1,4 @@
-use super::caller::AuthorisedOperator;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, RouteRequest, Routes};
 use super::target::{id, name, reason};
 use crate::authn::AgentPrincipal;
 use crate::base::{LeaseId, Sensitive, code};
@@ -16,7 +15,6 @@ use crate::wire::{
 };
 
 type ByAgent<T = Nothing, I = Nothing> = RouteRequest<AgentPrincipal, T, I>;
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The agents' routes of leases.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {

@@ -1,11 +1,11 @@
 use super::answer::{WithHeaders, cacheable};
-use super::caller::{AnonymousCaller, AuthorisedOperator};
-use super::table::{RouteRequest, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{PublicRequest, RouteRequest, Routes};
 use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::pki::authorities_pem;
 use crate::policy::ReadLedger;
-use crate::wire::{self, Nothing, Pem, Text};
+use crate::wire::{self, Pem, Text};
 
 /// The operators' routes of the ledger.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -26,16 +26,14 @@ pub(crate) fn public_routes() -> Routes<AgentServices> {
         .route(&wire::GET_CHECKPOINT_KEY, checkpoint_key)
 }
 
-type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
-
-async fn authorities(services: AgentServices, _: Public) -> Result<WithHeaders<Pem>, Problem> {
+async fn authorities(services: AgentServices, _: PublicRequest) -> Result<WithHeaders<Pem>, Problem> {
     Ok(cacheable(Pem(authorities_pem(&services.authorities()))))
 }
 
-async fn checkpoint(services: AgentServices, _: Public) -> Result<Text, Problem> {
+async fn checkpoint(services: AgentServices, _: PublicRequest) -> Result<Text, Problem> {
     Ok(Text(services.checkpoint()))
 }
 
-async fn checkpoint_key(services: AgentServices, _: Public) -> Result<Text, Problem> {
+async fn checkpoint_key(services: AgentServices, _: PublicRequest) -> Result<Text, Problem> {
     Ok(Text(format!("{}\n", services.checkpoint_key())))
 }

@@ -1,5 +1,4 @@
-use super::caller::AuthorisedOperator;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, Routes};
 use super::target::{name, reason};
 use crate::base::{OperatorName, OwnerName, Scope, code};
 use crate::broker::{AdminServices, OperatorInviteInput, OperatorRequest, Revocation};
@@ -11,8 +10,6 @@ use crate::wire::{
     self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorInvitationAnswer,
     Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
 };
-
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of operators.
 pub(crate) fn routes() -> Routes<AdminServices> {

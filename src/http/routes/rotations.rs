@@ -1,5 +1,4 @@
-use super::caller::AuthorisedOperator;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, Routes};
 use crate::base::{Cancellation, SecretName};
 use crate::broker::{AdminServices, Adopting, AdoptionProof, RotationUpdate};
 use crate::http::documents::problem::Problem;
@@ -9,8 +8,6 @@ use crate::wire::{
     self, AdoptBody, AdoptedAnswer, Items, Nothing, PageAnswer, PageQuery, RotationAction, RotationAnswer,
     RotationPlanAnswer, SteerRotationBody, SteeredRotationAnswer, UpstreamCheckAnswer,
 };
-
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The routes of the rotations of secrets.
 pub(crate) fn routes() -> Routes<AdminServices> {

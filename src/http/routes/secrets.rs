@@ -3,9 +3,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::json;
 
 use super::answer::{OCTETS, SecretBytes, WithHeaders};
-use super::caller::{AuthorisedOperator, TokenBearer};
+use super::caller::TokenBearer;
 use super::input::Input;
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, RouteRequest, Routes};
 use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
@@ -21,8 +21,6 @@ use crate::wire::{
     SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer, SecretUpload,
     SensitivityBody, StoredAnswer, VersionAction, VersionBody,
 };
-
-type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
 
 /// The operators' routes of secrets. None of them returns a value.
 pub(crate) fn routes() -> Routes<AdminServices> {

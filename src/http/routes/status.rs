@@ -1,11 +1,9 @@
-use super::caller::{AnonymousCaller, AuthorisedOperator};
-use super::table::{RouteRequest, Routes};
+use super::caller::AuthorisedOperator;
+use super::table::{PublicRequest, RouteRequest, Routes};
 use crate::broker::{AdminServices, AgentServices};
 use crate::http::documents::problem::Problem;
 use crate::policy::ReadMetrics;
 use crate::wire::{self, Nothing, OpenMetrics, ReadinessAnswer, StatusAnswer};
-
-type Public = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
 /// The agents' routes of liveness and readiness.
 pub(crate) fn agent_routes() -> Routes<AgentServices> {
@@ -24,16 +22,16 @@ pub(crate) fn alive() -> StatusAnswer {
     StatusAnswer { status: "ok".into() }
 }
 
-async fn liveness<S>(_: S, _: Public) -> Result<StatusAnswer, Problem> {
+async fn liveness<S>(_: S, _: PublicRequest) -> Result<StatusAnswer, Problem> {
     Ok(alive())
 }
 
-async fn agent_readiness(services: AgentServices, _: Public) -> Result<ReadinessAnswer, Problem> {
+async fn agent_readiness(services: AgentServices, _: PublicRequest) -> Result<ReadinessAnswer, Problem> {
     services.check_ready()?;
     Ok(ReadinessAnswer { status: "ok".into(), warnings: Vec::new() })
 }
 
-async fn operator_readiness(services: AdminServices, _: Public) -> Result<ReadinessAnswer, Problem> {
+async fn operator_readiness(services: AdminServices, _: PublicRequest) -> Result<ReadinessAnswer, Problem> {
     services.check_ready()?;
     // A warning does not fail the readiness: no other broker would serve the requests better.
     let warnings = services.warnings().into_iter().map(|warning| warning.as_str().into()).collect();

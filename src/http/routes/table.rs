@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::answer::{Answer, IntoAnswer};
-use super::caller::{AuthorisedOperator, Identify, Repeats};
+use super::caller::{AnonymousCaller, AuthorisedOperator, Identify, Repeats};
 use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, InputHead};
 use super::target::FromPath;
@@ -18,7 +18,7 @@ use crate::http::documents::problem::Problem;
 use crate::http::route::{Repetition, Route};
 use crate::http::transport::body::read_body;
 use crate::policy::Right;
-use crate::wire::{Endpoint, Method};
+use crate::wire::{Endpoint, Method, Nothing};
 
 /// A request for its handler.
 pub(crate) struct RouteRequest<C, T, I: Input> {
@@ -26,6 +26,12 @@ pub(crate) struct RouteRequest<C, T, I: Input> {
     pub(crate) target: T,
     pub(crate) input: I::Read,
 }
+
+/// A request of an operator with the right `R`.
+pub(crate) type AdminRequest<R, T = Nothing, I = Nothing> = RouteRequest<AuthorisedOperator<R>, T, I>;
+
+/// A request for a public document.
+pub(crate) type PublicRequest = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 
 /// The routes of a listener, with their handlers. The description of a route follows from the types of its handler.
 pub(crate) struct Routes<S>(Vec<(Route, MethodRouter<S>)>);
