@@ -205,7 +205,7 @@ length = 32
         refuse(&GOOD.replace("12-24", "12-32"), 10, "`blackout`");
         refuse(&GOOD.replace("every = \"30d\"\n", ""), 5, "`every` or `cron` is missing");
         let graced = |grace_s: u32| GOOD.replace("\"2h\"", &format!("\"{grace_s}s\""));
-        refuse(&graced(GRACE_MAX_S + 1), 12, "90 days at most");
+        refuse(&graced(GRACE_MAX_S + 1), 12, "at most 90 days");
         refuse(&GOOD.replace("jitter", "jittr"), 11, "unknown field");
         refuse(&format!("{GOOD}\n{}", &GOOD[GOOD.find("[[rotation]]").unwrap_or(0)..]), 18, "twice");
         refuse("[[rotation]]\nsecret = \"a\"\n", 1, "missing field");

@@ -94,7 +94,7 @@ mod tests {
         let elsewhere = json!({ "apply": { "headers": [{ "value": section("PRIVATE KEY") }] } });
         assert_eq!(checked(elsewhere).unwrap_err().field(), "apply");
         let forged = json!({ "ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" });
-        assert!(checked(forged).unwrap_err().to_string().contains("no X.509"));
+        assert!(checked(forged).unwrap_err().to_string().contains("not an X.509"));
         let annotated = format!("Bag Attributes\n    friendlyName: x\n{good}").replace('\n', "\r\n");
         assert!(checked(json!({ "ca": annotated })).is_ok());
         assert_eq!(certificates_of(&annotated), good);

@@ -260,11 +260,11 @@ mod tests {
         refused(&[VERIFY], "`apply` is missing");
         refused(&[APPLY], "missing field `verify`");
         refused(&[VERIFY, APPLY, CREATE], "contradicts `apply`");
-        refused(&[VERIFY, APPLY, RETIRE], "goes with `create`");
-        refused(&[VERIFY, APPLY, two], "go with `create`");
-        refused(&[VERIFY, r#""apply":{"url":"http://127.0.0.1/"}"#], "does not carry");
+        refused(&[VERIFY, APPLY, RETIRE], "only for `create`");
+        refused(&[VERIFY, APPLY, two], "only for `create`");
+        refused(&[VERIFY, r#""apply":{"url":"http://127.0.0.1/"}"#], "does not send");
         refused(&[r#""verify":{"url":"http://127.0.0.1/"}"#, APPLY], "prove nothing");
-        refused(&[VERIFY, APPLY, r#""admin_secret":"a/b""#], "no request uses it");
+        refused(&[VERIFY, APPLY, r#""admin_secret":"a/b""#], "no request uses `admin`");
         refused(&[VERIFY, APPLY, r#""ca":"CNRY""#], "contradicts http://");
         refused(&[VERIFY, r#""apply":{"url":"https://a/","bearer":"value"}"#], "`ca` is missing");
         refused(
@@ -285,6 +285,6 @@ mod tests {
         }
         refused(&[VERIFY, CREATE, r#""answer":{"value":"/key"}"#, RETIRE, two], "`slot` is missing");
         let which = r#""retire":{"url":"http://127.0.0.1/"}"#;
-        refused(&[VERIFY, CREATE, ANSWER, which, two], "which one is to end");
+        refused(&[VERIFY, CREATE, ANSWER, which, two], "which value to revoke");
     }
 }

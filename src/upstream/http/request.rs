@@ -242,8 +242,8 @@ impl DeclaredRequest {
             "text/plain" | "application/octet-stream" => Spelling::Plain,
             json if is_json(json) => Spelling::Json,
             _ => {
-                let why = "`application/json`, `application/…+json`, `application/x-www-form-urlencoded`, \
-                           `text/plain` and `application/octet-stream` can be";
+                let why = "allowed are `application/json`, `application/…+json`, `application/x-www-form-urlencoded`, \
+                           `text/plain` and `application/octet-stream`";
                 return Err(("content_type", why.to_owned()));
             }
         };
@@ -267,7 +267,7 @@ fn header(name: &str, text: &str, purpose: Purpose) -> Result<(HeaderName, Templ
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok().filter(|parsed| parsed.as_str() == name);
     let parsed = parsed.ok_or("a name is not a header name in lower case")?;
     if OURS.contains(&name) {
-        return Err("what is said by fields of their own, or is no one's to say, cannot be a header: \
+        return Err("a header of the transport, or with its own field, cannot be a header here: \
                     use `bearer`, `basic`, `content_type`"
             .to_owned());
     }

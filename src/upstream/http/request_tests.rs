@@ -26,17 +26,17 @@ fn what_is_no_request_is_refused_with_its_field() {
     refused(r#"{"url":"https://a/{{value}}"}"#, Purpose::Verify, "verify.url", "no value goes into a URL");
     refused(r#"{"url":"https://a/{{slot}}"}"#, Purpose::Create, "create.url", "not known here");
     apply(r#","headers":{"X-Upper":"a"}"#, "headers", "lower case");
-    apply(r#","headers":{"a b":"CNRY"}"#, "headers", "no header's name");
+    apply(r#","headers":{"a b":"CNRY"}"#, "headers", "not a header name");
     apply(r#","headers":{"host":"CNRY"}"#, "headers", "cannot be a header");
-    apply(r#","headers":{"x":"CNRY\r\ny: z"}"#, "headers", "do not have");
+    apply(r#","headers":{"x":"CNRY\r\ny: z"}"#, "headers", "cannot have");
     apply(r#","headers":{"x-auth-token":"CNRY"}"#, "headers", "never a value in clear");
     apply(r#","headers":{"x":"{{CNRY}}"}"#, "headers", "not known here");
     apply(r#","bearer":"admin","basic":{"username":"a","password":"admin"}"#, "basic", "contradicts");
     apply(r#","basic":{"username":"a:CNRY","password":"admin"}"#, "basic", "colon");
     refused(&good(r#","bearer":"admin""#), Purpose::Verify, "verify.bearer", "`admin` is not known here");
     apply(r#","method":"GET","body":"CNRY""#, "body", "GET and HEAD have no body");
-    apply(r#","content_type":"text/plain""#, "content_type", "no `body`");
-    apply(r#","content_type":"text/CNRY","body":"x""#, "content_type", "can be");
+    apply(r#","content_type":"text/plain""#, "content_type", "`body` is missing");
+    apply(r#","content_type":"text/CNRY","body":"x""#, "content_type", "allowed are");
     apply(r#","body":"CNRY{{value}}""#, "body", "inside of strings");
     apply(
         r#","content_type":"application/x-www-form-urlencoded","body":"a=CNRY b""#,
@@ -47,8 +47,8 @@ fn what_is_no_request_is_refused_with_its_field() {
     apply(r#","expect":[301]"#, "expect", "redirects");
     apply(r#","expect":[199]"#, "expect", "200 to 299");
     apply(r#","expect":[600]"#, "expect", "200 to 299");
-    apply(r#","refused":[401]"#, "refused", "`verify` alone");
-    refused(&good(r#","expect":[200,401]"#), Purpose::Verify, "verify.expect", "`refused` too");
+    apply(r#","refused":[401]"#, "refused", "only for `verify`");
+    refused(&good(r#","expect":[200,401]"#), Purpose::Verify, "verify.expect", "also in `refused`");
 }
 
 #[test]

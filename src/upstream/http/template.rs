@@ -178,12 +178,12 @@ mod tests {
             let error = Template::read(text, known).unwrap_err();
             assert!(error.contains(says) && !error.contains("CNRY"), "{error}");
         };
-        refused("ab{{CNRY}}", &ALL, "character 3 is not known here: `value`, `current`");
+        refused("ab{{CNRY}}", &ALL, "character 3 is not known here; known fields: `value`, `current`");
         refused("ab{{ value }}", &ALL, "not known here");
-        refused("é{{value", &ALL, "character 2 is never closed");
-        refused("{{value}}{{", &ALL, "character 10 is never closed");
-        refused("{{value}}", &[Field::Slot], "`slot` can be");
-        refused("{{value}}", &[], "none can be");
+        refused("é{{value", &ALL, "character 2 is not closed");
+        refused("{{value}}{{", &ALL, "character 10 is not closed");
+        refused("{{value}}", &[Field::Slot], "known fields: `slot`");
+        refused("{{value}}", &[], "known fields: none");
         refused("{{{{value}}}}", &ALL, "not known here");
         assert!(Template::read(&"x".repeat(UPSTREAM_TEMPLATE_BYTES_MAX), &ALL).is_ok());
         refused(&"x".repeat(UPSTREAM_TEMPLATE_BYTES_MAX + 1), &ALL, "longer than");

@@ -156,10 +156,10 @@ pub(super) mod tests {
         refused(&declared(r#","heir":"CNRY'""#), "`heir`");
         refused(&declared(r#","member_of":[""]"#), "`member_of`");
         refused(&declared(r#","heir":"lender""#).replace(r#"it-is Me"#, "lender"), "with its rights");
-        refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "no field but");
+        refused(&declared(r#","statements":["GRANT x TO {CNRY}"]"#), "can have only the field");
         refused(&declared(r#","statements":["GRANT x TO {login}; DROP TABLE CNRY"]"#), "without `;`");
         refused(&declared(r#","statements":[" "]"#), "1 to 2048");
-        refused(&declared(r#","statements":["\n Commit WORK"]"#), "no transaction");
+        refused(&declared(r#","statements":["\n Commit WORK"]"#), "must not begin or end a transaction");
         refused(&declared("").replace("127.0.0.1", "db.internal"), "this machine");
     }
 

@@ -54,7 +54,7 @@ mod tests {
         refused(&server(r#","role":"a","tls":"off","more":1"#), "unknown field");
         refused(&server(r#","tls":"off""#), "`role` is missing");
         refused(&server(r#","tls":"off","role":"a","roles":["a","b"]"#), "contradicts");
-        refused(&server(r#","tls":"off","roles":["a","a"]"#), "must be two");
+        refused(&server(r#","tls":"off","roles":["a","a"]"#), "must name two");
         refused(&server(r#","tls":"off","roles":["a","b"]"#), "`admin_role`");
         refused(&server(r#","tls":"off","role":"a","admin_role":"x""#), "`admin_secret` is missing");
         refused(&server(r#","tls":"off","role":"""#), "1 to 63 bytes");
