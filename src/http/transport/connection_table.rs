@@ -217,6 +217,11 @@ impl ConnectionTable {
         self.counts
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_peer(&self, peer: &IpAddr) -> bool {
+        self.peers.contains_key(peer)
+    }
+
     /// The number of peers, of peers with unauthenticated connections, and of certificates.
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> [usize; 3] {
