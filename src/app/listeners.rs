@@ -47,7 +47,7 @@ pub(super) struct HostListener {
     course: watch::Sender<ListenerState>,
     answering: JoinHandle<()>,
     /// Requests that continue although their connection has ended.
-    outlived: DetachedHandlers,
+    detached: DetachedHandlers,
     _socket: HostSocket,
 }
 
@@ -73,9 +73,9 @@ impl Listeners {
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
         let (course, followed) = watch::channel(ListenerState::On);
         let router = host_router(services.clone(), Arc::clone(&meters));
-        let outlived = router.outlived();
+        let detached = router.detached();
         let answering = tokio::spawn(serve_host(listener, router, followed));
-        let host = HostListener { services, wishes, meters, course, answering, outlived, _socket: socket };
+        let host = HostListener { services, wishes, meters, course, answering, detached, _socket: socket };
         Ok(Self { agents, admins, host })
     }
 }
@@ -89,7 +89,7 @@ impl HostListener {
             tracing::error!("the listener of the host socket had panicked");
         }
         let wait = Duration::from_secs(LISTENER_END_WAIT_S);
-        if tokio::time::timeout(wait, self.outlived.ended()).await.is_err() {
+        if tokio::time::timeout(wait, self.detached.ended()).await.is_err() {
             tracing::error!(
                 "a request at the host socket has not ended in time: the broker stops without it"
             );

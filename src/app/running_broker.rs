@@ -46,7 +46,7 @@ pub struct RunningBroker {
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     /// Requests of agents and operators that continue although their connection has ended.
-    outlived: [DetachedHandlers; 2],
+    detached: [DetachedHandlers; 2],
     upkeep: Arc<Upkeep>,
     rotator: Arc<Rotator>,
     ender: Arc<LeaseEnder>,
@@ -155,7 +155,7 @@ impl OpenedBroker<'_> {
         };
         let runtimes = Runtimes::start()?;
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));
-        let outlived = [agent_router.outlived(), admin_router.outlived()];
+        let detached = [agent_router.detached(), admin_router.detached()];
         let (socket, of_agents) =
             (agents_bound.listener(runtimes.agents.handle())?, conditions(agent_gate, "agents"));
         let serve = listener::serve(socket, agent_tls.configs(), agent_router, of_agents);
@@ -192,7 +192,7 @@ impl OpenedBroker<'_> {
             course,
             stop,
             listeners,
-            outlived,
+            detached,
             upkeep,
             rotator,
             ender,
@@ -319,12 +319,12 @@ impl RunningBroker {
         let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
         // A request, like a job, may be in a call of an upstream.
-        let outlived =
-            self.outlived.map(|requests| self.runtimes.jobs.spawn(async move { requests.ended().await }));
+        let detached =
+            self.detached.map(|requests| self.runtimes.jobs.spawn(async move { requests.ended().await }));
         let wait = Duration::from_secs(JOB_END_WAIT_S);
         tokio::join!(
             ended(self.jobs, "a job", wait),
-            ended(outlived.into(), "a request whose connection was closed", wait)
+            ended(detached.into(), "a request whose connection was closed", wait)
         );
         if !self.services.state.store.is_read_only() {
             publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;

@@ -15,7 +15,7 @@ use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Route;
-use crate::http::transport::edge::Middleware;
+use crate::http::transport::middleware::Middleware;
 use crate::http::transport::router::ListenerRouter;
 use crate::policy::BeOneself;
 use crate::telemetry::Meters;
@@ -71,8 +71,11 @@ pub fn host_routes() -> Vec<Route> {
 #[must_use]
 pub fn agent_router(services: AgentServices) -> ListenerRouter {
     let own = services.clone();
-    let edge = Middleware::new("agents", agent_routes(), services.meters(), move || own.request_id());
-    ListenerRouter::new(edge.of_resource(services.issuer()), agent_table().router().with_state(services))
+    let middleware = Middleware::new("agents", agent_routes(), services.meters(), move || own.request_id());
+    ListenerRouter::new(
+        middleware.of_resource(services.issuer()),
+        agent_table().router().with_state(services),
+    )
 }
 
 /// The agent listener's router without limits, request ids and metrics, for internal requests.
@@ -84,16 +87,16 @@ pub(crate) fn document_router(services: AgentServices) -> Router {
 #[must_use]
 pub fn admin_router(services: AdminServices) -> ListenerRouter {
     let own = services.clone();
-    let edge = Middleware::new("admins", admin_routes(), services.meters(), move || own.request_id());
-    ListenerRouter::new(edge, admin_table().router().with_state(services))
+    let middleware = Middleware::new("admins", admin_routes(), services.meters(), move || own.request_id());
+    ListenerRouter::new(middleware, admin_table().router().with_state(services))
 }
 
 /// The host socket's router. It outlives the serving broker, whose metrics would end before.
 #[must_use]
 pub fn host_router(services: HostServices, meters: Arc<Meters>) -> ListenerRouter {
     let own = services.clone();
-    let edge = Middleware::new("host", host_routes(), meters, move || own.request_id());
-    ListenerRouter::new(edge, host::routes().router().with_state(services))
+    let middleware = Middleware::new("host", host_routes(), meters, move || own.request_id());
+    ListenerRouter::new(middleware, host::routes().router().with_state(services))
 }
 
 /// The `OpenAPI` document of the agent listener. Made once, because it never changes.

@@ -15,7 +15,7 @@ use super::table::filter;
 use crate::base::{Clock, Entropy, RequestId, code};
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Caller, Route};
-use crate::http::transport::edge::Middleware;
+use crate::http::transport::middleware::Middleware;
 use crate::http::transport::router::ListenerRouter;
 use crate::telemetry::Meters;
 use crate::wire::{self, Nothing};
@@ -40,11 +40,11 @@ pub fn sealed_router(listener: &'static str, routes: Vec<Route>, sealed: &Sealed
     let (clock, entropy) = (Arc::clone(&sealed.clock), Arc::clone(&sealed.entropy));
     let documents = Arc::new(sealed.documents.clone());
     let name = move || RequestId::mint(clock.now(), &*entropy);
-    let edge = Middleware::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
+    let middleware = Middleware::new(listener, routes.clone(), Arc::clone(&sealed.meters), name);
     let router = routes
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, handled(route, &documents)));
-    ListenerRouter::new(edge, router)
+    ListenerRouter::new(middleware, router)
 }
 
 fn handled(route: Route, documents: &Arc<Documents>) -> MethodRouter {

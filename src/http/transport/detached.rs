@@ -35,9 +35,9 @@ impl DetachedHandlers {
 struct CountedHandler(DetachedHandlers);
 
 impl CountedHandler {
-    fn of(outlived: DetachedHandlers) -> Self {
-        outlived.0.send_modify(|under_way| *under_way = under_way.saturating_add(1));
-        Self(outlived)
+    fn of(detached: DetachedHandlers) -> Self {
+        detached.0.send_modify(|under_way| *under_way = under_way.saturating_add(1));
+        Self(detached)
     }
 }
 

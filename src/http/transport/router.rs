@@ -13,38 +13,38 @@ use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
 use super::detached::{DetachedHandlers, Handler};
-use super::edge::{Middleware, RequestInfo, RequestSlot};
+use super::middleware::{Middleware, RequestInfo, RequestSlot};
 use crate::base::code;
 use crate::http::documents::problem::Problem;
 
 /// A listener's routes behind its edge.
 #[derive(Clone)]
 pub struct ListenerRouter {
-    edge: Arc<Middleware>,
+    middleware: Arc<Middleware>,
     routes: Router,
-    outlived: DetachedHandlers,
+    detached: DetachedHandlers,
 }
 
 impl ListenerRouter {
-    pub(crate) fn new(edge: Middleware, routes: Router) -> Self {
-        Self { edge: Arc::new(edge), routes, outlived: DetachedHandlers::default() }
+    pub(crate) fn new(middleware: Middleware, routes: Router) -> Self {
+        Self { middleware: Arc::new(middleware), routes, detached: DetachedHandlers::default() }
     }
 
     /// Handlers that continue although their connection has ended.
     #[must_use]
-    pub fn outlived(&self) -> DetachedHandlers {
-        self.outlived.clone()
+    pub fn detached(&self) -> DetachedHandlers {
+        self.detached.clone()
     }
 
-    fn carry_out(&self, request: Request<Body>, place: Option<OwnedSemaphorePermit>) -> ResponseStage {
+    fn carry_out(&self, request: Request<Body>, slot: Option<OwnedSemaphorePermit>) -> ResponseStage {
         let mut routes = self.routes.clone();
         let handler = async move {
             let response = routes.call(request).await.unwrap_or_else(|never| match never {});
             // The permit is returned when the handler has ended, not when its caller has disconnected.
-            drop(place);
+            drop(slot);
             response
         };
-        ResponseStage::UnderWay(HandlerFuture::new(handler, self.outlived()))
+        ResponseStage::UnderWay(HandlerFuture::new(handler, self.detached()))
     }
 }
 
@@ -58,17 +58,17 @@ impl Service<Request<Body>> for ListenerRouter {
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
-        let (passing, admitted) = self.edge.admit(&request);
+        let (info, admitted) = self.middleware.admit(&request);
         let stage = match admitted {
-            Ok(RequestSlot::Taken(place)) => self.carry_out(request, Some(place)),
+            Ok(RequestSlot::Taken(slot)) => self.carry_out(request, Some(slot)),
             Ok(RequestSlot::NotNeeded) => self.carry_out(request, None),
             Ok(RequestSlot::Awaited) => {
-                let place = Box::pin(Arc::clone(&self.edge).place());
-                ResponseStage::Waiting { place, asked: Some((self.clone(), request)) }
+                let slot = Box::pin(Arc::clone(&self.middleware).slot());
+                ResponseStage::Waiting { slot, asked: Some((self.clone(), request)) }
             }
             Err(problem) => ResponseStage::Refused(Some(problem)),
         };
-        ResponseFuture { edge: Arc::clone(&self.edge), passing, stage }
+        ResponseFuture { middleware: Arc::clone(&self.middleware), info, stage }
     }
 }
 
@@ -80,8 +80,8 @@ impl fmt::Debug for ListenerRouter {
 
 /// A request in progress.
 pub struct ResponseFuture {
-    edge: Arc<Middleware>,
-    passing: RequestInfo,
+    middleware: Arc<Middleware>,
+    info: RequestInfo,
     stage: ResponseStage,
 }
 
@@ -91,7 +91,7 @@ enum ResponseStage {
     Refused(Option<Problem>),
     /// Waits for a permit. If the client disconnects meanwhile, its request is dropped.
     Waiting {
-        place: Pin<Box<dyn Future<Output = SlotResult> + Send>>,
+        slot: Pin<Box<dyn Future<Output = SlotResult> + Send>>,
         asked: Option<(ListenerRouter, Request<Body>)>,
     },
     UnderWay(HandlerFuture),
@@ -104,10 +104,10 @@ impl Future for ResponseFuture {
         let response = loop {
             self.stage = match &mut self.stage {
                 ResponseStage::Refused(problem) => break problem.take().map(IntoResponse::into_response),
-                ResponseStage::UnderWay(onward) => break ready!(Pin::new(onward).poll(cx)),
-                ResponseStage::Waiting { place, asked } => {
-                    match (ready!(place.as_mut().poll(cx)), asked.take()) {
-                        (Ok(place), Some((front, request))) => front.carry_out(request, Some(place)),
+                ResponseStage::UnderWay(running) => break ready!(Pin::new(running).poll(cx)),
+                ResponseStage::Waiting { slot, asked } => {
+                    match (ready!(slot.as_mut().poll(cx)), asked.take()) {
+                        (Ok(slot), Some((front, request))) => front.carry_out(request, Some(slot)),
                         (Err(problem), _) => ResponseStage::Refused(Some(problem)),
                         (Ok(_), None) => ResponseStage::Refused(None),
                     }
@@ -115,7 +115,7 @@ impl Future for ResponseFuture {
             };
         };
         let response = response.unwrap_or_else(|| Problem::new(code::INTERNAL).into_response());
-        Poll::Ready(Ok(self.edge.finish(self.passing, response)))
+        Poll::Ready(Ok(self.middleware.finish(self.info, response)))
     }
 }
 
@@ -129,15 +129,15 @@ impl fmt::Debug for ResponseFuture {
 /// separate task. A panic fails only this request.
 struct HandlerFuture {
     handler: Option<Handler>,
-    outlived: DetachedHandlers,
+    detached: DetachedHandlers,
 }
 
 impl HandlerFuture {
     fn new(
         handler: impl Future<Output = Response<Body>> + Send + 'static,
-        outlived: DetachedHandlers,
+        detached: DetachedHandlers,
     ) -> Self {
-        Self { handler: Some(Box::pin(handler)), outlived }
+        Self { handler: Some(Box::pin(handler)), detached }
     }
 }
 
@@ -160,7 +160,7 @@ impl Future for HandlerFuture {
 impl Drop for HandlerFuture {
     fn drop(&mut self) {
         if let Some(handler) = self.handler.take() {
-            self.outlived.go_on(handler);
+            self.detached.go_on(handler);
         }
     }
 }
@@ -179,21 +179,21 @@ mod tests {
     async fn a_handler_ends_although_its_caller_has_gone() {
         let (go, told) = oneshot::channel::<()>();
         let (done, mut ended) = oneshot::channel();
-        let outlived = DetachedHandlers::default();
+        let detached = DetachedHandlers::default();
         let handler = async move {
             told.await.unwrap();
             done.send(()).unwrap();
             Response::new(Body::empty())
         };
-        let mut onward = HandlerFuture::new(handler, outlived.clone());
+        let mut running = HandlerFuture::new(handler, detached.clone());
         poll_fn(|cx| {
-            assert!(Pin::new(&mut onward).poll(cx).is_pending());
+            assert!(Pin::new(&mut running).poll(cx).is_pending());
             Poll::Ready(())
         })
         .await;
-        outlived.ended().await;
-        drop(onward);
-        let mut all_ended = pin!(outlived.ended());
+        detached.ended().await;
+        drop(running);
+        let mut all_ended = pin!(detached.ended());
         poll_fn(|cx| {
             assert!(all_ended.as_mut().poll(cx).is_pending(), "one goes on");
             Poll::Ready(())
@@ -206,9 +206,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_handler_that_panics_without_its_caller_is_not_waited_for() {
-        let outlived = DetachedHandlers::default();
-        drop(HandlerFuture::new(async { panic!("on purpose") }, outlived.clone()));
-        outlived.ended().await;
+        let detached = DetachedHandlers::default();
+        drop(HandlerFuture::new(async { panic!("on purpose") }, detached.clone()));
+        detached.ended().await;
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ const UNNAMED: &[(&str, &str)] = &[
     ("PUBLISH_WAIT_MS", "how long a disk that hangs is waited for shows in nothing but the wait"),
     ("PUBLISHES_WAITING_MAX", "likewise"),
     ("PUT_VALUES_MAX", "a value that is not compared any more shows in nothing but a client's mistake"),
-    ("PLACE_WAIT_MS", "sat through by `http::transport::edge`"),
+    ("PLACE_WAIT_MS", "sat through by `http::transport::middleware`"),
     ("SWAP_WAIT_S", "sat through by `rotation::storm`"),
     ("UPSTREAM_WAIT_S", "sat through by `rotation::http_driver`"),
 ];

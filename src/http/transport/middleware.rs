@@ -81,7 +81,7 @@ impl Middleware {
         Self { listener, routes, meters, under_way, name: Box::new(name), issuer: None }
     }
 
-    /// The edge of a listener that is a protected resource for tokens of `issuer`.
+    /// The middleware of a listener that is a protected resource for tokens of `issuer`.
     pub(crate) fn of_resource(self, issuer: &str) -> Self {
         Self { issuer: Some(issuer.to_owned()), ..self }
     }
@@ -98,14 +98,14 @@ impl Middleware {
         let [_, takes_head, ..] = methods;
         let takes_query =
             route.map_or_else(|| at_path.iter().any(|one| one.takes_query), |one| one.takes_query);
-        let place = check_head(request, takes_query).and_then(|()| {
+        let slot = check_head(request, takes_query).and_then(|()| {
             // The router answers HEAD like GET: it would carry the request out, and reveal the length of the response.
             if *request.method() == Method::HEAD && methods.contains(&true) && !takes_head {
                 return Err(Problem::new(code::METHOD_NOT_ALLOWED));
             }
             Ok(self.taken_on(request, route))
         });
-        (RequestInfo { id: (self.name)(), route, methods, form, is_of_resource }, place)
+        (RequestInfo { id: (self.name)(), route, methods, form, is_of_resource }, slot)
     }
 
     /// A permit for a client with a certificate. A client without a certificate needs none, and so cannot use them up:
@@ -115,29 +115,29 @@ impl Middleware {
         if peer.is_none_or(|peer| peer.certificate.is_none()) {
             return RequestSlot::NotNeeded;
         }
-        match self.next_place() {
-            Some(place) => RequestSlot::Taken(place),
+        match self.next_slot() {
+            Some(slot) => RequestSlot::Taken(slot),
             // Revocations never wait.
             None if route.is_some_and(|route| route.is_urgent) => RequestSlot::NotNeeded,
             None => RequestSlot::Awaited,
         }
     }
 
-    fn next_place(&self) -> Option<OwnedSemaphorePermit> {
+    fn next_slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.under_way).try_acquire_owned().ok()
     }
 
     /// The next returned permit, in the order of requests, within `PLACE_WAIT_MS`. A wait costs nothing; a refusal costs
     /// half as much as a token, and its caller repeats the request.
-    pub(crate) async fn place(self: Arc<Self>) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = Arc::clone(&self.under_way).acquire_owned();
-        let waited = tokio::time::timeout(Duration::from_millis(PLACE_WAIT_MS), place).await;
+    pub(crate) async fn slot(self: Arc<Self>) -> Result<OwnedSemaphorePermit, Problem> {
+        let slot = Arc::clone(&self.under_way).acquire_owned();
+        let waited = tokio::time::timeout(Duration::from_millis(PLACE_WAIT_MS), slot).await;
         waited.ok().and_then(Result::ok).ok_or_else(|| Problem::new(code::OVERLOADED))
     }
 
     /// The final response.
-    pub(crate) fn finish(&self, passing: RequestInfo, mut response: Response) -> Response {
-        let RequestInfo { id, route, methods, form, is_of_resource } = passing;
+    pub(crate) fn finish(&self, info: RequestInfo, mut response: Response) -> Response {
+        let RequestInfo { id, route, methods, form, is_of_resource } = info;
         let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method.as_str(), route.path));
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
@@ -205,32 +205,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_beyond_the_limit_waits_for_a_place() {
-        let edge = Middleware::new(
+        let middleware = Middleware::new(
             "agents",
             Vec::new(),
             Arc::new(Meters::new(&Latency::new(), &crate::telemetry::Alarms::new())),
             || unreachable!(),
         );
-        let edge = Arc::new(edge);
-        let mut places: Vec<_> = (0..REQUESTS_UNDER_WAY_MAX).map(|_| edge.next_place().unwrap()).collect();
-        assert!(edge.next_place().is_none());
+        let middleware = Arc::new(middleware);
+        let mut slots: Vec<_> =
+            (0..REQUESTS_UNDER_WAY_MAX).map(|_| middleware.next_slot().unwrap()).collect();
+        assert!(middleware.next_slot().is_none());
         let nobody = Request::new(axum::body::Body::empty());
         assert!(
-            matches!(edge.taken_on(&nobody, None), RequestSlot::NotNeeded),
+            matches!(middleware.taken_on(&nobody, None), RequestSlot::NotNeeded),
             "a client without a certificate takes none"
         );
 
-        let waiting = tokio::spawn(Arc::clone(&edge).place());
+        let waiting = tokio::spawn(Arc::clone(&middleware).slot());
         tokio::task::yield_now().await;
-        places.pop();
-        let place = waiting.await.unwrap().ok().unwrap();
+        slots.pop();
+        let slot = waiting.await.unwrap().ok().unwrap();
 
-        let refused = Arc::clone(&edge).place().await.err().unwrap();
+        let refused = Arc::clone(&middleware).slot().await.err().unwrap();
         assert_eq!(refused.code(), code::OVERLOADED);
         let response = refused.write_out();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        drop(place);
-        assert!(edge.next_place().is_some());
+        drop(slot);
+        assert!(middleware.next_slot().is_some());
     }
 }
