@@ -123,7 +123,7 @@ fn the_root_key_may_come_as_a_systemd_credential() {
     let text = std::fs::read_to_string(process.config()).unwrap();
     let file = format!("file = \"{}\"", process.path("root.key").display());
     std::fs::write(process.config(), text.replace(&file, "credential = \"root-key\"")).unwrap();
-    assert!(process.refused_serve().1.contains("no systemd credentials"));
+    assert!(process.refused_serve().1.contains("systemd gave this process no credentials"));
     process.environment.push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.display().to_string()));
     process.serve();
 }
