@@ -267,16 +267,29 @@ fn header_checksum(content: &mut [u8]) {
     content[188..192].copy_from_slice(&checksum.to_be_bytes());
 }
 
-#[test]
-fn a_segment_that_is_begun_without_a_key_is_named() {
-    let disk = left(Left::Killed);
-    let first = disk.files()[&segments(&disk)[0]].clone();
+/// Begins a segment with the header of another one: it would supersede every entry from the fifth on.
+fn begin_without_a_key(disk: &Disk) {
+    let first = disk.files()[&segments(disk)[0]].clone();
     let (mut forged, fifth) = (first[..192].to_vec(), frames(&first)[4]);
-    // The segment would supersede every entry from the fifth on.
     forged[26..34].copy_from_slice(&5_u64.to_be_bytes());
     forged[34..66].copy_from_slice(&first[fifth.at + 84..fifth.at + 116]);
     header_checksum(&mut forged);
     disk.put(&format!("{:020}.seg", 5), forged);
+}
+
+#[test]
+fn a_segment_that_is_begun_without_a_key_is_named() {
+    let disk = left(Left::Killed);
+    begin_without_a_key(&disk);
+    assert_eq!(check(&disk, Left::Killed, "begun"), Some(5));
+}
+
+/// No entry follows it, so that no chain of entries is broken: only the seal of its header shows it.
+#[test]
+fn a_segment_without_entries_that_is_begun_without_a_key_is_named() {
+    let disk = left(Left::Killed);
+    segments(&disk)[1..].iter().for_each(|later| disk.remove_file(later));
+    begin_without_a_key(&disk);
     assert_eq!(check(&disk, Left::Killed, "begun"), Some(5));
 }
 

@@ -1,5 +1,5 @@
 //! The `OpenAPI` documents: committed as they are served, and every answer of every test is held
-//! against them.
+//! against them and against the golden bodies.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -8,6 +8,7 @@ use jsonschema::Validator;
 use keyward::http::{Route, admin_routes, agent_routes, host_routes, openapi};
 use serde_json::{Value, json};
 
+use crate::golden::beyond;
 use crate::reference::compare;
 use crate::support::broker::{Reply, TestBroker};
 
@@ -85,9 +86,18 @@ impl Listener {
             Arc::clone(made)
         };
         let body = reply.json();
-        Some(
-            validator.iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect(),
-        )
+        let mut faults: Vec<_> =
+            validator.iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let operation = operation["operationId"].as_str().unwrap();
+        let told = if !named.is_null() {
+            operation
+        } else if kind.starts_with("application/problem") {
+            "refused"
+        } else {
+            "refused_oauth"
+        };
+        faults.extend(beyond(told, &body));
+        Some(faults)
     }
 }
 

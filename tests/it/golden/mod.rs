@@ -4,9 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+mod bodies;
 mod data;
 mod entries;
 mod page;
+
+pub(crate) use bodies::beyond;
 
 pub(super) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
