@@ -179,7 +179,7 @@ const CHALLENGES: [(Code, &str); 10] = [
 /// The challenge for a client certificate, for which no scheme is registered.
 const BY_CERTIFICATE: &str = "Mutual-TLS realm=\"keyward\"";
 
-/// An extension of the response; the edge serialises it with the request id, and logs it once.
+/// An extension of the response; the middleware serialises it with the request id, and logs it once.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::empty());

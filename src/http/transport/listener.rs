@@ -314,7 +314,7 @@ pub(crate) async fn converse<S, P>(
         let (mut router, bodies, backpressure) = (router.clone(), bodies.clone(), backpressure.clone());
         async move {
             backpressure.wait().await;
-            // Always ready: the edge limits requests in progress.
+            // Always ready: the middleware limits requests in progress.
             let mut response = router.call(request).await?;
             backpressure.note(&response);
             if bodies.rest().await == BodyRest::Unread || fault.is_some() {
@@ -323,7 +323,7 @@ pub(crate) async fn converse<S, P>(
             Ok::<_, Infallible>(response)
         }
     });
-    // More than is taken: up to there, what is too much is refused in our own words by the edge. A request is
+    // More than is taken: up to there, what is too much is refused in our own words by the middleware. A request is
     // carried out whether or not its caller is still there, so that nobody looks for its end meanwhile.
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder

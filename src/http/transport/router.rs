@@ -17,7 +17,7 @@ use super::middleware::{Middleware, RequestInfo, RequestSlot};
 use crate::base::code;
 use crate::http::documents::problem::Problem;
 
-/// A listener's routes behind its edge.
+/// A listener's routes behind its middleware.
 #[derive(Clone)]
 pub struct ListenerRouter {
     middleware: Arc<Middleware>,
