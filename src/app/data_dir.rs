@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::environment::Environment;
 use crate::base::{code, io_reason};
 use crate::config::Config;
 use crate::console::CommandFailure;
+use crate::files;
 use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::store::{OnLostEntries, StoreOptions};
 
@@ -31,8 +32,8 @@ pub(crate) fn store_options(
 
 /// Creates a directory that only its owner can access, or restricts an existing one.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), CommandFailure> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    let made = made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
+    let made =
+        files::private_dir(dir).and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| {
         let why = format!("`{}` cannot be created: {}", dir.display(), io_reason(&error));
         CommandFailure::new(code::DATA_DIR_UNUSABLE).because(why)

@@ -13,6 +13,7 @@ pub(crate) const OWNER_ONLY: u32 = 0o600;
 pub(crate) struct Replacement {
     path: PathBuf,
     temporary: PathBuf,
+    is_committed: bool,
 }
 
 impl Replacement {
@@ -28,7 +29,7 @@ impl Replacement {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let replacement = Self { path: path.to_owned(), temporary };
+        let replacement = Self { path: path.to_owned(), temporary, is_committed: false };
         write_new(&replacement.temporary, mode, bytes)?;
         Ok(replacement)
     }
@@ -39,16 +40,20 @@ impl Replacement {
     }
 
     /// Takes the place of the file before; durable when this returns.
-    pub(crate) fn commit(self) -> io::Result<()> {
+    pub(crate) fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.path)?;
+        self.is_committed = true;
         sync_parent(&self.path)
     }
 }
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        // Absent after a commit; left to the next write when it cannot be removed.
-        drop(fs::remove_file(&self.temporary));
+        // After a commit, a file with this name belongs to another process. A file that cannot be removed stays for
+        // the next write.
+        if !self.is_committed {
+            drop(fs::remove_file(&self.temporary));
+        }
     }
 }
 
@@ -68,7 +73,7 @@ pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes a file that does not exist yet, for its owner alone; durable when this returns.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_new(path, OWNER_ONLY, bytes)?;
-    sync_parent(path)
+    sync_parent(path).inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// Removes a file, if it is there; durable when this returns.
@@ -111,8 +116,9 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // A part of a file would keep the next attempt from creating it.
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 #[cfg(test)]
@@ -145,6 +151,18 @@ mod tests {
         drop(replacement);
         assert_eq!(fs::read(&path).unwrap(), b"before");
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_committed_replacement_removes_no_other_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let replacement = Replacement::write(&path, OWNER_ONLY, b"new").unwrap();
+        let temporary = replacement.temporary().to_owned();
+        // A rename onto another name of the same file leaves both names: as if another process had begun to write.
+        fs::hard_link(&temporary, &path).unwrap();
+        replacement.commit().unwrap();
+        assert!(temporary.exists());
     }
 
     #[test]

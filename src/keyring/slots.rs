@@ -1,5 +1,4 @@
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::KeyringError;
@@ -14,6 +13,7 @@ use super::view::{SlotView, view, view_of_pending, views};
 use crate::base::limits::SLOTS_MAX;
 use crate::base::{Entropy, SlotId, Timestamp, io_reason};
 use crate::crypto::matches;
+use crate::files;
 
 /// A slot that is not one yet, and the shares that are to be handed out, and handed back.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl DealtShares {
             path: directory.to_owned(),
             why: io_reason(&error),
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        files::private_dir(directory).map_err(unusable)?;
         let mut files = Vec::new();
         let written = self.shares.iter().try_for_each(|share| {
             files.push(share.create_file(directory)?);

@@ -53,6 +53,21 @@ fn a_key_has_its_name_on_disk_before_the_broker_hears_of_it() {
 }
 
 #[test]
+fn data_directory_has_its_name_on_disk_with_those_above_it() {
+    let mut process = Process::init("warn");
+    let text = fs::read_to_string(process.path("keyward.toml")).unwrap();
+    let text = text.replace("/data\"", "/deep/er/data\"").replace("root.key", "other.key");
+    fs::write(process.path("deep.toml"), text).unwrap();
+    noting(&mut process);
+    process.good_as("other", &["init", "--config", &process.path("deep.toml").display().to_string()], b"");
+    let noted = fs::read_to_string(process.path("names")).unwrap();
+    for dir in [process.path("deep/er"), process.path("deep"), process.dir.path().to_owned()] {
+        let synced = format!("fsync {}", dir.display());
+        assert!(noted.lines().any(|line| line == synced), "{synced}: {noted}");
+    }
+}
+
+#[test]
 fn serve_and_doctor_refuse_files_that_other_users_can_use() {
     let mut process = Process::init("warn");
     let config = process.config();

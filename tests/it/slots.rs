@@ -1,12 +1,13 @@
 //! Key slots by the command line: more than one way to the same keyring, each independent.
 
 use std::fs;
+use std::process::Command;
 
 use keyward::base::encoding::{base64url, hex};
 use keyward::base::limits::PASSPHRASE_BYTES_MAX;
 use serde_json::Value;
 
-use crate::support::process::{Process, files};
+use crate::support::process::{KEYWARD, Process, files};
 
 const WORDS: &str = "CNRY correct horse battery staple";
 
@@ -89,6 +90,23 @@ fn a_slot_gets_another_key_in_one_step_and_the_broker_starts_with_it() {
     let last = entries.rfind(|item| item["kind"] == "keyring.slots-changed").unwrap();
     assert_eq!(last["event"]["removed"][0]["id"].as_str().unwrap(), only);
     assert_eq!(last["event"]["added"][0]["id"], rekeyed["id"]);
+}
+
+#[test]
+fn a_key_file_that_cannot_be_written_leaves_no_part() {
+    let process = Process::init("info");
+    let key = process.path("spare.key");
+    let add = |limit: &str| {
+        // A write beyond this size fails, as on a full disk.
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, KEYWARD, "slot", "add", "--config", &process.config(), "--key-file"]);
+        command.arg(&key).output().unwrap()
+    };
+    let refused = add("0");
+    assert!(!refused.status.success() && !key.exists(), "{refused:?}");
+    let added = add("unlimited");
+    assert!(added.status.success(), "{added:?}");
 }
 
 #[test]
