@@ -1,8 +1,6 @@
 //! Tables of responses: one column per field.
 
-use crate::base::{
-    AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName, Sensitivity,
-};
+use crate::base::{AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName};
 use crate::wire::{FixedText, InstanceAnswer};
 
 /// A row of a table.
@@ -33,12 +31,6 @@ macro_rules! plain_cells {
 plain_cells!(String, FixedText, u32, u64, usize);
 plain_cells!(AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
 
-impl Cell for Sensitivity {
-    fn text(&self) -> String {
-        self.as_str().to_owned()
-    }
-}
-
 impl Cell for InstanceAnswer {
     fn text(&self) -> String {
         self.state.to_string()
@@ -57,8 +49,8 @@ impl<T: Cell> Cell for Vec<T> {
     }
 }
 
-/// The noun and the columns of a table of responses: a field by its name, or another head and a function of the
-/// response.
+/// The noun and the columns of a table of responses: a field by its name, a field under another head, or a head
+/// and a function of the response.
 macro_rules! columns {
     ($answer:ident $noun:literal: $($column:tt),*) => {
         impl $crate::cli::table::Row for $answer {
@@ -74,8 +66,10 @@ macro_rules! columns {
         }
     };
     (@head $field:ident) => { stringify!($field).replace('_', " ").to_uppercase() };
+    (@head ($head:literal: $field:ident)) => { $head.to_owned() };
     (@head ($head:literal, $text:path)) => { $head.to_owned() };
     (@cell $row:ident, $field:ident) => { $crate::cli::table::Cell::text(&$row.$field) };
+    (@cell $row:ident, ($head:literal: $field:ident)) => { $crate::cli::table::Cell::text(&$row.$field) };
     (@cell $row:ident, ($head:literal, $text:path)) => { $text($row) };
 }
 

@@ -26,12 +26,16 @@ impl SourceFile {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Fault {
     /// The file's name.
+    #[serde(default)]
     pub file: String,
     /// The line, from 1.
+    #[serde(default)]
     pub line: usize,
     /// The column, from 1, in characters.
+    #[serde(default)]
     pub column: usize,
     /// The problem.
+    #[serde(default)]
     pub message: String,
 }
 

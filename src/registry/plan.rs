@@ -71,7 +71,13 @@ impl Plan {
     fn note(&mut self, action: Action, kind: Noun, name: &str, fields: &[(&str, Difference)]) {
         let fields = fields.iter().filter(|(_, difference)| *difference == Difference::Changed);
         let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
-        self.changes.push(PlannedChange { action, kind, name: name.to_owned(), fields, remark: None });
+        self.changes.push(PlannedChange {
+            action: action.as_str().into(),
+            kind: kind.as_str().into(),
+            name: name.to_owned(),
+            fields,
+            remark: None,
+        });
     }
 
     /// Whether `thing` gets another owner, which is noted then.

@@ -72,7 +72,7 @@ fn refuse(text: &str, line: usize, says: &str) {
 fn a_good_file_creates_what_it_names() {
     let plan = plan(GOOD, true).unwrap();
     assert_eq!(plan.changes.len(), 4);
-    assert!(plan.changes.iter().all(|change| change.action == Action::Create));
+    assert!(plan.changes.iter().all(|change| change.action == Action::Create.as_str()));
 }
 
 #[test]

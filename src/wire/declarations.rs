@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, endpoints};
 use super::object::objects;
 use super::rotations::UpstreamCheckAnswer;
+use super::status::FixedText;
 use crate::base::SecretName;
 use crate::base::limits::DECLARATION_BYTES_MAX;
 
@@ -48,8 +49,12 @@ pub struct AppliedAnswer {
 /// A planned change.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PlannedChange {
-    pub action: PlannedAction,
-    pub kind: DeclaredKind,
+    /// A [`PlannedAction`], or one of a newer broker.
+    #[schemars(with = "PlannedAction")]
+    pub action: FixedText,
+    /// A [`DeclaredKind`], or one of a newer broker.
+    #[schemars(with = "DeclaredKind")]
+    pub kind: FixedText,
     pub name: String,
     /// The changed fields of an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -58,17 +63,28 @@ pub struct PlannedChange {
     pub remark: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq)]
+#[schemars(rename_all = "lowercase")]
 pub enum PlannedAction {
     Create,
     Update,
     Remove,
 }
 
+impl PlannedAction {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 /// Kinds of declared objects.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq)]
+#[schemars(rename_all = "kebab-case")]
 pub enum DeclaredKind {
     Capability,
     Role,

@@ -111,7 +111,8 @@ pub struct SteeredRotationAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RotationPlanAnswer {
     pub rotation: RotationAnswer,
-    pub sensitivity: Sensitivity,
+    #[schemars(with = "Sensitivity")]
+    pub sensitivity: FixedText,
     pub calls: Vec<String>,
     pub overlap_s: u32,
     pub consumers: Vec<ConsumerAnswer>,

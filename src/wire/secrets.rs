@@ -31,14 +31,16 @@ pub struct SecretAnswer {
     pub version: u32,
     pub updated_at: String,
     pub owner: Option<OwnerName>,
-    pub sensitivity: Sensitivity,
+    #[schemars(with = "Sensitivity")]
+    pub sensitivity: FixedText,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct SecretDetailAnswer {
     pub name: SecretName,
     pub owner: Option<OwnerName>,
-    pub sensitivity: Sensitivity,
+    #[schemars(with = "Sensitivity")]
+    pub sensitivity: FixedText,
     pub current: Option<u32>,
     pub upstream: Option<String>,
     pub versions: Vec<VersionAnswer>,

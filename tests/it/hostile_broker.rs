@@ -91,7 +91,7 @@ fn forging(name: &'static str, forgery: fn(&Authority, &PublicKey, &str) -> Valu
 }
 
 /// The same authority twice: for the server's thread, and for the test.
-fn twice(trust_domain: &str) -> (Authority, Authority) {
+pub(crate) fn twice(trust_domain: &str) -> (Authority, Authority) {
     use keyward::base::{Clock, SystemClock};
     use keyward::crypto::{EcdsaKey, SignatureForm};
     let pkcs8 = EcdsaKey::generate().unwrap();

@@ -61,6 +61,7 @@ mod liveness;
 mod lost_entries;
 mod mariadb;
 mod mutants;
+mod newer_broker;
 mod oauth;
 mod openapi;
 mod operators;

@@ -115,7 +115,7 @@ fn hostile_answer(path: &str) -> Value {
     json!({ "items": [item], "next_after": null })
 }
 
-fn operator_of(by: &Authority, impostor: &Impostor, process: &Process) {
+pub(crate) fn operator_of(by: &Authority, impostor: &Impostor, process: &Process) {
     let (key_pem, request) = new_key_and_request().unwrap();
     let spiffe = "spiffe://keyward.test/operator/ada";
     let identity = Identity {

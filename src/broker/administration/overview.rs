@@ -117,7 +117,7 @@ impl AdminServices {
                 version: current.number,
                 updated_at: current.stored_at.to_string(),
                 owner: secret.owner.clone(),
-                sensitivity: secret.sensitivity,
+                sensitivity: secret.sensitivity.as_str().into(),
             };
             page.of(held, |(secret, _)| secret.name.as_str(), view)
         })

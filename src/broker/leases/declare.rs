@@ -130,8 +130,8 @@ impl PlannedLeases {
 
     fn note(&mut self, action: Action, capability: &CapabilityName, fields: Vec<String>) {
         self.changes.push(PlannedChange {
-            action,
-            kind: Noun::Lease,
+            action: action.as_str().into(),
+            kind: Noun::Lease.as_str().into(),
             name: capability.to_string(),
             fields,
             remark: None,

@@ -240,8 +240,8 @@ impl PlannedRotations {
 
     fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>, remark: Option<String>) {
         self.changes.push(PlannedChange {
-            action,
-            kind: Noun::Rotation,
+            action: action.as_str().into(),
+            kind: Noun::Rotation.as_str().into(),
             name: secret.to_string(),
             fields,
             remark,

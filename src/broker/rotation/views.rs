@@ -93,7 +93,7 @@ impl AdminServices {
                 Slots::One => 0,
             };
             let rotation = view(rotation, now);
-            let sensitivity = sensitivity(world, secret);
+            let sensitivity = sensitivity(world, secret).as_str().into();
             let consumers = consumers(world, secret, now);
             Ok(RotationPlanAnswer { rotation, sensitivity, calls, overlap_s, consumers })
         })

@@ -56,7 +56,7 @@ impl AdminServices {
             Ok(SecretDetailAnswer {
                 name: name.clone(),
                 owner: secret.owner.clone(),
-                sensitivity: secret.sensitivity,
+                sensitivity: secret.sensitivity.as_str().into(),
                 current: secret.current.map(|version| version.number),
                 versions: secret.versions().map(version_of).collect(),
                 upstream: rotation.and_then(upstream).map(|driver| driver.describe()),

@@ -1,5 +1,6 @@
 use serde::Deserialize;
 
+use crate::base::code::Code;
 use crate::config::Fault;
 use crate::console::{CommandFailure, Refused};
 use crate::wire::{OAuthBody, ProblemBody};
@@ -8,12 +9,14 @@ use crate::wire::{OAuthBody, ProblemBody};
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RefusalBody {
-    Problem(ProblemBody),
     OAuth(OAuthBody),
+    Problem(ProblemBody),
 }
 
-/// The broker's refusal with its own texts.
+/// The broker's refusal with its own texts. A newer broker may leave out fields: the code explains itself, if this
+/// version knows it.
 pub(super) fn refusal(status: u16, body: &[u8]) -> CommandFailure {
+    let unreadable = Refused::unreadable(status);
     let refused = match serde_json::from_slice(body) {
         Ok(RefusalBody::Problem(problem)) => Refused {
             code: problem.code.into_owned(),
@@ -31,12 +34,53 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> CommandFailure {
             request: body.request_id,
             places: Vec::new(),
         },
-        Err(_) => Refused::unreadable(status),
+        Err(_) => return CommandFailure::of_broker(status, unreadable),
     };
-    CommandFailure::of_broker(status, refused)
+    let known: Option<Code> = refused.code.parse().ok();
+    let given = |text: String, known: Option<&str>, unknown: String| match known {
+        _ if !text.is_empty() => text,
+        Some(known) => known.to_owned(),
+        None => unknown,
+    };
+    let why = given(refused.why, known.map(Code::meaning), unreadable.why);
+    let fix = given(refused.fix, known.map(Code::fix), unreadable.fix);
+    CommandFailure::of_broker(status, Refused { why, fix, ..refused })
 }
 
 fn place(fault: Fault) -> String {
     let Fault { file, line, column, message } = fault;
     format!("{file}:{line}:{column}: {message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::code;
+
+    #[test]
+    fn refusal_without_some_of_its_fields_is_read() {
+        for (body, why, fix) in [
+            (
+                r#"{"code":"agent_unknown","detail":"d","fix":"f","type":"t","title":"T","status":404}"#,
+                "d",
+                "f",
+            ),
+            (r#"{"code":"agent_unknown","detail":"d"}"#, "d", code::AGENT_UNKNOWN.fix()),
+            (r#"{"code":"agent_unknown","fix":"f"}"#, code::AGENT_UNKNOWN.meaning(), "f"),
+            (
+                r#"{"error":"invalid_request","code":"agent_unknown","error_description":"d"}"#,
+                "d",
+                code::AGENT_UNKNOWN.fix(),
+            ),
+        ] {
+            let read = refusal(404, body.as_bytes());
+            assert_eq!((read.code(), read.why(), read.fix()), ("agent_unknown", why, fix), "{body}");
+        }
+        let body =
+            br#"{"code":"declarations_invalid","errors":[{"file":"a.toml","message":"m"}],"request_id":"r"}"#;
+        assert!(format!("{:?}", refusal(422, body)).contains("a.toml:0:0: m"));
+        let unknown = refusal(409, br#"{"code":"a_code_of_tomorrow"}"#);
+        assert_eq!((unknown.code(), unknown.exit()), ("a_code_of_tomorrow", 8));
+        assert_eq!(refusal(502, b"{}").code(), "response_invalid");
+    }
 }

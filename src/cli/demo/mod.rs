@@ -14,7 +14,6 @@ use serde::Deserialize;
 use self::demo_broker::DemoBroker;
 use crate::base::code;
 use crate::base::{Clock, Sensitive, SystemClock};
-use crate::cli::enrolment::IssuedIdentity;
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
 use crate::console::{CommandFailure, Console};
@@ -120,9 +119,10 @@ fn declare(broker: &DemoBroker, secret: &Sensitive<Vec<u8>>) -> Result<(), Comma
 fn enrol(broker: &DemoBroker) -> Result<(), CommandFailure> {
     let code = broker.path("code");
     broker.run("invite", &["agent", "invite", "research-bot", "--out", &code], None)?;
-    let joined: IssuedIdentity = broker.json_as("research-bot", "join", &["join", "--code-file", &code])?;
+    let joined: serde_json::Value =
+        broker.json_as("research-bot", "join", &["join", "--code-file", &code])?;
     let spiffe_id = "spiffe://keyward.internal/agent/research-bot";
-    check("the certificate names the agent", joined.spiffe_id == spiffe_id)?;
+    check("the certificate names the agent", joined.get("spiffe_id").is_some_and(|id| id == spiffe_id))?;
     let code = broker.path("code-2");
     broker.run("invite", &["agent", "invite", "other-bot", "--role", "publisher", "--out", &code], None)?;
     broker.run_as("other-bot", "join", &["join", "--code-file", &code]).map(drop)

@@ -1,7 +1,7 @@
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::base::{Clock, Sensitive, SystemClock, code};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, PendingKey};
 use crate::console::CommandFailure;
 use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
@@ -33,23 +33,10 @@ pub(super) fn issued(
 }
 
 /// The printed part of an issued identity: without certificate and authority.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct IssuedIdentity {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_server: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<String>,
-    pub(crate) spiffe_id: String,
-    pub(super) not_after: String,
-}
-
-impl From<IdentityAnswer> for IssuedIdentity {
-    fn from(answer: IdentityAnswer) -> Self {
-        let IdentityAnswer { agent, instance, resource_server, operator, spiffe_id, not_after, .. } = answer;
-        Self { agent, instance, resource_server, operator, spiffe_id, not_after }
+pub(super) fn printed(received: &Received<IdentityAnswer>) -> Value {
+    let mut printed = received.sent.clone();
+    if let Value::Object(fields) = &mut printed {
+        fields.retain(|field, _| field != "certificate" && field != "authority");
     }
+    printed
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::issued::{IssuedIdentity, issued};
+use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
 use crate::base::{Sensitive, code};
 use crate::cli::client::{Client, retry_while_busy};
@@ -67,7 +67,7 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     identity.save(home, IdentityKind::of(&code.spiffe))?;
     pending.settle()?;
     if console.is_json() {
-        console.json(&IssuedIdentity::from(answer.answer));
+        console.json(&printed(&answer));
     } else {
         let until = identity.certificate()?.not_after();
         console.line(&format!("enrolled as {}; certificate valid until {until}", code.spiffe));

@@ -4,6 +4,5 @@ mod issued;
 mod join;
 mod renewal;
 
-pub(crate) use issued::IssuedIdentity;
 pub(crate) use join::{JoinArgs, join};
 pub(crate) use renewal::{RenewArgs, is_renewal_wanted, is_valid_for, renew, renew_if_due};

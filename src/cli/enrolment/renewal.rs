@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::issued::{IssuedIdentity, issued};
+use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp, code};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::console::{CommandFailure, Console};
 use crate::pki::Requested;
-use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
+use crate::wire::{AGENT_WHOAMI, IdentityAnswer, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
 
 /// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
@@ -44,7 +44,7 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
-    console.record(&renewed, || {
+    console.record(&printed(&renewed), || {
         format!("renewed {}; certificate valid until {}", renewed.spiffe_id, renewed.not_after)
     });
     Ok(())
@@ -205,7 +205,7 @@ async fn exchange(
     home: &Path,
     kind: IdentityKind,
     identity: &Identity,
-) -> Result<IssuedIdentity, CommandFailure> {
+) -> Result<Received<IdentityAnswer>, CommandFailure> {
     Identity::check_storable(home, kind)?;
     let under_way = format!("{}-renewing.pem", kind.directory());
     let mut pending = PendingKey::open(home, &under_way)?;
@@ -223,7 +223,7 @@ async fn exchange(
     pending.settle()?;
     // The first use ends the previous certificate; if it fails, the next verb is the first use.
     drop(is_renewal_wanted(&Client::with(&renewed)?, kind).await);
-    Ok(answer.answer.into())
+    Ok(answer)
 }
 
 #[cfg(test)]

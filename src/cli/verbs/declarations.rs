@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use serde_json::json;
 
 use super::upstream_checks::conclude;
 use crate::cli::client::{Client, Received};
@@ -62,7 +62,7 @@ impl PlanArgs {
         }
         let checks = check_rotations(&client, &body, &planned.changes).await?;
         if session.console.is_json() {
-            session.console.json(&CheckedPlan { changes: &planned.changes, checks: &checks });
+            session.console.json(&json!({ "changes": planned.sent.get("changes"), "checks": checks }));
         }
         conclude(&checks, session.console)
     }
@@ -86,13 +86,6 @@ pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<()
     session.list(LIST_ROLES).await
 }
 
-/// A plan with the checks of its upstreams.
-#[derive(Serialize)]
-struct CheckedPlan<'a> {
-    changes: &'a [PlannedChange],
-    checks: &'a [Received<UpstreamCheckAnswer>],
-}
-
 fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
     if console.is_json() {
         console.json(&applied.sent);
@@ -112,7 +105,8 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
 }
 
 fn dry_run(changes: &[PlannedChange]) -> String {
-    let count = |action| changes.iter().filter(|change| change.action == action).count();
+    let count =
+        |action: PlannedAction| changes.iter().filter(|change| change.action == action.as_str()).count();
     format!(
         "dry run: {} to add, {} to change, {} to remove",
         count(PlannedAction::Create),
@@ -122,16 +116,15 @@ fn dry_run(changes: &[PlannedChange]) -> String {
 }
 
 fn line(change: &PlannedChange) -> String {
-    let sign = match change.action {
-        PlannedAction::Create => '+',
-        PlannedAction::Remove => '-',
-        PlannedAction::Update => '~',
-    };
+    let signs = [(PlannedAction::Create, '+'), (PlannedAction::Remove, '-'), (PlannedAction::Update, '~')];
+    let known = signs.iter().find(|(action, _)| change.action == action.as_str());
+    // A newer broker may have more actions.
+    let sign = known.map_or_else(|| change.action.to_string(), |(_, sign)| sign.to_string());
     let fields = &change.fields;
     let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
     let remark = change.remark.as_deref().filter(|remark| !remark.is_empty());
     let remark = remark.map_or_else(String::new, |remark| format!("  {remark}"));
-    format!("{sign} {} {}{fields}{remark}", change.kind.as_str(), change.name)
+    format!("{sign} {} {}{fields}{remark}", change.kind, change.name)
 }
 
 /// Checks the upstreams of the rotations that `changes` declare.
@@ -142,7 +135,7 @@ async fn check_rotations(
 ) -> Result<Vec<Received<UpstreamCheckAnswer>>, CommandFailure> {
     let mut checked = Vec::new();
     for change in changes {
-        if change.kind == DeclaredKind::Rotation && change.action != PlannedAction::Remove {
+        if change.kind == DeclaredKind::Rotation.as_str() && change.action != PlannedAction::Remove.as_str() {
             checked.push(client.call(CHECK_PLANNED_ROTATION, &change.name.parse()?, body).await?);
         }
     }
@@ -177,3 +170,18 @@ impl DeclaredArgs {
 columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, secret, audience, max_life_s);
 
 columns!(RoleAnswer "roles": name, owner, capabilities);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn change_of_a_newer_broker_is_shown() {
+        let shown = |change| line(&serde_json::from_value(change).unwrap());
+        let known =
+            json!({ "action": "update", "kind": "resource-server", "name": "a", "fields": ["audience"] });
+        assert_eq!(shown(known), "~ resource-server a  (audience)");
+        let newer = json!({ "action": "adopt", "kind": "queue", "name": "a", "remark": "of tomorrow" });
+        assert_eq!(shown(newer), "adopt queue a  of tomorrow");
+    }
+}

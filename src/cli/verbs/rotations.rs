@@ -239,7 +239,7 @@ pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -
         return Ok(());
     }
     console.line(&format!("{name}: dry run of a rotation; nothing was changed"));
-    console.line(&format!("  sensitivity: {}", plan.sensitivity.as_str()));
+    console.line(&format!("  sensitivity: {}", plan.sensitivity));
     plan.calls.iter().for_each(|call| console.line(&format!("  {call}")));
     console.line(&match plan.overlap_s {
         0 => "  the previous version stops working when the upstream accepts the new one".to_owned(),

@@ -187,8 +187,8 @@ async fn classify(
 }
 
 async fn versions(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
-    let versions = session.operator().await?.call(GET_SECRET, name, &Nothing).await?.answer.versions;
-    session.print_table(&serde_json::json!({ "items": versions }), &versions);
+    let secret = session.operator().await?.call(GET_SECRET, name, &Nothing).await?;
+    session.print_table(&serde_json::json!({ "items": secret.sent.get("versions") }), &secret.versions);
     Ok(())
 }
 
@@ -220,6 +220,6 @@ async fn change(
 
 columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at);
 
-columns!(VersionAnswer "versions": number, stage, stored_at, seq);
+columns!(VersionAnswer "versions": ("VERSION": number), stage, stored_at, seq);
 
-columns!(ReaderAnswer "readers": agent, version, at);
+columns!(ReaderAnswer "readers": agent, version, ("LAST AT": at));

@@ -1,0 +1,59 @@
+//! A client reads what a newer broker answers: fields, kinds and actions that it does not know, and fields that are
+//! gone.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::hostile_broker::twice;
+use crate::output::operator_of;
+use crate::support::impostor::{Impostor, certificate, issued, operator_whoami, requested_key};
+use crate::support::process::Process;
+
+const DAY_S: i64 = 86_400;
+
+fn secret(current: u32) -> Value {
+    json!({
+        "name": "a/b", "owner": null, "sensitivity": "of-tomorrow", "current": current, "upstream": null,
+        "versions": [{ "number": current, "stage": "current", "stored_at": "x", "seq": 1, "more": 1 }],
+        "consumers": [],
+    })
+}
+
+#[test]
+fn fields_and_kinds_of_a_newer_broker_are_printed() {
+    let (inner, by) = twice("keyward.test");
+    let impostor = Impostor::start(&by, &[&by], move |path, body| match path {
+        "/v1/plan" => json!({
+            "changes": [{ "action": "adopt", "kind": "queue", "name": "q", "more": 1 }],
+            "applied": false, "seq": null,
+        }),
+        "/v1/secrets/a/b" => secret(1),
+        "/v1/secret-readers/a/b" => {
+            json!({ "items": [{ "agent": "a", "version": 1, "at": "x" }], "since_seq": 1 })
+        }
+        "/v1/renew" => {
+            let spiffe = "spiffe://keyward.test/operator/ada";
+            let mut answer = issued(&certificate(&inner, spiffe, &requested_key(body), DAY_S), &[&inner]);
+            answer["more"] = json!(1);
+            answer
+        }
+        _ => operator_whoami("x"),
+    });
+    let process = Process::init("warn");
+    operator_of(&by, &impostor, &process);
+    let file = process.path("a.toml").display().to_string();
+    fs::write(&file, "").unwrap();
+    let printed = |args: &[&str]| String::from_utf8(process.good_as("ada", args, b"")).unwrap();
+    let json_of = |args: &[&str]| -> Value {
+        serde_json::from_str(&printed(&[args, &["-o", "json"]].concat())).unwrap()
+    };
+    assert_eq!(json_of(&["plan", "--check", "-f", &file])["changes"][0]["more"], 1);
+    assert!(printed(&["plan", "-f", &file]).contains("adopt queue q"));
+    assert_eq!(json_of(&["secret", "versions", "a/b"])["items"][0]["more"], 1);
+    let renewed = json_of(&["renew", "--operator"]);
+    assert_eq!((&renewed["more"], renewed.get("certificate")), (&json!(1), None));
+    let head = |args: &[&str]| printed(args).lines().next().unwrap().to_owned();
+    assert_eq!(head(&["secret", "versions", "a/b"]), "VERSION  STAGE    STORED AT  SEQ");
+    assert_eq!(head(&["secret", "readers", "a/b"]), "AGENT  VERSION  LAST AT");
+}
