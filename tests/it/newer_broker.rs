@@ -2,6 +2,8 @@
 //! gone.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -56,4 +58,30 @@ fn fields_and_kinds_of_a_newer_broker_are_printed() {
     let head = |args: &[&str]| printed(args).lines().next().unwrap().to_owned();
     assert_eq!(head(&["secret", "versions", "a/b"]), "VERSION  STAGE    STORED AT  SEQ");
     assert_eq!(head(&["secret", "readers", "a/b"]), "AGENT  VERSION  LAST AT");
+}
+
+#[test]
+fn rotate_fails_when_the_rotation_ends_without_a_new_version() {
+    // The current version after the rotation, and the exit code.
+    for (after, exit) in [(2, 0), (1, 8)] {
+        let (_, by) = twice("keyward.test");
+        let current = Arc::new(AtomicU32::new(1));
+        let impostor = Impostor::start(&by, &[&by], move |path, body| match path {
+            "/v1/secrets/a/b" => secret(current.load(Ordering::Relaxed)),
+            "/v1/rotations/a/b" if body["action"] == "rotate" => {
+                current.store(after, Ordering::Relaxed);
+                json!({ "rotation": format!("rot_{}", "0".repeat(26)), "begun": true })
+            }
+            "/v1/rotations/a/b" => json!({
+                "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
+                "paused_at": null, "next": null, "overdue": false, "run": null, "last_at": "x",
+                "checked_at": null, "orphans": [],
+            }),
+            _ => operator_whoami("x"),
+        });
+        let process = Process::init("warn");
+        operator_of(&by, &impostor, &process);
+        let output = process.run_as("ada", &["secret", "rotate", "a/b"], b"");
+        assert_eq!(output.status.code(), Some(exit), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -170,6 +170,9 @@ super::codes! {
     LEASES_NOT_REVOKED "leases_not_revoked" Partial:
         "the leases are revoked in the broker, but some of their logins still exist at the upstream",
         "`keyward lease list` shows the cause; the broker repeats the revocation by itself";
+    ROTATION_UNFINISHED "rotation_unfinished" Partial:
+        "the rotation has begun, and is not finished",
+        "`keyward rotation show NAME` shows its state; the broker continues it by itself";
     LEDGER_EMPTY "ledger_empty" Unverified:
         "the directory contains no ledger entry",
         "name the data directory of a broker";

@@ -12,8 +12,8 @@ use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
 use crate::upstream::Explanation;
 use crate::wire::{
-    ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, LIST_ROTATIONS, Nothing,
-    PLAN_ROTATION, RotationAction, RotationAnswer, RunAnswer, STEER_ROTATION, SteerRotationBody,
+    ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, GET_SECRET, LIST_ROTATIONS,
+    Nothing, PLAN_ROTATION, RotationAction, RotationAnswer, RunAnswer, STEER_ROTATION, SteerRotationBody,
     SteeredRotationAnswer,
 };
 
@@ -173,6 +173,8 @@ pub(super) struct BegunRotation {
     client: Client,
     name: SecretName,
     begun: Received<SteeredRotationAnswer>,
+    /// The current version before.
+    before: Option<u32>,
 }
 
 /// Begins the rotation of `keyward secret rotate`.
@@ -181,11 +183,12 @@ pub(super) async fn rotate_secret(
     name: &SecretName,
 ) -> Result<BegunRotation, CommandFailure> {
     let client = session.operator().await?;
+    let before = client.call(GET_SECRET, name, &Nothing).await?.current;
     let begun = send(&client, name, RotationAction::Rotate).await?;
     if begun.begun == Some(false) {
         session.console.say("a rotation is in progress already; this command follows it");
     }
-    Ok(BegunRotation { client, name: name.clone(), begun })
+    Ok(BegunRotation { client, name: name.clone(), begun, before })
 }
 
 impl BegunRotation {
@@ -197,11 +200,16 @@ impl BegunRotation {
 
     /// Waits until the new version is the current one.
     pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let Self { client, name, begun } = self;
+        let Self { client, name, begun, before } = self;
         for _ in 0..LOOKS {
             let shown = client.call(GET_ROTATION, name, &Nothing).await?;
             let run = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
             let Some(run) = run.filter(|run| run.stage != "grace") else {
+                // Another command can end a rotation, e.g. `rotation adopt`.
+                if shown.run.is_none() && client.call(GET_SECRET, name, &Nothing).await?.current <= *before {
+                    let why = "the rotation ended without a new version: another command ended it";
+                    return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
+                }
                 session.print(&shown, |_| format!("{name} rotated: {}", text(begun.rotation.as_ref())));
                 return Ok(());
             };
@@ -210,10 +218,8 @@ impl BegunRotation {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        let say =
-            format!("the rotation is still in progress: `keyward rotation show {name}` shows its state");
-        session.console.say(&say);
-        Ok(())
+        let why = format!("the rotation is still in progress after {LOOKS} seconds");
+        Err(CommandFailure::new(code::ROTATION_UNFINISHED).because(why))
     }
 }
 
