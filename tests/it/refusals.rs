@@ -45,7 +45,7 @@ async fn content_type_of_an_optional_body_counts_only_with_a_body() {
         refused(&reply, 415, "content_type_unsupported");
     }
     assert_eq!(operator.post_json("/v1/agents/a/resume", &json!({})).await.status, 200);
-    refused(&operator.post("/v1/agents", form, b"").await, 415, "content_type_unsupported");
+    refused(&operator.post("/v1/plan", form, b"").await, 415, "content_type_unsupported");
 }
 
 /// Hazards HTTP-02, HTTP-07.
