@@ -175,10 +175,7 @@ async fn a_resource_server_is_one_by_its_certificate_and_stays_one() {
     for (turned, there) in [(agent, "a resource server"), (&server, "an agent")] {
         let refused = bed.broker.apply(turned).await;
         let fault = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-        assert!(
-            refused.status == 422 && fault.contains(&format!("there is {there} of this name")),
-            "{fault}"
-        );
+        assert!(refused.status == 422 && fault.contains(&format!("{there} of this name exists")), "{fault}");
     }
     // A removed name can be declared again: as another kind, for another identity.
     let text = format!("{DECLARATIONS}{agent}");
