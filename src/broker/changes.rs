@@ -42,6 +42,20 @@ impl<'a> Initiator<'a> {
         }
     }
 
+    /// Checks that it still has the right of the authorised request.
+    ///
+    /// # Errors
+    /// [`Failure`] if the operator's certificate is no longer valid, or its role or scope has changed.
+    pub(crate) fn still_allowed(self, reading: &Reading<'_>) -> Result<(), Failure> {
+        let Some(operator) = self.operator() else { return Ok(()) };
+        let now = reading.operator_again(operator)?;
+        if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
+            // The request was allowed by the former role and scope: the caller has to repeat it.
+            return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
+        }
+        Ok(())
+    }
+
     /// The scope.
     pub(crate) const fn scope(self) -> &'a Scope {
         match self {
@@ -254,13 +268,27 @@ impl State {
     pub(crate) async fn commit_draft<T: Send>(
         &self,
         request: ChangeRequest<'_>,
-        ChangeDraft { change, outcome, value }: ChangeDraft<T>,
+        draft: ChangeDraft<T>,
         preconditions: Preconditions,
     ) -> Result<Changed<T>, AttemptError> {
+        let (change, value) = self.completed(request, draft, preconditions)?;
+        let receipt = self.store.commit(change, value).await?;
+        Ok(Changed::Recorded { seq: receipt.seq(), value: receipt.redeem() })
+    }
+
+    /// The change of `draft` as it is committed, and the value for its caller.
+    ///
+    /// # Errors
+    /// [`Failure`] when the operator who asks is not allowed to any more.
+    pub(crate) fn completed<T>(
+        &self,
+        request: ChangeRequest<'_>,
+        ChangeDraft { change, outcome, value }: ChangeDraft<T>,
+        preconditions: Preconditions,
+    ) -> Result<(Change<Effect>, T), Failure> {
         let preconditions = preconditions.and(self.still_allowed(request.by)?);
         let change = request.explain(remembered(change, request.idempotency, outcome));
-        let receipt = self.commit(change, preconditions, value).await?;
-        Ok(Changed::Recorded { seq: receipt.seq(), value: receipt.redeem() })
+        Ok((preconditions.added_to(change), value))
     }
 
     /// Checks that `by` still has the right of the authorised request. Checked for each attempt to commit.
@@ -268,13 +296,7 @@ impl State {
     /// # Errors
     /// [`Failure`] if the operator's certificate is no longer valid, or its role or scope has changed.
     pub(crate) fn still_allowed(&self, by: Initiator<'_>) -> Result<Preconditions, Failure> {
-        let Some(operator) = by.operator() else { return Ok(Preconditions::none()) };
-        let (now, preconditions) = self.read(|reading| reading.operator_again(operator));
-        let now = now?;
-        if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
-            // The request was allowed by the former role and scope: the caller has to repeat it.
-            return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
-        }
-        Ok(preconditions)
+        let (allowed, preconditions) = self.read(|reading| by.still_allowed(reading));
+        allowed.map(|()| preconditions)
     }
 }

@@ -103,6 +103,10 @@ impl<'w> Reading<'w> {
         self.world
     }
 
+    pub(super) const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
     /// The records under `key`.
     pub(super) fn under(&self, key: Key) -> &'w World {
         let mut noted = self.noted.borrow_mut();
@@ -159,6 +163,11 @@ impl<'w> Reading<'w> {
         let registry = self.declared();
         let live = scope.owner().map_or(0, |owner| registry.live(owner));
         registry.former().keeps(scope, thing, live)
+    }
+
+    /// Notes that no agent is added.
+    pub(crate) fn no_other_agents(&self) {
+        self.under(registry::keys::agents());
     }
 
     /// All declarations.

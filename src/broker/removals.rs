@@ -1,6 +1,6 @@
 //! How a use case takes something away: at once, also while the ledger does not answer.
 
-use super::changes::{ChangeRequest, ReadOutcome};
+use super::changes::{ChangeDraft, ChangeRequest, Initiator, ReadOutcome};
 use super::denial::MemoryRevocation;
 use super::failure::Failure;
 use super::reading::Reading;
@@ -69,12 +69,15 @@ impl State {
                 ReadOutcome::Now(removal, preconditions) => (removal, preconditions),
                 ReadOutcome::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
-            let change = request.explain(remembered(removal.change, request.idempotency, Outcome::Recorded));
-            let change = preconditions.and(self.still_allowed(request.by)?).added_to(change);
+            let (change, ()) = self.completed(request, ChangeDraft::of(removal.change, ()), preconditions)?;
             let taken = match removal.denial {
                 Some(denial) => {
-                    let still = |world: &World| decide(&Reading::of(world, 0, now)).is_ok();
-                    self.store.commit_revocation(change.revoking(denial), removal.on_conflict, still).await?
+                    let still = |world: &World| {
+                        let reading = Reading::of(world, 0, now);
+                        decide(&reading).is_ok() && request.by.still_allowed(&reading).is_ok()
+                    };
+                    let on_conflict = judged(removal.on_conflict, request, now);
+                    self.store.commit_revocation(change.revoking(denial), on_conflict, still).await?
                 }
                 None => RevocationOutcome::Recorded(self.store.commit(change, ()).await?.seq()),
             };
@@ -87,6 +90,23 @@ impl State {
             Ok::<_, AttemptError>(Removed { taken, order, count: removal.count })
         })
     }
+}
+
+/// `on_conflict`, where what is decided again is decided for `request`: only while the operator who asked is allowed to,
+/// once for its idempotency key, and with its reason.
+fn judged(on_conflict: OnConflict<World>, request: ChangeRequest<'_>, now: Timestamp) -> OnConflict<World> {
+    let OnConflict::Decide(decide) = on_conflict else { return on_conflict };
+    let (operator, idempotency) = (request.by.operator().cloned(), request.idempotency.cloned());
+    let reason = request.reason.cloned();
+    OnConflict::Decide(Box::new(move |world, as_of| {
+        let reading = Reading::of(world, as_of, now);
+        reading.request(idempotency.as_ref());
+        let by = operator.as_ref().map(Initiator::Operator);
+        by.map_or(Ok(()), |by| by.still_allowed(&reading)).ok()?;
+        let change = remembered(decide(world, as_of)?, idempotency.as_ref(), Outcome::Recorded);
+        let change = reason.iter().cloned().fold(change, Change::because);
+        Some(reading.preconditions().added_to(change))
+    }))
 }
 
 impl Services {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use keyward::base::encoding::from_base64url;
-use keyward::base::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use keyward::base::limits::{HEAVY_PER_OPERATOR_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use keyward::http::{Repetition, admin_routes, agent_routes, host_routes};
 use keyward::wire::Method;
 use serde_json::{Value, json};
@@ -62,24 +62,44 @@ async fn a_secret_is_stored_once_and_the_ledger_has_no_digest_of_its_value() {
     assert_eq!(broker.operator().put("/v1/secrets/a", BYTES, b"value").await.json()["version"], 3);
 }
 
+/// Sends one request `times` at once, with one key: all answers are the same.
+pub(crate) async fn all_alike(
+    broker: &TestBroker,
+    times: usize,
+    route: (&'static str, &'static str),
+    kind: &'static str,
+    body: &str,
+) {
+    let ask = |_| {
+        let (operator, body) = (broker.operator(), body.to_owned());
+        tokio::spawn(async move { keyed(&operator, "k", route, kind, &body).await })
+    };
+    let asked: Vec<_> = (0..times).map(ask).collect();
+    let mut answers = Vec::new();
+    for one in asked {
+        let reply = one.await.unwrap();
+        assert!([200, 201].contains(&reply.status), "{}", reply.text());
+        answers.push(reply.json());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
 /// Invariant I12.
 #[tokio::test]
 async fn of_many_at_once_one_is_carried_out_and_all_are_answered_alike() {
     let broker = TestBroker::start().await;
-    let asked: Vec<_> = (0..8)
-        .map(|_| {
-            let operator = broker.operator();
-            tokio::spawn(
-                async move { keyed(&operator, "k", ("PUT", "/v1/secrets/a"), BYTES, "v").await.json() },
-            )
-        })
-        .collect();
-    let mut answers = Vec::new();
-    for one in asked {
-        answers.push(one.await.unwrap());
-    }
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    all_alike(&broker, 8, ("PUT", "/v1/secrets/a"), BYTES, "v").await;
     assert_eq!(broker.entries("secret.stored").await.len(), 1);
+}
+
+/// Invariant I12.
+#[tokio::test]
+async fn of_many_applications_at_once_with_one_key_one_is_carried_out() {
+    let broker = TestBroker::declared().await;
+    let text = DECLARATIONS.replace("max_life_s = 120", "max_life_s = 60");
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }] }).to_string();
+    all_alike(&broker, HEAVY_PER_OPERATOR_MAX, ("POST", "/v1/apply"), JSON, &body).await;
+    assert_eq!(broker.entries("declarations.applied").await.len(), 2, "and the first declarations");
 }
 
 /// Invariant I12.

@@ -1,22 +1,22 @@
 use std::sync::Arc;
 
 use crate::authn::OperatorPrincipal;
-use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{AgentId, Cancellation};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::declarations::section::{Effects, NewAgent, SectionContext, SectionPlan};
 use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
-use crate::broker::removals::{self, Ended};
-use crate::broker::replay::{done_before, remembering};
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::World;
 use crate::config::SourceFile;
-use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
+use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::policy::{Authorised, Declare};
-use crate::registry::{DeclarationsApplied, PlannedChange, Undeclared, keys};
+use crate::registry::{DeclarationsApplied, PlannedChange, Undeclared};
 use crate::store::Change;
 
 /// The result of an application or a plan.
@@ -51,8 +51,12 @@ impl AdminServices {
         let upload = Upload::read(by, heavy, uploaded).await?;
         let services = Arc::clone(&self.0);
         let planned = heavy.run(Priority::Ordinary, move |work| {
-            let (drawn, effects, as_of) = services.draw(&upload, work)?;
-            services.change(&upload.operator, &drawn, effects, as_of)?.fits::<World>()?;
+            let request = ChangeRequest::by(&upload.operator, None);
+            let (planned, preconditions) =
+                services.state.read(|reading| services.draw(&upload, reading, work));
+            let (drawn, effects, as_of) = planned?;
+            let draft = drafted(&upload.operator, &drawn, effects, as_of)?;
+            services.state.completed(request, draft, preconditions)?.0.fits::<World>()?;
             Ok(Applied { changes: drawn.changes, done: None })
         });
         planned.await
@@ -70,40 +74,34 @@ impl AdminServices {
         uploaded: Uploaded,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Applied, Failure> {
-        let unnamed = uploaded.unnamed;
         let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
-        let services = &*self.0;
+        let (services, request) = (&*self.0, ChangeRequest::by(by.operator(), idempotency));
         retry_on_conflict!(async {
-            let before = services
-                .state
-                .store
-                .read(|world, _| done_before(world, idempotency, services.state.clock.now()));
-            if let Some(before) = before? {
-                return Ok(services.applied_before(&before)?);
-            }
-            let (drawing, upload) = (Arc::clone(&self.0), Arc::clone(&upload));
-            let recorded = idempotency.is_some();
+            let (drawing, upload, key) = (Arc::clone(&self.0), Arc::clone(&upload), idempotency.cloned());
             let drawn = heavy.run(Priority::Ordinary, move |work| {
-                let (drawn, effects, as_of) = drawing.draw(&upload, work)?;
-                // A request with a key has its entry even then: the same one later finds the same outcome.
-                if drawn.changes.is_empty() && !recorded {
-                    return Ok::<_, AttemptError>(None);
-                }
-                let change = drawing.change(&upload.operator, &drawn, effects, as_of)?;
-                Ok(Some((change, drawn, as_of)))
+                let request = ChangeRequest::by(&upload.operator, key.as_ref());
+                let read = drawing.state.read_for(request, |reading| drawing.draw(&upload, reading, work))?;
+                Ok::<_, AttemptError>(match read {
+                    ReadOutcome::Now((drawn, effects, as_of), preconditions) => {
+                        let draft = drafted(&upload.operator, &drawn, effects, as_of)?;
+                        ReadOutcome::Now((drawn, draft), preconditions)
+                    }
+                    ReadOutcome::Before(before) => ReadOutcome::Before(before),
+                })
             });
-            let Some((mut change, drawn, as_of)) = drawn.await? else {
-                return Ok(Applied { changes: Vec::new(), done: None });
+            let ((drawn, draft), preconditions) = match drawn.await? {
+                ReadOutcome::Now(drawn, preconditions) => (drawn, preconditions),
+                ReadOutcome::Before(before) => return Ok(services.applied_before(&before)?),
             };
-            change = remembering(change, idempotency, as_of, OUTCOME_LIFE_S, || Outcome::Recorded);
-            if unnamed == Undeclared::Prune {
-                // Objects that are not named are pruned, and no object may have been added meanwhile.
-                change = change.rely(keys::agents(), as_of);
+            // A request with a key has its entry even then: the same one later finds the same outcome.
+            if drawn.changes.is_empty() && idempotency.is_none() {
+                return Ok(Applied { changes: Vec::new(), done: None });
             }
+            let (change, ()) = services.state.completed(request, draft, preconditions)?;
             let applied = if drawn.narrowing.is_empty() {
-                removals::Removed::recorded(services.state.store.commit(change, ()).await?.seq())
+                Removed::recorded(services.state.store.commit(change, ()).await?.seq())
             } else {
-                services.apply_narrowing(by.operator().name().as_str(), change, drawn.narrowing).await?
+                services.apply_narrowing(request.by, change, drawn.narrowing).await?
             };
             services.notifications.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
@@ -129,44 +127,46 @@ impl Services {
     fn draw(
         &self,
         upload: &Upload,
+        reading: &Reading<'_>,
         work: &Cancellation,
     ) -> Result<(SectionPlan, Vec<Effects>, u64), Failure> {
-        let (now, entropy) = (self.state.clock.now(), Arc::clone(&self.state.entropy));
+        // No other application may have come between.
+        reading.declared();
+        if upload.unnamed == Undeclared::Prune {
+            // Objects that are not named are pruned, and no object may have been added meanwhile.
+            reading.no_other_agents();
+        }
+        let (now, entropy) = (reading.now(), Arc::clone(&self.state.entropy));
         let new_agent: NewAgent = Arc::new(move || AgentId::mint(now, &*entropy));
-        self.state.store.read(|world, as_of| {
-            let ground = SectionContext {
-                world,
-                now,
-                scope: upload.operator.scope(),
-                unnamed: upload.unnamed,
-                files: &upload.files,
-                work,
-                broker: &self.settings.tokens.broker,
-                new_agent: &new_agent,
-            };
-            let (drawn, effects) = upload.sections.plan(&ground)?;
-            Ok((drawn, effects, as_of))
-        })
-    }
-
-    /// The plan as one change. It relies on no other application having come between, and advances
-    /// everything that it touches, so that no mint decided before commits after.
-    fn change(
-        &self,
-        operator: &OperatorPrincipal,
-        drawn: &SectionPlan,
-        effects: Vec<Effects>,
-        as_of: u64,
-    ) -> Result<Change<Effect>, Failure> {
-        let event = DeclarationsApplied {
-            operator: operator.name(),
-            changes: &drawn.changes,
-            snapshot: drawn.declarations.snapshot().hex(),
+        let ground = SectionContext {
+            world: reading.unconditional(),
+            now,
+            scope: upload.operator.scope(),
+            unnamed: upload.unnamed,
+            files: &upload.files,
+            work,
+            broker: &self.settings.tokens.broker,
+            new_agent: &new_agent,
         };
-        let change = Change::new(&event)?.rely(keys::declarations(), as_of);
-        let change = self.while_allowed(change, operator)?;
-        Ok(effects.into_iter().fold(change, |change, add| add(change, as_of)))
+        let (drawn, effects) = upload.sections.plan(&ground)?;
+        Ok((drawn, effects, reading.as_of()))
     }
+}
+
+/// What was drawn as one change. It advances everything that it touches, so that no mint decided before commits after.
+fn drafted(
+    operator: &OperatorPrincipal,
+    drawn: &SectionPlan,
+    effects: Vec<Effects>,
+    as_of: u64,
+) -> Result<ChangeDraft<()>, Failure> {
+    let event = DeclarationsApplied {
+        operator: operator.name(),
+        changes: &drawn.changes,
+        snapshot: drawn.declarations.snapshot().hex(),
+    };
+    let change = Change::new(&event)?;
+    Ok(ChangeDraft::of(effects.into_iter().fold(change, |change, add| add(change, as_of)), ()))
 }
 
 /// Files that an operator uploaded, and what they declare.

@@ -1,5 +1,7 @@
+use crate::broker::changes::Initiator;
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
 use crate::broker::removals::Removed;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
@@ -13,25 +15,26 @@ impl Services {
     /// not taken the application in time, and is recorded by itself when the application cannot be.
     pub(crate) async fn apply_narrowing(
         &self,
-        by: &str,
+        by: Initiator<'_>,
         change: Change<Effect>,
         narrowing: Narrowing,
     ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
-        let withheld = self.state.store.read(|world, _| touched(world, &narrowing));
-        let order = PendingOrder { at: now, by: by.to_owned(), reason: None, what: order(&narrowing) };
+        let withheld = self.state.read(|reading| touched(reading.unconditional(), &narrowing)).0;
+        let order = PendingOrder { at: now, by: by.name().to_owned(), reason: None, what: order(&narrowing) };
         let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), withheld));
-        let by = by.to_owned();
+        let name = by.name().to_owned();
         let on_conflict =
-            OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &by, &narrowing).ok()));
-        let taken = self.state.store.commit_revocation(taking, on_conflict, |_| true).await?;
+            OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &name, &narrowing).ok()));
+        let still = |world: &World| by.still_allowed(&Reading::of(world, 0, now)).is_ok();
+        let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
         Ok(Removed { taken, order: Some(order), count: None })
     }
 
     /// Applies `narrowing` for a user of the broker's host.
     pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Removed, Failure> {
-        let change = self.state.store.read(|world, _| narrowed(world, by, &narrowing))?;
-        let applied = self.apply_narrowing(by, change, narrowing).await?;
+        let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing)).0?;
+        let applied = self.apply_narrowing(Initiator::Host(by), change, narrowing).await?;
         self.notifications.standing_changed();
         Ok(applied)
     }

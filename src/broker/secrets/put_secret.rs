@@ -127,7 +127,7 @@ impl AdminServices {
         let (version, seq) = match changed? {
             Changed::Recorded { seq, value: version } => {
                 services.values.put.note(idempotency, &value, &name, version);
-                services.state.store.read(|world, _| services.values.put.forget_destroyed(world));
+                services.forget_destroyed();
                 (version, seq)
             }
             Changed::Before(Remembered { seq, outcome: Outcome::Stored(version), .. }) => {

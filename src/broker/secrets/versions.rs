@@ -7,12 +7,10 @@ use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, Removed};
-use crate::broker::replay::remembered;
 use crate::broker::rotation::consumers;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::RevocationOrder;
-use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
@@ -49,10 +47,9 @@ impl AdminServices {
         by: &Authorised<ReadSecretNames>,
         name: &SecretName,
     ) -> Result<SecretDetailAnswer, Failure> {
-        let now = self.0.state.clock.now();
-        self.0.state.store.read(|world, _| {
-            let secret = within(world, by.operator().scope(), name)?;
-            let rotation = world.rotations.of(name);
+        let view = |reading: &Reading<'_>| {
+            let secret = reading.secret_within(by.operator().scope(), name)?;
+            let rotation = reading.rotation(name);
             Ok(SecretDetailAnswer {
                 name: name.clone(),
                 owner: secret.owner.clone(),
@@ -60,9 +57,10 @@ impl AdminServices {
                 current: secret.current.map(|version| version.number),
                 versions: secret.versions().map(version_of).collect(),
                 upstream: rotation.and_then(upstream).map(|driver| driver.describe()),
-                consumers: consumers(world, name, now),
+                consumers: consumers(reading.unconditional(), name, reading.now()),
             })
-        })
+        };
+        self.0.state.read(view).0
     }
 
     /// Who read the secret called `name` last, as the newest `READINGS_LOOKED_AT_MAX` entries of the
@@ -83,7 +81,7 @@ impl AdminServices {
             version: u32,
         }
         const REVEALED: Kind = <SecretRevealed<'_> as crate::store::Event>::KIND;
-        self.0.state.store.read(|world, _| within(world, by.operator().scope(), name).map(|_| ()))?;
+        self.0.state.read(|reading| reading.secret_within(by.operator().scope(), name).map(drop)).0?;
         let head = self.0.state.store.head().seq;
         let first = first_looked_at(head);
         let (mut readers, mut from): (Vec<ReaderAnswer>, u64) = (Vec::new(), first);
@@ -127,7 +125,7 @@ impl AdminServices {
             VersionAct::RollBack => services.roll_back(request, NamedVersion { name, number }).await,
             VersionAct::Destroy => {
                 let applied = services.destroy_version(request, NamedVersion { name, number }).await?;
-                services.state.store.read(|world, _| services.values.put.forget_destroyed(world));
+                services.forget_destroyed();
                 Ok(services.conclude(applied).await)
             }
         }
@@ -142,6 +140,11 @@ pub(crate) struct NamedVersion {
 }
 
 impl Services {
+    /// Forgets the values of versions that were destroyed.
+    pub(crate) fn forget_destroyed(&self) {
+        let ((), _) = self.state.read(|reading| self.values.put.forget_destroyed(reading.unconditional()));
+    }
+
     async fn roll_back(&self, request: ChangeRequest<'_>, version: NamedVersion) -> Result<Ended, Failure> {
         let changed = self.state.change(request, |reading| {
             let secret = reading.secret_within(request.by.scope(), &version.name)?;
@@ -170,13 +173,7 @@ impl Services {
             former(secret, reading.rotation(name), *number)?;
             let by = request.by.name().to_owned();
             let (at, id) = (reading.now(), secret.id);
-            let destruction = Destruction {
-                at,
-                by,
-                id,
-                version: version.clone(),
-                idempotency: request.idempotency.cloned(),
-            };
+            let destruction = Destruction { at, by, id, version: version.clone() };
             let change = destruction.change()?;
             // A version that an entry before it hands out again is not destroyed.
             let again = move |world: &World, as_of| destruction.again(world, as_of);
@@ -198,7 +195,6 @@ struct Destruction {
     by: String,
     id: SecretId,
     version: NamedVersion,
-    idempotency: Option<IdempotencyKey>,
 }
 
 impl Destruction {
@@ -216,10 +212,7 @@ impl Destruction {
         reading.secret(name);
         let secret = world.recorded_secrets().named(name)?;
         former(secret, reading.rotation(name), *number).ok()?;
-        let idempotency = self.idempotency.as_ref();
-        reading.request(idempotency);
-        let change = remembered(self.change().ok()?, idempotency, Outcome::Recorded);
-        Some(reading.preconditions().added_to(change))
+        Some(reading.preconditions().added_to(self.change().ok()?))
     }
 }
 
@@ -248,12 +241,6 @@ fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32) -> Result<(
 
 fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {
     stored_driver(&rotation.declared.upstream).ok()
-}
-
-/// The secret of this name, when it is within reach.
-fn within<'a>(world: &'a World, scope: &Scope, name: &SecretName) -> Result<&'a Secret, Failure> {
-    let found = world.secrets.named(name).filter(|secret| scope.covers(secret.owner.as_ref()));
-    found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::http_driver::{FIRST, Scene, declared};
 use super::overtaken::heard;
 use super::{BY_ADMIN, BYTES, IN_TURN};
+use crate::idempotency::all_alike;
 use crate::support::broker::Reply;
 use crate::support::postgres::Shown;
 use crate::support::webhook::{Mood, Webhook};
@@ -204,6 +205,16 @@ async fn a_version_that_upstream_refuses_is_not_adopted() {
     assert_eq!((refused.status, refused.code().as_str()), (409, "rotation_no_version_accepted"));
     assert_eq!(scene.trouble().await.0, "prepared", "it is as it was");
     scene.hands_out_first().await;
+}
+
+/// Invariant I12.
+#[tokio::test]
+async fn of_many_adoptions_at_once_with_one_key_one_is_carried_out() {
+    let scene = Scene::start(Webhook::applying).await;
+    let body = json!({ "version": 1, "unverified": true }).to_string();
+    let adopt = ("POST", "/v1/rotation-adoptions/billing/key");
+    all_alike(&scene.broker, 8, adopt, "application/json", &body).await;
+    assert_eq!(scene.broker.entries("rotation.adopted").await.len(), 1);
 }
 
 impl Scene {
