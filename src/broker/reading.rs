@@ -19,7 +19,7 @@ use crate::pki;
 use crate::registry::{self, Agent, Delivery, NameRefusal, Owned, Registry, Role};
 use crate::revocation::{self, Subject};
 use crate::rotation::{self, Rotation};
-use crate::secrets::{self, Secret};
+use crate::secrets::{self, Secret, Version};
 use crate::store::{Change, Store};
 use crate::token::{self, TokenKeys};
 
@@ -101,10 +101,6 @@ impl<'w> Reading<'w> {
     /// The records for a revocation, without preconditions.
     pub(crate) const fn unconditional(&self) -> &'w World {
         self.world
-    }
-
-    pub(super) const fn as_of(&self) -> u64 {
-        self.as_of
     }
 
     /// The records under `key`.
@@ -252,6 +248,11 @@ impl<'w> Reading<'w> {
         let owner = secret.and_then(|secret| secret.owner.as_ref());
         let rotation = self.rotation(name).filter(|_| scope.covers(owner));
         rotation.ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))
+    }
+
+    /// The recorded state of this version, without revocations in memory.
+    pub(crate) fn recorded_version(&self, name: &SecretName, number: u32) -> Option<Version> {
+        self.under(secrets::keys::secret(name)).recorded_secrets().named(name)?.version(number)
     }
 
     /// Notes that the change relies on the present value key.

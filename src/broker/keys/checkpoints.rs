@@ -15,7 +15,7 @@ impl Services {
     }
 
     /// To be read after the tree that is signed: it is then no older than the tree.
-    fn signing_generation(&self) -> u32 {
+    pub(super) fn signing_generation(&self) -> u32 {
         let signs = self.state.store.read(|world, _| world.custody.checkpoint_key());
         signs.map_or(FIRST, |(generation, _)| generation)
     }

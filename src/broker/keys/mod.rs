@@ -15,3 +15,4 @@ pub(super) mod sealing_keys;
 pub(super) mod shed_signing_keys;
 pub(super) mod signing_keys;
 pub(super) mod staging;
+pub(super) mod value_key;

@@ -1,6 +1,4 @@
 use crate::authn::OperatorPrincipal;
-use std::sync::PoisonError;
-
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::failure::Failure;
@@ -41,10 +39,8 @@ impl Services {
     /// [`Failure`].
     pub async fn keep_checkpoint_key(&self) -> Result<(), Failure> {
         let _turn = self.keyring.checkpoint_lock.lock().await;
-        let since = match self.state.store.read(|world, _| world.custody.checkpoint_key()) {
-            Some((_, since)) => since,
-            None => self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner).created_at(),
-        };
+        let since = self.state.read(|reading| reading.checkpoint_key().map(|(_, since)| since)).0;
+        let since = since.unwrap_or_else(|| self.keyring().created_at());
         if self.state.clock.now().seconds_since(since) >= self.settings.checkpoint_key_life_s {
             retry_on_conflict!(self.next_checkpoint_key(ChangeRequest::by_schedule()))?;
         }
@@ -81,8 +77,7 @@ impl Services {
 
     /// Takes the checkpoint keys before the one that signs out of the keyring, if there are any left.
     fn shed_checkpoint_keys(&self) -> Result<(), Failure> {
-        let known = self.state.store.read(|world, _| world.custody.checkpoint_key());
-        let signs = known.map_or(FIRST, |(generation, _)| generation);
+        let signs = self.signing_generation();
         let goes = |generation| generation < signs;
         let shed =
             self.change_keyring(|keyring| keyring.reduction(&self.keyring.path, Family::Checkpoint, goes));

@@ -1,33 +1,19 @@
+use super::value_key::HeldVersion;
 use crate::authn::OperatorPrincipal;
+use crate::base::code;
 use crate::base::limits::{REWRAPPED_AT_ONCE_MAX, SEALS_DUE};
-use crate::base::{SecretId, SecretName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
+use crate::broker::reading::Reading;
+use crate::broker::retry::AttemptError;
 use crate::broker::services::Services;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
-use crate::keyring::{Family, Keyring, KeyringError};
-use crate::ledger::AppendError;
+use crate::keyring::{Family, KeyringError};
 use crate::policy::{Authorised, RotateValueKey};
-use crate::secrets::{
-    self, KEYS, StoredVersion, VALUES, ValueKeyRotated, ValueKeyShed, Version, VersionStage,
-    VersionsRewrapped, keys,
-};
-use crate::store::{Change, CommitError, Store};
-
-/// That the keyring has the value key that wraps. With an older copy nothing would open, and what was put
-/// meanwhile would open no more once the right one is back.
-///
-/// # Errors
-/// [`Failure`] when it is an older copy.
-pub fn value_key_is_there(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
-    let wraps = store.read(|world, _| world.secrets.turned());
-    let newest = keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation;
-    let is_older = wraps.is_some_and(|wraps| newest < wraps.generation);
-    if is_older { Err(Failure::new(code::SIGNING_KEY_MISSING)) } else { Ok(()) }
-}
+use crate::secrets::{self, ValueKeyRotated, ValueKeyShed, VersionsRewrapped};
 
 /// What a turn of the value key did.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +23,6 @@ pub struct ValueKeyChange {
     /// Versions that were carried over; not known any more when the request had been carried out before.
     pub carried_over: Option<usize>,
 }
-
-/// A version, by name and by id.
-type HeldVersion = (SecretName, SecretId, Version);
 
 impl AdminServices {
     /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
@@ -57,29 +40,14 @@ impl AdminServices {
 }
 
 impl Services {
-    /// What is kept of a version.
-    pub(crate) async fn stored_version(
-        &self,
-        id: SecretId,
-        version: Version,
-    ) -> Result<StoredVersion, Failure> {
-        let key = keys::value(id, version.number);
-        let record = self.state.store.record(VALUES, &key, version.seq).await?;
-        let rewrapped = match version.rewrapped {
-            Some(seq) => Some(self.state.store.record(KEYS, &key, seq).await?),
-            None => None,
-        };
-        Ok(StoredVersion { record, rewrapped })
-    }
-
     /// Turns the value key when its time has come or it has sealed much, and finishes a turn that was stopped.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn keep_value_key(&self) -> Result<(), Failure> {
         let now = self.state.clock.now();
-        let since = self.state.store.read(|world, _| world.secrets.turned().map(|wraps| wraps.since));
-        let since = since.unwrap_or_else(|| self.keyring().created_at());
+        let since =
+            self.wrapping_key().map(|wraps| wraps.since).unwrap_or_else(|| self.keyring().created_at());
         let is_over = now.seconds_since(since) >= self.settings.value_key_life_s;
         if is_over || self.values.sealer.seals() >= SEALS_DUE {
             self.rotate_value_key(ChangeRequest::by_schedule()).await?;
@@ -141,8 +109,7 @@ impl Services {
             }
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
-        let wraps = self.state.store.read(|world, _| world.secrets.turned());
-        if wraps.map(|wraps| wraps.generation) != Some(newest) {
+        if self.wrapping_key().map(|wraps| wraps.generation) != Some(newest) {
             // A stop came before its entry: nobody goes without having been told that it is relieved.
             self.record_turn(newest, ChangeRequest::by_schedule()).await?;
         }
@@ -164,54 +131,44 @@ impl Services {
 
     /// One pass over everything that lives; how much was wrapped by an older key.
     async fn carry_over(&self) -> Result<usize, Failure> {
-        let (living, as_of) = self.state.store.read(|world, as_of| {
-            // Also those whose destruction is in force in memory alone: it may never be recorded.
-            let versions = world.recorded_secrets().all().flat_map(|secret| {
-                let living = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
-                living.map(|version| (secret.name.clone(), secret.id, version))
-            });
-            (versions.collect::<Vec<HeldVersion>>(), as_of)
-        });
         let mut carried = 0_usize;
-        for held in living.chunks(REWRAPPED_AT_ONCE_MAX) {
-            carried = carried.saturating_add(self.carry_over_some(held, as_of).await?);
+        for held in self.living_versions().chunks(REWRAPPED_AT_ONCE_MAX) {
+            carried = carried.saturating_add(self.carry_over_some(held).await?);
         }
         Ok(carried)
     }
 
-    async fn carry_over_some(&self, held: &[HeldVersion], as_of: u64) -> Result<usize, Failure> {
-        let mut effects = Vec::new();
-        for (name, id, version) in held {
+    async fn carry_over_some(&self, held: &[HeldVersion]) -> Result<usize, Failure> {
+        let mut rewrapped = Vec::new();
+        for one in held {
+            let HeldVersion { id, version, .. } = one;
             let stored = self.stored_version(*id, *version).await?;
-            let wrapped = self.signing.issuer.rewrap(
-                *id,
-                version.number,
-                &stored,
-                &self.values.sealer,
-                &*self.state.entropy,
-            )?;
-            if let Some(wrapped_key) = wrapped {
-                let (name, version) = (name.clone(), version.number);
-                effects.push((name.clone(), secrets::Effect::Rewrap { id: *id, name, version, wrapped_key }));
-            }
+            let (sealer, entropy) = (&self.values.sealer, &*self.state.entropy);
+            let wrapped = self.signing.issuer.rewrap(*id, version.number, &stored, sealer, entropy)?;
+            rewrapped.extend(wrapped.map(|wrapped_key| (one, wrapped_key)));
         }
-        if effects.is_empty() {
+        if rewrapped.is_empty() {
             return Ok(0);
         }
-        let count = effects.len();
-        let mut change = Change::new(&VersionsRewrapped { versions: count })?;
-        for (name, effect) in effects {
-            // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
-            // more, is read again.
-            let key = keys::secret(&name);
-            change = change.rely(key, as_of).effect(Effect::Secrets(effect));
+        let count = rewrapped.len();
+        let carried = self.state.change_once(ChangeRequest::by_schedule(), &|reading: &Reading<'_>| {
+            let mut draft = ChangeDraft::new(&VersionsRewrapped { versions: count }, ())?;
+            for (HeldVersion { name, id, version }, wrapped_key) in &rewrapped {
+                // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
+                // more, is read again.
+                if reading.recorded_version(name, version.number) != Some(*version) {
+                    return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
+                }
+                let (name, version, wrapped_key) = (name.clone(), version.number, wrapped_key.clone());
+                let rewrap = secrets::Effect::Rewrap { id: *id, name, version, wrapped_key };
+                draft = draft.effect(Effect::Secrets(rewrap));
+            }
+            Ok(draft)
+        });
+        match carried.await {
+            Err(AttemptError::Stop(failure)) if failure.code != code::MODIFIED_CONCURRENTLY => Err(failure),
+            // Some of it may have changed: the next pass looks again.
+            Ok(_) | Err(AttemptError::Stop(_) | AttemptError::Retry) => Ok(count),
         }
-        match self.state.store.commit(change, ()).await {
-            Ok(receipt) => receipt.redeem(),
-            // Some of it has changed: the next pass looks again.
-            Err(CommitError::Append(AppendError::Conflict(_))) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(count)
     }
 }

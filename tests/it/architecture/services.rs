@@ -102,8 +102,6 @@ const SERVICES: &[Service] = &[
 /// The files that read the records without noting what they read, and change them: each notes the keys by hand.
 /// Reviewed; a new use case reads by a `Reading`.
 const NOTING_BY_HAND: &[&str] = &[
-    "src/broker/keys/rotate_checkpoint_key.rs",
-    "src/broker/keys/rotate_value_key.rs",
     "src/broker/keys/sealing_keys.rs",
     "src/broker/keys/signing_keys.rs",
 ];
