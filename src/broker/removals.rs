@@ -8,6 +8,7 @@ use super::replay::remembered;
 use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
+use crate::base::Timestamp;
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::idempotency::Outcome;
 use crate::store::{Change, OnConflict, RevocationOutcome};

@@ -154,7 +154,8 @@ impl Accounts {
         }
     }
 
-    /// The account of `old` to revoke: with two accounts in turn, if the current value is of the other one.
+    /// The account of `old` to revoke, with a random password that is not stored: with two accounts in turn, if the
+    /// current value is of the other one.
     pub(super) fn retired(
         &self,
         call: RotationCall<'_>,
@@ -162,8 +163,10 @@ impl Accounts {
     ) -> Result<Option<Account>, UpstreamFault> {
         let old = self.account(old)?;
         let in_use = call.current.and_then(|current| self.account(current).ok());
-        let is_in_use = in_use.is_some_and(|used| used.name == old.name);
-        Ok(Some(old).filter(|_| matches!(self.kept, Kept::InTurn(_)) && !is_in_use))
+        if matches!(self.kept, Kept::One(_)) || in_use.is_some_and(|used| used.name == old.name) {
+            return Ok(None);
+        }
+        Account::of(&old.name, &random_password(&*call.with.entropy)?).map(Some)
     }
 }
 

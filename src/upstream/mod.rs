@@ -4,6 +4,7 @@
 //! state: it gets the values that it needs, calls the upstream within limits of time and size, and returns the result.
 //! Error texts of upstreams are dropped here, because they may contain a value.
 
+mod account_driver;
 mod accounts;
 mod breaker;
 mod certificates;
@@ -19,6 +20,7 @@ mod generate;
 mod guard;
 mod http;
 mod lease_driver;
+mod leased_logins;
 mod mariadb;
 mod mark;
 mod pipe;

@@ -151,7 +151,7 @@ impl Services {
             return Ok(0);
         }
         let count = rewrapped.len();
-        let carried = self.state.change_once(ChangeRequest::by_schedule(), &|reading: &Reading<'_>| {
+        let decide = |reading: &Reading<'_>| {
             let mut draft = ChangeDraft::new(&VersionsRewrapped { versions: count }, ())?;
             for (HeldVersion { name, id, version }, wrapped_key) in &rewrapped {
                 // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
@@ -164,8 +164,8 @@ impl Services {
                 draft = draft.effect(Effect::Secrets(rewrap));
             }
             Ok(draft)
-        });
-        match carried.await {
+        };
+        match self.state.change_once(ChangeRequest::by_schedule(), &decide).await {
             Err(AttemptError::Stop(failure)) if failure.code != code::MODIFIED_CONCURRENTLY => Err(failure),
             // Some of it may have changed: the next pass looks again.
             Ok(_) | Err(AttemptError::Stop(_) | AttemptError::Retry) => Ok(count),

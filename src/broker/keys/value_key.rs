@@ -3,7 +3,7 @@ use crate::broker::failure::{Failure, broken};
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::keyring::{Family, Keyring};
-use crate::secrets::{KEYS, StoredVersion, VALUES, Version, VersionStage, Wraps, keys};
+use crate::secrets::{ActiveValueKey, KEYS, StoredVersion, VALUES, Version, VersionStage, keys};
 use crate::store::Store;
 
 /// That the keyring has the value key that wraps. With an older copy nothing would open, and what was put
@@ -42,7 +42,7 @@ impl Services {
     }
 
     /// The value key that wraps since its entry; none before the first rotation.
-    pub(super) fn wrapping_key(&self) -> Option<Wraps> {
+    pub(super) fn wrapping_key(&self) -> Option<ActiveValueKey> {
         self.state.store.read(|world, _| world.secrets.turned())
     }
 

@@ -1,6 +1,6 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, Scope, SecretId, SecretName, Timestamp};
+use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;

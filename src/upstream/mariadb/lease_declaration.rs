@@ -1,11 +1,10 @@
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
+use super::super::leased_logins::{LOGIN_FIELD, check_connections, has_other_field, usual_connections};
 use super::server::{Server, anywhere, is_account_host, is_name};
 use crate::base::SecretName;
-use crate::base::limits::{
-    LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
-};
+use crate::base::limits::{LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX};
 
 /// The declaration of leased accounts: server and rights.
 #[derive(Clone, Debug)]
@@ -34,13 +33,6 @@ pub(super) struct LeasedAccounts {
     pub(super) database: Option<String>,
 }
 
-const fn usual_connections() -> u32 {
-    LEASE_CONNECTIONS
-}
-
-/// The only field of a grant.
-pub(super) const LOGIN_FIELD: &str = "{login}";
-
 impl DeclaredLeases {
     pub(super) fn read(mut fields: Fields) -> Result<Self, TargetError> {
         let server = Server::take(&mut fields)?;
@@ -57,9 +49,7 @@ impl LeasedAccounts {
         if self.grants.len() > LEASE_STATEMENTS_MAX {
             return refuse("`grants` has at most 32 entries");
         }
-        if !(1..=LEASE_CONNECTIONS_MAX).contains(&self.connections) {
-            return refuse("`connections` must be 1 to 1000");
-        }
+        check_connections(self.connections)?;
         self.grants.iter().try_for_each(|grant| check_grant(grant))
     }
 }
@@ -73,7 +63,7 @@ fn check_grant(grant: &str) -> Result<(), TargetError> {
     if grant.contains([';', '\0']) {
         return refuse("each of `grants` is one statement, without `;`");
     }
-    if !grant.contains(LOGIN_FIELD) || grant.replace(LOGIN_FIELD, "").contains(['{', '}']) {
+    if !grant.contains(LOGIN_FIELD) || has_other_field(grant) {
         return refuse("a grant must name `{login}`, and can have no other field");
     }
     Ok(())

@@ -1,14 +1,15 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::super::certificates::certificates_of;
+use super::super::account_driver::LoginError;
 use super::super::declaration::{Fields, TargetError};
 use super::super::driver::DriverFuture;
 use super::super::fault::UpstreamFault;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
+use super::super::leased_logins::{LOGIN_FIELD, connection};
 use super::super::random::random_password;
-use super::lease_declaration::{DeclaredLeases, LOGIN_FIELD};
+use super::lease_declaration::DeclaredLeases;
 use super::revoke::{Revoked, revoke};
-use super::session::{Credentials, QueryError, Session, SessionError, logged_in};
+use super::session::{Credentials, QueryError, Session, logged_in};
 use super::sql::{self, Account};
 use crate::base::code::{self, Code};
 use crate::base::{SecretName, Timestamp};
@@ -33,7 +34,7 @@ impl MariadbLeases {
         &self,
         call: LeaseCall<'_>,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, QueryError>,
-    ) -> Result<T, SessionError> {
+    ) -> Result<T, LoginError> {
         let (user, password) = (self.0.accounts.admin_user.as_str(), call.admin.expose());
         logged_in(&self.0.server, call.with, Credentials { user, password }, work).await
     }
@@ -123,14 +124,7 @@ impl LeaseDriver for MariadbLeases {
 
     fn connection(&self) -> Map<String, Value> {
         let server = &self.0.server;
-        let fields = [
-            ("driver", json!("mariadb-dynamic")),
-            ("host", json!(server.host)),
-            ("port", json!(server.port)),
-            ("database", json!(self.0.accounts.database)),
-            ("ca", json!(server.ca.as_deref().map(certificates_of))),
-        ];
-        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+        connection("mariadb-dynamic", &server.endpoint(), self.0.accounts.database.as_deref())
     }
 
     fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue> {

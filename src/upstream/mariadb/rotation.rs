@@ -1,19 +1,16 @@
 use serde::Deserialize;
 
+use super::super::account_driver::{AccountDriver, AccountServer, LoginError, OpenSessions};
 use super::super::accounts::{self, Accounts, DeclaredAccounts, FieldNames};
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{
-    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall,
-};
+use super::super::driver::{Driver, DriverContext, RotationCall};
 use super::super::fault::UpstreamFault;
-use super::super::finding::{Finding, Verdict};
-use super::super::random::random_password;
+use super::super::finding::Finding;
 use super::revoke::end_all_sessions;
 use super::server::{Server, anywhere, is_account_host, is_name};
-use super::session::{Credentials, SessionError, logged_in};
+use super::session::{Credentials, logged_in};
 use super::sql::{self, Account};
 use crate::base::{SecretName, code};
-use crate::secrets::SecretValue;
 
 /// Sets passwords of accounts, and checks that they can log in.
 ///
@@ -44,113 +41,59 @@ pub(super) fn read(mut fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     one.iter().chain(&admin).chain(two.iter().flatten()).try_for_each(|name| is_name(name))?;
     is_account_host(&account_host)?;
     let users = Accounts::of(DeclaredAccounts { one, two, admin, admin_secret }, &FIELDS)?;
-    Ok(Box::new(MariadbRotation { server, account_host, users }))
+    Ok(Box::new(AccountDriver(MariadbRotation { server, account_host, users })))
 }
 
 fn credentials(account: &accounts::Account) -> Credentials<'_> {
     Credentials { user: account.name.as_str(), password: account.password.as_bytes() }
 }
 
-impl MariadbRotation {
-    async fn log_in(&self, with: &DriverContext, account: &accounts::Account) -> Result<(), SessionError> {
-        logged_in(&self.server, with, credentials(account), async |_| Ok(())).await
-    }
-
-    fn account<'a>(&'a self, user: &'a str) -> Account<'a> {
-        Account { user, host: &self.account_host }
-    }
-}
-
-impl Driver for MariadbRotation {
+impl AccountServer for MariadbRotation {
     fn describe(&self) -> String {
         self.server.describe()
     }
 
-    fn place(&self) -> Option<String> {
-        Some(self.server.place())
+    fn place(&self) -> String {
+        self.server.place()
     }
 
-    fn admin_secret(&self) -> Option<&SecretName> {
-        self.users.admin_secret()
+    fn accounts(&self) -> &Accounts {
+        &self.users
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.users.capabilities()
+    async fn log_in(&self, with: &DriverContext, account: &accounts::Account) -> Result<(), LoginError> {
+        logged_in(&self.server, with, credentials(account), async |_| Ok(())).await
     }
 
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
-        Box::pin(async move {
-            // Before any change, check that the login that sets passwords works.
-            self.log_in(call.with, &self.users.setter(call)?).await?;
-            Ok(self.users.new_value(call)?.into())
-        })
-    }
-
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()> {
-        Box::pin(async move {
-            let (new, by) = (self.users.pending(call)?, self.users.setter(call)?);
-            let password = new.password.as_bytes();
-            let set = if self.users.sets_itself() {
-                sql::set_own_password(password)
-            } else {
-                sql::set_password(self.account(&new.name), password)
-            };
-            let applied = logged_in(&self.server, call.with, credentials(&by), async |session| {
-                session.query(&set).await.map(drop)
-            });
-            Ok(applied.await?)
-        })
-    }
-
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
-        Box::pin(async move {
-            let Ok(account) = self.users.account(value) else { return Ok(Verdict::Refused) };
-            match self.log_in(with, &account).await {
-                Ok(()) => Ok(Verdict::Works),
-                Err(SessionError::AccessDenied) => Ok(Verdict::Refused),
-                Err(SessionError::Fault(fault)) => Err(fault),
+    async fn set(
+        &self,
+        call: RotationCall<'_>,
+        by: &accounts::Account,
+        new: &accounts::Account,
+        sessions: OpenSessions,
+    ) -> Result<(), UpstreamFault> {
+        let password = new.password.as_bytes();
+        let set = if self.users.sets_itself() {
+            sql::set_own_password(password)
+        } else {
+            sql::set_password(Account { user: &new.name, host: &self.account_host }, password)
+        };
+        let done = logged_in(&self.server, call.with, credentials(by), async |session| {
+            session.query(&set).await?;
+            match sessions {
+                OpenSessions::Keep => Ok(true),
+                OpenSessions::End => end_all_sessions(session, &new.name).await,
             }
-        })
+        });
+        if done.await? { Ok(()) } else { Err(UpstreamFault::unknown(code::UPSTREAM_NOT_REVOKED)) }
     }
 
-    fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a> {
-        Box::pin(async move {
-            let by = match self.users.setter(call) {
-                Ok(by) => by,
-                Err(fault) => return vec![Finding::fault("connection", &fault)],
-            };
-            let privileges = logged_in(&self.server, call.with, credentials(&by), async |session| {
-                session.column(&sql::own_privileges()).await
-            });
-            let privileges = match privileges.await {
-                Ok(privileges) => privileges,
-                Err(error) => return vec![Finding::fault("connection", &error.into())],
-            };
-            let mut findings = vec![Finding::good("connection", format!("logged in as `{}`", by.name))];
-            if !self.users.sets_itself() {
-                findings.push(privilege(&by.name, &privileges));
-            }
-            if let Some(current) = call.current {
-                let verdict = self.verify(call.with, current).await;
-                findings.push(Finding::of_value(verdict, self.users.sets_itself()));
-            }
-            findings
-        })
-    }
-
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
-        Box::pin(async move {
-            let Some(old) = self.users.retired(call, old)? else { return Ok(()) };
-            // A random password that is not stored.
-            let nobodys = random_password(&*call.with.entropy)?;
-            let set = sql::set_password(self.account(&old.name), nobodys.expose());
-            let by = self.users.setter(call)?;
-            let ended = logged_in(&self.server, call.with, credentials(&by), async |session| {
-                session.query(&set).await?;
-                end_all_sessions(session, &old.name).await
-            });
-            if ended.await? { Ok(()) } else { Err(UpstreamFault::unknown(code::UPSTREAM_NOT_REVOKED)) }
-        })
+    async fn rights(&self, with: &DriverContext, by: &accounts::Account) -> Result<Vec<Finding>, LoginError> {
+        let privileges = logged_in(&self.server, with, credentials(by), async |session| {
+            session.column(&sql::own_privileges()).await
+        });
+        let privileges = privileges.await?;
+        Ok(if self.users.sets_itself() { Vec::new() } else { vec![privilege(&by.name, &privileges)] })
     }
 }
 

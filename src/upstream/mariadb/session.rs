@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::super::account_driver::LoginError;
 use super::super::driver::DriverContext;
 use super::super::endpoint::WAIT;
 use super::super::fault::{UpstreamFault, UpstreamOutcome};
@@ -26,25 +27,6 @@ use crate::pki::tls::HandshakeFault;
 pub(super) struct Credentials<'a> {
     pub(super) user: &'a str,
     pub(super) password: &'a [u8],
-}
-
-/// The failure of a session.
-#[derive(Debug)]
-pub(super) enum SessionError {
-    /// The server refused the login: the password is wrong, or the account does not exist.
-    AccessDenied,
-    Fault(UpstreamFault),
-}
-
-impl From<SessionError> for UpstreamFault {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::AccessDenied => {
-                Self::refused(code::UPSTREAM_LOGIN_REFUSED).with(ACCESS_DENIED.to_string())
-            }
-            SessionError::Fault(fault) => fault,
-        }
-    }
 }
 
 /// The failure of a statement.
@@ -115,13 +97,13 @@ pub(super) async fn logged_in<T>(
     with: &DriverContext,
     credentials: Credentials<'_>,
     work: impl AsyncFnOnce(&mut Session) -> Result<T, QueryError>,
-) -> Result<T, SessionError> {
+) -> Result<T, LoginError> {
     let begun = timeout(WAIT, Session::begin(server, with, credentials));
     let mut session = begun.await.map_err(|_| slow(UpstreamOutcome::Refused))??;
     let worked = timeout(WAIT, work(&mut session)).await.map_err(|_| slow(UpstreamOutcome::Unknown))?;
     // The server drops the session anyway.
     drop(session.0.shut_down().await);
-    worked.map_err(|error| SessionError::Fault(fault(&error)))
+    worked.map_err(|error| LoginError::Fault(fault(&error)))
 }
 
 impl Session {
@@ -129,9 +111,9 @@ impl Session {
         server: &Server,
         with: &DriverContext,
         credentials: Credentials<'_>,
-    ) -> Result<Self, SessionError> {
+    ) -> Result<Self, LoginError> {
         let endpoint = server.endpoint();
-        let mut packets = Packets::new(endpoint.dial(with).await.map_err(SessionError::Fault)?, 0);
+        let mut packets = Packets::new(endpoint.dial(with).await.map_err(LoginError::Fault)?, 0);
         let unspoken = |_| refused(HandshakeFault::NoTls);
         let greeting = packets.read().await.map_err(unspoken)?;
         if greeting.first() == Some(&ERROR) {
@@ -144,12 +126,12 @@ impl Session {
         let request = SslRequest::new(CAPABILITIES, PACKET_BYTES_MAX, greeting.default_collation());
         packets.write(&serialized(&request)).await.map_err(|_| unreachable())?;
         let (pipe, sequence) = packets.into_parts();
-        let untrusted = |_| SessionError::Fault(UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED));
+        let untrusted = |_| LoginError::Fault(UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED));
         let name = ServerName::try_from(endpoint.host.to_owned()).map_err(untrusted)?;
-        let config = endpoint.tls(with).map_err(SessionError::Fault)?;
+        let config = endpoint.tls(with).map_err(LoginError::Fault)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, pipe).await;
         let stream = stream
-            .map_err(|error| SessionError::Fault(UpstreamFault::of_handshake(HandshakeFault::of(&error))))?;
+            .map_err(|error| LoginError::Fault(UpstreamFault::of_handshake(HandshakeFault::of(&error))))?;
         let mut session = Self(Packets::new(Box::new(stream), sequence));
         session.authenticate(&greeting.nonce(), credentials).await?;
         session.query(RULE).await.map_err(login_error)?;
@@ -157,7 +139,7 @@ impl Session {
     }
 
     /// Proves the password to the server. Every method that is taken part in tells it no password.
-    async fn authenticate(&mut self, nonce: &[u8], credentials: Credentials<'_>) -> Result<(), SessionError> {
+    async fn authenticate(&mut self, nonce: &[u8], credentials: Credentials<'_>) -> Result<(), LoginError> {
         let first = AuthPlugin::MysqlNativePassword;
         let answer = HandshakeResponse::new(
             Some(answer_of(&first, nonce, credentials)?),
@@ -246,7 +228,7 @@ fn answer_of(
     plugin: &AuthPlugin<'_>,
     challenge: &[u8],
     credentials: Credentials<'_>,
-) -> Result<Vec<u8>, SessionError> {
+) -> Result<Vec<u8>, LoginError> {
     let name = match plugin {
         AuthPlugin::MysqlNativePassword | AuthPlugin::Ed25519 => None,
         AuthPlugin::Other(_) => Some("another method"),
@@ -317,30 +299,30 @@ fn fault(error: &QueryError) -> UpstreamFault {
 }
 
 /// What an error says before any statement was sent.
-fn login_error(error: QueryError) -> SessionError {
+fn login_error(error: QueryError) -> LoginError {
     match error {
-        QueryError::Server(ACCESS_DENIED | NO_PASSWORD_LOGIN) => SessionError::AccessDenied,
+        QueryError::Server(ACCESS_DENIED | NO_PASSWORD_LOGIN) => LoginError::Password("1045"),
         QueryError::Server(number) => {
-            SessionError::Fault(UpstreamFault::refused(code::UPSTREAM_REFUSED).with(number.to_string()))
+            LoginError::Fault(UpstreamFault::refused(code::UPSTREAM_REFUSED).with(number.to_string()))
         }
         QueryError::Lost => unreachable(),
     }
 }
 
-fn refused(reason: HandshakeFault) -> SessionError {
-    SessionError::Fault(UpstreamFault::of_handshake(Some(reason)))
+fn refused(reason: HandshakeFault) -> LoginError {
+    LoginError::Fault(UpstreamFault::of_handshake(Some(reason)))
 }
 
-fn unproven(method: Option<&str>) -> SessionError {
-    SessionError::Fault(
+fn unproven(method: Option<&str>) -> LoginError {
+    LoginError::Fault(
         UpstreamFault::refused(code::UPSTREAM_NOT_AUTHENTICATED).with(method.map(str::to_owned)),
     )
 }
 
-const fn unreachable() -> SessionError {
-    SessionError::Fault(UpstreamFault::refused(code::UPSTREAM_UNREACHABLE))
+const fn unreachable() -> LoginError {
+    LoginError::Fault(UpstreamFault::refused(code::UPSTREAM_UNREACHABLE))
 }
 
-const fn slow(outcome: UpstreamOutcome) -> SessionError {
-    SessionError::Fault(UpstreamFault { outcome, code: code::UPSTREAM_TIMEOUT, detail: None })
+const fn slow(outcome: UpstreamOutcome) -> LoginError {
+    LoginError::Fault(UpstreamFault { outcome, code: code::UPSTREAM_TIMEOUT, detail: None })
 }

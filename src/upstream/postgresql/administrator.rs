@@ -1,8 +1,9 @@
 use tokio_postgres::Error;
 
+use super::super::account_driver::LoginError;
 use super::super::lease_driver::LeaseCall;
 use super::lease_declaration::DeclaredLeases;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::login::{ANY_PURPOSE, Login, logged_in};
 use super::server::Server;
 use super::session::Session;
 
@@ -18,7 +19,7 @@ impl Administrator<'_> {
     pub(super) async fn session<T>(
         self,
         work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, LoginError> {
         self.session_for(ANY_PURPOSE, &self.declared.server, work).await
     }
 
@@ -28,7 +29,7 @@ impl Administrator<'_> {
         purpose: &str,
         server: &Server,
         work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
-    ) -> Result<T, Stopped> {
+    ) -> Result<T, LoginError> {
         let (role, password) = (&self.declared.logins.admin_role, self.call.admin.expose());
         logged_in(server, self.call.with, Login { role, password, purpose }, work).await
     }

@@ -4,9 +4,10 @@ use tokio_postgres::Error;
 
 use super::super::fault::UpstreamFault;
 use super::super::lease_driver::NewLogin;
+use super::super::leased_logins::LOGIN_FIELD;
 use super::super::random::random_password;
 use super::administrator::Administrator;
-use super::lease_declaration::{DeclaredLogins, LOGIN_FIELD};
+use super::lease_declaration::DeclaredLogins;
 use super::session::{PATH, Transaction, is_true, number};
 use super::sql;
 use crate::base::code;

@@ -1,11 +1,10 @@
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
+use super::super::leased_logins::{check_connections, has_other_field, usual_connections};
 use super::server::{IDENTIFIER_BYTES_MAX, Server, is_name};
 use crate::base::SecretName;
-use crate::base::limits::{
-    LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX, LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX,
-};
+use crate::base::limits::{LEASE_STATEMENT_BYTES_MAX, LEASE_STATEMENTS_MAX};
 
 /// The declaration of leased logins: server and rights.
 #[derive(Clone, Debug)]
@@ -35,13 +34,6 @@ pub(super) struct DeclaredLogins {
     pub(super) heir: Option<String>,
 }
 
-const fn usual_connections() -> u32 {
-    LEASE_CONNECTIONS
-}
-
-/// The only field of a statement.
-pub(super) const LOGIN_FIELD: &str = "{login}";
-
 impl DeclaredLeases {
     pub(super) fn read(mut fields: Fields) -> Result<Self, TargetError> {
         let server = Server::take(&mut fields)?;
@@ -66,9 +58,7 @@ impl DeclaredLogins {
         if self.member_of.len() > LEASE_STATEMENTS_MAX || self.statements.len() > LEASE_STATEMENTS_MAX {
             return refuse("`member_of` and `statements` have at most 32 entries each");
         }
-        if !(1..=LEASE_CONNECTIONS_MAX).contains(&self.connections) {
-            return refuse("`connections` must be 1 to 1000");
-        }
+        check_connections(self.connections)?;
         self.statements.iter().try_for_each(|statement| check_statement(statement))
     }
 }
@@ -97,7 +87,7 @@ fn check_statement(statement: &str) -> Result<(), TargetError> {
             "a statement must not begin or end a transaction: a login is created completely or not at all",
         );
     }
-    if statement.replace(LOGIN_FIELD, "").contains(['{', '}']) {
+    if has_other_field(statement) {
         return refuse("a statement can have only the field `{login}`");
     }
     Ok(())
@@ -126,6 +116,7 @@ fn is_block(statement: &str) -> bool {
 pub(super) mod tests {
     use super::super::super::declaration::fields;
     use super::*;
+    use crate::base::limits::{LEASE_CONNECTIONS, LEASE_CONNECTIONS_MAX};
 
     fn read(json: &str) -> Result<DeclaredLeases, TargetError> {
         DeclaredLeases::read(fields(json))

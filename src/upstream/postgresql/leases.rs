@@ -1,11 +1,11 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio_postgres::SimpleQueryRow;
 
-use super::super::certificates::certificates_of;
 use super::super::declaration::{Fields, TargetError};
 use super::super::driver::DriverFuture;
 use super::super::fault::UpstreamFault;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
+use super::super::leased_logins::connection;
 use super::administrator::Administrator;
 use super::create::{create, extension};
 use super::lease_declaration::DeclaredLeases;
@@ -50,14 +50,7 @@ impl LeaseDriver for PostgresqlLeases {
 
     fn connection(&self) -> Map<String, Value> {
         let server = &self.0.server;
-        let fields = [
-            ("driver", json!("postgresql-dynamic")),
-            ("host", json!(server.host)),
-            ("port", json!(server.port)),
-            ("database", json!(server.database)),
-            ("ca", json!(server.ca.as_deref().map(certificates_of))),
-        ];
-        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+        connection("postgresql-dynamic", &server.endpoint(), Some(&server.database))
     }
 
     fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue> {

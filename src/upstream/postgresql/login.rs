@@ -7,6 +7,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, Error, NoTls};
 use tokio_postgres_rustls_improved::MakeRustlsConnect;
 
+use super::super::account_driver::LoginError;
 use super::super::driver::DriverContext;
 use super::super::endpoint::{Tls, WAIT};
 use super::super::fault::{UpstreamFault, UpstreamOutcome};
@@ -24,26 +25,6 @@ const INVALID_PASSWORD: &str = "28P01";
 /// administrator, a shutdown or a crash; a proxy lost its connection with the server; nobody knows; or a
 /// declared statement had ended the transaction before.
 const LEFT_OPEN: [&str; 4] = ["57P", "08", "40003", "25P01"];
-
-/// The result of a login.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Stopped {
-    /// The password is wrong.
-    Password,
-    /// Anything else.
-    Fault(UpstreamFault),
-}
-
-impl From<Stopped> for UpstreamFault {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Password => {
-                Self::refused(code::UPSTREAM_LOGIN_REFUSED).with(INVALID_PASSWORD.to_owned())
-            }
-            Stopped::Fault(fault) => fault,
-        }
-    }
-}
 
 /// Who logs in.
 #[derive(Clone, Copy)]
@@ -63,11 +44,11 @@ pub(super) async fn logged_in<T>(
     with: &DriverContext,
     login: Login<'_>,
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
-) -> Result<T, Stopped> {
+) -> Result<T, LoginError> {
     let mut config = Config::new();
     config.user(login.role).password(login.password).dbname(&server.database).application_name(login.purpose);
     let endpoint = server.endpoint();
-    let pipe = endpoint.dial(with).await.map_err(Stopped::Fault)?;
+    let pipe = endpoint.dial(with).await.map_err(LoginError::Fault)?;
     match endpoint.tls {
         Tls::Off => {
             config.ssl_mode(SslMode::Disable);
@@ -75,10 +56,10 @@ pub(super) async fn logged_in<T>(
         }
         Tls::Verify => {
             config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
-            let mut make = MakeRustlsConnect::new(endpoint.tls(with).map_err(Stopped::Fault)?);
+            let mut make = MakeRustlsConnect::new(endpoint.tls(with).map_err(LoginError::Fault)?);
             let connector =
                 <MakeRustlsConnect as MakeTlsConnect<Pipe>>::make_tls_connect(&mut make, endpoint.host);
-            let untrusted = |_| Stopped::Fault(UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED));
+            let untrusted = |_| LoginError::Fault(UpstreamFault::refused(code::UPSTREAM_HANDSHAKE_FAILED));
             session(&config, pipe, ProofOver(connector.map_err(untrusted)?), work).await
         }
     }
@@ -90,7 +71,7 @@ async fn session<T, S, C>(
     stream: S,
     connector: C,
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T, Error>,
-) -> Result<T, Stopped>
+) -> Result<T, LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     C: TlsConnect<S>,
@@ -103,16 +84,16 @@ where
         tokio::select! {
             biased;
             done = work(&session) => done.map_err(|error| judged(&error, UpstreamOutcome::Unknown)),
-            _ = connection => Err(Stopped::Fault(UpstreamFault::unknown(code::UPSTREAM_UNREACHABLE))),
+            _ = connection => Err(LoginError::Fault(UpstreamFault::unknown(code::UPSTREAM_UNREACHABLE))),
         }
     };
     timeout(WAIT, worked).await.map_err(|_| slow(UpstreamOutcome::Unknown))?
 }
 
 /// The fault of an error, without its text; `lost` if the server did not answer.
-fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
+fn judged(error: &Error, lost: UpstreamOutcome) -> LoginError {
     let Some(state) = error.code().map(|state| state.code()) else {
-        return Stopped::Fault(match (lost, unproven(error)) {
+        return LoginError::Fault(match (lost, unproven(error)) {
             (UpstreamOutcome::Refused, Some(unproven)) => {
                 UpstreamFault::refused(code::UPSTREAM_NOT_AUTHENTICATED).with(unproven.detail())
             }
@@ -121,7 +102,7 @@ fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
         });
     };
     if state == INVALID_PASSWORD {
-        return Stopped::Password;
+        return LoginError::Password(INVALID_PASSWORD);
     }
     // It has answered that it did not: a statement that fails changes nothing. One whose session is ended
     // from outside may have been carried out just before.
@@ -129,7 +110,7 @@ fn judged(error: &Error, lost: UpstreamOutcome) -> Stopped {
     let outcome = if is_open { lost } else { UpstreamOutcome::Refused };
     let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let detail = is_state.then(|| state.to_owned());
-    Stopped::Fault(UpstreamFault { outcome, code: code::UPSTREAM_REFUSED, detail })
+    LoginError::Fault(UpstreamFault { outcome, code: code::UPSTREAM_REFUSED, detail })
 }
 
 /// The TLS fault that prevented a session, if there is one.
@@ -140,6 +121,6 @@ fn reason(error: &Error) -> Option<HandshakeFault> {
     HandshakeFault::of(error).or_else(|| (declined() && !is_io()).then_some(HandshakeFault::NoTls))
 }
 
-const fn slow(outcome: UpstreamOutcome) -> Stopped {
-    Stopped::Fault(UpstreamFault { outcome, code: code::UPSTREAM_TIMEOUT, detail: None })
+const fn slow(outcome: UpstreamOutcome) -> LoginError {
+    LoginError::Fault(UpstreamFault { outcome, code: code::UPSTREAM_TIMEOUT, detail: None })
 }

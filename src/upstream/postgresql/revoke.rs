@@ -2,9 +2,10 @@ use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use super::super::account_driver::LoginError;
 use super::super::fault::UpstreamFault;
 use super::administrator::Administrator;
-use super::login::{ANY_PURPOSE, Stopped};
+use super::login::ANY_PURPOSE;
 use super::session::{Session, first_column, is_true, rows_of_three};
 use super::sql::{self, Wait};
 use crate::base::code;
@@ -83,7 +84,7 @@ async fn roll_back_prepared(by: Administrator<'_>, session: &Session<'_>, login:
 }
 
 /// Takes what it has away from a login that is shut out, in every database, and drops its role.
-async fn clean_up(by: Administrator<'_>, login: &str, id: &str) -> Result<Sessions, Stopped> {
+async fn clean_up(by: Administrator<'_>, login: &str, id: &str) -> Result<Sessions, LoginError> {
     let cleaned = by.session(async |session| {
         session.execute(&sql::disown(login, by.heir())).await?;
         let elsewhere = first_column(&session.execute(&sql::other_databases(id)).await?)?;
@@ -120,8 +121,8 @@ enum Sessions {
 }
 
 /// The clean-up of a login that is shut out came to nothing.
-fn remains(stopped: Stopped) -> UpstreamFault {
-    let fault = UpstreamFault::from(stopped);
+fn remains(error: LoginError) -> UpstreamFault {
+    let fault = UpstreamFault::from(error);
     let detail = fault.detail.or_else(|| Some(fault.code.as_str().to_owned()));
     UpstreamFault::unknown(code::UPSTREAM_LOGIN_NOT_DROPPED).with(detail)
 }

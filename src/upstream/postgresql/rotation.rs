@@ -2,21 +2,18 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::Error;
 
-use super::super::accounts::Account;
+use super::super::account_driver::{AccountDriver, AccountServer, LoginError, OpenSessions};
+use super::super::accounts::{Account, Accounts};
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::{
-    Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall,
-};
+use super::super::driver::{Driver, DriverContext, RotationCall};
 use super::super::fault::UpstreamFault;
-use super::super::finding::{Finding, Verdict};
+use super::super::finding::Finding;
 use super::super::mark::Mark;
-use super::super::random::random_password;
 use super::check::of_role;
-use super::login::{ANY_PURPOSE, Login, Stopped, logged_in};
+use super::login::{ANY_PURPOSE, Login, logged_in};
 use super::rotation_declaration::DeclaredRotation;
 use super::session::{self, Transaction, first_column, is_true};
-use crate::base::{SecretName, code};
-use crate::secrets::SecretValue;
+use crate::base::code;
 
 /// Sets passwords of login roles, and checks that they can log in.
 ///
@@ -26,43 +23,52 @@ use crate::secrets::SecretValue;
 struct PostgresqlRotation(DeclaredRotation);
 
 pub(super) fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
-    Ok(Box::new(PostgresqlRotation(DeclaredRotation::read(fields)?)))
+    Ok(Box::new(AccountDriver(PostgresqlRotation(DeclaredRotation::read(fields)?))))
 }
 
 fn login(role: &Account) -> Login<'_> {
     Login { role: &role.name, password: role.password.as_bytes(), purpose: ANY_PURPOSE }
 }
 
-/// A change of a password.
-struct NewPassword<'a> {
-    role: &'a str,
-    password: &'a [u8],
-    /// The login that sets it.
-    by: &'a Account,
-    sessions: Sessions,
-}
+impl AccountServer for PostgresqlRotation {
+    fn describe(&self) -> String {
+        self.0.server.describe()
+    }
 
-impl PostgresqlRotation {
-    async fn log_in(&self, with: &DriverContext, role: &Account) -> Result<(), Stopped> {
+    fn place(&self) -> String {
+        self.0.server.place()
+    }
+
+    fn accounts(&self) -> &Accounts {
+        &self.0.roles
+    }
+
+    async fn log_in(&self, with: &DriverContext, role: &Account) -> Result<(), LoginError> {
         logged_in(&self.0.server, with, login(role), async |_| Ok(())).await
     }
 
-    async fn set(&self, call: RotationCall<'_>, new: NewPassword<'_>) -> Result<(), UpstreamFault> {
-        let NewPassword { role, password, by, sessions } = new;
-        let verifier = escape_literal(&scram_sha_256(password));
+    async fn set(
+        &self,
+        call: RotationCall<'_>,
+        by: &Account,
+        new: &Account,
+        sessions: OpenSessions,
+    ) -> Result<(), UpstreamFault> {
+        let role = new.name.as_str();
+        let verifier = escape_literal(&scram_sha_256(new.password.as_bytes()));
         let change = format!("ALTER ROLE {} PASSWORD {verifier}", escape_identifier(role));
         let set = logged_in(&self.0.server, call.with, login(by), async |session| {
             let ending = end_sessions(role);
             let transaction = match sessions {
-                Sessions::Keep => session.begin(&change).await?.0,
-                Sessions::End => session.begin_though_held(&change, &ending).await?,
+                OpenSessions::Keep => session.begin(&change).await?.0,
+                OpenSessions::End => session.begin_though_held(&change, &ending).await?,
             };
             if let Some(foreign) = leave_mark(&transaction, role, call.mark).await? {
                 transaction.roll_back().await?;
                 return Ok(Some(foreign));
             }
             transaction.commit().await?;
-            if sessions == Sessions::End {
+            if sessions == OpenSessions::End {
                 session.execute(&ending).await?;
             }
             Ok(None)
@@ -71,6 +77,17 @@ impl PostgresqlRotation {
             None => Ok(()),
             foreign => Err(UpstreamFault::refused(code::UPSTREAM_CHANGED_BY_COPY).with(foreign)),
         }
+    }
+
+    async fn rights(&self, with: &DriverContext, by: &Account) -> Result<Vec<Finding>, LoginError> {
+        let rights = logged_in(&self.0.server, with, login(by), async |session| {
+            let mut findings = Vec::new();
+            for role in self.0.roles.names() {
+                findings.extend(of_role(session, role, &by.name).await?);
+            }
+            Ok(findings)
+        });
+        rights.await
     }
 }
 
@@ -106,13 +123,6 @@ fn comment_on(role: &str) -> String {
     )
 }
 
-/// The treatment of a role's sessions.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Sessions {
-    Keep,
-    End,
-}
-
 /// Ends the sessions of `role`.
 fn end_sessions(role: &str) -> String {
     format!(
@@ -122,85 +132,4 @@ fn end_sessions(role: &str) -> String {
          AND activity.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()",
         session::name(role)
     )
-}
-
-impl Driver for PostgresqlRotation {
-    fn describe(&self) -> String {
-        self.0.server.describe()
-    }
-
-    fn place(&self) -> Option<String> {
-        Some(self.0.server.place())
-    }
-
-    fn admin_secret(&self) -> Option<&SecretName> {
-        self.0.roles.admin_secret()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.roles.capabilities()
-    }
-
-    fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
-        Box::pin(async move {
-            // Before any change, check that the login that sets passwords works.
-            self.log_in(call.with, &self.0.roles.setter(call)?).await?;
-            Ok(self.0.roles.new_value(call)?.into())
-        })
-    }
-
-    fn apply<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, ()> {
-        Box::pin(async move {
-            let (new, by) = (self.0.roles.pending(call)?, &self.0.roles.setter(call)?);
-            let (role, password) = (new.name.as_str(), new.password.as_bytes());
-            self.set(call, NewPassword { role, password, by, sessions: Sessions::Keep }).await
-        })
-    }
-
-    fn verify<'a>(&'a self, with: &'a DriverContext, value: &'a SecretValue) -> DriverFuture<'a, Verdict> {
-        Box::pin(async move {
-            let Ok(role) = self.0.roles.account(value) else { return Ok(Verdict::Refused) };
-            match self.log_in(with, &role).await {
-                Ok(()) => Ok(Verdict::Works),
-                Err(Stopped::Password) => Ok(Verdict::Refused),
-                Err(Stopped::Fault(fault)) => Err(fault),
-            }
-        })
-    }
-
-    fn check<'a>(&'a self, call: RotationCall<'a>) -> Checking<'a> {
-        Box::pin(async move {
-            let by = match self.0.roles.setter(call) {
-                Ok(by) => by,
-                Err(fault) => return vec![Finding::fault("connection", &fault)],
-            };
-            let looked = logged_in(&self.0.server, call.with, login(&by), async |client| {
-                let says = format!("logged in as `{}`", by.name);
-                let mut findings = vec![Finding::good("connection", says)];
-                for role in self.0.roles.names() {
-                    findings.extend(of_role(client, role, &by.name).await?);
-                }
-                Ok(findings)
-            });
-            let mut findings = match looked.await {
-                Ok(findings) => findings,
-                Err(stopped) => return vec![Finding::fault("connection", &stopped.into())],
-            };
-            if let Some(current) = call.current {
-                let sets_itself = self.0.roles.sets_itself();
-                findings.push(Finding::of_value(self.verify(call.with, current).await, sets_itself));
-            }
-            findings
-        })
-    }
-
-    fn retire<'a>(&'a self, call: RotationCall<'a>, old: &'a SecretValue) -> DriverFuture<'a, ()> {
-        Box::pin(async move {
-            let Some(old) = self.0.roles.retired(call, old)? else { return Ok(()) };
-            // A random password that is not stored.
-            let nobodys = random_password(&*call.with.entropy)?;
-            let (role, password, by) = (old.name.as_str(), nobodys.expose(), &self.0.roles.setter(call)?);
-            self.set(call, NewPassword { role, password, by, sessions: Sessions::End }).await
-        })
-    }
 }

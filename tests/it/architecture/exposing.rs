@@ -70,10 +70,8 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/upstream/http/mod.rs",
     "src/upstream/http/template.rs",
     "src/upstream/mariadb/leases.rs",
-    "src/upstream/mariadb/rotation.rs",
     "src/upstream/postgresql/administrator.rs",
     "src/upstream/postgresql/create.rs",
-    "src/upstream/postgresql/rotation.rs",
     "src/upstream/random.rs",
     "src/wire/secret_text.rs",
 ];
