@@ -36,6 +36,11 @@ pub(crate) const BY_SUPERUSER: &str = "admin_role = \"postgres\"\nadmin_secret =
 /// What is declared: `more` is said of the upstream beside where it is.
 pub(crate) fn declared(postgres: &Postgres, per_agent: u32, more: &str) -> String {
     let server = postgres.declared().replace("\"postgresql\"", "\"postgresql-dynamic\"");
+    declared_at(&(server + more), per_agent)
+}
+
+/// What is declared, with this upstream.
+pub(crate) fn declared_at(upstream: &str, per_agent: u32) -> String {
     format!(
         r#"
 [[capability]]
@@ -52,7 +57,7 @@ capabilities = ["orders.query"]
 capability = "orders.query"
 per_agent = {per_agent}
 [lease.upstream]
-{server}{more}
+{upstream}
 "#
     )
 }

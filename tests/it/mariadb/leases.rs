@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::FIRST;
+use crate::leases::declared_at;
 use crate::rotation::BYTES;
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::mariadb::{ADMIN_PASSWORD, MariaDb};
@@ -10,27 +11,8 @@ use crate::support::mariadb::{ADMIN_PASSWORD, MariaDb};
 pub(crate) const BY_ADMIN: &str = "admin_user = \"keyward_admin\"\nadmin_secret = \"orders-db/admin\"\n\
      grants = [\"GRANT SELECT ON orders.* TO {login}\"]\ndatabase = \"orders\"";
 
-pub(crate) fn declared(server: &MariaDb, upstream: &str) -> String {
-    let fields = server.declared("mariadb-dynamic");
-    format!(
-        r#"
-[[capability]]
-name = "orders.query"
-access = "read"
-delivery = "lease"
-max_life_s = 14400
-
-[[role]]
-name = "orders"
-capabilities = ["orders.query"]
-
-[[lease]]
-capability = "orders.query"
-per_agent = 20
-[lease.upstream]
-{fields}{upstream}
-"#
-    )
+pub(crate) fn declared(server: &MariaDb, per_agent: u32, upstream: &str) -> String {
+    declared_at(&(server.declared("mariadb-dynamic") + upstream), per_agent)
 }
 
 struct Scene {
@@ -46,7 +28,7 @@ impl Scene {
         let stored =
             broker.operator().put("/v1/secrets/orders-db/admin", BYTES, ADMIN_PASSWORD.as_bytes()).await;
         assert_eq!(stored.status, 201, "{}", stored.text());
-        let applied = broker.apply(&declared(&server, upstream)).await;
+        let applied = broker.apply(&declared(&server, 20, upstream)).await;
         assert_eq!(applied.status, 200, "{}", applied.text());
         let agent = broker.agent("orders-bot", &["orders"]).await;
         Self { broker, server, agent }
@@ -175,7 +157,7 @@ async fn a_mariadb_login_is_revoked_by_the_current_declaration_first() {
     let login = scene.lease().await;
     scene.server.sql("RENAME USER keyward_admin@'%' TO other_admin@'%'");
     let now = BY_ADMIN.replace("keyward_admin", "other_admin");
-    assert_eq!(scene.broker.apply(&declared(&scene.server, &now)).await.status, 200);
+    assert_eq!(scene.broker.apply(&declared(&scene.server, 20, &now)).await.status, 200);
     // When it is revoked, then the current declaration is used
     scene.broker.operator().post_json("/v1/lease-endings", &json!({ "all": true })).await;
     scene.broker.end_due_leases().await;
