@@ -48,7 +48,7 @@ pub(crate) async fn assemble(
     let founding = Founding { trust_domain: &config.trust_domain, clock, entropy };
     root_is_current(&store, &keyring)?;
     let authorities = authorities(&store, &founding, &keyring).await?;
-    let token_keys = token_keys(&store, &keyring).await?;
+    let token_keys = token_keys(&store, &founding, &keyring).await?;
     let notary = notary(&store, &keyring, &config.trust_domain)?;
     value_key_is_there(&store, &keyring)?;
     let store = keep_sealing_keys(store, &mut keyring, config, environment).await?;

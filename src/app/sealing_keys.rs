@@ -33,7 +33,7 @@ pub(super) async fn keep_sealing_keys(
         }
     };
     let newest = newest_sealing_keys(keyring)?;
-    match record_sealing_keys(&store, &newest).await {
+    match record_sealing_keys(&store, now, &newest).await {
         Ok(()) => tracing::info!(?newest, "the delta, index and digest keys were rotated"),
         Err(failure) => tracing::error!(
             code = %failure.code, ?newest,

@@ -6,7 +6,7 @@ use super::services::State;
 use super::world::{Effect, World};
 use crate::base::limits::OUTCOME_LIFE_S;
 use crate::base::{Timestamp, code};
-use crate::idempotency::{self, IdempotencyKey, Lookup, Outcome, Remembered, keys};
+use crate::idempotency::{self, IdempotencyKey, Lookup, Outcome, Remembered};
 use crate::store::Change;
 
 /// What the request of `idempotency` did, if it was carried out before.
@@ -72,21 +72,4 @@ pub(crate) fn remembered_for(
 ) -> Change<Effect> {
     let Some(idempotency) = idempotency else { return change };
     change.effect(Effect::Idempotency(idempotency::Effect::remember(idempotency, life_s, outcome())))
-}
-
-/// `change`, remembering for `life_s` seconds what the request of `idempotency` did by it. It relies on the
-/// request not having come since the state as of `as_of` was read.
-pub(crate) fn remembering(
-    change: Change<Effect>,
-    idempotency: Option<&IdempotencyKey>,
-    as_of: u64,
-    life_s: u32,
-    outcome: impl FnOnce() -> Outcome,
-) -> Change<Effect> {
-    let change = remembered_for(life_s, change, idempotency, outcome);
-    if let Some(idempotency) = idempotency {
-        change.rely(keys::slot(idempotency.slot()), as_of)
-    } else {
-        change
-    }
 }

@@ -4,7 +4,6 @@ use crate::authn::OperatorPrincipal;
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{CodeId, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::Initiator;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -12,7 +11,6 @@ use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
 use crate::pki::PeerCertificate;
 use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
-use crate::store::Change;
 
 impl AdminServices {
     /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
@@ -66,20 +64,6 @@ pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_a
 }
 
 impl Services {
-    /// `change`, which commits only while the operator's certificate and that certificate's authority count, and its
-    /// role and its reach are what they were when it was authorised. That is judged again for each attempt to
-    /// commit: a retry passes what has changed meanwhile and leaves the operator its right.
-    ///
-    /// # Errors
-    /// [`Failure`] when its certificate does not count any more, or its role or reach is another one.
-    pub(crate) fn while_allowed(
-        &self,
-        change: Change<Effect>,
-        operator: &OperatorPrincipal,
-    ) -> Result<Change<Effect>, Failure> {
-        Ok(self.state.still_allowed(Initiator::Operator(operator))?.added_to(change))
-    }
-
     async fn refuse_operator<R: Right>(
         &self,
         operator: &OperatorPrincipal,

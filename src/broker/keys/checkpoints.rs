@@ -1,6 +1,12 @@
+use crate::base::TrustDomain;
+use crate::broker::failure::Failure;
 use crate::broker::keys::notaries::FIRST;
+use crate::broker::keys::signing_keys::checkpoint_key;
 use crate::broker::services::Services;
+use crate::broker::world::World;
+use crate::keyring::Keyring;
 use crate::ledger::Notary;
+use crate::store::Store;
 
 impl Services {
     /// A signed checkpoint of the ledger as it is now.
@@ -19,4 +25,13 @@ impl Services {
         let signs = self.state.store.read(|world, _| world.custody.checkpoint_key());
         signs.map_or(FIRST, |(generation, _)| generation)
     }
+}
+
+/// The present signer of checkpoints.
+///
+/// # Errors
+/// [`Failure`] when the keyring does not have the key that the ledger knows.
+pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
+    let known = store.read(|world, _| world.custody.checkpoint_key());
+    checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)
 }

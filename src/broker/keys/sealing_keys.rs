@@ -2,9 +2,10 @@ use crate::base::Timestamp;
 use crate::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
+use crate::broker::reading::Reading;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
-use crate::custody::{self, SealingKeysRotated, keys};
+use crate::custody::{self, SealingKeysRotated};
 use crate::keyring::{Family, Keyring};
 use crate::store::{Change, History, Store};
 
@@ -30,28 +31,19 @@ pub fn sealing_keys(
     life_s: i64,
 ) -> Result<SealingKeys, Failure> {
     let newest = newest_sealing_keys(keyring)?;
-    let (root, is_bound) =
-        store.read(|world, _| (world.custody.root(), world.custody.is_bound_under(newest.delta)));
+    let ((root, is_bound, since), _) = Reading::in_store(store, now, |reading| {
+        let custody = reading.slots();
+        (custody.root(), custody.is_bound_under(newest.delta), custody.sealing_keys_since())
+    });
     Ok(if root != Some(keyring.root_id()) {
         SealingKeys::InUse
     } else if !is_bound {
         SealingKeys::Unrecorded
-    } else if is_over(store, now, life_s, || keyring.created_at()) {
+    } else if now.seconds_since(since.unwrap_or_else(|| keyring.created_at())) >= life_s {
         SealingKeys::Due
     } else {
         SealingKeys::InUse
     })
-}
-
-/// Whether the delta, index and digest keys are `life_s` seconds old at `now`.
-fn is_over(
-    store: &Store<World>,
-    now: Timestamp,
-    life_s: i64,
-    created_at: impl FnOnce() -> Timestamp,
-) -> bool {
-    let since = store.read(|world, _| world.custody.sealing_keys_since());
-    now.seconds_since(since.unwrap_or_else(created_at)) >= life_s
 }
 
 /// The newest generations of the delta, index and digest keys.
@@ -72,14 +64,21 @@ pub fn newest_sealing_keys(keyring: &Keyring) -> Result<SealingKeysRotated, Fail
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn record_sealing_keys(store: &Store<World>, rotated: &SealingKeysRotated) -> Result<(), Failure> {
-    let (as_of, tree) = (store.read(|_, as_of| as_of), store.tree());
+pub async fn record_sealing_keys(
+    store: &Store<World>,
+    now: Timestamp,
+    rotated: &SealingKeysRotated,
+) -> Result<(), Failure> {
+    // The tree is no older than what is relied on.
+    let ((), preconditions) = Reading::in_store(store, now, |reading| {
+        reading.slots();
+    });
+    let tree = store.tree();
     let before = History { through: tree.size(), root: tree.root() };
     let change = Change::new(rotated)?
         .effect(Effect::Custody(custody::Effect::SealingKeys(rotated.delta)))
-        .effect(Effect::Custody(custody::Effect::Before(before)))
-        .rely(keys::slots(), as_of);
-    store.commit(change, ()).await?.redeem();
+        .effect(Effect::Custody(custody::Effect::Before(before)));
+    store.commit(preconditions.added_to(change), ()).await?.redeem();
     Ok(())
 }
 
@@ -93,12 +92,12 @@ impl Services {
     /// [`Failure`]; the next look tries again.
     pub async fn keep_sealing_keys(&self) -> Result<(), Failure> {
         let newest = newest_sealing_keys(&self.keyring())?;
-        if !self.state.store.read(|world, _| world.custody.is_bound_under(newest.delta)) {
-            record_sealing_keys(&self.state.store, &newest).await?;
+        let now = self.state.clock.now();
+        if !self.state.read(|reading| reading.slots().is_bound_under(newest.delta)).0 {
+            record_sealing_keys(&self.state.store, now, &newest).await?;
             tracing::info!(?newest, "the rotation of the delta, index and digest keys is recorded");
         }
-        let since = self.state.store.read(|world, _| world.custody.sealing_keys_since());
-        let now = self.state.clock.now();
+        let since = self.state.read(|reading| reading.slots().sealing_keys_since()).0;
         let is_forgotten =
             since.is_some_and(|since| now.seconds_since(since) > i64::from(EARLIER_DIGEST_LIFE_S));
         let kept = [
@@ -120,8 +119,9 @@ impl Services {
         if self.state.store.is_read_only() {
             return 0;
         }
-        let (now, life_s) = (self.state.clock.now(), self.settings.sealing_key_life_s);
-        let is_over = is_over(&self.state.store, now, life_s, || self.keyring().created_at());
+        let since = self.state.read(|reading| reading.slots().sealing_keys_since()).0;
+        let since = since.unwrap_or_else(|| self.keyring().created_at());
+        let is_over = self.state.clock.now().seconds_since(since) >= self.settings.sealing_key_life_s;
         usize::from(is_over).saturating_add(usize::from(self.values.sealer.seals() >= SEALS_DUE))
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use crate::base::{Clock, Entropy, TrustDomain, code};
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::keys::notaries::FIRST;
+use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::world::{Effect, World};
 use crate::crypto::{EcdsaKey, Ed25519Key, SignatureForm};
 use crate::issuance::Keys;
@@ -34,11 +34,12 @@ pub async fn authorities(
     founding: &Founding<'_>,
     keyring: &Keyring,
 ) -> Result<Keys<Authority>, Failure> {
-    let (known, as_of) = store.read(|world, as_of| (world.authority.generations().active().is_some(), as_of));
-    if !known {
-        found(store, founding, keyring, as_of).await?;
+    let read = || Reading::in_store(store, founding.clock.now(), |reading| reading.authorities().clone());
+    let (known, preconditions) = read();
+    if known.generations().active().is_none() {
+        found(store, founding, keyring, preconditions).await?;
     }
-    let record = store.read(|world, _| world.authority.clone());
+    let (record, _) = read();
     authorities_of(&record, founding.trust_domain, keyring)
 }
 
@@ -68,7 +69,7 @@ async fn found(
     store: &Store<World>,
     founding: &Founding<'_>,
     keyring: &Keyring,
-    as_of: u64,
+    preconditions: Preconditions,
 ) -> Result<(), Failure> {
     let key = authority_key(keyring, 1)?;
     let now = founding.clock.now();
@@ -80,10 +81,8 @@ async fn found(
         pin: authority.public().key_pin().hex(),
         not_after: authority.public().not_after().to_string(),
     };
-    let change = Change::new(&event)?
-        .effect(Effect::Pki(pki::Effect::Found(certificate)))
-        .rely(pki::keys::authority(), as_of);
-    store.commit(change, ()).await?.redeem();
+    let change = Change::new(&event)?.effect(Effect::Pki(pki::Effect::Found(certificate)));
+    store.commit(preconditions.added_to(change), ()).await?.redeem();
     Ok(())
 }
 
@@ -91,20 +90,24 @@ async fn found(
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn token_keys(store: &Store<World>, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
-    let (known, as_of) =
-        store.read(|world, as_of| (world.token_keys.generations().active().is_some(), as_of));
-    if !known {
+pub async fn token_keys(
+    store: &Store<World>,
+    founding: &Founding<'_>,
+    keyring: &Keyring,
+) -> Result<Keys<Signer>, Failure> {
+    let now = founding.clock.now();
+    let read = || Reading::in_store(store, now, |reading| reading.token_keys().generations().clone());
+    let (known, preconditions) = read();
+    if known.active().is_none() {
         let first = token_key(keyring, 1)?;
         let stage = KeyStage::Active;
         let event =
             TokenKeyStaged { by: "the start", generation: 1, kid: &first.jwk().kid, stage: stage.as_str() };
-        let change = Change::new(&event)?
-            .effect(Effect::Token(token::Effect::Stage { generation: 1, stage }))
-            .rely(token::keys::token_keys(), as_of);
-        store.commit(change, ()).await?.redeem();
+        let change =
+            Change::new(&event)?.effect(Effect::Token(token::Effect::Stage { generation: 1, stage }));
+        store.commit(preconditions.added_to(change), ()).await?.redeem();
     }
-    token_keys_of(&store.read(|world, _| world.token_keys.generations().clone()), keyring)
+    token_keys_of(&read().0, keyring)
 }
 
 /// The token keys that count by `generations`.
@@ -112,15 +115,6 @@ pub(crate) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Res
     let all = counting(generations).map(|one| Ok((one, token_key(keyring, one)?)));
     let all = all.collect::<Result<BTreeMap<u32, Signer>, Failure>>()?;
     generations.active().and_then(|(active, _)| Keys::new(all, active)).ok_or_else(missing)
-}
-
-/// The present signer of checkpoints.
-///
-/// # Errors
-/// [`Failure`] when the keyring does not have the key that the ledger knows.
-pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
-    let known = store.read(|world, _| world.custody.checkpoint_key());
-    checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)
 }
 
 /// The checkpoint key of this generation, ready to sign under the ledger's name: trust domain and id.

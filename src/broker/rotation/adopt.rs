@@ -73,7 +73,7 @@ impl AdminServices {
         let found = services.find_adoptable(name, adopting, operator).await?;
         let changed = services.state.change(request, |reading| {
             let rotation = reading.rotation_within(scope, name)?;
-            found.adopted(operator, rotation, reading.current_secret(name), reading.now())
+            found.adopted(operator, rotation, reading.versions_of(name), reading.now())
         });
         let changed = changed.await?;
         services.notifications.rotations_changed();

@@ -132,7 +132,7 @@ impl Services {
         let (_, still) = self.still(at, run)?;
         let (known, preconditions) = self.state.read(|reading| {
             reading.value_key();
-            reading.current_secret(at.name()).cloned()
+            reading.versions_of(at.name()).cloned()
         });
         let secret = at.name().clone();
         let version = known.as_ref().map_or(0, Secret::newest).saturating_add(1);

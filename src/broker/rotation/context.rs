@@ -123,7 +123,7 @@ impl Services {
             reading.rotation(name);
             let driver = stored_driver(&rotation.declared.upstream);
             let driver = driver.map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
-            let versions_of = |name: &SecretName| reading.current_secret(name).cloned();
+            let versions_of = |name: &SecretName| reading.versions_of(name).cloned();
             let (secret, administering) = (versions_of(name), driver.admin_secret().and_then(versions_of));
             Ok::<_, Failure>((rotation, driver, secret, administering))
         });
