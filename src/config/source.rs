@@ -27,15 +27,19 @@ impl SourceFile {
 pub struct Fault {
     /// The file's name.
     #[serde(default)]
+    #[schemars(!default)]
     pub file: String,
     /// The line, from 1.
     #[serde(default)]
+    #[schemars(!default)]
     pub line: usize,
     /// The column, from 1, in characters.
     #[serde(default)]
+    #[schemars(!default)]
     pub column: usize,
     /// The problem.
     #[serde(default)]
+    #[schemars(!default)]
     pub message: String,
 }
 

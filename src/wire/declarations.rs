@@ -49,10 +49,10 @@ pub struct AppliedAnswer {
 /// A planned change.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PlannedChange {
-    /// A [`PlannedAction`], or one of a newer broker.
+    // Text, so that a client reads an action of a newer broker.
     #[schemars(with = "PlannedAction")]
     pub action: FixedText,
-    /// A [`DeclaredKind`], or one of a newer broker.
+    // Likewise.
     #[schemars(with = "DeclaredKind")]
     pub kind: FixedText,
     pub name: String,

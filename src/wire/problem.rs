@@ -6,21 +6,28 @@ use serde::{Deserialize, Serialize};
 use super::status::FixedText;
 use crate::config::Fault;
 
-/// A refusal (RFC 9457). A client reads one that lacks fields other than the code.
+// A client reads a refusal that lacks any field but the code. The broker always sends all: the schema requires them.
+/// A refusal (RFC 9457).
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ProblemBody {
     #[serde(default)]
+    #[schemars(!default)]
     pub r#type: String,
     #[serde(default)]
+    #[schemars(!default)]
     pub title: FixedText,
     #[serde(default)]
+    #[schemars(!default)]
     pub status: u16,
     #[serde(default)]
+    #[schemars(!default)]
     pub detail: Cow<'static, str>,
     pub code: FixedText,
     #[serde(default)]
+    #[schemars(!default)]
     pub fix: Cow<'static, str>,
     #[serde(default)]
+    #[schemars(!default)]
     pub retryable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -30,16 +37,20 @@ pub struct ProblemBody {
     pub errors: Vec<Fault>,
 }
 
-/// A refusal on an OAuth route (RFC 6749 §5.2). A client knows it by `error`, and reads one that lacks other fields.
+// Likewise; a client knows it by `error`.
+/// A refusal on an OAuth route (RFC 6749 §5.2).
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct OAuthBody {
     pub error: FixedText,
     #[serde(default)]
+    #[schemars(!default)]
     pub error_description: Cow<'static, str>,
     #[serde(default)]
+    #[schemars(!default)]
     pub error_uri: String,
     pub code: FixedText,
     #[serde(default)]
+    #[schemars(!default)]
     pub fix: Cow<'static, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
