@@ -5,7 +5,7 @@
 
 mod differences;
 mod schemas;
-mod types;
+mod wire_types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::differences::{difference, places};
 use self::schemas::{Schemas, of_refusals};
-use self::types::typed;
+use self::wire_types::typed;
 use super::{golden, is_written_anew};
 use crate::support::process::files;
 
@@ -91,7 +91,7 @@ fn every_endpoint_has_golden_bodies() {
     let types: BTreeSet<_> = typed.iter().map(|typed| typed.operation.to_lowercase()).collect();
     assert_eq!(types.len(), typed.len());
     let mut known: BTreeSet<_> = routes().into_keys().collect();
-    assert_eq!(types, known, "`types` has each operation of the route table");
+    assert_eq!(types, known, "`wire_types` has each operation of the route table");
     known.extend(of_refusals().map(|(operation, _)| operation.to_owned()));
     let mut faults = Vec::new();
     for operation in known.iter().filter(|operation| !ELSEWHERE.contains(&operation.as_str())) {
