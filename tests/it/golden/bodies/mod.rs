@@ -4,6 +4,7 @@
 //! A file per noun has, for each operation, examples of requests and answers; a form is written as its text.
 
 mod differences;
+mod requests;
 mod schemas;
 mod wire_types;
 
