@@ -1,7 +1,7 @@
 //! What is no agent, operator or token ends while the disk hangs, too: keys, versions, leases, roles, and the
 //! broker's own keys.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -119,6 +119,44 @@ fn ends_of_keys_versions_and_leases_survive_a_kill_while_the_disk_hangs() {
     assert_eq!(ends(&process), ended(4), "before anybody was served");
     assert_eq!(introspect(&process, &token), "{\"active\":false}");
     assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has them");
+}
+
+#[test]
+fn a_revoked_operator_destroys_no_version_while_the_disk_hangs() {
+    // Given another admin, and a disk that hangs
+    let process = on_a_failing_disk(set_up());
+    let code = process.good(&["operator", "invite", "eve", "--role", "admin"], b"");
+    process.good_as("eve", &["join"], &code);
+    process.good_as("eve", &["whoami", "--operator"], b"");
+    for value in ["b", "c", "d"] {
+        process.good(&["secret", "put", "github/app"], value.as_bytes());
+    }
+    let minting = hang_with_a_mint(&process, "q");
+    // When she is revoked, and asks for destructions before that is in force
+    let start = |who: &str, verb: &[&str]| {
+        process.command(who, verb).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut revoking = start("operator", &["operator", "revoke", "eve"]);
+    let destroying =
+        ["1", "2", "3"].map(|one| start("eve", &["secret", "destroy", "github/app", one, "--yes"]));
+    assert_eq!(revoking.wait().unwrap().code(), Some(12), "in force in memory alone");
+    wait_until(|| process.log().matches("the ledger has not answered in time").count() > 1);
+    answer_again(&process);
+    minting.wait_with_output().unwrap();
+    for mut one in destroying {
+        one.wait().unwrap();
+    }
+    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
+    // Then none is recorded after her revocation
+    let audit = process.json(&["audit", "list"]);
+    let seqs = |kind: &str, by: &str| -> Vec<u64> {
+        let items = audit["items"].as_array().unwrap().iter();
+        let of = items.filter(|item| item["kind"] == kind && item["event"].to_string().contains(by));
+        of.map(|item| item["seq"].as_u64().unwrap()).collect()
+    };
+    let (revoked, destroyed) = (seqs("subject.revoked", "eve"), seqs("secret.version-changed", "eve"));
+    assert_eq!(revoked.len(), 1);
+    assert!(destroyed.iter().all(|seq| *seq < revoked[0]), "{destroyed:?}, {revoked:?}");
 }
 
 #[test]
