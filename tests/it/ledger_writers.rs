@@ -106,7 +106,7 @@ fn an_outcome_that_cannot_be_looked_up_stops_the_writer() {
 }
 
 #[test]
-fn a_failure_that_wrote_nothing_refuses_its_drafts_and_the_writer_continues() {
+fn a_failure_that_wrote_nothing_refuses_drafts_and_the_writer_continues() {
     for (trouble, answer, state) in [
         (Trouble::FailsToBegin, AppendError::Unwritten, WriteState::Failing),
         (Trouble::FailsToCommit, AppendError::Unwritten, WriteState::Failing),

@@ -115,7 +115,7 @@ async fn a_removal_that_waits_for_the_ledger_is_told_when_it_takes_too_long() {
 }
 
 #[tokio::test]
-async fn a_removal_that_waits_for_the_ledger_is_anchored_before_it_is_acknowledged() {
+async fn a_removal_that_waits_for_the_ledger_is_anchored_before_its_answer() {
     let bed = Bed::new();
     let taken = bed.overtaken(|| bed.disk.syncs.open()).await.unwrap();
     assert!(matches!(taken, RevocationOutcome::Recorded(1)), "{taken:?}");
