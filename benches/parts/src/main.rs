@@ -17,7 +17,7 @@ use keyward::base::{
     SystemEntropy, Timestamp, TokenId,
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
-use keyward::index::{Batch, Index, Put, Tree};
+use keyward::index::{Batch, Index, IndexTree, Put};
 use keyward::ledger::{
     Build, DeltaKeys, Draft, Entry, FileLog, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
     SEGMENT_BYTES, Space,
@@ -40,7 +40,7 @@ const ROUNDS: usize = 9;
 const DAY_S: i64 = 86_400;
 /// What Keyward's own record of a mint comes to, about.
 const EVENT_BYTES: usize = 500;
-const TREE: Tree = Tree::new("parts");
+const TREE: IndexTree = IndexTree::new("parts");
 
 fn main() -> Result<(), Failed> {
     let dir = std::env::args().nth(1).ok_or("usage: parts DIR")?;
