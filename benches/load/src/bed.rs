@@ -77,6 +77,7 @@ impl Bed {
              [quota]\nmints_per_s = 1000000\nmints_burst = 1000000\n\
              introspections_per_s = 1000000\nintrospections_burst = 1000000\n\
              enrolments_per_s = 1000000\nenrolments_burst = 1000000\n\
+             operations_per_s = 1000000\noperations_burst = 1000000\n\
              [log]\nlevel = \"info\"\n",
             agents.port(),
             admins.port()
