@@ -49,7 +49,7 @@ pub(super) struct WrappedKey {
 }
 
 /// The format that this version writes.
-pub(super) const VERSION: u32 = 2;
+pub const KEYRING_FORMAT: u32 = 2;
 /// The oldest format that it reads.
 const OLDEST_VERSION: u32 = 1;
 
@@ -79,7 +79,7 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
     let no_keyring = |_| KeyringError::Altered("the first line is not a keyring");
     // Looked at alone first: a later format may have fields that this build refuses.
     let Format { version } = serde_json::from_str(line).map_err(no_keyring)?;
-    if version > VERSION {
+    if version > KEYRING_FORMAT {
         return Err(KeyringError::Newer(version));
     }
     let body: KeyringBody = serde_json::from_str(line).map_err(no_keyring)?;
@@ -160,7 +160,7 @@ impl KeyringText {
         if body.revision >= KEYRING_WRITES_MAX {
             return Err(KeyringError::Exhausted);
         }
-        body.version = VERSION;
+        body.version = KEYRING_FORMAT;
         body.revision = body.revision.saturating_add(1);
         let text = text(&body, root)?;
         if text.len() as u64 > KEYRING_BYTES_MAX {

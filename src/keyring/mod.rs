@@ -22,6 +22,7 @@ mod view;
 
 pub use change::{KeyringChange, SEALING, WrittenKeyring};
 pub use error::{KeyringError, ShareError};
+pub use file::KEYRING_FORMAT;
 pub use passphrase::{Passphrase, PassphraseError};
 pub use ring::{Family, Keyring};
 pub use root::RootId;

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::Path;
 
 use super::error::KeyringError;
-use super::file::{self, KeyringBody, VERSION, WrappedKey};
+use super::file::{self, KEYRING_FORMAT, KeyringBody, WrappedKey};
 use super::root::{RootId, RootMark, bound, wrapping};
 use super::slot::KeySlot;
 use super::slot_key::SlotKey;
@@ -112,7 +112,7 @@ impl Keyring {
         if slots.is_empty() {
             return Err(KeyringError::LastSlot);
         }
-        let (version, revision) = (VERSION, ring.revision);
+        let (version, revision) = (KEYRING_FORMAT, ring.revision);
         ring.opened_by = slots.first().map(|slot| slot.id);
         let (earlier_roots, pending) = (Vec::new(), None);
         let body = KeyringBody {

@@ -61,7 +61,8 @@ pub use log::{
 };
 pub use options::{Build, Options};
 pub use replay::{CheckedBatch, Replay};
-pub use snapshot::SnapshotWritten;
+pub use segment::SEGMENT_FORMAT;
+pub use snapshot::{SNAPSHOT_FORMAT, SnapshotWritten};
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;

@@ -13,7 +13,8 @@ pub(super) const HEADER_BYTES: usize = 192;
 pub(super) const ALIGN: usize = 8;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"keywrdsg";
-const SEGMENT_FORMAT: u16 = 2;
+/// The format of segments that this version writes.
+pub const SEGMENT_FORMAT: u16 = 2;
 // Not UTF-8, so that no event in JSON can contain it.
 const FRAME_MAGIC: [u8; 4] = [0xE5, b'K', b'W', 0xFF];
 const CHECKSUM_BYTES: usize = 4;

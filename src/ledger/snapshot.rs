@@ -43,7 +43,8 @@ pub(super) enum Unusable {
 /// How many are kept: an older one is there should the newest not read back.
 const KEPT: usize = 2;
 const MAGIC: [u8; 8] = *b"keywrdsn";
-const FORMAT: u16 = 2;
+/// The format of snapshots that this version writes.
+pub const SNAPSHOT_FORMAT: u16 = 2;
 const HEADER_BYTES: usize = 142;
 const PIECE_BYTES: usize = 256 * 1024;
 const UNNAMED: &str = "snapshot.tmp";
@@ -109,7 +110,7 @@ impl SnapshotHeader {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&FORMAT.to_be_bytes());
+        out.extend_from_slice(&SNAPSHOT_FORMAT.to_be_bytes());
         out.extend_from_slice(self.ledger.as_bytes());
         out.extend_from_slice(&self.point.through.to_be_bytes());
         out.extend_from_slice(&self.point.time.ms().to_be_bytes());
@@ -122,7 +123,7 @@ impl SnapshotHeader {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = EntryFields(bytes);
-        if fields.array()? != MAGIC || u16::from_be_bytes(fields.array()?) != FORMAT {
+        if fields.array()? != MAGIC || u16::from_be_bytes(fields.array()?) != SNAPSHOT_FORMAT {
             return None;
         }
         Some(Self {

@@ -22,7 +22,7 @@ mod state;
 mod withheld;
 
 pub use crate::ledger::SnapshotError;
-pub use anchor::{AcceptedLoss, Anchor, AnchorFile, AnchorFileError, AnchorKeys};
+pub use anchor::{ANCHOR_FORMAT, AcceptedLoss, Anchor, AnchorFile, AnchorFileError, AnchorKeys};
 pub use change::{
     At, Change, CommitError, Event, History, Projection, RevokingChange, StoredState, histories,
 };

@@ -25,8 +25,8 @@ use crate::crypto::{Digest, MacKey, derive_key};
 use crate::keyring::{Family, Keyring, KeyringError};
 use crate::ledger::Tree;
 
-/// The form that this version writes.
-const VERSION: u32 = 1;
+/// The format of anchors that this version writes.
+pub const ANCHOR_FORMAT: u32 = 1;
 
 /// What a follower compares the tree with, and has anchors written by.
 pub(super) struct RootWatch {
@@ -112,7 +112,7 @@ impl AnchorKeys {
     #[must_use]
     pub fn anchor(&self, tree: &Tree) -> Anchor {
         Anchor {
-            version: VERSION,
+            version: ANCHOR_FORMAT,
             ledger: self.ledger,
             count: 0,
             seq: tree.size(),
@@ -138,7 +138,7 @@ impl AnchorKeys {
         let mut lines = text.split('\n');
         let (line, tag) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
         let Ok(anchor) = serde_json::from_str::<Anchor>(line) else { return StoredAnchor::Unreadable };
-        if anchor.version != VERSION || anchor.ledger != self.ledger {
+        if anchor.version != ANCHOR_FORMAT || anchor.ledger != self.ledger {
             return StoredAnchor::Unreadable;
         }
         let found = self.macs.iter().find(|(generation, _)| *generation == anchor.authenticated_by);
