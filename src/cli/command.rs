@@ -116,7 +116,7 @@ pub enum HostCommand {
     Config(ConfigCommand),
 }
 
-/// Verbs that need no identity of this machine: they call the broker at the socket on its host, or start one.
+/// Verbs that need no identity of this machine: most call the broker at the socket on its host, or start one.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// On the broker's host: seal the running broker, which stops serving and wipes its keys until it is unsealed
@@ -129,6 +129,9 @@ pub enum LocalCommand {
     /// On the broker's host: the broker's clock
     #[command(subcommand)]
     Clock(ClockCommand),
+    /// Show the version of this program, its commit, and the formats of the data that it writes
+    #[command(after_long_help = "Examples:\n  keyward version\n  keyward version -o json")]
+    Version,
     /// Run a demonstration against a temporary broker on this machine
     Demo,
     /// Run a temporary broker with enrolled example agents until Ctrl-C, then delete its files
@@ -158,6 +161,9 @@ pub enum ClientCommand {
     Companion(CompanionArgs),
     /// Show this machine's identity at the broker and its capabilities
     Whoami(WhoamiArgs),
+    /// Show this machine's identities, and whether their broker is reachable, ready, and accepts them. The exit code is 0 if so, else 1
+    #[command(after_long_help = "Examples:\n  keyward status\n  keyward status --home /etc/keyward-client -o json")]
+    Status,
     /// Show the changes that `apply` would make
     Plan(PlanArgs),
     /// Apply declaration files: all changes or none

@@ -34,6 +34,8 @@ use self::session::VerbSession;
 use self::verbs::declarations::{capability, role};
 use self::verbs::run::{companion, run as run_command};
 use self::verbs::sealing::seal;
+use self::verbs::status::status;
+use self::verbs::version::version;
 use crate::base::{code, io_reason};
 use crate::console::{CommandFailure, Console, Format};
 
@@ -88,6 +90,10 @@ pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), 
         LocalCommand::Unseal(args) => args.run(console).await,
         LocalCommand::Clock(command) => command.run(console).await,
         LocalCommand::BreakGlass(command) => command.run(console).await,
+        LocalCommand::Version => {
+            version(console);
+            Ok(())
+        }
         LocalCommand::Demo => demo::play(console).await,
         LocalCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
     }
@@ -107,6 +113,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Run(args) => run_command(home, args).await,
         ClientCommand::Companion(args) => companion(home, args).await,
         ClientCommand::Whoami(args) => args.run(session).await,
+        ClientCommand::Status => status(session).await,
         ClientCommand::Plan(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
         ClientCommand::Agent(command) => command.run(session).await,

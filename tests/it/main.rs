@@ -88,6 +88,7 @@ mod shares;
 mod signing_keys;
 mod slots;
 mod snapshots;
+mod status;
 mod support;
 mod tls;
 mod versions;

@@ -87,6 +87,13 @@ impl Client {
         Ok(Self { source: Some(source), ..client })
     }
 
+    /// A client without a certificate for the broker of `identity`: public routes answer also if the certificate has
+    /// expired or is revoked.
+    pub(crate) fn without_certificate(identity: &Identity) -> Result<Self, CommandFailure> {
+        let config = client_config(&identity.authorities()?, None, clock()).map_err(unusable)?;
+        Ok(Self::anonymous(Transport::Tls { address: identity.address.clone(), config }))
+    }
+
     /// A client without a certificate for the broker that an enrolment code names.
     pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, CommandFailure> {
         let config = pinned_client_config(code.pin, clock()).map_err(unusable)?;

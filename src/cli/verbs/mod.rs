@@ -16,7 +16,9 @@ pub(crate) mod rotations;
 pub(crate) mod run;
 pub(crate) mod sealing;
 pub(crate) mod secrets;
+pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod version;
 pub(crate) mod whoami;
 
 mod credential_form;
