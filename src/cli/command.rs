@@ -149,7 +149,7 @@ pub enum ClientCommand {
     Join(JoinArgs),
     /// Renew this machine's certificate with a new key; other verbs renew it by themselves when it is due
     Renew(RenewArgs),
-    /// Get an access token for one or more capabilities; `token revoke ID` revokes one
+    /// Get an access token for one or more capabilities; `token show -` explains one, `token revoke ID` revokes one
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token(TokenArgs),
     /// Read an upstream secret: gets a token, and reads the secret with it

@@ -16,8 +16,8 @@ mod verifier;
 
 pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
 pub use events::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
-pub use jwk::{Jwk, KeySet};
+pub use jwk::{Jwk, KEY_SET, KeySet};
 pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
 pub use minted::{Minted, MintedLately};
 pub use signer::{AccessToken, SignError, Signer};
-pub use verifier::{TokenError, Verifier};
+pub use verifier::{TokenError, Verifier, unverified_claims};

@@ -2,6 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::FixedText;
+use super::tokens::AuthorizationDetail;
+use crate::base::{DecisionId, InstanceId, TokenId};
 
 /// `keyward version -o json`: no endpoint sends it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -65,4 +67,32 @@ pub struct ProblemOutput {
     pub code: String,
     pub detail: String,
     pub fix: String,
+}
+
+/// `keyward token show -o json`: no endpoint sends it. It never contains the token.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenOutput {
+    /// Whether the broker signed the token, and it is valid now. Revocation is not checked.
+    pub verified: bool,
+    /// Why it is not verified.
+    pub problem: Option<ProblemOutput>,
+    pub token_id: TokenId,
+    pub issuer: String,
+    /// SPIFFE ID.
+    pub agent: String,
+    pub instance: InstanceId,
+    pub audience: String,
+    pub capabilities: Vec<AuthorizationDetail>,
+    pub issued_at: String,
+    pub not_before: String,
+    pub expires_at: String,
+    /// SHA-256 of the certificate whose key the bearer has to hold, base64url.
+    #[serde(rename = "x5t#S256")]
+    pub x5t_s256: String,
+    /// Whether this machine's agent has this certificate; null without an agent.
+    pub bound_to_this_machine: Option<bool>,
+    pub decision_id: DecisionId,
+    /// The ledger entry of its issue.
+    pub seq: u64,
 }

@@ -91,6 +91,7 @@ mod snapshots;
 mod status;
 mod support;
 mod tls;
+mod token_show;
 mod versions;
 mod waiting_removals;
 mod worst_day;

@@ -31,6 +31,9 @@ super::codes! {
     ADDRESS_INVALID "address_invalid" Local:
         "the broker's address is not a host name with a port",
         "correct the file `address` in the identity's directory, or enrol again: `keyward join --replace`";
+    TOKEN_UNVERIFIED "token_unverified" Unverified:
+        "the token is not valid, or its signature could not be verified",
+        "do not accept the token; get a new one: `keyward token CAPABILITY`";
     VALUE_FORMAT_MISMATCH "value_format_mismatch" Local:
         "the secret's value lacks a part that this format needs",
         "choose another format, or ask an operator to store the value as docs/how-to/helpers.md shows";

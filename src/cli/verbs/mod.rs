@@ -25,4 +25,5 @@ mod credential_form;
 mod kept_token;
 mod lease_login;
 mod rotation_calendar;
+mod token_show;
 mod upstream_checks;

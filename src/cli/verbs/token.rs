@@ -3,6 +3,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
+use super::token_show::{TokenShowArgs, show};
 use crate::base::{Clock, SystemClock, TokenId, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
@@ -33,9 +34,14 @@ pub struct TokenArgs {
     pub min_ttl: u32,
 }
 
-/// `keyward token revoke`
+/// `keyward token show` and `keyward token revoke`
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
+    /// Show what a token is for, whose it is and until when, and verify it; the token itself is never printed
+    #[command(
+        after_long_help = "Examples:\n  keyward token github.repo.read | keyward token show -\n  keyward token show --file token.txt -o json"
+    )]
+    Show(TokenShowArgs),
     /// As an operator: revoke a token by its id (`tok_…`; never the token itself)
     Revoke {
         /// The token's id
@@ -51,9 +57,17 @@ const TOKEN: OnlyCopy =
 
 impl TokenArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        if let Some(TokenCommand::Revoke { id, reason }) = &self.command {
-            let id: TokenId = id.parse()?;
-            return session.end(REVOKE_TOKEN, &id, reason, "revoked").await;
+        match &self.command {
+            Some(TokenCommand::Show(args)) => {
+                let given = args.read(session.console)?;
+                let token = std::str::from_utf8(given.expose()).unwrap_or_default();
+                return show(session, token.trim()).await;
+            }
+            Some(TokenCommand::Revoke { id, reason }) => {
+                let id: TokenId = id.parse()?;
+                return session.end(REVOKE_TOKEN, &id, reason, "revoked").await;
+            }
+            None => {}
         }
         let asked = TokenRequest {
             scope: self.capabilities.join(" "),

@@ -4,10 +4,10 @@ use super::table::{PublicRequest, RouteRequest, Routes};
 use super::tokens::scope_of;
 use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
-use crate::token::KeySet;
+use crate::token::{KEY_SET, KeySet};
 use crate::wire::{
-    self, AuthorizationServerAnswer, Endpoint, EndpointAliases, FixedText, Method, Nothing,
-    OpenidConfigurationAnswer, ProtectedResourceAnswer,
+    self, AuthorizationServerAnswer, EndpointAliases, FixedText, Nothing, OpenidConfigurationAnswer,
+    ProtectedResourceAnswer,
 };
 
 /// The discovery routes for standard clients.
@@ -18,13 +18,6 @@ pub(crate) fn routes() -> Routes<AgentServices> {
         .route(&wire::OPENID_CONFIGURATION, openid_configuration)
         .route(&wire::PROTECTED_RESOURCE, protected_resource)
 }
-
-pub(crate) const KEY_SET: Endpoint<Nothing, Nothing, KeySet> = Endpoint::new(
-    "KEY_SET",
-    "List the keys that verify tokens (JWKS)",
-    Method::GET,
-    "/.well-known/jwks.json",
-);
 
 async fn key_set(services: AgentServices, _: PublicRequest) -> Result<WithHeaders<KeySet>, Problem> {
     Ok(cacheable(services.key_set()))

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
 use super::answer::{ReadyResponse, WithHeaders, cacheable};
-use super::discovery::KEY_SET;
 use super::listeners::document_router;
 use crate::broker::AgentServices;
+use crate::token::KEY_SET;
 use crate::wire;
 
 /// The public documents as they were last served: a sealed broker cannot sign, and serves these.
