@@ -9,9 +9,10 @@ use super::slot_args::SlotCommand;
 use super::verbs::agents::AgentCommand;
 use super::verbs::audit::AuditCommand;
 use super::verbs::break_glass::BreakGlassCommand;
+use super::verbs::capabilities::{CapabilityCommand, RoleCommand};
 use super::verbs::certificates::CertCommand;
 use super::verbs::clock::ClockCommand;
-use super::verbs::declarations::{ApplyArgs, ListCommand, PlanArgs};
+use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::get::GetArgs;
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::verbs::leases::LeaseCommand;
@@ -186,12 +187,12 @@ pub enum ClientCommand {
     /// Operators: invite, list, show, change the role, suspend, resume, revoke
     #[command(subcommand)]
     Operator(OperatorCommand),
-    /// Declared capabilities
+    /// Declared capabilities: list, show
     #[command(subcommand)]
-    Capability(ListCommand),
-    /// Declared roles
+    Capability(CapabilityCommand),
+    /// Declared roles: list, show
     #[command(subcommand)]
-    Role(ListCommand),
+    Role(RoleCommand),
     /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate
     #[command(subcommand)]
     Secret(SecretCommand),

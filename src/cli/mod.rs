@@ -31,7 +31,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use self::enrolment::{join, renew};
 use self::session::VerbSession;
-use self::verbs::declarations::{capability, role};
 use self::verbs::run::{companion, run as run_command};
 use self::verbs::sealing::seal;
 use self::verbs::status::status;
@@ -122,8 +121,8 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Authority(command) => command.run(session).await,
         ClientCommand::TokenKey(command) => command.run(session).await,
         ClientCommand::CheckpointKey(command) => command.run(session).await,
-        ClientCommand::Capability(command) => capability(session, command).await,
-        ClientCommand::Role(command) => role(session, command).await,
+        ClientCommand::Capability(command) => command.run(session).await,
+        ClientCommand::Role(command) => command.run(session).await,
         ClientCommand::Secret(command) => command.run(session).await,
         ClientCommand::ValueKey(command) => command.run(session).await,
         ClientCommand::Rotation(command) => command.run(session).await,

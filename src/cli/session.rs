@@ -59,6 +59,26 @@ impl VerbSession<'_> {
         Ok(())
     }
 
+    /// Prints the item of a listing that `is_it` accepts: a field per line, or as the broker sent it. `false` if there is
+    /// none.
+    pub(crate) async fn show_item<C, T: DeserializeOwned + Row>(
+        &self,
+        endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Result<bool, CommandFailure> {
+        let items = self.operator().await?.list(endpoint).await?;
+        let Some(item) = items.iter().find(|item| is_it(&item.answer)) else { return Ok(false) };
+        if self.console.is_json() {
+            self.console.json(&item.sent);
+        } else {
+            let fields = T::head().into_iter().zip(item.answer.cells());
+            let rows: Vec<Vec<String>> =
+                fields.map(|(name, value)| vec![name.to_lowercase(), value]).collect();
+            self.console.table(T::NOUN, &["FIELD", "VALUE"], &rows);
+        }
+        Ok(true)
+    }
+
     /// Prints the object `target` as the broker sent it.
     pub(crate) async fn show<T: Target, A: DeserializeOwned>(
         &self,

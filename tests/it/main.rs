@@ -22,6 +22,7 @@ mod connections;
 mod copies;
 mod crash;
 mod damage;
+mod declared_objects;
 mod doctor;
 mod ends_in_memory;
 mod enrolment;

@@ -1,18 +1,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 
 use super::upstream_checks::conclude;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, check_durable};
-use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
-    APPLY_DECLARATIONS, AppliedAnswer, CHECK_PLANNED_ROTATION, CapabilityAnswer, DeclarationFileBody,
-    DeclareBody, DeclaredKind, EndedAnswer, LIST_CAPABILITIES, LIST_ROLES, Nothing, PLAN_DECLARATIONS,
-    PlannedAction, PlannedChange, RoleAnswer, UpstreamCheckAnswer,
+    APPLY_DECLARATIONS, AppliedAnswer, CHECK_PLANNED_ROTATION, DeclarationFileBody, DeclareBody,
+    DeclaredKind, EndedAnswer, Nothing, PLAN_DECLARATIONS, PlannedAction, PlannedChange, UpstreamCheckAnswer,
 };
 
 /// `keyward plan`
@@ -42,13 +40,6 @@ struct DeclaredArgs {
     prune: bool,
 }
 
-/// `… list`
-#[derive(Debug, Subcommand)]
-pub enum ListCommand {
-    /// List all
-    List,
-}
-
 impl PlanArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let body = self.declared.body()?;
@@ -74,16 +65,6 @@ impl ApplyArgs {
         let applied = session.operator().await?.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
     }
-}
-
-/// `keyward capability …`
-pub(crate) async fn capability(session: VerbSession<'_>, _: &ListCommand) -> Result<(), CommandFailure> {
-    session.list(LIST_CAPABILITIES).await
-}
-
-/// `keyward role …`
-pub(crate) async fn role(session: VerbSession<'_>, _: &ListCommand) -> Result<(), CommandFailure> {
-    session.list(LIST_ROLES).await
 }
 
 fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
@@ -166,10 +147,6 @@ impl DeclaredArgs {
         Ok(DeclareBody { files, prune: self.prune })
     }
 }
-
-columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, secret, audience, max_life_s);
-
-columns!(RoleAnswer "roles": name, owner, capabilities);
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod break_glass;
+pub(crate) mod capabilities;
 pub(crate) mod certificates;
 pub(crate) mod clock;
 pub(crate) mod declarations;

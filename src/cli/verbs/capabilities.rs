@@ -1,0 +1,76 @@
+use clap::Subcommand;
+
+use crate::base::{CapabilityName, RoleName, code};
+use crate::cli::session::VerbSession;
+use crate::cli::table::columns;
+use crate::console::CommandFailure;
+use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
+
+/// `keyward capability …`
+#[derive(Debug, Subcommand)]
+pub enum CapabilityCommand {
+    /// List capabilities
+    List,
+    /// Show a capability: what it delivers, from where, and for how long
+    #[command(
+        after_long_help = "Examples:\n  keyward capability show github.repo.read\n  keyward capability show github.repo.read -o json"
+    )]
+    Show {
+        /// The capability's name
+        name: String,
+    },
+}
+
+/// `keyward role …`
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// List roles
+    List,
+    /// Show a role and its capabilities
+    #[command(
+        after_long_help = "Examples:\n  keyward role show repo-reader\n  keyward role show repo-reader -o json"
+    )]
+    Show {
+        /// The role's name
+        name: String,
+    },
+}
+
+impl CapabilityCommand {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        match self {
+            Self::List => session.list(LIST_CAPABILITIES).await,
+            Self::Show { name } => {
+                let name: CapabilityName = name.parse()?;
+                let is_it = |one: &CapabilityAnswer| one.name == name;
+                if session.show_item(LIST_CAPABILITIES, is_it).await? {
+                    return Ok(());
+                }
+                let why = format!("there is no capability `{name}` in this operator's scope");
+                let fix = "check the name: `keyward capability list` shows the capabilities";
+                Err(CommandFailure::new(code::CAPABILITY_UNKNOWN).because(why).mended_by(fix))
+            }
+        }
+    }
+}
+
+impl RoleCommand {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        match self {
+            Self::List => session.list(LIST_ROLES).await,
+            Self::Show { name } => {
+                let name: RoleName = name.parse()?;
+                if session.show_item(LIST_ROLES, |one: &RoleAnswer| one.name == name).await? {
+                    return Ok(());
+                }
+                let why = format!("there is no role `{name}` in this operator's scope");
+                let fix = "check the name: `keyward role list` shows the roles";
+                Err(CommandFailure::new(code::ROLE_UNKNOWN).because(why).mended_by(fix))
+            }
+        }
+    }
+}
+
+columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, secret, audience, max_life_s);
+
+columns!(RoleAnswer "roles": name, owner, capabilities);
