@@ -9,6 +9,7 @@ mod enrolment;
 mod help;
 mod host_args;
 mod identity;
+mod listing;
 mod session;
 mod slot_args;
 mod table;

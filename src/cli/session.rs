@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::listing::Selection;
 use super::table::Row;
 use crate::base::{Reason, code};
 use crate::cli::client::{Client, IdentitySource, Received};
@@ -50,12 +51,20 @@ impl VerbSession<'_> {
         self.console.record(&received.sent, || line(&received.answer));
     }
 
-    /// Prints all pages of a listing.
+    /// Prints the items of a listing that `selection` accepts.
     pub(crate) async fn list<C, T: DeserializeOwned + Row>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
+        selection: &Selection,
     ) -> Result<(), CommandFailure> {
-        self.print_rows(&self.operator().await?.list(endpoint).await?);
+        let is_wanted = |item: &Received<T>| selection.accepts(&item.sent);
+        let client = self.operator().await?;
+        let (items, has_more) = client.list_some(endpoint, selection.limit, is_wanted).await?;
+        self.print_rows(&items);
+        if has_more && !self.console.is_json() {
+            let count = items.len();
+            self.console.say(&format!("the first {count} are listed; a greater `--limit` lists more"));
+        }
         Ok(())
     }
 

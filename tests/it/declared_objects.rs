@@ -21,3 +21,34 @@ fn one_capability_and_one_role_are_shown() {
         assert!(why.contains("`absent`") && why.contains(&format!("{noun}_unknown")), "{why}");
     }
 }
+
+#[test]
+fn lists_have_a_limit_and_filters() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let names = |args: &[&str]| -> Vec<String> {
+        let listed = process.json(args);
+        let items = listed["items"].as_array().unwrap().iter();
+        items.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = names(&["capability", "list"]);
+    assert_eq!(all, ["github.repo.read", "reports.publish", "reports.read"]);
+    assert_eq!(names(&["capability", "list", "--limit", "2"]), all[..2]);
+    assert_eq!(names(&["capability", "list", "--prefix", "reports."]), all[1..]);
+    assert_eq!(names(&["capability", "list", "--prefix", "reports.", "--limit", "1"]), all[1..2]);
+    for noun in ["agent", "operator", "role", "secret", "capability"] {
+        assert!(names(&[noun, "list", "--owner", "payments"]).is_empty(), "{noun}: no object has this owner");
+    }
+    for list in [&["lease", "list", "--agent", "a"][..], &["rotation", "list", "--prefix", "x"]] {
+        assert_eq!(process.json(&[list, &["--limit", "1"]].concat())["items"].as_array().unwrap().len(), 0);
+    }
+    let said = |args: &[&str]| {
+        String::from_utf8(process.run_as("operator", args, b"").stderr).unwrap()
+    };
+    assert!(said(&["capability", "list", "--limit", "2"]).contains("the first 2 are listed"));
+    assert!(!said(&["capability", "list", "--limit", "3"]).contains("are listed"), "there are no more");
+    for bad in [&["role", "list", "--limit", "0"][..], &["role", "list", "--owner", "No Owner"]] {
+        assert_eq!(process.run_as("operator", bad, b"").status.code(), Some(2), "{bad:?}");
+    }
+}

@@ -129,21 +129,35 @@ impl Client {
         read(&self.send(ClientRequest::of(endpoint, target, input)?).await?)
     }
 
-    /// All items of a listing, page by page.
+    /// All items of a listing.
     pub(crate) async fn list<C, A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<A>>,
     ) -> Result<Vec<Received<A>>, CommandFailure> {
+        Ok(self.list_some(endpoint, usize::MAX, |_| true).await?.0)
+    }
+
+    /// The first `limit` items of a listing that `is_wanted` accepts, page by page, and whether there are more.
+    pub(crate) async fn list_some<C, A: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<A>>,
+        limit: usize,
+        is_wanted: impl Fn(&Received<A>) -> bool,
+    ) -> Result<(Vec<Received<A>>, bool), CommandFailure> {
         let (mut items, mut query) = (Vec::new(), PageQuery::<String>::default());
         loop {
             let mut request = ClientRequest::to(endpoint, &Nothing);
             request.uri.push_str(&query.query());
             let page: PageAnswer<Received<A>> = read(&self.send(request).await?)?;
-            items.extend(page.items);
+            items.extend(page.items.into_iter().filter(&is_wanted));
+            if items.len() > limit {
+                items.truncate(limit);
+                return Ok((items, true));
+            }
             match page.next_after {
                 // Names contain no character that is special in a query.
                 Some(after) => query.after = Some(after),
-                None => return Ok(items),
+                None => return Ok((items, false)),
             }
         }
     }

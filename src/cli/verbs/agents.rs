@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::base::{AgentName, InstanceId, Network};
+use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, OnlyCopy};
@@ -18,7 +19,10 @@ pub enum AgentCommand {
     /// Make an enrolment code for an agent; by default for one use within 15 minutes
     Invite(InviteArgs),
     /// List agents
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward agent list --limit 20\n  keyward agent list --owner payments -o json"
+    )]
+    List(ListArgs),
     /// Show one agent
     Show {
         /// The agent's name
@@ -80,7 +84,7 @@ impl AgentCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Invite(args) => args.invite(session).await,
-            Self::List => session.list(LIST_AGENTS).await,
+            Self::List(args) => session.list(LIST_AGENTS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_AGENT, &name.parse()?).await,
             Self::Revoke { name, instance, reason } => match (name, instance) {
                 (_, Some(id)) => {

@@ -1,6 +1,7 @@
 use clap::Subcommand;
 
 use crate::base::{CapabilityName, RoleName, code};
+use crate::cli::listing::ListArgs;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
@@ -10,7 +11,10 @@ use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
 #[derive(Debug, Subcommand)]
 pub enum CapabilityCommand {
     /// List capabilities
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward capability list --prefix github.\n  keyward capability list --owner payments -o json"
+    )]
+    List(ListArgs),
     /// Show a capability: what it delivers, from where, and for how long
     #[command(
         after_long_help = "Examples:\n  keyward capability show github.repo.read\n  keyward capability show github.repo.read -o json"
@@ -25,7 +29,10 @@ pub enum CapabilityCommand {
 #[derive(Debug, Subcommand)]
 pub enum RoleCommand {
     /// List roles
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward role list --limit 20\n  keyward role list --owner payments -o json"
+    )]
+    List(ListArgs),
     /// Show a role and its capabilities
     #[command(
         after_long_help = "Examples:\n  keyward role show repo-reader\n  keyward role show repo-reader -o json"
@@ -39,7 +46,7 @@ pub enum RoleCommand {
 impl CapabilityCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
-            Self::List => session.list(LIST_CAPABILITIES).await,
+            Self::List(args) => session.list(LIST_CAPABILITIES, &args.selection()?).await,
             Self::Show { name } => {
                 let name: CapabilityName = name.parse()?;
                 let is_it = |one: &CapabilityAnswer| one.name == name;
@@ -57,7 +64,7 @@ impl CapabilityCommand {
 impl RoleCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
-            Self::List => session.list(LIST_ROLES).await,
+            Self::List(args) => session.list(LIST_ROLES, &args.selection()?).await,
             Self::Show { name } => {
                 let name: RoleName = name.parse()?;
                 if session.show_item(LIST_ROLES, |one: &RoleAnswer| one.name == name).await? {

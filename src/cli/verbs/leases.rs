@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use super::lease_login::{LeaseGetArgs, run_with_login};
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code};
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
+use crate::cli::listing::LimitArgs;
+use crate::cli::session::{ReasonArgs, VerbSession, check_durable, optional, text};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
 use crate::wire::{
@@ -60,11 +61,10 @@ pub enum LeaseCommand {
         used_by: Option<String>,
     },
     /// As an operator: list all leases, also those whose revocation failed
-    List {
-        /// As an agent: list the leases of this identity
-        #[arg(long)]
-        own: bool,
-    },
+    #[command(
+        after_long_help = "Examples:\n  keyward lease list --agent orders-bot\n  keyward lease list --own -o json"
+    )]
+    List(LeaseListArgs),
     /// As an operator: retry failed revocations now
     Retry(LeaseSelectionArgs),
     /// As an operator: stop the revocation of a login that cannot be revoked. The login may still exist: delete it by hand. The broker raises an alarm
@@ -78,6 +78,22 @@ pub enum LeaseCommand {
     },
     /// As an operator: revoke leases, and wait until their logins are deleted
     Revoke(LeaseRevokeArgs),
+}
+
+/// `keyward lease list`
+#[derive(Args, Debug)]
+pub struct LeaseListArgs {
+    /// As an agent: list the leases of this identity
+    #[arg(long, conflicts_with_all = ["limit", "agent", "capability"])]
+    own: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
+    /// List only the leases of this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// List only the leases of this capability
+    #[arg(long, value_name = "CAPABILITY")]
+    capability: Option<String>,
 }
 
 /// `keyward lease revoke`
@@ -124,11 +140,7 @@ impl LeaseCommand {
                 renew(session, &session.operator().await?, EXTEND_LEASE, id, *life).await
             }
             Self::GiveUp { id, used_by } => give_up(session, id, used_by.as_deref()).await,
-            Self::List { own: true } => {
-                session.print_rows(&session.agent().await?.items(LIST_OWN_LEASES).await?);
-                Ok(())
-            }
-            Self::List { own: false } => session.list(LIST_LEASES).await,
+            Self::List(args) => args.list(session).await,
             Self::Retry(which) => retry(session, which).await,
             Self::Forget { id, reason } => {
                 let body = ForgetLeaseBody { reason: reason.clone() };
@@ -143,6 +155,20 @@ impl LeaseCommand {
             }
             Self::Revoke(args) => revoke(session, args).await,
         }
+    }
+}
+
+impl LeaseListArgs {
+    async fn list(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        if self.own {
+            session.print_rows(&session.agent().await?.items(LIST_OWN_LEASES).await?);
+            return Ok(());
+        }
+        let agent: Option<AgentName> = optional(self.agent.as_deref())?;
+        let capability: Option<CapabilityName> = optional(self.capability.as_deref())?;
+        let selection = self.limit.selection().with("agent", agent.map(|name| name.to_string()));
+        let selection = selection.with("capability", capability.map(|name| name.to_string()));
+        session.list(LIST_LEASES, &selection).await
     }
 }
 

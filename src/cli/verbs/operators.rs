@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::agents::NewCode;
 use crate::base::{OperatorName, OwnerName};
+use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
@@ -31,7 +32,10 @@ pub enum OperatorCommand {
         out: Option<PathBuf>,
     },
     /// List operators
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward operator list --limit 20\n  keyward operator list --owner payments -o json"
+    )]
+    List(ListArgs),
     /// Show one operator
     Show {
         /// The operator's name
@@ -92,7 +96,7 @@ impl OperatorCommand {
                 let code = NewCode { sent: &invited.sent, code: &invited.code, said };
                 code.hand_over(out.as_deref(), session.console)
             }
-            Self::List => session.list(LIST_OPERATORS).await,
+            Self::List(args) => session.list(LIST_OPERATORS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_OPERATOR, &name.parse()?).await,
             Self::Role { name, role, owner, no_owner } => {
                 let name: OperatorName = name.parse()?;

@@ -7,6 +7,7 @@ use super::upstream_checks::conclude;
 use crate::base::SecretName;
 use crate::base::code::{self, Code};
 use crate::cli::client::{Client, Received};
+use crate::cli::listing::NamedListArgs;
 use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
@@ -21,7 +22,10 @@ use crate::wire::{
 #[derive(Debug, Subcommand)]
 pub enum RotationCommand {
     /// List rotations with next date and state
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward rotation list --limit 20\n  keyward rotation list --prefix orders-db/ -o json"
+    )]
+    List(NamedListArgs),
     /// Show a rotation
     Show {
         /// The secret's name
@@ -82,7 +86,7 @@ pub enum RotationCommand {
 impl RotationCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
-            Self::List => session.list(LIST_ROTATIONS).await,
+            Self::List(args) => session.list(LIST_ROTATIONS, &args.selection("secret")).await,
             Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
             Self::Calendar { next, ical } => print_calendar(session, next, *ical).await,
             Self::Pause { name } => steer(session, name, RotationAction::Pause).await,

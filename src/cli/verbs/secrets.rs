@@ -8,6 +8,7 @@ use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
+use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, input, not_an_argument};
@@ -22,7 +23,10 @@ pub enum SecretCommand {
     /// Store a new version of a secret from standard input, a file or a prompt; never from an argument
     Put(PutArgs),
     /// List secrets, without their values
-    List,
+    #[command(
+        after_long_help = "Examples:\n  keyward secret list --prefix orders-db/\n  keyward secret list --owner payments -o json"
+    )]
+    List(ListArgs),
     /// Show a secret, its versions and its readers; never a value
     Show {
         /// The secret's name
@@ -116,7 +120,7 @@ impl SecretCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::Put(args) => args.put(session).await,
-            Self::List => session.list(LIST_SECRETS).await,
+            Self::List(args) => session.list(LIST_SECRETS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_SECRET, &name.parse()?).await,
             Self::Classify { name, sensitivity } => classify(session, &name.parse()?, *sensitivity).await,
             Self::Versions { name } => versions(session, &name.parse()?).await,
