@@ -85,11 +85,11 @@ impl Console {
         self.print(&[printable(text, Breaks::Escape).as_bytes(), b"\n"]);
     }
 
-    /// Prints bytes: unchanged into a file or a pipe, escaped at a terminal.
+    /// Prints bytes: unchanged into a file or a pipe; at a terminal escaped, and with a line break at the end.
     pub fn bytes(&self, bytes: &[u8]) {
         if io::stdout().is_terminal() {
             let text = String::from_utf8_lossy(bytes);
-            self.print(&[printable(&text, Breaks::Keep).as_bytes()]);
+            self.print(&[printable(&text, Breaks::Keep).as_bytes(), break_after(bytes)]);
         } else {
             self.print(&[bytes]);
         }
@@ -171,6 +171,11 @@ fn write(mut to: impl Write, parts: &[&[u8]]) -> io::Result<()> {
     to.flush()
 }
 
+/// The line break that a terminal lacks after `bytes`: without it, the prompt of the shell follows a value.
+const fn break_after(bytes: &[u8]) -> &'static [u8] {
+    if matches!(bytes, [] | [.., b'\n']) { b"" } else { b"\n" }
+}
+
 /// Whether line breaks and tabs are part of the layout, or of a value.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Breaks {
@@ -220,6 +225,11 @@ mod tests {
             assert_eq!(printable(given, Breaks::Escape), shown);
         }
         assert_eq!(printable("a\n\tb\u{1b}", Breaks::Keep), "a\n\tb\\u001b");
+    }
+
+    #[test]
+    fn terminal_gets_one_line_break_after_a_value() {
+        assert_eq!((break_after(b"value"), break_after(b"value\n"), break_after(b"")), (&b"\n"[..], &b""[..], &b""[..]));
     }
 
     #[test]
