@@ -10,6 +10,7 @@ pub mod encoding;
 mod entropy;
 mod id;
 mod io_reason;
+mod length;
 pub mod limits;
 mod name;
 mod network;
@@ -30,6 +31,7 @@ pub use id::{
     RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
+pub use length::length_s;
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
     TrustDomain, UpstreamSlot,

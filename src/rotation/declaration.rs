@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::schedule::{Schedule, ScheduleText, length_s};
+use super::schedule::{Schedule, ScheduleText, field_s};
 use crate::base::SecretName;
 use crate::base::limits::{FAULTS_LISTED_MAX, GRACE_MAX_S};
 use crate::config::{FaultList, Faults, FieldOffsets, SourcePosition, Tables};
@@ -87,7 +87,7 @@ impl Reader<'_> {
             }
         };
         let schedule = self.schedule(place, raw);
-        let grace_s = raw.grace.as_ref().map_or(Ok(GRACE_S), |text| length_s("grace", text.get_ref()));
+        let grace_s = raw.grace.as_ref().map_or(Ok(GRACE_S), |text| field_s("grace", text.get_ref()));
         let grace_at = raw.grace.as_ref().map_or(place, |text| place.of(text));
         match grace_s {
             Err(error) => self.faults.tell(grace_at, error.to_string()),

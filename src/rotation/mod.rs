@@ -18,5 +18,5 @@ pub use events::{
 pub use record::{
     Declared, FinishedRotation, Rotation, RotationStage, Run, Slots, StepFailure, Trigger, UpstreamValue,
 };
-pub use schedule::{Schedule, ScheduleError, ScheduleText, length_s, spoken};
+pub use schedule::{Schedule, ScheduleError, ScheduleText, spoken};
 pub use state::{Effect, Rotations};

@@ -1,11 +1,11 @@
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, SpanRelativeTo, ToSpan, Unit, Zoned};
+use jiff::{ToSpan, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 
-use crate::base::Timestamp;
 use crate::base::limits::{BLACKOUTS_MAX, ROTATION_EVERY_MAX_S, ROTATION_EVERY_MIN_S};
+use crate::base::{Timestamp, length_s};
 
 /// When a secret is rotated: a rhythm, and what may hold it back.
 ///
@@ -97,7 +97,7 @@ impl Schedule {
             return wrong("blackout", "has too many entries");
         }
         let blackout = written.blackout.iter().map(|days| Days::read(days)).collect::<Result<_, _>>()?;
-        let jitter_s = written.jitter.map_or(Ok(0), |text| length_s("jitter", text))?;
+        let jitter_s = written.jitter.map_or(Ok(0), |text| field_s("jitter", text))?;
         if let Rhythm::EveryS(every) = rhythm
             && jitter_s >= every
         {
@@ -266,25 +266,17 @@ impl Days {
     }
 }
 
-/// The length of time that `text` says, in seconds: `90s`, `12h`, `30d`, `2w`.
+/// The length of time in a field, in seconds.
 ///
 /// # Errors
-/// [`ScheduleError`] for what is no length of time, is negative, or cannot be counted in seconds.
-pub fn length_s(field: &'static str, text: &str) -> Result<u32, ScheduleError> {
-    let seconds = text.parse::<Span>().ok().filter(|span| !span.is_negative()).and_then(|span| {
-        let days = SpanRelativeTo::days_are_24_hours();
-        span.total((Unit::Second, days)).ok()
-    });
-    // A span has whole milliseconds; what is below a second is no matter for a schedule.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was looked at")]
-    match seconds {
-        Some(seconds) if (0.0..f64::from(u32::MAX)).contains(&seconds) => Ok(seconds as u32),
-        _ => wrong(field, "is not a length of time, e.g. `90s`, `12h`, `30d` or `2w`"),
-    }
+/// [`ScheduleError`] if [`crate::base::length_s`] reads none.
+pub(super) fn field_s(field: &'static str, text: &str) -> Result<u32, ScheduleError> {
+    length_s(text)
+        .map_or_else(|| wrong(field, "is not a length of time, e.g. `90s`, `12h`, `30d` or `2w`"), Ok)
 }
 
 fn every_s(text: &str) -> Result<u32, ScheduleError> {
-    let every = length_s("every", text)?;
+    let every = field_s("every", text)?;
     if (ROTATION_EVERY_MIN_S..=ROTATION_EVERY_MAX_S).contains(&every) {
         Ok(every)
     } else {

@@ -108,6 +108,27 @@ fn exit_codes_say_what_went_wrong() {
 }
 
 #[test]
+fn duration_options_take_units_or_seconds() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    for (duration, seconds) in [("2m", 120), ("90s", 90), ("75", 75)] {
+        let args = ["token", "github.repo.read", "--expires-in", duration, "-o", "json"];
+        let token: serde_json::Value = serde_json::from_slice(&process.good_as("a", &args, b"")).unwrap();
+        assert_eq!(token["expires_in"], seconds, "{duration}");
+    }
+    for args in [
+        &["token", "github.repo.read", "--expires-in", "soon"][..],
+        &["get", "github/app", "--min-ttl", "1 month"],
+        &["agent", "invite", "a", "--expires-in", "-1h"],
+        &["rotation", "calendar", "--next", "x"],
+    ] {
+        let output = process.run_as("operator", args, b"");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+    }
+}
+
+#[test]
 fn a_join_whose_answer_was_lost_is_finished_by_joining_again() {
     let mut process = Process::init("warn");
     process.serve();

@@ -6,7 +6,7 @@ use crate::base::{AgentName, InstanceId, Network};
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, Console, OnlyCopy};
+use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
 use crate::files;
 use crate::wire::{
     AgentAnswer, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS, RESUME_AGENT, REVOKE_AGENT,
@@ -69,8 +69,8 @@ pub struct InviteArgs {
     /// Number of machines that can enrol with the code [default: 1]
     #[arg(long, value_name = "N")]
     pub uses: Option<u32>,
-    /// Life of the code, in seconds [default: 900]
-    #[arg(long, value_name = "SECONDS")]
+    /// Life of the code, e.g. 15m or 12h [default: 15m]
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
     pub expires_in: Option<u32>,
     /// Network from which the code can be redeemed, e.g. 10.1.0.0/16 [default: all]
     #[arg(long, value_name = "NETWORK")]

@@ -10,7 +10,7 @@ use super::token::TokenRequest;
 use crate::base::{Clock, SecretName, SystemClock, code};
 use crate::cli::client::{Client, Received, RevealedSecret};
 use crate::cli::session::VerbSession;
-use crate::console::{CommandFailure, Console, OnlyCopy};
+use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
 use crate::files;
 use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
 
@@ -33,8 +33,8 @@ pub struct GetArgs {
     /// required for docker
     #[arg(long, value_name = "SERVER")]
     pub server: Option<String>,
-    /// Fail if the secret expires sooner than this, in seconds; only for formats that contain an expiry time
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    /// Fail if the secret expires sooner than this; only for formats that contain an expiry time
+    #[arg(long, value_parser = duration_s, default_value = "60s", value_name = "DURATION")]
     pub min_ttl: u32,
     /// Write the secret to this new file, which only its owner can read, instead of standard output
     #[arg(long, value_name = "FILE")]

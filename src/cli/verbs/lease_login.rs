@@ -11,7 +11,7 @@ use super::run::runtime_dir;
 use crate::base::{CapabilityName, code, io_reason};
 use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
-use crate::console::{CommandFailure, OnlyCopy, own_uid};
+use crate::console::{CommandFailure, OnlyCopy, duration_s, own_uid};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
 use crate::upstream::{ClientLogin, authorities, client_url, client_variables};
@@ -23,8 +23,8 @@ pub struct LeaseGetArgs {
     /// The capability's name
     #[arg(value_name = "CAPABILITY")]
     pub capability: String,
-    /// Life of the lease, in seconds [default: 3600]
-    #[arg(long, value_name = "SECONDS")]
+    /// Life of the lease, e.g. 15m or 12h [default: 1h]
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
     pub life: Option<u32>,
     /// Get a new login although this identity has one already
     #[arg(long)]

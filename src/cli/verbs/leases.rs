@@ -9,7 +9,7 @@ use crate::cli::client::{Client, Received};
 use crate::cli::listing::LimitArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, optional, text};
 use crate::cli::table::columns;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, duration_s};
 use crate::wire::{
     EXTEND_LEASE, EndedLeasesAnswer, Endpoint, FORGET_LEASE, ForgetLeaseBody, GIVE_UP_LEASE, GiveUpLeaseBody,
     LIST_LEASES, LIST_OWN_LEASES, LeaseAnswer, LeaseEndingAnswer, LeaseRenewalAnswer, LeaseSelectionBody,
@@ -26,8 +26,8 @@ pub enum LeaseCommand {
         /// The capability's name
         #[arg(value_name = "CAPABILITY")]
         capability: String,
-        /// Life of the lease, in seconds [default: 3600]
-        #[arg(long, value_name = "SECONDS")]
+        /// Life of the lease, e.g. 15m or 12h [default: 1h]
+        #[arg(long, value_parser = duration_s, value_name = "DURATION")]
         life: Option<u32>,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -38,8 +38,8 @@ pub enum LeaseCommand {
         /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// Remaining life from now on, in seconds [default: 3600]
-        #[arg(long, value_name = "SECONDS")]
+        /// Remaining life from now on, e.g. 15m or 12h [default: 1h]
+        #[arg(long, value_parser = duration_s, value_name = "DURATION")]
         life: Option<u32>,
     },
     /// As an operator: extend a lease of any agent; its capability limits the total life
@@ -47,8 +47,8 @@ pub enum LeaseCommand {
         /// The lease's id
         #[arg(value_name = "LEASE")]
         id: String,
-        /// Remaining life from now on, in seconds [default: 3600]
-        #[arg(long, value_name = "SECONDS")]
+        /// Remaining life from now on, e.g. 15m or 12h [default: 1h]
+        #[arg(long, value_parser = duration_s, value_name = "DURATION")]
         life: Option<u32>,
     },
     /// Give up a lease of this identity: its login is revoked

@@ -4,19 +4,16 @@ use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
-use crate::rotation::length_s;
 use crate::wire::{LIST_ROTATIONS_DUE, RotationDueAnswer};
 
 /// `keyward rotation calendar`
 pub(super) async fn print_calendar(
     session: VerbSession<'_>,
-    next: &str,
+    next_s: u32,
     ical: bool,
 ) -> Result<(), CommandFailure> {
-    let span = length_s("--next", next)
-        .map_err(|error| CommandFailure::usage(&error.to_string(), "write the period as `30d` or `12h`"))?;
     let now = SystemClock::new().now();
-    let until = now.plus_s(i64::from(span)).to_string();
+    let until = now.plus_s(i64::from(next_s)).to_string();
     let mut items = session.operator().await?.items(LIST_ROTATIONS_DUE).await?;
     let listed = items.len();
     // Times in RFC 3339, UTC and of one length sort like text.

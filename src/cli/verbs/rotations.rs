@@ -10,7 +10,7 @@ use crate::cli::client::{Client, Received};
 use crate::cli::listing::NamedListArgs;
 use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, Console};
+use crate::console::{CommandFailure, Console, duration_s};
 use crate::upstream::Explanation;
 use crate::wire::{
     ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, GET_SECRET, LIST_ROTATIONS,
@@ -75,8 +75,8 @@ pub enum RotationCommand {
     /// List the rotations that are due
     Calendar {
         /// Period ahead, e.g. 12h or 30d
-        #[arg(long, default_value = "30d", value_name = "LENGTH")]
-        next: String,
+        #[arg(long, value_parser = duration_s, default_value = "30d", value_name = "DURATION")]
+        next: u32,
         /// Print iCalendar (RFC 5545)
         #[arg(long)]
         ical: bool,
@@ -88,7 +88,7 @@ impl RotationCommand {
         match self {
             Self::List(args) => session.list(LIST_ROTATIONS, &args.selection("secret")).await,
             Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
-            Self::Calendar { next, ical } => print_calendar(session, next, *ical).await,
+            Self::Calendar { next, ical } => print_calendar(session, *next, *ical).await,
             Self::Pause { name } => steer(session, name, RotationAction::Pause).await,
             Self::Resume { name } => steer(session, name, RotationAction::Resume).await,
             Self::Retry { name } => steer(session, name, RotationAction::Retry).await,

@@ -8,7 +8,7 @@ use crate::base::{Clock, SystemClock, TokenId, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, client_of};
-use crate::console::{CommandFailure, OnlyCopy};
+use crate::console::{CommandFailure, OnlyCopy, duration_s};
 use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
 
 /// `keyward token …`
@@ -23,14 +23,14 @@ pub struct TokenArgs {
     /// Audience of the token
     #[arg(long, value_name = "URI")]
     pub resource: Option<String>,
-    /// Life of the token, in seconds; the capability limits it
-    #[arg(long, value_name = "SECONDS")]
+    /// Life of the token, e.g. 90s or 15m; the capability limits it
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
     pub expires_in: Option<u32>,
     /// Use the cached token of an earlier call if it is still valid; otherwise get a token and cache it
     #[arg(long)]
     pub cached: bool,
-    /// With `--cached`: least remaining life of the token, in seconds
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    /// With `--cached`: least remaining life of the token
+    #[arg(long, value_parser = duration_s, default_value = "30s", value_name = "DURATION")]
     pub min_ttl: u32,
 }
 
