@@ -80,7 +80,8 @@ fn unknown_verbs(code: &[String]) -> Vec<String> {
                 continue;
             };
             let below = if verbs.contains(verb) { subcommands(&[verb]) } else { BTreeSet::new() };
-            let sub = words.next().filter(|word| word.starts_with(char::is_lowercase));
+            // A word with a dot is the name of a capability.
+            let sub = words.next().filter(|word| word.starts_with(char::is_lowercase) && !word.contains('.'));
             let fine =
                 verbs.contains(verb) && (below.is_empty() || sub.is_none_or(|sub| below.contains(sub)));
             if !fine {
