@@ -88,21 +88,37 @@ pub fn man(out: &Path) -> Result<(), CommandFailure> {
     clap_mangen::generate_to(Cli::command(), out).map_err(|error| CommandFailure::of_file(out, &error))
 }
 
-/// All verbs with their help, for the reference.
+/// All verbs with their help, for the reference. Only the first section has the options that every verb takes.
 #[must_use]
 pub fn reference() -> String {
     let mut command = Cli::command().term_width(100);
     command.build();
     let mut page = String::new();
     write_verb(&mut page, &command, "keyward");
+    for (path, below) in subcommands(&command, "keyward") {
+        let own = below.mut_args(|option| if is_of_every_verb(&option) { option.hide(true) } else { option });
+        write_verb(&mut page, &own, &path);
+    }
     page
+}
+
+/// The verbs below `command`, each before the verbs below itself.
+fn subcommands(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+    let shown = command.get_subcommands().filter(|one| one.get_name() != "help" && !one.is_hide_set());
+    let below = shown.flat_map(|one| {
+        let path = format!("{path} {}", one.get_name());
+        let inside = subcommands(one, &path);
+        std::iter::once((path, one.clone())).chain(inside)
+    });
+    below.collect()
+}
+
+fn is_of_every_verb(option: &clap::Arg) -> bool {
+    option.is_global_set() || ["help", "version"].contains(&option.get_id().as_str())
 }
 
 fn write_verb(page: &mut String, command: &clap::Command, path: &str) {
     let help = command.clone().term_width(100).render_long_help().to_string();
     let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
     page.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
-    for below in command.get_subcommands().filter(|one| one.get_name() != "help" && !one.is_hide_set()) {
-        write_verb(page, below, &format!("{path} {}", below.get_name()));
-    }
 }

@@ -46,8 +46,8 @@ fn the_page_of_error_codes_is_what_the_registry_says() {
 #[test]
 fn the_page_of_the_command_line_is_what_the_verbs_say() {
     let page = format!(
-        "# Command line\n\nEvery command with its help. `keyward help exit-codes` lists the exit codes. Made by \
-         `scripts/reference`.\n{}",
+        "# Command line\n\nEvery command with its help. Each one also takes the options of [`keyward`](#keyward). \
+         `keyward help exit-codes` lists the exit codes. Made by `scripts/reference`.\n{}",
         keyward::cli::reference()
     );
     compare("cli.md", &page);
