@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return told,
     };
-    let console = Console::new(cli.output);
+    let console = Console::new(cli.output).with_color(cli.color);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(carry_out(&cli, &console)).and_then(|()| console.delivered()),

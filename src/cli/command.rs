@@ -24,7 +24,7 @@ use super::verbs::sealing::UnsealArgs;
 use super::verbs::secrets::SecretCommand;
 use super::verbs::token::TokenArgs;
 use super::verbs::whoami::WhoamiArgs;
-use crate::console::{CommandFailure, Format};
+use crate::console::{ColorChoice, CommandFailure, Format};
 
 /// Keyward: short-lived, key-bound credentials for AI agents.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ pub struct Cli {
     /// Output format
     #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
     pub output: Format,
+    /// Colours: at a terminal without `NO_COLOR` (`auto`), also in files and pipes (`always`), or nowhere (`never`)
+    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, global = true, value_name = "WHEN")]
+    pub color: ColorChoice,
     /// Directory of this machine's identities [default: `~/.config/keyward`]
     #[arg(long, env = "KEYWARD_HOME", global = true, value_name = "DIR")]
     home: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! Input and output of commands: data on standard output, messages on standard error, failures as *error / why / fix*
 //! with an exit code, secrets from a file, standard input or a prompt.
 
+mod color;
 mod duration;
 mod failure;
 pub(crate) mod input;
@@ -9,6 +10,7 @@ mod passphrase;
 mod shares;
 mod user;
 
+pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
 pub use failure::CommandFailure;
 pub(crate) use failure::{EXIT_CODES, FailureOutput, Refused, exit_code};

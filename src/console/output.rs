@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
+use super::color::{ColorChoice, Style};
 use super::failure::CommandFailure;
 use crate::base::{code, io_reason};
 
@@ -21,6 +22,7 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Console {
     format: Format,
+    color: ColorChoice,
     only_copy: Option<OnlyCopy>,
     lost: Arc<OnceLock<Lost>>,
 }
@@ -45,7 +47,13 @@ impl Console {
     /// A console with this output format.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, only_copy: None, lost: Arc::default() }
+        Self { format, color: ColorChoice::Never, only_copy: None, lost: Arc::default() }
+    }
+
+    /// The same console with this choice of colours.
+    #[must_use]
+    pub fn with_color(self, color: ColorChoice) -> Self {
+        Self { color, ..self }
     }
 
     /// The same console for data of which no second copy exists: a closed pipe counts as a loss, too.
@@ -82,7 +90,12 @@ impl Console {
 
     /// Prints a line of data.
     pub fn line(&self, text: &str) {
-        self.print(&[printable(text, Breaks::Escape).as_bytes(), b"\n"]);
+        self.styled_line(text, Style::Plain);
+    }
+
+    fn styled_line(&self, text: &str, style: Style) {
+        let [before, after] = style.marks(self.color.colors(&io::stdout()));
+        self.print(&[before, printable(text, Breaks::Escape).as_bytes(), after, b"\n"]);
     }
 
     /// Prints bytes: unchanged into a file or a pipe; at a terminal escaped, and with a line break at the end.
@@ -97,8 +110,14 @@ impl Console {
 
     /// Prints a message to the person at the terminal.
     pub fn say(&self, text: &str) {
+        self.styled_say(text, Style::Plain);
+    }
+
+    fn styled_say(&self, text: &str, style: Style) {
+        let [before, after] = style.marks(self.color.colors(&io::stderr()));
+        let text = printable(text, Breaks::Escape);
         // There is no other place to report that standard error is gone.
-        drop(write(io::stderr().lock(), &[printable(text, Breaks::Escape).as_bytes(), b"\n"]));
+        drop(write(io::stderr().lock(), &[before, text.as_bytes(), after, b"\n"]));
     }
 
     fn print(&self, parts: &[&[u8]]) {
@@ -131,7 +150,9 @@ impl Console {
         if self.is_json() {
             self.say(&serde_json::to_string(&failure.output()).unwrap_or_default());
         } else {
-            failure.lines().iter().for_each(|line| self.say(line));
+            for (at, line) in failure.lines().iter().enumerate() {
+                self.styled_say(line, if at == 0 { Style::Failure } else { Style::Plain });
+            }
         }
     }
 
@@ -151,9 +172,10 @@ impl Console {
             }
         }
         let head: Vec<String> = head.iter().map(|cell| cell.as_ref().to_owned()).collect();
-        for row in std::iter::once(&head).chain(&rows) {
+        let heads = std::iter::once((&head, Style::Head));
+        for (row, style) in heads.chain(rows.iter().map(|row| (row, Style::Plain))) {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+            self.styled_line(cells.collect::<Vec<_>>().join("  ").trim_end(), style);
         }
     }
 
@@ -229,7 +251,10 @@ mod tests {
 
     #[test]
     fn terminal_gets_one_line_break_after_a_value() {
-        assert_eq!((break_after(b"value"), break_after(b"value\n"), break_after(b"")), (&b"\n"[..], &b""[..], &b""[..]));
+        assert_eq!(
+            (break_after(b"value"), break_after(b"value\n"), break_after(b"")),
+            (&b"\n"[..], &b""[..], &b""[..])
+        );
     }
 
     #[test]

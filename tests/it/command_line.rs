@@ -129,6 +129,22 @@ fn duration_options_take_units_or_seconds() {
 }
 
 #[test]
+fn colors_are_printed_where_they_are_asked_for() {
+    let run = |args: &[&str], no_color: &str| {
+        let output = Command::new(KEYWARD).args(args).env("NO_COLOR", no_color).output().unwrap();
+        said(&output)
+    };
+    let head = "\u{1b}[1mFORMAT";
+    assert!(!run(&["version"], "").contains('\u{1b}'), "a pipe is no terminal");
+    assert!(run(&["version", "--color", "always"], "").contains(head));
+    assert!(run(&["version", "--color", "always"], "1").contains(head), "the option wins");
+    assert!(!run(&["version", "--color", "never"], "").contains('\u{1b}'));
+    assert!(!run(&["version", "--color", "always", "-o", "json"], "").contains('\u{1b}'));
+    let failure = run(&["help", "error", "no_such_code", "--color", "always"], "");
+    assert!(failure.contains("\u{1b}[1;31merror: usage\u{1b}[0m"), "{failure}");
+}
+
+#[test]
 fn a_join_whose_answer_was_lost_is_finished_by_joining_again() {
     let mut process = Process::init("warn");
     process.serve();
