@@ -5,6 +5,7 @@
 mod client;
 mod command;
 mod demo;
+mod details;
 mod enrolment;
 mod help;
 mod host_args;

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::details::print_details;
 use super::listing::Selection;
 use super::table::Row;
 use crate::base::{Reason, code};
@@ -68,33 +69,34 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints the item of a listing that `is_it` accepts: a field per line, or as the broker sent it. `false` if there is
-    /// none.
-    pub(crate) async fn show_item<C, T: DeserializeOwned + Row>(
+    /// Prints the item of a listing that `is_it` accepts. `false` if there is none.
+    pub(crate) async fn show_item<C, T: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
         is_it: impl Fn(&T) -> bool,
     ) -> Result<bool, CommandFailure> {
         let items = self.operator().await?.list(endpoint).await?;
         let Some(item) = items.iter().find(|item| is_it(&item.answer)) else { return Ok(false) };
-        if self.console.is_json() {
-            self.console.json(&item.sent);
-        } else {
-            let fields = T::head().into_iter().zip(item.answer.cells());
-            let rows: Vec<Vec<String>> =
-                fields.map(|(name, value)| vec![name.to_lowercase(), value]).collect();
-            self.console.table(T::NOUN, &["FIELD", "VALUE"], &rows);
-        }
+        self.print_object(item);
         Ok(true)
     }
 
-    /// Prints the object `target` as the broker sent it.
+    /// Prints an object: its fields as tables, or as the broker sent it.
+    fn print_object<T>(&self, object: &Received<T>) {
+        if self.console.is_json() {
+            self.console.json(&object.sent);
+        } else {
+            print_details(&object.sent, self.console);
+        }
+    }
+
+    /// Prints the object `target`.
     pub(crate) async fn show<T: Target, A: DeserializeOwned>(
         &self,
         endpoint: Endpoint<T, Nothing, A>,
         target: &T,
     ) -> Result<(), CommandFailure> {
-        self.console.json(&self.operator().await?.call(endpoint, target, &Nothing).await?.sent);
+        self.print_object(&self.operator().await?.call(endpoint, target, &Nothing).await?);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Tables of responses: one column per field.
 
+use serde_json::Value;
+
 use crate::base::{AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName};
 use crate::wire::{FixedText, InstanceAnswer};
 
@@ -34,6 +36,18 @@ plain_cells!(AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleNa
 impl Cell for InstanceAnswer {
     fn text(&self) -> String {
         self.state.to_string()
+    }
+}
+
+/// A value whose type this version does not know.
+impl Cell for Value {
+    fn text(&self) -> String {
+        match self {
+            Self::Null => String::new(),
+            Self::String(text) => text.clone(),
+            Self::Array(items) => items.text(),
+            Self::Bool(_) | Self::Number(_) | Self::Object(_) => self.to_string(),
+        }
     }
 }
 

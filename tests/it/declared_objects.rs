@@ -23,6 +23,25 @@ fn one_capability_and_one_role_are_shown() {
 }
 
 #[test]
+fn shown_objects_are_tables_for_people_and_json_for_programs() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    for (noun, name, parts) in [
+        ("agent", "a", &["FIELD", "repo-reader", "instances:", "SERIAL", "live"][..]),
+        ("operator", "admin", &["FIELD", "role", "certificates:"]),
+        ("secret", "github/app", &["FIELD", "sensitivity", "versions:", "STORED AT", "consumers:"]),
+    ] {
+        let text = String::from_utf8(process.good(&[noun, "show", name], b"")).unwrap();
+        for part in parts {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains(['{', '"']), "{text}");
+        assert_eq!(process.json(&[noun, "show", name])["name"], name);
+    }
+}
+
+#[test]
 fn lists_have_a_limit_and_filters() {
     let mut process = Process::init("warn");
     process.serve();
@@ -43,9 +62,7 @@ fn lists_have_a_limit_and_filters() {
     for list in [&["lease", "list", "--agent", "a"][..], &["rotation", "list", "--prefix", "x"]] {
         assert_eq!(process.json(&[list, &["--limit", "1"]].concat())["items"].as_array().unwrap().len(), 0);
     }
-    let said = |args: &[&str]| {
-        String::from_utf8(process.run_as("operator", args, b"").stderr).unwrap()
-    };
+    let said = |args: &[&str]| String::from_utf8(process.run_as("operator", args, b"").stderr).unwrap();
     assert!(said(&["capability", "list", "--limit", "2"]).contains("the first 2 are listed"));
     assert!(!said(&["capability", "list", "--limit", "3"]).contains("are listed"), "there are no more");
     for bad in [&["role", "list", "--limit", "0"][..], &["role", "list", "--owner", "No Owner"]] {

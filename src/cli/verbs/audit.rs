@@ -1,9 +1,8 @@
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use crate::cli::client::Received;
 use crate::cli::session::VerbSession;
-use crate::cli::table::columns;
+use crate::cli::table::{Cell, columns};
 use crate::console::CommandFailure;
 use crate::wire::{EntriesAnswer, EntryAnswer, LIST_ENTRIES, Nothing, PageQuery};
 
@@ -76,14 +75,5 @@ fn first(
     entry: &EntryAnswer,
     mut names: impl Iterator<Item = &'static str>,
 ) -> Option<(&'static str, String)> {
-    names.find_map(|name| Some((name, cell(entry.event.get(name)?))))
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
-    }
+    names.find_map(|name| Some((name, entry.event.get(name)?.text())))
 }

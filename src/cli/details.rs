@@ -1,0 +1,105 @@
+//! One object for a person: a table of its fields, then a table for each list of objects in it. All fields that the
+//! broker sent are shown, also those that this version does not know.
+
+use serde_json::{Map, Value};
+
+use super::table::Cell;
+use crate::console::Console;
+
+/// Fields that come first; the others follow in alphabetical order.
+const FIRST: [&str; 6] = ["name", "secret", "id", "number", "serial", "capability"];
+
+/// An object in two parts.
+#[derive(Debug, Default)]
+struct Details<'a> {
+    /// Name and text of each field; fields of an inner object have its name and a dot before their own.
+    fields: Vec<Vec<String>>,
+    lists: Vec<List<'a>>,
+}
+
+#[derive(Debug)]
+struct List<'a> {
+    name: String,
+    items: Vec<&'a Map<String, Value>>,
+}
+
+/// Prints `object`, which the broker sent.
+pub(crate) fn print_details(object: &Value, console: &Console) {
+    let mut details = Details::default();
+    if let Value::Object(fields) = object {
+        details.add("", fields);
+    }
+    console.table("fields", &["FIELD", "VALUE"], &details.fields);
+    for list in &details.lists {
+        console.line("");
+        console.line(&format!("{}:", list.name));
+        let keys = list.items.first().map(|first| sorted(first)).unwrap_or_default();
+        let head: Vec<String> = keys.iter().map(|key| key.replace('_', " ").to_uppercase()).collect();
+        let cells = |item: &&Map<String, Value>| -> Vec<String> {
+            keys.iter().map(|key| shown(item.get(*key))).collect()
+        };
+        let rows: Vec<Vec<String>> = list.items.iter().map(cells).collect();
+        console.table(&list.name, &head, &rows);
+    }
+}
+
+impl<'a> Details<'a> {
+    fn add(&mut self, before: &str, fields: &'a Map<String, Value>) {
+        for key in sorted(fields) {
+            let name = format!("{before}{key}");
+            match fields.get(key) {
+                Some(Value::Object(inner)) => self.add(&format!("{name}."), inner),
+                Some(Value::Array(items)) if items.iter().any(Value::is_object) => {
+                    self.lists
+                        .push(List { name, items: items.iter().filter_map(Value::as_object).collect() });
+                }
+                value => self.fields.push(vec![name, shown(value)]),
+            }
+        }
+    }
+}
+
+fn sorted(fields: &Map<String, Value>) -> Vec<&str> {
+    let mut keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+    let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+    keys.sort_by_key(|key| place(key));
+    keys
+}
+
+/// The text of a value; a dash for none, so that a missing value can be seen.
+fn shown(value: Option<&Value>) -> String {
+    value.map(Cell::text).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn object_is_its_fields_and_its_lists() {
+        let object = json!({
+            "audience": null, "name": "a", "roles": ["x", "y"], "orphans": [],
+            "run": { "stage": "verified", "trouble": { "code": "upstream_timeout" } },
+            "instances": [{ "state": "live", "id": "inst_1" }, { "id": "inst_2", "state": "revoked" }],
+        });
+        let mut details = Details::default();
+        details.add("", object.as_object().unwrap());
+        let fields: Vec<String> = details.fields.iter().map(|field| field.join("=")).collect();
+        let expected = [
+            "name=a",
+            "audience=-",
+            "orphans=-",
+            "roles=x,y",
+            "run.stage=verified",
+            "run.trouble.code=upstream_timeout",
+        ];
+        assert_eq!(fields, expected);
+        let [list] = &details.lists[..] else { panic!("{:?}", details.lists) };
+        assert_eq!(
+            (list.name.as_str(), list.items.len(), sorted(list.items[0])),
+            ("instances", 2, vec!["id", "state"])
+        );
+    }
+}
