@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
 use crate::console::{CommandFailure, Console, EXIT_CODES, exit_code};
+use crate::wire::{CodeOutput, Items};
 
 /// `keyward help …`: a verb, an error code, or the exit codes. Needs no broker.
 ///
@@ -16,19 +17,27 @@ pub fn help(words: &[String], console: &Console) -> Result<(), CommandFailure> {
     match words.as_slice() {
         ["error", code] => explain(code, console),
         ["error"] => {
-            let all: Vec<Vec<String>> =
-                Code::all().map(|code| vec![code.to_string(), code.meaning().to_owned()]).collect();
-            console.table("codes", &["CODE", "MEANS"], &all);
+            list(Code::all().map(|code| (code.to_string(), code.meaning())), console);
             Ok(())
         }
         ["exit-codes"] => {
-            let rows: Vec<Vec<String>> =
-                EXIT_CODES.iter().map(|(code, means)| vec![code.to_string(), (*means).to_owned()]).collect();
-            console.table("codes", &["CODE", "MEANS"], &rows);
+            list(EXIT_CODES.iter().map(|(code, means)| (code.to_string(), *means)), console);
             Ok(())
         }
         words => of_verb(words, console),
     }
+}
+
+/// Prints codes with their meanings.
+fn list(codes: impl Iterator<Item = (String, &'static str)>, console: &Console) {
+    let items: Vec<CodeOutput> =
+        codes.map(|(code, meaning)| CodeOutput { code, meaning: meaning.to_owned() }).collect();
+    if console.is_json() {
+        console.json(&Items { items });
+        return;
+    }
+    let row = |item: &CodeOutput| vec![item.code.clone(), item.meaning.clone()];
+    console.table("codes", &["CODE", "MEANS"], &items.iter().map(row).collect::<Vec<_>>());
 }
 
 fn explain(text: &str, console: &Console) -> Result<(), CommandFailure> {

@@ -96,3 +96,12 @@ pub struct TokenOutput {
     /// The ledger entry of its issue.
     pub seq: u64,
 }
+
+/// An item of `keyward help error -o json` and `keyward help exit-codes -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeOutput {
+    /// An error code, or an exit code.
+    pub code: String,
+    pub meaning: String,
+}

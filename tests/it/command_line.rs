@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use keyward::wire::{CodeOutput, Items};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::process::{KEYWARD, Process};
@@ -105,6 +106,17 @@ fn exit_codes_say_what_went_wrong() {
     assert!(problem["decision_id"].as_str().unwrap().starts_with("dec_"));
     let (usage, _) = code(&process, "a", &["no-such-verb"], b"");
     assert_eq!(usage, 2);
+}
+
+#[test]
+fn a_secret_is_json_when_json_is_asked_for() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let by_output = process.good_as("a", &["get", "github/app", "-o", "json"], b"");
+    assert_eq!(by_output, process.good_as("a", &["get", "github/app", "--format", "json"], b""));
+    let secret: serde_json::Value = serde_json::from_slice(&by_output).unwrap();
+    assert_eq!(secret["value"], "value");
 }
 
 #[test]
@@ -274,6 +286,9 @@ fn help_explains_verbs_errors_and_exit_codes_without_a_broker() {
     let json = Command::new(KEYWARD).args(["help", "error", "agent_unknown", "-o", "json"]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((&json["code"], &json["exit_code"]), (&"agent_unknown".into(), &7.into()));
+    let listed = Command::new(KEYWARD).args(["help", "exit-codes", "-o", "json"]).output().unwrap();
+    let listed: Items<CodeOutput> = serde_json::from_slice(&listed.stdout).unwrap();
+    assert!(listed.items.iter().any(|item| item.code == "11" && item.meaning == "a verification failed"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct GetArgs {
     /// The capability that delivers the secret [default: the one in `whoami`]
     #[arg(long, value_name = "CAPABILITY")]
     pub capability: Option<String>,
-    /// Format for the program that reads the secret
+    /// Format for the program that reads the secret; `-o json` is the same as `--format json`
     #[arg(long, value_enum, default_value = "raw")]
     pub format: HelperFormat,
     /// The only server for which the helper answers: `registry.example` for docker, `https://git.example` for git;
@@ -65,7 +65,9 @@ impl GetArgs {
         }
         let fetched = Fetched { name: secret.as_str(), version: revealed.version, value: &revealed.value };
         let now = SystemClock::new().now();
-        let written = written(&fetched, self.format, &asked_for, i64::from(self.min_ttl), now)?;
+        let is_json = self.format == HelperFormat::Raw && console.is_json();
+        let format = if is_json { HelperFormat::Json } else { self.format };
+        let written = written(&fetched, format, &asked_for, i64::from(self.min_ttl), now)?;
         match &self.out {
             Some(path) => {
                 files::create(path, written.expose()).map_err(|error| CommandFailure::of_file(path, &error))
