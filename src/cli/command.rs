@@ -35,7 +35,14 @@ pub struct Cli {
     #[arg(short = 'o', long = "output", value_enum, default_value = "table", global = true)]
     pub output: Format,
     /// Colours: at a terminal without `NO_COLOR` (`auto`), also in files and pipes (`always`), or nowhere (`never`)
-    #[arg(long, value_enum, default_value = "auto", hide_possible_values = true, global = true, value_name = "WHEN")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true,
+        global = true,
+        value_name = "WHEN"
+    )]
     pub color: ColorChoice,
     /// Directory of this machine's identities [default: `~/.config/keyward`]
     #[arg(long, env = "KEYWARD_HOME", global = true, value_name = "DIR")]
@@ -134,7 +141,6 @@ pub enum LocalCommand {
     #[command(subcommand)]
     Clock(ClockCommand),
     /// Show the version of this program, its commit, and the formats of the data that it writes
-    #[command(after_long_help = "Examples:\n  keyward version\n  keyward version -o json")]
     Version,
     /// Run a demonstration against a temporary broker on this machine
     Demo,
@@ -166,7 +172,6 @@ pub enum ClientCommand {
     /// Show this machine's identity at the broker and its capabilities
     Whoami(WhoamiArgs),
     /// Show this machine's identities, and whether their broker is reachable, ready, and accepts them. The exit code is 0 if so, else 1
-    #[command(after_long_help = "Examples:\n  keyward status\n  keyward status --home /etc/keyward-client -o json")]
     Status,
     /// Show the changes that `apply` would make
     Plan(PlanArgs),

@@ -5,8 +5,14 @@ use clap_complete::Shell;
 
 use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
+use crate::cli::examples::with_examples;
 use crate::console::{CommandFailure, Console, EXIT_CODES, exit_code};
 use crate::wire::{CodeOutput, Items};
+
+/// The command line with its examples.
+pub(super) fn command() -> clap::Command {
+    with_examples(Cli::command())
+}
 
 /// `keyward help …`: a verb, an error code, or the exit codes. Needs no broker.
 ///
@@ -67,7 +73,7 @@ fn explain(text: &str, console: &Console) -> Result<(), CommandFailure> {
 }
 
 fn of_verb(words: &[&str], console: &Console) -> Result<(), CommandFailure> {
-    let mut command = Cli::command();
+    let mut command = command();
     command.build();
     let mut found = &mut command;
     for word in words {
@@ -94,13 +100,13 @@ pub fn completions(shell: Shell, console: &Console) {
 /// [`CommandFailure`] if a page cannot be written.
 pub fn man(out: &Path) -> Result<(), CommandFailure> {
     std::fs::create_dir_all(out).map_err(|error| CommandFailure::of_file(out, &error))?;
-    clap_mangen::generate_to(Cli::command(), out).map_err(|error| CommandFailure::of_file(out, &error))
+    clap_mangen::generate_to(command(), out).map_err(|error| CommandFailure::of_file(out, &error))
 }
 
 /// All verbs with their help, for the reference. Only the first section has the options that every verb takes.
 #[must_use]
 pub fn reference() -> String {
-    let mut command = Cli::command().term_width(100);
+    let mut command = command().term_width(100);
     command.build();
     let mut page = String::new();
     write_verb(&mut page, &command, "keyward");

@@ -7,6 +7,7 @@ mod command;
 mod demo;
 mod details;
 mod enrolment;
+mod examples;
 mod help;
 mod host_args;
 mod identity;
@@ -28,7 +29,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use self::enrolment::{join, renew};
@@ -45,7 +46,8 @@ use crate::console::{CommandFailure, Console, Format};
 /// # Errors
 /// The exit code, after a usage error or help was printed.
 pub fn parse() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|error| told(&unquoted(error)))
+    let parsed = help::command().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    parsed.map_err(|error| told(&unquoted(error)))
 }
 
 /// Prints a usage error or help, and returns the exit code.

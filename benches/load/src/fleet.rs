@@ -192,7 +192,9 @@ pub(crate) async fn enrol_as(
     let invited = parsed(admin.ask(&invitation(&name, roles)).await?.body)?;
     let code = text(&invited, "code")?;
     let parts: Vec<&str> = code.split('.').collect();
-    let [_, _, _, _, id, secret] = parts[..] else { return Err(format!("no enrolment code: {invited}").into()) };
+    let [_, _, _, _, id, secret] = parts[..] else {
+        return Err(format!("no enrolment code: {invited}").into());
+    };
 
     let (key, csr) = new_key()?;
     let body = json!({ "code_id": id, "secret": secret, "csr": csr }).to_string();

@@ -19,9 +19,6 @@ pub enum AgentCommand {
     /// Make an enrolment code for an agent; by default for one use within 15 minutes
     Invite(InviteArgs),
     /// List agents
-    #[command(
-        after_long_help = "Examples:\n  keyward agent list --limit 20\n  keyward agent list --owner payments -o json"
-    )]
     List(ListArgs),
     /// Show one agent
     Show {

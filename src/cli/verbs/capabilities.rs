@@ -11,14 +11,8 @@ use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
 #[derive(Debug, Subcommand)]
 pub enum CapabilityCommand {
     /// List capabilities
-    #[command(
-        after_long_help = "Examples:\n  keyward capability list --prefix github.\n  keyward capability list --owner payments -o json"
-    )]
     List(ListArgs),
     /// Show a capability: what it delivers, from where, and for how long
-    #[command(
-        after_long_help = "Examples:\n  keyward capability show github.repo.read\n  keyward capability show github.repo.read -o json"
-    )]
     Show {
         /// The capability's name
         name: String,
@@ -29,14 +23,8 @@ pub enum CapabilityCommand {
 #[derive(Debug, Subcommand)]
 pub enum RoleCommand {
     /// List roles
-    #[command(
-        after_long_help = "Examples:\n  keyward role list --limit 20\n  keyward role list --owner payments -o json"
-    )]
     List(ListArgs),
     /// Show a role and its capabilities
-    #[command(
-        after_long_help = "Examples:\n  keyward role show repo-reader\n  keyward role show repo-reader -o json"
-    )]
     Show {
         /// The role's name
         name: String,

@@ -61,9 +61,6 @@ pub enum LeaseCommand {
         used_by: Option<String>,
     },
     /// As an operator: list all leases, also those whose revocation failed
-    #[command(
-        after_long_help = "Examples:\n  keyward lease list --agent orders-bot\n  keyward lease list --own -o json"
-    )]
     List(LeaseListArgs),
     /// As an operator: retry failed revocations now
     Retry(LeaseSelectionArgs),

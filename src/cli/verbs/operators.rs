@@ -32,9 +32,6 @@ pub enum OperatorCommand {
         out: Option<PathBuf>,
     },
     /// List operators
-    #[command(
-        after_long_help = "Examples:\n  keyward operator list --limit 20\n  keyward operator list --owner payments -o json"
-    )]
     List(ListArgs),
     /// Show one operator
     Show {

@@ -22,9 +22,6 @@ use crate::wire::{
 #[derive(Debug, Subcommand)]
 pub enum RotationCommand {
     /// List rotations with next date and state
-    #[command(
-        after_long_help = "Examples:\n  keyward rotation list --limit 20\n  keyward rotation list --prefix orders-db/ -o json"
-    )]
     List(NamedListArgs),
     /// Show a rotation
     Show {

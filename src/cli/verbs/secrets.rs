@@ -23,9 +23,6 @@ pub enum SecretCommand {
     /// Store a new version of a secret from standard input, a file or a prompt; never from an argument
     Put(PutArgs),
     /// List secrets, without their values
-    #[command(
-        after_long_help = "Examples:\n  keyward secret list --prefix orders-db/\n  keyward secret list --owner payments -o json"
-    )]
     List(ListArgs),
     /// Show a secret, its versions and its readers; never a value
     Show {

@@ -38,9 +38,6 @@ pub struct TokenArgs {
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Show what a token is for, whose it is and until when, and verify it; the token itself is never printed
-    #[command(
-        after_long_help = "Examples:\n  keyward token github.repo.read | keyward token show -\n  keyward token show --file token.txt -o json"
-    )]
     Show(TokenShowArgs),
     /// As an operator: revoke a token by its id (`tok_…`; never the token itself)
     Revoke {

@@ -1,0 +1,346 @@
+//! Two examples in the help of every verb. A test parses each of them.
+
+use clap::Command;
+
+/// Verbs with their examples.
+const EXAMPLES: &[(&str, [&str; 2])] = &[
+    ("init", ["keyward init", "keyward init --config /srv/keyward.toml --operator alice"]),
+    ("serve", ["keyward serve", "keyward serve --config /srv/keyward.toml --read-only"]),
+    ("adopt", ["keyward adopt", "keyward adopt --config /srv/keyward.toml"]),
+    ("doctor", ["keyward doctor --operator", "keyward doctor --config /etc/keyward/keyward.toml"]),
+    (
+        "verify",
+        [
+            "keyward verify --config /etc/keyward/keyward.toml",
+            "keyward verify --data-dir /var/lib/keyward --checkpoint checkpoint.txt --key keyward.test+1234abcd+AbCd",
+        ],
+    ),
+    ("slot list", ["keyward slot list", "keyward slot list --config /srv/keyward.toml -o json"]),
+    ("slot add", ["keyward slot add --passphrase", "keyward slot add --shares 5 --threshold 3"]),
+    ("slot confirm", ["keyward slot confirm", "keyward slot confirm --config /srv/keyward.toml"]),
+    ("slot check", ["keyward slot check", "keyward slot check --by-passphrase"]),
+    ("slot rekey", ["keyward slot rekey 3 --passphrase", "keyward slot rekey 3 --key-file new.key"]),
+    ("slot remove", ["keyward slot remove 3", "keyward slot remove 3 --config /srv/keyward.toml"]),
+    ("config check", ["keyward config check", "keyward config check --config keyward.toml"]),
+    ("seal", ["keyward seal", "keyward seal --config /srv/keyward.toml -o json"]),
+    ("unseal", ["keyward unseal", "keyward unseal --config /srv/keyward.toml"]),
+    (
+        "break-glass revoke",
+        [
+            "keyward break-glass revoke agent research-bot",
+            "keyward break-glass revoke operator alice --config /srv/keyward.toml",
+        ],
+    ),
+    (
+        "break-glass suspend",
+        [
+            "keyward break-glass suspend agent research-bot",
+            "keyward break-glass suspend operator alice --config /srv/keyward.toml",
+        ],
+    ),
+    (
+        "break-glass operator",
+        [
+            "keyward break-glass operator --out /root/break-glass",
+            "keyward break-glass operator --out /root/break-glass --config /srv/keyward.toml",
+        ],
+    ),
+    ("clock accept", ["keyward clock accept", "keyward clock accept -o json"]),
+    ("version", ["keyward version", "keyward version -o json"]),
+    ("demo", ["keyward demo", "TMPDIR=/dev/shm keyward demo"]),
+    ("dev", ["keyward dev", "keyward dev --seed declarations.toml"]),
+    ("join", ["keyward join", "keyward join --file code.txt"]),
+    ("renew", ["keyward renew --operator", "keyward renew --watch"]),
+    ("token", ["keyward token github.repo.read", "keyward token reports.read --expires-in 2m -o json"]),
+    (
+        "token show",
+        [
+            "keyward token github.repo.read | keyward token show -",
+            "keyward token show --file token.txt -o json",
+        ],
+    ),
+    (
+        "token revoke",
+        [
+            "keyward token revoke tok_06f3k8c2v9n4x1q7h5b0r3w6ta",
+            "keyward token revoke tok_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"leaked in a log\"",
+        ],
+    ),
+    ("get", ["keyward get github/app", "keyward get aws/bot --format aws"]),
+    (
+        "run",
+        [
+            "keyward run --capability github.repo.read -- ./agent",
+            "keyward run --capability reports.read --env TOKEN -- ./report --daily",
+        ],
+    ),
+    ("whoami", ["keyward whoami", "keyward whoami --operator -o json"]),
+    ("status", ["keyward status", "keyward status --home /etc/keyward-client -o json"]),
+    ("plan", ["keyward plan -f declarations/", "keyward plan -f declarations/ --prune"]),
+    ("apply", ["keyward apply -f declarations/", "keyward apply -f agents.toml -f roles.toml"]),
+    (
+        "agent invite",
+        [
+            "keyward agent invite research-bot --role repo-reader",
+            "keyward agent invite fleet --uses 12 --expires-in 1h --network 10.1.0.0/16",
+        ],
+    ),
+    ("agent list", ["keyward agent list --limit 20", "keyward agent list --owner payments -o json"]),
+    ("agent show", ["keyward agent show research-bot", "keyward agent show research-bot -o json"]),
+    (
+        "agent revoke",
+        [
+            "keyward agent revoke research-bot --reason \"key leaked\"",
+            "keyward agent revoke --instance inst_06f3k8c2v9n4x1q7h5b0r3w6ta",
+        ],
+    ),
+    (
+        "agent suspend",
+        ["keyward agent suspend research-bot", "keyward agent suspend research-bot --reason \"ticket 17\""],
+    ),
+    (
+        "agent resume",
+        ["keyward agent resume research-bot", "keyward agent resume research-bot --reason \"ticket 17\""],
+    ),
+    (
+        "cert revoke",
+        [
+            "keyward cert revoke 5f0c9a417be2d8364c1f7ae09b25d683",
+            "keyward cert revoke 5f0c9a417be2d8364c1f7ae09b25d683 --reason \"host stolen\"",
+        ],
+    ),
+    ("authority list", ["keyward authority list", "keyward authority list -o json"]),
+    ("authority prepare", ["keyward authority prepare", "keyward authority prepare -o json"]),
+    ("authority activate", ["keyward authority activate 2", "keyward authority activate 2 -o json"]),
+    ("authority taint", ["keyward authority taint 1", "keyward authority taint 1 -o json"]),
+    ("authority revoke", ["keyward authority revoke 1", "keyward authority revoke 1 -o json"]),
+    ("token-key list", ["keyward token-key list", "keyward token-key list -o json"]),
+    ("token-key prepare", ["keyward token-key prepare", "keyward token-key prepare -o json"]),
+    ("token-key activate", ["keyward token-key activate 2", "keyward token-key activate 2 -o json"]),
+    ("token-key revoke", ["keyward token-key revoke 1", "keyward token-key revoke 1 -o json"]),
+    ("checkpoint-key rotate", ["keyward checkpoint-key rotate", "keyward checkpoint-key rotate -o json"]),
+    (
+        "operator invite",
+        [
+            "keyward operator invite alice --role auditor",
+            "keyward operator invite bob --role admin --owner payments",
+        ],
+    ),
+    ("operator list", ["keyward operator list --limit 20", "keyward operator list --owner payments -o json"]),
+    ("operator show", ["keyward operator show alice", "keyward operator show alice -o json"]),
+    (
+        "operator role",
+        ["keyward operator role alice security", "keyward operator role bob admin --owner payments"],
+    ),
+    (
+        "operator revoke",
+        ["keyward operator revoke alice", "keyward operator revoke alice --reason \"left the company\""],
+    ),
+    (
+        "operator suspend",
+        ["keyward operator suspend alice", "keyward operator suspend alice --reason \"laptop lost\""],
+    ),
+    (
+        "operator resume",
+        ["keyward operator resume alice", "keyward operator resume alice --reason \"laptop found\""],
+    ),
+    (
+        "capability list",
+        ["keyward capability list --prefix github.", "keyward capability list --owner payments -o json"],
+    ),
+    (
+        "capability show",
+        ["keyward capability show github.repo.read", "keyward capability show github.repo.read -o json"],
+    ),
+    ("role list", ["keyward role list --limit 20", "keyward role list --owner payments -o json"]),
+    ("role show", ["keyward role show repo-reader", "keyward role show repo-reader -o json"]),
+    (
+        "secret put",
+        [
+            "keyward secret put github/app --file value.txt",
+            "printf %s \"$TOKEN\" | keyward secret put github/app --owner payments",
+        ],
+    ),
+    (
+        "secret list",
+        ["keyward secret list --prefix orders-db/", "keyward secret list --owner payments -o json"],
+    ),
+    ("secret show", ["keyward secret show github/app", "keyward secret show github/app -o json"]),
+    (
+        "secret classify",
+        ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary"],
+    ),
+    ("secret versions", ["keyward secret versions github/app", "keyward secret versions github/app -o json"]),
+    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app -o json"]),
+    (
+        "secret rollback",
+        ["keyward secret rollback github/app 3", "keyward secret rollback github/app 3 -o json"],
+    ),
+    (
+        "secret destroy",
+        ["keyward secret destroy github/app 2 --yes", "keyward secret destroy github/app 2 --yes --now"],
+    ),
+    (
+        "secret rotate",
+        ["keyward secret rotate orders-db/app --plan", "keyward secret rotate orders-db/app --no-wait"],
+    ),
+    ("value-key rotate", ["keyward value-key rotate", "keyward value-key rotate -o json"]),
+    (
+        "rotation list",
+        ["keyward rotation list --limit 20", "keyward rotation list --prefix orders-db/ -o json"],
+    ),
+    ("rotation show", ["keyward rotation show orders-db/app", "keyward rotation show orders-db/app -o json"]),
+    (
+        "rotation pause",
+        ["keyward rotation pause orders-db/app", "keyward rotation pause orders-db/app -o json"],
+    ),
+    (
+        "rotation resume",
+        ["keyward rotation resume orders-db/app", "keyward rotation resume orders-db/app -o json"],
+    ),
+    (
+        "rotation retry",
+        ["keyward rotation retry orders-db/app", "keyward rotation retry orders-db/app -o json"],
+    ),
+    (
+        "rotation check",
+        ["keyward rotation check orders-db/app", "keyward rotation check orders-db/app -o json"],
+    ),
+    ("rotation adopt", ["keyward rotation adopt orders-db/app", "keyward rotation adopt orders-db/app 4"]),
+    (
+        "rotation revoke-previous",
+        [
+            "keyward rotation revoke-previous orders-db/app",
+            "keyward rotation revoke-previous orders-db/app -o json",
+        ],
+    ),
+    (
+        "rotation clear-orphans",
+        ["keyward rotation clear-orphans billing/key", "keyward rotation clear-orphans billing/key -o json"],
+    ),
+    (
+        "rotation calendar",
+        ["keyward rotation calendar --next 90d", "keyward rotation calendar --ical > rotations.ics"],
+    ),
+    (
+        "lease get",
+        [
+            "keyward lease get orders.query --life 15m",
+            "keyward lease get orders.query --format url --ca-file ca.pem",
+        ],
+    ),
+    (
+        "lease run",
+        ["keyward lease run orders.query -- psql", "keyward lease run orders.query --life 12h -- ./worker"],
+    ),
+    (
+        "lease renew",
+        [
+            "keyward lease renew lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
+            "keyward lease renew lease_06f3k8c2v9n4x1q7h5b0r3w6ta --life 2h",
+        ],
+    ),
+    (
+        "lease extend",
+        [
+            "keyward lease extend lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
+            "keyward lease extend lease_06f3k8c2v9n4x1q7h5b0r3w6ta --life 2h",
+        ],
+    ),
+    (
+        "lease give-up",
+        [
+            "keyward lease give-up lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
+            "keyward lease give-up lease_06f3k8c2v9n4x1q7h5b0r3w6ta -o json",
+        ],
+    ),
+    ("lease list", ["keyward lease list --agent orders-bot", "keyward lease list --own -o json"]),
+    ("lease retry", ["keyward lease retry --all", "keyward lease retry --capability orders.query"]),
+    (
+        "lease forget",
+        [
+            "keyward lease forget lease_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"server deleted\"",
+            "keyward lease forget lease_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"server deleted\" -o json",
+        ],
+    ),
+    (
+        "lease revoke",
+        ["keyward lease revoke --agent orders-bot", "keyward lease revoke --all --reason \"incident 4\""],
+    ),
+    ("audit list", ["keyward audit list --last 20", "keyward audit list --after 1000 --limit 100 -o json"]),
+    ("help", ["keyward help agent invite", "keyward help error rate_limited"]),
+    (
+        "completions",
+        [
+            "keyward completions bash > ~/.local/share/bash-completion/completions/keyward",
+            "keyward completions fish > ~/.config/fish/completions/keyward.fish",
+        ],
+    ),
+    ("man", ["keyward man --out ./man", "keyward man --out /usr/local/share/man/man1"]),
+];
+
+/// `command` with its examples, and those of the verbs below it.
+pub(super) fn with_examples(command: Command) -> Command {
+    at(command, "")
+}
+
+fn at(mut command: Command, path: &str) -> Command {
+    for below in command.get_subcommands_mut() {
+        let path = format!("{path} {}", below.get_name());
+        *below = at(std::mem::take(below), path.trim_start());
+    }
+    match EXAMPLES.iter().find(|(verb, _)| *verb == path) {
+        Some((_, [first, second])) => command.after_long_help(format!("Examples:\n  {first}\n  {second}")),
+        None => command,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::command::Cli;
+
+    /// The verbs that take no further verb.
+    fn verbs(command: &Command, path: &str) -> Vec<String> {
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let below: Vec<String> =
+            shown.flat_map(|one| verbs(one, format!("{path} {}", one.get_name()).trim_start())).collect();
+        let is_verb = below.is_empty() || command.get_positionals().next().is_some();
+        let own = (is_verb && !path.is_empty()).then(|| path.to_owned());
+        own.into_iter().chain(below).collect()
+    }
+
+    /// The words of the last command of a line; quotes hold words together.
+    fn words(line: &str) -> Vec<String> {
+        let at = line.rfind("keyward ").unwrap_or_default();
+        let line = line[at..].split(" > ").next().unwrap();
+        let parts = line.split('"').enumerate();
+        let split = |(at, part): (usize, &str)| -> Vec<String> {
+            if at % 2 == 1 {
+                vec![part.to_owned()]
+            } else {
+                part.split_whitespace().map(str::to_owned).collect()
+            }
+        };
+        parts.flat_map(split).collect()
+    }
+
+    #[test]
+    fn every_verb_has_examples_that_it_accepts() {
+        let mut listed: Vec<&str> = EXAMPLES.iter().map(|(verb, _)| *verb).collect();
+        let mut known = verbs(&Cli::command(), "");
+        listed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+        for (verb, examples) in EXAMPLES {
+            for example in examples {
+                let words = words(example);
+                assert!(words[1..].join(" ").starts_with(*verb), "{example}");
+                let parsed = Cli::command().try_get_matches_from(&words);
+                assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+}
