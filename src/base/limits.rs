@@ -374,6 +374,8 @@ pub const LEASE_SWEEP_S: i64 = 3600;
 pub const UNKNOWN_LOGINS_LISTED_MAX: usize = 20;
 /// Maximum number of leases that one ledger entry revokes because their agents lost the right to them.
 pub const LEASES_LOOKED_AT_MAX: usize = 1000;
+/// Maximum number of agents that one ledger entry about several leases names.
+pub const LEASE_AGENTS_NAMED_MAX: usize = 100;
 
 /// Seconds without an append after which the ledger tests its disk with a probe write.
 pub const PROBE_EVERY_S: u64 = 10;

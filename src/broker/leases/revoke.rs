@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::views::is_within;
-use crate::base::limits::LEASES_LOOKED_AT_MAX;
+use crate::base::limits::LEASE_AGENTS_NAMED_MAX;
 use crate::base::{AgentId, AgentName, CapabilityName, LeaseId, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
@@ -111,7 +111,7 @@ impl Services {
 struct LeaseFacts {
     /// How many of them do not end already.
     count: usize,
-    /// Whose they are.
+    /// Whose those are.
     agents: Vec<AgentName>,
     /// What changes rely on that would hand one of them out.
     withheld: Vec<Key>,
@@ -122,8 +122,9 @@ struct LeaseFacts {
 impl LeaseFacts {
     fn of(world: &World, which: &LeaseSelection) -> Self {
         let selected: Vec<&leases::Lease> = world.leases.all().filter(|one| which.has(one)).collect();
-        let count = selected.iter().filter(|lease| !matches!(lease.stage, LeaseStage::Ending(_))).count();
-        let agents = agents_of(&selected);
+        let open = selected.iter().copied().filter(|one| !matches!(one.stage, LeaseStage::Ending(_)));
+        let open: Vec<&leases::Lease> = open.collect();
+        let (count, agents) = (open.len(), agents_of(&open));
         let mut withheld: Vec<Key> = selected.iter().map(|lease| keys::lease(lease.id)).collect();
         let name = |agent: &AgentId| world.registry.agent(*agent).map(|agent| agent.name.clone());
         let order = match which {
@@ -157,7 +158,7 @@ impl LeaseFacts {
 /// entry has to fit into the ledger's reserve.
 pub(super) fn agents_of(leases: &[&leases::Lease]) -> Vec<AgentName> {
     let names: BTreeSet<&AgentName> = leases.iter().map(|lease| &lease.agent_name).collect();
-    names.into_iter().take(LEASES_LOOKED_AT_MAX).cloned().collect()
+    names.into_iter().take(LEASE_AGENTS_NAMED_MAX).cloned().collect()
 }
 
 /// What was chosen, as an entry names it.
@@ -211,12 +212,13 @@ pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::leases::LeaseIntent;
     use crate::store::At;
 
     #[test]
     fn an_entry_names_so_many_agents_whose_leases_it_revokes() {
         let at = At { seq: 1, time: Timestamp::from_s(1_800_000_000) };
-        for count in [LEASES_LOOKED_AT_MAX, LEASES_LOOKED_AT_MAX + 1] {
+        for count in [LEASE_AGENTS_NAMED_MAX, LEASE_AGENTS_NAMED_MAX + 1] {
             let mut leases = leases::Leases::default();
             for i in 0..count {
                 let mut intent = leases::tests::intended(at.time);
@@ -224,7 +226,28 @@ mod tests {
                 leases.apply(at, &leases::Effect::Intend(Box::new(intent)));
             }
             let all: Vec<&leases::Lease> = leases.all().collect();
-            assert_eq!((all.len(), agents_of(&all).len()), (count, LEASES_LOOKED_AT_MAX));
+            assert_eq!((all.len(), agents_of(&all).len()), (count, LEASE_AGENTS_NAMED_MAX));
         }
+    }
+
+    #[test]
+    fn an_entry_names_no_agent_whose_leases_are_ending_already() {
+        // Given the leases of two agents, one of which is ending
+        let at = At { seq: 1, time: Timestamp::from_s(1_800_000_000) };
+        let mut world = World::default();
+        for name in ["ending", "open"] {
+            let intent =
+                LeaseIntent { agent_name: name.parse().unwrap(), ..leases::tests::intended(at.time) };
+            let which = LeaseSelection::Each([intent.id].into());
+            world.leases.apply(at, &leases::Effect::Intend(Box::new(intent)));
+            if name == "ending" {
+                world.leases.apply(at, &leases::Effect::End { which, why: EndReason::Revoked });
+            }
+        }
+        // When all are revoked
+        let facts = LeaseFacts::of(&world, &LeaseSelection::All);
+        // Then the entry names the other agent alone
+        let names: Vec<&str> = facts.agents.iter().map(AgentName::as_str).collect();
+        assert_eq!((facts.count, names), (1, vec!["open"]));
     }
 }
