@@ -117,6 +117,10 @@ pub fn decide_enrolment(
     if now >= code.expires_at || elsewhere || !counts {
         return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     }
+    // The same rule as for a renewal: one key proves one agent.
+    if repeats.is_none() && registry.is_key_of_another(agent.id, &request.key) {
+        return Decision::deny(basis, code::ENROLMENT_KEY_IN_USE);
+    }
     let is_live = |one: &&Instance| {
         one.state(now) == InstanceState::Live && has_certificate(context.records, agent, one)
     };

@@ -38,6 +38,23 @@ async fn the_same_key_gets_the_same_certificate_and_any_other_an_alarm() {
 }
 
 #[tokio::test]
+async fn the_key_of_another_agent_enrols_nobody() {
+    // Given the enrolled key of one agent
+    let broker = TestBroker::declared().await;
+    let first = broker.invite("a", &["repo-reader"]).await;
+    let (_, request) = new_key_and_request().unwrap();
+    assert_eq!(broker.redeem(&first, &request).await.status, 201);
+    // When another agent enrols with it
+    let second = broker.invite("b", &["repo-reader"]).await;
+    refused(&broker.redeem(&second, &request).await, 409, "enrolment_key_in_use");
+    // Then the code is good for another key
+    assert_eq!(broker.entries("alarm.enrolment-code-reused").await.len(), 0);
+    let (_, own) = new_key_and_request().unwrap();
+    assert_eq!(broker.redeem(&second, &own).await.status, 201);
+    assert_eq!(broker.redeem(&first, &request).await.status, 201, "the first one repeats its request");
+}
+
+#[tokio::test]
 async fn a_late_second_use_is_an_alarm_too() {
     let broker = TestBroker::declared().await;
     let code = broker.invite("a", &["repo-reader"]).await;

@@ -64,6 +64,9 @@ super::codes! {
     ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
         "the enrolment code was used with another key and has no uses left; the broker has raised an alarm",
         "if you did not use the code, another person has it: tell an operator at once, and ask for a new code";
+    ENROLMENT_KEY_IN_USE "enrolment_key_in_use" Conflict:
+        "the key of the certificate request belongs to another agent",
+        "make a new key for every agent, as `keyward join` does; the enrolment code is still valid";
     TOO_MANY_INSTANCES "too_many_instances" Conflict:
         "the agent has as many live instances as `max_instances` of its declaration allows",
         "ask an operator to revoke an instance that is no longer used (`keyward agent revoke --instance ID`), or to raise `max_instances`";
