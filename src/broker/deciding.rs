@@ -10,18 +10,26 @@ use crate::quota::{Admitted, Limited, Note, Permit};
 use crate::store::Event;
 use crate::token::{TokenDenied, TokenRefused};
 
+/// The time for something that is to be issued.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IssueTime {
+    pub(crate) time: ClockReading,
+    /// An entry that was in the records before the clock was read: a decision by this time relies on no adjustment after it.
+    pub(crate) as_of: u64,
+}
+
 /// What a decision is made with, but for the records. Its id is drawn before they are read, so that nothing waits for
 /// randomness while they are.
 pub(crate) struct Deciding<'a> {
     services: &'a Services,
     decision: DecisionId,
-    time: ClockReading,
+    issue: IssueTime,
 }
 
 impl Deciding<'_> {
     /// For a decision on when something ends: it is made again when the clock is adjusted.
     pub(crate) fn timed_on<'c>(&'c self, reading: &Reading<'c>) -> DecisionContext<'c> {
-        reading.clock();
+        reading.clock(self.issue.as_of);
         self.on(reading)
     }
 
@@ -29,7 +37,7 @@ impl Deciding<'_> {
         DecisionContext {
             decision: self.decision,
             records: reading.records(),
-            reading: self.time,
+            reading: self.issue.time,
             limits: &self.services.settings.tokens,
             digests: &self.services.state.digests,
         }
@@ -104,9 +112,9 @@ impl Services {
         Ok(AdmittedAgent { certificate, proved: Some(principal), admitted })
     }
 
-    /// What a decision is made with at `time`.
-    pub(crate) fn deciding(&self, time: ClockReading) -> Deciding<'_> {
-        Deciding { services: self, decision: self.state.decision(time.now()), time }
+    /// What a decision is made with at the time of `issue`.
+    pub(crate) fn deciding(&self, issue: IssueTime) -> Deciding<'_> {
+        Deciding { services: self, decision: self.state.decision(issue.time.now()), issue }
     }
 
     /// The grant of a decision on a request of `principal`; a denial is recorded and answered.

@@ -105,12 +105,15 @@ impl<'w> Reading<'w> {
 
     /// The records under `key`.
     pub(super) fn under(&self, key: Key) -> &'w World {
+        self.note(Expectation { key, as_of: self.as_of });
+        self.world
+    }
+
+    fn note(&self, one: Expectation) {
         let mut noted = self.noted.borrow_mut();
-        let one = Expectation { key, as_of: self.as_of };
         if !noted.contains(&one) {
             noted.push(one);
         }
-        self.world
     }
 
     /// The outcome of the request of `idempotency`, if it was carried out before.
@@ -271,9 +274,9 @@ impl<'w> Reading<'w> {
         &self.under(token::keys::token_keys()).token_keys
     }
 
-    /// Notes that the clock was not adjusted.
-    pub(crate) fn clock(&self) {
-        self.under(clock_key());
+    /// Notes that the clock was not adjusted after entry `as_of`, which was in the records before the clock was read.
+    pub(crate) fn clock(&self, as_of: u64) {
+        self.note(Expectation { key: clock_key(), as_of });
     }
 
     /// The slots and the root key of the keyring.

@@ -35,6 +35,11 @@ impl<W: StoredState> InMemoryState<W> {
         self.denials.load(Ordering::Acquire)
     }
 
+    /// The sequence of an entry that the state has, and so all entries before it.
+    pub(super) fn as_of(&self) -> u64 {
+        self.as_of.load(Ordering::Acquire)
+    }
+
     /// Takes something away that no entry says yet, if `decide` says so of the state as it is then.
     pub(super) fn deny(&self, denial: &W::Denial, decide: impl FnOnce(&W) -> bool) -> bool {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +75,7 @@ impl<W: StoredState> InMemoryState<W> {
     /// that it never claims an entry that the state does not have.
     pub(super) fn read(&self) -> (RwLockReadGuard<'_, W>, u64) {
         let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
-        let as_of = self.as_of.load(Ordering::Acquire);
+        let as_of = self.as_of();
         (world, as_of)
     }
 }

@@ -63,6 +63,12 @@ impl<W: StoredState> Store<W> {
         look(&world, as_of)
     }
 
+    /// The sequence of an entry that the state has by now, without reading the state.
+    #[must_use]
+    pub fn as_of(&self) -> u64 {
+        self.memory.as_of()
+    }
+
     /// Commits `change` for `value`, and gives `value` back inside the proof that it is durable and
     /// that the state has taken it in.
     ///

@@ -2,7 +2,7 @@
 
 use keyward::base::Clock;
 use keyward::base::encoding::base64url;
-use keyward::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S};
+use keyward::base::limits::{BREAK_GLASS_LIFE_S, CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S};
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
@@ -244,6 +244,31 @@ async fn a_certificate_that_an_adjustment_overtakes_is_planned_anew() {
     let planned = broker.entries("instance.renewed").await;
     assert_eq!(planned.len(), 2);
     assert_eq!(ends(&planned[0]), ends(&planned[1]), "both by the clock of now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_certificate_planned_before_an_adjustment_is_planned_anew() {
+    // Given a certificate that is planned before the records are read, by a clock that is an hour fast
+    let (broker, _) = with_agent().await;
+    broker.clock.advance_s(2 * 3600);
+    let paused = broker.entropy.at(SERIAL, 1);
+    let certifying = tokio::task::spawn_blocking({
+        let (_, request) = new_key_and_request().unwrap();
+        let (socket, body) = (broker.socket(), json!({ "csr": base64url(&request) }));
+        move || ask(&socket, "POST", "/v1/break-glass", &body)
+    });
+    paused.reached().await;
+    // When the clock is adjusted before they are
+    broker.clock.step_s(-HOUR_S);
+    assert_eq!(on_host(&broker, "/v1/clock/accept").await.json()["adjusted"], true);
+    drop(paused);
+    // Then it lives an hour by the clock of now
+    let certified = certifying.await.unwrap();
+    assert!(certified.status < 300, "{}", certified.text());
+    let recorded = broker.entries("alarm.break-glass-used").await;
+    let end = recorded[0]["event"]["not_after"].as_str().unwrap();
+    let latest = broker.clock.now().plus_s(BREAK_GLASS_LIFE_S);
+    assert!(recorded.len() == 1 && end <= latest.to_string().as_str(), "{end}, {latest}");
 }
 
 /// The same agent, where a broker that started again listens.

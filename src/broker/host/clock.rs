@@ -4,6 +4,7 @@ use crate::authn::HostPrincipal;
 use crate::base::code;
 use crate::base::limits::{CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_AGE_MAX_S, CLOCK_SYNC_WAIT_S};
 use crate::base::{ClockReading, ClockTrust, Timestamp};
+use crate::broker::deciding::IssueTime;
 use crate::broker::failure::Failure;
 use crate::broker::host::host_services::HostServices;
 use crate::broker::services::{Services, State};
@@ -62,19 +63,20 @@ impl State {
     ///
     /// # Errors
     /// [`Failure`] when the wall clock did not fit the ledger at start, and has not been adopted since.
-    pub(crate) fn issuing(&self) -> Result<ClockReading, Failure> {
-        let reading = self.clock.reading();
-        if reading.trust() == ClockTrust::Held { Err(in_doubt(reading)) } else { Ok(reading) }
+    pub(crate) fn issuing(&self) -> Result<IssueTime, Failure> {
+        let as_of = self.store.as_of();
+        let time = self.clock.reading();
+        if time.trust() == ClockTrust::Held { Err(in_doubt(time)) } else { Ok(IssueTime { time, as_of }) }
     }
 
     /// The same for something that lives `life_s` seconds from the earliest reading on.
     ///
     /// # Errors
     /// [`Failure`], also when it would have ended by the latest reading.
-    pub(crate) fn certifying(&self, life_s: i64) -> Result<ClockReading, Failure> {
-        let reading = self.issuing()?;
-        outlasts(reading, reading.earliest().plus_s(life_s))?;
-        Ok(reading)
+    pub(crate) fn certifying(&self, life_s: i64) -> Result<IssueTime, Failure> {
+        let issue = self.issuing()?;
+        outlasts(issue.time, issue.time.earliest().plus_s(life_s))?;
+        Ok(issue)
     }
 }
 

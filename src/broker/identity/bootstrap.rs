@@ -67,8 +67,8 @@ pub(crate) async fn certify_admin(
     certified: &(dyn Fn(OperatorId, &CertificatePlan) -> CertificateChange + Sync),
     decide: &(dyn Fn(&DecisionContext<'_>, &CertificatePlan) -> Decision<CertifyOperator> + Sync),
 ) -> Result<SignedCertificate, AttemptError> {
-    let time = services.state.certifying(*life_s)?;
-    let deciding = services.deciding(time);
+    let issue = services.state.certifying(*life_s)?;
+    let (time, deciding) = (issue.time, services.deciding(issue));
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
     let ((known, decision), preconditions) = services.state.read(|reading| {
         let known = reading.acting_operator(name).map(|operator| operator.id);

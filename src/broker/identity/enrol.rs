@@ -25,8 +25,7 @@ impl AgentServices {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
         retry_on_conflict!(async {
-            let time = services.state.certifying(services.settings.agent_life_s)?;
-            let deciding = services.deciding(time);
+            let deciding = services.deciding(services.state.certifying(services.settings.agent_life_s)?);
             let permit = redemption.permit();
             let ((granted, agent, instance), preconditions) = services.state.read(|reading| {
                 reading.public_key(&redemption.key.digest());

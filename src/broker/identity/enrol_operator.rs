@@ -36,8 +36,7 @@ impl AdminServices {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
         retry_on_conflict!(async {
-            let time = services.state.certifying(services.settings.operator_life_s)?;
-            let deciding = services.deciding(time);
+            let deciding = services.deciding(services.state.certifying(services.settings.operator_life_s)?);
             let permit = redemption.permit();
             let ((decision, operator), preconditions) = services.state.read(|reading| {
                 let operator = reading.operator_of_code(input.code).cloned();
@@ -69,8 +68,7 @@ impl AdminServices {
         let mut admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
         let key = read_key(&input.request)?;
         retry_on_conflict!(async {
-            let time = services.state.certifying(services.settings.operator_life_s)?;
-            let deciding = services.deciding(time);
+            let deciding = services.deciding(services.state.certifying(services.settings.operator_life_s)?);
             let (read, preconditions) = services.state.read(|reading| {
                 let principal = reading.operator_again(by.operator())?;
                 let operator = reading.acting_operator(principal.name()).ok_or(AuthnError::Unknown)?;

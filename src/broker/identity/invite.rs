@@ -134,7 +134,7 @@ impl Services {
     /// # Errors
     /// [`Failure`] while the clocks disagree.
     pub(crate) fn make_code(&self, by: &OperatorPrincipal, life_s: i64) -> Result<MadeCode, Failure> {
-        let (time, entropy) = (self.state.certifying(life_s)?, &*self.state.entropy);
+        let (time, entropy) = (self.state.certifying(life_s)?.time, &*self.state.entropy);
         let secret = Sensitive::filled(|secret| entropy.fill(secret));
         Ok(MadeCode {
             id: CodeId::mint(time.now(), entropy),

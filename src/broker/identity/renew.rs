@@ -53,8 +53,8 @@ impl AgentServices {
         let key = read_key(&input.request)?;
         let peer = renewing.certificate();
         retry_on_conflict!(async {
-            let time = services.state.certifying(services.settings.agent_life_s)?;
-            let deciding = services.deciding(time);
+            let issue = services.state.certifying(services.settings.agent_life_s)?;
+            let (time, deciding) = (issue.time, services.deciding(issue));
             let (read, preconditions) = services.state.read(|reading| {
                 // The certificate may have been revoked or replaced while the body arrived.
                 let renewing = reading.renewing(peer, services.settings.renewal_grace_s, time)?;

@@ -155,9 +155,9 @@ impl Services {
         input: &LeaseInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<LeaseStep<'_>, AttemptError> {
-        let time = self.state.issuing()?;
-        let (now, deciding) = (time.now(), self.deciding(time));
-        let (principal, permit) = agent.attempt(self, time)?;
+        let issue = self.state.issuing()?;
+        let (now, deciding) = (issue.time.now(), self.deciding(issue));
+        let (principal, permit) = agent.attempt(self, issue.time)?;
         let caller = principal.clone();
         let (capability, life_s) = (input.capability.clone(), input.life_s);
         let request = LeaseRequest { capability, life_s };

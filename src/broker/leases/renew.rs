@@ -110,8 +110,8 @@ impl Services {
         id: LeaseId,
         life_s: Option<u32>,
     ) -> Result<Attempted<'a>, AttemptError> {
-        let time = self.state.issuing()?;
-        let deciding = self.deciding(time);
+        let issue = self.state.issuing()?;
+        let (time, deciding) = (issue.time, self.deciding(issue));
         let (principal, permit) = agent.attempt(self, time)?;
         let caller = principal.clone();
         let (read, preconditions) = self.state.read_as(&caller, time.now(), |reading| {

@@ -35,8 +35,8 @@ impl AgentServices {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
         retry_on_conflict!(async {
-            let time = services.state.issuing()?;
-            let deciding = services.deciding(time);
+            let issue = services.state.issuing()?;
+            let (time, deciding) = (issue.time, services.deciding(issue));
             let (principal, permit) = agent.attempt(services, time)?;
             // The token is verified by keys that are no older than what the entry relies on.
             services.follow_token_keys()?;

@@ -48,8 +48,8 @@ impl AgentServices {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
         let issued = retry_on_conflict!(async {
-            let time = services.state.issuing()?;
-            let (now, deciding) = (time.now(), services.deciding(time));
+            let issue = services.state.issuing()?;
+            let (time, now, deciding) = (issue.time, issue.time.now(), services.deciding(issue));
             let (principal, permit) = agent.attempt(services, time)?;
             let caller = principal.clone();
             let (read, preconditions) = services.state.read_as(&caller, now, |reading| {
