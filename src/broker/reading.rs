@@ -279,6 +279,11 @@ impl<'w> Reading<'w> {
         self.note(Expectation { key: clock_key(), as_of });
     }
 
+    /// Whether the clock was adjusted after entry `seq`.
+    pub(crate) fn is_clock_adjusted_since(&self, seq: u64) -> bool {
+        self.under(clock_key()).clock_adjusted > seq
+    }
+
     /// The slots and the root key of the keyring.
     pub(crate) fn slots(&self) -> &'w Custody {
         &self.under(custody::keys::slots()).custody

@@ -40,6 +40,8 @@ pub struct World {
     pub custody: Custody,
     /// Which logins are lent.
     pub leases: Leases,
+    /// The entry of the newest adjustment of the clock; 0 without one.
+    pub(crate) clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
     #[serde(skip)]
     pub(crate) denied: Denied,
@@ -124,8 +126,12 @@ impl store::StoredState for World {
                     both(&mut self.secrets, &mut recorded.secrets, Catalogue::count_seal);
                 }
             }
-            Effect::Clock { was } if *was > at.time => self.time_went_back(at, *was),
-            Effect::Clock { .. } => {}
+            Effect::Clock { was } => {
+                self.clock_adjusted = at.seq;
+                if *was > at.time {
+                    self.time_went_back(at, *was);
+                }
+            }
         }
     }
 

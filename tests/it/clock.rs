@@ -28,7 +28,7 @@ async fn adjustments(broker: &TestBroker) -> Vec<Value> {
 }
 
 /// Something over the host's socket, which no clock stands in the way of.
-async fn on_host(broker: &TestBroker, path: &'static str) -> Reply {
+pub(crate) async fn on_host(broker: &TestBroker, path: &'static str) -> Reply {
     let socket = broker.socket();
     tokio::task::spawn_blocking(move || ask(&socket, "POST", path, &Value::Null)).await.unwrap()
 }

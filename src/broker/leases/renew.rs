@@ -6,7 +6,6 @@ use crate::base::{DecisionId, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::changes::Initiator;
 use crate::broker::deciding::AdmittedAgent;
-use crate::broker::effect::clock_key;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -181,6 +180,11 @@ impl Services {
     ) -> Result<(), AttemptError> {
         let time = self.state.clock.reading();
         let (read, preconditions) = self.state.read(|reading| {
+            // The later end is by the clock of the intent.
+            if reading.is_clock_adjusted_since(seq) {
+                let why = "the clock was adjusted while the upstream was told of the later end";
+                return Err(Failure::new(code::MODIFIED_CONCURRENTLY).because(why));
+            }
             let found = reading.lease(lease.id);
             let is_live = found.is_some_and(|lease| matches!(lease.stage, LeaseStage::Live { .. }));
             if !is_live || reading.lease_holder(lease).is_none() {
@@ -200,8 +204,6 @@ impl Services {
         };
         let renew = leases::Effect::Renew { lease: lease.id, expires_at };
         let preconditions = preconditions.and(self.state.still_allowed(by.initiator())?);
-        // The later end is by the clock of the intent.
-        let preconditions = preconditions.and(Preconditions::of(clock_key(), seq));
         let change = Change::new(&event)?.effect(Effect::Lease(renew));
         Ok(self.record_of_leases(change, preconditions).await?)
     }

@@ -6,6 +6,7 @@ use keyward::base::limits::{BREAKER_FAILURES_MAX, BREAKER_OPEN_S};
 use serde_json::{Value, json};
 
 use super::{BY_ADMIN, Login, Scene, declared, logins};
+use crate::clock::on_host;
 use crate::readiness::on_a_full_disk;
 use crate::support::broker::{Caller, Reply};
 use crate::support::pausing::{ID, KEY};
@@ -89,6 +90,30 @@ async fn a_lease_renewal_is_not_recorded_when_its_agent_is_revoked_meanwhile() {
         assert!(!scene.lets_in(&login));
         scene.apply(WITH_ITS_ROLE).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lease_renewal_is_refused_when_the_clock_is_adjusted_meanwhile() {
+    // Given a renewal that waits for its upstream
+    let scene = Scene::start().await;
+    let login = scene.lease(&json!({ "life_s": 3600 })).await;
+    let held = scene.postgres.hold(login.name());
+    let renewing = tokio::spawn({
+        let (caller, login) = (scene.agent.caller.clone(), Login(login.0.clone()));
+        async move { renew(caller, &login, 7200).await }
+    });
+    until(async || scene.count("lease.renewal-attempted").await > 0).await;
+    // When the clock is adjusted before it is recorded
+    scene.broker.clock.step_s(600);
+    assert_eq!(on_host(&scene.broker, "/v1/clock/accept").await.json()["adjusted"], true);
+    scene.postgres.let_go(held);
+    // Then it is refused with the reason, and the next one is by the clock of now
+    let refused = renewing.await.unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "modified_concurrently"));
+    assert!(refused.text().contains("the clock was adjusted"), "{}", refused.text());
+    assert_eq!(scene.count("lease.renewed").await, 0);
+    let again = renew(scene.agent.caller.clone(), &login, 7200).await;
+    assert_eq!((again.status, scene.count("lease.renewed").await), (200, 1), "{}", again.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
