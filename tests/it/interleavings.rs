@@ -105,7 +105,7 @@ async fn a_reveal_that_a_value_key_rotation_overtakes_opens() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_act_under_a_certificate_that_is_superseded_meanwhile_fails() {
-    let broker = TestBroker::declared().await;
+    let mut broker = TestBroker::declared().await;
     let operator = broker.operator();
     let (key, request) = new_key_and_request().unwrap();
     let renewed = operator.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
@@ -125,6 +125,9 @@ async fn an_act_under_a_certificate_that_is_superseded_meanwhile_fails() {
     drop(paused);
     // Its connection may be cut before the answer.
     assert_ne!(putting.await.unwrap().ok(), Some(201));
+    // The request goes on without its connection; a stop waits for it.
+    broker.restart().await;
+    let next = broker.caller(broker.admins(), Some(&certificate), Some(key.expose()));
     assert!(!next.get("/v1/secrets").await.text().contains("\"new\""));
 }
 

@@ -274,6 +274,7 @@ fn begin_without_a_key(disk: &Disk) {
     forged[26..34].copy_from_slice(&5_u64.to_be_bytes());
     forged[34..66].copy_from_slice(&first[fifth.at + 84..fifth.at + 116]);
     header_checksum(&mut forged);
+    forged.resize(first.len(), 0);
     disk.put(&format!("{:020}.seg", 5), forged);
 }
 
