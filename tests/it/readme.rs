@@ -17,7 +17,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// README and every page below `docs`, with its path.
-fn pages() -> Vec<(PathBuf, String)> {
+pub(crate) fn pages() -> Vec<(PathBuf, String)> {
     let mut pages = vec![root().join("README.md")];
     let mut folders = vec![root().join("docs")];
     while let Some(folder) = folders.pop() {

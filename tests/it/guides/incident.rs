@@ -1,0 +1,43 @@
+//! The runbook for an agent that is compromised.
+
+use std::fs;
+
+use super::{blocks, run_as};
+use crate::support::process::Process;
+
+#[test]
+fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.enrol("research-bot", "repo-reader");
+    process.good_as("research-bot", &["get", "github/app"], b"");
+    let blocks = blocks("runbooks/agent-compromised.md");
+    assert_eq!(blocks.len(), 12);
+    let run = |at: usize| run_as(&process, "operator", &blocks[at], &[("NEW_VALUE", "replaced")]);
+    let gets = || process.run_as("research-bot", &["get", "github/app"], b"").status.success();
+    // A suspension, and a false alarm
+    run(0);
+    assert!(!gets());
+    run(10);
+    assert!(gets());
+    // A revocation, and what is found out after it
+    run(1);
+    assert!(!gets());
+    let shown: String = [2, 3, 5, 6, 7].map(run).concat();
+    for part in ["inst_", "no leases", "github.repo.read", "secret.revealed", "laptop stolen"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(blocks[4], "keyward lease retry --agent research-bot\n");
+    let refused = process.run_as("operator", &["lease", "retry", "--agent", "research-bot"], b"");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lease_invalid_state"), "as the page says");
+    run(8);
+    run(9);
+    assert!(fs::read_to_string(process.path("entries.json")).unwrap().contains("strange queries"));
+    assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"replaced");
+    // The agent joins again
+    run(11);
+    let code = process.path("code").display().to_string();
+    process.good_as("research-bot", &["join", "--replace", "--code-file", &code], b"");
+    assert!(gets());
+}

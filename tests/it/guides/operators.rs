@@ -1,0 +1,86 @@
+//! The pages about operators on several machines, and about the one that reads the metrics.
+
+use std::fs;
+
+use super::{blocks, fenced, run_as};
+use crate::support::ports::free_port;
+use crate::support::process::{KEYWARD, Process};
+
+/// The script of a command that runs until it is stopped: it has to run for a second.
+fn watching(block: &str) -> String {
+    format!("timeout 1 {} || [ $? = 124 ]\n", block.trim_end())
+}
+
+#[test]
+fn operators_join_from_other_machines_by_the_page() {
+    // Given a broker that listens as the page says
+    let page = "how-to/several-operators.md";
+    let mut process = Process::init("warn");
+    let admins = free_port();
+    let network = &fenced(page, "toml")[0];
+    let text = network.replace("10.1.0.5:8444", &format!("0.0.0.0:{admins}"));
+    let text = text.replace("[server]", &format!("agents = \"127.0.0.1:{}\"\n[server]", free_port()));
+    let text = text.replace("broker.corp.example:8444", &format!("127.0.0.2:{admins}"));
+    let text = text.replace("\"broker.corp.example\"", "\"127.0.0.2\"");
+    let whole = fs::read_to_string(process.config()).unwrap();
+    fs::write(process.config(), whole.split("[listen]").next().unwrap().to_owned() + &text).unwrap();
+    let blocks = blocks(page);
+    let of_operator = process.path("home-operator/operator/address");
+    let address = format!("127.0.0.1:{admins}");
+    fs::write(&of_operator, &address).unwrap();
+    process.serve();
+    let run = |who: &str, block: &str| {
+        run_as(&process, who, block, &[("ADMIN_ADDRESS", &format!("127.0.0.2:{admins}"))])
+    };
+    for block in &blocks[..3] {
+        run("operator", block);
+    }
+    // When colleagues join on machines of their own, then they have their rights alone
+    let said = run("alice", &blocks[3]);
+    assert!(
+        said.contains("127.0.0.2") && said.contains("operator/alice") && said.contains("auditor"),
+        "{said}"
+    );
+    run("alice", &watching(&blocks[4]));
+    run("operator", &blocks[5].replace("code-alice", "code-alice-2"));
+    let code = process.path("code-alice-2").display().to_string();
+    process.good_as("alice", &["join", "--replace", "--code-file", &code], b"");
+    let code = process.path("code-bob").display().to_string();
+    process.good_as("bob", &["join", "--code-file", &code], b"");
+    let refused = process.run_as("bob", &["audit", "list"], b"");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("operator_scope_insufficient"));
+    let said = run("operator", &blocks[6]);
+    assert!(said.contains("payments") && said.contains("suspended") && said.contains("revoked"), "{said}");
+}
+
+#[test]
+fn metrics_are_scraped_by_the_page_with_the_files_of_its_configuration() {
+    let page = "how-to/monitor.md";
+    let mut process = Process::init("warn");
+    process.serve();
+    let home = process.path("metrics").display().to_string();
+    let blocks = blocks(page);
+    let run = |block: &str| run_as(&process, "operator", block, &[("METRICS_HOME", &home)]);
+    run(&blocks[0]);
+    assert!(run(&blocks[1]).contains("auditor"));
+    let scraped = run(&[blocks[2].as_str(), &blocks[5]].concat());
+    for part in ["keyward_ledger_writable 1", "\"status\":\"ok\""] {
+        assert!(scraped.contains(part), "{part}: {scraped}");
+    }
+    run(&watching(&blocks[3]));
+    // What Prometheus is told to read is there, and the rules are where it looks for them.
+    let configuration = &fenced(page, "yaml")[0];
+    let files = configuration.lines().filter_map(|line| line.trim().split_once("_file: "));
+    let files: Vec<_> = files.map(|(_, path)| path.replace("/var/lib/prometheus/keyward", &home)).collect();
+    assert_eq!(files.len(), 3);
+    assert!(files.iter().all(|file| fs::exists(file).unwrap()), "{files:?}");
+    let rules = configuration.lines().find_map(|line| line.trim().strip_prefix("- /etc/")).unwrap();
+    assert!(blocks[4].ends_with(&format!(" /etc/{rules}\n")));
+    let unit = fenced(page, "ini")[0].replace("/usr/local/bin/keyward", KEYWARD);
+    let path = process.path("keyward-metrics.service");
+    fs::write(&path, unit).unwrap();
+    run(&format!("systemd-analyze verify {}\n", path.display()));
+    let etc = process.path("etc").display().to_string();
+    let install = blocks[4].replace(" /etc", &format!(" {etc}"));
+    run(&install.replace(" config/", &format!(" {}/config/", crate::readme::root().display())));
+}

@@ -1,0 +1,123 @@
+//! The pages about upstreams: rotations and database logins.
+
+use std::fs;
+
+use super::{as_operator, blocks, run_as, said_by, shell};
+use crate::rotation::LOOPBACK;
+use crate::support::postgres::{ADMIN_PASSWORD, Postgres, Release};
+use crate::support::process::Process;
+use crate::support::webhook::{ADMIN_TOKEN, Webhook};
+
+#[test]
+fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
+    let mut postgres = Postgres::start_bare(Release::Debian);
+    postgres.sql("CREATE ROLE app LOGIN PASSWORD 'the-first'");
+    let mut process = Process::init("warn");
+    process.serve();
+    let ca = process.path("db-ca.pem");
+    fs::write(&ca, &postgres.ca_pem).unwrap();
+    let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
+    let environment = [
+        ("APP_PASSWORD", "the-first"),
+        ("DB_HOST", "127.0.0.1"),
+        ("DB_PORT", port.as_str()),
+        ("DB_CA", ca.as_str()),
+    ];
+    let environment = [&environment[..], &as_superuser(&port)].concat();
+    let said = as_operator(&process, "how-to/rotate-a-password.md", 0..5, &environment);
+    for part in
+        ["+ rotation orders-db/app", "nothing was changed", "orders-db/app rotated: rot_", "every 30d"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let calendar = fs::read_to_string(process.path("rotations.ics")).unwrap();
+    assert!(calendar.matches("BEGIN:VEVENT").count() >= 2, "{calendar}");
+    assert!(!postgres.lets_in("app", "the-first"));
+    // A person changes a password by hand, and the next rotation is stuck.
+    postgres.sql("ALTER ROLE keyward_admin PASSWORD 'by-hand'");
+    let stuck = process.command("operator", &["secret", "rotate", "orders-db/app"]).output().unwrap();
+    let stuck = String::from_utf8_lossy(&stuck.stderr).into_owned();
+    assert!(stuck.contains("error: upstream_login_refused"), "{stuck}");
+    let runbook = "runbooks/rotation-stuck.md";
+    let shown = as_operator(&process, runbook, 0..1, &[]);
+    assert!(shown.contains("upstream_login_refused"), "{shown}");
+    // The cure, and then the check, which fails before it.
+    as_operator(&process, runbook, 2..3, &[("ADMIN_PASSWORD", "by-hand")]);
+    as_operator(&process, runbook, 1..2, &[]);
+    let blocks = blocks(runbook);
+    assert!(blocks[2].ends_with(&blocks[3]), "the cure has the retry of step 3");
+    process.good(&["secret", "rotate", "orders-db/app"], b"");
+    // The other ways to continue.
+    as_operator(&process, runbook, 4..5, &[]);
+    postgres.sql("ALTER ROLE app PASSWORD 'set-by-hand'");
+    as_operator(&process, runbook, 5..6, &[("PASSWORD", "set-by-hand")]);
+    let current = process.json(&["secret", "show", "orders-db/app"])["current"].to_string();
+    let adopt = blocks[6].replace("orders-db/app 3", &format!("orders-db/app {current}"));
+    run_as(&process, "operator", &adopt, &[]);
+    postgres.stop();
+}
+
+#[test]
+fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
+    let service = Webhook::start("the-first-key");
+    let mut process = Process::init("warn");
+    process.configure(LOOPBACK);
+    process.serve();
+    let ca = process.path("service-ca.pem");
+    fs::write(&ca, &service.ca_pem).unwrap();
+    let (ca, url) = (ca.display().to_string(), format!("https://127.0.0.1:{}", service.port));
+    let environment = [
+        ("API_KEY", "the-first-key"),
+        ("ADMIN_TOKEN", ADMIN_TOKEN),
+        ("SERVICE_URL", url.as_str()),
+        ("SERVICE_CA", ca.as_str()),
+    ];
+    let page = "how-to/rotate-an-api-key.md";
+    let said = as_operator(&process, page, 0..3, &environment);
+    for part in ["+ rotation billing/key", "nothing was changed", "billing/key rotated: rot_", "every 30d"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!service.lets_in("the-first-key"));
+    as_operator(&process, page, 3..4, &environment);
+    assert_eq!(service.heard("POST").len(), 1, "the service made one");
+    // The grace has ended; what comes of that takes a moment.
+    let is_over = |_: &u32| process.json(&["rotation", "show", "billing/key"])["run"].is_null();
+    assert!((0..600).find(is_over).is_some(), "it does not end");
+    let shown = as_operator(&process, page, 4..5, &environment);
+    assert!(shown.contains("\"orphans\":[{") || shown.contains("\"orphans\": [\n"), "{shown}");
+    assert!(shown.contains("orphans cleared"), "{shown}");
+}
+
+/// What `psql` logs in by as the superuser, and the password that the pages give to the administering role.
+fn as_superuser(port: &str) -> [(&str, &str); 5] {
+    [
+        ("ADMIN_PASSWORD", "the-administering-roles-own"),
+        ("PGHOST", "127.0.0.1"),
+        ("PGPORT", port),
+        ("PGUSER", "postgres"),
+        ("PGPASSWORD", ADMIN_PASSWORD),
+    ]
+}
+
+#[test]
+fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
+    let postgres = Postgres::start_bare(Release::Debian);
+    let mut process = Process::init("warn");
+    process.serve();
+    let ca = process.path("db-ca-of-operator.pem");
+    fs::write(&ca, &postgres.ca_pem).unwrap();
+    let (ca, port) = (ca.display().to_string(), postgres.port.to_string());
+    let of_server = [("DB_HOST", "127.0.0.1"), ("DB_PORT", port.as_str()), ("DB_CA", ca.as_str())];
+    let environment = [&of_server[..], &as_superuser(&port)].concat();
+    let page = "how-to/database-logins.md";
+    let said = as_operator(&process, page, 0..2, &environment);
+    assert!(said.contains("+ capability orders.query") && said.contains("+ lease orders.query"), "{said}");
+    process.enrol("bot", "orders");
+    let home = process.path("home-bot").display().to_string();
+    let output = shell(&process.path(""), &blocks(page)[2], &[("KEYWARD_HOME", home.as_str())]);
+    let said = said_by(&output);
+    assert!(said.contains("live") && said.contains("kw_"), "{said}");
+    let said = as_operator(&process, page, 3..4, &[]);
+    assert!(said.contains("1 lease revoked in ledger entry") && said.contains("no leases"), "{said}");
+    assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
+}
