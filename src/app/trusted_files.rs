@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::data_dir::keyring_path;
 use crate::base::{code, io_reason};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, own_uid};
 
 /// Permissions of group and others.
@@ -15,6 +15,9 @@ const ANY: u32 = 0o077;
 const WRITE: u32 = 0o022;
 /// Write permission of others: a group may administer the configuration.
 const WRITE_OF_OTHERS: u32 = 0o002;
+
+/// The sticky bit of a directory.
+const STICKY: u32 = 0o1000;
 
 /// A file or directory that a broker trusts.
 pub(crate) struct TrustedFile {
@@ -34,6 +37,22 @@ impl TrustedFile {
         ];
         let trusted = all.into_iter().map(|(what, path, forbidden)| Self { what, path, forbidden });
         trusted.filter(|one| one.path.exists()).collect()
+    }
+
+    /// The existing directories of the unseal key and of the server's key: a user who can write to one can replace the
+    /// key.
+    pub(crate) fn key_directories(config: &Config) -> Vec<Self> {
+        let unseal_key = match &config.root_key {
+            RootKey::File(file) => file.parent().map(Path::to_owned),
+            RootKey::Credential(_) | RootKey::Attended => None,
+        };
+        let unseal_key = unseal_key.map(|path| ("unseal key's directory", path, WRITE_OF_OTHERS));
+        let server_key = ("server key's directory", config.data_dir.join("tls"), WRITE);
+        let all = unseal_key.into_iter().chain([server_key]);
+        let trusted = all.map(|(what, path, forbidden)| Self { what, path, forbidden });
+        // In a sticky directory, such as `/tmp`, only its owner can replace a file.
+        let is_replaceable = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & STICKY == 0);
+        trusted.filter(|one| is_replaceable(&one.path)).collect()
     }
 
     /// Fails if another user of this host can read or replace it.

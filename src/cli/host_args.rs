@@ -42,7 +42,7 @@ pub struct VerifyArgs {
 /// `keyward config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check a configuration file: errors are printed with line and column
+    /// Check a configuration file, and whether its names, addresses and permissions fit this host
     Check {
         /// The configuration file
         #[arg(long, default_value = "/etc/keyward/keyward.toml", value_name = "FILE")]

@@ -87,6 +87,7 @@ impl Check<'_> {
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
             host: self.host_socket(raw.listen.host.as_ref(), &data_dir)?,
         };
+        self.check_ports(&raw, &listen)?;
         let server = self.server(&raw, &listen)?;
         let connections = self.connections(&raw.connections)?;
         Ok(Config {
@@ -226,6 +227,20 @@ impl Check<'_> {
         text.parse().map_err(|_| self.fault(offset, "must be an IP address and a port, e.g. `0.0.0.0:8443`"))
     }
 
+    /// Two listeners at one address and port cannot both listen.
+    fn check_ports(&self, raw: &Raw, listen: &Listen) -> Result<(), ConfigError> {
+        let (agents, admins) = (listen.agents, listen.admins);
+        let is_one_host =
+            agents.ip() == admins.ip() || agents.ip().is_unspecified() || admins.ip().is_unspecified();
+        // The system gives each listener with the port 0 a port of its own.
+        if agents.port() != admins.port() || agents.port() == 0 || !is_one_host {
+            return Ok(());
+        }
+        let given = raw.listen.admins.as_ref().or(raw.listen.agents.as_ref());
+        let offset = given.map_or(0, |text| text.span().start);
+        Err(self.fault(offset, "agents and admins have the same port: each listener needs its own"))
+    }
+
     fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
         let path = given.map_or_else(|| data_dir.join("host.sock"), |path| path.get_ref().clone());
         let offset = given.map_or(0, |path| path.span().start);
@@ -261,6 +276,14 @@ impl Check<'_> {
         let host = if first.contains(':') { format!("[{first}]") } else { first.to_owned() };
         let address = self.address(raw.server.address.as_ref(), &host, listen.agents.port())?;
         let admin_address = self.address(raw.server.admin_address.as_ref(), &host, listen.admins.port())?;
+        if address == admin_address {
+            let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
+            let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
+            return Err(self.fault(
+                offset,
+                "agents and operators get the same address: their listeners differ in host or port",
+            ));
+        }
         Ok(ServerSettings { names, address, admin_address })
     }
 

@@ -63,6 +63,31 @@ fn max_per_peer_is_at_most_max() {
 }
 
 #[test]
+fn listeners_at_one_address_have_different_ports() {
+    let with = |agents: &str, admins: &str| {
+        format!("{LEAST}[listen]\nagents = \"{agents}\"\nadmins = \"{admins}\"\n")
+    };
+    for (agents, admins) in [
+        ("127.0.0.1:8443", "127.0.0.1:8443"),
+        ("0.0.0.0:8443", "127.0.0.1:8443"),
+        ("10.0.0.1:8443", "[::]:8443"),
+    ] {
+        refuse(&with(agents, admins), 6, 10, "`listen.admins`: agents and admins have the same port");
+    }
+    refuse(&format!("{LEAST}[listen]\nagents = \"127.0.0.1:8444\"\n"), 5, 10, "the same port");
+    // Two addresses of one host can have the same port, if clients are told different addresses.
+    let two = with("10.0.0.1:8443", "127.0.0.1:8443");
+    refuse(&two, 6, 10, "the same address");
+    let told = |admins: &str| {
+        format!("{two}[server]\naddress = \"a.example:8443\"\nadmin_address = \"{admins}:8443\"\n")
+    };
+    refuse(&told("a.example"), 9, 17, "`server.admin_address`: agents and operators get the same address");
+    assert!(parse(&told("b.example")).is_ok());
+    assert!(parse(&with("127.0.0.1:0", "127.0.0.1:0")).is_err(), "one address for both in enrolment codes");
+    assert!(parse(&with("127.0.0.1:8443", "127.0.0.1:8444")).is_ok());
+}
+
+#[test]
 fn networks_of_upstreams_are_canonical() {
     let with = |networks: &str| parse(&format!("{LEAST}[upstream]\nallow_networks = {networks}\n"));
     assert!(parse(LEAST).unwrap().upstream.allow_networks.is_empty());

@@ -2,10 +2,10 @@ use std::fs;
 use std::path::Path;
 
 use super::configuration::config_opened_by;
+use super::host_checks::{host_checks, private_files};
 use super::verify::{VerifyOptions, look};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::open_keyring;
-use crate::app::trusted_files::TrustedFile;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
 use crate::cli::{DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
@@ -28,11 +28,9 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     let mut findings =
         vec![DoctorFinding::of("configuration", &loaded, format!("`{}` is valid", path.display()))];
     let Ok(config) = loaded else { return findings };
-    findings.push(DoctorFinding::private("data directory", &config.data_dir));
-    findings.extend(permissions(path, &config));
-    if let RootKey::File(file) = &config.root_key {
-        findings.push(DoctorFinding::private("unseal key file", file));
-    }
+    findings
+        .extend(private_files(&config).into_iter().map(|(what, path)| DoctorFinding::private(what, path)));
+    findings.extend(host_checks(path, &config));
     findings.push(if config.root_key == RootKey::Attended {
         let slots = slots_of(&keyring_path(&config)).map_err(CommandFailure::from);
         DoctorFinding::of("keyring", &slots, "the keyring exists; an operator opens it: `keyward unseal`")
@@ -49,17 +47,6 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     findings.extend(readiness(&config).await);
     findings.push(memory());
     findings
-}
-
-/// The permissions that `serve` checks; the data directory has its own finding.
-fn permissions(path: &Path, config: &Config) -> Vec<DoctorFinding> {
-    let all = TrustedFile::all(path, config);
-    let own = all.iter().filter(|one| one.path != config.data_dir);
-    own.map(|one| match one.check() {
-        Ok(()) => DoctorFinding::ok(one.what, format!("no other user can access `{}`", one.path.display())),
-        Err(failure) => DoctorFinding::fail(one.what, failure.why(), failure.fix()),
-    })
-    .collect()
 }
 
 fn slots(config: &Config) -> Option<DoctorFinding> {

@@ -3,6 +3,7 @@
 mod adopt;
 mod configuration;
 mod doctor;
+mod host_checks;
 mod init;
 mod slot_change;
 mod slot_keys;

@@ -31,6 +31,12 @@ impl ServerCertificate<'_> {
         signed && sha256(certificate.public_key().raw) == self.key && names(&certificate) == self.names
     }
 
+    /// The DNS names and IP addresses in the certificate `der`; none if it cannot be read.
+    #[must_use]
+    pub fn names(der: &[u8]) -> Vec<String> {
+        X509Certificate::from_der(der).map(|(_, certificate)| names(&certificate)).unwrap_or_default()
+    }
+
     /// When the certificate `der` begins to hold.
     #[must_use]
     pub fn not_before(der: &[u8]) -> Option<Timestamp> {

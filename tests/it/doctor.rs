@@ -65,3 +65,89 @@ fn doctor_checks_a_host_with_a_running_or_stopped_broker_read_only() {
     }
     process.good(&["help", "error", "checks_failed"], b"");
 }
+
+/// The findings of `config check` that are not `ok`, and its exit code.
+fn checked(process: &Process) -> (Option<i32>, Vec<(String, String)>) {
+    let output =
+        process.run_as("host", &["config", "check", "-o", "json", "--config", &process.config()], b"");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let items = found["items"].as_array().unwrap().iter();
+    let bad = items.filter(|item| item["state"] != "ok");
+    let field = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
+    let said = bad.map(|item| {
+        (
+            format!("{} {}", field(item, "state"), field(item, "what")),
+            field(item, "why") + &field(item, "fix"),
+        )
+    });
+    (output.status.code(), said.collect())
+}
+
+#[test]
+fn config_check_finds_names_that_fit_neither_host_nor_certificate() {
+    // Given a broker whose certificate has its names
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    assert_eq!(checked(&process), (Some(0), Vec::new()));
+    // When a name is added that does not resolve
+    let text = fs::read_to_string(process.config()).unwrap();
+    let with =
+        |names: &str| fs::write(process.config(), text.replace("[\"127.0.0.1\", \"localhost\"]", names));
+    with("[\"127.0.0.1\", \"broker.invalid\"]").unwrap();
+    // Then both problems are warnings with a fix, because the name may resolve for clients
+    let (exit, found) = checked(&process);
+    let heads: Vec<&str> = found.iter().map(|(head, _)| head.as_str()).collect();
+    assert_eq!((exit, heads), (Some(0), vec!["warn names", "warn server certificate"]), "{found:?}");
+    assert!(found.iter().all(|(_, said)| said.contains("`broker.invalid`")), "{found:?}");
+    // When the address for agents has a host that is no name, then clients would refuse the broker
+    with("[\"localhost\"]\naddress = \"127.0.0.1:8443\"").unwrap();
+    let (exit, found) = checked(&process);
+    assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(1), 1, "fail addresses"), "{found:?}");
+    assert!(found[0].1.contains("add `127.0.0.1` to `[server] names`"), "{found:?}");
+}
+
+#[test]
+fn config_check_finds_keys_that_others_can_use_or_replace() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let mode = |path: &str, mode: u32| {
+        fs::set_permissions(process.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, wrong, right, what) in [
+        ("root.key", 0o640, 0o600, "fail unseal key file"),
+        ("", 0o777, 0o700, "fail unseal key's directory"),
+        ("data/tls", 0o770, 0o700, "fail server key's directory"),
+        ("data/tls/server.key", 0o644, 0o600, "fail server key's permissions"),
+        ("data/keyring", 0o644, 0o600, "fail keyring's permissions"),
+        ("data", 0o750, 0o700, "fail data directory"),
+    ] {
+        mode(path, wrong);
+        let (exit, found) = checked(&process);
+        assert_eq!((exit, found.len()), (Some(1), 1), "{path}: {found:?}");
+        assert_eq!(found[0].0, what);
+        assert!(found[0].1.contains("chmod"), "{found:?}");
+        let (_, doctored) = findings(&process, "host", &["--config", &process.config()]);
+        assert_eq!(state(&doctored, what.trim_start_matches("fail ")), "fail");
+        mode(path, right);
+    }
+    assert_eq!(checked(&process).0, Some(0));
+}
+
+#[test]
+fn equal_ports_of_the_listeners_are_found_before_a_start() {
+    let process = Process::init("warn");
+    let text = fs::read_to_string(process.config()).unwrap();
+    let port = text.split("agents = \"127.0.0.1:").nth(1).unwrap().split('"').next().unwrap();
+    let start = text.find("admins = ").unwrap();
+    let end = text[start..].find('\n').unwrap() + start;
+    let equal = format!("{}admins = \"0.0.0.0:{port}\"{}", &text[..start], &text[end..]);
+    fs::write(process.config(), equal).unwrap();
+    for verb in [&["config", "check"][..], &["doctor"]] {
+        let output = process.run_as("host", &[verb, &["--config", &process.config()]].concat(), b"");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success() && said.contains("`listen.admins`: agents and admins"), "{said}");
+    }
+}

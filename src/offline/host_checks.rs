@@ -1,0 +1,105 @@
+use std::fs;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::Path;
+
+use crate::app::trusted_files::TrustedFile;
+use crate::cli::DoctorFinding;
+use crate::config::{Config, RootKey};
+use crate::pki::{ServerCertificate, certificate_from_pem};
+
+/// The checks of a valid configuration against its host, which `config check` and `doctor` share: permissions, names,
+/// and the server's certificate. `from` is the configuration file.
+pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
+    let mut findings = permissions(from, config);
+    findings.push(addresses(config));
+    findings.push(resolution(config));
+    findings.extend(server_certificate(config));
+    findings
+}
+
+/// The permissions that `serve` checks, and those of the directories of keys. The data directory has a stricter check.
+fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
+    let mut all = TrustedFile::all(from, config);
+    all.retain(|one| one.path != config.data_dir);
+    all.extend(TrustedFile::key_directories(config));
+    let checked = all.iter().map(|one| match one.check() {
+        Ok(()) => DoctorFinding::ok(one.what, format!("`{}` has safe permissions", one.path.display())),
+        Err(failure) => DoctorFinding::fail(one.what, failure.why(), failure.fix()),
+    });
+    checked.collect()
+}
+
+/// The files that only the broker's user may use. `init` makes them.
+pub(super) fn private_files(config: &Config) -> Vec<(&'static str, &Path)> {
+    let key = match &config.root_key {
+        RootKey::File(file) => Some(("unseal key file", file.as_path())),
+        RootKey::Credential(_) | RootKey::Attended => None,
+    };
+    std::iter::once(("data directory", config.data_dir.as_path())).chain(key).collect()
+}
+
+/// The hosts that enrolment codes name have to be in the certificate, which names what `[server] names` lists.
+fn addresses(config: &Config) -> DoctorFinding {
+    const WHAT: &str = "addresses";
+    let server = &config.server;
+    for (setting, address) in [("address", &server.address), ("admin_address", &server.admin_address)] {
+        let host = host_of(address);
+        if !server.names.iter().any(|name| name == host) {
+            return DoctorFinding::fail(
+                WHAT,
+                format!(
+                    "`{setting}` has the host `{host}`, which `[server] names` does not list: clients refuse the broker"
+                ),
+                format!("add `{host}` to `[server] names`, then restart the broker"),
+            );
+        }
+    }
+    DoctorFinding::ok(WHAT, format!("{} for agents, {} for operators", server.address, server.admin_address))
+}
+
+/// A name can resolve elsewhere although it does not resolve on this host, so that this is no failure.
+fn resolution(config: &Config) -> DoctorFinding {
+    const WHAT: &str = "names";
+    let names = config.server.names.iter().filter(|name| name.parse::<IpAddr>().is_err());
+    let unknown: Vec<String> = names
+        .filter(|name| (name.as_str(), 0).to_socket_addrs().is_err())
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if unknown.is_empty() {
+        return DoctorFinding::ok(WHAT, "every name in `[server] names` resolves");
+    }
+    DoctorFinding::warn(
+        WHAT,
+        format!("{} in `[server] names` does not resolve on this host", unknown.join(", ")),
+        "correct the name, or add it to the name service; ignore this if only clients have to resolve it",
+    )
+}
+
+/// The names in the present certificate; none before the first start.
+fn server_certificate(config: &Config) -> Option<DoctorFinding> {
+    const WHAT: &str = "server certificate";
+    let path = config.data_dir.join("tls/server.pem");
+    let der = certificate_from_pem(&fs::read_to_string(&path).ok()?).ok()?;
+    let certified = ServerCertificate::names(&der);
+    let missing: Vec<String> = config
+        .server
+        .names
+        .iter()
+        .filter(|name| !certified.contains(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    Some(if missing.is_empty() {
+        DoctorFinding::ok(WHAT, "the broker's certificate has every name in `[server] names`")
+    } else {
+        DoctorFinding::warn(
+            WHAT,
+            format!("the certificate in `{}` does not name {}", path.display(), missing.join(", ")),
+            "restart the broker: the start issues a certificate with every name",
+        )
+    })
+}
+
+/// The host in `host:port`, without the brackets of an IPv6 address.
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']'])
+}
