@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::REVOCATION_WAIT_MS;
-use crate::base::{CodeId, Timestamp, code};
+use crate::base::{CodeId, OwnerName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
@@ -72,12 +72,21 @@ impl Services {
         let failure = match refused {
             Unauthorised::Role => {
                 let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
-                Failure::new(code::OPERATOR_ROLE_INSUFFICIENT).mended_by(format!(
-                    "ask an operator with the role {}, or ask an admin for this role",
-                    words.join(" or ")
-                ))
+                let (needed, name) = (words.join(" or "), operator.name());
+                Failure::new(code::OPERATOR_ROLE_INSUFFICIENT)
+                    .because(format!(
+                        "the operator `{name}` has the role {}, and this needs {needed}",
+                        operator.role().as_str()
+                    ))
+                    .mended_by(format!(
+                        "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
+                    ))
             }
-            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT),
+            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(format!(
+                "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
+                operator.name(),
+                operator.scope().owner().map_or("", OwnerName::as_str)
+            )),
         };
         if let Note::Record { unrecorded } = self.limits.operator_denials.note(&operator.id()) {
             self.record_refusal(&OperatorDenied {
