@@ -1,7 +1,7 @@
 use crate::authn::AuthnError;
 use crate::broker::{AdminServices, AgentServices};
+use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, PeerRefusal};
-use crate::pki::{PeerCertificate, SpiffeId};
 
 /// Admission at the agents' handshake: existing instances of agents and resource servers. An expired certificate within
 /// its grace period is admitted, but every route except the renewal refuses it.
@@ -22,11 +22,13 @@ impl Gate for AgentGate {
     }
 
     fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {
-        let refused = match peer.spiffe() {
-            SpiffeId::ResourceServer { .. } => self.0.identify_resource_server(peer).err(),
-            SpiffeId::Agent { .. } | SpiffeId::Operator { .. } => self.0.identify(peer).err(),
-        };
-        cause(refused)
+        // The renewal admits each kind, and late certificates: what it refuses, every other route refuses too.
+        cause(self.0.identify_renewing(peer).err())
+    }
+
+    /// Within the grace period, a suspension or revocation is the cause.
+    fn late_cause(&self, peer: &PeerCertificate) -> PeerRefusal {
+        self.cause(peer)
     }
 
     fn refused(&self, peer: &PeerCertificate) {
@@ -40,8 +42,9 @@ const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
         Some(AuthnError::WrongKind | AuthnError::NotFromHost) => PeerRefusal::WrongKind,
         Some(AuthnError::AuthorityRevoked) => PeerRefusal::Authority,
         Some(AuthnError::Unknown) => PeerRefusal::Unknown,
-        // It was resumed at this moment: the next handshake succeeds.
-        Some(_) | None => PeerRefusal::Revoked,
+        Some(AuthnError::Revoked) => PeerRefusal::Revoked,
+        // Without a cause, the certificate was resumed at this moment: the next handshake succeeds.
+        Some(AuthnError::Suspended) | None => PeerRefusal::Suspended,
     }
 }
 

@@ -18,9 +18,12 @@ pub enum AuthnError {
     /// It names another kind of caller.
     #[error("the certificate is for another kind of caller")]
     WrongKind,
-    /// It, its instance or its agent was revoked or suspended.
-    #[error("the holder of the certificate is revoked or suspended")]
+    /// It, its instance, its agent or operator, or an owner was revoked.
+    #[error("the certificate was revoked, or its agent, operator or owner")]
     Revoked,
+    /// It, its instance, its agent or operator, or an owner is suspended.
+    #[error("the certificate is suspended, or its agent, operator or owner")]
+    Suspended,
     /// The authority that signed it was revoked.
     #[error("the authority that signed the certificate was revoked")]
     AuthorityRevoked,
@@ -159,7 +162,8 @@ pub(super) fn same(
 impl From<CredentialFault> for AuthnError {
     fn from(dead: CredentialFault) -> Self {
         match dead {
-            CredentialFault::Revoked | CredentialFault::Suspended => Self::Revoked,
+            CredentialFault::Revoked => Self::Revoked,
+            CredentialFault::Suspended => Self::Suspended,
             CredentialFault::AuthorityRevoked => Self::AuthorityRevoked,
             CredentialFault::HolderGone
             | CredentialFault::Replaced

@@ -94,6 +94,7 @@ impl From<AuthnError> for Failure {
             AuthnError::OutOfTime => code::CERTIFICATE_EXPIRED,
             AuthnError::WrongKind => code::CERTIFICATE_WRONG_KIND,
             AuthnError::Revoked => code::CERTIFICATE_REVOKED,
+            AuthnError::Suspended => code::CERTIFICATE_SUSPENDED,
             AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
             AuthnError::Unknown => code::CERTIFICATE_UNKNOWN,
             AuthnError::NotFromHost => code::HOST_USER_NOT_ALLOWED,

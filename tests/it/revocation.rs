@@ -91,7 +91,10 @@ async fn a_suspension_holds_until_it_is_ended_and_a_revocation_for_good() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let token = agent.token("github.repo.read").await;
+    let mut open = agent.caller.connect().await.unwrap();
+    assert_eq!(whoami(&mut open).await.unwrap().status, 200);
     assert_eq!(change(&broker, "/v1/agents/a/suspend").await.status, 200);
+    assert!(is_out(whoami(&mut open).await, "certificate_suspended"));
     assert!(agent.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     assert_eq!(change(&broker, "/v1/agents/a/resume").await.status, 200);
     assert_eq!(agent.secret("github/app", &token).await.status, 200, "what was issued before counts again");

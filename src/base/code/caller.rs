@@ -8,8 +8,11 @@ super::codes! {
         "the certificate has expired, or is not valid yet",
         "renew it: `keyward renew`; when its grace period has ended too, ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
-        "the certificate was revoked or suspended",
-        "ask an operator with the role `admin` why; after a suspension the operator resumes you (`keyward agent resume NAME`, `keyward operator resume NAME`), after a revocation you need a new enrolment code";
+        "the certificate was revoked, or its agent, operator or owner",
+        "ask an operator with the role `admin` why, and for a new enrolment code; then `keyward join --replace`";
+    CERTIFICATE_SUSPENDED "certificate_suspended" Unauthenticated:
+        "the certificate is suspended, or its agent, operator or owner",
+        "ask an operator with the role `admin` why; the certificate is valid again once the operator resumes it: `keyward agent resume NAME`, `keyward operator resume NAME`";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
         "ask an operator for a new enrolment code, then `keyward join`";

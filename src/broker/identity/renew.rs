@@ -1,8 +1,8 @@
 use std::net::SocketAddr;
 
 use crate::authn::{AuthnError, RenewingAgent, Timeliness};
-use crate::base::code;
 use crate::base::encoding::hex;
+use crate::base::{Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{
@@ -40,6 +40,14 @@ impl AgentServices {
     pub fn identify_renewing(&self, peer: &PeerCertificate) -> Result<RenewingAgent, AuthnError> {
         let (grace_s, time) = (self.0.settings.renewal_grace_s, self.0.state.clock.reading());
         self.0.state.read(|reading| reading.renewing(peer, grace_s, time)).0
+    }
+
+    /// The end of the grace period of `peer`, if its certificate has expired and can still be renewed.
+    #[must_use]
+    pub fn renewable_until(&self, peer: &PeerCertificate) -> Option<Timestamp> {
+        let renewing = self.identify_renewing(peer).ok()?;
+        let is_late = renewing.timeliness() == Timeliness::Late;
+        is_late.then(|| peer.not_after().plus_s(self.0.settings.renewal_grace_s))
     }
 
     /// Gives the instance of `renewing` its next certificate, for a new key. The one it has goes on

@@ -68,6 +68,19 @@ fn certificate(parts: &Parts) -> Result<Arc<PeerCertificate>, Problem> {
     certificate.ok_or_else(|| Problem::new(code::CERTIFICATE_REQUIRED))
 }
 
+/// The refusal of a certificate at the agents' listener: an expired one can be renewed within its grace period.
+fn refused(error: AuthnError, certificate: &PeerCertificate, services: &AgentServices) -> Problem {
+    match services.renewable_until(certificate) {
+        Some(until) if error == AuthnError::OutOfTime => Problem::new(code::CERTIFICATE_EXPIRED)
+            .because(format!(
+                "the certificate expired at {}; it can be renewed until {until}",
+                certificate.not_after()
+            ))
+            .mended_by("renew it: `keyward renew`"),
+        Some(_) | None => error.into(),
+    }
+}
+
 /// An operator that may do `R`.
 pub(crate) struct AuthorisedOperator<R> {
     authorised: Authorised<R>,
@@ -111,7 +124,8 @@ impl Identify<AgentServices> for AgentPrincipal {
 
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let principal = services.identify(&certificate)?;
+        let principal = services.identify(&certificate);
+        let principal = principal.map_err(|error| refused(error, &certificate, services))?;
         if principal.held() != CertificateSlot::Next {
             return Ok(principal);
         }
@@ -178,7 +192,7 @@ impl Identify<AgentServices> for ResourceServer {
         let identify = || match services.identify_resource_server(&certificate) {
             // The caller is an agent.
             Err(AuthnError::WrongKind) => Err(Problem::new(code::INTROSPECTION_NOT_ALLOWED)),
-            found => Ok(found?),
+            found => found.map_err(|error| refused(error, &certificate, services)),
         };
         let mut principal = identify()?;
         if principal.held() == CertificateSlot::Next {

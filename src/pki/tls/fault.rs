@@ -55,16 +55,7 @@ impl HandshakeFault {
     /// The fault in an error of the TLS library, however deep that is wrapped.
     #[must_use]
     pub fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<Error>() {
-                return Some(judged(error));
-            }
-            // The source of an I/O error is the source of the error in it, not that error itself.
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
-        }
-        None
+        library_error(error).map(judged)
     }
 
     /// Its stable name.
@@ -154,6 +145,37 @@ impl HandshakeFault {
             }
         }
     }
+}
+
+/// The error of the TLS library in `error`, however deep it is wrapped.
+pub(super) fn library_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return Some(error);
+        }
+        // The source of an I/O error is the source of the error in it, not that error itself.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+/// The names in the server's certificate, if `error` is about a host that is not one of them. The certificate was issued
+/// by a trusted authority.
+#[must_use]
+pub fn certified_names(error: &(dyn StdError + 'static)) -> Option<Vec<String>> {
+    let Some(Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. })) =
+        library_error(error)
+    else {
+        return None;
+    };
+    // The library writes a name as `DnsName("localhost")`, and an address as `IpAddress(127.0.0.1)`.
+    let name = |one: &String| {
+        let inner = one.split_once('(').map_or(one.as_str(), |(_, inner)| inner);
+        inner.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    Some(presented.iter().map(name).collect())
 }
 
 #[expect(

@@ -3,10 +3,12 @@
 mod client;
 mod fault;
 mod parts;
+mod peer_refusal;
 mod server;
 mod server_verifier;
 
 pub use client::{client_config, pinned_client_config, upstream_config};
-pub use fault::HandshakeFault;
+pub use fault::{HandshakeFault, certified_names};
 pub use parts::{TlsError, TlsIdentity};
-pub use server::{Gate, PeerRefusal, ServerConfigs, ServerTls, sealed_server_configs};
+pub use peer_refusal::PeerRefusal;
+pub use server::{Gate, ServerConfigs, ServerTls, sealed_server_configs};

@@ -11,11 +11,12 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, We
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    ServerConfig, SignatureScheme, WantsVerifier,
+    CertificateError, ConfigBuilder, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme, WantsVerifier,
 };
 
 use super::parts::{TlsClock, TlsError, TlsIdentity, parts, provider, roots};
+use super::peer_refusal::PeerRefusal;
 use crate::base::Clock;
 use crate::pki::authority_certificate::AuthorityCertificate;
 use crate::pki::peer::PeerCertificate;
@@ -35,40 +36,14 @@ pub trait Gate: Send + Sync + fmt::Debug {
         PeerRefusal::Revoked
     }
 
+    /// The cause of the refusal of `peer`, whose certificate has expired and was good until then.
+    fn late_cause(&self, _peer: &PeerCertificate) -> PeerRefusal {
+        PeerRefusal::OutOfTime
+    }
+
     /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
     fn refused(&self, _peer: &PeerCertificate) {}
 }
-
-/// Why a peer may not connect whose chain is good.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PeerRefusal {
-    /// It was revoked or suspended: `certificate_revoked`.
-    Revoked,
-    /// It has expired or is not valid yet: `certificate_expired`.
-    OutOfTime,
-    /// No subject holds it: `certificate_unknown`.
-    Unknown,
-    /// It is for another listener: `unsupported_certificate`.
-    WrongKind,
-    /// The authority that signed it counts no more: `unknown_ca`.
-    Authority,
-}
-
-impl From<PeerRefusal> for Error {
-    fn from(cause: PeerRefusal) -> Self {
-        Self::InvalidCertificate(match cause {
-            PeerRefusal::Revoked => CertificateError::Revoked,
-            PeerRefusal::OutOfTime => CertificateError::Expired,
-            PeerRefusal::Unknown => CertificateError::Other(OtherError(Arc::new(NotOnRecord))),
-            PeerRefusal::WrongKind => CertificateError::InvalidPurpose,
-            PeerRefusal::Authority => CertificateError::UnknownIssuer,
-        })
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("no agent or operator holds the certificate")]
-struct NotOnRecord;
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.
 ///
@@ -265,7 +240,7 @@ impl ClientCertVerifier for LiveVerifier {
                     return Ok(verified);
                 }
                 self.gate.refused(&peer);
-                Err(error)
+                Err(self.gate.late_cause(&peer).into())
             }
             Err(error) => Err(error),
         }
@@ -295,8 +270,7 @@ impl ClientCertVerifier for LiveVerifier {
 }
 
 fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
-    PeerCertificate::parse(end_entity)
-        .map_err(|_| Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+    PeerCertificate::parse(end_entity).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
 }
 
 fn is_expiry(error: &Error) -> bool {
