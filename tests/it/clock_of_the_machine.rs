@@ -1,7 +1,6 @@
 //! The binary, on a machine whose wall clock is set under it.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,27 +11,18 @@ use crate::support::process::Process;
 
 const DAY_S: i64 = 86_400;
 
-/// A broker that serves, with the agent `a`; its clock is the machine's and what [`set`] adds.
+/// A broker that serves, with the agent `a`; its clock is the machine's and what `set` adds.
 fn served(settings: &str) -> Process {
     let mut process = Process::init("info");
     process.configure(settings);
-    let shim = process.path("clock.so").display().to_string();
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/clock.c");
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-o", &shim, source, "-ldl"]).status();
-    assert!(made.expect("a C compiler is needed").success());
-    let clock = process.path("clock").display().to_string();
-    process.broker_environment =
-        vec![("LD_PRELOAD".to_owned(), shim), ("KEYWARD_TEST_CLOCK".to_owned(), clock)];
+    process.broker_environment = process.clock_in("clock");
     process.serve();
     process.set_up(b"value");
     process
 }
 
-/// Sets the broker's wall clock this far from the machine's.
 fn set(process: &Process, by_s: i64) {
-    // As a whole: the broker reads it at any moment.
-    fs::write(process.path("clock.new"), by_s.to_string()).unwrap();
-    fs::rename(process.path("clock.new"), process.path("clock")).unwrap();
+    process.set_clock("clock", by_s);
 }
 
 fn gets(process: &Process) -> bool {
@@ -50,7 +40,7 @@ fn until_logged(process: &Process, text: &str) {
     panic!("not said: {text}: {}", process.log());
 }
 
-fn until_serving(process: &Process) {
+pub(crate) fn until_serving(process: &Process) {
     for _ in 0..500 {
         if send(&process.socket(), ("GET", "/v1/state"), &[], b"")
             .is_ok_and(|told| told.json()["state"] == "open")

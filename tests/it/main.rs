@@ -12,6 +12,7 @@
 mod anchor_file;
 mod architecture;
 mod break_glass;
+mod causes;
 mod checkpoints;
 mod client_files;
 mod clock;

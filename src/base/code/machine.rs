@@ -8,8 +8,14 @@ super::codes! {
         "this machine has no identity of this kind",
         "ask an operator for an enrolment code, then `keyward join`; the first operator gets its identity from `keyward init` on the broker's host";
     CERTIFICATE_REFUSED "certificate_refused" Unauthenticated:
-        "the broker refused this machine's certificate: it is expired, revoked or unknown",
-        "`keyward doctor` shows when it expires; ask an operator for a new enrolment code, then `keyward join --replace`; the only admin runs `keyward init --reissue-operator` on the broker's host";
+        "the broker refused this machine's certificate without a cause",
+        "ask an operator for a new enrolment code, then `keyward join --replace`; the only admin runs `keyward init --reissue-operator` on the broker's host";
+    CLOCK_MISMATCH "clock_mismatch" Unauthenticated:
+        "the clocks of this machine and of the broker differ: a certificate is valid by only one of them",
+        "compare `date -u` on this machine and on the broker's host, and correct the wrong clock";
+    SERVER_NAME_MISMATCH "server_name_mismatch" Unauthenticated:
+        "the broker's certificate does not name the host of the broker's address",
+        "add the host to `[server] names` on the broker's host and restart the broker, or correct the address";
     TLS_FAILED "tls_failed" Unauthenticated:
         "the TLS handshake with the broker failed",
         "check that the address is the broker's; ask an operator whether the broker's authority changed, and for a new enrolment code if so";

@@ -5,16 +5,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
+use tokio_rustls::rustls::ClientConfig;
 
+use super::address_origin::AddressOrigin;
 use super::received::Received;
 use super::refusal::refusal;
+use super::refused_certificate::RefusedCertificate;
 use super::request::{ClientRequest, RequestInput, header_value};
-use super::transport::{ClientResponse, Transport};
+use super::transport::{ClientResponse, Transport, TransportFailure};
 use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
 use crate::console::CommandFailure;
 use crate::pki::tls::{TlsError, client_config, pinned_client_config};
-use crate::pki::{AuthorityCertificate, EnrolmentCode};
+use crate::pki::{AuthorityCertificate, EnrolmentCode, PeerCertificate};
 use crate::wire::{
     Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OWNER_HEADER, PUT_SECRET, PageAnswer, PageQuery,
     REVEAL_SECRET, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StateAnswer, StoredAnswer, Target, TokenAnswer,
@@ -29,6 +32,8 @@ pub(crate) struct Client {
     wait: Duration,
     /// The client certificate in PEM; empty without one.
     certificate: String,
+    /// The content of the client certificate, if it can be read.
+    presented: Option<PeerCertificate>,
     /// The trusted authorities in DER; none if a pin identifies the broker.
     authorities: Vec<Vec<u8>>,
     /// The place of the identity, if the client updates it.
@@ -67,37 +72,52 @@ const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
 
 impl Client {
     /// A client with `identity`, which it does not update.
-    pub(crate) fn with(identity: &Identity) -> Result<Self, CommandFailure> {
-        let authorities = identity.authorities()?;
-        let config = client_config(&authorities, Some(&identity.tls()?), clock()).map_err(unusable)?;
-        let transport = Transport::Tls { address: identity.address.clone(), config };
+    pub(crate) fn with(identity: &Identity, origin: AddressOrigin) -> Result<Self, CommandFailure> {
+        let config = Self::check(identity)?;
+        let transport = Transport::Tls { address: identity.address.clone(), origin, config };
         Ok(Self {
             wait: transport.wait(),
             transport,
             certificate: identity.certificate_pem.clone(),
-            authorities,
+            presented: identity.certificate().ok(),
+            authorities: identity.authorities()?,
             source: None,
             trust_domain: None,
         })
     }
 
+    /// The TLS configuration with `identity`.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if TLS does not accept the key, the certificate or the authorities.
+    pub(crate) fn check(identity: &Identity) -> Result<Arc<ClientConfig>, CommandFailure> {
+        client_config(&identity.authorities()?, Some(&identity.tls()?), clock()).map_err(unusable)
+    }
+
     /// A client with the identity at `source`, where it stores changes of the broker's authorities.
     pub(crate) fn at(source: IdentitySource) -> Result<Self, CommandFailure> {
-        let client = Self::with(&Identity::load(&source.home, source.kind)?)?;
+        let client = Self::with(
+            &Identity::load(&source.home, source.kind)?,
+            AddressOrigin::of(&source.home, source.kind),
+        )?;
         Ok(Self { source: Some(source), ..client })
     }
 
     /// A client without a certificate for the broker of `identity`: public routes answer also if the certificate has
     /// expired or is revoked.
-    pub(crate) fn without_certificate(identity: &Identity) -> Result<Self, CommandFailure> {
+    pub(crate) fn without_certificate(
+        identity: &Identity,
+        origin: AddressOrigin,
+    ) -> Result<Self, CommandFailure> {
         let config = client_config(&identity.authorities()?, None, clock()).map_err(unusable)?;
-        Ok(Self::anonymous(Transport::Tls { address: identity.address.clone(), config }))
+        Ok(Self::anonymous(Transport::Tls { address: identity.address.clone(), origin, config }))
     }
 
     /// A client without a certificate for the broker that an enrolment code names.
     pub(crate) fn pinned(code: &EnrolmentCode) -> Result<Self, CommandFailure> {
         let config = pinned_client_config(code.pin, clock()).map_err(unusable)?;
-        let transport = Transport::Tls { address: code.address.clone(), config };
+        let origin = AddressOrigin::EnrolmentCode;
+        let transport = Transport::Tls { address: code.address.clone(), origin, config };
         let trust_domain = Some(code.spiffe.trust_domain().clone());
         Ok(Self { trust_domain, ..Self::anonymous(transport) })
     }
@@ -110,7 +130,7 @@ impl Client {
     fn anonymous(transport: Transport) -> Self {
         let (certificate, authorities) = (String::new(), Vec::new());
         let wait = transport.wait();
-        Self { transport, wait, certificate, authorities, source: None, trust_domain: None }
+        Self { transport, wait, certificate, presented: None, authorities, source: None, trust_domain: None }
     }
 
     /// The same client, whose requests take no longer than `wait` each.
@@ -217,7 +237,10 @@ impl Client {
         match (sent, &self.source) {
             // Another process may have renewed the identity since this one read it. The request had no effect.
             (Err(failure), Some(source)) if failure.is_unauthenticated() => {
-                let newer = Self::with(&Identity::load(&source.home, source.kind)?)?;
+                let newer = Self::with(
+                    &Identity::load(&source.home, source.kind)?,
+                    AddressOrigin::of(&source.home, source.kind),
+                )?;
                 if newer.certificate == self.certificate {
                     return Err(failure);
                 }
@@ -235,15 +258,33 @@ impl Client {
     }
 
     async fn connect_and_send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
-        let connection = self.transport.connect().await?;
+        let connection = self.transport.connect().await.map_err(|failure| self.explained(failure))?;
         let shown = connection.certificates();
         self.check_trust_domain(&shown)?;
         self.learn(&shown);
-        let response = self.transport.exchange(connection, request).await?;
+        let exchanged = self.transport.exchange(connection, request).await;
+        let response = exchanged.map_err(|failure| self.explained(failure))?;
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
         Err(refusal(response.status, response.body.expose()))
+    }
+
+    /// The failure, with the details of the client's certificate if the broker refused it.
+    fn explained(&self, failure: TransportFailure) -> CommandFailure {
+        let cause = match failure {
+            TransportFailure::Other(failure) => return failure,
+            TransportFailure::Refused(cause) => cause,
+        };
+        match (&self.transport, &self.presented) {
+            (Transport::Tls { address, origin, .. }, Some(certificate)) => {
+                let now = SystemClock::new().now();
+                RefusedCertificate { certificate, address, origin, now }.explained(cause)
+            }
+            (Transport::Tls { .. } | Transport::Socket(_), _) => {
+                CommandFailure::new(code::CERTIFICATE_REFUSED)
+            }
+        }
     }
 
     /// Stores the broker's authorities when they change. The broker sends all of them behind its own certificate, which

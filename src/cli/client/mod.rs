@@ -1,12 +1,16 @@
 //! The HTTP client: over TLS as an agent or an operator, or over the socket on the broker's host.
 
+mod address_origin;
 mod broker_client;
+mod handshake_failure;
 mod received;
 mod refusal;
+mod refused_certificate;
 mod request;
 mod retry;
 mod transport;
 
+pub(crate) use address_origin::AddressOrigin;
 pub use broker_client::host_state;
 pub(crate) use broker_client::{Client, IdentitySource, PutConditions, RevealedSecret};
 pub(crate) use received::Received;

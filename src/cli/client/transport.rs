@@ -1,3 +1,5 @@
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +9,25 @@ use hyper::client::conn::http1::handshake;
 use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::address_origin::AddressOrigin;
+use super::handshake_failure::{handshake_failure, host_of};
 use super::request::ClientRequest;
-use crate::base::{Sensitive, code, io_reason};
+use crate::base::{Clock, Sensitive, SystemClock, code, io_reason};
 use crate::console::CommandFailure;
+use crate::pki::tls::{HandshakeFault, PeerRefusal};
 
 /// The way to a broker.
 #[derive(Clone)]
 pub(super) enum Transport {
     /// TLS to `host:port`.
-    Tls { address: String, config: Arc<ClientConfig> },
+    Tls { address: String, origin: AddressOrigin, config: Arc<ClientConfig> },
     /// The socket on the broker's host.
     Socket(PathBuf),
 }
@@ -31,6 +37,20 @@ pub(super) struct ClientResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Sensitive<Vec<u8>>,
+}
+
+/// The failure of a connection or of a request.
+pub(super) enum TransportFailure {
+    /// The broker refused the client's certificate with an alert that names the cause.
+    Refused(PeerRefusal),
+    /// Every other failure.
+    Other(CommandFailure),
+}
+
+impl From<CommandFailure> for TransportFailure {
+    fn from(failure: CommandFailure) -> Self {
+        Self::Other(failure)
+    }
 }
 
 /// A connection before the first request.
@@ -55,39 +75,49 @@ impl Transport {
         }
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, CommandFailure> {
+    pub(super) async fn connect(&self) -> Result<Connection, TransportFailure> {
         match self {
             Self::Socket(path) => {
                 let stream = UnixStream::connect(path).await;
-                stream.map(Connection::Socket).map_err(|error| self.unreachable(&io_reason(&error)))
+                Ok(stream.map(Connection::Socket).map_err(|error| self.unreachable(&io_reason(&error)))?)
             }
-            Self::Tls { address, config } => {
-                let stream = self.connect_tls(address, config).await?;
+            Self::Tls { address, origin, config } => {
+                let name = ServerName::try_from(host_of(address).to_owned())
+                    .map_err(|_| address_invalid(address, origin))?;
+                let stream = self.connect_tcp(address, origin).await?;
+                let connected = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+                let stream = connected.map_err(|error| self.untrusted(address, origin, &error))?;
                 Ok(Connection::Tls(Box::new(stream)))
             }
         }
     }
 
-    async fn connect_tls(
-        &self,
-        address: &str,
-        config: &Arc<ClientConfig>,
-    ) -> Result<TlsStream<TcpStream>, CommandFailure> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| CommandFailure::new(code::ADDRESS_INVALID))?;
-        let connected = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await;
-        let stream = match connected {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.unreachable(&io_reason(&error))),
+    async fn connect_tcp(&self, address: &str, origin: &AddressOrigin) -> Result<TcpStream, CommandFailure> {
+        let found: Vec<SocketAddr> = match timeout(CONNECT_WAIT, lookup_host(address)).await {
+            Ok(Ok(found)) => found.collect(),
+            // The port is not a number.
+            Ok(Err(error)) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(address_invalid(address, origin));
+            }
+            Ok(Err(_)) => return Err(unresolved(address, origin, "does not resolve")),
             Err(_) => {
-                return Err(
-                    self.unreachable(&format!("connect timeout after {} seconds", CONNECT_WAIT.as_secs()))
-                );
+                let problem = format!("does not resolve within {} seconds", CONNECT_WAIT.as_secs());
+                return Err(unresolved(address, origin, &problem));
             }
         };
-        let connected = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
-        connected.map_err(|error| self.untrusted(&error))
+        match timeout(CONNECT_WAIT, TcpStream::connect(&*found)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Err(self
+                .unreachable("the connection was refused: no process listens there")
+                .mended_by(format!(
+                    "check on the broker's host that `keyward serve` runs, or {}",
+                    origin.correction()
+                ))),
+            Ok(Err(error)) => Err(self.unreachable(&io_reason(&error))),
+            Err(_) => {
+                Err(self.unreachable(&format!("connect timeout after {} seconds", CONNECT_WAIT.as_secs())))
+            }
+        }
     }
 
     /// Sends `request` over `connection`.
@@ -95,7 +125,7 @@ impl Transport {
         &self,
         connection: Connection,
         request: ClientRequest,
-    ) -> Result<ClientResponse, CommandFailure> {
+    ) -> Result<ClientResponse, TransportFailure> {
         match connection {
             Connection::Tls(stream) => self.exchange_over(*stream, request).await,
             Connection::Socket(stream) => self.exchange_over(stream, request).await,
@@ -106,7 +136,7 @@ impl Transport {
         &self,
         stream: S,
         request: ClientRequest,
-    ) -> Result<ClientResponse, CommandFailure> {
+    ) -> Result<ClientResponse, TransportFailure> {
         let host = match self {
             Self::Tls { address, .. } => address,
             Self::Socket(_) => "keyward",
@@ -125,7 +155,8 @@ impl Transport {
             })?;
         request.headers_mut().extend(headers);
         let connected = handshake(TokioIo::new(stream)).await;
-        let (mut sender, driver) = connected.map_err(|error| self.unreachable(&error.to_string()))?;
+        let (mut sender, driver) =
+            connected.map_err(|_| self.unreachable("the HTTP connection could not be started"))?;
         let driver = tokio::spawn(driver);
         let response = match sender.send_request(request).await {
             Ok(response) => response,
@@ -157,27 +188,33 @@ impl Transport {
         }
     }
 
-    fn untrusted(&self, error: &std::io::Error) -> CommandFailure {
-        // The library reports invalid TLS messages with this kind; other kinds are errors of the connection.
-        if error.kind() != std::io::ErrorKind::InvalidData {
-            return self.unreachable(
-                "the connection was closed during the TLS handshake, e.g. at the broker's connection limit",
-            );
+    fn untrusted(&self, address: &str, origin: &AddressOrigin, error: &io::Error) -> TransportFailure {
+        if let Some(cause) = PeerRefusal::received(error) {
+            return TransportFailure::Refused(cause);
         }
-        CommandFailure::new(code::TLS_FAILED)
-            .because(format!("the TLS handshake with the broker at {} failed: {error}", self.place()))
+        let failure = handshake_failure(address, origin, error, SystemClock::new().now());
+        let closed = || {
+            self.unreachable(
+                "the connection was closed during the TLS handshake, e.g. at the broker's connection limit",
+            )
+        };
+        TransportFailure::Other(failure.unwrap_or_else(closed))
     }
 
     /// In TLS 1.3 the client learns only from the first response that its certificate was refused.
-    fn cut(&self, errors: &[Option<hyper::Error>]) -> CommandFailure {
-        let mut causes = errors.iter().flatten().flat_map(|error| {
-            std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-        });
-        if causes.any(|cause| cause.to_string().contains("alert")) {
-            let why = format!("the broker at {} refused this machine's certificate", self.place());
-            return CommandFailure::new(code::CERTIFICATE_REFUSED).because(why);
+    fn cut(&self, errors: &[Option<hyper::Error>]) -> TransportFailure {
+        let mut received = errors.iter().flatten().filter_map(|error| PeerRefusal::received(error));
+        if let Some(cause) = received.next() {
+            return TransportFailure::Refused(cause);
         }
-        self.unreachable("the connection was closed before a response arrived")
+        let is_alert = |error: &hyper::Error| HandshakeFault::of(error) == Some(HandshakeFault::Alert);
+        let failure = if errors.iter().flatten().any(is_alert) {
+            let why = format!("the broker at {} refused this machine's certificate", self.place());
+            CommandFailure::new(code::CERTIFICATE_REFUSED).because(why)
+        } else {
+            self.unreachable("the connection was closed before a response arrived")
+        };
+        failure.into()
     }
 
     /// The broker's address, for messages.
@@ -187,6 +224,21 @@ impl Transport {
             Self::Socket(path) => format!("`{}`", path.display()),
         }
     }
+}
+
+fn address_invalid(address: &str, origin: &AddressOrigin) -> CommandFailure {
+    let why = format!("the broker's address `{address}` is not a host name with a port");
+    CommandFailure::new(code::ADDRESS_INVALID).because(why).mended_by(origin.correction())
+}
+
+fn unresolved(address: &str, origin: &AddressOrigin, problem: &str) -> CommandFailure {
+    let host = host_of(address);
+    CommandFailure::new(code::BROKER_UNREACHABLE)
+        .because(format!("the host name `{host}` {problem}; the broker's address is {}", origin.place()))
+        .mended_by(format!(
+            "check the name service of this machine (`getent hosts {host}`), or {}",
+            origin.correction()
+        ))
 }
 
 impl Connection {

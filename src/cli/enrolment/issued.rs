@@ -28,7 +28,7 @@ pub(super) fn issued(
         CommandFailure::new(code::CERTIFICATE_MISMATCH).because(why)
     })?;
     // TLS has to accept key and certificate: an identity that cannot connect is not stored.
-    Client::with(&identity)?;
+    Client::check(&identity)?;
     Ok(identity)
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp, code};
-use crate::cli::client::{Client, Received};
+use crate::cli::client::{AddressOrigin, Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::console::{CommandFailure, Console};
 use crate::pki::Requested;
@@ -87,7 +87,10 @@ pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Re
 
 /// The same; `false` without a response.
 async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
-    let asked = async { is_renewal_wanted(&Client::with(&Identity::load(home, kind)?)?, kind).await };
+    let asked = async {
+        let client = Client::with(&Identity::load(home, kind)?, AddressOrigin::of(home, kind))?;
+        is_renewal_wanted(&client, kind).await
+    };
     asked.await.unwrap_or(false)
 }
 
@@ -215,14 +218,15 @@ async fn exchange(
         pending = PendingKey::open(home, &under_way)?;
     }
     let body = RenewBody { csr: base64url(&pending.request) };
-    let answer = Client::with(identity)?.call(RENEW, &Nothing, &body).await?;
+    let answer = Client::with(identity, AddressOrigin::of(home, kind))?.call(RENEW, &Nothing, &body).await?;
     let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
     let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
     let renewed = issued(&answer, &requested, &identity.address, &pending)?;
     renewed.save(home, kind)?;
     pending.settle()?;
     // The first use ends the previous certificate; if it fails, the next verb is the first use.
-    drop(is_renewal_wanted(&Client::with(&renewed)?, kind).await);
+    let client = Client::with(&renewed, AddressOrigin::of(home, kind))?;
+    drop(is_renewal_wanted(&client, kind).await);
     Ok(answer)
 }
 

@@ -117,8 +117,14 @@ impl Identity {
 
     fn read(dir: &Path) -> Result<Self, CommandFailure> {
         let read = |name: &str| {
-            fs::read_to_string(dir.join(name))
-                .map_err(|error| CommandFailure::of_file(&dir.join(name), &error))
+            let path = dir.join(name);
+            fs::read_to_string(&path).map_err(|error| {
+                if error.kind() != io::ErrorKind::NotFound {
+                    return CommandFailure::of_file(&path, &error);
+                }
+                let why = format!("`{}` is missing", path.display());
+                CommandFailure::new(code::IDENTITY_DAMAGED).because(why)
+            })
         };
         Ok(Self {
             address: read("address")?.trim().to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::base::{Clock, SystemClock, code, io_reason};
-use crate::cli::client::Client;
+use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::enrolment::is_renewal_wanted;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::console::{CommandFailure, Console};
@@ -104,8 +104,8 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let mut findings = vec![DoctorFinding::ok("identity", format!("in `{}`", dir.display()))];
     findings.push(DoctorFinding::private("identity's directory", &dir));
     findings.push(DoctorFinding::private("private key", &dir.join("key.pem")));
-    findings.push(certificate(&identity));
-    let client = Client::with(&identity);
+    findings.push(certificate(&identity, kind));
+    let client = Client::with(&identity, AddressOrigin::of(home, kind));
     let me = match &client {
         Ok(client) => is_renewal_wanted(client, kind).await,
         Err(failure) => Err(failure.clone()),
@@ -118,12 +118,20 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     }
     if me.is_ok_and(|wanted| wanted) {
         let why = "the authority that signed the certificate is tainted";
-        findings.push(DoctorFinding::warn("authority", why, "`keyward renew`"));
+        findings.push(DoctorFinding::warn("authority", why, format!("`{}`", renewal(kind))));
     }
     findings
 }
 
-fn certificate(identity: &Identity) -> DoctorFinding {
+/// The command that renews the certificate.
+const fn renewal(kind: IdentityKind) -> &'static str {
+    match kind {
+        IdentityKind::Agent => "keyward renew",
+        IdentityKind::Operator => "keyward renew --operator",
+    }
+}
+
+fn certificate(identity: &Identity, kind: IdentityKind) -> DoctorFinding {
     const WHAT: &str = "certificate";
     let certificate = match identity.certificate() {
         Ok(certificate) => certificate,
@@ -148,12 +156,16 @@ fn certificate(identity: &Identity) -> DoctorFinding {
         return DoctorFinding::fail(
             WHAT,
             format!("the certificate expired at {until}"),
-            "`keyward renew`; if its grace period has ended too, ask an operator for an enrolment code, then `keyward join --replace`",
+            format!(
+                "`{}`; if its grace period has ended too, ask an operator for an enrolment code, then `keyward join --replace`",
+                renewal(kind)
+            ),
         );
     }
     if left.saturating_mul(4) < life {
         let why = format!("the certificate has less than a quarter of its life left, until {until}");
-        return DoctorFinding::warn(WHAT, why, "`keyward renew`, or keep `keyward renew --watch` running");
+        let renew = renewal(kind);
+        return DoctorFinding::warn(WHAT, why, format!("`{renew}`, or keep `{renew} --watch` running"));
     }
     DoctorFinding::ok(WHAT, format!("{}, until {until}", certificate.spiffe()))
 }

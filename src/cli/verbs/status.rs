@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use crate::base::{Clock, SystemClock, Timestamp, code};
-use crate::cli::client::Client;
+use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{VerbSession, joined};
 use crate::console::{CommandFailure, Console};
@@ -62,12 +62,12 @@ async fn ask(home: &Path, kind: IdentityKind, status: &mut IdentityStatus) -> Re
     status.spiffe_id = Some(certificate.spiffe().to_string());
     status.not_after = Some(certificate.not_after().to_string());
     // Without the certificate, which may be the problem.
-    let anonymous = Client::without_certificate(&identity)?;
+    let anonymous = Client::without_certificate(&identity, AddressOrigin::of(home, kind))?;
     anonymous.call(LIVENESS, &Nothing, &Nothing).await?;
     status.reachable = true;
     status.warnings = anonymous.call(READINESS, &Nothing, &Nothing).await?.answer.warnings;
     status.ready = true;
-    let client = Client::with(&identity)?;
+    let client = Client::with(&identity, AddressOrigin::of(home, kind))?;
     match kind {
         IdentityKind::Agent => {
             status.roles = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?.answer.roles;

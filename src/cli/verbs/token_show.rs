@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::base::limits::TOKEN_BYTES_MAX;
 use crate::base::{Clock, Sensitive, SystemClock, Timestamp, code};
-use crate::cli::client::Client;
+use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, Console, input, not_an_argument};
@@ -80,7 +80,8 @@ async fn verify(home: &Path, token: &str, claims: &Claims) -> Result<(), Command
 
 /// The issuer and its keys, from the broker that this machine trusts.
 async fn verifier(home: &Path, claims: &Claims) -> Result<(String, Verifier), CommandFailure> {
-    let client = Client::without_certificate(&broker_with_keys(home, claims)?)?;
+    let (broker, origin) = broker_with_keys(home, claims)?;
+    let client = Client::without_certificate(&broker, origin)?;
     let issuer = client.call(AUTHORIZATION_SERVER, &Nothing, &Nothing).await?.answer.issuer;
     let keys = client.call(KEY_SET, &Nothing, &Nothing).await?.answer;
     let verifier = Verifier::new(&issuer, &keys).map_err(|error| unverified(&error.to_string()))?;
@@ -89,16 +90,17 @@ async fn verifier(home: &Path, claims: &Claims) -> Result<(String, Verifier), Co
 
 /// The identity whose broker has the keys: the agents' listener has them. An operator's machine knows its address only
 /// from the token, and asks there only if the host is that of its own broker: a token must not choose the host.
-fn broker_with_keys(home: &Path, claims: &Claims) -> Result<Identity, CommandFailure> {
-    if Identity::existing(home, IdentityKind::Agent)?.is_some() {
-        return Identity::load(home, IdentityKind::Agent);
+fn broker_with_keys(home: &Path, claims: &Claims) -> Result<(Identity, AddressOrigin), CommandFailure> {
+    const AGENT: IdentityKind = IdentityKind::Agent;
+    if Identity::existing(home, AGENT)?.is_some() {
+        return Ok((Identity::load(home, AGENT)?, AddressOrigin::of(home, AGENT)));
     }
     let operator = Identity::load(home, IdentityKind::Operator).map_err(|_| {
         let why = format!("there is no identity in `{}`, so no broker is known", home.display());
         CommandFailure::new(code::NO_IDENTITY).because(why)
     })?;
     match listener_of(&claims.iss, &operator.address) {
-        Some(address) => Ok(Identity { address, ..operator }),
+        Some(address) => Ok((Identity { address, ..operator }, AddressOrigin::Token)),
         None => Err(unverified(&format!(
             "the issuer {} is not on the host of this operator's broker, {}",
             claims.iss, operator.address

@@ -60,7 +60,7 @@ fn the_tutorial_runs_from_its_first_command_to_its_last() {
     let said = said(&output);
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("the upstream password").count(), 4, "each reading printed it: {said}");
-    for part in ["+ capability github.repo.read", "secret.revealed", "certificate_refused", "ok: "] {
+    for part in ["+ capability github.repo.read", "secret.revealed", "certificate_suspended", "ok: "] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

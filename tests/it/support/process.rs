@@ -158,6 +158,24 @@ impl Process {
         ];
     }
 
+    /// The environment in which a process adds the seconds in `file` to its wall clock: see `clock.c`.
+    pub(crate) fn clock_in(&self, file: &str) -> Vec<(String, String)> {
+        let shim = self.path("clock.so").display().to_string();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/clock.c");
+        let made = Command::new("cc").args(["-shared", "-fPIC", "-o", &shim, source, "-ldl"]).status();
+        assert!(made.expect("a C compiler is needed").success());
+        let clock = self.path(file).display().to_string();
+        vec![("LD_PRELOAD".to_owned(), shim), ("KEYWARD_TEST_CLOCK".to_owned(), clock)]
+    }
+
+    /// Sets the wall clock in `file` this far from the machine's.
+    pub(crate) fn set_clock(&self, file: &str, by_s: i64) {
+        // As a whole: a process reads it at any moment.
+        let fresh = self.path(&format!("{file}.new"));
+        fs::write(&fresh, by_s.to_string()).unwrap();
+        fs::rename(fresh, self.path(file)).unwrap();
+    }
+
     /// Has points counted from now on, and this fault happen: `kill N`, `eio N`, or `count 0` for none.
     pub(crate) fn arm(&self, fault: &str) {
         self.disarm();

@@ -1,0 +1,234 @@
+//! Each cause for which a broker refuses a client, or a client a broker, has its own code, text and fix, also when the
+//! TLS handshake is what refuses.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::clock_of_the_machine::until_serving;
+use crate::support::process::{Process, files};
+
+const HOUR_S: i64 = 3600;
+const DAY_S: i64 = 24 * HOUR_S;
+
+/// The failure of a command.
+#[derive(Debug)]
+struct Told {
+    code: String,
+    why: String,
+    fix: String,
+}
+
+fn told(process: &Process, who: &str, args: &[&str]) -> Told {
+    let output = process.run_as(who, &[args, &["-o", "json"]].concat(), b"");
+    assert!(!output.status.success(), "{who} {args:?} succeeded");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let last = said.lines().last().unwrap_or_default();
+    let failure: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("no JSON: {said}"));
+    let field = |name: &str| failure[name].as_str().unwrap().to_owned();
+    Told { code: field("code"), why: field("detail"), fix: field("fix") }
+}
+
+/// Asserts the code, and these parts of the problem and of the fix.
+fn is_told(told: &Told, code: &str, why: &[&str], fix: &[&str]) {
+    assert_eq!(told.code, code, "{told:?}");
+    for part in why {
+        assert!(told.why.contains(part), "{part}: {told:?}");
+    }
+    for part in fix {
+        assert!(told.fix.contains(part), "{part}: {told:?}");
+    }
+}
+
+fn served() -> Process {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process
+}
+
+fn copy(process: &Process, from: &str, to: &str) {
+    let from = process.path(from);
+    for file in files(&from) {
+        let target = process.path(to).join(file.strip_prefix(&from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+}
+
+#[test]
+fn suspended_revoked_and_unknown_certificates_have_their_own_codes() {
+    let process = served();
+    let code = process.good(&["operator", "invite", "eve", "--role", "auditor"], b"");
+    process.good_as("eve", &["join"], &code);
+    for (who, noun, name, args) in
+        [("a", "agent", "a", &["whoami"][..]), ("eve", "operator", "eve", &["whoami", "--operator"])]
+    {
+        let subject = format!("your {noun} certificate ({name}, serial ");
+        let invite = format!("`keyward {noun} invite {name}`");
+        // When it is suspended
+        process.good(&[noun, "suspend", name], b"");
+        let suspended = told(&process, who, args);
+        let resume = format!("`keyward {noun} resume {name}`");
+        is_told(&suspended, "certificate_suspended", &[&subject, "…) is suspended"], &[&resume]);
+        process.good(&[noun, "resume", name], b"");
+        process.good_as(who, args, b"");
+        // When a copy of it is used after its renewal
+        copy(&process, &format!("home-{who}"), &format!("home-copy-of-{who}"));
+        let renew: &[&str] = if noun == "agent" { &["renew"] } else { &["renew", "--operator"] };
+        process.good_as(who, renew, b"");
+        let unknown = told(&process, &format!("copy-of-{who}"), args);
+        is_told(&unknown, "certificate_unknown", &["no record of", &subject], &["--home", &invite]);
+        // When it is revoked
+        process.good(&[noun, "revoke", name], b"");
+        let revoked = told(&process, who, args);
+        is_told(&revoked, "certificate_revoked", &[&subject, "was revoked"], &[&invite, "--replace"]);
+    }
+}
+
+#[test]
+fn certificate_at_the_other_listener_names_the_address_to_correct() {
+    let process = served();
+    let agents = process.path("home-a/agent/address");
+    let admins = process.path("home-operator/operator/address");
+    let (to_agents, to_admins) = (fs::read(&agents).unwrap(), fs::read(&admins).unwrap());
+    fs::write(&agents, &to_admins).unwrap();
+    fs::write(&admins, &to_agents).unwrap();
+    let agent = told(&process, "a", &["whoami"]);
+    let place = agents.display().to_string();
+    is_told(
+        &agent,
+        "certificate_wrong_kind",
+        &["your agent certificate (a, ", "the operators' listener"],
+        &["the agents', port 8443", &place],
+    );
+    let operator = told(&process, "operator", &["whoami", "--operator"]);
+    let place = admins.display().to_string();
+    is_told(
+        &operator,
+        "certificate_wrong_kind",
+        &["your operator certificate (admin, ", "the agents' listener"],
+        &["the operators', port 8444", &place],
+    );
+    fs::write(&agents, &to_agents).unwrap();
+    process.good_as("a", &["whoami"], b"");
+}
+
+#[test]
+fn expired_certificates_and_wrong_clocks_are_told_apart() {
+    // Given a broker and clients whose clocks a test sets
+    let mut process = Process::init("warn");
+    process.broker_environment = process.clock_in("broker-clock");
+    process.environment = process.clock_in("client-clock");
+    process.serve();
+    process.set_up(b"value");
+    process.stop();
+    // When an agent's certificate has expired within its grace period, then it can be renewed
+    process.set_clock("broker-clock", 30 * HOUR_S);
+    process.set_clock("client-clock", 30 * HOUR_S);
+    process.spawn();
+    until_serving(&process);
+    let checks = process.run_as("a", &["doctor", "-o", "json"], b"");
+    let checks: Value = serde_json::from_slice(&checks.stdout).unwrap();
+    let broker = checks["items"].as_array().unwrap().iter().find(|item| item["what"] == "broker").unwrap();
+    assert!(broker["why"].as_str().unwrap().contains("it can be renewed until "), "{broker}");
+    assert!(broker["fix"].as_str().unwrap().contains("`keyward renew`"), "{broker}");
+    copy(&process, "home-a", "home-late");
+    process.good_as("a", &["whoami"], b"");
+    // When it has expired beyond, then only a new code helps
+    process.stop();
+    process.set_clock("broker-clock", 6 * DAY_S);
+    process.set_clock("client-clock", 6 * DAY_S);
+    process.spawn();
+    until_serving(&process);
+    let agent = told(&process, "a", &["whoami"]);
+    is_told(
+        &agent,
+        "certificate_expired",
+        &["your agent certificate (a, serial ", "expired at ", " UTC"],
+        &["`keyward agent invite a`"],
+    );
+    let operator = told(&process, "operator", &["whoami", "--operator"]);
+    is_told(
+        &operator,
+        "certificate_expired",
+        &["your operator certificate (admin, serial "],
+        &["`keyward operator invite admin`", "`keyward init --reissue-operator`"],
+    );
+    // When only this machine's clock is behind, then its certificate is of the future, or seems valid
+    process.set_clock("client-clock", 0);
+    let behind = told(&process, "a", &["whoami"]);
+    is_told(&behind, "clock_mismatch", &["your agent certificate", "is valid from"], &["`date -u`"]);
+    let valid = told(&process, "operator", &["whoami", "--operator"]);
+    is_told(&valid, "clock_mismatch", &["by the clock of the broker", "valid until"], &["`date -u`"]);
+    // When it is far behind or ahead, then the broker's certificate is not valid by it
+    for (by_s, problem) in [(-10 * DAY_S, "is not valid yet"), (800 * DAY_S, "has expired")] {
+        process.set_clock("client-clock", by_s);
+        let far = told(&process, "late", &["whoami"]);
+        is_told(&far, "clock_mismatch", &["the certificate of the broker", problem], &["`date -u`"]);
+    }
+}
+
+#[test]
+fn insufficient_role_and_scope_are_named() {
+    let process = served();
+    for (name, args) in
+        [("eve", &["--role", "auditor"][..]), ("bob", &["--role", "admin", "--owner", "payments"])]
+    {
+        let code = process.good(&[&["operator", "invite", name], args].concat(), b"");
+        process.good_as(name, &["join"], &code);
+    }
+    let role = told(&process, "eve", &["agent", "suspend", "a"]);
+    is_told(
+        &role,
+        "operator_role_insufficient",
+        &["`eve` has the role auditor", "needs admin or security"],
+        &["`keyward operator role eve ROLE`"],
+    );
+    let scope = told(&process, "bob", &["operator", "list"]);
+    is_told(&scope, "operator_scope_insufficient", &["`bob` is limited to the owner `payments`"], &[]);
+}
+
+#[test]
+fn address_that_leads_nowhere_is_named_with_its_source() {
+    let mut process = served();
+    let file = process.path("home-a/agent/address");
+    let address = fs::read_to_string(&file).unwrap();
+    let place = file.display().to_string();
+    // When the host name does not resolve
+    fs::write(&file, "broker.invalid:8443\n").unwrap();
+    let unresolved = told(&process, "a", &["whoami"]);
+    let why = ["the host name `broker.invalid` does not resolve", place.as_str()];
+    is_told(&unresolved, "broker_unreachable", &why, &["getent hosts broker.invalid", &place]);
+    // When it is no address
+    fs::write(&file, "localhost:port\n").unwrap();
+    is_told(&told(&process, "a", &["whoami"]), "address_invalid", &["`localhost:port`"], &[&place]);
+    // When no process listens
+    fs::write(&file, &address).unwrap();
+    process.stop();
+    let refused = told(&process, "a", &["whoami"]);
+    is_told(&refused, "broker_unreachable", &[address.trim(), "the connection was refused"], &[&place]);
+    // When a file is missing
+    let certificate = process.path("home-a/agent/certificate.pem");
+    fs::remove_file(&certificate).unwrap();
+    let missing = format!("`{}` is missing", certificate.display());
+    is_told(&told(&process, "a", &["whoami"]), "identity_damaged", &[&missing], &["enrolment code"]);
+}
+
+#[test]
+fn host_that_the_brokers_certificate_lacks_is_named() {
+    let mut process = served();
+    process.stop();
+    let text = fs::read_to_string(process.config()).unwrap();
+    fs::write(process.config(), text.replace("[\"127.0.0.1\", \"localhost\"]", "[\"localhost\"]")).unwrap();
+    process.spawn();
+    until_serving(&process);
+    let lacking = told(&process, "a", &["whoami"]);
+    let why = "the broker's certificate is for `localhost`, not for `127.0.0.1`";
+    is_told(
+        &lacking,
+        "server_name_mismatch",
+        &[why],
+        &["add `127.0.0.1` to `[server] names`", "agent/address"],
+    );
+}
