@@ -152,11 +152,7 @@ impl From<CommitError> for Failure {
             CommitError::Append(AppendError::Busy) => code::LEDGER_BUSY,
             CommitError::Append(AppendError::Conflict(_)) => code::MODIFIED_CONCURRENTLY,
             CommitError::Append(AppendError::Failed) => code::LEDGER_FAILED,
-            CommitError::Append(AppendError::Unwritten) => {
-                return Self::new(code::LEDGER_FAILED).because(error.to_string()).mended_by(
-                    "repeat the request later; operators: look at the data disk of the broker; the log has the error",
-                );
-            }
+            CommitError::Append(AppendError::Unwritten) => code::LEDGER_UNWRITTEN,
             CommitError::Append(AppendError::TooLarge) => code::ENTRY_TOO_LARGE,
             CommitError::Unanswered => code::LEDGER_STALLED,
             CommitError::ReadOnly => return Self::new(code::READ_ONLY),
@@ -208,5 +204,17 @@ pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
             .because(exhausted.to_string())
             .mended_by("set up a new broker: this keyring cannot be changed any more"),
         Some(_) | None => Failure::internal(code::AUTHORITY_FAILED, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_wrote_nothing_has_another_code_than_one_in_doubt() {
+        let code_of = |error: AppendError| Failure::from(CommitError::Append(error)).code;
+        assert_eq!(code_of(AppendError::Unwritten), code::LEDGER_UNWRITTEN);
+        assert_eq!(code_of(AppendError::Failed), code::LEDGER_FAILED);
     }
 }

@@ -187,7 +187,7 @@ fn readiness_metrics_alerts_and_doctor_report_a_hanging_disk() {
 fn a_failing_disk_and_a_sealed_broker_are_told() {
     let mut process = on_a_failing_disk(set_up());
     fs::write(process.path("fault"), "").unwrap();
-    is_told(&process, 503, "ledger_failed");
+    is_told(&process, 503, "ledger_unwritten");
     assert!(fires(&process, "KeywardLedgerNotWritable"));
     is_unwell(&process, "probe write");
     fs::remove_file(process.path("fault")).unwrap();

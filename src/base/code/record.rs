@@ -142,6 +142,9 @@ super::codes! {
     LEDGER_FAILED "ledger_failed" Unavailable:
         "a write to the ledger failed: whether the request was recorded is unknown",
         "repeat the request with the same Idempotency-Key once the broker works again; operators: correct the fault of the data disk, then restart the broker";
+    LEDGER_UNWRITTEN "ledger_unwritten" Unavailable:
+        "a write to the ledger failed, and nothing was written",
+        "repeat the request later; operators: check the data disk; the broker's log has the error, and the broker continues by itself once writes succeed";
     READ_ONLY "read_only" Unavailable:
         "the broker is in read-only mode (`serve --read-only`, or a copy of the data that is not adopted): it records, issues and revokes nothing",
         "use the broker that serves these data; operators: once all other brokers with these data have stopped for good, restart this one without `--read-only`, or run `keyward adopt` on its host";

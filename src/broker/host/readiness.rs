@@ -25,8 +25,8 @@ impl Services {
                     format!("the broker's data disk has not answered a write for {} s", since.as_secs());
                 Err(Failure::new(code::LEDGER_STALLED).because(why))
             }
-            WriteState::Failing => Err(Failure::new(code::LEDGER_FAILED)
-                .because("the newest probe write to the broker's data disk failed")
+            WriteState::Failing => Err(Failure::new(code::LEDGER_UNWRITTEN)
+                .because("the newest write to the broker's data disk, or its newest probe write, failed")
                 .mended_by("check the broker's data disk; the broker's log has the error")),
             WriteState::Stopped => Err(Failure::new(code::LEDGER_FAILED)
                 .mended_by("correct the fault of the broker's data disk, then restart the broker")),
