@@ -29,9 +29,13 @@ impl Replacement {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let replacement = Self { path: path.to_owned(), temporary, is_committed: false };
-        write_new(&replacement.temporary, mode, bytes)?;
-        Ok(replacement)
+        Self::begin(path, temporary, mode, bytes)
+    }
+
+    /// A `temporary` that exists belongs to another process, which began to write it meanwhile: it stays.
+    fn begin(path: &Path, temporary: PathBuf, mode: u32, bytes: &[u8]) -> io::Result<Self> {
+        write_new(&temporary, mode, bytes)?;
+        Ok(Self { path: path.to_owned(), temporary, is_committed: false })
     }
 
     /// The file with the new content.
@@ -163,6 +167,17 @@ mod tests {
         fs::hard_link(&temporary, &path).unwrap();
         replacement.commit().unwrap();
         assert!(temporary.exists());
+    }
+
+    #[test]
+    fn a_replacement_that_comes_too_late_removes_no_other_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("file"), dir.path().join("file.new"));
+        let other = Replacement::write(&path, OWNER_ONLY, b"other").unwrap();
+        let late = Replacement::begin(&path, temporary, OWNER_ONLY, b"late");
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        other.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"other");
     }
 
     #[test]
