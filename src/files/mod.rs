@@ -77,7 +77,7 @@ pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes a file that does not exist yet, for its owner alone; durable when this returns.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_new(path, OWNER_ONLY, bytes)?;
-    sync_parent(path).inspect_err(|_| drop(fs::remove_file(path)))
+    sync_parent(path)
 }
 
 /// Removes a file, if it is there; durable when this returns.
@@ -106,12 +106,29 @@ pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
 /// Syncs the directory that `path` is in: without it, a power failure loses a rename or the name of a new file.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_dir(parent.unwrap_or(Path::new(".")))
+    sync_name(path, File::open(parent.unwrap_or(Path::new("."))))
+}
+
+/// Syncs the name of `path` in `parent`. A user may add files to a directory without the right to read it, and then
+/// cannot open it: the file system as a whole is synced instead.
+fn sync_name(path: &Path, parent: io::Result<File>) -> io::Result<()> {
+    match parent {
+        Ok(parent) => sync_opened(&parent),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let named = File::open(path).map_err(|_| error)?;
+            Ok(rustix::fs::syncfs(named)?)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Syncs a directory.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    match File::open(dir)?.sync_all() {
+    sync_opened(&File::open(dir)?)
+}
+
+fn sync_opened(dir: &File) -> io::Result<()> {
+    match dir.sync_all() {
         // A file system that does not sync directories.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         synced => synced,
@@ -178,6 +195,19 @@ mod tests {
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         other.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"other");
+    }
+
+    #[test]
+    fn a_name_in_a_directory_without_read_permission_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        create(&path, b"whole").unwrap();
+        let opened = |kind: io::ErrorKind| Err(io::Error::from(kind));
+        sync_name(&path, opened(io::ErrorKind::PermissionDenied)).unwrap();
+        let other = sync_name(&path, opened(io::ErrorKind::NotFound)).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::NotFound);
+        let gone = sync_name(&dir.path().join("gone"), opened(io::ErrorKind::PermissionDenied)).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::PermissionDenied, "its name cannot be synced");
     }
 
     #[test]

@@ -68,6 +68,23 @@ fn data_directory_has_its_name_on_disk_with_those_above_it() {
 }
 
 #[test]
+fn a_key_is_kept_in_a_directory_that_its_owner_cannot_read() {
+    let process = Process::init("warn");
+    fs::create_dir(process.path("drop")).unwrap();
+    fs::set_permissions(process.path("drop"), Permissions::from_mode(0o300)).unwrap();
+    let text = fs::read_to_string(process.path("keyward.toml")).unwrap();
+    let text = text.replace("/data\"", "/other\"").replace("root.key", "drop/root.key");
+    fs::write(process.path("drop.toml"), text).unwrap();
+    // Root reads every directory, unless it lacks these capabilities.
+    let mut limited = Command::new("setpriv");
+    limited.args(["--bounding-set=-dac_override,-dac_read_search", "--", KEYWARD, "init", "--config"]);
+    limited.arg(process.path("drop.toml")).arg("--home").arg(process.path("home-other"));
+    let output = limited.output().expect("setpriv is needed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(process.path("drop/root.key").exists());
+}
+
+#[test]
 fn serve_and_doctor_refuse_files_that_other_users_can_use() {
     let mut process = Process::init("warn");
     let config = process.config();

@@ -90,7 +90,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rand_core", &["crypto"]),
     ("rcgen", &["pki"]),
     ("rpassword", &["console"]),
-    ("rustix", &["base", "ledger", "telemetry", "cli", "console"]),
+    ("rustix", &["base", "files", "ledger", "telemetry", "cli", "console"]),
     ("rustls", &["crypto", "pki"]),
     ("schemars", &["base", "config", "http", "token", "wire"]),
     ("serde", ANY),
