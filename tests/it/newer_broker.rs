@@ -62,19 +62,33 @@ fn fields_and_kinds_of_a_newer_broker_are_printed() {
 
 #[test]
 fn rotate_fails_when_the_rotation_ends_without_a_new_version() {
-    // The current version after the rotation, and the exit code.
-    for (after, exit) in [(2, 0), (1, 8)] {
+    let id = |digit: &str| format!("rot_{}{digit}0", "0".repeat(24));
+    let run = |digit: &str, stage: &str| {
+        json!({
+            "id": id(digit), "trigger": "manual", "begun_at": "x", "stage": stage, "version": null,
+            "touched": false, "failures": 0, "trouble": null, "grace_until": null,
+        })
+    };
+    // The rotation in progress and the current version at the first look, and the exit code.
+    for (run, after, exit) in [
+        (Value::Null, 2, 0),
+        (Value::Null, 1, 8),
+        (run("0", "grace"), 2, 0),
+        (run("1", "prepared"), 2, 0),
+        (run("1", "prepared"), 1, 8),
+    ] {
+        let rotation = id("0");
         let (_, by) = twice("keyward.test");
         let current = Arc::new(AtomicU32::new(1));
         let impostor = Impostor::start(&by, &[&by], move |path, body| match path {
             "/v1/secrets/a/b" => secret(current.load(Ordering::Relaxed)),
             "/v1/rotations/a/b" if body["action"] == "rotate" => {
                 current.store(after, Ordering::Relaxed);
-                json!({ "rotation": format!("rot_{}", "0".repeat(26)), "begun": true })
+                json!({ "rotation": rotation, "begun": true })
             }
             "/v1/rotations/a/b" => json!({
                 "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
-                "paused_at": null, "next": null, "overdue": false, "run": null, "last_at": "x",
+                "paused_at": null, "next": null, "overdue": false, "run": run, "last_at": "x",
                 "checked_at": null, "orphans": [],
             }),
             _ => operator_whoami("x"),

@@ -204,10 +204,10 @@ impl BegunRotation {
         let Self { client, name, begun, before } = self;
         for _ in 0..LOOKS {
             let shown = client.call(GET_ROTATION, name, &Nothing).await?;
-            let run = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
-            let Some(run) = run.filter(|run| run.stage != "grace") else {
-                // Another command can end a rotation, e.g. `rotation adopt`.
-                if shown.run.is_none() && client.call(GET_SECRET, name, &Nothing).await?.current <= *before {
+            let ours = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
+            let Some(run) = ours.filter(|run| run.stage != "grace") else {
+                // Another command can end a rotation, e.g. `rotation adopt`, and begin the next one.
+                if ours.is_none() && client.call(GET_SECRET, name, &Nothing).await?.current <= *before {
                     let why = "the rotation ended without a new version: another command ended it";
                     return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
                 }
