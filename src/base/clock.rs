@@ -26,9 +26,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Compares the wall clock with the ledger's newest entry, at a start.
     fn start_after(&self, newest: Timestamp);
 
-    /// Accepts the wall clock, also backwards. Only the ledger's writer calls this, with the entry that records
-    /// it.
-    fn adopt(&self) -> Timestamp;
+    /// Both clocks, as they are.
+    fn raw(&self) -> RawReading;
+
+    /// Accepts the wall clock as of `raw`, also backwards. Only the ledger's writer calls this, once the entry that
+    /// records it is durable.
+    fn adopt(&self, raw: RawReading);
 }
 
 /// Measures durations for metrics, never for a decision.
@@ -108,8 +111,12 @@ impl Clock for SystemClock {
         self.keeper.start_after(newest, raw, is_recent(self.synchronised_at(), raw));
     }
 
-    fn adopt(&self) -> Timestamp {
-        self.keeper.adopt(machine())
+    fn raw(&self) -> RawReading {
+        machine()
+    }
+
+    fn adopt(&self, raw: RawReading) {
+        self.keeper.adopt(raw);
     }
 }
 
@@ -158,11 +165,6 @@ impl ManualClock {
     pub fn synchronise(&self) {
         self.synchronised_ms.store(self.raw().wall_ms, Ordering::Relaxed);
     }
-
-    fn raw(&self) -> RawReading {
-        let (wall_ms, boot_ms) = (self.wall_ms.load(Ordering::Relaxed), self.boot_ms.load(Ordering::Relaxed));
-        RawReading { wall_ms, boot_ms }
-    }
 }
 
 impl Clock for ManualClock {
@@ -184,8 +186,13 @@ impl Clock for ManualClock {
         self.keeper.start_after(newest, raw, is_recent(self.synchronised_at(), raw));
     }
 
-    fn adopt(&self) -> Timestamp {
-        self.keeper.adopt(self.raw())
+    fn raw(&self) -> RawReading {
+        let (wall_ms, boot_ms) = (self.wall_ms.load(Ordering::Relaxed), self.boot_ms.load(Ordering::Relaxed));
+        RawReading { wall_ms, boot_ms }
+    }
+
+    fn adopt(&self, raw: RawReading) {
+        self.keeper.adopt(raw);
     }
 }
 
@@ -217,7 +224,7 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_s(1_800_000_000));
         clock.step_s(-86_400);
         clock.advance_s(7);
-        clock.adopt();
+        clock.adopt(clock.raw());
         assert_eq!(clock.elapsed(), Duration::from_secs(7));
     }
 }

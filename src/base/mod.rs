@@ -43,5 +43,5 @@ pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
 pub use serial::{Serial, SerialError};
 pub use thread::ends_within;
-pub use timekeeper::{ClockReading, ClockTrust};
+pub use timekeeper::{ClockReading, ClockTrust, RawReading};
 pub use timestamp::{TimeText, Timestamp};

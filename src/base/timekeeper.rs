@@ -77,12 +77,18 @@ impl ClockReading {
 /// The machine's two clocks at one moment, in milliseconds: since 1970, and since some moment before the program
 /// started.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RawReading {
+pub struct RawReading {
     pub(super) wall_ms: i64,
     pub(super) boot_ms: i64,
 }
 
 impl RawReading {
+    /// The time of the wall clock.
+    #[must_use]
+    pub const fn wall(self) -> Timestamp {
+        Timestamp::from_ms(self.wall_ms)
+    }
+
     const fn offset_ms(self) -> i64 {
         self.wall_ms.saturating_sub(self.boot_ms)
     }
@@ -127,12 +133,11 @@ impl Timekeeper {
         ClockReading { now: Timestamp::from_ms(now), wall: Timestamp::from_ms(raw.wall_ms), trust }
     }
 
-    /// Accepts the wall clock, also backwards.
-    pub(super) fn adopt(&self, raw: RawReading) -> Timestamp {
+    /// Accepts the wall clock as of `raw`, also backwards.
+    pub(super) fn adopt(&self, raw: RawReading) {
         self.offset_ms.store(raw.offset_ms(), Ordering::Release);
         self.high_water_ms.store(raw.wall_ms, Ordering::Release);
         self.is_held.store(false, Ordering::Release);
-        Timestamp::from_ms(raw.wall_ms)
     }
 
     /// Compares the wall clock with the ledger's newest entry. If it does not fit, time continues from that entry.
@@ -210,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_that_is_set_again_before_it_is_adopted_is_not_followed() {
+        let keeper = keeper();
+        let recorded = raw(HOUR_MS, 0);
+        keeper.adopt(recorded);
+        let again = keeper.reading(raw(2 * HOUR_MS + 1_000, 1_000));
+        assert_eq!((again.now(), again.trust()), (recorded.wall().plus_s(1), ClockTrust::Disputed));
+    }
+
+    #[test]
     fn a_start_before_the_newest_entry_goes_on_from_that_entry() {
         let keeper = keeper();
         let newest = Timestamp::from_ms(START_MS);
@@ -240,7 +254,8 @@ mod tests {
             assert_eq!(keeper.reading(raw(ahead_ms, 0)).trust(), trust, "{ahead_ms} {is_synchronised}");
         }
         keeper.start_after(newest, raw(month_ms + 1000, 0), false);
-        assert_eq!(keeper.adopt(raw(month_ms + 1000, 0)).ms(), START_MS + month_ms + 1000);
-        assert_eq!(keeper.reading(raw(month_ms + 2000, 1000)).trust(), ClockTrust::Agreed);
+        keeper.adopt(raw(month_ms + 1000, 0));
+        let reading = keeper.reading(raw(month_ms + 2000, 1000));
+        assert_eq!((reading.now().ms(), reading.trust()), (START_MS + month_ms + 2000, ClockTrust::Agreed));
     }
 }

@@ -12,7 +12,7 @@ use super::history::{Head, LedgerHistory};
 use super::key::{Key, Kind};
 use super::keys::WriterSession;
 use super::tree::Tree;
-use crate::base::{Clock, Entropy};
+use crate::base::{Clock, Entropy, RawReading};
 use crate::crypto::Digest;
 
 /// An append that waits for its answer.
@@ -36,6 +36,8 @@ pub(super) struct Sequenced {
     pub(super) drafts: Vec<Waiting>,
     /// Drafts that relied on what has changed, with the key of that.
     pub(super) conflicts: Vec<(Waiting, Key)>,
+    /// The clocks as of an entry that adopts the wall clock.
+    pub(super) adopts: Option<RawReading>,
 }
 
 pub(super) struct Sequencer {
@@ -93,11 +95,12 @@ impl Sequencer {
             }
             drafts.push(waiting);
         }
-        let (mut entries, count) = (Vec::with_capacity(drafts.len()), drafts.len());
+        let (mut entries, count, mut adopts) = (Vec::with_capacity(drafts.len()), drafts.len(), None);
         for (waiting, left) in drafts.iter_mut().zip((0..count).rev()) {
             let draft = waiting.draft.as_mut();
             if draft.kind == Kind::CLOCK_ADJUSTED {
-                time = self.clock.adopt();
+                let raw = self.clock.raw();
+                (time, adopts) = (raw.wall(), Some(raw));
             }
             let mut entry = Entry {
                 seq: succession.head().seq.saturating_add(1),
@@ -120,7 +123,14 @@ impl Sequencer {
             succession.add(&entry);
             entries.push(entry);
         }
-        Sequenced { entries, drafts, conflicts }
+        Sequenced { entries, drafts, conflicts, adopts }
+    }
+
+    /// Adopts the wall clock where an entry of `batch`, which is durable, says so.
+    pub(super) fn adopt(&self, batch: &Sequenced) {
+        if let Some(raw) = batch.adopts {
+            self.clock.adopt(raw);
+        }
     }
 
     /// Takes in an entry that is durable: of this writer or, with the keys that it advances, of another.

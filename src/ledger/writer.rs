@@ -255,7 +255,7 @@ impl LedgerWriter {
             self.log.release();
         }
         let is_committed = self.shared.is_writable();
-        let Sequenced { entries, drafts, conflicts } = batch;
+        let Sequenced { entries, drafts, conflicts, .. } = batch;
         for (waiting, entry) in drafts.into_iter().zip(entries) {
             let committed = Committed::assertion(entry.seq, entry.time);
             waiting.answer(if is_committed { Ok(committed) } else { Err(AppendError::Failed) });
@@ -272,6 +272,7 @@ impl LedgerWriter {
     /// Lets the state take in what is now durable. Readers are shown it first: an entry that the state names can be
     /// read.
     fn follow(&mut self, batch: &Sequenced) {
+        self.sequencer.adopt(batch);
         for (entry, waiting) in batch.entries.iter().zip(&batch.drafts) {
             let applied = self.follower.apply(entry, waiting.draft.delta.expose(), self.sequencer.tree());
             if let Err(why) = applied {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyward::base::limits::LOG_RETRIES_MAX;
-use keyward::ledger::{AppendError, Draft, Entry, Key, Ledger, WriteState};
+use keyward::base::{Clock, ClockTrust};
+use keyward::ledger::{AppendError, Draft, Entry, Key, Kind, Ledger, WriteState};
 
 use crate::support::ledger_bed::{Bed, Recorder, RemoteBed, draft, fill, using, wait};
 use crate::support::remote_log::Trouble;
@@ -126,6 +127,29 @@ fn a_failure_that_wrote_nothing_refuses_drafts_and_the_writer_continues() {
         assert!(lost.iter().all(|lost| nonce(lost) != nonce(&there[1])), "{trouble:?}");
         wait_until(|| one.write_state() == WriteState::Writable);
     }
+}
+
+#[test]
+fn the_wall_clock_is_adopted_once_its_entry_is_durable() {
+    let Pair { one, bed, .. } = pair();
+    let clock = bed.clock();
+    fill(&one, 1);
+    let before = clock.now();
+    clock.step_s(-3600);
+    let adjusted = || Draft { kind: Kind::CLOCK_ADJUSTED, ..draft("adjusted", b"") };
+    for (trouble, answer) in [
+        (Trouble::FailsToCommit, AppendError::Unwritten),
+        (Trouble::FullAtCommit, AppendError::NoSpace),
+    ] {
+        bed.database.trouble_next_commit(trouble);
+        assert_eq!(wait(one.append(adjusted())).unwrap_err(), answer);
+        let reading = clock.reading();
+        assert_eq!((reading.now(), reading.trust()), (before, ClockTrust::Disputed), "{trouble:?}");
+    }
+    wait(one.append(adjusted())).unwrap();
+    let reading = clock.reading();
+    assert_eq!((reading.now(), reading.trust()), (before.plus_s(-3600), ClockTrust::Agreed));
+    assert_eq!(one.head().time, before.plus_s(-3600));
 }
 
 #[test]
