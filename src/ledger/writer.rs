@@ -128,10 +128,8 @@ impl LedgerWriter {
             let Some(begun) = self.begin(batch, need) else { return };
             (batch, need) = begun;
             let sequenced = self.sequencer.sequence(batch);
-            match self.commit(sequenced) {
-                Some(again) => batch = again,
-                None => return,
-            }
+            let Some(again) = self.commit(sequenced, need) else { return };
+            (batch, need) = again;
         }
         if self.shared.is_writable() {
             self.stop("a batch could not be committed in several attempts");
@@ -148,12 +146,7 @@ impl LedgerWriter {
         if need.space == Space::Usual {
             self.trouble.no_space = matches!(begun, Err(LogFailure::NoSpace));
             if self.trouble.no_space {
-                let (urgent, usual): (Vec<_>, Vec<_>) =
-                    batch.into_iter().partition(|waiting| waiting.draft.space == Space::Reserve);
-                if !usual.is_empty() {
-                    tracing::error!("the disk has no space for more ledger entries: appends are refused");
-                    answer_all(usual, &AppendError::NoSpace);
-                }
+                let urgent = refuse_usual(batch);
                 if urgent.is_empty() {
                     return None;
                 }
@@ -223,8 +216,8 @@ impl LedgerWriter {
         Ok(())
     }
 
-    /// Makes a batch durable; gives back what has to be sequenced anew.
-    fn commit(&mut self, batch: Sequenced) -> Option<Vec<Waiting>> {
+    /// Makes a batch durable; gives back what has to be sequenced anew, and its need.
+    fn commit(&mut self, batch: Sequenced, need: BatchNeed) -> Option<(Vec<Waiting>, BatchNeed)> {
         // What a wiped key sealed would never open again.
         if self.context.session.is_forgotten() {
             self.log.release();
@@ -237,13 +230,19 @@ impl LedgerWriter {
             if committed == Err(LogFailure::Unknown) {
                 committed = match self.log.look_up(&id) {
                     Ok(true) => Ok(()),
-                    Ok(false) => return Some(self.abandon(batch)),
+                    Ok(false) => return Some((self.abandon(batch), need)),
                     // It is not the commit that failed so: the batch may be there.
                     Err(error) => Err(LogFailure::Stopped(error.to_string())),
                 };
             }
             match committed {
                 Ok(()) => self.follow(&batch),
+                Err(LogFailure::NoSpace) if need.space == Space::Usual => {
+                    self.trouble.no_space = true;
+                    let urgent = refuse_usual(self.abandon(batch));
+                    let need = need_of(&urgent, Space::Reserve);
+                    return (!urgent.is_empty()).then_some((urgent, need));
+                }
                 Err(error @ (LogFailure::NoSpace | LogFailure::Failing(_))) => {
                     let answer = self.note_failure(&error);
                     answer_all(self.abandon(batch), &answer);
@@ -298,6 +297,17 @@ impl LedgerWriter {
 fn need_of(batch: &[Waiting], space: Space) -> BatchNeed {
     let bytes = batch.iter().map(|waiting| waiting.draft.stored_bytes_max());
     BatchNeed { entries: batch.len() as u64, bytes: bytes.fold(0, usize::saturating_add) as u64, space }
+}
+
+/// Refuses the drafts of `batch` for which there is no space, and gives back those that may take the reserve.
+fn refuse_usual(batch: Vec<Waiting>) -> Vec<Waiting> {
+    let (urgent, usual): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|waiting| waiting.draft.space == Space::Reserve);
+    if !usual.is_empty() {
+        tracing::error!("the disk has no space for more ledger entries: appends are refused");
+        answer_all(usual, &AppendError::NoSpace);
+    }
+    urgent
 }
 
 fn answer_all(batch: Vec<Waiting>, error: &AppendError) {

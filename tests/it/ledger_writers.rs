@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyward::base::limits::LOG_RETRIES_MAX;
 use keyward::base::{Clock, ClockTrust};
-use keyward::ledger::{AppendError, Draft, Entry, Key, Kind, Ledger, WriteState};
+use keyward::ledger::{AppendError, Draft, Entry, Key, Kind, Ledger, Space, WriteState};
 
 use crate::support::ledger_bed::{Bed, Recorder, RemoteBed, draft, fill, using, wait};
 use crate::support::remote_log::Trouble;
@@ -130,6 +130,28 @@ fn a_failure_that_wrote_nothing_refuses_drafts_and_the_writer_continues() {
 }
 
 #[test]
+fn urgent_drafts_get_the_reserve_when_the_log_is_full_at_commit() {
+    let Pair { one, seen_by_one, bed, .. } = pair();
+    let urgent = |event: &str| Draft { space: Space::Reserve, ..draft(event, b"") };
+    let (first, (usual, revocation)) = seen_by_one.while_still(&one, draft("first", b""), || {
+        bed.database.trouble_next_commit(Trouble::FullAtCommit);
+        (one.append(draft("usual", b"")), one.append(urgent("revocation")))
+    });
+    assert_eq!(wait(first).unwrap().seq(), 1);
+    assert_eq!(wait(usual).unwrap_err(), AppendError::NoSpace);
+    assert_eq!(wait(revocation).unwrap().seq(), 2);
+    wait_until(|| one.write_state() == WriteState::NoSpace);
+    bed.database.trouble_next_commit(Trouble::FullAtCommit);
+    assert_eq!(wait(one.append(urgent("alone"))).unwrap().seq(), 3);
+    let events: Vec<_> = entries(&bed.database.rows()).into_iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [&b"first"[..], b"revocation", b"alone"]);
+    assert_eq!(
+        bed.database.spaces(),
+        [Space::Usual, Space::Usual, Space::Reserve, Space::Usual, Space::Reserve]
+    );
+}
+
+#[test]
 fn the_wall_clock_is_adopted_once_its_entry_is_durable() {
     let Pair { one, bed, .. } = pair();
     let clock = bed.clock();
@@ -137,10 +159,9 @@ fn the_wall_clock_is_adopted_once_its_entry_is_durable() {
     let before = clock.now();
     clock.step_s(-3600);
     let adjusted = || Draft { kind: Kind::CLOCK_ADJUSTED, ..draft("adjusted", b"") };
-    for (trouble, answer) in [
-        (Trouble::FailsToCommit, AppendError::Unwritten),
-        (Trouble::FullAtCommit, AppendError::NoSpace),
-    ] {
+    for (trouble, answer) in
+        [(Trouble::FailsToCommit, AppendError::Unwritten), (Trouble::FullAtCommit, AppendError::NoSpace)]
+    {
         bed.database.trouble_next_commit(trouble);
         assert_eq!(wait(one.append(adjusted())).unwrap_err(), answer);
         let reading = clock.reading();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use keyward::crypto::Digest;
 use keyward::ledger::{
     BatchId, BatchNeed, Entry, Head, Log, LogContext, LogFailure, LogReader, LogReport, OpenError, ReadError,
-    Replay, ScanFlow, TakeStored, VerifyError,
+    Replay, ScanFlow, Space, TakeStored, VerifyError,
 };
 
 use super::waiting::LONGEST;
@@ -25,6 +25,8 @@ struct Rows {
     losing: u32,
     /// What was lost on the way.
     lost: Vec<Vec<u8>>,
+    /// The space of each batch that took the head.
+    spaces: Vec<Space>,
 }
 
 /// What goes wrong with the next commit.
@@ -69,6 +71,11 @@ impl Database {
     /// Rows that were sent and never committed.
     pub(crate) fn lost(&self) -> Vec<Vec<u8>> {
         self.0.0.lock().unwrap().lost.clone()
+    }
+
+    /// The space of each batch that took the head.
+    pub(crate) fn spaces(&self) -> Vec<Space> {
+        self.0.0.lock().unwrap().spaces.clone()
     }
 
     /// Puts `row` in the place of that of entry `seq`.
@@ -127,7 +134,7 @@ impl Log for RemoteLog {
         Arc::new(RemoteReader(self.database.clone()))
     }
 
-    fn begin(&mut self, after: u64, _need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
+    fn begin(&mut self, after: u64, need: BatchNeed) -> Result<Vec<Entry>, LogFailure> {
         let (rows, changed) = &*self.database.0;
         let is_taken = |rows: &mut Rows| rows.held_by.is_some_and(|writer| writer != self.writer);
         let (mut rows, waited) = changed.wait_timeout_while(rows.lock().unwrap(), LONGEST, is_taken).unwrap();
@@ -137,6 +144,7 @@ impl Log for RemoteLog {
             return Err(LogFailure::Failing("the database refuses".to_owned()));
         }
         rows.held_by = Some(self.writer);
+        rows.spaces.push(need.space);
         drop(rows);
         Ok(self.database.entries(after))
     }
