@@ -300,6 +300,11 @@ pub const ROTATION_TRIES_MAX: u32 = 8;
 pub const ROTATION_RETRY_FIRST_S: i64 = 30;
 /// Longest wait before a failed step of a rotation is retried, in seconds.
 pub const ROTATION_RETRY_MAX_S: i64 = 3600;
+/// Maximum number of retries to record a value that an upstream made, after writes that wrote nothing; then the value is
+/// an orphan.
+pub const MADE_VALUE_RETRIES_MAX: u32 = 20;
+/// Wait before such a retry, in milliseconds.
+pub const MADE_VALUE_RETRY_MS: u64 = 500;
 /// Maximum number of rotations in progress.
 pub const ROTATIONS_AT_ONCE_MAX: usize = 8;
 /// Maximum number of scheduled rotations that begin within ten seconds, so that they are spread after a long stop.

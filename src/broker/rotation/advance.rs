@@ -1,7 +1,8 @@
 use super::context::{RotationContext, Step};
+use super::record_retries::RecordRetries;
 use super::step_error::StepError;
 use crate::base::code;
-use crate::base::limits::{CONFLICT_RETRIES_MAX, ORPHANS_MAX};
+use crate::base::limits::ORPHANS_MAX;
 use crate::base::{RotationId, SecretId, SecretName, Timestamp};
 use crate::broker::changes::Initiator;
 use crate::broker::failure::Failure;
@@ -112,14 +113,13 @@ impl Services {
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
         let call = RotationCall { admin, current, rotation: Some(run.id), ..at.call() };
         let prepared = self.noted(at, at.driver.prepare(call).await)?;
-        // What upstream made is nowhere else, and must not be lost to a change made meanwhile.
-        for _ in 0..CONFLICT_RETRIES_MAX {
+        let mut retries = RecordRetries::new();
+        loop {
             match self.store_value(at, run, &prepared).await {
-                Err(StepError::Overtaken) => {}
-                kept => return kept,
+                Ok(()) => return Ok(()),
+                Err(error) => tokio::time::sleep(retries.wait_after(error)?).await,
             }
         }
-        Err(StepError::Overtaken)
     }
 
     /// Makes a new value durable.
