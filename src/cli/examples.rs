@@ -12,7 +12,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "verify",
         [
             "keyward verify --config /etc/keyward/keyward.toml",
-            "keyward verify --data-dir /var/lib/keyward --checkpoint checkpoint.txt --key keyward.test+1234abcd+AbCd",
+            "keyward verify --data-dir ./copy --checkpoint checkpoint.txt --key keyward.test+1234abcd+AbCd",
         ],
     ),
     ("slot list", ["keyward slot list", "keyward slot list --config /srv/keyward.toml -o json"]),
