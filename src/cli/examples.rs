@@ -49,7 +49,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("version", ["keyward version", "keyward version -o json"]),
     ("demo", ["keyward demo", "TMPDIR=/dev/shm keyward demo"]),
     ("dev", ["keyward dev", "keyward dev --seed declarations.toml"]),
-    ("join", ["keyward join", "keyward join --file code.txt"]),
+    ("join", ["keyward join", "keyward join --code-file code.txt"]),
     ("renew", ["keyward renew --operator", "keyward renew --watch"]),
     ("token", ["keyward token github.repo.read", "keyward token reports.read --expires-in 2m -o json"]),
     (

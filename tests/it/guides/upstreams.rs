@@ -84,7 +84,7 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     let is_over = |_: &u32| process.json(&["rotation", "show", "billing/key"])["run"].is_null();
     assert!((0..600).find(is_over).is_some(), "it does not end");
     let shown = as_operator(&process, page, 4..5, &environment);
-    assert!(shown.contains("\"orphans\":[{") || shown.contains("\"orphans\": [\n"), "{shown}");
+    assert!(shown.contains("\norphans:\n"), "{shown}");
     assert!(shown.contains("orphans cleared"), "{shown}");
 }
 
