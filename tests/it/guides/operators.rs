@@ -21,7 +21,7 @@ fn operators_join_from_other_machines_by_the_page() {
     let text = network.replace("10.1.0.5:8444", &format!("0.0.0.0:{admins}"));
     let text = text.replace("[server]", &format!("agents = \"127.0.0.1:{}\"\n[server]", free_port()));
     let text = text.replace("broker.corp.example:8444", &format!("127.0.0.2:{admins}"));
-    let text = text.replace("\"broker.corp.example\"", "\"127.0.0.2\"");
+    let text = text.replace("broker.corp.example", "127.0.0.2");
     let whole = fs::read_to_string(process.config()).unwrap();
     fs::write(process.config(), whole.split("[listen]").next().unwrap().to_owned() + &text).unwrap();
     let blocks = blocks(page);
