@@ -41,8 +41,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "break-glass operator",
         [
-            "keyward break-glass operator --out /root/break-glass",
-            "keyward break-glass operator --out /root/break-glass --config /srv/keyward.toml",
+            "keyward break-glass operator --out break-glass",
+            "keyward break-glass operator --out break-glass --config /srv/keyward.toml",
         ],
     ),
     ("clock accept", ["keyward clock accept", "keyward clock accept -o json"]),

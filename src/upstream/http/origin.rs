@@ -38,7 +38,7 @@ pub(super) fn split(url: &str) -> Result<(HttpOrigin, &str), &'static str> {
     let (authority, path) = rest.split_at_checked(at).ok_or("a path is missing: at least /")?;
     let (host, port) = host_and_port(authority, scheme)?;
     if host.parse::<IpAddr>().is_ok_and(is_never_called) {
-        return Err("its host is an address that the broker never calls, whatever the configuration says");
+        return Err("its host is an address that the broker never calls, and no setting allows it");
     }
     if scheme == Scheme::Http && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
         return Err("http:// is only for addresses of this machine, e.g. 127.0.0.1");

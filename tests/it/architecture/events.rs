@@ -87,7 +87,10 @@ fn unlinked(sources: &[Source], listed: &[&str]) -> Vec<String> {
         }
     }
     let out_of_date = listed.iter().filter(|name| !found.contains(*name));
-    findings.extend(out_of_date.map(|name| format!("{name}: on the list, but names somebody or is gone")));
+    findings
+        .extend(out_of_date.map(|name| {
+            format!("{name}: on the list, but the event names an agent or operator, or is gone")
+        }));
     findings
 }
 
