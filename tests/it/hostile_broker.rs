@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use keyward::base::{CodeId, Sensitive, SystemEntropy, Timestamp};
 use keyward::cli::{Identity, IdentityKind};
-use keyward::pki::EnrolmentCode;
 use keyward::pki::{Authority, PublicKey, new_key_and_request, read_request};
+use keyward::pki::{EnrolmentCode, PeerCertificate};
 use serde_json::Value;
 
 use crate::support::impostor::{
@@ -178,13 +178,46 @@ fn join_replaces_no_identity_with_the_code_of_another_broker() {
 
     let own = process.good(&["agent", "invite", "b", "--role", "repo-reader"], b"");
     let home_a = process.path("home-a");
-    is_refused(&run(&home_a, &["join"], &own), 8, "identity_exists", "without `--replace`");
+    let refused = run(&home_a, &["join"], &own);
+    is_refused(&refused, 8, "identity_exists", "without `--replace`");
+    let present = described(&home_a, IdentityKind::Agent, "spiffe://keyward.test/agent/a");
+    assert!(said(&refused).contains(&present), "{}", said(&refused));
     let replaced = run(&home_a, &["join", "--replace"], &own);
     assert!(replaced.status.success(), "{}", said(&replaced));
+    assert!(said(&replaced).contains(&format!("replacing {present}")), "{}", said(&replaced));
     let me = String::from_utf8(process.good_as("a", &["whoami"], b"")).unwrap();
     assert!(me.contains("spiffe://keyward.test/agent/b"), "{me}");
     let operator = process.path("home-a/operator");
     assert!(!operator.exists(), "an agent's code makes no operator");
+}
+
+#[test]
+fn join_replaces_an_operator_only_when_asked() {
+    // Given a machine with the identity of an operator
+    let mut process = Process::init("warn");
+    process.serve();
+    let home = process.path("home-operator");
+    let present = described(&home, IdentityKind::Operator, "spiffe://keyward.test/operator/admin");
+    let invited = process.good(&["operator", "invite", "helper", "--role", "admin"], b"");
+    // When another operator joins there, then it is refused, and told what is there
+    let refused = run(&home, &["join"], &invited);
+    is_refused(&refused, 8, "identity_exists", "without `--replace`");
+    assert!(said(&refused).contains(&present), "{}", said(&refused));
+    assert!(said(&refused).contains("--replace"), "{}", said(&refused));
+    process.good(&["whoami", "--operator"], b"");
+    // And with `--replace` it says what is replaced
+    let replaced = run(&home, &["join", "--replace"], &invited);
+    assert!(said(&replaced).contains(&format!("replacing {present}")), "{}", said(&replaced));
+    let me = String::from_utf8(process.good(&["whoami", "--operator"], b"")).unwrap();
+    assert!(me.contains("spiffe://keyward.test/operator/helper"), "{me}");
+}
+
+/// The identity below `home`, in the words of `join`.
+fn described(home: &Path, kind: IdentityKind, spiffe: &str) -> String {
+    let identity = Identity::load(home, kind).unwrap();
+    let der = pem::parse(&identity.certificate_pem).unwrap();
+    let until = PeerCertificate::parse(der.contents()).unwrap().not_after();
+    format!("{spiffe} of the broker at {}, valid until {until}", identity.address)
 }
 
 #[test]

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
-use crate::base::{Sensitive, code};
+use crate::base::{Clock, Sensitive, SystemClock, code};
 use crate::cli::client::{Client, retry_while_busy};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock};
 use crate::console::{CommandFailure, Console, input, not_an_argument};
 use crate::files::private_dir;
-use crate::pki::{EnrolmentCode, Requested, SpiffeId};
+use crate::pki::{EnrolmentCode, PeerCertificate, Requested, SpiffeId};
 use crate::wire::{ENROL, EnrolBody, Nothing};
 
 /// `keyward join`
@@ -56,7 +56,9 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let name = format!("joining-{}.pem", code.id);
     let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
-    check_existing(home, &code, &name, existing)?;
+    if let Some(replaced) = check_existing(home, &code, &name, existing)? {
+        announce_replacement(&replaced, console);
+    }
     let pending = PendingKey::open(home, &name)?;
     let secret = Sensitive::new(base64url(code.secret.expose())).into();
     let body = EnrolBody { code_id: code.id.to_string(), secret, csr: base64url(&pending.request) };
@@ -91,16 +93,24 @@ fn announce(code: &EnrolmentCode, console: &Console) {
     }
 }
 
+fn announce_replacement(replaced: &str, console: &Console) {
+    if console.is_json() {
+        console.say(&json!({ "replacing": replaced }).to_string());
+    } else {
+        console.say(&format!("replacing {replaced}"));
+    }
+}
+
 /// Refuses to replace an identity without `--replace`, and if it does not trust the authority that the code names: a
-/// code of another broker never replaces an identity.
+/// code of another broker never replaces an identity. The answer describes the identity that will be replaced.
 fn check_existing(
     home: &Path,
     code: &EnrolmentCode,
     pending: &str,
     existing: OnExisting,
-) -> Result<(), CommandFailure> {
+) -> Result<Option<String>, CommandFailure> {
     let kind = IdentityKind::of(&code.spiffe);
-    let Some(dir) = Identity::existing(home, kind)? else { return Ok(()) };
+    let Some(dir) = Identity::existing(home, kind)? else { return Ok(None) };
     let found = Identity::load(home, kind);
     let held = found.as_ref().map_err(Clone::clone).and_then(Identity::certificate);
     let trusted = found.as_ref().ok().and_then(|found| found.authority_pins().ok()).unwrap_or_default();
@@ -109,20 +119,29 @@ fn check_existing(
         && held.as_ref().is_ok_and(|held| *held.spiffe() == code.spiffe)
         && found.as_ref().is_ok_and(|found| PendingKey::is_key(home, pending, &found.key_pem))
     {
-        return Ok(());
+        return Ok(None);
     }
-    let who = held.map_or_else(|_| "a damaged identity".to_owned(), |held| held.spiffe().to_string());
+    let known = found.as_ref().ok().zip(held.as_ref().ok());
+    let present =
+        known.map_or_else(|| "a damaged identity".to_owned(), |(found, held)| described(found, held));
+    let dir = dir.display();
     if existing == OnExisting::Keep {
-        let why = format!("`{}` holds {who} already; nothing was sent", dir.display());
+        let why = format!("`{dir}` holds {present} already; nothing was sent");
         return Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why));
     }
     if trusted.contains(&code.pin) {
-        return Ok(());
+        return Ok(Some(present));
     }
     let why = format!(
-        "`{}` holds {who}, which does not trust the authority that the enrolment code names; nothing was sent",
-        dir.display()
+        "`{dir}` holds {present}, which does not trust the authority that the enrolment code names; nothing was sent"
     );
     let fix = "if the code is for another broker, use another directory: `--home DIR`; otherwise ask the operator who sent the code";
     Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
+}
+
+/// An identity for messages: its name, its broker, and the end of its certificate.
+fn described(identity: &Identity, certificate: &PeerCertificate) -> String {
+    let ends = certificate.not_after();
+    let validity = if SystemClock::new().now() < ends { "valid until" } else { "expired at" };
+    format!("{} of the broker at {}, {validity} {ends}", certificate.spiffe(), identity.address)
 }
