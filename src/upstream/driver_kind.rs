@@ -27,4 +27,6 @@ pub(super) struct LeaseKind {
     pub(super) variables: fn(&ClientLogin<'_>) -> Vec<(&'static str, String)>,
     /// The URL for client programs.
     pub(super) url: fn(&ClientLogin<'_>) -> String,
+    /// The configuration file of the server's own client program.
+    pub(super) client_file: fn(&ClientLogin<'_>) -> String,
 }

@@ -84,6 +84,12 @@ pub fn client_url(login: &ClientLogin<'_>) -> Option<String> {
     kind_of(login).map(|kind| (kind.url)(login))
 }
 
+/// The configuration file of the upstream's own client program; `None` for an unknown driver.
+#[must_use]
+pub fn client_file(login: &ClientLogin<'_>) -> Option<String> {
+    kind_of(login).map(|kind| (kind.client_file)(login))
+}
+
 fn kind_of(login: &ClientLogin<'_>) -> Option<&'static LeaseKind> {
     let driver = login.field("driver");
     lease_kinds().find(|kind| kind.driver == driver)

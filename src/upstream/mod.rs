@@ -35,8 +35,8 @@ pub use driver::{
 };
 pub use fault::{Explanation, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
 pub use find_driver::{
-    client_url, client_variables, declared_driver, declared_lease_driver, outspoken_libraries, stored_driver,
-    stored_lease_driver,
+    client_file, client_url, client_variables, declared_driver, declared_lease_driver, outspoken_libraries,
+    stored_driver, stored_lease_driver,
 };
 pub use finding::{Finding, Verdict};
 pub use guard::AllowedNetworks;

@@ -14,7 +14,7 @@ use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OnlyCopy, duration_s, own_uid};
 use crate::crypto::sha256;
 use crate::files::{private_dir, replace_shared};
-use crate::upstream::{ClientLogin, authorities, client_url, client_variables};
+use crate::upstream::{ClientLogin, authorities, client_file, client_url, client_variables};
 use crate::wire::{ISSUE_LEASE, LeaseBody, LoginAnswer, Nothing};
 
 /// `keyward lease get`
@@ -32,7 +32,7 @@ pub struct LeaseGetArgs {
     /// Output format; `-o json` prints all fields
     #[arg(long, value_enum, default_value = "env")]
     pub format: LoginFormat,
-    /// Write the CA certificates that verify the server to this file
+    /// Write the CA certificates that verify the server to this file, instead of one below the home directory
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
@@ -42,8 +42,10 @@ pub struct LeaseGetArgs {
 pub enum LoginFormat {
     /// Environment variables for the client library of the database, one per line
     Env,
-    /// A connection string
+    /// A connection string, e.g. for `psql`
     Url,
+    /// A configuration file for the client program of the server, e.g. as `--defaults-extra-file` or as `PGSERVICEFILE` with the service `keyward`
+    File,
 }
 
 const LOGIN: OnlyCopy = OnlyCopy {
@@ -64,7 +66,8 @@ impl LeaseGetArgs {
             only_copy.json(&login.sent);
             return session.console.delivered();
         }
-        let client = client_login(&login, self.ca_file.as_deref());
+        let ca_file = self.absolute_ca_file(session, &login);
+        let client = client_login(&login, ca_file.as_deref());
         match self.format {
             LoginFormat::Env => {
                 for (name, value) in client_variables(&client).ok_or_else(unknown_driver)? {
@@ -72,10 +75,36 @@ impl LeaseGetArgs {
                 }
             }
             LoginFormat::Url => only_copy.line(&client_url(&client).ok_or_else(unknown_driver)?),
+            LoginFormat::File => {
+                let file = client_file(&client).ok_or_else(unknown_driver)?;
+                file.lines().for_each(|line| only_copy.line(line));
+            }
         }
         session.console.delivered()?;
         session.console.say(&format!("{} expires at {}", login.lease, login.expires_at));
         Ok(())
+    }
+}
+
+impl LeaseGetArgs {
+    /// The file with the CA certificates, so that a program finds it from every directory. Without a place for it the
+    /// login is printed all the same: the next command might get another one.
+    fn absolute_ca_file(&self, session: VerbSession<'_>, login: &LoginAnswer) -> Option<PathBuf> {
+        let ca = authorities(&login.connection)?;
+        if let Some(path) = &self.ca_file {
+            return Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        }
+        let kept = kept_ca(session.home, ca).and_then(|path| {
+            std::path::absolute(&path).map_err(|error| CommandFailure::of_file(&path, &error))
+        });
+        kept.inspect_err(|failure| {
+            session.console.say(&format!(
+                "warning: the CA certificates of the server are not stored, and programs need them to verify it: {}; \
+                 run the command again with `--ca-file FILE`",
+                failure.why()
+            ));
+        })
+        .ok()
     }
 }
 

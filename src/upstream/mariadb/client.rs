@@ -28,6 +28,32 @@ pub(super) fn url(login: &ClientLogin<'_>) -> String {
     )
 }
 
+/// An option file (`--defaults-extra-file`). The group of the interactive client has the database, because not every
+/// program that reads `[client]` takes one.
+pub(super) fn file(login: &ClientLogin<'_>) -> String {
+    let mut lines = vec![
+        "[client]".to_owned(),
+        format!("host={}", quoted(&login.field("host"))),
+        format!("port={}", login.field("port")),
+        format!("user={}", quoted(login.username)),
+        format!("password={}", quoted(login.password)),
+    ];
+    match login.ca_path() {
+        Some(path) => {
+            lines.extend([format!("ssl-ca={}", quoted(&path)), "ssl-verify-server-cert".to_owned()])
+        }
+        None => lines.push("ssl".to_owned()),
+    }
+    let database = Some(login.field("database")).filter(|database| !database.is_empty());
+    lines.extend(database.map(|database| format!("[mysql]\ndatabase={}", quoted(&database))));
+    lines.join("\n")
+}
+
+/// A value of an option file: without quotes, `#` would begin a comment, and a backslash an escape.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -45,5 +71,10 @@ mod tests {
         assert_eq!(url(&login), "mysql://kw_1:p@[::1]:3306/?ssl-mode=VERIFY_IDENTITY&ssl-ca=ca.pem");
         let names: Vec<&str> = variables(&login).iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_USER", "MYSQL_PWD", "MYSQL_SSL_CA"]);
+        assert_eq!(
+            file(&login),
+            "[client]\nhost=\"::1\"\nport=3306\nuser=\"kw_1\"\npassword=\"p\"\nssl-ca=\"ca.pem\"\nssl-verify-server-cert"
+        );
+        assert_eq!(quoted("a \\#\"b"), "\"a \\\\#\\\"b\"");
     }
 }

@@ -19,6 +19,7 @@ pub(super) const KIND: DriverKind = DriverKind {
         read: leases::read,
         variables: client::variables,
         url: client::url,
+        client_file: client::file,
     }),
     outspoken: &[],
 };

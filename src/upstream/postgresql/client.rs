@@ -29,6 +29,21 @@ pub(super) fn url(login: &ClientLogin<'_>) -> String {
     )
 }
 
+/// A connection service file of libpq (`PGSERVICEFILE`) with the service `keyward`.
+pub(super) fn file(login: &ClientLogin<'_>) -> String {
+    let mut lines = vec![
+        "[keyward]".to_owned(),
+        format!("host={}", login.field("host")),
+        format!("port={}", login.field("port")),
+        format!("dbname={}", login.field("database")),
+        format!("user={}", login.username),
+        format!("password={}", login.password),
+        format!("sslmode={}", mode(login)),
+    ];
+    lines.extend(login.ca_path().map(|path| format!("sslrootcert={path}")));
+    lines.join("\n")
+}
+
 /// The `sslmode` of libpq.
 fn mode(login: &ClientLogin<'_>) -> &'static str {
     if authorities(login.connection).is_some() { "verify-full" } else { "disable" }
@@ -63,5 +78,10 @@ mod tests {
         assert!(!variables.iter().any(|one| one.starts_with("PGSSLROOTCERT")), "{variables:?}");
         let open = connection(json!({ "driver": "postgresql-dynamic", "host": "127.0.0.1", "port": 1 }));
         assert!(login(&open, file).0.ends_with("?sslmode=disable"));
+        let login = ClientLogin { connection: &verified, username: "kw_1", password: "p", ca_file: file };
+        assert_eq!(
+            super::file(&login),
+            "[keyward]\nhost=::1\nport=5432\ndbname=a/b\nuser=kw_1\npassword=p\nsslmode=verify-full\nsslrootcert=ca.pem"
+        );
     }
 }

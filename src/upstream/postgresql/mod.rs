@@ -24,6 +24,7 @@ pub(super) const KIND: DriverKind = DriverKind {
         read: leases::read,
         variables: client::variables,
         url: client::url,
+        client_file: client::file,
     }),
     outspoken: &["tokio_postgres"],
 };

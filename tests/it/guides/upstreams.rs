@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::{as_operator, blocks, run_as, said_by, shell};
+use crate::mariadb::FIRST;
+use crate::mariadb::leases::{BY_ADMIN, declared};
 use crate::rotation::LOOPBACK;
+use crate::support::mariadb::{ADMIN_PASSWORD as ADMIN_OF_MARIADB, MariaDb};
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres, Release};
 use crate::support::process::Process;
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
@@ -40,9 +43,28 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     assert!(stuck.contains("error: upstream_login_refused"), "{stuck}");
     let runbook = "runbooks/rotation-stuck.md";
     let shown = as_operator(&process, runbook, 0..1, &[]);
-    assert!(shown.contains("upstream_login_refused"), "{shown}");
+    for part in
+        ["state", "retry-scheduled", "next_try", "last_error", "upstream_login_refused (SQLSTATE 28P01)"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let again = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
+    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && told.contains("tried now and failed: "), "{told}");
+    assert!(told.contains("error: upstream_login_refused") && told.contains("(28P01)"), "{told}");
+    process.good(&["rotation", "pause", "orders-db/app"], b"");
+    let listed = String::from_utf8(process.good(&["rotation", "list"], b"")).unwrap();
+    assert!(listed.contains("SQLSTATE 28P01") && listed.contains("; schedule paused"), "{listed}");
+    process.good(&["rotation", "resume", "orders-db/app"], b"");
     // The cure, and then the check, which fails before it.
-    as_operator(&process, runbook, 2..3, &[("ADMIN_PASSWORD", "by-hand")]);
+    let cured = as_operator(&process, runbook, 2..3, &[("ADMIN_PASSWORD", "by-hand")]);
+    assert!(cured.contains("orders-db/app: tried now and succeeded; version "), "{cured}");
+    let nothing = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
+    let told = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(
+        told.contains("rotation_invalid_state")
+            && told.contains("no rotation of orders-db/app is in progress")
+    );
     as_operator(&process, runbook, 1..2, &[]);
     let blocks = blocks(runbook);
     assert!(blocks[2].ends_with(&blocks[3]), "the cure has the retry of step 3");
@@ -114,10 +136,46 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     assert!(said.contains("+ capability orders.query") && said.contains("+ lease orders.query"), "{said}");
     process.enrol("bot", "orders");
     let home = process.path("home-bot").display().to_string();
-    let output = shell(&process.path(""), &blocks(page)[2], &[("KEYWARD_HOME", home.as_str())]);
-    let said = said_by(&output);
+    let as_agent = |block: usize, more: &[(&str, &str)]| {
+        let environment = [&[("KEYWARD_HOME", home.as_str())], more].concat();
+        said_by(&shell(&process.path(""), &blocks(page)[block], &environment))
+    };
+    let said = as_agent(2, &[]);
     assert!(said.contains("live") && said.contains("kw_"), "{said}");
-    let said = as_operator(&process, page, 3..4, &[]);
+    let said = as_agent(3, &[]);
+    assert_eq!(said.matches("(1 row)").count(), 2, "{said}");
+    // Without a place for the CA certificates the command says what is needed.
+    drop(fs::remove_dir_all(process.path("home-bot/server-authorities")));
+    fs::write(process.path("home-bot/server-authorities"), "no directory").unwrap();
+    let nowhere = process.path("home-bot/server-authorities").display().to_string();
+    let environment = [("KEYWARD_HOME", home.as_str()), ("XDG_RUNTIME_DIR", nowhere.as_str())];
+    let get = "keyward lease get orders.query --format url";
+    let said = said_by(&shell(&process.path(""), get, &environment));
+    assert!(said.contains("warning: the CA certificates") && said.contains("--ca-file FILE"), "{said}");
+    assert!(said.contains("?sslmode=verify-full\n"), "{said}");
+    let named = format!("psql \"$({get} --ca-file ca.pem)\" -c 'SELECT 1'");
+    assert!(said_by(&shell(&process.path(""), &named, &environment)).contains("(1 row)"));
+    let said = as_operator(&process, page, 4..5, &[]);
     assert!(said.contains("1 lease revoked in ledger entry") && said.contains("no leases"), "{said}");
     assert_eq!(postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'kw\\_%'"), "0");
+}
+
+#[test]
+fn mariadb_reads_the_printed_file_by_the_page() {
+    let server = MariaDb::start(FIRST);
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["secret", "put", "orders-db/admin"], ADMIN_OF_MARIADB.as_bytes());
+    let file = process.path("logins.toml");
+    fs::write(&file, declared(&server, 1, BY_ADMIN)).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    process.enrol("bot", "orders");
+    for block in blocks("how-to/mariadb-logins.md") {
+        let said =
+            run_as(&process, "bot", &block.replace(" orders'", " orders -e \"SELECT CURRENT_USER()\"'"), &[]);
+        assert!(said.contains("kw_") && said.contains("CURRENT_USER()"), "{block}: {said}");
+    }
+    let url = run_as(&process, "bot", "keyward lease get orders.query --format url", &[]);
+    let ca = url.lines().next().unwrap().rsplit_once("&ssl-ca=").unwrap().1.replace("%2F", "/");
+    assert!(fs::read_to_string(ca).unwrap().contains("BEGIN CERTIFICATE"), "{url}");
 }

@@ -2,7 +2,7 @@
 
 mod hostile;
 mod kills;
-mod leases;
+pub(crate) mod leases;
 mod rotation;
 
 /// The first password of the user `app`.
