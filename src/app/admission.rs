@@ -8,8 +8,7 @@ use crate::pki::tls::{Gate, PeerRefusal};
 #[derive(Debug)]
 pub(super) struct AgentGate(pub(super) AgentServices);
 
-/// Admission at the operators' handshake: operators of this broker. An expired certificate within its grace period is
-/// admitted, but every route except the renewal refuses it.
+/// Admission at the operators' handshake: operators of this broker.
 #[derive(Debug)]
 pub(super) struct AdminGate(pub(super) AdminServices);
 
@@ -54,18 +53,8 @@ impl Gate for AdminGate {
         self.0.identify(peer).is_ok()
     }
 
-    fn admits_late(&self, peer: &PeerCertificate) -> bool {
-        self.0.identify_renewing(peer).is_ok()
-    }
-
     fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {
-        // The renewal admits late certificates too: what it refuses, every other route refuses too.
-        cause(self.0.identify_renewing(peer).err())
-    }
-
-    /// Within the grace period, a suspension or revocation is the cause.
-    fn late_cause(&self, peer: &PeerCertificate) -> PeerRefusal {
-        self.cause(peer)
+        cause(self.0.identify(peer).err())
     }
 
     fn refused(&self, peer: &PeerCertificate) {

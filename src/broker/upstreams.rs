@@ -70,6 +70,13 @@ impl Services {
         self.breakers().leaves_alone(place, now)
     }
 
+    /// The wall-clock time until which its circuit is open; `None` while it is closed or probed.
+    pub(crate) fn circuit_open_until(&self, place: &str) -> Option<Timestamp> {
+        let now = self.waits_now();
+        let left_ms = self.breakers().open_until(place, now)?.ms().saturating_sub(now.ms());
+        Some(Timestamp::from_ms(self.state.clock.now().ms().saturating_add(left_ms)))
+    }
+
     /// Allows a probe of the upstream at `place` at once.
     pub(crate) fn try_again_at(&self, place: &str) {
         self.breakers().try_again(place, self.waits_now());

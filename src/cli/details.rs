@@ -7,7 +7,19 @@ use super::table::Cell;
 use crate::console::Console;
 
 /// Fields that come first; the others follow in alphabetical order.
-const FIRST: [&str; 6] = ["name", "secret", "id", "number", "serial", "capability"];
+const FIRST: [&str; 11] = [
+    "name",
+    "secret",
+    "id",
+    "number",
+    "serial",
+    "capability",
+    "state",
+    "next_try",
+    "circuit_open_until",
+    "last_error",
+    "previous_version",
+];
 
 /// An object in two parts.
 #[derive(Debug, Default)]

@@ -200,7 +200,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "rotation retry",
-        ["keyward rotation retry orders-db/app", "keyward rotation retry orders-db/app -o json"],
+        ["keyward rotation retry orders-db/app", "keyward rotation retry orders-db/app --no-wait"],
     ),
     (
         "rotation check",
@@ -224,10 +224,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "lease get",
-        [
-            "keyward lease get orders.query --life 15m",
-            "keyward lease get orders.query --format url --ca-file ca.pem",
-        ],
+        ["keyward lease get orders.query --life 15m", "keyward lease get orders.query --format url"],
     ),
     (
         "lease run",

@@ -3,6 +3,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::details::print_details;
 use super::listing::Selection;
@@ -83,10 +84,15 @@ impl VerbSession<'_> {
 
     /// Prints an object: its fields as tables, or as the broker sent it.
     fn print_object<T>(&self, object: &Received<T>) {
+        self.print_object_as(&object.sent, || object.sent.clone());
+    }
+
+    /// Prints the fields of `told` as tables for a person, or what the broker `sent`.
+    pub(crate) fn print_object_as(&self, sent: &Value, told: impl FnOnce() -> Value) {
         if self.console.is_json() {
-            self.console.json(&object.sent);
+            self.console.json(sent);
         } else {
-            print_details(&object.sent, self.console);
+            print_details(&told(), self.console);
         }
     }
 

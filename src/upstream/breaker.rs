@@ -58,6 +58,14 @@ impl Breakers {
         breaker.is_some_and(|breaker| breaker.failures >= BREAKER_FAILURES_MAX && now < breaker.open_until)
     }
 
+    /// The time until which the circuit of `place` is open at `now`; `None` while it is closed or probed.
+    #[must_use]
+    pub fn open_until(&self, place: &str, now: Timestamp) -> Option<Timestamp> {
+        let breaker = self.0.get(place)?;
+        let is_open = breaker.failures >= BREAKER_FAILURES_MAX && now < breaker.open_until;
+        (is_open && !breaker.is_tried).then_some(breaker.open_until)
+    }
+
     /// Counts a failure of `place`.
     pub fn failed(&mut self, place: &str, now: Timestamp) {
         let breaker = self.0.entry(place.to_owned()).or_insert(Breaker {
@@ -109,10 +117,13 @@ mod tests {
         assert!(breakers.lets("a", at(BREAKER_OPEN_S - 1)).is_none());
         assert!(breakers.leaves_alone("a", at(BREAKER_OPEN_S - 1)) && !breakers.leaves_alone("b", at(0)));
         assert!(!breakers.leaves_alone("a", at(BREAKER_OPEN_S)));
+        assert_eq!(breakers.open_until("a", at(BREAKER_OPEN_S - 1)), Some(at(BREAKER_OPEN_S)));
+        assert_eq!(breakers.open_until("a", at(BREAKER_OPEN_S)), None, "its time is over");
         assert!(breakers.lets("b", at(0)).is_some(), "another place");
         assert_eq!(breakers.open(at(0)), 1);
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_some(), "one may try");
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_none(), "and no other meanwhile");
+        assert_eq!(breakers.open_until("a", at(BREAKER_OPEN_S)), None, "it is probed");
         breakers.try_again("a", at(BREAKER_OPEN_S));
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_some(), "an operator has it tried again");
         assert!(breakers.lets("a", at(BREAKER_OPEN_S)).is_none(), "once");

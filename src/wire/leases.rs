@@ -117,6 +117,7 @@ pub struct LeaseEndingAnswer {
     pub upstream_code: Option<String>,
     /// The last failure in a sentence.
     pub reason: Option<String>,
+    /// The next attempt, never in the past.
     pub retry_at: Option<String>,
 }
 

@@ -105,3 +105,15 @@ pub struct CodeOutput {
     pub code: String,
     pub meaning: String,
 }
+
+/// `keyward rotation retry -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetriedRotationOutput {
+    /// The ledger entry of the retry.
+    pub seq: Option<u64>,
+    /// `succeeded`; null if the command did not wait.
+    pub result: Option<FixedText>,
+    /// The rotation after the attempt, as the broker sent it; null if the command did not wait.
+    pub rotation: Option<serde_json::Value>,
+}

@@ -34,6 +34,15 @@ pub struct RotationAnswer {
     pub paused_at: Option<String>,
     pub next: Option<String>,
     pub overdue: bool,
+    /// `idle`, `paused`, `overdue`, `in-progress`, `retry-scheduled`, `circuit-open`, `grace` or `needs-attention`.
+    #[serde(default)]
+    pub state: FixedText,
+    /// The next attempt of the rotation in progress, never in the past; null if the broker makes none by itself.
+    #[serde(default)]
+    pub next_try: Option<String>,
+    /// The time until which the circuit of the upstream is open; null while it is closed or probed.
+    #[serde(default)]
+    pub circuit_open_until: Option<String>,
     pub run: Option<RunAnswer>,
     pub last_at: Option<String>,
     pub checked_at: Option<String>,
@@ -59,6 +68,9 @@ pub struct RunAnswer {
     pub begun_at: String,
     pub stage: FixedText,
     pub version: Option<u32>,
+    /// The version that was current before.
+    #[serde(default)]
+    pub replaces: Option<u32>,
     /// Whether the upstream may know the new value.
     pub touched: bool,
     pub failures: u32,
@@ -74,7 +86,7 @@ pub struct RunFailureAnswer {
     /// The problem in a sentence.
     pub reason: Option<String>,
     pub at: String,
-    /// Null for a dead letter, which needs attention.
+    /// Never in the past; null for a dead letter, which needs attention.
     pub retry_at: Option<String>,
 }
 

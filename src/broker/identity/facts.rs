@@ -1,6 +1,5 @@
 use crate::authn::{
-    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, RenewingOperator, live,
-    operator_again,
+    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, live, operator_again,
 };
 use crate::base::code;
 use crate::base::{AgentId, ClockReading, CodeId, InstanceId, OperatorName, Timestamp};
@@ -101,19 +100,18 @@ impl<'w> Reading<'w> {
         authn::renewing(peer, self.records(), self.as_of(), grace_s, time)
     }
 
-    /// The operator that renews with `peer`, up to `grace_s` after the certificate's end.
+    /// The operator behind `peer`.
     ///
     /// # Errors
     /// [`AuthnError`].
-    pub(crate) fn renewing_operator(
+    pub(crate) fn operator_behind(
         &self,
         peer: &PeerCertificate,
-        grace_s: i64,
         time: ClockReading,
-    ) -> Result<RenewingOperator, AuthnError> {
-        let renewing = authn::renewing_operator(peer, self.records(), self.as_of(), grace_s, time)?;
-        self.acting_operator(renewing.name());
-        Ok(renewing)
+    ) -> Result<OperatorPrincipal, AuthnError> {
+        let principal = authn::operator(peer, self.records(), self.as_of(), time)?;
+        self.acting_operator(principal.name());
+        Ok(principal)
     }
 }
 

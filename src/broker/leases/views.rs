@@ -1,7 +1,9 @@
+use super::lease_upstream::{LeaseUpstreams, revocations_at};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{LEASE_OVERDUE_S, PAGE_ENTRIES_MAX};
 use crate::base::{LeaseId, Scope, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::leases::{Ending, Lease, LeaseStage};
 use crate::policy::{Authorised, ReadLeases};
@@ -23,7 +25,8 @@ impl AdminServices {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         self.0.state.store.read(|world, _| {
             let mut within = world.leases.after(after).filter(|lease| is_within(world, scope, lease));
-            let items: Vec<_> = within.by_ref().take(limit).map(|lease| view(world, lease, now)).collect();
+            let items: Vec<_> =
+                within.by_ref().take(limit).map(|lease| self.0.lease_answer(world, lease, now)).collect();
             let next_after = within.next().and_then(|_| items.last().map(|last| last.lease.to_string()));
             PageAnswer { items, next_after }
         })
@@ -38,7 +41,7 @@ impl AgentServices {
         self.0.state.store.read(|world, _| {
             let own = world.leases.of_agent(principal.agent());
             let own = own.filter(|lease| lease.instance == principal.instance());
-            own.map(|lease| view(world, lease, now)).collect()
+            own.map(|lease| self.0.lease_answer(world, lease, now)).collect()
         })
     }
 }
@@ -65,25 +68,38 @@ pub(super) fn described(world: &World, lease: &Lease) -> String {
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
-fn view(world: &World, lease: &Lease, now: Timestamp) -> LeaseAnswer {
-    LeaseAnswer {
-        lease: lease.id,
-        agent: lease.agent_name.clone(),
-        instance: lease.instance,
-        capability: lease.capability.clone(),
-        login: lease.login.clone(),
-        upstream: described(world, lease),
-        stage: lease.stage.as_str().into(),
-        issued_at: lease.issued_at.to_string(),
-        expires_at: lease.expires_at.to_string(),
-        renewable_until: lease.renewable_until.to_string(),
-        uses: lease.uses.len(),
-        ending: if let LeaseStage::Ending(ending) = &lease.stage { Some(ending_of(ending)) } else { None },
-        overdue: is_overdue(lease, now),
+impl Services {
+    fn lease_answer(&self, world: &World, lease: &Lease, now: Timestamp) -> LeaseAnswer {
+        let ending = match &lease.stage {
+            LeaseStage::Ending(ending) => Some(ending_of(ending, self.next_revocation(world, lease, now))),
+            LeaseStage::Intended | LeaseStage::Live { .. } => None,
+        };
+        LeaseAnswer {
+            lease: lease.id,
+            agent: lease.agent_name.clone(),
+            instance: lease.instance,
+            capability: lease.capability.clone(),
+            login: lease.login.clone(),
+            upstream: described(world, lease),
+            stage: lease.stage.as_str().into(),
+            issued_at: lease.issued_at.to_string(),
+            expires_at: lease.expires_at.to_string(),
+            renewable_until: lease.renewable_until.to_string(),
+            uses: lease.uses.len(),
+            ending,
+            overdue: is_overdue(lease, now),
+        }
+    }
+
+    /// The earliest next attempt of a failed revocation: not before `now`, and not while its circuit is open.
+    fn next_revocation(&self, world: &World, lease: &Lease, now: Timestamp) -> Timestamp {
+        let place = LeaseUpstreams::of(world, lease).place().filter(|_| lease.is_failing());
+        let circuit = place.and_then(|place| self.circuit_open_until(&revocations_at(&place)));
+        circuit.map_or(now, |until| until.max(now))
     }
 }
 
-fn ending_of(ending: &Ending) -> LeaseEndingAnswer {
+fn ending_of(ending: &Ending, earliest: Timestamp) -> LeaseEndingAnswer {
     let trouble = ending.trouble.as_ref();
     LeaseEndingAnswer {
         why: ending.why.as_str().into(),
@@ -92,7 +108,7 @@ fn ending_of(ending: &Ending) -> LeaseEndingAnswer {
         code: trouble.map(|trouble| trouble.code.clone()),
         upstream_code: trouble.and_then(|trouble| trouble.upstream.clone()),
         reason: trouble.and_then(|trouble| explained(&trouble.code, trouble.upstream.as_deref())),
-        retry_at: trouble.map(|trouble| trouble.retry_at.to_string()),
+        retry_at: trouble.map(|trouble| trouble.retry_at.max(earliest).to_string()),
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod declare;
 mod drift;
+mod outlook;
 mod record_retries;
 mod step_error;
 mod swap;

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advance::next_of;
+use super::outlook::Outlook;
 use crate::base::code;
 use crate::base::limits::{CALENDAR_LINES_MAX, HIGH_TOKEN_LIFE_MAX_S};
 use crate::base::{Cancellation, Cancelled, CapabilityName, Scope, SecretName, Sensitivity, Timestamp};
@@ -10,6 +11,7 @@ use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::page::Page;
 use crate::broker::reading::Reading;
 use crate::broker::secrets::classify::foreign;
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
@@ -33,7 +35,11 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let within = |rotation: &&Rotation| within_reach(world, scope, &rotation.declared.secret).is_ok();
             let all = world.rotations.all().filter(within);
-            page.of(all, |rotation| rotation.declared.secret.as_str(), |rotation| view(rotation, now))
+            page.of(
+                all,
+                |rotation| rotation.declared.secret.as_str(),
+                |rotation| self.0.rotation_answer(rotation, now),
+            )
         })
     }
 
@@ -47,7 +53,10 @@ impl AdminServices {
         secret: &SecretName,
     ) -> Result<RotationAnswer, Failure> {
         let now = self.0.state.clock.now();
-        self.0.state.store.read(|world, _| Ok(view(within_reach(world, by.operator().scope(), secret)?, now)))
+        self.0.state.store.read(|world, _| {
+            let rotation = within_reach(world, by.operator().scope(), secret)?;
+            Ok(self.0.rotation_answer(rotation, now))
+        })
     }
 
     /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
@@ -92,7 +101,7 @@ impl AdminServices {
                 }
                 Slots::One => 0,
             };
-            let rotation = view(rotation, now);
+            let rotation = self.0.rotation_answer(rotation, now);
             let sensitivity = sensitivity(world, secret).as_str().into();
             let consumers = consumers(world, secret, now);
             Ok(RotationPlanAnswer { rotation, sensitivity, calls, overlap_s, consumers })
@@ -100,20 +109,29 @@ impl AdminServices {
     }
 }
 
-fn view(rotation: &Rotation, now: Timestamp) -> RotationAnswer {
-    RotationAnswer {
-        secret: rotation.declared.secret.clone(),
-        upstream: describe(rotation),
-        schedule: rotation.declared.schedule.as_ref().map(crate::rotation::Schedule::describe),
-        overlap: rotation.declared.slots == Slots::Two,
-        grace_s: rotation.declared.grace_s,
-        paused_at: text(rotation.paused_at),
-        next: text(rotation.next),
-        overdue: rotation.is_overdue(now),
-        run: rotation.run.as_ref().map(run_of),
-        last_at: text(rotation.last.as_ref().map(|last| last.at)),
-        checked_at: text(rotation.checked_at),
-        orphans: rotation.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
+impl Services {
+    fn rotation_answer(&self, rotation: &Rotation, now: Timestamp) -> RotationAnswer {
+        let driver = stored_driver(&rotation.declared.upstream).ok();
+        let place = driver.as_ref().and_then(|driver| driver.place());
+        let circuit = place.and_then(|place| self.circuit_open_until(&place));
+        let outlook = Outlook::of(rotation, circuit, now);
+        RotationAnswer {
+            secret: rotation.declared.secret.clone(),
+            upstream: driver.map_or_else(|| "unreadable".to_owned(), |driver| driver.describe()),
+            schedule: rotation.declared.schedule.as_ref().map(crate::rotation::Schedule::describe),
+            overlap: rotation.declared.slots == Slots::Two,
+            grace_s: rotation.declared.grace_s,
+            paused_at: text(rotation.paused_at),
+            next: text(rotation.next),
+            overdue: rotation.is_overdue(now),
+            state: outlook.state.into(),
+            next_try: text(outlook.next_try),
+            circuit_open_until: text(outlook.circuit_open_until),
+            run: rotation.run.as_ref().map(|run| run_of(run, outlook)),
+            last_at: text(rotation.last.as_ref().map(|last| last.at)),
+            checked_at: text(rotation.checked_at),
+            orphans: rotation.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
+        }
     }
 }
 
@@ -121,13 +139,13 @@ fn text(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
-fn run_of(run: &Run) -> RunAnswer {
+fn run_of(run: &Run, outlook: Outlook) -> RunAnswer {
     let trouble = run.trouble.as_ref().map(|trouble| RunFailureAnswer {
         code: trouble.code.clone(),
         detail: trouble.detail.clone(),
         reason: explained(&trouble.code, trouble.detail.as_deref()),
         at: trouble.at.to_string(),
-        retry_at: text(trouble.retry_at),
+        retry_at: text(outlook.next_try),
     });
     RunAnswer {
         id: run.id,
@@ -135,6 +153,7 @@ fn run_of(run: &Run) -> RunAnswer {
         begun_at: run.begun_at.to_string(),
         stage: run.stage.as_str().into(),
         version: run.version,
+        replaces: run.replaces,
         touched: run.touched,
         failures: run.failures,
         trouble,

@@ -1,6 +1,7 @@
 use std::io;
 
 use super::address_origin::AddressOrigin;
+use super::refused_certificate::minute;
 use crate::base::{Timestamp, code};
 use crate::console::CommandFailure;
 use crate::pki::tls::{HandshakeFault, certified_names};
@@ -18,7 +19,7 @@ pub(super) fn handshake_failure(
     let clock = |problem: &str| {
         let why = format!(
             "by this machine's clock, which reads {}, the certificate of the broker at {address} {problem}",
-            now.to_minute()
+            minute(now)
         );
         CommandFailure::new(code::CLOCK_MISMATCH).because(why)
     };

@@ -26,5 +26,7 @@ mod credential_form;
 mod kept_token;
 mod lease_login;
 mod rotation_calendar;
+mod rotation_retry;
+mod rotation_state;
 mod token_show;
 mod upstream_checks;

@@ -3,18 +3,19 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::rotation_calendar::print_calendar;
+use super::rotation_retry::RotationRetryArgs;
+use super::rotation_state::{failure_of, schedule, state, with_sentences};
 use super::upstream_checks::conclude;
 use crate::base::SecretName;
-use crate::base::code::{self, Code};
+use crate::base::code;
 use crate::cli::client::{Client, Received};
 use crate::cli::listing::NamedListArgs;
 use crate::cli::session::{VerbSession, joined, text};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, duration_s};
-use crate::upstream::Explanation;
 use crate::wire::{
     ADOPT_VERSION, AdoptBody, CHECK_ROTATION, ConsumerAnswer, GET_ROTATION, GET_SECRET, LIST_ROTATIONS,
-    Nothing, PLAN_ROTATION, RotationAction, RotationAnswer, RunAnswer, STEER_ROTATION, SteerRotationBody,
+    Nothing, PLAN_ROTATION, RotationAction, RotationAnswer, STEER_ROTATION, SteerRotationBody,
     SteeredRotationAnswer,
 };
 
@@ -23,7 +24,7 @@ use crate::wire::{
 pub enum RotationCommand {
     /// List rotations with next date and state
     List(NamedListArgs),
-    /// Show a rotation
+    /// Show a rotation: its state, the next attempt, the circuit of the upstream, the last error, the previous version
     Show {
         /// The secret's name
         name: String,
@@ -38,11 +39,8 @@ pub enum RotationCommand {
         /// The secret's name
         name: String,
     },
-    /// Retry a failed step now, also one that needs attention (dead letter)
-    Retry {
-        /// The secret's name
-        name: String,
-    },
+    /// Retry a failed step now, also one that needs attention (dead letter), and report the result
+    Retry(RotationRetryArgs),
     /// Check the upstream: connect, verify its certificate, log in, check permissions; nothing is changed
     Check {
         /// The secret's name
@@ -84,11 +82,15 @@ impl RotationCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
             Self::List(args) => session.list(LIST_ROTATIONS, &args.selection("secret")).await,
-            Self::Show { name } => session.show(GET_ROTATION, &name.parse()?).await,
+            Self::Show { name } => {
+                let shown = session.operator().await?.call(GET_ROTATION, &name.parse()?, &Nothing).await?;
+                session.print_object_as(&shown.sent, || with_sentences(&shown));
+                Ok(())
+            }
             Self::Calendar { next, ical } => print_calendar(session, *next, *ical).await,
             Self::Pause { name } => steer(session, name, RotationAction::Pause).await,
             Self::Resume { name } => steer(session, name, RotationAction::Resume).await,
-            Self::Retry { name } => steer(session, name, RotationAction::Retry).await,
+            Self::Retry(args) => args.retry(session).await,
             Self::RevokePrevious { name } => steer(session, name, RotationAction::RevokePrevious).await,
             Self::ClearOrphans { name } => steer(session, name, RotationAction::ClearOrphans).await,
             Self::Check { name } => {
@@ -119,7 +121,7 @@ async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> 
     let done = match action {
         RotationAction::Pause => "paused",
         RotationAction::Resume => "resumed",
-        RotationAction::Retry => "the failed step is retried now",
+        RotationAction::Retry => "the failed step is retried",
         RotationAction::RevokePrevious => "the previous version is revoked now",
         RotationAction::ClearOrphans => "orphans cleared",
         RotationAction::Rotate => "rotated",
@@ -137,34 +139,6 @@ async fn send(
 }
 
 columns!(RotationAnswer "rotations": secret, upstream, ("SCHEDULE", schedule), next, ("STATE", state));
-
-fn schedule(rotation: &RotationAnswer) -> String {
-    rotation.schedule.clone().unwrap_or_else(|| "by hand".to_owned())
-}
-
-/// The state of a rotation for a table.
-fn state(rotation: &RotationAnswer) -> String {
-    let state = match &rotation.run {
-        Some(run) => state_of_run(run),
-        None if rotation.paused_at.is_some() => "paused".to_owned(),
-        None if rotation.overdue => "overdue".to_owned(),
-        None => "idle".to_owned(),
-    };
-    match rotation.orphans.len() {
-        0 => state,
-        orphans => format!("{state}; orphans: {orphans}"),
-    }
-}
-
-fn state_of_run(run: &RunAnswer) -> String {
-    match &run.trouble {
-        None => run.stage.to_string(),
-        Some(trouble) if trouble.retry_at.is_some() => {
-            format!("{}, retried: {}", run.stage, trouble.code)
-        }
-        Some(trouble) => format!("needs attention (dead letter at {}): {}", run.stage, trouble.code),
-    }
-}
 
 /// Most checks of a rotation in progress, one second apart.
 const LOOKS: u32 = 120;
@@ -224,19 +198,6 @@ impl BegunRotation {
     }
 }
 
-fn failure_of(run: &RunAnswer) -> Option<CommandFailure> {
-    let trouble = run.trouble.as_ref()?;
-    let code = trouble.code.parse::<Code>().unwrap_or(code::INTERNAL);
-    let again = trouble
-        .retry_at
-        .as_ref()
-        .map_or_else(|| "it needs attention".to_owned(), |at| format!("the broker tries again at {at}"));
-    let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
-    let why = format!("{reason}; the rotation has stopped at `{}`: {again}", run.stage);
-    let fix = Explanation::of(code, trouble.detail.as_deref()).fix;
-    Some(CommandFailure::new(code).because(why).mended_by(fix))
-}
-
 /// `keyward secret rotate --plan`
 pub(super) async fn plan_rotation(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
     let console = session.console;
@@ -266,37 +227,4 @@ fn tell_consumer(consumer: &ConsumerAnswer, console: &Console) {
             joined(agents)
         )
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn state_with(change: serde_json::Value) -> String {
-        let mut rotation = json!({
-            "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
-            "paused_at": null, "next": null, "overdue": false, "run": null, "last_at": null,
-            "checked_at": null, "orphans": [],
-        });
-        rotation.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        state(&serde_json::from_value(rotation).unwrap())
-    }
-
-    #[test]
-    fn a_rotation_s_state_is_one_phrase() {
-        assert_eq!(state_with(json!({})), "idle");
-        assert_eq!(state_with(json!({ "overdue": true })), "overdue");
-        assert_eq!(state_with(json!({ "overdue": true, "paused_at": "x" })), "paused");
-        let id = "rot_00000000000000000000000000";
-        let orphan = json!({ "rotation": id, "at": "x", "version": null, "slot": null });
-        assert_eq!(state_with(json!({ "orphans": [orphan, orphan] })), "idle; orphans: 2");
-        let trouble = json!({ "code": "c", "detail": null, "reason": null, "at": "x", "retry_at": null });
-        let run = json!({
-            "id": id, "trigger": "manual", "begun_at": "x", "stage": "prepared", "version": null,
-            "touched": false, "failures": 1, "trouble": trouble, "grace_until": null,
-        });
-        assert_eq!(state_with(json!({ "run": run })), "needs attention (dead letter at prepared): c");
-    }
 }

@@ -1,8 +1,6 @@
 use std::net::SocketAddr;
 
-use super::caller::{
-    Anyone, AuthorisedOperator, EnrolledCaller, Renewing, RenewingOperatorCaller, ResourceServer,
-};
+use super::caller::{Anyone, AuthorisedOperator, EnrolledCaller, Renewing, ResourceServer};
 use super::table::{RouteRequest, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::encoding::from_base64url;
@@ -74,10 +72,10 @@ async fn renew_agent(
 
 async fn renew_operator(
     services: AdminServices,
-    asked: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
+    asked: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = services.renew(&asked.by.operator, input).await?;
+    let renewed = services.renew(&asked.by, input).await?;
     Ok(identity(&services.authorities_in_use(), &renewed))
 }
 

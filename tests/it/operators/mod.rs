@@ -5,7 +5,6 @@ mod enrolment;
 mod former;
 mod matrix;
 mod owners;
-mod renewal;
 
 use keyward::base::encoding::base64url;
 use keyward::pki::EnrolmentCode;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyward::base::Clock;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::{BREAKER_FAILURES_MAX, DRIFT_CHECK_S, ROTATION_TRIES_MAX};
 use keyward::pki::new_key_and_request;
@@ -103,6 +104,43 @@ async fn a_failure_of_our_own_is_no_answer_of_the_upstream() {
     scene.broker.rotate_due().await;
     assert_eq!(scene.trouble().await.1, "upstream_unreachable");
     assert!(is_open().await, "the failures before and after it are failures in a row");
+}
+
+#[tokio::test]
+async fn a_rotation_shows_until_when_its_circuit_is_open() {
+    let scene = Scene::start(Webhook::applying).await;
+    let shown = async || scene.broker.operator().get("/v1/rotations/billing/key").await.json();
+    scene.service.next("PUT", &[Mood::HangsUp; BREAKER_FAILURES_MAX as usize]);
+    scene.service.next("GET", &[Mood::HangsUp; BREAKER_FAILURES_MAX as usize]);
+    scene.rotate().await;
+    for _ in 0..BREAKER_FAILURES_MAX {
+        if shown().await["circuit_open_until"].is_string() {
+            break;
+        }
+        scene.broker.clock.advance_s(2400);
+        scene.broker.rotate_due().await;
+    }
+    // Given a retry that falls due while the circuit is open
+    let open = shown().await;
+    assert_eq!(open["state"], "retry-scheduled", "{open}");
+    let until = open["circuit_open_until"].as_str().unwrap().to_owned();
+    assert!(open["next_try"].as_str().unwrap() > until.as_str(), "{open}");
+    assert_eq!(open["next_try"], open["run"]["trouble"]["retry_at"]);
+    // When an operator has it retried, and the one call that is let through fails
+    let retried =
+        scene.broker.operator().post_json("/v1/rotations/billing/key", &json!({ "action": "retry" })).await;
+    assert_eq!(retried.status, 200, "{}", retried.text());
+    assert!(shown().await["circuit_open_until"].is_null(), "a call is let through");
+    scene.service.next("GET", &[Mood::HangsUp]);
+    scene.broker.rotate_due().await;
+    // Then no time of it is in the past
+    let failed = shown().await;
+    let now = scene.broker.clock.now().to_string();
+    assert!(failed["circuit_open_until"].as_str().unwrap() > now.as_str(), "{failed}");
+    assert!(failed["next_try"].as_str().unwrap() > now.as_str(), "{failed}");
+    scene.broker.clock.advance_s(30);
+    let due = shown().await;
+    assert!(due["next_try"].as_str().unwrap() >= scene.broker.clock.now().to_string().as_str(), "{due}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

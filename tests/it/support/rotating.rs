@@ -68,7 +68,7 @@ impl Ordeal for Rotating {
         let shown = self.shown()?;
         if !shown["run"].is_null() && !shown["run"]["trouble"].is_null() {
             // A wait of half a minute is for upstreams; here it is clear that this one is well.
-            self.process.run_as("operator", &["rotation", "retry", self.secret], b"");
+            self.process.run_as("operator", &["rotation", "retry", self.secret, "--no-wait"], b"");
         }
         Some(shown["run"].is_null())
     }

@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use clap::Args;
+
+use super::rotation_state::failure_of;
+use crate::base::{SecretName, code};
+use crate::cli::client::{Client, Received};
+use crate::cli::session::{VerbSession, text};
+use crate::console::CommandFailure;
+use crate::wire::{
+    GET_ROTATION, GET_SECRET, Nothing, RetriedRotationOutput, RotationAction, RotationAnswer, STEER_ROTATION,
+    SteerRotationBody,
+};
+
+/// `keyward rotation retry`
+#[derive(Args, Debug)]
+pub struct RotationRetryArgs {
+    /// The secret's name
+    name: String,
+    /// Do not wait for the result of the attempt
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// The interval of looks at the rotation, and the longest wait for a result.
+const LOOK: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 120;
+
+/// The result of a retry, as far as it is known.
+enum Attempt {
+    /// The step and those after it succeeded.
+    Succeeded,
+    Failed(CommandFailure),
+    /// The circuit of the upstream is open: nothing was tried.
+    Untried(String),
+    InProgress,
+}
+
+impl RotationRetryArgs {
+    pub(super) async fn retry(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let name: SecretName = self.name.parse()?;
+        let client = session.operator().await?;
+        let before = client.call(GET_ROTATION, &name, &Nothing).await?;
+        let body = SteerRotationBody { action: RotationAction::Retry };
+        let retried = client.call(STEER_ROTATION, &name, &body).await;
+        let retried = retried.map_err(|failure| without_failed_step(failure, &name, &before))?;
+        let mut output = RetriedRotationOutput { seq: retried.seq, result: None, rotation: None };
+        if self.no_wait {
+            session.console.record(&output, || format!("{name}: the failed step is retried now"));
+            return Ok(());
+        }
+        let after = settled(&client, &name, &before).await?;
+        match attempt(&before, &after) {
+            Attempt::Succeeded => {}
+            Attempt::Failed(failure) => return Err(failure),
+            Attempt::Untried(until) => return Err(untried(&after, &until)),
+            Attempt::InProgress => {
+                let wait_s = LOOK.saturating_mul(LOOKS).as_secs();
+                let why = format!("tried now; the step is still in progress after {wait_s} seconds");
+                return Err(CommandFailure::new(code::ROTATION_UNFINISHED).because(why));
+            }
+        }
+        let current = client.call(GET_SECRET, &name, &Nothing).await?.current;
+        (output.result, output.rotation) = (Some("succeeded".into()), Some(after.sent.clone()));
+        session.console.record(&output, || succeeded(&name, current, &after));
+        Ok(())
+    }
+}
+
+/// The rotation when the result is known, or after the longest wait.
+async fn settled(
+    client: &Client,
+    name: &SecretName,
+    before: &RotationAnswer,
+) -> Result<Received<RotationAnswer>, CommandFailure> {
+    let mut looks = 0..LOOKS;
+    loop {
+        let now = client.call(GET_ROTATION, name, &Nothing).await?;
+        if !matches!(attempt(before, &now), Attempt::InProgress) || looks.next().is_none() {
+            return Ok(now);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A retry removes the error of the attempt before, so an error is of a new attempt.
+fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
+    let same = now.run.as_ref().filter(|run| before.run.as_ref().is_some_and(|before| before.id == run.id));
+    let Some(run) = same else { return Attempt::Succeeded };
+    if let Some(failure) = failure_of(run) {
+        let why = format!("tried now and failed: {}", failure.why());
+        return Attempt::Failed(failure.because(why));
+    }
+    let was_in_grace = before.run.as_ref().is_some_and(|before| before.stage == "grace");
+    if run.stage == "grace" && !was_in_grace {
+        return Attempt::Succeeded;
+    }
+    match &now.circuit_open_until {
+        Some(until) if now.state == "circuit-open" => Attempt::Untried(until.clone()),
+        Some(_) | None => Attempt::InProgress,
+    }
+}
+
+fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure {
+    let why = format!(
+        "the circuit of {} is open until {until}, because its last calls failed; nothing was tried yet, and the \
+         broker tries then by itself",
+        rotation.upstream
+    );
+    let secret = &rotation.secret;
+    let fix = format!("`keyward rotation check {secret}` shows the problem of the upstream now");
+    CommandFailure::new(code::ROTATION_UNFINISHED).because(why).mended_by(fix)
+}
+
+fn succeeded(name: &SecretName, current: Option<u32>, rotation: &RotationAnswer) -> String {
+    let mut line = format!("{name}: tried now and succeeded; version {} is current", text(current.as_ref()));
+    if let Some(until) = rotation.run.as_ref().and_then(|run| run.grace_until.as_ref()) {
+        line.push_str(&format!(", the previous version works until {until}"));
+    }
+    if let Some(at) = &rotation.paused_at {
+        line.push_str(&format!("; scheduled rotations are paused since {at}"));
+    }
+    line
+}
+
+/// The refusal of a retry when no step has failed, with the state of the rotation.
+fn without_failed_step(
+    failure: CommandFailure,
+    name: &SecretName,
+    rotation: &RotationAnswer,
+) -> CommandFailure {
+    if failure.code() != code::ROTATION_INVALID_STATE.as_str() {
+        return failure;
+    }
+    let (why, fix) = match (&rotation.run, &rotation.paused_at) {
+        (Some(run), _) => (
+            format!("no step of the rotation of {name} has failed: it is at `{}`", run.stage),
+            format!("wait; `keyward rotation show {name}` shows the next attempt"),
+        ),
+        (None, Some(at)) => (
+            format!("no rotation of {name} is in progress, and scheduled rotations are paused since {at}"),
+            format!(
+                "`keyward rotation resume {name}` starts the schedule again, `keyward secret rotate {name}` rotates now"
+            ),
+        ),
+        (None, None) => (
+            format!("no rotation of {name} is in progress"),
+            format!("`keyward secret rotate {name}` begins one"),
+        ),
+    };
+    failure.because(why).mended_by(fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn rotation(state: &str, run: Value) -> RotationAnswer {
+        serde_json::from_value(json!({
+            "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
+            "paused_at": null, "next": null, "overdue": false, "run": run, "last_at": null, "state": state,
+            "next_try": "then", "circuit_open_until": "then", "checked_at": null, "orphans": [],
+        }))
+        .unwrap()
+    }
+
+    fn run(id: char, stage: &str, failed: bool) -> Value {
+        let trouble = json!({ "code": "upstream_refused", "detail": "42501", "reason": "r", "at": "x", "retry_at": "y" });
+        json!({
+            "id": format!("rot_{}{id}0", "0".repeat(24)), "trigger": "manual", "begun_at": "x", "stage": stage,
+            "version": 2, "touched": true, "failures": 1, "trouble": failed.then_some(trouble), "grace_until": null,
+        })
+    }
+
+    #[test]
+    fn a_retry_has_one_of_four_results() {
+        let before = rotation("retry-scheduled", run('1', "applied", true));
+        let result = |state: &str, run: Value| match attempt(&before, &rotation(state, run)) {
+            Attempt::Succeeded => "succeeded".to_owned(),
+            Attempt::Failed(failure) => failure.why().to_owned(),
+            Attempt::Untried(until) => until,
+            Attempt::InProgress => "in progress".to_owned(),
+        };
+        assert_eq!(result("idle", Value::Null), "succeeded");
+        assert_eq!(result("in-progress", run('2', "begun", false)), "succeeded", "the next one has begun");
+        assert_eq!(result("grace", run('1', "grace", false)), "succeeded");
+        assert_eq!(result("in-progress", run('1', "applied", false)), "in progress");
+        assert_eq!(result("circuit-open", run('1', "applied", false)), "then");
+        let failed =
+            "tried now and failed: r; the rotation has stopped at `applied`: the broker tries again at y";
+        assert_eq!(result("retry-scheduled", run('1', "applied", true)), failed);
+        let before = rotation("retry-scheduled", run('1', "grace", true));
+        let now = rotation("in-progress", run('1', "grace", false));
+        assert!(matches!(attempt(&before, &now), Attempt::InProgress), "it is to end");
+    }
+
+    #[test]
+    fn a_retry_without_a_failed_step_is_told_the_state() {
+        let refused = || CommandFailure::new(code::ROTATION_INVALID_STATE);
+        let mut at_rest = rotation("idle", Value::Null);
+        let name: SecretName = "a/b".parse().unwrap();
+        let why =
+            |rotation: &RotationAnswer| without_failed_step(refused(), &name, rotation).why().to_owned();
+        assert_eq!(why(&at_rest), "no rotation of a/b is in progress");
+        at_rest.paused_at = Some("then".to_owned());
+        assert!(why(&at_rest).ends_with("scheduled rotations are paused since then"));
+        assert!(why(&rotation("in-progress", run('1', "begun", false))).ends_with("it is at `begun`"));
+    }
+}
