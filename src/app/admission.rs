@@ -8,7 +8,8 @@ use crate::pki::tls::{Gate, PeerRefusal};
 #[derive(Debug)]
 pub(super) struct AgentGate(pub(super) AgentServices);
 
-/// Admission at the operators' handshake: operators of this broker.
+/// Admission at the operators' handshake: operators of this broker. An expired certificate within its grace period is
+/// admitted, but every route except the renewal refuses it.
 #[derive(Debug)]
 pub(super) struct AdminGate(pub(super) AdminServices);
 
@@ -53,8 +54,18 @@ impl Gate for AdminGate {
         self.0.identify(peer).is_ok()
     }
 
+    fn admits_late(&self, peer: &PeerCertificate) -> bool {
+        self.0.identify_renewing(peer).is_ok()
+    }
+
     fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {
-        cause(self.0.identify(peer).err())
+        // The renewal admits late certificates too: what it refuses, every other route refuses too.
+        cause(self.0.identify_renewing(peer).err())
+    }
+
+    /// Within the grace period, a suspension or revocation is the cause.
+    fn late_cause(&self, peer: &PeerCertificate) -> PeerRefusal {
+        self.cause(peer)
     }
 
     fn refused(&self, peer: &PeerCertificate) {

@@ -195,6 +195,7 @@ fn settings(config: &Config) -> Settings {
         renewal_grace_s: config.certificates.renewal_grace_s,
         authority_life_s: config.certificates.authority_life_s,
         operator_life_s: config.certificates.operator_life_s,
+        operator_renewal_grace_s: config.certificates.operator_renewal_grace_s,
         value_key_life_s: config.secrets.key_life_s,
         keep_versions: config.secrets.keep_versions,
         sealing_key_life_s: config.ledger.key_life_s,

@@ -1,5 +1,5 @@
 //! Authentication of callers. Makes the proofs [`AgentPrincipal`], [`ResourceServerPrincipal`], [`RenewingAgent`],
-//! [`OperatorPrincipal`], [`HostPrincipal`] and [`BoundToken`].
+//! [`OperatorPrincipal`], [`RenewingOperator`], [`HostPrincipal`] and [`BoundToken`].
 //!
 //! The identity comes only from the certificate of the connection, never from a header or a body. It is judged against
 //! the live records on every request. At the host socket the kernel identifies the user of the peer process.
@@ -14,7 +14,7 @@ mod resource_server;
 
 pub use host::{HostPrincipal, host};
 pub use live::{Credential, CredentialFault, has_certificate, live, may_be_issued, may_open};
-pub use operator::{OperatorPrincipal, operator, operator_again};
+pub use operator::{OperatorPrincipal, RenewingOperator, operator, operator_again, renewing_operator};
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{AgentPrincipal, AuthnError, RenewingAgent, Timeliness, agent, renewing};
 pub use records::Records;

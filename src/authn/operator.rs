@@ -1,11 +1,12 @@
 use std::net::IpAddr;
 
 use super::live::{Credential, live};
-use super::principal::{AuthnError, in_time, same, signed};
+use super::principal::{AuthnError, Timeliness, in_time, same, signed};
 use super::records::Records;
 use crate::base::{ClockReading, OperatorId, OperatorName, Scope, Timestamp};
-use crate::operators::{Certificate, Operator, OperatorRole, Serving};
-use crate::pki::{PeerCertificate, SpiffeId};
+use crate::keyring::KeyStage;
+use crate::operators::{Certificate, Operator, OperatorRole, Serving, is_of_host};
+use crate::pki::{PeerCertificate, Record, SpiffeId};
 
 /// An operator, proved by the certificate of its connection and by the records.
 #[derive(Clone, Debug)]
@@ -21,6 +22,16 @@ pub struct OperatorPrincipal {
     as_of: u64,
 }
 
+/// An operator that may renew, and do nothing else: its certificate may have expired within the grace period.
+#[derive(Clone, Debug)]
+pub struct RenewingOperator {
+    id: OperatorId,
+    name: OperatorName,
+    certificate: PeerCertificate,
+    serving: Serving,
+    timeliness: Timeliness,
+}
+
 /// The operator behind `peer` by the live records at `now`; `as_of` is the sequence of that state.
 ///
 /// # Errors
@@ -31,8 +42,42 @@ pub fn operator(
     as_of: u64,
     now: ClockReading,
 ) -> Result<OperatorPrincipal, AuthnError> {
-    let Records { operators, authorities, .. } = records;
     in_time(peer, now)?;
+    holder(peer, records, as_of)
+}
+
+/// The operator behind `peer`, if it may renew: its certificate is valid at `now`, or expired less than `grace_s` seconds
+/// ago. A certificate of break-glass access has no grace period, and neither has one of a tainted authority: a thief of
+/// this authority's key can make expired certificates too.
+///
+/// # Errors
+/// [`AuthnError`].
+pub fn renewing_operator(
+    peer: &PeerCertificate,
+    records: Records<'_>,
+    as_of: u64,
+    grace_s: i64,
+    now: ClockReading,
+) -> Result<RenewingOperator, AuthnError> {
+    if !now.is_within(peer.not_before(), peer.not_after().plus_s(grace_s)) {
+        return Err(AuthnError::OutOfTime);
+    }
+    let OperatorPrincipal { id, name, serving, .. } = holder(peer, records, as_of)?;
+    let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
+    if timeliness == Timeliness::Late && (is_of_host(&name) || is_of_tainted(peer, records.authorities)) {
+        return Err(AuthnError::OutOfTime);
+    }
+    Ok(RenewingOperator { id, name, certificate: peer.clone(), serving, timeliness })
+}
+
+fn is_of_tainted(peer: &PeerCertificate, authorities: &Record) -> bool {
+    let stage = peer.authority().and_then(|key| authorities.stage_of(key));
+    stage == Some(KeyStage::Tainted)
+}
+
+/// The operator with this certificate, unless it is revoked or suspended.
+fn holder(peer: &PeerCertificate, records: Records<'_>, as_of: u64) -> Result<OperatorPrincipal, AuthnError> {
+    let Records { operators, authorities, .. } = records;
     signed(peer, authorities)?;
     let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
@@ -126,5 +171,37 @@ impl OperatorPrincipal {
     #[must_use]
     pub const fn as_of(&self) -> u64 {
         self.as_of
+    }
+}
+
+impl RenewingOperator {
+    /// The operator's id.
+    #[must_use]
+    pub const fn id(&self) -> OperatorId {
+        self.id
+    }
+
+    /// The operator's name.
+    #[must_use]
+    pub const fn name(&self) -> &OperatorName {
+        &self.name
+    }
+
+    /// The certificate of its connection.
+    #[must_use]
+    pub const fn certificate(&self) -> &PeerCertificate {
+        &self.certificate
+    }
+
+    /// Whether this certificate is in use. The first use of the next one has to be recorded before any other act.
+    #[must_use]
+    pub const fn serving(&self) -> Serving {
+        self.serving
+    }
+
+    /// Whether this certificate is still valid.
+    #[must_use]
+    pub const fn timeliness(&self) -> Timeliness {
+        self.timeliness
     }
 }

@@ -65,6 +65,13 @@ impl Timestamp {
         text
     }
 
+    /// The moment to the minute, for people: e.g. `2026-11-28 19:14 UTC`.
+    #[must_use]
+    pub fn to_minute(self) -> String {
+        let text: String = self.to_string().chars().take("2026-11-28T19:14".len()).collect();
+        format!("{} UTC", text.replace('T', " "))
+    }
+
     /// This moment after the clock went back from `was` to `now`: a later moment moves back by the same step.
     #[must_use]
     pub const fn brought_back(self, was: Self, now: Self) -> Self {
@@ -96,6 +103,11 @@ mod tests {
     #[test]
     fn timestamps_print_as_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_ms(1_700_000_000_123).to_string(), "2023-11-14T22:13:20.123Z");
+    }
+
+    #[test]
+    fn minutes_print_for_people() {
+        assert_eq!(Timestamp::from_ms(1_700_000_000_123).to_minute(), "2023-11-14 22:13 UTC");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Settings {
     pub renewal_grace_s: i64,
     /// Life of an operator's certificate, in seconds.
     pub operator_life_s: i64,
+    /// Grace period of operators' certificates, in seconds.
+    pub operator_renewal_grace_s: i64,
     /// Period in which an authority signs, in seconds.
     pub authority_life_s: i64,
     /// Period in which a value key wraps, in seconds.

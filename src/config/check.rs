@@ -163,6 +163,11 @@ impl Check<'_> {
             agent_life_s: number(&raw.agent_life_s, 86_400, AGENT_LIFE_S)?,
             renewal_grace_s: number(&raw.renewal_grace_s, 86_400, 0..=RENEWAL_GRACE_MAX_S)?,
             operator_life_s: number(&raw.operator_life_s, 43_200, OPERATOR_LIFE_S)?,
+            operator_renewal_grace_s: number(
+                &raw.operator_renewal_grace_s,
+                RENEWAL_GRACE_MAX_S,
+                0..=RENEWAL_GRACE_MAX_S,
+            )?,
             authority_life_s: number(&raw.authority_life_s, 157_680_000, AUTHORITY_LIFE_S)?,
         })
     }

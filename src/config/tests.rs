@@ -181,6 +181,7 @@ fn lives_are_bounded_by_the_fixed_limits() {
     for (table, key, least, most) in [
         ("certificates", "agent_life_s", 300, CERTIFICATE_LIFE_MAX_S),
         ("certificates", "renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
+        ("certificates", "operator_renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
         ("tokens", "life_s", TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
         ("secrets", "keep_versions", i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX)),
     ] {

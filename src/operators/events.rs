@@ -89,6 +89,11 @@ pub struct OperatorRenewed<'a> {
     pub peer: String,
 }
 
+/// Alarm: the same, by a certificate that had expired within the grace period.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct OperatorLateRenewal<'a>(pub OperatorRenewed<'a>);
+
 /// An operator's certificate has been signed.
 #[derive(Debug, Serialize)]
 pub struct OperatorCertificateRecorded<'a> {
@@ -189,4 +194,5 @@ events! {
     OperatorCodeReused<'_> = 0x0209, "alarm.operator-enrolment-code-reused";
     OperatorDenied<'_> = 0x020a, "operator.denied";
     BreakGlassUsed<'_> = 0x020b, "alarm.break-glass-used";
+    OperatorLateRenewal<'_> = 0x020c, "alarm.operator-late-renewal";
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate};
-use crate::base::limits::BACKDATE_S;
+use crate::base::limits::{BACKDATE_S, RENEWAL_GRACE_MAX_S};
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::IndexTree;
@@ -107,7 +107,7 @@ impl Operators {
         match effect {
             Effect::Certify { id, name, certificate } => {
                 let operator = self.operator(*id, name);
-                operator.certificates.retain(|old| old.not_after > at.time);
+                operator.forget_certificates(at.time);
                 let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
                 let mut certificate = certificate.held(at, not_before, Serving::Current);
                 // It left with the answer; nobody comes back for it.
@@ -142,7 +142,7 @@ impl Operators {
                     (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
                 }
                 if let Some(operator) = self.by_name.get_mut(operator) {
-                    operator.certificates.retain(|old| old.not_after > at.time);
+                    operator.forget_certificates(at.time);
                     operator.certificates.push(certificate.held(at, *not_before, Serving::Current));
                 }
             }
@@ -231,6 +231,11 @@ impl OperatorCertificate {
 }
 
 impl Operator {
+    /// After the longest grace period, a certificate can never be renewed.
+    fn forget_certificates(&mut self, now: Timestamp) {
+        self.certificates.retain(|old| old.not_after.plus_s(RENEWAL_GRACE_MAX_S) > now);
+    }
+
     fn renew(&mut self, at: At, replaces: [u8; 16], next: &OperatorCertificate, not_before: Timestamp) {
         let Some(enrolled_seq) = self.certificate(&replaces).map(|one| one.enrolled_seq) else { return };
         let serving = Serving::Next { replaces };

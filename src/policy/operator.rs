@@ -1,7 +1,7 @@
 use super::context::DecisionContext;
 use super::decision::{Certifying, Decision};
 use super::enrolment::{EnrolmentRequest, Maker};
-use crate::authn::{Credential, HostPrincipal, OperatorPrincipal, live};
+use crate::authn::{Credential, HostPrincipal, RenewingOperator, Timeliness, live};
 use crate::base::{CodeId, OperatorName, code};
 use crate::crypto::{Digest, matches, sha256};
 use crate::keyring::Keyring;
@@ -38,8 +38,13 @@ pub struct AdmitOperator {
 pub enum OperatorAdmission {
     /// An enrolment code.
     Code(CodeId),
-    /// Its certificate with this serial.
-    Certificate([u8; 16]),
+    /// Its present certificate.
+    Certificate {
+        /// The serial of the certificate.
+        serial: [u8; 16],
+        /// Whether the certificate is still valid.
+        timeliness: Timeliness,
+    },
 }
 
 impl Certifying for AdmitOperator {}
@@ -144,17 +149,18 @@ pub fn decide_operator_enrolment(
 /// Decides on an operator's next certificate, for `key`.
 pub fn decide_operator_renewal(
     context: &DecisionContext<'_>,
-    principal: &OperatorPrincipal,
+    renewing: &RenewingOperator,
     key: Digest,
     _permit: Permit,
 ) -> Decision<AdmitOperator> {
-    let canonical = [&principal.serial()[..], key.as_bytes()].concat();
-    let basis = context.basis(vec![format!("certificate of operator {}", principal.name())], &canonical);
-    if is_of_host(principal.name()) {
+    let serial = renewing.certificate().serial();
+    let canonical = [&serial.as_bytes()[..], key.as_bytes()].concat();
+    let basis = context.basis(vec![format!("certificate of operator {}", renewing.name())], &canonical);
+    if is_of_host(renewing.name()) {
         return Decision::deny(basis, code::OPERATOR_IS_BREAK_GLASS);
     }
-    let operator = context.records.operators.named(principal.name());
-    let found = operator.and_then(|operator| Some((operator, operator.certificate(principal.serial())?)));
+    let operator = context.records.operators.named(renewing.name());
+    let found = operator.and_then(|operator| Some((operator, operator.certificate(serial.as_bytes())?)));
     let Some((operator, current)) = found else {
         return Decision::deny(basis, code::CERTIFICATE_UNKNOWN);
     };
@@ -165,7 +171,7 @@ pub fn decide_operator_renewal(
     let pending = operator.next_of(&current.serial).filter(|next| next.key == key && now < next.not_after);
     let act = AdmitOperator {
         name: operator.name.clone(),
-        by: OperatorAdmission::Certificate(current.serial),
+        by: OperatorAdmission::Certificate { serial: current.serial, timeliness: renewing.timeliness() },
         maker: None,
         repeats: pending.map(|next| next.serial),
     };

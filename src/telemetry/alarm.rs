@@ -14,6 +14,8 @@ pub enum Alarm {
     OperatorEnrolmentCodeReused,
     /// An agent's certificate was renewed after it had expired.
     LateRenewal,
+    /// An operator's certificate was renewed after it had expired.
+    OperatorLateRenewal,
     /// Break-glass access was used on the host.
     BreakGlass,
     /// The upstream no longer accepts a secret's current value.
@@ -48,6 +50,7 @@ impl Alarm {
         Self::EnrolmentCodeReused,
         Self::OperatorEnrolmentCodeReused,
         Self::LateRenewal,
+        Self::OperatorLateRenewal,
         Self::BreakGlass,
         Self::RotationDrifted,
         Self::LoginUnknownRemoved,
@@ -70,6 +73,7 @@ impl Alarm {
             Self::EnrolmentCodeReused => "enrolment_code_reused",
             Self::OperatorEnrolmentCodeReused => "operator_enrolment_code_reused",
             Self::LateRenewal => "late_renewal",
+            Self::OperatorLateRenewal => "operator_late_renewal",
             Self::BreakGlass => "break_glass",
             Self::RotationDrifted => "rotation_drifted",
             Self::LoginUnknownRemoved => "login_unknown_removed",

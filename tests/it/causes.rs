@@ -135,10 +135,26 @@ fn expired_certificates_and_wrong_clocks_are_told_apart() {
     assert!(broker["fix"].as_str().unwrap().contains("`keyward renew`"), "{broker}");
     copy(&process, "home-a", "home-late");
     process.good_as("a", &["whoami"], b"");
+    // When an operator's has, then it is named with the deadline and the command, which renews it
+    let checks = process.run_as("operator", &["doctor", "--operator", "-o", "json"], b"");
+    let checks: Value = serde_json::from_slice(&checks.stdout).unwrap();
+    let broker = checks["items"].as_array().unwrap().iter().find(|item| item["what"] == "broker").unwrap();
+    let why = broker["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("your operator certificate (admin, serial ") && why.contains(") expired at "),
+        "{why}"
+    );
+    let fix = broker["fix"].as_str().unwrap();
+    assert!(fix.contains("`keyward renew --operator` (within the grace period, until "), "{fix}");
+    assert!(fix.contains("`keyward operator invite admin`"), "{fix}");
+    copy(&process, "home-operator", "home-before");
+    process.good(&["renew", "--operator"], b"");
+    process.good(&["agent", "list"], b"");
+    assert!(process.log().contains("operator_late_renewal"), "{}", process.log());
     // When it has expired beyond, then only a new code helps
     process.stop();
-    process.set_clock("broker-clock", 6 * DAY_S);
-    process.set_clock("client-clock", 6 * DAY_S);
+    process.set_clock("broker-clock", 10 * DAY_S);
+    process.set_clock("client-clock", 10 * DAY_S);
     process.spawn();
     until_serving(&process);
     let agent = told(&process, "a", &["whoami"]);
@@ -159,7 +175,7 @@ fn expired_certificates_and_wrong_clocks_are_told_apart() {
     process.set_clock("client-clock", 0);
     let behind = told(&process, "a", &["whoami"]);
     is_told(&behind, "clock_mismatch", &["your agent certificate", "is valid from"], &["`date -u`"]);
-    let valid = told(&process, "operator", &["whoami", "--operator"]);
+    let valid = told(&process, "before", &["whoami", "--operator"]);
     is_told(&valid, "clock_mismatch", &["by the clock of the broker", "valid until"], &["`date -u`"]);
     // When it is far behind or ahead, then the broker's certificate is not valid by it
     for (by_s, problem) in [(-10 * DAY_S, "is not valid yet"), (800 * DAY_S, "has expired")] {

@@ -6,7 +6,7 @@ super::codes! {
         "connect with the certificate and key that `keyward join` stored";
     CERTIFICATE_EXPIRED "certificate_expired" Unauthenticated:
         "the certificate has expired, or is not valid yet",
-        "renew it: `keyward renew`; when its grace period has ended too, ask an operator for a new enrolment code, then `keyward join --replace`";
+        "renew it: `keyward renew`, as an operator `keyward renew --operator`; when its grace period has ended too, ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
         "the certificate was revoked, or its agent, operator or owner",
         "ask an operator with the role `admin` why, and for a new enrolment code; then `keyward join --replace`";

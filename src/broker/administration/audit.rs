@@ -14,8 +14,8 @@ use crate::leases::{
 use crate::ledger::Kind;
 use crate::operators::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited, OperatorPlaced,
-    OperatorRenewed,
+    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited,
+    OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::policy::{Authorised, ReadLedger};
@@ -93,6 +93,7 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorPlaced<'_>,
     OperatorEnrolled<'_>,
     OperatorRenewed<'_>,
+    OperatorLateRenewal<'_>,
     OperatorCertificateRecorded<'_>,
     OperatorCertificateRetried<'_>,
     OperatorCertificatePromoted<'_>,

@@ -19,7 +19,7 @@ impl AdminServices {
     /// # Errors
     /// [`Failure`].
     pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
-        let mut principal = self.identify(peer)?;
+        let mut principal = self.identify(peer).map_err(|error| self.refused(peer, error))?;
         if principal.serving() != Serving::Current {
             self.promoted_in_time::<R>(peer).await?;
             principal = self.identify(peer)?;

@@ -1,28 +1,23 @@
 use std::net::SocketAddr;
 
-use crate::authn::AuthnError;
+use crate::authn::Timeliness;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::peer_of;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate, read_key};
+use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
-use crate::broker::identity::renew::RenewInput;
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::Certify;
 use crate::operators::{
-    self, Operator, OperatorCertificate, OperatorCertificatePromoted, OperatorCodeReused, OperatorEnrolled,
-    OperatorRenewed, Serving,
+    self, Operator, OperatorCertificate, OperatorCodeReused, OperatorEnrolled, OperatorLateRenewal,
+    OperatorRenewed,
 };
-use crate::pki::{CertificatePlan, PeerCertificate, PublicKey};
-use crate::policy::{
-    AdmitOperator, Authorised, BeOneself, Grant, OperatorAdmission, decide_operator_enrolment,
-    decide_operator_renewal,
-};
+use crate::pki::{CertificatePlan, PublicKey};
+use crate::policy::{AdmitOperator, Grant, OperatorAdmission, decide_operator_enrolment};
 use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 
@@ -57,69 +52,11 @@ impl AdminServices {
             }
         })
     }
-
-    /// Gives the operator `by` its next certificate, for a new key. The one it has goes on to
-    /// count until the next one is used. The same key gets the same certificate again.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn renew(&self, by: &Authorised<BeOneself>, input: RenewInput) -> Result<Enrolled, Failure> {
-        let services = &*self.0;
-        let mut admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
-        let key = read_key(&input.request)?;
-        retry_on_conflict!(async {
-            let deciding = services.deciding(services.state.certifying(services.settings.operator_life_s)?);
-            let (read, preconditions) = services.state.read(|reading| {
-                let principal = reading.operator_again(by.operator())?;
-                let operator = reading.acting_operator(principal.name()).ok_or(AuthnError::Unknown)?;
-                let context = deciding.timed_on(reading);
-                let decision = decide_operator_renewal(&context, &principal, key.digest(), admitted.permit());
-                Ok::<_, AuthnError>((operator.clone(), decision))
-            });
-            let (operator, decision) = read?;
-            let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
-            services.admit_operator(&operator, grant, &key, input.peer, preconditions).await
-        })
-    }
-
-    /// Whether the certificate of `peer` has to be renewed now, because its authority is tainted.
-    #[must_use]
-    pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
-        self.0.is_of_tainted_authority(peer)
-    }
-
-    /// Records the first use of the next certificate of the operator behind `peer`: from here on it is
-    /// the current one, and the one before is refused.
-    ///
-    /// # Errors
-    /// [`Failure`]; then the request has to be refused.
-    pub(crate) async fn promote(&self, peer: &PeerCertificate) -> Result<(), Failure> {
-        let services = &*self.0;
-        retry_on_conflict!(async {
-            let time = services.state.clock.reading();
-            let (principal, preconditions) =
-                services.state.read(|reading| reading.operator_behind(peer, time));
-            let principal = principal?;
-            let Serving::Next { replaces } = principal.serving() else { return Ok(()) };
-            let name = principal.name();
-            let event = OperatorCertificatePromoted {
-                operator: name,
-                serial: hex(principal.serial()),
-                previous: hex(&replaces),
-            };
-            let effect = operators::Effect::Promote { operator: name.clone(), serial: *principal.serial() };
-            let change = Change::new(&event)?.effect(Effect::Operators(effect));
-            services.state.commit(change, preconditions, ()).await?.redeem();
-            // Connections with the previous certificate are closed.
-            services.notifications.standing_changed();
-            Ok(())
-        })
-    }
 }
 
 impl Services {
     /// The certificate of `grant`: the one that was planned for this key, or a new one.
-    async fn admit_operator(
+    pub(super) async fn admit_operator(
         &self,
         operator: &Operator,
         grant: Grant<AdmitOperator>,
@@ -136,10 +73,22 @@ impl Services {
         }
         let (life_s, time) = (self.settings.operator_life_s, self.state.clock.reading());
         let plan = self.plan_certificate(self.operator_spiffe(&operator.name), life_s, key, time.earliest());
-        let change = admitted(&operator.name, grant.act().by(), &plan, peer)?;
+        let by = grant.act().by();
+        let change = admitted(&operator.name, by, &plan, peer)?;
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.state.commit(change, preconditions, certify).await?;
+        if matches!(by, OperatorAdmission::Certificate { timeliness: Timeliness::Late, .. }) {
+            self.notifications.meters.alarms().raise(
+                Alarm::OperatorLateRenewal,
+                format_args!(
+                    "operator {}, from {}: the certificate was renewed after it had expired; ask the operator, and \
+                     suspend the operator if it was another person",
+                    operator.name,
+                    peer.ip()
+                ),
+            );
+        }
         self.sign_and_record(&holder, receipt).await
     }
 }
@@ -185,11 +134,15 @@ fn admitted(
             let effect = operators::Effect::Enrol { code, operator: name, certificate, not_before };
             Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
         }
-        OperatorAdmission::Certificate(replaces) => {
+        OperatorAdmission::Certificate { serial: replaces, timeliness } => {
             let previous = hex(&replaces);
             let event = OperatorRenewed { operator, serial, key, not_after, previous, peer };
             let effect = operators::Effect::Renew { operator: name, replaces, certificate, not_before };
-            Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
+            let change = match timeliness {
+                Timeliness::InTime => Change::new(&event)?,
+                Timeliness::Late => Change::new(&OperatorLateRenewal(event))?,
+            };
+            Ok(change.effect(Effect::Operators(effect)))
         }
     }
 }

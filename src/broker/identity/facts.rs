@@ -1,5 +1,6 @@
 use crate::authn::{
-    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, live, operator_again,
+    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, RenewingOperator, live,
+    operator_again,
 };
 use crate::base::code;
 use crate::base::{AgentId, ClockReading, CodeId, InstanceId, OperatorName, Timestamp};
@@ -100,18 +101,19 @@ impl<'w> Reading<'w> {
         authn::renewing(peer, self.records(), self.as_of(), grace_s, time)
     }
 
-    /// The operator behind `peer`.
+    /// The operator that renews with `peer`, up to `grace_s` after the certificate's end.
     ///
     /// # Errors
     /// [`AuthnError`].
-    pub(crate) fn operator_behind(
+    pub(crate) fn renewing_operator(
         &self,
         peer: &PeerCertificate,
+        grace_s: i64,
         time: ClockReading,
-    ) -> Result<OperatorPrincipal, AuthnError> {
-        let principal = authn::operator(peer, self.records(), self.as_of(), time)?;
-        self.acting_operator(principal.name());
-        Ok(principal)
+    ) -> Result<RenewingOperator, AuthnError> {
+        let renewing = authn::renewing_operator(peer, self.records(), self.as_of(), grace_s, time)?;
+        self.acting_operator(renewing.name());
+        Ok(renewing)
     }
 }
 

@@ -10,5 +10,6 @@ pub(super) mod operator_views;
 pub(super) mod operators;
 pub(super) mod redemption;
 pub(super) mod renew;
+pub(super) mod renew_operator;
 pub(super) mod revoke;
 pub(super) mod standing;

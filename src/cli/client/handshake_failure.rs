@@ -1,7 +1,6 @@
 use std::io;
 
 use super::address_origin::AddressOrigin;
-use super::refused_certificate::minute;
 use crate::base::{Timestamp, code};
 use crate::console::CommandFailure;
 use crate::pki::tls::{HandshakeFault, certified_names};
@@ -19,7 +18,7 @@ pub(super) fn handshake_failure(
     let clock = |problem: &str| {
         let why = format!(
             "by this machine's clock, which reads {}, the certificate of the broker at {address} {problem}",
-            minute(now)
+            now.to_minute()
         );
         CommandFailure::new(code::CLOCK_MISMATCH).because(why)
     };

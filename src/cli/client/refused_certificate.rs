@@ -54,8 +54,8 @@ impl RefusedCertificate<'_> {
             let why = format!(
                 "{} is valid from {} on, and this machine's clock reads {}",
                 self.subject(),
-                minute(begins),
-                minute(self.now)
+                begins.to_minute(),
+                self.now.to_minute()
             );
             return CommandFailure::new(code::CLOCK_MISMATCH).because(why);
         }
@@ -65,8 +65,8 @@ impl RefusedCertificate<'_> {
                  valid until {}",
                 self.address,
                 self.subject(),
-                minute(self.now),
-                minute(ends)
+                self.now.to_minute(),
+                ends.to_minute()
             );
             return CommandFailure::new(code::CLOCK_MISMATCH).because(why);
         }
@@ -74,7 +74,7 @@ impl RefusedCertificate<'_> {
         let why = format!(
             "{} expired at {}, and the broker at {} does not renew it any more",
             self.subject(),
-            minute(ends),
+            ends.to_minute(),
             self.address
         );
         CommandFailure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(self.enrol_again())
@@ -142,9 +142,3 @@ impl RefusedCertificate<'_> {
 
 /// The first digits of a serial number identify a certificate among the few of one holder.
 const SERIAL_DIGITS: usize = 8;
-
-/// A time to the minute, e.g. `2026-11-28 19:14 UTC`.
-pub(super) fn minute(at: Timestamp) -> String {
-    let text: String = at.to_string().chars().take("2026-11-28T19:14".len()).collect();
-    format!("{} UTC", text.replace('T', " "))
-}

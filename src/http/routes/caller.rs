@@ -6,7 +6,9 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::idempotency_header::{IdempotencyHeader, OwnedIdempotentRequest};
-use crate::authn::{AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, ResourceServerPrincipal};
+use crate::authn::{
+    AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, RenewingOperator, ResourceServerPrincipal,
+};
 use crate::base::{Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::problem::Problem;
@@ -15,7 +17,7 @@ use crate::http::transport::host_listener::HostPeer;
 use crate::http::transport::listener::Peer;
 use crate::idempotency::IdempotencyKey;
 use crate::pki::{PeerCertificate, SpiffeId};
-use crate::policy::{Authorised, Right};
+use crate::policy::{Authorised, BeOneself, Right};
 use crate::registry::CertificateSlot;
 
 /// The caller of a handler: the only way for a handler to get one, and the declaration of who may call its route.
@@ -85,7 +87,6 @@ fn refused(error: AuthnError, certificate: &PeerCertificate, services: &AgentSer
 pub(crate) struct AuthorisedOperator<R> {
     authorised: Authorised<R>,
     pub(crate) certificate: Arc<PeerCertificate>,
-    pub(crate) address: SocketAddr,
 }
 
 impl<R> Deref for AuthorisedOperator<R> {
@@ -102,7 +103,7 @@ impl<R: Right> Identify<AdminServices> for AuthorisedOperator<R> {
     async fn identify(parts: &Parts, services: &AdminServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
         let authorised = services.authorise(&certificate).await?;
-        Ok(Self { authorised, certificate, address: address(parts)? })
+        Ok(Self { authorised, certificate })
     }
 }
 
@@ -242,6 +243,22 @@ impl Identify<AgentServices> for Renewing {
             agent = services.identify_renewing(&certificate)?;
         }
         Ok(Self { agent, address: address(parts)? })
+    }
+}
+
+/// An operator that may renew: its certificate may have expired within the grace period.
+pub(crate) struct RenewingOperatorCaller {
+    pub(crate) operator: RenewingOperator,
+    pub(crate) address: SocketAddr,
+}
+
+impl Identify<AdminServices> for RenewingOperatorCaller {
+    const CALLER: Caller = Caller::Operator(BeOneself::NEED);
+
+    async fn identify(parts: &Parts, services: &AdminServices) -> Result<Self, Problem> {
+        let certificate = certificate(parts)?;
+        let operator = services.authorise_renewal(&certificate).await?;
+        Ok(Self { operator, address: address(parts)? })
     }
 }
 

@@ -1,6 +1,8 @@
 use std::net::SocketAddr;
 
-use super::caller::{Anyone, AuthorisedOperator, EnrolledCaller, Renewing, ResourceServer};
+use super::caller::{
+    Anyone, AuthorisedOperator, EnrolledCaller, Renewing, RenewingOperatorCaller, ResourceServer,
+};
 use super::table::{RouteRequest, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::encoding::from_base64url;
@@ -72,10 +74,10 @@ async fn renew_agent(
 
 async fn renew_operator(
     services: AdminServices,
-    asked: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, RenewBody>,
+    asked: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
     let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = services.renew(&asked.by, input).await?;
+    let renewed = services.renew(&asked.by.operator, input).await?;
     Ok(identity(&services.authorities_in_use(), &renewed))
 }
 

@@ -40,6 +40,7 @@ const CONSTRUCTORS: &[(&str, &[&str])] = &[
     ("Receipt", &["src/ledger/append.rs committing"]),
     ("Renew", &["src/policy/certificate_renewal.rs decide_renewal"]),
     ("RenewingAgent", &["src/authn/principal.rs renewing"]),
+    ("RenewingOperator", &["src/authn/operator.rs renewing_operator"]),
     ("ResourceServerPrincipal", &["src/authn/resource_server.rs resource_server"]),
     ("Reveal", &["src/policy/reveal.rs decide_reveal"]),
     ("LoginPermit", &["src/issuance/login.rs begin_lease"]),

@@ -76,6 +76,7 @@ const SERVICES: &[Service] = &[
             "src/broker/identity/operators.rs",
             "src/broker/identity/redemption.rs",
             "src/broker/identity/renew.rs",
+            "src/broker/identity/renew_operator.rs",
             "src/broker/identity/revoke.rs",
             "src/broker/keys/rotate_checkpoint_key.rs",
             "src/broker/keys/rotate_value_key.rs",

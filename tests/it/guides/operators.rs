@@ -1,6 +1,7 @@
 //! The pages about operators on several machines, and about the one that reads the metrics.
 
 use std::fs;
+use std::process::Command;
 
 use super::{blocks, fenced, run_as};
 use crate::support::ports::free_port;
@@ -9,6 +10,18 @@ use crate::support::process::{KEYWARD, Process};
 /// The script of a command that runs until it is stopped: it has to run for a second.
 fn watching(block: &str) -> String {
     format!("timeout 1 {} || [ $? = 124 ]\n", block.trim_end())
+}
+
+/// Asserts that systemd accepts the unit of a user that the page had installed below this test's home directory.
+fn is_accepted_unit(process: &Process, name: &str) {
+    let installed = process.path(&format!(".config/systemd/user/{name}"));
+    let text = fs::read_to_string(&installed).unwrap();
+    let unit = process.path(name);
+    fs::write(&unit, text.replace("/usr/local/bin/keyward", KEYWARD)).unwrap();
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["--user", "verify"]).arg(&unit).env("XDG_RUNTIME_DIR", process.path(""));
+    let output = analyze.output().expect("systemd is needed: run scripts/test");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", super::said(&output));
 }
 
 #[test]
@@ -41,15 +54,18 @@ fn operators_join_from_other_machines_by_the_page() {
         said.contains("127.0.0.2") && said.contains("operator/alice") && said.contains("auditor"),
         "{said}"
     );
-    run("alice", &watching(&blocks[4]));
-    run("operator", &blocks[5].replace("code-alice", "code-alice-2"));
+    assert!(run("alice", &blocks[4]).contains("renewed spiffe://"));
+    run("alice", &watching(&blocks[5]));
+    run("alice", &blocks[6].replace(" config/", &format!(" {}/config/", crate::readme::root().display())));
+    is_accepted_unit(&process, "keyward-operator.service");
+    run("operator", &blocks[7].replace("code-alice", "code-alice-2"));
     let code = process.path("code-alice-2").display().to_string();
     process.good_as("alice", &["join", "--replace", "--code-file", &code], b"");
     let code = process.path("code-bob").display().to_string();
     process.good_as("bob", &["join", "--code-file", &code], b"");
     let refused = process.run_as("bob", &["audit", "list"], b"");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("operator_scope_insufficient"));
-    let said = run("operator", &blocks[6]);
+    let said = run("operator", &blocks[8]);
     assert!(said.contains("payments") && said.contains("suspended") && said.contains("revoked"), "{said}");
 }
 

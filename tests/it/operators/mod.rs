@@ -5,6 +5,7 @@ mod enrolment;
 mod former;
 mod matrix;
 mod owners;
+mod renewal;
 
 use keyward::base::encoding::base64url;
 use keyward::pki::EnrolmentCode;
