@@ -14,7 +14,9 @@ mod resource_server;
 
 pub use host::{HostPrincipal, host};
 pub use live::{Credential, CredentialFault, has_certificate, live, may_be_issued, may_open};
-pub use operator::{OperatorPrincipal, RenewingOperator, operator, operator_again, renewing_operator};
+pub use operator::{
+    OperatorPrincipal, RenewingOperator, enrolled_operator, operator, operator_again, renewing_operator,
+};
 pub use presented::{BoundToken, PresentError, present};
 pub use principal::{AgentPrincipal, AuthnError, RenewingAgent, Timeliness, agent, renewing};
 pub use records::Records;

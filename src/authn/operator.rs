@@ -18,6 +18,7 @@ pub struct OperatorPrincipal {
     serial: [u8; 16],
     not_after: Timestamp,
     serving: Serving,
+    enrolled_seq: u64,
     from: Option<IpAddr>,
     as_of: u64,
 }
@@ -102,6 +103,29 @@ pub fn operator_again(
     live_operator(operator, held, known.from, records, as_of)
 }
 
+/// The operator that enrolled by entry `enrolled_seq`, by the live records, if its certificate of then or a renewed one is
+/// valid. For an order that the operator gave earlier; it proves no caller.
+///
+/// # Errors
+/// [`AuthnError`].
+pub fn enrolled_operator<'r>(
+    id: OperatorId,
+    name: &OperatorName,
+    enrolled_seq: u64,
+    records: Records<'r>,
+) -> Result<&'r Operator, AuthnError> {
+    let operator = records.operators.named(name).filter(|operator| operator.id == id);
+    let operator = operator.ok_or(AuthnError::Unknown)?;
+    let mut fault = AuthnError::Unknown;
+    for certificate in operator.certificates.iter().filter(|one| one.enrolled_seq == enrolled_seq) {
+        match live(Credential::OperatorCertificate { operator, certificate, from: None }, records) {
+            Ok(()) => return Ok(operator),
+            Err(not_live) => fault = not_live.into(),
+        }
+    }
+    Err(fault)
+}
+
 /// The proof of an operator with a valid certificate.
 fn live_operator(
     operator: &Operator,
@@ -119,6 +143,7 @@ fn live_operator(
         serial: certificate.serial,
         not_after: certificate.not_after,
         serving: certificate.serving,
+        enrolled_seq: certificate.enrolled_seq,
         from,
         as_of,
     })
@@ -165,6 +190,12 @@ impl OperatorPrincipal {
     #[must_use]
     pub const fn serving(&self) -> Serving {
         self.serving
+    }
+
+    /// The entry by which the operator enrolled. Its renewed certificates have the same.
+    #[must_use]
+    pub const fn enrolled_seq(&self) -> u64 {
+        self.enrolled_seq
     }
 
     /// The sequence of the state of the proof.

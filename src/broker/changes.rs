@@ -7,7 +7,8 @@ use super::retry::{AttemptError, retry_on_conflict};
 use super::services::State;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::{Reason, Scope, code};
+use crate::base::{Reason, Scope, Timestamp, code};
+use crate::custody::{OrderingOperator, PendingOrder, RevocationOrder};
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::ledger::Receipt;
 use crate::store::{Change, CommitError, Event};
@@ -18,6 +19,8 @@ pub(crate) enum Initiator<'a> {
     Operator(&'a OperatorPrincipal),
     /// A user of the broker's host, by the name in entries.
     Host(&'a str),
+    /// The operator of an order that was not recorded in time.
+    Ordered(&'a PendingOrder),
     /// An agent, about its own credential.
     Holder,
     /// The broker's own schedule.
@@ -30,6 +33,7 @@ impl<'a> Initiator<'a> {
         match self {
             Self::Operator(operator) => operator.name().as_str(),
             Self::Host(name) => name,
+            Self::Ordered(order) => &order.by,
             Self::Holder => "its holder",
             Self::Schedule => "the schedule",
         }
@@ -38,7 +42,7 @@ impl<'a> Initiator<'a> {
     pub(crate) const fn operator(self) -> Option<&'a OperatorPrincipal> {
         match self {
             Self::Operator(operator) => Some(operator),
-            Self::Host(_) | Self::Holder | Self::Schedule => None,
+            Self::Host(_) | Self::Ordered(_) | Self::Holder | Self::Schedule => None,
         }
     }
 
@@ -47,6 +51,9 @@ impl<'a> Initiator<'a> {
     /// # Errors
     /// [`Failure`] if the operator's certificate is no longer valid, or its role or scope has changed.
     pub(crate) fn still_allowed(self, reading: &Reading<'_>) -> Result<(), Failure> {
+        if let Self::Ordered(order) = self {
+            return reading.still_ordered(order);
+        }
         let Some(operator) = self.operator() else { return Ok(()) };
         let now = reading.operator_again(operator)?;
         if (now.role(), now.scope()) != (operator.role(), operator.scope()) {
@@ -60,7 +67,8 @@ impl<'a> Initiator<'a> {
     pub(crate) const fn scope(self) -> &'a Scope {
         match self {
             Self::Operator(operator) => operator.scope(),
-            Self::Host(_) | Self::Holder | Self::Schedule => &Scope::Everything,
+            Self::Ordered(PendingOrder { operator: Some(operator), .. }) => &operator.scope,
+            Self::Host(_) | Self::Ordered(_) | Self::Holder | Self::Schedule => &Scope::Everything,
         }
     }
 }
@@ -104,6 +112,24 @@ impl<'a> ChangeRequest<'a> {
     /// The same, with the operator's reason.
     pub(crate) const fn because(self, reason: Option<&'a Reason>) -> Self {
         Self { reason, ..self }
+    }
+
+    pub(crate) const fn by_order(order: &'a PendingOrder) -> Self {
+        Self { by: Initiator::Ordered(order), idempotency: None, reason: order.reason.as_ref() }
+    }
+
+    /// The order `what` of this request, in case that the ledger does not record it in time.
+    pub(crate) fn pending(self, at: Timestamp, what: RevocationOrder) -> PendingOrder {
+        if let Initiator::Ordered(order) = self.by {
+            return order.clone();
+        }
+        let operator = self.by.operator().map(|operator| OrderingOperator {
+            id: operator.id(),
+            role: operator.role().as_str().to_owned(),
+            scope: operator.scope().clone(),
+            enrolled_seq: operator.enrolled_seq(),
+        });
+        PendingOrder { at, by: self.by.name().to_owned(), reason: self.reason.cloned(), operator, what }
     }
 
     /// `change` with the operator's reason.

@@ -1,6 +1,8 @@
 //! How a use case takes something away: at once, also while the ledger does not answer.
 
-use super::changes::{ChangeDraft, ChangeRequest, Initiator, ReadOutcome};
+use std::sync::Arc;
+
+use super::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use super::denial::MemoryRevocation;
 use super::failure::Failure;
 use super::reading::Reading;
@@ -8,11 +10,10 @@ use super::replay::remembered;
 use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
-use crate::base::Timestamp;
-use crate::custody::{PendingOrder, RevocationOrder};
+use crate::custody::{PendingOrder, PendingOrderFailed, RevocationOrder};
 use crate::idempotency::Outcome;
-use crate::store::{Change, OnConflict, RevocationOutcome};
-use crate::telemetry::Alarm;
+use crate::store::{Change, ConflictDecision, OnConflict, RevocationOutcome, Settled};
+use crate::telemetry::{Alarm, Alarms};
 
 /// Something was ended, suspended or resumed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,12 +33,22 @@ pub(crate) struct Removal {
     pub(crate) change: Change<Effect>,
     /// What it does in memory; none for a change that waits for the ledger.
     pub(crate) denial: Option<MemoryRevocation>,
-    /// What the next start does when the ledger does not take it before.
-    pub(crate) order: Option<RevocationOrder>,
-    pub(crate) on_conflict: OnConflict<World>,
+    pub(crate) order: RemovalOrder,
     /// How much it takes away, where that is counted.
     pub(crate) count: Option<usize>,
 }
+
+/// The order of a removal: the next start carries it out if the ledger does not record the removal before.
+pub(crate) enum RemovalOrder {
+    /// The removal does no harm after any earlier entry, and its operator is not checked again.
+    Unconditional(Option<RevocationOrder>),
+    /// Decided again after an entry that changed a precondition. Its operator must still have the right.
+    Conditional(RevocationOrder, DecideAgain),
+}
+
+/// Decides a removal again, on later records: the change, or none if an earlier entry took the same away.
+pub(crate) type DecideAgain =
+    Box<dyn Fn(&Reading<'_>) -> Result<Option<Change<Effect>>, Failure> + Send + Sync>;
 
 /// What was taken away, before the caller is told.
 pub(crate) struct Removed {
@@ -71,42 +82,49 @@ impl State {
                 ReadOutcome::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
             let (change, ()) = self.completed(request, ChangeDraft::of(removal.change, ()), preconditions)?;
+            let (order, on_conflict) = match removal.order {
+                RemovalOrder::Unconditional(what) => {
+                    (what.map(|what| request.pending(now, what)), OnConflict::Repeat)
+                }
+                RemovalOrder::Conditional(what, again) => {
+                    let order = request.pending(now, what);
+                    (Some(order.clone()), decided_again(order, again, request))
+                }
+            };
             let taken = match removal.denial {
                 Some(denial) => {
                     let still = |world: &World| {
                         let reading = Reading::of(world, 0, now);
                         decide(&reading).is_ok() && request.by.still_allowed(&reading).is_ok()
                     };
-                    let on_conflict = judged(removal.on_conflict, request, now);
                     self.store.commit_revocation(change.revoking(denial), on_conflict, still).await?
                 }
                 None => RevocationOutcome::Recorded(self.store.commit(change, ()).await?.seq()),
             };
-            let order = removal.order.map(|what| PendingOrder {
-                at: now,
-                by: request.by.name().to_owned(),
-                reason: request.reason.cloned(),
-                what,
-            });
             Ok::<_, AttemptError>(Removed { taken, order, count: removal.count })
         })
     }
 }
 
-/// `on_conflict`, where what is decided again is decided for `request`: only while the operator who asked is allowed to,
-/// once for its idempotency key, and with its reason.
-fn judged(on_conflict: OnConflict<World>, request: ChangeRequest<'_>, now: Timestamp) -> OnConflict<World> {
-    let OnConflict::Decide(decide) = on_conflict else { return on_conflict };
-    let (operator, idempotency) = (request.by.operator().cloned(), request.idempotency.cloned());
-    let reason = request.reason.cloned();
+/// Decides `order` again: once for the idempotency key of its request, with its reason, and only while its operator has
+/// the right. Otherwise an entry says that it was not carried out.
+fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest<'_>) -> OnConflict<World> {
+    let idempotency = request.idempotency.cloned();
     OnConflict::Decide(Box::new(move |world, as_of| {
-        let reading = Reading::of(world, as_of, now);
+        let reading = Reading::of(world, as_of, order.at);
         reading.request(idempotency.as_ref());
-        let by = operator.as_ref().map(Initiator::Operator);
-        by.map_or(Ok(()), |by| by.still_allowed(&reading)).ok()?;
-        let change = remembered(decide(world, as_of)?, idempotency.as_ref(), Outcome::Recorded);
-        let change = reason.iter().cloned().fold(change, Change::because);
-        Some(reading.preconditions().added_to(change))
+        match reading.still_ordered(&order).and_then(|()| again(&reading)) {
+            Ok(None) => Ok(ConflictDecision::Done),
+            Ok(Some(change)) => {
+                let change = remembered(change, idempotency.as_ref(), Outcome::Recorded);
+                let change = order.reason.iter().cloned().fold(change, Change::because);
+                Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
+            }
+            Err(failure) => {
+                let change = Change::new(&PendingOrderFailed::new(&order, failure.code.as_str()))?;
+                Ok(ConflictDecision::Void(reading.preconditions().added_to(change)))
+            }
+        }
     }))
 }
 
@@ -128,8 +146,10 @@ impl Services {
         let Some(order) = order else { return Ended::InMemory { kept: false } };
         let kept = self.state.kept_orders.keep(order.clone()).await;
         let (orders, leases) = (self.state.kept_orders.clone(), self.notifications.leases.clone());
+        let meters = Arc::clone(&self.notifications.meters);
         tokio::spawn(async move {
-            if recorded.wait().await.is_some() {
+            if let Some(settled) = recorded.wait().await {
+                raise_if_void(meters.alarms(), settled, &order);
                 orders.forget(order.what).await;
                 // An end of leases that the ledger has is told upstream.
                 leases.send_modify(|changes| *changes = changes.wrapping_add(1));
@@ -137,4 +157,17 @@ impl Services {
         });
         Ended::InMemory { kept }
     }
+}
+
+/// Raises the alarm if `order` was in force in memory, and is no longer.
+pub(crate) fn raise_if_void(alarms: &Alarms, settled: Settled, order: &PendingOrder) {
+    let Settled::Void(seq) = settled else { return };
+    let PendingOrder { at, by, what, .. } = order;
+    alarms.raise(
+        Alarm::PendingOrderFailed,
+        format_args!(
+            "the revocation that {by} ordered at {at} was in force in memory, and is not carried out: {what:?}; ledger \
+             entry {seq} has the reason; repeat the revocation if it is still needed"
+        ),
+    );
 }

@@ -5,15 +5,15 @@
 //! lie the orders that were given while nobody could open it.
 
 mod location;
+mod order;
 mod orders;
 mod rollback;
 mod sealing;
 mod state;
 
 pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
-pub use orders::{
-    LeasesOf, Orders, OrdersError, PendingOrder, PendingOrderFailed, RevocationOrder, SealOrder,
-};
+pub use order::{LeasesOf, OrderingOperator, PendingOrder, PendingOrderFailed, RevocationOrder};
+pub use orders::{Orders, OrdersError, SealOrder};
 pub use rollback::RollbackSuspected;
 pub use sealing::{BrokerSealed, BrokerUnsealed};
 pub use state::{CheckpointKeyRotated, Custody, Effect, KnownSlot, SealingKeysRotated, SlotsChanged, keys};

@@ -1,109 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::base::Reason;
+use super::order::{PendingOrder, RevocationOrder};
+use crate::base::io_reason;
 use crate::base::limits::ORDERS_MAX;
-use crate::base::{
-    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, RoleName, SecretName, Timestamp, TokenId,
-    io_reason,
-};
 use crate::files;
-use crate::ledger::Kind;
-use crate::store::Event;
-
-/// A revocation or suspension by a user of the broker's host. It cannot grant.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RevocationOrder {
-    /// Everything that was issued to an agent so far.
-    RevokeAgent(AgentName),
-    /// All credentials of an agent, until an operator resumes it.
-    SuspendAgent(AgentName),
-    /// One instance of an agent.
-    RevokeInstance(InstanceId),
-    /// The holder of a certificate, by its serial.
-    RevokeCertificate([u8; 16]),
-    /// One token.
-    RevokeToken(TokenId),
-    /// Every certificate and code of an operator.
-    RevokeOperator(OperatorName),
-    /// All credentials of an operator, until another one resumes it.
-    SuspendOperator(OperatorName),
-    /// Leases, with the logins that they lend.
-    RevokeLeases(LeasesOf),
-    /// A former version of a secret.
-    DestroyVersion {
-        /// The secret.
-        secret: SecretName,
-        /// The version.
-        version: u32,
-    },
-    /// A generation of the token key that signs no more.
-    RevokeTokenKey(u32),
-    /// A generation of the certificate authority that no longer signs: its certificates have to be renewed.
-    TaintAuthority(u32),
-    /// A generation of the certificate authority whose certificates are revoked.
-    RevokeAuthority(u32),
-    /// The removals of an application of declarations.
-    NarrowDeclarations {
-        /// Capabilities that no role has any more.
-        capabilities: BTreeSet<CapabilityName>,
-        /// The remaining capabilities of each of these roles.
-        roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
-        /// The remaining roles of each of these agents.
-        agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
-        /// Agents that are gone.
-        removed_agents: BTreeSet<AgentName>,
-    },
-}
-
-impl RevocationOrder {
-    /// The agent that it names alone.
-    const fn agent(&self) -> Option<&AgentName> {
-        if let Self::RevokeAgent(name) | Self::SuspendAgent(name) = self { Some(name) } else { None }
-    }
-
-    /// The operator that it names.
-    const fn operator(&self) -> Option<&OperatorName> {
-        if let Self::RevokeOperator(name) | Self::SuspendOperator(name) = self { Some(name) } else { None }
-    }
-}
-
-/// The leases of an order.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LeasesOf {
-    /// These.
-    Each(BTreeSet<LeaseId>),
-    /// Those of any of these agents or capabilities.
-    Some {
-        /// The agents.
-        agents: BTreeSet<AgentName>,
-        /// The capabilities.
-        capabilities: BTreeSet<CapabilityName>,
-    },
-    /// All.
-    Everybody,
-}
-
-/// A [`RevocationOrder`] that was ordered while the broker was sealed, or while the ledger did not take it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct PendingOrder {
-    /// When.
-    pub at: Timestamp,
-    /// The actor: `host uid N`, or an operator's name.
-    pub by: String,
-    /// Why, as the operator says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// The order.
-    pub what: RevocationOrder,
-}
 
 /// Why an order does not wait, or those that do are not known.
 #[derive(Debug, thiserror::Error)]
@@ -249,46 +151,39 @@ impl SealOrder {
     }
 }
 
-/// An order that had waited had nothing to take away: there is nobody of this name or id.
-#[derive(Debug, Serialize)]
-pub struct PendingOrderFailed<'a> {
-    /// The actor: `host uid N`, or an operator's name.
-    by: &'a str,
-    /// When.
-    at: String,
-    /// The order.
-    what: &'a RevocationOrder,
-    /// The agent of the order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<&'a AgentName>,
-    /// The operator of the order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<&'a OperatorName>,
-    /// Why it came to nothing: a stable code.
-    code: &'static str,
-}
-
-impl<'a> PendingOrderFailed<'a> {
-    /// That `order` came to nothing because of `code`.
-    #[must_use]
-    pub fn new(order: &'a PendingOrder, code: &'static str) -> Self {
-        let PendingOrder { at, by, what, .. } = order;
-        Self { by, at: at.to_string(), what, agent: what.agent(), operator: what.operator(), code }
-    }
-}
-
-impl Event for PendingOrderFailed<'_> {
-    const KIND: Kind = Kind(0x0812);
-    const NAME: &'static str = "host.pending-order-failed";
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::base::{Scope, Timestamp};
+    use crate::custody::order::{LeasesOf, OrderingOperator};
 
     fn order(number: usize) -> PendingOrder {
         let what = RevocationOrder::SuspendAgent(format!("agent-{number}").parse().unwrap());
-        PendingOrder { at: Timestamp::from_s(1_800_000_000), by: "host uid 0".to_owned(), reason: None, what }
+        let (at, by) = (Timestamp::from_s(1_800_000_000), "host uid 0".to_owned());
+        PendingOrder { at, by, reason: None, operator: None, what }
+    }
+
+    #[test]
+    fn an_order_names_its_operator_after_a_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let id = format!("oper_{}", "0".repeat(26)).parse().unwrap();
+        let scope = Scope::of(Some("payments".parse().unwrap()));
+        let operator = Some(OrderingOperator { id, role: "admin".to_owned(), scope, enrolled_seq: 7 });
+        let ordered = PendingOrder { by: "alice".to_owned(), operator, ..order(0) };
+        Orders::open(&path).unwrap().add(ordered.clone()).unwrap();
+        assert_eq!(Orders::open(&path).unwrap().waiting(), [ordered]);
+    }
+
+    #[test]
+    fn an_order_of_a_build_that_stored_no_operator_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("orders");
+        let written = r#"[{"at":1800000000000,"by":"host uid 0","what":{"suspend-agent":"agent-0"}}]"#;
+        fs::write(&path, written).unwrap();
+        assert_eq!(Orders::open(&path).unwrap().waiting(), [order(0)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl<W: StoredState> InMemoryState<W> {
         true
     }
 
-    /// `denial` has ended so: its entry has been taken in, or there will be none.
+    /// Ends `denial`; the entry of `settled` is in the state.
     pub(super) fn settle_denial(&self, denial: &W::Denial, settled: Settled) {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
         let _whole = Whole;
@@ -62,7 +62,7 @@ impl<W: StoredState> InMemoryState<W> {
                 world.recorded(denial);
                 seq
             }
-            Settled::Void => {
+            Settled::Done | Settled::Void(_) => {
                 world.lift(denial);
                 0
             }

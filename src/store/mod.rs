@@ -31,6 +31,6 @@ pub use error::{RecordError, StoreError};
 pub use handle::Store;
 pub use lock_mark::lock_mark;
 pub use open::{OnLostEntries, StoreOptions, delta_keys};
-pub use revocation::{DecideOnConflict, OnConflict, PendingRecord, RevocationOutcome};
+pub use revocation::{ConflictDecision, DecideOnConflict, OnConflict, PendingRecord, RevocationOutcome};
 pub use snapshot::SnapshotTaken;
 pub use withheld::Settled;

@@ -35,9 +35,23 @@ impl PendingRecord {
     }
 }
 
-/// Decides on the state as of an entry what a denial's entry does; `None` when nothing is left to take away.
+/// What is submitted for a denial whose entry met a conflict.
+#[must_use]
+#[derive(Debug)]
+pub enum ConflictDecision<E> {
+    /// The change that takes the same away.
+    Remove(Change<E>),
+    /// An earlier entry took the same away: the denial needs no entry.
+    Done,
+    /// The denial may not be recorded any more. The entry of this change says why, and is durable before the denial is
+    /// lifted.
+    Void(Change<E>),
+}
+
+/// Decides on the state as of an entry what is submitted for a denial. After an error the denial stays in force until the
+/// next start.
 pub type DecideOnConflict<W> =
-    Box<dyn Fn(&W, u64) -> Option<Change<<W as StoredState>::Effect>> + Send + Sync>;
+    Box<dyn Fn(&W, u64) -> Result<ConflictDecision<<W as StoredState>::Effect>, CommitError> + Send + Sync>;
 
 /// What is submitted for a denial when entries before its own have changed what it relied on.
 pub enum OnConflict<W: StoredState> {
@@ -119,7 +133,8 @@ impl<W: StoredState> Store<W> {
             let (memory, ledger) = (Arc::clone(&self.memory), Arc::clone(&self.ledger));
             tokio::spawn(async move {
                 let _place = place;
-                let submitted = Submitted { memory: &memory, ledger: &ledger, again, on_conflict };
+                let (memory, ledger) = (&*memory, &*ledger);
+                let submitted = Submitted { memory, ledger, again, on_conflict, settles: Settled::Recorded };
                 if let Some(settled) = submitted.until_taken(first).await {
                     memory.settle_denial(&denial, settled);
                     // Nobody has to wait for it.
@@ -168,6 +183,8 @@ struct Submitted<'a, W: StoredState> {
     /// What is submitted when the ledger refuses it.
     again: Draft,
     on_conflict: OnConflict<W>,
+    /// What the entry of `again` makes of the denial.
+    settles: fn(u64) -> Settled,
 }
 
 impl<W: StoredState> Submitted<'_, W> {
@@ -179,10 +196,10 @@ impl<W: StoredState> Submitted<'_, W> {
                 Err(error) => Err(error),
             };
             match answer {
-                Ok(committed) => return Some(Settled::Recorded(committed.seq())),
+                Ok(committed) => return Some((self.settles)(committed.seq())),
                 Err(AppendError::Conflict(_)) => match self.decide_again() {
-                    Ok(true) => {}
-                    Ok(false) => return Some(Settled::Void),
+                    Ok(None) => {}
+                    Ok(Some(settled)) => return Some(settled),
                     Err(error) => {
                         tracing::error!(%error, "a revocation in memory cannot be recorded: a restart loses it");
                         return None;
@@ -197,19 +214,19 @@ impl<W: StoredState> Submitted<'_, W> {
         }
     }
 
-    /// Whether there is still something to take away.
-    fn decide_again(&mut self) -> Result<bool, CommitError> {
-        let OnConflict::Decide(decide) = &self.on_conflict else { return Ok(true) };
+    /// Decides what is submitted next; the end of the denial if it needs no entry.
+    fn decide_again(&mut self) -> Result<Option<Settled>, CommitError> {
+        let OnConflict::Decide(decide) = &self.on_conflict else { return Ok(None) };
         let decided = {
             let (world, as_of) = self.memory.read();
             decide(&world, as_of)
         };
-        match decided {
-            Some(change) => {
-                self.again = change.into_draft::<W>()?;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+        let (change, settles): (_, fn(u64) -> Settled) = match decided? {
+            ConflictDecision::Remove(change) => (change, Settled::Recorded),
+            ConflictDecision::Void(change) => (change, Settled::Void),
+            ConflictDecision::Done => return Ok(Some(Settled::Done)),
+        };
+        (self.again, self.settles) = (change.into_draft::<W>()?, settles);
+        Ok(None)
     }
 }

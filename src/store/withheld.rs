@@ -10,8 +10,10 @@ use crate::ledger::Key;
 pub enum Settled {
     /// The entry of this sequence says the same.
     Recorded(u64),
-    /// Entries that were committed before it left nothing to take away: it is in force no more.
-    Void,
+    /// An earlier entry took the same away.
+    Done,
+    /// It is no longer in force. The entry of this sequence says why.
+    Void(u64),
 }
 
 /// Which receipts are not delivered: those of changes that relied on a key whose subject was denied before

@@ -34,6 +34,9 @@ pub enum Alarm {
     RollbackSuspected,
     /// A revocation is in force in memory only: the data disk did not store its entry in time.
     RevocationUnrecorded,
+    /// A revocation was in force in memory, and was not carried out: its operator may no longer order it, or the records
+    /// changed.
+    PendingOrderFailed,
     /// The data directory is on another machine than before.
     MachineChanged,
     /// Another copy of this broker has acted at an upstream.
@@ -60,6 +63,7 @@ impl Alarm {
         Self::DataLossAccepted,
         Self::RollbackSuspected,
         Self::RevocationUnrecorded,
+        Self::PendingOrderFailed,
         Self::MachineChanged,
         Self::CopyActive,
         Self::DataMoved,
@@ -83,6 +87,7 @@ impl Alarm {
             Self::DataLossAccepted => "data_loss_accepted",
             Self::RollbackSuspected => "rollback_suspected",
             Self::RevocationUnrecorded => "revocation_unrecorded",
+            Self::PendingOrderFailed => "pending_order_failed",
             Self::MachineChanged => "machine_changed",
             Self::CopyActive => "copy_active",
             Self::DataMoved => "data_moved",

@@ -292,7 +292,13 @@ fn an_order_that_cannot_wait_says_so() {
     for number in 0..ORDERS_MAX {
         let what = RevocationOrder::RevokeAgent(format!("a{number}").parse().unwrap());
         orders
-            .add(PendingOrder { at: Timestamp::from_s(0), by: "host uid 0".to_owned(), reason: None, what })
+            .add(PendingOrder {
+                at: Timestamp::from_s(0),
+                by: "host uid 0".to_owned(),
+                reason: None,
+                operator: None,
+                what,
+            })
             .unwrap();
     }
     start_sealed(&mut process);

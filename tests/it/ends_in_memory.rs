@@ -119,6 +119,10 @@ fn ends_of_keys_versions_and_leases_survive_a_kill_while_the_disk_hangs() {
     assert_eq!(ends(&process), ended(4), "before anybody was served");
     assert_eq!(introspect(&process, &token), "{\"active\":false}");
     assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has them");
+    let audit = process.json(&["audit", "list"]);
+    let mut items = audit["items"].as_array().unwrap().iter();
+    let revoked = items.find(|item| item["kind"] == "leases.revoked").unwrap();
+    assert_eq!(revoked["event"]["by"], "admin", "the entry is linked to the operator");
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn metrics(process: &Process) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn metrics_of(process: &Process, told: &str) -> bool {
+pub(crate) fn metrics_of(process: &Process, told: &str) -> bool {
     metrics(process).lines().any(|line| line == told)
 }
 

@@ -69,6 +69,7 @@ mod openapi;
 mod operators;
 mod output;
 mod panel;
+mod pending_orders;
 mod races;
 mod read_only;
 mod readiness;

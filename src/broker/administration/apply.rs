@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::authn::OperatorPrincipal;
-use crate::base::{AgentId, Cancellation};
+use crate::base::{AgentId, Cancellation, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
@@ -16,7 +16,7 @@ use crate::broker::world::World;
 use crate::config::SourceFile;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::policy::{Authorised, Declare};
-use crate::registry::{DeclarationsApplied, PlannedChange, Undeclared};
+use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, PlannedChange, Undeclared};
 use crate::store::Change;
 
 /// The result of an application or a plan.
@@ -101,7 +101,7 @@ impl AdminServices {
             let applied = if drawn.narrowing.is_empty() {
                 Removed::recorded(services.state.store.commit(change, ()).await?.seq())
             } else {
-                services.apply_narrowing(request.by, change, drawn.narrowing).await?
+                services.apply_narrowing(request, change, drawn.narrowing).await?
             };
             services.notifications.standing_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
@@ -119,6 +119,19 @@ impl Services {
         #[derive(serde::Deserialize)]
         struct Event {
             changes: Vec<PlannedChange>,
+        }
+        let entries = self.state.store.entries(before.seq, 1)?;
+        if entries
+            .first()
+            .is_some_and(|entry| entry.kind == <DeclarationsNarrowed<'_> as crate::store::Event>::KIND)
+        {
+            return Err(Failure::new(code::MODIFIED_CONCURRENTLY)
+                .because(format!(
+                    "the declarations were changed while the data disk did not answer: ledger entry {} has only the \
+                     removals of this application",
+                    before.seq
+                ))
+                .mended_by("apply the files again, with a new Idempotency-Key"));
         }
         let event: Event = self.state.said(before)?;
         Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(before.seq)) })

@@ -1,43 +1,66 @@
-use crate::broker::changes::Initiator;
+use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::Removed;
+use crate::broker::replay::remembered;
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{PendingOrder, RevocationOrder};
+use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::ledger::Key;
 use crate::registry::{self, DeclarationsNarrowed, Narrowing, keys};
-use crate::store::{Change, CommitError, OnConflict};
+use crate::store::{Change, CommitError, ConflictDecision, OnConflict};
 
 impl Services {
     /// Commits `change`, an application that takes `narrowing` away. That much is in force when the ledger has
     /// not taken the application in time, and is recorded by itself when the application cannot be.
     pub(crate) async fn apply_narrowing(
         &self,
-        by: Initiator<'_>,
+        request: ChangeRequest<'_>,
         change: Change<Effect>,
         narrowing: Narrowing,
     ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
         let withheld = self.state.read(|reading| touched(reading.unconditional(), &narrowing)).0;
-        let order = PendingOrder { at: now, by: by.name().to_owned(), reason: None, what: order(&narrowing) };
+        let order = request.pending(now, order(&narrowing));
         let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), withheld));
-        let name = by.name().to_owned();
-        let on_conflict =
-            OnConflict::Decide(Box::new(move |world: &World, _| narrowed(world, &name, &narrowing).ok()));
-        let still = |world: &World| by.still_allowed(&Reading::of(world, 0, now)).is_ok();
+        let on_conflict = narrowed_again(order.clone(), request.idempotency.cloned(), narrowing);
+        let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
         Ok(Removed { taken, order: Some(order), count: None })
     }
 
     /// Applies `narrowing` for a user of the broker's host.
-    pub(crate) async fn narrow(&self, by: &str, narrowing: Narrowing) -> Result<Removed, Failure> {
+    pub(crate) async fn narrow(
+        &self,
+        request: ChangeRequest<'_>,
+        narrowing: Narrowing,
+    ) -> Result<Removed, Failure> {
+        let by = request.by.name();
         let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing)).0?;
-        let applied = self.apply_narrowing(Initiator::Host(by), change, narrowing).await?;
+        let applied = self.apply_narrowing(request, request.explain(change), narrowing).await?;
         self.notifications.standing_changed();
         Ok(applied)
     }
+}
+
+/// The narrowing by itself, with the reason of `order`. The outcome of its request is remembered with it.
+fn narrowed_again(
+    order: PendingOrder,
+    idempotency: Option<IdempotencyKey>,
+    narrowing: Narrowing,
+) -> OnConflict<World> {
+    OnConflict::Decide(Box::new(move |world, as_of| {
+        let reading = Reading::of(world, as_of, order.at);
+        let change = narrowed(world, &order.by, &narrowing)?;
+        let change = order.reason.iter().cloned().fold(change, Change::because);
+        let change = match reading.outcome(idempotency.as_ref()) {
+            Ok(None) => remembered(change, idempotency.as_ref(), Outcome::Recorded),
+            Ok(Some(_)) | Err(_) => change,
+        };
+        Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
+    }))
 }
 
 /// Without preconditions: it only revokes, and is valid after every earlier application.

@@ -248,7 +248,7 @@ impl HostServices {
     /// Forgets orders that were in force in memory alone when the broker opened, each once the ledger has it.
     async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<UnrecordedOrder>) {
         for one in unrecorded {
-            let Some(what) = one.settled().await else { continue };
+            let Some(what) = one.settled(services.notifications.meters.alarms()).await else { continue };
             if let Err(error) = self.orders().await.forget(&what) {
                 tracing::warn!(%error, "a recorded order could not be removed from the file of pending orders: the next start repeats it");
             }

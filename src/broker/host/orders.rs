@@ -9,7 +9,7 @@ use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Ended, Removed};
+use crate::broker::removals::{Ended, Removed, raise_if_void};
 use crate::broker::secrets::versions::NamedVersion;
 use crate::broker::services::Services;
 use crate::broker::world::World;
@@ -19,6 +19,7 @@ use crate::leases::LeaseSelection;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
 use crate::store::{PendingRecord, RevocationOutcome};
+use crate::telemetry::{Alarm, Alarms};
 
 /// Why an order has nothing to take away: there is no such thing, or it is taken away already.
 const IN_VAIN: &[Code] = &[
@@ -33,16 +34,28 @@ const IN_VAIN: &[Code] = &[
     code::GENERATION_INVALID_STATE,
 ];
 
+/// Why the operator of an order may no longer have it carried out.
+const NOT_ALLOWED: &[Code] = &[
+    code::CERTIFICATE_REVOKED,
+    code::CERTIFICATE_SUSPENDED,
+    code::CERTIFICATE_UNKNOWN,
+    code::AUTHORITY_REVOKED,
+    code::OPERATOR_ROLE_INSUFFICIENT,
+    code::OPERATOR_SCOPE_INSUFFICIENT,
+];
+
 /// An order that is in force in memory alone.
 pub(crate) struct UnrecordedOrder {
-    what: RevocationOrder,
+    order: PendingOrder,
     recorded: PendingRecord,
 }
 
 impl UnrecordedOrder {
-    /// The order, once the ledger has it; `None` when it never will.
-    pub(crate) async fn settled(self) -> Option<RevocationOrder> {
-        self.recorded.wait().await.map(|_| self.what)
+    /// The order, once it is settled; `None` if the ledger cannot record it before the next start.
+    pub(crate) async fn settled(self, alarms: &Alarms) -> Option<RevocationOrder> {
+        let settled = self.recorded.wait().await?;
+        raise_if_void(alarms, settled, &self.order);
+        Some(self.order.what)
     }
 }
 
@@ -59,7 +72,7 @@ impl Services {
         for (order, when) in while_sealed.chain(before) {
             match self.carry_out_one(order, when).await? {
                 None => done.push(order.what.clone()),
-                Some(recorded) => unrecorded.push(UnrecordedOrder { what: order.what.clone(), recorded }),
+                Some(recorded) => unrecorded.push(UnrecordedOrder { order: order.clone(), recorded }),
             }
         }
         for what in done {
@@ -75,9 +88,14 @@ impl Services {
         order: &PendingOrder,
         when: &str,
     ) -> Result<Option<PendingRecord>, Failure> {
-        let PendingOrder { at, by, reason, what } = order;
-        let by_then = format!("{by}, {when}");
-        let request = ChangeRequest::by_host(&by_then, None).because(reason.as_ref());
+        let PendingOrder { at, by, reason, what, operator } = order;
+        // The name of an operator stays alone: it links the entry to the operator.
+        let by_then = if operator.is_some() { by.clone() } else { format!("{by}, {when}") };
+        let request = if what.depends_on_right() {
+            ChangeRequest::by_order(order)
+        } else {
+            ChangeRequest::by_host(&by_then, None).because(reason.as_ref())
+        };
         match self.apply_order(request, what).await {
             Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(None),
             Ok(Removed { taken: RevocationOutcome::InMemory(recorded), .. }) => {
@@ -86,6 +104,18 @@ impl Services {
             }
             Err(failure) if IN_VAIN.contains(&failure.code) => {
                 self.state.record(&PendingOrderFailed::new(order, failure.code.as_str())).await?;
+                Ok(None)
+            }
+            Err(failure) if NOT_ALLOWED.contains(&failure.code) => {
+                self.state.record(&PendingOrderFailed::new(order, failure.code.as_str())).await?;
+                self.notifications.meters.alarms().raise(
+                    Alarm::PendingOrderFailed,
+                    format_args!(
+                        "the revocation that {by} ordered at {at} is not carried out ({}): {what:?}; repeat the \
+                         revocation if it is still needed",
+                        failure.code
+                    ),
+                );
                 Ok(None)
             }
             Err(failure) => Err(failure),
@@ -139,7 +169,7 @@ impl Services {
                     agents: agents.clone(),
                     removed_agents: removed_agents.clone(),
                 };
-                return self.narrow(request.by.name(), narrowing).await;
+                return self.narrow(request, narrowing).await;
             }
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);

@@ -1,6 +1,6 @@
 use crate::authn::{
-    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, RenewingOperator, live,
-    operator_again,
+    self, AgentPrincipal, AuthnError, Credential, OperatorPrincipal, RenewingAgent, RenewingOperator,
+    enrolled_operator, live, operator_again,
 };
 use crate::base::code;
 use crate::base::{AgentId, ClockReading, CodeId, InstanceId, OperatorName, Timestamp};
@@ -8,6 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::{World, records};
 use crate::crypto::Digest;
+use crate::custody::PendingOrder;
 use crate::operators::{self, Certificate, Operator};
 use crate::pki::PeerCertificate;
 use crate::registry::{self, Agent, Instance};
@@ -134,6 +135,26 @@ impl<'w> Reading<'w> {
         self.acting_operator(principal.name());
         self.subject(&Subject::Operator(principal.id()));
         operator_again(principal, self.records(), self.as_of())
+    }
+
+    /// Checks that the operator of `order` still has the id, role and scope of then, and a valid certificate of the same
+    /// enrolment. A renewal of its certificate changes none of these.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn still_ordered(&self, order: &PendingOrder) -> Result<(), Failure> {
+        let Some(ordering) = &order.operator else { return Ok(()) };
+        let name: OperatorName = order.by.parse().map_err(|_| Failure::new(code::CERTIFICATE_UNKNOWN))?;
+        self.acting_operator(&name);
+        self.subject(&Subject::Operator(ordering.id));
+        let now = enrolled_operator(ordering.id, &name, ordering.enrolled_seq, self.records())?;
+        if now.role.as_str() != ordering.role {
+            return Err(Failure::new(code::OPERATOR_ROLE_INSUFFICIENT));
+        }
+        if now.scope != ordering.scope {
+            return Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT));
+        }
+        Ok(())
     }
 
     /// Checks that an admin with the scope `all` remains without `leaving`: otherwise only the host could help.

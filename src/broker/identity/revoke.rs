@@ -7,7 +7,7 @@ use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Ended, Removal, Removed};
+use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{PendingOrder, RevocationOrder};
@@ -18,7 +18,7 @@ use crate::registry::{Agent, Owned};
 use crate::revocation::{
     self, NamedSubject, Subject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended,
 };
-use crate::store::{Change, CommitError, OnConflict};
+use crate::store::{Change, CommitError};
 
 /// Revocation, suspension or resumption.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -325,7 +325,7 @@ impl Services {
             // Revocations of an agent's own tokens must not use up the reserved space.
             let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder);
             let change = if is_urgent { change.urgent() } else { change };
-            Ok(Removal { change, denial, order, on_conflict: OnConflict::Repeat, count: None })
+            Ok(Removal { change, denial, order: RemovalOrder::Unconditional(order), count: None })
         });
         let applied = applied.await?;
         // Connections do not depend on tokens.

@@ -10,14 +10,14 @@ use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Ended, Removal, Removed};
+use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
 use crate::keyring::{Generations, KeyStage, StageError};
 use crate::pki::{self, Authority, AuthorityStaged};
-use crate::store::{Change, OnConflict, RevocationOutcome};
+use crate::store::{Change, RevocationOutcome};
 use crate::token::{self, TokenKeyStaged};
 
 /// A generation of a signing key that goes to another stage.
@@ -134,8 +134,7 @@ impl Services {
             Ok(Removal {
                 change: if denial.is_some() { staged.urgent() } else { staged },
                 denial,
-                order: Some(change.order()),
-                on_conflict: OnConflict::Repeat,
+                order: RemovalOrder::Unconditional(Some(change.order())),
                 count: None,
             })
         });

@@ -7,7 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
-use crate::broker::removals::{Ended, Removal, Removed};
+use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{LeasesOf, RevocationOrder};
@@ -15,7 +15,7 @@ use crate::leases::{self, EndReason, LeaseSelection, LeaseStage, LeasesRevoked, 
 use crate::ledger::Key;
 use crate::policy::{Authorised, EndLeases};
 use crate::registry::Owned;
-use crate::store::{Change, OnConflict};
+use crate::store::Change;
 
 /// Which leases an operator means.
 #[derive(Clone, Debug)]
@@ -96,8 +96,7 @@ impl Services {
             Ok(Removal {
                 change: Change::new(&event)?.effect(Effect::Lease(end)).urgent(),
                 denial: Some(MemoryRevocation::leases(reading.now(), which, why, withheld)),
-                order: Some(RevocationOrder::RevokeLeases(order)),
-                on_conflict: OnConflict::Repeat,
+                order: RemovalOrder::Unconditional(Some(RevocationOrder::RevokeLeases(order))),
                 count: Some(count),
             })
         });

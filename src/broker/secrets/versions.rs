@@ -1,21 +1,21 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp};
+use crate::base::{AgentName, Cancellation, SecretId, SecretName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Ended, Removal, Removed};
+use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::rotation::consumers;
 use crate::broker::services::Services;
-use crate::broker::world::{Effect, World};
+use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
-use crate::store::{Change, CommitError, OnConflict};
+use crate::store::{Change, CommitError};
 use crate::upstream::{Driver, SlotCount, stored_driver};
 use crate::wire::{ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
 
@@ -173,15 +173,15 @@ impl Services {
             former(secret, reading.rotation(name), *number)?;
             let by = request.by.name().to_owned();
             let (at, id) = (reading.now(), secret.id);
-            let destruction = Destruction { at, by, id, version: version.clone() };
+            let destruction = Destruction { by, id, version: version.clone() };
             let change = destruction.change()?;
+            let what = RevocationOrder::DestroyVersion { secret: name.clone(), version: *number };
             // A version that an entry before it hands out again is not destroyed.
-            let again = move |world: &World, as_of| destruction.again(world, as_of);
+            let again = Box::new(move |reading: &Reading<'_>| destruction.again(reading));
             Ok(Removal {
                 change,
                 denial: Some(MemoryRevocation::version(at, id, name.clone(), *number)),
-                order: Some(RevocationOrder::DestroyVersion { secret: name.clone(), version: *number }),
-                on_conflict: OnConflict::Decide(Box::new(again)),
+                order: RemovalOrder::Conditional(what, again),
                 count: None,
             })
         });
@@ -191,7 +191,6 @@ impl Services {
 
 /// A version that is to be destroyed.
 struct Destruction {
-    at: Timestamp,
     by: String,
     id: SecretId,
     version: NamedVersion,
@@ -205,14 +204,17 @@ impl Destruction {
         Ok(change.effect(Effect::Secrets(destroy)).urgent())
     }
 
-    /// The same once more, provided that entries say that the version is a former one still.
-    fn again(&self, world: &World, as_of: u64) -> Option<Change<Effect>> {
+    /// The same once more, if the version is still a former one by the entries; none if it is destroyed already.
+    fn again(&self, reading: &Reading<'_>) -> Result<Option<Change<Effect>>, Failure> {
         let NamedVersion { name, number } = &self.version;
-        let reading = Reading::of(world, as_of, self.at);
         reading.secret(name);
-        let secret = world.recorded_secrets().named(name)?;
-        former(secret, reading.rotation(name), *number).ok()?;
-        Some(reading.preconditions().added_to(self.change().ok()?))
+        let secret = reading.unconditional().recorded_secrets().named(name);
+        let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
+        if secret.version(*number).is_some_and(|version| version.stage == VersionStage::Destroyed) {
+            return Ok(None);
+        }
+        former(secret, reading.rotation(name), *number)?;
+        Ok(Some(self.change()?))
     }
 }
 

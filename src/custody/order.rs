@@ -1,0 +1,156 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{
+    AgentName, CapabilityName, InstanceId, LeaseId, OperatorId, OperatorName, Reason, RoleName, Scope,
+    SecretName, Timestamp, TokenId,
+};
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// A revocation or suspension by a user of the broker's host. It cannot grant.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevocationOrder {
+    /// Everything that was issued to an agent so far.
+    RevokeAgent(AgentName),
+    /// All credentials of an agent, until an operator resumes it.
+    SuspendAgent(AgentName),
+    /// One instance of an agent.
+    RevokeInstance(InstanceId),
+    /// The holder of a certificate, by its serial.
+    RevokeCertificate([u8; 16]),
+    /// One token.
+    RevokeToken(TokenId),
+    /// Every certificate and code of an operator.
+    RevokeOperator(OperatorName),
+    /// All credentials of an operator, until another one resumes it.
+    SuspendOperator(OperatorName),
+    /// Leases, with the logins that they lend.
+    RevokeLeases(LeasesOf),
+    /// A former version of a secret.
+    DestroyVersion {
+        /// The secret.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+    },
+    /// A generation of the token key that signs no more.
+    RevokeTokenKey(u32),
+    /// A generation of the certificate authority that no longer signs: its certificates have to be renewed.
+    TaintAuthority(u32),
+    /// A generation of the certificate authority whose certificates are revoked.
+    RevokeAuthority(u32),
+    /// The removals of an application of declarations.
+    NarrowDeclarations {
+        /// Capabilities that no role has any more.
+        capabilities: BTreeSet<CapabilityName>,
+        /// The remaining capabilities of each of these roles.
+        roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
+        /// The remaining roles of each of these agents.
+        agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
+        /// Agents that are gone.
+        removed_agents: BTreeSet<AgentName>,
+    },
+}
+
+impl RevocationOrder {
+    /// Whether its operator must still have the right when it is recorded: it cannot be undone.
+    #[must_use]
+    pub const fn depends_on_right(&self) -> bool {
+        matches!(self, Self::DestroyVersion { .. })
+    }
+
+    /// The agent that it names alone.
+    const fn agent(&self) -> Option<&AgentName> {
+        if let Self::RevokeAgent(name) | Self::SuspendAgent(name) = self { Some(name) } else { None }
+    }
+
+    /// The operator that it names.
+    const fn operator(&self) -> Option<&OperatorName> {
+        if let Self::RevokeOperator(name) | Self::SuspendOperator(name) = self { Some(name) } else { None }
+    }
+}
+
+/// The leases of an order.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeasesOf {
+    /// These.
+    Each(BTreeSet<LeaseId>),
+    /// Those of any of these agents or capabilities.
+    Some {
+        /// The agents.
+        agents: BTreeSet<AgentName>,
+        /// The capabilities.
+        capabilities: BTreeSet<CapabilityName>,
+    },
+    /// All.
+    Everybody,
+}
+
+/// A [`RevocationOrder`] that was ordered while the broker was sealed, or while the ledger did not take it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PendingOrder {
+    /// When.
+    pub at: Timestamp,
+    /// The actor: `host uid N`, or an operator's name.
+    pub by: String,
+    /// Why, as the operator says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The operator that gave it; `None` for an order of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OrderingOperator>,
+    /// The order.
+    pub what: RevocationOrder,
+}
+
+/// The operator of an order, as it was when it gave the order.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderingOperator {
+    /// Its id.
+    pub id: OperatorId,
+    /// The name of its role.
+    pub role: String,
+    /// Its scope.
+    pub scope: Scope,
+    /// The entry by which it enrolled.
+    pub enrolled_seq: u64,
+}
+
+/// A pending order was not carried out: it has nothing to take away, or its operator no longer has the right.
+#[derive(Debug, Serialize)]
+pub struct PendingOrderFailed<'a> {
+    /// The actor: `host uid N`, or an operator's name.
+    by: &'a str,
+    /// When.
+    at: String,
+    /// The order.
+    what: &'a RevocationOrder,
+    /// The agent of the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a AgentName>,
+    /// The operator of the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'a OperatorName>,
+    /// Why it came to nothing: a stable code.
+    code: &'static str,
+}
+
+impl<'a> PendingOrderFailed<'a> {
+    /// That `order` came to nothing because of `code`.
+    #[must_use]
+    pub fn new(order: &'a PendingOrder, code: &'static str) -> Self {
+        let PendingOrder { at, by, what, .. } = order;
+        Self { by, at: at.to_string(), what, agent: what.agent(), operator: what.operator(), code }
+    }
+}
+
+impl Event for PendingOrderFailed<'_> {
+    const KIND: Kind = Kind(0x0812);
+    const NAME: &'static str = "host.pending-order-failed";
+}
