@@ -82,7 +82,7 @@ pub enum LeaseStage {
     Live {
         /// The password, sealed: the same instance may be handed it again.
         sealed: Vec<u8>,
-        /// The password's keyed digest: it goes with the password.
+        /// The password's keyed digest.
         digest: KeyedDigest,
     },
     /// The login is to end.
@@ -112,6 +112,8 @@ pub struct Ending {
     pub failures: u32,
     /// The last failure.
     pub trouble: Option<RevocationFailure>,
+    /// The password's keyed digest, until the login has ended; `None` if no login was made known.
+    pub digest: Option<KeyedDigest>,
 }
 
 /// Why a login ends.

@@ -376,8 +376,12 @@ impl Lease {
 
     /// The first reason stays the reason.
     fn end(&mut self, why: EndReason, since: Timestamp) {
-        if !matches!(self.stage, LeaseStage::Ending(_)) {
-            self.stage = LeaseStage::Ending(Ending { why, since, failures: 0, trouble: None });
-        }
+        let digest = match &self.stage {
+            LeaseStage::Ending(_) => return,
+            LeaseStage::Intended => None,
+            // The login works until upstream has revoked it.
+            LeaseStage::Live { digest, .. } => Some(*digest),
+        };
+        self.stage = LeaseStage::Ending(Ending { why, since, failures: 0, trouble: None, digest });
     }
 }

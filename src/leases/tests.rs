@@ -83,6 +83,18 @@ fn a_lease_is_due_at_each_step_from_its_intent_to_its_end() {
 }
 
 #[test]
+fn a_digest_of_a_password_stays_until_the_login_has_ended() {
+    let (mut leases, intent) = live();
+    leases.apply(at(4), &Effect::End { which: LeaseSelection::All, why: EndReason::Revoked });
+    let fail = Effect::Fail { lease: intent.id, code: "c".to_owned(), upstream: None, retry_at: time(70) };
+    leases.apply(at(5), &fail);
+    let LeaseStage::Ending(ending) = &leases.lease(intent.id).unwrap().stage else { panic!("{leases:?}") };
+    assert_eq!(ending.digest, Some(digest()));
+    leases.apply(at(6), &Effect::Ended(intent.id));
+    assert!(leases.lease(intent.id).is_none());
+}
+
+#[test]
 fn an_intent_that_was_ended_meanwhile_does_not_come_to_life() {
     let (mut leases, intent) = (Leases::default(), intent(agent(), 1));
     leases.apply(at(2), &Effect::Intend(Box::new(intent.clone())));
