@@ -2,14 +2,14 @@
 
 use keyward::base::Clock;
 use keyward::base::encoding::base64url;
-use keyward::base::limits::{BREAK_GLASS_LIFE_S, CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S};
+use keyward::base::limits::{BREAK_GLASS_LIFE_S, CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S, CODE_LIFE_S};
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
 
 use crate::renewal::renew;
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::host::ask;
-use crate::support::pausing::SERIAL;
+use crate::support::pausing::{KEY, SERIAL};
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -269,6 +269,32 @@ async fn a_certificate_planned_before_an_adjustment_is_planned_anew() {
     let end = recorded[0]["event"]["not_after"].as_str().unwrap();
     let latest = broker.clock.now().plus_s(BREAK_GLASS_LIFE_S);
     assert!(recorded.len() == 1 && end <= latest.to_string().as_str(), "{end}, {latest}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_code_that_an_adjustment_overtakes_is_made_anew() {
+    // Given a code for an agent, and one for an operator, that are made by a clock that is an hour fast
+    let (broker, _) = with_agent().await;
+    for (path, body) in [
+        ("/v1/agents/b/invitations", json!({ "roles": ["publisher"] })),
+        ("/v1/operators/eve/invitations", json!({ "role": "auditor" })),
+    ] {
+        broker.clock.advance_s(2 * 3600);
+        let paused = broker.entropy.at(KEY, 1);
+        let operator = broker.operator();
+        let inviting = tokio::spawn(async move { operator.post_json(path, &body).await });
+        paused.reached().await;
+        // When the clock is adjusted before they are recorded
+        broker.clock.step_s(-HOUR_S);
+        assert_eq!(on_host(&broker, "/v1/clock/accept").await.json()["adjusted"], true);
+        drop(paused);
+        // Then their life begins by the clock of now
+        let invited = inviting.await.unwrap();
+        assert_eq!(invited.status, 201, "{}", invited.text());
+        let end = invited.json()["expires_at"].as_str().unwrap().to_owned();
+        let latest = broker.clock.now().plus_s(CODE_LIFE_S).to_string();
+        assert!(end <= latest, "{path}: {end}, {latest}");
+    }
 }
 
 /// The same agent, where a broker that started again listens.

@@ -9,6 +9,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, KeyedDigest, sha256};
@@ -70,46 +71,54 @@ impl AdminServices {
             return Err(Failure::new(code::TOO_MANY_ROLES));
         }
         let scope = by.operator().scope();
-        let made = services.make_code(by.operator(), life_s)?;
         let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
-        let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let InvitedAgent { known, kind, create } = invitee(reading, &input, scope)?;
-            let agent_id = known.unwrap_or(new_agent);
-            let event = AgentInvited {
-                operator: by.operator().name(),
-                agent: &input.agent,
-                agent_id,
-                code: made.id,
-                expires_at: made.expires_at.to_string(),
-                uses,
-                network: input.network.map(|network| network.to_string()),
-                created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
-            };
-            let mut draft = ChangeDraft::new(&event, kind)?.outcome(Outcome::Invited(made.id));
-            if let Some(spec) = create {
-                draft = draft.effect(Effect::Registry(registry::Effect::PutAgent { id: agent_id, spec }));
-                if let Some(owner) = scope.owner().cloned() {
-                    let (thing, owner) = (Owned::Agent(input.agent.clone()), Some(owner));
-                    draft = draft.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
+        retry_on_conflict!(async {
+            let made = services.make_code(by.operator(), life_s)?;
+            let decide = |reading: &Reading<'_>| {
+                let InvitedAgent { known, kind, create } = invitee(reading, &input, scope)?;
+                let agent_id = known.unwrap_or(new_agent);
+                let expires_at = made.expires_at(reading);
+                let event = AgentInvited {
+                    operator: by.operator().name(),
+                    agent: &input.agent,
+                    agent_id,
+                    code: made.id,
+                    expires_at: expires_at.to_string(),
+                    uses,
+                    network: input.network.map(|network| network.to_string()),
+                    created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
+                };
+                let mut draft =
+                    ChangeDraft::new(&event, (kind, expires_at))?.outcome(Outcome::Invited(made.id));
+                for effect in created(create, agent_id, scope) {
+                    draft = draft.effect(Effect::Registry(effect));
                 }
-            }
-            let issue = registry::Effect::IssueCode {
-                id: made.id,
-                agent: agent_id,
-                hash: made.hash,
-                digest: made.digest,
-                expires_at: made.expires_at,
-                uses,
-                network: input.network,
+                let issue = registry::Effect::IssueCode {
+                    id: made.id,
+                    agent: agent_id,
+                    hash: made.hash,
+                    digest: made.digest,
+                    expires_at,
+                    uses,
+                    network: input.network,
+                };
+                Ok(draft.effect(Effect::Registry(issue)).effect(made.recorded_maker(by.operator())))
             };
-            Ok(draft.effect(Effect::Registry(issue)).effect(made.recorded_maker(by.operator())))
-        });
-        let kind = changed.await?.new_value()?;
-        let (id, expires_at) = (made.id, made.expires_at);
-        let code =
-            services.code_text(made, services.agent_spiffe(&input.agent, kind), &services.settings.address);
-        Ok(Invitation { agent: input.agent, id, code, expires_at })
+            let request = ChangeRequest::by(by.operator(), idempotency);
+            let (kind, expires_at) = services.state.change_once(request, &decide).await?.new_value()?;
+            let (id, spiffe) = (made.id, services.agent_spiffe(&input.agent, kind));
+            let code = services.code_text(made, spiffe, &services.settings.address);
+            Ok::<_, AttemptError>(Invitation { agent: input.agent.clone(), id, code, expires_at })
+        })
     }
+}
+
+/// Creates an agent that does not exist yet, for the owner of `scope`.
+fn created(create: Option<AgentSpec>, id: AgentId, scope: &Scope) -> Vec<registry::Effect> {
+    let Some(spec) = create else { return Vec::new() };
+    let thing = Owned::Agent(spec.name.clone());
+    let owner = scope.owner().cloned().map(|owner| registry::Effect::Own { thing, owner: Some(owner) });
+    [registry::Effect::PutAgent { id, spec }].into_iter().chain(owner).collect()
 }
 
 /// A new enrolment code.
@@ -119,10 +128,18 @@ pub(crate) struct MadeCode {
     pub(crate) hash: Digest,
     /// The digest that recognises the secret.
     pub(crate) digest: KeyedDigest,
-    pub(crate) expires_at: Timestamp,
+    expires_at: Timestamp,
+    /// The entry as of which the clock was read.
+    as_of: u64,
 }
 
 impl MadeCode {
+    /// The end of its life. The change that records it relies on the clock that it is by.
+    pub(crate) fn expires_at(&self, reading: &Reading<'_>) -> Timestamp {
+        reading.clock(self.as_of);
+        self.expires_at
+    }
+
     pub(crate) fn recorded_maker(&self, by: &OperatorPrincipal) -> Effect {
         record_maker(by, self.id, self.expires_at)
     }
@@ -134,14 +151,15 @@ impl Services {
     /// # Errors
     /// [`Failure`] while the clocks disagree.
     pub(crate) fn make_code(&self, by: &OperatorPrincipal, life_s: i64) -> Result<MadeCode, Failure> {
-        let (time, entropy) = (self.state.certifying(life_s)?.time, &*self.state.entropy);
+        let (issue, entropy) = (self.state.certifying(life_s)?, &*self.state.entropy);
         let secret = Sensitive::filled(|secret| entropy.fill(secret));
         Ok(MadeCode {
-            id: CodeId::mint(time.now(), entropy),
+            id: CodeId::mint(issue.time.now(), entropy),
             hash: sha256(secret.expose()),
             digest: self.values.digests.digest(secret.expose()),
             secret,
-            expires_at: code_expiry(by, time.earliest().plus_s(life_s)),
+            expires_at: code_expiry(by, issue.time.earliest().plus_s(life_s)),
+            as_of: issue.as_of,
         })
     }
 

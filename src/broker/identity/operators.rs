@@ -5,6 +5,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
+use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{self, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
@@ -48,38 +49,42 @@ impl AdminServices {
     ) -> Result<OperatorInvitation, Failure> {
         let services = &*self.0;
         let name = &input.name;
-        let made = services.make_code(by.operator(), CODE_LIFE_S)?;
         let new_operator = OperatorId::mint(services.state.clock.now(), &*services.state.entropy);
-        let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let InvitedOperator { known, role, scope } = invitee(reading, &input)?;
-            let operator_id = known.unwrap_or(new_operator);
-            let event = OperatorInvited {
-                by: by.operator().name(),
-                operator: name,
-                operator_id,
-                role: role.as_str(),
-                owner: scope.owner(),
-                code: made.id,
-                expires_at: made.expires_at.to_string(),
+        retry_on_conflict!(async {
+            let made = services.make_code(by.operator(), CODE_LIFE_S)?;
+            let decide = |reading: &Reading<'_>| {
+                let InvitedOperator { known, role, scope } = invitee(reading, &input)?;
+                let operator_id = known.unwrap_or(new_operator);
+                let expires_at = made.expires_at(reading);
+                let event = OperatorInvited {
+                    by: by.operator().name(),
+                    operator: name,
+                    operator_id,
+                    role: role.as_str(),
+                    owner: scope.owner(),
+                    code: made.id,
+                    expires_at: expires_at.to_string(),
+                };
+                let mut draft = ChangeDraft::new(&event, expires_at)?.outcome(Outcome::Invited(made.id));
+                if known.is_none() {
+                    let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
+                    draft = draft.effect(Effect::Operators(place));
+                }
+                let issue = operators::Effect::IssueCode {
+                    id: made.id,
+                    operator: name.clone(),
+                    hash: made.hash,
+                    digest: made.digest,
+                    expires_at,
+                };
+                Ok(draft.effect(Effect::Operators(issue)).effect(made.recorded_maker(by.operator())))
             };
-            let mut draft = ChangeDraft::new(&event, ())?.outcome(Outcome::Invited(made.id));
-            if known.is_none() {
-                let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
-                draft = draft.effect(Effect::Operators(place));
-            }
-            let issue = operators::Effect::IssueCode {
-                id: made.id,
-                operator: name.clone(),
-                hash: made.hash,
-                digest: made.digest,
-                expires_at: made.expires_at,
-            };
-            Ok(draft.effect(Effect::Operators(issue)).effect(made.recorded_maker(by.operator())))
-        });
-        changed.await?.new_value()?;
-        let (id, expires_at) = (made.id, made.expires_at);
-        let code = services.code_text(made, services.operator_spiffe(name), &services.settings.admin_address);
-        Ok(OperatorInvitation { operator: input.name, id, code, expires_at })
+            let request = ChangeRequest::by(by.operator(), idempotency);
+            let expires_at = services.state.change_once(request, &decide).await?.new_value()?;
+            let (id, spiffe) = (made.id, services.operator_spiffe(name));
+            let code = services.code_text(made, spiffe, &services.settings.admin_address);
+            Ok::<_, AttemptError>(OperatorInvitation { operator: name.clone(), id, code, expires_at })
+        })
     }
 
     /// Gives the operator called `name` this role and reach, from its next request on. One
