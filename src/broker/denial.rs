@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::effect::Effect;
-use crate::base::{SecretId, SecretName, Timestamp};
+use crate::base::{AgentId, SecretId, SecretName, Timestamp};
 use crate::keyring::KeyStage;
 use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
@@ -53,8 +53,13 @@ impl MemoryRevocation {
 
     /// What an application of declarations takes away. No receipt of a change that relied on one of `withheld`
     /// is delivered.
-    pub(crate) fn narrowing(at: Timestamp, narrowing: Narrowing, withheld: Vec<Key>) -> Self {
-        Self::ended(at, Effect::Registry(registry::Effect::Narrow(narrowing)), withheld)
+    pub(crate) fn narrowing(
+        at: Timestamp,
+        narrowing: Narrowing,
+        agents: Vec<AgentId>,
+        withheld: Vec<Key>,
+    ) -> Self {
+        Self::ended(at, Effect::Registry(registry::Effect::Restrict { narrowing, agents }), withheld)
     }
 
     fn ended(at: Timestamp, effect: Effect, withheld: Vec<Key>) -> Self {

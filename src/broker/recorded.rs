@@ -244,7 +244,7 @@ mod tests {
             MemoryRevocation::token_key(NOW, 1),
             MemoryRevocation::authority(NOW, 1, false),
             MemoryRevocation::authority(NOW, 1, true),
-            MemoryRevocation::narrowing(NOW, Narrowing::default(), Vec::new()),
+            MemoryRevocation::narrowing(NOW, Narrowing::default(), Vec::new(), Vec::new()),
         ];
         for denial in all {
             let MemoryRevocation::Other(ended) = &denial else { panic!("{denial:?}") };

@@ -127,7 +127,7 @@ pub enum Effect {
     },
     /// A second use of a code has been reported.
     ReportCode(CodeId),
-    /// The removals of an application, without its additions.
+    /// [`Effect::Restrict`] as earlier builds wrote it: it does not advance its agents.
     Narrow(Narrowing),
     /// Records the address from which an instance enrolled.
     EnrolledFrom {
@@ -137,6 +137,13 @@ pub enum Effect {
         instance: InstanceId,
         /// The address.
         address: IpAddr,
+    },
+    /// The removals of an application, without its additions.
+    Restrict {
+        /// The removals.
+        narrowing: Narrowing,
+        /// The agents that they name.
+        agents: Vec<AgentId>,
     },
 }
 
@@ -167,11 +174,10 @@ impl Effect {
             Self::Own { thing: Owned::Role(name), .. } => keys.push(keys::role(name)),
             Self::Own { thing: Owned::Agent(name), .. } => keys.push(keys::agent_name(name)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
-            // Its agents are known by name; decisions rely on their ids.
-            Self::Narrow(narrowing) => {
-                keys.push(keys::declarations());
-                keys.extend(narrowing.capabilities.iter().map(keys::capability));
-                keys.extend(narrowing.roles.keys().map(keys::role));
+            Self::Narrow(narrowing) => narrowing.advances(keys),
+            Self::Restrict { narrowing, agents } => {
+                narrowing.advances(keys);
+                keys.extend(agents.iter().copied().map(keys::agent));
             }
             Self::IssueCode { .. } | Self::EnrolledFrom { .. } => {}
         }
@@ -186,7 +192,8 @@ impl Effect {
             | Self::RemoveAgent(_)
             | Self::Serve { .. }
             | Self::Own { .. }
-            | Self::Narrow(_) => true,
+            | Self::Narrow(_)
+            | Self::Restrict { .. } => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }

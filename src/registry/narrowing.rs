@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::keys;
 use crate::base::{AgentName, CapabilityName, RoleName};
+use crate::ledger::Key;
 
 /// What an application takes away, and nothing that it gives: whenever it is done, nobody may do more than before.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -22,6 +24,13 @@ impl Narrowing {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Adds the keys of the declarations that it narrows.
+    pub(super) fn advances(&self, keys: &mut Vec<Key>) {
+        keys.push(keys::declarations());
+        keys.extend(self.capabilities.iter().map(keys::capability));
+        keys.extend(self.roles.keys().map(keys::role));
     }
 
     /// The remaining capabilities of a role.

@@ -55,8 +55,16 @@ fn a_plan_is_narrowed_to_what_it_takes_away() {
     let narrowing = Narrowing::of(&before, &plan);
     let mut after = registry();
     let at = At { seq: 2, time: Timestamp::from_s(1_800_000_000) };
-    for _ in 0..2 {
-        after.apply(at, &Effect::Narrow(narrowing.clone()));
+    let bot = before.agent_named(&"bot".parse().unwrap()).unwrap().id;
+    let restrict = Effect::Restrict { narrowing: narrowing.clone(), agents: vec![bot] };
+    let mut advanced = Vec::new();
+    restrict.advances(&mut advanced);
+    assert!(
+        advanced.contains(&keys::agent(bot)) && advanced.contains(&keys::role(&"first".parse().unwrap()))
+    );
+    // As this build and earlier ones write it.
+    for effect in [restrict, Effect::Narrow(narrowing.clone())] {
+        after.apply(at, &effect);
         assert_eq!(capabilities(&after, "first"), ["b.read"], "and not `d.read`");
         assert_eq!(capabilities(&after, "second"), [""; 0]);
         let bot = after.agent_named(&"bot".parse().unwrap()).unwrap();

@@ -121,7 +121,7 @@ impl Registry {
                 self.agents.put(*id, spec);
             }
             Effect::RemoveAgent(id) => self.remove_agent(*id),
-            Effect::Narrow(narrowing) => self.narrow(narrowing),
+            Effect::Narrow(narrowing) | Effect::Restrict { narrowing, .. } => self.narrow(narrowing),
             Effect::IssueCode { .. } => {
                 AgentCode::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
             }
@@ -231,6 +231,7 @@ impl Registry {
             | Effect::Own { .. }
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
+            | Effect::Restrict { .. }
             | Effect::EnrolledFrom { .. }
             | Effect::Promote { .. } => {}
         }

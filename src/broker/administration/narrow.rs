@@ -1,3 +1,4 @@
+use crate::base::AgentId;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
@@ -22,9 +23,10 @@ impl Services {
         narrowing: Narrowing,
     ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
-        let withheld = self.state.read(|reading| touched(reading.unconditional(), &narrowing)).0;
+        let agents = self.state.read(|reading| named(reading.unconditional(), &narrowing)).0;
+        let withheld = touched(&agents, &narrowing);
         let order = request.pending(now, order(&narrowing));
-        let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), withheld));
+        let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), agents, withheld));
         let on_conflict = narrowed_again(order.clone(), request.idempotency.cloned(), narrowing);
         let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
@@ -65,23 +67,23 @@ fn narrowed_again(
 
 /// Without preconditions: it only revokes, and is valid after every earlier application.
 fn narrowed(world: &World, by: &str, narrowing: &Narrowing) -> Result<Change<Effect>, CommitError> {
-    let mut change = Change::new(&DeclarationsNarrowed { by, narrowing })?
-        .effect(Effect::Registry(registry::Effect::Narrow(narrowing.clone())))
-        .urgent();
-    for key in touched(world, narrowing) {
-        change = change.advance(key);
-    }
-    Ok(change)
+    let agents = named(world, narrowing);
+    let restrict = registry::Effect::Restrict { narrowing: narrowing.clone(), agents };
+    Ok(Change::new(&DeclarationsNarrowed { by, narrowing })?.effect(Effect::Registry(restrict)).urgent())
+}
+
+/// The agents that it names.
+fn named(world: &World, narrowing: &Narrowing) -> Vec<AgentId> {
+    let names = narrowing.agents.keys().chain(&narrowing.removed_agents);
+    names.filter_map(|name| world.registry.agent_named(name)).map(|agent| agent.id).collect()
 }
 
 /// What a grant relies on that something of it is taken away from.
-fn touched(world: &World, narrowing: &Narrowing) -> Vec<Key> {
-    let Narrowing { capabilities, roles, agents, removed_agents } = narrowing;
-    let agents = agents.keys().chain(removed_agents).filter_map(|name| world.registry.agent_named(name));
-    let mut keys: Vec<Key> = agents.map(|agent| keys::agent(agent.id)).collect();
-    keys.extend(roles.keys().map(keys::role));
-    keys.extend(capabilities.iter().map(keys::capability));
-    keys
+fn touched(agents: &[AgentId], narrowing: &Narrowing) -> Vec<Key> {
+    let mut touched: Vec<Key> = agents.iter().copied().map(keys::agent).collect();
+    touched.extend(narrowing.roles.keys().map(keys::role));
+    touched.extend(narrowing.capabilities.iter().map(keys::capability));
+    touched
 }
 
 fn order(narrowing: &Narrowing) -> RevocationOrder {

@@ -135,7 +135,6 @@ const REVOKING: &[&str] = &[
 /// The files that may advance a key beside those of an effect. Reviewed: each announces a call of an upstream, or its
 /// effect changes what other records mean.
 const ADVANCING: &[&str] = &[
-    "src/broker/administration/narrow.rs",
     "src/broker/identity/renew.rs",
     "src/broker/leases/renew.rs",
     "src/broker/rotation/context.rs",
