@@ -5,7 +5,7 @@ use crate::base::{SlotId, code};
 use crate::broker;
 use crate::console::CommandFailure;
 use crate::keyring::KeyringError;
-use crate::ledger::OpenError;
+use crate::ledger::{OpenError, TakeInError};
 use crate::store::StoreError;
 
 impl From<KeyringError> for CommandFailure {
@@ -87,7 +87,9 @@ impl From<StoreError> for CommandFailure {
         let code = match &error {
             StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
             StoreError::Ledger(OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
-            StoreError::Ledger(OpenError::Newer { .. }) => code::DATA_NEWER,
+            StoreError::Ledger(
+                OpenError::Newer { .. } | OpenError::NotTakenIn { why: TakeInError::Newer, .. },
+            ) => code::DATA_NEWER,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
             StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
             StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,

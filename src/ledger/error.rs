@@ -1,5 +1,7 @@
-use crate::base::io_reason;
 use std::io;
+
+use super::follower::TakeInError;
+use crate::base::io_reason;
 
 /// Why the files of a ledger do not check out.
 #[derive(Debug, thiserror::Error)]
@@ -111,13 +113,13 @@ pub enum OpenError {
     /// What was written last must be written again before it is believed, and there is no space.
     #[error("the ledger's disk is full")]
     NoSpace,
-    /// The state cannot take in an entry, e.g. one that a newer build has written.
+    /// The state cannot take in an entry.
     #[error("ledger entry {seq} cannot be taken in: {why}")]
     NotTakenIn {
         /// The entry.
         seq: u64,
-        /// The follower's own words.
-        why: String,
+        /// Why.
+        why: TakeInError,
     },
     /// A file operation failed.
     #[error("cannot {doing}: {}", io_reason(source))]

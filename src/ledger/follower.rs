@@ -17,6 +17,17 @@ pub struct SnapshotPoint {
     pub node: Digest,
 }
 
+/// Why an entry cannot be taken in.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TakeInError {
+    /// Its seal is valid, but this version of keyward does not know its state change.
+    #[error("a later version of keyward wrote its state change")]
+    Newer,
+    /// It contradicts the entries before it.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
 /// Applies entries in order to the state that decisions read.
 ///
 /// Called by the writer after an entry is durable and before the acknowledgement, and at open for every entry
@@ -25,8 +36,8 @@ pub trait Follower: Send {
     /// Takes in one entry. `delta` is the state change in clear, `before` the tree over the entries before.
     ///
     /// # Errors
-    /// A sentence that says why the entry cannot be understood; the ledger then stops.
-    fn apply(&mut self, entry: &Entry, delta: &[u8], before: &Tree) -> Result<(), String>;
+    /// [`TakeInError`]; the ledger then stops.
+    fn apply(&mut self, entry: &Entry, delta: &[u8], before: &Tree) -> Result<(), TakeInError>;
 
     /// All entries of a group commit have been taken in; `tree` is over them all. They can be read from the ledger.
     fn settle(&mut self, _tree: &Tree) {}

@@ -49,7 +49,7 @@ pub use draft::{Draft, Expectation, Space};
 pub use entry::{Entry, Link};
 pub use error::{OpenError, ReadError, VerifyError};
 pub use file_log::{FileLog, RESERVE_BYTES, SEGMENT_BYTES};
-pub use follower::{Follower, SnapshotPoint};
+pub use follower::{Follower, SnapshotPoint, TakeInError};
 pub use handle::{Ledger, OpenReport, Take};
 pub use history::Head;
 pub use key::{Key, Kind};

@@ -53,7 +53,7 @@ impl Ledger {
             if give_up() {
                 return Err(GIVEN_UP.to_owned());
             }
-            state.apply(entry, delta, history.tree())?;
+            state.apply(entry, delta, history.tree()).map_err(|why| why.to_string())?;
             history.take(entry);
             Ok(())
         });

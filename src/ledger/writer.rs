@@ -211,7 +211,8 @@ impl LedgerWriter {
         let opened = keys.open(*ledger, entry).map_err(|error| error.to_string())?;
         let opened = opened.ok_or("its seal does not match")?;
         self.sequencer.history().succession().check(entry)?;
-        self.follower.apply(entry, opened.delta(), self.sequencer.tree())?;
+        let applied = self.follower.apply(entry, opened.delta(), self.sequencer.tree());
+        applied.map_err(|why| why.to_string())?;
         self.sequencer.take(entry, opened.advanced());
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
     Checkpoint, CheckpointError, CheckpointKeyTerm, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier,
-    SnapshotStanding, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
+    SnapshotStanding, TakeInError, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -166,7 +166,11 @@ fn bound(verified: &Verified) -> Result<(), CommandFailure> {
         CommandFailure::new(code::LEDGER_DAMAGED).because(format!("ledger entry {seq} is not valid: {why}"))
     };
     for state in &verified.states {
-        let said = histories::<World>(&state.delta).map_err(|why| damaged(state.seq, &why))?;
+        let said = histories::<World>(&state.delta).map_err(|why| match why {
+            TakeInError::Newer => CommandFailure::new(code::DATA_NEWER)
+                .because(format!("ledger entry {} cannot be read: {why}", state.seq)),
+            TakeInError::Contradiction(_) => damaged(state.seq, &why.to_string()),
+        })?;
         if said.iter().any(|said| said.contradicts(state.seq, state.before)) {
             let why = "the entries before it are not the ones that it was written after";
             return Err(damaged(state.seq, why));

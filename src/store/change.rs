@@ -5,7 +5,7 @@ use super::concerns::concerned_by;
 use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::index::{IndexTree, Put};
-use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space};
+use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space, TakeInError};
 
 /// The place and time of the entry that brings an effect about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,8 +44,8 @@ impl History {
 /// The claim of the entry with this state change about earlier entries.
 ///
 /// # Errors
-/// A sentence that says why the state change cannot be understood.
-pub fn histories<W: StoredState>(delta: &[u8]) -> Result<Vec<History>, String> {
+/// [`TakeInError`].
+pub fn histories<W: StoredState>(delta: &[u8]) -> Result<Vec<History>, TakeInError> {
     Ok(decode::<W::Effect>(delta)?.iter().filter_map(W::history).collect())
 }
 
@@ -284,13 +284,38 @@ fn encode<E: Serialize>(effects: &[E]) -> Result<Vec<u8>, CommitError> {
     postcard::to_extend(effects, vec![FORMAT]).map_err(|_| CommitError::Unwritable)
 }
 
-/// The effects of an entry's state change; the sentence says why there are none to be had.
-pub(super) fn decode<E: DeserializeOwned>(delta: &[u8]) -> Result<Vec<E>, String> {
+/// The effects of an entry's state change, which was sealed: unless this version understands it, a later one wrote it.
+pub(super) fn decode<E: DeserializeOwned>(delta: &[u8]) -> Result<Vec<E>, TakeInError> {
     match delta.split_first() {
         None => Ok(Vec::new()),
-        Some((&FORMAT, body)) => {
-            postcard::from_bytes(body).map_err(|_| "this version does not know its state change".to_owned())
-        }
-        Some(_) => Err("its state change has a newer format".to_owned()),
+        Some((&FORMAT, body)) => postcard::from_bytes(body).map_err(|_| TakeInError::Newer),
+        Some(_) => Err(TakeInError::Newer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    enum Known {
+        First(u8),
+    }
+
+    #[derive(Serialize)]
+    enum Later {
+        #[expect(dead_code, reason = "a later version adds variants at the end")]
+        First(u8),
+        Second(u8),
+    }
+
+    #[test]
+    fn a_state_change_of_a_later_version_is_newer_and_not_damaged() {
+        let known = encode(&[Known::First(7)]).unwrap();
+        assert_eq!(decode(&known), Ok(vec![Known::First(7)]));
+        let variant = encode(&[Later::Second(7)]).unwrap();
+        assert_eq!(decode::<Known>(&variant), Err(TakeInError::Newer));
+        let format: Vec<u8> = [&[FORMAT + 1], &known[1..]].concat();
+        assert_eq!(decode::<Known>(&format), Err(TakeInError::Newer));
     }
 }

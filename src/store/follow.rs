@@ -7,7 +7,7 @@ use super::change::{At, Projection, StoredState, decode};
 use super::state::read_state;
 use super::withheld::{Settled, WithheldReceipts};
 use crate::index::{Batch, Index};
-use crate::ledger::{Entry, Follower, SnapshotPoint, Tree};
+use crate::ledger::{Entry, Follower, SnapshotPoint, TakeInError, Tree};
 
 /// The in-memory state and how far it has come.
 #[derive(Debug)]
@@ -141,11 +141,12 @@ impl<W: StoredState> Follower for WorldFollower<W> {
         Ok(())
     }
 
-    fn apply(&mut self, entry: &Entry, delta: &[u8], before: &Tree) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], before: &Tree) -> Result<(), TakeInError> {
         let effects = decode::<W::Effect>(delta)?;
         let mut said = effects.iter().filter_map(W::history).filter(|said| said.is_about(entry.seq));
         if said.any(|said| said.contradicts(entry.seq, before.root())) {
-            return Err("the entries before it are not the ones that it was written after".to_owned());
+            let why = "the entries before it are not the ones that it was written after".to_owned();
+            return Err(TakeInError::Contradiction(why));
         }
         self.check.at(before);
         self.last = entry.seq;

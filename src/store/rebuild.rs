@@ -12,7 +12,7 @@ pub(super) fn projection<W: StoredState>(ledger: &Ledger, entry: &Entry) -> Resu
 
 fn projected<W: StoredState>(delta: &[u8]) -> Result<Projection, String> {
     let mut projection = Projection::default();
-    for effect in &decode::<W::Effect>(delta)? {
+    for effect in &decode::<W::Effect>(delta).map_err(|why| why.to_string())? {
         W::project(effect, &mut projection);
     }
     Ok(projection)

@@ -2,7 +2,7 @@ use std::fmt;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use super::change::{At, StoredState, decode};
-use crate::ledger::{Entry, Follower, SnapshotPoint, SnapshotState, Tree};
+use crate::ledger::{Entry, Follower, SnapshotPoint, SnapshotState, TakeInError, Tree};
 
 /// The state as a start makes it, apart from the one that requests read.
 #[derive(Default)]
@@ -11,7 +11,7 @@ pub(super) struct StartState<W> {
 }
 
 impl<W: StoredState> Follower for StartState<W> {
-    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), TakeInError> {
         for effect in &decode::<W::Effect>(delta)? {
             self.world.apply(At { seq: entry.seq, time: entry.time }, effect);
         }

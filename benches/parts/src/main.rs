@@ -206,7 +206,7 @@ impl Follower for Nobody {
         _entry: &Entry,
         _delta: &[u8],
         _before: &keyward::ledger::Tree,
-    ) -> Result<(), String> {
+    ) -> Result<(), keyward::ledger::TakeInError> {
         Ok(())
     }
 }

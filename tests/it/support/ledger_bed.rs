@@ -9,7 +9,8 @@ use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Stopwatch,
 use keyward::crypto::Digest;
 use keyward::ledger::{
     AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLog, Follower, HostLayer, Key,
-    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, SnapshotPoint, SnapshotState, Space, Tree,
+    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, SnapshotPoint, SnapshotState, Space,
+    TakeInError, Tree,
 };
 
 use super::remote_log::Database;
@@ -199,10 +200,10 @@ struct Recorded {
 }
 
 impl Follower for Recorder {
-    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), String> {
+    fn apply(&mut self, entry: &Entry, delta: &[u8], _before: &Tree) -> Result<(), TakeInError> {
         let mut recorded = self.0.0.lock().unwrap();
         if recorded.refuse {
-            return Err("told to refuse".to_owned());
+            return Err(TakeInError::Contradiction("told to refuse".to_owned()));
         }
         let (event, delta) = (entry.event.clone(), delta.to_vec());
         recorded.taken.push(Taken { seq: entry.seq, event, delta, time: entry.time });
