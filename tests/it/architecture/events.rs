@@ -125,6 +125,25 @@ fn constant<'a>(sources: &'a [Source], name: &str) -> Option<&'a str> {
     text.filter(|value| value.starts_with('"'))
 }
 
+/// Events that are missing in `EVENTS`, the list of the names that readers of the ledger see, and names on it that are no
+/// events.
+fn unnamed(sources: &[Source], list: &str) -> Vec<String> {
+    let listed: BTreeSet<&str> = list.split(',').map(|item| identifier(item.trim())).collect();
+    let all = sources.iter().flat_map(|source| events(source).into_iter().map(|(_, name)| name));
+    let all: BTreeSet<&str> = all.collect();
+    let missing = all.difference(&listed).map(|name| format!("{name}: an event that `EVENTS` does not have"));
+    let idle = listed.difference(&all).filter(|name| !name.is_empty());
+    missing.chain(idle.map(|name| format!("{name}: in `EVENTS`, and no event"))).collect()
+}
+
+#[test]
+fn each_event_has_a_name_for_readers_of_the_ledger() {
+    let sources = sources("src");
+    let audit = sources.iter().find(|source| source.path == "src/broker/administration/audit.rs").unwrap();
+    let list = audit.code.split_once("= known![").unwrap().1.split_once(']').unwrap().0;
+    assert_none(&unnamed(&sources, list));
+}
+
 #[test]
 fn each_event_names_its_subject_in_a_field_that_links_the_entry() {
     assert_none(&unlinked(&sources("src"), OF_NOBODY));
@@ -149,6 +168,10 @@ fn an_event_without_a_subject_and_a_constant_name_are_found() {
     assert_eq!(unlinked(&[Source::new("src/a/events.rs", table)], &[]).len(), 1);
     let inner = "pub struct Left<'a>(pub Change<'a>);\npub struct Change<'a> {\n    pub by: &'a str,\n}\nimpl Event for Left<'_> {}";
     assert!(unlinked(&[Source::new("src/a/events.rs", inner)], &[]).is_empty());
+
+    let left = [Source::new("src/a/events.rs", "impl Event for Left<'_> {}")];
+    assert_eq!(unnamed(&left, "Left<'_>,\n"), Vec::<String>::new());
+    assert_eq!(unnamed(&left, "Right,").len(), 2);
 
     let by = |value: &str| {
         let code = format!(
