@@ -24,8 +24,8 @@ pub enum SlotCommand {
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Confirm a slot of shares: read back enough of its shares, after which the slot opens the keyring. If the slot
-    /// replaces another one, the root key is replaced too
+    /// Confirm a slot of shares: type in as many shares as its threshold. Then the slot opens the keyring. If the slot
+    /// replaces another one, this also replaces the root key
     Confirm {
         /// A file with shares, one per line (`-`: standard input); repeat it for further files
         #[arg(long, value_name = "FILE")]

@@ -15,7 +15,7 @@ super::codes! {
         "ask an operator with the role `admin` why; the certificate is valid again once the operator resumes it: `keyward agent resume NAME`, `keyward operator resume NAME`";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
-        "ask an operator for a new enrolment code, then `keyward join`";
+        "ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
         "the certificate is not in this broker's records",
         "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`";
@@ -80,10 +80,10 @@ super::codes! {
         "the caller is not a resource server, and only resource servers introspect tokens",
         "ask an operator to declare the service as a `[[resource_server]]` with its audience, then enrol it";
     OPERATOR_ROLE_INSUFFICIENT "operator_role_insufficient" Denied:
-        "the operator's role does not allow this",
+        "the operator's role does not allow this request",
         "`keyward whoami --operator` shows your role; ask an operator with the role `admin`: `keyward operator role NAME ROLE`";
     OPERATOR_SCOPE_INSUFFICIENT "operator_scope_insufficient" Denied:
-        "the operator is bound to one owner, and this concerns all owners",
+        "the scope of the operator is one owner, and the request concerns all owners",
         "ask an operator with the scope `all`";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",

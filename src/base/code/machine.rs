@@ -18,7 +18,7 @@ super::codes! {
         "add the host to `[server] names` on the broker's host and restart the broker, or correct the address";
     TLS_FAILED "tls_failed" Unauthenticated:
         "the TLS handshake with the broker failed",
-        "check that the address is the broker's; ask an operator whether the broker's authority changed, and for a new enrolment code if so";
+        "check that the address is the broker's; if it is, the broker may have a new authority: ask an operator for a new enrolment code, then `keyward join --replace`";
     BROKER_UNREACHABLE "broker_unreachable" Unavailable:
         "the broker does not answer",
         "check the address and the network; on the broker's host check that `keyward serve` runs";

@@ -50,8 +50,8 @@ super::codes! {
         "this is the operator of break-glass access: it gets one certificate for one hour, and cannot be invited or renewed",
         "choose another name; for another hour of access run `keyward break-glass operator` on the broker's host";
     CERTIFICATES_NOT_RENEWED "certificates_not_renewed" Conflict:
-        "some live agents or operators still have a certificate of the earlier authority, and would lose access",
-        "wait until they have renewed (`keyward authority list` counts them); with `--force` they lose access now";
+        "some live agents or operators have not renewed their certificates since the newer authority was prepared or activated, and would lose access",
+        "wait until these agents and operators have renewed (`keyward authority list` counts them); `--force` makes the change now, and they lose access";
     GENERATION_ALREADY_PREPARED "generation_already_prepared" Conflict:
         "the key has a generation in the state `prepared` already",
         "activate that generation, or revoke it and prepare a new one";
@@ -116,7 +116,7 @@ super::codes! {
         "the upstream accepts none of the versions that the broker tried",
         "try another version (`keyward secret versions NAME`, then `keyward rotation adopt NAME VERSION`), or set a value at the upstream and store the same with `keyward secret put NAME`";
     ROTATION_INVALID_STATE "rotation_invalid_state" Conflict:
-        "the state of the rotation does not allow this",
+        "the state of the rotation does not allow this step",
         "`keyward rotation show NAME` shows the state and the next steps";
     CAPABILITY_UNKNOWN "capability_unknown" NotFound:
         "no capability of this name is delivered as a lease",
@@ -152,11 +152,11 @@ super::codes! {
         "the token key was published less than 60 seconds ago, and verifiers may not have fetched it yet",
         "activate it later; `--force` activates it now, and verifiers refuse its tokens until they have fetched it";
     DATA_COPIED "data_copied" Unavailable:
-        "the data directory is a copy: its lock file is not the one with which the broker last served these data",
-        "once all other brokers with these data have stopped for good: `keyward adopt` on this host; until then the broker serves in read-only mode";
+        "the data directory is a copy: the broker last served these data with another file `lock`",
+        "the broker serves in read-only mode; when no other broker will serve these data again, run `keyward adopt` on this host";
     CLOCK_UNTRUSTED "clock_untrusted" Unavailable:
-        "the broker's clocks disagree: it issues nothing that would be valid beyond either of them",
-        "repeat the request later; operators: correct the system clock of the broker's host, and if the broker does not follow by itself: `keyward clock accept` there";
+        "the system clock and the boot clock of the broker's host disagree, so the broker issues no credential that could be valid for too long",
+        "repeat the request later; operators: correct the system clock of the broker's host; if the broker does not adopt the clock by itself, run `keyward clock accept` on that host";
     LEDGER_STALLED "ledger_stalled" Unavailable:
         "the broker's data disk does not answer a write",
         "repeat the request later; operators: check the data disk; the broker continues by itself once the disk answers";

@@ -57,7 +57,7 @@ super::codes! {
         "docs/reference/drivers.md explains the code in parentheses, e.g. an SQLSTATE; correct the cause, then `keyward lease retry ID`; the broker also tries again by itself";
     UPSTREAM_CONNECTION_LIMIT "upstream_connection_limit" Unavailable:
         "the logins of one agent could use up all connections of the upstream and block revocations, so the login was not created",
-        "lower `per_agent` or `connections` of the lease, or raise the server's connection limit: per_agent × connections must be less than the number in parentheses, the connections that are not reserved";
+        "lower `per_agent` or `connections` of the lease, or raise the server's connection limit; `per_agent` × `connections` must be less than the number of unreserved connections, which is in parentheses";
     UPSTREAM_VERSION_UNSUPPORTED "upstream_version_unsupported" Unavailable:
         "the upstream server is of an old release, where a login can prevent its own revocation, so the login was not created",
         "upgrade the server to a release that docs/reference/drivers.md names for the driver";

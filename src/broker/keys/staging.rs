@@ -248,7 +248,8 @@ fn certificates_not_renewed(names: &[&str]) -> Failure {
     let named = distinct.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
     let others = if distinct.len() > NAMED_MAX { ", and others" } else { "" };
     Failure::new(code::CERTIFICATES_NOT_RENEWED).because(format!(
-        "{} certificates have not been renewed since then, and their holders would lose access: {named}{others}",
+        "{} certificates have not been renewed since the newer authority was prepared or activated, and their holders \
+         would lose access: {named}{others}",
         names.len()
     ))
 }

@@ -22,7 +22,7 @@ use crate::wire::{
 /// `keyward break-glass …`
 #[derive(Debug, Subcommand)]
 pub enum BreakGlassCommand {
-    /// Revoke the credentials of an agent, instance, certificate or operator, or one token; a sealed broker does so before it serves again
+    /// Revoke one token, or all credentials of an agent, instance, certificate or operator. A sealed broker stores the order, and revokes before it serves again
     Revoke {
         /// Kind of object
         #[arg(value_enum)]
@@ -36,7 +36,7 @@ pub enum BreakGlassCommand {
         #[command(flatten)]
         broker: OnHostArgs,
     },
-    /// Suspend an agent or operator until an operator resumes it; a sealed broker does so before it serves again
+    /// Suspend an agent or operator until an operator resumes it. A sealed broker stores the order, and suspends before it serves again
     Suspend {
         /// Kind of object
         #[arg(value_enum)]
