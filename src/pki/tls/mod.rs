@@ -4,11 +4,13 @@ mod client;
 mod fault;
 mod parts;
 mod peer_refusal;
+mod remote_key;
 mod server;
 mod server_verifier;
 
-pub use client::{client_config, pinned_client_config, upstream_config};
+pub use client::{client_config, pinned_client_config, signed_client_config, upstream_config};
 pub use fault::{HandshakeFault, certified_names};
 pub use parts::{TlsError, TlsIdentity};
 pub use peer_refusal::PeerRefusal;
+pub use remote_key::{HandshakeSigner, is_client_handshake};
 pub use server::{Gate, ServerConfigs, ServerTls, sealed_server_configs};
