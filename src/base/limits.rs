@@ -30,6 +30,10 @@ pub const DESTROYED_LISTED_MAX: usize = 100;
 pub const PASSPHRASE_CHARS_MIN: usize = 15;
 /// Longest passphrase, in bytes.
 pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+/// Shortest time for which a key agent uses an operator's sealed key, in seconds.
+pub const KEY_AGENT_LIFE_MIN_S: u32 = 60;
+/// Longest time for which a key agent uses an operator's sealed key, in seconds.
+pub const KEY_AGENT_LIFE_MAX_S: u32 = 24 * 3600;
 /// Maximum number of attempts to unseal at once.
 pub const UNSEAL_TRIES_MAX: u32 = 5;
 /// Average number of attempts to unseal per minute. Each attempt also costs the stretching of the passphrase.

@@ -49,7 +49,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("version", ["keyward version", "keyward version -o json"]),
     ("demo", ["keyward demo", "TMPDIR=/dev/shm keyward demo"]),
     ("dev", ["keyward dev", "keyward dev --seed declarations.toml"]),
-    ("join", ["keyward join", "keyward join --code-file code.txt"]),
+    ("join", ["keyward join", "keyward join --code-file code.txt --seal"]),
     ("renew", ["keyward renew --operator", "keyward renew --watch"]),
     ("token", ["keyward token github.repo.read", "keyward token reports.read --expires-in 2m -o json"]),
     (
@@ -140,6 +140,11 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "operator suspend",
         ["keyward operator suspend alice", "keyward operator suspend alice --reason \"laptop lost\""],
     ),
+    (
+        "operator seal-key",
+        ["keyward operator seal-key", "keyward operator seal-key --passphrase-file passphrase.txt"],
+    ),
+    ("operator key-agent", ["keyward operator key-agent --for 8h", "keyward operator key-agent --stop"]),
     (
         "operator resume",
         ["keyward operator resume alice", "keyward operator resume alice --reason \"laptop found\""],

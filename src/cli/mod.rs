@@ -12,6 +12,7 @@ mod help;
 mod host_args;
 mod identity;
 mod listing;
+mod sealed_key;
 mod session;
 mod slot_args;
 mod table;

@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
@@ -40,6 +40,25 @@ pub(crate) fn secret(
         Some(_) | None => all_of_stdin(limit),
     }
 }
+
+/// Whether a person can be asked at the terminal of this process, also if standard input is a file or a pipe.
+pub(crate) fn has_terminal() -> bool {
+    OpenOptions::new().read(true).write(true).open(TERMINAL).is_ok()
+}
+
+/// Asks at the terminal of this process, without showing the input.
+///
+/// # Errors
+/// [`CommandFailure`] without a terminal.
+pub(crate) fn at_terminal(prompt: &str) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    let typed = rpassword::prompt_password(format!("{prompt}: "));
+    typed
+        .map(|text| Sensitive::new(text.into_bytes()))
+        .map_err(|error| CommandFailure::of_file(Path::new(TERMINAL), &error))
+}
+
+/// The terminal that controls this process.
+const TERMINAL: &str = "/dev/tty";
 
 /// All of standard input.
 ///

@@ -16,7 +16,9 @@ pub use failure::CommandFailure;
 pub(crate) use failure::{EXIT_CODES, FailureOutput, Refused, exit_code};
 pub use input::not_an_argument;
 pub use output::{Console, Format, OnlyCopy};
-pub(crate) use passphrase::TYPED_BYTES_MAX;
+pub(crate) use passphrase::{
+    TYPED_BYTES_MAX, known_key_passphrase, new_key_passphrase, typed_key_passphrase,
+};
 pub use passphrase::{known_passphrase, new_passphrase};
 pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
 pub use shares::{known_shares, print_shares};

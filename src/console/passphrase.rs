@@ -3,8 +3,8 @@ use std::path::Path;
 use super::failure::CommandFailure;
 use super::input;
 use super::output::Console;
-use crate::base::code;
 use crate::base::limits::PASSPHRASE_BYTES_MAX;
+use crate::base::{Sensitive, code};
 use crate::crypto::matches;
 use crate::keyring::Passphrase;
 
@@ -26,14 +26,75 @@ pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphra
     let chosen = Passphrase::chosen(&typed)?;
     if file.is_none() && console.is_interactive() {
         let again = input::secret(None, "Repeat the new passphrase", TYPED_BYTES_MAX, console)?;
-        if !matches(typed.expose(), again.expose()) {
-            let why = "the two passphrases differ";
-            return Err(CommandFailure::new(code::PASSPHRASE_REFUSED)
-                .because(why)
-                .mended_by("repeat the command, and type the same passphrase twice"));
-        }
+        check_repeated(&typed, &again)?;
     }
     Ok(chosen)
+}
+
+/// Reads the passphrase of an operator's sealed key: from `file` (`-`: standard input) or at the terminal, also if standard
+/// input is a file or a pipe.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(crate) fn known_key_passphrase(
+    file: Option<&Path>,
+    console: &Console,
+) -> Result<Passphrase, CommandFailure> {
+    Ok(Passphrase::entered(&typed_key_passphrase(file, console)?)?)
+}
+
+/// The same as it was typed, for another process.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(crate) fn typed_key_passphrase(
+    file: Option<&Path>,
+    console: &Console,
+) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    of_key(file, "Passphrase of the operator's key", console)
+}
+
+/// Reads the passphrase for a key that is sealed now likewise, at the terminal twice.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(crate) fn new_key_passphrase(
+    file: Option<&Path>,
+    console: &Console,
+) -> Result<Passphrase, CommandFailure> {
+    let typed = of_key(file, "New passphrase of the operator's key", console)?;
+    let chosen = Passphrase::chosen(&typed)?;
+    if file.is_none() {
+        let again = of_key(None, "Repeat the new passphrase", console)?;
+        check_repeated(&typed, &again)?;
+    }
+    Ok(chosen)
+}
+
+fn of_key(
+    file: Option<&Path>,
+    prompt: &str,
+    console: &Console,
+) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    if file.is_some() {
+        return input::secret(file, prompt, TYPED_BYTES_MAX, console);
+    }
+    if !input::has_terminal() {
+        return Err(CommandFailure::usage(
+            "the command cannot ask for a passphrase: there is no terminal",
+            "run it at a terminal, or name a file with the passphrase: `--passphrase-file FILE`",
+        ));
+    }
+    input::at_terminal(prompt)
+}
+
+fn check_repeated(typed: &Sensitive<Vec<u8>>, again: &Sensitive<Vec<u8>>) -> Result<(), CommandFailure> {
+    if matches(typed.expose(), again.expose()) {
+        return Ok(());
+    }
+    let why = "the two passphrases differ";
+    let fix = "repeat the command, and type the same passphrase twice";
+    Err(CommandFailure::new(code::PASSPHRASE_REFUSED).because(why).mended_by(fix))
 }
 
 /// A passphrase and the line break at its end.

@@ -46,6 +46,9 @@ pub struct IdentityStatus {
     /// The owner that limits an operator's scope; null for the scope `all`, and for an agent.
     pub owner: Option<String>,
     pub not_after: Option<String>,
+    /// How the private key is stored: `clear`, or `sealed` with a passphrase; null if it cannot be read.
+    #[serde(default)]
+    pub key: Option<FixedText>,
     /// The broker's address, `host:port`.
     pub address: Option<String>,
     /// The file with the address.
@@ -58,6 +61,25 @@ pub struct IdentityStatus {
     /// Whether the broker accepts the identity.
     pub accepted: bool,
     pub problems: Vec<ProblemOutput>,
+}
+
+/// `keyward operator seal-key -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedKeyOutput {
+    pub spiffe_id: String,
+    /// `sealed`.
+    pub key: FixedText,
+}
+
+/// `keyward operator key-agent -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAgentOutput {
+    /// Whether the key agent runs.
+    pub running: bool,
+    /// The end of its time; null if it does not run.
+    pub until: Option<String>,
 }
 
 /// A problem, as in the errors of commands.

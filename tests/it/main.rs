@@ -84,6 +84,7 @@ mod rollback;
 mod root_rotation;
 mod rotation;
 mod routes;
+mod sealed_keys;
 mod sealed_start;
 mod sealing;
 mod sensitivity;

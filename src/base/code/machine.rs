@@ -97,6 +97,21 @@ super::codes! {
     PASSPHRASE_WRONG "passphrase_wrong" Unauthenticated:
         "the passphrase opens no slot of the keyring",
         "check upper and lower case and the keyboard layout; `keyward slot list` shows whether a slot has a passphrase";
+    KEY_SEALED "key_sealed" Local:
+        "the operator's private key is sealed with a passphrase, and the command cannot ask for it",
+        "run the command at a terminal, or start the key agent first: `keyward operator key-agent`";
+    KEY_PASSPHRASE_WRONG "key_passphrase_wrong" Unauthenticated:
+        "the passphrase does not open the operator's private key",
+        "check upper and lower case and the keyboard layout, and repeat the command; nothing is locked. If the passphrase is lost, ask another admin for an enrolment code, then `keyward join --replace --seal`";
+    KEY_NOT_SEALED "key_not_sealed" Conflict:
+        "the operator's private key is stored in clear: a key agent has nothing to open",
+        "seal the key first: `keyward operator seal-key`";
+    KEY_AGENT_RUNNING "key_agent_running" Conflict:
+        "a key agent runs already for this home directory",
+        "stop it first: `keyward operator key-agent --stop`";
+    KEY_AGENT_FAILED "key_agent_failed" Local:
+        "the key agent ended, or refused a request",
+        "start it again: `keyward operator key-agent`";
     SLOT_UNKNOWN "slot_unknown" NotFound:
         "the keyring has no slot of this id",
         "`keyward slot list` shows the slots";

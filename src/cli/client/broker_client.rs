@@ -15,8 +15,9 @@ use super::request::{ClientRequest, RequestInput, header_value};
 use super::transport::{ClientResponse, Transport, TransportFailure};
 use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
+use crate::cli::sealed_key::{KeyOpener, SealedKeySigner};
 use crate::console::CommandFailure;
-use crate::pki::tls::{TlsError, client_config, pinned_client_config};
+use crate::pki::tls::{HandshakeSigner, TlsError, client_config, pinned_client_config, signed_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode, PeerCertificate};
 use crate::wire::{
     Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OWNER_HEADER, PUT_SECRET, PageAnswer, PageQuery,
@@ -40,6 +41,8 @@ pub(crate) struct Client {
     source: Option<IdentitySource>,
     /// The trust domain that the pinned authority has to name before a request is sent.
     trust_domain: Option<TrustDomain>,
+    /// Signs the handshakes if the identity's key is sealed.
+    signer: Option<Arc<SealedKeySigner>>,
 }
 
 /// The place of a client's identity.
@@ -71,9 +74,18 @@ const SENSITIVITY: HeaderName = HeaderName::from_static(SENSITIVITY_HEADER);
 const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
 
 impl Client {
-    /// A client with `identity`, which it does not update.
-    pub(crate) fn with(identity: &Identity, origin: AddressOrigin) -> Result<Self, CommandFailure> {
-        let config = Self::check(identity)?;
+    /// A client with `identity`, the one of `kind` below `home`, which it does not update. If its key is sealed, it is
+    /// opened by the key agent or with a passphrase from the terminal.
+    pub(crate) fn with(identity: &Identity, home: &Path, kind: IdentityKind) -> Result<Self, CommandFailure> {
+        let origin = AddressOrigin::of(home, kind);
+        let (config, signer) = match identity.sealed_key()? {
+            None => (Self::check(identity)?, None),
+            Some(key) => {
+                let opener = KeyOpener::find(home, &key)?;
+                let signer = Arc::new(SealedKeySigner::new(key, opener));
+                (signed(identity, Arc::clone(&signer) as Arc<dyn HandshakeSigner>)?, Some(signer))
+            }
+        };
         let transport = Transport::Tls { address: identity.address.clone(), origin, config };
         Ok(Self {
             wait: transport.wait(),
@@ -83,23 +95,28 @@ impl Client {
             authorities: identity.authorities()?,
             source: None,
             trust_domain: None,
+            signer,
         })
     }
 
-    /// The TLS configuration with `identity`.
+    /// The TLS configuration with `identity`; with a sealed key it can make no handshake.
     ///
     /// # Errors
     /// [`CommandFailure`] if TLS does not accept the key, the certificate or the authorities.
     pub(crate) fn check(identity: &Identity) -> Result<Arc<ClientConfig>, CommandFailure> {
+        if let Some(key) = identity.sealed_key()? {
+            if identity.certificate()?.key() != key.public() {
+                let why = "the certificate of this identity is for another private key";
+                return Err(CommandFailure::new(code::IDENTITY_DAMAGED).because(why));
+            }
+            return signed(identity, Arc::new(Unopened));
+        }
         client_config(&identity.authorities()?, Some(&identity.tls()?), clock()).map_err(unusable)
     }
 
     /// A client with the identity at `source`, where it stores changes of the broker's authorities.
     pub(crate) fn at(source: IdentitySource) -> Result<Self, CommandFailure> {
-        let client = Self::with(
-            &Identity::load(&source.home, source.kind)?,
-            AddressOrigin::of(&source.home, source.kind),
-        )?;
+        let client = Self::with(&Identity::load(&source.home, source.kind)?, &source.home, source.kind)?;
         Ok(Self { source: Some(source), ..client })
     }
 
@@ -130,7 +147,16 @@ impl Client {
     fn anonymous(transport: Transport) -> Self {
         let (certificate, authorities) = (String::new(), Vec::new());
         let wait = transport.wait();
-        Self { transport, wait, certificate, presented: None, authorities, source: None, trust_domain: None }
+        Self {
+            transport,
+            wait,
+            certificate,
+            presented: None,
+            authorities,
+            source: None,
+            trust_domain: None,
+            signer: None,
+        }
     }
 
     /// The same client, whose requests take no longer than `wait` each.
@@ -237,10 +263,8 @@ impl Client {
         match (sent, &self.source) {
             // Another process may have renewed the identity since this one read it. The request had no effect.
             (Err(failure), Some(source)) if failure.is_unauthenticated() => {
-                let newer = Self::with(
-                    &Identity::load(&source.home, source.kind)?,
-                    AddressOrigin::of(&source.home, source.kind),
-                )?;
+                let newer =
+                    Self::with(&Identity::load(&source.home, source.kind)?, &source.home, source.kind)?;
                 if newer.certificate == self.certificate {
                     return Err(failure);
                 }
@@ -272,6 +296,10 @@ impl Client {
 
     /// The failure, with the details of the client's certificate if the broker refused it.
     fn explained(&self, failure: TransportFailure) -> CommandFailure {
+        // The handshake was not signed: all else follows from that.
+        if let Some(failed) = self.signer.as_ref().and_then(|signer| signer.failure()) {
+            return failed.clone();
+        }
         let cause = match failure {
             TransportFailure::Other(failure) => return failure,
             TransportFailure::Refused(cause) => cause,
@@ -333,6 +361,24 @@ fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, CommandFail
         CommandFailure::new(code::RESPONSE_INVALID)
             .because("the response is not the JSON that this version of keyward expects")
     })
+}
+
+fn signed(
+    identity: &Identity,
+    signer: Arc<dyn HandshakeSigner>,
+) -> Result<Arc<ClientConfig>, CommandFailure> {
+    let chain = [identity.certificate_der()?];
+    signed_client_config(&identity.authorities()?, &chain, signer, clock()).map_err(unusable)
+}
+
+/// Signs nothing: for a check without a handshake.
+#[derive(Debug)]
+struct Unopened;
+
+impl HandshakeSigner for Unopened {
+    fn sign(&self, _message: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -9,7 +9,10 @@ use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock, code};
 use crate::cli::client::{Client, retry_while_busy};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock};
-use crate::console::{CommandFailure, Console, input, not_an_argument};
+use crate::cli::sealed_key::KeyOpener;
+use crate::console::{
+    CommandFailure, Console, input, known_key_passphrase, new_key_passphrase, not_an_argument,
+};
 use crate::files::private_dir;
 use crate::pki::{EnrolmentCode, PeerCertificate, Requested, SpiffeId};
 use crate::wire::{ENROL, EnrolBody, Nothing};
@@ -23,6 +26,12 @@ pub struct JoinArgs {
     /// Replace the present identity; the new one must be of a broker that the present one trusts
     #[arg(long)]
     replace: bool,
+    /// Seal an operator's private key with a passphrase, which is asked at the terminal
+    #[arg(long)]
+    seal: bool,
+    /// Read the passphrase from this file
+    #[arg(long, value_name = "FILE", requires = "seal")]
+    passphrase_file: Option<PathBuf>,
     /// Refused: every user of the machine can read arguments
     #[arg(hide = true)]
     argument: Vec<OsString>,
@@ -50,6 +59,12 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
             "copy the whole line that `keyward agent invite` or `keyward operator invite` printed",
         )
     })?;
+    if args.seal && IdentityKind::of(&code.spiffe) != IdentityKind::Operator {
+        return Err(CommandFailure::usage(
+            "the enrolment code is for an agent, and only an operator's key can be sealed",
+            "leave out `--seal`",
+        ));
+    }
     announce(&code, console);
     private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
     let lock = identity_lock(home)?;
@@ -59,7 +74,11 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     if let Some(replaced) = check_existing(home, &code, &name, existing)? {
         announce_replacement(&replaced, console);
     }
-    let pending = PendingKey::open(home, &name)?;
+    let was_sealed = is_sealed(home, IdentityKind::of(&code.spiffe));
+    let pending = match sealing(home, args, &name, console)? {
+        None => PendingKey::open(home, &name)?,
+        Some(by) => PendingKey::open_sealed(home, &name, &by)?,
+    };
     let secret = Sensitive::new(base64url(code.secret.expose())).into();
     let body = EnrolBody { code_id: code.id.to_string(), secret, csr: base64url(&pending.request) };
     let client = Client::pinned(&code)?;
@@ -73,8 +92,36 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     } else {
         let until = identity.certificate()?.not_after();
         console.line(&format!("enrolled as {}; certificate valid until {until}", code.spiffe));
+        if was_sealed && identity.sealed_key()?.is_none() {
+            console.say(
+                "the previous key was sealed, and the new one is stored in clear; to seal it: `keyward operator seal-key`",
+            );
+        }
     }
     Ok(())
+}
+
+/// Whether the present key of the identity is sealed with a passphrase.
+fn is_sealed(home: &Path, kind: IdentityKind) -> bool {
+    Identity::load(home, kind).is_ok_and(|found| matches!(found.sealed_key(), Ok(Some(_))))
+}
+
+/// The opener of the new key, if it is to be sealed: with the passphrase of an earlier attempt, or with a new one.
+fn sealing(
+    home: &Path,
+    args: &JoinArgs,
+    name: &str,
+    console: &Console,
+) -> Result<Option<KeyOpener>, CommandFailure> {
+    if !args.seal {
+        return Ok(None);
+    }
+    let file = args.passphrase_file.as_deref();
+    let opener = match PendingKey::sealed(home, name)? {
+        Some(key) => KeyOpener::enter(&key, &known_key_passphrase(file, console)?),
+        None => KeyOpener::choose(&new_key_passphrase(file, console)?),
+    };
+    opener.map(Some)
 }
 
 /// Prints the subject of the code before a request is sent.

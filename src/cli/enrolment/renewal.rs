@@ -7,8 +7,9 @@ use clap::Args;
 use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, SystemClock, Timestamp, code};
-use crate::cli::client::{AddressOrigin, Client, Received};
+use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
+use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
 use crate::pki::Requested;
 use crate::wire::{AGENT_WHOAMI, IdentityAnswer, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
@@ -88,7 +89,7 @@ pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Re
 /// The same; `false` without a response.
 async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
     let asked = async {
-        let client = Client::with(&Identity::load(home, kind)?, AddressOrigin::of(home, kind))?;
+        let client = Client::with(&Identity::load(home, kind)?, home, kind)?;
         is_renewal_wanted(&client, kind).await
     };
     asked.await.unwrap_or(false)
@@ -210,24 +211,33 @@ async fn exchange(
     identity: &Identity,
 ) -> Result<Received<IdentityAnswer>, CommandFailure> {
     Identity::check_storable(home, kind)?;
-    let under_way = format!("{}-renewing.pem", kind.directory());
-    let mut pending = PendingKey::open(home, &under_way)?;
+    let client = Client::with(identity, home, kind)?;
+    let mut pending = next_key(home, kind, identity)?;
     if pending.key_pem.expose() == identity.key_pem.expose() {
         // The process was killed after it had stored the certificate for this key.
         pending.settle()?;
-        pending = PendingKey::open(home, &under_way)?;
+        pending = next_key(home, kind, identity)?;
     }
     let body = RenewBody { csr: base64url(&pending.request) };
-    let answer = Client::with(identity, AddressOrigin::of(home, kind))?.call(RENEW, &Nothing, &body).await?;
+    let answer = client.call(RENEW, &Nothing, &body).await?;
     let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
     let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
     let renewed = issued(&answer, &requested, &identity.address, &pending)?;
     renewed.save(home, kind)?;
     pending.settle()?;
     // The first use ends the previous certificate; if it fails, the next verb is the first use.
-    let client = Client::with(&renewed, AddressOrigin::of(home, kind))?;
+    let client = Client::with(&renewed, home, kind)?;
     drop(is_renewal_wanted(&client, kind).await);
     Ok(answer)
+}
+
+/// The key of the next certificate: sealed like the present one.
+fn next_key(home: &Path, kind: IdentityKind, identity: &Identity) -> Result<PendingKey, CommandFailure> {
+    let name = Identity::renewing_key(kind);
+    match identity.sealed_key()? {
+        None => PendingKey::open(home, &name),
+        Some(sealed) => PendingKey::open_sealed(home, &name, &KeyOpener::find(home, &sealed)?),
+    }
 }
 
 #[cfg(test)]

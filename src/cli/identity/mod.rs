@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::Sensitive;
 use crate::base::code;
+use crate::cli::sealed_key::SealedKey;
 use crate::console::{CommandFailure, Console, Format};
 use crate::crypto::Digest;
 use crate::files::{create, private_dir, sync_dir, sync_parent};
@@ -66,7 +67,7 @@ impl IdentityKind {
 pub struct Identity {
     /// The broker's address, `host:port`.
     pub address: String,
-    /// PKCS#8 in PEM.
+    /// PKCS#8 in PEM, or sealed with a passphrase.
     pub key_pem: Sensitive<String>,
     /// The certificate in PEM.
     pub certificate_pem: String,
@@ -245,6 +246,22 @@ impl Identity {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
+    /// The private key, if it is sealed with a passphrase.
+    pub(crate) fn sealed_key(&self) -> Result<Option<SealedKey>, CommandFailure> {
+        SealedKey::read(self.key_pem.expose())
+    }
+
+    /// The file with the key of a renewal in progress.
+    pub(crate) fn renewing_key(kind: IdentityKind) -> String {
+        format!("{}-renewing.pem", kind.directory())
+    }
+
+    /// The certificate in DER.
+    pub(crate) fn certificate_der(&self) -> Result<Vec<u8>, CommandFailure> {
+        der(&self.certificate_pem)
+    }
+
+    /// The certificate and its key in clear.
     pub(crate) fn tls(&self) -> Result<tls::TlsIdentity, CommandFailure> {
         Ok(tls::TlsIdentity {
             chain: vec![der(&self.certificate_pem)?],

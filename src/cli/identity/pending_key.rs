@@ -2,6 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::Sensitive;
+use crate::cli::sealed_key::{KeyOpener, SealedKey};
 use crate::console::CommandFailure;
 use crate::files::{private_dir, replace};
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
@@ -10,28 +11,49 @@ use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
 /// response is lost, the next attempt sends the same key and gets the same certificate.
 pub(crate) struct PendingKey {
     path: PathBuf,
-    /// PKCS#8 in PEM.
+    /// PKCS#8 in PEM, or sealed.
     pub(crate) key_pem: Sensitive<String>,
     /// The request for its certificate, PKCS#10 in DER.
     pub(crate) request: Vec<u8>,
 }
 
 impl PendingKey {
-    /// The pending key in the file `name` below `home`, or a new one.
+    /// The pending key in the file `name` below `home`, or a new one in clear.
     pub(crate) fn open(home: &Path, name: &str) -> Result<Self, CommandFailure> {
         let path = home.join(name);
-        let broken = |_| CommandFailure::internal("the private key cannot be made or read");
-        if path.exists() {
-            let key_pem =
-                fs::read_to_string(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
-            let key_pem = Sensitive::new(key_pem);
-            let request = request_for_key(&key_pem).map_err(broken)?;
+        if let Some(key_pem) = stored(&path)? {
+            let request = match SealedKey::read(key_pem.expose())? {
+                Some(sealed) => sealed.request()?,
+                None => request_for_key(&key_pem).map_err(broken)?,
+            };
             return Ok(Self { path, key_pem, request });
         }
         private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
         let (key_pem, request) = new_key_and_request().map_err(broken)?;
-        keep(&path, &key_pem).map_err(|error| CommandFailure::of_file(&path, &error))?;
+        keep(&path, &key_pem)?;
         Ok(Self { path, key_pem, request })
+    }
+
+    /// The pending key in the file `name` below `home` if `by` opens or seals it, or a new sealed one.
+    pub(crate) fn open_sealed(home: &Path, name: &str, by: &KeyOpener) -> Result<Self, CommandFailure> {
+        let path = home.join(name);
+        private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
+        let found = match stored(&path)? {
+            None => None,
+            Some(key_pem) => match SealedKey::read(key_pem.expose())? {
+                Some(sealed) => by.opens(&sealed).then_some(sealed),
+                None => by.seal(&key_pem)?,
+            },
+        };
+        let sealed = found.map_or_else(|| by.new_key(), Ok)?;
+        let (key_pem, request) = (Sensitive::new(sealed.text()?), sealed.request()?);
+        keep(&path, &key_pem)?;
+        Ok(Self { path, key_pem, request })
+    }
+
+    /// The sealed key that is pending in the file `name` below `home`.
+    pub(crate) fn sealed(home: &Path, name: &str) -> Result<Option<SealedKey>, CommandFailure> {
+        stored(&home.join(name))?.map_or(Ok(None), |key_pem| SealedKey::read(key_pem.expose()))
     }
 
     /// Whether `key_pem` is the key that is pending in the file `name` below `home`.
@@ -51,7 +73,19 @@ impl PendingKey {
     }
 }
 
+fn stored(path: &Path) -> Result<Option<Sensitive<String>>, CommandFailure> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).map_err(|error| CommandFailure::of_file(path, &error))?;
+    Ok(Some(Sensitive::new(text)))
+}
+
+fn broken<E>(_: E) -> CommandFailure {
+    CommandFailure::internal("the private key cannot be made or read")
+}
+
 /// Atomically: an incomplete key would make every further attempt fail.
-fn keep(path: &Path, key: &Sensitive<String>) -> std::io::Result<()> {
-    replace(path, key.expose().as_bytes())
+fn keep(path: &Path, key: &Sensitive<String>) -> Result<(), CommandFailure> {
+    replace(path, key.expose().as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::base::{Clock, SystemClock, code, io_reason};
-use crate::cli::client::{AddressOrigin, Client};
+use crate::cli::client::Client;
 use crate::cli::enrolment::is_renewal_wanted;
 use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::sealed_key::KeyAgent;
 use crate::console::{CommandFailure, Console};
 use crate::wire::{Nothing, READINESS};
 
@@ -104,8 +105,9 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let mut findings = vec![DoctorFinding::ok("identity", format!("in `{}`", dir.display()))];
     findings.push(DoctorFinding::private("identity's directory", &dir));
     findings.push(DoctorFinding::private("private key", &dir.join("key.pem")));
+    findings.extend(sealed_key(home, &identity));
     findings.push(certificate(&identity, kind));
-    let client = Client::with(&identity, AddressOrigin::of(home, kind));
+    let client = Client::with(&identity, home, kind);
     let me = match &client {
         Ok(client) => is_renewal_wanted(client, kind).await,
         Err(failure) => Err(failure.clone()),
@@ -121,6 +123,31 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
         findings.push(DoctorFinding::warn("authority", why, format!("`{}`", renewal(kind))));
     }
     findings
+}
+
+/// How a sealed private key can be used now; nothing about a key in clear.
+fn sealed_key(home: &Path, identity: &Identity) -> Option<DoctorFinding> {
+    const WHAT: &str = "sealed key";
+    let key = match identity.sealed_key() {
+        Ok(key) => key?,
+        Err(failure) => return Some(DoctorFinding::of(WHAT, &Err::<(), _>(failure), "")),
+    };
+    Some(match KeyAgent::of(home).state(Some(&key)) {
+        Ok(Some(state)) if state.opens => DoctorFinding::ok(
+            WHAT,
+            format!("sealed with a passphrase; the key agent uses the key until {}", state.until),
+        ),
+        Ok(Some(_)) => DoctorFinding::warn(
+            WHAT,
+            "sealed with a passphrase; the key agent was started with another passphrase",
+            "`keyward operator key-agent --stop`, then `keyward operator key-agent`",
+        ),
+        Ok(None) => DoctorFinding::ok(
+            WHAT,
+            "sealed with a passphrase; no key agent runs, so each command asks for it",
+        ),
+        Err(failure) => DoctorFinding::of(WHAT, &Err::<(), _>(failure), ""),
+    })
 }
 
 /// The command that renews the certificate.

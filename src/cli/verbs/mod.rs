@@ -25,6 +25,7 @@ pub(crate) mod whoami;
 mod credential_form;
 mod kept_token;
 mod lease_login;
+mod operator_keys;
 mod rotation_calendar;
 mod rotation_retry;
 mod rotation_state;

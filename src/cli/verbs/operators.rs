@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::agents::NewCode;
+use super::operator_keys::{KeyAgentArgs, SealKeyArgs};
 use crate::base::{OperatorName, OwnerName};
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
@@ -75,6 +76,10 @@ pub enum OperatorCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
+    /// Seal this machine's operator key with a passphrase, or change the passphrase
+    SealKey(SealKeyArgs),
+    /// Run a key agent, which uses this machine's sealed operator key for a stated time, so that commands need no passphrase
+    KeyAgent(KeyAgentArgs),
 }
 
 impl OperatorCommand {
@@ -117,6 +122,8 @@ impl OperatorCommand {
             Self::Resume { name, reason } => {
                 session.end(RESUME_OPERATOR, &name.parse()?, reason, "resumed").await
             }
+            Self::SealKey(args) => args.run(session),
+            Self::KeyAgent(args) => args.run(session).await,
         }
     }
 }

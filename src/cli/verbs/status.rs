@@ -36,6 +36,7 @@ async fn examine(home: &Path, kind: IdentityKind, dir: &Path) -> IdentityStatus 
         roles: Vec::new(),
         owner: None,
         not_after: None,
+        key: None,
         address: None,
         address_file: dir.join("address").display().to_string(),
         reachable: false,
@@ -59,6 +60,8 @@ async fn ask(home: &Path, kind: IdentityKind, status: &mut IdentityStatus) -> Re
     let identity = Identity::load(home, kind)?;
     status.address = Some(identity.address.clone());
     let certificate = identity.certificate()?;
+    let is_sealed = identity.sealed_key()?.is_some();
+    status.key = Some(if is_sealed { "sealed" } else { "clear" }.into());
     status.spiffe_id = Some(certificate.spiffe().to_string());
     status.not_after = Some(certificate.not_after().to_string());
     // Without the certificate, which may be the problem.
@@ -67,7 +70,7 @@ async fn ask(home: &Path, kind: IdentityKind, status: &mut IdentityStatus) -> Re
     status.reachable = true;
     status.warnings = anonymous.call(READINESS, &Nothing, &Nothing).await?.answer.warnings;
     status.ready = true;
-    let client = Client::with(&identity, AddressOrigin::of(home, kind))?;
+    let client = Client::with(&identity, home, kind)?;
     match kind {
         IdentityKind::Agent => {
             status.roles = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?.answer.roles;
@@ -86,6 +89,9 @@ fn tell(status: &IdentityStatus, console: &Console) {
     console.line(&format!("{}  {}", status.kind, status.spiffe_id.as_deref().unwrap_or(unknown)));
     if let Some(end) = &status.not_after {
         console.line(&format!("  certificate  {}", validity(end, SystemClock::new().now())));
+    }
+    if status.key.as_deref() == Some("sealed") {
+        console.line("  private key  sealed with a passphrase");
     }
     if status.accepted {
         let owner = status.owner.as_ref().map_or_else(String::new, |owner| format!(", owner {owner}"));

@@ -65,7 +65,23 @@ fn operators_join_from_other_machines_by_the_page() {
     process.good_as("bob", &["join", "--code-file", &code], b"");
     let refused = process.run_as("bob", &["audit", "list"], b"");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("operator_scope_insufficient"));
-    let said = run("operator", &blocks[8]);
+    // When a colleague seals the key, then the commands work by the key agent
+    let words = process.path("words").display().to_string();
+    fs::write(&words, "the words of the page\n").unwrap();
+    let with_words = |block: &str, verb: &str| {
+        block.replace(
+            &format!("keyward operator {verb}"),
+            &format!("keyward operator {verb} --passphrase-file {words}"),
+        )
+    };
+    let seal: Vec<&str> = blocks[8].lines().collect();
+    assert_eq!(seal.len(), 2);
+    assert!(run("alice", &with_words(seal[0], "seal-key")).contains("is sealed"));
+    assert!(run("alice", &with_words(&blocks[9], "key-agent")).contains("the key agent uses"));
+    assert!(run("alice", seal[1]).contains("renewed spiffe://"));
+    assert!(run("alice", "keyward doctor --operator\n").contains("sealed with a passphrase"));
+    assert!(run("alice", &blocks[10]).contains("the key agent has ended"));
+    let said = run("operator", &blocks[11]);
     assert!(said.contains("payments") && said.contains("suspended") && said.contains("revoked"), "{said}");
 }
 
