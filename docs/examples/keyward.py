@@ -11,6 +11,10 @@ A source asks for a token when it is first needed, keeps it for most of its life
 ends or when a service has answered 401 (`token.renew()`). It is safe to share between threads. Hand the
 source on, not what it gives: a copied token is the one that is stale an hour later.
 
+While the broker does not answer, a source raises `Unavailable`, and the next use asks again at once: repeat it
+every few seconds. A refused certificate is `Unauthenticated`, with the same codes as the command line has
+(`certificate_revoked`, `certificate_expired`, `server_name_mismatch` …).
+
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
 inside `with agent.renewing():`. The next request uses the new certificate, also if another process renewed it.
 """
@@ -32,6 +36,43 @@ __all__ = ["Agent", "Denied", "KeywardError", "Secret", "TokenSource", "Unauthen
 # A token is replaced when this share of its life is over, give or take a tenth: sources that began
 # together do not ask together.
 REPLACED_AT = 0.8
+
+# The alerts by which the broker names the cause when it refuses a certificate at the handshake.
+REFUSALS = {
+    "CERTIFICATE_REVOKED": (
+        "certificate_revoked",
+        "the certificate of this agent was revoked",
+        "ask an operator why, and for an enrolment code, then: keyward join --replace",
+    ),
+    "ACCESS_DENIED": (
+        "certificate_suspended",
+        "this agent is suspended",
+        "ask an operator why; the certificate is valid again after `keyward agent resume`",
+    ),
+    "CERTIFICATE_EXPIRED": (
+        "certificate_expired",
+        "the certificate of this agent has expired, and the broker does not renew it any more, or the clocks differ",
+        "compare the clocks; otherwise ask an operator for an enrolment code, then: keyward join --replace",
+    ),
+    "CERTIFICATE_UNKNOWN": (
+        "certificate_unknown",
+        "the broker has no record of this certificate: a newer one replaced it, or the agent was removed",
+        "use the newer identity; otherwise ask an operator for an enrolment code, then: keyward join --replace",
+    ),
+    "UNSUPPORTED_CERTIFICATE": (
+        "certificate_wrong_kind",
+        "the certificate is for another listener of the broker",
+        "correct the port in the file agent/address: agents use 8443 by default",
+    ),
+    "UNKNOWN_CA": (
+        "authority_revoked",
+        "the broker revoked the authority that signed the certificate of this agent",
+        "ask an operator for an enrolment code, then: keyward join --replace",
+    ),
+}
+
+# What OpenSSL finds wrong with the broker's certificate, by its number (X509_V_ERR_…).
+EXPIRED, NOT_YET_VALID, WRONG_NAME, WRONG_ADDRESS = 10, 9, 62, 64
 
 
 class KeywardError(Exception):
@@ -203,7 +244,7 @@ class Agent:
             response = connection.getresponse()
             answer = response.read()
         except ssl.SSLError as error:
-            raise Unauthenticated("tls_failed", "the broker did not take this machine's certificate") from error
+            raise _refused(error, address) from error
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable("broker_unreachable", "the broker does not answer") from error
         finally:
@@ -230,6 +271,30 @@ class Agent:
 
 def _default_home():
     return pathlib.Path(os.environ.get("XDG_CONFIG_HOME") or pathlib.Path.home() / ".config") / "keyward"
+
+
+def _refused(error, address):
+    """The error of a TLS handshake, by its cause."""
+    # "SSLV3_ALERT_CERTIFICATE_EXPIRED", "TLSV1_ALERT_UNKNOWN_CA": the names differ between versions of OpenSSL.
+    reason = (getattr(error, "reason", None) or "").upper()
+    for alert, cause in REFUSALS.items():
+        if "ALERT" in reason and reason.endswith(alert):
+            return Unauthenticated(*cause)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in (EXPIRED, NOT_YET_VALID):
+            why = f"by this machine's clock the certificate of the broker at {address} is not valid now"
+            return Unauthenticated("clock_mismatch", why, "compare `date -u` here and on the broker's host")
+        if error.verify_code in (WRONG_NAME, WRONG_ADDRESS):
+            why = f"the broker's certificate is not for the host of {address}"
+            return Unauthenticated("server_name_mismatch", why, "add the host to `[server] names` of the broker")
+        why = f"no authority that this identity trusts issued the certificate of the server at {address}"
+        return Unauthenticated("tls_failed", why, "check the file agent/address, or ask an operator for a new code")
+    if "ALERT" in reason:
+        return Unauthenticated("certificate_refused", "the broker refused the certificate of this agent")
+    if "EOF" in reason:
+        return Unavailable("broker_unreachable", "the connection was closed during the TLS handshake")
+    why = f"the TLS handshake with the server at {address} failed: {reason or 'unknown cause'}"
+    return Unauthenticated("tls_failed", why, "check the file agent/address: another program may answer there")
 
 
 def _error(status, answer):

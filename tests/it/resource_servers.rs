@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interop::{python, python_path};
 use crate::panel::{AUDIENCE, held, issuer, node_home, set_up};
+use crate::support::impostor::{authority, pem};
 use crate::support::openssl;
 use crate::support::ports::free_port;
 use crate::support::process::{KEYWARD, Process};
@@ -271,6 +272,12 @@ fn the_python_client_keeps_its_promises() {
     let code = invited(&process);
     process.good_as("py", &["join", "--code-file", &code], b"");
     let home = process.path("home-py").display().to_string();
-    let said = python("client.py", &[&examples().display().to_string(), &home]);
+    let operator = process.path("home-operator").display().to_string();
+    let other = process.path("other-authority.pem");
+    fs::write(&other, pem(&[&authority("keyward.test")])).unwrap();
+    let address = fs::read_to_string(process.path("home-operator/operator/address")).unwrap();
+    let port = address.trim().rsplit_once(':').unwrap().1;
+    let (examples, other) = (examples().display().to_string(), other.display().to_string());
+    let said = python("client.py", &[&examples, &home, &operator, &other, port]);
     assert!(said.contains("ok: client"), "{said}");
 }

@@ -1,10 +1,12 @@
 """What `docs/examples/keyward.py` promises, tried against a real broker.
 
-usage: client.py DIRECTORY-OF-keyward.py HOME
+usage: client.py DIRECTORY-OF-keyward.py HOME HOME-OF-AN-OPERATOR OTHER-CERTIFICATE PORT-OF-OPERATORS
 """
 
+import pathlib
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,4 +71,43 @@ with tempfile.TemporaryDirectory() as elsewhere:
         assert error.code == "broker_unreachable"
     else:
         raise AssertionError("nobody was there")
+
+
+def refused(change, code):
+    """Whether an identity that `change` has changed is refused with `code`."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        shutil.copytree(home, elsewhere, dirs_exist_ok=True)
+        change(pathlib.Path(elsewhere) / "agent")
+        try:
+            keyward.Agent(home=elsewhere, attempts=1).whoami()
+        except keyward.Unauthenticated as error:
+            assert error.code == code and error.fix, error
+        else:
+            raise AssertionError(code)
+
+
+def operators(*args):
+    subprocess.run(["keyward", *args, "--home", sys.argv[3]], check=True, stdout=subprocess.DEVNULL)
+
+
+def at(port):
+    return lambda identity: (identity / "address").write_text(f"127.0.0.1:{port}\n")
+
+
+def other_authority(identity):
+    # A certificate that is no authority of the broker.
+    shutil.copy(sys.argv[4], identity / "authority.pem")
+
+
+refused(at(sys.argv[5]), "certificate_wrong_kind")
+refused(other_authority, "tls_failed")
+with socket.create_server(("127.0.0.1", 0)) as nobody:
+    threading.Thread(target=lambda: nobody.accept()[0].sendall(b"no TLS at all\n"), daemon=True).start()
+    refused(at(nobody.getsockname()[1]), "tls_failed")
+operators("agent", "suspend", "py")
+refused(lambda _: None, "certificate_suspended")
+operators("agent", "resume", "py")
+agent.whoami()
+operators("agent", "revoke", "py")
+refused(lambda _: None, "certificate_revoked")
 print("ok: client")
