@@ -155,6 +155,12 @@ impl CommandFailure {
         [code::FILE_UNUSABLE, code::CERTIFICATE_MISMATCH].iter().any(|known| known.as_str() == self.code)
     }
 
+    /// Whether the broker does not answer, or cannot serve requests yet, e.g. because it is sealed: it may return at any
+    /// moment.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.exit == exit_code(CodeClass::Unavailable) && !self.is_busy()
+    }
+
     /// Whether the broker is overloaded, and the same request may succeed soon.
     pub(crate) fn is_busy(&self) -> bool {
         [code::MODIFIED_CONCURRENTLY, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]

@@ -2,6 +2,7 @@
 
 mod address_origin;
 mod broker_client;
+mod failure_reports;
 mod handshake_failure;
 mod received;
 mod refusal;
@@ -13,5 +14,6 @@ mod transport;
 pub(crate) use address_origin::AddressOrigin;
 pub use broker_client::host_state;
 pub(crate) use broker_client::{Client, IdentitySource, PutConditions, RevealedSecret};
+pub(crate) use failure_reports::FailureReports;
 pub(crate) use received::Received;
-pub(crate) use retry::retry_while_busy;
+pub(crate) use retry::{Backoff, retry_while_busy};

@@ -25,9 +25,88 @@ pub(crate) async fn retry_while_busy<T>(
     }
 }
 
+/// The waits of a process without a person at it, which repeats a request until it succeeds.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+/// First and longest wait. A broker that does not answer may return at any moment, and a connection that is refused
+/// costs nothing: the client is back within ten seconds, the connect timeout included.
+const OUTAGE_MS: (u64, u64) = (1000, 4000);
+/// After a response that says that the broker is busy.
+const BUSY_MS: (u64, u64) = (1000, 60_000);
+/// After any other failure, which a person has to correct.
+const REFUSED_MS: (u64, u64) = (15_000, 900_000);
+
+impl Backoff {
+    /// The wait before the next attempt: it doubles with each failure. A random part, so that clients of one broker do
+    /// not return together.
+    pub(crate) fn wait_after(&mut self, failure: &CommandFailure, entropy: &dyn Entropy) -> Duration {
+        let (first, longest) = match failure {
+            failure if failure.is_outage() => OUTAGE_MS,
+            failure if failure.is_busy() => BUSY_MS,
+            _ => REFUSED_MS,
+        };
+        let doubled = first.saturating_mul(1_u64 << self.failures.min(16)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        let random = u64::from_le_bytes(entropy.bytes::<8>());
+        let half = doubled / 2;
+        Duration::from_millis(half.saturating_add(random.checked_rem(half.saturating_add(1)).unwrap_or(0)))
+    }
+
+    /// An attempt succeeded.
+    pub(crate) const fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
 /// A random wait (full jitter), so that clients that began together do not repeat together.
 fn wait(tried: u32, entropy: &dyn Entropy) -> Duration {
     let longest = WAIT_MS.saturating_mul(1_u64 << tried.min(16));
     let random = u64::from_le_bytes(entropy.bytes::<8>());
     Duration::from_millis(random.checked_rem(longest).unwrap_or(longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::code::{self, Code};
+
+    fn waits(code: Code, count: usize) -> Vec<Duration> {
+        let mut backoff = Backoff::default();
+        let failure = CommandFailure::new(code);
+        (0..count).map(|_| backoff.wait_after(&failure, &SystemEntropy)).collect()
+    }
+
+    #[test]
+    fn waits_stay_short_while_the_broker_does_not_answer() {
+        for code in [code::BROKER_UNREACHABLE, code::SEALED, code::RESPONSE_INVALID] {
+            for (at, wait) in waits(code, 200).into_iter().enumerate() {
+                let longest = if at == 0 { 1000 } else { 4000 };
+                assert!(
+                    wait >= Duration::from_millis(500) && wait <= Duration::from_millis(longest),
+                    "{wait:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn waits_double_after_refusals_and_end_at_a_quarter_of_an_hour() {
+        let refused = waits(code::CERTIFICATE_SUSPENDED, 40);
+        for (at, wait) in refused.iter().enumerate() {
+            let longest = (15_u64 << at.min(6)).min(900);
+            assert!(
+                wait.as_secs() >= (longest / 2).saturating_sub(1) && wait.as_secs() <= longest,
+                "{at}: {wait:?}"
+            );
+        }
+        assert!(waits(code::OVERLOADED, 40).iter().all(|wait| wait.as_secs() <= 60));
+        let mut backoff = Backoff { failures: u32::MAX };
+        backoff.wait_after(&CommandFailure::new(code::INTERNAL), &SystemEntropy);
+        backoff.reset();
+        let wait = backoff.wait_after(&CommandFailure::new(code::INTERNAL), &SystemEntropy);
+        assert!(wait.as_secs() <= 15, "an attempt has succeeded");
+    }
 }

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
-use crate::base::{Clock, SystemClock, Timestamp, code};
-use crate::cli::client::{Client, Received};
+use crate::base::{Clock, SystemClock, SystemEntropy, Timestamp, code};
+use crate::cli::client::{Backoff, Client, FailureReports, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
@@ -16,9 +16,6 @@ use crate::wire::{AGENT_WHOAMI, IdentityAnswer, Nothing, OPERATOR_WHOAMI, RENEW,
 
 /// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
-/// The first and the longest wait of `--watch` after a failed renewal.
-const RETRY_FIRST_S: i64 = 15;
-const RETRY_LONGEST_S: i64 = 900;
 /// Longest wait for another process that renews: its connect and response timeouts together, and some seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(40);
 const LOCK_LOOK: Duration = Duration::from_millis(25);
@@ -51,30 +48,37 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
     Ok(())
 }
 
-/// Renews each time the certificate is due. Reports a failure and tries again; fails only when the certificate can no
-/// longer be renewed.
+/// Renews each time the certificate is due. Reports a failure and tries again: every few seconds while the broker does
+/// not answer. Fails only when the certificate can no longer be renewed.
 async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
-    let mut failures = 0_u32;
+    let clock = SystemClock::new();
+    let (mut backoff, mut reports) = (Backoff::default(), FailureReports::default());
     loop {
         let due = RenewalDue::of(&Identity::load(home, kind)?)?;
-        let now = SystemClock::new().now();
+        let now = clock.now();
         let ahead = due.moment.seconds_since(now);
-        let wait_s = match ahead {
-            1.. if !is_wanted_now(home, kind).await => ahead.min(LOOK_AGAIN_S),
+        let wait = match ahead {
+            1.. if !is_wanted_now(home, kind).await => {
+                Duration::from_secs(u64::try_from(ahead.min(LOOK_AGAIN_S)).unwrap_or(1))
+            }
             _ => match renew_now(home, kind, console).await {
                 Ok(()) => {
-                    failures = 0;
+                    backoff.reset();
+                    if let Some(time) = reports.succeeded(clock.elapsed()) {
+                        console.say(&format!("the renewal succeeds again after {} s", time.as_secs()));
+                    }
                     continue;
                 }
                 Err(failure) if now >= due.ends && failure.is_unauthenticated() => return Err(failure),
                 Err(failure) => {
-                    console.report(&failure);
-                    failures = failures.saturating_add(1);
-                    backoff_s(failures)
+                    if reports.failed(&failure, clock.elapsed()).is_some() {
+                        console.report(&failure);
+                    }
+                    backoff.wait_after(&failure, &SystemEntropy)
                 }
             },
         };
-        tokio::time::sleep(Duration::from_secs(u64::try_from(wait_s).unwrap_or(1))).await;
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -197,11 +201,6 @@ impl RenewalDue {
     }
 }
 
-fn backoff_s(failures: u32) -> i64 {
-    let doubled = RETRY_FIRST_S.saturating_mul(1_i64 << failures.saturating_sub(1).min(16));
-    doubled.min(RETRY_LONGEST_S)
-}
-
 /// Each phase can be interrupted and repeated: the key is on disk before its certificate is requested; the identity is
 /// replaced atomically when the certificate has arrived; the broker accepts the previous certificate until the first
 /// use of the new one.
@@ -255,12 +254,5 @@ mod tests {
             RenewalDue::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
         };
         assert_eq!((due(0), due(128), due(255)), (5000, 5500, 5996));
-    }
-
-    #[test]
-    fn a_watcher_waits_longer_after_each_failure_and_never_too_long() {
-        let waits: Vec<i64> = (1..=9).map(backoff_s).collect();
-        assert_eq!(waits, [15, 30, 60, 120, 240, 480, 900, 900, 900]);
-        assert_eq!(backoff_s(u32::MAX), 900);
     }
 }
