@@ -259,6 +259,8 @@ fn a_helper_answers_for_the_declared_server_alone() {
     assert_eq!(docker("list", "unused"), (Some(0), "{\"r.example\":\"bot\"}\n".to_owned()));
     let without = process.run_as("a", &["get", "github/app", "--format", "docker", "get"], b"r.example");
     assert!(without.status.code() == Some(2) && without.stdout.is_empty(), "no server is declared");
+    let list = process.run_as("a", &["get", "github/app", "--format", "docker", "list"], b"");
+    assert_eq!((list.status.code(), list.stdout.as_slice()), (Some(0), &b"{}\n"[..]), "it has none");
     let git = |host: &str| {
         let args = ["get", "github/app", "--format", "git", "--server", "https://github.com", "get"];
         process.run_as("a", &args, format!("protocol=https\nhost={host}\n\n").as_bytes())

@@ -12,7 +12,7 @@ use crate::cli::client::{Client, Received, RevealedSecret};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
 use crate::files;
-use crate::wire::{AGENT_WHOAMI, Nothing, TokenAnswer};
+use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, TokenAnswer};
 
 /// `keyward get`
 #[derive(Args, Debug)]
@@ -58,6 +58,11 @@ impl GetArgs {
         let (console, secret): (_, SecretName) = (session.console, self.secret.parse()?);
         let asked_for = said_by_program(self.format, self.operation)?;
         let asked_for = self.declared_server(&asked_for, console)?;
+        if self.operation == Some(Operation::List) && self.server.is_none() {
+            // Without a declared server this helper has no credential.
+            console.line("{}");
+            return Ok(());
+        }
         let revealed = self.reveal(session, &secret).await?;
         if let (Some(Operation::List), Some(server)) = (self.operation, &self.server) {
             console.bytes(docker_list(&revealed.value, server)?.as_bytes());
@@ -116,6 +121,9 @@ impl GetArgs {
             ));
         }
         let Some(server) = &self.server else {
+            if self.operation == Some(Operation::List) {
+                return Ok(String::new());
+            }
             if is_docker {
                 let why =
                     "docker asks a helper about every registry, and the secret is the password of only one";
@@ -140,7 +148,11 @@ impl GetArgs {
 }
 
 async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, CommandFailure> {
-    let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+    delivering(&*client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?, secret)
+}
+
+/// The capability of the agent `me` that delivers `secret`.
+pub(crate) fn delivering(me: &AgentWhoamiAnswer, secret: &SecretName) -> Result<String, CommandFailure> {
     let found = me.capabilities.iter().find(|one| one.secret.as_ref() == Some(secret));
     found.map(|one| one.name.to_string()).ok_or_else(|| {
         let why = format!("no capability of this agent delivers the secret `{secret}`");
