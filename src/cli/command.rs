@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use super::enrolment::{JoinArgs, RenewArgs};
 use super::host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 use super::identity::default_home;
+use super::run::{CompanionArgs, RunArgs};
 use super::slot_args::SlotCommand;
 use super::verbs::agents::AgentCommand;
 use super::verbs::audit::AuditCommand;
@@ -19,7 +20,6 @@ use super::verbs::leases::LeaseCommand;
 use super::verbs::on_host::OnHostArgs;
 use super::verbs::operators::OperatorCommand;
 use super::verbs::rotations::RotationCommand;
-use super::verbs::run::{CompanionArgs, RunArgs};
 use super::verbs::sealing::UnsealArgs;
 use super::verbs::secrets::SecretCommand;
 use super::verbs::token::TokenArgs;
@@ -164,9 +164,9 @@ pub enum ClientCommand {
     Token(TokenArgs),
     /// Read an upstream secret: gets a token, and reads the secret with it
     Get(GetArgs),
-    /// Run a command with an access token in the file `$KEYWARD_TOKEN_FILE`; the token is renewed while the command runs
+    /// Run a command with an access token in the file `$KEYWARD_TOKEN_FILE`, secrets in environment variables, and files from templates; token and files are renewed while the command runs
     Run(RunArgs),
-    /// The process that renews the token of `run`
+    /// The process that renews the token and the files of `run`
     #[command(hide = true)]
     Companion(CompanionArgs),
     /// Show this machine's identity at the broker and its capabilities

@@ -71,7 +71,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "run",
         [
             "keyward run --capability github.repo.read -- ./agent",
-            "keyward run --capability reports.read --env TOKEN -- ./report --daily",
+            "keyward run --secret DB_PASSWORD=orders-db/app --template app.conf.tmpl:app.conf -- ./app",
         ],
     ),
     ("whoami", ["keyward whoami", "keyward whoami --operator -o json"]),

@@ -12,6 +12,7 @@ mod help;
 mod host_args;
 mod identity;
 mod listing;
+mod run;
 mod sealed_key;
 mod session;
 mod slot_args;
@@ -34,8 +35,8 @@ use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use self::enrolment::{join, renew};
+use self::run::{companion, run as run_command};
 use self::session::VerbSession;
-use self::verbs::run::{companion, run as run_command};
 use self::verbs::sealing::seal;
 use self::verbs::status::status;
 use self::verbs::version::version;

@@ -5,6 +5,7 @@ use super::agents::CapabilityAnswer;
 use super::endpoint::{Nothing, endpoints};
 use super::secret_text::SecretText;
 use super::status::FixedText;
+use crate::base::SecretName;
 
 endpoints! {
     /// Redeem an enrolment code for a certificate
@@ -68,8 +69,18 @@ pub struct AgentWhoamiAnswer {
     pub audience: Option<String>,
     pub roles: Vec<String>,
     pub capabilities: Vec<CapabilityAnswer>,
+    /// The secrets that the capabilities deliver.
+    #[serde(default)]
+    pub secrets: Vec<SecretVersionAnswer>,
     pub certificate: CertificateAnswer,
     pub renew_now: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretVersionAnswer {
+    pub name: SecretName,
+    /// The number of the current version; null if there is none.
+    pub version: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -34,6 +34,7 @@ mod golden;
 mod guides;
 mod half_applied;
 mod handing_over;
+mod handing_secrets;
 mod hazards;
 mod heavy;
 mod host_socket;

@@ -43,6 +43,9 @@ super::codes! {
     VALUE_FORMAT_MISMATCH "value_format_mismatch" Local:
         "the secret's value lacks a part that this format needs",
         "choose another format, or ask an operator to store the value as docs/how-to/helpers.md shows";
+    TEMPLATE_INVALID "template_invalid" Usage:
+        "the template cannot be rendered",
+        "correct the template; docs/how-to/run-a-program.md has the syntax, e.g. `{{ secret(\"orders-db/app\") }}`";
     SERVER_NOT_DECLARED "server_not_declared" Local:
         "the program asks for the credential of a server that this helper is not declared for",
         "configure the helper for its own server only (docker: `credHelpers`), or name the server: `--server`";
@@ -50,7 +53,7 @@ super::codes! {
         "the credential expires sooner than `--min-ttl` requires",
         "repeat the command after the next rotation, or give a smaller `--min-ttl`";
     COMMAND_FAILED "command_failed" Local:
-        "the command, or the process that renews its token, could not be started",
+        "the command, or the process that renews its token and files, could not be started",
         "check the command's path and permissions, and the limit of processes (`ulimit -u`)";
     CHECKS_FAILED "checks_failed" Local:
         "at least one check failed",

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentName, RoleName, Timestamp};
+use crate::base::{AgentName, RoleName, SecretName, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
@@ -12,7 +14,9 @@ use crate::registry::{Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
 use crate::wire::PageAnswer;
-use crate::wire::{AgentAnswer, CapabilityAnswer, InstanceAnswer, RoleAnswer, SecretAnswer};
+use crate::wire::{
+    AgentAnswer, CapabilityAnswer, InstanceAnswer, RoleAnswer, SecretAnswer, SecretVersionAnswer,
+};
 
 /// An agent's view of itself.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct AgentOverview {
     pub roles: Vec<RoleName>,
     /// Its capabilities.
     pub capabilities: Vec<CapabilityAnswer>,
+    /// The secrets that these deliver.
+    pub secrets: Vec<SecretVersionAnswer>,
 }
 
 impl AgentServices {
@@ -30,12 +36,15 @@ impl AgentServices {
         self.0.state.store.read(|world, _| {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
-            let names: std::collections::BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
+            let names: BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
             let demands = CapabilityConstraints::of(records(world), Some(principal), names.iter().copied());
-            let capabilities = names.into_iter().filter_map(|name| declarations.capability(name));
+            let capabilities: Vec<&Capability> =
+                names.into_iter().filter_map(|name| declarations.capability(name)).collect();
             AgentOverview {
+                secrets: versions_delivered(world, &capabilities),
                 roles: principal.roles().iter().cloned().collect(),
                 capabilities: capabilities
+                    .into_iter()
                     .map(|one| {
                         let view = capability_view(&world.registry, one, self.issuer());
                         let demanded = demands.life_max_s(&one.name).unwrap_or(u32::MAX);
@@ -144,6 +153,18 @@ fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
         reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
         instances: instances.collect(),
     }
+}
+
+/// The secrets that `capabilities` deliver, once each, with their current versions.
+fn versions_delivered(world: &World, capabilities: &[&Capability]) -> Vec<SecretVersionAnswer> {
+    let secret_of = |one: &&Capability| match &one.delivery {
+        Delivery::Reveal { secret } => Some(secret.clone()),
+        Delivery::Mint { .. } | Delivery::Lease => None,
+    };
+    let names: BTreeSet<SecretName> = capabilities.iter().filter_map(secret_of).collect();
+    let current = |name: &SecretName| world.secrets.named(name).and_then(|secret| secret.current);
+    let version = |name: &SecretName| current(name).map(|version| version.number);
+    names.into_iter().map(|name| SecretVersionAnswer { version: version(&name), name }).collect()
 }
 
 fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityAnswer {

@@ -95,6 +95,11 @@ pub(crate) fn directory_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// The user's runtime directory, else the directory for temporary files.
+pub(crate) fn runtime_dir() -> PathBuf {
+    directory_of("XDG_RUNTIME_DIR").unwrap_or_else(std::env::temp_dir)
+}
+
 impl Identity {
     /// Reads the identity of `kind` below `home`.
     ///

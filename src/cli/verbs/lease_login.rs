@@ -7,9 +7,9 @@ use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
-use super::run::runtime_dir;
 use crate::base::{CapabilityName, code, io_reason};
 use crate::cli::client::Received;
+use crate::cli::identity::runtime_dir;
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OnlyCopy, duration_s, own_uid};
 use crate::crypto::sha256;

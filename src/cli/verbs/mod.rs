@@ -14,7 +14,6 @@ pub(crate) mod leases;
 pub(crate) mod on_host;
 pub(crate) mod operators;
 pub(crate) mod rotations;
-pub(crate) mod run;
 pub(crate) mod sealing;
 pub(crate) mod secrets;
 pub(crate) mod status;

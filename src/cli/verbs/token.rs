@@ -89,7 +89,7 @@ impl TokenArgs {
 }
 
 /// The request for a token.
-pub(super) struct TokenRequest {
+pub(crate) struct TokenRequest {
     pub(super) scope: String,
     pub(super) resource: Option<String>,
     pub(super) life_s: Option<u32>,
@@ -97,11 +97,11 @@ pub(super) struct TokenRequest {
 
 impl TokenRequest {
     /// A token for these capabilities with the default life.
-    pub(super) const fn for_scope(scope: String, resource: Option<String>) -> Self {
+    pub(crate) const fn for_scope(scope: String, resource: Option<String>) -> Self {
         Self { scope, resource, life_s: None }
     }
 
-    pub(super) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
+    pub(crate) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
         let form = TokenForm {
             grant_type: "client_credentials".to_owned(),
             scope: self.scope.clone(),

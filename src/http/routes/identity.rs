@@ -125,6 +125,7 @@ fn agent_itself(services: &AgentServices, agent: &AgentPrincipal) -> AgentWhoami
         audience: None,
         roles: overview.roles.iter().map(ToString::to_string).collect(),
         capabilities: overview.capabilities,
+        secrets: overview.secrets,
         certificate: agent.certificate().into(),
         renew_now: services.is_to_be_replaced(agent.certificate()),
     }
@@ -139,6 +140,7 @@ fn server_itself(services: &AgentServices, server: &ResourceServer) -> AgentWhoa
         audience: Some(server.principal.serves().to_string()),
         roles: Vec::new(),
         capabilities: Vec::new(),
+        secrets: Vec::new(),
         certificate: (&*server.certificate).into(),
         renew_now: services.is_to_be_replaced(&server.certificate),
     }

@@ -82,6 +82,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("matchit", &["http"]),
     ("memchr", &["cli"]),
     ("mimalloc", &["telemetry"]),
+    ("minijinja", &["cli"]),
     ("mysql_common", &["upstream"]),
     ("pem", &["pki"]),
     ("postcard", &["store"]),

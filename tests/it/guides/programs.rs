@@ -44,3 +44,16 @@ fn a_command_runs_with_a_token_by_the_page() {
     let said = run_as(&process, "a", &blocks("how-to/helpers.md")[0], &[]);
     assert_eq!(said, "eyJ");
 }
+
+#[test]
+fn a_program_runs_with_secrets_by_the_page() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"the value");
+    let blocks = blocks("how-to/run-a-program.md");
+    assert_eq!(run_as(&process, "a", &blocks[0], &[]), "9 characters\n");
+    assert_eq!(run_as(&process, "a", &blocks[1], &[]), "2\n");
+    run_as(&process, "a", &blocks[2], &[]);
+    let written = fs::read_to_string(process.path("app.conf")).unwrap();
+    assert_eq!(written, "user = \"app\"\npassword = \"the value\"\n");
+}

@@ -1,0 +1,136 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::args::SecretRef;
+use crate::base::{SecretName, code};
+use crate::cli::client::{Client, Received, RevealedSecret};
+use crate::cli::identity::IdentityKind;
+use crate::cli::session::client_of;
+use crate::cli::verbs::get::delivering;
+use crate::cli::verbs::token::TokenRequest;
+use crate::console::CommandFailure;
+use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing};
+
+/// The broker as the source of secrets: what this agent may read, and in which version.
+pub(super) struct SecretSource {
+    client: Client,
+    me: Received<AgentWhoamiAnswer>,
+}
+
+/// The values of secrets.
+#[derive(Default)]
+pub(super) struct SecretValues(BTreeMap<SecretName, RevealedSecret>);
+
+/// The versions of secrets.
+pub(super) type Versions = BTreeMap<SecretName, u64>;
+
+impl SecretSource {
+    /// Asks the broker. Writes no entry of the ledger.
+    pub(super) async fn open(home: &Path) -> Result<Self, CommandFailure> {
+        let client = client_of(home, IdentityKind::Agent).await?;
+        let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+        Ok(Self { client, me })
+    }
+
+    /// The current versions of `known`; a secret whose version an older broker does not tell has the known one.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if the agent may no longer read one of them.
+    pub(super) fn versions(&self, known: &Versions) -> Result<Versions, CommandFailure> {
+        let current = |name: &SecretName, version: u64| {
+            delivering(&self.me, name)?;
+            let told = self.me.secrets.iter().find(|told| told.name == *name);
+            Ok((name.clone(), told.and_then(|told| told.version).map_or(version, u64::from)))
+        };
+        known.iter().map(|(name, version)| current(name, *version)).collect()
+    }
+
+    /// Reads `names` with one token for the capabilities that deliver them.
+    pub(super) async fn read(&self, names: &BTreeSet<SecretName>) -> Result<SecretValues, CommandFailure> {
+        let mut values = SecretValues::default();
+        if names.is_empty() {
+            return Ok(values);
+        }
+        let capabilities = names.iter().map(|name| delivering(&self.me, name));
+        let capabilities: BTreeSet<String> = capabilities.collect::<Result<_, _>>()?;
+        let scope = capabilities.into_iter().collect::<Vec<_>>().join(" ");
+        let token = TokenRequest::for_scope(scope, None).fresh(&self.client).await?;
+        for name in names {
+            let revealed = self.client.reveal(name, token.access_token.value()).await?;
+            values.0.insert(name.clone(), revealed);
+        }
+        Ok(values)
+    }
+}
+
+impl SecretValues {
+    /// Adds `more`.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    pub(super) fn versions(&self) -> Versions {
+        self.0.iter().map(|(name, revealed)| (name.clone(), revealed.version)).collect()
+    }
+
+    /// The value of `wanted`, or of its field; `None` if the secret was not read.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if the value has no such field.
+    pub(super) fn bytes(&self, wanted: &SecretRef) -> Result<Option<Zeroizing<Vec<u8>>>, CommandFailure> {
+        let Some(revealed) = self.0.get(&wanted.name) else { return Ok(None) };
+        let whole = revealed.value.expose();
+        let Some(field) = &wanted.field else { return Ok(Some(Zeroizing::new(whole.clone()))) };
+        let unfit = |problem: &str| {
+            let why = format!("the value of secret `{}` {problem}", wanted.name);
+            CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(why)
+        };
+        let object: Value = serde_json::from_slice(whole).map_err(|_| unfit("is not a JSON object"))?;
+        let text = match object.get(field) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::Bool(is)) => is.to_string(),
+            Some(Value::Null | Value::Array(_) | Value::Object(_)) => {
+                return Err(unfit(&format!(
+                    "has a field `{field}` that is not a text, a number, true or false"
+                )));
+            }
+            None => return Err(unfit(&format!("has no field `{field}`"))),
+        };
+        Ok(Some(Zeroizing::new(text.into_bytes())))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::base::Sensitive;
+
+    /// One secret `a/b` with this value.
+    pub(in crate::cli::run) fn values(value: &str) -> SecretValues {
+        let revealed = RevealedSecret { version: 3, value: Sensitive::new(value.as_bytes().to_vec()) };
+        SecretValues(BTreeMap::from([("a/b".parse().unwrap(), revealed)]))
+    }
+
+    #[test]
+    fn a_field_of_an_object_is_a_value_of_its_own() {
+        let bytes = |value: &str, wanted: &str| {
+            let found = values(value).bytes(&wanted.parse().unwrap());
+            found.map(|found| found.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()))
+        };
+        let object = r#"{"user":"u","port":5432,"on":true,"none":null}"#;
+        assert_eq!(bytes(object, "a/b").unwrap().unwrap(), object);
+        assert_eq!(bytes(object, "a/b#user").unwrap().unwrap(), "u");
+        assert_eq!(bytes(object, "a/b#port").unwrap().unwrap(), "5432");
+        assert_eq!(bytes(object, "a/b#on").unwrap().unwrap(), "true");
+        assert_eq!(bytes(object, "c/d").unwrap(), None, "it was not read");
+        for (value, wanted) in [(object, "a/b#none"), (object, "a/b#CNRY"), ("CNRY-value", "a/b#user")] {
+            let failure = bytes(value, wanted).unwrap_err();
+            assert_eq!(failure.code(), "value_format_mismatch");
+            assert!(!failure.why().contains("CNRY-value"), "{}", failure.why());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use super::args::{EnvSecret, RunArgs, TOKEN_FILE, check_variable};
+use super::signals::EndSignals;
+use super::sources::{SecretSource, SecretValues};
+use super::token_file::TokenFile;
+use super::watched_files::TemplateFiles;
+use crate::base::encoding::hex;
+use crate::base::{Entropy, SecretName, SystemEntropy, code, io_reason};
+use crate::cli::client::Received;
+use crate::cli::identity::{IdentityKind, runtime_dir};
+use crate::cli::session::client_of;
+use crate::cli::verbs::token::TokenRequest;
+use crate::console::CommandFailure;
+use crate::files::private_dir;
+use crate::wire::TokenAnswer;
+
+/// What the command is to get, checked before the broker is asked.
+struct Plan<'a> {
+    home: &'a Path,
+    args: &'a RunArgs,
+    secrets: Vec<EnvSecret>,
+    files: TemplateFiles,
+}
+
+/// What the broker gave for the command.
+struct Credentials {
+    token: Option<Received<TokenAnswer>>,
+    values: Arc<SecretValues>,
+}
+
+/// Gets the credentials, writes token and files so that only their owner can read them, starts a companion process that
+/// keeps both up to date while the command runs, and replaces this process by the command.
+pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailure> {
+    let (program, rest) = args.command.split_first().ok_or_else(|| {
+        CommandFailure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
+    })?;
+    let plan = Plan::of(home, args)?;
+    // No signal may end this process between the creation of a file and the start of its companion.
+    let mut signals = EndSignals::listen()?;
+    let gathered = tokio::select! {
+        gathered = plan.gather() => gathered,
+        () = signals.wait() => Err(ended()),
+    };
+    let prepared = gathered.and_then(|credentials| plan.prepare(&credentials).map(|dir| (credentials, dir)));
+    let (credentials, dir) = prepared.inspect_err(|_| drop(plan.files.end()))?;
+    if signals.has_arrived().await {
+        // The companion removes the files.
+        return Err(ended());
+    }
+    let mut command = Command::new(program);
+    command.args(rest);
+    if let (Some(dir), Some(minted)) = (&dir, &credentials.token) {
+        command.env(TOKEN_FILE, TokenFile::path_in(dir));
+        command.envs(args.token.env.iter().map(|name| (name, minted.access_token.value().expose())));
+    }
+    command.envs(plan.variables(&credentials.values)?);
+    // Returns only on failure; the companion removes the files when this process ends.
+    let error = command.exec();
+    let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
+    Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
+}
+
+fn ended() -> CommandFailure {
+    CommandFailure::new(code::COMMAND_FAILED)
+        .because("a signal ended `keyward run` before the command started")
+        .mended_by("run it again if the signal was not meant for it")
+}
+
+impl<'a> Plan<'a> {
+    fn of(home: &'a Path, args: &'a RunArgs) -> Result<Self, CommandFailure> {
+        let secrets = args.env_secrets()?;
+        args.token.env.as_deref().map_or(Ok(()), check_variable)?;
+        let has_secrets = !secrets.is_empty() || !args.files.templates.is_empty();
+        if args.token.capabilities.is_empty() && !has_secrets {
+            return Err(CommandFailure::usage(
+                "there is nothing to give to the command",
+                "name a token (`--capability NAME`), a secret (`--secret VARIABLE=NAME`) or a file (`--template TEMPLATE:FILE`)",
+            ));
+        }
+        if args.files.on_change.is_some() && !has_secrets {
+            return Err(CommandFailure::usage(
+                "`--on-change` is for changed secrets, and the command gets none",
+                "name a secret (`--secret`) or a file (`--template`), or leave `--on-change` out",
+            ));
+        }
+        Ok(Self { home, args, secrets, files: TemplateFiles::of(&args.files)? })
+    }
+
+    /// Gets token and secrets, and writes the files from templates.
+    async fn gather(&self) -> Result<Credentials, CommandFailure> {
+        let token = match self.args.token.capabilities.join(" ") {
+            scope if scope.is_empty() => None,
+            scope => {
+                let client = client_of(self.home, IdentityKind::Agent).await?;
+                let request = TokenRequest::for_scope(scope, self.args.token.resource.clone());
+                Some(request.fresh(&client).await?)
+            }
+        };
+        if self.secrets.is_empty() && self.args.files.templates.is_empty() {
+            return Ok(Credentials { token, values: Arc::default() });
+        }
+        let names: BTreeSet<SecretName> = self.secrets.iter().map(|one| one.secret.name.clone()).collect();
+        let source = SecretSource::open(self.home).await?;
+        let (values, _) = self.files.write(&source, &names).await?;
+        // Before the command starts: a value may not fit into a variable.
+        self.variables(&values)?;
+        Ok(Credentials { token, values })
+    }
+
+    /// The environment variables with secrets.
+    fn variables(&self, values: &SecretValues) -> Result<Vec<(&str, OsString)>, CommandFailure> {
+        let variable = |one: &'_ EnvSecret| {
+            let bytes = values.bytes(&one.secret)?.unwrap_or_default();
+            if bytes.contains(&0) {
+                let why = format!(
+                    "the value of secret `{}` has a NUL byte, which no variable can have",
+                    one.secret
+                );
+                return Err(CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(why));
+            }
+            Ok(OsString::from_vec(bytes.to_vec()))
+        };
+        self.secrets.iter().map(|one| Ok((one.variable.as_str(), variable(one)?))).collect()
+    }
+
+    /// Writes the token and starts the companion, if the command needs one. The directory of the token.
+    fn prepare(&self, credentials: &Credentials) -> Result<Option<PathBuf>, CommandFailure> {
+        let args = self.args;
+        let Some(minted) = &credentials.token else {
+            if !args.files.templates.is_empty() || args.files.on_change.is_some() {
+                self.start_companion(None, credentials)?;
+            }
+            return Ok(None);
+        };
+        let mut random = [0_u8; 16];
+        SystemEntropy.fill(&mut random);
+        let dir = runtime_dir().join(format!("keyward-run-{}", hex(&random)));
+        private_dir(&dir).map_err(|error| CommandFailure::of_file(&dir, &error))?;
+        let begun = TokenFile::store(&TokenFile::path_in(&dir), minted);
+        let begun = begun.and_then(|()| self.start_companion(Some(&dir), credentials));
+        begun.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
+        Ok(Some(dir))
+    }
+
+    /// Starts the companion through another process, so that it is not a child of the command, and waits until it
+    /// watches.
+    fn start_companion(&self, dir: Option<&Path>, credentials: &Credentials) -> Result<(), CommandFailure> {
+        let failed = |problem: &str| {
+            let why = format!("the process that keeps the credentials up to date {problem}");
+            CommandFailure::new(code::COMMAND_FAILED).because(why)
+        };
+        let unstartable =
+            |error: std::io::Error| failed(&format!("cannot be started: {}", io_reason(&error)));
+        let mut between = Command::new(std::env::current_exe().map_err(unstartable)?);
+        between
+            .arg("companion")
+            .arg("--home")
+            .arg(self.home)
+            .args(["--watch", &std::process::id().to_string()]);
+        if let (Some(dir), Some(minted)) = (dir, &credentials.token) {
+            between.arg("--dir").arg(dir).args(["--life", &minted.expires_in.to_string()]);
+        }
+        let RunArgs { token, files, .. } = self.args;
+        between.args(token.resource.iter().flat_map(|resource| ["--resource", resource]));
+        for (name, version) in credentials.values.versions() {
+            between.arg("--known").arg(format!("{name}={version}"));
+        }
+        between.args(files.templates.iter().flat_map(|pair| ["--template", pair]));
+        between.args(files.remove_files.then_some("--remove-files"));
+        between.args(files.on_change.iter().flat_map(|signal| ["--on-change", signal.as_str()]));
+        between.args(["--check-every", &files.check_every_s().to_string(), "--"]);
+        between.args(&token.capabilities).stdin(Stdio::null());
+        let done = between.status().map_err(unstartable)?;
+        if done.success() { Ok(()) } else { Err(failed("ended before it was ready")) }
+    }
+}

@@ -1,0 +1,170 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
+use zeroize::Zeroizing;
+
+use super::args::{SecretRef, TemplatePair};
+use super::sources::SecretValues;
+use crate::base::{SecretName, code};
+use crate::console::CommandFailure;
+
+/// A template in the syntax of Jinja, and the file that is written from it.
+#[derive(Debug)]
+pub(super) struct Template {
+    path: PathBuf,
+    text: String,
+    pub(super) file: PathBuf,
+}
+
+/// The result of an attempt to render a template.
+pub(super) enum Rendered {
+    Text(Zeroizing<String>),
+    /// The template needs these secrets too.
+    Missing(BTreeSet<SecretName>),
+}
+
+/// What the template asked for during an attempt.
+#[derive(Default)]
+struct Asked {
+    missing: BTreeSet<SecretName>,
+    failure: Option<CommandFailure>,
+}
+
+/// Largest template, in bytes.
+const TEMPLATE_BYTES_MAX: u64 = 1024 * 1024;
+
+impl Template {
+    /// Reads the template.
+    pub(super) fn read(pair: TemplatePair) -> Result<Self, CommandFailure> {
+        let TemplatePair { template: path, file } = pair;
+        let of_file = |error: &std::io::Error| CommandFailure::of_file(&path, error);
+        if fs::metadata(&path).map_err(|error| of_file(&error))?.len() > TEMPLATE_BYTES_MAX {
+            let why = format!("the template `{}` is larger than {TEMPLATE_BYTES_MAX} bytes", path.display());
+            return Err(CommandFailure::new(code::TEMPLATE_INVALID).because(why));
+        }
+        let text = fs::read_to_string(&path).map_err(|error| of_file(&error))?;
+        Ok(Self { path, text, file })
+    }
+
+    /// Renders the template with `values`.
+    pub(super) fn render(&self, values: &Arc<SecretValues>) -> Result<Rendered, CommandFailure> {
+        let asked: Arc<Mutex<Asked>> = Arc::default();
+        let environment = environment(Arc::clone(values), Arc::clone(&asked));
+        let rendered = environment.and_then(|environment| environment.render_str(&self.text, context! {}));
+        let mut asked = locked(&asked);
+        if let Some(failure) = asked.failure.take() {
+            let why = format!("template `{}`: {}", self.path.display(), failure.why());
+            return Err(failure.because(why));
+        }
+        if !asked.missing.is_empty() {
+            return Ok(Rendered::Missing(std::mem::take(&mut asked.missing)));
+        }
+        rendered.map(|text| Rendered::Text(Zeroizing::new(text))).map_err(|error| self.invalid(&error))
+    }
+
+    /// The texts of some errors contain values, so only those about the template itself are repeated.
+    fn invalid(&self, error: &Error) -> CommandFailure {
+        let is_about_the_template = matches!(
+            error.kind(),
+            ErrorKind::SyntaxError
+                | ErrorKind::UnknownFilter
+                | ErrorKind::UnknownFunction
+                | ErrorKind::UnknownTest
+        );
+        let detail = error.detail().filter(|_| is_about_the_template);
+        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+        let line = error.line().map_or_else(String::new, |line| format!(":{line}"));
+        let why = format!("template `{}{line}`: {}{detail}", self.path.display(), error.kind());
+        CommandFailure::new(code::TEMPLATE_INVALID).because(why)
+    }
+}
+
+fn environment(values: Arc<SecretValues>, asked: Arc<Mutex<Asked>>) -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    // Nothing is escaped unless the template says so, whatever the name of the file.
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
+    environment.add_function("secret", move |name: String, field: Option<String>| {
+        Ok::<String, Error>(value_of(&name, field, &values, &mut locked(&asked)))
+    });
+    Ok(environment)
+}
+
+/// The text of a secret; empty if the attempt cannot succeed, which `asked` notes.
+fn value_of(name: &str, field: Option<String>, values: &SecretValues, asked: &mut Asked) -> String {
+    let found = name.parse::<SecretName>().map_err(CommandFailure::from).and_then(|name| {
+        let wanted = SecretRef { name, field };
+        let Some(bytes) = values.bytes(&wanted)? else {
+            asked.missing.insert(wanted.name);
+            return Ok(String::new());
+        };
+        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| {
+            let why = format!("the value of secret `{}` is not text", wanted.name);
+            CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(why)
+        })
+    });
+    found.unwrap_or_else(|failure| {
+        asked.failure.get_or_insert(failure);
+        String::new()
+    })
+}
+
+fn locked(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sources::tests::values;
+    use super::*;
+
+    fn rendered(text: &str, value: &str) -> Result<Rendered, CommandFailure> {
+        let template = Template { path: "t".into(), text: text.to_owned(), file: "f".into() };
+        template.render(&Arc::new(values(value)))
+    }
+
+    fn text(text: &str, value: &str) -> String {
+        match rendered(text, value).unwrap() {
+            Rendered::Text(text) => text.to_string(),
+            Rendered::Missing(names) => panic!("{names:?}"),
+        }
+    }
+
+    #[test]
+    fn a_template_has_the_values_of_its_secrets() {
+        assert_eq!(text("p={{ secret(\"a/b\") }}\n", "v<\"&"), "p=v<\"&\n", "nothing is escaped");
+        assert_eq!(text("{{ secret('a/b', 'user') }}", r#"{"user":"u"}"#), "u");
+        assert_eq!(text("{{ secret('a/b') | tojson }}", "a\"b"), "\"a\\\"b\"");
+        assert_eq!(text("{{ secret('a/b') | urlencode }}", "a b"), "a%20b");
+        assert_eq!(text("{% for line in secret('a/b') | lines %}<{{ line }}>{% endfor %}", "1\n2"), "<1><2>");
+        let Rendered::Missing(names) = rendered("{{ secret('c/d') }}{{ secret('e') | int }}", "v").unwrap()
+        else {
+            panic!("it has all it needs");
+        };
+        assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["c/d", "e"]);
+    }
+
+    #[test]
+    fn a_wrong_template_is_refused_with_its_line_and_without_a_value() {
+        for (wrong, says) in [
+            ("\n{{ secret('a/b') }", "t:2"),
+            ("{{ secert('a/b') }}", "secert is unknown"),
+            ("{{ password }}", "t:1"),
+            ("{{ secret('a/b') | int }}", "t:1"),
+            ("{{ secret('a/b') | nonsense }}", "nonsense is unknown"),
+            ("{{ secret('A!') }}", "template `t`: not a canonical"),
+            ("{{ secret('a/b', 'user') }}", "is not a JSON object"),
+            ("{{ secret() }}", "missing argument"),
+            ("{{ secret 'a/b' }}", "syntax error"),
+        ] {
+            let failure = rendered(wrong, "CNRY").map(drop).unwrap_err();
+            assert!(failure.why().contains(says), "{wrong}: {}", failure.why());
+            assert!(!format!("{failure:?}").contains("CNRY"), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::identity::IdentityKind;
+use crate::cli::session::client_of;
+use crate::cli::verbs::token::TokenRequest;
+use crate::console::CommandFailure;
+use crate::files::{remove, replace};
+use crate::wire::TokenAnswer;
+
+/// The file with a token that is renewed. Times are of a monotonic clock.
+#[derive(Debug)]
+pub(super) struct TokenFile {
+    path: PathBuf,
+    scope: String,
+    resource: Option<String>,
+    renew_at: Duration,
+    expires_at: Duration,
+    content: Content,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Content {
+    Token,
+    Removed,
+}
+
+/// Shortest and longest time between two renewals of the token, in seconds.
+const RENEW_S: (u64, u64) = (5, 600);
+
+impl TokenFile {
+    /// The path of the token's file in `dir`.
+    pub(super) fn path_in(dir: &Path) -> PathBuf {
+        dir.join("token")
+    }
+
+    /// Writes the file.
+    pub(super) fn store(path: &Path, minted: &TokenAnswer) -> Result<(), CommandFailure> {
+        let written = replace(path, minted.access_token.value().expose().as_bytes());
+        written.map_err(|error| CommandFailure::of_file(path, &error))
+    }
+
+    /// The file in `dir`, whose token lives for another `life_s` seconds from `now` on.
+    pub(super) fn existing(
+        dir: &Path,
+        scope: String,
+        resource: Option<String>,
+        life_s: u64,
+        now: Duration,
+    ) -> Self {
+        let path = Self::path_in(dir);
+        let mut file =
+            Self { path, scope, resource, renew_at: now, expires_at: now, content: Content::Token };
+        file.lives_for(life_s, now);
+        file
+    }
+
+    fn lives_for(&mut self, life_s: u64, now: Duration) {
+        self.renew_at = now.saturating_add(Duration::from_secs((life_s / 2).clamp(RENEW_S.0, RENEW_S.1)));
+        self.expires_at = now.saturating_add(Duration::from_secs(life_s));
+        self.content = Content::Token;
+    }
+
+    pub(super) const fn renew_at(&self) -> Duration {
+        self.renew_at
+    }
+
+    /// When the file has to be removed; `None` if it is.
+    pub(super) fn remove_at(&self) -> Option<Duration> {
+        (self.content == Content::Token).then_some(self.expires_at)
+    }
+
+    /// Gets a new token, at `now`.
+    pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
+        let client = client_of(home, IdentityKind::Agent).await?;
+        let minted =
+            TokenRequest::for_scope(self.scope.clone(), self.resource.clone()).fresh(&client).await?;
+        Self::store(&self.path, &minted)?;
+        self.lives_for(u64::from(minted.expires_in), now);
+        Ok(())
+    }
+
+    /// Removes the file if its token has expired at `now`: a program that reads the file would send a dead token. Whether
+    /// it was removed just now.
+    pub(super) fn remove_expired(&mut self, now: Duration) -> Result<bool, CommandFailure> {
+        if self.remove_at().is_none_or(|at| at > now) {
+            return Ok(false);
+        }
+        self.content = Content::Removed;
+        remove(&self.path).map_err(|error| CommandFailure::of_file(&self.path, &error))?;
+        Ok(true)
+    }
+
+    /// The state of the file in a message about a failed renewal at `now`.
+    pub(super) fn described(&self, now: Duration) -> String {
+        match self.remove_at() {
+            Some(at) => {
+                format!("the present token is valid for another {} s", at.saturating_sub(now).as_secs())
+            }
+            None => "there is no valid token, and its file is removed".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_expired_token_does_not_stay_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(TokenFile::path_in(dir.path()), "token").unwrap();
+        let at = Duration::from_secs;
+        let mut file = TokenFile::existing(dir.path(), "a".to_owned(), None, 100, at(1000));
+        assert_eq!((file.renew_at(), file.remove_at()), (at(1050), Some(at(1100))));
+        assert_eq!(file.described(at(1040)), "the present token is valid for another 60 s");
+        assert!(!file.remove_expired(at(1099)).unwrap());
+        assert!(TokenFile::path_in(dir.path()).exists(), "one second before its end");
+        assert!(file.remove_expired(at(1100)).unwrap());
+        assert!(!TokenFile::path_in(dir.path()).exists());
+        assert!(!file.remove_expired(at(1101)).unwrap(), "once");
+        assert_eq!(
+            (file.remove_at(), file.described(at(1101))),
+            (None, "there is no valid token, and its file is removed".to_owned())
+        );
+    }
+}
