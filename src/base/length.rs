@@ -13,6 +13,16 @@ pub fn length_s(text: &str) -> Option<u32> {
     is_in_range.then_some(whole)
 }
 
+/// The text of a length of time of `seconds` seconds, which [`length_s`] reads back: `90s`, `15m`, `12h`, `30d`.
+#[must_use]
+pub fn length_text(seconds: u32) -> String {
+    let fits = |(unit, _): &&(u32, &str)| seconds != 0 && seconds.is_multiple_of(*unit);
+    match [(86_400, "d"), (3600, "h"), (60, "m")].iter().find(fits) {
+        Some((unit, word)) => format!("{}{word}", seconds.checked_div(*unit).unwrap_or(seconds)),
+        None => format!("{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +41,16 @@ mod tests {
         }
         for text in ["", "90", "h", "-1h", "1 year", "200y", "99999w", "a while"] {
             assert_eq!(length_s(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_of_a_length_is_read_back() {
+        for (seconds, text) in
+            [(0, "0s"), (90, "90s"), (900, "15m"), (5400, "90m"), (43_200, "12h"), (2_592_000, "30d")]
+        {
+            assert_eq!(length_text(seconds), text);
+            assert_eq!(length_s(text), Some(seconds));
         }
     }
 }

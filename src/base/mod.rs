@@ -31,7 +31,7 @@ pub use id::{
     RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
-pub use length::length_s;
+pub use length::{length_s, length_text};
 pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
     TrustDomain, UpstreamSlot,

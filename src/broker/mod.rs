@@ -30,10 +30,12 @@ mod tokens;
 mod upstreams;
 mod world;
 
-pub use administration::apply::{Applied, Uploaded};
+pub use administration::apply::Applied;
 pub use administration::audit::event_name;
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
 pub use administration::overview::AgentOverview;
+pub use administration::plan::Planned;
+pub use administration::upload::Uploaded;
 pub use administration::watch::Warning;
 pub use caller_services::{AdminServices, AgentServices};
 pub use changes::OperatorRequest;

@@ -13,6 +13,7 @@ use super::verbs::break_glass::BreakGlassCommand;
 use super::verbs::capabilities::{CapabilityCommand, RoleCommand};
 use super::verbs::certificates::CertCommand;
 use super::verbs::clock::ClockCommand;
+use super::verbs::declaration::DeclarationCommand;
 use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::get::GetArgs;
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufRead as _, ErrorKind, IsTerminal, Read as _, Write};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
@@ -179,6 +180,22 @@ impl Console {
         }
     }
 
+    /// Asks a question on the terminal. `true` for the answer `y` or `yes`.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if the terminal cannot be read.
+    pub fn confirms(&self, question: &str) -> Result<bool, CommandFailure> {
+        // As in `say`: without standard error nobody can be asked, and no answer means no.
+        drop(write(io::stderr().lock(), &[printable(question, Breaks::Escape).as_bytes(), b" [y/N] "]));
+        let mut answer = String::new();
+        io::stdin()
+            .lock()
+            .take(ANSWER_BYTES_MAX)
+            .read_line(&mut answer)
+            .map_err(|error| CommandFailure::of_file(Path::new("terminal"), &error))?;
+        Ok(["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes)))
+    }
+
     /// Whether standard input and standard error are terminals.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
@@ -192,6 +209,9 @@ fn write(mut to: impl Write, parts: &[&[u8]]) -> io::Result<()> {
     }
     to.flush()
 }
+
+/// Longest answer to a question that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = 16;
 
 /// The line break that a terminal lacks after `bytes`: without it, the prompt of the shell follows a value.
 const fn break_after(bytes: &[u8]) -> &'static [u8] {

@@ -122,7 +122,9 @@ rights! {
     ReadSigningKeys = "read-signing-keys", [Admin, Security, Auditor], Everything, Yes;
     /// Preparing, activating, tainting and revoking generations of the signing keys.
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
-    /// Planning and applying declarations.
+    /// Planning declarations, which changes nothing.
+    PlanDeclarations = "plan-declarations", [Admin, Auditor], Owned, Yes;
+    /// Applying declarations.
     Declare = "declare", [Admin], Owned, Yes;
     /// Inviting agents.
     InviteAgents = "invite-agents", [Admin], Owned, Yes;

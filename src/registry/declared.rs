@@ -6,7 +6,7 @@ use crate::base::{Audience, CapabilityName, RoleName, SecretName};
 use crate::crypto::{Digest, sha256};
 
 /// The access of a capability: read or write.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Look, without changing anything.
@@ -54,6 +54,18 @@ impl Delivery {
         }
     }
 }
+
+    /// The service that accepts the token; none of another delivery.
+    #[must_use]
+    pub const fn audience(&self) -> Option<&Audience> {
+        if let Self::Mint { audience } = self { Some(audience) } else { None }
+    }
+
+    /// The secret that the token reads; none of another delivery.
+    #[must_use]
+    pub const fn secret(&self) -> Option<&SecretName> {
+        if let Self::Reveal { secret } = self { Some(secret) } else { None }
+    }
 
 /// Something that can be asked for, declared beforehand.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -10,7 +10,7 @@ use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition};
-pub use crate::wire::{DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
+pub use crate::wire::{ChangedValue, DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
 /// The difference between what is declared and what there is.
 #[derive(Debug, Default)]
@@ -68,26 +68,29 @@ impl Plan {
         self.changes.is_empty()
     }
 
-    fn note(&mut self, action: Action, kind: Noun, name: &str, fields: &[(&str, Difference)]) {
-        let fields = fields.iter().filter(|(_, difference)| *difference == Difference::Changed);
-        let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
-        self.changes.push(PlannedChange {
-            action: action.as_str().into(),
-            kind: kind.as_str().into(),
-            name: name.to_owned(),
-            fields,
-            remark: None,
-        });
+    fn note(&mut self, action: Action, kind: Noun, name: &str) {
+        self.changes.push(PlannedChange::new(action, kind, name));
     }
 
-    /// Whether `thing` gets another owner, which is noted then.
-    fn owner(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, thing: Owned) -> Difference {
+    /// Notes an update of these values.
+    fn note_values(&mut self, kind: Noun, name: &str, values: Vec<ChangedValue>) {
+        let mut fields: Vec<String> = values.iter().map(|value| field_of(kind, value).to_owned()).collect();
+        fields.dedup();
+        let change = PlannedChange::new(Action::Update, kind, name);
+        self.changes.push(PlannedChange { fields, values, ..change });
+    }
+
+    /// The owner of `thing`, if it gets another one, which is noted then.
+    fn owner(
+        &mut self,
+        ground: &PlanContext<'_>,
+        declaration: &Declaration,
+        thing: Owned,
+    ) -> Option<ChangedValue> {
         let (old, new) = (ground.registry.owners().of(&thing), declaration.owners.get(&thing));
-        let difference = Difference::between(&old, &new);
-        if difference == Difference::Changed {
-            self.owners.push((thing, new.cloned()));
-        }
-        difference
+        let changed = ChangedValue::single("owner", old, new)?;
+        self.owners.push((thing, new.cloned()));
+        Some(changed)
     }
 
     fn capabilities(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
@@ -97,19 +100,12 @@ impl Plan {
             }
             let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
             match ground.capability(name) {
-                Some(old) if old == new && owner == Difference::Same => continue,
-                Some(old) => self.note(
-                    Action::Update,
-                    Noun::Capability,
-                    name.as_str(),
-                    &[
-                        ("access", Difference::between(&old.access, &new.access)),
-                        ("delivery", Difference::between(&old.delivery, &new.delivery)),
-                        ("max_life_s", Difference::between(&old.max_life_s, &new.max_life_s)),
-                        ("owner", owner),
-                    ],
-                ),
-                None => self.note(Action::Create, Noun::Capability, name.as_str(), &[]),
+                Some(old) if old == new && owner.is_none() => continue,
+                Some(old) => {
+                    let values = changed_capability(old, new).chain(owner).collect();
+                    self.note_values(Noun::Capability, name.as_str(), values);
+                }
+                None => self.note(Action::Create, Noun::Capability, name.as_str()),
             }
             self.remark(ground, new);
             self.capabilities.push(new.clone());
@@ -120,7 +116,7 @@ impl Plan {
             {
                 let unnamed = !declaration.capabilities.contains_key(&old.name);
                 if unnamed && ground.capability(&old.name).is_some() {
-                    self.note(Action::Remove, Noun::Capability, old.name.as_str(), &[]);
+                    self.note(Action::Remove, Noun::Capability, old.name.as_str());
                     self.removed_capabilities.push(old.name.clone());
                 }
             }
@@ -146,20 +142,21 @@ impl Plan {
             }
             let owner = self.owner(ground, declaration, Owned::Role(name.clone()));
             match ground.role(name) {
-                Some(old) if old == new && owner == Difference::Same => continue,
+                Some(old) if old == new && owner.is_none() => continue,
                 Some(old) => {
-                    let capabilities = Difference::between(&old.capabilities, &new.capabilities);
-                    let fields = [("capabilities", capabilities), ("owner", owner)];
-                    self.note(Action::Update, Noun::Role, name.as_str(), &fields);
+                    let capabilities =
+                        ChangedValue::list("capabilities", &old.capabilities, &new.capabilities);
+                    let values = capabilities.into_iter().chain(owner).collect();
+                    self.note_values(Noun::Role, name.as_str(), values);
                 }
-                None => self.note(Action::Create, Noun::Role, name.as_str(), &[]),
+                None => self.note(Action::Create, Noun::Role, name.as_str()),
             }
             self.roles.push(new.clone());
         }
         if unnamed == Undeclared::Prune {
             for old in ground.registry.declarations().roles().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.roles.contains_key(&old.name) && ground.role(&old.name).is_some() {
-                    self.note(Action::Remove, Noun::Role, old.name.as_str(), &[]);
+                    self.note(Action::Remove, Noun::Role, old.name.as_str());
                     self.removed_roles.push(old.name.clone());
                 }
             }
@@ -176,25 +173,30 @@ impl Plan {
             let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
             match ground.agent(name) {
                 Some(old) => {
-                    let fields = [
-                        ("roles", Difference::between(&*old.roles, &new.roles)),
-                        ("max_instances", Difference::between(&old.max_instances, &new.max_instances)),
-                        ("audience", Difference::between(&old.serves.as_ref(), &serves)),
-                        ("owner", owner),
+                    let changed = [
+                        ChangedValue::list("roles", &old.roles, &new.roles),
+                        ChangedValue::single(
+                            "max_instances",
+                            Some(old.max_instances),
+                            Some(new.max_instances),
+                        ),
+                        ChangedValue::single("audience", old.serves.as_ref(), serves),
+                        owner,
                     ];
-                    if fields.iter().all(|(_, difference)| *difference == Difference::Same) {
+                    let values: Vec<ChangedValue> = changed.into_iter().flatten().collect();
+                    if values.is_empty() {
                         continue;
                     }
-                    self.note(Action::Update, noun, name.as_str(), &fields);
+                    self.note_values(noun, name.as_str(), values);
                 }
-                None => self.note(Action::Create, noun, name.as_str(), &[]),
+                None => self.note(Action::Create, noun, name.as_str()),
             }
             self.agents.push((new.clone(), serves.cloned()));
         }
         if unnamed == Undeclared::Prune {
             for old in ground.registry.agents().take_while(|_| ground.work.step().is_ok()) {
                 if !declaration.agents.contains_key(&old.name) && ground.agent(&old.name).is_some() {
-                    self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str(), &[]);
+                    self.note(Action::Remove, noun_of(old.serves.as_ref()), old.name.as_str());
                     self.removed_agents.push(old.name.clone());
                 }
             }
@@ -244,15 +246,25 @@ const fn noun_of(serves: Option<&Audience>) -> Noun {
     if serves.is_some() { Noun::ResourceServer } else { Noun::Agent }
 }
 
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Difference {
-    Same,
-    Changed,
+/// The values of `old` that are others in `new`.
+fn changed_capability(old: &Capability, new: &Capability) -> impl Iterator<Item = ChangedValue> {
+    let word = |one: &Capability| Some(one.delivery.as_str());
+    let lives = (Some(old.max_life_s), Some(new.max_life_s));
+    let changed = [
+        ChangedValue::single("access", Some(old.access.as_str()), Some(new.access.as_str())),
+        ChangedValue::single("delivery", word(old), word(new)),
+        ChangedValue::single("audience", old.delivery.audience(), new.delivery.audience()),
+        ChangedValue::single("secret", old.delivery.secret(), new.delivery.secret()),
+        ChangedValue::single("max_life_s", lives.0, lives.1),
+    ];
+    changed.into_iter().flatten()
 }
 
-impl Difference {
-    fn between<T: PartialEq>(old: &T, new: &T) -> Self {
-        if old == new { Self::Same } else { Self::Changed }
+/// The field that a change is listed under: a delivery with its audience or its secret is one field.
+fn field_of(kind: Noun, value: &ChangedValue) -> &str {
+    match (kind, value.field.as_str()) {
+        (Noun::Capability, "audience" | "secret") => "delivery",
+        (_, field) => field,
     }
 }
 

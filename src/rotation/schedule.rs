@@ -5,7 +5,7 @@ use jiff::{ToSpan, Unit, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::{BLACKOUTS_MAX, ROTATION_EVERY_MAX_S, ROTATION_EVERY_MIN_S};
-use crate::base::{Timestamp, length_s};
+use crate::base::{Timestamp, length_s, length_text};
 
 /// When a secret is rotated: a rhythm, and what may hold it back.
 ///
@@ -303,3 +303,7 @@ pub fn spoken(seconds: u32) -> String {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+    fn text(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}/{}", self.first, self.last) }
+    }

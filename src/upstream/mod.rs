@@ -8,6 +8,7 @@ mod account_driver;
 mod accounts;
 mod breaker;
 mod certificates;
+mod changed_fields;
 mod client;
 mod declaration;
 mod driver;
@@ -29,6 +30,7 @@ mod random;
 
 pub use breaker::{Breakers, CallAdmission};
 pub use client::{ClientLogin, authorities};
+pub use changed_fields::changed_fields;
 pub use declaration::TargetError;
 pub use driver::{
     Called, Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall, SlotCount,

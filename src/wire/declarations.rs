@@ -1,12 +1,14 @@
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::object::objects;
 use super::rotations::UpstreamCheckAnswer;
 use super::status::FixedText;
-use crate::base::SecretName;
 use crate::base::limits::DECLARATION_BYTES_MAX;
+use crate::base::{AgentName, CapabilityName, SecretName};
 
 endpoints! {
     /// Show the changes that declarations would make
@@ -28,6 +30,19 @@ pub struct DeclareBody {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+/// A [`DeclareBody`] that changes the declarations.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyBody {
+    #[serde(deserialize_with = "objects")]
+    pub files: Vec<DeclarationFileBody>,
+    #[serde(default)]
+    pub prune: bool,
+    /// The id of a plan of these files: the broker makes exactly its changes, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+}
+
 pub struct DeclarationFileBody {
     pub name: String,
     pub text: String,
@@ -107,3 +122,72 @@ impl DeclaredKind {
         }
     }
 }
+    /// The values that change in an update; no secret values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ChangedValue>,
+impl PlannedChange {
+    #[must_use]
+    pub fn new(action: PlannedAction, kind: DeclaredKind, name: impl Into<String>) -> Self {
+        Self {
+            action: action.as_str().into(),
+            kind: kind.as_str().into(),
+            name: name.into(),
+            fields: Vec::new(),
+            values: Vec::new(),
+            remark: None,
+        }
+    }
+}
+
+/// A value that changes. A value that is not shown has only the name of its field.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ChangedValue {
+    /// The field, e.g. `roles` or `upstream.host`.
+    pub field: String,
+    /// The present value; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The new value; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The new items of a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// The items that a list loses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+}
+
+impl ChangedValue {
+    /// A field whose values are not shown.
+    #[must_use]
+    pub fn hidden(field: impl Into<String>) -> Self {
+        Self { field: field.into(), from: None, to: None, added: Vec::new(), removed: Vec::new() }
+    }
+
+    /// A field with one value; `None` if it does not change.
+    #[must_use]
+    pub fn single<T: PartialEq + ToString>(
+        field: impl Into<String>,
+        from: Option<T>,
+        to: Option<T>,
+    ) -> Option<Self> {
+        let text = |value: Option<T>| value.map(|value| value.to_string());
+        (from != to).then(|| Self { from: text(from), to: text(to), ..Self::hidden(field) })
+    }
+
+    /// A field with a list whose order does not matter; `None` if it does not change.
+    #[must_use]
+    pub fn list<T: Ord + ToString>(
+        field: impl Into<String>,
+        from: &BTreeSet<T>,
+        to: &BTreeSet<T>,
+    ) -> Option<Self> {
+        let texts = |items: &BTreeSet<T>, others| items.difference(others).map(ToString::to_string).collect();
+        (from != to).then(|| Self { added: texts(to, from), removed: texts(from, to), ..Self::hidden(field) })
+    }
+}
+
+    pub const ALL: [Self; 6] =
+        [Self::Capability, Self::Role, Self::Agent, Self::ResourceServer, Self::Rotation, Self::Lease];
+

@@ -24,6 +24,7 @@ mod copies;
 mod crash;
 mod damage;
 mod declared_objects;
+mod declaring;
 mod doctor;
 mod ends_in_memory;
 mod enrolment;

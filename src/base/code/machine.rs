@@ -4,6 +4,9 @@ super::codes! {
     USAGE "usage" Usage:
         "the command line is not valid",
         "run the command with `--help`";
+    NOT_CONFIRMED "not_confirmed" Local:
+        "the question was not answered with yes; nothing was changed",
+        "run the command again and answer `y`";
     NO_IDENTITY "no_identity" Unauthenticated:
         "this machine has no identity of this kind",
         "ask an operator for an enrolment code, then `keyward join`; the first operator gets its identity from `keyward init` on the broker's host";

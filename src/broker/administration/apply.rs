@@ -1,72 +1,43 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::plan_id::plan_id;
+use super::upload::{Upload, Uploaded};
 use crate::authn::OperatorPrincipal;
-use crate::base::{AgentId, Cancellation, code};
+use crate::base::limits::EVENT_BYTES_MAX;
+use crate::base::{AgentId, AgentName, Cancellation, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
+use crate::broker::declarations::losses::{Loss, losses};
 use crate::broker::declarations::section::{Effects, NewAgent, SectionContext, SectionPlan};
-use crate::broker::declarations::sections::Sections;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::world::World;
-use crate::config::SourceFile;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::policy::{Authorised, Declare};
 use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, PlannedChange, Undeclared};
 use crate::store::Change;
 
-/// The result of an application or a plan.
+/// The result of an application.
 #[derive(Debug)]
 pub struct Applied {
     /// The changes.
     pub changes: Vec<PlannedChange>,
-    /// The state of the application; `None` for a plan. Only removals can be in force in memory.
+    /// The state of the application; `None` if there was nothing to change. Only removals can be in force in memory.
     pub done: Option<Ended>,
 }
 
-/// Declaration files that an operator uploaded.
-#[derive(Debug)]
-pub struct Uploaded {
-    /// The files.
-    pub files: Vec<SourceFile>,
-    /// The treatment of objects that the files do not name.
-    pub unnamed: Undeclared,
-}
-
 impl AdminServices {
-    /// The changes of [`AdminServices::apply`], without making them.
-    ///
-    /// # Errors
-    /// [`Failure`] with the faults of the files, or when they are too much for one application.
-    pub async fn plan(
-        &self,
-        by: &Authorised<Declare>,
-        heavy: &HeavyRequest,
-        uploaded: Uploaded,
-    ) -> Result<Applied, Failure> {
-        let upload = Upload::read(by, heavy, uploaded).await?;
-        let services = Arc::clone(&self.0);
-        let planned = heavy.run(Priority::Ordinary, move |work| {
-            let request = ChangeRequest::by(&upload.operator, None);
-            let (planned, preconditions) =
-                services.state.read(|reading| services.draw(&upload, reading, work));
-            let (drawn, effects, as_of) = planned?;
-            let draft = drafted(&upload.operator, &drawn, effects, as_of)?;
-            services.state.completed(request, draft, preconditions)?.0.fits::<World>()?;
-            Ok(Applied { changes: drawn.changes, done: None })
-        });
-        planned.await
-    }
-
     /// Brings about what `files` declare, in one append: all of it, or nothing. The request of `idempotency`
     /// does it once.
     ///
     /// # Errors
-    /// [`Failure`] with the faults of the files; nothing was changed then.
+    /// [`Failure`] with the faults of the files, or when the changes are not those of the plan that is named; nothing was
+    /// changed then.
     pub async fn apply(
         &self,
         by: &Authorised<Declare>,
@@ -74,7 +45,7 @@ impl AdminServices {
         uploaded: Uploaded,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Applied, Failure> {
-        let upload = Arc::new(Upload::read(by, heavy, uploaded).await?);
+        let upload = Arc::new(Upload::read(by.operator(), heavy, uploaded).await?);
         let (services, request) = (&*self.0, ChangeRequest::by(by.operator(), idempotency));
         retry_on_conflict!(async {
             let (drawing, upload, key) = (Arc::clone(&self.0), Arc::clone(&upload), idempotency.cloned());
@@ -82,8 +53,8 @@ impl AdminServices {
                 let request = ChangeRequest::by(&upload.operator, key.as_ref());
                 let read = drawing.state.read_for(request, |reading| drawing.draw(&upload, reading, work))?;
                 Ok::<_, AttemptError>(match read {
-                    ReadOutcome::Now((drawn, effects, as_of), preconditions) => {
-                        let draft = drafted(&upload.operator, &drawn, effects, as_of)?;
+                    ReadOutcome::Now(drawn, preconditions) => {
+                        let (drawn, draft) = drawn.drafted(&upload.operator)?;
                         ReadOutcome::Now((drawn, draft), preconditions)
                     }
                     ReadOutcome::Before(before) => ReadOutcome::Before(before),
@@ -137,16 +108,17 @@ impl Services {
         Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(before.seq)) })
     }
 
-    fn draw(
+    pub(super) fn draw(
         &self,
         upload: &Upload,
         reading: &Reading<'_>,
         work: &Cancellation,
-    ) -> Result<(SectionPlan, Vec<Effects>, u64), Failure> {
+    ) -> Result<Drawn, Failure> {
         // No other application may have come between.
         reading.declared();
-        if upload.unnamed == Undeclared::Prune {
-            // Objects that are not named are pruned, and no object may have been added meanwhile.
+        if upload.unnamed == Undeclared::Prune || upload.plan.is_some() {
+            // Objects that are not named are pruned, and a plan names all agents that lose something: no object may have
+            // been added meanwhile.
             reading.no_other_agents();
         }
         let (now, entropy) = (reading.now(), Arc::clone(&self.state.entropy));
@@ -161,33 +133,41 @@ impl Services {
             broker: &self.settings.tokens.broker,
             new_agent: &new_agent,
         };
-        let (drawn, effects) = upload.sections.plan(&ground)?;
-        Ok((drawn, effects, reading.as_of()))
+        let (plan, effects) = upload.sections.plan(&ground)?;
+        let losses = losses(&ground, &plan)?;
+        let id = plan_id(upload, &plan, &losses);
+        if upload.plan.as_ref().is_some_and(|named| *named != id) {
+            return Err(Failure::new(code::PLAN_OUTDATED));
+        }
+        Ok(Drawn { plan, effects, as_of: reading.as_of(), id, losses })
     }
 }
 
-/// What was drawn as one change. It advances everything that it touches, so that no mint decided before commits after.
-fn drafted(
-    operator: &OperatorPrincipal,
-    drawn: &SectionPlan,
+/// A plan of an upload on the records as of an entry.
+pub(super) struct Drawn {
+    pub(super) plan: SectionPlan,
     effects: Vec<Effects>,
     as_of: u64,
-) -> Result<ChangeDraft<()>, Failure> {
-    let event = DeclarationsApplied {
-        operator: operator.name(),
-        changes: &drawn.changes,
-        snapshot: drawn.declarations.snapshot().hex(),
-    };
-    let change = Change::new(&event)?;
-    Ok(ChangeDraft::of(effects.into_iter().fold(change, |change, add| add(change, as_of)), ()))
+    pub(super) id: String,
+    pub(super) losses: BTreeMap<AgentName, Loss>,
 }
 
-/// Files that an operator uploaded, and what they declare.
-struct Upload {
-    operator: OperatorPrincipal,
-    files: Vec<SourceFile>,
-    sections: Sections,
-    unnamed: Undeclared,
+impl Drawn {
+    /// The plan as one change. It advances everything that it touches, so that no mint decided before commits after.
+    pub(super) fn drafted(
+        self,
+        operator: &OperatorPrincipal,
+    ) -> Result<(SectionPlan, ChangeDraft<()>), Failure> {
+        let recorded = recorded(&self.plan.changes);
+        let event = DeclarationsApplied {
+            operator: operator.name(),
+            changes: &recorded,
+            snapshot: self.plan.declarations.snapshot().hex(),
+        };
+        let change = Change::new(&event)?;
+        let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
+        Ok((self.plan, ChangeDraft::of(change, ())))
+    }
 }
 
 impl Upload {
@@ -196,7 +176,11 @@ impl Upload {
         heavy: &HeavyRequest,
         Uploaded { files, unnamed }: Uploaded,
     ) -> Result<Self, Failure> {
+    Cow::Owned(changes.iter().map(|change| PlannedChange { values: Vec::new(), ..change.clone() }).collect())
         let operator = by.operator().clone();
+
+/// Most bytes of changes with their values in an entry, which has other fields too.
+const CHANGES_BYTES_MAX: usize = EVENT_BYTES_MAX / 2;
         let reading = heavy.run(Priority::Low, move |work| {
             let sections = Sections::read(&files, operator.scope(), work)?;
             Ok::<_, Failure>(Self { operator, files, sections, unnamed })

@@ -11,7 +11,7 @@ use crate::leases::{
     LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
     LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
 };
-use crate::ledger::Kind;
+use crate::ledger::{Entry, Kind};
 use crate::operators::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
     OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited,
@@ -43,12 +43,13 @@ impl AdminServices {
     /// [`Failure`] if the ledger is damaged there.
     pub fn entries(
         &self,
-        _by: &Authorised<ReadLedger>,
+        by: &Authorised<ReadLedger>,
         after: u64,
         limit: usize,
     ) -> Result<EntriesAnswer, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
+        work: &Cancellation,
         let head = self.0.state.store.head().seq;
         let entries = self.0.state.store.entries(after.saturating_add(1), limit)?;
         let last = entries.last().map(|entry| entry.seq);

@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::section::{Effects, NewAgent, Section, SectionContext, SectionPlan};
 use crate::base::{AgentId, Audience, Scope};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
+use crate::crypto::{Digest, sha256};
 use crate::registry::{
-    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, SecretFacts, TABLES, draw, keys, parse,
+    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, Registry, SecretFacts, TABLES, draw, keys, parse,
 };
 use crate::secrets;
 use crate::store::Change;
@@ -32,6 +35,9 @@ impl Section for RegistrySection {
         let mut plan = draw(&on, &self.0, ground.unnamed, ground.files)?;
         drawn.declarations = registry.declarations().after(&plan);
         drawn.narrowing = Narrowing::of(registry, &plan);
+        drawn.agent_roles =
+            plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
+        drawn.replaced.extend(removed_objects(registry, &plan));
         drawn.changes.append(&mut plan.changes);
         let agents = plan.agents.drain(..).map(|(spec, serves)| {
             let known = registry.agent_named(&spec.name);
@@ -53,6 +59,22 @@ struct PlannedAgent {
     serves: Option<Audience>,
     /// Whether its audience changes.
     serves_anew: bool,
+}
+
+/// The objects that `plan` removes, as they are declared.
+fn removed_objects(registry: &Registry, plan: &Plan) -> Vec<Digest> {
+    let declared = registry.declarations();
+    let capabilities = plan.removed_capabilities.iter().map(|name| digest_of(&declared.capability(name)));
+    let roles = plan.removed_roles.iter().map(|name| digest_of(&declared.role(name)));
+    let agents = plan.removed_agents.iter().map(|name| {
+        let agent = registry.agent_named(name);
+        digest_of(&agent.map(|agent| (&*agent.roles, agent.max_instances, &agent.serves)))
+    });
+    capabilities.chain(roles).chain(agents).collect()
+}
+
+fn digest_of(object: &impl Serialize) -> Digest {
+    sha256(&serde_json::to_vec(object).unwrap_or_default())
 }
 
 fn removed_agents(world: &World, plan: &Plan) -> Vec<AgentId> {

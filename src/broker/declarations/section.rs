@@ -1,9 +1,11 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{AgentId, Audience, Cancellation, Scope, Timestamp};
+use crate::base::{AgentId, AgentName, Audience, Cancellation, RoleName, Scope, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
+use crate::crypto::Digest;
 use crate::registry::{Declarations, Narrowing, PlannedChange, Undeclared};
 use crate::store::Change;
 
@@ -55,6 +57,10 @@ pub(in crate::broker) struct SectionPlan {
     pub(in crate::broker) declarations: Declarations,
     /// What it takes away.
     pub(in crate::broker) narrowing: Narrowing,
+    /// The roles of the agents that it creates or changes.
+    pub(in crate::broker) agent_roles: BTreeMap<AgentName, BTreeSet<RoleName>>,
+    /// The present declarations of the objects that it removes, and of the values that it changes and does not show.
+    pub(in crate::broker) replaced: Vec<Digest>,
     /// The places of upstreams that are declared anew.
     pub(in crate::broker) places: Vec<String>,
 }

@@ -6,16 +6,19 @@ use crate::broker::declarations::section::{Effects, Section, SectionContext, Sec
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
+use crate::crypto::{Digest, sha256};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
-use crate::registry::{Action, Delivery, Noun, Owned, PlannedChange, Undeclared};
+use crate::registry::{Action, ChangedValue, Delivery, Noun, Owned, PlannedChange, Undeclared};
 use crate::store::Change;
-use crate::upstream::{declared_lease_driver, stored_lease_driver};
+use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver};
 
 /// What an application of declarations does to what is lent.
 #[derive(Debug, Default)]
 struct PlannedLeases {
     /// The changes.
     changes: Vec<PlannedChange>,
+    /// The present upstreams of what it changes and removes.
+    replaced: Vec<Digest>,
     put: Vec<LeaseOffer>,
     removed: BTreeSet<CapabilityName>,
 }
@@ -51,7 +54,8 @@ impl Section for Offers {
             let pruned = ground.unnamed == Undeclared::Prune && within;
             // A capability that is gone, or delivered otherwise by now, takes its offer with it.
             if pruned || !leased(&offer.capability) {
-                planned.note(Action::Remove, &offer.capability, Vec::new());
+                planned.note(Action::Remove, &offer.capability);
+                planned.replaced.push(sha256(offer.upstream.as_bytes()));
                 planned.removed.insert(offer.capability.clone());
             }
         }
@@ -69,6 +73,7 @@ impl Section for Offers {
         }
         let mut planned = faults.or(planned)?;
         drawn.changes.append(&mut planned.changes);
+        drawn.replaced.append(&mut planned.replaced);
         drawn.places.extend(planned.places());
         Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
@@ -112,30 +117,24 @@ impl PlannedLeases {
         match world.leases.offer(&offer.capability) {
             Some((old, _)) if *old == offer => return,
             Some((old, _)) => {
-                let changed = [
-                    ("upstream", old.upstream != offer.upstream),
-                    ("per_agent", old.per_agent != offer.per_agent),
-                ];
-                let fields = changed.iter().filter(|(_, changed)| *changed);
-                self.note(
-                    Action::Update,
-                    &offer.capability,
-                    fields.map(|(field, _)| (*field).to_owned()).collect(),
-                );
+                let mut change = PlannedChange::new(Action::Update, Noun::Lease, offer.capability.as_str());
+                if old.upstream != offer.upstream {
+                    change.fields.push("upstream".to_owned());
+                    change.values = changed_fields(&old.upstream, &offer.upstream);
+                    self.replaced.push(sha256(old.upstream.as_bytes()));
+                }
+                let per_agent = ChangedValue::single("per_agent", Some(old.per_agent), Some(offer.per_agent));
+                change.fields.extend(per_agent.iter().map(|value| value.field.clone()));
+                change.values.extend(per_agent);
+                self.changes.push(change);
             }
-            None => self.note(Action::Create, &offer.capability, Vec::new()),
+            None => self.note(Action::Create, &offer.capability),
         }
         self.put.push(offer);
     }
 
-    fn note(&mut self, action: Action, capability: &CapabilityName, fields: Vec<String>) {
-        self.changes.push(PlannedChange {
-            action: action.as_str().into(),
-            kind: Noun::Lease.as_str().into(),
-            name: capability.to_string(),
-            fields,
-            remark: None,
-        });
+    fn note(&mut self, action: Action, capability: &CapabilityName) {
+        self.changes.push(PlannedChange::new(action, Noun::Lease, capability.as_str()));
     }
 
     /// What upstreams that are declared anew fail together with.

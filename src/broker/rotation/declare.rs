@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::advance::next_of;
 use crate::base::code;
-use crate::base::{Scope, SecretName, Timestamp};
+use crate::base::{Scope, SecretName, Timestamp, length_text};
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
@@ -11,7 +11,7 @@ use crate::registry::{Action, Noun, PlannedChange, Undeclared};
 use crate::rotation::{self, Declared, Rotation, RotationDeclaration, Run, Slots, UpstreamValue, keys};
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{SlotCount, TargetError, declared_driver, stored_driver};
+use crate::upstream::{SlotCount, TargetError, changed_fields, declared_driver, stored_driver};
 
 /// What an application of declarations does to rotations.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ struct PlannedRotations {
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
+    /// The present upstreams of what it changes and removes.
+    replaced: Vec<Digest>,
     /// Rotations under way that end, with the version that each would have brought and the next one's date.
     superseded: Vec<(SecretName, Option<u32>, Option<Timestamp>)>,
     /// Those that go on under the corrected declaration, at once.
@@ -72,6 +74,7 @@ impl Section for RotationSection {
         drawn.places.append(&mut planned.places);
         Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
+        drawn.replaced.append(&mut planned.replaced);
 }
 
 /// What was asked for, when it can be.
@@ -177,11 +180,6 @@ impl PlannedRotations {
         match known.map(|known| &known.declared) {
             Some(old) if *old == declared => return Ok(()),
             Some(old) => {
-                let changed = [
-                    ("upstream", old.upstream != declared.upstream || old.slots != declared.slots),
-                    ("schedule", old.schedule != declared.schedule),
-                    ("grace", old.grace_s != declared.grace_s),
-                ];
                 if let Some(known) = known.filter(|_| old.upstream != declared.upstream) {
                     fated = fate(known, &declared, now)?;
                     self.places.extend(place(&declared.upstream));
@@ -191,13 +189,13 @@ impl PlannedRotations {
                         self.left.extend(left.map(|value| (declared.secret.clone(), value)));
                     }
                 }
-                let fields = changed.iter().filter(|(_, changed)| *changed);
-                let fields = fields.map(|(field, _)| (*field).to_owned()).collect();
                 let run = known.and_then(|known| known.run.as_ref());
-                let remark = run.zip(fated.as_ref()).map(|(run, fate)| fate.remark(run));
-                self.note(Action::Update, &declared.secret, fields, remark);
+                let mut change = update(old, &declared);
+                change.remark = run.zip(fated.as_ref()).map(|(run, fate)| fate.remark(run));
+                self.changes.push(change);
+                self.replaced.push(sha256(old.upstream.as_bytes()));
             }
-            None => self.note(Action::Create, &declared.secret, Vec::new(), None),
+            None => self.note(Action::Create, &declared.secret, None),
         }
         let rescheduled = known.is_none_or(|known| known.declared.schedule != declared.schedule);
         let next = if rescheduled {
@@ -233,19 +231,15 @@ impl PlannedRotations {
         if !rotation.orphans.is_empty() {
             return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
         }
-        self.note(Action::Remove, secret, Vec::new(), remark);
+        self.note(Action::Remove, secret, remark);
+        self.replaced.push(sha256(rotation.declared.upstream.as_bytes()));
         self.removed.push(secret.clone());
         Ok(())
     }
 
-    fn note(&mut self, action: Action, secret: &SecretName, fields: Vec<String>, remark: Option<String>) {
-        self.changes.push(PlannedChange {
-            action: action.as_str().into(),
-            kind: Noun::Rotation.as_str().into(),
-            name: secret.to_string(),
-            fields,
-            remark,
-        });
+    fn note(&mut self, action: Action, secret: &SecretName, remark: Option<String>) {
+        let change = PlannedChange::new(action, Noun::Rotation, secret.as_str());
+        self.changes.push(PlannedChange { remark, ..change });
     }
 
     /// `change`, doing this too. It relies on the rotations and secrets being as they were read.

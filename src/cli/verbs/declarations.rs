@@ -1,16 +1,20 @@
 use std::fs;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use super::upstream_checks::conclude;
+use crate::base::code;
+use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, check_durable};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
-    APPLY_DECLARATIONS, AppliedAnswer, CHECK_PLANNED_ROTATION, DeclarationFileBody, DeclareBody,
-    DeclaredKind, EndedAnswer, Nothing, PLAN_DECLARATIONS, PlannedAction, PlannedChange, UpstreamCheckAnswer,
+    APPLY_DECLARATIONS, AppliedAnswer, ApplyBody, CHECK_PLANNED_ROTATION, ChangedValue, DeclarationFileBody,
+    DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, Nothing, PLAN_DECLARATIONS,
+    PlannedAction, PlannedChange, UpstreamCheckAnswer,
 };
 
 /// `keyward plan`
@@ -28,11 +32,17 @@ pub struct PlanArgs {
 pub struct ApplyArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
+    /// Make exactly the changes of this plan, whose id `keyward plan` shows; nothing is changed if they are others now
+    #[arg(long, value_name = "ID")]
+    plan: Option<String>,
+    /// Remove without a question; `--prune` needs it, or `--plan`, where there is no terminal
+    #[arg(long, conflicts_with = "plan")]
+    yes: bool,
 }
 
 #[derive(Args, Debug)]
 struct DeclaredArgs {
-    /// A file, or a directory of *.toml files
+    /// A file, a directory of *.toml files, or `-` for standard input
     #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Also remove declared objects that the files do not name
@@ -45,11 +55,16 @@ impl PlanArgs {
         let body = self.declared.body()?;
         let client = session.operator().await?;
         let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
-        if !self.check {
-            return tell(&planned, session.console);
-        }
-        if !session.console.is_json() {
+        if !self.check || !session.console.is_json() {
             tell(&planned, session.console)?;
+        }
+        let is_told = !session.console.is_json() && !planned.changes.is_empty();
+        if let Some(id) = planned.plan.as_ref().filter(|_| is_told) {
+            let command = self.declared.command(id);
+            session.console.say(&format!("to make exactly these changes: {command}"));
+        }
+        if !self.check {
+            return Ok(());
         }
         let checks = check_rotations(&client, &body, &planned.changes).await?;
         if session.console.is_json() {
@@ -61,9 +76,41 @@ impl PlanArgs {
 
 impl ApplyArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let body = self.declared.body()?;
-        let applied = session.operator().await?.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
+        let can_ask = session.console.is_interactive();
+        if self.declared.prune && self.plan.is_none() && !self.yes && !can_ask {
+            return Err(CommandFailure::usage(
+                "`--prune` may remove objects, and there is no terminal to confirm it",
+                "add `--plan ID` to apply a plan that you have read (`keyward plan --prune -f FILE`), or `--yes`",
+            ));
+        }
+        let DeclareBody { files, prune } = self.declared.body()?;
+        let client = session.operator().await?;
+        let mut body = ApplyBody { files, prune, plan: self.plan.clone() };
+        if prune && body.plan.is_none() {
+            let asked = DeclareBody { files: body.files.clone(), prune };
+            let planned = client.call(PLAN_DECLARATIONS, &Nothing, &asked).await?;
+            let id = planned.plan.clone().ok_or_else(|| {
+                CommandFailure::new(code::RESPONSE_INVALID)
+                    .because("this broker gives no plan ids, so it cannot check that `--prune` removes only what was shown")
+                    .mended_by("upgrade the broker")
+            })?;
+            body.plan = Some(id);
+            if !self.yes && !planned.changes.is_empty() {
+                show(&planned, session.console);
+                if !session.console.confirms("Make these changes?")? {
+                    return Err(CommandFailure::new(code::NOT_CONFIRMED));
+                }
+            }
+        }
+        let applied = client.call(APPLY_DECLARATIONS, &Nothing, &body).await?;
         tell(&applied, session.console)
+    }
+}
+
+/// Shows a plan to the person who is asked about it.
+fn show(planned: &AppliedAnswer, console: &Console) {
+    for line in planned.changes.iter().map(line).chain(losses(planned)) {
+        console.say(&line);
     }
 }
 
@@ -71,7 +118,7 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
     if console.is_json() {
         console.json(&applied.sent);
     } else {
-        applied.changes.iter().for_each(|change| console.line(&line(change)));
+        applied.changes.iter().map(line).chain(losses(applied)).for_each(|line| console.line(&line));
         match (applied.changes.is_empty(), applied.seq) {
             (true, _) => console.say("no changes"),
             (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
@@ -101,11 +148,66 @@ fn line(change: &PlannedChange) -> String {
     let known = signs.iter().find(|(action, _)| change.action == action.as_str());
     // A newer broker may have more actions.
     let sign = known.map_or_else(|| change.action.to_string(), |(_, sign)| sign.to_string());
-    let fields = &change.fields;
-    let fields = if fields.is_empty() { String::new() } else { format!("  ({})", fields.join(", ")) };
+    let fields = match (change.values.as_slice(), change.fields.as_slice()) {
+        ([], []) => String::new(),
+        ([], fields) => format!("  ({})", fields.join(", ")),
+        (values, _) => format!("  {}", values.iter().map(value).collect::<Vec<_>>().join(", ")),
+    };
     let remark = change.remark.as_deref().filter(|remark| !remark.is_empty());
     let remark = remark.map_or_else(String::new, |remark| format!("  {remark}"));
     format!("{sign} {} {}{fields}{remark}", change.kind, change.name)
+}
+
+fn value(changed: &ChangedValue) -> String {
+    let ChangedValue { field, from, to, added, removed } = changed;
+    let items = added.iter().map(|item| format!("+{item}"));
+    let items: Vec<String> = items.chain(removed.iter().map(|item| format!("-{item}"))).collect();
+    match (from, to) {
+        (None, None) if items.is_empty() => format!("{field} changed"),
+        (None, None) => format!("{field}: {}", items.join(" ")),
+        (from, to) => {
+            let [from, to] = [from, to].map(|value| value.as_deref().unwrap_or("none"));
+            format!("{field}: {from} → {to}")
+        }
+    }
+}
+
+/// Lines about what agents lose.
+fn losses(planned: &AppliedAnswer) -> Vec<String> {
+    let Some(losses) = &planned.losses else { return Vec::new() };
+    let mut lines = vec!["agents that lose access:".to_owned()];
+    lines.extend(losses.items.iter().map(loss));
+    let more = losses.agents.saturating_sub(losses.items.len());
+    if more > 0 {
+        lines.push(format!("  {}", counted(more, "more agent")));
+    }
+    if losses.other_agents > 0 {
+        lines.push(format!("  {} of other owners", counted(losses.other_agents, "agent")));
+    }
+    lines.push(format!("  in total: {}", live(&losses.live)));
+    if !losses.tokens_complete {
+        lines.push("  only the newest ledger entries were read: there may be more tokens".to_owned());
+    }
+    lines
+}
+
+fn loss(loss: &LossAnswer) -> String {
+    let lost = loss.capabilities.iter().map(|name| format!("-{name}"));
+    let redelivered = loss.redelivered.iter().map(|name| format!("{name} (delivered in another way)"));
+    let secrets = loss.secrets.iter().map(|name| format!("-secret {name}"));
+    let lost: Vec<String> = lost.chain(redelivered).chain(secrets).collect();
+    let removed = if loss.removed { " (removed)" } else { "" };
+    let lost = if lost.is_empty() { String::new() } else { format!("  {}", lost.join(" ")) };
+    format!("  {}{removed}  {}{lost}", loss.agent, live(&loss.live))
+}
+
+fn live(LiveCounts { instances, tokens, leases }: &LiveCounts) -> String {
+    let counts = [(*instances, "live instance"), (*tokens, "token"), (*leases, "lease")];
+    counts.map(|(count, noun)| counted(count, noun)).join(", ")
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Checks the upstreams of the rotations that `changes` declare.
@@ -124,6 +226,18 @@ async fn check_rotations(
 }
 
 impl DeclaredArgs {
+    /// The command that applies the plan of this id.
+    fn command(&self, id: &str) -> String {
+        let quoted = |path: &PathBuf| {
+            let text = path.display().to_string();
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+            if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+        };
+        let files: Vec<String> = self.files.iter().map(|path| format!(" -f {}", quoted(path))).collect();
+        let prune = if self.prune { " --prune" } else { "" };
+        format!("keyward apply{}{prune} --plan {id}", files.concat())
+    }
+
     /// The files, and those in directories in the order of their names.
     fn body(&self) -> Result<DeclareBody, CommandFailure> {
         let mut files = Vec::new();
@@ -140,12 +254,28 @@ impl DeclaredArgs {
             }
         }
         let read = |path: &PathBuf| {
+            if path.as_os_str() == "-" {
+                return standard_input();
+            }
             let text = fs::read_to_string(path).map_err(|error| CommandFailure::of_file(path, &error))?;
             Ok(DeclarationFileBody { name: path.display().to_string(), text })
         };
         let files = files.iter().map(read).collect::<Result<_, CommandFailure>>()?;
         Ok(DeclareBody { files, prune: self.prune })
     }
+}
+
+/// Declarations on standard input.
+fn standard_input() -> Result<DeclarationFileBody, CommandFailure> {
+    let (name, mut text) = ("standard input", String::new());
+    // One byte more than the broker takes: it says what is wrong with a longer text.
+    let limit = u64::try_from(DECLARATION_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    io::stdin()
+        .lock()
+        .take(limit)
+        .read_to_string(&mut text)
+        .map_err(|error| CommandFailure::of_file(Path::new(name), &error))?;
+    Ok(DeclarationFileBody { name: name.to_owned(), text })
 }
 
 #[cfg(test)]
@@ -157,7 +287,13 @@ mod tests {
         let shown = |change| line(&serde_json::from_value(change).unwrap());
         let known =
             json!({ "action": "update", "kind": "resource-server", "name": "a", "fields": ["audience"] });
-        assert_eq!(shown(known), "~ resource-server a  (audience)");
+        assert_eq!(shown(known), "~ resource-server a  (audience)", "of an older broker");
+        let valued = json!({ "action": "update", "kind": "role", "name": "a", "fields": ["x"], "values": [
+            { "field": "capabilities", "added": ["b"], "removed": ["c"] },
+            { "field": "owner", "to": "red" },
+            { "field": "upstream.ca" },
+        ] });
+        assert_eq!(shown(valued), "~ role a  capabilities: +b -c, owner: none → red, upstream.ca changed");
         let newer = json!({ "action": "adopt", "kind": "queue", "name": "a", "remark": "of tomorrow" });
         assert_eq!(shown(newer), "adopt queue a  of tomorrow");
     }

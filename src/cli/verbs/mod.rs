@@ -6,6 +6,7 @@ pub(crate) mod break_glass;
 pub(crate) mod capabilities;
 pub(crate) mod certificates;
 pub(crate) mod clock;
+pub(crate) mod declaration;
 pub(crate) mod declarations;
 pub(crate) mod doctor;
 pub(crate) mod get;

@@ -3,8 +3,8 @@ use axum::extract::Request;
 use super::answer::{Answer, IntoAnswer};
 use super::caller::{AuthorisedOperator, Repeats};
 use super::input::{Input, parse_json};
-use super::table::{RequestHead, Routes, body_of, described, success};
-use super::target::FromPath;
+use super::table::{AdminRequest, RequestHead, Routes, body_of, described, success};
+use super::target::{FromPath, name};
 use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
@@ -13,7 +13,7 @@ use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
-use crate::policy::Declare;
+use crate::policy::{Declare, PlanDeclarations, Right};
 use crate::registry::Undeclared;
 use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
 
@@ -26,8 +26,8 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 }
 
 /// Declarations of an operator, and the heavy request that processes them.
-struct Declaring<T> {
-    by: AuthorisedOperator<Declare>,
+struct Declaring<R, T> {
+    by: AuthorisedOperator<R>,
     target: T,
     uploaded: Uploaded,
     idempotency: Option<IdempotencyKey>,
@@ -36,37 +36,34 @@ struct Declaring<T> {
 
 impl Routes<AdminServices> {
     /// A route for declarations, which are parsed on threads for heavy requests.
-    fn declaring<T: FromPath, A: Answer + IntoAnswer<A> + Send, F>(
+    fn declaring<R: Right, T: FromPath, B: Upload, A: Answer + IntoAnswer<A> + Send, F>(
         self,
-        endpoint: &Endpoint<T, DeclareBody, A>,
+        endpoint: &Endpoint<T, B, A>,
         repetition: Repetition,
-        handler: impl Fn(AdminServices, Declaring<T>) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(AdminServices, Declaring<R, T>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<A, Problem>> + Send + 'static,
     {
-        let route = described::<_, AuthorisedOperator<Declare>, T, _, A>(endpoint, repetition);
+        let route = described::<_, AuthorisedOperator<R>, T, _, A>(endpoint, repetition);
         let (status, body_bytes_max) = (success(endpoint), endpoint.body_bytes_max);
         self.with(route, move |services: AdminServices, request: Request| {
             let handler = handler.clone();
             async move {
                 let (parts, body) = request.into_parts();
                 let RequestHead { by, target, idempotency, .. } =
-                    RequestHead::<AuthorisedOperator<Declare>, T, DeclareBody>::of(&parts, &services, &route)
-                        .await?;
+                    RequestHead::<AuthorisedOperator<R>, T, B>::of(&parts, &services, &route).await?;
                 drop(parts);
                 // Before the body is read, so that few bodies are in memory.
                 let heavy = services.heavy(&by)?;
-                let body = body_of::<DeclareBody>(body, body_bytes_max).await?;
+                let body = body_of::<B>(body, body_bytes_max).await?;
                 let own = services.clone();
                 let parsed = heavy.run(Priority::Low, move |_| {
                     let idempotency = match repetition {
-                        Repetition::Once => {
-                            by.idempotency_key(&own, idempotency, DeclareBody::digested(&body))
-                        }
+                        Repetition::Once => by.idempotency_key(&own, idempotency, B::digested(&body)),
                         Repetition::Harmless => None,
                     };
-                    Ok::<_, Problem>((by, uploaded(parse_json(&body)?)?, idempotency))
+                    Ok::<_, Problem>((by, uploaded(parse_json::<B>(&body)?)?, idempotency))
                 });
                 let (by, uploaded, idempotency) = parsed.await?;
                 let declaring = Declaring { by, target, uploaded, idempotency, heavy: heavy.clone() };
@@ -77,7 +74,27 @@ impl Routes<AdminServices> {
     }
 }
 
-fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
+/// The body of a request with declaration files.
+trait Upload: DeserializeOwned + JsonSchema + Send + 'static {
+    /// The same with the id of a plan.
+    fn planned(self) -> ApplyBody;
+}
+
+impl Upload for ApplyBody {
+    fn planned(self) -> ApplyBody {
+        self
+    }
+}
+
+impl Upload for DeclareBody {
+    fn planned(self) -> ApplyBody {
+        let Self { files, prune } = self;
+        ApplyBody { files, prune, plan: None }
+    }
+}
+
+fn uploaded(body: impl Upload) -> Result<Uploaded, Problem> {
+    let body = body.planned();
     if body.files.is_empty() || body.files.len() > DECLARATION_FILES_MAX {
         let why = format!("an upload has 1 to {DECLARATION_FILES_MAX} files");
         return Err(Problem::new(code::FILE_COUNT_INVALID).because(why));
@@ -87,20 +104,27 @@ fn uploaded(body: DeclareBody) -> Result<Uploaded, Problem> {
     }
     let unnamed = if body.prune { Undeclared::Prune } else { Undeclared::Keep };
     let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
-    Ok(Uploaded { files: files.collect(), unnamed })
+    Ok(Uploaded { files: files.collect(), unnamed, plan: body.plan })
 }
 
-async fn plan(services: AdminServices, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
-    Ok(services.plan(&asked.by, &asked.heavy, asked.uploaded).await?.into())
+async fn plan(
+    services: AdminServices,
+    asked: Declaring<PlanDeclarations, Nothing>,
+) -> Result<AppliedAnswer, Problem> {
+    let Planned { changes, id, losses } = services.plan(&asked.by, &asked.heavy, asked.uploaded).await?;
+    Ok(AppliedAnswer { plan: Some(id), losses, ..AppliedAnswer::unapplied(changes) })
 }
 
-async fn apply(services: AdminServices, asked: Declaring<Nothing>) -> Result<AppliedAnswer, Problem> {
+async fn apply(
+    services: AdminServices,
+    asked: Declaring<Declare, Nothing>,
+) -> Result<AppliedAnswer, Problem> {
     Ok(services.apply(&asked.by, &asked.heavy, asked.uploaded, asked.idempotency.as_ref()).await?.into())
 }
 
 async fn check(
     services: AdminServices,
-    asked: Declaring<SecretName>,
+    asked: Declaring<Declare, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
     Ok(services.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
 }
@@ -108,13 +132,12 @@ async fn check(
 impl From<Applied> for AppliedAnswer {
     fn from(Applied { changes, done }: Applied) -> Self {
         match done {
-            None => Self { changes, applied: false, seq: None, durable: None, kept: false },
+            None => unapplied,
             Some(Ended::Recorded(seq)) => {
-                Self { changes, applied: true, seq: Some(seq), durable: Some(true), kept: false }
-            }
-            Some(Ended::InMemory { kept }) => {
-                Self { changes, applied: false, seq: None, durable: Some(false), kept }
+                Self { applied: true, seq: Some(seq), durable: Some(true), ..unapplied }
             }
         }
     }
 }
+        let unapplied = Self::unapplied(changes);
+            Some(Ended::InMemory { kept }) => Self { durable: Some(false), kept, ..unapplied },

@@ -27,7 +27,7 @@ pub(crate) fn blocks(page: &str) -> Vec<String> {
 }
 
 /// The blocks of a page in this language, in order.
-fn fenced(page: &str, language: &str) -> Vec<String> {
+pub(crate) fn fenced(page: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
     let begin = format!("\n```{language}\n");
     let parts = text.split(begin.as_str()).skip(1);

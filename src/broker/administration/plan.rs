@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::upload::{Upload, Uploaded};
+use crate::base::limits::{LOSSES_LISTED_MAX, PAGE_ENTRIES_MAX, PLAN_ENTRIES_READ_MAX, TOKEN_LIFE_MAX_S};
+use crate::base::{AgentName, Cancellation, CapabilityName, InstanceId, Timestamp};
+use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::ChangeRequest;
+use crate::broker::declarations::losses::Loss;
+use crate::broker::failure::Failure;
+use crate::broker::services::Services;
+use crate::broker::world::World;
+use crate::ledger::{Entry, Kind};
+use crate::policy::{Authorised, PlanDeclarations};
+use crate::registry::PlannedChange;
+use crate::token::TokenMinted;
+use crate::wire::{LiveCounts, LossAnswer, LossesAnswer};
+
+/// A plan: the changes of an application, and what agents lose by them.
+#[derive(Debug)]
+pub struct Planned {
+    /// The changes.
+    pub changes: Vec<PlannedChange>,
+    /// The id; an application that names it makes exactly these changes.
+    pub id: String,
+    /// What agents lose; `None` if they lose nothing.
+    pub losses: Option<LossesAnswer>,
+}
+
+impl AdminServices {
+    /// The changes of [`AdminServices::apply`], without making them.
+    ///
+    /// # Errors
+    /// [`Failure`] with the faults of the files, or when they are too much for one application.
+    pub async fn plan(
+        &self,
+        by: &Authorised<PlanDeclarations>,
+        heavy: &HeavyRequest,
+        uploaded: Uploaded,
+    ) -> Result<Planned, Failure> {
+        let upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        let services = Arc::clone(&self.0);
+        let planned = heavy.run(Priority::Ordinary, move |work| {
+            let request = ChangeRequest::by(&upload.operator, None);
+            let (drawn, preconditions) = services.state.read(|reading| services.draw(&upload, reading, work));
+            let mut drawn = drawn?;
+            let (id, losses) = (std::mem::take(&mut drawn.id), std::mem::take(&mut drawn.losses));
+            let (plan, draft) = drawn.drafted(&upload.operator)?;
+            services.state.completed(request, draft, preconditions)?.0.fits::<World>()?;
+            Ok::<_, Failure>((plan.changes, id, losses))
+        });
+        let (changes, id, losses) = planned.await?;
+        if losses.is_empty() {
+            return Ok(Planned { changes, id, losses: None });
+        }
+        let services = Arc::clone(&self.0);
+        let counted = heavy.run(Priority::Low, move |work| {
+            let tokens = services.count_tokens(&losses, work)?;
+            Ok::<_, Failure>(answer(&losses, &tokens))
+        });
+        Ok(Planned { changes, id, losses: Some(counted.await?) })
+    }
+}
+
+/// Tokens that have not expired and end by a plan.
+#[derive(Debug, Default)]
+struct EndingTokens {
+    of: BTreeMap<AgentName, usize>,
+    /// Whether all entries of the longest life of a token were read.
+    is_complete: bool,
+}
+
+/// The fields of [`TokenMinted`] that say whether a token ends.
+#[derive(serde::Deserialize)]
+struct Minted {
+    agent: AgentName,
+    instance: InstanceId,
+    capabilities: Vec<CapabilityName>,
+    life_s: u32,
+}
+
+impl Minted {
+    /// The token of `entry`, if it has not expired at `now`.
+    fn of(entry: &Entry, now: Timestamp) -> Option<Self> {
+        const MINTED: Kind = <TokenMinted<'_> as crate::store::Event>::KIND;
+        let minted: Self = serde_json::from_slice(&entry.event).ok().filter(|_| entry.kind == MINTED)?;
+        (entry.time.plus_s(i64::from(minted.life_s)) > now).then_some(minted)
+    }
+
+    fn ends(&self, losses: &BTreeMap<AgentName, Loss>) -> bool {
+        let loss = losses.get(&self.agent).filter(|loss| loss.instances.contains(&self.instance));
+        loss.is_some_and(|loss| self.capabilities.iter().any(|name| loss.ends(name)))
+    }
+}
+
+impl Services {
+    /// The tokens that end by `losses`, as the newest entries of the ledger say.
+    fn count_tokens(
+        &self,
+        losses: &BTreeMap<AgentName, Loss>,
+        work: &Cancellation,
+    ) -> Result<EndingTokens, Failure> {
+        let now = self.state.clock.now();
+        let oldest = now.plus_s(TOKEN_LIFE_MAX_S.saturating_neg());
+        let head = self.state.store.head().seq;
+        let first = first_read(head);
+        let mut ending = EndingTokens { is_complete: first == 1, ..EndingTokens::default() };
+        let page = u64::try_from(PAGE_ENTRIES_MAX).unwrap_or(u64::MAX);
+        let mut last = head;
+        while last >= first {
+            work.step()?;
+            let from = last.saturating_sub(page.saturating_sub(1)).max(first);
+            let entries = self.state.store.entries(from, PAGE_ENTRIES_MAX)?;
+            for minted in entries.iter().filter(|one| one.seq <= last).filter_map(|one| Minted::of(one, now))
+            {
+                if minted.ends(losses) {
+                    let count = ending.of.entry(minted.agent).or_default();
+                    *count = count.saturating_add(1);
+                }
+            }
+            if entries.first().is_some_and(|entry| entry.time < oldest) {
+                ending.is_complete = true;
+                break;
+            }
+            last = from.saturating_sub(1);
+        }
+        Ok(ending)
+    }
+}
+
+/// The first of the entries up to `head` that are read.
+const fn first_read(head: u64) -> u64 {
+    head.saturating_sub(PLAN_ENTRIES_READ_MAX).saturating_add(1)
+}
+
+fn answer(losses: &BTreeMap<AgentName, Loss>, tokens: &EndingTokens) -> LossesAnswer {
+    let live = |name: &AgentName, loss: &Loss| LiveCounts {
+        instances: loss.instances.len(),
+        tokens: tokens.of.get(name).copied().unwrap_or_default(),
+        leases: loss.leases,
+    };
+    let within = || losses.iter().filter(|(_, loss)| loss.is_within);
+    let sum =
+        within().map(|(name, loss)| live(name, loss)).fold(LiveCounts::default(), |sum, one| LiveCounts {
+            instances: sum.instances.saturating_add(one.instances),
+            tokens: sum.tokens.saturating_add(one.tokens),
+            leases: sum.leases.saturating_add(one.leases),
+        });
+    let items = within().take(LOSSES_LISTED_MAX).map(|(name, loss)| LossAnswer {
+        agent: name.clone(),
+        removed: loss.is_removed,
+        capabilities: loss.capabilities.iter().cloned().collect(),
+        redelivered: loss.redelivered.iter().cloned().collect(),
+        secrets: loss.secrets.iter().cloned().collect(),
+        live: live(name, loss),
+    });
+    let agents = within().count();
+    LossesAnswer {
+        items: items.collect(),
+        agents,
+        other_agents: losses.len().saturating_sub(agents),
+        live: sum,
+        tokens_complete: tokens.is_complete,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_entries_are_read_for_tokens() {
+        assert_eq!(first_read(PLAN_ENTRIES_READ_MAX), 1);
+        assert_eq!(first_read(PLAN_ENTRIES_READ_MAX + 1), 2);
+    }
+
+    #[test]
+    fn so_many_agents_that_lose_something_are_listed() {
+        let losses = |count: usize| -> BTreeMap<AgentName, Loss> {
+            let one = |number: usize| {
+                (format!("a-{number}").parse().unwrap(), Loss { is_within: true, ..Loss::default() })
+            };
+            (0..count).map(one).collect()
+        };
+        for count in [LOSSES_LISTED_MAX, LOSSES_LISTED_MAX + 1] {
+            let answer = answer(&losses(count), &EndingTokens::default());
+            assert_eq!((answer.items.len(), answer.agents), (LOSSES_LISTED_MAX, count));
+        }
+    }
+}

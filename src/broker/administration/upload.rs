@@ -1,0 +1,41 @@
+use super::heavy::{HeavyRequest, Priority};
+use crate::authn::OperatorPrincipal;
+use crate::broker::declarations::sections::Sections;
+use crate::broker::failure::Failure;
+use crate::config::SourceFile;
+use crate::registry::Undeclared;
+
+/// Declaration files that an operator uploaded.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// The files.
+    pub files: Vec<SourceFile>,
+    /// The treatment of objects that the files do not name.
+    pub unnamed: Undeclared,
+    /// The id of the plan whose changes are made; whatever the files declare without one.
+    pub plan: Option<String>,
+}
+
+/// Files that an operator uploaded, and what they declare.
+pub(super) struct Upload {
+    pub(super) operator: OperatorPrincipal,
+    pub(super) files: Vec<SourceFile>,
+    pub(super) sections: Sections,
+    pub(super) unnamed: Undeclared,
+    pub(super) plan: Option<String>,
+}
+
+impl Upload {
+    pub(super) async fn read(
+        operator: &OperatorPrincipal,
+        heavy: &HeavyRequest,
+        Uploaded { files, unnamed, plan }: Uploaded,
+    ) -> Result<Self, Failure> {
+        let operator = operator.clone();
+        let reading = heavy.run(Priority::Low, move |work| {
+            let sections = Sections::read(&files, operator.scope(), work)?;
+            Ok::<_, Failure>(Self { operator, files, sections, unnamed, plan })
+        });
+        reading.await
+    }
+}
