@@ -39,6 +39,8 @@ pub use administration::upload::Uploaded;
 pub use administration::watch::Warning;
 pub use caller_services::{AdminServices, AgentServices};
 pub use changes::OperatorRequest;
+pub use declarations::export::ExportFilter;
+pub use declarations::schema::declaration_schema;
 pub use denial::MemoryRevocation;
 pub use failure::Failure;
 pub use host::break_glass::OrderOutcome;

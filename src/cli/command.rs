@@ -15,6 +15,7 @@ use super::verbs::certificates::CertCommand;
 use super::verbs::clock::ClockCommand;
 use super::verbs::declaration::DeclarationCommand;
 use super::verbs::declarations::{ApplyArgs, PlanArgs};
+use super::verbs::export::ExportArgs;
 use super::verbs::get::GetArgs;
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::verbs::leases::LeaseCommand;
@@ -143,6 +144,9 @@ pub enum LocalCommand {
     Clock(ClockCommand),
     /// Show the version of this program, its commit, and the formats of the data that it writes
     Version,
+    /// The format of declaration files
+    #[command(subcommand)]
+    Declaration(DeclarationCommand),
     /// Run a demonstration against a temporary broker on this machine
     Demo,
     /// Run a temporary broker with enrolled example agents until Ctrl-C, then delete its files

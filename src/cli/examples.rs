@@ -77,7 +77,18 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("whoami", ["keyward whoami", "keyward whoami --operator -o json"]),
     ("status", ["keyward status", "keyward status --home /etc/keyward-client -o json"]),
     ("plan", ["keyward plan -f declarations/", "keyward plan -f declarations/ --prune"]),
-    ("apply", ["keyward apply -f declarations/", "keyward apply -f agents.toml -f roles.toml"]),
+    (
+        "apply",
+        [
+            "keyward apply -f declarations/",
+            "keyward apply -f declarations/ --prune --plan 00112233445566778899aabbccddeeff",
+        ],
+    ),
+    ("export", ["keyward export > declarations.toml", "keyward export --kind agent --owner payments"]),
+    (
+        "declaration schema",
+        ["keyward declaration schema > keyward.schema.json", "keyward declaration schema -o json"],
+    ),
     (
         "agent invite",
         [

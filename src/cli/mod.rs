@@ -100,6 +100,10 @@ pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), 
             Ok(())
         }
         LocalCommand::Demo => demo::play(console).await,
+        LocalCommand::Declaration(command) => {
+            command.run(console);
+            Ok(())
+        }
         LocalCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
     }
 }
@@ -122,6 +126,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Plan(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
         ClientCommand::Agent(command) => command.run(session).await,
+        ClientCommand::Export(args) => args.run(session).await,
         ClientCommand::Operator(command) => command.run(session).await,
         ClientCommand::Cert(command) => command.run(session).await,
         ClientCommand::Authority(command) => command.run(session).await,

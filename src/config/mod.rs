@@ -11,6 +11,7 @@ mod source;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use fault::without_values;
 pub use raw::ConfigError;
@@ -20,3 +21,4 @@ pub use settings::{
 };
 pub use source::{Fault, FaultList, Faults, SourceFile, SourcePosition};
 pub use tables::{FieldOffsets, Tables};
+pub use written::toml_table;

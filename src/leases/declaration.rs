@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -20,11 +21,17 @@ pub struct DeclaredLease {
     pub upstream_place: SourcePosition,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLease {
+    /// The capability with the delivery `lease`.
+    #[schemars(with = "CapabilityName")]
     capability: Spanned<String>,
+    /// Leases of one agent at a time; 10 by default.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
     per_agent: Option<Spanned<u32>>,
+    /// The server of the logins.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     upstream: Spanned<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -41,6 +48,11 @@ pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<CapabilityName, Declare
         reader.lease(place, &raw);
     }
     reader.faults.or(reader.asked)
+}
+
+/// The schemas of the tables that this room reads, by name.
+pub fn table_schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+    vec![("lease", RawLease::json_schema(generator))]
 }
 
 struct Reader<'a> {

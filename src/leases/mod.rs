@@ -11,7 +11,7 @@ mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use declaration::{DeclaredLease, TABLES, parse};
+pub use declaration::{DeclaredLease, TABLES, parse, table_schemas};
 pub use events::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
     LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,

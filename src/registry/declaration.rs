@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -10,7 +11,7 @@ use super::owners::Owned;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
-use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope};
+use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope, SecretName};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// All that a set of files declares, each with its place.
@@ -51,19 +52,32 @@ pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Result<Declaration, Faul
     reader.faults.or(reader.declaration)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCapability {
+    /// The name, which is also the OAuth scope.
+    #[schemars(with = "CapabilityName")]
     name: Spanned<String>,
+    /// The effect at the upstream.
     access: Access,
+    /// How an agent gets it.
+    #[schemars(with = "RawDelivery")]
     delivery: Spanned<RawDelivery>,
+    /// The service that accepts the token; only for `mint`.
+    #[schemars(with = "Option<Audience>")]
     audience: Option<Spanned<String>>,
+    /// The secret that the token reads; only for `reveal`.
+    #[schemars(with = "Option<SecretName>")]
     secret: Option<Spanned<String>>,
+    /// The longest life in seconds: of a token 10 to 3,600, of a lease 60 to 604,800.
+    #[schemars(with = "u32", range(min = 10, max = 604_800))]
     max_life_s: Spanned<u32>,
+    /// The owner.
+    #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum RawDelivery {
     Mint,
@@ -71,34 +85,66 @@ enum RawDelivery {
     Lease,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRole {
+    /// The name.
+    #[schemars(with = "RoleName")]
     name: Spanned<String>,
+    /// The capabilities, each once.
+    #[schemars(with = "Vec<CapabilityName>", length(max = 256))]
     capabilities: Spanned<Vec<Spanned<String>>>,
+    /// The owner.
+    #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAgent {
+    /// The name.
+    #[schemars(with = "AgentName")]
     name: Spanned<String>,
+    /// The roles, each once.
+    #[schemars(with = "Vec<RoleName>", length(max = 32))]
     roles: Spanned<Vec<Spanned<String>>>,
+    /// The number of machines that can be enrolled at a time; 1 by default.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 10_000))]
     max_instances: Option<Spanned<u32>>,
+    /// The owner.
+    #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawResourceServer {
+    /// The name.
+    #[schemars(with = "AgentName")]
     name: Spanned<String>,
+    /// The audience that the service serves.
+    #[schemars(with = "Audience")]
     audience: Spanned<String>,
+    /// The number of machines that can be enrolled at a time; 1 by default.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 10_000))]
     max_instances: Option<Spanned<u32>>,
+    /// The owner.
+    #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
 }
 
 /// Most instances that may be declared of one agent.
 const INSTANCES_MAX: u32 = 10_000;
+
+/// The schemas of the tables that this room reads, by name.
+pub fn table_schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+    vec![
+        ("capability", RawCapability::json_schema(generator)),
+        ("role", RawRole::json_schema(generator)),
+        ("agent", RawAgent::json_schema(generator)),
+        ("resource_server", RawResourceServer::json_schema(generator)),
+    ]
+}
 
 struct Reader<'a> {
     scope: &'a Scope,

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Audience, CapabilityName, RoleName, SecretName};
@@ -53,7 +54,6 @@ impl Delivery {
             Self::Lease => "lease",
         }
     }
-}
 
     /// The service that accepts the token; none of another delivery.
     #[must_use]
@@ -66,6 +66,7 @@ impl Delivery {
     pub const fn secret(&self) -> Option<&SecretName> {
         if let Self::Reveal { secret } = self { Some(secret) } else { None }
     }
+}
 
 /// Something that can be asked for, declared beforehand.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

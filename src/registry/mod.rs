@@ -25,7 +25,7 @@ pub use agent::{
     SignedAgentCertificate,
 };
 pub use agent_spec::AgentSpec;
-pub use declaration::{Declaration, TABLES, parse};
+pub use declaration::{Declaration, TABLES, parse, table_schemas};
 pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -39,18 +40,36 @@ impl RotationDeclaration {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRotation {
+    /// The secret whose value is rotated.
+    #[schemars(with = "SecretName")]
     secret: Spanned<String>,
+    /// The interval between rotations, e.g. `30d`; not together with `cron`.
+    #[schemars(with = "Option<String>")]
     every: Option<Spanned<String>>,
+    /// Minute, hour, day of month, month, day of week; not together with `every`.
+    #[schemars(with = "Option<String>")]
     cron: Option<Spanned<String>>,
+    /// The IANA time zone of `cron`, `window` and `blackout`; `UTC` by default.
+    #[schemars(with = "Option<String>")]
     zone: Option<Spanned<String>>,
+    /// The time of day in which rotations begin, e.g. `01:00-05:00`.
+    #[schemars(with = "Option<String>")]
     window: Option<Spanned<String>>,
+    /// Days on which no rotation begins, e.g. `2026-12-24` or `2026-12-24/2026-12-26`.
+    #[schemars(with = "Option<Vec<String>>", length(max = 64))]
     #[serde(default)]
     blackout: Option<Spanned<Vec<String>>>,
+    /// A delay of up to this time.
+    #[schemars(with = "Option<String>")]
     jitter: Option<Spanned<String>>,
+    /// How long the previous version works at an upstream that accepts two values; `1h` by default.
+    #[schemars(with = "Option<String>")]
     grace: Option<Spanned<String>>,
+    /// Where the value is changed.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     upstream: Spanned<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -70,6 +89,11 @@ pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, RotationDec
         }
     }
     reader.faults.or(reader.asked)
+}
+
+/// The schemas of the tables that this room reads, by name.
+pub fn table_schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+    vec![("rotation", RawRotation::json_schema(generator))]
 }
 
 struct Reader<'a> {

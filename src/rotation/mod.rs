@@ -10,7 +10,7 @@ mod record;
 mod schedule;
 mod state;
 
-pub use declaration::{RotationDeclaration, TABLES, parse};
+pub use declaration::{RotationDeclaration, TABLES, parse, table_schemas};
 pub use events::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
@@ -18,5 +18,5 @@ pub use events::{
 pub use record::{
     Declared, FinishedRotation, Rotation, RotationStage, Run, Slots, StepFailure, Trigger, UpstreamValue,
 };
-pub use schedule::{Schedule, ScheduleError, ScheduleText, spoken};
+pub use schedule::{Schedule, ScheduleError, ScheduleFields, ScheduleText, spoken};
 pub use state::{Effect, Rotations};

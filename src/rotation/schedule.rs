@@ -59,6 +59,29 @@ pub struct ScheduleText<'a> {
     pub jitter: Option<&'a str>,
 }
 
+/// A schedule as a declaration has it: the fields of [`ScheduleText`].
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct ScheduleFields {
+    /// A length of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// A cron pattern of five fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// An IANA time zone; `None` for UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// `HH:MM-HH:MM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// Days or periods of days.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blackout: Vec<String>,
+    /// A length of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<String>,
+}
+
 /// Why something written is no schedule: the field, and what is wrong with it. Never repeats a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{field}` {wrong}")]
@@ -170,6 +193,24 @@ impl Schedule {
         text
     }
 
+    /// The fields of the declaration that reads as this schedule.
+    #[must_use]
+    pub fn fields(&self) -> ScheduleFields {
+        let (every, cron) = match &self.rhythm {
+            Rhythm::EveryS(every) => (Some(length_text(*every)), None),
+            Rhythm::Cron(pattern) => (None, Some(pattern.clone())),
+        };
+        let time = |time: Time| time.strftime("%H:%M").to_string();
+        ScheduleFields {
+            every,
+            cron,
+            zone: (self.zone != "UTC").then(|| self.zone.clone()),
+            window: self.window.map(|window| format!("{}-{}", time(window.from), time(window.to))),
+            blackout: self.blackout.iter().map(Days::text).collect(),
+            jitter: (self.jitter_s > 0).then(|| length_text(self.jitter_s)),
+        }
+    }
+
     /// The seconds between two rotations at the least.
     #[must_use]
     pub const fn interval_s(&self) -> Option<u32> {
@@ -264,6 +305,10 @@ impl Days {
             _ => wrong("blackout", "has a period that ends before it begins, or is longer than a year"),
         }
     }
+
+    fn text(&self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}/{}", self.first, self.last) }
+    }
 }
 
 /// The length of time in a field, in seconds.
@@ -303,7 +348,3 @@ pub fn spoken(seconds: u32) -> String {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
-
-    fn text(&self) -> String {
-        if self.first == self.last { self.first.to_string() } else { format!("{}/{}", self.first, self.last) }
-    }

@@ -1,3 +1,5 @@
+use schemars::{Schema, SchemaGenerator};
+
 use super::client::ClientLogin;
 use super::declaration::{Fields, TargetError};
 use super::driver::Driver;
@@ -16,6 +18,8 @@ pub(super) struct RotationKind {
     /// The value of the field `driver`. Stored declarations contain it: an incompatible format needs a new name.
     pub(super) driver: &'static str,
     pub(super) read: fn(Fields) -> Result<Box<dyn Driver>, TargetError>,
+    /// The schemas of the fields beside `driver`.
+    pub(super) fields: fn(&mut SchemaGenerator) -> Vec<Schema>,
 }
 
 /// Leases of one kind.
@@ -23,6 +27,8 @@ pub(super) struct LeaseKind {
     /// The value of the field `driver`, as in [`RotationKind`].
     pub(super) driver: &'static str,
     pub(super) read: fn(Fields) -> Result<Box<dyn LeaseDriver>, TargetError>,
+    /// As in [`RotationKind`].
+    pub(super) fields: fn(&mut SchemaGenerator) -> Vec<Schema>,
     /// The environment variables for client programs.
     pub(super) variables: fn(&ClientLogin<'_>) -> Vec<(&'static str, String)>,
     /// The URL for client programs.

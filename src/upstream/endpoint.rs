@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -31,7 +32,7 @@ pub(super) struct UpstreamEndpoint<'a> {
 }
 
 /// Whether a connection is encrypted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Tls {
     /// TLS, with a verified certificate and name of the server.

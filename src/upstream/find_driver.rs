@@ -9,7 +9,7 @@ use super::lease_driver::LeaseDriver;
 use super::{generate, http, mariadb, postgresql};
 
 /// All kinds of upstreams: one folder and one line per kind.
-const KINDS: [&DriverKind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
+pub(super) const KINDS: [&DriverKind; 4] = [&generate::KIND, &http::KIND, &mariadb::KIND, &postgresql::KIND];
 
 /// The driver of a stored upstream of a rotation.
 ///
@@ -95,7 +95,7 @@ fn kind_of(login: &ClientLogin<'_>) -> Option<&'static LeaseKind> {
     lease_kinds().find(|kind| kind.driver == driver)
 }
 
-fn lease_kinds() -> impl Iterator<Item = &'static LeaseKind> {
+pub(super) fn lease_kinds() -> impl Iterator<Item = &'static LeaseKind> {
     KINDS.iter().filter_map(|kind| kind.leases.as_ref())
 }
 

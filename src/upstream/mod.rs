@@ -27,10 +27,11 @@ mod mark;
 mod pipe;
 mod postgresql;
 mod random;
+mod schema;
 
 pub use breaker::{Breakers, CallAdmission};
-pub use client::{ClientLogin, authorities};
 pub use changed_fields::changed_fields;
+pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;
 pub use driver::{
     Called, Capabilities, Checking, Driver, DriverContext, DriverFuture, Prepared, RotationCall, SlotCount,
@@ -44,3 +45,4 @@ pub use finding::{Finding, Verdict};
 pub use guard::AllowedNetworks;
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{EntryLookup, Mark, MarkedEntry};
+pub use schema::{lease_upstream_schema, rotation_upstream_schema};

@@ -14,7 +14,9 @@ endpoints! {
     /// Show the changes that declarations would make
     PLAN_DECLARATIONS: POST "/v1/plan", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
     /// Apply declarations
-    APPLY_DECLARATIONS: POST "/v1/apply", Nothing, DeclareBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
+    APPLY_DECLARATIONS: POST "/v1/apply", Nothing, ApplyBody => AppliedAnswer, up to DECLARATION_BYTES_MAX;
+    /// Export declarations of what the broker has
+    EXPORT_DECLARATIONS: POST "/v1/export", Nothing, Optional<ExportBody> => ExportAnswer;
     /// Check the upstream of a rotation before it is applied; nothing is changed
     CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer, up to DECLARATION_BYTES_MAX;
 }
@@ -28,8 +30,6 @@ pub struct DeclareBody {
     pub prune: bool,
 }
 
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
 /// A [`DeclareBody`] that changes the declarations.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +43,8 @@ pub struct ApplyBody {
     pub plan: Option<String>,
 }
 
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeclarationFileBody {
     pub name: String,
     pub text: String,
@@ -59,6 +61,82 @@ pub struct AppliedAnswer {
     /// Whether the runtime directory stores the removals until the ledger has recorded them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// The id of a plan; absent from the answer to an application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// What agents lose by a plan; absent if they lose nothing, and from the answer to an application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub losses: Option<LossesAnswer>,
+}
+
+impl AppliedAnswer {
+    /// Changes that are not made.
+    #[must_use]
+    pub const fn unapplied(changes: Vec<PlannedChange>) -> Self {
+        Self { changes, applied: false, seq: None, durable: None, kept: false, plan: None, losses: None }
+    }
+}
+
+/// What agents and resource servers lose when a plan is applied.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct LossesAnswer {
+    /// The agents and resource servers within the operator's scope, by name; at most 500.
+    pub items: Vec<LossAnswer>,
+    /// The number of agents and resource servers within the operator's scope that lose something.
+    pub agents: usize,
+    /// The number of those outside of the operator's scope.
+    pub other_agents: usize,
+    /// The sums over the agents within the scope.
+    pub live: LiveCounts,
+    /// False if the broker did not read all ledger entries of the longest life of a token: then there may be more tokens.
+    pub tokens_complete: bool,
+}
+
+/// What one agent or resource server loses.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct LossAnswer {
+    pub agent: AgentName,
+    /// Whether the plan removes it.
+    pub removed: bool,
+    /// Capabilities that it does not have any more.
+    pub capabilities: Vec<CapabilityName>,
+    /// Capabilities that it keeps, but that are delivered in another way: present tokens and leases end.
+    pub redelivered: Vec<CapabilityName>,
+    /// Secrets that it cannot read any more.
+    pub secrets: Vec<SecretName>,
+    pub live: LiveCounts,
+}
+
+/// Credentials that are valid now.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct LiveCounts {
+    /// Instances with a valid certificate.
+    pub instances: usize,
+    /// Tokens that have not expired and stop working for the lost capabilities.
+    pub tokens: usize,
+    /// Leases that the broker will revoke.
+    pub leases: usize,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExportBody {
+    /// Only objects of these kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<DeclaredKind>,
+    /// Only objects of this owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ExportAnswer {
+    /// A declaration file, TOML.
+    pub text: String,
+    /// The number of objects in it.
+    pub objects: usize,
+    /// The number of objects that name an object outside of the operator's scope, so that the operator cannot declare them.
+    pub left_out: usize,
 }
 
 /// A planned change.
@@ -74,57 +152,13 @@ pub struct PlannedChange {
     /// The changed fields of an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
+    /// The values that change in an update; no secret values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ChangedValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq)]
-#[schemars(rename_all = "lowercase")]
-pub enum PlannedAction {
-    Create,
-    Update,
-    Remove,
-}
-
-impl PlannedAction {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Remove => "remove",
-        }
-    }
-}
-
-/// Kinds of declared objects.
-#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq)]
-#[schemars(rename_all = "kebab-case")]
-pub enum DeclaredKind {
-    Capability,
-    Role,
-    Agent,
-    ResourceServer,
-    Rotation,
-    Lease,
-}
-
-impl DeclaredKind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Capability => "capability",
-            Self::Role => "role",
-            Self::Agent => "agent",
-            Self::ResourceServer => "resource-server",
-            Self::Rotation => "rotation",
-            Self::Lease => "lease",
-        }
-    }
-}
-    /// The values that change in an update; no secret values.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<ChangedValue>,
 impl PlannedChange {
     #[must_use]
     pub fn new(action: PlannedAction, kind: DeclaredKind, name: impl Into<String>) -> Self {
@@ -188,6 +222,50 @@ impl ChangedValue {
     }
 }
 
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq)]
+#[schemars(rename_all = "lowercase")]
+pub enum PlannedAction {
+    Create,
+    Update,
+    Remove,
+}
+
+impl PlannedAction {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// Kinds of declared objects.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeclaredKind {
+    Capability,
+    Role,
+    Agent,
+    ResourceServer,
+    Rotation,
+    Lease,
+}
+
+impl DeclaredKind {
     pub const ALL: [Self; 6] =
         [Self::Capability, Self::Role, Self::Agent, Self::ResourceServer, Self::Rotation, Self::Lease];
 
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Capability => "capability",
+            Self::Role => "role",
+            Self::Agent => "agent",
+            Self::ResourceServer => "resource-server",
+            Self::Rotation => "rotation",
+            Self::Lease => "lease",
+        }
+    }
+}

@@ -232,6 +232,7 @@ const HARMLESS: [&str; 14] = [
     "POST /v1/break-glass",
     "POST /v1/clock/accept",
     "POST /v1/enrol",
+    "POST /v1/export",
     "POST /v1/leases/{id}/give-up",
     "POST /v1/leases/{id}/renew",
     "POST /v1/plan",

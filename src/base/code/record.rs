@@ -106,6 +106,12 @@ super::codes! {
     ROTATION_IN_PROGRESS "rotation_in_progress" Conflict:
         "a rotation of the secret is in progress, and its upstream may have the new value",
         "wait until it has ended (`keyward rotation show NAME`); if it needs attention, adopt the version that works: `keyward rotation adopt NAME`";
+    PLAN_OUTDATED "plan_outdated" Conflict:
+        "the files or the present declarations are not those of the plan any more; nothing was changed",
+        "plan again with the same files (`keyward plan -f FILE`), read the changes, then apply the plan of the new id";
+    EXPORT_TOO_LARGE "export_too_large" Conflict:
+        "the declarations are longer than one upload may be, so they could not be applied together",
+        "export them in parts: `keyward export --kind KIND` or `--owner OWNER`";
     ROTATION_IN_GRACE_PERIOD "rotation_in_grace_period" Conflict:
         "the previous version is in its grace period, and a new rotation would revoke it too early",
         "wait until the grace period has ended, or end it (`keyward rotation revoke-previous NAME`), then rotate again";

@@ -170,21 +170,14 @@ impl Drawn {
     }
 }
 
-impl Upload {
-    async fn read(
-        by: &Authorised<Declare>,
-        heavy: &HeavyRequest,
-        Uploaded { files, unnamed }: Uploaded,
-    ) -> Result<Self, Failure> {
+/// The changes as the entry says them: without the values, if these are too long for one entry.
+fn recorded(changes: &[PlannedChange]) -> Cow<'_, [PlannedChange]> {
+    let bytes = serde_json::to_vec(changes).map_or(usize::MAX, |written| written.len());
+    if bytes <= CHANGES_BYTES_MAX {
+        return Cow::Borrowed(changes);
+    }
     Cow::Owned(changes.iter().map(|change| PlannedChange { values: Vec::new(), ..change.clone() }).collect())
-        let operator = by.operator().clone();
+}
 
 /// Most bytes of changes with their values in an entry, which has other fields too.
 const CHANGES_BYTES_MAX: usize = EVENT_BYTES_MAX / 2;
-        let reading = heavy.run(Priority::Low, move |work| {
-            let sections = Sections::read(&files, operator.scope(), work)?;
-            Ok::<_, Failure>(Self { operator, files, sections, unnamed })
-        });
-        reading.await
-    }
-}

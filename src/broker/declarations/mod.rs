@@ -1,6 +1,9 @@
 //! What declaration files say, section by section. A new section is a file that implements
 //! [`Section`](section::Section) and an element of the list in `sections.rs`.
 
+pub(super) mod export;
+pub(in crate::broker) mod losses;
 mod records;
+pub(super) mod schema;
 pub(in crate::broker) mod section;
 pub(in crate::broker) mod sections;

@@ -7,8 +7,11 @@ use crate::broker::declarations::section::{Effects, Section, SectionContext, Sec
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
-use crate::registry::{Action, Noun, PlannedChange, Undeclared};
-use crate::rotation::{self, Declared, Rotation, RotationDeclaration, Run, Slots, UpstreamValue, keys};
+use crate::crypto::{Digest, sha256};
+use crate::registry::{Action, ChangedValue, Noun, PlannedChange, Undeclared};
+use crate::rotation::{
+    self, Declared, Rotation, RotationDeclaration, Run, Schedule, ScheduleFields, Slots, UpstreamValue, keys,
+};
 use crate::secrets;
 use crate::store::Change;
 use crate::upstream::{SlotCount, TargetError, changed_fields, declared_driver, stored_driver};
@@ -18,11 +21,11 @@ use crate::upstream::{SlotCount, TargetError, changed_fields, declared_driver, s
 struct PlannedRotations {
     /// The changes.
     changes: Vec<PlannedChange>,
+    /// The present upstreams of what it changes and removes.
+    replaced: Vec<Digest>,
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
-    /// The present upstreams of what it changes and removes.
-    replaced: Vec<Digest>,
     /// Rotations under way that end, with the version that each would have brought and the next one's date.
     superseded: Vec<(SecretName, Option<u32>, Option<Timestamp>)>,
     /// Those that go on under the corrected declaration, at once.
@@ -71,10 +74,10 @@ impl Section for RotationSection {
             }
         }
         drawn.changes.append(&mut planned.changes);
+        drawn.replaced.append(&mut planned.replaced);
         drawn.places.append(&mut planned.places);
         Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
-        drawn.replaced.append(&mut planned.replaced);
 }
 
 /// What was asked for, when it can be.
@@ -121,6 +124,34 @@ pub(super) fn declared(
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     let (schedule, grace_s) = (asked.schedule.clone(), asked.grace_s);
     Ok(Declared { secret: secret.clone(), upstream, slots, schedule, grace_s })
+}
+
+/// The update from `old` to `new`, with the values that change.
+fn update(old: &Declared, new: &Declared) -> PlannedChange {
+    let mut change = PlannedChange::new(Action::Update, Noun::Rotation, new.secret.as_str());
+    if old.upstream != new.upstream || old.slots != new.slots {
+        change.fields.push("upstream".to_owned());
+        change.values = changed_fields(&old.upstream, &new.upstream);
+    }
+    if old.schedule != new.schedule {
+        change.fields.push("schedule".to_owned());
+        let fields = |one: &Declared| one.schedule.as_ref().map(Schedule::fields).unwrap_or_default();
+        let (from, to) = (fields(old), fields(new));
+        let days = |one: &ScheduleFields| one.blackout.iter().cloned().collect();
+        let blackout = ChangedValue::list("blackout", &days(&from), &days(&to));
+        let single = [
+            ChangedValue::single("every", from.every, to.every),
+            ChangedValue::single("cron", from.cron, to.cron),
+            ChangedValue::single("zone", from.zone, to.zone),
+            ChangedValue::single("window", from.window, to.window),
+            ChangedValue::single("jitter", from.jitter, to.jitter),
+        ];
+        change.values.extend(single.into_iter().flatten().chain(blackout));
+    }
+    let grace = ChangedValue::single("grace", Some(length_text(old.grace_s)), Some(length_text(new.grace_s)));
+    change.fields.extend(grace.iter().map(|value| value.field.clone()));
+    change.values.extend(grace);
+    change
 }
 
 /// Where an upstream is.

@@ -1,4 +1,6 @@
 use axum::extract::Request;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, IntoAnswer};
 use super::caller::{AuthorisedOperator, Repeats};
@@ -8,14 +10,16 @@ use super::target::{FromPath, name};
 use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
-use crate::broker::{AdminServices, Applied, Ended, HeavyRequest, Priority, Uploaded};
+use crate::broker::{AdminServices, Applied, Ended, ExportFilter, HeavyRequest, Planned, Priority, Uploaded};
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{Declare, PlanDeclarations, Right};
 use crate::registry::Undeclared;
-use crate::wire::{self, AppliedAnswer, DeclareBody, Endpoint, Nothing, UpstreamCheckAnswer};
+use crate::wire::{
+    self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, Nothing, Optional, UpstreamCheckAnswer,
+};
 
 /// The routes of declarations.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -23,6 +27,15 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::PLAN_DECLARATIONS, Repetition::Harmless, plan)
         .declaring(&wire::APPLY_DECLARATIONS, Repetition::Once, apply)
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
+        .heavy(
+            &wire::EXPORT_DECLARATIONS,
+            |services, asked: &AdminRequest<PlanDeclarations, Nothing, Optional<ExportBody>>, work| {
+                let ExportBody { kinds, owner } = &asked.input;
+                let owner = owner.as_deref().map(name).transpose()?;
+                let filter = ExportFilter { kinds: kinds.clone(), owner };
+                Ok(services.export(&asked.by, &filter, work)?)
+            },
+        )
 }
 
 /// Declarations of an operator, and the heavy request that processes them.
@@ -131,13 +144,13 @@ async fn check(
 
 impl From<Applied> for AppliedAnswer {
     fn from(Applied { changes, done }: Applied) -> Self {
+        let unapplied = Self::unapplied(changes);
         match done {
             None => unapplied,
             Some(Ended::Recorded(seq)) => {
                 Self { applied: true, seq: Some(seq), durable: Some(true), ..unapplied }
             }
+            Some(Ended::InMemory { kept }) => Self { durable: Some(false), kept, ..unapplied },
         }
     }
 }
-        let unapplied = Self::unapplied(changes);
-            Some(Ended::InMemory { kept }) => Self { durable: Some(false), kept, ..unapplied },

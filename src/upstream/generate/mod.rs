@@ -1,5 +1,6 @@
 //! Generated values without an upstream.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::declaration::{Fields, TargetError, refuse};
@@ -14,8 +15,15 @@ use crate::base::{Entropy, SecretName, Sensitive, code};
 use crate::pki::new_key_and_request;
 use crate::secrets::SecretValue;
 
-pub(super) const KIND: DriverKind =
-    DriverKind { rotation: Some(RotationKind { driver: "generate", read }), leases: None, outspoken: &[] };
+pub(super) const KIND: DriverKind = DriverKind {
+    rotation: Some(RotationKind { driver: "generate", read, fields }),
+    leases: None,
+    outspoken: &[],
+};
+
+fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![GeneratedValue::json_schema(generator)]
+}
 
 fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     let value: GeneratedValue = fields.read()?;
@@ -24,7 +32,7 @@ fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
 }
 
 /// The declaration of a generated value.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GeneratedValue {
     /// A text of this many characters.
@@ -36,7 +44,7 @@ pub(super) struct GeneratedValue {
 }
 
 /// Kinds of key pairs.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 enum KeyKind {
     /// ECDSA on P-256.
     #[serde(rename = "p-256")]

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError};
@@ -12,7 +13,7 @@ use crate::base::limits::{UPSTREAM_ANSWER_BYTES_MAX, UPSTREAM_WAIT_MAX_S, UPSTRE
 use crate::pki::certificates_from_pem;
 
 /// The declaration of a service that accepts or creates values by requests.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawService {
     ca: Option<String>,
@@ -28,8 +29,12 @@ struct RawService {
     retire: Option<DeclaredRequest>,
 }
 
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![RawService::json_schema(generator)]
+}
+
 /// Places in a response: JSON pointers (RFC 6901).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pointers {
     /// The value, a string.

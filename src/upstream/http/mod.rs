@@ -23,8 +23,11 @@ use super::finding::{Finding, Verdict};
 use crate::base::{SecretName, Sensitive, UpstreamSlot, code};
 use crate::secrets::SecretValue;
 
-pub(super) const KIND: DriverKind =
-    DriverKind { rotation: Some(RotationKind { driver: "http", read }), leases: None, outspoken: &[] };
+pub(super) const KIND: DriverKind = DriverKind {
+    rotation: Some(RotationKind { driver: "http", read, fields: declaration::fields }),
+    leases: None,
+    outspoken: &[],
+};
 
 fn read(fields: Fields) -> Result<Box<dyn Driver>, TargetError> {
     Ok(Box::new(Http(Service::read(fields)?)))

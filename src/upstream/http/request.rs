@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Method;
 use hyper::header::{self, HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -14,7 +15,7 @@ use crate::base::encoding::base64;
 use crate::base::limits::{UPSTREAM_HEADERS_MAX, UPSTREAM_STATUSES_MAX};
 
 /// A declared request.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredRequest {
     url: String,
@@ -30,7 +31,7 @@ pub(super) struct DeclaredRequest {
 }
 
 /// Methods of requests.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "UPPERCASE")]
 enum Verb {
     Get,
@@ -42,7 +43,7 @@ enum Verb {
 }
 
 /// A stored value that authenticates a request.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Stored {
     Value,
@@ -51,7 +52,7 @@ enum Stored {
 }
 
 /// A name and a stored password (RFC 7617).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Basic {
     username: String,

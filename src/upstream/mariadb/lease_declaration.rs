@@ -1,3 +1,4 @@
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
@@ -13,7 +14,7 @@ pub(super) struct DeclaredLeases {
     pub(super) accounts: LeasedAccounts,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LeasedAccounts {
     /// The user that creates accounts and revokes them.
@@ -31,6 +32,11 @@ pub(super) struct LeasedAccounts {
     pub(super) connections: u32,
     /// The database for clients.
     pub(super) database: Option<String>,
+}
+
+/// The schemas of the fields beside `driver`.
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![Server::json_schema(generator), LeasedAccounts::json_schema(generator)]
 }
 
 impl DeclaredLeases {

@@ -13,10 +13,11 @@ mod sql;
 use super::driver_kind::{DriverKind, LeaseKind, RotationKind};
 
 pub(super) const KIND: DriverKind = DriverKind {
-    rotation: Some(RotationKind { driver: "mariadb", read: rotation::read }),
+    rotation: Some(RotationKind { driver: "mariadb", read: rotation::read, fields: rotation::fields }),
     leases: Some(LeaseKind {
         driver: "mariadb-dynamic",
         read: leases::read,
+        fields: lease_declaration::fields,
         variables: client::variables,
         url: client::url,
         client_file: client::file,

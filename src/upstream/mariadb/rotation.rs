@@ -1,3 +1,4 @@
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::super::account_driver::{AccountDriver, AccountServer, LoginError, OpenSessions};
@@ -22,7 +23,7 @@ struct MariadbRotation {
     users: Accounts,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawUsers {
     user: Option<String>,
@@ -31,6 +32,11 @@ struct RawUsers {
     admin_secret: Option<SecretName>,
     #[serde(default = "anywhere")]
     account_host: String,
+}
+
+/// The schemas of the fields beside `driver`.
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![Server::json_schema(generator), RawUsers::json_schema(generator)]
 }
 
 const FIELDS: FieldNames = FieldNames { one: "user", two: "users", admin: "admin_user" };

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
@@ -5,7 +6,7 @@ use super::super::endpoint::{Tls, UpstreamEndpoint};
 
 /// A `MariaDB` server: what every driver for `MariaDB` is declared with. Its certificate is always verified: no
 /// method by which it checks passwords proves that the server knows them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub(super) struct Server {
     pub(super) host: String,
     #[serde(default = "standard_port")]

@@ -1,3 +1,4 @@
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
@@ -14,7 +15,7 @@ pub(super) struct DeclaredLeases {
 }
 
 /// The declared logins of a server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeclaredLogins {
     /// The role that creates logins and revokes them.
@@ -32,6 +33,11 @@ pub(super) struct DeclaredLogins {
     pub(super) connections: u32,
     /// The role that gets the objects of a login; without it the objects are dropped with the login.
     pub(super) heir: Option<String>,
+}
+
+/// The schemas of the fields beside `driver`.
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![Server::json_schema(generator), DeclaredLogins::json_schema(generator)]
 }
 
 impl DeclaredLeases {

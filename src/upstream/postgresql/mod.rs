@@ -18,10 +18,15 @@ mod sql;
 use super::driver_kind::{DriverKind, LeaseKind, RotationKind};
 
 pub(super) const KIND: DriverKind = DriverKind {
-    rotation: Some(RotationKind { driver: "postgresql", read: rotation::read }),
+    rotation: Some(RotationKind {
+        driver: "postgresql",
+        read: rotation::read,
+        fields: rotation_declaration::fields,
+    }),
     leases: Some(LeaseKind {
         driver: "postgresql-dynamic",
         read: leases::read,
+        fields: lease_declaration::fields,
         variables: client::variables,
         url: client::url,
         client_file: client::file,

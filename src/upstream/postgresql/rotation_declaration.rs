@@ -1,3 +1,4 @@
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::super::accounts::{Accounts, DeclaredAccounts, FieldNames};
@@ -12,7 +13,7 @@ pub(super) struct DeclaredRotation {
     pub(super) roles: Accounts,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRoles {
     role: Option<String>,
@@ -22,6 +23,11 @@ struct RawRoles {
 }
 
 const FIELDS: FieldNames = FieldNames { one: "role", two: "roles", admin: "admin_role" };
+
+/// The schemas of the fields beside `driver`.
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Vec<Schema> {
+    vec![Server::json_schema(generator), RawRoles::json_schema(generator)]
+}
 
 impl DeclaredRotation {
     pub(super) fn read(mut fields: Fields) -> Result<Self, TargetError> {

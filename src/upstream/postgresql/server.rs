@@ -1,10 +1,11 @@
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::declaration::{Fields, TargetError, refuse};
 use super::super::endpoint::{Tls, UpstreamEndpoint};
 
 /// A PostgreSQL server, and the database there: what every driver for PostgreSQL is declared with.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub(super) struct Server {
     pub(super) host: String,
     #[serde(default = "standard_port")]

@@ -93,7 +93,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rpassword", &["console"]),
     ("rustix", &["base", "files", "ledger", "telemetry", "cli", "console"]),
     ("rustls", &["crypto", "pki"]),
-    ("schemars", &["base", "config", "http", "token", "wire"]),
+    (
+        "schemars",
+        &["base", "broker", "config", "http", "leases", "registry", "rotation", "token", "upstream", "wire"],
+    ),
     ("serde", ANY),
     ("serde_json", ANY),
     ("sled", &["index"]),

@@ -134,7 +134,9 @@ fn the_examples_of_declarations_apply_together_and_prune_as_the_page_says() {
     ] {
         assert!(applied.contains(line), "{line}: {applied}");
     }
-    let listed = as_operator(&process, PAGE, 0..1, &[]);
+    let exported = as_operator(&process, PAGE, 0..1, &[]);
+    assert_eq!(exported.matches("no changes").count(), 2, "{exported}");
+    let listed = as_operator(&process, PAGE, 1..2, &[]);
     for name in ["github.repo.read", "repo-reader", "research-bot", "orders-api/key"] {
         assert!(listed.contains(name), "{name}: {listed}");
     }

@@ -84,6 +84,7 @@ fn declared() -> Vec<Typed> {
         takes(&wire::APPLY_DECLARATIONS),
         takes(&wire::CHECK_PLANNED_ROTATION),
         answers(&wire::LIST_OWN_LEASES),
+        takes_or_not(&wire::EXPORT_DECLARATIONS),
         takes(&wire::ISSUE_LEASE),
         takes(&wire::RENEW_LEASE),
         takes(&wire::GIVE_UP_LEASE),

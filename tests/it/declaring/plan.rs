@@ -1,0 +1,182 @@
+//! What a plan shows, and its id.
+
+use serde_json::{Value, json};
+
+use crate::operators::{join, refused, standing};
+use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
+
+async fn plan(by: &Caller, text: &str, prune: bool) -> Reply {
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": prune });
+    by.post_json("/v1/plan", &body).await
+}
+
+async fn apply_plan(by: &Caller, text: &str, id: &Value) -> Reply {
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true, "plan": id });
+    by.post_json("/v1/apply", &body).await
+}
+
+#[tokio::test]
+async fn a_plan_shows_the_values_that_change() {
+    let broker = TestBroker::declared().await;
+    let agent = "[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\n";
+    assert_eq!(broker.apply(agent).await.status, 200);
+    let text = format!(
+        "{}\n[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\nmax_instances = 3\n",
+        DECLARATIONS
+            .replace("max_life_s = 600", "max_life_s = 60\nowner = \"red\"")
+            .replace("[\"reports.publish\", \"reports.read\"]", "[\"reports.publish\"]")
+            .replace("max_life_s = 120", "max_life_s = 120\n")
+            .replacen("https://reports.example.com", "https://other.example.com", 1)
+    );
+    let planned = plan(&broker.operator(), &text, false).await;
+    assert_eq!(planned.status, 200, "{}", planned.text());
+    let change = |name: &str| {
+        let changes = planned.json()["changes"].as_array().unwrap().clone();
+        changes.into_iter().find(|change| change["name"] == name).unwrap()
+    };
+    assert_eq!(
+        change("a")["values"],
+        json!([
+            { "field": "roles", "added": ["publisher"], "removed": ["repo-reader"] },
+            { "field": "max_instances", "from": "1", "to": "3" },
+        ])
+    );
+    assert_eq!(
+        change("publisher")["values"],
+        json!([{ "field": "capabilities", "removed": ["reports.read"] }])
+    );
+    assert_eq!(
+        change("reports.read")["values"],
+        json!([{ "field": "max_life_s", "from": "600", "to": "60" }, { "field": "owner", "to": "red" }])
+    );
+    let audience = change("reports.publish");
+    assert_eq!(audience["fields"], json!(["delivery"]));
+    assert_eq!(audience["values"][0]["to"], "https://other.example.com");
+    // When it is applied, then the entry says the same
+    let applied = broker.apply(&text).await;
+    assert_eq!(applied.json()["changes"], planned.json()["changes"]);
+    let entries = broker.entries("declarations.applied").await;
+    assert_eq!(entries.last().unwrap()["event"]["changes"], planned.json()["changes"]);
+}
+
+#[tokio::test]
+async fn a_plan_shows_what_agents_lose_and_what_is_live() {
+    // Given two agents with an instance each; one of them has tokens
+    let broker = TestBroker::declared().await;
+    let reader = broker.agent("reader", &["repo-reader"]).await;
+    broker.agent("both", &["repo-reader", "publisher"]).await;
+    for _ in 0..2 {
+        reader.token("github.repo.read").await;
+    }
+    broker.clock.advance_s(301);
+    reader.token("github.repo.read").await;
+    // When a plan removes the role of both, and one agent
+    let text = DECLARATIONS.replace("[\"github.repo.read\"]", "[]")
+        + "[[agent]]\nname = \"both\"\nroles = [\"repo-reader\", \"publisher\"]\n";
+    let planned = plan(&broker.operator(), &text, true).await.json();
+    // Then it says what each of them loses, and counts only what has not expired
+    let lost = |name: &str| {
+        let items = planned["losses"]["items"].as_array().unwrap();
+        items.iter().find(|item| item["agent"] == name).unwrap().clone()
+    };
+    let live = |tokens: u32| json!({ "instances": 1, "tokens": tokens, "leases": 0 });
+    for (name, removed, tokens) in [("reader", true, 1), ("both", false, 0)] {
+        assert_eq!(
+            lost(name),
+            json!({
+                "agent": name, "removed": removed, "capabilities": ["github.repo.read"], "redelivered": [],
+                "secrets": ["github/app"], "live": live(tokens),
+            })
+        );
+    }
+    assert_eq!(planned["losses"]["agents"], 2);
+    assert_eq!(planned["losses"]["live"], json!({ "instances": 2, "tokens": 1, "leases": 0 }));
+    assert_eq!(planned["losses"]["tokens_complete"], true);
+    // And a plan that takes nothing away has no losses
+    let more = plan(&broker.operator(), "[[role]]\nname = \"more\"\ncapabilities = []\n", false).await.json();
+    assert_eq!(more["losses"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_change_of_the_delivery_is_shown_to_those_who_keep_it() {
+    let broker = TestBroker::declared().await;
+    broker.agent("a", &["publisher"]).await;
+    let text = DECLARATIONS.replacen("https://reports.example.com", "https://other.example.com", 1);
+    let planned = plan(&broker.operator(), &text, false).await.json();
+    let loss = &planned["losses"]["items"][0];
+    assert_eq!((&loss["capabilities"], &loss["redelivered"]), (&json!([]), &json!(["reports.publish"])));
+}
+
+#[tokio::test]
+async fn an_application_makes_the_changes_of_its_plan_or_none() {
+    let broker = TestBroker::declared().await;
+    broker.agent("known", &["repo-reader"]).await;
+    let operator = broker.operator();
+    let planned = plan(&operator, DECLARATIONS, true).await.json();
+    assert_eq!(planned["changes"].as_array().unwrap().len(), 1, "{planned}");
+    // When another agent comes, then the plan would remove it too, and is refused
+    let newcomer = broker.agent("newcomer", &["repo-reader"]).await;
+    refused(&apply_plan(&operator, DECLARATIONS, &planned["plan"]).await, 409, "plan_outdated");
+    newcomer.token("github.repo.read").await;
+    assert_eq!(operator.get("/v1/agents/known").await.status, 200);
+    // And so are other files, and a nonsensical id
+    let again = plan(&operator, DECLARATIONS, true).await.json();
+    assert_ne!(again["plan"], planned["plan"]);
+    let other = format!("{DECLARATIONS}\n# A comment\n");
+    refused(&apply_plan(&operator, &other, &again["plan"]).await, 409, "plan_outdated");
+    refused(&apply_plan(&operator, DECLARATIONS, &json!("x")).await, 409, "plan_outdated");
+    // A token is no change of the plan
+    newcomer.token("github.repo.read").await;
+    let same = plan(&operator, DECLARATIONS, true).await.json();
+    assert_eq!(same["plan"], again["plan"]);
+    // When the plan of the present state is applied, then exactly its changes are made
+    let applied = apply_plan(&operator, DECLARATIONS, &again["plan"]).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    assert_eq!(applied.json()["changes"], again["changes"]);
+    assert_eq!(applied.json()["plan"], Value::Null);
+    refused(&apply_plan(&operator, DECLARATIONS, &again["plan"]).await, 409, "plan_outdated");
+}
+
+#[tokio::test]
+async fn a_repeated_application_of_a_plan_has_the_first_outcome() {
+    let broker = TestBroker::declared().await;
+    broker.agent("known", &["repo-reader"]).await;
+    let operator = broker.operator();
+    let planned = plan(&operator, DECLARATIONS, true).await.json();
+    let body = json!({ "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true, "plan": planned["plan"] });
+    let headers = [("content-type", "application/json"), ("idempotency-key", "\"k\"")];
+    let body = body.to_string();
+    let first = operator.send("POST", "/v1/apply", &headers, body.as_bytes()).await;
+    let second = operator.send("POST", "/v1/apply", &headers, body.as_bytes()).await;
+    assert_eq!((first.status, first.json()), (200, second.json()), "{}", first.text());
+}
+
+#[tokio::test]
+async fn an_auditor_plans_and_exports_and_does_not_apply() {
+    let broker = TestBroker::declared().await;
+    let auditor = join(&broker, "eve", &standing("auditor", None)).await.caller;
+    let planned = plan(&auditor, "", true).await;
+    assert_eq!(planned.status, 200, "{}", planned.text());
+    refused(&apply_plan(&auditor, "", &planned.json()["plan"]).await, 403, "operator_role_insufficient");
+    assert_eq!(auditor.post_json("/v1/export", &json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_team_is_told_the_number_of_other_agents_and_not_their_names() {
+    // Given a role of the team that an agent of nobody holds, too
+    let broker = TestBroker::declared().await;
+    let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
+    let own = "[[capability]]\nname = \"red.call\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://red\"\n\
+               max_life_s = 60\n[[role]]\nname = \"red-role\"\ncapabilities = [\"red.call\"]\n";
+    assert_eq!(
+        red.post_json("/v1/apply", &json!({ "files": [{ "name": "a", "text": own }] })).await.status,
+        200
+    );
+    broker.agent("foreign", &["red-role"]).await;
+    // When the team plans to narrow the role
+    let planned = plan(&red, "[[role]]\nname = \"red-role\"\ncapabilities = []\n", false).await;
+    // Then it learns that another agent loses something
+    let losses = &planned.json()["losses"];
+    assert_eq!((&losses["agents"], &losses["other_agents"]), (&json!(0), &json!(1)), "{losses}");
+    assert!(!planned.text().contains("foreign"), "{}", planned.text());
+}
