@@ -234,7 +234,8 @@ impl<'w> Reading<'w> {
     /// # Errors
     /// [`Failure`] if it does not exist.
     pub(crate) fn secret_within(&self, scope: &Scope, name: &SecretName) -> Result<&'w Secret, Failure> {
-        let found = self.secret(name).filter(|secret| scope.covers(secret.owner.as_ref()));
+        let found = self.secret(name).filter(|secret| !secret.is_deleted());
+        let found = found.filter(|secret| scope.covers(secret.owner.as_ref()));
         found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
     }
 

@@ -182,7 +182,9 @@ pub enum ClientCommand {
     Plan(PlanArgs),
     /// Apply declaration files: all changes or none
     Apply(ApplyArgs),
-    /// Agents: invite, list, show, suspend, resume, revoke
+    /// Write declarations of what the broker has to standard output; `plan` of them shows no change
+    Export(ExportArgs),
+    /// Agents: invite, list, show, suspend, resume, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Certificates: revoke
@@ -197,7 +199,7 @@ pub enum ClientCommand {
     /// The key that signs checkpoints of the ledger; it is rotated by schedule
     #[command(subcommand)]
     CheckpointKey(CheckpointKeyCommand),
-    /// Operators: invite, list, show, change the role, suspend, resume, revoke
+    /// Operators: invite, list, show, change the role, suspend, resume, revoke, delete
     #[command(subcommand)]
     Operator(OperatorCommand),
     /// Declared capabilities: list, show
@@ -206,7 +208,7 @@ pub enum ClientCommand {
     /// Declared roles: list, show
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate
+    /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate, delete
     #[command(subcommand)]
     Secret(SecretCommand),
     /// The key that wraps the values of secrets; it is rotated by schedule

@@ -110,6 +110,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["keyward agent suspend research-bot", "keyward agent suspend research-bot --reason \"ticket 17\""],
     ),
     (
+        "agent delete",
+        [
+            "keyward agent delete research-bot",
+            "keyward agent delete research-bot --yes --reason \"ticket 17\"",
+        ],
+    ),
+    (
         "agent resume",
         ["keyward agent resume research-bot", "keyward agent resume research-bot --reason \"ticket 17\""],
     ),
@@ -157,6 +164,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("operator key-agent", ["keyward operator key-agent --for 8h", "keyward operator key-agent --stop"]),
     (
+        "operator delete",
+        [
+            "keyward operator delete alice",
+            "keyward operator delete alice --yes --reason \"left the company\"",
+        ],
+    ),
+    (
         "operator resume",
         ["keyward operator resume alice", "keyward operator resume alice --reason \"laptop found\""],
     ),
@@ -195,6 +209,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "secret destroy",
         ["keyward secret destroy github/app 2 --yes", "keyward secret destroy github/app 2 --yes --now"],
+    ),
+    (
+        "secret delete",
+        ["keyward secret delete github/app", "keyward secret delete github/app --yes --reason \"ticket 17\""],
     ),
     (
         "secret rotate",

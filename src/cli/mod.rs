@@ -4,6 +4,7 @@
 
 mod client;
 mod command;
+mod confirmation;
 mod demo;
 mod details;
 mod enrolment;
@@ -99,11 +100,11 @@ pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), 
             version(console);
             Ok(())
         }
-        LocalCommand::Demo => demo::play(console).await,
         LocalCommand::Declaration(command) => {
             command.run(console);
             Ok(())
         }
+        LocalCommand::Demo => demo::play(console).await,
         LocalCommand::Dev { seed } => demo::dev(seed.as_deref(), console).await,
     }
 }
@@ -125,8 +126,8 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Status => status(session).await,
         ClientCommand::Plan(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
-        ClientCommand::Agent(command) => command.run(session).await,
         ClientCommand::Export(args) => args.run(session).await,
+        ClientCommand::Agent(command) => command.run(session).await,
         ClientCommand::Operator(command) => command.run(session).await,
         ClientCommand::Cert(command) => command.run(session).await,
         ClientCommand::Authority(command) => command.run(session).await,

@@ -95,6 +95,8 @@ pub enum Effect {
         /// The end of its life.
         expires_at: Timestamp,
     },
+    /// Removes an operator with its certificates.
+    Remove(OperatorName),
 }
 
 impl Effect {
@@ -103,6 +105,9 @@ impl Effect {
         match self {
             Self::Certify { name, .. } => keys.extend([keys::operator(name), keys::certificates(name)]),
             Self::Place { name, .. } => keys.extend([keys::operator(name), keys::admins()]),
+            Self::Remove(name) => {
+                keys.extend([keys::operator(name), keys::certificates(name), keys::admins()]);
+            }
             Self::Enrol { code, operator, .. } => {
                 keys.extend([keys::code(*code), keys::certificates(operator)]);
             }
@@ -118,7 +123,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Place { .. } => true,
+            Self::Place { .. } | Self::Remove(_) => true,
             Self::Certify { .. }
             | Self::IssueCode { .. }
             | Self::Enrol { .. }

@@ -173,6 +173,19 @@ pub struct OperatorDenied<'a> {
     pub unrecorded: u64,
 }
 
+/// An operator was deleted, and its name reserved.
+#[derive(Debug, Serialize)]
+pub struct OperatorDeleted<'a> {
+    /// The acting operator.
+    pub by: &'a OperatorName,
+    /// The deleted operator.
+    pub operator: &'a OperatorName,
+    /// Its id.
+    pub operator_id: OperatorId,
+    /// The number of its certificates that were valid.
+    pub certificates: usize,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -195,4 +208,5 @@ events! {
     OperatorDenied<'_> = 0x020a, "operator.denied";
     BreakGlassUsed<'_> = 0x020b, "alarm.break-glass-used";
     OperatorLateRenewal<'_> = 0x020c, "alarm.operator-late-renewal";
+    OperatorDeleted<'_> = 0x0240, "operator.deleted";
 }

@@ -12,8 +12,8 @@ mod state;
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited,
-    OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorEnrolled,
+    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
 };
 pub use operator::{
     BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate, UnknownRole,

@@ -170,6 +170,7 @@ impl Operators {
                 let (by, certificate, until) = (*by, *certificate, *expires_at);
                 self.makers.insert(*code, CodeMaker { by, certificate, authority, until });
             }
+            Effect::Remove(name) => drop(self.by_name.remove(name)),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
                     code.reported = true;

@@ -128,7 +128,9 @@ rights! {
     Declare = "declare", [Admin], Owned, Yes;
     /// Inviting agents.
     InviteAgents = "invite-agents", [Admin], Owned, Yes;
-    /// Storing values of secrets.
+    /// Deleting agents and resource servers.
+    DeleteAgents = "delete-agents", [Admin], Owned, Yes;
+    /// Storing values of secrets, and deleting secrets.
     StoreSecrets = "store-secrets", [Admin], Owned, Yes;
     /// Rotating the value key.
     RotateValueKey = "rotate-value-key", [Admin], Everything, Yes;
@@ -148,7 +150,7 @@ rights! {
     RevokeTokens = "revoke-tokens", [Admin, Security], Everything, Never;
     /// Revoking, suspending and resuming operators.
     ContainOperators = "contain-operators", [Admin, Security], Everything, Never;
-    /// Inviting operators, and changing their roles.
+    /// Inviting and deleting operators, and changing their roles.
     PlaceOperators = "place-operators", [Admin], Everything, Yes;
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::CertificateSlot;
 use super::agent_spec::AgentSpec;
 use super::declared::{Capability, Role};
+use super::former_names::DeletedName;
 use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
@@ -145,6 +146,8 @@ pub enum Effect {
         /// The agents that they name.
         agents: Vec<AgentId>,
     },
+    /// Reserves a name that was deleted.
+    Reserve(DeletedName),
 }
 
 impl Effect {
@@ -179,6 +182,11 @@ impl Effect {
                 narrowing.advances(keys);
                 keys.extend(agents.iter().copied().map(keys::agent));
             }
+            // Decisions on new names rely on the declarations.
+            Self::Reserve(DeletedName::Agent(name)) => {
+                keys.extend([keys::declarations(), keys::agent_name(name)]);
+            }
+            Self::Reserve(DeletedName::Operator(_)) => keys.push(keys::declarations()),
             Self::IssueCode { .. } | Self::EnrolledFrom { .. } => {}
         }
     }
@@ -193,6 +201,7 @@ impl Effect {
             | Self::Serve { .. }
             | Self::Own { .. }
             | Self::Narrow(_)
+            | Self::Reserve(_)
             | Self::Restrict { .. } => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }

@@ -143,6 +143,21 @@ pub struct DeclarationsNarrowed<'a> {
     pub narrowing: &'a Narrowing,
 }
 
+/// An agent or a resource server was deleted, and its name reserved.
+#[derive(Debug, Serialize)]
+pub struct AgentDeleted<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The agent's name.
+    pub agent: &'a AgentName,
+    /// Its id.
+    pub agent_id: AgentId,
+    /// The number of its instances that were live.
+    pub instances: usize,
+    /// The number of its leases that the broker revokes.
+    pub leases: usize,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -163,4 +178,5 @@ events! {
     LateRenewal<'_> = 0x0108, "alarm.late-renewal";
     CertificatePromoted<'_> = 0x0109, "certificate.promoted";
     DeclarationsNarrowed<'_> = 0x010a, "declarations.narrowed";
+    AgentDeleted<'_> = 0x0140, "agent.deleted";
 }

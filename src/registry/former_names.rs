@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owners::Owned;
 use crate::base::limits::{FORMER_NAMES_MAX, FORMER_NAMES_PER_OWNER_MAX};
-use crate::base::{Audience, OwnerName, Scope};
+use crate::base::{AgentName, Audience, OperatorName, OwnerName, Scope};
 use crate::crypto::sha256_parts;
 
 /// Names and audiences that are declared no more, and whose they were: tokens, certificates and rules elsewhere may
@@ -21,9 +21,20 @@ pub struct FormerNames {
     is_incomplete: bool,
 }
 
+/// A name that was deleted. It is never given again: certificates with its SPIFFE ID were trusted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum DeletedName {
+    /// Of an agent or a resource server.
+    Agent(AgentName),
+    /// Of an operator.
+    Operator(OperatorName),
+}
+
 /// Why a name or an audience that nothing bears is not to be had.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NameRefusal {
+    /// An agent or a resource server of this name was deleted.
+    Deleted,
     /// It belonged to another owner.
     OfAnother,
     /// It is new, and its owner has as many as it may, with those that it left behind.
@@ -40,7 +51,24 @@ impl FormerNames {
     /// thing of this name, which there is not, if so.
     #[must_use]
     pub fn keeps(&self, scope: &Scope, thing: &Owned, live: usize) -> Option<NameRefusal> {
+        if let Owned::Agent(name) = thing
+            && self.is_deleted(&DeletedName::Agent(name.clone()))
+        {
+            return Some(NameRefusal::Deleted);
+        }
         self.kept(scope, &mark_of(thing), live)
+    }
+
+    /// Whether this name was deleted.
+    #[must_use]
+    pub fn is_deleted(&self, name: &DeletedName) -> bool {
+        self.left.contains_key(&mark_of_deleted(name))
+    }
+
+    /// Whether one more name can be deleted, which leaves a former and a deleted name.
+    #[must_use]
+    pub fn has_room_for_deletion(&self) -> bool {
+        self.left.len().saturating_add(2) <= FORMER_NAMES_MAX
     }
 
     /// The same of an audience that was not that of the same thing before.
@@ -53,6 +81,12 @@ impl FormerNames {
     #[must_use]
     pub fn knows(&self, thing: &Owned) -> bool {
         self.left.contains_key(&mark_of(thing))
+    }
+
+    /// The owner of a thing of this name when it was removed; none of one that belonged to nobody, and of one that is there.
+    #[must_use]
+    pub fn owner_of(&self, thing: &Owned) -> Option<&OwnerName> {
+        self.left.get(&mark_of(thing)).and_then(Option::as_ref)
     }
 
     /// Whether this audience was there before.
@@ -79,6 +113,10 @@ impl FormerNames {
 
     pub(super) fn leave_audience(&mut self, audience: &Audience, owner: Option<&OwnerName>) {
         self.note(mark_of_audience(audience), owner);
+    }
+
+    pub(super) fn delete(&mut self, name: &DeletedName) {
+        self.note(mark_of_deleted(name), None);
     }
 
     pub(super) fn take(&mut self, thing: &Owned) {
@@ -119,6 +157,13 @@ fn mark_of(thing: &Owned) -> NameDigest {
         Owned::Capability(name) => mark(b"capability", name.as_str()),
         Owned::Role(name) => mark(b"role", name.as_str()),
         Owned::Agent(name) => mark(b"agent", name.as_str()),
+    }
+}
+
+fn mark_of_deleted(name: &DeletedName) -> NameDigest {
+    match name {
+        DeletedName::Agent(name) => mark(b"deleted-agent", name.as_str()),
+        DeletedName::Operator(name) => mark(b"deleted-operator", name.as_str()),
     }
 }
 
@@ -188,6 +233,28 @@ mod tests {
         assert_eq!(former.keeps(&red, &beyond, 0), Some(NameRefusal::Full), "one beyond it");
         assert_eq!(former.keeps(&red, &thing(0), 0), Some(NameRefusal::OfAnother), "the oldest is there");
         assert_eq!(former.keeps(&Scope::Everything, &beyond, 0), None);
+    }
+
+    #[test]
+    fn a_deleted_name_is_given_to_nobody_and_room_for_it_is_checked() {
+        let mut former = FormerNames::default();
+        let (name, red) = (thing(0), owner("red"));
+        let Owned::Agent(deleted) = &name else { panic!("an agent") };
+        former.leave(&name, Some(&red));
+        former.delete(&DeletedName::Agent(deleted.clone()));
+        for scope in [Scope::Everything, Scope::Owner(red)] {
+            assert_eq!(former.keeps(&scope, &name, 0), Some(NameRefusal::Deleted));
+        }
+        former.take(&name);
+        assert_eq!(former.keeps(&Scope::Everything, &name, 0), Some(NameRefusal::Deleted), "for good");
+        assert!(
+            !former.is_deleted(&DeletedName::Operator("a-0".parse().unwrap())),
+            "the digest is of its kind"
+        );
+        (1..FORMER_NAMES_MAX - 2).for_each(|number| former.leave(&thing(number), None));
+        assert!(former.has_room_for_deletion(), "at the limit");
+        former.leave(&thing(FORMER_NAMES_MAX), None);
+        assert!(!former.has_room_for_deletion(), "one beyond it");
     }
 
     #[test]

@@ -30,10 +30,10 @@ pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
-    AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-pub use former_names::{FormerNames, NameRefusal};
+pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, draw};

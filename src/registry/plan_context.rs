@@ -107,6 +107,7 @@ pub(super) fn out_of_reach(
                     live = live.saturating_add(usize::from(!former.knows(&thing)));
                     return;
                 }
+                Some(NameRefusal::Deleted) => NAME_DELETED,
                 Some(NameRefusal::OfAnother) => NAME_LEFT,
                 Some(NameRefusal::NoRoom) => NAME_TOO_MANY,
                 Some(NameRefusal::Full) => NAME_FULL,
@@ -162,7 +163,7 @@ fn audiences_out_of_reach(
                     live = live.saturating_add(usize::from(!former.knows_audience(audience)));
                     continue;
                 }
-                Some(NameRefusal::OfAnother) => AUDIENCE_LEFT,
+                Some(NameRefusal::Deleted | NameRefusal::OfAnother) => AUDIENCE_LEFT,
                 Some(NameRefusal::NoRoom) => AUDIENCE_TOO_MANY,
                 Some(NameRefusal::Full) => AUDIENCE_FULL,
             }
@@ -171,6 +172,7 @@ fn audiences_out_of_reach(
     }
 }
 
+const NAME_DELETED: &str = "an agent or a resource server of this name was deleted, and the name stays reserved: choose another name";
 const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator with the scope `all` to declare it";
 const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator with the scope `all` to declare it";
 const NAME_TOO_MANY: &str = "the owner has used as many names and audiences as the broker remembers for one owner: use a former name of the owner again, or ask an operator with the scope `all` to declare this one";

@@ -160,6 +160,7 @@ impl Registry {
                 }
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
+            Effect::Reserve(name) => self.former.delete(name),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -229,6 +230,7 @@ impl Registry {
             | Effect::Renew { .. }
             | Effect::Serve { .. }
             | Effect::Own { .. }
+            | Effect::Reserve(_)
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
             | Effect::Restrict { .. }

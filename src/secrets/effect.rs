@@ -80,6 +80,16 @@ pub enum Effect {
         /// From here on.
         sensitivity: Sensitivity,
     },
+    /// Destroys all remaining versions: the secret has no value any more. Its name stays with its owner, and the numbers of
+    /// its versions count on.
+    Delete {
+        /// The secret.
+        id: SecretId,
+        /// Its name.
+        name: SecretName,
+        /// The versions.
+        versions: Vec<u32>,
+    },
 }
 
 impl Effect {
@@ -97,6 +107,7 @@ impl Effect {
             | Self::Destroy { name, .. }
             | Self::Rewrap { name, .. } => keys.push(keys::secret(name)),
             Self::Own { name, .. } | Self::Classify { name, .. } => keys.push(keys::existence(name)),
+            Self::Delete { name, .. } => keys.extend([keys::secret(name), keys::existence(name)]),
             Self::Turn(_) => keys.push(keys::value_key()),
         }
     }
@@ -105,7 +116,11 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Own { .. } | Self::Destroy { .. } | Self::Turn(_) | Self::Classify { .. } => true,
+            Self::Own { .. }
+            | Self::Destroy { .. }
+            | Self::Turn(_)
+            | Self::Classify { .. }
+            | Self::Delete { .. } => true,
             Self::Store { .. }
             | Self::Prepare { .. }
             | Self::Promote { .. }

@@ -161,3 +161,21 @@ impl Event for SensitivityLowered<'_> {
     const KIND: Kind = Kind(0x0308);
     const NAME: &'static str = "secret.sensitivity-lowered";
 }
+
+/// A secret was deleted: all its versions were destroyed.
+#[derive(Debug, Serialize)]
+pub struct SecretDeleted<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The secret's name.
+    pub secret: &'a SecretName,
+    /// Its id.
+    pub secret_id: SecretId,
+    /// The versions.
+    pub versions: &'a [u32],
+}
+
+impl Event for SecretDeleted<'_> {
+    const KIND: Kind = Kind(0x0340);
+    const NAME: &'static str = "secret.deleted";
+}

@@ -92,6 +92,13 @@ impl Secret {
         self.versions.values().rev().copied()
     }
 
+    /// Whether it was deleted: it has no value any more. A new version ends that.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        let is_destroyed = |version: &Version| version.stage == VersionStage::Destroyed;
+        self.current.is_none() && !self.versions.is_empty() && self.versions.values().all(is_destroyed)
+    }
+
     /// Those that were handed out once, or given up, the newest first.
     pub fn former(&self) -> impl Iterator<Item = Version> {
         self.versions().filter(|version| version.stage == VersionStage::Former)
@@ -168,7 +175,13 @@ pub struct ActiveValueKey {
 }
 
 impl Catalogue {
-    /// The secret of this name.
+    /// The secret of this name, if it was not deleted.
+    #[must_use]
+    pub fn existing(&self, name: &SecretName) -> Option<&Secret> {
+        self.named(name).filter(|secret| !secret.is_deleted())
+    }
+
+    /// The secret of this name, also a deleted one: its name stays with its owner.
     #[must_use]
     pub fn named(&self, name: &SecretName) -> Option<&Secret> {
         self.secrets.get(name)
@@ -228,6 +241,10 @@ impl Catalogue {
                 }
             }),
             Effect::Destroy { name, version, .. } => self.with(name, |secret| secret.destroy(*version)),
+            Effect::Delete { name, versions, .. } => self.with(name, |secret| {
+                versions.iter().for_each(|number| secret.destroy(*number));
+                secret.current = None;
+            }),
             Effect::Rewrap { name, version, .. } => {
                 self.with(name, |secret| secret.rewrap(*version, at.seq));
                 self.count_seal();
@@ -274,6 +291,12 @@ impl Catalogue {
             Effect::Destroy { id, version, .. } => {
                 out.remove(VALUES, keys::value(*id, *version));
                 out.remove(KEYS, keys::value(*id, *version));
+            }
+            Effect::Delete { id, versions, .. } => {
+                for version in versions {
+                    out.remove(VALUES, keys::value(*id, *version));
+                    out.remove(KEYS, keys::value(*id, *version));
+                }
             }
             Effect::Rewrap { id, version, wrapped_key, .. } => {
                 out.put(KEYS, keys::value(*id, *version), wrapped_key.clone());

@@ -22,6 +22,8 @@ endpoints! {
     SUSPEND_AGENT: POST "/v1/agents/{name}/suspend", AgentName, Optional<ReasonBody> => EndedAnswer;
     /// Resume a suspended agent
     RESUME_AGENT: POST "/v1/agents/{name}/resume", AgentName, Optional<ReasonBody> => EndedAnswer;
+    /// Delete an agent or a resource server; its name stays reserved
+    DELETE_AGENT: POST "/v1/agents/{name}/delete", AgentName, Optional<ReasonBody> => AgentDeletedAnswer;
     /// Revoke an instance of an agent
     REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Optional<ReasonBody> => EndedAnswer;
     /// Revoke a certificate
@@ -78,6 +80,17 @@ pub struct InstanceAnswer {
     pub not_after: String,
     /// `live`, `expired`, `suspended` or `revoked`.
     pub state: FixedText,
+}
+
+/// A deleted agent. The ledger keeps its entries.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AgentDeletedAnswer {
+    /// The ledger entry.
+    pub seq: u64,
+    /// The number of instances that were live.
+    pub instances: usize,
+    /// The number of leases that the broker revokes.
+    pub leases: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -23,6 +23,8 @@ endpoints! {
     SUSPEND_OPERATOR: POST "/v1/operators/{name}/suspend", OperatorName, Optional<ReasonBody> => EndedAnswer;
     /// Resume a suspended operator
     RESUME_OPERATOR: POST "/v1/operators/{name}/resume", OperatorName, Optional<ReasonBody> => EndedAnswer;
+    /// Delete an operator; its name stays reserved
+    DELETE_OPERATOR: POST "/v1/operators/{name}/delete", OperatorName, Optional<ReasonBody> => OperatorDeletedAnswer;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -36,6 +38,15 @@ pub struct OperatorAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub certificates: Vec<CertificateAnswer>,
+}
+
+/// A deleted operator. The ledger keeps its entries.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorDeletedAnswer {
+    /// The ledger entry.
+    pub seq: u64,
+    /// The number of certificates that were valid.
+    pub certificates: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

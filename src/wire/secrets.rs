@@ -1,10 +1,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, SecretUpload, SecretValueBody, endpoints};
+use super::endpoint::{Nothing, Optional, SecretUpload, SecretValueBody, endpoints};
 use super::page::{PageAnswer, PageQuery};
 use super::rotations::ConsumerAnswer;
-use super::status::{EndedAnswer, FixedText};
+use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
 
@@ -21,6 +21,8 @@ endpoints! {
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
     /// Roll back to a former version, or destroy it
     CHANGE_SECRET_VERSION: POST "/v1/secret-versions/{*name}", SecretName, VersionBody => EndedAnswer;
+    /// Delete a secret: destroy all its versions
+    DELETE_SECRET: POST "/v1/secret-deletions/{*name}", SecretName, Optional<ReasonBody> => SecretDeletedAnswer;
     /// Set the sensitivity of a secret
     CLASSIFY_SECRET: POST "/v1/secret-sensitivity/{*name}", SecretName, SensitivityBody => ClassifiedAnswer;
 }
@@ -84,6 +86,15 @@ pub struct VersionBody {
     /// The reason, in one line; the ledger keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A deleted secret. The ledger keeps its entries; the values cannot be opened after the next rotation of the value key.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretDeletedAnswer {
+    /// The ledger entry.
+    pub seq: u64,
+    /// The versions that were destroyed.
+    pub versions: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]

@@ -7,6 +7,12 @@ super::codes! {
     NAME_RESERVED_BY_OWNER "name_reserved_by_owner" Conflict:
         "the name belonged to another owner before; systems that still use it would reach your object",
         "choose another name, or ask an operator with the scope `all` to declare it";
+    NAME_DELETED "name_deleted" Conflict:
+        "an agent or an operator of this name was deleted; the name stays reserved, because certificates with it were trusted",
+        "choose another name";
+    SECRET_IN_USE "secret_in_use" Conflict:
+        "a capability, a rotation or a lease still needs the secret",
+        "remove the objects that the message names from your declarations (`keyward plan --prune -f FILES` shows the effect), then delete the secret";
     TOO_MANY_FORMER_NAMES "too_many_former_names" Conflict:
         "the name is new, and the broker has reached its limit of remembered names, for this owner or for all owners",
         "use a former name of the owner again, or ask an operator with the scope `all` to declare the name";
@@ -100,18 +106,18 @@ super::codes! {
     VERSION_MISMATCH "version_mismatch" Conflict:
         "the secret's current version is not the one that the request expects",
         "read the current version (`keyward secret show NAME`), then decide again";
-    ROTATION_UNKNOWN "rotation_unknown" NotFound:
-        "no rotation is declared for a secret of this name",
-        "check the name (`keyward rotation list`), or declare a `[[rotation]]` in a file and `keyward apply` it";
-    ROTATION_IN_PROGRESS "rotation_in_progress" Conflict:
-        "a rotation of the secret is in progress, and its upstream may have the new value",
-        "wait until it has ended (`keyward rotation show NAME`); if it needs attention, adopt the version that works: `keyward rotation adopt NAME`";
     PLAN_OUTDATED "plan_outdated" Conflict:
         "the files or the present declarations are not those of the plan any more; nothing was changed",
         "plan again with the same files (`keyward plan -f FILE`), read the changes, then apply the plan of the new id";
     EXPORT_TOO_LARGE "export_too_large" Conflict:
         "the declarations are longer than one upload may be, so they could not be applied together",
         "export them in parts: `keyward export --kind KIND` or `--owner OWNER`";
+    ROTATION_UNKNOWN "rotation_unknown" NotFound:
+        "no rotation is declared for a secret of this name",
+        "check the name (`keyward rotation list`), or declare a `[[rotation]]` in a file and `keyward apply` it";
+    ROTATION_IN_PROGRESS "rotation_in_progress" Conflict:
+        "a rotation of the secret is in progress, and its upstream may have the new value",
+        "wait until it has ended (`keyward rotation show NAME`); if it needs attention, adopt the version that works: `keyward rotation adopt NAME`";
     ROTATION_IN_GRACE_PERIOD "rotation_in_grace_period" Conflict:
         "the previous version is in its grace period, and a new rotation would revoke it too early",
         "wait until the grace period has ended, or end it (`keyward rotation revoke-previous NAME`), then rotate again";

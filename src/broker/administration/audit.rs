@@ -14,13 +14,13 @@ use crate::leases::{
 use crate::ledger::{Entry, Kind};
 use crate::operators::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDenied, OperatorEnrolled, OperatorInvited,
-    OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorEnrolled,
+    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::policy::{Authorised, ReadLedger};
 use crate::registry::{
-    AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::{SubjectResumed, SubjectRevoked, SubjectSuspended};
@@ -29,8 +29,8 @@ use crate::rotation::{
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
 use crate::secrets::{
-    SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated, ValueKeyShed,
-    VersionChanged, VersionsRewrapped,
+    SecretDeleted, SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated,
+    ValueKeyShed, VersionChanged, VersionsRewrapped,
 };
 use crate::store::{AcceptedLoss, ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
 use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
@@ -147,6 +147,7 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseIssued<'_>,
     LeaseFailed<'_>,
     LeaseReused<'_>,
+    AgentDeleted<'_>,
     LeaseRenewalAttempted<'_>,
     LeaseRenewed<'_>,
     LeaseUseReleased<'_>,
@@ -165,6 +166,7 @@ const EVENTS: &[(Kind, &str)] = known![
 ];
 
 #[cfg(test)]
+    OperatorDeleted<'_>,
 mod tests {
     use super::*;
 
@@ -177,3 +179,4 @@ mod tests {
         }
     }
 }
+    SecretDeleted<'_>,

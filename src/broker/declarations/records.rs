@@ -27,7 +27,7 @@ impl Section for RegistrySection {
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
         let SectionContext { world, scope, work, broker, .. } = *ground;
         let secret = |name: &_| {
-            let secret = world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref()))?;
+            let secret = world.secrets.existing(name).filter(|one| scope.covers(one.owner.as_ref()))?;
             Some(SecretFacts { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
         };
         let registry = &world.registry;

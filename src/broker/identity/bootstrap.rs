@@ -1,4 +1,4 @@
-use crate::base::{OperatorId, OperatorName, Scope};
+use crate::base::{OperatorId, OperatorName, Scope, code};
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
@@ -8,6 +8,7 @@ use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
 use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
 use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_operator};
+use crate::registry::DeletedName;
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
@@ -70,10 +71,14 @@ pub(crate) async fn certify_admin(
     let issue = services.state.certifying(*life_s)?;
     let (time, deciding) = (issue.time, services.deciding(issue));
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
-    let ((known, decision), preconditions) = services.state.read(|reading| {
+    let ((known, is_deleted, decision), preconditions) = services.state.read(|reading| {
         let known = reading.acting_operator(name).map(|operator| operator.id);
-        (known, decide(&deciding.timed_on(reading), &plan))
+        let is_deleted = reading.declared().former().is_deleted(&DeletedName::Operator((*name).clone()));
+        (known, is_deleted, decide(&deciding.timed_on(reading), &plan))
     });
+    if is_deleted {
+        return Err(Failure::new(code::NAME_DELETED).into());
+    }
     let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
     let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*services.state.entropy));
     let certificate =

@@ -203,6 +203,7 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
     }
     match reading.former_name(scope, &Owned::Agent(name.clone())) {
         None => {}
+        Some(NameRefusal::Deleted) => return Err(Failure::new(code::NAME_DELETED)),
         Some(NameRefusal::OfAnother) => return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)),
         Some(NameRefusal::NoRoom | NameRefusal::Full) => {
             return Err(Failure::new(code::TOO_MANY_FORMER_NAMES));

@@ -10,6 +10,7 @@ use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{self, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
 use crate::policy::{Authorised, PlaceOperators};
+use crate::registry::DeletedName;
 
 /// The content of an operator's invitation.
 #[derive(Debug)]
@@ -138,6 +139,9 @@ fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<Invited
         return Ok(InvitedOperator { known: Some(known.id), role: known.role, scope: known.scope.clone() });
     }
     let role = input.role.ok_or_else(operator_unknown)?;
+    if reading.declared().former().is_deleted(&DeletedName::Operator(input.name.clone())) {
+        return Err(Failure::new(code::NAME_DELETED));
+    }
     Ok(InvitedOperator { known: None, role, scope: Scope::of(input.owner.clone()) })
 }
 

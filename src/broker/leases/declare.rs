@@ -101,7 +101,7 @@ fn offer(
     if !leased(capability) {
         return refuse(asked.place, "this `capability` is not declared with the delivery `lease`");
     }
-    let admin = world.secrets.named(driver.admin_secret());
+    let admin = world.secrets.existing(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
         return refuse(
             asked.upstream_place,

@@ -92,9 +92,9 @@ pub(super) fn declared(
     let driver = declared_driver(&asked.upstream).map_err(misplaced)?;
     let capabilities = driver.capabilities();
     let within = |name: &SecretName| {
-        world.secrets.named(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
+        world.secrets.existing(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };
-    let is_there = world.secrets.named(secret).is_some();
+    let is_there = world.secrets.existing(secret).is_some();
     if is_there && !within(secret) {
         return refuse(asked.place, "a secret of another owner has this name: choose another name");
     }

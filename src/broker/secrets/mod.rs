@@ -1,6 +1,7 @@
 //! Secrets: their values, versions and sensitivity.
 
 pub(super) mod classify;
+pub(super) mod delete;
 pub(super) mod put_secret;
 pub(super) mod put_values;
 pub(super) mod reveal;

@@ -43,7 +43,7 @@ impl Expected {
         let current = secret.and_then(|secret| secret.current).map(|version| version.number);
         match self {
             Self::Version(number) => current == Some(number),
-            Self::Nothing => secret.is_none(),
+            Self::Nothing => secret.is_none_or(Secret::is_deleted),
         }
     }
 }
@@ -85,8 +85,10 @@ impl AdminServices {
         let new_secret = SecretId::mint(services.state.clock.now(), &*services.state.entropy);
         let decide = |reading: &Reading<'_>| {
             let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
-            if known.is_some_and(|secret| !scope.covers(secret.owner.as_ref())) {
-                return Err(Failure::new(code::SECRET_UNKNOWN));
+            if let Some(secret) = known.filter(|secret| !scope.covers(secret.owner.as_ref())) {
+                let is_deleted = secret.is_deleted();
+                let code = if is_deleted { code::NAME_RESERVED_BY_OWNER } else { code::SECRET_UNKNOWN };
+                return Err(Failure::new(code));
             }
             let run = rotation.and_then(|rotation| rotation.run.as_ref());
             if run.is_some_and(|run| !run.can_be_given_up(reading.now())) {

@@ -3,14 +3,15 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::base::{AgentName, InstanceId, Network};
+use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
 use crate::files;
 use crate::wire::{
-    AgentAnswer, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS, RESUME_AGENT, REVOKE_AGENT,
-    REVOKE_INSTANCE, SUSPEND_AGENT, SecretText,
+    AgentAnswer, AgentDeletedAnswer, DELETE_AGENT, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS,
+    Nothing, RESUME_AGENT, REVOKE_AGENT, REVOKE_INSTANCE, SUSPEND_AGENT, SecretText,
 };
 
 /// `keyward agent …`
@@ -33,6 +34,17 @@ pub enum AgentCommand {
         /// Revoke only this instance
         #[arg(long, value_name = "ID")]
         instance: Option<String>,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
+    },
+    /// Delete an agent or a resource server: its certificates, codes, tokens and leases are revoked for good, and no agent
+    /// can have its name again. The ledger keeps all entries about it
+    Delete {
+        /// The agent's name
+        name: String,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
@@ -94,6 +106,7 @@ impl AgentCommand {
                     "name an agent, or an instance: `--instance ID`",
                 )),
             },
+            Self::Delete { name, confirm, reason } => delete(session, &name.parse()?, confirm, reason).await,
             Self::Suspend { name, reason } => {
                 session.end(SUSPEND_AGENT, &name.parse()?, reason, "suspended").await
             }
@@ -102,6 +115,30 @@ impl AgentCommand {
             }
         }
     }
+}
+
+async fn delete(
+    session: VerbSession<'_>,
+    name: &AgentName,
+    confirm: &ConfirmArgs,
+    reason: &ReasonArgs,
+) -> Result<(), CommandFailure> {
+    let client = session.operator().await?;
+    let agent = client.call(GET_AGENT, name, &Nothing).await?;
+    let live = agent.instances.iter().filter(|instance| instance.state == "live").count();
+    let effect = format!(
+        "live instances of agent `{name}`: {live}; its certificates, codes, tokens and leases are revoked for good, and no \
+         agent can have this name again"
+    );
+    confirm.check(&format!("agent `{name}`"), &effect, session.console)?;
+    let deleted = client.call(DELETE_AGENT, name, &reason.body()).await?;
+    session.print(&deleted, |AgentDeletedAnswer { seq, instances, leases }| {
+        format!(
+            "deleted in ledger entry {seq}; live instances that are refused now: {instances}; leases that are revoked: \
+             {leases}; the name stays reserved, and the ledger keeps all entries about the agent"
+        )
+    });
+    Ok(())
 }
 
 impl InviteArgs {

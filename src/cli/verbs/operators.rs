@@ -5,14 +5,16 @@ use clap::Subcommand;
 use super::agents::NewCode;
 use super::operator_keys::{KeyAgentArgs, SealKeyArgs};
 use crate::base::{OperatorName, OwnerName};
+use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::wire::{
-    GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, LIST_OPERATORS, Nothing, OperatorAnswer,
-    PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR, SUSPEND_OPERATOR,
+    DELETE_OPERATOR, GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, LIST_OPERATORS, Nothing,
+    OperatorAnswer, OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR,
+    REVOKE_OPERATOR, SUSPEND_OPERATOR,
 };
 
 /// `keyward operator …`
@@ -56,6 +58,17 @@ pub enum OperatorCommand {
     Revoke {
         /// The operator's name
         name: String,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
+    },
+    /// Delete an operator: its certificates and enrolment codes are revoked for good, and no operator can have its name
+    /// again. The ledger keeps all entries about it
+    Delete {
+        /// The operator's name
+        name: String,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
@@ -116,6 +129,7 @@ impl OperatorCommand {
             Self::Revoke { name, reason } => {
                 session.end(REVOKE_OPERATOR, &name.parse()?, reason, "revoked").await
             }
+            Self::Delete { name, confirm, reason } => delete(session, &name.parse()?, confirm, reason).await,
             Self::Suspend { name, reason } => {
                 session.end(SUSPEND_OPERATOR, &name.parse()?, reason, "suspended").await
             }
@@ -126,6 +140,30 @@ impl OperatorCommand {
             Self::KeyAgent(args) => args.run(session).await,
         }
     }
+}
+
+async fn delete(
+    session: VerbSession<'_>,
+    name: &OperatorName,
+    confirm: &ConfirmArgs,
+    reason: &ReasonArgs,
+) -> Result<(), CommandFailure> {
+    let client = session.operator().await?;
+    let operator = client.call(GET_OPERATOR, name, &Nothing).await?;
+    let effect = format!(
+        "operator `{name}` ({}); its certificates and codes, and the unused codes that it made, are revoked for good, and no \
+         operator can have this name again",
+        operator.role
+    );
+    confirm.check(&format!("operator `{name}`"), &effect, session.console)?;
+    let deleted = client.call(DELETE_OPERATOR, name, &reason.body()).await?;
+    session.print(&deleted, |OperatorDeletedAnswer { seq, certificates }| {
+        format!(
+            "deleted in ledger entry {seq}; valid certificates that are refused now: {certificates}; the name stays \
+             reserved, and the ledger keeps all entries about the operator"
+        )
+    });
+    Ok(())
 }
 
 fn parse(role: &str) -> Result<&'static str, CommandFailure> {

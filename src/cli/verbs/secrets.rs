@@ -8,13 +8,15 @@ use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
+use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, input, not_an_argument};
 use crate::wire::{
-    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, GET_SECRET, LIST_SECRET_READERS, LIST_SECRETS, Nothing,
-    ReaderAnswer, SecretAnswer, SensitivityBody, VersionAction, VersionAnswer, VersionBody,
+    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, DELETE_SECRET, GET_SECRET, LIST_SECRET_READERS, LIST_SECRETS,
+    Nothing, ReaderAnswer, SecretAnswer, SecretDeletedAnswer, SensitivityBody, VersionAction, VersionAnswer,
+    VersionBody,
 };
 
 /// `keyward secret …`
@@ -72,6 +74,17 @@ pub enum SecretCommand {
         #[command(flatten)]
         reason: ReasonArgs,
     },
+    /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays with its
+    /// owner, the ledger keeps all entries about it, and after the next rotation of the value key it cannot be decrypted
+    Delete {
+        /// The secret's name
+        name: String,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
+        /// Why
+        #[command(flatten)]
+        reason: ReasonArgs,
+    },
     /// Rotate a secret now, and wait until the new value is the current one
     Rotate {
         /// The secret's name
@@ -125,6 +138,7 @@ impl SecretCommand {
             Self::Rollback { name, number } => {
                 change(session, &name.parse()?, *number, VersionAction::RollBack, None).await
             }
+            Self::Delete { name, confirm, reason } => delete(session, &name.parse()?, confirm, reason).await,
             Self::Destroy { name, number, yes, now, reason } => {
                 if !yes {
                     let why = "a destroyed version cannot be restored";
@@ -168,6 +182,30 @@ impl PutArgs {
         session.print(&stored, |stored| format!("{name} version {}", stored.version));
         Ok(())
     }
+}
+
+async fn delete(
+    session: VerbSession<'_>,
+    name: &SecretName,
+    confirm: &ConfirmArgs,
+    reason: &ReasonArgs,
+) -> Result<(), CommandFailure> {
+    let client = session.operator().await?;
+    let secret = client.call(GET_SECRET, name, &Nothing).await?;
+    let effect = format!(
+        "versions of secret `{name}`: {}; all of them are destroyed, and cannot be restored",
+        secret.versions.iter().filter(|version| version.stage != "destroyed").count()
+    );
+    confirm.check(&format!("secret `{name}`"), &effect, session.console)?;
+    let deleted = client.call(DELETE_SECRET, name, &reason.body()).await?;
+    session.print(&deleted, |SecretDeletedAnswer { seq, versions }| {
+        format!(
+            "deleted in ledger entry {seq}; destroyed versions: {}; after `keyward value-key rotate` they cannot be decrypted \
+             from backups; the name stays with its owner, and the ledger keeps all entries about the secret",
+            joined(versions)
+        )
+    });
+    Ok(())
 }
 
 async fn classify(

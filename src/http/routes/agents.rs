@@ -4,10 +4,10 @@ use crate::base::{AgentName, InstanceId, Serial, TokenId};
 use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
-use crate::policy::{Contain, InviteAgents, ReadDeclared, RevokeTokens};
+use crate::policy::{Contain, DeleteAgents, InviteAgents, ReadDeclared, RevokeTokens};
 use crate::wire::{
-    self, AgentAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer, InviteAgentBody, Nothing,
-    Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
+    self, AgentAnswer, AgentDeletedAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer,
+    InviteAgentBody, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
 
 /// The routes of agents, capabilities and roles.
@@ -27,6 +27,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .idempotent(&wire::RESUME_AGENT, |services, asked, idempotency| {
             contain(services, asked, idempotency, Revocation::Resume)
         })
+        .idempotent(&wire::DELETE_AGENT, delete)
         .idempotent(&wire::REVOKE_INSTANCE, revoke_instance)
         .without_waiting()
         .idempotent(&wire::REVOKE_CERTIFICATE, revoke_certificate)
@@ -82,6 +83,16 @@ async fn contain(
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
+}
+
+async fn delete(
+    services: AdminServices,
+    asked: AdminRequest<DeleteAgents, AgentName, Optional<ReasonBody>>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<AgentDeletedAnswer, Problem> {
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    Ok(services.delete_agent(&asked.by, &asked.target, request).await?)
 }
 
 async fn revoke_instance(

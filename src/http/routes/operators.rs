@@ -7,8 +7,8 @@ use crate::idempotency::IdempotencyKey;
 use crate::operators::{OperatorRole, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
-    self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorInvitationAnswer,
-    Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
+    self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorDeletedAnswer,
+    OperatorInvitationAnswer, Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
 };
 
 /// The routes of operators.
@@ -29,6 +29,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .idempotent(&wire::RESUME_OPERATOR, |services, asked, idempotency| {
             contain(services, asked, idempotency, Revocation::Resume)
         })
+        .idempotent(&wire::DELETE_OPERATOR, delete)
 }
 
 async fn list(
@@ -82,6 +83,16 @@ async fn contain(
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
+}
+
+async fn delete(
+    services: AdminServices,
+    asked: AdminRequest<PlaceOperators, OperatorName, Optional<ReasonBody>>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<OperatorDeletedAnswer, Problem> {
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    Ok(services.delete_operator(&asked.by, &asked.target, request).await?)
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

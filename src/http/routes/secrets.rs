@@ -17,9 +17,9 @@ use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
-    self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, Nothing, OWNER_HEADER, PageAnswer, PageQuery,
-    SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDetailAnswer, SecretUpload,
-    SensitivityBody, StoredAnswer, VersionAction, VersionBody,
+    self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, Nothing, OWNER_HEADER, Optional, PageAnswer,
+    PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDeletedAnswer,
+    SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer, VersionAction, VersionBody,
 };
 
 /// The operators' routes of secrets. None of them returns a value.
@@ -35,6 +35,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
             },
         )
         .idempotent(&wire::CHANGE_SECRET_VERSION, change_version)
+        .idempotent(&wire::DELETE_SECRET, delete)
         .idempotent(&wire::CLASSIFY_SECRET, classify)
 }
 
@@ -139,6 +140,16 @@ async fn change_version(
         VersionAction::Destroy => VersionAct::Destroy,
     };
     Ok(services.change_version(&asked.by, &asked.target, version, act, request).await?.into())
+}
+
+async fn delete(
+    services: AdminServices,
+    asked: AdminRequest<StoreSecrets, SecretName, Optional<ReasonBody>>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<SecretDeletedAnswer, Problem> {
+    let reason = reason(asked.input.reason.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    Ok(services.delete_secret(&asked.by, &asked.target, request).await?)
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {

@@ -149,7 +149,45 @@ fn the_examples_of_declarations_apply_together_and_prune_as_the_page_says() {
     {
         assert!(pruned.contains(line), "{line}: {pruned}");
     }
-    assert!(!pruned.contains("research-bot") && !pruned.contains("secret"), "{pruned}");
+    let changes: Vec<&str> =
+        pruned.lines().take_while(|line| !line.starts_with("agents that lose")).collect();
+    let changes = changes.join("\n");
+    assert!(!changes.contains("research-bot") && !changes.contains("secret"), "{pruned}");
+    assert!(pruned.contains("  invited (removed)  1 live instance, 0 tokens, 0 leases"), "{pruned}");
+}
+
+#[test]
+fn the_page_of_deletion_deletes_what_it_names() {
+    const PAGE: &str = "how-to/delete.md";
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.enrol("research-bot", "repo-reader");
+    process.good(&["operator", "invite", "alice", "--role", "auditor"], b"");
+    // When the agent and the operator are deleted, then their names are reserved
+    let deleted = as_operator(&process, PAGE, 0..2, &[]);
+    assert_eq!(deleted.matches("the name stays reserved").count(), 2, "{deleted}");
+    for args in [
+        ["agent", "invite", "research-bot", "--role", "repo-reader"],
+        ["operator", "invite", "alice", "--role", "auditor"],
+    ] {
+        let refused = process.run_as("operator", &args, b"");
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(8) && why.contains("name_deleted"), "{why}");
+    }
+    // When a secret is needed, then it is not deleted; without the capability it is
+    let refused = process.run_as("operator", &["secret", "delete", "github/app", "--yes"], b"");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("secret_in_use") && why.contains("capability `github.repo.read`"), "{why}");
+    fs::create_dir(process.path("declarations")).unwrap();
+    fs::write(process.path("declarations/a.toml"), "[[agent]]\nname = \"a\"\nroles = []\n").unwrap();
+    let deleted = as_operator(&process, PAGE, 3..4, &[]);
+    assert!(deleted.contains("destroyed versions: 1;"), "{deleted}");
+    // And a deletion is confirmed
+    let asked = process.run_as("operator", &["agent", "delete", "a"], b"");
+    let why = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(asked.status.code() == Some(2) && why.contains("--yes"), "{why}");
+    assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::support::waiting::until;
 /// Hazard REV-03.
 #[tokio::test]
 async fn an_agent_that_loses_its_right_loses_login_and_sessions() {
-    for what in ["revoke", "suspend", "instance", "role", "prune"] {
+    for what in ["revoke", "suspend", "instance", "role", "delete", "prune"] {
         let scene = Scene::start().await;
         let login = scene.lease(&json!({})).await;
         let mut session = scene.session(&login);
@@ -31,10 +31,18 @@ async fn an_agent_that_loses_its_right_loses_login_and_sessions() {
                 operator.post_json(&format!("/v1/instances/{instance}/revoke"), &json!({})).await
             }
             "role" => scene.broker.apply("[[agent]]\nname = \"orders-bot\"\nroles = []\n").await,
+            "delete" => {
+                let deleted = operator.post_json("/v1/agents/orders-bot/delete", &json!({})).await;
+                assert_eq!(deleted.json()["leases"], 1, "{}", deleted.text());
+                deleted
+            }
             _ => {
                 let whole = declared(&scene.postgres, 10, BY_ADMIN);
                 let text = format!("{whole}\n[[agent]]\nname = \"other-bot\"\nroles = [\"orders\"]\n");
                 let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+                let planned = operator.post_json("/v1/plan", &body).await.json();
+                let live = json!({ "instances": 1, "tokens": 0, "leases": 1 });
+                assert_eq!(planned["losses"]["live"], live, "{planned}");
                 operator.post_json("/v1/apply", &body).await
             }
         };

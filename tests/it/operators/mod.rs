@@ -1,6 +1,8 @@
 //! The people who administer: their codes and certificates, their roles, and how they are taken away.
 
+mod audit;
 mod containment;
+mod deletion;
 mod enrolment;
 mod former;
 mod matrix;

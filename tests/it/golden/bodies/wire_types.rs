@@ -57,6 +57,7 @@ fn identities() -> Vec<Typed> {
         answers(&wire::GET_AGENT),
         takes(&wire::INVITE_AGENT),
         takes_or_not(&wire::REVOKE_AGENT),
+        takes_or_not(&wire::DELETE_AGENT),
         takes_or_not(&wire::SUSPEND_AGENT),
         takes_or_not(&wire::RESUME_AGENT),
         takes_or_not(&wire::REVOKE_INSTANCE),
@@ -73,6 +74,7 @@ fn identities() -> Vec<Typed> {
         takes(&wire::INVITE_OPERATOR),
         takes(&wire::PLACE_OPERATOR),
         takes_or_not(&wire::REVOKE_OPERATOR),
+        takes_or_not(&wire::DELETE_OPERATOR),
         takes_or_not(&wire::SUSPEND_OPERATOR),
         takes_or_not(&wire::RESUME_OPERATOR),
     ]
@@ -82,9 +84,9 @@ fn declared() -> Vec<Typed> {
     vec![
         takes(&wire::PLAN_DECLARATIONS),
         takes(&wire::APPLY_DECLARATIONS),
+        takes_or_not(&wire::EXPORT_DECLARATIONS),
         takes(&wire::CHECK_PLANNED_ROTATION),
         answers(&wire::LIST_OWN_LEASES),
-        takes_or_not(&wire::EXPORT_DECLARATIONS),
         takes(&wire::ISSUE_LEASE),
         takes(&wire::RENEW_LEASE),
         takes(&wire::GIVE_UP_LEASE),
@@ -107,6 +109,7 @@ fn declared() -> Vec<Typed> {
         answers(&wire::LIST_SECRET_READERS),
         takes(&wire::CHANGE_SECRET_VERSION),
         takes(&wire::CLASSIFY_SECRET),
+        takes_or_not(&wire::DELETE_SECRET),
     ]
 }
 

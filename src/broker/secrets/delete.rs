@@ -1,0 +1,107 @@
+use serde::Deserialize;
+
+use crate::base::{Scope, SecretName, code};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest};
+use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
+use crate::broker::world::{Effect, World};
+use crate::policy::{Authorised, StoreSecrets};
+use crate::registry::{Owned, keys};
+use crate::secrets::{self, SecretDeleted, VersionStage};
+use crate::store::Change;
+use crate::upstream::{stored_driver, stored_lease_driver};
+use crate::wire::SecretDeletedAnswer;
+
+impl AdminServices {
+    /// Deletes the secret called `name`: destroys all its versions. Its name stays with its owner, and a value that is
+    /// stored later gets the next version number.
+    ///
+    /// # Errors
+    /// [`Failure`], also while a capability, a rotation or a lease needs the secret.
+    pub async fn delete_secret(
+        &self,
+        by: &Authorised<StoreSecrets>,
+        name: &SecretName,
+        request: OperatorRequest<'_>,
+    ) -> Result<SecretDeletedAnswer, Failure> {
+        let (services, scope) = (&*self.0, by.operator().scope());
+        let changed = services.state.change(ChangeRequest::of(by.operator(), request), |reading| {
+            let secret = reading.secret_within(scope, name)?;
+            let needed = needed_by(reading, scope, name);
+            if !needed.is_empty() {
+                let why = format!("the secret `{name}` is still needed by {}", needed.join(", "));
+                return Err(Failure::new(code::SECRET_IN_USE).because(why));
+            }
+            let left = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
+            let versions: Vec<u32> = left.map(|version| version.number).collect();
+            let id = secret.id;
+            let operator = by.operator().name();
+            let event = SecretDeleted { operator, secret: name, secret_id: id, versions: &versions };
+            let delete = secrets::Effect::Delete { id, name: name.clone(), versions: versions.clone() };
+            // An application that names the secret was decided before or is decided after.
+            let change = Change::new(&event)?.advance(keys::declarations());
+            Ok(ChangeDraft::of(change.effect(Effect::Secrets(delete)), versions))
+        });
+        let (seq, versions) = match changed.await? {
+            Changed::Recorded { seq, value } => (seq, value),
+            Changed::Before(before) => (before.seq, services.state.said::<Versions>(&before)?.versions),
+        };
+        services.forget_destroyed();
+        Ok(SecretDeletedAnswer { seq, versions })
+    }
+}
+
+/// The versions that a deletion destroyed, as its event says it.
+#[derive(Deserialize)]
+struct Versions {
+    versions: Vec<u32>,
+}
+
+/// The declared objects and leases that need the secret `name`; those outside of `scope` without their names.
+fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<String> {
+    let delivering = reading.reaching(name);
+    let world = reading.unconditional();
+    let owner = |thing: Owned| scope.covers(world.registry.owners().of(&thing));
+    let capabilities = delivering.into_iter().map(|capability| {
+        let is_within = owner(Owned::Capability(capability.clone()));
+        said("capability", capability.as_str(), is_within)
+    });
+    let rotations = world.rotations.all().filter(|rotation| {
+        let driver = stored_driver(&rotation.declared.upstream);
+        rotation.declared.secret == *name || driver.is_ok_and(|driver| driver.admin_secret() == Some(name))
+    });
+    let rotations = rotations.map(|rotation| {
+        let rotated = &rotation.declared.secret;
+        let owner = world.secrets.named(rotated).and_then(|secret| secret.owner.as_ref());
+        said("rotation", rotated.as_str(), scope.covers(owner))
+    });
+    let offers = world.leases.offers().filter(|offer| is_administered(&offer.upstream, name));
+    let offers = offers.map(|offer| {
+        let is_within = owner(Owned::Capability(offer.capability.clone()));
+        said("lease", offer.capability.as_str(), is_within)
+    });
+    let mut needed: Vec<String> = capabilities.chain(rotations).chain(offers).collect();
+    let logins = outstanding(world, name);
+    if logins > 0 {
+        needed.push(format!("{logins} logins that are not revoked yet"));
+    }
+    needed.dedup();
+    needed
+}
+
+fn said(noun: &str, name: &str, is_within: bool) -> String {
+    if is_within { format!("{noun} `{name}`") } else { format!("a {noun} of another owner") }
+}
+
+/// Whether the logins of this upstream are administered with the secret `name`.
+fn is_administered(upstream: &str, name: &SecretName) -> bool {
+    stored_lease_driver(upstream).is_ok_and(|driver| driver.admin_secret() == name)
+}
+
+/// The number of leases whose logins are revoked with the secret `name`.
+fn outstanding(world: &World, name: &SecretName) -> usize {
+    let administered =
+        |declared: u64| world.leases.upstream(declared).is_some_and(|one| is_administered(one, name));
+    world.leases.all().filter(|lease| administered(lease.upstream)).count()
+}

@@ -1,0 +1,90 @@
+//! `keyward apply --prune` asks before it removes, and removes no more than it showed.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::process::{KEYWARD, Process};
+
+const FILE: &str = "[[role]]\nname = \"repo-reader\"\ncapabilities = []\n";
+
+fn scene() -> Process {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    std::fs::write(process.path("one.toml"), FILE).unwrap();
+    process
+}
+
+fn one(process: &Process) -> String {
+    process.path("one.toml").display().to_string()
+}
+
+/// Runs `keyward` with a terminal as its standard input, output and error, and types `answer`.
+pub(super) fn at_a_terminal(process: &Process, args: &[&str], answer: &str) -> Output {
+    let home = process.path("home-operator").display().to_string();
+    let words: Vec<String> =
+        [&[KEYWARD], args, &["--home", &home]].concat().iter().map(|word| format!("'{word}'")).collect();
+    let mut terminal = Command::new("script")
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`script` of util-linux is needed");
+    terminal.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    terminal.wait_with_output().unwrap()
+}
+
+#[test]
+fn prune_without_a_terminal_needs_a_confirmation() {
+    let process = scene();
+    let file = one(&process);
+    // When nothing confirms it, then nothing is changed
+    let refused = process.run_as("operator", &["apply", "--prune", "-f", &file], b"");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(why.contains("`--prune`") && why.contains("--yes"), "{why}");
+    assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
+    // When `--yes` does, then the objects go
+    let applied = String::from_utf8(process.good(&["apply", "--prune", "--yes", "-f", &file], b"")).unwrap();
+    assert!(applied.contains("- agent a"), "{applied}");
+    assert_eq!(process.run_as("operator", &["agent", "show", "a"], b"").status.code(), Some(7));
+}
+
+#[test]
+fn a_plan_that_was_read_confirms_exactly_itself() {
+    let process = scene();
+    let file = one(&process);
+    let planned = process.json(&["plan", "--prune", "-f", &file]);
+    let id = planned["plan"].as_str().unwrap();
+    process.enrol("late", "publisher");
+    let refused = process.run_as("operator", &["apply", "--prune", "-f", &file, "--plan", id], b"");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(8), "{why}");
+    assert!(why.contains("plan_outdated"), "{why}");
+    let planned = process.run_as("operator", &["plan", "--prune", "-f", &file], b"");
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    let id = said.split("--plan ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    process.good(&["apply", "--prune", "-f", &file, "--plan", &id], b"");
+    assert_eq!(process.run_as("operator", &["agent", "show", "late"], b"").status.code(), Some(7));
+}
+
+#[test]
+fn prune_at_a_terminal_shows_the_plan_and_asks() {
+    let process = scene();
+    let file = one(&process);
+    let args = ["apply", "--prune", "-f", &file];
+    // When the answer is no, then nothing is changed
+    let asked = at_a_terminal(&process, &args, "n\n");
+    let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert_eq!(asked.status.code(), Some(1), "{shown}");
+    for part in ["- agent a", "a (removed)  1 live instance, 0 tokens, 0 leases", "[y/N]", "not_confirmed"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
+    // When it is yes, then the plan is applied
+    let asked = at_a_terminal(&process, &args, "y\n");
+    let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(asked.status.success() && shown.contains("applied in ledger entry"), "{shown}");
+    assert_eq!(process.run_as("operator", &["agent", "show", "a"], b"").status.code(), Some(7));
+}
