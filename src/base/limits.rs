@@ -15,6 +15,13 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
 /// Maximum number of ledger entries that a search for the readers of a secret reads.
 pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
+/// Maximum number of ledger entries that a plan reads to count the tokens that end.
+pub const PLAN_ENTRIES_READ_MAX: u64 = 50_000;
+/// Number of ledger entries after which a request of an operator that is bound to an owner reads no further; the next page
+/// continues there.
+pub const AUDIT_ENTRIES_READ_MAX: u64 = 100_000;
+/// Maximum number of agents that a plan lists because they lose something; it counts all.
+pub const LOSSES_LISTED_MAX: usize = 500;
 /// Former versions of one secret that the broker keeps by default.
 pub const FORMER_VERSIONS: u32 = 10;
 /// Minimum of the setting for former versions: after a restore an upstream may accept an older version.

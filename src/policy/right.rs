@@ -112,8 +112,8 @@ rights! {
     ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned, Yes;
     /// Listing secrets; no right reads a value.
     ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned, Yes;
-    /// Reading the ledger, which contains all events.
-    ReadLedger = "read-ledger", [Admin, Security, Auditor], Everything, Yes;
+    /// Reading the ledger: all entries, or those that concern the owner that the operator is bound to.
+    ReadLedger = "read-ledger", [Admin, Security, Auditor], Owned, Yes;
     /// Reading metrics, which contain no names.
     ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything, Yes;
     /// Listing operators.

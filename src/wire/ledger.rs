@@ -19,7 +19,10 @@ endpoints! {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EntriesAnswer {
     pub items: Vec<EntryAnswer>,
+    /// Where the next page begins; null on the last page. For an operator that is bound to an owner a page may be empty
+    /// and have a next one.
     pub next_after: Option<u64>,
+    /// The newest entry; for an operator that is bound to an owner the last entry of the page.
     pub head: u64,
 }
 
@@ -29,6 +32,9 @@ pub struct EntryAnswer {
     pub time: String,
     pub kind: FixedText,
     pub event: serde_json::Value,
+    /// Whether names of other owners' objects were removed from the event; then the leaf does not belong to what is shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
     /// The operator's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -1,5 +1,7 @@
+use super::visible::{VisibleEvent, visible};
 use crate::base::encoding::hex;
-use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, PAGE_ENTRIES_MAX};
+use crate::base::{Cancellation, OperatorName, OwnerName, Scope};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::custody::{
@@ -37,7 +39,8 @@ use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, Token
 use crate::wire::{EntriesAnswer, EntryAnswer};
 
 impl AdminServices {
-    /// Up to `limit` entries after `after`.
+    /// Up to `limit` entries after `after` that the operator may see: all of them with the scope `all`, otherwise those
+    /// that concern objects of the operator's owner or the operator. A page may be empty, and not be the last one.
     ///
     /// # Errors
     /// [`Failure`] if the ledger is damaged there.
@@ -46,23 +49,85 @@ impl AdminServices {
         by: &Authorised<ReadLedger>,
         after: u64,
         limit: usize,
+        work: &Cancellation,
     ) -> Result<EntriesAnswer, Failure> {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+        match by.operator().scope() {
+            Scope::Everything => self.all_entries(after, limit),
+            Scope::Owner(owner) => self.entries_of(by.operator().name(), owner, &Part { after, limit }, work),
+        }
+    }
+
+    fn all_entries(&self, after: u64, limit: usize) -> Result<EntriesAnswer, Failure> {
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
-        work: &Cancellation,
         let head = self.0.state.store.head().seq;
         let entries = self.0.state.store.entries(after.saturating_add(1), limit)?;
         let last = entries.last().map(|entry| entry.seq);
         let head = last.map_or(head, |last| last.max(head));
-        let entries = entries.into_iter().map(|entry| EntryAnswer {
-            seq: entry.seq,
-            time: entry.time.to_string(),
-            kind: event_name(entry.kind).into(),
-            leaf: hex(&entry.leaf()),
-            event: serde_json::from_slice(&entry.event).unwrap_or_default(),
-            reason: entry.reason.map(|reason| reason.to_string()),
+        let items = entries.into_iter().map(|entry| {
+            let event = serde_json::from_slice(&entry.event).unwrap_or_default();
+            answer(entry, VisibleEvent { event, is_redacted: false })
         });
-        Ok(EntriesAnswer { items: entries.collect(), next_after: last.filter(|seq| *seq < head), head })
+        Ok(EntriesAnswer { items: items.collect(), next_after: last.filter(|seq| *seq < head), head })
+    }
+
+    /// The head is the last entry that is shown: the number of other entries is nothing that the operator is told.
+    fn entries_of(
+        &self,
+        operator: &OperatorName,
+        owner: &OwnerName,
+        part: &Part,
+        work: &Cancellation,
+    ) -> Result<EntriesAnswer, Failure> {
+        let store = &self.0.state.store;
+        let end = store.head().seq.min(last_read(part.after));
+        let (mut items, mut read): (Vec<EntryAnswer>, u64) = (Vec::new(), part.after);
+        while read < end {
+            work.step()?;
+            let entries = store.entries(read.saturating_add(1), PAGE_ENTRIES_MAX)?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                let seq = entry.seq;
+                let event = serde_json::from_slice(&entry.event).unwrap_or_default();
+                let shown = store.read(|world, _| visible(world, owner, operator, event));
+                if let Some(shown) = shown {
+                    if items.len() == part.limit {
+                        let head = items.last().map_or(part.after, |item| item.seq);
+                        return Ok(EntriesAnswer { items, next_after: Some(head), head });
+                    }
+                    items.push(answer(entry, shown));
+                }
+                read = seq;
+            }
+        }
+        let head = items.last().map_or(part.after, |item| item.seq);
+        let next_after = Some(read).filter(|read| *read < store.head().seq);
+        Ok(EntriesAnswer { items, next_after, head })
+    }
+}
+
+/// The wanted part of the entries.
+struct Part {
+    after: u64,
+    limit: usize,
+}
+
+/// The last entry after `after` that one request reads at least, to find those that an operator may see.
+const fn last_read(after: u64) -> u64 {
+    after.saturating_add(AUDIT_ENTRIES_READ_MAX)
+}
+
+fn answer(entry: Entry, VisibleEvent { event, is_redacted }: VisibleEvent) -> EntryAnswer {
+    EntryAnswer {
+        seq: entry.seq,
+        time: entry.time.to_string(),
+        kind: event_name(entry.kind).into(),
+        leaf: hex(&entry.leaf()),
+        event,
+        redacted: is_redacted,
+        reason: entry.reason.map(|reason| reason.to_string()),
     }
 }
 
@@ -82,6 +147,7 @@ const EVENTS: &[(Kind, &str)] = known![
     DeclarationsApplied<'_>,
     DeclarationsNarrowed<'_>,
     AgentInvited<'_>,
+    AgentDeleted<'_>,
     InstanceEnrolled<'_>,
     CertificateRecorded<'_>,
     CertificateRetried<'_>,
@@ -100,6 +166,7 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorCertificatePromoted<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
+    OperatorDeleted<'_>,
     CheckpointKeyRotated<'_>,
     RotationBegun<'_>,
     RotationPrepared<'_>,
@@ -114,6 +181,7 @@ const EVENTS: &[(Kind, &str)] = known![
     RotationAdopted<'_>,
     RotationOrphaned<'_>,
     SecretStored<'_>,
+    SecretDeleted<'_>,
     VersionChanged<'_>,
     SensitivityRaised<'_>,
     SensitivityLowered<'_>,
@@ -147,7 +215,6 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseIssued<'_>,
     LeaseFailed<'_>,
     LeaseReused<'_>,
-    AgentDeleted<'_>,
     LeaseRenewalAttempted<'_>,
     LeaseRenewed<'_>,
     LeaseUseReleased<'_>,
@@ -166,9 +233,14 @@ const EVENTS: &[(Kind, &str)] = known![
 ];
 
 #[cfg(test)]
-    OperatorDeleted<'_>,
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_entries_are_read_for_an_operator_with_an_owner() {
+        assert_eq!(last_read(7), 7 + AUDIT_ENTRIES_READ_MAX);
+        assert_eq!(last_read(u64::MAX), u64::MAX);
+    }
 
     #[test]
     fn no_two_events_share_a_kind_or_a_name() {
@@ -179,4 +251,3 @@ mod tests {
         }
     }
 }
-    SecretDeleted<'_>,

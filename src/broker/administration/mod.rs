@@ -6,4 +6,8 @@ pub(super) mod authorise;
 pub(super) mod heavy;
 pub(super) mod narrow;
 pub(super) mod overview;
+pub(super) mod plan;
+mod plan_id;
+pub(super) mod upload;
+mod visible;
 pub(super) mod watch;

@@ -85,7 +85,6 @@ async fn a_team_sees_its_own_things_and_who_is_bound_to_nobody_sees_all() {
     }
     assert_eq!(red.get("/v1/agents/red-bot").await.json()["owner"], "red");
     refused(&red.get("/v1/agents/blue-bot").await, 404, "agent_unknown");
-    refused(&red.get("/v1/ledger/entries").await, 403, "operator_scope_insufficient");
     refused(&red.get("/v1/operators").await, 403, "operator_scope_insufficient");
     assert_eq!(red.get("/v1/whoami").await.json()["owner"], "red");
 }

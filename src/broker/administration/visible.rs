@@ -1,0 +1,169 @@
+//! What an operator who is bound to an owner sees of an entry: the names of its owner's objects and of operators, and no
+//! names of other objects. The rule goes by the names of fields, like the one for the links of entries.
+
+use serde_json::{Map, Value};
+
+use crate::base::{OperatorName, OwnerName};
+use crate::broker::world::World;
+use crate::registry::Owned;
+
+/// An event as an operator may see it.
+pub(super) struct VisibleEvent {
+    pub(super) event: Value,
+    /// Whether names of other owners' objects were removed.
+    pub(super) is_redacted: bool,
+}
+
+/// The part of `event` that `operator`, who is bound to `owner`, may see; `None` if the entry does not concern them.
+pub(super) fn visible(
+    world: &World,
+    owner: &OwnerName,
+    operator: &OperatorName,
+    event: Value,
+) -> Option<VisibleEvent> {
+    let mut filter = Filter { world, owner, operator, found: Found::default() };
+    let mut event = filter.part(event, None)?;
+    let Found { own, foreign, oneself } = filter.found;
+    if !own && (foreign || !oneself) {
+        return None;
+    }
+    if let Some(fields) = event.as_object_mut().filter(|_| foreign) {
+        UNDIVIDED.iter().for_each(|field| drop(fields.remove(*field)));
+    }
+    Some(VisibleEvent { event, is_redacted: foreign })
+}
+
+/// Fields that say something about all objects of an entry at once.
+const UNDIVIDED: [&str; 3] = ["constrained", "count", "rules"];
+
+/// What names stand for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Noun {
+    Agent,
+    Capability,
+    Operator,
+    Role,
+    Secret,
+}
+
+impl Noun {
+    /// What the names in this field stand for.
+    fn of_field(field: &str) -> Option<Self> {
+        match field {
+            "agent" | "agents" | "removed_agents" => Some(Self::Agent),
+            "capability" | "capabilities" | "cut_off" => Some(Self::Capability),
+            "operator" | "operators" | "by" => Some(Self::Operator),
+            "roles" | "created_with" => Some(Self::Role),
+            "secret" | "administering" => Some(Self::Secret),
+            _ => None,
+        }
+    }
+
+    /// What the name of an object of this kind stands for.
+    fn of_kind(kind: &str) -> Option<Self> {
+        match kind {
+            "agent" | "resource-server" => Some(Self::Agent),
+            "capability" | "lease" => Some(Self::Capability),
+            "operator" => Some(Self::Operator),
+            "role" => Some(Self::Role),
+            "secret" | "rotation" => Some(Self::Secret),
+            _ => None,
+        }
+    }
+
+    /// What the values stand for in a map whose keys are these names.
+    const fn of_values(self) -> Option<Self> {
+        match self {
+            Self::Agent => Some(Self::Role),
+            Self::Role => Some(Self::Capability),
+            Self::Capability | Self::Operator | Self::Secret => None,
+        }
+    }
+}
+
+/// The names that an event has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// Names of objects of the owner.
+    own: bool,
+    /// Names of other objects.
+    foreign: bool,
+    /// The operator's own name.
+    oneself: bool,
+}
+
+struct Filter<'a> {
+    world: &'a World,
+    owner: &'a OwnerName,
+    operator: &'a OperatorName,
+    found: Found,
+}
+
+impl Filter<'_> {
+    /// `value` without foreign names; `None` if it is one.
+    fn part(&mut self, value: Value, noun: Option<Noun>) -> Option<Value> {
+        match value {
+            Value::String(name) => {
+                noun.is_none_or(|noun| self.shows(noun, &name)).then_some(Value::String(name))
+            }
+            Value::Array(items) => {
+                Some(Value::Array(items.into_iter().filter_map(|item| self.part(item, noun)).collect()))
+            }
+            Value::Object(fields) => match noun {
+                Some(noun) => Some(Value::Object(self.names(fields, noun))),
+                None => self.object(fields).map(Value::Object),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) => Some(value),
+        }
+    }
+
+    /// A map whose keys are names.
+    fn names(&mut self, fields: Map<String, Value>, noun: Noun) -> Map<String, Value> {
+        let shown = |(name, value): (String, Value)| {
+            let shows = self.shows(noun, &name);
+            let value = self.part(value, noun.of_values()).filter(|_| shows)?;
+            Some((name, value))
+        };
+        fields.into_iter().filter_map(shown).collect()
+    }
+
+    /// An object with fields; `None` if it describes a foreign one.
+    fn object(&mut self, fields: Map<String, Value>) -> Option<Map<String, Value>> {
+        let text = |field: &str| fields.get(field).and_then(Value::as_str);
+        if let (Some(noun), Some(name)) = (text("kind").and_then(Noun::of_kind), text("name"))
+            && !self.shows(noun, name)
+        {
+            return None;
+        }
+        let shown = |(field, value): (String, Value)| {
+            let value = self.part(value, Noun::of_field(&field))?;
+            Some((field, value))
+        };
+        Some(fields.into_iter().filter_map(shown).collect())
+    }
+
+    /// Whether the name is shown. The names of operators are: who acted on an object is part of what happened to it.
+    fn shows(&mut self, noun: Noun, name: &str) -> bool {
+        if noun == Noun::Operator {
+            self.found.oneself |= name == self.operator.as_str();
+            return true;
+        }
+        let is_own = self.owner_of(noun, name).is_some_and(|owner| owner == self.owner);
+        self.found.own |= is_own;
+        self.found.foreign |= !is_own;
+        is_own
+    }
+
+    /// The owner of an object, also of one that was removed; an operator has none.
+    fn owner_of(&self, noun: Noun, name: &str) -> Option<&OwnerName> {
+        let registry = &self.world.registry;
+        let owner = |thing: &Owned| registry.owners().of(thing).or_else(|| registry.former().owner_of(thing));
+        match noun {
+            Noun::Agent => owner(&Owned::Agent(name.parse().ok()?)),
+            Noun::Capability => owner(&Owned::Capability(name.parse().ok()?)),
+            Noun::Role => owner(&Owned::Role(name.parse().ok()?)),
+            Noun::Secret => self.world.secrets.named(&name.parse().ok()?)?.owner.as_ref(),
+            Noun::Operator => None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The ledger as an operator sees it who is bound to an owner: its own objects and itself, and no names of others.
+
+use serde_json::{Value, json};
+
+use super::owners::teams;
+use super::{join, post, refused, standing};
+use crate::support::broker::{Caller, DECLARATIONS};
+
+/// All entries that `by` sees, in pages of `limit`.
+async fn entries(by: &Caller, limit: usize) -> Vec<Value> {
+    let (mut items, mut after) = (Vec::new(), Some(0));
+    while let Some(seq) = after {
+        let page = by.get(&format!("/v1/ledger/entries?limit={limit}&after={seq}")).await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        let page = page.json();
+        let found = page["items"].as_array().unwrap();
+        assert!(found.len() <= limit);
+        assert_eq!(
+            page["head"],
+            found.last().map_or(json!(seq), |item| item["seq"].clone()),
+            "nothing beyond the page"
+        );
+        items.extend(found.clone());
+        after = page["next_after"].as_u64();
+    }
+    items
+}
+
+fn kinds(entries: &[Value]) -> Vec<&str> {
+    entries.iter().map(|entry| entry["kind"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_team_reads_the_entries_of_its_objects_and_of_itself_only() {
+    let (broker, red, blue) = teams().await;
+    let bot = broker.agent("red-bot", &[]).await;
+    bot.secret("red/app", &bot.token("red.read").await).await;
+    let other = broker.agent("blue-bot", &[]).await;
+    other.secret("blue/app", &other.token("blue.read").await).await;
+    assert_eq!(post(&red, "/v1/agents/red-bot/suspend").await.status, 200);
+    assert_eq!(post(&blue, "/v1/agents/blue-bot/suspend").await.status, 200);
+    refused(&red.get("/v1/operators").await, 403, "operator_scope_insufficient");
+    // When each team reads the ledger
+    let seen = entries(&red, 500).await;
+    // Then it finds what happened to its objects, and to its operator
+    for kind in [
+        "operator.invited",
+        "operator.enrolled",
+        "secret.stored",
+        "declarations.applied",
+        "agent.invited",
+        "instance.enrolled",
+        "token.minted",
+        "secret.revealed",
+        "subject.suspended",
+        "operator.denied",
+    ] {
+        assert_eq!(kinds(&seen).iter().filter(|one| **one == kind).count(), 1, "{kind}: {:?}", kinds(&seen));
+    }
+    // And nothing of others
+    let text = serde_json::to_string(&seen).unwrap();
+    for name in ["blue", "bob", "repo-reader", "github"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+    assert!(seen.iter().all(|entry| entry["redacted"] == Value::Null), "{text}");
+    // And it is the same in pages of any size, in the order of the ledger
+    for limit in [1, 3] {
+        assert_eq!(entries(&red, limit).await, seen, "{limit}");
+    }
+    let numbers: Vec<u64> = seen.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    let all = entries_of_all(&broker.operator()).await;
+    assert!(seen.iter().all(|entry| all.contains(entry)), "the same entries as an auditor of all");
+}
+
+async fn entries_of_all(by: &Caller) -> Vec<Value> {
+    by.get("/v1/ledger/entries?limit=500").await.json()["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn an_entry_about_several_owners_shows_a_team_its_own_part() {
+    let (broker, red, _) = teams().await;
+    // Given an application of an operator with the scope `all` to objects of two teams and of nobody
+    let text = format!(
+        "{}\n[[role]]\nname = \"red-reader\"\nowner = \"red\"\ncapabilities = []\n\
+         [[role]]\nname = \"blue-reader\"\nowner = \"blue\"\ncapabilities = []\n",
+        DECLARATIONS.replace("max_life_s = 600", "max_life_s = 60")
+    );
+    assert_eq!(broker.apply(&text).await.status, 200);
+    // When the team reads it
+    let seen = entries(&red, 500).await;
+    let entry = seen.last().unwrap();
+    // Then it sees its own role, and that there was more
+    let changes = entry["event"]["changes"].as_array().unwrap();
+    assert_eq!((changes.len(), &changes[0]["name"]), (1, &json!("red-reader")), "{entry}");
+    assert_eq!(entry["redacted"], true);
+    assert!(!entry.to_string().contains("blue") && !entry.to_string().contains("reports"), "{entry}");
+}
+
+#[tokio::test]
+async fn the_entries_of_a_deleted_agent_stay_with_its_team() {
+    let (_broker, red, blue) = teams().await;
+    assert_eq!(post(&red, "/v1/agents/red-bot/delete").await.status, 200);
+    assert_eq!(kinds(&entries(&red, 500).await).last(), Some(&"agent.deleted"));
+    assert!(!kinds(&entries(&blue, 500).await).contains(&"agent.deleted"));
+}
+
+#[tokio::test]
+async fn a_new_team_sees_only_how_its_operator_came() {
+    let (broker, ..) = teams().await;
+    let green = join(&broker, "gina", &standing("auditor", Some("green"))).await.caller;
+    let seen = entries(&green, 500).await;
+    assert!(kinds(&seen).iter().all(|kind| kind.starts_with("operator.")), "{seen:?}");
+    assert!(seen.iter().all(|entry| entry["event"]["operator"] == "gina"), "{seen:?}");
+    // The twin: with the scope `all` every entry is there, in full
+    let all = entries_of_all(&broker.operator()).await;
+    assert_eq!(all.len() as u64, all.last().unwrap()["seq"].as_u64().unwrap());
+}
