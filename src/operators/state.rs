@@ -158,9 +158,7 @@ impl Operators {
                 }
             }
             Effect::Promote { operator, serial } => {
-                if let Some(operator) = self.by_name.get_mut(operator) {
-                    operator.promote(serial);
-                }
+                self.by_name.get_mut(operator).into_iter().for_each(|operator| operator.promote(serial));
             }
             Effect::RecordMaker { code, by, certificate, expires_at } => {
                 self.forget_makers(at.time);
