@@ -63,7 +63,9 @@ fn operators_join_from_other_machines_by_the_page() {
     process.good_as("alice", &["join", "--replace", "--code-file", &code], b"");
     let code = process.path("code-bob").display().to_string();
     process.good_as("bob", &["join", "--code-file", &code], b"");
-    let refused = process.run_as("bob", &["audit", "list"], b"");
+    let seen = String::from_utf8(process.good_as("bob", &["audit", "list"], b"")).unwrap();
+    assert!(seen.contains("operator.enrolled") && !seen.contains("alice"), "{seen}");
+    let refused = process.run_as("bob", &["operator", "list"], b"");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("operator_scope_insufficient"));
     // When a colleague seals the key, then the commands work by the key agent
     let words = process.path("words").display().to_string();
