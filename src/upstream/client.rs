@@ -44,7 +44,18 @@ pub fn authorities(connection: &Map<String, Value>) -> Option<&str> {
     connection.get("ca").and_then(Value::as_str)
 }
 
-/// `text`, encoded for a URL.
+/// `text`, percent-encoded for a URL. Forms spell a space as `+`, which programs do not decode in a URL; a plus sign
+/// itself is encoded.
 pub(super) fn url_encoded(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_in_a_url_is_percent_encoded() {
+        assert_eq!(url_encoded("/home/a b/c+d.pem"), "%2Fhome%2Fa%20b%2Fc%2Bd.pem");
+    }
 }

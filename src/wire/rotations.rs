@@ -45,9 +45,19 @@ pub struct RotationAnswer {
     pub circuit_open_until: Option<String>,
     pub run: Option<RunAnswer>,
     pub last_at: Option<String>,
+    /// The last rotation that ended.
+    #[serde(default)]
+    pub last: Option<FinishedRotationAnswer>,
     pub checked_at: Option<String>,
     /// Values at the upstream that the broker does not use; an operator has to delete them there.
     pub orphans: Vec<OrphanAnswer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct FinishedRotationAnswer {
+    pub rotation: RotationId,
+    /// The version that it made current; null if it was given up.
+    pub version: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

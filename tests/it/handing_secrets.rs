@@ -140,6 +140,7 @@ fn what_run_cannot_do_is_said_before_the_command_starts() {
         (&["--template", "unknown.tmpl:out"], 5, &["secret_not_granted", "`no/such`"]),
         (&["--template", "absent.tmpl:out"], 1, &["file_unusable", "absent.tmpl"]),
         (&["--template", "good.tmpl:no/dir/out"], 1, &["file_unusable", "no/dir/out"]),
+        (&["--template", "good.tmpl:runtime"], 1, &["file_unusable", "`runtime` is a directory"]),
         (&["--template", "good.tmpl"], 2, &["one colon"]),
         (&["--template", "good.tmpl:good.tmpl"], 2, &["is a template, and would be replaced"]),
         (&["--capability", "github.repo.read", "--on-change", "hup"], 2, &["the command gets none"]),

@@ -2,10 +2,13 @@
 //! else's; the one that introspects learns of a revocation at the next request.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use keyward::base::Stopwatch;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interop::{python, python_path};
@@ -280,4 +283,49 @@ fn the_python_client_keeps_its_promises() {
     let (examples, other) = (examples().display().to_string(), other.display().to_string());
     let said = python("client.py", &[&examples, &home, &operator, &other, port]);
     assert!(said.contains("ok: client"), "{said}");
+}
+
+/// Asks for a token before, during and after an outage; a line of input says when each begins.
+const OUTAGE: &str = r#"
+import sys
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import keyward
+source = keyward.Agent(home=sys.argv[2]).token("reports.read")
+source()
+print("ready", flush=True)
+sys.stdin.readline()
+source.renew()
+try:
+    source()
+except keyward.Unavailable as error:
+    print(error.code, flush=True)
+sys.stdin.readline()
+source()
+print("back", flush=True)
+"#;
+
+#[test]
+fn the_python_client_is_back_with_the_broker() {
+    // Given a program with a token
+    let mut process = set_up();
+    let code = invited(&process);
+    process.good_as("py", &["join", "--code-file", &code], b"");
+    let mut python = Command::new(python_path());
+    python.args(["-c", OUTAGE]).arg(examples()).arg(process.path("home-py"));
+    let mut python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(python.stdout.take().unwrap()).lines();
+    let mut input = python.stdin.take().unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    // When the broker is away, then it says so
+    process.kill();
+    input.write_all(b"\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "broker_unreachable");
+    // And the first request after its return succeeds
+    process.serve();
+    let returned = Stopwatch::start();
+    input.write_all(b"\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "back");
+    assert!(returned.elapsed() < Duration::from_secs(10), "{:?}", returned.elapsed());
+    python.wait().unwrap();
 }

@@ -15,12 +15,12 @@ use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
-use crate::rotation::{Rotation, Run, Slots, UpstreamValue};
+use crate::rotation::{FinishedRotation, Rotation, Run, Slots, UpstreamValue};
 use crate::upstream::{explained, stored_driver};
 use crate::wire::PageAnswer;
 use crate::wire::{
-    ConsumerAnswer, OrphanAnswer, RotationAnswer, RotationDueAnswer, RotationPlanAnswer, RunAnswer,
-    RunFailureAnswer,
+    ConsumerAnswer, FinishedRotationAnswer, OrphanAnswer, RotationAnswer, RotationDueAnswer,
+    RotationPlanAnswer, RunAnswer, RunFailureAnswer,
 };
 
 /// How far a calendar looks ahead, in seconds.
@@ -129,10 +129,15 @@ impl Services {
             circuit_open_until: text(outlook.circuit_open_until),
             run: rotation.run.as_ref().map(|run| run_of(run, outlook)),
             last_at: text(rotation.last.as_ref().map(|last| last.at)),
+            last: rotation.last.as_ref().map(finished_of),
             checked_at: text(rotation.checked_at),
             orphans: rotation.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
         }
     }
+}
+
+const fn finished_of(last: &FinishedRotation) -> FinishedRotationAnswer {
+    FinishedRotationAnswer { rotation: last.id, version: last.version }
 }
 
 fn text(at: Option<Timestamp>) -> Option<String> {

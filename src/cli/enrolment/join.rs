@@ -173,7 +173,7 @@ fn check_existing(
         known.map_or_else(|| "a damaged identity".to_owned(), |(found, held)| described(found, held));
     let dir = dir.display();
     if existing == OnExisting::Keep {
-        let why = format!("`{dir}` holds {present} already; nothing was sent");
+        let why = format!("`{dir}` already holds {present}; nothing was sent");
         return Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why));
     }
     if trusted.contains(&code.pin) {

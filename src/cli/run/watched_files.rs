@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::RunFileArgs;
 use super::sources::{SecretSource, SecretValues, Versions};
 use super::template::{Rendered, Template};
-use crate::base::SecretName;
+use crate::base::{SecretName, code};
 use crate::console::CommandFailure;
 use crate::files::{remove, replace_shared};
 
@@ -35,7 +35,14 @@ const READS_MAX: usize = 8;
 
 impl TemplateFiles {
     pub(super) fn of(args: &RunFileArgs) -> Result<Self, CommandFailure> {
-        let templates = args.pairs()?.into_iter().map(Template::read).collect::<Result<_, _>>()?;
+        let pairs = args.pairs()?;
+        if let Some(pair) = pairs.iter().find(|pair| pair.file.is_dir()) {
+            let why = format!("`{}` is a directory, and a template needs a file", pair.file.display());
+            return Err(CommandFailure::new(code::FILE_UNUSABLE)
+                .because(why)
+                .mended_by("name a file in it: `--template TEMPLATE:DIRECTORY/FILE`"));
+        }
+        let templates = pairs.into_iter().map(Template::read).collect::<Result<_, _>>()?;
         let removal = if args.remove_files { Removal::AtEnd } else { Removal::Never };
         Ok(Self { templates, removal })
     }

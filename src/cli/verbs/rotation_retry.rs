@@ -25,11 +25,15 @@ pub struct RotationRetryArgs {
 /// The interval of looks at the rotation, and the longest wait for a result.
 const LOOK: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 120;
+/// So many looks have to find an open circuit: a failed attempt opens it before the ledger has the failure.
+const UNTRIED_LOOKS: u32 = 8;
 
 /// The result of a retry, as far as it is known.
 enum Attempt {
     /// The step and those after it succeeded.
     Succeeded,
+    /// Another command ended the rotation without a new version.
+    Ended,
     Failed(CommandFailure),
     /// The circuit of the upstream is open: nothing was tried.
     Untried(String),
@@ -52,6 +56,10 @@ impl RotationRetryArgs {
         let after = settled(&client, &name, &before).await?;
         match attempt(&before, &after) {
             Attempt::Succeeded => {}
+            Attempt::Ended => {
+                let why = "the rotation ended without a new version: another command ended it";
+                return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
+            }
             Attempt::Failed(failure) => return Err(failure),
             Attempt::Untried(until) => return Err(untried(&after, &until)),
             Attempt::InProgress => {
@@ -73,10 +81,15 @@ async fn settled(
     name: &SecretName,
     before: &RotationAnswer,
 ) -> Result<Received<RotationAnswer>, CommandFailure> {
-    let mut looks = 0..LOOKS;
+    let (mut looks, mut untried) = (0..LOOKS, 0..UNTRIED_LOOKS);
     loop {
         let now = client.call(GET_ROTATION, name, &Nothing).await?;
-        if !matches!(attempt(before, &now), Attempt::InProgress) || looks.next().is_none() {
+        let is_settled = match attempt(before, &now) {
+            Attempt::InProgress => false,
+            Attempt::Untried(_) => untried.next().is_none(),
+            Attempt::Succeeded | Attempt::Ended | Attempt::Failed(_) => true,
+        };
+        if is_settled || looks.next().is_none() {
             return Ok(now);
         }
         tokio::time::sleep(LOOK).await;
@@ -86,7 +99,7 @@ async fn settled(
 /// A retry removes the error of the attempt before, so an error is of a new attempt.
 fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
     let same = now.run.as_ref().filter(|run| before.run.as_ref().is_some_and(|before| before.id == run.id));
-    let Some(run) = same else { return Attempt::Succeeded };
+    let Some(run) = same else { return ended(before, now) };
     if let Some(failure) = failure_of(run) {
         let why = format!("tried now and failed: {}", failure.why());
         return Attempt::Failed(failure.because(why));
@@ -99,6 +112,16 @@ fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
         Some(until) if now.state == "circuit-open" => Attempt::Untried(until.clone()),
         Some(_) | None => Attempt::InProgress,
     }
+}
+
+/// The result of a rotation that has ended. An older broker does not tell the last one, only its time.
+fn ended(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
+    let id = before.run.as_ref().map(|run| run.id);
+    let is_finished = match &now.last {
+        Some(last) => Some(last.rotation) == id && last.version.is_some(),
+        None => now.last_at != before.last_at,
+    };
+    if is_finished { Attempt::Succeeded } else { Attempt::Ended }
 }
 
 fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure {
@@ -175,16 +198,25 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_has_one_of_four_results() {
+    fn a_retry_has_one_of_five_results() {
         let before = rotation("retry-scheduled", run('1', "applied", true));
         let result = |state: &str, run: Value| match attempt(&before, &rotation(state, run)) {
             Attempt::Succeeded => "succeeded".to_owned(),
+            Attempt::Ended => "ended".to_owned(),
             Attempt::Failed(failure) => failure.why().to_owned(),
             Attempt::Untried(until) => until,
             Attempt::InProgress => "in progress".to_owned(),
         };
-        assert_eq!(result("idle", Value::Null), "succeeded");
-        assert_eq!(result("in-progress", run('2', "begun", false)), "succeeded", "the next one has begun");
+        let after = |last: Value, run: Value| {
+            let mut now = rotation("idle", run);
+            now.last = serde_json::from_value(last).unwrap();
+            matches!(attempt(&before, &now), Attempt::Succeeded)
+        };
+        let last = |id: char, version: Option<u32>| json!({ "rotation": run(id, "", false)["id"], "version": version });
+        assert!(after(last('1', Some(2)), Value::Null));
+        assert!(after(last('1', Some(2)), run('2', "begun", false)), "the next one has begun");
+        assert!(!after(last('1', None), Value::Null), "it was given up");
+        assert!(!after(last('0', Some(1)), Value::Null), "an earlier one");
         assert_eq!(result("grace", run('1', "grace", false)), "succeeded");
         assert_eq!(result("in-progress", run('1', "applied", false)), "in progress");
         assert_eq!(result("circuit-open", run('1', "applied", false)), "then");

@@ -38,12 +38,10 @@ pub(super) fn file(login: &ClientLogin<'_>) -> String {
         format!("user={}", quoted(login.username)),
         format!("password={}", quoted(login.password)),
     ];
-    match login.ca_path() {
-        Some(path) => {
-            lines.extend([format!("ssl-ca={}", quoted(&path)), "ssl-verify-server-cert".to_owned()])
-        }
-        None => lines.push("ssl".to_owned()),
-    }
+    lines.extend(login.ca_path().map(|path| format!("ssl-ca={}", quoted(&path))));
+    // Without the file of a declared authority, the client refuses the server instead of trusting any.
+    let is_verified = authorities(login.connection).is_some();
+    lines.push(if is_verified { "ssl-verify-server-cert" } else { "ssl" }.to_owned());
     let database = Some(login.field("database")).filter(|database| !database.is_empty());
     lines.extend(database.map(|database| format!("[mysql]\ndatabase={}", quoted(&database))));
     lines.join("\n")
@@ -75,6 +73,8 @@ mod tests {
             file(&login),
             "[client]\nhost=\"::1\"\nport=3306\nuser=\"kw_1\"\npassword=\"p\"\nssl-ca=\"ca.pem\"\nssl-verify-server-cert"
         );
+        let without_file = ClientLogin { ca_file: None, ..login };
+        assert!(file(&without_file).ends_with("\nssl-verify-server-cert"), "{}", file(&without_file));
         assert_eq!(quoted("a \\#\"b"), "\"a \\\\#\\\"b\"");
     }
 }

@@ -87,7 +87,7 @@ fn no_value_of_a_service_leaks_through_its_error_texts() {
         assert!(!first.status.success(), "it was told that it failed");
         said.extend([first.stdout, first.stderr].concat());
         let mut is_over = |_: &u32| {
-            let retried = process.run_as("operator", &["rotation", "retry", "billing/key"], b"");
+            let retried = process.run_as("operator", &["rotation", "retry", "billing/key", "--no-wait"], b"");
             said.extend([retried.stdout, retried.stderr].concat());
             process.json(&["rotation", "show", "billing/key"])["run"].is_null()
         };

@@ -76,7 +76,7 @@ impl Scene {
     }
 
     fn retry(&self) {
-        self.process.good(&["rotation", "retry", "billing/key"], b"");
+        self.process.good(&["rotation", "retry", "billing/key", "--no-wait"], b"");
     }
 
     /// Whether anybody has called where nobody may.
