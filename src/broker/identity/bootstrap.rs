@@ -77,7 +77,8 @@ pub(crate) async fn certify_admin(
         (known, is_deleted, decide(&deciding.timed_on(reading), &plan))
     });
     if is_deleted {
-        return Err(Failure::new(code::NAME_DELETED).into());
+        let why = format!("the operator `{name}` was deleted; its name stays reserved");
+        return Err(Failure::new(code::NAME_DELETED).because(why).into());
     }
     let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
     let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*services.state.entropy));

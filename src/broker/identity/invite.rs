@@ -203,7 +203,10 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
     }
     match reading.former_name(scope, &Owned::Agent(name.clone())) {
         None => {}
-        Some(NameRefusal::Deleted) => return Err(Failure::new(code::NAME_DELETED)),
+        Some(NameRefusal::Deleted) => {
+            let why = format!("an agent or a resource server `{name}` was deleted; its name stays reserved");
+            return Err(Failure::new(code::NAME_DELETED).because(why));
+        }
         Some(NameRefusal::OfAnother) => return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)),
         Some(NameRefusal::NoRoom | NameRefusal::Full) => {
             return Err(Failure::new(code::TOO_MANY_FORMER_NAMES));

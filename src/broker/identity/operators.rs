@@ -140,7 +140,8 @@ fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<Invited
     }
     let role = input.role.ok_or_else(operator_unknown)?;
     if reading.declared().former().is_deleted(&DeletedName::Operator(input.name.clone())) {
-        return Err(Failure::new(code::NAME_DELETED));
+        let why = format!("the operator `{}` was deleted; its name stays reserved", input.name);
+        return Err(Failure::new(code::NAME_DELETED).because(why));
     }
     Ok(InvitedOperator { known: None, role, scope: Scope::of(input.owner.clone()) })
 }

@@ -37,6 +37,7 @@ async fn a_deleted_agent_is_refused_at_once_and_its_name_stays_reserved() {
     let operator = broker.operator();
     let again = operator.post_json("/v1/agents/a/invitations", &json!({ "roles": ["repo-reader"] })).await;
     refused(&again, 409, "name_deleted");
+    assert!(again.text().contains("`a`"), "{}", again.text());
     let declared = broker.apply("[[agent]]\nname = \"a\"\nroles = []\n").await;
     refused(&declared, 422, "declarations_invalid");
     assert!(declared.text().contains("choose another name"), "{}", declared.text());
