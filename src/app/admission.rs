@@ -45,13 +45,15 @@ const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
         Some(AuthnError::Unknown) => PeerRefusal::Unknown,
         Some(AuthnError::Revoked) => PeerRefusal::Revoked,
         // Without a cause, the certificate was resumed at this moment: the next handshake succeeds.
-        Some(AuthnError::Suspended) | None => PeerRefusal::Suspended,
+        // The address is not known at the handshake; the certificate is good elsewhere.
+        Some(AuthnError::Suspended | AuthnError::Elsewhere) | None => PeerRefusal::Suspended,
     }
 }
 
 impl Gate for AdminGate {
+    /// A connection from outside the operator's networks stays open: each request is refused, with an alarm.
     fn admits(&self, peer: &PeerCertificate) -> bool {
-        self.0.identify(peer).is_ok()
+        matches!(self.0.identify(peer), Ok(_) | Err(AuthnError::Elsewhere))
     }
 
     fn admits_late(&self, peer: &PeerCertificate) -> bool {

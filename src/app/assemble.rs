@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{keyring_path, store_options};
@@ -13,8 +14,8 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
     self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, Notaries, Notifications,
-    Publishing, PutValues, RequestLimits, Services, Settings, Signing, State, UpstreamAccess, Values, World,
-    authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
+    OperatorUses, Publishing, PutValues, RequestLimits, Services, Settings, Signing, State, UpstreamAccess,
+    Values, World, authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
 };
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -91,6 +92,7 @@ pub(crate) async fn assemble(
             digests,
             earlier_digests: earlier_digests(&keyring),
             kept_orders: kept_orders(config)?,
+            operator_uses: OperatorUses::default(),
         },
         keyring: KeyringAccess {
             ring: Mutex::new(keyring),
@@ -145,6 +147,7 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
         enrolments: Limiter::new(enrolments, clock()),
         denials: Denials::new(Limiter::new(denials(), clock())),
         operator_denials: Denials::new(Limiter::new(denials(), clock())),
+        operators_elsewhere: Denials::new(Limiter::per_minute(NonZeroU32::MIN, NonZeroU32::MIN, clock())),
         operator_requests: Limiter::new(operations, clock()),
         heavy,
     }
@@ -175,8 +178,8 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, CommandFailure> {
 }
 
 fn denials() -> Rate {
-    let one = std::num::NonZeroU32::MIN;
-    Rate { per_s: one, burst: std::num::NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
+    let one = NonZeroU32::MIN;
+    Rate { per_s: one, burst: NonZeroU32::new(DENIAL_BURST).unwrap_or(one) }
 }
 
 /// The prefix of logins, from the random last bytes of the ledger id, so that two brokers at one server do not confuse
@@ -196,6 +199,7 @@ fn settings(config: &Config) -> Settings {
         authority_life_s: config.certificates.authority_life_s,
         operator_life_s: config.certificates.operator_life_s,
         operator_renewal_grace_s: config.certificates.operator_renewal_grace_s,
+        service_life_s: config.certificates.service_life_s,
         value_key_life_s: config.secrets.key_life_s,
         keep_versions: config.secrets.keep_versions,
         sealing_key_life_s: config.ledger.key_life_s,

@@ -95,6 +95,8 @@ pub enum CredentialFault {
     MakerGone,
     /// Its capability is not declared any more, or no role of its holder holds it.
     NotGranted,
+    /// It is presented from outside the networks that its operator is bound to.
+    Elsewhere,
 }
 
 /// The only check of a credential against the records. Every consumer uses it; the credential's own times are checked
@@ -172,7 +174,12 @@ fn operator_certificate(
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     let addresses: Vec<IpAddr> = from.into_iter().collect();
     judge(records.revocations, certificate.enrolled_seq, &subjects, &addresses)?;
-    authority(records.authorities, certificate.signed.and_then(|signed| signed.authority))
+    authority(records.authorities, certificate.signed.and_then(|signed| signed.authority))?;
+    if from.is_none_or(|from| operator.profile.admits(from)) {
+        Ok(())
+    } else {
+        Err(CredentialFault::Elsewhere)
+    }
 }
 
 fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Result<(), CredentialFault> {
@@ -243,6 +250,9 @@ fn operator_code(
     let mut subjects = vec![Subject::Operator(operator.id)];
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     judge(records.revocations, code.issued_seq, &subjects, &[from])?;
+    if !operator.profile.admits(from) {
+        return Err(CredentialFault::Elsewhere);
+    }
     made_by(records, records.operators.maker_of(code.id), code.issued_seq, Operator::is_full_admin)
 }
 

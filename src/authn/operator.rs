@@ -5,7 +5,7 @@ use super::principal::{AuthnError, Timeliness, in_time, same, signed};
 use super::records::Records;
 use crate::base::{ClockReading, OperatorId, OperatorName, Scope, Timestamp};
 use crate::keyring::KeyStage;
-use crate::operators::{Certificate, Operator, OperatorRole, Serving, is_of_host};
+use crate::operators::{Certificate, Operator, OperatorKind, OperatorRole, Serving, is_of_host};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 
 /// An operator, proved by the certificate of its connection and by the records.
@@ -13,6 +13,7 @@ use crate::pki::{PeerCertificate, Record, SpiffeId};
 pub struct OperatorPrincipal {
     id: OperatorId,
     name: OperatorName,
+    kind: OperatorKind,
     role: OperatorRole,
     scope: Scope,
     serial: [u8; 16],
@@ -138,6 +139,7 @@ fn live_operator(
     Ok(OperatorPrincipal {
         id: operator.id,
         name: operator.name.clone(),
+        kind: operator.profile.kind,
         role: operator.role,
         scope: operator.scope.clone(),
         serial: certificate.serial,
@@ -160,6 +162,18 @@ impl OperatorPrincipal {
     #[must_use]
     pub const fn name(&self) -> &OperatorName {
         &self.name
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> OperatorKind {
+        self.kind
+    }
+
+    /// The address of the caller, if known.
+    #[must_use]
+    pub const fn from(&self) -> Option<IpAddr> {
+        self.from
     }
 
     /// Its role.

@@ -75,7 +75,8 @@ pub fn present(
         | CredentialFault::AuthorityRevoked
         | CredentialFault::HolderGone
         | CredentialFault::MakerGone
-        | CredentialFault::NotGranted => PresentError::Revoked(claims.jti),
+        | CredentialFault::NotGranted
+        | CredentialFault::Elsewhere => PresentError::Revoked(claims.jti),
     })?;
     let capabilities: Result<Vec<CapabilityName>, _> = claims.scope.split(' ').map(str::parse).collect();
     let capabilities = capabilities.map_err(|_| TokenError::Form)?;

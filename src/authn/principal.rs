@@ -30,6 +30,9 @@ pub enum AuthnError {
     /// No subject holds it any more: the agent, operator or instance was removed.
     #[error("no agent or operator of this broker holds this certificate")]
     Unknown,
+    /// It is presented from outside the networks that its operator is bound to.
+    #[error("the certificate is bound to networks, and the request comes from another one")]
+    Elsewhere,
     /// The process at the host socket is neither root's nor the broker user's.
     #[error("the socket on the broker's host is only for root and the broker's own user")]
     NotFromHost,
@@ -165,6 +168,7 @@ impl From<CredentialFault> for AuthnError {
             CredentialFault::Revoked => Self::Revoked,
             CredentialFault::Suspended => Self::Suspended,
             CredentialFault::AuthorityRevoked => Self::AuthorityRevoked,
+            CredentialFault::Elsewhere => Self::Elsewhere,
             CredentialFault::HolderGone
             | CredentialFault::Replaced
             | CredentialFault::NotIssued

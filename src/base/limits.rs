@@ -150,6 +150,10 @@ pub const FAULTS_LISTED_MAX: usize = 50;
 pub const FILE_NAME_BYTES_MAX: usize = 4096;
 /// Longest reason of an operator's command, in characters.
 pub const REASON_CHARS_MAX: usize = 300;
+/// Longest text that names the person of an operator or agent, in characters.
+pub const PERSON_CHARS_MAX: usize = 128;
+/// Maximum number of networks of one operator.
+pub const OPERATOR_NETWORKS_MAX: usize = 16;
 /// Maximum number of fields of a form.
 pub const FORM_FIELDS_MAX: usize = 32;
 /// Longest path and query of a request, in bytes.
@@ -240,12 +244,22 @@ pub const CODE_LIFE_S: i64 = 15 * 60;
 pub const CODE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Maximum number of uses of one enrolment code.
 pub const CODE_USES_MAX: u32 = 10_000;
-/// Longest life of a certificate of an agent, a resource server or an operator, in seconds.
+/// Longest life of a certificate of an agent or a resource server, in seconds.
 pub const CERTIFICATE_LIFE_MAX_S: i64 = 7 * 24 * 3600;
 /// Longest time after its expiry in which a certificate can be renewed, in seconds.
 pub const RENEWAL_GRACE_MAX_S: i64 = 7 * 24 * 3600;
-/// Time before its first signature at which an authority is published, in seconds: every earlier certificate has
-/// expired by then, so all clients know the authority.
+/// Shortest life of an operator's certificate, in seconds.
+pub const OPERATOR_LIFE_MIN_S: i64 = 300;
+/// Longest life of a certificate of a human operator or an automation, in seconds.
+pub const OPERATOR_LIFE_MAX_S: i64 = 24 * 3600;
+/// Life of a service's certificate if its invitation names none, in seconds.
+pub const SERVICE_LIFE_S: i64 = 30 * 24 * 3600;
+/// Longest life of a service's certificate, in seconds.
+pub const SERVICE_LIFE_MAX_S: i64 = 90 * 24 * 3600;
+/// Time after which the next use of a service's or automation's certificate gets an entry again, in seconds.
+pub const OPERATOR_USE_ENTRY_S: i64 = 24 * 3600;
+/// Time before its first signature at which an authority is published, in seconds: every earlier certificate of an agent
+/// has expired by then, so all agents know the authority. A service learns of it because the broker asks it to renew.
 pub const AUTHORITY_LEAD_S: i64 = CERTIFICATE_LIFE_MAX_S + RENEWAL_GRACE_MAX_S;
 /// Time before its first signature at which a token key is published, in seconds: sixty times the cache time of
 /// the key document.

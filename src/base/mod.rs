@@ -15,6 +15,7 @@ pub mod limits;
 mod name;
 mod network;
 mod operator_reason;
+mod person;
 mod scope;
 mod sensitive;
 mod sensitivity;
@@ -38,6 +39,7 @@ pub use name::{
 };
 pub use network::{Network, peer_of};
 pub use operator_reason::{Reason, ReasonError};
+pub use person::{Person, PersonError};
 pub use scope::Scope;
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};

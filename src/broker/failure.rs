@@ -97,6 +97,7 @@ impl From<AuthnError> for Failure {
             AuthnError::Suspended => code::CERTIFICATE_SUSPENDED,
             AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
             AuthnError::Unknown => code::CERTIFICATE_UNKNOWN,
+            AuthnError::Elsewhere => code::OPERATOR_OUTSIDE_NETWORK,
             AuthnError::NotFromHost => code::HOST_USER_NOT_ALLOWED,
         };
         Self::new(code).because(error.to_string())

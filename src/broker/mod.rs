@@ -54,6 +54,8 @@ pub use host::rollback_watch::RollbackWatch;
 pub use identity::bootstrap::{certify_operator, certify_server};
 pub use identity::certificates::Enrolled;
 pub use identity::invite::{Invitation, InviteInput};
+pub use identity::operator_profile::OperatorProfileInput;
+pub use identity::operator_uses::OperatorUses;
 pub use identity::operators::{OperatorInvitation, OperatorInviteInput};
 pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;

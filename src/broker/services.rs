@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::administration::heavy::HeavyWork;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
+use super::identity::operator_uses::OperatorUses;
 use super::keyed_locks::KeyedLocks;
 use super::keys::followed::Followed;
 use super::keys::notaries::Notaries;
@@ -41,10 +42,12 @@ pub struct Settings {
     pub agent_life_s: i64,
     /// Grace period of agents' certificates, in seconds.
     pub renewal_grace_s: i64,
-    /// Life of an operator's certificate, in seconds.
+    /// Life of a human operator's certificate, in seconds.
     pub operator_life_s: i64,
     /// Grace period of operators' certificates, in seconds.
     pub operator_renewal_grace_s: i64,
+    /// Longest life of a service's certificate, in seconds.
+    pub service_life_s: i64,
     /// Period in which an authority signs, in seconds.
     pub authority_life_s: i64,
     /// Period in which a value key wraps, in seconds.
@@ -96,6 +99,8 @@ pub struct State {
     pub earlier_digests: Vec<MacKey>,
     /// Orders that are in force in memory only.
     pub kept_orders: KeptOrders,
+    /// The last use of each operator's certificates since the start.
+    pub operator_uses: OperatorUses,
 }
 
 /// The keys that sign and open, and those that verify.
@@ -154,6 +159,8 @@ pub struct RequestLimits {
     pub denials: Denials<AgentId>,
     /// The rate limit of entries about denials of operators.
     pub operator_denials: Denials<OperatorId>,
+    /// The rate limit of alarms about uses of an operator's certificate from outside its networks.
+    pub operators_elsewhere: Denials<OperatorId>,
     /// The rate limit of an operator; revocations are not counted.
     pub operator_requests: Limiter<OperatorId>,
     /// The threads for heavy requests of operators.

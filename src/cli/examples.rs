@@ -141,7 +141,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "operator invite",
         [
             "keyward operator invite alice --role auditor",
-            "keyward operator invite bob --role admin --owner payments",
+            "keyward operator invite prometheus --service --network 10.0.0.0/8 --life 90d",
         ],
     ),
     ("operator list", ["keyward operator list --limit 20", "keyward operator list --owner payments -o json"]),
@@ -149,6 +149,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "operator role",
         ["keyward operator role alice security", "keyward operator role bob admin --owner payments"],
+    ),
+    (
+        "operator update",
+        [
+            "keyward operator update alice --person alice@corp.example",
+            "keyward operator update prometheus --network 10.1.0.0/16 --life 30d",
+        ],
     ),
     (
         "operator revoke",

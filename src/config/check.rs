@@ -13,8 +13,8 @@ use super::settings::{
     LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
 };
 use crate::base::limits::{
-    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
-    TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
+    OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 use crate::base::{Audience, Network, TrustDomain, io_reason};
 
@@ -47,7 +47,8 @@ struct Check<'a> {
 }
 
 const AGENT_LIFE_S: RangeInclusive<i64> = 300..=CERTIFICATE_LIFE_MAX_S;
-const OPERATOR_LIFE_S: RangeInclusive<i64> = 300..=86_400;
+const OPERATOR_LIFE_S: RangeInclusive<i64> = OPERATOR_LIFE_MIN_S..=OPERATOR_LIFE_MAX_S;
+const SERVICE_LIFE_S: RangeInclusive<i64> = OPERATOR_LIFE_MIN_S..=SERVICE_LIFE_MAX_S;
 const AUTHORITY_LIFE_S: RangeInclusive<i64> = 2_592_000..=283_824_000;
 const TOKEN_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
 const VALUE_KEY_LIFE_S: RangeInclusive<i64> = 86_400..=31_536_000;
@@ -168,6 +169,7 @@ impl Check<'_> {
                 RENEWAL_GRACE_MAX_S,
                 0..=RENEWAL_GRACE_MAX_S,
             )?,
+            service_life_s: number(&raw.service_life_s, SERVICE_LIFE_MAX_S, SERVICE_LIFE_S)?,
             authority_life_s: number(&raw.authority_life_s, 157_680_000, AUTHORITY_LIFE_S)?,
         })
     }

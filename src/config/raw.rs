@@ -99,6 +99,7 @@ pub(super) struct RawCertificates {
     pub(super) renewal_grace_s: Option<Spanned<i64>>,
     pub(super) operator_life_s: Option<Spanned<i64>>,
     pub(super) operator_renewal_grace_s: Option<Spanned<i64>>,
+    pub(super) service_life_s: Option<Spanned<i64>>,
     pub(super) authority_life_s: Option<Spanned<i64>>,
 }
 

@@ -90,10 +90,12 @@ pub struct Certificates {
     pub agent_life_s: i64,
     /// Time after its expiry in which an agent's certificate can be renewed, in seconds.
     pub renewal_grace_s: i64,
-    /// Of an operator, in seconds.
+    /// Of a human operator, in seconds.
     pub operator_life_s: i64,
     /// Time after its expiry in which an operator's certificate can be renewed, in seconds.
     pub operator_renewal_grace_s: i64,
+    /// Of a service, in seconds, at most.
+    pub service_life_s: i64,
     /// Time in which an authority signs, in seconds.
     pub authority_life_s: i64,
 }

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::*;
 use crate::base::limits::{
-    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, RENEWAL_GRACE_MAX_S,
-    TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
+    CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
+    OPERATOR_LIFE_MIN_S, RENEWAL_GRACE_MAX_S, SERVICE_LIFE_MAX_S, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 
 const LEAST: &str = "trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n";
@@ -34,6 +34,7 @@ fn every_range_takes_both_its_ends() {
     for (section, key, least, most) in [
         ("certificates", "agent_life_s", 300, 604_800),
         ("certificates", "operator_life_s", 300, 86_400),
+        ("certificates", "service_life_s", 300, 7_776_000),
         ("certificates", "authority_life_s", 2_592_000, 283_824_000),
         ("tokens", "life_s", 10, 3600),
         ("connections", "max", 1, 65_536),
@@ -182,6 +183,8 @@ fn lives_are_bounded_by_the_fixed_limits() {
         ("certificates", "agent_life_s", 300, CERTIFICATE_LIFE_MAX_S),
         ("certificates", "renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
         ("certificates", "operator_renewal_grace_s", 0, RENEWAL_GRACE_MAX_S),
+        ("certificates", "operator_life_s", OPERATOR_LIFE_MIN_S, OPERATOR_LIFE_MAX_S),
+        ("certificates", "service_life_s", OPERATOR_LIFE_MIN_S, SERVICE_LIFE_MAX_S),
         ("tokens", "life_s", TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
         ("secrets", "keep_versions", i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX)),
     ] {

@@ -1,7 +1,10 @@
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::keys;
-use super::operator::OperatorRole;
+use super::profile::OperatorProfile;
+use super::role::OperatorRole;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest};
 use crate::ledger::Key;
@@ -97,6 +100,20 @@ pub enum Effect {
     },
     /// Removes an operator with its certificates.
     Remove(OperatorName),
+    /// Sets the profile of an operator.
+    Describe {
+        /// The operator.
+        operator: OperatorName,
+        /// The profile from here on.
+        profile: OperatorProfile,
+    },
+    /// Records a use of an operator's certificate.
+    RecordUse {
+        /// The operator.
+        operator: OperatorName,
+        /// The address of the caller, if known.
+        from: Option<IpAddr>,
+    },
 }
 
 impl Effect {
@@ -115,7 +132,9 @@ impl Effect {
             | Self::RecordCertificate { operator, .. }
             | Self::Promote { operator, .. } => keys.push(keys::certificates(operator)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
-            Self::IssueCode { .. } | Self::RecordMaker { .. } => {}
+            // An admin that becomes bound to networks may not be able to act.
+            Self::Describe { operator, .. } => keys.extend([keys::operator(operator), keys::admins()]),
+            Self::IssueCode { .. } | Self::RecordMaker { .. } | Self::RecordUse { .. } => {}
         }
     }
 
@@ -123,7 +142,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Place { .. } | Self::Remove(_) => true,
+            Self::Place { .. } | Self::Remove(_) | Self::Describe { .. } => true,
             Self::Certify { .. }
             | Self::IssueCode { .. }
             | Self::Enrol { .. }
@@ -131,6 +150,7 @@ impl Effect {
             | Self::RecordCertificate { .. }
             | Self::Promote { .. }
             | Self::RecordMaker { .. }
+            | Self::RecordUse { .. }
             | Self::ReportCode(_) => false,
         }
     }

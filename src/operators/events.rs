@@ -1,6 +1,7 @@
 use serde::Serialize;
 
-use crate::base::{CodeId, OperatorId, OperatorName, OwnerName};
+use super::profile::{OperatorKind, OperatorProfile};
+use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Person};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -39,6 +40,77 @@ pub struct OperatorInvited<'a> {
     pub code: CodeId,
     /// The end of its life.
     pub expires_at: String,
+    /// Its profile.
+    #[serde(flatten)]
+    pub profile: ProfileText<'a>,
+}
+
+/// The profile of an operator as entries tell it. An operator with the profile of a human without a person has no field.
+#[derive(Debug, Default, Serialize)]
+pub struct ProfileText<'a> {
+    /// The kind, unless it is a human.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator_kind: Option<&'static str>,
+    /// The networks that its certificates are bound to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// The life of its certificates in seconds, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    /// The person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<&'a Person>,
+}
+
+impl<'a> ProfileText<'a> {
+    /// The text of `profile`.
+    #[must_use]
+    pub fn of(profile: &'a OperatorProfile) -> Self {
+        let kind = profile.kind;
+        Self {
+            operator_kind: (kind != OperatorKind::Human).then(|| kind.as_str()),
+            networks: profile.networks.iter().map(ToString::to_string).collect(),
+            life_s: profile.life_s,
+            person: profile.person.as_ref(),
+        }
+    }
+}
+
+/// An operator was given other networks, another life of certificates or another person.
+#[derive(Debug, Serialize)]
+pub struct OperatorProfileChanged<'a> {
+    /// The operator who changed it.
+    pub by: &'a OperatorName,
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The profile from here on.
+    #[serde(flatten)]
+    pub profile: ProfileText<'a>,
+}
+
+/// The certificate of a service or an automation was used: the first use of a day.
+#[derive(Debug, Serialize)]
+pub struct OperatorUsed<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The address of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+}
+
+/// Alarm: the certificate of an operator was used from outside the networks that it is bound to.
+#[derive(Debug, Serialize)]
+pub struct OperatorElsewhere<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The certificate's serial, in hex.
+    pub serial: String,
+    /// The address of the caller.
+    pub peer: String,
+    /// The networks that the operator is bound to.
+    pub networks: Vec<String>,
+    /// Earlier uses from elsewhere that got no entry of their own.
+    pub unrecorded: u64,
 }
 
 /// An operator was given another role, or another reach.
@@ -209,4 +281,7 @@ events! {
     BreakGlassUsed<'_> = 0x020b, "alarm.break-glass-used";
     OperatorLateRenewal<'_> = 0x020c, "alarm.operator-late-renewal";
     OperatorDeleted<'_> = 0x0240, "operator.deleted";
+    OperatorProfileChanged<'_> = 0x0210, "operator.profile-changed";
+    OperatorUsed<'_> = 0x0211, "operator.used";
+    OperatorElsewhere<'_> = 0x0212, "alarm.operator-elsewhere";
 }

@@ -7,16 +7,20 @@ mod effect;
 mod events;
 pub mod keys;
 mod operator;
+mod profile;
+mod role;
 mod state;
 
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorEnrolled,
-    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
+    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
+    OperatorRenewed, OperatorUsed, ProfileText,
 };
 pub use operator::{
-    BREAK_GLASS, Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate, UnknownRole,
-    is_of_host,
+    BREAK_GLASS, Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate, is_of_host,
 };
+pub use profile::{OperatorKind, OperatorProfile, UnknownKind};
+pub use role::{OperatorRole, UnknownRole};
 pub use state::{CERTIFICATES, CodeMaker, OperatorCode, Operators};

@@ -1,28 +1,11 @@
-use std::fmt;
-use std::str::FromStr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::OperatorProfile;
+use super::role::OperatorRole;
 use crate::base::{OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
-
-/// The role of an operator. `policy` assigns rights to roles.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub enum OperatorRole {
-    /// Administers.
-    Admin,
-    /// Revokes and investigates.
-    Security,
-    /// Judges what others ask for.
-    Approver,
-    /// Reads.
-    Auditor,
-}
-
-/// The text names no role. Never carries the text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not an operator's role: the roles are admin, security, approver and auditor")]
-pub struct UnknownRole;
 
 /// An operator: a name, a role, its reach, and the certificates that prove it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,6 +20,19 @@ pub struct Operator {
     pub scope: Scope,
     /// The certificates it was given and has not replaced, as long as they can be of use.
     pub certificates: Vec<Certificate>,
+    /// Its kind, networks, life of certificates and person.
+    pub profile: OperatorProfile,
+    /// The last recorded use of a certificate.
+    pub last_use: Option<OperatorUse>,
+}
+
+/// A use of an operator's certificate.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OperatorUse {
+    /// When.
+    pub at: Timestamp,
+    /// The address of the caller, if known.
+    pub from: Option<IpAddr>,
 }
 
 /// One certificate of an operator.
@@ -82,36 +78,6 @@ pub enum Serving {
     },
 }
 
-impl OperatorRole {
-    /// Every role.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Security, Self::Approver, Self::Auditor];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Security => "security",
-            Self::Approver => "approver",
-            Self::Auditor => "auditor",
-        }
-    }
-}
-
-impl fmt::Display for OperatorRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for OperatorRole {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
-    }
-}
-
 impl Operator {
     /// The certificate with this serial *and* this key: a serial alone can be copied into another one.
     #[must_use]
@@ -145,19 +111,4 @@ pub const BREAK_GLASS: &str = "break-glass";
 #[must_use]
 pub fn is_of_host(name: &OperatorName) -> bool {
     name.as_str() == BREAK_GLASS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_role_reads_back_from_its_word_and_nothing_else_does() {
-        for role in OperatorRole::ALL {
-            assert_eq!(role.to_string().parse(), Ok(role));
-        }
-        for text in ["", "Admin", "root", "admin "] {
-            assert!(text.parse::<OperatorRole>().is_err(), "{text:?}");
-        }
-    }
 }

@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, OperatorCertificate};
-use super::operator::{Certificate, Operator, OperatorRole, Serving, SignedOperatorCertificate};
+use super::operator::{Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate};
+use super::profile::OperatorProfile;
+use super::role::OperatorRole;
 use crate::base::limits::{BACKDATE_S, RENEWAL_GRACE_MAX_S};
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest, sha256};
@@ -105,16 +107,7 @@ impl Operators {
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
-            Effect::Certify { id, name, certificate } => {
-                let operator = self.operator(*id, name);
-                operator.forget_certificates(at.time);
-                let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
-                let mut certificate = certificate.held(at, not_before, Serving::Current);
-                // It left with the answer; nobody comes back for it.
-                certificate.signed =
-                    Some(SignedOperatorCertificate { seq: at.seq, thumbprint: None, authority: None });
-                operator.certificates.push(certificate);
-            }
+            Effect::Certify { id, name, certificate } => self.certify(at, *id, name, certificate),
             Effect::Place { id, name, role, scope } => {
                 let operator = self.operator(*id, name);
                 operator.role = *role;
@@ -174,7 +167,27 @@ impl Operators {
                     code.reported = true;
                 }
             }
+            Effect::Describe { operator, profile } => {
+                self.by_name.get_mut(operator).into_iter().for_each(|one| one.profile = profile.clone());
+            }
+            Effect::RecordUse { operator, from } => {
+                let last = OperatorUse { at: at.time, from: *from };
+                self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
+            }
         }
+    }
+
+    /// The certificate left with the response, so it counts as signed. The host's last resort is bound to no network.
+    fn certify(&mut self, at: At, id: OperatorId, name: &OperatorName, certificate: &OperatorCertificate) {
+        let operator = self.operator(id, name);
+        operator.forget_certificates(at.time);
+        let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
+        let mut certificate = certificate.held(at, not_before, Serving::Current);
+        certificate.signed =
+            Some(SignedOperatorCertificate { seq: at.seq, thumbprint: None, authority: None });
+        operator.certificates.push(certificate);
+        let person = operator.profile.person.take();
+        operator.profile = OperatorProfile { person, ..OperatorProfile::default() };
     }
 
     /// The writes of `effect` to the index.
@@ -191,6 +204,9 @@ impl Operators {
         }
         for made in self.makers.values_mut() {
             made.until = made.until.min(now);
+        }
+        for used in self.by_name.values_mut().filter_map(|operator| operator.last_use.as_mut()) {
+            used.at = used.at.min(now);
         }
     }
 
@@ -211,6 +227,8 @@ impl Operators {
             role: OperatorRole::Admin,
             scope: Scope::Everything,
             certificates: Vec::new(),
+            profile: OperatorProfile::default(),
+            last_use: None,
         })
     }
 }

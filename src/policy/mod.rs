@@ -34,10 +34,10 @@ pub use operator::{
 };
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
-    Authorised, BeOneself, Contain, ContainOperators, Counted, Declare, DeleteAgents, EndLeases,
-    ForgetLeases, InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared,
-    ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
-    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets,
-    Unauthorised, authorise,
+    Authorised, BeOneself, CheckPlanned, Contain, ContainOperators, Counted, Declare, DeleteAgents,
+    EndLeases, ExportDeclarations, ForgetLeases, InviteAgents, OfSigningKeys, PlaceOperators,
+    PlanDeclarations, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators,
+    ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets,
+    RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised, authorise,
 };
 pub use sensitivity::CapabilityConstraints;

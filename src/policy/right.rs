@@ -107,7 +107,7 @@ macro_rules! rights {
 
 rights! {
     /// Reading one's own identity, and renewing one's own certificate.
-    BeOneself = "be-oneself", [Admin, Security, Approver, Auditor], Owned, Yes;
+    BeOneself = "be-oneself", [Admin, Security, Approver, Auditor, Metrics, Deployer], Owned, Yes;
     /// Reading agents, capabilities and roles.
     ReadDeclared = "read-declared", [Admin, Security, Approver, Auditor], Owned, Yes;
     /// Listing secrets; no right reads a value.
@@ -115,7 +115,7 @@ rights! {
     /// Reading the ledger: all entries, or those that concern the owner that the operator is bound to.
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Owned, Yes;
     /// Reading metrics, which contain no names.
-    ReadMetrics = "read-metrics", [Admin, Security, Auditor], Everything, Yes;
+    ReadMetrics = "read-metrics", [Admin, Security, Auditor, Metrics], Everything, Yes;
     /// Listing operators.
     ReadOperators = "read-operators", [Admin, Security, Auditor], Everything, Yes;
     /// Listing the generations of the signing keys.
@@ -123,9 +123,14 @@ rights! {
     /// Preparing, activating, tainting and revoking generations of the signing keys.
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
     /// Planning declarations, which changes nothing.
-    PlanDeclarations = "plan-declarations", [Admin, Auditor], Owned, Yes;
+    PlanDeclarations = "plan-declarations", [Admin, Auditor, Deployer], Owned, Yes;
+    /// Exporting declarations.
+    ExportDeclarations = "export-declarations", [Admin, Auditor], Owned, Yes;
     /// Applying declarations.
-    Declare = "declare", [Admin], Owned, Yes;
+    Declare = "declare", [Admin, Deployer], Owned, Yes;
+    /// Trying the upstream of a rotation before it is declared. The role `deployer` does not have it: a plan of a change
+    /// that nobody has reviewed must not use a secret.
+    CheckPlanned = "check-planned", [Admin], Owned, Yes;
     /// Inviting agents.
     InviteAgents = "invite-agents", [Admin], Owned, Yes;
     /// Deleting agents and resource servers.

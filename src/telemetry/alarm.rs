@@ -45,6 +45,8 @@ pub enum Alarm {
     DataMoved,
     /// A database login with this broker's name belongs to no lease; it works until it expires.
     LoginUnknown,
+    /// An operator's certificate was used from outside the networks that it is bound to.
+    OperatorElsewhere,
 }
 
 impl Alarm {
@@ -68,6 +70,7 @@ impl Alarm {
         Self::CopyActive,
         Self::DataMoved,
         Self::LoginUnknown,
+        Self::OperatorElsewhere,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -92,6 +95,7 @@ impl Alarm {
             Self::CopyActive => "copy_active",
             Self::DataMoved => "data_moved",
             Self::LoginUnknown => "login_unknown",
+            Self::OperatorElsewhere => "operator_elsewhere",
         }
     }
 }

@@ -17,6 +17,8 @@ endpoints! {
     INVITE_OPERATOR: POST "/v1/operators/{name}/invitations", OperatorName, InviteOperatorBody => OperatorInvitationAnswer, 201;
     /// Change an operator's role and scope
     PLACE_OPERATOR: PUT "/v1/operators/{name}/role", OperatorName, PlaceOperatorBody => ChangedAnswer;
+    /// Change an operator's networks, life of certificates and person
+    CHANGE_OPERATOR_PROFILE: PUT "/v1/operators/{name}/profile", OperatorName, OperatorProfileBody => ChangedAnswer;
     /// Revoke all credentials of an operator
     REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => EndedAnswer;
     /// Suspend an operator
@@ -31,6 +33,9 @@ endpoints! {
 pub struct OperatorAnswer {
     pub id: OperatorId,
     pub name: OperatorName,
+    /// `human`, `service` or `automation`.
+    #[serde(default = "human")]
+    pub kind: FixedText,
     pub role: FixedText,
     pub owner: Option<OwnerName>,
     pub state: FixedText,
@@ -38,6 +43,29 @@ pub struct OperatorAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub certificates: Vec<CertificateAnswer>,
+    /// The networks from which its certificates can be used; empty for all.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// The life of its certificates in seconds, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The last use of one of its certificates. Of a human only since the start of the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_use: Option<OperatorUseAnswer>,
+}
+
+/// A broker without kinds has humans only.
+fn human() -> FixedText {
+    "human".into()
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorUseAnswer {
+    pub at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// A deleted operator. The ledger keeps its entries.
@@ -56,6 +84,16 @@ pub struct InviteOperatorBody {
     pub role: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// `human` (by default), `service` or `automation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// The life of the operator's certificates in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
@@ -73,4 +111,15 @@ pub struct PlaceOperatorBody {
     pub role: String,
     #[serde(deserialize_with = "Option::deserialize")]
     pub owner: Option<String>,
+}
+
+/// All fields are required: a missing list of networks would mean all networks.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorProfileBody {
+    pub networks: Vec<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub life_s: Option<u32>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub person: Option<String>,
 }

@@ -285,11 +285,14 @@ async fn operators_and_the_broker_s_keys_are_changed_once() {
     let mut broker = TestBroker::declared().await;
     let mut known = broker.authority_pem();
     let placed = "{\"role\":\"approver\",\"owner\":null}";
+    let profile = "{\"networks\":[],\"life_s\":null,\"person\":\"bob\"}";
     for (nth, Asked { route, body, entry, other }) in [
         asked(("POST", "/v1/operators/bob/invitations"), "{\"role\":\"auditor\"}", "operator.invited")
             .unlike("/v1/operators/bob/invitations", "{}"),
         asked(("PUT", "/v1/operators/bob/role"), placed, "operator.placed")
             .unlike("/v1/operators/admin/role", placed),
+        asked(("PUT", "/v1/operators/bob/profile"), profile, "operator.profile-changed")
+            .unlike("/v1/operators/admin/profile", profile),
         asked(("POST", "/v1/authorities"), "", "authority.staged"),
         asked(("POST", "/v1/authorities/2/revoke"), "{}", "authority.staged")
             .unlike("/v1/authorities/2/revoke", "{\"force\":true}"),

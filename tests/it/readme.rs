@@ -218,7 +218,9 @@ fn the_reference_says_which_roles_each_route_of_operators_takes() {
             }
             told += 1;
             let who = match route.caller {
-                Caller::Operator(need) if need.roles.len() == 4 => "any".to_owned(),
+                Caller::Operator(need) if need.roles.len() == keyward::operators::OperatorRole::ALL.len() => {
+                    "any".to_owned()
+                }
                 Caller::Operator(need) => {
                     need.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
                 }

@@ -85,6 +85,9 @@ super::codes! {
     OPERATOR_SCOPE_INSUFFICIENT "operator_scope_insufficient" Denied:
         "the scope of the operator is one owner, and the request concerns all owners",
         "ask an operator with the scope `all`";
+    OPERATOR_OUTSIDE_NETWORK "operator_outside_network" Denied:
+        "the operator's certificate is bound to networks, and the request comes from another one; the broker has raised an alarm",
+        "send the request from one of the operator's networks, or ask an operator with the role `admin` for another network: `keyward operator update NAME --network NETWORK`";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",
         "run the command on the broker's host as root";

@@ -106,8 +106,14 @@ super::codes! {
     TOO_MANY_ROLES "too_many_roles" Invalid:
         "the request gives the agent more than 32 roles",
         "name fewer roles, or declare one role that holds the capabilities of several";
+    OPERATOR_PROFILE_INVALID "operator_profile_invalid" Invalid:
+        "kind, role, owner, networks and life of the operator do not fit each other",
+        "a service has the role `metrics` or `auditor`, 1 to 16 networks and a life of up to 90 days; an automation has the role `deployer` or `auditor`, an owner and a life of up to 24 hours; a human has neither networks nor a life of its own";
+    PERSON_INVALID "person_invalid" Invalid:
+        "the person is empty, longer than 128 characters, or has invisible characters",
+        "name the person in one line, e.g. by an email address";
     OPERATOR_ROLE_UNKNOWN "operator_role_unknown" Invalid:
-        "the operator's role is none of `admin`, `security`, `approver`, `auditor`",
+        "the operator's role is none of `admin`, `security`, `approver`, `auditor`, `metrics`, `deployer`",
         "send one of these four words";
     INVITATION_OUT_OF_RANGE "invitation_out_of_range" Invalid:
         "the uses or the life of the enrolment code are out of range",

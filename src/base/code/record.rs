@@ -88,6 +88,9 @@ super::codes! {
     OPERATOR_ROLE_MISMATCH "operator_role_mismatch" Conflict:
         "the operator exists and has another role or owner than the invitation names",
         "leave role and owner out of the invitation, or change the role first: `keyward operator role NAME ROLE`";
+    OPERATOR_PROFILE_MISMATCH "operator_profile_mismatch" Conflict:
+        "the operator exists, and its kind, networks, life or person differ from those of the invitation",
+        "leave them out of the invitation, or change them first: `keyward operator update NAME`; the kind of an operator never changes";
     LAST_ADMIN "last_admin" Conflict:
         "this is the last unrestricted admin that can act",
         "invite another admin first, and wait until it has joined: `keyward operator invite NAME --role admin`";

@@ -16,8 +16,9 @@ use crate::leases::{
 use crate::ledger::{Entry, Kind};
 use crate::operators::{
     BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorEnrolled,
-    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorRenewed,
+    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
+    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
+    OperatorRenewed, OperatorUsed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::policy::{Authorised, ReadLedger};
@@ -167,6 +168,9 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
     OperatorDeleted<'_>,
+    OperatorProfileChanged<'_>,
+    OperatorUsed<'_>,
+    OperatorElsewhere<'_>,
     CheckpointKeyRotated<'_>,
     RotationBegun<'_>,
     RotationPrepared<'_>,

@@ -1,16 +1,17 @@
 use std::time::Duration;
 
-use crate::authn::OperatorPrincipal;
+use crate::authn::{AuthnError, OperatorPrincipal};
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{CodeId, OwnerName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::operators::{self, OperatorDenied, OperatorRole, Serving, is_of_host};
-use crate::pki::PeerCertificate;
+use crate::operators::{self, OperatorDenied, OperatorElsewhere, OperatorRole, Serving, is_of_host};
+use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
+use crate::telemetry::Alarm;
 
 impl AdminServices {
     /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
@@ -19,7 +20,10 @@ impl AdminServices {
     /// # Errors
     /// [`Failure`].
     pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
-        let mut principal = self.identify(peer).map_err(|error| self.refused(peer, error))?;
+        let mut principal = match self.identify(peer) {
+            Err(AuthnError::Elsewhere) => return Err(self.0.refuse_elsewhere(peer).await),
+            identified => identified.map_err(|error| self.refused(peer, error))?,
+        };
         if principal.serving() != Serving::Current {
             self.promoted_in_time::<R>(peer).await?;
             principal = self.identify(peer)?;
@@ -29,6 +33,7 @@ impl AdminServices {
                 if R::NEED.quota == Counted::Yes {
                     let _permit = self.0.limits.operator_requests.admit(&principal.id())?;
                 }
+                self.note_use(&principal).await;
                 Ok(authorised)
             }
             Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
@@ -64,6 +69,38 @@ pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_a
 }
 
 impl Services {
+    /// The refusal of a certificate that is used from outside the networks of its operator. At most one alarm and entry a
+    /// minute for each operator.
+    pub(crate) async fn refuse_elsewhere(&self, peer: &PeerCertificate) -> Failure {
+        let address = peer
+            .from()
+            .map_or_else(|| "an unknown address".to_owned(), |from| from.to_canonical().to_string());
+        let known = match peer.spiffe() {
+            SpiffeId::Operator { name, .. } => self.state.read(|reading| reading.operator(name).cloned()).0,
+            SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => None,
+        };
+        let Some(operator) = known else { return AuthnError::Elsewhere.into() };
+        let (name, networks) = (&operator.name, &operator.profile.networks);
+        if let Note::Record { unrecorded } = self.limits.operators_elsewhere.note(&operator.id) {
+            let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            self.notifications.meters.alarms().raise(
+                Alarm::OperatorElsewhere,
+                format_args!(
+                    "operator {name}: its certificate was used from {address}, outside its networks ({}), and refused; find out who has the key, and in doubt `keyward operator revoke {name}`",
+                    networks.join(", ")
+                ),
+            );
+            let serial = peer.serial().to_string();
+            let event =
+                OperatorElsewhere { operator: name, serial, peer: address.clone(), networks, unrecorded };
+            self.record_refusal(&event).await;
+        }
+        // The networks are not named to the caller, who may have stolen the certificate.
+        Failure::new(code::OPERATOR_OUTSIDE_NETWORK).because(format!(
+            "the certificate of the operator `{name}` is bound to networks, and {address} is in none of them; the broker has raised an alarm"
+        ))
+    }
+
     async fn refuse_operator<R: Right>(
         &self,
         operator: &OperatorPrincipal,

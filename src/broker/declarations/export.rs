@@ -14,7 +14,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::config::toml_table;
-use crate::policy::{Authorised, PlanDeclarations};
+use crate::policy::{Authorised, ExportDeclarations};
 use crate::registry::{Agent, Capability, Owned, Role};
 use crate::rotation::{Rotation, ScheduleFields};
 use crate::upstream::{stored_driver, stored_lease_driver};
@@ -36,7 +36,7 @@ impl AdminServices {
     /// [`Failure`] if they are more than an upload holds.
     pub fn export(
         &self,
-        by: &Authorised<PlanDeclarations>,
+        by: &Authorised<ExportDeclarations>,
         filter: &ExportFilter,
         work: &Cancellation,
     ) -> Result<ExportAnswer, Failure> {

@@ -6,10 +6,10 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::facts::counting;
 use crate::broker::page::Page;
 use crate::broker::world::World;
-use crate::operators::Operator;
+use crate::operators::{Operator, OperatorProfile};
 use crate::policy::{Authorised, ReadOperators};
 use crate::revocation::Subject;
-use crate::wire::{CertificateAnswer, OperatorAnswer, PageAnswer};
+use crate::wire::{CertificateAnswer, OperatorAnswer, OperatorUseAnswer, PageAnswer};
 
 impl AdminServices {
     /// All operators, by name.
@@ -17,7 +17,7 @@ impl AdminServices {
     pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let seen = |one: &Operator| view(one, world, now);
+            let seen = |one: &Operator| view(one, world, now, self.last_use(one));
             page.of(world.operators.all(), |one| one.name.as_str(), seen)
         })
     }
@@ -32,13 +32,29 @@ impl AdminServices {
         name: &OperatorName,
     ) -> Result<OperatorAnswer, Failure> {
         let now = self.0.state.clock.now();
-        let found =
-            self.0.state.store.read(|world, _| world.operators.named(name).map(|one| view(one, world, now)));
+        let found = self.0.state.store.read(|world, _| {
+            world.operators.named(name).map(|one| view(one, world, now, self.last_use(one)))
+        });
         found.ok_or_else(operator_unknown)
     }
 }
 
-fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorAnswer {
+impl AdminServices {
+    fn last_use(&self, operator: &Operator) -> Option<OperatorUseAnswer> {
+        self.0.state.operator_uses.last(operator).map(|last| OperatorUseAnswer {
+            at: last.at.to_string(),
+            address: last.from.map(|from| from.to_canonical().to_string()),
+        })
+    }
+}
+
+fn view(
+    operator: &Operator,
+    world: &World,
+    now: Timestamp,
+    last_use: Option<OperatorUseAnswer>,
+) -> OperatorAnswer {
+    let OperatorProfile { kind, networks, life_s, person } = &operator.profile;
     let certificates: Vec<_> = counting(operator, world, now)
         .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
         .collect();
@@ -52,10 +68,15 @@ fn view(operator: &Operator, world: &World, now: Timestamp) -> OperatorAnswer {
     OperatorAnswer {
         id: operator.id,
         name: operator.name.clone(),
+        kind: kind.as_str().into(),
         role: operator.role.as_str().into(),
         owner: operator.scope.owner().cloned(),
         state: state.into(),
         reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
         certificates,
+        networks: networks.iter().map(ToString::to_string).collect(),
+        life_s: *life_s,
+        person: person.as_ref().map(ToString::to_string),
+        last_use,
     }
 }

@@ -1,14 +1,20 @@
 use crate::base::code;
 use crate::base::limits::CODE_LIFE_S;
-use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Scope, Sensitive, Timestamp};
+use crate::base::{
+    CodeId, Network, OperatorId, OperatorName, OwnerName, Person, Scope, Sensitive, Timestamp,
+};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
+use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome};
-use crate::operators::{self, OperatorInvited, OperatorPlaced, OperatorRole, is_of_host};
+use crate::operators::{
+    self, Operator, OperatorInvited, OperatorKind, OperatorPlaced, OperatorProfile, OperatorRole,
+    ProfileText, is_of_host,
+};
 use crate::policy::{Authorised, PlaceOperators};
 use crate::registry::DeletedName;
 
@@ -21,6 +27,14 @@ pub struct OperatorInviteInput {
     pub role: Option<OperatorRole>,
     /// The owner of a new operator, or the required owner of an existing one.
     pub owner: Option<OwnerName>,
+    /// The kind of a new operator (a human by default), or the required kind of an existing one.
+    pub kind: Option<OperatorKind>,
+    /// The networks of a new operator, or the required ones of an existing one; empty for any.
+    pub networks: Vec<Network>,
+    /// The life of a new operator's certificates in seconds, or the required one of an existing operator.
+    pub life_s: Option<u32>,
+    /// The person of a new operator, or the required one of an existing operator.
+    pub person: Option<Person>,
 }
 
 /// A new enrolment code for an operator.
@@ -54,7 +68,7 @@ impl AdminServices {
         retry_on_conflict!(async {
             let made = services.make_code(by.operator(), CODE_LIFE_S)?;
             let decide = |reading: &Reading<'_>| {
-                let InvitedOperator { known, role, scope } = invitee(reading, &input)?;
+                let InvitedOperator { known, role, scope, profile } = services.invitee(reading, &input)?;
                 let operator_id = known.unwrap_or(new_operator);
                 let expires_at = made.expires_at(reading);
                 let event = OperatorInvited {
@@ -65,11 +79,16 @@ impl AdminServices {
                     owner: scope.owner(),
                     code: made.id,
                     expires_at: expires_at.to_string(),
+                    profile: ProfileText::of(&profile),
                 };
                 let mut draft = ChangeDraft::new(&event, expires_at)?.outcome(Outcome::Invited(made.id));
                 if known.is_none() {
                     let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
                     draft = draft.effect(Effect::Operators(place));
+                    if profile != OperatorProfile::default() {
+                        let describe = operators::Effect::Describe { operator: name.clone(), profile };
+                        draft = draft.effect(Effect::Operators(describe));
+                    }
                 }
                 let issue = operators::Effect::IssueCode {
                     id: made.id,
@@ -106,6 +125,7 @@ impl AdminServices {
             if role != OperatorRole::Admin || scope != Scope::Everything {
                 reading.another_admin_than(operator)?;
             }
+            self.0.settings.check_profile(&operator.profile, role, &scope)?;
             let event = OperatorPlaced {
                 by: by.operator().name(),
                 operator: name,
@@ -125,25 +145,60 @@ struct InvitedOperator {
     known: Option<OperatorId>,
     role: OperatorRole,
     scope: Scope,
+    profile: OperatorProfile,
 }
 
-fn invitee(reading: &Reading<'_>, input: &OperatorInviteInput) -> Result<InvitedOperator, Failure> {
-    if is_of_host(&input.name) {
-        return Err(Failure::new(code::OPERATOR_IS_BREAK_GLASS));
+impl Services {
+    fn invitee(
+        &self,
+        reading: &Reading<'_>,
+        input: &OperatorInviteInput,
+    ) -> Result<InvitedOperator, Failure> {
+        if is_of_host(&input.name) {
+            return Err(Failure::new(code::OPERATOR_IS_BREAK_GLASS));
+        }
+        if let Some(known) = reading.operator(&input.name) {
+            input.check_known(known)?;
+            return Ok(InvitedOperator {
+                known: Some(known.id),
+                role: known.role,
+                scope: known.scope.clone(),
+                profile: known.profile.clone(),
+            });
+        }
+        let kind = input.kind.unwrap_or_default();
+        let usual = if kind == OperatorKind::Human { None } else { kind.roles().first().copied() };
+        let role = input.role.or(usual).ok_or_else(operator_unknown)?;
+        if reading.declared().former().is_deleted(&DeletedName::Operator(input.name.clone())) {
+            let why = format!("the operator `{}` was deleted; its name stays reserved", input.name);
+            return Err(Failure::new(code::NAME_DELETED).because(why));
+        }
+        let scope = Scope::of(input.owner.clone());
+        let profile = OperatorProfile {
+            kind,
+            networks: input.networks.clone(),
+            life_s: input.life_s,
+            person: input.person.clone(),
+        };
+        self.settings.check_profile(&profile, role, &scope)?;
+        Ok(InvitedOperator { known: None, role, scope, profile })
     }
-    if let Some(known) = reading.operator(&input.name) {
-        let other_owner = input.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
-        if input.role.is_some_and(|role| role != known.role) || other_owner {
+}
+
+impl OperatorInviteInput {
+    /// Checks that `known` is what the invitation says, as far as it says it.
+    fn check_known(&self, known: &Operator) -> Result<(), Failure> {
+        let other_owner = self.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
+        if self.role.is_some_and(|role| role != known.role) || other_owner {
             return Err(Failure::new(code::OPERATOR_ROLE_MISMATCH));
         }
-        return Ok(InvitedOperator { known: Some(known.id), role: known.role, scope: known.scope.clone() });
+        let profile = &known.profile;
+        let differs = self.kind.is_some_and(|kind| kind != profile.kind)
+            || (!self.networks.is_empty() && self.networks != profile.networks)
+            || (self.life_s.is_some() && self.life_s != profile.life_s)
+            || (self.person.is_some() && self.person != profile.person);
+        if differs { Err(Failure::new(code::OPERATOR_PROFILE_MISMATCH)) } else { Ok(()) }
     }
-    let role = input.role.ok_or_else(operator_unknown)?;
-    if reading.declared().former().is_deleted(&DeletedName::Operator(input.name.clone())) {
-        let why = format!("the operator `{}` was deleted; its name stays reserved", input.name);
-        return Err(Failure::new(code::NAME_DELETED).because(why));
-    }
-    Ok(InvitedOperator { known: None, role, scope: Scope::of(input.owner.clone()) })
 }
 
 pub(crate) fn operator_unknown() -> Failure {

@@ -1,6 +1,7 @@
 use crate::authn::{AuthnError, RenewingOperator, Timeliness};
 use crate::base::code;
 use crate::base::encoding::hex;
+use crate::base::limits::{BACKDATE_S, CERTIFICATE_LIFE_MAX_S};
 use crate::base::{OperatorName, Timestamp, peer_of};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -30,7 +31,10 @@ impl AdminServices {
     /// # Errors
     /// [`Failure`].
     pub async fn authorise_renewal(&self, peer: &PeerCertificate) -> Result<RenewingOperator, Failure> {
-        let mut renewing = self.identify_renewing(peer)?;
+        let mut renewing = match self.identify_renewing(peer) {
+            Err(AuthnError::Elsewhere) => return Err(self.0.refuse_elsewhere(peer).await),
+            identified => identified?,
+        };
         if renewing.serving() != Serving::Current {
             self.promote(peer).await?;
             renewing = self.identify_renewing(peer)?;
@@ -92,10 +96,13 @@ impl AdminServices {
         })
     }
 
-    /// Whether the certificate of `peer` has to be renewed now, because its authority is tainted.
+    /// Whether the certificate of `peer` has to be renewed now: its authority is tainted, or it is valid for so long that
+    /// its holder might not learn of the next authority before this signs.
     #[must_use]
     pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
-        self.0.is_of_tainted_authority(peer)
+        let life_s = peer.not_after().seconds_since(peer.not_before());
+        let is_long = life_s > CERTIFICATE_LIFE_MAX_S.saturating_add(BACKDATE_S);
+        self.0.is_of_tainted_authority(peer) || (is_long && self.0.is_older_than_authorities(peer))
     }
 
     /// Records the first use of the next certificate of the operator behind `peer`: from here on it is

@@ -1,5 +1,6 @@
 use crate::authn::{Credential, CredentialFault, has_certificate, live};
 use crate::base::Timestamp;
+use crate::base::limits::BACKDATE_S;
 use crate::broker::services::Services;
 use crate::broker::world::{World, records};
 use crate::keyring::KeyStage;
@@ -54,5 +55,19 @@ impl Services {
     pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
         let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
         self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))
+    }
+
+    /// Whether an authority that is published or signs was made after the certificate: its holder may not know it.
+    pub(crate) fn is_older_than_authorities(&self, peer: &PeerCertificate) -> bool {
+        // A certificate has whole seconds.
+        let issued = peer.not_before().plus_s(BACKDATE_S).s();
+        self.state.store.read(|world, _| {
+            let mut ahead = world
+                .authority
+                .generations()
+                .all()
+                .filter(|(_, standing)| matches!(standing.stage, KeyStage::Prepared | KeyStage::Active));
+            ahead.any(|(_, standing)| standing.since.s() > issued)
+        })
     }
 }

@@ -4,10 +4,12 @@ use crate::base::limits::{
 };
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
+use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
+use crate::broker::reading::Reading;
 use crate::broker::services::Services;
-use crate::keyring::KeyStage;
+use crate::keyring::{KeyStage, StageSince};
 
 impl Services {
     /// Does what is due about token keys.
@@ -49,11 +51,19 @@ impl Services {
         }
         for (generation, standing) in generations.all() {
             let has_signed = matches!(standing.stage, KeyStage::Old | KeyStage::Tainted);
-            if has_signed && now >= standing.since.plus_s(outlived_s) {
+            if has_signed && now >= standing.since.plus_s(outlived_s) && !self.is_needed(key, standing) {
                 due.note(self.stage_key(request, stage(generation, KeyStage::Revoked), Force::No).await);
             }
         }
         due.done()
+    }
+
+    /// Whether an operator can act only by certificates of this generation: those of services are valid for longer than
+    /// those of agents.
+    fn is_needed(&self, key: SigningKey, standing: StageSince) -> bool {
+        let behind =
+            |reading: &Reading<'_>| !behind(reading.unconditional(), standing, reading.now()).is_empty();
+        matches!(key, SigningKey::Authority) && self.state.read(behind).0
     }
 
     const fn times(&self, key: SigningKey) -> Times {

@@ -10,7 +10,7 @@ use crate::broker::declarations::sections::parse_tables;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::config::{Faults, SourceFile};
-use crate::policy::{Authorised, Declare, RotateSecrets};
+use crate::policy::{Authorised, CheckPlanned, RotateSecrets};
 use crate::rotation::{self, Rotation};
 use crate::upstream::{Finding, RotationCall};
 use crate::wire::{FindingAnswer, UpstreamCheckAnswer};
@@ -41,7 +41,7 @@ impl AdminServices {
     /// [`Failure`] with every fault of the files, and when they declare no rotation of `secret`.
     pub async fn check_planned(
         &self,
-        by: &Authorised<Declare>,
+        by: &Authorised<CheckPlanned>,
         heavy: &HeavyRequest,
         files: Vec<SourceFile>,
         secret: &SecretName,

@@ -27,6 +27,7 @@ mod credential_form;
 mod kept_token;
 mod lease_login;
 mod operator_keys;
+mod operator_profile;
 mod rotation_calendar;
 mod rotation_retry;
 mod rotation_state;

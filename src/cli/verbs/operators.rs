@@ -1,39 +1,23 @@
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
-use super::agents::NewCode;
 use super::operator_keys::{KeyAgentArgs, SealKeyArgs};
+use super::operator_profile::{OperatorInviteArgs, OperatorUpdateArgs, role_name};
 use crate::base::{OperatorName, OwnerName};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
-use crate::operators::{OperatorRole, UnknownRole};
 use crate::wire::{
-    DELETE_OPERATOR, GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, LIST_OPERATORS, Nothing,
-    OperatorAnswer, OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR,
-    REVOKE_OPERATOR, SUSPEND_OPERATOR,
+    DELETE_OPERATOR, GET_OPERATOR, LIST_OPERATORS, Nothing, OperatorAnswer, OperatorDeletedAnswer,
+    PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR, SUSPEND_OPERATOR,
 };
 
 /// `keyward operator …`
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
     /// Make an enrolment code for an operator, for one use within 15 minutes
-    Invite {
-        /// The operator's name
-        name: String,
-        /// Create the operator with this role if it does not exist: admin, security, approver or auditor
-        #[arg(long, value_name = "ROLE")]
-        role: Option<String>,
-        /// Limit the operator's scope to this owner's objects
-        #[arg(long, value_name = "OWNER")]
-        owner: Option<String>,
-        /// Write the code to this new file, which only its owner can read, instead of standard output
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    Invite(OperatorInviteArgs),
     /// List operators
     List(ListArgs),
     /// Show one operator
@@ -45,7 +29,7 @@ pub enum OperatorCommand {
     Role {
         /// The operator's name
         name: String,
-        /// admin, security, approver or auditor
+        /// admin, security, approver or auditor; of a service metrics or auditor, of an automation deployer or auditor
         role: String,
         /// Limit the operator's scope to this owner's objects
         #[arg(long, value_name = "OWNER")]
@@ -54,6 +38,8 @@ pub enum OperatorCommand {
         #[arg(long, conflicts_with = "owner")]
         no_owner: bool,
     },
+    /// Change an operator's person, networks and life of certificates
+    Update(OperatorUpdateArgs),
     /// Revoke all certificates and enrolment codes of an operator
     Revoke {
         /// The operator's name
@@ -98,19 +84,7 @@ pub enum OperatorCommand {
 impl OperatorCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         match self {
-            Self::Invite { name, role, owner, out } => {
-                let name: OperatorName = name.parse()?;
-                let owner: Option<OwnerName> = optional(owner.as_deref())?;
-                let body = InviteOperatorBody {
-                    role: role.as_deref().map(parse).transpose()?.map(str::to_owned),
-                    owner: owner.map(|owner| owner.to_string()),
-                };
-                let invited = session.operator().await?.call(INVITE_OPERATOR, &name, &body).await?;
-                let until = &invited.expires_at;
-                let said = format!("one use, until {until}; on the operator's machine: `keyward join`");
-                let code = NewCode { sent: &invited.sent, code: &invited.code, said };
-                code.hand_over(out.as_deref(), session.console)
-            }
+            Self::Invite(args) => args.invite(session).await,
             Self::List(args) => session.list(LIST_OPERATORS, &args.selection()?).await,
             Self::Show { name } => session.show(GET_OPERATOR, &name.parse()?).await,
             Self::Role { name, role, owner, no_owner } => {
@@ -121,11 +95,12 @@ impl OperatorCommand {
                     owner => owner,
                 };
                 let owner = owner.map(|owner: OwnerName| owner.to_string());
-                let body = PlaceOperatorBody { role: parse(role)?.to_owned(), owner };
+                let body = PlaceOperatorBody { role: role_name(role)?.to_owned(), owner };
                 let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
                 session.print(&placed, |_| format!("{name} has the role {role} from the next request on"));
                 Ok(())
             }
+            Self::Update(args) => args.update(session).await,
             Self::Revoke { name, reason } => {
                 session.end(REVOKE_OPERATOR, &name.parse()?, reason, "revoked").await
             }
@@ -166,11 +141,8 @@ async fn delete(
     Ok(())
 }
 
-fn parse(role: &str) -> Result<&'static str, CommandFailure> {
-    let parsed = role.parse().map(OperatorRole::as_str);
-    parsed.map_err(|error: UnknownRole| {
-        CommandFailure::usage(&error.to_string(), "name one of these four roles")
-    })
+fn last_use(operator: &OperatorAnswer) -> String {
+    operator.last_use.as_ref().map(|last| last.at.clone()).unwrap_or_default()
 }
 
-columns!(OperatorAnswer "operators": name, role, owner, state);
+columns!(OperatorAnswer "operators": name, kind, role, owner, state, networks, ("LAST USE", last_use), person);

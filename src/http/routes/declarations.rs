@@ -15,7 +15,7 @@ use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
-use crate::policy::{Declare, PlanDeclarations, Right};
+use crate::policy::{CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right};
 use crate::registry::Undeclared;
 use crate::wire::{
     self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, Nothing, Optional, UpstreamCheckAnswer,
@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
         .heavy(
             &wire::EXPORT_DECLARATIONS,
-            |services, asked: &AdminRequest<PlanDeclarations, Nothing, Optional<ExportBody>>, work| {
+            |services, asked: &AdminRequest<ExportDeclarations, Nothing, Optional<ExportBody>>, work| {
                 let ExportBody { kinds, owner } = &asked.input;
                 let owner = owner.as_deref().map(name).transpose()?;
                 let filter = ExportFilter { kinds: kinds.clone(), owner };
@@ -137,7 +137,7 @@ async fn apply(
 
 async fn check(
     services: AdminServices,
-    asked: Declaring<Declare, SecretName>,
+    asked: Declaring<CheckPlanned, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
     Ok(services.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
 }

@@ -1,14 +1,15 @@
 use super::table::{AdminRequest, Routes};
-use super::target::{name, reason};
-use crate::base::{OperatorName, OwnerName, Scope, code};
-use crate::broker::{AdminServices, OperatorInviteInput, OperatorRequest, Revocation};
+use super::target::{name, person, reason};
+use crate::base::{Network, OperatorName, OwnerName, Scope, code};
+use crate::broker::{AdminServices, OperatorInviteInput, OperatorProfileInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
-use crate::operators::{OperatorRole, UnknownRole};
+use crate::operators::{OperatorKind, OperatorRole, UnknownKind, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
     self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorDeletedAnswer,
-    OperatorInvitationAnswer, Optional, PageAnswer, PageQuery, PlaceOperatorBody, ReasonBody,
+    OperatorInvitationAnswer, OperatorProfileBody, Optional, PageAnswer, PageQuery, PlaceOperatorBody,
+    ReasonBody,
 };
 
 /// The routes of operators.
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::GET_OPERATOR, get)
         .idempotent(&wire::INVITE_OPERATOR, invite)
         .idempotent(&wire::PLACE_OPERATOR, place)
+        .idempotent(&wire::CHANGE_OPERATOR_PROFILE, change_profile)
         .idempotent(&wire::REVOKE_OPERATOR, |services, asked, idempotency| {
             contain(services, asked, idempotency, Revocation::Revoke)
         })
@@ -53,7 +55,15 @@ async fn invite(
 ) -> Result<OperatorInvitationAnswer, Problem> {
     let role = asked.input.role.as_deref().map(role).transpose()?;
     let owner = asked.input.owner.as_deref().map(name).transpose()?;
-    let input = OperatorInviteInput { name: asked.target, role, owner };
+    let input = OperatorInviteInput {
+        name: asked.target,
+        role,
+        owner,
+        kind: asked.input.kind.as_deref().map(kind).transpose()?,
+        networks: networks(&asked.input.networks)?,
+        life_s: asked.input.life_s,
+        person: person(asked.input.person.as_deref())?,
+    };
     let invitation = services.invite_operator(&asked.by, input, idempotency.as_ref()).await?;
     Ok(OperatorInvitationAnswer {
         operator: invitation.operator,
@@ -72,6 +82,20 @@ async fn place(
     let (role, scope) = (role(&asked.input.role)?, Scope::of(owner));
     let seq = services.place_operator(&asked.by, &asked.target, role, scope, idempotency.as_ref()).await?;
     Ok(ChangedAnswer { seq })
+}
+
+async fn change_profile(
+    services: AdminServices,
+    asked: AdminRequest<PlaceOperators, OperatorName, OperatorProfileBody>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ChangedAnswer, Problem> {
+    let input = OperatorProfileInput {
+        networks: networks(&asked.input.networks)?,
+        life_s: asked.input.life_s,
+        person: person(asked.input.person.as_deref())?,
+    };
+    let changed = services.change_operator_profile(&asked.by, &asked.target, input, idempotency.as_ref());
+    Ok(ChangedAnswer { seq: changed.await? })
 }
 
 async fn contain(
@@ -97,4 +121,21 @@ async fn delete(
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {
     text.parse().map_err(|_: UnknownRole| Problem::new(code::OPERATOR_ROLE_UNKNOWN))
+}
+
+fn kind(text: &str) -> Result<OperatorKind, Problem> {
+    text.parse()
+        .map_err(|error: UnknownKind| Problem::new(code::OPERATOR_PROFILE_INVALID).because(error.to_string()))
+}
+
+/// Each network once, in the order of the request.
+fn networks(texts: &[String]) -> Result<Vec<Network>, Problem> {
+    let mut networks = Vec::new();
+    for text in texts {
+        let network = name(text)?;
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    Ok(networks)
 }

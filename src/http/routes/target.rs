@@ -1,8 +1,8 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, Reason, ReasonError, SecretName,
-    Serial, SerialError, TokenId, code,
+    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError, Reason,
+    ReasonError, SecretName, Serial, SerialError, TokenId, code,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -79,5 +79,11 @@ fn generation(text: &str) -> Result<u32, Problem> {
 /// The operator's reason, if the request has one.
 pub(crate) fn reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
     let refused = |error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string());
+    text.map(str::parse).transpose().map_err(refused)
+}
+
+/// The person that a request names, if it names one.
+pub(crate) fn person(text: Option<&str>) -> Result<Option<Person>, Problem> {
+    let refused = |error: PersonError| Problem::new(code::PERSON_INVALID).because(error.to_string());
     text.map(str::parse).transpose().map_err(refused)
 }

@@ -74,6 +74,8 @@ const SERVICES: &[Service] = &[
             "src/broker/identity/enrol.rs",
             "src/broker/identity/enrol_operator.rs",
             "src/broker/identity/invite.rs",
+            "src/broker/identity/last_use.rs",
+            "src/broker/identity/operator_profile.rs",
             "src/broker/identity/operators.rs",
             "src/broker/identity/redemption.rs",
             "src/broker/identity/renew.rs",

@@ -1,9 +1,11 @@
 //! The tutorial and the how-to pages, to the letter: their commands are taken out of them and run.
 
+mod ci;
 mod data;
 mod declarations;
 mod host;
 mod incident;
+mod monitor;
 mod operators;
 mod options;
 mod programs;

@@ -1,4 +1,4 @@
-//! The pages about operators on several machines, and about the one that reads the metrics.
+//! The page about operators on several machines.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::ports::free_port;
 use crate::support::process::{KEYWARD, Process};
 
 /// The script of a command that runs until it is stopped: it has to run for a second.
-fn watching(block: &str) -> String {
+pub(super) fn watching(block: &str) -> String {
     format!("timeout 1 {} || [ $? = 124 ]\n", block.trim_end())
 }
 
@@ -85,36 +85,4 @@ fn operators_join_from_other_machines_by_the_page() {
     assert!(run("alice", &blocks[10]).contains("the key agent has ended"));
     let said = run("operator", &blocks[11]);
     assert!(said.contains("payments") && said.contains("suspended") && said.contains("revoked"), "{said}");
-}
-
-#[test]
-fn metrics_are_scraped_by_the_page_with_the_files_of_its_configuration() {
-    let page = "how-to/monitor.md";
-    let mut process = Process::init("warn");
-    process.serve();
-    let home = process.path("metrics").display().to_string();
-    let blocks = blocks(page);
-    let run = |block: &str| run_as(&process, "operator", block, &[("METRICS_HOME", &home)]);
-    run(&blocks[0]);
-    assert!(run(&blocks[1]).contains("auditor"));
-    let scraped = run(&[blocks[2].as_str(), &blocks[5]].concat());
-    for part in ["keyward_ledger_writable 1", "\"status\":\"ok\""] {
-        assert!(scraped.contains(part), "{part}: {scraped}");
-    }
-    run(&watching(&blocks[3]));
-    // What Prometheus is told to read is there, and the rules are where it looks for them.
-    let configuration = &fenced(page, "yaml")[0];
-    let files = configuration.lines().filter_map(|line| line.trim().split_once("_file: "));
-    let files: Vec<_> = files.map(|(_, path)| path.replace("/var/lib/prometheus/keyward", &home)).collect();
-    assert_eq!(files.len(), 3);
-    assert!(files.iter().all(|file| fs::exists(file).unwrap()), "{files:?}");
-    let rules = configuration.lines().find_map(|line| line.trim().strip_prefix("- /etc/")).unwrap();
-    assert!(blocks[4].ends_with(&format!(" /etc/{rules}\n")));
-    let unit = fenced(page, "ini")[0].replace("/usr/local/bin/keyward", KEYWARD);
-    let path = process.path("keyward-metrics.service");
-    fs::write(&path, unit).unwrap();
-    run(&format!("systemd-analyze verify {}\n", path.display()));
-    let etc = process.path("etc").display().to_string();
-    let install = blocks[4].replace(" /etc", &format!(" {etc}"));
-    run(&install.replace(" config/", &format!(" {}/config/", crate::readme::root().display())));
 }

@@ -5,6 +5,7 @@ mod containment;
 mod deletion;
 mod enrolment;
 mod former;
+mod kinds;
 mod matrix;
 mod owners;
 mod renewal;

@@ -73,6 +73,7 @@ fn identities() -> Vec<Typed> {
         answers(&wire::GET_OPERATOR),
         takes(&wire::INVITE_OPERATOR),
         takes(&wire::PLACE_OPERATOR),
+        takes(&wire::CHANGE_OPERATOR_PROFILE),
         takes_or_not(&wire::REVOKE_OPERATOR),
         takes_or_not(&wire::DELETE_OPERATOR),
         takes_or_not(&wire::SUSPEND_OPERATOR),

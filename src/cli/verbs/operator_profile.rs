@@ -1,0 +1,134 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::agents::NewCode;
+use crate::base::{Network, OperatorName, OwnerName, Person, PersonError};
+use crate::cli::session::{VerbSession, optional};
+use crate::console::{CommandFailure, duration_s};
+use crate::operators::{OperatorKind, OperatorRole, UnknownRole};
+use crate::wire::{
+    CHANGE_OPERATOR_PROFILE, GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, Nothing, OperatorProfileBody,
+};
+
+/// `keyward operator invite`
+#[derive(Args, Debug)]
+pub struct OperatorInviteArgs {
+    /// The operator's name
+    name: String,
+    /// Create the operator with this role if it does not exist: admin, security, approver or auditor
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// Limit the operator's scope to this owner's objects
+    #[arg(long, value_name = "OWNER")]
+    owner: Option<String>,
+    /// Create a service: a program that only reads, with the role metrics (by default) or auditor
+    #[arg(long)]
+    service: bool,
+    /// Create an automation: a program that applies the declarations of one owner, with the role deployer (by default), or
+    /// only reads, with the role auditor
+    #[arg(long, conflicts_with = "service")]
+    automation: bool,
+    /// Network from which a service or an automation calls, e.g. 10.0.0.0/8; repeat it for further networks
+    #[arg(long = "network", value_name = "NETWORK")]
+    networks: Vec<String>,
+    /// Life of the certificates of a service (up to 90d; default: 30d) or an automation (up to 24h; default: 24h)
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
+    life: Option<u32>,
+    /// The person who is the operator, or who is responsible for the program, e.g. an email address
+    #[arg(long, value_name = "TEXT", value_parser = person)]
+    person: Option<Person>,
+    /// Write the code to this new file, which only its owner can read, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// `keyward operator update`
+#[derive(Args, Debug)]
+pub struct OperatorUpdateArgs {
+    /// The operator's name
+    name: String,
+    /// The person who is the operator, or who is responsible for the program, e.g. an email address
+    #[arg(long, value_name = "TEXT", value_parser = person)]
+    person: Option<Person>,
+    /// Forget the person
+    #[arg(long, conflicts_with = "person")]
+    no_person: bool,
+    /// Network from which the program calls, instead of its networks so far; repeat it for further networks
+    #[arg(long = "network", value_name = "NETWORK")]
+    networks: Vec<String>,
+    /// Bind an automation to no network
+    #[arg(long, conflicts_with = "networks")]
+    no_network: bool,
+    /// Life of the program's certificates, from the next renewal on
+    #[arg(long, value_parser = duration_s, value_name = "DURATION")]
+    life: Option<u32>,
+}
+
+impl OperatorInviteArgs {
+    pub(super) async fn invite(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let name: OperatorName = self.name.parse()?;
+        let owner: Option<OwnerName> = optional(self.owner.as_deref())?;
+        let kind = match (self.service, self.automation) {
+            (true, _) => Some(OperatorKind::Service),
+            (false, true) => Some(OperatorKind::Automation),
+            (false, false) => None,
+        };
+        let body = InviteOperatorBody {
+            role: self.role.as_deref().map(role_name).transpose()?.map(str::to_owned),
+            owner: owner.map(|owner| owner.to_string()),
+            kind: kind.map(|kind| kind.to_string()),
+            networks: canonical(&self.networks)?,
+            life_s: self.life,
+            person: self.person.as_ref().map(ToString::to_string),
+        };
+        let invited = session.operator().await?.call(INVITE_OPERATOR, &name, &body).await?;
+        let until = &invited.expires_at;
+        let said = format!("one use, until {until}; on the operator's machine: `keyward join`");
+        let code = NewCode { sent: &invited.sent, code: &invited.code, said };
+        code.hand_over(self.out.as_deref(), session.console)
+    }
+}
+
+impl OperatorUpdateArgs {
+    pub(super) async fn update(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let name: OperatorName = self.name.parse()?;
+        let networks = canonical(&self.networks)?;
+        let changes = self.person.is_some() || self.no_person || self.no_network || self.life.is_some();
+        if !changes && networks.is_empty() {
+            return Err(CommandFailure::usage(
+                "no change is named",
+                "name one, e.g. `--person ann@corp.example` or `--network 10.0.0.0/8`",
+            ));
+        }
+        let client = session.operator().await?;
+        let now = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
+        let body = OperatorProfileBody {
+            networks: if networks.is_empty() && !self.no_network { now.networks } else { networks },
+            life_s: self.life.or(now.life_s),
+            person: match &self.person {
+                Some(person) => Some(person.to_string()),
+                None if self.no_person => None,
+                None => now.person,
+            },
+        };
+        let changed = client.call(CHANGE_OPERATOR_PROFILE, &name, &body).await?;
+        session.print(&changed, |_| {
+            format!("changed {name}: its networks take effect at the next request, the life of certificates at the next renewal")
+        });
+        Ok(())
+    }
+}
+
+pub(super) fn role_name(role: &str) -> Result<&'static str, CommandFailure> {
+    let parsed = role.parse().map(OperatorRole::as_str);
+    parsed.map_err(|error: UnknownRole| CommandFailure::usage(&error.to_string(), "name one of these roles"))
+}
+
+fn canonical(networks: &[String]) -> Result<Vec<String>, CommandFailure> {
+    networks.iter().map(|network| Ok(network.parse::<Network>()?.to_string())).collect()
+}
+
+fn person(text: &str) -> Result<Person, String> {
+    text.parse().map_err(|error: PersonError| error.to_string())
+}
