@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AgentId, AgentName, Audience, InstanceId, RoleName, Timestamp};
+use crate::base::{AgentId, AgentName, Audience, InstanceId, Person, RoleName, Timestamp};
 use crate::crypto::Digest;
 
 /// An agent, or a resource server: a name, what it may ask for, and who holds keys in its name.
@@ -21,6 +21,8 @@ pub struct Agent {
     /// The audience that it serves, when it is a resource server: it asks about tokens that are meant
     /// for this audience.
     pub serves: Option<Audience>,
+    /// The person for whom it acts.
+    pub person: Option<Person>,
     /// Its enrolments, by id, which is by time.
     pub instances: Instances,
 }

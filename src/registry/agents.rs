@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::agent::{Agent, Instances};
 use super::agent_spec::AgentSpec;
-use crate::base::{AgentId, AgentName, RoleName};
+use crate::base::{AgentId, AgentName, Person, RoleName};
 
 /// All agents, to be found by id and by name. There may be a million: what is the same for many is kept once.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +49,17 @@ impl Agents {
             roles: Arc::clone(&roles),
             max_instances: spec.max_instances,
             serves: None,
+            person: None,
             instances: Instances::default(),
         });
         (agent.roles, agent.max_instances) = (roles, spec.max_instances);
+    }
+
+    /// Sets the person for whom the agent of this name acts.
+    pub(super) fn act_for(&mut self, name: &AgentName, person: Option<&Person>) {
+        if let Some(agent) = self.by_name.get(name).and_then(|id| self.by_id.get_mut(id)) {
+            agent.person = person.cloned();
+        }
     }
 
     /// Removes these roles from all agents.

@@ -11,7 +11,10 @@ use super::owners::Owned;
 use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
-use crate::base::{AgentName, Audience, CapabilityName, NameError, OwnerName, RoleName, Scope, SecretName};
+use crate::base::{
+    AgentName, Audience, CapabilityName, NameError, OwnerName, Person, PersonError, RoleName, Scope,
+    SecretName,
+};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// All that a set of files declares, each with its place.
@@ -22,6 +25,7 @@ pub struct Declaration {
     /// Resource servers too: those that serve something.
     pub(super) agents: BTreeMap<AgentName, (AgentSpec, SourcePosition)>,
     pub(super) serving: BTreeMap<AgentName, Audience>,
+    pub(super) persons: BTreeMap<AgentName, Person>,
     pub(super) owners: BTreeMap<Owned, OwnerName>,
 }
 
@@ -111,6 +115,9 @@ struct RawAgent {
     /// The number of machines that can be enrolled at a time; 1 by default.
     #[schemars(with = "Option<u32>", range(min = 1, max = 10_000))]
     max_instances: Option<Spanned<u32>>,
+    /// The person for whom the agent acts, e.g. an email address.
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    person: Option<Spanned<String>>,
     /// The owner.
     #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
@@ -285,12 +292,27 @@ impl Reader<'_> {
         let name = self.name::<AgentName>(place, &raw.name);
         let roles = self.list(place, &raw.roles, ROLES_MAX);
         let max_instances = self.max_instances(place, raw.max_instances.as_ref());
+        let person = raw.person.as_ref().and_then(|text| self.person(place, text));
         let (Some(name), Some(roles)) = (name, roles) else { return };
         self.owner(place, Owned::Agent(name.clone()), raw.owner.as_ref());
+        if let Some(person) = person {
+            self.declaration.persons.insert(name.clone(), person);
+        }
         let at = place.of(&raw.name);
         let spec = AgentSpec { name: name.clone(), roles, max_instances };
         if self.declaration.agents.insert(name, (spec, place)).is_some() {
             self.fault(at, "this agent, or a resource server of this name, is declared twice");
+        }
+    }
+
+    fn person(&mut self, place: SourcePosition, text: &Spanned<String>) -> Option<Person> {
+        match text.get_ref().parse() {
+            Ok(person) => Some(person),
+            Err(error) => {
+                let error: PersonError = error;
+                self.fault(place.of(text), error.to_string());
+                None
+            }
         }
     }
 

@@ -10,7 +10,8 @@ use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
 use crate::base::{
-    AgentId, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, Person, RoleName,
+    Timestamp,
 };
 use crate::crypto::{Digest, KeyedDigest};
 use crate::ledger::Key;
@@ -148,6 +149,13 @@ pub enum Effect {
     },
     /// Reserves a name that was deleted.
     Reserve(DeletedName),
+    /// Sets the person for whom an agent acts.
+    ActsFor {
+        /// The agent.
+        agent: AgentName,
+        /// The person, if one is declared.
+        person: Option<Person>,
+    },
 }
 
 impl Effect {
@@ -176,6 +184,7 @@ impl Effect {
             Self::Own { thing: Owned::Capability(name), .. } => keys.push(keys::capability(name)),
             Self::Own { thing: Owned::Role(name), .. } => keys.push(keys::role(name)),
             Self::Own { thing: Owned::Agent(name), .. } => keys.push(keys::agent_name(name)),
+            Self::ActsFor { agent, .. } => keys.push(keys::agent_name(agent)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
             Self::Restrict { narrowing, agents } => {
@@ -210,7 +219,8 @@ impl Effect {
             | Self::RecordRenewed { .. }
             | Self::Promote { .. }
             | Self::ReportCode(_)
-            | Self::EnrolledFrom { .. } => false,
+            | Self::EnrolledFrom { .. }
+            | Self::ActsFor { .. } => false,
         }
     }
 

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::narrowing::Narrowing;
 use super::plan::PlannedChange;
-use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, RoleName};
+use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, Person, RoleName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -37,6 +37,9 @@ pub struct AgentInvited<'a> {
     pub network: Option<String>,
     /// The roles the agent was created with, when the invitation created it.
     pub created_with: Option<Vec<RoleName>>,
+    /// The person for whom the agent acts, when the invitation created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<&'a Person>,
 }
 
 /// A code was redeemed and a certificate is about to be signed.

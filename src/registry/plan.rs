@@ -8,7 +8,7 @@ use super::owners::Owned;
 use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still_named, turned};
 use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
-use crate::base::{AgentName, Audience, CapabilityName, OwnerName, RoleName, Sensitivity};
+use crate::base::{AgentName, Audience, CapabilityName, OwnerName, Person, RoleName, Sensitivity};
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition};
 pub use crate::wire::{ChangedValue, DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
@@ -27,6 +27,8 @@ pub struct Plan {
     pub removed_roles: Vec<RoleName>,
     /// Agents and resource servers to create or change, and what each serves.
     pub agents: Vec<(AgentSpec, Option<Audience>)>,
+    /// Agents that act for another person from here on, or for none.
+    pub persons: Vec<(AgentName, Option<Person>)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
     /// Objects that have another owner from here on, or none.
@@ -171,7 +173,12 @@ impl Plan {
             let serves = declaration.serving.get(name);
             let noun = noun_of(serves);
             let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
-            match ground.agent(name) {
+            let (old, person) = (ground.agent(name), declaration.persons.get(name));
+            let before = old.and_then(|old| old.person.as_ref());
+            if before != person {
+                self.persons.push((name.clone(), person.cloned()));
+            }
+            match old {
                 Some(old) => {
                     let changed = [
                         ChangedValue::list("roles", &old.roles, &new.roles),
@@ -181,6 +188,7 @@ impl Plan {
                             Some(new.max_instances),
                         ),
                         ChangedValue::single("audience", old.serves.as_ref(), serves),
+                        ChangedValue::single("person", before, person),
                         owner,
                     ];
                     let values: Vec<ChangedValue> = changed.into_iter().flatten().collect();

@@ -161,6 +161,7 @@ impl Registry {
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
             Effect::Reserve(name) => self.former.delete(name),
+            Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -235,6 +236,7 @@ impl Registry {
             | Effect::Narrow(_)
             | Effect::Restrict { .. }
             | Effect::EnrolledFrom { .. }
+            | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}
         }
     }

@@ -64,6 +64,9 @@ pub struct AgentAnswer {
     /// The audience of a resource server; null for an agent.
     pub audience: Option<String>,
     pub max_instances: u32,
+    /// The person for whom the agent acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// `active` or `suspended`.
     pub state: FixedText,
     /// The operator's reason for the last revocation or suspension.
@@ -103,6 +106,9 @@ pub struct InviteAgentBody {
     pub life_s: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// The person for whom a new agent acts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]

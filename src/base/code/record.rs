@@ -85,6 +85,9 @@ super::codes! {
     AGENT_ROLES_MISMATCH "agent_roles_mismatch" Conflict:
         "the agent exists and has other roles than the invitation names",
         "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";
+    AGENT_PERSON_MISMATCH "agent_person_mismatch" Conflict:
+        "the agent exists and acts for another person than the invitation names",
+        "leave the person out of the invitation, or change it in the agent's declaration and `keyward apply` it";
     OPERATOR_ROLE_MISMATCH "operator_role_mismatch" Conflict:
         "the operator exists and has another role or owner than the invitation names",
         "leave role and owner out of the invitation, or change the role first: `keyward operator role NAME ROLE`";

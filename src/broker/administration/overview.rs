@@ -149,6 +149,7 @@ fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
         roles: agent.roles.iter().cloned().collect(),
         audience: agent.serves.as_ref().map(ToString::to_string),
         max_instances: agent.max_instances,
+        person: agent.person.as_ref().map(ToString::to_string),
         state: if is_suspended { "suspended" } else { "active" }.into(),
         reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
         instances: instances.collect(),

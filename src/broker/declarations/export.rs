@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, code,
+    AgentName, Audience, Cancellation, CapabilityName, OwnerName, Person, RoleName, Scope, SecretName, code,
     length_text,
 };
 use crate::broker::caller_services::AdminServices;
@@ -155,7 +155,7 @@ impl Export<'_> {
     fn agents(&mut self) -> Result<(), Failure> {
         let world = self.world;
         for agent in world.registry.agents() {
-            let Agent { name, roles, max_instances, serves, .. } = agent;
+            let Agent { name, roles, max_instances, serves, person, .. } = agent;
             let (owner, max_instances) =
                 (world.registry.owners().of(&Owned::Agent(name.clone())), *max_instances);
             let is_beyond = roles.iter().any(|role| !self.reaches(Owned::Role(role.clone())));
@@ -174,7 +174,7 @@ impl Export<'_> {
                     name: name.as_str(),
                     owner,
                     is_beyond,
-                    fields: AgentTable { name, roles, max_instances, owner },
+                    fields: AgentTable { name, roles, max_instances, person: person.as_ref(), owner },
                 })?,
             }
         }
@@ -263,6 +263,8 @@ struct AgentTable<'a> {
     name: &'a AgentName,
     roles: &'a BTreeSet<RoleName>,
     max_instances: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person: Option<&'a Person>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
 }

@@ -68,7 +68,7 @@ fn removed_objects(registry: &Registry, plan: &Plan) -> Vec<Digest> {
     let roles = plan.removed_roles.iter().map(|name| digest_of(&declared.role(name)));
     let agents = plan.removed_agents.iter().map(|name| {
         let agent = registry.agent_named(name);
-        digest_of(&agent.map(|agent| (&*agent.roles, agent.max_instances, &agent.serves)))
+        digest_of(&agent.map(|agent| (&*agent.roles, agent.max_instances, &agent.serves, &agent.person)))
     });
     capabilities.chain(roles).chain(agents).collect()
 }
@@ -111,6 +111,9 @@ fn effects(
             let effect = registry::Effect::Serve { agent: id, audience: serves };
             change = change.effect(Effect::Registry(effect));
         }
+    }
+    for (agent, person) in plan.persons {
+        change = change.effect(Effect::Registry(registry::Effect::ActsFor { agent, person }));
     }
     for id in removed {
         change =

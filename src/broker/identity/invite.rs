@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::authn::OperatorPrincipal;
 use crate::base::code;
 use crate::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX, ROLES_MAX};
-use crate::base::{AgentId, AgentName, CodeId, Network, RoleName, Scope, Sensitive, Timestamp};
+use crate::base::{AgentId, AgentName, CodeId, Network, Person, RoleName, Scope, Sensitive, Timestamp};
 use crate::broker::administration::authorise::{code_expiry, record_maker};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
@@ -31,6 +31,8 @@ pub struct InviteInput {
     pub life_s: Option<u32>,
     /// Network from which the code can be redeemed; all by default.
     pub network: Option<Network>,
+    /// The person for whom a new agent acts, or the required one of an existing agent.
+    pub person: Option<Person>,
 }
 
 /// A new enrolment code for an agent.
@@ -87,10 +89,11 @@ impl AdminServices {
                     uses,
                     network: input.network.map(|network| network.to_string()),
                     created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
+                    person: create.as_ref().and(input.person.as_ref()),
                 };
                 let mut draft =
                     ChangeDraft::new(&event, (kind, expires_at))?.outcome(Outcome::Invited(made.id));
-                for effect in created(create, agent_id, scope) {
+                for effect in created(create, agent_id, input.person.as_ref(), scope) {
                     draft = draft.effect(Effect::Registry(effect));
                 }
                 let issue = registry::Effect::IssueCode {
@@ -114,11 +117,18 @@ impl AdminServices {
 }
 
 /// Creates an agent that does not exist yet, for the owner of `scope`.
-fn created(create: Option<AgentSpec>, id: AgentId, scope: &Scope) -> Vec<registry::Effect> {
+fn created(
+    create: Option<AgentSpec>,
+    id: AgentId,
+    person: Option<&Person>,
+    scope: &Scope,
+) -> Vec<registry::Effect> {
     let Some(spec) = create else { return Vec::new() };
     let thing = Owned::Agent(spec.name.clone());
     let owner = scope.owner().cloned().map(|owner| registry::Effect::Own { thing, owner: Some(owner) });
-    [registry::Effect::PutAgent { id, spec }].into_iter().chain(owner).collect()
+    let agent = spec.name.clone();
+    let person = person.cloned().map(|person| registry::Effect::ActsFor { agent, person: Some(person) });
+    [registry::Effect::PutAgent { id, spec }].into_iter().chain(owner).chain(person).collect()
 }
 
 /// A new enrolment code.
@@ -193,6 +203,9 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
         }
         if !roles.is_empty() && *agent.roles != *roles {
             return Err(Failure::new(code::AGENT_ROLES_MISMATCH));
+        }
+        if input.person.is_some() && input.person != agent.person {
+            return Err(Failure::new(code::AGENT_PERSON_MISMATCH));
         }
         return Ok(InvitedAgent { known: Some(agent.id), kind: agent.kind(), create: None });
     }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::base::{AgentName, InstanceId, Network};
+use crate::base::{AgentName, InstanceId, Network, Person};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
@@ -84,6 +84,9 @@ pub struct InviteArgs {
     /// Network from which the code can be redeemed, e.g. 10.1.0.0/16 [default: all]
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
+    /// The person for whom a new agent acts, e.g. an email address
+    #[arg(long, value_name = "TEXT")]
+    pub person: Option<Person>,
     /// Write the code to this new file, which only its owner can read, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -150,6 +153,7 @@ impl InviteArgs {
             uses: self.uses,
             life_s: self.expires_in,
             network: network.map(|network| network.to_string()),
+            person: self.person.as_ref().map(ToString::to_string),
         };
         let invited = session.operator().await?.call(INVITE_AGENT, &name, &body).await?;
         let uses = self.uses.filter(|uses| *uses > 1);
@@ -189,4 +193,4 @@ impl NewCode<'_> {
     }
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, audience, state, max_instances, instances);
+columns!(AgentAnswer "agents": name, owner, roles, audience, state, max_instances, instances, person);

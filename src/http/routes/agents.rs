@@ -1,5 +1,5 @@
 use super::table::{AdminRequest, Routes};
-use super::target::{name, reason};
+use super::target::{name, person, reason};
 use crate::base::{AgentName, InstanceId, Serial, TokenId};
 use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
 use crate::http::documents::problem::Problem;
@@ -64,6 +64,7 @@ async fn invite(
         uses: body.uses,
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
+        person: person(body.person.as_deref())?,
     };
     let invitation = services.invite(&asked.by, input, idempotency.as_ref()).await?;
     Ok(AgentInvitationAnswer {

@@ -8,6 +8,7 @@ mod former;
 mod kinds;
 mod matrix;
 mod owners;
+mod persons;
 mod renewal;
 
 use keyward::base::encoding::base64url;
