@@ -90,6 +90,7 @@ impl From<StoreError> for CommandFailure {
             StoreError::Ledger(
                 OpenError::Newer { .. } | OpenError::NotTakenIn { why: TakeInError::Newer, .. },
             ) => code::DATA_NEWER,
+            StoreError::Ledger(OpenError::Older { .. }) => code::DATA_OLDER,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
             StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
             StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,

@@ -25,6 +25,14 @@ pub enum VerifyError {
         /// The format that it names.
         format: u16,
     },
+    /// The files are of a format that only earlier builds read. Nothing was changed.
+    #[error("segment {segment} has format {format}, which only earlier versions of keyward read")]
+    Older {
+        /// The segment file's name.
+        segment: String,
+        /// The format that it names.
+        format: u16,
+    },
     /// State changes were sealed under a delta key that is not at hand.
     #[error("delta key generation {generation} is not at hand")]
     KeyMissing {
@@ -72,9 +80,10 @@ impl From<VerifyError> for ReadError {
         let why = error.to_string();
         match error {
             VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
-            VerifyError::Newer { .. } | VerifyError::KeyMissing { .. } | VerifyError::Io { .. } => {
-                Self::Io(why)
-            }
+            VerifyError::Newer { .. }
+            | VerifyError::Older { .. }
+            | VerifyError::KeyMissing { .. }
+            | VerifyError::Io { .. } => Self::Io(why),
         }
     }
 }
@@ -99,6 +108,14 @@ pub enum OpenError {
     /// The files are of a format that only a later build reads. Nothing was changed.
     #[error("segment {segment} has format {format}, which this version of keyward does not read")]
     Newer {
+        /// The segment file's name.
+        segment: String,
+        /// The format that it names.
+        format: u16,
+    },
+    /// The files are of a format that only earlier builds read. Nothing was changed.
+    #[error("segment {segment} has format {format}, which only earlier versions of keyward read")]
+    Older {
         /// The segment file's name.
         segment: String,
         /// The format that it names.
@@ -137,6 +154,7 @@ impl From<VerifyError> for OpenError {
         match error {
             VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
             VerifyError::Newer { segment, format } => Self::Newer { segment, format },
+            VerifyError::Older { segment, format } => Self::Older { segment, format },
             VerifyError::KeyMissing { generation } => Self::KeyMissing { generation },
             VerifyError::Io { doing, source } => Self::Io { doing, source },
         }

@@ -57,6 +57,7 @@ fn header_of(file: &[u8], first_seq: u64, name: &str) -> Result<SegmentHeader, V
     let header = SegmentHeader::decode(file).map_err(|error| match error {
         NoHeader::Damaged(what) => VerifyError::damaged(first_seq, name, what),
         NoHeader::Newer(format) => VerifyError::Newer { segment: name.to_owned(), format },
+        NoHeader::Older(format) => VerifyError::Older { segment: name.to_owned(), format },
     })?;
     if header.first_seq == first_seq {
         return Ok(header);

@@ -30,6 +30,8 @@ pub(super) enum NoHeader {
     Damaged(&'static str),
     /// The bytes are of a format that only a later build reads.
     Newer(u16),
+    /// The bytes are of a format that only earlier builds read.
+    Older(u16),
 }
 
 /// What a segment says of itself. Synced before the file gets its name: never torn.
@@ -98,7 +100,8 @@ impl SegmentHeader {
         match fields.array().map(u16::from_be_bytes).ok_or(CUT_OFF)? {
             SEGMENT_FORMAT => Self::decode_fields(&mut fields).ok_or(CUT_OFF),
             newer if newer > SEGMENT_FORMAT => Err(NoHeader::Newer(newer)),
-            _ => Err(NoHeader::Damaged("this version does not know the segment's format")),
+            0 => Err(NoHeader::Damaged("this version does not know the segment's format")),
+            older => Err(NoHeader::Older(older)),
         }
     }
 

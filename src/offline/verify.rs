@@ -276,6 +276,7 @@ fn refused(error: &VerifyError) -> CommandFailure {
     match error {
         VerifyError::Damaged { .. } => CommandFailure::new(code::LEDGER_DAMAGED).because(error.to_string()),
         VerifyError::Newer { .. } => CommandFailure::new(code::DATA_NEWER).because(error.to_string()),
+        VerifyError::Older { .. } => CommandFailure::new(code::DATA_OLDER).because(error.to_string()),
         VerifyError::KeyMissing { .. } => {
             CommandFailure::new(code::KEYRING_OUTDATED).because(error.to_string())
         }

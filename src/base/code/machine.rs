@@ -161,6 +161,10 @@ super::codes! {
     DATA_NEWER "data_newer" NotStarted:
         "a later version of keyward wrote the data; nothing was changed",
         "start the version of keyward that wrote the data, or a later one";
+    DATA_OLDER "data_older" NotStarted:
+        "an earlier version of keyward wrote the data, in a format that this version does not read; nothing was changed",
+        "start the version of keyward that wrote the data; to use this version, initialise a new broker in an empty \
+         data directory, and store the secrets again";
     NOTHING_TO_ADOPT "nothing_to_adopt" NotStarted:
         "there is no data directory to adopt yet",
         "start the broker first: on a copy of the data it starts in read-only mode; then run `keyward adopt`";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 mod bodies;
 mod data;
 mod entries;
+mod older;
 mod page;
 
 pub(crate) use bodies::beyond;
