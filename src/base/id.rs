@@ -10,7 +10,7 @@ use super::timestamp::Timestamp;
 
 /// The text is not an id of this kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a canonical {kind} id: `{kind}_` and 26 characters of lower-case base32")]
+#[error("not an id: it has `{kind}_` and 26 characters of 0-9 and a-v")]
 pub struct IdError {
     kind: &'static str,
 }

@@ -62,8 +62,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "token revoke",
         [
-            "keyward token revoke tok_06f3k8c2v9n4x1q7h5b0r3w6ta",
-            "keyward token revoke tok_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"leaked in a log\"",
+            "keyward token revoke tok_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward token revoke tok_06h2htbrfhs6388gu9e2l31ivk --reason \"leaked in a log\"",
         ],
     ),
     ("get", ["keyward get github/app", "keyward get aws/bot --format aws"]),
@@ -102,7 +102,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "agent revoke",
         [
             "keyward agent revoke research-bot --reason \"key leaked\"",
-            "keyward agent revoke --instance inst_06f3k8c2v9n4x1q7h5b0r3w6ta",
+            "keyward agent revoke --instance inst_06h2htbrfhs6388gu9e2l31ivk",
         ],
     ),
     (
@@ -274,22 +274,22 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "lease renew",
         [
-            "keyward lease renew lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
-            "keyward lease renew lease_06f3k8c2v9n4x1q7h5b0r3w6ta --life 2h",
+            "keyward lease renew lease_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward lease renew lease_06h2htbrfhs6388gu9e2l31ivk --life 2h",
         ],
     ),
     (
         "lease extend",
         [
-            "keyward lease extend lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
-            "keyward lease extend lease_06f3k8c2v9n4x1q7h5b0r3w6ta --life 2h",
+            "keyward lease extend lease_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward lease extend lease_06h2htbrfhs6388gu9e2l31ivk --life 2h",
         ],
     ),
     (
         "lease give-up",
         [
-            "keyward lease give-up lease_06f3k8c2v9n4x1q7h5b0r3w6ta",
-            "keyward lease give-up lease_06f3k8c2v9n4x1q7h5b0r3w6ta -o json",
+            "keyward lease give-up lease_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward lease give-up lease_06h2htbrfhs6388gu9e2l31ivk -o json",
         ],
     ),
     ("lease list", ["keyward lease list --agent orders-bot", "keyward lease list --own -o json"]),
@@ -297,8 +297,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "lease forget",
         [
-            "keyward lease forget lease_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"server deleted\"",
-            "keyward lease forget lease_06f3k8c2v9n4x1q7h5b0r3w6ta --reason \"server deleted\" -o json",
+            "keyward lease forget lease_06h2htbrfhs6388gu9e2l31ivk --reason \"server deleted\"",
+            "keyward lease forget lease_06h2htbrfhs6388gu9e2l31ivk --reason \"server deleted\" -o json",
         ],
     ),
     (
@@ -338,6 +338,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::base::TokenId;
     use crate::cli::command::Cli;
 
     /// The verbs that take no further verb.
@@ -376,6 +377,12 @@ mod tests {
             for example in examples {
                 let words = words(example);
                 assert!(words[1..].join(" ").starts_with(*verb), "{example}");
+                // The tail of every example's id, after its kind.
+                for (_, tail) in
+                    words.iter().filter_map(|word| word.split_once('_')).filter(|id| id.1.len() == 26)
+                {
+                    assert!(format!("tok_{tail}").parse::<TokenId>().is_ok(), "{example}");
+                }
                 let parsed = Cli::command().try_get_matches_from(&words);
                 assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
             }

@@ -60,6 +60,17 @@ impl Refused {
     }
 }
 
+/// Codes of refusals that do not name the object of the request.
+const NAMELESS: &[Code] = &[
+    code::AGENT_UNKNOWN,
+    code::OPERATOR_UNKNOWN,
+    code::SECRET_UNKNOWN,
+    code::ROTATION_UNKNOWN,
+    code::SUBJECT_UNKNOWN,
+    code::LEASE_UNKNOWN,
+    code::GENERATION_UNKNOWN,
+];
+
 impl CommandFailure {
     /// The failure with the meaning and the fix of its code.
     #[must_use]
@@ -166,6 +177,16 @@ impl CommandFailure {
         [code::MODIFIED_CONCURRENTLY, code::LEDGER_BUSY, code::OVERLOADED, code::RATE_LIMITED]
             .iter()
             .any(|busy| busy.as_str() == self.code)
+    }
+
+    /// With the name of the object that the broker does not know.
+    #[must_use]
+    pub(crate) fn naming(mut self, object: &str) -> Self {
+        let is_unknown = NAMELESS.iter().any(|code| code.as_str() == self.code);
+        if is_unknown && !object.is_empty() && !self.why.contains(object) {
+            self.why = format!("{}: `{object}`", self.why);
+        }
+        self
     }
 
     pub(super) fn output(&self) -> FailureOutput {

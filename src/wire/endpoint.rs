@@ -100,11 +100,18 @@ impl fmt::Display for Method {
 pub trait Target {
     /// `path` with the target instead of the parameter.
     fn put_into(&self, path: &str) -> String;
+
+    /// The name, id or number, for messages; empty without a target.
+    fn name(&self) -> String;
 }
 
 impl Target for Nothing {
     fn put_into(&self, path: &str) -> String {
         path.to_owned()
+    }
+
+    fn name(&self) -> String {
+        String::new()
     }
 }
 
@@ -115,6 +122,10 @@ macro_rules! targets {
                 let (before, rest) = path.split_once('{').unwrap_or((path, "}"));
                 let after = rest.split_once('}').map_or("", |(_, after)| after);
                 format!("{before}{self}{after}")
+            }
+
+            fn name(&self) -> String {
+                self.to_string()
             }
         }
     )*};

@@ -109,6 +109,25 @@ fn exit_codes_say_what_went_wrong() {
 }
 
 #[test]
+fn a_refusal_names_the_object_that_is_unknown() {
+    let mut process = Process::init("warn");
+    process.serve();
+    for (args, named) in [
+        (&["agent", "show", "absent"][..], "there is no agent of this name: `absent`"),
+        (&["operator", "suspend", "absent"], "operator of this name: `absent`"),
+        (&["secret", "show", "a/b"], "`a/b`"),
+        (&["rotation", "retry", "a/b"], "`a/b`"),
+        (&["agent", "revoke", "absent"], "`absent`"),
+        (&["cert", "revoke", "5f0c9a417be2d8364c1f7ae09b25d683"], "`5f0c9a417be2d8364c1f7ae09b25d683`"),
+        (&["token-key", "revoke", "9"], "`9`"),
+    ] {
+        let output = process.run_as("operator", args, b"");
+        assert_eq!(output.status.code(), Some(7), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(named), "{args:?}: {}", said(&output));
+    }
+}
+
+#[test]
 fn a_secret_is_json_when_json_is_asked_for() {
     let mut process = Process::init("warn");
     process.serve();

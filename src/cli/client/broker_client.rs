@@ -172,7 +172,8 @@ impl Client {
         target: &T,
         input: &I,
     ) -> Result<Received<A>, CommandFailure> {
-        read(&self.send(ClientRequest::of(endpoint, target, input)?).await?)
+        let sent = self.send(ClientRequest::of(endpoint, target, input)?).await;
+        read(&sent.map_err(|failure| failure.naming(&target.name()))?)
     }
 
     /// All items of a listing.
