@@ -38,7 +38,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), CommandFailure> {
             cli::completions(*shell, console);
             return Ok(());
         }
-        Command::Man { out } => return cli::man(out),
+        Command::Man { out } => return cli::man(out, console),
     };
     match command {
         HostCommand::Init(args) => offline::init(&cli.home()?, args, console).await,

@@ -7,7 +7,7 @@ use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
 use crate::cli::examples::with_examples;
 use crate::console::{CommandFailure, Console, EXIT_CODES, exit_code};
-use crate::wire::{CodeOutput, Items};
+use crate::wire::{CodeOutput, ErrorCodeOutput, HelpOutput, Items, ManOutput};
 
 /// The command line with its examples.
 pub(super) fn command() -> clap::Command {
@@ -53,10 +53,13 @@ fn explain(text: &str, console: &Console) -> Result<(), CommandFailure> {
             .mended_by("`keyward help error` lists the codes")
     })?;
     if console.is_json() {
-        console.json(&serde_json::json!({
-            "code": found.as_str(), "meaning": found.meaning(), "fix": found.fix(),
-            "retryable": found.is_retryable(), "exit_code": exit_code(found.sort()),
-        }));
+        console.json(&ErrorCodeOutput {
+            code: found.as_str().into(),
+            meaning: found.meaning().into(),
+            fix: found.fix().into(),
+            retryable: found.is_retryable(),
+            exit_code: exit_code(found.sort()),
+        });
         return Ok(());
     }
     console.line(&format!("error: {found}"));
@@ -83,7 +86,12 @@ fn of_verb(words: &[&str], console: &Console) -> Result<(), CommandFailure> {
             CommandFailure::new(code::USAGE).because(why).mended_by(fix)
         })?;
     }
-    console.bytes(found.render_long_help().to_string().as_bytes());
+    let help = found.render_long_help().to_string();
+    if console.is_json() {
+        console.json(&HelpOutput { verb: words.join(" "), help });
+    } else {
+        console.bytes(help.as_bytes());
+    }
     Ok(())
 }
 
@@ -98,9 +106,13 @@ pub fn completions(shell: Shell, console: &Console) {
 ///
 /// # Errors
 /// [`CommandFailure`] if a page cannot be written.
-pub fn man(out: &Path) -> Result<(), CommandFailure> {
+pub fn man(out: &Path, console: &Console) -> Result<(), CommandFailure> {
     std::fs::create_dir_all(out).map_err(|error| CommandFailure::of_file(out, &error))?;
-    clap_mangen::generate_to(command(), out).map_err(|error| CommandFailure::of_file(out, &error))
+    clap_mangen::generate_to(command(), out).map_err(|error| CommandFailure::of_file(out, &error))?;
+    if console.is_json() {
+        console.json(&ManOutput { directory: out.display().to_string() });
+    }
+    Ok(())
 }
 
 /// All verbs with their help, for the reference. Only the first section has the options that every verb takes.

@@ -1,12 +1,11 @@
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{IdError, NameError, SerialError, io_reason};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
+use crate::wire::FailureOutput;
 
 /// A failed command: error code, problem, fix and exit code.
 #[derive(Clone, Debug)]
@@ -18,18 +17,6 @@ pub struct CommandFailure {
     request: Option<String>,
     places: Vec<String>,
     exit: u8,
-}
-
-/// A failure in JSON, for programs that read standard error.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct FailureOutput {
-    pub(crate) code: String,
-    pub(crate) detail: String,
-    pub(crate) fix: String,
-    pub(crate) exit_code: u8,
-    pub(crate) decision_id: Option<String>,
-    pub(crate) request_id: Option<String>,
-    pub(crate) errors: Vec<String>,
 }
 
 /// A refusal of the broker.

@@ -13,7 +13,7 @@ mod user;
 pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
 pub use failure::CommandFailure;
-pub(crate) use failure::{EXIT_CODES, FailureOutput, Refused, exit_code};
+pub(crate) use failure::{EXIT_CODES, Refused, exit_code};
 pub use input::not_an_argument;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{

@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::failure::CommandFailure;
 use super::input;
 use super::output::{Console, OnlyCopy};
 use crate::base::limits::SHARES_MAX;
 use crate::keyring::{DealtShares, Share, ShareError, ShareSplit, Shares, SlotKey};
+use crate::wire::{SecretText, SharesOutput};
 
 /// Reads the shares of an existing slot: from `files` (`-`: standard input), standard input, or prompts, one for each
 /// share until there are enough.
@@ -72,12 +71,14 @@ pub fn print_shares(dealt: &DealtShares, console: &Console) -> Result<(), Comman
         fix: "make standard output writable, then repeat the command; remove the slot of the lost shares: `keyward slot remove ID`",
     });
     if console.is_json() {
-        let shares: Vec<_> = dealt.shares.iter().map(|share| share.text().expose().clone()).collect();
-        let said = json!({
-            "done": "dealt", "id": dealt.slot.id, "kind": dealt.slot.kind, "state": dealt.slot.state.as_str(),
-            "threshold": dealt.slot.split.map(ShareSplit::threshold), "shares": shares,
+        only_copy.json(&SharesOutput {
+            done: "dealt".into(),
+            id: dealt.slot.id.to_string(),
+            kind: dealt.slot.kind.as_str().into(),
+            state: dealt.slot.state.as_str().into(),
+            threshold: dealt.slot.split.map(ShareSplit::threshold),
+            shares: dealt.shares.iter().map(|share| SecretText::from(share.text())).collect(),
         });
-        only_copy.json(&said);
     } else {
         dealt.shares.iter().for_each(|share| only_copy.line(share.text().expose()));
     }

@@ -1,12 +1,11 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
 use crate::base::{Clock, SystemClock, code};
 use crate::config::Config;
 use crate::console::{CommandFailure, Console, host_user};
+use crate::wire::AdoptOutput;
 
 /// `keyward adopt`, on the broker's host: stores the order in the data directory. A running broker reads it within a
 /// second: in read-only mode it restarts, otherwise it records the order.
@@ -25,7 +24,7 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
     let options = AdoptionFile { lock, by: host_user(), at: Some(SystemClock::new().now()) };
     write(dir, &options)?;
     if console.is_json() {
-        console.json(&json!({ "data_dir": dir, "lock": lock }));
+        console.json(&AdoptOutput { data_dir: dir.display().to_string(), lock });
     } else {
         console.line(&format!(
             "`{}` will be adopted: by the running broker within a second, otherwise at the next start",

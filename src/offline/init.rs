@@ -1,8 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::app::assemble::{assemble_to_record, record_slot_changes};
 use crate::app::data_dir::{keyring_path, private_dir};
 use crate::app::environment::Environment;
@@ -21,6 +19,7 @@ use crate::operators::is_of_host;
 use crate::pki::{
     AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
 };
+use crate::wire::InitOutput;
 
 /// The input of `init`.
 #[derive(Debug)]
@@ -66,7 +65,7 @@ pub async fn initialise(
     config: &Config,
     options: InitOptions<'_>,
     environment: &Environment,
-) -> Result<Value, CommandFailure> {
+) -> Result<InitOutput, CommandFailure> {
     let operator: OperatorName = options.operator.parse()?;
     if is_of_host(&operator) {
         return Err(CommandFailure::usage(
@@ -116,23 +115,24 @@ pub async fn initialise(
     let services = Arc::new(services);
     publish(config, AgentServices::new(Arc::clone(&services))).await;
     services.state.store.close().await;
-    Ok(json!({
-        "data_dir": config.data_dir, "ledger": ledger,
-        "operator": certificate.plan.spiffe.to_string(),
-        "operator_until": certificate.plan.not_after.to_string(),
-        "operator_identity": options.home.join("operator"),
-    }))
+    Ok(InitOutput {
+        data_dir: config.data_dir.display().to_string(),
+        ledger,
+        operator: certificate.plan.spiffe.to_string(),
+        operator_until: certificate.plan.not_after.to_string(),
+        operator_identity: options.home.join("operator").display().to_string(),
+    })
 }
 
-fn tell(told: &Value, console: &Console) {
+fn tell(made: &InitOutput, console: &Console) {
     if console.is_json() {
-        console.json(told);
+        console.json(made);
         return;
     }
-    let field = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default();
-    console.line(&format!("broker in {}", field("data_dir")));
-    console.line(&format!("operator {} until {}", field("operator"), field("operator_until")));
-    console.line(&format!("identity in {}", field("operator_identity")));
+    let InitOutput { data_dir, operator, operator_until, operator_identity, .. } = made;
+    console.line(&format!("broker in {data_dir}"));
+    console.line(&format!("operator {operator} until {operator_until}"));
+    console.line(&format!("identity in {operator_identity}"));
     console.say("note: keep a copy of the unseal key away from the data directory: without an unseal key all data are lost");
 }
 

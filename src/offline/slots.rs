@@ -1,7 +1,5 @@
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use super::slot_change::{SlotChange, out_of_reach};
 use super::slot_keys::{new_key, one_from_standard_input, opening_key, opening_sources};
 use crate::app::data_dir::keyring_path;
@@ -13,6 +11,7 @@ use crate::cli::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotComm
 use crate::config::Config;
 use crate::console::{CommandFailure, Console, known_shares, not_an_argument, print_shares};
 use crate::keyring::{Keyring, Replacing, ShareSplit, SlotView, UnreachableSlots, slots_of};
+use crate::wire::{Items, SlotDoneOutput, SlotOutput};
 
 /// `keyward slot …`, on the data directory of a stopped broker, under its lock. The operator who changes a slot has to
 /// open the keyring with an unseal key; a running broker would not ask for one.
@@ -171,14 +170,16 @@ fn check(opening: &OpeningArgs, console: &Console) -> Result<(), CommandFailure>
 
 fn list(slots: &[SlotView], now: Timestamp, console: &Console) {
     if console.is_json() {
-        let item = |slot: &SlotView| {
-            json!({
-                "id": slot.id, "kind": slot.kind, "made_at": slot.made_at.to_string(),
-                "age_s": now.seconds_since(slot.made_at), "state": slot.state.as_str(),
-                "threshold": slot.split.map(ShareSplit::threshold), "shares": slot.split.map(ShareSplit::of),
-            })
+        let item = |slot: &SlotView| SlotOutput {
+            id: slot.id.to_string(),
+            kind: slot.kind.as_str().into(),
+            made_at: slot.made_at.to_string(),
+            age_s: now.seconds_since(slot.made_at),
+            state: slot.state.as_str().into(),
+            threshold: slot.split.map(ShareSplit::threshold),
+            shares: slot.split.map(ShareSplit::of),
         };
-        console.json(&json!({ "items": slots.iter().map(item).collect::<Vec<_>>() }));
+        console.json(&Items { items: slots.iter().map(item).collect() });
         return;
     }
     let row = |slot: &SlotView| {
@@ -204,9 +205,13 @@ fn kind(slot: &SlotView) -> String {
     format!("{}{}", slot.kind.as_str(), of.unwrap_or_default())
 }
 
-fn tell(what: &str, slot: &SlotView, console: &Console) {
+fn tell(what: &'static str, slot: &SlotView, console: &Console) {
     if console.is_json() {
-        console.json(&json!({ "done": what, "id": slot.id, "kind": slot.kind }));
+        console.json(&SlotDoneOutput {
+            done: what.into(),
+            id: slot.id.to_string(),
+            kind: slot.kind.as_str().into(),
+        });
     } else {
         console.line(&format!("{what} {} {}", kind(slot), slot.id));
     }

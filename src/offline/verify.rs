@@ -1,7 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-
-use serde_json::json;
+use std::sync::atomic::AtomicU64;
 
 use super::configuration::config_opened_by;
 use crate::app::failures::start_failed;
@@ -20,6 +19,7 @@ use crate::ledger::{
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
 };
+use crate::wire::VerifyOutput;
 
 /// The input of `verify`.
 pub(super) struct VerifyOptions<'a> {
@@ -107,12 +107,17 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
     };
     let (entries, head, root) = (verified.entries, verified.head, verified.root.hex());
     if console.is_json() {
-        console.json(&json!({
-            "ledger": verified.ledger, "entries": entries, "head": head.seq,
-            "head_time": head.time.to_string(), "root": root, "end": end, "opened": opened,
-            "checkpoint": checkpoint.as_ref().map(|one| one.size),
-            "snapshots": verified.snapshots.iter().map(|one| one.through).collect::<Vec<_>>(),
-        }));
+        console.json(&VerifyOutput {
+            ledger: verified.ledger,
+            entries,
+            head: head.seq,
+            head_time: head.time.to_string(),
+            root,
+            end: end.into(),
+            opened,
+            checkpoint: checkpoint.as_ref().map(|one| one.size),
+            snapshots: verified.snapshots.iter().map(|one| one.through).collect(),
+        });
         return Ok(());
     }
     console.line(&format!("ok: {entries} entries, the last at {}, root {root}", head.time));

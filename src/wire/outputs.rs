@@ -1,9 +1,28 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::declarations::PlannedChange;
+use super::rotations::UpstreamCheckAnswer;
+use super::secret_text::SecretText;
 use super::status::FixedText;
 use super::tokens::AuthorizationDetail;
 use crate::base::{DecisionId, InstanceId, TokenId};
+
+/// A failed command with `-o json`, on standard error.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailureOutput {
+    /// `keyward help error CODE` explains it.
+    pub code: String,
+    pub detail: String,
+    pub fix: String,
+    pub exit_code: u8,
+    /// The decision of the broker, if it refused the request.
+    pub decision_id: Option<String>,
+    pub request_id: Option<String>,
+    /// The errors in declarations with their places.
+    pub errors: Vec<String>,
+}
 
 /// `keyward version -o json`: no endpoint sends it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -138,4 +157,105 @@ pub struct RetriedRotationOutput {
     pub result: Option<FixedText>,
     /// The rotation after the attempt, as the broker sent it; null if the command did not wait.
     pub rotation: Option<serde_json::Value>,
+}
+
+/// `keyward help error CODE -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorCodeOutput {
+    pub code: FixedText,
+    pub meaning: FixedText,
+    pub fix: FixedText,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    pub exit_code: u8,
+}
+
+/// `keyward help VERB -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelpOutput {
+    /// The words of the verb; empty for the help of `keyward` itself.
+    pub verb: String,
+    pub help: String,
+}
+
+/// `keyward man -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManOutput {
+    /// The directory of the pages.
+    pub directory: String,
+}
+
+/// `keyward join -o json` and `keyward renew -o json`: the answer of the broker without certificate and authority.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityOutput {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    pub spiffe_id: String,
+    /// The end of the certificate.
+    pub not_after: String,
+}
+
+/// `keyward get -o json`: no endpoint sends it.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretOutput {
+    pub name: String,
+    pub version: u64,
+    /// `text`, or `base64url` for a value that is not UTF-8.
+    pub encoding: FixedText,
+    pub value: SecretText,
+}
+
+/// `keyward demo -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoOutput {
+    /// The acts, each after its statement was checked.
+    pub items: Vec<DemoActOutput>,
+    pub elapsed_ms: i64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoActOutput {
+    pub act: FixedText,
+    pub statement: String,
+}
+
+/// `keyward dev -o json`, when the broker is ready: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevOutput {
+    /// The directory that is deleted at the end.
+    pub directory: String,
+    /// The operator's home directory, for `--home`.
+    pub operator_home: String,
+    pub agents: Vec<DevAgentOutput>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevAgentOutput {
+    pub name: FixedText,
+    /// The agent's home directory, for `--home`.
+    pub home: String,
+}
+
+/// `keyward plan --check -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckedPlanOutput {
+    pub changes: Vec<PlannedChange>,
+    /// A check of the upstream of each rotation that the plan adds or changes.
+    pub checks: Vec<UpstreamCheckAnswer>,
 }

@@ -13,8 +13,9 @@ use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
-use crate::console::{CommandFailure, FailureOutput};
+use crate::console::CommandFailure;
 use crate::files::private_dir;
+use crate::wire::FailureOutput;
 use crate::wire::{Nothing, READINESS};
 
 /// A broker in its own directory, with a command line for it.

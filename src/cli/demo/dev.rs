@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::demo_broker::DemoBroker;
 use crate::base::code;
 use crate::console::{CommandFailure, Console};
+use crate::wire::{DevAgentOutput, DevOutput};
 
 /// The examples.
 const DECLARATIONS: &str = r#"
@@ -78,6 +79,15 @@ async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -
 }
 
 fn tell(broker: &DemoBroker, console: &Console) {
+    if console.is_json() {
+        let agent = |name: &'static str| DevAgentOutput { name: name.into(), home: broker.home(name) };
+        console.json(&DevOutput {
+            directory: broker.dir().display().to_string(),
+            operator_home: broker.home("operator"),
+            agents: AGENTS.map(agent).to_vec(),
+        });
+        return;
+    }
     console.line(&format!(
         "A temporary broker in {}; Ctrl-C stops it and deletes its files.",
         broker.dir().display()

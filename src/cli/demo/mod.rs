@@ -17,7 +17,7 @@ use crate::base::{Clock, Sensitive, SystemClock};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
 use crate::console::{CommandFailure, Console};
-use crate::wire::{AppliedAnswer, EntriesAnswer, TokenAnswer};
+use crate::wire::{AppliedAnswer, DemoActOutput, DemoOutput, EntriesAnswer, TokenAnswer};
 
 const DECLARATIONS: &str = r#"
 [[capability]]
@@ -52,13 +52,18 @@ pub(crate) async fn play(console: &Console) -> Result<(), CommandFailure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut broker = DemoBroker::set("demo")?;
-    console.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
-    console.line("");
-    let played = acts(&mut broker, console).await;
+    let mut told = DemoActs { console, items: Vec::new() };
+    told.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
+    told.line("");
+    let played = acts(&mut broker, &mut told).await;
     let cleared = broker.clear();
     played?;
     cleared?;
     let ms = clock.now().ms().saturating_sub(start.ms());
+    if console.is_json() {
+        console.json(&DemoOutput { items: told.items, elapsed_ms: ms });
+        return Ok(());
+    }
     console.line("");
     console.line(&format!(
         "Everything above was asserted, in {}.{:01} s.",
@@ -68,36 +73,59 @@ pub(crate) async fn play(console: &Console) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-async fn acts(broker: &mut DemoBroker, console: &Console) -> Result<(), CommandFailure> {
-    let told = |what: &str, text: &str| console.line(&format!("  \u{2713} {what:<9} {text}"));
+/// What the demo has checked so far.
+struct DemoActs<'a> {
+    console: &'a Console,
+    items: Vec<DemoActOutput>,
+}
+
+impl DemoActs<'_> {
+    /// A line for a person.
+    fn line(&self, text: &str) {
+        if !self.console.is_json() {
+            self.console.line(text);
+        }
+    }
+
+    fn add(&mut self, act: &'static str, statement: impl Into<String>) {
+        let statement = statement.into();
+        self.line(&format!("  \u{2713} {act:<9} {statement}"));
+        self.items.push(DemoActOutput { act: act.into(), statement });
+    }
+}
+
+async fn acts(broker: &mut DemoBroker, told: &mut DemoActs<'_>) -> Result<(), CommandFailure> {
     let secret = broker.secret();
     broker.run("init", &["init", "--config", &broker.config()], None)?;
     broker.serve().await?;
-    told("init", "keys, ledger, authority and the first operator; the broker runs");
+    told.add("init", "keys, ledger, authority and the first operator; the broker runs");
 
     declare(broker, &secret)?;
-    told("declare", "secret github/app stored sealed; 2 capabilities, 2 roles, 1 agent applied in one entry");
+    told.add(
+        "declare",
+        "secret github/app stored sealed; 2 capabilities, 2 roles, 1 agent applied in one entry",
+    );
 
     enrol(broker)?;
-    told("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
+    told.add("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
 
     let token = mint(broker)?;
-    told("mint", "github.repo.read for 120 s, asked 120 s, bound to research-bot's certificate");
+    told.add("mint", "github.repo.read for 120 s, asked 120 s, bound to research-bot's certificate");
 
     use_it(broker, &secret)?;
-    told("use", "the bound token fetched the upstream secret; the value was as stored");
+    told.add("use", "the bound token fetched the upstream secret; the value was as stored");
 
-    told("deny", &deny(broker)?);
-    told("replay", &replay(broker, &token).await?);
-    told("reuse", &reuse(broker)?);
-    told("restart", &restart(broker).await?);
-    told("ledger", &read_back(broker)?);
+    told.add("deny", deny(broker)?);
+    told.add("replay", replay(broker, &token).await?);
+    told.add("reuse", reuse(broker)?);
+    told.add("restart", restart(broker).await?);
+    told.add("ledger", read_back(broker)?);
     broker.stop()?;
-    told("verify", &verify(broker)?);
+    told.add("verify", verify(broker)?);
     let places = scan::scan(broker.dir(), secret.expose())?;
-    told(
+    told.add(
         "leaks",
-        &format!(
+        format!(
             "the secret is in none of {places} files of ledger, index, keyring and log (raw, base64, hex)"
         ),
     );

@@ -1,11 +1,9 @@
-use serde_json::Value;
-
 use crate::base::{Clock, Sensitive, SystemClock, code};
-use crate::cli::client::{Client, Received};
+use crate::cli::client::Client;
 use crate::cli::identity::{Identity, PendingKey};
 use crate::console::CommandFailure;
 use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
-use crate::wire::IdentityAnswer;
+use crate::wire::{IdentityAnswer, IdentityOutput};
 
 /// The identity in the broker's response, after a check that it is the requested one.
 pub(super) fn issued(
@@ -33,10 +31,8 @@ pub(super) fn issued(
 }
 
 /// The printed part of an issued identity: without certificate and authority.
-pub(super) fn printed(received: &Received<IdentityAnswer>) -> Value {
-    let mut printed = received.sent.clone();
-    if let Value::Object(fields) = &mut printed {
-        fields.retain(|field, _| field != "certificate" && field != "authority");
-    }
-    printed
+pub(super) fn printed(answer: &IdentityAnswer) -> IdentityOutput {
+    let IdentityAnswer { agent, instance, resource_server, operator, spiffe_id, not_after, .. } =
+        answer.clone();
+    IdentityOutput { agent, instance, resource_server, operator, spiffe_id, not_after }
 }

@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::on_host::OnHostArgs;
 use crate::base::code;
@@ -14,9 +13,9 @@ use crate::console::{CommandFailure, Console};
 use crate::operators::is_of_host;
 use crate::pki::{SpiffeId, new_key_and_request};
 use crate::wire::{
-    BREAK_GLASS, EndedAnswer, Endpoint, Nothing, ORDER_REVOKE_AGENT, ORDER_REVOKE_CERTIFICATE,
-    ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR, ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT,
-    ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer, ReasonBody, RenewBody, Target,
+    BREAK_GLASS, BreakGlassOutput, EndedAnswer, Endpoint, Nothing, ORDER_REVOKE_AGENT,
+    ORDER_REVOKE_CERTIFICATE, ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR, ORDER_REVOKE_TOKEN,
+    ORDER_SUSPEND_AGENT, ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer, ReasonBody, RenewBody, Target,
 };
 
 /// `keyward break-glass …`
@@ -171,12 +170,20 @@ async fn operator(config: &Config, out: &Path, console: &Console) -> Result<(), 
         authority_pem: taken.authority.clone(),
     };
     identity.save(out, IdentityKind::Operator)?;
-    let (operator, until, dir) = (&taken.spiffe_id, &taken.not_after, out.join("operator"));
+    let made = BreakGlassOutput {
+        operator: taken.spiffe_id.clone(),
+        operator_until: taken.not_after.clone(),
+        operator_identity: out.join("operator").display().to_string(),
+    };
     if console.is_json() {
-        console.json(&json!({ "operator": operator, "operator_until": until, "operator_identity": dir }));
+        console.json(&made);
     } else {
-        console.line(&format!("operator {operator} until {until}"));
-        console.line(&format!("identity in {}: `keyward --home {} …`", dir.display(), out.display()));
+        console.line(&format!("operator {} until {}", made.operator, made.operator_until));
+        console.line(&format!(
+            "identity in {}: `keyward --home {} …`",
+            made.operator_identity,
+            out.display()
+        ));
     }
     console.say(
         "note: the broker has raised an alarm; this certificate cannot be renewed, and the previous one is revoked",

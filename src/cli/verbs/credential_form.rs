@@ -3,6 +3,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Sensitive, Timestamp, code};
 use crate::console::{CommandFailure, input};
+use crate::wire::SecretOutput;
 
 /// The format in which another program reads a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -118,7 +119,7 @@ pub(crate) fn written(
     let bytes = fetched.value.expose();
     let value = match format {
         HelperFormat::Raw => return Ok(Sensitive::new(bytes.clone())),
-        HelperFormat::Json => as_json(fetched),
+        HelperFormat::Json => json!(as_json(fetched)),
         HelperFormat::Aws => aws(bytes, min_ttl_s, now)?,
         HelperFormat::K8s => {
             let status = json!({ "token": text(bytes)?.trim_end() });
@@ -139,13 +140,18 @@ pub(crate) fn written(
     Ok(Sensitive::new(written))
 }
 
-fn as_json(fetched: &Fetched<'_>) -> Value {
+fn as_json(fetched: &Fetched<'_>) -> SecretOutput {
     let bytes = fetched.value.expose();
     let (encoding, value) = match std::str::from_utf8(bytes) {
         Ok(text) => ("text", text.to_owned()),
         Err(_) => ("base64url", crate::base::encoding::base64url(bytes)),
     };
-    json!({ "name": fetched.name, "version": fetched.version, "encoding": encoding, "value": value })
+    SecretOutput {
+        name: fetched.name.to_owned(),
+        version: fetched.version,
+        encoding: encoding.into(),
+        value: Sensitive::new(value).into(),
+    }
 }
 
 /// The JSON object of `credential_process`, from fields with the same names or in snake case.

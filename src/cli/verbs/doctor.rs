@@ -2,15 +2,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::base::{Clock, SystemClock, code, io_reason};
 use crate::cli::client::Client;
 use crate::cli::enrolment::is_renewal_wanted;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::sealed_key::KeyAgent;
 use crate::console::{CommandFailure, Console};
-use crate::wire::{Nothing, READINESS};
+use crate::wire::{FindingOutput, Items, Nothing, READINESS};
 
 /// The result of one check.
 #[derive(Clone, Debug)]
@@ -204,10 +202,10 @@ fn certificate(identity: &Identity, kind: IdentityKind) -> DoctorFinding {
 pub fn report(findings: &[DoctorFinding], console: &Console) -> Result<(), CommandFailure> {
     if console.is_json() {
         let item = |finding: &DoctorFinding| {
-            let DoctorFinding { what, state, why, fix } = finding;
-            json!({ "what": what, "state": state.as_str(), "why": why, "fix": fix })
+            let DoctorFinding { what, state, why, fix } = finding.clone();
+            FindingOutput { what: what.into(), state: state.as_str().into(), why, fix }
         };
-        console.json(&json!({ "items": findings.iter().map(item).collect::<Vec<_>>() }));
+        console.json(&Items { items: findings.iter().map(item).collect() });
     } else {
         let row = |finding: &DoctorFinding| {
             [finding.state.as_str(), finding.what, &finding.why, &finding.fix].map(str::to_owned).to_vec()

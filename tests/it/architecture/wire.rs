@@ -9,6 +9,8 @@ const SECRET_FIELDS: &[&str] = &[
     "EnrolBody.secret",
     "LoginAnswer.password",
     "OperatorInvitationAnswer.code",
+    "SecretOutput.value",
+    "SharesOutput.Vec",
     "TokenAnswer.access_token",
     "UnsealBody.Key",
     "UnsealBody.Passphrase",

@@ -8,7 +8,10 @@ mod bodies;
 mod data;
 mod entries;
 mod older;
+mod outputs;
 mod page;
+mod verbs;
+mod world;
 
 pub(crate) use bodies::beyond;
 

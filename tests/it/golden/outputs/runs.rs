@@ -1,0 +1,264 @@
+//! A run of every verb with `-o json`.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::recorder::Recorder;
+use crate::golden::world::World;
+use crate::support::process::Process;
+use crate::support::webhook::Mood;
+
+/// `--config` and the configuration of `process`.
+fn on_host<'a>(args: &[&'a str], config: &'a str) -> Vec<&'a str> {
+    [args, &["--config", config]].concat()
+}
+
+/// Verbs for a broker's data directory.
+pub(super) fn on_a_stopped_broker(recorder: &mut Recorder) {
+    let process = Process::init("warn");
+    let config = process.config();
+    // A broker of this test's own making: `init` is one of the verbs.
+    for made in ["data", "home-operator"] {
+        fs::remove_dir_all(process.path(made)).unwrap();
+    }
+    let on = |args: &[&'static str]| on_host(args, &config);
+    let mut run =
+        |verb: &str, args: &[&str], input: &[u8]| recorder.run_with(&process, "operator", verb, args, input);
+    run("init", &on(&[]), b"");
+    run("config check", &on(&[]), b"");
+    run("doctor", &on(&[]), b"");
+    run("verify", &on(&[]), b"");
+    run("slot list", &on(&[]), b"");
+    run("slot check", &on(&[]), b"");
+    let passphrase = process.path("passphrase").display().to_string();
+    fs::write(&passphrase, "correct horse battery staple").unwrap();
+    let added = run("slot add", &on_host(&["--passphrase-file", &passphrase], &config), b"");
+    let id = added["id"].as_str().unwrap().to_owned();
+    fs::write(&passphrase, "another horse battery staple").unwrap();
+    let rekeyed = run("slot rekey", &on_host(&[&id, "--passphrase-file", &passphrase], &config), b"");
+    let dealt = run("slot add", &on(&["--shares", "3", "--threshold", "2"]), b"");
+    let shares: Vec<&str> =
+        dealt["shares"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    run("slot confirm", &on(&[]), format!("{}\n{}\n", shares[0], shares[2]).as_bytes());
+    run("slot remove", &on_host(&[rekeyed["id"].as_str().unwrap()], &config), b"");
+    let shares = run("slot list", &on(&[]), b"");
+    assert!(shares["items"].as_array().unwrap().iter().any(|slot| slot["threshold"] == 2), "{shares}");
+    assert_eq!(recorder.refused(&process, "nobody", &["whoami"]), "no_identity");
+}
+
+/// Verbs that start a broker of their own or need none.
+pub(super) fn without_a_broker(recorder: &mut Recorder) {
+    let process = Process::init("warn");
+    let man = process.path("man").display().to_string();
+    recorder.run(&process, "operator", "version", &[]);
+    recorder.run(&process, "operator", "man", &["--out", &man]);
+    for words in [&["error"][..], &["error", "rate_limited"], &["exit-codes"], &["agent", "invite"]] {
+        recorder.run(&process, "operator", "help", words);
+    }
+    recorder.run(&process, "operator", "demo", &[]);
+    let mut command = process.command("operator", &["dev", "-o", "json"]);
+    let mut dev = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = dev.stdout.take().unwrap();
+    let (mut printed, mut byte) = (Vec::new(), [0_u8; 1]);
+    // One object, which is complete when it parses.
+    while serde_json::from_slice::<Value>(&printed).is_err() {
+        stdout.read_exact(&mut byte).unwrap();
+        printed.push(byte[0]);
+    }
+    recorder.check("dev", &printed);
+    kill_process(Pid::from_raw(dev.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert!(dev.wait().unwrap().success());
+}
+
+/// Verbs that call a running broker.
+pub(super) fn on_a_running_broker(recorder: &mut Recorder) {
+    let mut world = World::start();
+    identities(recorder, &world);
+    subjects(recorder, &world);
+    sealed_keys(recorder, &world.process);
+    secrets(recorder, &world);
+    rotations(recorder, &world);
+    leases(recorder, &mut world);
+    keys(recorder, &world);
+    on_the_host(recorder, &world.process);
+}
+
+fn identities(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    for who in ["a", "operator"] {
+        recorder.run(process, who, "status", &[]);
+    }
+    recorder.run(process, "a", "doctor", &[]);
+    recorder.run(process, "a", "whoami", &[]);
+    recorder.run(process, "reports", "whoami", &[]);
+    recorder.run(process, "operator", "whoami", &["--operator"]);
+    recorder.run(process, "a", "renew", &[]);
+    recorder.run(process, "operator", "renew", &["--operator"]);
+    recorder.run(process, "a", "get", &["github/app"]);
+    let token = recorder.run(process, "a", "token", &["github.repo.read"]);
+    let text = token["access_token"].as_str().unwrap();
+    let shown = recorder.run_with(process, "a", "token show", &["-"], text.as_bytes());
+    recorder.run(process, "operator", "token revoke", &[shown["token_id"].as_str().unwrap()]);
+    assert_eq!(recorder.refused(process, "a", &["token", "reports.read"]), "capability_not_granted");
+    assert_eq!(recorder.refused(process, "operator", &["agent", "show", "absent"]), "agent_unknown");
+}
+
+fn subjects(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
+    let code = run("agent invite", &["b", "--role", "repo-reader"])["code"].as_str().unwrap().to_owned();
+    run("agent list", &[]);
+    run("agent show", &["a"]);
+    run("agent suspend", &["a", "--reason", "of today"]);
+    run("agent resume", &["a"]);
+    run("operator invite", &["eve", "--role", "auditor"]);
+    run("operator list", &[]);
+    run("operator show", &["eve"]);
+    run("operator role", &["eve", "approver"]);
+    run("operator suspend", &["eve"]);
+    run("operator resume", &["eve"]);
+    run("operator revoke", &["eve"]);
+    run("capability list", &[]);
+    run("capability show", &["github.repo.read"]);
+    run("role list", &[]);
+    run("role show", &["repo-reader"]);
+    let declared = world.write(&world.rotation().replace("30d", "31d"));
+    run("plan", &["-f", &declared]);
+    run("plan", &["-f", &declared, "--check"]);
+    run("apply", &["-f", &declared]);
+    run("audit list", &["--last", "50"]);
+    recorder.run_with(process, "b", "join", &[], code.as_bytes());
+    let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
+    let serial = world.field(&["agent", "show", "b"], "/instances/0/serial");
+    run("cert revoke", &[&serial]);
+    run("agent revoke", &["b"]);
+}
+
+fn sealed_keys(recorder: &mut Recorder, process: &Process) {
+    let passphrase = process.path("key-passphrase").display().to_string();
+    fs::write(&passphrase, "correct horse battery staple").unwrap();
+    let code = process.good(&["operator", "invite", "sam", "--role", "auditor"], b"");
+    recorder.run_with(process, "sam", "join", &[], &code);
+    recorder.run(process, "sam", "operator seal-key", &["--passphrase-file", &passphrase]);
+    recorder.run(process, "sam", "operator key-agent", &["--passphrase-file", &passphrase]);
+    recorder.run(process, "sam", "operator key-agent", &["--stop"]);
+}
+
+fn secrets(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    recorder.run_with(process, "operator", "secret put", &["reports/key"], b"one");
+    recorder.run_with(process, "operator", "secret put", &["reports/key"], b"two");
+    let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
+    run("secret classify", &["reports/key", "high"]);
+    run("secret list", &[]);
+    run("secret show", &["github/app"]);
+    run("secret versions", &["reports/key"]);
+    run("secret readers", &["github/app"]);
+    run("secret rollback", &["reports/key", "1"]);
+    run("secret destroy", &["reports/key", "2", "--yes"]);
+    run("value-key rotate", &[]);
+}
+
+fn rotations(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
+    let key = "billing/key";
+    run("rotation list", &[]);
+    run("rotation check", &[key]);
+    run("rotation calendar", &["--next", "90d"]);
+    run("rotation pause", &[key]);
+    run("rotation resume", &[key]);
+    run("secret rotate", &[key, "--plan"]);
+    run("secret rotate", &[key]);
+    run("rotation show", &[key]);
+    run("rotation revoke-previous", &[key]);
+    // The key that was stored by hand is one that the broker cannot delete.
+    let is_over = |_: &u32| process.json(&["rotation", "show", key])["run"].is_null();
+    assert!((0..600).find(is_over).is_some(), "the grace period does not end");
+    run("rotation show", &[key]);
+    run("rotation clear-orphans", &[key]);
+    world.service.next("POST", &[Mood::Says(500), Mood::Says(500)]);
+    run("secret rotate", &[key, "--no-wait"]);
+    until_failures(process, key, 1);
+    run("rotation show", &[key]);
+    run("rotation retry", &[key, "--no-wait"]);
+    until_failures(process, key, 2);
+    run("rotation adopt", &[key, "--unverified"]);
+    world.service.next("POST", &[Mood::Says(500)]);
+    run("secret rotate", &[key, "--no-wait"]);
+    until_failures(process, key, 1);
+    run("rotation retry", &[key]);
+}
+
+/// Waits until a step of the rotation in progress has failed so often.
+fn until_failures(process: &Process, key: &str, count: u64) {
+    let has_failed = |_: &u32| {
+        let shown = process.json(&["rotation", "show", key]);
+        shown.pointer("/run/failures").and_then(Value::as_u64).is_some_and(|failures| failures >= count)
+    };
+    assert!((0..600).find(has_failed).is_some(), "{}", process.json(&["rotation", "show", key]));
+}
+
+fn leases(recorder: &mut Recorder, world: &mut World) {
+    let process = &world.process;
+    let login = recorder.run(process, "orders-bot", "lease get", &["orders.query"]);
+    let lease = login["lease"].as_str().unwrap();
+    recorder.run(process, "orders-bot", "lease list", &["--own"]);
+    recorder.run(process, "orders-bot", "lease renew", &[lease, "--life", "2h"]);
+    recorder.run(process, "operator", "lease list", &[]);
+    recorder.run(process, "operator", "lease extend", &[lease, "--life", "3h"]);
+    recorder.run(process, "orders-bot", "lease give-up", &[lease]);
+    recorder.run(process, "operator", "lease revoke", &["--all"]);
+    let login = recorder.run(process, "orders-bot", "lease get", &["orders.query"]);
+    let lease = login["lease"].as_str().unwrap().to_owned();
+    world.postgres.stop();
+    let process = &world.process;
+    recorder.run(process, "operator", "lease revoke", &["--all", "--no-wait"]);
+    let has_failed = |_: &u32| {
+        let listed = process.json(&["lease", "list"]);
+        listed
+            .pointer("/items/0/ending/failures")
+            .and_then(Value::as_u64)
+            .is_some_and(|failures| failures > 0)
+    };
+    assert!((0..600).find(has_failed).is_some(), "{}", process.json(&["lease", "list"]));
+    recorder.run(process, "operator", "lease list", &[]);
+    recorder.run(process, "operator", "lease retry", &["--all"]);
+    recorder.run(process, "operator", "lease forget", &[&lease, "--reason", "server deleted"]);
+}
+
+fn keys(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
+    run("checkpoint-key rotate", &[]);
+    run("token-key list", &[]);
+    run("token-key prepare", &[]);
+    run("token-key activate", &["2", "--force"]);
+    run("token-key revoke", &["1"]);
+    run("authority list", &[]);
+    run("authority prepare", &[]);
+    run("renew", &["--operator"]);
+    run("authority activate", &["2", "--force"]);
+    run("renew", &["--operator"]);
+    run("authority taint", &["1"]);
+    run("authority revoke", &["1", "--force"]);
+}
+
+fn on_the_host(recorder: &mut Recorder, process: &Process) {
+    let config = process.config();
+    let (out, key) =
+        (process.path("glass").display().to_string(), process.path("root.key").display().to_string());
+    let mut run =
+        |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, &on_host(args, &config));
+    run("clock accept", &[]);
+    run("break-glass suspend", &["agent", "a"]);
+    run("break-glass revoke", &["agent", "a", "--reason", "of today"]);
+    run("break-glass operator", &["--out", &out]);
+    run("seal", &[]);
+    run("unseal", &["--key-file", &key]);
+    run("adopt", &[]);
+}
