@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::table::Cell;
 use crate::console::Console;
+use crate::rotation::spoken;
 
 /// Fields that come first; the others follow in alphabetical order.
 const FIRST: [&str; 11] = [
@@ -48,7 +49,7 @@ pub(crate) fn print_details(object: &Value, console: &Console) {
         let keys = list.items.first().map(|first| sorted(first)).unwrap_or_default();
         let head: Vec<String> = keys.iter().map(|key| key.replace('_', " ").to_uppercase()).collect();
         let cells = |item: &&Map<String, Value>| -> Vec<String> {
-            keys.iter().map(|key| shown(item.get(*key))).collect()
+            keys.iter().map(|key| text_of(key, item.get(*key))).collect()
         };
         let rows: Vec<Vec<String>> = list.items.iter().map(cells).collect();
         console.table(&list.name, &head, &rows);
@@ -65,7 +66,7 @@ impl<'a> Details<'a> {
                     self.lists
                         .push(List { name, items: items.iter().filter_map(Value::as_object).collect() });
                 }
-                value => self.fields.push(vec![name, shown(value)]),
+                value => self.fields.push(vec![name, text_of(key, value)]),
             }
         }
     }
@@ -76,6 +77,18 @@ fn sorted(fields: &Map<String, Value>) -> Vec<&str> {
     let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
     keys.sort_by_key(|key| place(key));
     keys
+}
+
+/// The text of a field.
+fn text_of(key: &str, value: Option<&Value>) -> String {
+    with_length(key, value).unwrap_or_else(|| shown(value))
+}
+
+/// The text of a number of seconds, if it is one of at least a minute: `14400 (4h)`.
+fn with_length(key: &str, value: Option<&Value>) -> Option<String> {
+    let seconds = value.filter(|_| key.ends_with("_s"))?.as_u64()?;
+    let length = u32::try_from(seconds).ok().filter(|seconds| *seconds >= 60)?;
+    Some(format!("{seconds} ({})", spoken(length)))
 }
 
 /// The text of a value; a dash for none, so that a missing value can be seen.
@@ -92,7 +105,7 @@ mod tests {
     #[test]
     fn object_is_its_fields_and_its_lists() {
         let object = json!({
-            "audience": null, "name": "a", "roles": ["x", "y"], "orphans": [],
+            "audience": null, "name": "a", "roles": ["x", "y"], "orphans": [], "max_life_s": 14_400, "wait_s": 5,
             "run": { "stage": "verified", "trouble": { "code": "upstream_timeout" } },
             "instances": [{ "state": "live", "id": "inst_1" }, { "id": "inst_2", "state": "revoked" }],
         });
@@ -102,10 +115,12 @@ mod tests {
         let expected = [
             "name=a",
             "audience=-",
+            "max_life_s=14400 (4h)",
             "orphans=-",
             "roles=x,y",
             "run.stage=verified",
             "run.trouble.code=upstream_timeout",
+            "wait_s=5",
         ];
         assert_eq!(fields, expected);
         let [list] = &details.lists[..] else { panic!("{:?}", details.lists) };

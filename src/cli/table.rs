@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::base::{AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName};
-use crate::wire::{FixedText, InstanceAnswer};
+use crate::wire::FixedText;
 
 /// A row of a table.
 pub(crate) trait Row {
@@ -32,12 +32,6 @@ macro_rules! plain_cells {
 
 plain_cells!(String, FixedText, u32, u64, usize);
 plain_cells!(AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
-
-impl Cell for InstanceAnswer {
-    fn text(&self) -> String {
-        self.state.to_string()
-    }
-}
 
 /// A value whose type this version does not know.
 impl Cell for Value {

@@ -7,7 +7,9 @@ mod failure;
 pub(crate) mod input;
 mod output;
 mod passphrase;
+mod progress;
 mod shares;
+mod table;
 mod user;
 
 pub use color::ColorChoice;
@@ -20,6 +22,7 @@ pub(crate) use passphrase::{
     TYPED_BYTES_MAX, known_key_passphrase, new_key_passphrase, typed_key_passphrase,
 };
 pub use passphrase::{known_passphrase, new_passphrase};
+pub use progress::Progress;
 pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
 pub use shares::{known_shares, print_shares};
 pub use user::{host_user, own_uid};

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::color::{ColorChoice, Style};
 use super::failure::CommandFailure;
-use crate::base::{code, io_reason};
+use super::table::Table;
+use crate::base::{Timestamp, code, io_reason};
 
 /// The output format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -157,26 +158,23 @@ impl Console {
         }
     }
 
-    /// Prints rows under `head`, columns aligned; without rows `no NOUN` on standard error.
+    /// Prints rows under `head`, columns aligned, and fitted into a terminal; without rows `no NOUN` on standard error.
     pub fn table(&self, noun: &str, head: &[impl AsRef<str>], rows: &[Vec<String>]) {
         if rows.is_empty() {
             self.say(&format!("no {noun}"));
             return;
         }
-        let cells =
-            |row: &Vec<String>| row.iter().map(|cell| printable(cell, Breaks::Escape).into_owned()).collect();
-        let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        let mut widths: Vec<usize> = head.iter().map(|cell| cell.as_ref().chars().count()).collect();
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let head: Vec<String> = head.iter().map(|cell| cell.as_ref().to_owned()).collect();
-        let heads = std::iter::once((&head, Style::Head));
-        for (row, style) in heads.chain(rows.iter().map(|row| (row, Style::Plain))) {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            self.styled_line(cells.collect::<Vec<_>>().join("  ").trim_end(), style);
+        let cells = |row: &Vec<String>| -> Vec<String> {
+            row.iter()
+                .map(|cell| printable(whole_seconds(cell).as_ref(), Breaks::Escape).into_owned())
+                .collect()
+        };
+        let table = Table {
+            head: head.iter().map(|cell| cell.as_ref().to_owned()).collect(),
+            rows: rows.iter().map(cells).collect(),
+        };
+        for line in table.lines(terminal_width()) {
+            self.styled_line(&line.text, line.style);
         }
     }
 
@@ -212,6 +210,22 @@ fn write(mut to: impl Write, parts: &[&[u8]]) -> io::Result<()> {
 
 /// Longest answer to a question that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 16;
+
+/// The width of the terminal at standard output in characters; none for files and pipes.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A time without its milliseconds, which a person does not need; another text as it is.
+fn whole_seconds(cell: &str) -> Cow<'_, str> {
+    let is_time = cell.len() == 24 && cell.ends_with('Z') && Timestamp::parse(cell).is_some();
+    match cell.split_once('.') {
+        Some((seconds, _)) if is_time => Cow::Owned(format!("{seconds}Z")),
+        Some(_) | None => Cow::Borrowed(cell),
+    }
+}
 
 /// The line break that a terminal lacks after `bytes`: without it, the prompt of the shell follows a value.
 const fn break_after(bytes: &[u8]) -> &'static [u8] {
@@ -275,6 +289,14 @@ mod tests {
             (break_after(b"value"), break_after(b"value\n"), break_after(b"")),
             (&b"\n"[..], &b""[..], &b""[..])
         );
+    }
+
+    #[test]
+    fn times_in_tables_have_whole_seconds() {
+        assert_eq!(whole_seconds("2026-11-29T12:00:00.123Z"), "2026-11-29T12:00:00Z");
+        for text in ["2026-11-29T12:00:00Z", "a.b", "a-name-with.24-charactersZ", ""] {
+            assert_eq!(whole_seconds(text), text);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Checking a ledger's files from outside, without writing and without stopping the writer.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::entry::Entry;
 use super::error::VerifyError;
 use super::history::{Head, LedgerHistory};
@@ -75,6 +77,8 @@ pub struct VerifyQuery<'a> {
     pub states_of: &'a [Kind],
     /// The events of these kinds.
     pub events_of: &'a [Kind],
+    /// Set to the number of each checked entry, e.g. to show progress.
+    pub checked: Option<&'a AtomicU64>,
 }
 
 /// The end of a ledger.
@@ -238,6 +242,9 @@ impl LedgerCheck<'_> {
                 self.states.push(StateSeen { seq: entry.seq, before, delta });
             }
             self.history.take(entry);
+            if let Some(checked) = self.sought.checked {
+                checked.store(entry.seq, Ordering::Relaxed);
+            }
             self.note_root();
             self.snapshots.note(entry.seq, entry.node());
             if self.sought.events_of.contains(&entry.kind) {

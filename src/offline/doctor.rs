@@ -124,7 +124,8 @@ fn ledger(config: &Config) -> DoctorFinding {
             "not verified, because the broker is running; `keyward verify` verifies it",
         );
     }
-    let options = VerifyOptions { config: Some(config), data_dir: None, checkpoint: None, key: None };
+    let options =
+        VerifyOptions { config: Some(config), data_dir: None, checkpoint: None, key: None, checked: None };
     DoctorFinding::of(WHAT, &look(&options), "all entries are intact")
 }
 

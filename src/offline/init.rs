@@ -52,7 +52,10 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
         root_key: args.root_key_file.as_deref(),
         passphrase,
     };
-    tell(&initialise(&config, options, &Environment::of(&config)).await?, console);
+    let progress = console.progress("initialising the broker");
+    let made = initialise(&config, options, &Environment::of(&config)).await?;
+    drop(progress);
+    tell(&made, console);
     Ok(())
 }
 

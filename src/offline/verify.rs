@@ -29,6 +29,8 @@ pub(super) struct VerifyOptions<'a> {
     pub(super) checkpoint: Option<&'a Path>,
     /// The verifier key of the checkpoint, if the configuration does not name the keyring.
     pub(super) key: Option<&'a str>,
+    /// Set to the number of each checked entry.
+    pub(super) checked: Option<&'a AtomicU64>,
 }
 
 /// The result for an intact ledger.
@@ -70,6 +72,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         roots_at: &sizes,
         states_of: &[SlotsChanged::KIND, SealingKeysRotated::KIND],
         events_of: &[CheckpointKeyRotated::KIND, SnapshotTaken::KIND],
+        checked: options.checked,
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
     if verified.entries == 0 {
@@ -93,13 +96,16 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure> {
     let key_file = args.root_key_file.as_deref();
     let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
+    let progress = console.progress("verifying entries of the ledger");
     let options = VerifyOptions {
         config: config.as_ref(),
         data_dir: args.data_dir.as_deref(),
         checkpoint: args.checkpoint.as_deref(),
         key: args.key.as_deref(),
+        checked: Some(progress.counted()),
     };
     let VerifiedLedger { verified, checkpoint, opened } = look(&options)?;
+    drop(progress);
     let end = match verified.end {
         End::Closed => "closed",
         End::Open => "open",

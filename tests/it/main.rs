@@ -72,6 +72,7 @@ mod operators;
 mod output;
 mod panel;
 mod pending_orders;
+mod progress;
 mod races;
 mod read_only;
 mod readiness;

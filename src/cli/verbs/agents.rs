@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -193,4 +194,15 @@ impl NewCode<'_> {
     }
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, audience, state, max_instances, instances, person);
+columns!(AgentAnswer "agents": name, owner, roles, state, ("INSTANCES", instances), ("MAX": max_instances), person, audience);
+
+/// The instances of an agent by state, e.g. `2 live, 1 revoked`.
+fn instances(agent: &AgentAnswer) -> String {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for instance in &agent.instances {
+        let count = counts.entry(&instance.state).or_default();
+        *count = count.saturating_add(1);
+    }
+    let said: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    said.join(", ")
+}

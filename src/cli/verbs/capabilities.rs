@@ -5,6 +5,7 @@ use crate::cli::listing::ListArgs;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
+use crate::rotation::spoken;
 use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
 
 /// `keyward capability …`
@@ -66,6 +67,10 @@ impl RoleCommand {
     }
 }
 
-columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, secret, audience, max_life_s);
+columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, ("MAX LIFE", max_life), secret, audience);
+
+fn max_life(capability: &CapabilityAnswer) -> String {
+    spoken(capability.max_life_s)
+}
 
 columns!(RoleAnswer "roles": name, owner, capabilities);

@@ -169,7 +169,10 @@ impl ValueKeyCommand {
 }
 
 pub(super) async fn rotate_value_key(session: VerbSession<'_>) -> Result<(), CommandFailure> {
-    let rotated = session.operator().await?.call(ROTATE_VALUE_KEY, &Nothing, &Nothing).await?;
+    let client = session.operator().await?;
+    let progress = session.console.progress("wrapping the versions of secrets again");
+    let rotated = client.call(ROTATE_VALUE_KEY, &Nothing, &Nothing).await?;
+    drop(progress);
     session.print(&rotated, |key| {
         let carried = text(key.carried_over.as_ref());
         format!("value key generation {}: {carried} versions carried over", key.generation)

@@ -239,6 +239,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
     let ended = client.call(REVOKE_LEASES, &Nothing, &body).await?;
     // The broker calls no upstream before the ledger has recorded the revocation.
     let durable = check_durable(&ended.ended);
+    let progress = session.console.progress("waiting until the logins are deleted");
     for look in 0..LOOKS {
         if left.is_empty() || args.no_wait || durable.is_err() {
             break;
@@ -249,6 +250,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
         let there = ids_of(&client, &which).await?;
         left.retain(|lease| there.contains(lease));
     }
+    drop(progress);
     session.print(&ended, ended_line);
     durable?;
     if left.is_empty() || args.no_wait {

@@ -176,6 +176,7 @@ impl BegunRotation {
     /// Waits until the new version is the current one.
     pub(super) async fn wait(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let Self { client, name, begun, before } = self;
+        let progress = session.console.progress("waiting for the new version");
         for _ in 0..LOOKS {
             let shown = client.call(GET_ROTATION, name, &Nothing).await?;
             let ours = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
@@ -185,6 +186,7 @@ impl BegunRotation {
                     let why = "the rotation ended without a new version: another command ended it";
                     return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
                 }
+                drop(progress);
                 session.print(&shown, |_| format!("{name} rotated: {}", text(begun.rotation.as_ref())));
                 return Ok(());
             };

@@ -102,7 +102,9 @@ pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Com
         }
         state
     };
+    let progress = console.progress("waiting until the broker is sealed");
     let sealed = tokio::time::timeout(SEALED_WAIT, sealed).await;
+    drop(progress);
     tell(&sealed.map_err(|_| CommandFailure::new(code::SEALING_UNFINISHED))?, console);
     Ok(())
 }

@@ -2,6 +2,7 @@ use clap::Args;
 
 use crate::cli::session::{VerbSession, text};
 use crate::console::CommandFailure;
+use crate::rotation::spoken;
 use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, OperatorWhoamiAnswer};
 
 /// `keyward whoami`
@@ -60,12 +61,12 @@ fn tell_agent(me: &AgentWhoamiAnswer, session: VerbSession<'_>) {
                 one.name.to_string(),
                 one.access.to_string(),
                 one.delivery.to_string(),
+                spoken(one.max_life_s),
                 text(one.secret.as_ref()),
                 one.audience.clone(),
-                one.max_life_s.to_string(),
             ]
         })
         .collect();
-    let head = ["CAPABILITY", "ACCESS", "DELIVERY", "SECRET", "AUDIENCE", "MAX LIFE (S)"];
+    let head = ["CAPABILITY", "ACCESS", "DELIVERY", "MAX LIFE", "SECRET", "AUDIENCE"];
     session.console.table("capabilities", &head, &rows);
 }

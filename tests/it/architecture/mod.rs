@@ -75,6 +75,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["http", "cli", "upstream"]),
     ("hyper", &["http", "cli", "upstream"]),
     ("hyper_util", &["http", "cli", "upstream"]),
+    ("indicatif", &["console"]),
     ("ipnet", &["base"]),
     ("jiff", &["base", "rotation"]),
     ("jsonwebtoken", &["token"]),
