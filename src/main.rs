@@ -9,6 +9,9 @@ use keyward::{app, base, offline, telemetry};
 fn main() -> ExitCode {
     // Every verb may hold a key or a value; what the kernel refuses, `serve` tells.
     let _protections = telemetry::harden();
+    if cli::complete() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(told) => return told,
@@ -34,10 +37,7 @@ async fn carry_out(cli: &Cli, console: &Console) -> Result<(), CommandFailure> {
         Command::Client(command) => return cli::run(command, &cli.home()?, console).await,
         Command::Host(command) => command,
         Command::Help { words } => return cli::help(words, console),
-        Command::Completions { shell } => {
-            cli::completions(*shell, console);
-            return Ok(());
-        }
+        Command::Completions { shell } => return cli::completions(*shell, console),
         Command::Man { out } => return cli::man(out, console),
     };
     match command {

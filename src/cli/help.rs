@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use clap::CommandFactory;
-use clap_complete::Shell;
 
 use crate::base::code::{self, Code};
 use crate::cli::command::Cli;
@@ -93,13 +92,6 @@ fn of_verb(words: &[&str], console: &Console) -> Result<(), CommandFailure> {
         console.bytes(help.as_bytes());
     }
     Ok(())
-}
-
-/// `keyward completions SHELL`
-pub fn completions(shell: Shell, console: &Console) {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "keyward", &mut script);
-    console.bytes(&script);
 }
 
 /// `keyward man --out DIR`: one page per verb.

@@ -5,6 +5,7 @@
 mod client;
 mod command;
 mod confirmation;
+mod completion;
 mod demo;
 mod details;
 mod enrolment;
@@ -22,7 +23,8 @@ mod verbs;
 
 pub use client::host_state;
 pub use command::{Cli, ClientCommand, Command, HostCommand, LocalCommand};
-pub use help::{completions, help, man, reference};
+pub use completion::{complete, completions};
+pub use help::{help, man, reference};
 pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 pub use identity::{Identity, IdentityKind, default_home};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};

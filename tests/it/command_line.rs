@@ -291,9 +291,9 @@ fn help_explains_verbs_errors_and_exit_codes_without_a_broker() {
         (vec!["help", "error", "RATE_LIMITED"], "may succeed later"),
         (vec!["help", "error"], "ledger_failed"),
         (vec!["help", "exit-codes"], "not authenticated"),
-        (vec!["completions", "bash"], "_keyward()"),
+        (vec!["completions", "bash"], "_clap_complete_keyward()"),
         (vec!["completions", "zsh"], "#compdef keyward"),
-        (vec!["completions", "fish"], "complete -c keyward"),
+        (vec!["completions", "fish"], "--command keyward"),
     ] {
         let (code, said) = run(&args);
         assert!(code == 0 && said.contains(says), "{args:?}: {said}");

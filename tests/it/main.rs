@@ -19,6 +19,7 @@ mod clock;
 mod clock_of_the_machine;
 mod command_line;
 mod compile_fail;
+mod completion;
 mod connections;
 mod copies;
 mod crash;

@@ -1,0 +1,68 @@
+//! Shell completion. The shell runs `keyward` with the words of the command line, and gets verbs, options, and the names of
+//! objects, which the broker tells.
+
+mod cache;
+mod names;
+
+use clap::Command;
+use clap_complete::engine::ArgValueCandidates;
+use clap_complete::env::{CompleteEnv, Shells};
+
+use self::names::Named;
+use super::help::command;
+use crate::base::code;
+use crate::console::{CommandFailure, Console};
+
+/// Prints the candidates for a shell. `false` if this process was not started by a shell's completion.
+#[must_use]
+pub fn complete() -> bool {
+    let here = std::env::current_dir().ok();
+    let completed = CompleteEnv::with_factory(|| with_names(command(), "")).var(VARIABLE);
+    // A failure is silent: a message would disturb the line that is being typed.
+    completed.try_complete(std::env::args_os(), here.as_deref()).unwrap_or(true)
+}
+
+/// The variable that the scripts set when they run `keyward`.
+const VARIABLE: &str = "COMPLETE";
+
+/// zsh runs a file below `fpath` at the first completion as the function itself.
+const AUTOLOADED: &[u8] = b"
+if [ \"$funcstack[1]\" = _keyward ]; then
+    _clap_dynamic_completer_keyward \"$@\"
+fi
+";
+
+/// `keyward completions SHELL`
+///
+/// # Errors
+/// [`CommandFailure`] for a shell without completion.
+pub fn completions(shell: clap_complete::Shell, console: &Console) -> Result<(), CommandFailure> {
+    let (shells, mut script) = (Shells::builtins(), Vec::new());
+    let written = shells
+        .completer(&shell.to_string())
+        .map(|shell| shell.write_registration(VARIABLE, "keyward", "keyward", "keyward", &mut script));
+    match written {
+        Some(Ok(())) => {
+            if shell == clap_complete::Shell::Zsh {
+                script.extend_from_slice(AUTOLOADED);
+            }
+            console.bytes(&script);
+            Ok(())
+        }
+        Some(Err(_)) | None => {
+            Err(CommandFailure::new(code::USAGE).because(format!("there is no completion for {shell}")))
+        }
+    }
+}
+
+/// `command` with candidates for its arguments that name objects.
+fn with_names(mut command: Command, path: &str) -> Command {
+    for below in command.get_subcommands_mut() {
+        let path = format!("{path} {}", below.get_name());
+        *below = with_names(std::mem::take(below), path.trim_start());
+    }
+    command.mut_args(|argument| match Named::of(path, argument.get_id().as_str()) {
+        Some(named) => argument.add(ArgValueCandidates::new(move || named.candidates())),
+        None => argument,
+    })
+}

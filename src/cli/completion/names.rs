@@ -1,0 +1,165 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap_complete::CompletionCandidate;
+
+use super::cache::CachedNames;
+use crate::cli::client::Client;
+use crate::cli::identity::{Identity, IdentityKind, default_home};
+use crate::console::CommandFailure;
+use crate::wire::{
+    AGENT_WHOAMI, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES, LIST_ROTATIONS,
+    LIST_SECRETS, Nothing, PageAnswer, PageQuery,
+};
+
+/// Longest wait for names, from the connection to the answer. A shell does not react to keys meanwhile.
+const WAIT: Duration = Duration::from_millis(250);
+/// Most names that a shell is given.
+const NAMES_MAX: usize = 1000;
+
+/// Objects whose names complete an argument.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Named {
+    Agents,
+    Operators,
+    Capabilities,
+    Roles,
+    Secrets,
+    /// Secrets that have a rotation.
+    Rotations,
+    /// The capabilities of this machine's agent.
+    OwnCapabilities,
+    /// The secrets that this machine's agent can read.
+    OwnSecrets,
+}
+
+impl Named {
+    /// The objects that the argument `id` of a verb names.
+    pub(super) fn of(verb: &str, id: &str) -> Option<Self> {
+        let (noun, action) = verb.split_once(' ').unwrap_or((verb, ""));
+        Some(match (noun, id) {
+            ("agent", "name") | ("lease", "agent") => Self::Agents,
+            ("agent", "roles") | ("role", "name") => Self::Roles,
+            ("operator", "name") => Self::Operators,
+            ("capability", "name") => Self::Capabilities,
+            ("lease", "capability") if ["list", "retry", "revoke"].contains(&action) => Self::Capabilities,
+            ("secret", "name") => Self::Secrets,
+            ("rotation", "name") => Self::Rotations,
+            ("token" | "run", "capabilities") | ("lease" | "get", "capability") => Self::OwnCapabilities,
+            ("get", "secret") => Self::OwnSecrets,
+            _ => return None,
+        })
+    }
+
+    /// The word for the cache.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Agents => "agents",
+            Self::Operators => "operators",
+            Self::Capabilities => "capabilities",
+            Self::Roles => "roles",
+            Self::Secrets => "secrets",
+            Self::Rotations => "rotations",
+            Self::OwnCapabilities => "own-capabilities",
+            Self::OwnSecrets => "own-secrets",
+        }
+    }
+
+    const fn identity(self) -> IdentityKind {
+        match self {
+            Self::OwnCapabilities | Self::OwnSecrets => IdentityKind::Agent,
+            Self::Agents
+            | Self::Operators
+            | Self::Capabilities
+            | Self::Roles
+            | Self::Secrets
+            | Self::Rotations => IdentityKind::Operator,
+        }
+    }
+
+    /// The names; none without an identity, and none while the broker does not answer.
+    pub(super) fn candidates(self) -> Vec<CompletionCandidate> {
+        let Some(home) = home() else { return Vec::new() };
+        let cache = CachedNames::in_home(&home);
+        let names = cache.find(self.word()).unwrap_or_else(|| {
+            let names = self.asked(&home).unwrap_or_default();
+            // Also that there are none: the next key must not wait for a broker that does not answer.
+            cache.keep(self.word(), &names);
+            names
+        });
+        names.into_iter().map(CompletionCandidate::new).collect()
+    }
+
+    fn asked(self, home: &std::path::Path) -> Option<Vec<String>> {
+        let kind = self.identity();
+        // A sealed key would need a passphrase.
+        let key = std::fs::read_to_string(home.join(kind.directory()).join("key.pem")).ok()?;
+        let is_open = key.starts_with("-----BEGIN PRIVATE KEY-----");
+        let identity = is_open.then(|| Identity::load(home, kind).ok()).flatten()?;
+        let client = Client::with(&identity, home, kind).ok()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let asked = runtime.block_on(async { tokio::time::timeout(WAIT, self.names(&client)).await });
+        // A name that is still being resolved does not hold the shell up.
+        runtime.shutdown_background();
+        asked.ok()?.ok()
+    }
+
+    async fn names(self, client: &Client) -> Result<Vec<String>, CommandFailure> {
+        match self {
+            Self::Agents => listed(client, LIST_AGENTS, |one| one.name.to_string()).await,
+            Self::Operators => listed(client, LIST_OPERATORS, |one| one.name.to_string()).await,
+            Self::Capabilities => listed(client, LIST_CAPABILITIES, |one| one.name.to_string()).await,
+            Self::Roles => listed(client, LIST_ROLES, |one| one.name.to_string()).await,
+            Self::Secrets => listed(client, LIST_SECRETS, |one| one.name.to_string()).await,
+            Self::Rotations => listed(client, LIST_ROTATIONS, |one| one.secret.to_string()).await,
+            Self::OwnCapabilities | Self::OwnSecrets => {
+                let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+                let capabilities = me.capabilities.iter();
+                Ok(if self == Self::OwnCapabilities {
+                    capabilities.map(|one| one.name.to_string()).collect()
+                } else {
+                    capabilities.filter_map(|one| one.secret.as_ref().map(ToString::to_string)).collect()
+                })
+            }
+        }
+    }
+}
+
+async fn listed<C, T: serde::de::DeserializeOwned>(
+    client: &Client,
+    endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
+    name: impl Fn(&T) -> String,
+) -> Result<Vec<String>, CommandFailure> {
+    let (items, _) = client.list_some(endpoint, NAMES_MAX, |_| true).await?;
+    Ok(items.iter().map(|item| name(&item.answer)).collect())
+}
+
+/// The home directory that the typed command line names, else the one of every verb.
+fn home() -> Option<PathBuf> {
+    let typed: Vec<_> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let after = typed.iter().position(|word| word == "--home").and_then(|at| typed.get(at.saturating_add(1)));
+    let named = after.filter(|home| !home.is_empty()).map(PathBuf::from);
+    let variable = std::env::var_os("KEYWARD_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    named.or(variable).or_else(|| default_home().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_completed_with_the_objects_that_they_name() {
+        for (verb, id, named) in [
+            ("agent show", "name", Some(Named::Agents)),
+            ("agent invite", "roles", Some(Named::Roles)),
+            ("lease revoke", "capability", Some(Named::Capabilities)),
+            ("lease get", "capability", Some(Named::OwnCapabilities)),
+            ("token", "capabilities", Some(Named::OwnCapabilities)),
+            ("rotation retry", "name", Some(Named::Rotations)),
+            ("operator invite", "role", None),
+            ("secret rollback", "number", None),
+        ] {
+            assert_eq!(Named::of(verb, id), named, "{verb} {id}");
+        }
+    }
+}

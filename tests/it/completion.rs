@@ -1,0 +1,105 @@
+//! Completion in a real bash: verbs, options, and names from the broker.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::guides::{said, shell};
+use crate::support::process::{KEYWARD, Process};
+
+/// What bash offers for the last word of a line.
+fn offered(home: &Path, line: &[&str]) -> Vec<String> {
+    let words: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
+    let script = format!(
+        "source <(keyward completions bash)\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n\
+         _clap_complete_keyward keyward \"${{COMP_WORDS[COMP_CWORD]}}\" x\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        words.join(" "),
+        line.len() - 1
+    );
+    let output = shell(home, &script, &[("KEYWARD_HOME", &home.display().to_string())]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{line:?}: {}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+}
+
+/// What the program prints when a shell asks it about this line.
+fn asked(shell: &str, home: &Path, line: &[&str]) -> Output {
+    let mut command = Command::new(KEYWARD);
+    command.arg("--").args(line).env("COMPLETE", shell).env("KEYWARD_HOME", home);
+    command.env("_CLAP_COMPLETE_INDEX", (line.len() - 1).to_string()).output().unwrap()
+}
+
+#[test]
+fn bash_completes_verbs_options_and_names() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.enrol("b", "repo-reader");
+    let operator = process.path("home-operator");
+    for (line, wanted) in [
+        (&["keyward", "sta"][..], &["status"][..]),
+        (&["keyward", "agent", "show", ""], &["a", "b"]),
+        (&["keyward", "agent", "invite", "c", "--role", "p"], &["publisher"]),
+        (&["keyward", "secret", "rollback", "git"], &["github/app"]),
+        (&["keyward", "capability", "show", "reports.r"], &["reports.read"]),
+        (&["keyward", "operator", "suspend", "ad"], &["admin"]),
+        (&["keyward", "agent", "suspend", "a", "--rea"], &["--reason"]),
+    ] {
+        let offered = offered(&operator, line);
+        let names: Vec<&String> = offered.iter().filter(|word| !word.starts_with('-')).collect();
+        let found = if line.last().unwrap().starts_with('-') { offered.iter().collect() } else { names };
+        assert_eq!(
+            found,
+            wanted.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>().iter().collect::<Vec<_>>(),
+            "{line:?}"
+        );
+    }
+    let agent = process.path("home-a");
+    assert!(offered(&agent, &["keyward", "token", "git"]).contains(&"github.repo.read".to_owned()));
+    assert!(offered(&agent, &["keyward", "get", "git"]).contains(&"github/app".to_owned()));
+    for home in [&operator, &agent] {
+        let kept = fs::metadata(home.join("completion.json")).unwrap();
+        assert_eq!(kept.permissions().mode() & 0o777, 0o600);
+    }
+    // The home directory on the line is the one whose operator is asked.
+    let named = operator.display().to_string();
+    let line = ["keyward", "--home", &named, "agent", "show", ""];
+    let output = asked("fish", &agent, &line);
+    assert!(said(&output).lines().any(|line| line.starts_with("b")), "{}", said(&output));
+}
+
+#[test]
+fn completion_is_silent_while_the_broker_does_not_answer() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let operator = process.path("home-operator");
+    process.stop();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = asked(shell, &operator, &["keyward", "agent", "show", ""]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
+    }
+    // Given a host that takes connections and never answers
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    fs::write(operator.join("operator/address"), silent.local_addr().unwrap().to_string()).unwrap();
+    fs::remove_file(operator.join("completion.json")).unwrap();
+    let output = asked("bash", &operator, &["keyward", "agent", "show", ""]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
+    // Then the next key is not answered by that host again.
+    drop(silent);
+    let kept = fs::read_to_string(operator.join("completion.json")).unwrap();
+    assert!(kept.contains("\"agents\"") && kept.contains("\"names\":[]"), "{kept}");
+    let nobody = process.path("home-nobody");
+    let output = asked("bash", &nobody, &["keyward", "agent", "show", ""]);
+    assert!(output.status.success() && output.stderr.is_empty() && !nobody.exists(), "{}", said(&output));
+}
+
+#[test]
+fn every_shell_gets_a_script_that_asks_the_program() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Command::new(KEYWARD).args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("COMPLETE"), "{shell}: {script}");
+    }
+}
