@@ -80,6 +80,7 @@ mod readiness;
 mod readme;
 mod reference;
 mod refusals;
+mod release;
 mod renewal;
 mod renewal_kills;
 mod resource_servers;

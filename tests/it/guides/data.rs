@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::{blocks, run_as, said_by, shell};
 use crate::readme::root;
+use crate::release::archive;
 use crate::support::process::{KEYWARD, Process};
 
 #[test]
@@ -27,6 +28,22 @@ fn the_program_is_installed_by_the_page_with_completions_and_manual_pages() {
     let completions = fs::read_to_string(share.join("bash-completion/completions/keyward")).unwrap();
     assert!(completions.contains("complete "), "{completions}");
     assert!(share.join("man/man1/keyward-agent-invite.1").exists());
+}
+
+#[test]
+fn a_release_archive_is_installed_by_the_page() {
+    let blocks = blocks("how-to/install.md");
+    assert_eq!(blocks[3], "scripts/release --out dist\n");
+    let dir = tempfile::tempdir().unwrap();
+    archive(dir.path(), "dist");
+    let (bin, share) = (dir.path().join("bin"), dir.path().join("share"));
+    fs::create_dir(&bin).unwrap();
+    fs::create_dir(&share).unwrap();
+    let install = blocks[4].replace("/usr/local/bin", &bin.display().to_string());
+    let install = install.replace("/usr/local/share", &share.display().to_string());
+    let said = said_by(&shell(dir.path(), &install, &[]));
+    assert!(said.contains("OK") && said.contains("ledger segment"), "{said}");
+    assert!(bin.join("keyward").exists() && share.join("man/man1/keyward-get.1").exists());
 }
 
 #[test]
