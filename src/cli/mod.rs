@@ -4,8 +4,8 @@
 
 mod client;
 mod command;
-mod confirmation;
 mod completion;
+mod confirmation;
 mod demo;
 mod details;
 mod enrolment;

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use crate::leases::{BY_ADMIN, declared as declared_lease};
 use crate::rotation::LOOPBACK;
 use crate::support::postgres::{ADMIN_PASSWORD, Postgres};
@@ -61,10 +59,8 @@ impl World {
     /// A field of what a verb prints as JSON.
     pub(super) fn field(&self, args: &[&str], pointer: &str) -> String {
         let output = self.process.json(args);
-        match output.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {output}")) {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        let found = output.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {output}"));
+        found.as_str().map_or_else(|| found.to_string(), str::to_owned)
     }
 }
 

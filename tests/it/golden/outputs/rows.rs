@@ -2,6 +2,7 @@
 
 use keyward::wire::{self, Items};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value};
 
 /// The schemas of the output of a verb; a verb with several forms prints one of them.
 type Forms = &'static [fn(&mut SchemaGenerator) -> Schema];
@@ -21,6 +22,7 @@ pub(super) const RAW: &[(&str, &str)] = &[
 /// The verbs and their forms, in the order of the words.
 pub(super) const ROWS: &[(&str, Forms)] = &[
     ("adopt", &[of::<wire::AdoptOutput>]),
+    ("agent delete", &[of::<wire::AgentDeletedAnswer>]),
     ("agent invite", &[of::<wire::AgentInvitationAnswer>]),
     ("agent list", &[of::<Items<wire::AgentAnswer>>]),
     ("agent resume", &[of::<wire::EndedAnswer>]),
@@ -45,7 +47,10 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("config check", &[of::<Items<wire::FindingOutput>>]),
     ("demo", &[of::<wire::DemoOutput>]),
     ("dev", &[of::<wire::DevOutput>]),
+    // A JSON schema, which no type of `wire` describes.
+    ("declaration schema", &[of::<Map<String, Value>>]),
     ("doctor", &[of::<Items<wire::FindingOutput>>]),
+    ("export", &[of::<wire::ExportAnswer>]),
     ("get", &[of::<wire::SecretOutput>]),
     ("help", &[of::<Items<wire::CodeOutput>>, of::<wire::ErrorCodeOutput>, of::<wire::HelpOutput>]),
     ("init", &[of::<wire::InitOutput>]),
@@ -59,6 +64,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("lease retry", &[of::<wire::EndedLeasesAnswer>]),
     ("lease revoke", &[of::<wire::EndedLeasesAnswer>]),
     ("man", &[of::<wire::ManOutput>]),
+    ("operator delete", &[of::<wire::OperatorDeletedAnswer>]),
     ("operator invite", &[of::<wire::OperatorInvitationAnswer>]),
     ("operator key-agent", &[of::<wire::KeyAgentOutput>]),
     ("operator list", &[of::<Items<wire::OperatorAnswer>>]),
@@ -84,6 +90,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("rotation show", &[of::<wire::RotationAnswer>]),
     ("seal", &[of::<wire::StateAnswer>]),
     ("secret classify", &[of::<wire::ClassifiedAnswer>]),
+    ("secret delete", &[of::<wire::SecretDeletedAnswer>]),
     ("secret destroy", &[of::<wire::EndedAnswer>]),
     ("secret list", &[of::<Items<wire::SecretAnswer>>]),
     ("secret put", &[of::<wire::StoredAnswer>]),

@@ -136,6 +136,10 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     let serial = world.field(&["agent", "show", "b"], "/instances/0/serial");
     run("cert revoke", &[&serial]);
     run("agent revoke", &["b"]);
+    run("agent delete", &["b", "--yes"]);
+    run("operator delete", &["eve", "--yes"]);
+    run("export", &[]);
+    run("declaration schema", &[]);
 }
 
 fn sealed_keys(recorder: &mut Recorder, process: &Process) {
@@ -160,6 +164,7 @@ fn secrets(recorder: &mut Recorder, world: &World) {
     run("secret readers", &["github/app"]);
     run("secret rollback", &["reports/key", "1"]);
     run("secret destroy", &["reports/key", "2", "--yes"]);
+    run("secret delete", &["reports/key", "--yes"]);
     run("value-key rotate", &[]);
 }
 
