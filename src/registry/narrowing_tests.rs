@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::{AgentId, SystemEntropy, Timestamp};
-use crate::registry::{Access, AgentSpec, Capability, Delivery, Effect, Plan, Registry, Role};
+use crate::registry::{Access, AgentSpec, Capability, Delivery, Effect, Plan, PlannedTies, Registry, Role};
 use crate::store::At;
 
 fn capability(name: &str) -> Capability {
@@ -48,7 +48,7 @@ fn a_plan_is_narrowed_to_what_it_takes_away() {
     let plan = Plan {
         removed_capabilities: vec!["c.read".parse().unwrap()],
         roles: vec![role("first", &["b.read", "d.read"]), role("new", &["a.read"])],
-        agents: vec![(agent("bot", &["second", "new"]), None)],
+        agents: vec![(agent("bot", &["second", "new"]), PlannedTies::default())],
         removed_agents: vec!["gone".parse().unwrap()],
         ..Plan::default()
     };
@@ -90,7 +90,7 @@ fn a_plan_that_only_gives_takes_nothing_away() {
     let plan = Plan {
         capabilities: vec![capability("d.read"), capability("a.read")],
         roles: vec![role("first", &["a.read", "b.read", "d.read"])],
-        agents: vec![(agent("bot", &["first", "second", "new"]), None)],
+        agents: vec![(agent("bot", &["first", "second", "new"]), PlannedTies::default())],
         ..Plan::default()
     };
     assert!(Narrowing::of(&registry(), &plan).is_empty());

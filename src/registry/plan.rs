@@ -25,14 +25,21 @@ pub struct Plan {
     pub roles: Vec<Role>,
     /// Roles to take away.
     pub removed_roles: Vec<RoleName>,
-    /// Agents and resource servers to create or change, and what each serves.
-    pub agents: Vec<(AgentSpec, Option<Audience>)>,
-    /// Agents that act for another person from here on, or for none.
-    pub persons: Vec<(AgentName, Option<Person>)>,
+    /// Agents and resource servers to create or change.
+    pub agents: Vec<(AgentSpec, PlannedTies)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
     /// Objects that have another owner from here on, or none.
     pub owners: Vec<(Owned, Option<OwnerName>)>,
+}
+
+/// The properties of a planned agent or resource server besides its specification.
+#[derive(Clone, Debug, Default)]
+pub struct PlannedTies {
+    /// The audience that it serves.
+    pub serves: Option<Audience>,
+    /// The person for whom it acts.
+    pub person: Option<Person>,
 }
 
 /// Draws the plan that turns `ground` into what `declaration` says.
@@ -175,9 +182,6 @@ impl Plan {
             let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
             let (old, person) = (ground.agent(name), declaration.persons.get(name));
             let before = old.and_then(|old| old.person.as_ref());
-            if before != person {
-                self.persons.push((name.clone(), person.cloned()));
-            }
             match old {
                 Some(old) => {
                     let changed = [
@@ -199,7 +203,7 @@ impl Plan {
                 }
                 None => self.note(Action::Create, noun, name.as_str()),
             }
-            self.agents.push((new.clone(), serves.cloned()));
+            self.agents.push((new.clone(), PlannedTies { serves: serves.cloned(), person: person.cloned() }));
         }
         if unnamed == Undeclared::Prune {
             for old in ground.registry.agents().take_while(|_| ground.work.step().is_ok()) {

@@ -9,7 +9,8 @@ use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{
-    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, Registry, SecretFacts, TABLES, draw, keys, parse,
+    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, PlannedTies, Registry, SecretFacts, TABLES,
+    draw, keys, parse,
 };
 use crate::secrets;
 use crate::store::Change;
@@ -39,11 +40,14 @@ impl Section for RegistrySection {
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
         drawn.replaced.extend(removed_objects(registry, &plan));
         drawn.changes.append(&mut plan.changes);
-        let agents = plan.agents.drain(..).map(|(spec, serves)| {
+        let agents = plan.agents.drain(..).map(|(spec, PlannedTies { serves, person })| {
             let known = registry.agent_named(&spec.name);
             let before = known.and_then(|agent| agent.serves.as_ref());
             let serves_anew = before != serves.as_ref();
-            PlannedAgent { known: known.map(|agent| agent.id), spec, serves, serves_anew }
+            let acts_anew = known.and_then(|agent| agent.person.as_ref()) != person.as_ref();
+            let agent = spec.name.clone();
+            let acts_for = acts_anew.then_some(registry::Effect::ActsFor { agent, person });
+            PlannedAgent { known: known.map(|agent| agent.id), spec, serves, serves_anew, acts_for }
         });
         let agents: Vec<PlannedAgent> = agents.collect();
         let removed = removed_agents(world, &plan);
@@ -59,6 +63,8 @@ struct PlannedAgent {
     serves: Option<Audience>,
     /// Whether its audience changes.
     serves_anew: bool,
+    /// Changes its person.
+    acts_for: Option<registry::Effect>,
 }
 
 /// The objects that `plan` removes, as they are declared.
@@ -101,7 +107,7 @@ fn effects(
         roles: plan.roles,
         removed_roles: plan.removed_roles,
     }));
-    for PlannedAgent { known, spec, serves, serves_anew } in agents {
+    for PlannedAgent { known, spec, serves, serves_anew, acts_for } in agents {
         let id = known.unwrap_or_else(|| new_agent());
         change = change
             .rely(keys::agent_name(&spec.name), as_of)
@@ -111,9 +117,9 @@ fn effects(
             let effect = registry::Effect::Serve { agent: id, audience: serves };
             change = change.effect(Effect::Registry(effect));
         }
-    }
-    for (agent, person) in plan.persons {
-        change = change.effect(Effect::Registry(registry::Effect::ActsFor { agent, person }));
+        if let Some(acts_for) = acts_for {
+            change = change.effect(Effect::Registry(acts_for));
+        }
     }
     for id in removed {
         change =
