@@ -156,7 +156,19 @@ impl CommandFailure {
     /// Whether the broker does not answer, or cannot serve requests yet, e.g. because it is sealed: it may return at any
     /// moment.
     pub(crate) fn is_outage(&self) -> bool {
-        self.exit == exit_code(CodeClass::Unavailable) && !self.is_busy()
+        let outages = [
+            code::BROKER_UNREACHABLE,
+            code::RESPONSE_INVALID,
+            code::SEALED,
+            code::UNSEAL_FAILED,
+            code::CLOCK_UNTRUSTED,
+        ];
+        outages.iter().any(|outage| outage.as_str() == self.code)
+    }
+
+    /// Whether the broker answers, and cannot carry the request out now: it is busy, its disk is full, it is read-only.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.exit == exit_code(CodeClass::Unavailable) || self.is_busy()
     }
 
     /// Whether the broker is overloaded, and the same request may succeed soon.

@@ -143,6 +143,12 @@ fn what_run_cannot_do_is_said_before_the_command_starts() {
         (&["--template", "good.tmpl:runtime"], 1, &["file_unusable", "`runtime` is a directory"]),
         (&["--template", "good.tmpl"], 2, &["one colon"]),
         (&["--template", "good.tmpl:good.tmpl"], 2, &["is a template, and would be replaced"]),
+        (&["--template", "good.tmpl:./good.tmpl"], 2, &["is a template, and would be replaced"]),
+        (
+            &["--template", "good.tmpl:out", "--template", "bad.tmpl:./out"],
+            2,
+            &["two templates are for the file"],
+        ),
         (&["--capability", "github.repo.read", "--on-change", "hup"], 2, &["the command gets none"]),
     ] {
         let ran = run(&process, options, "echo started");
@@ -255,14 +261,107 @@ fn a_signal_in_the_middle_leaves_no_file() {
     let process = scene(b"value");
     fs::write(process.path("app.tmpl"), "{{ secret(\"github/app\") }}").unwrap();
     let options = ["--template", "app.tmpl:app.conf", "--remove-files", "--capability", "github.repo.read"];
-    for _ in 0..5 {
+    for is_running in [true, false, true, false] {
         let mut child = command(&process, &options, "sleep 600").stderr(Stdio::piped()).spawn().unwrap();
-        // At any moment: before, while and after the credentials are fetched.
         let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
-        wait_until(|| kill_process(pid, Signal::TERM).is_err() || child.try_wait().unwrap().is_some());
+        if is_running {
+            wait_until(|| process.path("app.conf").exists());
+            kill_process(pid, Signal::TERM).unwrap();
+            child.wait().unwrap();
+        } else {
+            // Again and again, from before the credentials are fetched.
+            wait_until(|| kill_process(pid, Signal::TERM).is_err() || child.try_wait().unwrap().is_some());
+        }
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         wait_until(|| !process.path("app.conf").exists());
         wait_until(|| fs::read_dir(process.path("runtime")).unwrap().next().is_none());
     }
+}
+
+const TWO: &str = r#"
+[[capability]]
+name = "one.read"
+access = "read"
+delivery = "reveal"
+secret = "one/a"
+max_life_s = 60
+
+[[capability]]
+name = "two.read"
+access = "read"
+delivery = "reveal"
+secret = "two/b"
+max_life_s = 60
+
+[[capability]]
+name = "reports.read"
+access = "read"
+delivery = "mint"
+audience = "https://reports.example.com"
+max_life_s = 10
+
+[[role]]
+name = "both"
+capabilities = ["one.read", "reports.read", "two.read"]
+"#;
+
+#[test]
+fn a_refused_secret_stops_neither_the_token_nor_another_secret() {
+    // Given a command with a token and two secrets
+    let mut process = Process::init("warn");
+    process.serve();
+    for secret in ["one/a", "two/b"] {
+        process.good(&["secret", "put", secret], b"first");
+    }
+    let declare = |text: &str| {
+        fs::write(process.path("two.toml"), text).unwrap();
+        process.good(&["apply", "-f", &process.path("two.toml").display().to_string()], b"");
+    };
+    declare(TWO);
+    process.enrol("a", "both");
+    fs::create_dir(process.path("runtime")).unwrap();
+    for (name, secret) in [("one", "one/a"), ("two", "two/b")] {
+        fs::write(process.path(&format!("{name}.tmpl")), format!("{{{{ secret(\"{secret}\") }}}}")).unwrap();
+    }
+    let options = ["--template", "one.tmpl:one", "--template", "two.tmpl:two", "--check-every", "1s"];
+    let options = [&options[..], &["--capability", "reports.read"]].concat();
+    let script = "echo ready; echo \"$KEYWARD_TOKEN_FILE\" > where; exec sleep 600";
+    let child = start(&process, &options, script);
+    wait_until(|| fs::read_to_string(process.path("where")).is_ok_and(|path| path.ends_with('\n')));
+    let token = PathBuf::from(fs::read_to_string(process.path("where")).unwrap().trim());
+    let first = fs::read_to_string(&token).unwrap();
+    // When the agent may no longer read one of the secrets
+    declare(&TWO.replace("[\"one.read\", ", "["));
+    wait_until(|| said_in(&process).contains("secret `one/a` cannot be read any more"));
+    // Then the other secret and the token are renewed, and the refusal is told once
+    process.good(&["secret", "put", "two/b"], b"second");
+    wait_until(|| fs::read(process.path("two")).is_ok_and(|text| text == b"second"));
+    wait_until(|| fs::read_to_string(&token).is_ok_and(|now| now != first));
+    assert_eq!(fs::read(process.path("one")).unwrap(), b"first");
+    let said = said_in(&process);
+    assert_eq!(said.matches("cannot be read any more").count(), 1, "{said}");
+    declare(TWO);
+    wait_until(|| said_in(&process).contains("secret `one/a` can be read again"));
+    end(child);
+}
+
+#[test]
+fn a_command_removes_no_file_of_another_one() {
+    let process = scene(b"value");
+    fs::write(process.path("app.tmpl"), "{{ secret(\"github/app\") }}").unwrap();
+    // A file with the same text that others can read is replaced.
+    fs::write(process.path("app.conf"), "value").unwrap();
+    fs::set_permissions(process.path("app.conf"), fs::Permissions::from_mode(0o644)).unwrap();
+    let options = ["--template", "app.tmpl:app.conf", "--remove-files"];
+    let script = "echo ready; exec sleep 600";
+    let one = start(&process, &[&options[..], &["--capability", "github.repo.read"]].concat(), script);
+    let mode = fs::metadata(process.path("app.conf")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let other = start(&process, &options, script);
+    end(one);
+    wait_until(|| fs::read_dir(process.path("runtime")).unwrap().next().is_none());
+    assert_eq!(fs::read(process.path("app.conf")).unwrap(), b"value", "the other command's");
+    end(other);
+    wait_until(|| !process.path("app.conf").exists());
 }

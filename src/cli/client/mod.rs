@@ -1,6 +1,7 @@
 //! The HTTP client: over TLS as an agent or an operator, or over the socket on the broker's host.
 
 mod address_origin;
+mod attempts;
 mod broker_client;
 mod failure_reports;
 mod handshake_failure;
@@ -12,8 +13,8 @@ mod retry;
 mod transport;
 
 pub(crate) use address_origin::AddressOrigin;
+pub(crate) use attempts::Attempts;
 pub use broker_client::host_state;
 pub(crate) use broker_client::{Client, IdentitySource, PutConditions, RevealedSecret};
-pub(crate) use failure_reports::FailureReports;
 pub(crate) use received::Received;
-pub(crate) use retry::{Backoff, retry_while_busy};
+pub(crate) use retry::retry_while_busy;

@@ -28,14 +28,42 @@ pub(crate) async fn retry_while_busy<T>(
 /// The waits of a process without a person at it, which repeats a request until it succeeds.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
+    /// The number of failures of the present kind in a row.
     failures: u32,
+    kind: Option<FailureKind>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FailureKind {
+    Outage,
+    Unavailable,
+    Refused,
+}
+
+impl FailureKind {
+    fn of(failure: &CommandFailure) -> Self {
+        match failure {
+            failure if failure.is_outage() => Self::Outage,
+            failure if failure.is_unavailable() => Self::Unavailable,
+            _ => Self::Refused,
+        }
+    }
+
+    /// The first and the longest wait, in milliseconds.
+    const fn waits_ms(self) -> (u64, u64) {
+        match self {
+            Self::Outage => OUTAGE_MS,
+            Self::Unavailable => UNAVAILABLE_MS,
+            Self::Refused => REFUSED_MS,
+        }
+    }
 }
 
 /// First and longest wait. A broker that does not answer may return at any moment, and a connection that is refused
 /// costs nothing: the client is back within ten seconds, the connect timeout included.
 const OUTAGE_MS: (u64, u64) = (1000, 4000);
-/// After a response that says that the broker is busy.
-const BUSY_MS: (u64, u64) = (1000, 60_000);
+/// After a response that says that the broker cannot carry the request out now.
+const UNAVAILABLE_MS: (u64, u64) = (1000, 60_000);
 /// After any other failure, which a person has to correct.
 const REFUSED_MS: (u64, u64) = (15_000, 900_000);
 
@@ -43,11 +71,11 @@ impl Backoff {
     /// The wait before the next attempt: it doubles with each failure. A random part, so that clients of one broker do
     /// not return together.
     pub(crate) fn wait_after(&mut self, failure: &CommandFailure, entropy: &dyn Entropy) -> Duration {
-        let (first, longest) = match failure {
-            failure if failure.is_outage() => OUTAGE_MS,
-            failure if failure.is_busy() => BUSY_MS,
-            _ => REFUSED_MS,
-        };
+        let kind = FailureKind::of(failure);
+        if self.kind != Some(kind) {
+            *self = Self { failures: 0, kind: Some(kind) };
+        }
+        let (first, longest) = kind.waits_ms();
         let doubled = first.saturating_mul(1_u64 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
         let random = u64::from_le_bytes(entropy.bytes::<8>());
@@ -57,7 +85,7 @@ impl Backoff {
 
     /// An attempt succeeded.
     pub(crate) const fn reset(&mut self) {
-        self.failures = 0;
+        *self = Self { failures: 0, kind: None };
     }
 }
 
@@ -102,9 +130,24 @@ mod tests {
                 "{at}: {wait:?}"
             );
         }
-        assert!(waits(code::OVERLOADED, 40).iter().all(|wait| wait.as_secs() <= 60));
-        let mut backoff = Backoff { failures: u32::MAX };
-        backoff.wait_after(&CommandFailure::new(code::INTERNAL), &SystemEntropy);
+        for code in [code::OVERLOADED, code::LEDGER_NO_SPACE, code::READ_ONLY] {
+            let waits = waits(code, 40);
+            assert!(waits.iter().all(|wait| wait.as_secs() <= 60), "{code}");
+            assert!(waits[39].as_secs() >= 30, "{code}");
+        }
+    }
+
+    #[test]
+    fn waits_begin_anew_with_another_kind_of_failure() {
+        let mut backoff = Backoff::default();
+        let mut wait = |code| backoff.wait_after(&CommandFailure::new(code), &SystemEntropy);
+        for _ in 0..100 {
+            wait(code::BROKER_UNREACHABLE);
+        }
+        assert!(wait(code::OVERLOADED) <= Duration::from_secs(1), "the broker has returned");
+        for _ in 0..100 {
+            wait(code::INTERNAL);
+        }
         backoff.reset();
         let wait = backoff.wait_after(&CommandFailure::new(code::INTERNAL), &SystemEntropy);
         assert!(wait.as_secs() <= 15, "an attempt has succeeded");

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
-use crate::base::{Clock, SystemClock, SystemEntropy, Timestamp, code};
-use crate::cli::client::{Backoff, Client, FailureReports, Received};
+use crate::base::{Clock, SystemClock, Timestamp, code};
+use crate::cli::client::{Attempts, Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
@@ -52,7 +52,7 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
 /// not answer. Fails only when the certificate can no longer be renewed.
 async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
     let clock = SystemClock::new();
-    let (mut backoff, mut reports) = (Backoff::default(), FailureReports::default());
+    let mut attempts = Attempts::default();
     loop {
         let due = RenewalDue::of(&Identity::load(home, kind)?)?;
         let now = clock.now();
@@ -63,18 +63,18 @@ async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(),
             }
             _ => match renew_now(home, kind, console).await {
                 Ok(()) => {
-                    backoff.reset();
-                    if let Some(time) = reports.succeeded(clock.elapsed()) {
+                    if let Some(time) = attempts.succeeded(clock.elapsed()) {
                         console.say(&format!("the renewal succeeds again after {} s", time.as_secs()));
                     }
                     continue;
                 }
                 Err(failure) if now >= due.ends && failure.is_unauthenticated() => return Err(failure),
                 Err(failure) => {
-                    if reports.failed(&failure, clock.elapsed()).is_some() {
+                    let now = clock.elapsed();
+                    if attempts.failed(&failure, now).is_some() {
                         console.report(&failure);
                     }
-                    backoff.wait_after(&failure, &SystemEntropy)
+                    attempts.next(now).saturating_sub(now)
                 }
             },
         };

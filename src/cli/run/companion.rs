@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,15 +11,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, setsid};
 
 use super::args::{ChangeSignal, CompanionArgs};
 use super::signals::{EndSignals, end_of};
-use super::sources::{SecretSource, Versions};
+use super::sources::{Refusals, SecretSource, Versions};
 use super::token_file::TokenFile;
-use super::watched_files::{TemplateFiles, Written, changes};
-use crate::base::{Clock, SecretName, SystemClock, SystemEntropy, code};
-use crate::cli::client::{Backoff, FailureReports};
+use super::watched_files::{TemplateFiles, changes};
+use crate::base::{Clock, SecretName, SystemClock, code};
+use crate::cli::client::Attempts;
 use crate::console::{CommandFailure, Console, Format};
-
-/// Longest wait for the end of the command after a signal.
-const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// The process that keeps the credentials of `run` up to date. The first of two processes starts the second, and ends
 /// when the second watches.
@@ -40,8 +37,8 @@ pub(crate) async fn companion(home: &Path, args: &CompanionArgs) -> Result<(), C
     if matches!(watches, Some(Ok(()))) { Ok(()) } else { Err(CommandFailure::new(code::COMMAND_FAILED)) }
 }
 
-/// Keeps token and files up to date until the watched process ends, then removes them. After a signal it waits at most
-/// [`LAST_WAIT`] for that end.
+/// Keeps token and files up to date until the watched process ends, then removes them. A signal does not end it: the
+/// command may need its credentials until it ends itself.
 async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> {
     let failed = || CommandFailure::new(code::COMMAND_FAILED);
     let pid = i32::try_from(args.watch).ok().and_then(Pid::from_raw).ok_or_else(failed)?;
@@ -49,7 +46,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> 
     let mut end = end_of(process.try_clone().map_err(|_| failed())?);
     let mut signals = EndSignals::listen()?;
     let mut watch = Watch::new(home, args, process)?;
-    // Signals from the command's terminal must not end this process.
+    // Signals from the command's terminal must not reach this process.
     let _its_own = setsid();
     let mut stdout = std::io::stdout();
     stdout.write_all(b"+").and_then(|()| stdout.flush()).map_err(|_| failed())?;
@@ -61,42 +58,41 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> 
         };
         tokio::select! {
             _ended = &mut end => break,
-            () = signals.wait() => {
-                let _ended = tokio::time::timeout(LAST_WAIT, &mut end).await;
-                break;
-            }
+            () = signals.wait() => {}
             () = next => {}
         }
     }
-    let removed = args
-        .dir
-        .as_ref()
-        .map_or(Ok(()), |dir| fs::remove_dir_all(dir).map_err(|error| CommandFailure::of_file(dir, &error)));
-    watch.secrets.map_or(Ok(()), |secrets| secrets.files.end()).and(removed)
+    let ended = watch.secrets.map_or(Ok(()), |secrets| secrets.files.end());
+    let of_dir =
+        |dir: &PathBuf| fs::remove_dir_all(dir).map_err(|error| CommandFailure::of_file(dir, &error));
+    args.dir.as_ref().map_or(Ok(()), of_dir).and(ended)
 }
 
-/// Token and files of a command that runs.
+/// Token and files of a command that runs. Each has attempts of its own: a refusal of one delays no other.
 struct Watch<'a> {
     home: &'a Path,
     clock: SystemClock,
     console: Console,
     token: Option<TokenFile>,
+    token_attempts: Attempts,
     secrets: Option<WatchedSecrets>,
-    backoff: Backoff,
-    reports: FailureReports,
-    /// After a failure: the next attempt.
-    retry_at: Option<Duration>,
+    secret_attempts: Attempts,
 }
 
 /// The secrets of the command, and what happens when they change.
 struct WatchedSecrets {
     files: TemplateFiles,
     known: Versions,
+    /// The secrets whose refusal was reported.
+    refused: BTreeSet<SecretName>,
     interval: Duration,
     check_at: Duration,
     signal: Option<ChangeSignal>,
     process: OwnedFd,
 }
+
+/// Longest wait before the clock is read again, because the machine may sleep meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
@@ -108,8 +104,9 @@ impl<'a> Watch<'a> {
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();
         let interval = Duration::from_secs(args.files.check_every_s());
         let secrets = WatchedSecrets {
-            files: TemplateFiles::of(&args.files)?,
+            files: TemplateFiles::of(&args.files)?.written_before(),
             known: known(&args.known)?,
+            refused: BTreeSet::new(),
             interval,
             check_at: now.saturating_add(interval),
             signal: args.files.on_change,
@@ -120,82 +117,73 @@ impl<'a> Watch<'a> {
             clock,
             console: Console::new(Format::Table),
             token,
+            token_attempts: Attempts::default(),
             secrets: is_watching.then_some(secrets),
-            backoff: Backoff::default(),
-            reports: FailureReports::default(),
-            retry_at: None,
+            secret_attempts: Attempts::default(),
         })
     }
 
-    /// The time until something is to be done.
+    /// The time until something is to be done, or until the next look at the clock.
     fn wait(&self) -> Duration {
-        let work = self.retry_at.or_else(|| {
-            let token = self.token.as_ref().map(TokenFile::renew_at);
-            let secrets = self.secrets.as_ref().map(|secrets| secrets.check_at);
-            token.into_iter().chain(secrets).min()
-        });
+        let token = self.token.as_ref().map(|token| self.token_attempts.next(token.renew_at()));
         let removal = self.token.as_ref().and_then(TokenFile::remove_at);
-        let next = work.into_iter().chain(removal).min();
-        next.unwrap_or(Duration::MAX).saturating_sub(self.clock.elapsed())
+        let secrets = self.secrets.as_ref().map(|secrets| self.secret_attempts.next(secrets.check_at));
+        let next = token.into_iter().chain(removal).chain(secrets).min().unwrap_or(Duration::MAX);
+        next.saturating_sub(self.clock.elapsed()).min(LOOK_AGAIN)
     }
 
     /// Does what is due, and says so when that fails.
     async fn step(&mut self) {
+        self.renew_token().await;
+        self.check_secrets().await;
+    }
+
+    async fn renew_token(&mut self) {
+        let Some(token) = &mut self.token else { return };
         let now = self.clock.elapsed();
-        match self.token.as_mut().map_or(Ok(false), |token| token.remove_expired(now)) {
+        let removed = match token.remove_expired(now) {
             Ok(true) => {
-                self.say("the token has expired; its file is removed until the broker gives a new one")
+                Some("the token has expired; its file is removed until the broker gives a new one".to_owned())
             }
-            Ok(false) => {}
-            Err(failure) => self.say(&format!("the expired token cannot be removed: {}", failure.why())),
+            Ok(false) => None,
+            Err(failure) => Some(format!("the expired token cannot be removed: {}", failure.why())),
+        };
+        let mut said: Vec<String> = removed.into_iter().collect();
+        if self.token_attempts.next(token.renew_at()) <= now {
+            let renewed = token.renew(self.home, now).await;
+            let now = self.clock.elapsed();
+            match renewed {
+                Ok(()) => said.extend(self.token_attempts.succeeded(now).map(again)),
+                Err(failure) => said.extend(
+                    self.token_attempts
+                        .failed(&failure, now)
+                        .map(|time| cannot(&failure, time, &token.described(now))),
+                ),
+            }
         }
-        if self.retry_at.is_some_and(|at| at > now) {
+        said.iter().for_each(|said| self.say(said));
+    }
+
+    async fn check_secrets(&mut self) {
+        let Some(secrets) = &mut self.secrets else { return };
+        let now = self.clock.elapsed();
+        if self.secret_attempts.next(secrets.check_at) > now {
             return;
         }
-        match self.update(now).await {
-            Ok(()) => {
-                (self.retry_at, self.backoff) = (None, Backoff::default());
-                if let Some(time) = self.reports.succeeded(now) {
-                    self.say(&format!("the credentials are up to date again after {} s", time.as_secs()));
-                }
+        let checked = secrets.check(self.home).await;
+        let now = self.clock.elapsed();
+        let said = match checked {
+            Ok(mut said) => {
+                secrets.check_at = now.saturating_add(secrets.interval);
+                said.extend(self.secret_attempts.succeeded(now).map(again));
+                said
             }
             Err(failure) => {
-                let now = self.clock.elapsed();
-                self.retry_at = Some(now.saturating_add(self.backoff.wait_after(&failure, &SystemEntropy)));
-                if let Some(time) = self.reports.failed(&failure, now) {
-                    self.report(&failure, time, now);
-                }
+                let reported = self.secret_attempts.failed(&failure, now);
+                reported.map(|time| cannot(&failure, time, KEPT)).into_iter().collect()
             }
-        }
-    }
-
-    async fn update(&mut self, now: Duration) -> Result<(), CommandFailure> {
-        if let Some(token) = self.token.as_mut().filter(|token| token.renew_at() <= now) {
-            token.renew(self.home, now).await?;
-        }
-        let Some(secrets) = self.secrets.as_mut().filter(|secrets| secrets.check_at <= now) else {
-            return Ok(());
         };
-        let said = secrets.check(self.home).await?;
-        secrets.check_at = now.saturating_add(secrets.interval);
-        if let Some(said) = said {
-            self.say(&said);
-        }
-        Ok(())
-    }
-
-    fn report(&self, failure: &CommandFailure, time: Duration, now: Duration) {
-        let mut state = Vec::new();
-        state.extend(self.token.as_ref().map(|token| token.described(now)));
-        state.extend(self.secrets.as_ref().map(|_| "files and variables keep the last values".to_owned()));
-        let since = if time.is_zero() { String::new() } else { format!(" for {} s", time.as_secs()) };
-        self.say(&format!(
-            "the credentials cannot be renewed{since}: {} ({}); {}; trying again until it succeeds; fix: {}",
-            failure.why(),
-            failure.code(),
-            state.join("; "),
-            failure.fix()
-        ));
+        said.iter().for_each(|said| self.say(said));
     }
 
     fn say(&self, text: &str) {
@@ -203,19 +191,49 @@ impl<'a> Watch<'a> {
     }
 }
 
+const KEPT: &str = "files and variables keep the last values";
+
+/// The message about a failure, which has lasted for `time`.
+fn cannot(failure: &CommandFailure, time: Duration, state: &str) -> String {
+    let since = if time.is_zero() { String::new() } else { format!(" for {} s", time.as_secs()) };
+    format!(
+        "the credentials cannot be renewed{since}: {} ({}); {state}; trying again until it succeeds; fix: {}",
+        failure.why(),
+        failure.code(),
+        failure.fix()
+    )
+}
+
+fn again(time: Duration) -> String {
+    format!("the credentials are up to date again after {} s", time.as_secs())
+}
+
 impl WatchedSecrets {
-    /// Compares the versions, and writes the files again after a change. What was done, if something was.
-    async fn check(&mut self, home: &Path) -> Result<Option<String>, CommandFailure> {
+    /// Compares the versions, and writes the files again after a change. What was done.
+    async fn check(&mut self, home: &Path) -> Result<Vec<String>, CommandFailure> {
         let source = SecretSource::open(home).await?;
-        let changed = changes(&self.known, &source.versions(&self.known)?);
-        if changed.is_empty() {
-            return Ok(None);
+        let mut refusals = source.refusals(&self.known);
+        let current = source.versions(&self.known);
+        let mut said = Vec::new();
+        if !changes(&self.known, &current).is_empty() {
+            let names: BTreeSet<SecretName> = current.keys().cloned().collect();
+            let update = self.files.write(&source, &names).await?;
+            refusals.extend(update.refusals);
+            let read = update.values.versions();
+            let changed = changes(&self.known, &read);
+            self.known.extend(read);
+            if !changed.is_empty() {
+                said.push(self.announce(&changed, update.is_written));
+            }
         }
-        let names: BTreeSet<SecretName> = self.known.keys().cloned().collect();
-        let (values, written) = self.files.write(&source, &names).await?;
-        self.known = values.versions();
+        said.extend(self.report(&refusals));
+        Ok(said)
+    }
+
+    /// Sends the signal about a change. The message about both.
+    fn announce(&self, changed: &[String], is_written: bool) -> String {
         let mut said = format!("changed: {}", changed.join(", "));
-        if written == Written::Something {
+        if is_written {
             said.push_str("; files written");
         }
         if let Some(signal) = self.signal {
@@ -224,7 +242,21 @@ impl WatchedSecrets {
             said.push_str(if sent.is_ok() { "; signal sent: " } else { "; signal not sent: " });
             said.push_str(signal.as_str());
         }
-        Ok(Some(said))
+        said
+    }
+
+    /// The messages about secrets that are newly refused, or readable again.
+    fn report(&mut self, refusals: &Refusals) -> Vec<String> {
+        let refused: BTreeSet<SecretName> = refusals.keys().cloned().collect();
+        let new = refusals.iter().filter(|(name, _)| !self.refused.contains(*name));
+        let new = new.map(|(name, failure)| {
+            let (why, code, fix) = (failure.why(), failure.code(), failure.fix());
+            format!("secret `{name}` cannot be read any more: {why} ({code}); {KEPT}; fix: {fix}")
+        });
+        let back = self.refused.difference(&refused).map(|name| format!("secret `{name}` can be read again"));
+        let said = new.chain(back).collect();
+        self.refused = refused;
+        said
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct SecretValues(BTreeMap<SecretName, RevealedSecret>);
 /// The versions of secrets.
 pub(super) type Versions = BTreeMap<SecretName, u64>;
 
+/// The secrets that the broker refused, with the reasons.
+pub(super) type Refusals = BTreeMap<SecretName, CommandFailure>;
+
 impl SecretSource {
     /// Asks the broker. Writes no entry of the ledger.
     pub(super) async fn open(home: &Path) -> Result<Self, CommandFailure> {
@@ -35,34 +38,46 @@ impl SecretSource {
         Ok(Self { client, me })
     }
 
-    /// The current versions of `known`; a secret whose version an older broker does not tell has the known one.
-    ///
-    /// # Errors
-    /// [`CommandFailure`] if the agent may no longer read one of them.
-    pub(super) fn versions(&self, known: &Versions) -> Result<Versions, CommandFailure> {
+    /// The current versions of those of `known` that the agent may read. A secret whose version an older broker does
+    /// not tell has the known one.
+    pub(super) fn versions(&self, known: &Versions) -> Versions {
         let current = |name: &SecretName, version: u64| {
-            delivering(&self.me, name)?;
             let told = self.me.secrets.iter().find(|told| told.name == *name);
-            Ok((name.clone(), told.and_then(|told| told.version).map_or(version, u64::from)))
+            told.and_then(|told| told.version).map_or(version, u64::from)
         };
-        known.iter().map(|(name, version)| current(name, *version)).collect()
+        let granted = known.iter().filter(|(name, _)| delivering(&self.me, name).is_ok());
+        granted.map(|(name, version)| (name.clone(), current(name, *version))).collect()
     }
 
-    /// Reads `names` with one token for the capabilities that deliver them.
-    pub(super) async fn read(&self, names: &BTreeSet<SecretName>) -> Result<SecretValues, CommandFailure> {
-        let mut values = SecretValues::default();
-        if names.is_empty() {
-            return Ok(values);
-        }
-        let capabilities = names.iter().map(|name| delivering(&self.me, name));
-        let capabilities: BTreeSet<String> = capabilities.collect::<Result<_, _>>()?;
-        let scope = capabilities.into_iter().collect::<Vec<_>>().join(" ");
-        let token = TokenRequest::for_scope(scope, None).fresh(&self.client).await?;
+    /// The secrets of `known` that the agent may no longer read.
+    pub(super) fn refusals(&self, known: &Versions) -> Refusals {
+        let refused = |name: &SecretName| Some((name.clone(), delivering(&self.me, name).err()?));
+        known.keys().filter_map(refused).collect()
+    }
+
+    /// Reads `names`. A refusal of one secret does not keep the others.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if the broker does not answer, or cannot carry requests out now.
+    pub(super) async fn read(
+        &self,
+        names: &BTreeSet<SecretName>,
+    ) -> Result<(SecretValues, Refusals), CommandFailure> {
+        let (mut values, mut refusals) = (SecretValues::default(), Refusals::new());
         for name in names {
-            let revealed = self.client.reveal(name, token.access_token.value()).await?;
-            values.0.insert(name.clone(), revealed);
+            match self.read_one(name).await {
+                Ok(revealed) => drop(values.0.insert(name.clone(), revealed)),
+                Err(failure) if failure.is_outage() || failure.is_unavailable() => return Err(failure),
+                Err(failure) => drop(refusals.insert(name.clone(), failure)),
+            }
         }
-        Ok(values)
+        Ok((values, refusals))
+    }
+
+    async fn read_one(&self, name: &SecretName) -> Result<RevealedSecret, CommandFailure> {
+        let request = TokenRequest::for_scope(delivering(&self.me, name)?, None);
+        let token = request.fresh(&self.client).await?;
+        self.client.reveal(name, token.access_token.value()).await
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailur
     let (program, rest) = args.command.split_first().ok_or_else(|| {
         CommandFailure::usage("there is no command", "`keyward run --capability NAME -- COMMAND ARG…`")
     })?;
-    let plan = Plan::of(home, args)?;
+    let mut plan = Plan::of(home, args)?;
     // No signal may end this process between the creation of a file and the start of its companion.
     let mut signals = EndSignals::listen()?;
     let gathered = tokio::select! {
@@ -95,7 +95,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Gets token and secrets, and writes the files from templates.
-    async fn gather(&self) -> Result<Credentials, CommandFailure> {
+    async fn gather(&mut self) -> Result<Credentials, CommandFailure> {
         let token = match self.args.token.capabilities.join(" ") {
             scope if scope.is_empty() => None,
             scope => {
@@ -109,10 +109,13 @@ impl<'a> Plan<'a> {
         }
         let names: BTreeSet<SecretName> = self.secrets.iter().map(|one| one.secret.name.clone()).collect();
         let source = SecretSource::open(self.home).await?;
-        let (values, _) = self.files.write(&source, &names).await?;
+        let mut update = self.files.write(&source, &names).await?;
+        if let Some((_, refusal)) = update.refusals.pop_first() {
+            return Err(refusal);
+        }
         // Before the command starts: a value may not fit into a variable.
-        self.variables(&values)?;
-        Ok(Credentials { token, values })
+        self.variables(&update.values)?;
+        Ok(Credentials { token, values: update.values })
     }
 
     /// The environment variables with secrets.

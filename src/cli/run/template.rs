@@ -16,7 +16,7 @@ use crate::console::CommandFailure;
 #[derive(Debug)]
 pub(super) struct Template {
     path: PathBuf,
-    text: String,
+    text: Arc<str>,
     pub(super) file: PathBuf,
 }
 
@@ -47,13 +47,13 @@ impl Template {
             return Err(CommandFailure::new(code::TEMPLATE_INVALID).because(why));
         }
         let text = fs::read_to_string(&path).map_err(|error| of_file(&error))?;
-        Ok(Self { path, text, file })
+        Ok(Self { path, text: text.into(), file })
     }
 
     /// Renders the template with `values`.
     pub(super) fn render(&self, values: &Arc<SecretValues>) -> Result<Rendered, CommandFailure> {
         let asked: Arc<Mutex<Asked>> = Arc::default();
-        let environment = environment(Arc::clone(values), Arc::clone(&asked));
+        let environment = environment(Arc::clone(&self.text), Arc::clone(values), Arc::clone(&asked));
         let rendered = environment.and_then(|environment| environment.render_str(&self.text, context! {}));
         let mut asked = locked(&asked);
         if let Some(failure) = asked.failure.take() {
@@ -83,14 +83,26 @@ impl Template {
     }
 }
 
-fn environment(values: Arc<SecretValues>, asked: Arc<Mutex<Asked>>) -> Result<Environment<'static>, Error> {
+fn environment(
+    text: Arc<str>,
+    values: Arc<SecretValues>,
+    asked: Arc<Mutex<Asked>>,
+) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     // Nothing is escaped unless the template says so, whatever the name of the file.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
     environment.add_function("secret", move |name: String, field: Option<String>| {
-        Ok::<String, Error>(value_of(&name, field, &values, &mut locked(&asked)))
+        let mut asked = locked(&asked);
+        // A computed name may be a value, and messages repeat names.
+        let is_literal = std::iter::once(&name).chain(&field).all(|word| text.contains(word.as_str()));
+        if !is_literal {
+            let why = "the name of a secret, or of a field, is computed";
+            asked.failure.get_or_insert(CommandFailure::new(code::TEMPLATE_INVALID).because(why));
+            return Ok(String::new());
+        }
+        Ok::<String, Error>(value_of(&name, field, &values, &mut asked))
     });
     Ok(environment)
 }
@@ -124,7 +136,7 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str, value: &str) -> Result<Rendered, CommandFailure> {
-        let template = Template { path: "t".into(), text: text.to_owned(), file: "f".into() };
+        let template = Template { path: "t".into(), text: text.into(), file: "f".into() };
         template.render(&Arc::new(values(value)))
     }
 
@@ -160,6 +172,8 @@ mod tests {
             ("{{ secret('A!') }}", "template `t`: not a canonical"),
             ("{{ secret('a/b', 'user') }}", "is not a JSON object"),
             ("{{ secret() }}", "missing argument"),
+            ("{{ secret(secret('a/b') | lower) }}", "is computed"),
+            ("{{ secret('a/b', secret('a/b')) }}", "is computed"),
             ("{{ secret 'a/b' }}", "syntax error"),
         ] {
             let failure = rendered(wrong, "CNRY").map(drop).unwrap_err();

@@ -1,20 +1,35 @@
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::RunFileArgs;
-use super::sources::{SecretSource, SecretValues, Versions};
+use super::sources::{Refusals, SecretSource, SecretValues, Versions};
 use super::template::{Rendered, Template};
 use crate::base::{SecretName, code};
-use crate::console::CommandFailure;
-use crate::files::{remove, replace_shared};
+use crate::console::{CommandFailure, own_uid};
+use crate::files::{OWNER_ONLY, remove, replace_shared};
 
 /// The files from templates.
 #[derive(Debug)]
 pub(super) struct TemplateFiles {
-    templates: Vec<Template>,
+    files: Vec<TemplateFile>,
     removal: Removal,
+}
+
+#[derive(Debug)]
+struct TemplateFile {
+    template: Template,
+    /// The file that this process, or the one that started it, has written.
+    written: Option<FileIdentity>,
+}
+
+/// The device and the inode of a file. Another run replaces a file by one with another inode.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
 }
 
 /// Whether the files are removed when the command ends.
@@ -24,90 +39,139 @@ enum Removal {
     Never,
 }
 
-/// The secrets of all templates, and the text of each file.
-struct RenderedFiles {
-    values: Arc<SecretValues>,
-    texts: Vec<zeroize::Zeroizing<String>>,
+/// The result of an update.
+pub(super) struct Update {
+    pub(super) values: Arc<SecretValues>,
+    /// The secrets that could not be read; files that need them are unchanged.
+    pub(super) refusals: Refusals,
+    pub(super) is_written: bool,
 }
 
-/// Most reads of further secrets: a template may name a secret by the value of another one.
+/// Most reads of further secrets: a condition of a template may depend on the value of another secret.
 const READS_MAX: usize = 8;
 
 impl TemplateFiles {
     pub(super) fn of(args: &RunFileArgs) -> Result<Self, CommandFailure> {
         let pairs = args.pairs()?;
-        if let Some(pair) = pairs.iter().find(|pair| pair.file.is_dir()) {
-            let why = format!("`{}` is a directory, and a template needs a file", pair.file.display());
-            return Err(CommandFailure::new(code::FILE_UNUSABLE)
-                .because(why)
-                .mended_by("name a file in it: `--template TEMPLATE:DIRECTORY/FILE`"));
+        let same = |why: String| CommandFailure::usage(&why, "name another file: `--template TEMPLATE:FILE`");
+        let mut places = BTreeSet::new();
+        for pair in &pairs {
+            if pair.file.is_dir() {
+                let why = format!("`{}` is a directory, and a template needs a file", pair.file.display());
+                return Err(CommandFailure::new(code::FILE_UNUSABLE)
+                    .because(why)
+                    .mended_by("name a file in it: `--template TEMPLATE:DIRECTORY/FILE`"));
+            }
+            if !places.insert(place(&pair.file)) {
+                return Err(same(format!("two templates are for the file `{}`", pair.file.display())));
+            }
+            let file = FileIdentity::at(&pair.file);
+            let is_it = |template: &Path| file.is_some() && FileIdentity::at(template) == file;
+            if pairs.iter().any(|other| is_it(&other.template)) {
+                return Err(same(format!("`{}` is a template, and would be replaced", pair.file.display())));
+            }
         }
-        let templates = pairs.into_iter().map(Template::read).collect::<Result<_, _>>()?;
+        let read = |pair| Ok(TemplateFile { template: Template::read(pair)?, written: None });
+        let files = pairs.into_iter().map(read).collect::<Result<_, CommandFailure>>()?;
         let removal = if args.remove_files { Removal::AtEnd } else { Removal::Never };
-        Ok(Self { templates, removal })
+        Ok(Self { files, removal })
+    }
+
+    /// The same files, as the process that started this one has written them.
+    pub(super) fn written_before(mut self) -> Self {
+        for file in &mut self.files {
+            file.written = FileIdentity::at(&file.template.file);
+        }
+        self
     }
 
     /// Writes the files whose text is another one, with new values of `names` and of all secrets that the templates
-    /// need. The values, and whether a file was written.
+    /// need.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] if the broker does not answer, a template is wrong or a file cannot be written.
     pub(super) async fn write(
-        &self,
+        &mut self,
         source: &SecretSource,
         names: &BTreeSet<SecretName>,
-    ) -> Result<(Arc<SecretValues>, Written), CommandFailure> {
-        let RenderedFiles { values, texts } = self.render(source, source.read(names).await?).await?;
-        let mut written = Written::Nothing;
-        for (template, text) in self.templates.iter().zip(&texts) {
-            if !fs::read(&template.file).is_ok_and(|present| present == text.as_bytes()) {
-                let replaced = replace_shared(&template.file, text.as_bytes());
-                replaced.map_err(|error| CommandFailure::of_file(&template.file, &error))?;
-                written = Written::Something;
-            }
-        }
-        Ok((values, written))
-    }
-
-    async fn render(
-        &self,
-        source: &SecretSource,
-        values: SecretValues,
-    ) -> Result<RenderedFiles, CommandFailure> {
-        let mut values = values;
+    ) -> Result<Update, CommandFailure> {
+        let (mut values, mut refusals) = source.read(names).await?;
         for _ in 0..READS_MAX {
             let shared = Arc::new(values);
             let (mut texts, mut missing) = (Vec::new(), BTreeSet::new());
-            for template in &self.templates {
-                match template.render(&shared)? {
-                    Rendered::Text(text) => texts.push(text),
-                    Rendered::Missing(names) => missing.extend(names),
-                }
+            for file in &self.files {
+                texts.push(match file.template.render(&shared)? {
+                    Rendered::Text(text) => Some(text),
+                    Rendered::Missing(names) => {
+                        missing.extend(names.into_iter().filter(|name| !refusals.contains_key(name)));
+                        None
+                    }
+                });
             }
             if missing.is_empty() {
-                return Ok(RenderedFiles { values: shared, texts });
+                let mut is_written = false;
+                for (file, text) in self.files.iter_mut().zip(&texts) {
+                    is_written |= text.as_ref().map_or(Ok(false), |text| file.write(text.as_bytes()))?;
+                }
+                return Ok(Update { values: shared, refusals, is_written });
             }
             values = Arc::into_inner(shared).unwrap_or_default();
-            values.extend(source.read(&missing).await?);
+            let (more, refused) = source.read(&missing).await?;
+            values.extend(more);
+            refusals.extend(refused);
         }
-        Err(CommandFailure::usage(
-            "the templates name further secrets each time that they are rendered",
-            "name the secrets in the template itself",
-        ))
+        Err(CommandFailure::new(code::TEMPLATE_INVALID)
+            .because("the templates need further secrets each time that they are rendered"))
     }
 
-    /// Removes the files if that was asked for. A file that cannot be removed does not keep the others.
+    /// Removes the files if that was asked for, but none that another process has written since. A file that cannot be
+    /// removed does not keep the others.
     pub(super) fn end(&self) -> Result<(), CommandFailure> {
         if self.removal == Removal::Never {
             return Ok(());
         }
+        let own = self.files.iter().filter(|file| file.written.is_some());
+        let own = own.filter(|file| FileIdentity::at(&file.template.file) == file.written);
         let removed = |path: &Path| remove(path).map_err(|error| CommandFailure::of_file(path, &error));
-        self.templates.iter().map(|template| removed(&template.file)).fold(Ok(()), Result::and)
+        own.map(|file| removed(&file.template.file)).fold(Ok(()), Result::and)
     }
 }
 
-/// Whether a file was written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Written {
-    Something,
-    Nothing,
+impl TemplateFile {
+    /// Writes the file, unless it is the one that was written before, with this text. Whether it was written.
+    fn write(&mut self, text: &[u8]) -> Result<bool, CommandFailure> {
+        let path = &self.template.file;
+        let is_private = |found: &Metadata| {
+            found.is_file() && found.mode() & 0o7777 == OWNER_ONLY && found.uid() == own_uid()
+        };
+        let is_ours = self.written.is_some() && FileIdentity::at(path) == self.written;
+        let is_same = is_ours
+            && fs::symlink_metadata(path).is_ok_and(|found| is_private(&found))
+            && fs::read(path).is_ok_and(|present| present == text);
+        if is_same {
+            return Ok(false);
+        }
+        replace_shared(path, text).map_err(|error| CommandFailure::of_file(path, &error))?;
+        self.written = FileIdentity::at(path);
+        Ok(true)
+    }
+}
+
+impl FileIdentity {
+    /// The identity of the file at `path`, if there is one.
+    fn at(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+/// A path without links and dots in its directory.
+fn place(path: &Path) -> PathBuf {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(above), path.file_name()) {
+        (Ok(above), Some(name)) => above.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// The changed secrets with their new versions, for a message.

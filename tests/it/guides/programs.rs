@@ -53,7 +53,10 @@ fn a_program_runs_with_secrets_by_the_page() {
     let blocks = blocks("how-to/run-a-program.md");
     assert_eq!(run_as(&process, "a", &blocks[0], &[]), "9 characters\n");
     assert_eq!(run_as(&process, "a", &blocks[1], &[]), "2\n");
-    run_as(&process, "a", &blocks[2], &[]);
+    let app = process.path("app");
+    fs::write(&app, "#!/bin/sh\ntest -s app.conf && echo \"the program runs\"\n").unwrap();
+    fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(run_as(&process, "a", &blocks[2], &[]), "the program runs\n");
     let written = fs::read_to_string(process.path("app.conf")).unwrap();
     assert_eq!(written, "user = \"app\"\npassword = \"the value\"\n");
 }
