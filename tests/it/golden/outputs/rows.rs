@@ -74,6 +74,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("operator seal-key", &[of::<wire::SealedKeyOutput>]),
     ("operator show", &[of::<wire::OperatorAnswer>]),
     ("operator suspend", &[of::<wire::EndedAnswer>]),
+    ("operator update", &[of::<wire::ChangedAnswer>]),
     ("plan", &[of::<wire::AppliedAnswer>, of::<wire::CheckedPlanOutput>]),
     ("renew", &[of::<wire::IdentityOutput>]),
     ("role list", &[of::<Items<wire::RoleAnswer>>]),

@@ -121,6 +121,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("operator role", &["eve", "approver"]);
     run("operator suspend", &["eve"]);
     run("operator resume", &["eve"]);
+    run("operator update", &["eve", "--person", "eve@corp.example"]);
     run("operator revoke", &["eve"]);
     run("capability list", &[]);
     run("capability show", &["github.repo.read"]);
