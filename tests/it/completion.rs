@@ -47,7 +47,15 @@ fn bash_completes_verbs_options_and_names() {
         (&["keyward", "operator", "suspend", "ad"], &["admin"]),
         (&["keyward", "agent", "suspend", "a", "--rea"], &["--reason"]),
     ] {
-        let offered = offered(&operator, line);
+        // On a busy machine the broker can miss the time that completion waits.
+        let offered = (0..50).map(|_| {
+            drop(fs::remove_file(operator.join("completion.json")));
+            offered(&operator, line)
+        });
+        let mut offered = offered;
+        let offered =
+            offered.find(|offered: &Vec<String>| offered.iter().any(|word| word == wanted.first().unwrap()));
+        let offered = offered.unwrap_or_default();
         let names: Vec<&String> = offered.iter().filter(|word| !word.starts_with('-')).collect();
         let found = if line.last().unwrap().starts_with('-') { offered.iter().collect() } else { names };
         assert_eq!(
@@ -57,8 +65,13 @@ fn bash_completes_verbs_options_and_names() {
         );
     }
     let agent = process.path("home-a");
-    assert!(offered(&agent, &["keyward", "token", "git"]).contains(&"github.repo.read".to_owned()));
-    assert!(offered(&agent, &["keyward", "get", "git"]).contains(&"github/app".to_owned()));
+    for (verb, name) in [("token", "github.repo.read"), ("get", "github/app")] {
+        let is_offered = |_: &u32| {
+            drop(fs::remove_file(agent.join("completion.json")));
+            offered(&agent, &["keyward", verb, "git"]).iter().any(|word| word == name)
+        };
+        assert!((0..50).find(is_offered).is_some(), "{verb}");
+    }
     for home in [&operator, &agent] {
         let kept = fs::metadata(home.join("completion.json")).unwrap();
         assert_eq!(kept.permissions().mode() & 0o777, 0o600);
@@ -66,8 +79,11 @@ fn bash_completes_verbs_options_and_names() {
     // The home directory on the line is the one whose operator is asked.
     let named = operator.display().to_string();
     let line = ["keyward", "--home", &named, "agent", "show", ""];
-    let output = asked("fish", &agent, &line);
-    assert!(said(&output).lines().any(|line| line.starts_with("b")), "{}", said(&output));
+    let is_offered = |_: &u32| {
+        drop(fs::remove_file(operator.join("completion.json")));
+        said(&asked("fish", &agent, &line)).lines().any(|line| line.starts_with('b'))
+    };
+    assert!((0..50).find(is_offered).is_some(), "the operator of the named home is asked");
 }
 
 #[test]
