@@ -206,8 +206,10 @@ async fn the_audience_of_a_resource_server_survives_a_restart_and_is_planned() {
         format!("[[resource_server]]\nname = \"reports\"\naudience = \"{REPORTS}\"\nmax_instances = 2\n");
     assert_eq!(plan(&same).await["changes"], json!([]));
     let changed = plan(&same.replace("reports.example", "elsewhere.example")).await;
-    let expected: Value =
-        json!([{ "action": "update", "kind": "resource-server", "name": "reports", "fields": ["audience"] }]);
+    let values = json!([{ "field": "audience", "from": REPORTS, "to": "https://elsewhere.example.com" }]);
+    let expected: Value = json!([{
+        "action": "update", "kind": "resource-server", "name": "reports", "fields": ["audience"], "values": values
+    }]);
     assert_eq!(changed["changes"], expected);
 }
 

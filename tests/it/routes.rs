@@ -192,6 +192,8 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "subject_unknown",
             "lease_unknown",
             "lease_invalid_state",
+            "operator_profile_invalid",
+            "secret_in_use",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }
