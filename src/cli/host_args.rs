@@ -26,9 +26,9 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
     pub config: Option<PathBuf>,
     /// The file with the unseal key, if the configuration names a systemd credential
-    #[arg(long, value_name = "FILE", requires = "config")]
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "data_dir")]
     pub root_key_file: Option<PathBuf>,
-    /// The data directory, without keys: frames, sequence and hashes are checked, state changes are not decrypted
+    /// The data directory, without keys: finds damage; only with `--checkpoint` also changes by a person who can write the files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// An earlier signed checkpoint from `GET /v1/checkpoint`: the ledger has to contain the same entries

@@ -66,7 +66,14 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
     let note = note(options, verifier)?;
     let checkpoint =
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
-    let layer = HostLayer::existing(&dir.join("ledger"));
+    let dir = dir.join("ledger");
+    if !dir.is_dir() {
+        let why = format!("there is no ledger: `{}` is not a directory", dir.display());
+        return Err(CommandFailure::new(code::FILE_UNUSABLE)
+            .because(why)
+            .mended_by("check the path of the data directory"));
+    }
+    let layer = HostLayer::existing(&dir);
     let sizes = [checkpoint.as_ref().map_or(0, |one| one.size), anchor.as_ref().map_or(0, Anchor::seq)];
     let sought = VerifyQuery {
         roots_at: &sizes,
@@ -126,16 +133,35 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         });
         return Ok(());
     }
-    console.line(&format!("ok: {entries} entries, the last at {}, root {root}", head.time));
+    let result = if opened || checkpoint.is_some() { "ok" } else { "no damage found" };
+    console.line(&format!("{result}: {entries} entries, the last at {}, root {root}", head.time));
     if let Some(checkpoint) = &checkpoint {
         console.line(&format!("extends the checkpoint of {} entries", checkpoint.size));
     }
     if !opened {
-        console.say(
-            "note: state changes were not decrypted: without the unseal key only checksums and sequence are verified",
-        );
+        console.say(&unproved(checkpoint.as_ref()));
     }
     Ok(())
+}
+
+/// What a verification without the unseal key does not prove.
+fn unproved(checkpoint: Option<&Checkpoint>) -> String {
+    let forger = "a person who can write these files can have changed them unnoticed";
+    checkpoint.map_or_else(
+        || {
+            format!(
+                "note: without a checkpoint or the unseal key only checksums and the sequence are verified: {forger}; add \
+                 `--checkpoint FILE --key KEY`, or `--config FILE`, which names the unseal key"
+            )
+        },
+        |checkpoint| {
+            format!(
+                "note: the checkpoint proves the first {} entries; after them, and for state changes, only checksums and \
+                 the sequence are verified without the unseal key: {forger}",
+                checkpoint.size
+            )
+        },
+    )
 }
 
 /// The newest anchor in the file beside the keyring.

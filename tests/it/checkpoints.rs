@@ -41,6 +41,29 @@ fn verify(process: &Process, note: &str, key: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
+#[test]
+fn verify_without_checkpoint_and_key_does_not_say_ok() {
+    let process = Process::init("warn");
+    let dir = process.path("data").display().to_string();
+    let verify = |args: &[&str]| {
+        let output = process.run_as("x", &[&["verify"], args].concat(), b"");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+
+    let (code, said) = verify(&["--data-dir", &dir]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("no damage found: "), "{said}");
+    assert!(said.contains("add `--checkpoint FILE --key KEY`"), "{said}");
+    let (_, said) = verify(&["--config", &process.config()]);
+    assert!(said.starts_with("ok: ") && !said.contains("note:"), "{said}");
+
+    // A key that would not be used, and a directory without a ledger, are refused.
+    let (code, said) = verify(&["--data-dir", &dir, "--root-key-file", "root-key"]);
+    assert_eq!(code, Some(2), "{said}");
+    let (_, said) = verify(&["--data-dir", "/nonexistent"]);
+    assert!(said.contains("file_unusable") && said.contains("/nonexistent/ledger"), "{said}");
+}
+
 /// Hazard AUD-05.
 #[test]
 fn a_checkpoint_from_earlier_tells_cut_and_rewritten_ledgers() {
