@@ -20,9 +20,7 @@ use crate::crypto::Digest;
 pub struct Verified {
     /// The ledger; `None` without a segment.
     pub ledger: Option<LedgerId>,
-    /// The number of entries.
-    pub entries: u64,
-    /// The newest of them.
+    /// The newest entry.
     pub head: Head,
     /// The root of the Merkle tree over all leaves (RFC 6962).
     pub root: Digest,
@@ -61,6 +59,12 @@ pub struct StateSeen {
 }
 
 impl Verified {
+    /// The number of entries.
+    #[must_use]
+    pub const fn entries(&self) -> u64 {
+        self.head.seq
+    }
+
     /// The root at `size`, which was asked for; `None` when there are fewer entries.
     #[must_use]
     pub fn root_at(&self, size: u64) -> Option<Digest> {
@@ -124,11 +128,11 @@ pub fn verify(
             None => end = check.last_while_written(layer, first_seq)?,
         }
     }
-    let (entries, root, head) = (check.history.head().seq, check.history.tree().root(), check.history.head());
+    let (root, head) = (check.history.tree().root(), check.history.head());
     let ledger = if firsts.is_empty() { None } else { check.ledger };
     let LedgerCheck { roots_at, states, events, snapshots, .. } = check;
     let snapshots = snapshots.look(layer, ledger, keys)?;
-    Ok(Verified { ledger, entries, head, root, roots_at, states, events, snapshots, end })
+    Ok(Verified { ledger, head, root, roots_at, states, events, snapshots, end })
 }
 
 #[derive(Clone)]

@@ -82,7 +82,7 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
         checked: options.checked,
     };
     let verified = verify_ledger(&layer, ledger, keys.as_ref(), sought).map_err(|error| refused(&error))?;
-    if verified.entries == 0 {
+    if verified.entries() == 0 {
         let why = format!("`{}` contains no ledger entry", dir.display());
         return Err(CommandFailure::new(code::LEDGER_EMPTY).because(why));
     }
@@ -118,7 +118,7 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         End::Open => "open",
         End::Unfinished => "unfinished",
     };
-    let (entries, head, root) = (verified.entries, verified.head, verified.root.hex());
+    let (entries, head, root) = (verified.entries(), verified.head, verified.root.hex());
     if console.is_json() {
         console.json(&VerifyOutput {
             ledger: verified.ledger,
@@ -190,7 +190,7 @@ fn anchored(anchor: Option<&Anchor>, verified: &Verified) -> Result<(), CommandF
             "ledger entry {seq}, or an earlier one, differs from the one that the broker has acknowledged"
         ),
         None => {
-            let entries = verified.entries;
+            let entries = verified.entries();
             format!("the ledger ends at entry {entries}, but the broker has acknowledged entry {seq}")
         }
     };
@@ -302,7 +302,7 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), CommandFa
         None => {
             let why = format!(
                 "the checkpoint has {} entries, and the ledger only {}",
-                checkpoint.size, verified.entries
+                checkpoint.size, verified.entries()
             );
             Err(CommandFailure::new(code::LEDGER_CUT).because(why))
         }

@@ -230,7 +230,7 @@ fn each_altered_field_is_named_even_under_a_matching_checksum() {
 fn altered_fields_of_the_last_entry_change_the_root_without_keys() {
     let root = |disk: &Disk| {
         let verified = verify(disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap();
-        assert_eq!(verified.entries, ENTRIES);
+        assert_eq!(verified.entries(), ENTRIES);
         verified.root
     };
     let disk = left(Left::Killed);

@@ -81,11 +81,11 @@ fn verifying_agrees_with_the_ledger_and_writes_nothing() {
         for entry in ledger.read(1, 1000).unwrap() {
             tree.append(&entry.leaf());
         }
-        assert_eq!((sealed.entries, sealed.root), (ENTRIES, tree.root()));
+        assert_eq!((sealed.entries(), sealed.root), (ENTRIES, tree.root()));
         assert_eq!(sealed.head, ledger.head());
         let other =
             verify(UnsyncedBed::new(1).disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap();
-        assert_eq!((other.entries, other.ledger), (0, None));
+        assert_eq!((other.entries(), other.ledger), (0, None));
     }
 }
 
@@ -108,14 +108,17 @@ fn verifying_while_the_ledger_is_written_finds_no_flaw() {
     wait_until(|| {
         let verified =
             verify(&HostLayer::existing(&dir), None, Some(&keys()), VerifyQuery::default()).unwrap();
-        assert!(verified.entries >= entries);
-        entries = verified.entries;
+        assert!(verified.entries() >= entries);
+        entries = verified.entries();
         let page = ledger.read(entries.saturating_sub(60).max(1), 100).unwrap();
         assert!(!page.is_empty());
         writing.is_finished()
     });
     writing.join().unwrap();
-    assert_eq!(verify(&HostLayer::existing(&dir), None, None, VerifyQuery::default()).unwrap().entries, 2001);
+    assert_eq!(
+        verify(&HostLayer::existing(&dir), None, None, VerifyQuery::default()).unwrap().entries(),
+        2001
+    );
 }
 
 #[test]

@@ -28,7 +28,6 @@ const WIDE: &[&str] = &[
     // One field a room.
     "src/broker/world.rs World",
     "src/ledger/draft.rs Draft",
-    "src/ledger/verify.rs Verified",
     "src/store/handle.rs Store",
 ];
 
