@@ -12,7 +12,7 @@ mod transport;
 
 pub use documents::openapi::openapi;
 pub use documents::problem::Problem;
-pub use route::{Caller, Repetition, Route};
+pub use route::{Caller, Repetition, Route, RouteDocument};
 pub use routes::listeners::{
     admin_router, admin_routes, agent_router, agent_routes, host_router, host_routes,
 };

@@ -39,10 +39,8 @@ pub struct Route {
     pub path: &'static str,
     /// The status of a success.
     pub status: u16,
-    /// A summary in one line.
-    pub summary: &'static str,
-    /// The operation's id, in upper case.
-    pub operation: &'static str,
+    /// Its description in the `OpenAPI` document.
+    pub document: RouteDocument,
     /// Who may call it.
     pub caller: Caller,
     /// The effect of a repeated request.
@@ -51,6 +49,15 @@ pub struct Route {
     pub takes_query: bool,
     /// Whether requests wait for no other request, because the route revokes.
     pub is_urgent: bool,
+}
+
+/// The description of a route in the `OpenAPI` document.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteDocument {
+    /// A summary in one line.
+    pub summary: &'static str,
+    /// The operation's id, in upper case.
+    pub operation: &'static str,
     pub(crate) describe: fn(&mut OperationDocument<'_>),
 }
 

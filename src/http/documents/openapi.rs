@@ -39,7 +39,7 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
 
 fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
     let mut document = OperationDocument::new(schemas, route.parameter());
-    (route.describe)(&mut document);
+    (route.document.describe)(&mut document);
     if route.repetition == Repetition::Once {
         let schema = json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
         document.parameter(IDEMPOTENCY_KEY_HEADER, "header", &schema);
@@ -60,8 +60,8 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
         }
     };
     let mut operation = json!({
-        "operationId": route.operation.to_lowercase(),
-        "summary": route.summary,
+        "operationId": route.document.operation.to_lowercase(),
+        "summary": route.document.summary,
         "security": security,
         "responses": {
             route.status.to_string(): answered,

@@ -15,7 +15,7 @@ use crate::base::{Cancellation, Sensitive};
 use crate::broker::{AdminServices, Priority};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
-use crate::http::route::{Repetition, Route};
+use crate::http::route::{Repetition, Route, RouteDocument};
 use crate::http::transport::body::read_body;
 use crate::policy::Right;
 use crate::wire::{Endpoint, Method, Nothing};
@@ -215,13 +215,15 @@ where
         method: endpoint.method,
         path: endpoint.path,
         status: endpoint.status,
-        summary: endpoint.summary,
-        operation: endpoint.name,
+        document: RouteDocument {
+            summary: endpoint.summary,
+            operation: endpoint.name,
+            describe: describe::<S, C, T, I, A>,
+        },
         caller: C::CALLER,
         repetition,
         takes_query: I::TAKES_QUERY,
         is_urgent: false,
-        describe: describe::<S, C, T, I, A>,
     }
 }
 

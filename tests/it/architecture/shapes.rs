@@ -16,8 +16,6 @@ const DATA_FILES: &[&str] =
 const WIDE: &[&str] = &[
     // Settings.
     "src/broker/services.rs Settings",
-    // A route is one value.
-    "src/http/route.rs Route",
     // Stored records.
     "src/ledger/entry.rs Entry",
     "src/leases/record.rs Lease",

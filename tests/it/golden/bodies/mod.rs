@@ -51,7 +51,7 @@ const OPEN: [&str; 2] = ["/items/*/event", "/connection"];
 const ELSEWHERE: [&str; 1] = ["openapi_document"];
 
 fn operation(route: &Route) -> String {
-    route.operation.to_lowercase()
+    route.document.operation.to_lowercase()
 }
 
 /// All routes, each operation once.

@@ -49,7 +49,7 @@ impl Schemas {
                 components: document["components"].clone(),
             };
             for route in &routes {
-                let name = route.operation.to_lowercase();
+                let name = route.document.operation.to_lowercase();
                 let operation =
                     &document["paths"][route.path.replace("{*", "{")][route.method.as_str().to_lowercase()];
                 let content = &operation["requestBody"]["content"];
