@@ -100,8 +100,8 @@ pub fn decide_enrolment(
         return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
     };
     // Before any other check: a late second use is an alarm too.
-    let repeats = code.redeemed.get(&request.key).copied();
-    if repeats.is_none() && code.redeemed.len() >= usize::try_from(code.uses).unwrap_or(usize::MAX) {
+    let repeats = code.redeemed_with(&request.key);
+    if repeats.is_none() && code.is_used_up() {
         return Decision::deny(basis, code::ENROLMENT_CODE_USED);
     }
     let elsewhere = code.network.is_some_and(|network| !network.contains(request.source));

@@ -17,7 +17,7 @@ pub struct AgentCode {
     /// SHA-256 of its secret.
     pub hash: Digest,
     /// The keyed digest of its secret; none once it is used up.
-    pub digest: Option<KeyedDigest>,
+    digest: Option<KeyedDigest>,
     /// The end of its life.
     pub expires_at: Timestamp,
     /// The entry that made it known.
@@ -27,9 +27,9 @@ pub struct AgentCode {
     /// From where it can be redeemed; from anywhere when there is none.
     pub network: Option<Network>,
     /// The instances that redeemed it, by their keys.
-    pub redeemed: BTreeMap<Digest, InstanceId>,
+    redeemed: BTreeMap<Digest, InstanceId>,
     /// Whether its use with another key has been reported.
-    pub reported: bool,
+    reported: bool,
 }
 
 impl AgentCode {
@@ -54,8 +54,41 @@ impl AgentCode {
 
     pub(super) fn redeem(&mut self, key: Digest, instance: InstanceId) {
         self.redeemed.insert(key, instance);
-        if self.redeemed.len() >= usize::try_from(self.uses).unwrap_or(usize::MAX) {
+        if self.is_used_up() {
             self.digest = None;
         }
+    }
+
+    /// The instance that redeemed it with the key of this digest.
+    #[must_use]
+    pub fn redeemed_with(&self, key: &Digest) -> Option<InstanceId> {
+        self.redeemed.get(key).copied()
+    }
+
+    /// The instance that redeemed it first.
+    #[must_use]
+    pub fn first_instance(&self) -> Option<InstanceId> {
+        self.redeemed.values().min().copied()
+    }
+
+    /// Whether as many keys have redeemed it as can.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.redeemed.len() >= usize::try_from(self.uses).unwrap_or(usize::MAX)
+    }
+
+    /// Whether its use with another key has been reported.
+    #[must_use]
+    pub const fn is_reported(&self) -> bool {
+        self.reported
+    }
+
+    pub(super) const fn report(&mut self) {
+        self.reported = true;
+    }
+
+    /// Forgets the digest of an expired code.
+    pub(super) const fn forget_digest(&mut self) {
+        self.digest = None;
     }
 }

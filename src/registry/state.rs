@@ -165,7 +165,7 @@ impl Registry {
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(code) {
-                    code.reported = true;
+                    code.report();
                 }
             }
             Effect::Promote { agent, instance } => {
@@ -365,7 +365,7 @@ impl Registry {
         }
         for (_, expired) in self.code_ends.iter().take_while(|(expires_at, _)| *expires_at <= now) {
             if let Some(code) = self.codes.get_mut(expired) {
-                code.digest = None;
+                code.forget_digest();
             }
         }
     }

@@ -104,7 +104,7 @@ fn code_reuse(
     let world = reading.unconditional();
     let found = reading
         .unreported_code(input.code)
-        .and_then(|code| Some((world.registry.agent(code.agent)?, *code.redeemed.values().min()?)));
+        .and_then(|code| Some((world.registry.agent(code.agent)?, code.first_instance()?)));
     let Some((agent, first_instance)) = found else { return Ok(None) };
     let event = CodeReused {
         agent: &agent.name,

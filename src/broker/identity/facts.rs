@@ -58,7 +58,7 @@ impl<'w> Reading<'w> {
     /// An agent's code without an alarm about a second use.
     pub(crate) fn unreported_code(&self, id: CodeId) -> Option<&'w registry::AgentCode> {
         let code = self.under(registry::keys::code_alarm(id)).registry.code(id)?;
-        (!code.reported).then_some(code)
+        (!code.is_reported()).then_some(code)
     }
 
     /// An operator's code without an alarm about a second use.

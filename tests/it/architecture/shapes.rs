@@ -20,7 +20,6 @@ const WIDE: &[&str] = &[
     "src/ledger/entry.rs Entry",
     "src/leases/record.rs Lease",
     "src/leases/record.rs LeaseIntent",
-    "src/registry/enrolment_code.rs AgentCode",
     "src/rotation/record.rs Rotation",
     "src/rotation/record.rs Run",
     // One field a room.
