@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use super::anchor::{KeeperShared, RootCheck, RootWatch};
 use super::change::{At, Projection, StoredState, decode};
 use super::state::read_state;
-use super::withheld::{Settled, WithheldReceipts};
+use super::withheld::{Settled, UnrecordedDenials, WithheldReceipts};
 use crate::index::{Batch, Index};
 use crate::ledger::{Entry, Follower, SnapshotPoint, TakeInError, Tree};
 
@@ -18,6 +18,8 @@ pub(super) struct InMemoryState<W> {
     pub(super) withheld: WithheldReceipts,
     /// The number of unrecorded denials in force.
     denials: AtomicUsize,
+    /// Limits the unrecorded denials that the ledger is asked to take.
+    pub(super) unrecorded: UnrecordedDenials,
 }
 
 impl<W: StoredState> InMemoryState<W> {
@@ -27,6 +29,7 @@ impl<W: StoredState> InMemoryState<W> {
             as_of: AtomicU64::new(0),
             withheld: WithheldReceipts::default(),
             denials: AtomicUsize::new(0),
+            unrecorded: UnrecordedDenials::default(),
         }
     }
 

@@ -10,10 +10,9 @@ use super::error::RecordError;
 use super::follow::InMemoryState;
 use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
-use super::rebuild::{Rebuild, projection};
-use super::withheld::UnrecordedDenials;
+use super::rebuild::{RebuiltIndex, projection};
 use crate::base::Sensitive;
-use crate::index::{Index, IndexTree};
+use crate::index::IndexTree;
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::{self, AppendError, Entry, Head, Ledger, ReadError, Receipt, WriteState};
 use crate::telemetry::Latency;
@@ -25,11 +24,9 @@ pub struct Store<W: StoredState> {
     pub(super) accepted: Option<AcceptedLoss>,
     pub(super) memory: Arc<InMemoryState<W>>,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) index: Arc<Index>,
-    pub(super) rebuild: Rebuild,
+    pub(super) index: RebuiltIndex,
     pub(super) newest_snapshot: NewestSnapshot,
     pub(super) is_read_only: AtomicBool,
-    pub(super) unrecorded: UnrecordedDenials,
     /// Held as long as anything below the data directory may be written.
     pub(super) lock: File,
 }
@@ -154,13 +151,13 @@ impl<W: StoredState> Store<W> {
             Ok(None) => {
                 // It claims to have come this far and has not: a rebuild was cut short.
                 let value = self.record_from_ledger(tree, key, seq)?;
-                self.rebuild.start::<W>(&self.ledger, &self.index);
+                self.index.rebuild::<W>(&self.ledger);
                 Ok(value)
             }
             Err(error) => {
                 tracing::error!(%error, "the index cannot answer: the broker reads the ledger instead, and rebuilds the index");
                 let value = self.record_from_ledger(tree, key, seq)?;
-                self.rebuild.start::<W>(&self.ledger, &self.index);
+                self.index.rebuild::<W>(&self.ledger);
                 Ok(value)
             }
         }

@@ -11,8 +11,7 @@ use super::error::StoreError;
 use super::follow::{InMemoryState, WorldFollower};
 use super::handle::Store;
 use super::newest::NewestSnapshot;
-use super::rebuild::{Rebuild, reindex};
-use super::withheld::UnrecordedDenials;
+use super::rebuild::{RebuiltIndex, reindex};
 use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexKeys, Origin};
 use crate::keyring::{Family, Keyring, KeyringError};
@@ -121,11 +120,9 @@ impl<W: StoredState> Store<W> {
             accepted,
             memory,
             ledger,
-            index,
-            rebuild: Rebuild::default(),
+            index: RebuiltIndex::new(index),
             newest_snapshot,
             is_read_only: AtomicBool::new(false),
-            unrecorded: UnrecordedDenials::default(),
             lock,
         };
         let lacks_entries = report.resumed_after.is_some_and(|resumed| resumed > indexed);

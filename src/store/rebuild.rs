@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,19 +39,32 @@ pub(super) fn reindex<W: StoredState>(ledger: &Ledger, index: &Index, from: u64)
     }
 }
 
-/// Builds a broken index anew while it is in use: one thread at a time. Until it is
+/// The index, which is built anew while it is in use when it is broken: by one thread at a time. Until it is
 /// through, reads that the index cannot answer go to the ledger.
-#[derive(Debug, Default)]
-pub(super) struct Rebuild {
+#[derive(Debug)]
+pub(super) struct RebuiltIndex {
+    index: Arc<Index>,
     under_way: Arc<AtomicBool>,
 }
 
-impl Rebuild {
-    pub(super) fn start<W: StoredState>(&self, ledger: &Arc<Ledger>, index: &Arc<Index>) {
+impl Deref for RebuiltIndex {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        &self.index
+    }
+}
+
+impl RebuiltIndex {
+    pub(super) fn new(index: Arc<Index>) -> Self {
+        Self { index, under_way: Arc::default() }
+    }
+
+    pub(super) fn rebuild<W: StoredState>(&self, ledger: &Arc<Ledger>) {
         if self.under_way.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (ledger, index) = (Arc::clone(ledger), Arc::clone(index));
+        let (ledger, index) = (Arc::clone(ledger), Arc::clone(&self.index));
         let under_way = Arc::clone(&self.under_way);
         let started = std::thread::Builder::new().name("reindex".to_owned()).spawn(move || {
             match index.reset() {

@@ -129,7 +129,7 @@ impl<W: StoredState> Store<W> {
             return self.recorded(first?).await;
         }
         let (told, recorded) = oneshot::channel();
-        if let Some(place) = self.unrecorded.take() {
+        if let Some(place) = self.memory.unrecorded.take() {
             let (memory, ledger) = (Arc::clone(&self.memory), Arc::clone(&self.ledger));
             tokio::spawn(async move {
                 let _place = place;

@@ -25,7 +25,6 @@ const WIDE: &[&str] = &[
     // One field a room.
     "src/broker/world.rs World",
     "src/ledger/draft.rs Draft",
-    "src/store/handle.rs Store",
 ];
 
 /// The end of the group that begins before `from`, without its closing bracket.
