@@ -107,18 +107,32 @@ pub struct Run {
     pub begun_at: Timestamp,
     /// How far it has come.
     pub stage: RotationStage,
-    /// The version that it brings, once there is one.
-    pub version: Option<u32>,
-    /// The version that it replaces.
-    pub replaces: Option<u32>,
+    /// The versions that it exchanges.
+    pub versions: RunVersions,
     /// Whether upstream may have been told of the new value.
     pub touched: bool,
-    /// How often the present step has failed.
-    pub failures: u32,
-    /// The last failure of the present step.
-    pub trouble: Option<StepFailure>,
+    /// The attempts of the present step.
+    pub step: StepAttempts,
     /// When the replaced value's grace ends, once it has begun.
     pub grace_until: Option<Timestamp>,
+}
+
+/// The versions that a rotation exchanges.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RunVersions {
+    /// The new version, once there is one.
+    pub new: Option<u32>,
+    /// The replaced version.
+    pub replaced: Option<u32>,
+}
+
+/// The failed attempts of the present step of a rotation.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StepAttempts {
+    /// Their number.
+    pub failures: u32,
+    /// The last failure.
+    pub trouble: Option<StepFailure>,
 }
 
 impl Run {
@@ -131,7 +145,7 @@ impl Run {
     /// Whether it waits for an operator.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none())
+        self.step.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none())
     }
 
     /// Whether nothing has changed upstream: no value of this rotation was made there, and none was sent.
@@ -143,7 +157,7 @@ impl Run {
     /// Whether it waits after a failure, for its retry or for an operator: nothing is under way upstream.
     #[must_use]
     pub fn waits(&self, now: Timestamp) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none_or(|at| at > now))
+        self.step.trouble.as_ref().is_some_and(|trouble| trouble.retry_at.is_none_or(|at| at > now))
     }
 
     /// Whether it can end here and lose no value: nothing has changed upstream, or nothing is under way there
@@ -156,14 +170,14 @@ impl Run {
     /// Whether nothing is under way upstream, nor about to be: also while a grace lasts.
     #[must_use]
     pub fn rests(&self, now: Timestamp) -> bool {
-        let in_grace = self.trouble.is_none() && self.grace_until.is_some_and(|until| until > now);
+        let in_grace = self.step.trouble.is_none() && self.grace_until.is_some_and(|until| until > now);
         self.can_be_given_up(now) || in_grace
     }
 
     /// When its next step may be taken; `None` for a dead letter.
     #[must_use]
     pub fn ready_at(&self) -> Option<Timestamp> {
-        let after_trouble = match &self.trouble {
+        let after_trouble = match &self.step.trouble {
             Some(trouble) => trouble.retry_at?,
             None => self.begun_at,
         };
@@ -206,16 +220,39 @@ pub struct Rotation {
     pub run: Option<Run>,
     /// The last one that ended.
     pub last: Option<FinishedRotation>,
-    /// When the current value was last seen to work.
-    pub checked_at: Option<Timestamp>,
-    /// When upstream was last asked whether it does, answer or none.
-    pub asked_at: Option<Timestamp>,
-    /// What upstream made and was not told to end.
-    pub made: Vec<UpstreamValue>,
-    /// What upstream may know and nobody uses, with when that was found: an operator has to delete it there.
-    pub orphans: Vec<(Timestamp, UpstreamValue)>,
+    /// The checks of the current value.
+    pub check: ValueCheck,
+    /// The values that the upstream knows.
+    pub upstream: UpstreamValues,
     /// The entry that says which mark of another copy of the broker was found upstream last, and that mark in words.
     pub foreign_mark: Option<(u64, String)>,
+}
+
+/// The checks whether the upstream accepts the current value.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ValueCheck {
+    /// The last success.
+    pub passed_at: Option<Timestamp>,
+    /// The last check, with or without an answer.
+    pub asked_at: Option<Timestamp>,
+}
+
+impl ValueCheck {
+    /// A success at `at`.
+    #[must_use]
+    pub const fn passed(at: Timestamp) -> Self {
+        Self { passed_at: Some(at), asked_at: Some(at) }
+    }
+}
+
+/// The values of a secret that its upstream knows.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UpstreamValues {
+    /// Values that the upstream made and was not told to end.
+    pub made: Vec<UpstreamValue>,
+    /// Values that the upstream may know and nobody uses, with the time of the discovery: an operator has to delete them
+    /// there.
+    pub orphans: Vec<(Timestamp, UpstreamValue)>,
 }
 
 impl Rotation {
@@ -253,22 +290,22 @@ impl Rotation {
     /// What upstream calls the place of this version, when it made it and said so.
     #[must_use]
     pub fn slot(&self, version: u32) -> Option<&UpstreamSlot> {
-        self.made.iter().find(|value| value.version == Some(version))?.slot.as_ref()
+        self.upstream.made.iter().find(|value| value.version == Some(version))?.slot.as_ref()
     }
 
     /// Whether upstream made this version, or was left with it, and has not been told to end it.
     #[must_use]
     pub fn is_known_upstream(&self, version: u32) -> bool {
-        let orphans = self.orphans.iter().map(|(_, orphan)| orphan);
-        self.made.iter().chain(orphans).any(|value| value.version == Some(version))
+        let orphans = self.upstream.orphans.iter().map(|(_, orphan)| orphan);
+        self.upstream.made.iter().chain(orphans).any(|value| value.version == Some(version))
     }
 
     /// What upstream would go on knowing, and nobody use, if the value were another one from here on.
     #[must_use]
     pub fn left_behind(&self) -> Vec<UpstreamValue> {
-        let mut left = self.made.clone();
+        let mut left = self.upstream.made.clone();
         let in_grace = self.run.as_ref().filter(|run| run.stage == RotationStage::Grace && !left.is_empty());
-        if let Some((run, version)) = in_grace.and_then(|run| Some((run, run.replaces?)))
+        if let Some((run, version)) = in_grace.and_then(|run| Some((run, run.versions.replaced?)))
             && left.iter().all(|value| value.version != Some(version))
         {
             left.push(UpstreamValue { rotation: run.id, version: Some(version), slot: None });

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys;
 use super::record::{
-    Declared, FinishedRotation, Rotation, RotationStage, Run, StepFailure, Trigger, UpstreamValue,
+    Declared, FinishedRotation, Rotation, RotationStage, Run, RunVersions, StepAttempts, StepFailure, Trigger,
+    UpstreamValue, UpstreamValues, ValueCheck,
 };
 use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::ledger::Key;
@@ -214,23 +215,23 @@ impl Rotations {
                 rotation.next = *next;
             }),
             Effect::Check(secret) => self.with(secret, |rotation| {
-                (rotation.checked_at, rotation.asked_at) = (Some(at.time), Some(at.time));
+                rotation.check = ValueCheck::passed(at.time);
             }),
-            Effect::Unchecked(secret) => self.with(secret, |rotation| rotation.asked_at = Some(at.time)),
+            Effect::Unchecked(secret) => self.with(secret, |rotation| rotation.check.asked_at = Some(at.time)),
             Effect::Begin { secret, id, trigger } => self.with(secret, |rotation| {
                 rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
             }),
             Effect::Finish { secret, next } => self.with(secret, |rotation| {
-                let replaced = rotation.run.as_ref().and_then(|run| run.replaces);
-                rotation.made.retain(|value| value.version != replaced);
-                rotation.end(at.time, *next, |run| run.version);
-                (rotation.checked_at, rotation.asked_at) = (Some(at.time), Some(at.time));
+                let replaced = rotation.run.as_ref().and_then(|run| run.versions.replaced);
+                rotation.upstream.made.retain(|value| value.version != replaced);
+                rotation.end(at.time, *next, |run| run.versions.new);
+                rotation.check = ValueCheck::passed(at.time);
             }),
             Effect::Abandon { secret, next } => {
                 self.with(secret, |rotation| rotation.end(at.time, *next, |_| None));
             }
             Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
-                (run.version, run.replaces) = (Some(*version), *replaces);
+                run.versions = RunVersions { new: Some(*version), replaced: *replaces };
                 run.reach(RotationStage::Prepared);
             }),
             Effect::Touch(secret) => self.with_run(secret, |run| run.touched = true),
@@ -255,11 +256,11 @@ impl Rotations {
             Effect::Adopt { secret, version, works, next } => {
                 self.with(secret, |rotation| rotation.adopt(at.time, *version, *works, *next));
             }
-            Effect::Make { secret, value } => self.with(secret, |rotation| rotation.made.push(value.clone())),
+            Effect::Make { secret, value } => self.with(secret, |rotation| rotation.upstream.made.push(value.clone())),
             Effect::Orphan { secret, value } => self.with(secret, |rotation| rotation.leave(at.time, value)),
-            Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.orphans.clear()),
+            Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.upstream.orphans.clear()),
             // What has failed once asks first, and then tells upstream again although it said that it took it.
-            Effect::Retry(secret) => self.with_run(secret, |run| (run.failures, run.trouble) = (1, None)),
+            Effect::Retry(secret) => self.with_run(secret, |run| run.step = StepAttempts { failures: 1, trouble: None }),
         }
     }
 
@@ -273,19 +274,19 @@ impl Rotations {
         };
         for rotation in self.all.values_mut() {
             early(&mut rotation.paused_at);
-            early(&mut rotation.checked_at);
-            early(&mut rotation.asked_at);
+            early(&mut rotation.check.passed_at);
+            early(&mut rotation.check.asked_at);
             due(&mut rotation.next);
             if let Some(last) = &mut rotation.last {
                 last.at = last.at.brought_back(was, now).min(now);
             }
-            for (found_at, _) in &mut rotation.orphans {
+            for (found_at, _) in &mut rotation.upstream.orphans {
                 *found_at = (*found_at).min(now);
             }
             let Some(run) = &mut rotation.run else { continue };
             run.begun_at = run.begun_at.min(now);
             due(&mut run.grace_until);
-            if let Some(trouble) = &mut run.trouble {
+            if let Some(trouble) = &mut run.step.trouble {
                 trouble.at = trouble.at.min(now);
                 early(&mut trouble.retry_at);
             }
@@ -325,23 +326,21 @@ impl Rotation {
             next,
             run: None,
             last: None,
-            checked_at: None,
-            asked_at: None,
-            made: Vec::new(),
-            orphans: Vec::new(),
+            check: ValueCheck { passed_at: None, asked_at: None },
+            upstream: UpstreamValues { made: Vec::new(), orphans: Vec::new() },
             foreign_mark: None,
         }
     }
 
     fn leave(&mut self, at: Timestamp, value: &UpstreamValue) {
         if value.version.is_some() {
-            self.made.retain(|made| made.version != value.version);
-            self.orphans.retain(|(_, orphan)| orphan.version != value.version);
+            self.upstream.made.retain(|made| made.version != value.version);
+            self.upstream.orphans.retain(|(_, orphan)| orphan.version != value.version);
         } else if let Some(run) = &mut self.run {
             // What was asked for is given up: what is asked for next is another one.
             run.touched = false;
         }
-        self.orphans.push((at, value.clone()));
+        self.upstream.orphans.push((at, value.clone()));
     }
 
     fn adopt(&mut self, at: Timestamp, version: u32, works: bool, next: Option<Timestamp>) {
@@ -351,14 +350,14 @@ impl Rotation {
         }
         // What is used again is nobody's to delete upstream.
         let is_it = |value: &UpstreamValue| value.version == Some(version);
-        let taken = self.orphans.iter().find(|(_, orphan)| is_it(orphan)).map(|(_, orphan)| orphan.clone());
-        self.orphans.retain(|(_, orphan)| !is_it(orphan));
-        self.made.extend(taken);
+        let taken = self.upstream.orphans.iter().find(|(_, orphan)| is_it(orphan)).map(|(_, orphan)| orphan.clone());
+        self.upstream.orphans.retain(|(_, orphan)| !is_it(orphan));
+        self.upstream.made.extend(taken);
         if self.run.is_some() {
             self.end(at, next, |_| Some(version));
         }
         if works {
-            (self.checked_at, self.asked_at) = (Some(at), Some(at));
+            self.check = ValueCheck::passed(at);
         }
     }
 
@@ -377,21 +376,19 @@ impl Run {
             trigger,
             begun_at,
             stage: RotationStage::Begun,
-            version: None,
-            replaces: None,
+            versions: RunVersions { new: None, replaced: None },
             touched: false,
-            failures: 0,
-            trouble: None,
+            step: StepAttempts { failures: 0, trouble: None },
             grace_until: None,
         }
     }
 
     fn fail(&mut self, trouble: StepFailure, touched: bool) {
-        self.failures = self.failures.saturating_add(1);
-        (self.trouble, self.touched) = (Some(trouble), touched);
+        self.step.failures = self.step.failures.saturating_add(1);
+        (self.step.trouble, self.touched) = (Some(trouble), touched);
     }
 
     fn reach(&mut self, stage: RotationStage) {
-        (self.stage, self.failures, self.trouble) = (stage, 0, None);
+        (self.stage, self.step) = (stage, StepAttempts::default());
     }
 }

@@ -75,7 +75,7 @@ impl AdminServices {
         let (rotations_overdue, rotations_dead_letter, orphans, leases) =
             services.state.store.read(|world, _| {
                 let (overdue, dead) = troubled(world, now);
-                let orphans = world.rotations.all().map(|rotation| rotation.orphans.len()).sum();
+                let orphans = world.rotations.all().map(|rotation| rotation.upstream.orphans.len()).sum();
                 (overdue, dead, orphans, crate::broker::leases::counts(world, now))
             });
         services.notifications.meters.text(&MeterReading {

@@ -185,7 +185,7 @@ fn candidates(secret: Option<&Secret>, run: Option<&Run>, only: Option<u32>) -> 
         };
     }
     let current = secret.current.map(|version| version.number);
-    let pending = run.and_then(|run| run.version);
+    let pending = run.and_then(|run| run.versions.new);
     let former = secret.former().map(|version| version.number);
     let mut versions: Vec<u32> = Vec::new();
     for number in pending.into_iter().chain(current).chain(former).filter(is_kept) {

@@ -105,7 +105,7 @@ impl Services {
             if run.touched {
                 return self.record_lost_answer(at, run).await;
             }
-            if at.rotation.orphans.len() >= ORPHANS_MAX {
+            if at.rotation.upstream.orphans.len() >= ORPHANS_MAX {
                 return Err(UpstreamFault::refused(code::ROTATION_HAS_ORPHANS).into());
             }
         }
@@ -171,7 +171,7 @@ impl Services {
 
     /// Hands out the new value from here on; the old one's grace begins.
     async fn promote(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
-        let version = run.version.unwrap_or(0);
+        let version = run.versions.new.unwrap_or(0);
         let secret = at.name().clone();
         let surplus = Surplus::of(at.secret.as_ref(), Some(&at.rotation), self.settings.keep_versions);
         let event = RotationAdvanced {
@@ -197,7 +197,7 @@ impl Services {
     /// Ends what the old value still opens, and the rotation with it.
     async fn retire(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let mut left = None;
-        if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.replaces, run.version) {
+        if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.versions.replaced, run.versions.new) {
             let slot = at.rotation.slot(old);
             if slot.is_none() && at.driver.capabilities().retires_by_slot {
                 // It was put by hand: where upstream has it nobody has said.
@@ -215,7 +215,7 @@ impl Services {
             }
         }
         let (now, preconditions) = self.still(at, run)?;
-        let version = run.version.unwrap_or(0);
+        let version = run.versions.new.unwrap_or(0);
         let next = next_of(&now.declared, run.begun_at);
         let secret = at.name().clone();
         let next_text = next.map(|next| next.to_string());

@@ -19,16 +19,16 @@ impl Services {
     /// Whenever upstream may know of it already, or something failed before, it is asked first which
     /// value works; only then is it told again.
     pub(super) async fn apply_value(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
-        let pending = run.version.ok_or(StepError::Overtaken)?;
-        let asks_first = run.touched || run.failures > 0 || run.stage == RotationStage::Applied;
-        let mut opens = run.replaces;
+        let pending = run.versions.new.ok_or(StepError::Overtaken)?;
+        let asks_first = run.touched || run.step.failures > 0 || run.stage == RotationStage::Applied;
+        let mut opens = run.versions.replaced;
         let creates = at.driver.capabilities().creates;
         if asks_first {
             opens = self.find_working_version(at, run, pending).await?;
             if opens == Some(pending) {
                 return self.reach(at, run, RotationStage::Verified).await;
             }
-            if run.stage == RotationStage::Applied && (run.failures == 0 || creates) {
+            if run.stage == RotationStage::Applied && (run.step.failures == 0 || creates) {
                 return Err(UpstreamFault::unknown(code::UPSTREAM_NOT_CHANGED).into());
             }
         }
@@ -41,7 +41,7 @@ impl Services {
             // It was ended while upstream was asked: nothing of it is sent any more.
             return Err(StepError::Overtaken);
         }
-        if at.driver.capabilities().needs_current && opens.is_none() && run.replaces.is_some() {
+        if at.driver.capabilities().needs_current && opens.is_none() && run.versions.replaced.is_some() {
             return Err(UpstreamFault::refused(code::UPSTREAM_ACCEPTS_NO_VERSION).into());
         }
         let versions: Vec<u32> = opens.into_iter().chain([pending]).collect();
@@ -73,8 +73,8 @@ impl Services {
         pending: u32,
     ) -> Result<Option<u32>, StepError> {
         let former = at.secret.iter().flat_map(|secret| secret.former().map(|version| version.number));
-        let former = former.filter(|version| Some(*version) != run.replaces).take(FORMER_TRIED_MAX);
-        let versions: Vec<u32> = [pending].into_iter().chain(run.replaces).chain(former).collect();
+        let former = former.filter(|version| Some(*version) != run.versions.replaced).take(FORMER_TRIED_MAX);
+        let versions: Vec<u32> = [pending].into_iter().chain(run.versions.replaced).chain(former).collect();
         let lent = self.open_values(at, Initiator::Schedule, Step::Verify, &versions).await?;
         let mut works = None;
         for (version, value) in versions.iter().zip(&lent.values) {
@@ -83,7 +83,7 @@ impl Services {
                 break;
             }
         }
-        if works != Some(pending) && works != run.replaces {
+        if works != Some(pending) && works != run.versions.replaced {
             self.note_drift(at, works).await?;
         }
         Ok(works)
@@ -99,7 +99,7 @@ impl Services {
     /// Records the stage that was reached.
     async fn reach(&self, at: &RotationContext, run: &Run, stage: RotationStage) -> Result<(), StepError> {
         let (_, preconditions) = self.still(at, run)?;
-        let (secret, version) = (at.name().clone(), run.version.unwrap_or(0));
+        let (secret, version) = (at.name().clone(), run.versions.new.unwrap_or(0));
         let event = RotationAdvanced {
             secret: &secret,
             rotation: run.id,

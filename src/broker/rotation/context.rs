@@ -240,7 +240,7 @@ impl Services {
     ) -> Result<(), AttemptError> {
         // It was ended meanwhile otherwise.
         let Ok((now, preconditions)) = self.still(at, run) else { return Ok(()) };
-        let failures = now.run.map_or(0, |now| now.failures).saturating_add(1);
+        let failures = now.run.map_or(0, |now| now.step.failures).saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         // Upstream may have made a value that nobody will ever hear of.

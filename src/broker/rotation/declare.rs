@@ -238,7 +238,7 @@ impl PlannedRotations {
         };
         match fated {
             Some(Fate::Superseded) => {
-                let version = known.and_then(|known| known.run.as_ref()).and_then(|run| run.version);
+                let version = known.and_then(|known| known.run.as_ref()).and_then(|run| run.versions.new);
                 self.superseded.push((declared.secret.clone(), version, next));
             }
             Some(Fate::Corrected) => self.corrected.push(declared.secret.clone()),
@@ -257,9 +257,9 @@ impl PlannedRotations {
                 return Err(under_way(rotation));
             }
             remark = Some(Fate::Superseded.remark(run));
-            self.superseded.push((secret.clone(), run.version, None));
+            self.superseded.push((secret.clone(), run.versions.new, None));
         }
-        if !rotation.orphans.is_empty() {
+        if !rotation.upstream.orphans.is_empty() {
             return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
         }
         self.note(Action::Remove, secret, remark);

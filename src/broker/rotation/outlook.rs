@@ -31,7 +31,7 @@ impl Outlook {
         let state = match due {
             None => "needs-attention",
             Some(at) if blocking.is_some_and(|until| until >= at) => "circuit-open",
-            Some(at) if at > now && run.trouble.is_some() => "retry-scheduled",
+            Some(at) if at > now && run.step.trouble.is_some() => "retry-scheduled",
             Some(at) if at > now => "grace",
             Some(_) => "in-progress",
         };

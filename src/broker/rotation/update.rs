@@ -142,14 +142,14 @@ impl Services {
                     .or_else(|| next_of(&rotation.declared, last.unwrap_or_else(|| self.state.clock.now())));
                 Ok(rotation::Effect::Resume { secret, next })
             }
-            RotationUpdate::Retry if run.is_some_and(|run| run.trouble.is_some()) => {
+            RotationUpdate::Retry if run.is_some_and(|run| run.step.trouble.is_some()) => {
                 Ok(rotation::Effect::Retry(secret))
             }
             RotationUpdate::RevokePrevious if run.is_some_and(|run| run.stage == RotationStage::Grace) => {
                 let grace_until = Some(self.state.clock.now());
                 Ok(rotation::Effect::Reach { secret, stage: RotationStage::Grace, grace_until })
             }
-            RotationUpdate::ClearOrphans if !rotation.orphans.is_empty() => {
+            RotationUpdate::ClearOrphans if !rotation.upstream.orphans.is_empty() => {
                 Ok(rotation::Effect::ClearOrphans(secret))
             }
             RotationUpdate::Pause

@@ -130,8 +130,8 @@ impl Services {
             run: rotation.run.as_ref().map(|run| run_of(run, outlook)),
             last_at: text(rotation.last.as_ref().map(|last| last.at)),
             last: rotation.last.as_ref().map(finished_of),
-            checked_at: text(rotation.checked_at),
-            orphans: rotation.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
+            checked_at: text(rotation.check.passed_at),
+            orphans: rotation.upstream.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
         }
     }
 }
@@ -145,7 +145,7 @@ fn text(at: Option<Timestamp>) -> Option<String> {
 }
 
 fn run_of(run: &Run, outlook: Outlook) -> RunAnswer {
-    let trouble = run.trouble.as_ref().map(|trouble| RunFailureAnswer {
+    let trouble = run.step.trouble.as_ref().map(|trouble| RunFailureAnswer {
         code: trouble.code.clone(),
         detail: trouble.detail.clone(),
         reason: explained(&trouble.code, trouble.detail.as_deref()),
@@ -157,10 +157,10 @@ fn run_of(run: &Run, outlook: Outlook) -> RunAnswer {
         trigger: run.trigger.as_str().into(),
         begun_at: run.begun_at.to_string(),
         stage: run.stage.as_str().into(),
-        version: run.version,
-        replaces: run.replaces,
+        version: run.versions.new,
+        replaces: run.versions.replaced,
         touched: run.touched,
-        failures: run.failures,
+        failures: run.step.failures,
         trouble,
         grace_until: text(run.grace_until),
     }

@@ -208,7 +208,7 @@ fn given_up(rotation: &Rotation, now: Timestamp) -> Vec<Effect> {
         let next = next_of(&rotation.declared, now);
         effects.push(Effect::Rotation(rotation::Effect::Abandon { secret: name.clone(), next }));
         let kept = |version| Effect::Secrets(secrets::Effect::Abandon { name: name.clone(), version });
-        effects.extend(run.version.map(kept));
+        effects.extend(run.versions.new.map(kept));
     }
     effects
 }

@@ -12,13 +12,13 @@ impl Surplus {
         let Some(secret) = secret else { return Self(Vec::new()) };
         let run = rotation.and_then(|rotation| rotation.run.as_ref());
         let in_hand: Vec<u32> =
-            run.iter().flat_map(|run| run.replaces.into_iter().chain(run.version)).collect();
+            run.iter().flat_map(|run| run.versions.replaced.into_iter().chain(run.versions.new)).collect();
         let is_needed = |number: u32| {
             in_hand.contains(&number) || rotation.is_some_and(|rotation| rotation.is_known_upstream(number))
         };
         // The current one joins them, and what a rotation that is given up would have brought.
-        let is_given_up = |run: &&Run| run.trouble.is_some() || run.has_changed_nothing();
-        let given_up = run.filter(is_given_up).and_then(|run| run.version);
+        let is_given_up = |run: &&Run| run.step.trouble.is_some() || run.has_changed_nothing();
+        let given_up = run.filter(is_given_up).and_then(|run| run.versions.new);
         let joining = secret.current.iter().count().saturating_add(given_up.iter().count());
         Self(secret.surplus(keep, joining, &is_needed))
     }
