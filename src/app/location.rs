@@ -50,7 +50,7 @@ impl DataLocation {
 
     /// The duties of the broker: read-only mode if the data are a copy that no order adopts.
     pub(super) fn duty(&self, store: &Store<World>, wanted: ServeMode) -> ServeMode {
-        let known = store.read(|world, _| world.custody.location());
+        let known = store.read(|world, _| world.keys.custody.location());
         match known {
             Some(known) if known.lock != self.location.lock && self.adoption.is_none() => {
                 let dir = self.data_dir.display();
@@ -108,7 +108,7 @@ impl DataLocation {
     /// Raises an alarm if no earlier start recorded a location (earlier versions did not), and the lock file is much newer
     /// than the first entry: the data were copied or moved, and another copy may serve.
     fn tell_of_earlier_copies(&self, store: &Store<World>, alarms: &Alarms) {
-        let is_known = store.read(|world, _| world.custody.location()).is_some();
+        let is_known = store.read(|world, _| world.keys.custody.location()).is_some();
         if is_known || self.adoption.is_some() {
             return;
         }

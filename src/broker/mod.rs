@@ -19,7 +19,6 @@ mod keys;
 mod leases;
 mod page;
 mod reading;
-mod recorded;
 mod removals;
 mod replay;
 mod retry;

@@ -268,11 +268,11 @@ impl<'w> Reading<'w> {
 /// The broker's own keys.
 impl<'w> Reading<'w> {
     pub(crate) fn authorities(&self) -> &'w pki::Record {
-        &self.under(pki::keys::authority()).authority
+        &self.under(pki::keys::authority()).keys.authority
     }
 
     pub(crate) fn token_keys(&self) -> &'w TokenKeys {
-        &self.under(token::keys::token_keys()).token_keys
+        &self.under(token::keys::token_keys()).keys.token_keys
     }
 
     /// Notes that the clock was not adjusted after entry `as_of`, which was in the records before the clock was read.
@@ -282,20 +282,20 @@ impl<'w> Reading<'w> {
 
     /// Whether the clock was adjusted after entry `seq`.
     pub(crate) fn is_clock_adjusted_since(&self, seq: u64) -> bool {
-        self.under(clock_key()).clock_adjusted > seq
+        self.under(clock_key()).clock_adjusted() > seq
     }
 
     /// The slots and the root key of the keyring.
     pub(crate) fn slots(&self) -> &'w Custody {
-        &self.under(custody::keys::slots()).custody
+        &self.under(custody::keys::slots()).keys.custody
     }
 
     /// The location of the data directory.
     pub(crate) fn location(&self) -> &'w Custody {
-        &self.under(custody::keys::location()).custody
+        &self.under(custody::keys::location()).keys.custody
     }
 
     pub(crate) fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
-        self.under(custody::keys::checkpoint_key()).custody.checkpoint_key()
+        self.under(custody::keys::checkpoint_key()).keys.custody.checkpoint_key()
     }
 }

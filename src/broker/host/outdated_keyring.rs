@@ -10,7 +10,7 @@ use crate::store::Store;
 /// # Errors
 /// [`Failure`] when it is one.
 pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
-    let known = store.read(|world, _| world.custody.root());
+    let known = store.read(|world, _| world.keys.custody.root());
     if known.is_none_or(|known| keyring.descends_from(known)) {
         return Ok(());
     }

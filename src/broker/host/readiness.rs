@@ -35,7 +35,7 @@ impl Services {
 
     /// Whether the data directory is another one than the ledger knows.
     fn is_copy(&self) -> bool {
-        let known = self.state.store.read(|world, _| world.custody.location());
+        let known = self.state.store.read(|world, _| world.keys.custody.location());
         known.is_some_and(|known| self.state.store.lock_mark().is_ok_and(|lock| lock != known.lock))
     }
 

@@ -53,7 +53,7 @@ impl InstanceStanding {
 impl Services {
     /// Whether the certificate has to be renewed now, because its authority is tainted.
     pub(crate) fn is_of_tainted_authority(&self, peer: &PeerCertificate) -> bool {
-        let stage = |world: &World| peer.authority().and_then(|key| world.authority.stage_of(key));
+        let stage = |world: &World| peer.authority().and_then(|key| world.keys.authority.stage_of(key));
         self.state.store.read(|world, _| stage(world) == Some(KeyStage::Tainted))
     }
 
@@ -63,6 +63,7 @@ impl Services {
         let issued = peer.not_before().plus_s(BACKDATE_S).s();
         self.state.store.read(|world, _| {
             let mut ahead = world
+                .keys
                 .authority
                 .generations()
                 .all()

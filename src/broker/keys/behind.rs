@@ -10,7 +10,7 @@ use crate::operators::{Certificate, Operator};
 /// instances that count, or will when they are resumed, and operators, where their certificates would not
 /// count any more.
 pub(crate) fn behind(world: &World, standing: StageSince, now: Timestamp) -> Vec<&str> {
-    let active = world.authority.generations().active().map(|(_, active)| active.since);
+    let active = world.keys.authority.generations().active().map(|(_, active)| active.since);
     match (standing.stage, active) {
         (KeyStage::Prepared, _) => instances_before(world, standing.since, now).collect(),
         (KeyStage::Old | KeyStage::Tainted, Some(since)) => {

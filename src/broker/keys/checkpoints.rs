@@ -22,7 +22,7 @@ impl Services {
 
     /// To be read after the tree that is signed: it is then no older than the tree.
     pub(super) fn signing_generation(&self) -> u32 {
-        let signs = self.state.store.read(|world, _| world.custody.checkpoint_key());
+        let signs = self.state.store.read(|world, _| world.keys.custody.checkpoint_key());
         signs.map_or(FIRST, |(generation, _)| generation)
     }
 }
@@ -32,6 +32,6 @@ impl Services {
 /// # Errors
 /// [`Failure`] when the keyring does not have the key that the ledger knows.
 pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
-    let known = store.read(|world, _| world.custody.checkpoint_key());
+    let known = store.read(|world, _| world.keys.custody.checkpoint_key());
     checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)
 }

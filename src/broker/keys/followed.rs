@@ -19,8 +19,8 @@ impl Followed {
     #[must_use]
     pub fn of(world: &World) -> Self {
         Self {
-            tokens: Mutex::new(world.token_keys.generations().clone()),
-            authorities: Mutex::new(world.authority.generations().clone()),
+            tokens: Mutex::new(world.keys.token_keys.generations().clone()),
+            authorities: Mutex::new(world.keys.authority.generations().clone()),
         }
     }
 }

@@ -17,7 +17,7 @@ impl AdminServices {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let view = |(generation, standing): (u32, StageSince)| {
-                let certificate = world.authority.certificate(generation);
+                let certificate = world.keys.authority.certificate(generation);
                 AuthorityAnswer {
                     generation,
                     stage: standing.stage.as_str().into(),
@@ -27,7 +27,7 @@ impl AdminServices {
                     behind: behind(world, standing, now).len(),
                 }
             };
-            world.authority.generations().all().map(view).collect()
+            world.keys.authority.generations().all().map(view).collect()
         })
     }
 
@@ -38,7 +38,7 @@ impl AdminServices {
             let (stage, since) = (standing.stage.as_str().into(), standing.since.to_string());
             TokenKeyAnswer { generation, stage, since }
         };
-        self.0.state.store.read(|world, _| world.token_keys.generations().all().map(view).collect())
+        self.0.state.store.read(|world, _| world.keys.token_keys.generations().all().map(view).collect())
     }
 
     /// Makes the next generation and publishes it; it signs nothing yet.

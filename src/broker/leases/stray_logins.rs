@@ -100,7 +100,7 @@ impl Services {
         admin: &SecretValue,
         unknown: Vec<FoundLogin>,
     ) -> Result<(), AttemptError> {
-        let (adopted, _) = self.state.read(|reading| reading.unconditional().custody.adopted());
+        let (adopted, _) = self.state.read(|reading| reading.unconditional().keys.custody.adopted());
         let adopted_at = adopted.map(|(_, at)| at);
         let is_of_a_copy = |one: &FoundLogin| {
             let made_at = self.lease_of(&one.name).map(|lease| lease.minted_at());

@@ -20,8 +20,6 @@ const WIDE: &[&str] = &[
     "src/ledger/entry.rs Entry",
     "src/leases/record.rs Lease",
     "src/leases/record.rs LeaseIntent",
-    // One field a room.
-    "src/broker/world.rs World",
     "src/ledger/draft.rs Draft",
 ];
 

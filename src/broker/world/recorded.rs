@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::denial::{DeniedEffect, restore};
-use super::effect::Effect;
-use super::world::World;
+use crate::broker::denial::{DeniedEffect, restore};
+use crate::broker::effect::Effect;
+use super::World;
 use crate::leases::Leases;
 use crate::pki;
 use crate::secrets::Catalogue;
@@ -19,12 +19,12 @@ impl World {
 
     /// Token keys as entries alone say, likewise.
     pub(crate) fn recorded_token_keys(&self) -> &TokenKeys {
-        self.denied.recorded.token_keys.as_ref().unwrap_or(&self.token_keys)
+        self.denied.recorded.token_keys.as_ref().unwrap_or(&self.keys.token_keys)
     }
 
     /// Authorities as entries alone say, likewise.
     pub(crate) fn recorded_authority(&self) -> &pki::Record {
-        self.denied.recorded.authority.as_ref().unwrap_or(&self.authority)
+        self.denied.recorded.authority.as_ref().unwrap_or(&self.keys.authority)
     }
 
     /// Leases as entries alone say: no server is called about an end that is only denied.
@@ -36,8 +36,8 @@ impl World {
         let recorded = &mut self.denied.recorded;
         match &ended.effect {
             Effect::Secrets(_) => drop(recorded.secrets.get_or_insert_with(|| self.secrets.clone())),
-            Effect::Pki(_) => drop(recorded.authority.get_or_insert_with(|| self.authority.clone())),
-            Effect::Token(_) => drop(recorded.token_keys.get_or_insert_with(|| self.token_keys.clone())),
+            Effect::Pki(_) => drop(recorded.authority.get_or_insert_with(|| self.keys.authority.clone())),
+            Effect::Token(_) => drop(recorded.token_keys.get_or_insert_with(|| self.keys.token_keys.clone())),
             Effect::Lease(_) => drop(recorded.leases.get_or_insert_with(|| self.leases.clone())),
             Effect::Registry(_) => drop(recorded.registry.get_or_insert_with(|| self.registry.clone())),
             // None of its constructors makes one of these.
@@ -64,8 +64,8 @@ impl World {
         let at = At { seq: 0, time: ended.at };
         match &ended.effect {
             Effect::Secrets(effect) => self.secrets.apply(at, effect),
-            Effect::Pki(effect) => self.authority.apply(at, effect),
-            Effect::Token(effect) => self.token_keys.apply(at, effect),
+            Effect::Pki(effect) => self.keys.authority.apply(at, effect),
+            Effect::Token(effect) => self.keys.token_keys.apply(at, effect),
             Effect::Lease(effect) => self.leases.apply(at, effect),
             Effect::Registry(effect) => self.registry.apply(at, effect),
             Effect::Operators(_)
@@ -92,8 +92,8 @@ impl World {
         let recorded = &mut denied.recorded;
         match &ended.effect {
             Effect::Secrets(_) => restore(&mut self.secrets, &mut recorded.secrets),
-            Effect::Pki(_) => restore(&mut self.authority, &mut recorded.authority),
-            Effect::Token(_) => restore(&mut self.token_keys, &mut recorded.token_keys),
+            Effect::Pki(_) => restore(&mut self.keys.authority, &mut recorded.authority),
+            Effect::Token(_) => restore(&mut self.keys.token_keys, &mut recorded.token_keys),
             Effect::Lease(_) => restore(&mut self.leases, &mut recorded.leases),
             Effect::Registry(_) => restore(&mut self.registry, &mut recorded.registry),
             Effect::Operators(_)
@@ -231,7 +231,7 @@ mod tests {
         commit(&mut world, 3, stage(2, KeyStage::Active));
         world.deny(&MemoryRevocation::token_key(NOW, 1));
         let first = |keys: &TokenKeys| keys.generations().all().next().unwrap().1.stage;
-        assert_eq!(first(&world.token_keys), KeyStage::Revoked);
+        assert_eq!(first(&world.keys.token_keys), KeyStage::Revoked);
         assert_eq!(first(world.recorded_token_keys()), KeyStage::Old, "its private key stays in the keyring");
     }
 

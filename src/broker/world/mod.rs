@@ -1,3 +1,5 @@
+mod recorded;
+
 use super::denial::{Denied, MemoryRevocation, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
@@ -26,25 +28,32 @@ pub struct World {
     pub operators: Operators,
     /// Secrets, without their values.
     pub secrets: Catalogue,
-    /// The certificate authority's public half.
-    pub authority: pki::Record,
+    /// The broker's own keys.
+    pub keys: KeyRecords,
     /// What no longer counts.
     pub revocations: Revocations,
-    /// Which token keys there are.
-    pub token_keys: TokenKeys,
     /// What requests with a key did.
     pub outcomes: Outcomes,
     /// How secrets are rotated, and how far that has come.
     pub rotations: Rotations,
-    /// Which slots the keyring has.
-    pub custody: Custody,
     /// Which logins are lent.
     pub leases: Leases,
     /// The entry of the newest adjustment of the clock; 0 without one.
-    pub(crate) clock_adjusted: u64,
+    clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
     #[serde(skip)]
-    pub(crate) denied: Denied,
+    denied: Denied,
+}
+
+/// The records of the broker's own keys.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct KeyRecords {
+    /// The certificate authority's public half.
+    pub authority: pki::Record,
+    /// The token keys.
+    pub token_keys: TokenKeys,
+    /// The slots of the keyring.
+    pub custody: Custody,
 }
 
 /// What `authn` judges credentials by.
@@ -54,18 +63,23 @@ pub(crate) const fn records(world: &World) -> Records<'_> {
         operators: &world.operators,
         secrets: &world.secrets,
         revocations: &world.revocations,
-        authorities: &world.authority,
+        authorities: &world.keys.authority,
     }
 }
 
 impl World {
+    /// The entry of the newest adjustment of the clock; 0 without one.
+    pub(crate) const fn clock_adjusted(&self) -> u64 {
+        self.clock_adjusted
+    }
+
     /// Notes who signed an operator's certificate that `effect` keeps: on the host, the authority that is active.
     fn note_operators_signer(&mut self, effect: &operators::Effect) {
         if let operators::Effect::RecordCertificate { operator, serial, certificate } = effect {
-            self.operators.signed_by(operator, serial, self.authority.signer_of(certificate));
+            self.operators.signed_by(operator, serial, self.keys.authority.signer_of(certificate));
         }
         if let operators::Effect::Certify { name, certificate, .. } = effect {
-            let active = self.authority.generations().active().map(|(generation, _)| generation);
+            let active = self.keys.authority.generations().active().map(|(generation, _)| generation);
             self.operators.signed_by(name, &certificate.serial, active);
         }
     }
@@ -77,11 +91,11 @@ impl World {
         let recorded = &mut self.denied.recorded;
         both(&mut self.registry, &mut recorded.registry, |room| room.time_went_back(at.time));
         both(&mut self.secrets, &mut recorded.secrets, |room| room.time_went_back(at.time, was));
-        both(&mut self.authority, &mut recorded.authority, |room| room.time_went_back(at.time));
-        both(&mut self.token_keys, &mut recorded.token_keys, |room| room.time_went_back(at.time));
+        both(&mut self.keys.authority, &mut recorded.authority, |room| room.time_went_back(at.time));
+        both(&mut self.keys.token_keys, &mut recorded.token_keys, |room| room.time_went_back(at.time));
         both(&mut self.leases, &mut recorded.leases, |room| room.time_went_back(at.time, was));
         self.rotations.time_went_back(at.time, was);
-        self.custody.time_went_back(at.time);
+        self.keys.custody.time_went_back(at.time);
         self.outcomes.time_went_back(was);
     }
 }
@@ -93,7 +107,7 @@ impl store::StoredState for World {
         let recorded = &mut self.denied.recorded;
         match effect {
             Effect::Registry(effect) => {
-                let signer = |certificate: &Vec<u8>| self.authority.signer_of(certificate);
+                let signer = |certificate: &Vec<u8>| self.keys.authority.signer_of(certificate);
                 let signed = effect.certificate().map(|(whose, held, one)| (whose, held, signer(one)));
                 both(&mut self.registry, &mut recorded.registry, |room| {
                     room.apply(at, effect);
@@ -110,15 +124,15 @@ impl store::StoredState for World {
                 both(&mut self.secrets, &mut recorded.secrets, |room| room.apply(at, effect));
             }
             Effect::Pki(effect) => {
-                both(&mut self.authority, &mut recorded.authority, |room| room.apply(at, effect));
+                both(&mut self.keys.authority, &mut recorded.authority, |room| room.apply(at, effect));
             }
             Effect::Revocation(effect) => self.revocations.apply(at, effect),
             Effect::Token(effect) => {
-                both(&mut self.token_keys, &mut recorded.token_keys, |room| room.apply(at, effect));
+                both(&mut self.keys.token_keys, &mut recorded.token_keys, |room| room.apply(at, effect));
             }
             Effect::Idempotency(effect) => self.outcomes.apply(at, effect),
             Effect::Rotation(effect) => self.rotations.apply(at, effect),
-            Effect::Custody(effect) => self.custody.apply(at, effect),
+            Effect::Custody(effect) => self.keys.custody.apply(at, effect),
             Effect::Lease(effect) => {
                 both(&mut self.leases, &mut recorded.leases, |room| room.apply(at, effect));
                 // The value key seals its password.
