@@ -280,14 +280,14 @@ fn leased(
     lease: &Lease,
     administering: Option<&SecretName>,
 ) -> Result<(), CredentialFault> {
-    let agent = records.registry.agent(lease.agent).ok_or(CredentialFault::HolderGone)?;
-    let mut subjects = of_holder(records, agent, lease.instance);
-    subjects.push(Subject::Lineage(lease.instance));
+    let agent = records.registry.agent(lease.holder.agent).ok_or(CredentialFault::HolderGone)?;
+    let mut subjects = of_holder(records, agent, lease.holder.instance);
+    subjects.push(Subject::Lineage(lease.holder.instance));
     subjects.extend(administering.cloned().map(Subject::Secret));
     of_capability(records, &*agent.roles, &lease.capability, &mut subjects);
-    let instance = agent.instances.get(lease.instance);
+    let instance = agent.instances.get(lease.holder.instance);
     let addresses: Vec<IpAddr> = instance.and_then(|one| one.enrolled_from).into_iter().collect();
-    judge(records.revocations, lease.issued_seq, &subjects, &addresses)?;
+    judge(records.revocations, lease.issued.seq, &subjects, &addresses)?;
     // An instance is forgotten only after its certificates have expired: then the lease has expired, too.
     if let Some(instance) = instance.filter(|instance| !has_certificate(records, agent, instance)) {
         let holding = &instance.current;

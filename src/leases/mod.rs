@@ -18,6 +18,7 @@ pub use events::{
     LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
 };
 pub use record::{
-    EndReason, Ending, Lease, LeaseIntent, LeaseOffer, LeaseSelection, LeaseStage, RevocationFailure,
+    EndReason, Ending, Lease, LeaseEnds, LeaseHolder, LeaseIntent, LeaseIssue, LeaseLogin, LeaseOffer,
+    LeaseSelection, LeaseStage, RevocationFailure,
 };
 pub use state::{Effect, Leases};

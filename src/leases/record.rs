@@ -22,24 +22,54 @@ pub struct LeaseOffer {
 pub struct LeaseIntent {
     /// The lease.
     pub id: LeaseId,
+    /// The holder.
+    pub holder: LeaseHolder,
+    /// The capability.
+    pub capability: CapabilityName,
+    /// The login.
+    pub login: LeaseLogin,
+    /// The first use of it: the decision that allowed it.
+    pub first_use: DecisionId,
+    /// Its end.
+    pub ends: LeaseEnds,
+}
+
+/// The holder of a lease.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeaseHolder {
     /// The agent.
     pub agent: AgentId,
-    /// Its name.
+    /// Its name: the agent may be gone before the lease is.
     pub agent_name: AgentName,
     /// The instance that asked.
     pub instance: InstanceId,
-    /// The capability.
-    pub capability: CapabilityName,
-    /// The name of the login upstream.
-    pub login: String,
-    /// The entry that declared the upstream.
+}
+
+/// The login of a lease.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeaseLogin {
+    /// Its name at the upstream.
+    pub name: String,
+    /// The entry that declared the upstream; [`Leases::upstream`](super::Leases::upstream) has it.
     pub upstream: u64,
-    /// The first use of it: the decision that allowed it.
-    pub first_use: DecisionId,
+}
+
+/// The end of a lease.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeaseEnds {
     /// When it ends.
     pub expires_at: Timestamp,
     /// Beyond this it is never renewed.
     pub renewable_until: Timestamp,
+}
+
+/// The entry of the intent of a lease.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeaseIssue {
+    /// Its sequence: a later revocation revokes the lease.
+    pub seq: u64,
+    /// Its time.
+    pub at: Timestamp,
 }
 
 /// One login upstream, from its intent to its end. What has ended is forgotten.
@@ -47,26 +77,16 @@ pub struct LeaseIntent {
 pub struct Lease {
     /// Its id.
     pub id: LeaseId,
-    /// The agent.
-    pub agent: AgentId,
-    /// Its name: the agent may be gone before the lease is.
-    pub agent_name: AgentName,
-    /// The instance that asked.
-    pub instance: InstanceId,
+    /// The holder.
+    pub holder: LeaseHolder,
     /// The capability.
     pub capability: CapabilityName,
-    /// The name of the login upstream.
-    pub login: String,
-    /// The entry that declared the upstream; [`Leases::upstream`](super::Leases::upstream) has it.
-    pub upstream: u64,
-    /// The entry of the intent: what kills what was issued before kills this.
-    pub issued_seq: u64,
-    /// When that was.
-    pub issued_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// Beyond this it is never renewed.
-    pub renewable_until: Timestamp,
+    /// The login.
+    pub login: LeaseLogin,
+    /// The entry of the intent.
+    pub issued: LeaseIssue,
+    /// Its end.
+    pub ends: LeaseEnds,
     /// The decisions that issued it. With the last of them the lease ends.
     pub uses: BTreeSet<DecisionId>,
     /// The stage.
@@ -181,11 +201,11 @@ impl LeaseSelection {
     pub fn has(&self, lease: &Lease) -> bool {
         match self {
             Self::Each(ids) => ids.contains(&lease.id),
-            Self::Agent(agent) => lease.agent == *agent,
+            Self::Agent(agent) => lease.holder.agent == *agent,
             Self::Capability(capability) => lease.capability == *capability,
             Self::All => true,
             Self::Within { agents, capabilities } => {
-                agents.contains(&lease.agent) || capabilities.contains(&lease.capability)
+                agents.contains(&lease.holder.agent) || capabilities.contains(&lease.capability)
             }
         }
     }
@@ -197,7 +217,7 @@ impl Lease {
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         let LeaseStage::Ending(Ending { trouble: Some(trouble), .. }) = &self.stage else { return false };
-        self.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_NOT_DROPPED.as_str()
+        self.ends.expires_at <= now && trouble.code == code::UPSTREAM_LOGIN_NOT_DROPPED.as_str()
     }
 
     /// Whether its end has failed.
@@ -211,8 +231,8 @@ impl Lease {
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
         match &self.stage {
-            LeaseStage::Intended => self.issued_at,
-            LeaseStage::Live { .. } => self.expires_at,
+            LeaseStage::Intended => self.issued.at,
+            LeaseStage::Live { .. } => self.ends.expires_at,
             LeaseStage::Ending(ending) => {
                 ending.trouble.as_ref().map_or(ending.since, |trouble| trouble.retry_at)
             }
@@ -223,8 +243,8 @@ impl Lease {
     #[must_use]
     pub fn was_to_end_at(&self) -> Timestamp {
         match &self.stage {
-            LeaseStage::Intended | LeaseStage::Live { .. } => self.expires_at,
-            LeaseStage::Ending(ending) => ending.since.min(self.expires_at),
+            LeaseStage::Intended | LeaseStage::Live { .. } => self.ends.expires_at,
+            LeaseStage::Ending(ending) => ending.since.min(self.ends.expires_at),
         }
     }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys;
 use super::record::{
-    EndReason, Ending, Lease, LeaseIntent, LeaseOffer, LeaseSelection, LeaseStage, RevocationFailure,
-    StoredLeases,
+    EndReason, Ending, Lease, LeaseEnds, LeaseIntent, LeaseIssue, LeaseOffer, LeaseSelection, LeaseStage,
+    RevocationFailure, StoredLeases,
 };
 use crate::base::{AgentId, CapabilityName, DecisionId, LeaseId, Timestamp};
 use crate::crypto::KeyedDigest;
@@ -81,7 +81,7 @@ impl Effect {
         match self {
             Self::Offer(offer) => keys.push(keys::offer(&offer.capability)),
             Self::Withdraw(capability) => keys.push(keys::offer(capability)),
-            Self::Intend(intent) => keys.push(keys::of_agent(intent.agent)),
+            Self::Intend(intent) => keys.push(keys::of_agent(intent.holder.agent)),
             Self::Issue { lease, .. }
             | Self::Use { lease, .. }
             | Self::Renew { lease, .. }
@@ -198,7 +198,7 @@ impl Leases {
             }),
             Effect::Renew { lease, expires_at } => self.with(*lease, |lease| {
                 if matches!(lease.stage, LeaseStage::Live { .. }) {
-                    lease.expires_at = *expires_at;
+                    lease.ends.expires_at = *expires_at;
                 }
             }),
             Effect::GiveUp { lease, by } => self.with(*lease, |lease| {
@@ -238,11 +238,12 @@ impl Leases {
         let all: Vec<LeaseId> = self.kept.leases.keys().copied().collect();
         for id in all {
             self.with(id, |lease| {
-                if lease.issued_at > now {
-                    (lease.issued_at, lease.expires_at, lease.renewable_until) = (now, now, now);
-                } else if lease.expires_at <= was {
-                    lease.expires_at = lease.expires_at.min(now);
-                    lease.renewable_until = lease.renewable_until.min(now);
+                if lease.issued.at > now {
+                    lease.issued.at = now;
+                    lease.ends = LeaseEnds { expires_at: now, renewable_until: now };
+                } else if lease.ends.expires_at <= was {
+                    lease.ends.expires_at = lease.ends.expires_at.min(now);
+                    lease.ends.renewable_until = lease.ends.renewable_until.min(now);
                 }
                 if let LeaseStage::Ending(ending) = &mut lease.stage {
                     ending.since = ending.since.min(now);
@@ -294,8 +295,8 @@ impl Leases {
 
     fn insert(&mut self, lease: Lease) {
         self.due.insert((lease.due_at(), lease.id));
-        self.of_agents.entry(lease.agent).or_default().insert(lease.id);
-        let logins = self.of_upstreams.entry(lease.upstream).or_default();
+        self.of_agents.entry(lease.holder.agent).or_default().insert(lease.id);
+        let logins = self.of_upstreams.entry(lease.login.upstream).or_default();
         *logins = logins.saturating_add(1);
         self.kept.leases.insert(lease.id, lease);
     }
@@ -303,18 +304,18 @@ impl Leases {
     fn remove(&mut self, id: LeaseId) {
         let Some(lease) = self.kept.leases.remove(&id) else { return };
         self.due.remove(&(lease.due_at(), id));
-        if let Some(own) = self.of_agents.get_mut(&lease.agent) {
+        if let Some(own) = self.of_agents.get_mut(&lease.holder.agent) {
             own.remove(&id);
             if own.is_empty() {
-                self.of_agents.remove(&lease.agent);
+                self.of_agents.remove(&lease.holder.agent);
             }
         }
-        let left = self.of_upstreams.get(&lease.upstream).map_or(0, |logins| logins.saturating_sub(1));
+        let left = self.of_upstreams.get(&lease.login.upstream).map_or(0, |logins| logins.saturating_sub(1));
         if left == 0 {
-            self.of_upstreams.remove(&lease.upstream);
-            self.forget_unused(lease.upstream);
+            self.of_upstreams.remove(&lease.login.upstream);
+            self.forget_unused(lease.login.upstream);
         } else {
-            self.of_upstreams.insert(lease.upstream, left);
+            self.of_upstreams.insert(lease.login.upstream, left);
         }
     }
 
@@ -353,16 +354,11 @@ impl Lease {
     fn intended(intent: &LeaseIntent, at: At) -> Self {
         Self {
             id: intent.id,
-            agent: intent.agent,
-            agent_name: intent.agent_name.clone(),
-            instance: intent.instance,
+            holder: intent.holder.clone(),
             capability: intent.capability.clone(),
             login: intent.login.clone(),
-            upstream: intent.upstream,
-            issued_seq: at.seq,
-            issued_at: at.time,
-            expires_at: intent.expires_at,
-            renewable_until: intent.renewable_until,
+            issued: LeaseIssue { seq: at.seq, at: at.time },
+            ends: intent.ends,
             uses: BTreeSet::from([intent.first_use]),
             stage: LeaseStage::Intended,
         }

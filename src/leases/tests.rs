@@ -29,20 +29,23 @@ pub(crate) fn digest() -> crate::crypto::KeyedDigest {
 pub(crate) fn intended(now: Timestamp) -> LeaseIntent {
     LeaseIntent {
         id: LeaseId::mint(now, &SystemEntropy),
-        agent: AgentId::mint(now, &SystemEntropy),
-        agent_name: "bot".parse().unwrap(),
-        instance: InstanceId::mint(now, &SystemEntropy),
+        holder: LeaseHolder {
+            agent: AgentId::mint(now, &SystemEntropy),
+            agent_name: "bot".parse().unwrap(),
+            instance: InstanceId::mint(now, &SystemEntropy),
+        },
         capability: "orders.query".parse().unwrap(),
-        login: "kw_1".to_owned(),
-        upstream: 1,
+        login: LeaseLogin { name: "kw_1".to_owned(), upstream: 1 },
         first_use: DecisionId::mint(now, &SystemEntropy),
-        expires_at: now,
-        renewable_until: now,
+        ends: LeaseEnds { expires_at: now, renewable_until: now },
     }
 }
 
 fn intent(agent: AgentId, upstream: u64) -> LeaseIntent {
-    LeaseIntent { agent, upstream, expires_at: time(1000), renewable_until: time(4000), ..intended(time(0)) }
+    let mut intent = intended(time(0));
+    (intent.holder.agent, intent.login.upstream) = (agent, upstream);
+    intent.ends = LeaseEnds { expires_at: time(1000), renewable_until: time(4000) };
+    intent
 }
 
 fn agent() -> AgentId {
@@ -73,13 +76,16 @@ fn a_lease_is_due_at_each_step_from_its_intent_to_its_end() {
     leases.apply(at(7), &Effect::Renew { lease: intent.id, expires_at: time(3000) });
     leases.apply(
         at(8),
-        &Effect::End { which: LeaseSelection::Agent(intent.agent), why: EndReason::Ineligible },
+        &Effect::End { which: LeaseSelection::Agent(intent.holder.agent), why: EndReason::Ineligible },
     );
     let LeaseStage::Ending(ending) = &leases.lease(intent.id).unwrap().stage else { panic!("{leases:?}") };
     assert_eq!((ending.why, ending.failures), (EndReason::Revoked, 1), "the first reason, nothing forgotten");
     assert_eq!(leases.lease(intent.id).unwrap().was_to_end_at(), time(5));
     leases.apply(at(9), &Effect::Ended(intent.id));
-    assert_eq!((leases.all().count(), due(&leases, 9999), leases.of_agent(intent.agent).count()), (0, 0, 0));
+    assert_eq!(
+        (leases.all().count(), due(&leases, 9999), leases.of_agent(intent.holder.agent).count()),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -137,7 +143,7 @@ fn a_selection_ends_what_it_names_and_nothing_else() {
     let (mut leases, one) = live();
     let other = intent(agent(), 1);
     leases.apply(at(4), &Effect::Intend(Box::new(other.clone())));
-    let agents = BTreeSet::from([other.agent]);
+    let agents = BTreeSet::from([other.holder.agent]);
     let which = LeaseSelection::Within { agents, capabilities: BTreeSet::new() };
     leases.apply(at(5), &Effect::End { which, why: EndReason::Revoked });
     let stages = [one.id, other.id].map(|id| leases.lease(id).unwrap().stage.as_str());
@@ -153,7 +159,7 @@ fn what_is_stored_reads_back_with_everything_that_is_derived() {
     let stored = serde_json::to_string(&leases).unwrap();
     let read: Leases = serde_json::from_str(&stored).unwrap();
     assert_eq!(read.lease(intent.id), leases.lease(intent.id));
-    assert_eq!((read.due(time(1000)).count(), read.of_agent(intent.agent).count()), (1, 1));
+    assert_eq!((read.due(time(1000)).count(), read.of_agent(intent.holder.agent).count()), (1, 1));
     let mut read = read;
     read.apply(at(9), &Effect::Ended(intent.id));
     assert_eq!(read.all().count(), 0);
@@ -161,7 +167,7 @@ fn what_is_stored_reads_back_with_everything_that_is_derived() {
 
 #[test]
 fn declarations_are_refused_with_their_place_and_at_their_limits() {
-    let text = |head: &str| format!("[[lease]]\n{head}\n[lease.upstream]\ndriver = \"any\"\n");
+    let text = |head: &str| format!("[[lease]]\n{head}\n[lease.login.upstream]\ndriver = \"any\"\n");
     let read = |text: String| {
         let files = [SourceFile { name: "a.toml".to_owned(), text }];
         let work = crate::base::Cancellation::new();

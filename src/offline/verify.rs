@@ -302,7 +302,8 @@ fn compare(checkpoint: &Checkpoint, verified: &Verified) -> Result<(), CommandFa
         None => {
             let why = format!(
                 "the checkpoint has {} entries, and the ledger only {}",
-                checkpoint.size, verified.entries()
+                checkpoint.size,
+                verified.entries()
             );
             Err(CommandFailure::new(code::LEDGER_CUT).because(why))
         }

@@ -140,7 +140,7 @@ pub fn decide_lease_again(
     if !matches!(lease.stage, LeaseStage::Live { .. }) {
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     }
-    let ends = Ends { expires_at: lease.expires_at, renewable_until: lease.renewable_until };
+    let ends = Ends { expires_at: lease.ends.expires_at, renewable_until: lease.ends.renewable_until };
     Decision::allow(basis, IssueLease { principal, capability: request.capability.clone(), ends })
 }
 
@@ -173,13 +173,13 @@ pub fn decide_lease_extension(
     lease: &Lease,
     life_s: Option<u32>,
 ) -> Decision<Extend> {
-    let agent = context.records.registry.agent(lease.agent);
+    let agent = context.records.registry.agent(lease.holder.agent);
     let roles = agent.map_or_else(Default::default, |agent| agent.roles.clone());
     let (capability, rules) = offered(context, &roles, &lease.capability);
     let life = life_s.unwrap_or_default().to_be_bytes();
     let canonical = [&by.operator().id().as_bytes()[..], lease.id.as_bytes(), &life].concat();
     let basis = context.basis(rules, &canonical);
-    let Some(instance) = agent.and_then(|agent| agent.instances.get(lease.instance)) else {
+    let Some(instance) = agent.and_then(|agent| agent.instances.get(lease.holder.instance)) else {
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     };
     let Some(capability) = capability else { return Decision::deny(basis, code::LEASE_NOT_GRANTED) };
@@ -198,24 +198,24 @@ fn later_end(
     life_s: Option<u32>,
 ) -> Result<(Ends, Vec<String>), Code> {
     let now = context.now();
-    if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.expires_at <= now {
+    if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.ends.expires_at <= now {
         return Err(code::LEASE_NOT_ACTIVE);
     }
     // A shorter life of the capability shortens the renewal, never the granted life.
-    let longest = lease.issued_at.plus_s(i64::from(capability.max_life_s));
-    let renewable_until = lease.renewable_until.min(longest);
-    if lease.expires_at >= renewable_until {
+    let longest = lease.issued.at.plus_s(i64::from(capability.max_life_s));
+    let renewable_until = lease.ends.renewable_until.min(longest);
+    if lease.ends.expires_at >= renewable_until {
         return Err(code::LEASE_MAX_LIFE_REACHED);
     }
-    if lease.expires_at >= certificate {
+    if lease.ends.expires_at >= certificate {
         return Err(code::CERTIFICATE_EXPIRES_TOO_SOON);
     }
-    let bounds = Bounds { renewable_until, certificate, earliest: lease.expires_at };
+    let bounds = Bounds { renewable_until, certificate, earliest: lease.ends.expires_at };
     Ok(bounds.end(capability, life_s, now))
 }
 
 fn is_own(lease: &Lease, principal: &AgentPrincipal) -> bool {
-    lease.agent == principal.agent() && lease.instance == principal.instance()
+    lease.holder.agent == principal.agent() && lease.holder.instance == principal.instance()
 }
 
 /// The capability, if it is granted and delivered as a lease.

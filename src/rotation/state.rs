@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys;
 use super::record::{
-    Declared, FinishedRotation, Rotation, RotationStage, Run, RunVersions, StepAttempts, StepFailure, Trigger,
-    UpstreamValue, UpstreamValues, ValueCheck,
+    Declared, FinishedRotation, Rotation, RotationStage, Run, RunVersions, StepAttempts, StepFailure,
+    Trigger, UpstreamValue, UpstreamValues, ValueCheck,
 };
 use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::ledger::Key;
@@ -217,7 +217,9 @@ impl Rotations {
             Effect::Check(secret) => self.with(secret, |rotation| {
                 rotation.check = ValueCheck::passed(at.time);
             }),
-            Effect::Unchecked(secret) => self.with(secret, |rotation| rotation.check.asked_at = Some(at.time)),
+            Effect::Unchecked(secret) => {
+                self.with(secret, |rotation| rotation.check.asked_at = Some(at.time))
+            }
             Effect::Begin { secret, id, trigger } => self.with(secret, |rotation| {
                 rotation.run = Some(Run::begin(*id, trigger.clone(), at.time));
             }),
@@ -256,11 +258,15 @@ impl Rotations {
             Effect::Adopt { secret, version, works, next } => {
                 self.with(secret, |rotation| rotation.adopt(at.time, *version, *works, *next));
             }
-            Effect::Make { secret, value } => self.with(secret, |rotation| rotation.upstream.made.push(value.clone())),
+            Effect::Make { secret, value } => {
+                self.with(secret, |rotation| rotation.upstream.made.push(value.clone()))
+            }
             Effect::Orphan { secret, value } => self.with(secret, |rotation| rotation.leave(at.time, value)),
             Effect::ClearOrphans(secret) => self.with(secret, |rotation| rotation.upstream.orphans.clear()),
             // What has failed once asks first, and then tells upstream again although it said that it took it.
-            Effect::Retry(secret) => self.with_run(secret, |run| run.step = StepAttempts { failures: 1, trouble: None }),
+            Effect::Retry(secret) => {
+                self.with_run(secret, |run| run.step = StepAttempts { failures: 1, trouble: None })
+            }
         }
     }
 
@@ -350,7 +356,8 @@ impl Rotation {
         }
         // What is used again is nobody's to delete upstream.
         let is_it = |value: &UpstreamValue| value.version == Some(version);
-        let taken = self.upstream.orphans.iter().find(|(_, orphan)| is_it(orphan)).map(|(_, orphan)| orphan.clone());
+        let taken =
+            self.upstream.orphans.iter().find(|(_, orphan)| is_it(orphan)).map(|(_, orphan)| orphan.clone());
         self.upstream.orphans.retain(|(_, orphan)| !is_it(orphan));
         self.upstream.made.extend(taken);
         if self.run.is_some() {

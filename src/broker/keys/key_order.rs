@@ -50,7 +50,8 @@ impl Services {
     /// [`Failure`] when the keyring does not have them.
     pub(crate) fn follow_token_keys(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(now) = self.state.store.read(|world, _| newer(&followed, world.keys.token_keys.generations()))
+        let Some(now) =
+            self.state.store.read(|world, _| newer(&followed, world.keys.token_keys.generations()))
         else {
             return Ok(());
         };
@@ -68,7 +69,8 @@ impl Services {
     pub(crate) fn follow_authorities(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.state.store.read(|world, _| {
-            newer(&followed, world.keys.authority.generations()).map(|now| (now, world.keys.authority.clone()))
+            newer(&followed, world.keys.authority.generations())
+                .map(|now| (now, world.keys.authority.clone()))
         });
         let Some((now, record)) = record else { return Ok(()) };
         let keys = authorities_of(&record, &self.settings.trust_domain, &self.keyring())?;

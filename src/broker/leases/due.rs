@@ -22,7 +22,7 @@ impl Services {
             let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
             let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));
             for lease in open.chain(shut).filter(|lease| !self.is_creating(lease.id)) {
-                let key = (lease.upstream, &lease.capability);
+                let key = (lease.login.upstream, &lease.capability);
                 let (place, is_left_alone, count) = places.entry(key).or_insert_with(|| {
                     let place = LeaseUpstreams::of(world, lease).place().unwrap_or_default();
                     let is_left_alone = self.leaves_alone(&revocations_at(&place));

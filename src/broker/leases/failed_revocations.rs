@@ -79,9 +79,9 @@ impl AdminServices {
             let (open, upstream) = (!is_shut_out(&trouble.code), described(world, found));
             let event = LeaseForgotten {
                 lease,
-                agent: &found.agent_name,
+                agent: &found.holder.agent_name,
                 capability: &found.capability,
-                login: &found.login,
+                login: &found.login.name,
                 upstream: upstream.clone(),
                 operator: operator.name(),
                 reason,
@@ -89,7 +89,7 @@ impl AdminServices {
                 failures: *failures,
                 open,
             };
-            let draft = ChangeDraft::new(&event, (found.login.clone(), upstream, open))?;
+            let draft = ChangeDraft::new(&event, (found.login.name.clone(), upstream, open))?;
             Ok(draft.effect(Effect::Lease(leases::Effect::Ended(lease))))
         });
         let changed = changed.await?;

@@ -32,16 +32,17 @@ impl<'w> Reading<'w> {
     pub(super) fn lease_holder(&self, lease: &Lease) -> Option<&'w Agent> {
         self.records();
         let world = self.unconditional();
-        let agent = world.registry.agent(lease.agent).filter(|_| !is_ineligible(world, lease))?;
-        agent.instances.get(lease.instance)?;
-        self.holds(agent.id, lease.instance, &agent.roles, [&lease.capability]);
+        let agent = world.registry.agent(lease.holder.agent).filter(|_| !is_ineligible(world, lease))?;
+        agent.instances.get(lease.holder.instance)?;
+        self.holds(agent.id, lease.holder.instance, &agent.roles, [&lease.capability]);
         Some(agent)
     }
 
     /// The lease with this id, when it is the caller's own instance's. Another instance's is unknown.
     pub(super) fn own_lease(&self, id: LeaseId, principal: &AgentPrincipal) -> Result<&'w Lease, Failure> {
-        let is_own =
-            |lease: &&Lease| lease.agent == principal.agent() && lease.instance == principal.instance();
+        let is_own = |lease: &&Lease| {
+            lease.holder.agent == principal.agent() && lease.holder.instance == principal.instance()
+        };
         self.lease(id).filter(is_own).ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))
     }
 }

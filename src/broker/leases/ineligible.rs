@@ -60,7 +60,7 @@ pub(super) fn is_ineligible(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, LeaseStage::Ending(_)) {
         return false;
     }
-    let counter = LeaseUpstream::of(world, lease.upstream).ok();
+    let counter = LeaseUpstream::of(world, lease.login.upstream).ok();
     let administering = counter.as_ref().map(LeaseUpstream::administering);
     live(Credential::Lease { lease, administering }, records(world)).is_err()
 }

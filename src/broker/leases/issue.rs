@@ -16,8 +16,8 @@ use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::issuance::{CreatedLogin, IssuedLogin, LeaseReplay, Leasing, LoginPermit};
 use crate::leases::{
-    self, EndReason, Lease, LeaseFailed, LeaseIntended, LeaseIntent, LeaseIssued, LeaseReused,
-    LeaseSelection, LeaseStage,
+    self, EndReason, Lease, LeaseEnds, LeaseFailed, LeaseHolder, LeaseIntended, LeaseIntent, LeaseIssued,
+    LeaseLogin, LeaseReused, LeaseSelection, LeaseStage,
 };
 use crate::ledger::Receipt;
 use crate::pki::PeerCertificate;
@@ -221,9 +221,9 @@ impl Services {
         };
         let used = leases::Effect::Use { lease: lease.id, by: basis.decision };
         let change = Change::new(&event)?.effect(Effect::Lease(used));
-        let left_s = lease.expires_at.seconds_since(now);
+        let left_s = lease.ends.expires_at.seconds_since(now);
         let change = remembering_lease(change, idempotency, lease.id, left_s);
-        let again = LeaseReplay { grant, lease: lease.id, login: lease.login, sealed };
+        let again = LeaseReplay { grant, lease: lease.id, login: lease.login.name, sealed };
         let receipt = self.state.commit(change, preconditions, again).await?;
         Ok(self.signing.issuer.lease_again(receipt)?.deliver())
     }
@@ -247,22 +247,22 @@ impl Services {
         let principal = lend.principal();
         let intent = LeaseIntent {
             id: lease,
-            agent: principal.agent(),
-            agent_name: principal.name().clone(),
-            instance: principal.instance(),
+            holder: LeaseHolder {
+                agent: principal.agent(),
+                agent_name: principal.name().clone(),
+                instance: principal.instance(),
+            },
             capability: lend.capability().clone(),
-            login: self.login_of(lease),
-            upstream: counter.declared,
+            login: LeaseLogin { name: self.login_of(lease), upstream: counter.declared },
             first_use: basis.decision,
-            expires_at: lend.expires_at(),
-            renewable_until: lend.renewable_until(),
+            ends: LeaseEnds { expires_at: lend.expires_at(), renewable_until: lend.renewable_until() },
         };
         let event = LeaseIntended {
             lease,
             agent: principal.name(),
             instance: principal.instance(),
             capability: lend.capability(),
-            login: &intent.login,
+            login: &intent.login.name,
             upstream: counter.driver.describe(),
             expires_at: lend.expires_at().to_string(),
             administering: counter.administering(),
@@ -295,7 +295,7 @@ impl Services {
         let Intended { making, call, underway, admin, counter, intent } = intended;
         let (offer, _) = self.state.read(|reading| reading.lease_offer(&intent.capability).cloned());
         let per_agent = offer.map_or(0, |(offer, _)| offer.per_agent);
-        let (name, until) = (intent.login.as_str(), intent.expires_at);
+        let (name, until) = (intent.login.name.as_str(), intent.ends.expires_at);
         let login = NewLogin { name, until, per_agent };
         let made = counter.driver.create(self.lease_call(&admin), login).await;
         drop(admin);
@@ -309,7 +309,7 @@ impl Services {
             }
         };
         let receipt = retry_on_conflict!(self.record_created(peer, &intent, &password))?;
-        let made = CreatedLogin { underway, login: intent.login, password };
+        let made = CreatedLogin { underway, login: intent.login.name, password };
         let login = self.signing.issuer.lease(receipt, made)?.deliver();
         drop(making);
         self.notifications.meters.leased();
@@ -335,9 +335,9 @@ impl Services {
         read?;
         let event = LeaseIssued {
             lease: intent.id,
-            agent: &intent.agent_name,
+            agent: &intent.holder.agent_name,
             capability: &intent.capability,
-            login: &intent.login,
+            login: &intent.login.name,
         };
         let sealed = self.values.sealer.seal_login(intent.id, password, &*self.state.entropy)?;
         let digest = self.values.digests.digest(password.expose());
@@ -355,9 +355,9 @@ impl Services {
         );
         let event = LeaseFailed {
             lease: intent.id,
-            agent: &intent.agent_name,
+            agent: &intent.holder.agent_name,
             capability: &intent.capability,
-            login: &intent.login,
+            login: &intent.login.name,
             code: fault.code.as_str(),
             upstream: fault.detail.clone(),
             unknown,

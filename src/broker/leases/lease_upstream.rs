@@ -69,10 +69,10 @@ impl LeaseUpstreams {
     /// Those of `lease`.
     pub(super) fn of(world: &World, lease: &Lease) -> Self {
         let current = world.leases.offer(&lease.capability).map(|(_, declared)| *declared);
-        let current = current.filter(|declared| *declared != lease.upstream);
+        let current = current.filter(|declared| *declared != lease.login.upstream);
         Self {
             current: current.map(|declared| LeaseUpstream::of(world, declared)),
-            original: LeaseUpstream::of(world, lease.upstream),
+            original: LeaseUpstream::of(world, lease.login.upstream),
         }
     }
 

@@ -95,7 +95,7 @@ impl Services {
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
         let Attempted { target: LeaseToRenew { lease, counter }, call, admin, seq, renewal, by } = attempted;
         let call_with = self.lease_call(&admin);
-        let extended = counter.driver.extend(call_with, &lease.login, renewal.expires_at).await;
+        let extended = counter.driver.extend(call_with, &lease.login.name, renewal.expires_at).await;
         self.note_answer_of(&counter.place, extended.as_ref().err());
         drop(call);
         extended.map_err(|fault| Failure::of_login(&fault))?;
@@ -153,7 +153,7 @@ impl Services {
         };
         let event = LeaseRenewalAttempted {
             lease: lease.id,
-            agent: &lease.agent_name,
+            agent: &lease.holder.agent_name,
             operator: by.initiator().operator().map(OperatorPrincipal::name),
             capability: &lease.capability,
             expires_at: renewal.expires_at.to_string(),
@@ -198,7 +198,7 @@ impl Services {
         read?;
         let event = LeaseRenewed {
             lease: lease.id,
-            agent: &lease.agent_name,
+            agent: &lease.holder.agent_name,
             operator: by.initiator().operator().map(OperatorPrincipal::name),
             expires_at: expires_at.to_string(),
         };

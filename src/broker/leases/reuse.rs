@@ -16,9 +16,9 @@ pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
     let offered = world.leases.offer(&lease.capability).map(|(_, upstream)| *upstream);
     // What was sealed by an earlier value key does not open for much longer.
     let turned = world.secrets.turned().map(|wraps| wraps.since);
-    offered == Some(lease.upstream)
+    offered == Some(lease.login.upstream)
         && lease.uses.len() < LEASE_USES_MAX
-        && turned.is_none_or(|since| lease.issued_at > since)
+        && turned.is_none_or(|since| lease.issued.at > since)
 }
 
 /// A login that the instance of `principal` has, and that will do for a request for `life_s` seconds.
@@ -33,13 +33,13 @@ pub(super) fn own_login<'w>(
     let asked = life_s.unwrap_or(LEASE_LIFE_S).min(declared);
     let will_do = |lease: &&Lease| {
         lease.capability == *capability
-            && lease.instance == principal.instance()
+            && lease.holder.instance == principal.instance()
             && matches!(lease.stage, LeaseStage::Live { .. })
             && is_reusable(world, lease)
             && !is_ineligible(world, lease)
-            && lease.expires_at.seconds_since(reading.now()) >= i64::from(asked / 2)
+            && lease.ends.expires_at.seconds_since(reading.now()) >= i64::from(asked / 2)
     };
-    world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.expires_at)
+    world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.ends.expires_at)
 }
 
 /// `change`, remembering for `life_s` seconds that the request of `idempotency` was handed this login.
@@ -65,7 +65,7 @@ impl Services {
             return Ok(None);
         };
         let world = reading.unconditional();
-        let Some(lease) = world.leases.lease(id).filter(|lease| lease.expires_at > reading.now()) else {
+        let Some(lease) = world.leases.lease(id).filter(|lease| lease.ends.expires_at > reading.now()) else {
             return Ok(None);
         };
         match lease.stage {

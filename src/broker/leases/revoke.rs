@@ -156,7 +156,7 @@ impl LeaseFacts {
 /// The agents that have `leases`, so that the entry belongs to the history of each: of very many, the first, because the
 /// entry has to fit into the ledger's reserve.
 pub(super) fn agents_of(leases: &[&leases::Lease]) -> Vec<AgentName> {
-    let names: BTreeSet<&AgentName> = leases.iter().map(|lease| &lease.agent_name).collect();
+    let names: BTreeSet<&AgentName> = leases.iter().map(|lease| &lease.holder.agent_name).collect();
     names.into_iter().take(LEASE_AGENTS_NAMED_MAX).cloned().collect()
 }
 
@@ -211,7 +211,6 @@ pub(super) fn selection(world: &World, scope: &Scope, chosen: &Chosen) -> Result
 mod tests {
     use super::*;
     use crate::base::Timestamp;
-    use crate::leases::LeaseIntent;
     use crate::store::At;
 
     #[test]
@@ -221,7 +220,7 @@ mod tests {
             let mut leases = leases::Leases::default();
             for i in 0..count {
                 let mut intent = leases::tests::intended(at.time);
-                intent.agent_name = format!("agent-{i}").parse().unwrap();
+                intent.holder.agent_name = format!("agent-{i}").parse().unwrap();
                 leases.apply(at, &leases::Effect::Intend(Box::new(intent)));
             }
             let all: Vec<&leases::Lease> = leases.all().collect();
@@ -235,8 +234,8 @@ mod tests {
         let at = At { seq: 1, time: Timestamp::from_s(1_800_000_000) };
         let mut world = World::default();
         for name in ["ending", "open"] {
-            let intent =
-                LeaseIntent { agent_name: name.parse().unwrap(), ..leases::tests::intended(at.time) };
+            let mut intent = leases::tests::intended(at.time);
+            intent.holder.agent_name = name.parse().unwrap();
             let which = LeaseSelection::Each([intent.id].into());
             world.leases.apply(at, &leases::Effect::Intend(Box::new(intent)));
             if name == "ending" {

@@ -107,12 +107,12 @@ impl Services {
         let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
             if attempt.presence == Presence::Unproven {
-                let found = driver.find(call, &lease.login, self.state.clock.now()).await?;
-                if !found.iter().any(|one| one.name == lease.login) {
+                let found = driver.find(call, &lease.login.name, self.state.clock.now()).await?;
+                if !found.iter().any(|one| one.name == lease.login.name) {
                     return Ok(false);
                 }
             }
-            driver.revoke(call, &lease.login).await.map(|()| true)
+            driver.revoke(call, &lease.login.name).await.map(|()| true)
         };
         let ended = ended.await;
         self.note_answer_of(&revocations_at(&counter.place), ended.as_ref().err());
@@ -122,9 +122,9 @@ impl Services {
     async fn record_ended(&self, lease: &Lease) -> Result<(), Failure> {
         let event = LeaseEnded {
             lease: lease.id,
-            agent: &lease.agent_name,
+            agent: &lease.holder.agent_name,
             capability: &lease.capability,
-            login: &lease.login,
+            login: &lease.login.name,
             why: why(lease).as_str(),
         };
         let change = Change::new(&event)?.effect(Effect::Lease(leases::Effect::Ended(lease.id)));
@@ -138,15 +138,15 @@ impl Services {
         let longest_s = if is_shut_for_good { LEASE_RETRY_MAX_S } else { LEASE_RETRY_OPEN_MAX_S };
         let retry_at = self.retry_at(failures, RetryWaits { first_s: LEASE_RETRY_FIRST_S, longest_s });
         tracing::warn!(
-            lease = %lease.id, login = %lease.login, code = %fault.code, upstream = fault.detail, failures,
+            lease = %lease.id, login = %lease.login.name, code = %fault.code, upstream = fault.detail, failures,
             reason = %fault.explained().why, "a login could not be revoked"
         );
         self.notifications.meters.lease_revocation_failed();
         let event = LeaseRevocationFailed {
             lease: lease.id,
-            agent: &lease.agent_name,
+            agent: &lease.holder.agent_name,
             capability: &lease.capability,
-            login: &lease.login,
+            login: &lease.login.name,
             code: fault.code.as_str(),
             upstream: fault.detail.clone(),
             failures,
@@ -173,14 +173,14 @@ impl Services {
             format_args!(
                 "the revoked login {} at {upstream} can still log in: a transaction has its role locked; end it, on \
                  the server's host if need be",
-                lease.login
+                lease.login.name
             ),
         );
         let event = LeaseStillOpen {
             lease: lease.id,
-            agent: &lease.agent_name,
+            agent: &lease.holder.agent_name,
             capability: &lease.capability,
-            login: &lease.login,
+            login: &lease.login.name,
             upstream,
             failures,
         };
@@ -195,9 +195,9 @@ fn attempted(
 ) -> Result<Change<Effect>, CommitError> {
     let event = LeaseRevocationAttempted {
         lease: lease.id,
-        agent: &lease.agent_name,
+        agent: &lease.holder.agent_name,
         capability: &lease.capability,
-        login: &lease.login,
+        login: &lease.login.name,
         why: why(lease).as_str(),
         upstream: counter.driver.describe(),
         declaration: declaration.as_str(),

@@ -86,7 +86,7 @@ impl Services {
     fn unknown(&self, found: Vec<FoundLogin>) -> Vec<FoundLogin> {
         let unknown = self.state.read(|reading| {
             let leases = reading.unconditional().leases.all();
-            let known: BTreeSet<&str> = leases.map(|lease| lease.login.as_str()).collect();
+            let known: BTreeSet<&str> = leases.map(|lease| lease.login.name.as_str()).collect();
             found.into_iter().filter(|one| !known.contains(one.name.as_str())).collect()
         });
         unknown.0

@@ -40,7 +40,7 @@ impl AgentServices {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let own = world.leases.of_agent(principal.agent());
-            let own = own.filter(|lease| lease.instance == principal.instance());
+            let own = own.filter(|lease| lease.holder.instance == principal.instance());
             own.map(|lease| self.0.lease_answer(world, lease, now)).collect()
         })
     }
@@ -51,7 +51,7 @@ pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
     let owners = world.registry.owners();
     *scope == Scope::Everything
         || scope.covers(owners.of(&Owned::Capability(lease.capability.clone())))
-        || scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
+        || scope.covers(owners.of(&Owned::Agent(lease.holder.agent_name.clone())))
 }
 
 /// Whether an operator may answer for a lease: what it is for and whose it is are both within reach.
@@ -59,12 +59,12 @@ pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> b
     let owners = world.registry.owners();
     *scope == Scope::Everything
         || scope.covers(owners.of(&Owned::Capability(lease.capability.clone())))
-            && scope.covers(owners.of(&Owned::Agent(lease.agent_name.clone())))
+            && scope.covers(owners.of(&Owned::Agent(lease.holder.agent_name.clone())))
 }
 
 /// Where a login was made, in words.
 pub(super) fn described(world: &World, lease: &Lease) -> String {
-    let driver = stored_lease_driver(world.leases.upstream(lease.upstream).unwrap_or_default());
+    let driver = stored_lease_driver(world.leases.upstream(lease.login.upstream).unwrap_or_default());
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
@@ -76,15 +76,15 @@ impl Services {
         };
         LeaseAnswer {
             lease: lease.id,
-            agent: lease.agent_name.clone(),
-            instance: lease.instance,
+            agent: lease.holder.agent_name.clone(),
+            instance: lease.holder.instance,
             capability: lease.capability.clone(),
-            login: lease.login.clone(),
+            login: lease.login.name.clone(),
             upstream: described(world, lease),
             stage: lease.stage.as_str().into(),
-            issued_at: lease.issued_at.to_string(),
-            expires_at: lease.expires_at.to_string(),
-            renewable_until: lease.renewable_until.to_string(),
+            issued_at: lease.issued.at.to_string(),
+            expires_at: lease.ends.expires_at.to_string(),
+            renewable_until: lease.ends.renewable_until.to_string(),
             uses: lease.uses.len(),
             ending,
             overdue: is_overdue(lease, now),

@@ -197,7 +197,9 @@ impl Services {
     /// Ends what the old value still opens, and the rotation with it.
     async fn retire(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let mut left = None;
-        if let (Slots::Two, Some(old), Some(new)) = (at.rotation.declared.slots, run.versions.replaced, run.versions.new) {
+        if let (Slots::Two, Some(old), Some(new)) =
+            (at.rotation.declared.slots, run.versions.replaced, run.versions.new)
+        {
             let slot = at.rotation.slot(old);
             if slot.is_none() && at.driver.capabilities().retires_by_slot {
                 // It was put by hand: where upstream has it nobody has said.

@@ -13,7 +13,8 @@ impl Services {
         let entries = self.state.store.entries(seq, 1);
         let is_own = seq < own.seq
             && entries.is_ok_and(|entries| entries.iter().any(|one| (one.seq, one.time) == (seq, time)));
-        let Some((adopted, adopted_at)) = self.state.store.read(|world, _| world.keys.custody.adopted()) else {
+        let Some((adopted, adopted_at)) = self.state.store.read(|world, _| world.keys.custody.adopted())
+        else {
             return is_own;
         };
         let was_found = at

@@ -21,8 +21,9 @@ impl Services {
         self.state.store.read(|world, _| {
             let is_due = |rotation: &&rotation::Rotation| {
                 let current = world.secrets.named(&rotation.declared.secret).and_then(|one| one.current);
-                let since = current
-                    .map(|version| version.stored_at.max(rotation.check.asked_at.unwrap_or(version.stored_at)));
+                let since = current.map(|version| {
+                    version.stored_at.max(rotation.check.asked_at.unwrap_or(version.stored_at))
+                });
                 rotation.run.is_none()
                     && rotation.paused_at.is_none()
                     && since.is_some_and(|since| now.seconds_since(since) >= DRIFT_CHECK_S)

@@ -103,5 +103,5 @@ fn is_administered(upstream: &str, name: &SecretName) -> bool {
 fn outstanding(world: &World, name: &SecretName) -> usize {
     let administered =
         |declared: u64| world.leases.upstream(declared).is_some_and(|one| is_administered(one, name));
-    world.leases.all().filter(|lease| administered(lease.upstream)).count()
+    world.leases.all().filter(|lease| administered(lease.login.upstream)).count()
 }

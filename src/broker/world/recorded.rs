@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::World;
 use crate::broker::denial::{DeniedEffect, restore};
 use crate::broker::effect::Effect;
-use super::World;
 use crate::leases::Leases;
 use crate::pki;
 use crate::secrets::Catalogue;

@@ -18,8 +18,6 @@ const WIDE: &[&str] = &[
     "src/broker/services.rs Settings",
     // Stored records.
     "src/ledger/entry.rs Entry",
-    "src/leases/record.rs Lease",
-    "src/leases/record.rs LeaseIntent",
     "src/ledger/draft.rs Draft",
 ];
 
