@@ -1,7 +1,7 @@
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use super::entry::{Entry, EntryMark, FIXED_BYTES};
+use super::entry::{Entry, EntryBatch, EntryCause, EntryChain, EntryMark, FIXED_BYTES, SealedState};
 use super::error::OpenError;
 use super::history::Head;
 use super::key::Kind;
@@ -159,20 +159,13 @@ impl ActiveSegment {
         let sealed = session.vouch(closing(*ledger, seq, head.time, node));
         let mark = Entry {
             seq,
-            batch: seq,
-            is_last: false,
+            batch: EntryBatch { first: seq, is_last: false },
             time: head.time,
             kind: Kind(0),
-            salt: [0; 32],
-            previous: node,
-            links: Vec::new(),
-            incident: None,
-            reason: None,
+            chain: EntryChain::new([0; 32], node, Vec::new()),
+            cause: EntryCause::default(),
             event: Vec::new(),
-            session: session.salt(),
-            sealed,
-            digests: OnceLock::new(),
-            node: OnceLock::new(),
+            state: SealedState { session: session.salt(), sealed },
         };
         let mut bytes = Vec::new();
         encode_frame(&mark, EntryMark::Closing, self.header.checksum_seed(), &mut bytes);

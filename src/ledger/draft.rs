@@ -1,8 +1,8 @@
-use super::entry::entry_bytes_max;
+use super::entry::{EntryCause, entry_bytes_max};
 use super::key::{Key, Kind};
 use super::keys::plain_len;
+use crate::base::Sensitive;
 use crate::base::limits::{DELTA_BYTES_MAX, ENTRY_KEYS_MAX, EVENT_BYTES_MAX};
-use crate::base::{IncidentId, Reason, Sensitive};
 
 /// "Nothing after `as_of` has advanced `key`": what the decision behind an append relied on.
 ///
@@ -31,10 +31,8 @@ pub struct Draft {
     pub advance: Vec<Key>,
     /// The agents and operators concerned, as callers or as targets: each once, in the order of the keys.
     pub concerns: Vec<Key>,
-    /// The incident that it belongs to.
-    pub incident: Option<IncidentId>,
-    /// Why it is done.
-    pub reason: Option<Reason>,
+    /// Its cause.
+    pub cause: EntryCause,
     /// Whether it is written even on a full disk.
     pub space: Space,
 }
@@ -62,7 +60,7 @@ impl Draft {
 
     /// Most bytes that its stored form takes up.
     pub(super) fn stored_bytes_max(&self) -> usize {
-        let reason = self.reason.as_ref().map_or(0, |reason| reason.as_str().len());
+        let reason = self.cause.reason.as_ref().map_or(0, |reason| reason.as_str().len());
         let plain = plain_len(self.advance.len(), self.delta.expose().len());
         entry_bytes_max(self.concerns.len(), self.event.len(), reason, plain)
     }

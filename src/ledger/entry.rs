@@ -9,32 +9,66 @@ use crate::crypto::{Digest, SEAL_OVERHEAD_BYTES, sealed_by, sha256, sha256_parts
 pub struct Entry {
     /// Its place: counts up from 1 without a gap.
     pub seq: u64,
-    /// The first entry of its group commit.
-    pub batch: u64,
-    /// Whether it is the last entry of its group commit.
-    pub is_last: bool,
+    /// Its group commit.
+    pub batch: EntryBatch,
     /// When it was written; never earlier than the entry before it.
     pub time: Timestamp,
     /// The kind of the event.
     pub kind: Kind,
+    /// Its links to earlier entries.
+    pub chain: EntryChain,
+    /// Its cause.
+    pub cause: EntryCause,
+    /// The event in JSON.
+    pub event: Vec<u8>,
+    /// The sealed state change.
+    pub state: SealedState,
+}
+
+/// The group commit of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EntryBatch {
+    /// Its first entry.
+    pub first: u64,
+    /// Whether the entry is its last one.
+    pub is_last: bool,
+}
+
+/// The links of an entry to earlier entries, and the salt of its hashes.
+#[derive(Clone, Debug)]
+pub struct EntryChain {
     /// Random, so that a hash of a guessable event is no oracle.
     pub salt: [u8; 32],
     /// The node of the entry before it ([`Entry::node`]); zeros in the first entry.
     pub previous: Digest,
     /// The agents and operators concerned, in the order of their keys.
     pub links: Vec<Link>,
+    digests: OnceLock<EntryDigests>,
+    node: OnceLock<Digest>,
+}
+
+impl EntryChain {
+    pub(super) const fn new(salt: [u8; 32], previous: Digest, links: Vec<Link>) -> Self {
+        Self { salt, previous, links, digests: OnceLock::new(), node: OnceLock::new() }
+    }
+}
+
+/// The cause of an entry.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct EntryCause {
     /// The incident that it belongs to.
     pub incident: Option<IncidentId>,
-    /// Why it was done.
+    /// The operator's reason.
     pub reason: Option<Reason>,
-    /// The event in JSON.
-    pub event: Vec<u8>,
+}
+
+/// The sealed state change of an entry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SealedState {
     /// The salt of the writer session that sealed it.
     pub session: [u8; 32],
-    /// The sealed state change.
+    /// The sealed bytes.
     pub sealed: Vec<u8>,
-    pub(super) digests: OnceLock<EntryDigests>,
-    pub(super) node: OnceLock<Digest>,
 }
 
 /// An agent or operator whom an entry concerns, and the entry before that concerned it.
@@ -79,83 +113,84 @@ impl Entry {
         out.extend_from_slice(&self.kind.0.to_be_bytes());
         out.extend_from_slice(digests.said.as_bytes());
         out.extend_from_slice(digests.links.as_bytes());
-        out.extend_from_slice(sha256(&self.sealed).as_bytes());
+        out.extend_from_slice(sha256(&self.state.sealed).as_bytes());
         out
     }
 
     /// The hash of its leaf: the entry's node in the Merkle tree.
     #[must_use]
     pub fn node(&self) -> Digest {
-        *self.node.get_or_init(|| sha256_parts(&[&[LEAF_PREFIX], &self.leaf()]))
+        *self.chain.node.get_or_init(|| sha256_parts(&[&[LEAF_PREFIX], &self.leaf()]))
     }
 
     /// The same, without what is remembered of it: its fields may have been altered since.
     pub(super) fn unread(&self) -> Self {
-        Self { digests: OnceLock::new(), node: OnceLock::new(), ..self.clone() }
+        let EntryChain { salt, previous, links, .. } = self.chain.clone();
+        Self { chain: EntryChain::new(salt, previous, links), ..self.clone() }
     }
 
     /// The generation of the delta key that it says it was sealed under.
     pub(super) fn generation(&self) -> Option<u32> {
-        sealed_by(&self.sealed).ok().map(|key| key.generation)
+        sealed_by(&self.state.sealed).ok().map(|key| key.generation)
     }
 
     pub(super) fn digests(&self) -> &EntryDigests {
-        self.digests.get_or_init(|| EntryDigests {
+        self.chain.digests.get_or_init(|| EntryDigests {
             said: sha256_parts(&[
-                &self.salt,
+                &self.chain.salt,
                 &self.time.ms().to_be_bytes(),
-                &[u8::from(self.incident.is_some())],
-                self.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
+                &[u8::from(self.cause.incident.is_some())],
+                self.cause.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
                 &reason_len(self.reason()).to_be_bytes(),
                 self.reason().as_bytes(),
                 &self.event,
             ]),
-            links: sha256_parts(&[sha256(&self.salt).as_bytes(), &written_links(&self.links)]),
+            links: sha256_parts(&[sha256(&self.chain.salt).as_bytes(), &written_links(&self.chain.links)]),
         })
     }
 
     fn reason(&self) -> &str {
-        self.reason.as_ref().map_or("", Reason::as_str)
+        self.cause.reason.as_ref().map_or("", Reason::as_str)
     }
 
     /// Bytes that [`Entry::write`] adds.
     pub(super) fn len(&self) -> usize {
-        let incident = if self.incident.is_some() { INCIDENT_BYTES } else { 0 };
-        [incident, self.links.len().saturating_mul(LINK_BYTES), self.reason().len(), self.event.len()]
+        let incident = if self.cause.incident.is_some() { INCIDENT_BYTES } else { 0 };
+        [incident, self.chain.links.len().saturating_mul(LINK_BYTES), self.reason().len(), self.event.len()]
             .into_iter()
-            .fold(FIXED_BYTES.saturating_add(self.sealed.len()), usize::saturating_add)
+            .fold(FIXED_BYTES.saturating_add(self.state.sealed.len()), usize::saturating_add)
     }
 
     /// Its stored form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.len());
-        self.write(if self.is_last { EntryMark::Last } else { EntryMark::Within }, &mut out);
+        self.write(if self.batch.is_last { EntryMark::Last } else { EntryMark::Within }, &mut out);
         out
     }
 
     /// Writes its stored form at the end of `out`.
     pub(super) fn write(&self, mark: EntryMark, out: &mut Vec<u8>) {
         out.extend_from_slice(&long_len(&self.event).to_be_bytes());
-        out.extend_from_slice(&long_len(&self.sealed).to_be_bytes());
-        out.extend_from_slice(&long_len(&self.links).to_be_bytes());
+        out.extend_from_slice(&long_len(&self.state.sealed).to_be_bytes());
+        out.extend_from_slice(&long_len(&self.chain.links).to_be_bytes());
         out.extend_from_slice(&reason_len(self.reason()).to_be_bytes());
-        out.extend_from_slice(&[u8::from(self.incident.is_some()), 0]);
+        out.extend_from_slice(&[u8::from(self.cause.incident.is_some()), 0]);
         out.extend_from_slice(&self.kind.0.to_be_bytes());
         out.extend_from_slice(&mark.number().to_be_bytes());
         out.extend_from_slice(&self.seq.to_be_bytes());
-        out.extend_from_slice(&self.batch.to_be_bytes());
+        out.extend_from_slice(&self.batch.first.to_be_bytes());
         out.extend_from_slice(&self.time.ms().to_be_bytes());
-        out.extend_from_slice(&self.salt);
-        out.extend_from_slice(self.previous.as_bytes());
-        out.extend_from_slice(&self.session);
-        if let Some(incident) = &self.incident {
+        out.extend_from_slice(&self.chain.salt);
+        out.extend_from_slice(self.chain.previous.as_bytes());
+        out.extend_from_slice(&self.state.session);
+        if let Some(incident) = &self.cause.incident {
             out.extend_from_slice(incident.as_bytes());
         }
-        out.extend_from_slice(written_links(&self.links).get(COUNT_BYTES..).unwrap_or_default());
+        out.extend_from_slice(written_links(&self.chain.links).get(COUNT_BYTES..).unwrap_or_default());
         out.extend_from_slice(self.reason().as_bytes());
         out.extend_from_slice(&self.event);
-        out.extend_from_slice(&self.sealed);
+        out.extend_from_slice(&self.state.sealed);
     }
 
     /// The entry with this stored form; `None` when `bytes` are none that this build knows.
@@ -173,7 +208,7 @@ impl Entry {
         let mut fields = EntryFields(bytes.get(SIZES_BYTES..)?);
         let kind = Kind(u16::from_be_bytes(fields.array()?));
         let mark = EntryMark::of_number(u16::from_be_bytes(fields.array()?))?;
-        let (seq, batch) = (u64::from_be_bytes(fields.array()?), u64::from_be_bytes(fields.array()?));
+        let (seq, first) = (u64::from_be_bytes(fields.array()?), u64::from_be_bytes(fields.array()?));
         let time = Timestamp::from_ms(i64::from_be_bytes(fields.array()?));
         let (salt, previous) = (fields.array()?, Digest::from_bytes(fields.array()?));
         let session = fields.array()?;
@@ -185,23 +220,15 @@ impl Entry {
         };
         let (event, sealed) = (fields.slice(sizes.event)?.to_vec(), fields.slice(sizes.sealed)?.to_vec());
         let is_last = mark == EntryMark::Last;
-        let (digests, node) = (OnceLock::new(), OnceLock::new());
         let entry = Self {
             seq,
-            batch,
-            is_last,
+            batch: EntryBatch { first, is_last },
             time,
             kind,
-            salt,
-            previous,
-            links,
-            incident,
-            reason,
+            chain: EntryChain::new(salt, previous, links),
+            cause: EntryCause { incident, reason },
             event,
-            session,
-            sealed,
-            digests,
-            node,
+            state: SealedState { session, sealed },
         };
         Some((mark, entry))
     }

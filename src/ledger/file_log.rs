@@ -168,7 +168,7 @@ impl Log for FileLog {
         let (seed, start) = (active.header().checksum_seed(), active.offset());
         let mut ends = Vec::with_capacity(batch.len());
         for entry in batch {
-            let mark = if entry.is_last { EntryMark::Last } else { EntryMark::Within };
+            let mark = if entry.batch.is_last { EntryMark::Last } else { EntryMark::Within };
             encode_frame(entry, mark, seed, buffer);
             ends.push(buffer.len());
         }

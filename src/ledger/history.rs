@@ -68,7 +68,7 @@ impl LedgerHistory {
         self.node = entry.node();
         self.generation = entry.generation().unwrap_or(self.generation);
         self.tree.append_node(self.node);
-        for link in &entry.links {
+        for link in &entry.chain.links {
             self.last.insert(link.subject, entry.seq);
         }
     }
@@ -138,7 +138,7 @@ impl Succession<'_> {
         self.head = Head { seq: entry.seq, time: entry.time };
         self.node = entry.node();
         self.generation = entry.generation().unwrap_or(self.generation);
-        self.last.extend(entry.links.iter().map(|link| (link.subject, entry.seq)));
+        self.last.extend(entry.chain.links.iter().map(|link| (link.subject, entry.seq)));
     }
 
     /// Whether `entry` can come next; what is wrong with it otherwise.
@@ -146,7 +146,7 @@ impl Succession<'_> {
         if entry.seq != self.head.seq.saturating_add(1) {
             return Err("another entry stands in its place");
         }
-        if entry.previous != self.node {
+        if entry.chain.previous != self.node {
             return Err("it was written after another entry than the one before it");
         }
         // A holder of an earlier delta key can seal with it: entries after its rotation are not believed.
@@ -156,8 +156,8 @@ impl Succession<'_> {
         if entry.time < self.head.time && entry.kind != Kind::CLOCK_ADJUSTED {
             return Err("it is older than the entry before it");
         }
-        let in_order = entry.links.is_sorted_by(|one, next| one.subject < next.subject);
-        if !in_order || entry.links.iter().any(|link| link.previous != self.previous(link.subject)) {
+        let in_order = entry.chain.links.is_sorted_by(|one, next| one.subject < next.subject);
+        if !in_order || entry.chain.links.iter().any(|link| link.previous != self.previous(link.subject)) {
             return Err("it leaves out an entry that concerned the same agent or operator");
         }
         Ok(())

@@ -103,8 +103,8 @@ impl DeltaKeys {
     /// Opens what `entry` has sealed; `None`: something of it was altered, or it is another ledger's.
     pub(super) fn open(&self, ledger: LedgerId, entry: &Entry) -> Result<Option<OpenedEntry>, VerifyError> {
         let Some(generation) = entry.generation() else { return Ok(None) };
-        let key = self.session_key(&Sealing { generation, salt: entry.session })?;
-        Ok(key.open(&bound(ledger, entry), &entry.sealed).ok().and_then(OpenedEntry::new))
+        let key = self.session_key(&Sealing { generation, salt: entry.state.session })?;
+        Ok(key.open(&bound(ledger, entry), &entry.state.sealed).ok().and_then(OpenedEntry::new))
     }
 
     /// The generation under which [`WriterSession::vouch`] made `seal` for `mark`, in the session with this salt;
@@ -167,13 +167,13 @@ fn bound(ledger: LedgerId, entry: &Entry) -> Aad {
     Aad::new("keyward/ledger/entry")
         .field(ledger.as_bytes())
         .number(entry.seq)
-        .number(entry.batch)
-        .number(u64::from(entry.is_last))
+        .number(entry.batch.first)
+        .number(u64::from(entry.batch.is_last))
         .field(&entry.time.ms().to_be_bytes())
         .number(u64::from(entry.kind.0))
         .field(digests.said.as_bytes())
         .field(digests.links.as_bytes())
-        .field(entry.previous.as_bytes())
+        .field(entry.chain.previous.as_bytes())
 }
 
 /// What a closing mark is bound to: nothing comes after the entry before `next_seq`, whose node is `node`.

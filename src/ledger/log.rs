@@ -49,13 +49,13 @@ impl BatchId {
     /// The id of the batch that begins with `first`.
     #[must_use]
     pub fn of(first: &Entry) -> Self {
-        Self { first_seq: first.seq, session: first.session, sealed: first.sealed.clone() }
+        Self { first_seq: first.seq, session: first.state.session, sealed: first.state.sealed.clone() }
     }
 
     /// Whether the batch that begins with `first` is the one.
     #[must_use]
     pub fn is(&self, first: &Entry) -> bool {
-        (first.seq, first.session, &first.sealed) == (self.first_seq, self.session, &self.sealed)
+        (first.seq, first.state.session, &first.state.sealed) == (self.first_seq, self.session, &self.sealed)
     }
 }
 

@@ -46,7 +46,7 @@ pub use append::{AppendError, Committed, Pending, Receipt};
 pub use attempts::WriteState;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointKeyTerm, Notary, NoteVerifier};
 pub use draft::{Draft, Expectation, Space};
-pub use entry::{Entry, Link};
+pub use entry::{Entry, EntryBatch, EntryCause, EntryChain, Link, SealedState};
 pub use error::{OpenError, ReadError, VerifyError};
 pub use file_log::{FileLog, RESERVE_BYTES, SEGMENT_BYTES};
 pub use follower::{Follower, SnapshotPoint, TakeInError};

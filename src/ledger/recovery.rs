@@ -103,8 +103,8 @@ pub(super) fn check_closing(
     keys: &DeltaKeys,
     newest: u32,
 ) -> Result<(), VerifyError> {
-    let bound = closing(header.ledger, mark.seq, mark.time, mark.previous);
-    match keys.vouched(mark.session, &bound, &mark.sealed)? {
+    let bound = closing(header.ledger, mark.seq, mark.time, mark.chain.previous);
+    match keys.vouched(mark.state.session, &bound, &mark.state.sealed)? {
         Some(generation) if generation >= newest => Ok(()),
         Some(_) | None => {
             let what = "the seal of the end does not match";
@@ -239,7 +239,8 @@ impl Recovery<'_, '_> {
         let first_seq = held.as_ref().map_or(walker.next_seq(), SegmentBatch::first_seq);
         if held.is_some() || ending.torn.is_some() {
             let carried = held.as_ref().map_or(&[][..], |batch| &batch.frames);
-            let previous = carried.first().map_or(self.replay.history.node(), |frame| frame.entry.previous);
+            let previous =
+                carried.first().map_or(self.replay.history.node(), |frame| frame.entry.chain.previous);
             let active = self.make(SegmentStart { first_seq, previous, carried })?;
             self.catalog.add(active.header());
             ending.active = Some(active);
@@ -266,7 +267,7 @@ impl Recovery<'_, '_> {
             self.replay.open(entry, name)?;
         }
         for (before, entry) in passed.iter().zip(passed.iter().skip(1)) {
-            if entry.previous != before.node() {
+            if entry.chain.previous != before.node() {
                 let what = "it was written after another entry than the one before it";
                 return Err(VerifyError::damaged(entry.seq, name, what).into());
             }
@@ -285,7 +286,7 @@ impl Recovery<'_, '_> {
             self.take(&name, synced)?;
         }
         check_closing(mark, header, &self.site.context.keys, self.replay.history.generation())?;
-        if mark.previous == self.replay.history.node() && mark.time == self.replay.head().time {
+        if mark.chain.previous == self.replay.history.node() && mark.time == self.replay.head().time {
             return Ok(SegmentEnding::default());
         }
         Err(VerifyError::damaged(mark.seq, &name, "it was closed after another entry").into())

@@ -191,7 +191,7 @@ impl<'a> Frame<'a> {
 /// The first entry of the group commit of the frame that `bytes` begin with.
 pub(super) fn batch_of_frame(bytes: &[u8], seed: u32) -> Option<u64> {
     let (_, body) = checked(bytes, seed).ok()?;
-    Entry::read(body).map(|(_, entry)| entry.batch)
+    Entry::read(body).map(|(_, entry)| entry.batch.first)
 }
 
 fn checked(bytes: &[u8], seed: u32) -> Result<(&[u8], &[u8]), NoFrame> {
@@ -251,9 +251,7 @@ fn checksum(seed: u32, bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::OnceLock;
-
-    use super::super::entry::Link;
+    use super::super::entry::{EntryBatch, EntryCause, EntryChain, Link, SealedState};
     use super::super::key::{Key, Kind};
     use super::*;
     use crate::base::{IncidentId, Timestamp};
@@ -288,20 +286,20 @@ mod tests {
     fn a_frame_reads_back_and_any_flipped_bit_is_noticed() {
         let entry = Entry {
             seq: 12,
-            batch: 10,
-            is_last: true,
+            batch: EntryBatch { first: 10, is_last: true },
             time: Timestamp::from_ms(99),
             kind: Kind(4),
-            salt: [1; 32],
-            previous: Digest::from_bytes([2; 32]),
-            links: vec![Link { subject: Key::from_bytes([3; 16]), previous: 7 }],
-            incident: Some(IncidentId::from_bytes([4; 16])),
-            reason: Some("a drill".parse().unwrap()),
+            chain: EntryChain::new(
+                [1; 32],
+                Digest::from_bytes([2; 32]),
+                vec![Link { subject: Key::from_bytes([3; 16]), previous: 7 }],
+            ),
+            cause: EntryCause {
+                incident: Some(IncidentId::from_bytes([4; 16])),
+                reason: Some("a drill".parse().unwrap()),
+            },
             event: b"{\"a\":1}".to_vec(),
-            session: [8; 32],
-            sealed: vec![9; 50],
-            digests: OnceLock::new(),
-            node: OnceLock::new(),
+            state: SealedState { session: [8; 32], sealed: vec![9; 50] },
         };
         let mut bytes = Vec::new();
         encode_frame(&entry, EntryMark::Last, 77, &mut bytes);

@@ -1,12 +1,12 @@
 //! Numbers, expectations, links and seals: what becomes of drafts before a log makes them durable.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::append::{AppendError, Committed};
 use super::draft::Draft;
-use super::entry::Entry;
+use super::entry::{Entry, EntryBatch, EntryChain, SealedState};
 use super::generations::KeyAdvances;
 use super::history::{Head, LedgerHistory};
 use super::key::{Key, Kind};
@@ -104,22 +104,19 @@ impl Sequencer {
             }
             let mut entry = Entry {
                 seq: succession.head().seq.saturating_add(1),
-                batch: first,
-                is_last: left == 0,
+                batch: EntryBatch { first, is_last: left == 0 },
                 time,
                 kind: draft.kind,
-                salt: self.entropy.plain_bytes(),
-                previous: succession.node(),
-                links: succession.links(&draft.concerns),
-                incident: draft.incident,
-                reason: draft.reason.clone(),
+                chain: EntryChain::new(
+                    self.entropy.plain_bytes(),
+                    succession.node(),
+                    succession.links(&draft.concerns),
+                ),
+                cause: draft.cause.clone(),
                 event: std::mem::take(&mut draft.event),
-                session: self.session.salt(),
-                sealed: Vec::new(),
-                digests: OnceLock::new(),
-                node: OnceLock::new(),
+                state: SealedState { session: self.session.salt(), sealed: Vec::new() },
             };
-            entry.sealed = self.session.seal(&entry, &draft.advance, draft.delta.expose());
+            entry.state.sealed = self.session.seal(&entry, &draft.advance, draft.delta.expose());
             succession.add(&entry);
             entries.push(entry);
         }

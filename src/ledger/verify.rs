@@ -223,7 +223,7 @@ impl LedgerCheck<'_> {
         if let Some(keys) = self.keys {
             check_closing(mark, header, keys, self.history.generation())?;
         }
-        if mark.previous == self.history.node() && mark.time == self.history.head().time {
+        if mark.chain.previous == self.history.node() && mark.time == self.history.head().time {
             return Ok(End::Closed);
         }
         let what = "it was closed after another entry";

@@ -105,7 +105,7 @@ impl<'a> Walker<'a> {
                     }));
                 }
             };
-            if frame.entry.seq != seq || frame.entry.batch != first {
+            if frame.entry.seq != seq || frame.entry.batch.first != first {
                 return Err(self.damaged(seq, "another entry stands in its place"));
             }
             at = at.saturating_add(frame.size());

@@ -5,7 +5,7 @@ use super::concerns::concerned_by;
 use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::index::{IndexTree, Put};
-use crate::ledger::{AppendError, Draft, Expectation, Key, Kind, Space, TakeInError};
+use crate::ledger::{AppendError, Draft, EntryCause, Expectation, Key, Kind, Space, TakeInError};
 
 /// The place and time of the entry that brings an effect about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -133,8 +133,7 @@ pub struct Change<E> {
     expect: Vec<Expectation>,
     advance: Vec<Key>,
     concerns: Vec<Key>,
-    incident: Option<IncidentId>,
-    reason: Option<Reason>,
+    cause: EntryCause,
     space: Space,
 }
 
@@ -156,8 +155,7 @@ impl<E: Serialize> Change<E> {
             expect: Vec::new(),
             advance: Vec::new(),
             concerns: concerned_by(event),
-            incident: None,
-            reason: None,
+            cause: EntryCause::default(),
             space: Space::Usual,
         })
     }
@@ -176,13 +174,13 @@ impl<E: Serialize> Change<E> {
 
     /// Belongs to an incident.
     pub const fn of_incident(mut self, incident: IncidentId) -> Self {
-        self.incident = Some(incident);
+        self.cause.incident = Some(incident);
         self
     }
 
     /// Adds the reason.
     pub fn because(mut self, reason: Reason) -> Self {
-        self.reason = Some(reason);
+        self.cause.reason = Some(reason);
         self
     }
 
@@ -246,8 +244,7 @@ impl<E: Serialize> Change<E> {
             advance: self.advance,
             space: self.space,
             concerns: self.concerns,
-            incident: self.incident,
-            reason: self.reason,
+            cause: self.cause,
         })
     }
 }

@@ -171,8 +171,7 @@ fn copy(draft: &Draft) -> Draft {
         advance: draft.advance.clone(),
         space: draft.space,
         concerns: draft.concerns.clone(),
-        incident: draft.incident,
-        reason: draft.reason.clone(),
+        cause: draft.cause.clone(),
     }
 }
 

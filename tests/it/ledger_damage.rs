@@ -347,7 +347,7 @@ fn an_entry_that_is_left_out_of_the_links_of_a_subject_is_named() {
         wait(ledger.append(Draft { concerns, ..draft("e", b"") })).unwrap();
     }
     let links = |ledger: &Ledger| -> Vec<Vec<u64>> {
-        let of = |entry: &Entry| entry.links.iter().map(|link| link.previous).collect();
+        let of = |entry: &Entry| entry.chain.links.iter().map(|link| link.previous).collect();
         ledger.read(1, 9).unwrap().iter().map(of).collect()
     };
     assert_eq!(links(&ledger), [vec![0], vec![], vec![1], vec![3]]);

@@ -1,7 +1,7 @@
 //! A group commit goes to space that is there for all of it: on a full disk it is refused, and never cut off.
 
 use keyward::base::IncidentId;
-use keyward::ledger::{AppendError, Draft, FileLog, Ledger, Space};
+use keyward::ledger::{AppendError, Draft, EntryCause, FileLog, Ledger, Space};
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, wait};
 
@@ -15,7 +15,8 @@ const HEADER_BYTES: u64 = 192;
 const CLOSING_BYTES: u64 = 184;
 
 fn of_incident(space: Space) -> Draft {
-    Draft { space, incident: Some(IncidentId::from_bytes([7; 16])), ..draft("revoked", b"") }
+    let incident = Some(IncidentId::from_bytes([7; 16]));
+    Draft { space, cause: EntryCause { incident, reason: None }, ..draft("revoked", b"") }
 }
 
 /// What becomes of a group commit of entries of an incident, on a disk that is full by then, and of the ledger.

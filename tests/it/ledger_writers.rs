@@ -34,7 +34,7 @@ fn entries(rows: &[Vec<u8>]) -> Vec<Entry> {
 
 /// The salt of the writer session, and format, key and nonce of the seal.
 fn nonce(entry: &Entry) -> ([u8; 32], Vec<u8>) {
-    (entry.session, entry.sealed[..18].to_vec())
+    (entry.state.session, entry.state.sealed[..18].to_vec())
 }
 
 #[test]

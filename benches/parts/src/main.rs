@@ -19,8 +19,8 @@ use keyward::base::{
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, IndexTree, Put};
 use keyward::ledger::{
-    Build, DeltaKeys, Draft, Entry, FileLog, Follower, HostLayer, Kind, Ledger, Options, RESERVE_BYTES,
-    SEGMENT_BYTES, Space,
+    Build, DeltaKeys, Draft, Entry, EntryCause, FileLog, Follower, HostLayer, Kind, Ledger, Options,
+    RESERVE_BYTES, SEGMENT_BYTES, Space,
 };
 use keyward::operators::Operators;
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_and_request, read_request};
@@ -232,8 +232,7 @@ fn append(dir: &Path) -> Result<(), Failed> {
         advance: Vec::new(),
         space: Space::Usual,
         concerns: Vec::new(),
-        incident: None,
-        reason: None,
+        cause: EntryCause::default(),
     };
     tell("an entry appended, alone in its group commit", 100, || {
         drop(black_box(runtime.block_on(ledger.append(draft()))));

@@ -128,7 +128,7 @@ fn answer(entry: Entry, VisibleEvent { event, is_redacted }: VisibleEvent) -> En
         leaf: hex(&entry.leaf()),
         event,
         redacted: is_redacted,
-        reason: entry.reason.map(|reason| reason.to_string()),
+        reason: entry.cause.reason.map(|reason| reason.to_string()),
     }
 }
 

@@ -17,8 +17,6 @@ const WIDE: &[&str] = &[
     // Settings.
     "src/broker/services.rs Settings",
     // Stored records.
-    "src/ledger/entry.rs Entry",
-    "src/ledger/draft.rs Draft",
 ];
 
 /// The end of the group that begins before `from`, without its closing bracket.

@@ -6,7 +6,7 @@ use std::sync::Once;
 use keyward::base::IncidentId;
 use keyward::base::encoding::hex;
 use keyward::crypto::sha256_parts;
-use keyward::ledger::{Draft, Entry, Expectation, Key};
+use keyward::ledger::{Draft, Entry, EntryCause, Expectation, Key};
 use serde_json::{Value, json};
 
 use super::page::{ReadEntry, by_the_page};
@@ -22,8 +22,10 @@ fn drafts() -> Vec<Draft> {
     both.sort_unstable();
     let revoked = Draft {
         concerns: both,
-        incident: Some(IncidentId::from_bytes(*b"incident-4711-ab")),
-        reason: Some("laptop stolen".parse().unwrap()),
+        cause: EntryCause {
+            incident: Some(IncidentId::from_bytes(*b"incident-4711-ab")),
+            reason: Some("laptop stolen".parse().unwrap()),
+        },
         ..draft("{\"agent\":\"research-bot\",\"by\":\"alice\"}", b"state change")
     };
     let key = Key::of("code", b"1");
@@ -120,15 +122,15 @@ fn a_golden_entry_opens_with_incident_reason_links_and_state_change() {
     let entries = opened.unwrap().0.read(1, 10).unwrap();
     let (agent, operator) = (Key::of("agent", b"research-bot"), Key::of("operator", b"alice"));
     let entry = &entries[2];
-    assert_eq!(entry.incident, Some(IncidentId::from_bytes(*b"incident-4711-ab")));
-    assert_eq!(entry.reason.as_ref().map(|reason| reason.as_str()), Some("laptop stolen"));
-    let mut links: Vec<_> = entry.links.iter().map(|link| (link.subject, link.previous)).collect();
+    assert_eq!(entry.cause.incident, Some(IncidentId::from_bytes(*b"incident-4711-ab")));
+    assert_eq!(entry.cause.reason.as_ref().map(|reason| reason.as_str()), Some("laptop stolen"));
+    let mut links: Vec<_> = entry.chain.links.iter().map(|link| (link.subject, link.previous)).collect();
     links.sort_by_key(|(subject, _)| *subject == operator);
     assert_eq!(links, [(agent, 2), (operator, 0)]);
     let changes: Vec<_> = recorder.taken().into_iter().map(|taken| taken.delta).collect();
     assert_eq!(changes, [&b""[..], b"x", b"state change", &[7; 40], b"five", b"six", b"seven"]);
-    assert_eq!((entries[3].incident, entries[3].reason.as_ref()), (None, None));
-    assert_eq!(entries.iter().map(|entry| entry.batch).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 6]);
+    assert_eq!((entries[3].cause.incident, entries[3].cause.reason.as_ref()), (None, None));
+    assert_eq!(entries.iter().map(|entry| entry.batch.first).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 6]);
 }
 
 #[test]

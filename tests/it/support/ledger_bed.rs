@@ -8,9 +8,9 @@ use std::time::Duration;
 use keyward::base::{Clock, Entropy, LedgerId, ManualClock, Sensitive, Stopwatch, Timestamp};
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    AppendError, Build, Committed, DeltaKeys, Draft, Entry, Expectation, FileLog, Follower, HostLayer, Key,
-    Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, SnapshotPoint, SnapshotState, Space,
-    TakeInError, Tree,
+    AppendError, Build, Committed, DeltaKeys, Draft, Entry, EntryCause, Expectation, FileLog, Follower,
+    HostLayer, Key, Kind, Layer, Ledger, OpenError, OpenReport, Options, Pending, SnapshotPoint,
+    SnapshotState, Space, TakeInError, Tree,
 };
 
 use super::remote_log::Database;
@@ -303,8 +303,7 @@ pub(crate) fn draft(event: &str, delta: &[u8]) -> Draft {
         advance: Vec::new(),
         space: Space::Usual,
         concerns: Vec::new(),
-        incident: None,
-        reason: None,
+        cause: EntryCause::default(),
     }
 }
 

@@ -120,7 +120,7 @@ impl Log for RemoteLog {
     fn replay(&mut self, replay: &mut Replay<'_>) -> Result<LogReport, OpenError> {
         let mut batch = Vec::new();
         for entry in self.database.entries(replay.head().seq) {
-            let is_last = entry.is_last;
+            let is_last = entry.batch.is_last;
             batch.push(entry);
             if is_last {
                 let checked = replay.check(std::mem::take(&mut batch), "the database")?;
