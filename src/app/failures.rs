@@ -5,7 +5,7 @@ use crate::base::{SlotId, code};
 use crate::broker;
 use crate::console::CommandFailure;
 use crate::keyring::KeyringError;
-use crate::ledger::{OpenError, TakeInError};
+use crate::ledger::{OpenError, TakeInError, VerifyError};
 use crate::store::StoreError;
 
 impl From<KeyringError> for CommandFailure {
@@ -86,11 +86,12 @@ impl From<StoreError> for CommandFailure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
-            StoreError::Ledger(OpenError::KeyMissing { .. }) => code::KEYRING_OUTDATED,
+            StoreError::Ledger(OpenError::Files(VerifyError::KeyMissing { .. })) => code::KEYRING_OUTDATED,
             StoreError::Ledger(
-                OpenError::Newer { .. } | OpenError::NotTakenIn { why: TakeInError::Newer, .. },
+                OpenError::Files(VerifyError::Newer { .. })
+                | OpenError::NotTakenIn { why: TakeInError::Newer, .. },
             ) => code::DATA_NEWER,
-            StoreError::Ledger(OpenError::Older { .. }) => code::DATA_OLDER,
+            StoreError::Ledger(OpenError::Files(VerifyError::Older { .. })) => code::DATA_OLDER,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
             StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
             StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,
@@ -100,7 +101,7 @@ impl From<StoreError> for CommandFailure {
             }
         };
         let failure = CommandFailure::new(code).because(error.to_string());
-        if !matches!(error, StoreError::Ledger(OpenError::KeyMissing { .. })) {
+        if !matches!(error, StoreError::Ledger(OpenError::Files(VerifyError::KeyMissing { .. }))) {
             return failure;
         }
         failure.mended_by(

@@ -67,7 +67,7 @@ impl From<MakeError> for OpenError {
     fn from(error: MakeError) -> Self {
         match error {
             MakeError::NoSpace => Self::NoSpace,
-            MakeError::Failed { doing, source } => Self::Io { doing, source },
+            MakeError::Failed { doing, source } => Self::io(doing, source),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::io;
 use super::follower::TakeInError;
 use crate::base::io_reason;
 
-/// Why the files of a ledger do not check out.
+/// Why the files of a ledger cannot be read as they were written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
@@ -33,13 +33,13 @@ pub enum VerifyError {
         /// The format that it names.
         format: u16,
     },
-    /// State changes were sealed under a delta key that is not at hand.
-    #[error("delta key generation {generation} is not at hand")]
+    /// State changes were sealed under a delta key that the keyring does not hold.
+    #[error("delta key generation {generation} is not in the keyring")]
     KeyMissing {
         /// The generation that is asked for.
         generation: u32,
     },
-    /// The files cannot be read.
+    /// A file operation failed.
     #[error("cannot {doing}: {}", io_reason(source))]
     Io {
         /// The failed operation.
@@ -95,38 +95,9 @@ pub enum OpenError {
     /// Another process, or another ledger of this one, writes to the directory.
     #[error("the ledger is in use by another process")]
     InUse,
-    /// Bytes that were once durable are not what was written. Nothing was changed.
-    #[error("ledger entry {seq} in {segment} is damaged: {what}")]
-    Damaged {
-        /// The first entry that is not there as it was written.
-        seq: u64,
-        /// The segment file's name.
-        segment: String,
-        /// The problem.
-        what: String,
-    },
-    /// The files are of a format that only a later build reads. Nothing was changed.
-    #[error("segment {segment} has format {format}, which this version of keyward does not read")]
-    Newer {
-        /// The segment file's name.
-        segment: String,
-        /// The format that it names.
-        format: u16,
-    },
-    /// The files are of a format that only earlier builds read. Nothing was changed.
-    #[error("segment {segment} has format {format}, which only earlier versions of keyward read")]
-    Older {
-        /// The segment file's name.
-        segment: String,
-        /// The format that it names.
-        format: u16,
-    },
-    /// State changes were sealed under a delta key that the keyring does not hold.
-    #[error("delta key generation {generation} is not in the keyring")]
-    KeyMissing {
-        /// The generation that is asked for.
-        generation: u32,
-    },
+    /// The files cannot be read as they were written. Nothing was changed.
+    #[error(transparent)]
+    Files(#[from] VerifyError),
     /// What was written last must be written again before it is believed, and there is no space.
     #[error("the ledger's disk is full")]
     NoSpace,
@@ -138,25 +109,11 @@ pub enum OpenError {
         /// Why.
         why: TakeInError,
     },
-    /// A file operation failed.
-    #[error("cannot {doing}: {}", io_reason(source))]
-    Io {
-        /// The failed operation.
-        doing: &'static str,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
 }
 
-impl From<VerifyError> for OpenError {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Damaged { seq, segment, what } => Self::Damaged { seq, segment, what },
-            VerifyError::Newer { segment, format } => Self::Newer { segment, format },
-            VerifyError::Older { segment, format } => Self::Older { segment, format },
-            VerifyError::KeyMissing { generation } => Self::KeyMissing { generation },
-            VerifyError::Io { doing, source } => Self::Io { doing, source },
-        }
+impl OpenError {
+    /// The failure of `doing`.
+    pub(super) const fn io(doing: &'static str, source: io::Error) -> Self {
+        Self::Files(VerifyError::Io { doing, source })
     }
 }

@@ -119,8 +119,7 @@ impl FileLog {
 impl Log for FileLog {
     fn claim(&mut self, context: LogContext) -> Result<(), OpenError> {
         let locked = self.layer.lock();
-        let locked =
-            locked.map_err(|source| OpenError::Io { doing: "lock the ledger's directory", source })?;
+        let locked = locked.map_err(|source| OpenError::io("lock the ledger's directory", source))?;
         let lock = locked.ok_or(OpenError::InUse)?;
         let (segment_bytes, reserve_bytes) = (self.segment_bytes, self.reserve_bytes);
         let site = SegmentSite { layer: Arc::clone(&self.layer), context, segment_bytes, reserve_bytes };

@@ -116,7 +116,7 @@ impl Ledger {
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.run(&waiting))
-            .map_err(|source| OpenError::Io { doing: "start the ledger's thread", source })?;
+            .map_err(|source| OpenError::io("start the ledger's thread", source))?;
         Ok((Self { options, reader, shared, queue, thread: Mutex::new(Some(thread)) }, report))
     }
 

@@ -130,10 +130,9 @@ impl HostLayer {
     /// The directory `dir`, made if need be, for its owner alone.
     ///
     /// # Errors
-    /// [`OpenError::Io`] when it cannot be made.
+    /// [`OpenError`] when it cannot be made.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        files::private_dir(dir)
-            .map_err(|source| OpenError::Io { doing: "create the ledger's directory", source })?;
+        files::private_dir(dir).map_err(|source| OpenError::io("create the ledger's directory", source))?;
         Ok(Self::existing(dir))
     }
 

@@ -45,7 +45,7 @@ fn check(disk: &Disk, how: Left, what: &str) -> Option<u64> {
     let before = disk.files();
     let recorder = Recorder::default();
     match UnsyncedBed::on(disk.clone(), SEGMENT_BYTES).open_file(&recorder) {
-        Err(OpenError::Damaged { seq, .. }) => {
+        Err(OpenError::Files(VerifyError::Damaged { seq, .. })) => {
             assert!((1..=ENTRIES + 1).contains(&seq), "{what}: named entry {seq}");
             assert_eq!(disk.files(), before, "{what}: damage must leave everything as it is");
             let named =
@@ -159,7 +159,7 @@ fn a_segment_under_another_name_or_of_another_ledger_is_refused() {
     let bed = UnsyncedBed::on(disk.copy(), SEGMENT_BYTES);
     let other = Options { ledger: LedgerId::from_bytes([1; 16]), ..bed.options() };
     let refused = bed.open_as(other, &Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { seq: 1, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Files(VerifyError::Damaged { seq: 1, .. })), "{refused}");
 }
 
 /// A frame in a segment: where it stands and how long event and sealed change are.
@@ -334,7 +334,7 @@ fn an_entry_of_another_history_is_named() {
     seal_checksum(&mut content, place);
     disk.put(&name, content);
     let refused = UnsyncedBed::on(disk, 64 * 1024).open_file(&Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { seq: 6, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Files(VerifyError::Damaged { seq: 6, .. })), "{refused}");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn an_entry_that_is_left_out_of_the_links_of_a_subject_is_named() {
     let named = verify(bed.disk.layer().as_ref(), None, None, VerifyQuery::default()).unwrap_err();
     assert!(matches!(named, VerifyError::Damaged { seq: 4, .. }), "{named}");
     let refused = bed.open_file(&Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { seq: 4, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Files(VerifyError::Damaged { seq: 4, .. })), "{refused}");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use keyward::base::{LedgerId, Sensitive};
-use keyward::ledger::{DeltaKeys, End, HostLayer, OpenError, Options, Tree, VerifyQuery, verify};
+use keyward::ledger::{
+    DeltaKeys, End, HostLayer, OpenError, Options, Tree, VerifyError, VerifyQuery, verify,
+};
 
 use crate::ledger_damage::{ENTRIES, Left, SEGMENT_BYTES, left};
 use crate::support::ledger_bed::{HostBed, LEDGER, Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -19,9 +21,9 @@ fn a_missing_or_wrong_key_refuses_and_touches_nothing() {
         bed.open_as(Options { keys: keys.into(), ..bed.options() }, &Recorder::default()).unwrap_err()
     };
     let missing = with(DeltaKeys::new(3, vec![(3, Sensitive::new([3; 32]))]));
-    assert!(matches!(missing, OpenError::KeyMissing { generation: 2 }), "{missing}");
+    assert!(matches!(missing, OpenError::Files(VerifyError::KeyMissing { generation: 2 })), "{missing}");
     let wrong = with(DeltaKeys::new(2, vec![(2, Sensitive::new([9; 32]))]));
-    assert!(matches!(wrong, OpenError::Damaged { seq: 1, .. }), "{wrong}");
+    assert!(matches!(wrong, OpenError::Files(VerifyError::Damaged { seq: 1, .. })), "{wrong}");
     assert_eq!(disk.files(), files);
 }
 
@@ -56,7 +58,10 @@ fn entries_under_an_earlier_key_after_a_newer_one_are_refused_key_13() {
     }
     let files = disk.files();
     let refused = open(3).unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { seq, .. } if seq == ENTRIES + 2), "{refused}");
+    assert!(
+        matches!(refused, OpenError::Files(VerifyError::Damaged { seq, .. }) if seq == ENTRIES + 2),
+        "{refused}"
+    );
     assert_eq!(disk.files(), files);
 }
 
@@ -139,5 +144,5 @@ fn files_are_for_their_owner_alone_and_a_link_is_not_followed() {
     std::fs::rename(segment, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, segment).unwrap();
     let refused = bed.open_file(&Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Files(VerifyError::Io { .. })), "{refused}");
 }

@@ -5,8 +5,8 @@ use keyward::base::limits::SNAPSHOT_CHUNK_BYTES;
 use keyward::base::{LedgerId, Sensitive};
 use keyward::crypto::Digest;
 use keyward::ledger::{
-    Build, DeltaKeys, Ledger, OpenError, OpenReport, Options, SnapshotError, SnapshotStanding, VerifyQuery,
-    verify,
+    Build, DeltaKeys, Ledger, OpenError, OpenReport, Options, SnapshotError, SnapshotStanding, VerifyError,
+    VerifyQuery, verify,
 };
 
 use crate::ledger_damage::{FRAME_BYTES, frames, seal_checksum};
@@ -109,7 +109,7 @@ fn an_altered_entry_is_not_written_again_also_when_a_snapshot_has_it() {
     let before = disk.files();
     let bed = UnsyncedBed::on(disk.clone(), SEGMENT_BYTES);
     let refused = bed.open_file(&Recorder::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { seq: 5, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Files(VerifyError::Damaged { seq: 5, .. })), "{refused}");
     assert_eq!(disk.files(), before);
 }
 
