@@ -110,3 +110,18 @@ impl From<StoreError> for CommandFailure {
     )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_a_later_version_is_newer_and_a_contradiction_is_damage() {
+        let code_of = |why: TakeInError| {
+            let failure = CommandFailure::from(StoreError::Ledger(OpenError::NotTakenIn { seq: 7, why }));
+            failure.code().to_owned()
+        };
+        assert_eq!(code_of(TakeInError::Newer), "data_newer");
+        assert_eq!(code_of(TakeInError::Contradiction("other entries".to_owned())), "ledger_damaged");
+    }
+}
