@@ -32,11 +32,11 @@ pub enum OrderOutcome {
 }
 
 impl HostServices {
-    /// Takes something away: at once when the broker serves, and otherwise before it serves again.
-    /// Repeating it does no harm; what is named by `request` is done once while the broker serves.
+    /// Takes something away: at once when the broker serves, and otherwise before it serves again. A repeated order
+    /// does no harm. While the broker serves, the idempotency key of `request` makes it unique.
     ///
     /// # Errors
-    /// [`Failure`]; while the broker is sealed nobody knows whether there is such a thing to take away.
+    /// [`Failure`]; a sealed broker cannot check whether the object exists.
     pub async fn order_revocation(
         &self,
         by: HostPrincipal,
@@ -64,8 +64,8 @@ impl HostServices {
         Ok(OrderOutcome::Queued)
     }
 
-    /// Gives an administrator's certificate of an hour for the key of `request`, and ends the one that
-    /// was given so before. An alarm, always.
+    /// Issues an admin's certificate for one hour for the key of `request`, and revokes the previous one. Always
+    /// raises an alarm.
     ///
     /// # Errors
     /// [`Failure`].
@@ -105,7 +105,7 @@ impl Services {
                 key: plan.key.hex(),
                 not_after: plan.not_after.to_string(),
             })?;
-            // One at a time: what the operator had before this entry is dead from here on.
+            // One certificate at a time: this entry revokes the earlier ones.
             let subject = Subject::Operator(operator_id);
             Ok(change.effect(Effect::Revocation(revocation::Effect::Kill(subject))))
         };

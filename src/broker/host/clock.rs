@@ -12,26 +12,26 @@ use crate::broker::world::Effect;
 use crate::store::{Change, ClockAdjusted, ClockDisagrees};
 use crate::telemetry::Alarm;
 
-/// What is remembered of the clocks from one look to the next.
+/// The state of the clock check between two checks.
 #[derive(Debug, Default)]
 pub struct ClockWatch {
     doubt: Option<Doubt>,
-    /// When the system had last synchronised while the clocks agreed, or at a start that was held.
+    /// The last synchronisation of the system clock while the clocks agreed, or at a start that was held.
     synchronised_before: Option<Timestamp>,
-    /// From when on, by the boot clock, an entry may say that they disagree: a clock that is set to and fro does
-    /// not fill the ledger.
+    /// The earliest time of the boot clock for the next entry about a disagreement: a clock that is set repeatedly
+    /// must not fill the ledger.
     next_entry: Duration,
 }
 
-/// The clocks disagree.
+/// A disagreement of the clocks.
 #[derive(Debug)]
 struct Doubt {
-    /// Since when, by the boot clock.
+    /// Its beginning, by the boot clock.
     since: Duration,
-    /// Whether an entry says so.
+    /// Whether it is recorded.
     is_recorded: bool,
-    /// Since when, by the boot clock, the system has said that the wall clock is synchronised, and by how much the
-    /// two differed then, in milliseconds.
+    /// The beginning of the reports of a synchronised wall clock, by the boot clock, and the difference of the clocks
+    /// then, in milliseconds.
     confirmed: Option<(Duration, i64)>,
 }
 
@@ -40,39 +40,39 @@ struct Doubt {
 pub struct Adjustment {
     /// The ledger entry.
     pub seq: u64,
-    /// What the time was taken to be.
+    /// The time before.
     pub was: Timestamp,
-    /// What it is now.
+    /// The time after.
     pub now: Timestamp,
 }
 
-/// Who adopts a wall clock that is synchronised; no operator's name has a space.
+/// The actor of an automatic adoption in entries; no operator's name contains a space.
 const THE_SYSTEM: &str = "the system";
 
-/// A synchronisation is seen a little later than it happens.
+/// The time until a synchronisation is seen, in seconds.
 const SEEN_WITHIN_S: i64 = 10;
 
-/// An entry that could not be written is tried again after this long.
+/// The pause before an entry is retried, in seconds.
 const RECORD_AGAIN_S: u64 = 60;
 
-/// By how much a wall clock may move against the boot clock and still be the one that was confirmed.
+/// The largest movement of the wall clock against the boot clock since the confirmation, in milliseconds.
 const SAME_CLOCK_MS: u64 = 1000;
 
 impl State {
-    /// The time for something that is to be issued now.
+    /// The time for a credential that is issued now.
     ///
     /// # Errors
-    /// [`Failure`] when the wall clock did not fit the ledger at start, and has not been adopted since.
+    /// [`Failure`] if the wall clock did not fit the ledger at the start, and was not adopted later.
     pub(crate) fn issuing(&self) -> Result<IssueTime, Failure> {
         let as_of = self.store.as_of();
         let time = self.clock.reading();
         if time.trust() == ClockTrust::Held { Err(in_doubt(time)) } else { Ok(IssueTime { time, as_of }) }
     }
 
-    /// The same for something that lives `life_s` seconds from the earliest reading on.
+    /// The same for a credential that is valid for `life_s` seconds from the earliest reading.
     ///
     /// # Errors
-    /// [`Failure`], also when it would have ended by the latest reading.
+    /// [`Failure`], also if it would have expired by the latest reading.
     pub(crate) fn certifying(&self, life_s: i64) -> Result<IssueTime, Failure> {
         let issue = self.issuing()?;
         outlasts(issue.time, issue.time.earliest().plus_s(life_s))?;
@@ -81,17 +81,17 @@ impl State {
 }
 
 impl Services {
-    /// Whether the clocks agree: only then does anything begin by schedule.
+    /// Whether the clocks agree: only then do schedules begin anything.
     #[must_use]
     pub fn clocks_agree(&self) -> bool {
         self.state.clock.reading().trust() == ClockTrust::Agreed
     }
 
-    /// Compares the clocks. Raises an alarm once they disagree, and adopts the wall clock once the system has said
-    /// for a minute that it is synchronised.
+    /// Compares the clocks. Raises an alarm when they disagree, and adopts the wall clock after the system has
+    /// reported it as synchronised for a minute.
     ///
     /// # Errors
-    /// [`Failure`] when an entry could not be written; the next look tries again.
+    /// [`Failure`] if an entry could not be written; the next check tries again.
     pub async fn look_at_clock(&self, watch: &mut ClockWatch) -> Result<(), Failure> {
         let (reading, elapsed) = (self.state.clock.reading(), self.state.clock.elapsed());
         let synchronised = self.state.clock.synchronised_at();
@@ -107,7 +107,7 @@ impl Services {
             none => {
                 self.raise_clock_alarm(reading);
                 if reading.trust() == ClockTrust::Held {
-                    // What the system said before the start may be of before the clock was set.
+                    // A report from before the start may be older than the change of the clock.
                     watch.synchronised_before = synchronised;
                 }
                 none.insert(Doubt { since: elapsed, is_recorded: false, confirmed: None })
@@ -123,7 +123,7 @@ impl Services {
         let is_fresh = synchronised.is_some_and(|at| {
             let age_s = reading.wall().seconds_since(at);
             let doubted_s = i64::try_from(elapsed.saturating_sub(doubt.since).as_secs()).unwrap_or(i64::MAX);
-            // The system must have confirmed what the clock was set to.
+            // The report must be newer than the change of the clock.
             let is_newer =
                 age_s <= doubted_s.saturating_add(SEEN_WITHIN_S) && synchronised != watch.synchronised_before;
             is_newer && (-1..=CLOCK_SYNC_AGE_MAX_S).contains(&age_s)
@@ -158,7 +158,7 @@ impl Services {
         Ok(())
     }
 
-    /// Takes the wall clock as right from here on.
+    /// Adopts the wall clock.
     async fn adopt_clock(&self, by: &str) -> Result<Adjustment, Failure> {
         let reading = self.state.clock.reading();
         let (was, wall) = (reading.now(), reading.wall());
@@ -168,7 +168,7 @@ impl Services {
             wall: wall.to_string(),
             difference_s: wall.seconds_since(was),
         };
-        // Time that goes back takes away: it is written on a full disk, too.
+        // An earlier time ends credentials: the entry may use the reserve of a full disk.
         let change = Change::new(&event)?.effect(Effect::Clock { was }).urgent();
         let receipt = self.state.store.commit(change, ()).await?;
         let adjustment = Adjustment { seq: receipt.seq(), was, now: receipt.time() };
@@ -183,7 +183,7 @@ impl Services {
 }
 
 impl Doubt {
-    /// Whether the system has called this wall clock synchronised for long enough.
+    /// Whether the system has reported this wall clock as synchronised for long enough.
     fn is_confirmed(&mut self, is_fresh: bool, reading: ClockReading, elapsed: Duration) -> bool {
         let elapsed_ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         let offset_ms = reading.wall().ms().saturating_sub(elapsed_ms);
@@ -195,7 +195,7 @@ impl Doubt {
 }
 
 impl HostServices {
-    /// Takes the wall clock as right, on the word of a user of the host; `None` when the clocks agree.
+    /// Adopts the wall clock for a user of the host; `None` if the clocks agree.
     ///
     /// # Errors
     /// [`Failure`]; a sealed broker has no ledger to compare the clock with.
@@ -208,10 +208,10 @@ impl HostServices {
     }
 }
 
-/// Whether what ends at `end` still holds by the latest reading.
+/// Checks that a credential with the end `end` is valid by the latest reading.
 ///
 /// # Errors
-/// [`Failure`] when it does not: it would be issued dead.
+/// [`Failure`] if it would be expired at once.
 pub(crate) fn outlasts(reading: ClockReading, end: Timestamp) -> Result<(), Failure> {
     let holds = reading.trust() == ClockTrust::Agreed || end > reading.latest();
     if holds { Ok(()) } else { Err(in_doubt(reading)) }

@@ -8,7 +8,7 @@ use crate::custody::{self, KnownSlot, SlotsChanged};
 use crate::keyring::{Family, Keyring, KeyringError, RootId, SlotState};
 use crate::store::{Change, History};
 
-/// What a keyring has that the ledger is to know.
+/// The facts of a keyring that the ledger records.
 #[derive(Debug)]
 pub struct KeyringContents {
     slots: Vec<KnownSlot>,
@@ -17,10 +17,10 @@ pub struct KeyringContents {
 }
 
 impl KeyringContents {
-    /// What `keyring`, whose file is at `path`, has. A slot that waits to be confirmed opens nothing and is none yet.
+    /// The facts of `keyring`, with its file at `path`. An unconfirmed slot does not count.
     ///
     /// # Errors
-    /// [`KeyringError`] when the file cannot be read.
+    /// [`KeyringError`] if the file cannot be read.
     pub fn of(keyring: &Keyring, path: &Path) -> Result<Self, KeyringError> {
         let slots = keyring.slots(path)?;
         let opening = slots.iter().filter(|slot| slot.state == SlotState::Opens);
@@ -29,9 +29,8 @@ impl KeyringContents {
     }
 }
 
-/// Says on the ledger what changed of the keyring's slots and its root key, if anything did since it was last said:
-/// a change whose process was stopped before its record, or that was made without a broker, is found at
-/// the next start.
+/// Records the changes of the keyring's slots and root key since the last record. A start also finds changes whose
+/// process was stopped before the record, and changes without a broker.
 ///
 /// # Errors
 /// [`Failure`].
@@ -44,11 +43,10 @@ pub async fn record_slots(state: &State, found: &KeyringContents, by: &str) -> R
     Ok(())
 }
 
-/// An entry that comes between the reading of the tree and the record leaves nothing to compare: it is said again.
+/// The number of attempts: an entry between the read of the tree and the record makes it incomparable.
 const TRIES: u32 = 8;
 
-/// Records them, unless there is nothing to say: the ledger knows them, and an entry under this root key binds
-/// all entries before it.
+/// Records them, unless the ledger has them, and an entry under this root key binds all earlier entries.
 async fn record(state: &State, found: &KeyringContents, by: &str) -> Result<bool, AttemptError> {
     let KeyringContents { slots, root, delta } = found;
     let (((added, removed), is_said), preconditions) = state.read(|reading| {

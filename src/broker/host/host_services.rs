@@ -25,13 +25,13 @@ pub struct HostServices(Arc<HostShared>);
 #[derive(Debug)]
 struct HostShared {
     phase: RwLock<Phase>,
-    /// What was ordered while it was sealed. A reader of the phase that decides on an order holds this.
+    /// The orders of a sealed broker. Locked while a decision on an order depends on the phase.
     orders: Mutex<Orders>,
     wishes: mpsc::Sender<ProcessRequest>,
-    /// Held while unsealing or sealing: one at a time.
+    /// Locked while the broker is unsealed or sealed: one operation at a time.
     turn: Mutex<()>,
     tries: Limiter<()>,
-    /// Tries to unseal that were refused so far.
+    /// The number of refused attempts to unseal.
     refused: AtomicU32,
     own_uid: u32,
     clock: Arc<dyn Clock>,
@@ -42,18 +42,18 @@ struct HostShared {
 enum Phase {
     Sealed,
     Open(Arc<Services>),
-    /// It was told to seal itself, and its keys are about to go.
+    /// An order to seal was given; the keys are about to be wiped.
     Sealing,
 }
 
-/// How the broker stands.
+/// The state of the broker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HostState {
-    /// It holds no key and serves nobody.
+    /// It holds no key and does not serve.
     Sealed,
     /// It serves.
     Open,
-    /// It stops serving, and lets go of its keys.
+    /// It stops and wipes its keys.
     Sealing,
 }
 
@@ -72,31 +72,31 @@ impl HostState {
 /// The state of the broker, and its pending orders.
 #[derive(Clone, Debug)]
 pub struct HostStanding {
-    /// How it stands.
+    /// The state.
     pub state: HostState,
-    /// Orders that wait until it is unsealed.
+    /// The number of pending orders.
     pub queued: usize,
-    /// Why an open broker is not ready to serve.
+    /// The reason why an open broker is not ready.
     pub not_ready: Option<Failure>,
 }
 
-/// What the host wants of the process, which only the process can do.
+/// A request of the host that only the process can carry out.
 #[derive(Debug)]
 pub enum ProcessRequest {
-    /// Open the keyring with this, and serve.
+    /// Open the keyring with this key, and serve.
     Unseal {
-        /// What was given.
+        /// The key.
         key: SlotKey,
-        /// Who gave it.
+        /// The user.
         unsealed: Unsealed,
-        /// Where to say how it went.
+        /// The channel for the result.
         told: oneshot::Sender<Result<(), Failure>>,
     },
-    /// Stop serving, and let go of every key.
+    /// Stop, and wipe all keys.
     Seal,
 }
 
-/// By whom and how a broker was unsealed.
+/// The user and the kind of key of an unsealing.
 #[derive(Clone, Copy, Debug)]
 pub struct Unsealed {
     by: HostPrincipal,
@@ -105,7 +105,7 @@ pub struct Unsealed {
 }
 
 impl HostServices {
-    /// The host's face of a broker that is sealed so far, and where its wishes come out.
+    /// The services of the host for a sealed broker, and the receiver of the requests to the process.
     #[must_use]
     pub fn new(
         own_uid: u32,
@@ -131,7 +131,7 @@ impl HostServices {
         (Self(Arc::new(host)), wished)
     }
 
-    /// Whose process is at the other end: `peer` is its uid, as the kernel names it.
+    /// The user of the peer process; `peer` is the uid from the kernel.
     ///
     /// # Errors
     /// [`AuthnError`].
@@ -160,11 +160,11 @@ impl HostServices {
         }
     }
 
-    /// Opens the keyring with `key`, and returns when the broker serves. A try that is refused is
-    /// counted, and told by the entry of the one that succeeds.
+    /// Opens the keyring with `key`, and returns when the broker serves. The entry of the unsealing has the number of
+    /// refused attempts before it.
     ///
     /// # Errors
-    /// [`Failure`]; the broker stays sealed then.
+    /// [`Failure`]; the broker stays sealed.
     pub async fn unseal(&self, by: HostPrincipal, key: SlotKey) -> Result<(), Failure> {
         let _turn = self.0.turn.lock().await;
         if self.state() != HostState::Sealed {
@@ -192,12 +192,12 @@ impl HostServices {
         answer.await.map_err(|_| stopping())?
     }
 
-    /// Has the broker let go of every key. It has been recorded when this returns, if it could be in time,
-    /// and keys are about to go; a broker that is sealed already is left so.
+    /// Seals the broker. When this returns, the entry is recorded, if that was possible in time, and the keys are
+    /// about to be wiped. Without effect on a sealed broker.
     pub async fn seal(&self, by: HostPrincipal) {
         let _turn = self.0.turn.lock().await;
         let Some(services) = self.services() else { return };
-        // It only revokes, so it works also while nothing can be recorded.
+        // A seal only takes away access, so it also works without an entry.
         let wait = Duration::from_millis(REVOCATION_WAIT_MS);
         let recording = tokio::time::timeout(wait, services.record_sealed(by));
         let (recorded, ()) = tokio::join!(recording, services.state.kept_orders.keep_seal(by.to_string()));
@@ -208,7 +208,7 @@ impl HostServices {
             }
             Err(_) => tracing::error!(%by, "the ledger did not record in time that the broker is sealed"),
         }
-        // Before anything waits for a thread: one that waits for a disk that hangs cannot be ended.
+        // Before any wait for a thread: a thread that waits for a hanging disk cannot be ended.
         services.forget_keys();
         self.enter(Phase::Sealing);
         if self.0.wishes.send(ProcessRequest::Seal).await.is_err() {
@@ -216,13 +216,13 @@ impl HostServices {
         }
     }
 
-    /// From here on `services` is what the host reaches. Records by whom it was unsealed, if it was, and
-    /// carries out what was ordered while it was sealed.
+    /// Opens `services` to the host. Records the unsealing, and carries out the pending orders.
     ///
     /// # Errors
-    /// [`Failure`]; the services are what they were before.
+    /// [`Failure`]; the state is unchanged.
     pub async fn open(&self, services: Arc<Services>, unsealed: Option<Unsealed>) -> Result<(), Failure> {
-        // Until it is open: an order that comes meanwhile is carried out, and waits for nobody.
+        // Locked until the broker is open, so that an order in the meantime is carried out, and does not stay
+        // pending.
         let mut orders = self.orders().await;
         if let Some(Unsealed { by, with, refused }) = unsealed {
             if services.state.store.is_read_only() {
@@ -245,7 +245,7 @@ impl HostServices {
         Ok(())
     }
 
-    /// Forgets orders that were in force in memory alone when the broker opened, each once the ledger has it.
+    /// Forgets each order that is in force in memory only, once it is settled.
     async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<UnrecordedOrder>) {
         for one in unrecorded {
             let Some(what) = one.settled(services.notifications.meters.alarms()).await else { continue };
@@ -256,12 +256,12 @@ impl HostServices {
         }
     }
 
-    /// The broker stops: nothing is to be reached by way of the host any more.
+    /// Closes the services to the host: the broker stops.
     pub fn close(&self) {
         self.enter(Phase::Sealing);
     }
 
-    /// What it works with while it is open.
+    /// The services of an open broker.
     pub(crate) fn services(&self) -> Option<Arc<Services>> {
         match &*self.0.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Open(services) => Some(Arc::clone(services)),
@@ -281,14 +281,14 @@ impl HostServices {
         *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// A name for one more request.
+    /// A new request id.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
         RequestId::mint(self.0.clock.now(), &*self.0.entropy)
     }
 }
 
-/// In read-only mode nobody is served who may have been revoked by an order that cannot be carried out.
+/// Refuses read-only mode with pending orders: the broker could serve a subject that an order revokes.
 fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
     let pending = orders.waiting().len();
     if pending == 0 {
@@ -301,8 +301,8 @@ fn no_order_is_pending(orders: &Orders) -> Result<(), Failure> {
 }
 
 impl Services {
-    /// Wipes every key in place: the root key and the keyring, what signs tokens, certificates and checkpoints,
-    /// opens values, seals state changes and the index, authenticates anchors and digests requests.
+    /// Wipes every key in place: the root key and the keyring, the keys that sign tokens, certificates and
+    /// checkpoints, the keys of values, state changes, the index and anchors, and the digest keys.
     fn forget_keys(&self) {
         let unrecorded = self.state.store.unrecorded_denials();
         if unrecorded > 0 {

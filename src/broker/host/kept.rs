@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 use crate::base::limits::KEEP_WAIT_MS;
 use crate::custody::{Orders, OrdersError, PendingOrder, RevocationOrder, SealOrder};
 
-/// Orders that are in force in memory alone, kept on another file system than the ledger, so that the next
-/// start carries them out before anybody is served.
+/// Orders that are in force in memory only, stored on another file system than the ledger: the next start carries
+/// them out before it serves.
 #[derive(Clone, Default)]
 pub struct KeptOrders(Option<KeptFiles>);
 
@@ -16,23 +16,22 @@ pub struct KeptOrders(Option<KeptFiles>);
 struct KeptFiles {
     orders: Arc<Mutex<Orders>>,
     seal: SealOrder,
-    /// One for each thread that may write at a time: those that a file system hangs up are as few.
+    /// The limit of writing threads: a hanging file system blocks no more than these.
     threads: Arc<Semaphore>,
 }
 
-/// Threads that write to the runtime directory at a time.
+/// Maximum number of threads that write to the runtime directory.
 const THREADS_MAX: usize = 4;
 
 impl KeptOrders {
-    /// Keeps them in the file of `orders`, and an order to seal in that of `seal`.
+    /// Stores orders in the file of `orders`, and an order to seal in the file of `seal`.
     #[must_use]
     pub fn of(orders: Orders, seal: SealOrder) -> Self {
         let (orders, threads) = (Arc::new(Mutex::new(orders)), Arc::new(Semaphore::new(THREADS_MAX)));
         Self(Some(KeptFiles { orders, seal, threads }))
     }
 
-    /// Keeps that `by` told the broker to seal itself, so that a stop that comes before its keys are gone does
-    /// not undo it.
+    /// Stores the order of `by` to seal the broker, so that a stop before the keys are wiped does not undo it.
     pub(crate) async fn keep_seal(&self, by: String) {
         let Some(kept) = self.0.clone() else { return };
         let seal = kept.seal.clone();
@@ -43,13 +42,13 @@ impl KeptOrders {
         }
     }
 
-    /// All of them, oldest first.
+    /// All orders, oldest first.
     pub(crate) fn waiting(&self) -> Vec<PendingOrder> {
         let Some(KeptFiles { orders, .. }) = &self.0 else { return Vec::new() };
         orders.lock().unwrap_or_else(PoisonError::into_inner).waiting().to_vec()
     }
 
-    /// Keeps `order`. Whether it has been kept in time.
+    /// Stores `order`; returns whether that succeeded in time.
     pub(crate) async fn keep(&self, order: PendingOrder) -> bool {
         let kept = self.change(move |orders| orders.add(order)).await;
         if !kept && self.0.is_some() {
@@ -58,7 +57,7 @@ impl KeptOrders {
         kept
     }
 
-    /// The ledger has `what`.
+    /// Removes `what`: it is settled.
     pub(crate) async fn forget(&self, what: RevocationOrder) {
         if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
             tracing::warn!(
@@ -78,7 +77,7 @@ impl KeptOrders {
 }
 
 impl KeptFiles {
-    /// On a thread of its own and with an end: this file system may hang, too.
+    /// Runs `write` on a thread of its own with a time limit: this file system may hang too.
     async fn on_a_thread(&self, write: impl FnOnce() -> Result<(), OrdersError> + Send + 'static) -> bool {
         let threads = Arc::clone(&self.threads);
         let writing = async {

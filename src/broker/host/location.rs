@@ -7,14 +7,14 @@ use crate::broker::world::{Effect, World};
 use crate::custody::{self, AdoptionOrder, DataAdopted, Location, MachineChanged};
 use crate::store::{Change, Store};
 
-/// How the data directory's location compares with the one that the ledger knows.
+/// The data directory's location, compared with the recorded one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Located {
-    /// It is the same, or was not known.
+    /// The same, or none was recorded.
     AsBefore,
-    /// It was adopted.
+    /// Adopted.
     Adopted,
-    /// The lock file is the same, and the machine is another one: digests of the ids.
+    /// The same lock file on another machine: digests of the machine ids.
     OtherMachine {
         /// Before.
         was: [u8; 16],
@@ -23,8 +23,8 @@ pub enum Located {
     },
 }
 
-/// Records the data directory's location when the ledger knows another one or none, and its adoption when it was
-/// adopted by an `order` on the host. One that is recorded already changes nothing.
+/// Records the data directory's location if the recorded one differs, and its adoption by an `order` on the host.
+/// Without effect if both are recorded.
 ///
 /// # Errors
 /// [`Failure`].

@@ -21,7 +21,7 @@ use crate::registry::Narrowing;
 use crate::store::{PendingRecord, RevocationOutcome};
 use crate::telemetry::{Alarm, Alarms};
 
-/// Why an order has nothing to take away: there is no such thing, or it is taken away already.
+/// Failures of orders without effect: the object does not exist, or is revoked already.
 const IN_VAIN: &[Code] = &[
     code::SUBJECT_UNKNOWN,
     code::OPERATOR_UNKNOWN,
@@ -34,7 +34,7 @@ const IN_VAIN: &[Code] = &[
     code::GENERATION_INVALID_STATE,
 ];
 
-/// Why the operator of an order may no longer have it carried out.
+/// Failures of orders whose operator no longer has the right.
 const NOT_ALLOWED: &[Code] = &[
     code::CERTIFICATE_REVOKED,
     code::CERTIFICATE_SUSPENDED,
@@ -44,7 +44,7 @@ const NOT_ALLOWED: &[Code] = &[
     code::OPERATOR_SCOPE_INSUFFICIENT,
 ];
 
-/// An order that is in force in memory alone.
+/// An order that is in force in memory only.
 pub(crate) struct UnrecordedOrder {
     order: PendingOrder,
     recorded: PendingRecord,
@@ -60,10 +60,10 @@ impl UnrecordedOrder {
 }
 
 impl Services {
-    /// Carries out what was ordered while the broker was sealed, and what was in force in memory alone when
-    /// the process ended, and forgets each order that is on the ledger. A stop in between does all of it
-    /// again. An order that the ledger cannot take now, on a full disk, is in force in memory alone again,
-    /// and is returned: its file is kept until the ledger has it.
+    /// Carries out the orders of a sealed broker, and those that were in force in memory only when the process ended,
+    /// and forgets each recorded order. After a stop in between, the next start repeats this. An order that the
+    /// ledger cannot record now is in force in memory again, and is returned: its file stays until the order is
+    /// settled.
     pub(crate) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<UnrecordedOrder>, Failure> {
         let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
@@ -82,14 +82,14 @@ impl Services {
         Ok(unrecorded)
     }
 
-    /// `None` once the order is on the ledger.
+    /// `None` if the order is settled.
     async fn carry_out_one(
         &self,
         order: &PendingOrder,
         when: &str,
     ) -> Result<Option<PendingRecord>, Failure> {
         let PendingOrder { at, by, reason, what, operator } = order;
-        // The name of an operator stays alone: it links the entry to the operator.
+        // Without addition to the name of an operator: the name links the entry to the operator.
         let by_then = if operator.is_some() { by.clone() } else { format!("{by}, {when}") };
         let request = if what.depends_on_right() {
             ChangeRequest::by_order(order)
@@ -177,7 +177,7 @@ impl Services {
     }
 }
 
-/// The leases that an order names, as far as they are known.
+/// The leases that an order selects.
 fn selection(world: &World, leases: &LeasesOf) -> LeaseSelection {
     match leases {
         LeasesOf::Each(ids) => LeaseSelection::Each(ids.clone()),
@@ -190,8 +190,7 @@ fn selection(world: &World, leases: &LeasesOf) -> LeaseSelection {
     }
 }
 
-/// The subject of the order. A user of the host is above every operator: no operator has to be
-/// left over to administer.
+/// The subject of the order. A user of the host may also revoke the last admin.
 fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure> {
     match what {
         RevocationOrder::RevokeAgent(name) | RevocationOrder::SuspendAgent(name) => {

@@ -4,11 +4,11 @@ use crate::broker::world::World;
 use crate::keyring::Keyring;
 use crate::store::Store;
 
-/// That the keyring is not one whose root key was replaced since: an unseal key that was removed or
-/// rekeyed opens such a copy, and nothing that it says counts.
+/// Checks that the root key of the keyring was not replaced later: a removed unseal key opens such a copy, so its
+/// content must not be trusted.
 ///
 /// # Errors
-/// [`Failure`] when it is one.
+/// [`Failure`] if it was.
 pub fn root_is_current(store: &Store<World>, keyring: &Keyring) -> Result<(), Failure> {
     let known = store.read(|world, _| world.keys.custody.root());
     if known.is_none_or(|known| keyring.descends_from(known)) {

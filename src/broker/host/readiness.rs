@@ -6,8 +6,7 @@ use crate::broker::services::Services;
 use crate::ledger::WriteState;
 
 impl Services {
-    /// Refuses when a request that needs an entry could not be served now, as the newest attempt to write
-    /// one, or the newest probe of an idle ledger, experienced it.
+    /// Refuses if requests that need an entry cannot be served now, by the result of the newest write or probe.
     ///
     /// # Errors
     /// [`Failure`].
@@ -17,7 +16,7 @@ impl Services {
             return Err(Failure::new(code));
         }
         match self.state.store.write_state() {
-            // The clock stops issuance while it is in doubt.
+            // An untrusted clock stops issuance.
             WriteState::Writable | WriteState::Slow(_) => self.state.issuing().map(drop),
             WriteState::NoSpace => Err(Failure::new(code::LEDGER_NO_SPACE)),
             WriteState::Stalled(since) => {
@@ -33,7 +32,7 @@ impl Services {
         }
     }
 
-    /// Whether the data directory is another one than the ledger knows.
+    /// Whether the data directory is another one than the recorded one.
     fn is_copy(&self) -> bool {
         let known = self.state.store.read(|world, _| world.keys.custody.location());
         known.is_some_and(|known| self.state.store.lock_mark().is_ok_and(|lock| lock != known.lock))
@@ -51,7 +50,7 @@ impl Services {
 }
 
 impl AgentServices {
-    /// Refuses when requests cannot be served.
+    /// Refuses if requests cannot be served.
     ///
     /// # Errors
     /// [`Failure`], with the reason.
@@ -61,7 +60,7 @@ impl AgentServices {
 }
 
 impl AdminServices {
-    /// Refuses when requests cannot be served.
+    /// Refuses if requests cannot be served.
     ///
     /// # Errors
     /// [`Failure`], with the reason.

@@ -1,5 +1,5 @@
-//! Credentials that this broker signed and its ledger does not have. They prove that the ledger is an older
-//! copy: nobody else can sign them.
+//! Credentials with a valid signature of this broker that its ledger does not contain: they prove that the ledger is
+//! an older copy.
 
 use std::sync::Arc;
 
@@ -17,31 +17,31 @@ use crate::pki::{PeerCertificate, SpiffeId};
 use crate::registry::AgentKind;
 use crate::telemetry::{Alarm, give_way};
 
-/// Entries that are read at once.
+/// The number of entries in one read.
 const PAGE: u64 = 1000;
-/// A certificate's entry is not looked for among entries that are so much older than its beginning, nor so
-/// long after its end.
+/// The margin of the search in seconds: the entry of a certificate is neither much older than its beginning, nor is
+/// it searched long after its end.
 const OLDER_S: i64 = 86_400;
 
 impl AgentServices {
-    /// Looks whether the ledger has `peer`, whose chain is good and whom nothing admits.
+    /// Searches the ledger for the certificate of `peer`, which has a valid chain and no record.
     pub fn trace(&self, peer: &PeerCertificate) {
         Services::trace(&self.0, peer);
     }
 }
 
 impl AdminServices {
-    /// The same, at the operators' listener.
+    /// The same at the operators' listener.
     pub fn trace(&self, peer: &PeerCertificate) {
         Services::trace(&self.0, peer);
     }
 }
 
 impl Services {
-    /// Returns at once; the ledger is read on a thread of its own, for one certificate at a time. A copy of
-    /// a certificate is enough to get here, a forged one is not.
+    /// Returns at once; a thread reads the ledger, for one certificate at a time. A copied certificate can cause
+    /// this, a forged one cannot.
     fn trace(services: &Arc<Self>, peer: &PeerCertificate) {
-        // One that ended long ago would have all of a long ledger read.
+        // A certificate that expired long ago would cause a read of the whole ledger.
         if peer.not_after().plus_s(OLDER_S) < services.state.clock.now() || services.knows(peer) {
             return;
         }
@@ -85,13 +85,13 @@ impl Services {
         })
     }
 
-    /// Whether an entry names the certificate; `None` when that could not be found out.
+    /// Whether an entry names the certificate; `None` if the ledger could not be read.
     async fn read_back(services: Arc<Self>, peer: PeerCertificate) -> Option<bool> {
         let (reply, answer) = oneshot::channel();
         let started = std::thread::Builder::new().name("trace".to_owned()).spawn(move || {
             give_way();
             let found = services.is_recorded(&peer);
-            // Before the answer: the directory may be wanted by then.
+            // Before the result is sent: the caller may then delete the directory.
             drop(services);
             drop(reply.send(found));
         });
@@ -104,9 +104,9 @@ impl Services {
         })
     }
 
-    /// Every certificate's serial stands in the event that planned it, the newest entries first. Entries that
-    /// are older than the certificate end the search, unless time has gone back once: then the times before say
-    /// nothing of what came first.
+    /// Searches the serial in the events that plan certificates, the newest entries first. An entry that is older
+    /// than the certificate ends the search, unless the clock was set back once: then the times do not show the
+    /// order.
     fn is_recorded(&self, peer: &PeerCertificate) -> Result<Option<bool>, ReadError> {
         let serial = hex(peer.serial().as_bytes());
         let oldest = peer.not_before().plus_s(OLDER_S.saturating_neg());
@@ -138,7 +138,7 @@ impl Services {
         Ok(Some(false))
     }
 
-    /// Raises the alarm when a token names an entry that the ledger does not have.
+    /// Raises the alarm if a token names an entry that the ledger does not have.
     pub(crate) async fn suspect_token(&self, subject: String, error: PresentError) {
         let PresentError::Unrecorded { token, seq } = error else { return };
         self.suspect_rollback("token", subject, token.to_string(), Some(seq)).await;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::base::Stopwatch;
 
-/// The time between two alarms: one proves it, and the clients that come back after a rollback are many.
+/// The pause between two alarms: after a rollback, many clients present such credentials.
 const ALARM_EVERY: Duration = Duration::from_secs(3600);
-/// Serials that were found in the ledger and are not looked for again.
+/// Maximum number of remembered serials that the ledger has.
 const FOUND_MAX: usize = 4096;
 
-/// What was looked for, and when the last alarm was raised.
+/// The searched serials, and the time of the last alarm.
 #[derive(Debug, Default)]
 pub struct RollbackWatch(Mutex<Watched>);
 

@@ -9,20 +9,20 @@ use crate::store::{SnapshotError, SnapshotTaken};
 use crate::telemetry::give_way;
 
 impl Services {
-    /// Whether the next start would have much to read without another snapshot.
+    /// Whether a snapshot is due: otherwise the next start would read many entries.
     #[must_use]
     pub fn is_snapshot_due(&self) -> bool {
         self.state.store.is_snapshot_due()
     }
 
-    /// Whether a stop in good order should take a last one.
+    /// Whether a clean stop should write a last snapshot.
     #[must_use]
     pub fn is_snapshot_worth_a_stop(&self) -> bool {
         self.state.store.is_snapshot_worth_a_stop()
     }
 
-    /// Takes a snapshot of the state, unless `stop` turns true. What goes wrong is logged: nothing depends on it but
-    /// how long a start takes.
+    /// Writes a snapshot of the state, unless `stop` becomes true. A failure is only logged: a start then takes
+    /// longer.
     pub async fn take_snapshot(services: &Arc<Self>, stop: watch::Receiver<bool>) {
         match Self::write_snapshot(Arc::clone(services), stop).await {
             Some(Ok(Some(written))) => {
@@ -35,7 +35,7 @@ impl Services {
         }
     }
 
-    /// On a thread of its own that gives way: it reads entries and seals state for as long as it takes.
+    /// On a thread with low priority: it reads entries and seals state for a long time.
     async fn write_snapshot(
         services: Arc<Self>,
         stop: watch::Receiver<bool>,

@@ -6,9 +6,8 @@ use crate::broker::world::World;
 use crate::keyring::{KeyStage, StageSince};
 use crate::operators::{Certificate, Operator};
 
-/// The names of those who hold an older certificate than `standing` asks for, each as often as it does:
-/// instances that count, or will when they are resumed, and operators, where their certificates would not
-/// count any more.
+/// The names of the holders of older certificates than `standing` requires, once for each certificate: live and
+/// suspended instances, and operators, if the change would make their certificates invalid.
 pub(crate) fn behind(world: &World, standing: StageSince, now: Timestamp) -> Vec<&str> {
     let active = world.keys.authority.generations().active().map(|(_, active)| active.since);
     match (standing.stage, active) {
@@ -30,7 +29,7 @@ fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Ite
     counting.map(|(agent, _)| agent.name.as_str())
 }
 
-/// Operators who can act now by older certificates alone.
+/// Operators whose valid certificates are all older.
 fn operators_before(world: &World, since: Timestamp, now: Timestamp) -> impl Iterator<Item = &str> {
     let is_older = move |one: &Certificate| one.not_before.plus_s(BACKDATE_S) < since;
     let locked_out = move |operator: &&Operator| {

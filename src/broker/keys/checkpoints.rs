@@ -15,12 +15,12 @@ impl Services {
         self.signing.notaries.checkpoint(self.signing_generation(), &tree)
     }
 
-    /// Does something with the checkpoint key that signs as of the state.
+    /// Calls `use_it` with the checkpoint key that signs as of the state.
     pub(crate) fn with_notary<T>(&self, use_it: impl FnOnce(&Notary) -> T) -> T {
         self.signing.notaries.with(self.signing_generation(), use_it)
     }
 
-    /// To be read after the tree that is signed: it is then no older than the tree.
+    /// The state is read after the tree that is signed, so it is not older than the tree.
     pub(super) fn signing_generation(&self) -> u32 {
         let signs = self.state.store.read(|world, _| world.keys.custody.checkpoint_key());
         signs.map_or(FIRST, |(generation, _)| generation)
@@ -30,7 +30,7 @@ impl Services {
 /// The present signer of checkpoints.
 ///
 /// # Errors
-/// [`Failure`] when the keyring does not have the key that the ledger knows.
+/// [`Failure`] if the keyring lacks the key that the ledger names.
 pub fn notary(store: &Store<World>, keyring: &Keyring, domain: &TrustDomain) -> Result<Notary, Failure> {
     let known = store.read(|world, _| world.keys.custody.checkpoint_key());
     checkpoint_key(keyring, known.map_or(FIRST, |(generation, _)| generation), domain)

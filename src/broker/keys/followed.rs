@@ -5,9 +5,8 @@ use crate::keyring::Generations;
 
 /// The stages of the signing keys that this process signs and verifies by.
 ///
-/// Tasks that stage keys wake up in any order; the state changes in the ledger's. So no task hands over what it
-/// has staged: the keys in use are made from the state, by one task at a time. What was revoked in memory before
-/// its entry is revoked in the state too.
+/// Tasks that change stages finish in any order, and the state changes in the order of the ledger. So the keys in use
+/// are always made from the state, by one task at a time. The state contains revocations in memory too.
 #[derive(Debug)]
 pub struct Followed {
     pub(crate) tokens: Mutex<Generations>,
@@ -15,7 +14,7 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Those of `world`, by which the first keys in use were made.
+    /// The stages in `world`, from which the first keys in use were made.
     #[must_use]
     pub fn of(world: &World) -> Self {
         Self {

@@ -33,10 +33,10 @@ impl SigningKey {
 }
 
 impl Services {
-    /// Signs by the generations that the state knows now.
+    /// Uses the generations of the present state to sign.
     ///
     /// # Errors
-    /// [`Failure`] when the keyring does not have them.
+    /// [`Failure`] if the keyring lacks one.
     pub(crate) fn follow(&self, key: SigningKey) -> Result<(), Failure> {
         match key {
             SigningKey::Token => self.follow_token_keys(),
@@ -44,10 +44,10 @@ impl Services {
         }
     }
 
-    /// Signs and verifies tokens by the keys that the state knows now.
+    /// Uses the token keys of the present state to sign and verify.
     ///
     /// # Errors
-    /// [`Failure`] when the keyring does not have them.
+    /// [`Failure`] if the keyring lacks one.
     pub(crate) fn follow_token_keys(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(now) =
@@ -62,10 +62,10 @@ impl Services {
         Ok(())
     }
 
-    /// Signs certificates by the authorities that the state knows now.
+    /// Uses the authorities of the present state to sign.
     ///
     /// # Errors
-    /// [`Failure`] when the keyring does not have their keys.
+    /// [`Failure`] if the keyring lacks a key of them.
     pub(crate) fn follow_authorities(&self) -> Result<(), Failure> {
         let mut followed = self.signing.followed.authorities.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.state.store.read(|world, _| {
@@ -79,10 +79,10 @@ impl Services {
         Ok(())
     }
 
-    /// Neither signs by this generation nor verifies by it, whether or not an entry says so yet.
+    /// Stops signing and verifying with this generation, also before the entry is durable.
     ///
     /// # Errors
-    /// [`Failure`], as following the state gives; the key is withdrawn all the same.
+    /// [`Failure`] of loading the other keys; the key is withdrawn in any case.
     pub(crate) fn withdraw(&self, key: SigningKey, generation: u32) -> Result<(), Failure> {
         let signing = &self.signing;
         match key {
@@ -100,7 +100,7 @@ impl Services {
     }
 }
 
-/// What the state knows, when that is something else.
+/// The generations in the state, if they differ.
 fn newer(followed: &Generations, known: &Generations) -> Option<Generations> {
     (followed != known).then(|| known.clone())
 }

@@ -12,7 +12,7 @@ use crate::broker::services::Services;
 use crate::keyring::{KeyStage, StageSince};
 
 impl Services {
-    /// Does what is due about token keys.
+    /// Does the due steps of token keys.
     ///
     /// # Errors
     /// [`Failure`] of the first step that failed.
@@ -20,7 +20,7 @@ impl Services {
         self.keep_signing_key(SigningKey::Token).await
     }
 
-    /// Does what is due about authorities.
+    /// Does the due steps of authorities.
     ///
     /// # Errors
     /// [`Failure`] of the first step that failed.
@@ -28,9 +28,9 @@ impl Services {
         self.keep_signing_key(SigningKey::Authority).await
     }
 
-    /// Prepares the next generation so long before the end of the time for which one signs that every certificate
-    /// that is valid by then was issued with it, and every verifier has it; has it sign then; and revokes one that
-    /// signs no more when nothing that it signed can be valid. A step that fails keeps no other from being done.
+    /// Prepares the next generation early enough that, when it begins to sign, all valid certificates were issued
+    /// with it and all verifiers have it. Then activates it. Revokes an old generation when nothing that it signed
+    /// can be valid. A failed step does not stop the others.
     async fn keep_signing_key(&self, key: SigningKey) -> Result<(), Failure> {
         let Times { life_s, lead_s, outlived_s } = self.times(key);
         self.follow(key)?;
@@ -84,17 +84,17 @@ impl Services {
     }
 }
 
-/// When a signing key goes to its next stage, in seconds.
+/// The times between the stages of a signing key, in seconds.
 struct Times {
-    /// How long a generation signs.
+    /// The period in which a generation signs.
     life_s: i64,
-    /// How long it is published before it signs.
+    /// The period in which it is published before it signs.
     lead_s: i64,
-    /// How long after its last signature nothing that it signed can be valid.
+    /// The time after its last signature until nothing that it signed can be valid.
     outlived_s: i64,
 }
 
-/// What became of the steps that were due.
+/// The results of the due steps.
 #[derive(Default)]
 struct Due(Option<Failure>);
 
@@ -108,7 +108,7 @@ impl Due {
         self.0 = Some(failure);
     }
 
-    /// Whether all of them were done.
+    /// Returns the first failure, if there is one.
     fn done(self) -> Result<(), Failure> {
         self.0.map_or(Ok(()), Err)
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 use crate::broker::services::Services;
 use crate::keyring::{Keyring, KeyringChange, KeyringError};
 
-/// How often a sealing asks for the keyring, and how long apart: nobody holds it while a disk is waited for.
+/// The attempts of a seal to lock the keyring, and the pause between them: no thread holds it while it waits for a
+/// disk.
 const FORGET_TRIES: u32 = 40;
 const FORGET_PAUSE: Duration = Duration::from_millis(5);
 
 impl Services {
-    /// Makes the change that `prepare` asks for durable in the keyring's file, then takes it in; gives the
-    /// generations that went. The keyring itself is not held while the disk is waited for: a sealing wipes it
-    /// meanwhile.
+    /// Makes the change of `prepare` durable in the keyring's file, then applies it in memory; returns the removed
+    /// generations. The keyring is not locked during the wait for the disk, so that a seal can wipe it.
     pub(crate) fn change_keyring(
         &self,
         prepare: impl FnOnce(&Keyring) -> Result<Option<KeyringChange>, KeyringError>,
@@ -27,7 +27,7 @@ impl Services {
         Ok(gone)
     }
 
-    /// The keyring, for a moment.
+    /// Locks the keyring.
     pub(crate) fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,20 +2,20 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::ledger::{Notary, Tree};
 
-/// The generation that signs until the ledger says otherwise.
+/// The generation that signs while the ledger names none.
 pub(crate) const FIRST: u32 = 1;
 
-/// The checkpoint key that signs, and the one that takes over with its entry.
+/// The checkpoint key that signs, and the next one, which takes over with its entry.
 ///
-/// Which of the two signs follows from the state that is signed: no checkpoint that has the entry is ever signed by
-/// the key that it retired.
+/// The signed state decides which of the two signs: a checkpoint that contains the entry is never signed by the
+/// retired key.
 #[derive(Debug)]
 pub struct Notaries {
     turn: RwLock<Turn>,
     newest: Mutex<Option<SignedCheckpoint>>,
 }
 
-/// A checkpoint of this many entries. Anybody may ask for one, and a signature is dear.
+/// The last checkpoint with its number of entries. The route is public, and a signature is expensive.
 #[derive(Debug)]
 struct SignedCheckpoint {
     generation: u32,
@@ -36,7 +36,7 @@ impl Notaries {
         Self { turn: RwLock::new(Turn { signing, next: None }), newest: Mutex::new(None) }
     }
 
-    /// Has `next` ready, which is `generation`; the announcement that it takes over.
+    /// Stores the next key of `generation`; returns its announcement.
     pub(crate) fn prepare(&self, generation: u32, next: Notary) -> String {
         let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         let announcement = turn.signing.announce(&next);
@@ -44,7 +44,7 @@ impl Notaries {
         announcement
     }
 
-    /// The next one signs from here on: its entry is durable.
+    /// Lets the next key sign: its entry is durable.
     pub(crate) fn take_over(&self, generation: u32) {
         let mut turn = self.turn.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, next)) = turn.next.take_if(|(next, _)| *next == generation) {
@@ -52,7 +52,7 @@ impl Notaries {
         }
     }
 
-    /// Wipes the private keys in place: nothing is signed any more.
+    /// Wipes the private keys in place.
     pub(crate) fn forget(&self) {
         let turn = self.turn.read().unwrap_or_else(PoisonError::into_inner);
         turn.signing.forget();

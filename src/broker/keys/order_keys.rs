@@ -41,7 +41,7 @@ impl AdminServices {
         self.0.state.store.read(|world, _| world.keys.token_keys.generations().all().map(view).collect())
     }
 
-    /// Makes the next generation and publishes it; it signs nothing yet.
+    /// Makes and publishes the next generation; it does not sign yet.
     ///
     /// # Errors
     /// [`Failure`].
@@ -54,11 +54,11 @@ impl AdminServices {
         self.published(self.0.prepare_key(ChangeRequest::by(by.operator(), idempotency), key)).await
     }
 
-    /// Brings a generation to another stage.
+    /// Changes the stage of a generation.
     ///
     /// # Errors
-    /// [`Failure`]; without [`Force`] also when live instances are behind an authority, or verifiers may not have
-    /// fetched a token key that is to sign.
+    /// [`Failure`]; without [`Force`] also if live instances have not renewed for an authority, or verifiers may not
+    /// have fetched the token key yet.
     pub async fn stage_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
@@ -69,8 +69,8 @@ impl AdminServices {
         self.published(self.0.stage_key(ChangeRequest::of(by.operator(), request), change, force)).await
     }
 
-    /// Makes a change of signing keys, and returns once the public documents for a sealed broker are written: also
-    /// after a failure, which leaves what was done before it.
+    /// Makes a change of signing keys, then waits until the public documents for a sealed broker are written, also
+    /// after a failure.
     async fn published<T>(&self, change: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let changed = change.await;
         self.0.keyring.publishing.publish().await;

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::limits::{PUBLISH_WAIT_MS, PUBLISHES_WAITING_MAX};
 
-/// Requests to write the public documents for a sealed broker, each with the place to say that it was done.
+/// Requests to write the public documents for a sealed broker, each with a channel for the confirmation.
 pub struct Publishing {
     requests: mpsc::Sender<oneshot::Sender<()>>,
     taken: Mutex<Option<mpsc::Receiver<oneshot::Sender<()>>>>,
@@ -20,13 +20,12 @@ impl Default for Publishing {
 }
 
 impl Publishing {
-    /// The requests, for the job that writes the documents: once.
+    /// The receiver of the requests, for the job that writes the documents. Only the first call returns it.
     pub fn requests(&self) -> Option<mpsc::Receiver<oneshot::Sender<()>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns when the documents were written. A disk that does not answer holds up no change of keys for longer than
-    /// `PUBLISH_WAIT_MS`.
+    /// Returns when the documents are written, or after `PUBLISH_WAIT_MS`.
     pub(crate) async fn publish(&self) {
         let (done, written) = oneshot::channel();
         let wait = Duration::from_millis(PUBLISH_WAIT_MS);

@@ -14,11 +14,11 @@ use crate::keyring::Family;
 use crate::policy::{Authorised, RotateSigningKeys};
 
 impl AdminServices {
-    /// Turns to a new checkpoint key, announced under the old one, which then goes for good; gives its
-    /// generation.
+    /// Rotates the checkpoint key; returns the new generation. The old key signs the announcement, then it is
+    /// destroyed.
     ///
     /// # Errors
-    /// [`Failure`]; what is done stays done, and the next turn goes on from there.
+    /// [`Failure`]; the next rotation continues after the completed steps.
     pub async fn rotate_checkpoint_key(
         &self,
         by: &Authorised<RotateSigningKeys>,
@@ -33,7 +33,7 @@ impl AdminServices {
 }
 
 impl Services {
-    /// Turns the checkpoint key when its time has come, and finishes a turn that was stopped.
+    /// Rotates the checkpoint key if that is due, and finishes an interrupted rotation.
     ///
     /// # Errors
     /// [`Failure`].
@@ -47,8 +47,8 @@ impl Services {
         self.shed_checkpoint_keys()
     }
 
-    /// The key in the keyring first, then the ledger's word, then it signs: a stop in between leaves a
-    /// key that nobody knows of, which the next turn takes up.
+    /// The order: the keyring has the new key, then the ledger has the entry, then the key signs. After a stop in
+    /// between, the next rotation uses the key in the keyring.
     async fn next_checkpoint_key(&self, request: ChangeRequest<'_>) -> Result<u32, AttemptError> {
         let (known, preconditions) =
             match self.state.read_for(request, |reading| Ok(reading.checkpoint_key()))? {
@@ -56,7 +56,7 @@ impl Services {
                 ReadOutcome::Before(before) => return Ok(self.state.rotated_before(&before)?),
             };
         let signs = known.map_or(FIRST, |(generation, _)| generation);
-        // The task that was to do this may have ended after the entry was durable.
+        // An earlier task may have ended after the entry was durable.
         self.signing.notaries.take_over(signs);
         let generation = signs.saturating_add(1);
         let next = {
@@ -75,7 +75,7 @@ impl Services {
         Ok(generation)
     }
 
-    /// Takes the checkpoint keys before the one that signs out of the keyring, if there are any left.
+    /// Removes earlier checkpoint keys from the keyring.
     fn shed_checkpoint_keys(&self) -> Result<(), Failure> {
         let signs = self.signing_generation();
         let goes = |generation| generation < signs;

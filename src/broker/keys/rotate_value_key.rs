@@ -15,21 +15,21 @@ use crate::keyring::{Family, KeyringError};
 use crate::policy::{Authorised, RotateValueKey};
 use crate::secrets::{self, ValueKeyRotated, ValueKeyShed, VersionsRewrapped};
 
-/// What a turn of the value key did.
+/// The result of a rotation of the value key.
 #[derive(Clone, Copy, Debug)]
 pub struct ValueKeyChange {
     /// The generation that wraps now.
     pub generation: u32,
-    /// Versions that were carried over; not known any more when the request had been carried out before.
+    /// The number of versions wrapped with the new key; unknown for a repeated request.
     pub carried_over: Option<usize>,
 }
 
 impl AdminServices {
-    /// Turns to a new value key: what lives is wrapped anew, what was destroyed opens no more, from no
-    /// copy of the ledger or the index. One that was begun and stopped is finished first.
+    /// Rotates the value key: live versions are wrapped with the new key. Destroyed versions can then not be opened,
+    /// from any copy of the ledger or the index. An interrupted rotation is finished first.
     ///
     /// # Errors
-    /// [`Failure`]; what is done stays done, and the next turn goes on from there.
+    /// [`Failure`]; the next rotation continues after the completed steps.
     pub async fn rotate_value_key(
         &self,
         by: &Authorised<RotateValueKey>,
@@ -40,7 +40,8 @@ impl AdminServices {
 }
 
 impl Services {
-    /// Turns the value key when its time has come or it has sealed much, and finishes a turn that was stopped.
+    /// Rotates the value key if its life has ended or it has sealed many records, and finishes an interrupted
+    /// rotation.
     ///
     /// # Errors
     /// [`Failure`].
@@ -76,7 +77,7 @@ impl Services {
     async fn record_turn(&self, generation: u32, request: ChangeRequest<'_>) -> Result<(), Failure> {
         let operator = request.by.operator().map(OperatorPrincipal::name);
         let recorded = self.state.change(request, |reading| {
-            // What is sealed by the key before, and is not on the ledger yet, is sealed again.
+            // Values that the earlier key sealed, and that are not in the ledger yet, are sealed again.
             reading.value_key();
             let turn = secrets::Effect::Turn(generation);
             Ok(ChangeDraft::new(&ValueKeyRotated { operator, generation }, ())?.effect(Effect::Secrets(turn)))
@@ -84,7 +85,7 @@ impl Services {
         recorded.await.map(drop)
     }
 
-    /// Makes the next generation, durable in the keyring, and wraps by it from here on.
+    /// Makes the next generation durable in the keyring, then wraps with it.
     fn new_value_key(&self) -> Result<u32, Failure> {
         let failed = |error: KeyringError| broken(&error);
         let next = self.keyring().current(Family::Value).map_err(failed)?.0.generation.saturating_add(1);
@@ -93,14 +94,14 @@ impl Services {
             .map_err(failed)?;
         let keyring = self.keyring();
         let key = || keyring.aead_of(Family::Value, next).map_err(failed);
-        // First it can be opened, then it is sealed.
+        // The key opens before it seals.
         self.signing.issuer.learn_value_key(key()?);
         self.values.sealer.turn_to(key()?);
         Ok(next)
     }
 
-    /// Carries everything that lives over to the newest value key, then takes the older ones out of the
-    /// keyring. The same whether the turn has just begun or was stopped at any step.
+    /// Wraps all live versions with the newest value key, then removes the older keys from the keyring. The same
+    /// steps finish an interrupted rotation.
     async fn finish_turn(&self) -> Result<usize, Failure> {
         let newest = {
             let keyring = self.keyring();
@@ -110,7 +111,7 @@ impl Services {
             keyring.current(Family::Value).map_err(|error| broken(&error))?.0.generation
         };
         if self.wrapping_key().map(|wraps| wraps.generation) != Some(newest) {
-            // A stop came before its entry: nobody goes without having been told that it is relieved.
+            // A stop came before the entry: a key is removed only after the ledger names its successor.
             self.record_turn(newest, ChangeRequest::by_schedule()).await?;
         }
         let mut carried_over = 0_usize;
@@ -129,7 +130,7 @@ impl Services {
         Ok(carried_over)
     }
 
-    /// One pass over everything that lives; how much was wrapped by an older key.
+    /// One pass over all live versions; returns how many an older key had wrapped.
     async fn carry_over(&self) -> Result<usize, Failure> {
         let mut carried = 0_usize;
         for held in self.living_versions().chunks(REWRAPPED_AT_ONCE_MAX) {
@@ -154,8 +155,8 @@ impl Services {
         let decide = |reading: &Reading<'_>| {
             let mut draft = ChangeDraft::new(&VersionsRewrapped { versions: count }, ())?;
             for (HeldVersion { name, id, version }, wrapped_key) in &rewrapped {
-                // What was destroyed meanwhile is not brought back; and what was read before, and would not open any
-                // more, is read again.
+                // A version that was destroyed in the meantime stays destroyed; requests that read a version before
+                // are decided again.
                 if reading.recorded_version(name, version.number) != Some(*version) {
                     return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
                 }
@@ -167,7 +168,7 @@ impl Services {
         };
         match self.state.change_once(ChangeRequest::by_schedule(), &decide).await {
             Err(AttemptError::Stop(failure)) if failure.code != code::MODIFIED_CONCURRENTLY => Err(failure),
-            // Some of it may have changed: the next pass looks again.
+            // Some versions may have changed: the next pass reads them again.
             Ok(_) | Err(AttemptError::Stop(_) | AttemptError::Retry) => Ok(count),
         }
     }

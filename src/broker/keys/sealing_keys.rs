@@ -9,21 +9,21 @@ use crate::custody::{self, SealingKeysRotated};
 use crate::keyring::{Family, Keyring};
 use crate::store::{Change, History, Store};
 
-/// What a start has to do about the delta, index and digest keys.
+/// The step of a start for the delta, index and digest keys.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SealingKeys {
-    /// Nothing: the ledger knows them, or learns of them with the root key that replaced another one.
+    /// No step: the ledger names them, or will name them with a new root key.
     InUse,
-    /// Record them: no entry under the newest delta key says which entries came before it.
+    /// Record them: no entry under the newest delta key binds the earlier entries.
     Unrecorded,
-    /// Rotate them: their life is over.
+    /// Rotate them: their life has ended.
     Due,
 }
 
-/// What a start has to do at `now` about the delta, index and digest keys of `keyring`, which live `life_s` seconds.
+/// The step of a start at `now` for the delta, index and digest keys of `keyring`, with a life of `life_s` seconds.
 ///
 /// # Errors
-/// [`Failure`] when `keyring` has no such keys.
+/// [`Failure`] if `keyring` has no such keys.
 pub fn sealing_keys(
     store: &Store<World>,
     keyring: &Keyring,
@@ -59,8 +59,9 @@ pub fn newest_sealing_keys(keyring: &Keyring) -> Result<SealingKeysRotated, Fail
     Ok(SealingKeysRotated { delta, index, digest })
 }
 
-/// Records that the delta, index and digest keys were rotated. The entry is under the new delta key and says what the
-/// entries before are, and a holder of an earlier key cannot; an entry that comes between leaves that unsaid.
+/// Records the rotation of the delta, index and digest keys. The entry is under the new delta key and contains the
+/// root over the earlier entries, which a holder of an earlier key cannot make. If another entry comes between, the
+/// root is missing, and the entry is repeated.
 ///
 /// # Errors
 /// [`Failure`].
@@ -69,7 +70,7 @@ pub async fn record_sealing_keys(
     now: Timestamp,
     rotated: &SealingKeysRotated,
 ) -> Result<(), Failure> {
-    // The tree is no older than what is relied on.
+    // The tree is not older than the preconditions.
     let ((), preconditions) = Reading::in_store(store, now, |reading| {
         reading.slots();
     });
@@ -83,13 +84,12 @@ pub async fn record_sealing_keys(
 }
 
 impl Services {
-    /// Records a rotation of the delta, index and digest keys that its start could not record. Then takes index and
-    /// digest keys out of the keyring that nothing is sealed or known by any more: those of the index once it is
-    /// built anew, those of digests when every outcome of then is forgotten. Delta keys stay: the ledger is never written
-    /// anew.
+    /// Records a rotation of the delta, index and digest keys that the start could not record. Then removes unused
+    /// keys from the keyring: index keys after the index is rebuilt, digest keys after all outcomes under them are
+    /// forgotten. Delta keys stay, because entries are never encrypted again.
     ///
     /// # Errors
-    /// [`Failure`]; the next look tries again.
+    /// [`Failure`]; the next check tries again.
     pub async fn keep_sealing_keys(&self) -> Result<(), Failure> {
         let newest = newest_sealing_keys(&self.keyring())?;
         let now = self.state.clock.now();
@@ -112,9 +112,8 @@ impl Services {
         Ok(())
     }
 
-    /// How many keys are due to be rotated, which is done by the schedule or at the next start: the delta, index
-    /// and digest keys together, and the value key when it has sealed much. None in read-only mode, which rotates
-    /// no key.
+    /// The number of keys that are due for rotation by the schedule or the next start: the delta, index and digest
+    /// keys together, and the value key. 0 in read-only mode, which rotates no key.
     pub(crate) fn keys_due(&self) -> usize {
         if self.state.store.is_read_only() {
             return 0;

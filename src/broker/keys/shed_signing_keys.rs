@@ -6,15 +6,14 @@ use crate::broker::services::Services;
 use crate::keyring::{Family, Generations, KeyStage, Keyring};
 
 impl Services {
-    /// Takes the private keys whose generation is revoked out of the keyring: they sign nothing any more,
-    /// and nobody verifies by them. The ledger has said so first, and a start asks for none of them; a
-    /// stop before they went leaves them to the next look.
+    /// Removes the private keys of revoked generations from the keyring, after the ledger has the revocation. A start
+    /// does not need them. After a stop before the removal, the next check removes them.
     ///
     /// # Errors
-    /// [`Failure`]; what is revoked is so all the same.
+    /// [`Failure`]; the revocation stays in force.
     pub fn shed_signing_keys(&self) -> Result<(), Failure> {
         let revoked = self.state.store.read(|world, _| {
-            // A revocation that is in force in memory alone may never be recorded: the next start asks for the key.
+            // A revocation that is only in memory may never be recorded: then the next start needs the key.
             let token_keys = (Family::Token, revoked(world.recorded_token_keys().generations()));
             [token_keys, (Family::Authority, revoked(world.recorded_authority().generations()))]
         });
@@ -26,15 +25,15 @@ impl Services {
         Ok(())
     }
 
-    /// Has anchors name the keyring as it was written last, so that an older copy of it is noticed.
+    /// Makes anchors name the newest keyring, so that an older copy is detected.
     pub(crate) fn anchor_keys(&self, keyring: &Keyring) {
         if let Err(error) = self.state.store.keys_changed(keyring) {
             tracing::error!(%error, "a revoked key left the keyring, but the anchor still names it");
         }
     }
 
-    /// The same, once a generation came to `stage`. It is no part of what was asked for: what fails is
-    /// logged, and tried again by the next look.
+    /// The same after a change to `stage`. A failure is only logged, because it is no part of the request; the next
+    /// check tries again.
     pub(crate) fn shed_after(&self, stage: KeyStage) {
         if stage == KeyStage::Revoked {
             self.shed_signing_keys().unwrap_or_default();
@@ -42,7 +41,7 @@ impl Services {
     }
 }
 
-/// Not what the ledger has never heard of: that is about to be prepared.
+/// Generations that the ledger does not name stay: they are about to be prepared.
 fn revoked(generations: &Generations) -> BTreeSet<u32> {
     let all = generations.all();
     all.filter(|(_, standing)| !standing.stage.counts()).map(|(generation, _)| generation).collect()

@@ -13,19 +13,18 @@ use crate::pki::{self, Authority, AuthorityFounded};
 use crate::store::{Change, Store};
 use crate::token::{self, Signer, TokenKeyStaged};
 
-/// What founding an authority takes.
+/// The inputs for a new authority.
 #[derive(Debug)]
 pub struct Founding<'a> {
-    /// Whose identities it will sign.
+    /// The trust domain of its certificates.
     pub trust_domain: &'a TrustDomain,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// Chance.
+    /// Randomness.
     pub entropy: &'a dyn Entropy,
 }
 
-/// The authorities whose certificates count; on an empty ledger a first one, recorded before it is
-/// used.
+/// The trusted authorities; for an empty ledger a first one, recorded before it is used.
 ///
 /// # Errors
 /// [`Failure`].
@@ -43,7 +42,7 @@ pub async fn authorities(
     authorities_of(&record, founding.trust_domain, keyring)
 }
 
-/// The authorities that count by `record`.
+/// The trusted authorities of `record`.
 pub(crate) fn authorities_of(
     record: &pki::Record,
     trust_domain: &TrustDomain,
@@ -86,7 +85,7 @@ async fn found(
     Ok(())
 }
 
-/// The token keys that count; on an empty ledger a first one, recorded before it is used.
+/// The token keys that verify; for an empty ledger a first one, recorded before it is used.
 ///
 /// # Errors
 /// [`Failure`].
@@ -110,7 +109,7 @@ pub async fn token_keys(
     token_keys_of(&read().0, keyring)
 }
 
-/// The token keys that count by `generations`.
+/// The token keys of `generations` that verify.
 pub(crate) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Result<Keys<Signer>, Failure> {
     let all = counting(generations).map(|one| Ok((one, token_key(keyring, one)?)));
     let all = all.collect::<Result<BTreeMap<u32, Signer>, Failure>>()?;
@@ -120,7 +119,7 @@ pub(crate) fn token_keys_of(generations: &Generations, keyring: &Keyring) -> Res
 /// The checkpoint key of this generation, ready to sign under the ledger's name: trust domain and id.
 ///
 /// # Errors
-/// [`Failure`] when the keyring does not have it.
+/// [`Failure`] if the keyring lacks it.
 pub fn checkpoint_key(keyring: &Keyring, generation: u32, domain: &TrustDomain) -> Result<Notary, Failure> {
     let pkcs8 = keyring.signing(Family::Checkpoint, generation).map_err(|_| missing())?;
     let key = Ed25519Key::from_pkcs8(pkcs8).map_err(|error| broken(&error))?;
@@ -148,7 +147,7 @@ fn counting(generations: &Generations) -> impl Iterator<Item = u32> {
     all.into_iter().filter(|(_, standing)| standing.stage.counts()).map(|(generation, _)| generation)
 }
 
-/// The ledger knows a generation that the keyring does not have.
+/// The failure if the keyring lacks a generation that the ledger names.
 fn missing() -> Failure {
     Failure::new(code::SIGNING_KEY_MISSING)
 }

@@ -20,7 +20,7 @@ use crate::pki::{self, Authority, AuthorityStaged};
 use crate::store::{Change, RevocationOutcome};
 use crate::token::{self, TokenKeyStaged};
 
-/// A generation of a signing key that goes to another stage.
+/// A change of the stage of a generation.
 #[derive(Clone, Copy, Debug)]
 pub struct StageChange {
     /// The key.
@@ -31,12 +31,12 @@ pub struct StageChange {
     pub stage: KeyStage,
 }
 
-/// Whether holders of certificates and verifiers that are behind stand in the way.
+/// Whether a change may lock out holders of older certificates, or verifiers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Force {
-    /// They do.
+    /// No: the change is refused.
     No,
-    /// They do not: an operator accepts that they are locked out.
+    /// Yes: an operator accepts this.
     Yes,
 }
 
@@ -45,8 +45,8 @@ impl StageChange {
         matches!((self.key, self.stage), (_, KeyStage::Revoked) | (SigningKey::Authority, KeyStage::Tainted))
     }
 
-    /// What it does in memory while the ledger cannot take it. A key that has not signed yet gives nothing, and could
-    /// still become the one that signs; what the schedule ends can wait.
+    /// Its effect in memory until the ledger records it. Not for a key that has not signed yet, because it gives no
+    /// access and could still become active, and not for the schedule, which can wait.
     fn denial(self, by: Initiator<'_>, reading: &Reading<'_>) -> Option<MemoryRevocation> {
         let mut all = self.key.generations(reading).all();
         let (_, standing) = all.find(|(one, _)| *one == self.generation)?;
@@ -70,8 +70,8 @@ impl StageChange {
 }
 
 impl Services {
-    /// Makes the next generation; it is published and signs nothing yet. It is in the keyring before anything is said
-    /// of it: what a stop in between leaves is taken up by the next attempt.
+    /// Makes the next generation; it is published and does not sign yet. The keyring has it before the ledger names
+    /// it. After a stop in between, the next attempt uses it.
     pub(crate) async fn prepare_key(
         &self,
         request: ChangeRequest<'_>,
@@ -83,7 +83,7 @@ impl Services {
                 ReadOutcome::Now(generation, preconditions) => (generation, preconditions),
                 ReadOutcome::Before(_) => return Ok(()),
             };
-            // Rare and short, so that it may hold up the thread it runs on.
+            // Rare and short, so it may block the thread.
             let next = (key.family(), generation);
             self.change_keyring(|keyring| keyring.extension(&self.keyring.path, next, &*self.state.entropy))
                 .map_err(|error| Failure::internal(code::KEYRING_FAILED, &error))?;
@@ -99,7 +99,7 @@ impl Services {
         Ok(())
     }
 
-    /// Brings a generation to another stage.
+    /// Changes the stage of a generation.
     pub(crate) async fn stage_key(
         &self,
         request: ChangeRequest<'_>,
@@ -143,7 +143,7 @@ impl Services {
             self.withdraw(change.key, change.generation)?;
         }
         self.signing_keys_changed(change.key);
-        // A private key leaves the keyring once the ledger has its end; the next look does so otherwise.
+        // A private key leaves the keyring after the ledger has its revocation, otherwise at the next check.
         if matches!(applied.taken, RevocationOutcome::Recorded(_)) {
             self.shed_after(change.stage);
         }
@@ -164,7 +164,7 @@ impl Services {
         }
     }
 
-    /// The change that brings a generation to another stage, if it may go there.
+    /// The change of the stage of a generation, if it is allowed.
     fn staged(
         &self,
         reading: &Reading<'_>,
@@ -228,20 +228,20 @@ impl Services {
     }
 }
 
-/// The next generation, when it may be prepared.
+/// The next generation, if it may be prepared.
 fn following(generations: &Generations) -> Result<u32, Failure> {
     let next = generations.following();
     generations.check(next, KeyStage::Prepared).map_err(not_so)?;
     Ok(next)
 }
 
-/// Whether every verifier that fetches the documents when they are stale has the prepared key `generation`.
+/// Whether all verifiers that respect the cache time of the documents have the prepared key `generation`.
 fn is_published(generations: &Generations, generation: u32, now: Timestamp) -> bool {
     let prepared = generations.prepared().filter(|(prepared, _)| *prepared == generation);
     prepared.is_none_or(|(_, standing)| now >= standing.since.plus_s(DOCUMENTS_MAX_AGE_S))
 }
 
-/// Names those who would be locked out, as far as a message can.
+/// The failure with the names of the holders that would lose access, as many as a message can contain.
 fn certificates_not_renewed(names: &[&str]) -> Failure {
     const NAMED_MAX: usize = 10;
     let distinct: BTreeSet<&str> = names.iter().copied().collect();

@@ -12,7 +12,7 @@ use crate::registry::{Action, ChangedValue, Delivery, Noun, Owned, PlannedChange
 use crate::store::Change;
 use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver};
 
-/// What an application of declarations does to what is lent.
+/// The changes of an application to lease offers.
 #[derive(Debug, Default)]
 struct PlannedLeases {
     /// The changes.
@@ -23,7 +23,7 @@ struct PlannedLeases {
     removed: BTreeSet<CapabilityName>,
 }
 
-/// The offers of logins that files declare.
+/// The lease offers in declaration files.
 pub(in crate::broker) struct Offers(BTreeMap<CapabilityName, DeclaredLease>);
 
 impl Section for Offers {
@@ -33,8 +33,7 @@ impl Section for Offers {
         leases::parse(tables).map(Self)
     }
 
-    /// Every capability that is delivered as a lease once the plan has been carried out says where its logins are
-    /// made, and no other does.
+    /// Checks that after the plan exactly the capabilities with delivery by lease have an offer.
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
         let SectionContext { world, scope, .. } = *ground;
         let declared = &drawn.declarations;
@@ -52,7 +51,7 @@ impl Section for Offers {
         for offer in world.leases.offers().filter(|offer| !self.0.contains_key(&offer.capability)) {
             let within = scope.covers(owner(world, &offer.capability));
             let pruned = ground.unnamed == Undeclared::Prune && within;
-            // A capability that is gone, or delivered otherwise by now, takes its offer with it.
+            // The offer of a capability that is removed, or delivered in another way, is removed too.
             if pruned || !leased(&offer.capability) {
                 planned.note(Action::Remove, &offer.capability);
                 planned.replaced.push(sha256(offer.upstream.as_bytes()));
@@ -83,7 +82,7 @@ fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate:
     world.registry.owners().of(&Owned::Capability(capability.clone()))
 }
 
-/// What was asked for, when it can be.
+/// The declared lease, if it is valid.
 fn offer(
     ground: &SectionContext<'_>,
     capability: &CapabilityName,
@@ -137,13 +136,13 @@ impl PlannedLeases {
         self.changes.push(PlannedChange::new(action, Noun::Lease, capability.as_str()));
     }
 
-    /// What upstreams that are declared anew fail together with.
+    /// The places of upstreams whose declaration changes: their circuits are closed.
     fn places(&self) -> impl Iterator<Item = String> {
         let targets = self.put.iter().filter_map(|offer| stored_lease_driver(&offer.upstream).ok());
         targets.flat_map(|target| [revocations_at(&target.place()), target.place()])
     }
 
-    /// `change`, doing this too. It relies on the secrets that administer being there.
+    /// Adds these changes to `change`, which relies on the existence of the administering secrets.
     fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for offer in self.put {
             let admin = stored_lease_driver(&offer.upstream).map(|driver| driver.admin_secret().clone());
@@ -151,7 +150,7 @@ impl PlannedLeases {
                 change = change.rely(crate::secrets::keys::existence(&admin), as_of);
             }
             let key = keys::offer(&offer.capability);
-            // What could not be revoked may be by the declaration that there is from here on.
+            // Failed revocations are retried with the new declaration.
             let failed = LeaseSelection::Capability(offer.capability.clone());
             let effect = leases::Effect::Offer(Box::new(offer));
             change = change.rely(key, as_of).effect(Effect::Lease(effect));

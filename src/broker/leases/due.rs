@@ -8,16 +8,16 @@ use crate::leases::{Ending, Lease, LeaseStage};
 use crate::upstream::is_shut_out;
 
 impl Services {
-    /// The leases about which something is to be done now, the longest waiting first, and where. Only a
-    /// few of each place, so that one that has many hides no other; of a place that is left alone only those
-    /// whose end has not failed yet.
+    /// The leases with a due step and their upstream, the longest overdue first. The number for each upstream is
+    /// limited, so that an upstream with many leases delays no other. While the circuit of an upstream is open, only
+    /// leases whose revocation has not failed yet.
     #[must_use]
     pub fn leases_due(&self) -> Vec<(LeaseId, String)> {
         let now = self.state.clock.now();
         self.state.store.read(|world, _| {
             let mut places: BTreeMap<(u64, &CapabilityName), (String, bool, usize)> = BTreeMap::new();
             let mut due = Vec::new();
-            // Logins that can log in come before those of which only a role is left.
+            // Logins that can still log in come first.
             let leases = world.recorded_leases();
             let open = leases.due(now).filter(|lease| !is_shut_out_lease(lease));
             let shut = leases.due(now).filter(|lease| is_shut_out_lease(lease));

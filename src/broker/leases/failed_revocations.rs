@@ -14,10 +14,10 @@ use crate::telemetry::Alarm;
 use crate::upstream::is_shut_out;
 
 impl AdminServices {
-    /// Has the revocation of logins that failed retried now.
+    /// Retries failed revocations now.
     ///
     /// # Errors
-    /// [`Failure`], also when none of those chosen has failed.
+    /// [`Failure`], also if no revocation of the chosen leases has failed.
     pub async fn retry_leases(
         &self,
         by: &Authorised<EndLeases>,
@@ -50,8 +50,7 @@ impl AdminServices {
         Ok(LeasesEnded { ended, count: places.map(|places| places.len()) })
     }
 
-    /// Gives up on a login that could not be revoked: it may still exist, and the operator answers for it.
-    /// An alarm.
+    /// Removes a lease whose revocation failed from the records, and raises an alarm: the login may still exist.
     ///
     /// # Errors
     /// [`Failure`], also when its revocation has not failed.
@@ -109,12 +108,11 @@ impl AdminServices {
     }
 }
 
-/// A login that the broker gave up on.
+/// A lease that was removed although its login could not be revoked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Forgotten {
     /// The ledger entry.
     pub seq: u64,
-    /// Whether the login could still log in, as far as the broker knows; unknown when the request had been
-    /// carried out before.
+    /// Whether the login could still log in, if known; unknown for a repeated request.
     pub open: Option<bool>,
 }

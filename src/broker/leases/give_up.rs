@@ -8,11 +8,10 @@ use crate::leases::{self, LeaseStage, LeaseUseReleased};
 use crate::store::Change;
 
 impl AgentServices {
-    /// Takes note that an agent needs a lease of its own no more, or one use of it; with the last use the
-    /// login ends. Repeating it does no harm.
+    /// Gives up a lease of the agent, or one use of it. The last use ends the login. A repeated request does no harm.
     ///
     /// # Errors
-    /// [`Failure`] when there is none, or it cannot be recorded.
+    /// [`Failure`] if there is no such lease, or the change cannot be recorded.
     pub async fn give_up_lease(
         &self,
         principal: &AgentPrincipal,
@@ -35,7 +34,7 @@ impl AgentServices {
         let event = LeaseUseReleased { lease, agent: principal.name(), use_of: used_by };
         let effect = leases::Effect::GiveUp { lease, by: used_by };
         let change = Change::new(&event)?.effect(Effect::Lease(effect));
-        // Giving it up is never too late.
+        // Without preconditions: giving up a lease is always allowed.
         Ok(services.record_of_leases(change, Preconditions::none()).await?)
     }
 }

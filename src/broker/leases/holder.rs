@@ -7,7 +7,7 @@ use crate::leases::{Lease, LeaseOffer, keys};
 use crate::registry::Agent;
 
 impl<'w> Reading<'w> {
-    /// What leases of `capability` are of, and the entry that declared it.
+    /// The lease offer of `capability`, and the entry that declared it.
     pub(super) fn lease_offer(&self, capability: &CapabilityName) -> Option<&'w (LeaseOffer, u64)> {
         self.under(keys::offer(capability)).leases.offer(capability)
     }
@@ -21,14 +21,13 @@ impl<'w> Reading<'w> {
         self.under(keys::lease(id)).leases.lease(id)
     }
 
-    /// The lease as entries alone say: no server is called about an end that is only denied.
+    /// The recorded lease, without denials in memory: no server is called before the entry.
     pub(super) fn recorded_lease(&self, id: LeaseId) -> Option<&'w Lease> {
         self.under(keys::endings());
         self.under(keys::lease(id)).recorded_leases().lease(id)
     }
 
-    /// The agent that holds `lease`; none when the holder was revoked, suspended or removed, or has the capability no
-    /// more.
+    /// The agent that holds `lease`; `None` if it was revoked, suspended or removed, or no longer has the capability.
     pub(super) fn lease_holder(&self, lease: &Lease) -> Option<&'w Agent> {
         self.records();
         let world = self.unconditional();
@@ -38,7 +37,7 @@ impl<'w> Reading<'w> {
         Some(agent)
     }
 
-    /// The lease with this id, when it is the caller's own instance's. Another instance's is unknown.
+    /// The lease with this id, if the caller's instance holds it.
     pub(super) fn own_lease(&self, id: LeaseId, principal: &AgentPrincipal) -> Result<&'w Lease, Failure> {
         let is_own = |lease: &&Lease| {
             lease.holder.agent == principal.agent() && lease.holder.instance == principal.instance()

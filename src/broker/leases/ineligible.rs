@@ -12,12 +12,12 @@ use crate::broker::world::{Effect, World, records};
 use crate::leases::{self, EndReason, Lease, LeaseSelection, LeaseStage, Leases, LeasesRevoked};
 use crate::store::Change;
 
-/// Who revokes the leases of holders that may not have them.
+/// The actor in entries about leases of ineligible holders.
 const BROKER: &str = "the broker";
 
 impl Services {
-    /// Has the leases end whose holders were revoked, suspended or taken away, or hold their capability no
-    /// more. Looks at some at a time, so that nobody waits for it.
+    /// Ends the leases whose holders were revoked, suspended or removed, or no longer have the capability. Checks
+    /// some leases at a time, so that no request waits.
     ///
     /// # Errors
     /// [`Failure`] if it cannot be recorded.
@@ -55,7 +55,7 @@ impl Services {
     }
 }
 
-/// Whether the holder of a lease was revoked, suspended or taken away, or holds its capability no more.
+/// Whether the holder of a lease was revoked, suspended or removed, or no longer has its capability.
 pub(super) fn is_ineligible(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, LeaseStage::Ending(_)) {
         return false;
@@ -65,7 +65,7 @@ pub(super) fn is_ineligible(world: &World, lease: &Lease) -> bool {
     live(Credential::Lease { lease, administering }, records(world)).is_err()
 }
 
-/// Some leases after `after`, and the last of them when there may be more.
+/// Some leases after `after`, and the last of them if there may be more.
 fn some(leases: &Leases, after: Option<LeaseId>) -> (Vec<&Lease>, Option<LeaseId>) {
     let page: Vec<&Lease> = leases.after(after).take(LEASES_LOOKED_AT_MAX).collect();
     let last = page.get(LEASES_LOOKED_AT_MAX.saturating_sub(1)).map(|lease| lease.id);

@@ -28,27 +28,27 @@ use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
 use crate::upstream::{LeaseDriver, NewLogin, UpstreamFault, UpstreamOutcome};
 
-/// What a request for a login says, parsed.
+/// A parsed request for a login.
 #[derive(Clone, Debug)]
 pub struct LeaseInput {
-    /// What it is for.
+    /// The capability.
     pub capability: CapabilityName,
-    /// How long it is to last, in seconds, if the request says so.
+    /// The requested life, in seconds.
     pub life_s: Option<u32>,
-    /// Whether one that there is will do.
+    /// Whether an existing login may be returned.
     pub freshness: Freshness,
 }
 
-/// Whether a login that the same instance was handed before will do.
+/// Whether a login that the same instance already has may be returned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
-    /// It will, as long as half of the life asked for is left.
+    /// Yes, while half of the requested life is left.
     Any,
-    /// It will not.
+    /// No.
     Fresh,
 }
 
-/// A login on its way to an agent, and where it logs in.
+/// A login for an agent, and its upstream.
 #[derive(Debug)]
 pub struct Leased {
     /// The login.
@@ -66,8 +66,8 @@ impl Leased {
 }
 
 impl AgentServices {
-    /// Hands a login to `principal`: one that its instance has, or one that is made now.
-    /// A request that was carried out before gets the login that it got.
+    /// Gives a login to `principal`: an existing one of its instance, or a new one. A repeated request gets the same
+    /// login.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
@@ -100,11 +100,11 @@ impl AgentServices {
 }
 
 enum LeaseStep<'a> {
-    /// One that was made before.
+    /// An existing login.
     Reused(Box<Leased>),
-    /// One that is to be made now.
+    /// A new login.
     Intended(Box<Intended<'a>>),
-    /// One that is being made for the same request.
+    /// A login that another attempt of the same request is creating.
     InCreation(LeaseId),
 }
 
@@ -118,7 +118,7 @@ struct Intended<'a> {
     intent: LeaseIntent,
 }
 
-/// How many leases of `capability` the agent has, and may have at the upstream that was declared for it.
+/// The number of leases of `capability` that the agent has, and its limit at the declared upstream.
 fn lease_count(
     reading: &Reading<'_>,
     principal: &AgentPrincipal,
@@ -136,7 +136,7 @@ fn lease_count(
 }
 
 impl Services {
-    /// Waits while the password that administers the upstream is between its old value and its new one.
+    /// Waits while a rotation changes the password of the administering login.
     async fn await_admin_secret(&self, capability: &CapabilityName) -> Result<(), Failure> {
         let (admin, _) = self.state.read(|reading| {
             let (_, upstream) = reading.lease_offer(capability)?;
@@ -228,7 +228,7 @@ impl Services {
         Ok(self.signing.issuer.lease_again(receipt)?.deliver())
     }
 
-    /// Makes the login's name durable before upstream hears of it, and opens what upstream is called with.
+    /// Records the login's name before the call of the upstream, and opens the administering secret.
     async fn intend(
         &self,
         counter: LeaseUpstream,
@@ -284,7 +284,7 @@ impl Services {
         Ok(LeaseStep::Intended(Box::new(Intended { making, call, underway, admin, counter, intent })))
     }
 
-    /// The name of a lease's login: prefix and the lease's own characters, nothing that needs quoting.
+    /// The name of a lease's login: the prefix and characters of the lease's id. It needs no quoting.
     fn login_of(&self, lease: LeaseId) -> String {
         let text = lease.to_string();
         let own = text.rsplit('_').next().unwrap_or_default();
@@ -316,8 +316,8 @@ impl Services {
         Ok(Leased::at(&*counter.driver, login, false))
     }
 
-    /// Records that upstream made the login, unless it was ended meanwhile, or the agent may not have it any
-    /// more: making it takes time. A lease that stays an intent is ended.
+    /// Records the created login, unless the lease was ended or the agent lost its right during the call. A lease
+    /// that stays an intent is ended.
     async fn record_created(
         &self,
         peer: &PeerCertificate,
@@ -346,7 +346,7 @@ impl Services {
         Ok(self.state.commit(change, preconditions, intent.id).await?)
     }
 
-    /// What certainly did not come about has ended; of anything else the end is brought about.
+    /// If the upstream certainly created no login, the lease has ended. Otherwise it is revoked.
     async fn lease_failed(&self, intent: &LeaseIntent, fault: &UpstreamFault) -> Result<(), CommitError> {
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         tracing::warn!(

@@ -13,11 +13,11 @@ use crate::secrets::{SecretValue, StoredVersion, Version};
 use crate::store::{Change, CommitError};
 use crate::upstream::{LeaseCall, LeaseDriver, stored_lease_driver};
 
-/// A server that logins are made at, and the secret that administers it.
+/// The server of a lease, and the secret of its administering login.
 #[derive(Debug)]
 pub(super) struct LeaseUpstream {
     pub(super) driver: Box<dyn LeaseDriver>,
-    /// What fails together with it.
+    /// Its place: upstreams with the same place share a circuit.
     pub(super) place: String,
     /// The entry that declared it.
     pub(super) declared: u64,
@@ -26,7 +26,7 @@ pub(super) struct LeaseUpstream {
 }
 
 impl LeaseUpstream {
-    /// The upstream that entry `declared` declared, as it stands in `world`.
+    /// The upstream that entry `declared` declared.
     pub(super) fn of(world: &World, declared: u64) -> Result<Self, Failure> {
         let json = world.leases.upstream(declared).unwrap_or_default();
         let driver =
@@ -38,35 +38,35 @@ impl LeaseUpstream {
         Ok(Self { place: driver.place(), declared, driver, secret, version })
     }
 
-    /// The name of the secret that is opened for a call.
+    /// The name of the administering secret.
     pub(super) fn administering(&self) -> &SecretName {
         self.driver.admin_secret()
     }
 
-    /// It, for a change that commits only while the secret that administers is as it was read.
+    /// Notes that the change relies on the administering secret.
     pub(super) fn noted(self, reading: &Reading<'_>) -> Self {
         reading.versions_of(self.administering());
         self
     }
 
-    /// What the entry of a call's intent is committed with.
+    /// The values for the entry of a call's intent.
     pub(super) fn loan(&self) -> NeededVersions {
         NeededVersions(vec![(self.secret, self.version.number)])
     }
 }
 
-/// Where a login can be revoked: by the declaration of today first, then by that of the day it was made. A
-/// server's name, authority or administering role may have changed since then.
+/// The declarations by which a login can be revoked: the current one first, then the original one. A server's name,
+/// authority or administering login may have changed in between.
 #[derive(Debug)]
 pub(super) struct LeaseUpstreams {
-    /// By the declaration of today, when that is another one.
+    /// The current declaration, if it differs from the original one.
     pub(super) current: Option<Result<LeaseUpstream, Failure>>,
-    /// By the declaration that the login was made by.
+    /// The declaration with which the login was created.
     pub(super) original: Result<LeaseUpstream, Failure>,
 }
 
 impl LeaseUpstreams {
-    /// Those of `lease`.
+    /// The declarations for `lease`.
     pub(super) fn of(world: &World, lease: &Lease) -> Self {
         let current = world.leases.offer(&lease.capability).map(|(_, declared)| *declared);
         let current = current.filter(|declared| *declared != lease.login.upstream);
@@ -76,19 +76,19 @@ impl LeaseUpstreams {
         }
     }
 
-    /// What the first call fails together with.
+    /// The place of the first call.
     pub(super) fn place(&self) -> Option<String> {
         let first = self.current.as_ref().and_then(|current| current.as_ref().ok());
         first.or(self.original.as_ref().ok()).map(|counter| counter.place.clone())
     }
 
-    /// They, for a change that commits only while the secrets that administer them are as they were read.
+    /// Notes that the change relies on the administering secrets.
     pub(super) fn noted(self, reading: &Reading<'_>) -> Self {
         let noted = |one: Result<LeaseUpstream, Failure>| one.map(|one| one.noted(reading));
         Self { current: self.current.map(noted), original: noted(self.original) }
     }
 
-    /// The one to change a live login by: that of today, unless it leads to another server.
+    /// The declaration for changes of a live login: the current one, unless it names another server.
     pub(super) fn for_renewal(self, reading: &Reading<'_>) -> Result<LeaseUpstream, Failure> {
         let chosen = match (self.current, self.original) {
             (Some(Ok(current)), Ok(original)) if current.place == original.place => Ok(current),
@@ -98,13 +98,12 @@ impl LeaseUpstreams {
     }
 }
 
-/// The circuit of a server's revocations. They have one of their own: a login that cannot be revoked holds up
-/// no new one.
+/// The circuit of a server's revocations. It is separate, so that failed revocations do not stop new logins.
 pub(super) fn revocations_at(place: &str) -> String {
     format!("{place}, revocations")
 }
 
-/// A lease whose login is being made: nobody ends it meanwhile. Until this is dropped.
+/// A lease whose login is being created. Until this is dropped, no job ends the lease.
 #[derive(Debug)]
 pub(super) struct LoginInCreation<'a> {
     services: &'a Services,
@@ -126,12 +125,12 @@ impl Drop for LoginInCreation<'_> {
 }
 
 impl Services {
-    /// What is stored of the secret that administers the upstream.
+    /// The sealed value of the administering secret.
     pub(super) async fn stored_for(&self, counter: &LeaseUpstream) -> Result<[StoredVersion; 1], Failure> {
         Ok([self.stored_version(counter.secret, counter.version).await?])
     }
 
-    /// Commits the intent of a call, and opens the secret that administers the upstream; the entry's sequence too.
+    /// Commits the intent of a call, and opens the administering secret; returns the entry's sequence too.
     pub(super) async fn open_admin_secret(
         &self,
         counter: &LeaseUpstream,
@@ -145,7 +144,7 @@ impl Services {
         Ok((admin.ok_or_else(|| Failure::new(code::RECORD_UNREADABLE))?, seq))
     }
 
-    /// A call of an upstream by its administering secret.
+    /// A call of an upstream with its administering secret.
     pub(super) const fn lease_call<'a>(&'a self, admin: &'a SecretValue) -> LeaseCall<'a> {
         LeaseCall { with: &self.upstream.driver_context, admin }
     }

@@ -1,4 +1,4 @@
-//! Logins that are lent: one file for each thing that happens to a lease.
+//! Leases of logins: one file for each use case.
 
 mod declare;
 mod due;

@@ -25,15 +25,15 @@ pub struct Renewal {
     pub lease: LeaseId,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// Beyond this it is never renewed.
+    /// The limit of all renewals.
     pub renewable_until: Timestamp,
     /// The decision that allowed it.
     pub decision: DecisionId,
-    /// What was taken away from the request, in words.
+    /// The restrictions of the request, as text.
     pub constrained: Vec<String>,
 }
 
-/// A lease, and the upstream that is to be told of its later end.
+/// A lease to renew, and its upstream.
 pub(super) struct LeaseToRenew {
     pub(super) lease: Lease,
     pub(super) counter: LeaseUpstream,
@@ -47,15 +47,15 @@ pub(super) struct Attempted<'a> {
     /// The entry of the intent.
     pub(super) seq: u64,
     pub(super) renewal: Renewal,
-    /// On whose word.
+    /// The requester.
     pub(super) by: RenewedBy<'a>,
 }
 
-/// On whose word a lease is renewed.
+/// The requester of a renewal.
 pub(super) enum RenewedBy<'a> {
-    /// The agent's, by this certificate.
+    /// The agent with this certificate.
     Agent(PeerCertificate),
-    /// An operator's.
+    /// An operator.
     Operator(&'a OperatorPrincipal),
 }
 
@@ -69,8 +69,8 @@ impl RenewedBy<'_> {
 }
 
 impl AgentServices {
-    /// Has a lease of the agent's own end later: upstream is told first, so that the login never ends
-    /// before what the answer says.
+    /// Renews a lease of the agent. The upstream is called first, so that the login never ends before the time in the
+    /// response.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
@@ -91,7 +91,7 @@ impl AgentServices {
 }
 
 impl Services {
-    /// Tells upstream of a later end, and records it.
+    /// Extends the login at the upstream, and records the new end.
     pub(super) async fn renew(&self, attempted: Attempted<'_>) -> Result<Renewal, Failure> {
         let Attempted { target: LeaseToRenew { lease, counter }, call, admin, seq, renewal, by } = attempted;
         let call_with = self.lease_call(&admin);
@@ -138,7 +138,7 @@ impl Services {
         self.attempt(target, renewal, basis, by, preconditions).await
     }
 
-    /// Records that upstream is about to be told of a later end, and opens what it is called with.
+    /// Records the intent of the renewal, and opens the administering secret.
     pub(super) async fn attempt<'a>(
         &'a self,
         target: LeaseToRenew,
@@ -169,8 +169,8 @@ impl Services {
         Ok(Attempted { target, call, admin, seq, renewal, by })
     }
 
-    /// Records a later end, while its lease is live and its holder may have it: upstream was told, which takes
-    /// time.
+    /// Records the new end, if the lease is still live and its holder still has the right after the call of the
+    /// upstream.
     async fn record_renewed(
         &self,
         lease: &Lease,
@@ -180,7 +180,7 @@ impl Services {
     ) -> Result<(), AttemptError> {
         let time = self.state.clock.reading();
         let (read, preconditions) = self.state.read(|reading| {
-            // The later end is by the clock of the intent.
+            // The new end was computed with the clock of the intent.
             if reading.is_clock_adjusted_since(seq) {
                 let why = "the clock was adjusted while the upstream was told of the later end";
                 return Err(Failure::new(code::MODIFIED_CONCURRENTLY).because(why));

@@ -10,10 +10,10 @@ use crate::broker::services::Services;
 use crate::policy::{Authorised, RenewLeases, decide_lease_extension};
 
 impl AdminServices {
-    /// Has a lease end later that is within the operator's scope, as far as its holder could have it do so.
+    /// Renews a lease within the operator's scope, up to the end that its holder could request.
     ///
     /// # Errors
-    /// [`Failure`] when there is none, or it may end no later.
+    /// [`Failure`] if there is no such lease, or it cannot be renewed further.
     pub async fn extend_lease(
         &self,
         by: &Authorised<RenewLeases>,

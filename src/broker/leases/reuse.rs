@@ -11,17 +11,17 @@ use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::leases::{Lease, LeaseStage};
 use crate::store::Change;
 
-/// Whether a live login can be handed over once more.
+/// Whether a live login can be returned again.
 pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
     let offered = world.leases.offer(&lease.capability).map(|(_, upstream)| *upstream);
-    // What was sealed by an earlier value key does not open for much longer.
+    // A password that an earlier value key sealed can soon not be opened any more.
     let turned = world.secrets.turned().map(|wraps| wraps.since);
     offered == Some(lease.login.upstream)
         && lease.uses.len() < LEASE_USES_MAX
         && turned.is_none_or(|since| lease.issued.at > since)
 }
 
-/// A login that the instance of `principal` has, and that will do for a request for `life_s` seconds.
+/// A login of the instance of `principal` that is sufficient for a request of `life_s` seconds.
 pub(super) fn own_login<'w>(
     reading: &Reading<'w>,
     principal: &AgentPrincipal,
@@ -42,7 +42,7 @@ pub(super) fn own_login<'w>(
     world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.ends.expires_at)
 }
 
-/// `change`, remembering for `life_s` seconds that the request of `idempotency` was handed this login.
+/// `change`, which also stores this login as the outcome of the request for `life_s` seconds.
 pub(super) fn remembering_lease(
     change: Change<Effect>,
     idempotency: Option<&IdempotencyKey>,
@@ -54,8 +54,8 @@ pub(super) fn remembering_lease(
 }
 
 impl Services {
-    /// The lease whose login the request of `idempotency` was handed before, or for which it is being created; none once
-    /// that is over: it would be of no use.
+    /// The lease of an earlier attempt of the request, also if its login is still being created; `None` after its
+    /// end.
     pub(super) fn earlier_login<'w>(
         &self,
         reading: &Reading<'w>,
@@ -80,12 +80,12 @@ impl Services {
                 Err(Failure::new(code::REPLAY_SECRET_NOT_STORED).because(why))
             }
             LeaseStage::Intended if self.is_creating(id) => Ok(Some(lease)),
-            // It was not made, and is not going to be.
+            // Its login was not created, and will not be.
             LeaseStage::Intended | LeaseStage::Ending(_) => Ok(None),
         }
     }
 
-    /// Waits until nobody in this process makes the login of `lease` any more.
+    /// Waits until no task of this process is creating the login of `lease`.
     pub(super) async fn await_creation(&self, lease: LeaseId) {
         let mut changes = self.notifications.leases.subscribe();
         while self.is_creating(lease) && changes.changed().await.is_ok() {}

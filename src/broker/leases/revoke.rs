@@ -17,7 +17,7 @@ use crate::policy::{Authorised, EndLeases};
 use crate::registry::Owned;
 use crate::store::Change;
 
-/// Which leases an operator means.
+/// The leases that an operator selects.
 #[derive(Clone, Debug)]
 pub enum Chosen {
     /// This one.
@@ -30,35 +30,35 @@ pub enum Chosen {
     All,
 }
 
-/// Leases that are to end, or to be retried.
+/// Leases that were revoked, or whose revocation is retried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LeasesEnded {
-    /// What says so.
+    /// The state of the change.
     pub ended: Ended,
-    /// How many there were; none known when the request had been carried out before.
+    /// Their number; unknown for a repeated request.
     pub count: Option<usize>,
 }
 
-/// Leases to revoke, as far as there are any.
+/// Leases to revoke.
 pub(in super::super) struct Selected {
     which: LeaseSelection,
-    /// What an operator named.
+    /// The selection of the operator.
     chosen: Option<Chosen>,
 }
 
 impl Selected {
-    /// What an order names that was kept before a stop.
+    /// The leases of a stored order.
     pub(in super::super) const fn by_order(which: LeaseSelection) -> Self {
         Self { which, chosen: None }
     }
 }
 
 impl AdminServices {
-    /// Has leases end. From the entry on no login among them is handed out again or renewed; upstream is
-    /// told at once, and for as long as it takes. Repeating it does no harm.
+    /// Revokes leases. After the entry, no login of them is returned or renewed. The logins are revoked at the
+    /// upstreams at once, with retries until they succeed. A repeated request does no harm.
     ///
     /// # Errors
-    /// [`Failure`], also when nothing within reach has this id or name.
+    /// [`Failure`], also if no object within the scope has this id or name.
     pub async fn end_leases(
         &self,
         by: &Authorised<EndLeases>,
@@ -77,14 +77,13 @@ impl AdminServices {
 }
 
 impl Services {
-    /// Has leases end; how many. Until the ledger has it, upstream is told of nothing: each call there has an
-    /// entry first.
+    /// Revokes leases, and counts them. No upstream is called before the entry is durable.
     pub(in super::super) async fn revoke_leases(
         &self,
         request: ChangeRequest<'_>,
         find: &(dyn Fn(&World) -> Result<Selected, Failure> + Sync),
     ) -> Result<Removed, Failure> {
-        // It relies on nothing of its leases: an end is never too late and never in anybody's way.
+        // Without preconditions: a revocation is valid after every earlier entry.
         let removed = self.state.change_revoking(request, |reading| {
             let Selected { which, chosen } = find(reading.unconditional())?;
             let LeaseFacts { count, agents, withheld, order } =
@@ -106,13 +105,13 @@ impl Services {
     }
 }
 
-/// What is to be known of leases that are about to end.
+/// Facts about leases that are about to be revoked.
 struct LeaseFacts {
-    /// How many of them do not end already.
+    /// The number of leases that are not ending already.
     count: usize,
-    /// Whose those are.
+    /// The agents of these.
     agents: Vec<AgentName>,
-    /// What changes rely on that would hand one of them out.
+    /// The keys of changes that would return one of them.
     withheld: Vec<Key>,
     /// The order that ends them.
     order: LeasesOf,
@@ -153,14 +152,14 @@ impl LeaseFacts {
     }
 }
 
-/// The agents that have `leases`, so that the entry belongs to the history of each: of very many, the first, because the
-/// entry has to fit into the ledger's reserve.
+/// The agents that have `leases`: their histories are linked to the entry. Their number is limited, because the entry
+/// has to fit into the ledger's reserve.
 pub(super) fn agents_of(leases: &[&leases::Lease]) -> Vec<AgentName> {
     let names: BTreeSet<&AgentName> = leases.iter().map(|lease| &lease.holder.agent_name).collect();
     names.into_iter().take(LEASE_AGENTS_NAMED_MAX).cloned().collect()
 }
 
-/// What was chosen, as an entry names it.
+/// The selection, as the event names it.
 pub(super) const fn named(chosen: &Chosen) -> (Option<LeaseId>, Option<&AgentName>, Option<&CapabilityName>) {
     match chosen {
         Chosen::Lease(lease) => (Some(*lease), None, None),

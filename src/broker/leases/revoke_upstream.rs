@@ -20,14 +20,14 @@ use crate::store::{Change, CommitError};
 use crate::telemetry::Alarm;
 use crate::upstream::UpstreamFault;
 
-/// So many attempts to revoke one login may use the ledger's reserve.
+/// The number of attempts to revoke one login that may use the ledger's reserve.
 const FROM_RESERVE_MAX: u32 = 3;
 
 impl Services {
-    /// Ends the login of `lease`, if that is due. The same code carries on after a failure and after a start.
+    /// Revokes the login of `lease`, if that is due. The same code continues after a failure and after a start.
     ///
     /// # Errors
-    /// [`Failure`] when the broker could not record what it does; upstream was not called then.
+    /// [`Failure`] if the step could not be recorded; the upstream was not called then.
     pub async fn revoke_login(&self, lease: LeaseId) -> Result<(), Failure> {
         let (found, preconditions) = self.state.read(|reading| {
             let lease = reading.recorded_lease(lease).filter(|lease| lease.due_at() <= reading.now())?;
@@ -37,7 +37,7 @@ impl Services {
         let Some((counters, lease)) = found.filter(|(_, lease)| !self.is_creating(lease.id)) else {
             return Ok(());
         };
-        // The first attempt is made also when other logins at that server could not be revoked.
+        // The first attempt ignores the circuit.
         let place = counters.place().filter(|_| lease.is_failing());
         let call = place.map(|place| self.lets_call_at(&revocations_at(&place)));
         if matches!(call, Some(None)) {
@@ -48,14 +48,14 @@ impl Services {
         match ended {
             Ok(Ok(())) => self.record_ended(&lease).await,
             Ok(Err(fault)) => self.record_failed_revocation(&lease, &fault).await,
-            // It was renewed or ended meanwhile: the next look decides anew.
+            // The lease was renewed or has ended in the meantime: the next check decides.
             Err(AttemptError::Retry) => Ok(()),
             Err(AttemptError::Stop(failure)) => Err(failure),
         }
     }
 
-    /// Calls upstream, by the declaration of today and then by that of the day the login was made; what came
-    /// of it. That a login is not at another server than the one it was made at proves nothing.
+    /// Calls the upstream by the current declaration, then by the original one. The absence of a login at another
+    /// server than the one where it was created proves nothing.
     async fn revoke_by_declarations(
         &self,
         LeaseUpstreams { current, original }: LeaseUpstreams,
@@ -71,9 +71,9 @@ impl Services {
             match self.call(current, attempt, &mut preconditions).await? {
                 Ok(true) => return Ok(Ok(())),
                 Ok(false) => {}
-                // Its sessions are ending: the other way says nothing else.
+                // Its sessions are ending: the other declaration would give the same result.
                 Err(fault) if fault.code == code::UPSTREAM_NOT_REVOKED => return Ok(Err(fault)),
-                // The login is at this server: that it is not at another one proves nothing.
+                // The login is at this server; its absence at another server proves nothing.
                 Err(fault)
                     if !is_same
                         && (fault.is_shut_out() || fault.code == code::UPSTREAM_LOGIN_STILL_VALID) =>
@@ -88,7 +88,7 @@ impl Services {
         Ok(ended.map(drop).map_err(|fault| first.unwrap_or(fault)))
     }
 
-    /// Revokes the login by one declaration; whether that is known to have ended it.
+    /// Revokes the login by one declaration; returns whether it has certainly ended.
     async fn call(
         &self,
         counter: Result<LeaseUpstream, Failure>,
@@ -102,7 +102,7 @@ impl Services {
         let lease = attempt.lease;
         let change = attempted(&counter, attempt)?;
         let (admin, seq) = self.open_admin_secret(&counter, change, preconditions.clone()).await?;
-        // This very entry advances the lease.
+        // This entry itself advances the lease.
         *preconditions = std::mem::take(preconditions).since(seq);
         let (driver, call) = (&counter.driver, self.lease_call(&admin));
         let ended = async {
@@ -162,7 +162,7 @@ impl Services {
         Ok(())
     }
 
-    /// Raises the alarm of a login that can still log in, once it has come to that.
+    /// Raises the alarm about a login that can still log in, after enough failures.
     async fn raise_still_valid(&self, lease: &Lease, failures: u32) -> Result<(), Failure> {
         if failures < LEASE_STILL_OPEN_FAILURES {
             return Ok(());
@@ -214,12 +214,12 @@ struct Attempt<'a> {
     declaration: Declaration,
 }
 
-/// By which declaration a server is called.
+/// The declaration by which a server is called.
 #[derive(Clone, Copy)]
 enum Declaration {
-    /// That of today.
+    /// The current one.
     Current,
-    /// That of the day the login was made.
+    /// The one with which the login was created.
     Original,
 }
 
@@ -232,17 +232,17 @@ impl Declaration {
     }
 }
 
-/// Whether a login that is not at a server has ended.
+/// The meaning of the absence of a login at a server.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Presence {
-    /// It was made there.
+    /// It was created there, so it has ended.
     Known,
-    /// It was made elsewhere, or at this server by another name.
+    /// It was created elsewhere, or at this server under another address: unknown.
     Unproven,
 }
 
-/// `change`, which may use the ledger's reserve when the login of a revoked agent is to be revoked: at the first
-/// attempts, so that a server that fails does not use the reserve up.
+/// `change`, which may use the ledger's reserve for the first attempts to revoke a login. The number is limited, so
+/// that a failing server does not use up the reserve.
 fn from_reserve(change: Change<Effect>, lease: &Lease) -> Change<Effect> {
     match &lease.stage {
         LeaseStage::Ending(ending)
@@ -254,13 +254,13 @@ fn from_reserve(change: Change<Effect>, lease: &Lease) -> Change<Effect> {
     }
 }
 
-/// That the login is to end, unless it is ending already.
+/// The end of the login, unless it is ending already.
 fn end(lease: &Lease) -> leases::Effect {
     let which = LeaseSelection::Each(BTreeSet::from([lease.id]));
     leases::Effect::End { which, why: why(lease) }
 }
 
-/// Why the login of a lease ends whose end is due.
+/// The reason for the due end of a lease.
 const fn why(lease: &Lease) -> EndReason {
     match &lease.stage {
         LeaseStage::Intended => EndReason::Unfinished,
@@ -269,7 +269,7 @@ const fn why(lease: &Lease) -> EndReason {
     }
 }
 
-/// Whether the alarm of a login that can still log in was raised at its last failure or before.
+/// Whether the alarm about a login that can still log in was raised already.
 fn was_raised(lease: &Lease) -> bool {
     let LeaseStage::Ending(Ending { failures, trouble: Some(trouble), .. }) = &lease.stage else {
         return false;

@@ -14,17 +14,17 @@ use crate::telemetry::Alarm;
 use crate::upstream::{Expiry, FoundLogin};
 
 impl Services {
-    /// Looks through every upstream for logins of this broker's that no lease knows. There are none unless the
-    /// ledger has lost entries, or a copy of it is in use elsewhere: a login's name is durable before upstream
-    /// hears of it. Those whose time is over are ended. The others may be leases of that copy: they are an alarm.
+    /// Searches every upstream for logins of this broker without a lease. They exist only if the ledger has lost
+    /// entries or a copy of it is in use, because a login's name is recorded before its creation. Expired ones are
+    /// removed. The others may be leases of a copy, and raise an alarm.
     ///
     /// # Errors
-    /// [`Failure`] when the broker could not record what it does. An upstream that fails is told of in
-    /// the log, and holds up no other.
+    /// [`Failure`] if a step could not be recorded. The log has the failures of upstreams; they do not stop the
+    /// search.
     pub async fn remove_stray_logins(&self) -> Result<(), Failure> {
         let (declared, _) = self.state.read(|reading| {
             let declared = reading.unconditional().leases.upstreams().map(|(declared, _)| declared);
-            // The newest first: a server's authority may have changed since the others were declared.
+            // The newest declaration first: a server's authority may have changed since the earlier ones.
             let mut declared: Vec<u64> = declared.collect();
             declared.reverse();
             declared
@@ -41,7 +41,7 @@ impl Services {
     }
 
     async fn inspect_upstream(&self, declared: u64) -> Result<(), AttemptError> {
-        // The administering secret may have been replaced while another server was looked through.
+        // The administering secret may have been replaced during the search of another server.
         let (counter, preconditions) = self.state.read(|reading| {
             LeaseUpstream::of(reading.unconditional(), declared).map(|counter| counter.noted(reading))
         });
@@ -82,7 +82,7 @@ impl Services {
         Ok(())
     }
 
-    /// Those of `found` that no lease knows.
+    /// The logins in `found` without a lease.
     fn unknown(&self, found: Vec<FoundLogin>) -> Vec<FoundLogin> {
         let unknown = self.state.read(|reading| {
             let leases = reading.unconditional().leases.all();
@@ -92,8 +92,8 @@ impl Services {
         unknown.0
     }
 
-    /// Raises the alarm for those of `unknown` that another copy of the broker made: since the last order on the host
-    /// that said that every other copy has stopped, and not ended by this one a moment ago.
+    /// Raises the alarm for the logins in `unknown` that another copy of the broker created: after the last adoption
+    /// of the data, and not by a lease that ended a moment ago.
     async fn raise_unknown(
         &self,
         counter: &LeaseUpstream,
@@ -109,7 +109,7 @@ impl Services {
         if !unknown.iter().any(is_of_a_copy) {
             return Ok(());
         }
-        // A lease is forgotten once its login is gone: that may have been between the two looks.
+        // A lease is removed with its login, perhaps between the two reads.
         let (call, upstream) = (self.lease_call(admin), counter.driver.describe());
         let found = counter.driver.find(call, &self.upstream.login_prefix, self.state.clock.now()).await;
         let Ok(found) = found else { return Ok(()) };
@@ -133,8 +133,8 @@ impl Services {
         Ok(self.record_of_leases(change, Preconditions::none()).await?)
     }
 
-    /// Whether the time of a login is over: by its server, or, where no server knows it, because no lease lasts
-    /// as long.
+    /// Whether a login has expired: by its server, or, if servers do not know the expiry, because it is older than
+    /// any lease.
     fn is_over(&self, login: &FoundLogin, expiry: Expiry) -> bool {
         let minted_at = self.lease_of(&login.name).map(|lease| lease.minted_at());
         let longest_s = i64::from(LEASE_LIFE_MAX_S);
@@ -142,7 +142,7 @@ impl Services {
         login.is_over || (expiry == Expiry::ByBroker && has_outlived)
     }
 
-    /// The lease whose login has this name, if it can be one.
+    /// The id of the lease with this login name.
     fn lease_of(&self, login: &str) -> Option<LeaseId> {
         let own = login.strip_prefix(&self.upstream.login_prefix)?;
         format!("{}_{own}", LeaseId::PREFIX).parse().ok()

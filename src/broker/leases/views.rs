@@ -13,7 +13,7 @@ use crate::upstream::{explained, stored_lease_driver};
 use crate::wire::{LeaseAnswer, LeaseEndingAnswer, PageAnswer};
 
 impl AdminServices {
-    /// Up to `limit` leases within the operator's scope after `after`, those whose end failed too.
+    /// Up to `limit` leases within the operator's scope after `after`, also those whose revocation failed.
     #[must_use]
     pub fn leases(
         &self,
@@ -34,7 +34,7 @@ impl AdminServices {
 }
 
 impl AgentServices {
-    /// The leases of the agent's own instance.
+    /// The leases of the caller's instance.
     #[must_use]
     pub fn own_leases(&self, principal: &AgentPrincipal) -> Vec<LeaseAnswer> {
         let now = self.0.state.clock.now();
@@ -46,7 +46,7 @@ impl AgentServices {
     }
 }
 
-/// Whether an operator may know of a lease: what it is for, or whose it is, is within reach.
+/// Whether an operator may see a lease: its capability or its agent is within the scope.
 pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
     let owners = world.registry.owners();
     *scope == Scope::Everything
@@ -54,7 +54,7 @@ pub(super) fn is_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
         || scope.covers(owners.of(&Owned::Agent(lease.holder.agent_name.clone())))
 }
 
-/// Whether an operator may answer for a lease: what it is for and whose it is are both within reach.
+/// Whether an operator may forget a lease: its capability and its agent are within the scope.
 pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> bool {
     let owners = world.registry.owners();
     *scope == Scope::Everything
@@ -62,7 +62,7 @@ pub(super) fn is_wholly_within(world: &World, scope: &Scope, lease: &Lease) -> b
             && scope.covers(owners.of(&Owned::Agent(lease.holder.agent_name.clone())))
 }
 
-/// Where a login was made, in words.
+/// The server of a login, as text.
 pub(super) fn described(world: &World, lease: &Lease) -> String {
     let driver = stored_lease_driver(world.leases.upstream(lease.login.upstream).unwrap_or_default());
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
@@ -116,7 +116,7 @@ pub(super) fn is_overdue(lease: &Lease, now: Timestamp) -> bool {
     lease.was_to_end_at().plus_s(LEASE_OVERDUE_S) < now
 }
 
-/// How many leases are in each stage, for the metrics.
+/// The number of leases in each stage, for the metrics.
 pub(in crate::broker) fn counts(world: &World, now: Timestamp) -> LeaseCounts {
     let mut counts = LeaseCounts::default();
     for lease in world.leases.all() {

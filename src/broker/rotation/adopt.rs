@@ -15,25 +15,25 @@ use crate::rotation::{self, Rotation, RotationAdopted, Run};
 use crate::secrets::{self, Secret, VersionStage};
 use crate::upstream::Verdict;
 
-/// Which version an operator adopts, and how.
+/// The request to adopt a version.
 #[derive(Clone, Copy, Debug)]
 pub struct Adopting {
-    /// This one; the first that upstream lets in when there is none.
+    /// The version; without one, the first that the upstream accepts.
     pub version: Option<u32>,
-    /// Whether upstream is asked first.
+    /// Whether the upstream is asked first.
     pub proof: AdoptionProof,
 }
 
-/// Whether upstream has to let in what is adopted.
+/// Whether the upstream has to accept the adopted version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AdoptionProof {
-    /// It does.
+    /// Yes.
     Asked,
-    /// It is not asked: the operator knows, or the upstream is gone for good.
+    /// No, it is not asked: the operator knows the working version, or the upstream no longer exists.
     Unasked,
 }
 
-/// A version that was adopted.
+/// An adopted version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Adopted {
     /// The version.
@@ -42,20 +42,20 @@ pub struct Adopted {
     pub seq: u64,
 }
 
-/// What is to be adopted, as it was found.
+/// The version to adopt, with the state that was read.
 struct FoundVersion {
     version: u32,
     works: bool,
-    /// The rotation that was under way then.
+    /// The rotation in progress.
     run: Option<RotationId>,
 }
 
 impl AdminServices {
-    /// Hands out a version that works upstream, and ends the rotation under way. Every version stays: the
-    /// way out of each stage at which nothing is under way upstream.
+    /// Makes a version that the upstream accepts the current one, and ends the rotation in progress. No version is
+    /// destroyed. Possible in each stage without a call of the upstream in progress.
     ///
     /// # Errors
-    /// [`Failure`], also when upstream lets none of the versions in, or cannot be asked.
+    /// [`Failure`], also if the upstream accepts none of the versions, or cannot be asked.
     pub async fn adopt(
         &self,
         by: &Authorised<RotateSecrets>,
@@ -84,14 +84,14 @@ impl AdminServices {
     }
 }
 
-/// What a request adopted before.
+/// The result of a repeated request.
 fn adopted_before(before: &Remembered) -> Result<Adopted, Failure> {
     let Outcome::Stored(version) = before.outcome else { return Err(Failure::new(code::RECORD_UNREADABLE)) };
     Ok(Adopted { version, seq: before.seq })
 }
 
 impl Services {
-    /// The version that is to be adopted, once upstream was asked about it.
+    /// The version to adopt, after the upstream was asked.
     async fn find_adoptable(
         &self,
         name: &SecretName,
@@ -122,7 +122,7 @@ impl Services {
 }
 
 impl FoundVersion {
-    /// The change that adopts it, while nothing else has become of the rotation than what was found.
+    /// The change that adopts it, if the rotation is unchanged.
     fn adopted(
         &self,
         operator: &OperatorPrincipal,
@@ -163,7 +163,7 @@ impl FoundVersion {
     }
 }
 
-/// That nothing of `rotation` is under way upstream.
+/// Checks that no call of the upstream is in progress for `rotation`.
 fn is_idle(rotation: &Rotation, now: Timestamp) -> Result<(), Failure> {
     let Some(run) = rotation.run.as_ref().filter(|run| !run.rests(now)) else { return Ok(()) };
     let (name, stage) = (&rotation.declared.secret, run.stage.as_str());
@@ -172,7 +172,7 @@ fn is_idle(rotation: &Rotation, now: Timestamp) -> Result<(), Failure> {
         .mended_by("wait until the step has succeeded or failed (`keyward rotation show NAME`), then adopt a version"))
 }
 
-/// The versions that may be adopted: `only`, or those that may work, the likeliest first.
+/// The candidates: `only`, or the versions that may work, the most likely first.
 fn candidates(secret: Option<&Secret>, run: Option<&Run>, only: Option<u32>) -> Result<Vec<u32>, Failure> {
     let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
     let is_kept = |number: &u32| {

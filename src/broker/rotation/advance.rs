@@ -18,24 +18,24 @@ use crate::secrets::{self, Secret};
 use crate::store::Change;
 use crate::upstream::{Mark, Prepared, RotationCall, UpstreamFault};
 
-/// Whether a rotation goes on at once.
+/// Whether a rotation continues at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
-    /// There is a next step, and it can be taken now.
+    /// Yes: its next step is due.
     Continue,
-    /// Nothing is to be done before a later moment, or without an operator.
+    /// No: it waits for a later time, or for an operator.
     Wait,
 }
 
 impl Services {
-    /// The secrets whose rotations have something to do now, the longest waiting first.
+    /// The secrets whose rotations have a due step, the longest overdue first.
     #[must_use]
     pub fn rotations_due(&self) -> Vec<(SecretName, Progress)> {
         let now = self.state.clock.now();
         let mut due = self.state.store.read(|world, _| {
             let waiting = |rotation: &rotation::Rotation| {
                 let since = rotation.due(now).filter(|at| *at <= now)?;
-                // What begins can be put off; what is under way goes on.
+                // A new rotation can be delayed; one in progress continues.
                 let pace = if rotation.run.is_some() { Progress::Continue } else { Progress::Wait };
                 Some((since, rotation.declared.secret.clone(), pace))
             };
@@ -45,11 +45,11 @@ impl Services {
         due.into_iter().map(|(_, secret, pace)| (secret, pace)).collect()
     }
 
-    /// Takes the next step of the rotation of `secret`, if one can be taken now: begins it when it is
-    /// due, goes on with the one under way. The same code carries on after a start.
+    /// Does the next step of the rotation of `secret`, if it is due: begins a rotation, or continues the one in
+    /// progress. The same code continues after a start.
     ///
     /// # Errors
-    /// [`Failure`] when the broker could not record or open what it takes; upstream was not called then.
+    /// [`Failure`] if an entry could not be recorded or a value not opened; the upstream was not called then.
     pub async fn advance_rotation(&self, secret: &SecretName) -> Result<Progress, Failure> {
         let at = self.context(secret)?;
         let now = self.state.clock.now();
@@ -97,8 +97,8 @@ impl Services {
         Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
-    /// Makes the new value, and makes it durable before upstream hears of it; has upstream make it, and
-    /// makes it durable before anybody else hears of it.
+    /// Makes the new value durable before it is sent to the upstream. If the upstream makes the value, it is durable
+    /// before it is returned to any agent.
     async fn prepare(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         self.values.sealer.has_room().map_err(Failure::from)?;
         if at.driver.capabilities().creates {
@@ -157,8 +157,8 @@ impl Services {
         Ok(self.record(change, preconditions.and(still)).await?)
     }
 
-    /// Records that upstream was to make a value, and that its answer was lost with a stop of the broker:
-    /// there may be one that nobody uses.
+    /// Records that the response of the upstream to a request for a value was lost by a stop of the broker: the value
+    /// may exist as an orphan.
     async fn record_lost_answer(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let secret = at.name().clone();
         tracing::warn!(%secret, rotation = %run.id, "the upstream may have made a value, but its response was lost");
@@ -169,7 +169,7 @@ impl Services {
         Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
-    /// Hands out the new value from here on; the old one's grace begins.
+    /// Makes the new version the current one; the grace period of the previous version begins.
     async fn promote(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let version = run.versions.new.unwrap_or(0);
         let secret = at.name().clone();
@@ -194,7 +194,7 @@ impl Services {
         Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
-    /// Ends what the old value still opens, and the rotation with it.
+    /// Revokes the previous version at the upstream, and finishes the rotation.
     async fn retire(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let mut left = None;
         if let (Slots::Two, Some(old), Some(new)) =
@@ -202,7 +202,7 @@ impl Services {
         {
             let slot = at.rotation.slot(old);
             if slot.is_none() && at.driver.capabilities().retires_by_slot {
-                // It was put by hand: where upstream has it nobody has said.
+                // An operator stored it: its slot at the upstream is unknown.
                 left = Some(old);
             } else {
                 let lent = self.open_values(at, Initiator::Schedule, Step::Retire, &[old, new]).await?;
@@ -233,7 +233,7 @@ impl Services {
     }
 }
 
-/// When the rotation after the one at `last` is due: at a place within the jitter that is its own.
+/// The due time of the rotation after the one at `last`, with the jitter of this secret.
 pub(in crate::broker) fn next_of(declared: &rotation::Declared, last: Timestamp) -> Option<Timestamp> {
     let place = sha256(format!("{} {}", declared.secret, last.ms()).as_bytes());
     let salt = place.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));

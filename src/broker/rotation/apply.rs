@@ -9,15 +9,14 @@ use crate::rotation::{self, RotationAdvanced, RotationDrifted, RotationStage, Ru
 use crate::store::Change;
 use crate::upstream::{Mark, RotationCall, UpstreamFault, Verdict};
 
-/// Former values that are tried when neither the new one nor the current one works: an upstream that
-/// was restored from a backup knows one of them. Few, since upstreams lock out a client that guesses.
+/// The number of former values that are tried if neither the new nor the current one works: an upstream that was
+/// restored from a backup may accept one of them. Few, because upstreams lock accounts after wrong passwords.
 const FORMER_TRIED_MAX: usize = 2;
 
 impl Services {
-    /// Has upstream take the new value, and sees that it works.
+    /// Sets the new value at the upstream, and checks that the upstream accepts it.
     ///
-    /// Whenever upstream may know of it already, or something failed before, it is asked first which
-    /// value works; only then is it told again.
+    /// If the upstream may have it already, or an attempt failed before, the broker first asks which value works.
     pub(super) async fn apply_value(&self, at: &RotationContext, run: &Run) -> Result<(), StepError> {
         let pending = run.versions.new.ok_or(StepError::Overtaken)?;
         let asks_first = run.touched || run.step.failures > 0 || run.stage == RotationStage::Applied;
@@ -33,12 +32,12 @@ impl Services {
             }
         }
         if creates {
-            // Upstream made it, so it has it already.
+            // The upstream made it, so it has it already.
             return self.reach(at, run, RotationStage::Applied).await;
         }
         let at = &self.context(at.name())?;
         if at.rotation.run.as_ref().is_none_or(|now| !now.is_at(run)) {
-            // It was ended while upstream was asked: nothing of it is sent any more.
+            // The rotation has ended during the call: nothing more is sent.
             return Err(StepError::Overtaken);
         }
         if at.driver.capabilities().needs_current && opens.is_none() && run.versions.replaced.is_some() {
@@ -55,7 +54,7 @@ impl Services {
         let call = RotationCall { admin, current, pending: pending_value, rotation, mark, ..at.call() };
         self.noted(at, at.driver.apply(call).await)?;
         if run.stage == RotationStage::Applied {
-            // Told a second time: seen to work now, or failed once more.
+            // Sent again: it works now, or the step fails once more.
             let at = &self.context(at.name())?;
             return match self.find_working_version(at, run, pending).await? {
                 Some(version) if version == pending => self.reach(at, run, RotationStage::Verified).await,
@@ -65,7 +64,7 @@ impl Services {
         self.reach(at, run, RotationStage::Applied).await
     }
 
-    /// The version that works upstream: the new one, the current one, or one of those before.
+    /// The version that the upstream accepts: the new one, the current one, or a former one.
     async fn find_working_version(
         &self,
         at: &RotationContext,
@@ -89,14 +88,14 @@ impl Services {
         Ok(works)
     }
 
-    /// Records that upstream knows another value than the current one.
+    /// Records that the upstream accepts another value than the current one.
     async fn note_drift(&self, at: &RotationContext, works: Option<u32>) -> Result<(), StepError> {
         tracing::warn!(secret = %at.name(), ?works, "the upstream accepts neither the new nor the current value");
         let event = RotationDrifted { secret: at.name(), works };
         Ok(self.record(Change::new(&event)?, Preconditions::none()).await?)
     }
 
-    /// Records the stage that was reached.
+    /// Records the new stage.
     async fn reach(&self, at: &RotationContext, run: &Run, stage: RotationStage) -> Result<(), StepError> {
         let (_, preconditions) = self.still(at, run)?;
         let (secret, version) = (at.name().clone(), run.versions.new.unwrap_or(0));

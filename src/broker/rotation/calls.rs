@@ -5,9 +5,9 @@ use crate::broker::upstreams::Call;
 use crate::upstream::{MarkedEntry, UpstreamFault};
 
 impl Services {
-    /// Whether the ledger has an entry with this sequence and time before the entry `own`, or an order on the host has
-    /// said since then that every other copy of this broker has stopped for good: since that time, or, as the other
-    /// copy's clock may be ahead, since this mark was found.
+    /// Whether the ledger has an entry with this sequence and time before the entry `own`, or the data were adopted
+    /// later, so that no other copy of this broker runs: later than that time, or, because the clock of the other
+    /// copy may be ahead, later than the discovery of this mark.
     pub(super) fn knows_entry(&self, at: &RotationContext, entry: MarkedEntry, own: MarkedEntry) -> bool {
         let MarkedEntry { seq, time } = entry;
         let entries = self.state.store.entries(seq, 1);
@@ -30,7 +30,7 @@ impl Services {
         self.keyring().ledger()
     }
 
-    /// The permission to call the upstream now; none while its circuit is open.
+    /// The permission to call the upstream; `None` while its circuit is open.
     pub(super) fn lets_call(&self, at: &RotationContext) -> Option<Call<'_>> {
         match &at.place {
             Some(place) => self.lets_call_at(place),
@@ -38,7 +38,7 @@ impl Services {
         }
     }
 
-    /// The result of a step, once the answer of the upstream is noted, if the step called it.
+    /// The result of a step. The circuit counts the response of the upstream, if the step called it.
     pub(super) fn noted<T>(
         &self,
         at: &RotationContext,
@@ -52,7 +52,7 @@ impl Services {
 
     fn note_answer(&self, at: &RotationContext, fault: Option<&UpstreamFault>) {
         let Some(place) = &at.place else { return };
-        // What failed by a declaration that was corrected meanwhile says nothing of the corrected one.
+        // A failure under an earlier declaration says nothing about the corrected one.
         let declared = &at.rotation.declared.upstream;
         let is_corrected = || {
             self.state.store.read(|world, _| {

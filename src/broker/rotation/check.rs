@@ -20,10 +20,10 @@ fn finding_of(Finding { what, ok, says, fix }: Finding) -> FindingAnswer {
 }
 
 impl AdminServices {
-    /// Tries the upstream that the rotation of `secret` is declared with, and changes nothing there.
+    /// Checks the declared upstream of the rotation of `secret`, without a change there.
     ///
     /// # Errors
-    /// [`Failure`] when there is no rotation within reach, or the call cannot be recorded.
+    /// [`Failure`] if no rotation is within the scope, or the call cannot be recorded.
     pub async fn check_rotation(
         &self,
         by: &Authorised<RotateSecrets>,
@@ -35,10 +35,10 @@ impl AdminServices {
         self.0.check_upstream(&at, Initiator::Operator(by.operator())).await
     }
 
-    /// Tries the upstream of a rotation as `files` declare it, before that is applied.
+    /// Checks the upstream of a rotation as `files` declare it, before an apply.
     ///
     /// # Errors
-    /// [`Failure`] with every fault of the files, and when they declare no rotation of `secret`.
+    /// [`Failure`] with all faults of the files, or if they declare no rotation of `secret`.
     pub async fn check_planned(
         &self,
         by: &Authorised<CheckPlanned>,

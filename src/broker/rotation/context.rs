@@ -25,7 +25,7 @@ use crate::upstream::{
 const RETRY_WAITS: RetryWaits =
     RetryWaits { first_s: ROTATION_RETRY_FIRST_S, longest_s: ROTATION_RETRY_MAX_S };
 
-/// What upstream is called for.
+/// The purpose of a call of the upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
     Prepare,
@@ -47,22 +47,21 @@ impl Step {
     }
 }
 
-/// A rotation as it was read at one moment, with what its steps need.
+/// A rotation as it was read, with the facts for its steps.
 pub(super) struct RotationContext {
     pub(super) rotation: Rotation,
     pub(super) secret: Option<Secret>,
     pub(super) administering: Option<Secret>,
     pub(super) driver: Box<dyn Driver>,
-    /// The driver's surroundings, which say whether it has called the upstream.
+    /// The driver's context, which knows whether the driver has called the upstream.
     with: DriverContext,
-    /// What fails together with this upstream.
+    /// The place of the upstream: upstreams with the same place share a circuit.
     pub(super) place: Option<String>,
-    /// That the rotation is as it was read, and the secrets too: the one that is rotated, and the one that
-    /// administers its upstream.
+    /// The preconditions: the rotation, the rotated secret and the administering secret are unchanged.
     pub(super) preconditions: Preconditions,
 }
 
-/// The values that a step was lent, in the order in which their versions were asked for.
+/// The opened values for a step, in the order of the requested versions.
 pub(super) struct OpenedValues {
     pub(super) admin: Option<SecretValue>,
     pub(super) values: Vec<SecretValue>,
@@ -80,22 +79,22 @@ impl RotationContext {
         RotationCall::new(&self.with)
     }
 
-    /// Whether `value` works upstream now.
+    /// Whether the upstream accepts `value` now.
     pub(super) async fn verify(&self, value: &SecretValue) -> Result<Verdict, UpstreamFault> {
         self.driver.verify(&self.with, value).await
     }
 
-    /// Whether the upstream was called since the last time that this was asked.
+    /// Whether the upstream was called since the last call of this function.
     pub(super) fn has_called(&self) -> bool {
         self.with.called.take()
     }
 
-    /// A change that says `event`: a decision on the rotation that was made before is made again.
+    /// A change with `event`. It advances the rotation, so that earlier decisions on it are made again.
     pub(super) fn announced<V: Event>(&self, event: &V) -> Result<Change<Effect>, CommitError> {
         Ok(Change::new(event)?.advance(keys::rotation(self.name())))
     }
 
-    /// The number of the current version, when there is one.
+    /// The number of the current version, if there is one.
     pub(super) fn current(&self) -> Vec<u32> {
         let current = self.secret.as_ref().and_then(|secret| secret.current);
         current.iter().map(|version| version.number).collect()
@@ -103,16 +102,16 @@ impl RotationContext {
 }
 
 impl Services {
-    /// The rotation of `name` as it is now, and its driver.
+    /// The present rotation of `name`, and its driver.
     ///
     /// # Errors
-    /// [`Failure`] when there is none, or its upstream is none that this version knows.
+    /// [`Failure`] if there is none, or if this version does not know its upstream.
     pub(super) fn context(&self, name: &SecretName) -> Result<RotationContext, Failure> {
         let declared = |reading: &Reading<'_>| reading.rotation(name).cloned();
         self.context_of(|reading| declared(reading).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN)))
     }
 
-    /// The rotation that `find` gives, declared or not yet, with what its steps need.
+    /// The rotation that `find` returns, declared or not yet, with the facts for its steps.
     pub(super) fn context_of(
         &self,
         find: impl FnOnce(&Reading<'_>) -> Result<Rotation, Failure>,
@@ -133,7 +132,7 @@ impl Services {
         Ok(RotationContext { rotation, secret, administering, driver, with, place, preconditions })
     }
 
-    /// The rotation of `at` as it is now, while `run` is where it was.
+    /// The present rotation of `at`, if `run` is at the same stage.
     pub(super) fn still(
         &self,
         at: &RotationContext,
@@ -147,11 +146,11 @@ impl Services {
         ))
     }
 
-    /// Records that upstream is about to be called for `step`, because `by` asked for it, and opens the values of
-    /// `versions` for it, that of what administers upstream too.
+    /// Records the intent of a call of the upstream for `step` by `by`, and opens the values of `versions` and the
+    /// administering secret.
     ///
     /// # Errors
-    /// [`Failure`]; upstream was not called then.
+    /// [`Failure`]; the upstream was not called then.
     pub(super) async fn open_values(
         &self,
         at: &RotationContext,
@@ -185,7 +184,7 @@ impl Services {
         if step == Step::Apply || (step == Step::Prepare && at.driver.capabilities().creates) {
             change = change.effect(Effect::Rotation(rotation::Effect::Touch(at.name().clone())));
             if step == Step::Apply && at.rotation.declared.slots == Slots::One {
-                // A decision to hand out the old value is made again: it is about to end.
+                // Decisions to return the previous value are made again: its end begins.
                 change = change.advance(crate::secrets::keys::secret(at.name()));
             }
         }
@@ -199,7 +198,7 @@ impl Services {
         Ok(OpenedValues { admin: values.pop(), values: own, entry })
     }
 
-    /// Records `change` while `preconditions` hold, and wakes the requests that wait for a rotation.
+    /// Records `change` if `preconditions` hold, and wakes the requests that wait for a rotation.
     pub(super) async fn record(
         &self,
         change: Change<Effect>,
@@ -210,7 +209,8 @@ impl Services {
         Ok(())
     }
 
-    /// Records that a step failed, and when it is tried again. `run` is what it was when the step began.
+    /// Records the failure of a step, and the time of the next attempt. `run` is the rotation at the beginning of the
+    /// step.
     pub(super) async fn record_failed_step(
         &self,
         at: &RotationContext,
@@ -231,19 +231,19 @@ impl Services {
         retry_on_conflict!(self.try_record_failed_step(at, run, fault))
     }
 
-    /// An operator may have had it retried while the step was under way: how often it has failed is read anew.
+    /// The number of failures is read again: an operator may have ordered a retry during the step.
     async fn try_record_failed_step(
         &self,
         at: &RotationContext,
         run: &Run,
         fault: &UpstreamFault,
     ) -> Result<(), AttemptError> {
-        // It was ended meanwhile otherwise.
+        // Otherwise it has ended in the meantime.
         let Ok((now, preconditions)) = self.still(at, run) else { return Ok(()) };
         let failures = now.run.map_or(0, |now| now.step.failures).saturating_add(1);
         let retry_at = (failures < ROTATION_TRIES_MAX).then(|| self.retry_at(failures, RETRY_WAITS));
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
-        // Upstream may have made a value that nobody will ever hear of.
+        // The upstream may have made a value whose response was lost.
         let orphaned = unknown && run.stage == RotationStage::Begun && at.driver.capabilities().creates;
         let secret = at.name().clone();
         let event = RotationFailed {
@@ -262,7 +262,7 @@ impl Services {
             code: fault.code.as_str().to_owned(),
             detail: fault.detail.clone(),
             retry_at,
-            // What this very step was about to send counts only when nobody knows what became of it.
+            // The value of this step counts as sent only if the outcome is unknown.
             touched: run.touched || (unknown && !orphaned),
         };
         let mut change = Change::new(&event)?.effect(Effect::Rotation(effect));

@@ -16,7 +16,7 @@ use crate::secrets;
 use crate::store::Change;
 use crate::upstream::{SlotCount, TargetError, changed_fields, declared_driver, stored_driver};
 
-/// What an application of declarations does to rotations.
+/// The changes of an application to rotations.
 #[derive(Debug, Default)]
 struct PlannedRotations {
     /// The changes.
@@ -26,23 +26,24 @@ struct PlannedRotations {
     put: Vec<(Declared, Option<Timestamp>)>,
     left: Vec<(SecretName, UpstreamValue)>,
     removed: Vec<SecretName>,
-    /// Rotations under way that end, with the version that each would have brought and the next one's date.
+    /// Rotations in progress that end, each with its pending version and the due time of the next rotation.
     superseded: Vec<(SecretName, Option<u32>, Option<Timestamp>)>,
-    /// Those that go on under the corrected declaration, at once.
+    /// Rotations that continue at once under the corrected declaration.
     corrected: Vec<SecretName>,
-    /// What upstreams that are declared anew fail together with.
+    /// The places of upstreams whose declaration changes: their circuits are closed.
     places: Vec<String>,
 }
 
-/// What becomes of a rotation under way whose declaration changes.
+/// The effect of a changed declaration on a rotation in progress.
 enum Fate {
-    /// Nothing has changed upstream: it ends.
+    /// The upstream is unchanged: the rotation ends.
     Superseded,
-    /// It waits after a failure: it goes on by the corrected declaration, and asks first which value works.
+    /// It waits after a failure: it continues with the corrected declaration, and first asks the upstream which value
+    /// works.
     Corrected,
 }
 
-/// The rotations that files declare.
+/// The rotations in declaration files.
 pub(in crate::broker) struct RotationSection(BTreeMap<SecretName, RotationDeclaration>);
 
 impl Section for RotationSection {
@@ -52,7 +53,7 @@ impl Section for RotationSection {
         rotation::parse(tables).map(Self)
     }
 
-    /// Refuses a rotation that is under way and would have to be another one, too.
+    /// Also refuses a change of a rotation in progress that cannot continue.
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
         let SectionContext { world, now, scope, .. } = *ground;
         let (mut planned, mut faults) = (PlannedRotations::default(), ground.faults());
@@ -80,7 +81,7 @@ impl Section for RotationSection {
     }
 }
 
-/// What was asked for, when it can be.
+/// The declared rotation, if it is valid.
 pub(super) fn declared(
     world: &World,
     scope: &Scope,
@@ -154,12 +155,12 @@ fn update(old: &Declared, new: &Declared) -> PlannedChange {
     change
 }
 
-/// Where an upstream is.
+/// The location of an upstream.
 fn place(upstream: &str) -> Option<String> {
     stored_driver(upstream).ok().and_then(|driver| driver.place())
 }
 
-/// Why the rotation of this secret cannot be declared anew or taken away now.
+/// The reason why the rotation of this secret cannot be changed or removed now.
 fn under_way(rotation: &Rotation) -> Failure {
     let stage = rotation.run.as_ref().map_or("", |run| run.stage.as_str());
     let secret = &rotation.declared.secret;
@@ -173,7 +174,7 @@ fn under_way(rotation: &Rotation) -> Failure {
         ))
 }
 
-/// What becomes of the rotation under way, if there is one, when its upstream is declared anew.
+/// The effect of a changed upstream on the rotation in progress, if there is one.
 fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<Fate>, Failure> {
     let Some(run) = &known.run else { return Ok(None) };
     if run.has_changed_nothing() {
@@ -190,7 +191,7 @@ fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<
 }
 
 impl Fate {
-    /// What is said of it beside the change, and stays in the ledger's entry.
+    /// A note about the change, which the ledger's entry contains.
     fn remark(&self, run: &Run) -> String {
         let (id, stage) = (run.id, run.stage.as_str());
         match self {
@@ -214,7 +215,7 @@ impl PlannedRotations {
                 if let Some(known) = known.filter(|_| old.upstream != declared.upstream) {
                     fated = fate(known, &declared, now)?;
                     self.places.extend(place(&declared.upstream));
-                    // Elsewhere nobody knows of what was made here.
+                    // Another upstream does not know the values that this one made.
                     if place(&old.upstream) != place(&declared.upstream) {
                         let left = known.left_behind().into_iter();
                         self.left.extend(left.map(|value| (declared.secret.clone(), value)));
@@ -230,7 +231,7 @@ impl PlannedRotations {
         }
         let rescheduled = known.is_none_or(|known| known.declared.schedule != declared.schedule);
         let next = if rescheduled {
-            // Counted from the value that is handed out: one that is older than the interval is due.
+            // The interval begins at the time of the current value: an older one is due at once.
             let current = world.secrets.named(&declared.secret).and_then(|secret| secret.current);
             next_of(&declared, current.map_or(now, |version| version.stored_at))
         } else {
@@ -248,7 +249,7 @@ impl PlannedRotations {
         Ok(())
     }
 
-    /// Takes a rotation away; one under way ends with it when it has changed nothing upstream.
+    /// Removes a rotation. A rotation in progress ends too, if it has changed nothing at the upstream.
     fn remove(&mut self, rotation: &Rotation) -> Result<(), Failure> {
         let secret = &rotation.declared.secret;
         let mut remark = None;
@@ -273,7 +274,7 @@ impl PlannedRotations {
         self.changes.push(PlannedChange { remark, ..change });
     }
 
-    /// `change`, doing this too. It relies on the rotations and secrets being as they were read.
+    /// Adds these changes to `change`, which relies on unchanged rotations and secrets.
     fn added_to(self, mut change: Change<Effect>, as_of: u64) -> Change<Effect> {
         for (declared, next) in self.put {
             let (key, secret) = (keys::rotation(&declared.secret), declared.secret.clone());

@@ -13,8 +13,8 @@ use crate::telemetry::Alarm;
 use crate::upstream::{SlotCount, UpstreamFault, Verdict, stored_driver};
 
 impl Services {
-    /// The secrets whose current values are to be tried upstream now: once a day each, when nothing is
-    /// under way, and not at an upstream that is left alone.
+    /// The secrets whose current values are due for a check at the upstream: once a day each, without a rotation in
+    /// progress and without an open circuit.
     #[must_use]
     pub fn drift_checks_due(&self) -> Vec<SecretName> {
         let now = self.state.clock.now();
@@ -34,12 +34,12 @@ impl Services {
         })
     }
 
-    /// Tries the current value of `secret` upstream. When upstream knows another one, that is an alarm,
-    /// and a rotation begins at once, which mends it.
+    /// Checks the current value of `secret` at the upstream. If the upstream does not accept it, the broker raises an
+    /// alarm and begins a rotation at once.
     ///
     /// # Errors
-    /// [`Failure`] when the broker could not record or open what it takes. An upstream that does not
-    /// answer is tried again the next day.
+    /// [`Failure`] if an entry could not be recorded or the value not opened. An upstream that does not respond is
+    /// checked again the next day.
     pub async fn check_drift(&self, secret: &SecretName) -> Result<(), Failure> {
         let at = self.context(secret)?;
         let current = at.secret.as_ref().and_then(|secret| secret.current);
@@ -57,7 +57,7 @@ impl Services {
                 Err(fault) => return self.record_unchecked(secret, current.number, fault).await,
             }
         };
-        // What was found is about the value that was tried: another one may have been put meanwhile.
+        // The result is about the checked value: another one may have been stored in the meantime.
         let at = self.context(secret)?;
         let is_current = at.secret.as_ref().and_then(|secret| secret.current) == Some(current);
         if at.rotation.run.is_some() || !is_current {
@@ -78,7 +78,7 @@ impl Services {
         Ok(self.record(change, at.preconditions.clone()).await?)
     }
 
-    /// Raises the alarm, and begins the rotation that mends it.
+    /// Raises the alarm, and begins a rotation.
     async fn start_rotation(&self, at: &RotationContext) -> Result<(), StepError> {
         let secret = at.name();
         let change = at.announced(&RotationDrifted { secret, works: None })?;
@@ -94,13 +94,13 @@ impl Services {
         let now = self.context(secret)?;
         let current = |at: &RotationContext| at.secret.as_ref().and_then(|secret| secret.current);
         if now.rotation.run.is_some() || current(&now) != current(at) {
-            // A rotation was begun meanwhile, or a value was put.
+            // A rotation has begun in the meantime, or a value was stored.
             return Ok(());
         }
         self.begin(&now, &Trigger::Drift).await
     }
 
-    /// Records that upstream did not say whether the current value works.
+    /// Records that the upstream gave no result for the current value.
     async fn record_unchecked(
         &self,
         secret: &SecretName,

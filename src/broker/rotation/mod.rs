@@ -1,4 +1,4 @@
-//! Rotating secrets: one file for each thing that happens to a rotation.
+//! Rotations of secrets: one file for each use case.
 
 mod adopt;
 mod advance;

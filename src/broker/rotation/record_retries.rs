@@ -6,8 +6,8 @@ use crate::base::code;
 use crate::base::limits::{CONFLICT_RETRIES_MAX, MADE_VALUE_RETRIES_MAX, MADE_VALUE_RETRY_MS};
 use crate::broker::failure::Failure;
 
-/// The retries to record what an upstream made: it is nowhere else, and must not be lost to a change made meanwhile, or
-/// to a disk that is full for a moment.
+/// The retries to record a value that an upstream made: it exists nowhere else, and must not be lost by a conflict or
+/// by a disk that is full for a moment.
 pub(super) struct RecordRetries {
     conflicts: Range<u32>,
     pauses: Range<u32>,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
     use crate::base::limits::ROTATION_RETRY_FIRST_S;
 
-    /// The waits after `error` again and again, and the error that ends them.
+    /// The waits after repeated `error`, and the error that ends them.
     fn waits_after(error: impl Fn() -> StepError) -> (Vec<Duration>, StepError) {
         let (mut retries, mut waits) = (RecordRetries::new(), Vec::new());
         loop {

@@ -4,13 +4,13 @@ use crate::ledger::AppendError;
 use crate::store::CommitError;
 use crate::upstream::UpstreamFault;
 
-/// Why a step was not taken.
+/// Why a step failed.
 pub(super) enum StepError {
-    /// Upstream, or what was to be done there, failed: recorded, and tried again later.
+    /// A failure of the upstream: it is recorded, and the step is retried later.
     Upstream(UpstreamFault),
-    /// The broker could not record or open something: nothing was done.
+    /// The broker could not record an entry or open a value: nothing was done.
     Broker(Failure),
-    /// The rotation was changed meanwhile.
+    /// The rotation has changed in the meantime.
     Overtaken,
 }
 

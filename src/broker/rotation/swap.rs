@@ -7,11 +7,11 @@ use crate::broker::services::Services;
 use crate::rotation::Rotation;
 
 impl Services {
-    /// Waits while upstream may have ended the value of `secret` that would be handed out: between its
-    /// being told of the new one and that being the current one. Only where upstream has one slot.
+    /// Waits while the upstream may no longer accept the current value of `secret`: after the new value was sent, and
+    /// before it is the current one. Only for upstreams with one slot.
     ///
     /// # Errors
-    /// [`Failure`] when that takes too long: no value is known to work then.
+    /// [`Failure`] after too long a wait: no value is known to work then.
     pub(in crate::broker) async fn await_swap(&self, secret: &SecretName) -> Result<(), Failure> {
         let mut changes = self.notifications.rotations.subscribe();
         let is_swapping = || {

@@ -14,27 +14,27 @@ use crate::rotation::{self, Rotation, RotationBegun, RotationStage, RotationUpda
 use crate::upstream::stored_driver;
 use serde::Deserialize;
 
-/// A rotation that an operator asked for.
+/// A rotation that an operator requested.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotating {
     /// The rotation.
     pub id: RotationId,
-    /// Whether this request began it; it was under way already otherwise.
+    /// Whether this request began it; otherwise it was in progress already.
     pub begun: bool,
 }
 
-/// How an operator changes what becomes of a rotation.
+/// A change of a rotation by an operator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RotationUpdate {
-    /// None begins by itself any more; the one under way goes on.
+    /// Pauses the schedule; a rotation in progress continues.
     Pause,
-    /// They begin by themselves again; what fell due meanwhile comes once.
+    /// Resumes the schedule; missed rotations are made up for by one.
     Resume,
-    /// A step that failed is tried again now, a dead letter too.
+    /// Retries a failed step now, also that of a dead letter.
     Retry,
-    /// The grace of the replaced value ends now.
+    /// Ends the grace period of the previous version now.
     RevokePrevious,
-    /// What upstream knew and nobody used was deleted there, by hand.
+    /// Clears the orphans, which an operator has deleted at the upstream.
     ClearOrphans,
 }
 
@@ -51,10 +51,10 @@ impl RotationUpdate {
 }
 
 impl AdminServices {
-    /// Has the secret rotated now. A request while one is under way is told of that one.
+    /// Begins a rotation of the secret now. During a rotation, returns the one in progress.
     ///
     /// # Errors
-    /// [`Failure`]; also while a replaced value is in its grace, which would be cut short.
+    /// [`Failure`]; also during the grace period of a previous version, which a new rotation would end too early.
     pub async fn rotate(
         &self,
         by: &Authorised<RotateSecrets>,
@@ -94,10 +94,10 @@ impl AdminServices {
         })
     }
 
-    /// Changes what becomes of the rotation of `secret`; gives the entry that says so.
+    /// Changes the rotation of `secret`; returns the sequence of the entry.
     ///
     /// # Errors
-    /// [`Failure`], also when there is nothing to be changed in this way.
+    /// [`Failure`], also if the state of the rotation does not allow the change.
     pub async fn update_rotation(
         &self,
         by: &Authorised<RotateSecrets>,
@@ -160,7 +160,7 @@ impl Services {
         }
     }
 
-    /// The rotation that a request began before.
+    /// The rotation of a repeated request.
     fn begun_before(&self, before: &Remembered) -> Result<Rotating, Failure> {
         #[derive(Deserialize)]
         struct Event {

@@ -23,7 +23,7 @@ use crate::wire::{
     RotationPlanAnswer, RunAnswer, RunFailureAnswer,
 };
 
-/// How far a calendar looks ahead, in seconds.
+/// The period of a calendar, in seconds.
 const CALENDAR_S: i64 = 366 * 24 * 3600;
 
 impl AdminServices {
@@ -59,10 +59,10 @@ impl AdminServices {
         })
     }
 
-    /// What is to come within a year, in its order, at most `CALENDAR_LINES_MAX`.
+    /// The scheduled rotations of the next year in order of time, at most `CALENDAR_LINES_MAX`.
     ///
     /// # Errors
-    /// [`Failure`] when the work was cancelled.
+    /// [`Failure`] if the work was cancelled.
     pub fn calendar(
         &self,
         by: &Authorised<ReadSecretNames>,
@@ -70,7 +70,7 @@ impl AdminServices {
     ) -> Result<Vec<RotationDueAnswer>, Failure> {
         let now = self.0.state.clock.now();
         let scope = by.operator().scope();
-        // Schedules take their time, and nobody waits for it.
+        // Schedules are slow to compute: on a thread of their own.
         let rotations: Vec<Rotation> = self.0.state.store.read(|world, _| {
             let within = |rotation: &&Rotation| within_reach(world, scope, &rotation.declared.secret).is_ok();
             let active = world.rotations.all().filter(|rotation| rotation.paused_at.is_none());
@@ -180,8 +180,8 @@ fn describe(rotation: &Rotation) -> String {
     driver.map_or_else(|_| "unreadable".to_owned(), |driver| driver.describe())
 }
 
-/// What is to come of `rotations`, which are in the order of their secrets: as many lines as are told, and of
-/// none of them more than that takes.
+/// The scheduled times of `rotations`, which are in the order of their secrets, up to the limit of lines. No more
+/// times are computed than needed.
 fn to_come(
     rotations: &[Rotation],
     now: Timestamp,
@@ -214,7 +214,7 @@ fn sensitivity(world: &World, secret: &SecretName) -> Sensitivity {
     world.secrets.named(secret).map_or(Sensitivity::default(), |secret| secret.sensitivity)
 }
 
-/// Who can read `secret`.
+/// The agents that can read `secret`.
 pub(in crate::broker) fn consumers(
     world: &World,
     secret: &SecretName,
@@ -234,7 +234,7 @@ pub(in crate::broker) fn consumers(
     };
     let by_role: BTreeMap<_, _> = declared.roles().map(|role| (&role.name, reads(role))).collect();
     let mut holders: BTreeMap<&CapabilityName, Vec<&Agent>> = BTreeMap::new();
-    // One walk over the agents, for any number of capabilities that read the secret.
+    // One pass over the agents for all capabilities that deliver the secret.
     for agent in world.registry.agents() {
         let held = agent.roles.iter().filter_map(|role| by_role.get(role)).flatten();
         for name in held.collect::<BTreeSet<_>>() {

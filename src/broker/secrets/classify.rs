@@ -10,18 +10,18 @@ use crate::registry::{self, Owned};
 use crate::secrets::{self, SensitivityLowered, SensitivityRaised};
 use crate::store::Change;
 
-/// What became of a secret's sensitivity.
+/// The result of a change of sensitivity.
 #[derive(Clone, Debug)]
 pub struct Classified {
-    /// The entry that says so; none when it was that before.
+    /// The ledger entry; `None` if the sensitivity was the same before.
     pub seq: Option<u64>,
     /// The capabilities that do not deliver the secret, because they have another owner.
     pub cut_off: Vec<CapabilityName>,
 }
 
 impl AdminServices {
-    /// Says how sensitive the secret called `name` is. Raising it never fails for what is declared: a
-    /// capability of another owner does not reach the secret any more, and is named.
+    /// Sets the sensitivity of the secret `name`. Declarations never prevent a higher sensitivity: capabilities of
+    /// another owner no longer deliver the secret, and are returned.
     ///
     /// # Errors
     /// [`Failure`] when there is no such secret within reach.
@@ -60,8 +60,8 @@ impl AdminServices {
     }
 }
 
-/// `change`, after which every decision on whose the secret is, or on how sensitive, is made again: also one that
-/// relied on a capability that reaches the secret.
+/// `change`, which also advances the secret and the capabilities that deliver it: decisions on its owner or
+/// sensitivity are made again.
 pub(crate) fn judged_anew(
     reading: &Reading<'_>,
     change: Change<Effect>,
@@ -71,7 +71,7 @@ pub(crate) fn judged_anew(
     reaching.iter().fold(change, |change, one| change.advance(registry::keys::capability(one)))
 }
 
-/// The capabilities that a secret of this sensitivity and owner is not for.
+/// The capabilities that do not deliver a secret of this sensitivity and owner.
 pub(crate) fn foreign(
     reading: &Reading<'_>,
     name: &SecretName,

@@ -16,25 +16,25 @@ use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue};
 use crate::store::Change;
 
-/// Which secret is stored, and what is expected of it.
+/// The secret to store, and the expected state.
 #[derive(Clone, Debug)]
 pub struct PutSecret {
     /// Its name.
     pub name: SecretName,
-    /// Whose it is to be; not changed when there is none.
+    /// The new owner; `None`: unchanged.
     pub owner: Option<OwnerName>,
-    /// How sensitive it is to be; not changed when there is none.
+    /// The new sensitivity; `None`: unchanged.
     pub sensitivity: Option<Sensitivity>,
     /// The expected version; any version without an expectation.
     pub expected: Option<Expected>,
 }
 
-/// What a write expects to find.
+/// The expected state of a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expected {
-    /// This version handed out.
+    /// This version is the current one.
     Version(u32),
-    /// No such secret.
+    /// The secret does not exist.
     Nothing,
 }
 
@@ -60,9 +60,8 @@ pub struct StoredSecret {
 }
 
 impl AdminServices {
-    /// Stores `value` as the next version of a secret, which is created by its first. It belongs to the
-    /// owner that is named then; to the one that the operator is bound to, if it is bound to one.
-    /// The request of `idempotency` stores it once.
+    /// Stores `value` as the next version of a secret; the first version creates the secret. Its owner is the named
+    /// one, or the owner in the scope of the operator. The request of `idempotency` stores it once.
     ///
     /// # Errors
     /// [`Failure`].
@@ -144,7 +143,7 @@ impl AdminServices {
     }
 }
 
-/// What is said of a secret with its value, and is not so yet.
+/// The changes of owner and sensitivity that come with a value.
 struct StatedFacts<'a> {
     owner: Option<&'a OwnerName>,
     sensitivity: Option<Sensitivity>,
@@ -176,7 +175,7 @@ impl<'a> StatedFacts<'a> {
     }
 }
 
-/// A version that is yet to be sealed: what its entry says, and does beside storing it.
+/// A version before it is sealed, with the event and the further effects of its entry.
 struct NewVersion {
     id: SecretId,
     version: u32,
@@ -199,7 +198,8 @@ impl NewVersion {
     }
 }
 
-/// What an operator puts ends the rotation that it can end, and the use of what upstream made.
+/// A value that an operator stores ends the rotation in progress, if possible, and the use of values that the
+/// upstream made.
 fn given_up(rotation: &Rotation, now: Timestamp) -> Vec<Effect> {
     let name = &rotation.declared.secret;
     let orphan = |value| Effect::Rotation(rotation::Effect::Orphan { secret: name.clone(), value });

@@ -10,9 +10,10 @@ use crate::crypto::{Digest, MacKey};
 use crate::idempotency::IdempotencyKey;
 use crate::secrets::SecretValue;
 
-/// Digests of the values that were put with an idempotency key, under a key of this process: a key that comes again
-/// with another value is refused. The ledger has no digest of a value but the one under the value's own data key: another
-/// one would outlive the value, and a reader of ledger and keyring could test guesses of a value that was destroyed.
+/// Digests of the values that were stored with an idempotency key, under a key of this process: a repeated
+/// idempotency key with another value is refused. The ledger contains only the digest under the value's own data key.
+/// Another digest would outlive the value, and a reader of ledger and keyring could test guesses of a destroyed
+/// value.
 pub struct PutValues {
     key: MacKey,
     put: Mutex<PutValue>,
@@ -37,13 +38,13 @@ struct Value {
 }
 
 impl PutValues {
-    /// None yet.
+    /// An empty set.
     #[must_use]
     pub fn new(entropy: &dyn Entropy) -> Self {
         Self { key: MacKey::new(&Sensitive::filled(|to| entropy.fill(to))), put: Mutex::default() }
     }
 
-    /// Refuses when the request of `idempotency` had another value before, as far as this process knows.
+    /// Refuses if the request of `idempotency` had another value before, as far as this process knows.
     pub(crate) fn check(
         &self,
         idempotency: Option<&IdempotencyKey>,

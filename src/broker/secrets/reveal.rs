@@ -9,7 +9,7 @@ use crate::rotation::Rotation;
 use crate::secrets::{SecretRevealed, SecretValue};
 use crate::store::Change;
 
-/// A secret on its way to an agent.
+/// A value for an agent.
 #[derive(Debug)]
 pub struct Revealed {
     /// The value.
@@ -21,11 +21,11 @@ pub struct Revealed {
 }
 
 impl AgentServices {
-    /// Hands the secret called `name` to `principal`, on the token `bearer`.
+    /// Returns the secret `name` to `principal`, by the token `bearer`.
     ///
     /// # Errors
-    /// [`Failure`]; a denial of an authenticated agent is recorded. A secret that is not there and
-    /// one that may not be seen get the same answer.
+    /// [`Failure`]; a denial of an authenticated agent is recorded. Secrets that do not exist and secrets that are
+    /// not granted get the same response.
     pub async fn reveal(
         &self,
         principal: AgentPrincipal,
@@ -38,7 +38,7 @@ impl AgentServices {
             let issue = services.state.issuing()?;
             let (time, deciding) = (issue.time, services.deciding(issue));
             let (principal, permit) = agent.attempt(services, time)?;
-            // The token is verified by keys that are no older than what the entry relies on.
+            // The keys that verify the token are no older than the state that the entry relies on.
             services.follow_token_keys()?;
             let token = match services.present(principal.clone(), bearer, time)? {
                 Ok(token) => token,

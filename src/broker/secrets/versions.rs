@@ -28,20 +28,20 @@ fn version_of(version: Version) -> VersionAnswer {
     }
 }
 
-/// What an operator does with a version.
+/// An action of an operator on a version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VersionAct {
-    /// Hands it out again.
+    /// Makes it the current version again.
     RollBack,
-    /// Ends it for good.
+    /// Destroys it.
     Destroy,
 }
 
 impl AdminServices {
-    /// The secret called `name`, without its values.
+    /// The secret `name`, without its values.
     ///
     /// # Errors
-    /// [`Failure`] when there is none within reach.
+    /// [`Failure`] if there is none within the scope.
     pub fn secret(
         &self,
         by: &Authorised<ReadSecretNames>,
@@ -63,11 +63,11 @@ impl AdminServices {
         self.0.state.read(view).0
     }
 
-    /// Who read the secret called `name` last, as the newest `READINGS_LOOKED_AT_MAX` entries of the
-    /// ledger say, and the first of these entries.
+    /// The last readers of the secret `name` in the newest `READINGS_LOOKED_AT_MAX` entries of the ledger, and the
+    /// first of these entries.
     ///
     /// # Errors
-    /// [`Failure`] when there is no such secret within reach, or the ledger is damaged there.
+    /// [`Failure`] if there is no such secret within the scope, or the ledger is damaged.
     pub fn readers(
         &self,
         by: &Authorised<ReadSecretNames>,
@@ -106,11 +106,10 @@ impl AdminServices {
         Ok(ReadersAnswer { items: readers, since_seq: first })
     }
 
-    /// Hands a former version out again, or ends it for good.
+    /// Makes a former version the current one again, or destroys it.
     ///
     /// # Errors
-    /// [`Failure`], also for a version that is in use, and for a secret that upstream knows: it would
-    /// not know the former value.
+    /// [`Failure`], also for a version in use, and for a secret whose upstream would not accept the former value.
     pub async fn change_version(
         &self,
         by: &Authorised<StoreSecrets>,
@@ -132,7 +131,7 @@ impl AdminServices {
     }
 }
 
-/// A version of the secret called `name`.
+/// A version of the secret `name`.
 #[derive(Clone)]
 pub(crate) struct NamedVersion {
     pub(crate) name: SecretName,
@@ -140,7 +139,7 @@ pub(crate) struct NamedVersion {
 }
 
 impl Services {
-    /// Forgets the values of versions that were destroyed.
+    /// Forgets the digests of the values of destroyed versions.
     pub(crate) fn forget_destroyed(&self) {
         let ((), _) = self.state.read(|reading| self.values.put.forget_destroyed(reading.unconditional()));
     }
@@ -176,7 +175,7 @@ impl Services {
             let destruction = Destruction { by, id, version: version.clone() };
             let change = destruction.change()?;
             let what = RevocationOrder::DestroyVersion { secret: name.clone(), version: *number };
-            // A version that an entry before it hands out again is not destroyed.
+            // A version that an earlier entry made current again is not destroyed.
             let again = Box::new(move |reading: &Reading<'_>| destruction.again(reading));
             Ok(Removal {
                 change,
@@ -189,7 +188,7 @@ impl Services {
     }
 }
 
-/// A version that is to be destroyed.
+/// A version to destroy.
 struct Destruction {
     by: String,
     id: SecretId,
@@ -204,7 +203,7 @@ impl Destruction {
         Ok(change.effect(Effect::Secrets(destroy)).urgent())
     }
 
-    /// The same once more, if the version is still a former one by the entries; none if it is destroyed already.
+    /// The same change, if the version is still a former one by the entries; `None` if it is destroyed already.
     fn again(&self, reading: &Reading<'_>) -> Result<Option<Change<Effect>>, Failure> {
         let NamedVersion { name, number } = &self.version;
         reading.secret(name);
@@ -224,12 +223,12 @@ impl NamedVersion {
     }
 }
 
-/// The first of the entries up to `head` that are looked at.
+/// The first entry of a search up to `head`.
 const fn first_looked_at(head: u64) -> u64 {
     head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1)
 }
 
-/// That this version of the secret is a former one that nobody is about to need.
+/// Checks that the version is a former one, and that no rotation is in progress.
 fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32) -> Result<(), Failure> {
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
     if version.stage != VersionStage::Former {

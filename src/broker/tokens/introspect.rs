@@ -25,11 +25,11 @@ impl AgentServices {
         self.0.state.store.read(|world, _| authn::resource_server(peer, records(world), now))
     }
 
-    /// What the resource server `principal` may know of `token` (RFC 7662): nothing at all, unless it
-    /// counts and is meant for this resource server.
+    /// The response to an introspection of `token` by the resource server `principal` (RFC 7662): without claims,
+    /// unless the token is valid and has the audience of this resource server.
     ///
     /// # Errors
-    /// [`Failure`] when it asks too often.
+    /// [`Failure`] if the rate limit is exceeded.
     pub async fn introspect(
         &self,
         principal: &ResourceServerPrincipal,
@@ -37,7 +37,7 @@ impl AgentServices {
     ) -> Result<Option<Introspection>, Failure> {
         let services = &*self.0;
         if services.state.store.is_read_only() {
-            // What was revoked since the data was copied it does not know.
+            // A copy does not know the later revocations.
             return Err(Failure::new(code::READ_ONLY));
         }
         let _permit = services.limits.introspections.admit(&principal.id())?;
@@ -54,10 +54,10 @@ impl AgentServices {
 }
 
 impl Services {
-    /// Takes `bearer` from `principal`, as a token for the broker itself.
+    /// Accepts `bearer` from `principal` as a token for the broker itself.
     ///
     /// # Errors
-    /// [`Failure`] when the ledger cannot be read; inside, why the token is not taken.
+    /// [`Failure`] if the ledger cannot be read; the inner error says why the token is not accepted.
     pub(crate) fn present(
         &self,
         principal: AgentPrincipal,
@@ -75,7 +75,7 @@ impl Services {
         Ok(self.state.store.read(|world, _| present(world)))
     }
 
-    /// Whether a verified token counts.
+    /// Whether a verified token is valid by the records.
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
@@ -85,7 +85,8 @@ impl Services {
         Ok(self.state.store.read(|world, _| live(token, records(world))).is_ok())
     }
 
-    /// What the entry says that a verified token names. That the ledger has not come as far is suspicious.
+    /// The entry that a verified token names. An entry beyond the head of the ledger raises the alarm about a
+    /// rollback.
     async fn entry_of(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
         if claims.seq > self.state.store.read(|_, as_of| as_of) {
             let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
@@ -95,7 +96,7 @@ impl Services {
         self.minted(claims)
     }
 
-    /// What the entry says that a verified token names; nothing when it minted none.
+    /// The entry that a verified token names; `None` if it issued no token.
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.

@@ -19,19 +19,19 @@ use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
 use crate::token::{TokenMinted, TokenRepeated};
 
-/// What a token request says, parsed.
+/// A parsed token request.
 #[derive(Clone, Debug)]
 pub struct MintInput {
-    /// The capabilities asked for.
+    /// The requested capabilities.
     pub scope: BTreeSet<CapabilityName>,
-    /// The audience asked for, if any.
+    /// The requested audience, if any.
     pub resource: Option<Audience>,
-    /// The life asked for, in seconds, if any.
+    /// The requested life in seconds, if any.
     pub life_s: Option<u32>,
 }
 
 impl AgentServices {
-    /// Mints a token for `principal`. The request of `idempotency` mints one, and gets that one again.
+    /// Issues a token for `principal`. A repeated request of `idempotency` gets the same token.
     ///
     /// # Errors
     /// [`Failure`]; a denial of an authenticated agent is recorded.
@@ -83,7 +83,7 @@ impl AgentServices {
     }
 }
 
-/// What the request did before, unless the token that it minted counts no more: it is not signed again.
+/// The outcome of a repeated request, unless its token is no longer valid: then it is not signed again.
 fn still_live(
     reading: &Reading<'_>,
     principal: &AgentPrincipal,
@@ -146,7 +146,7 @@ fn record(
     Ok(remembered_for(mint.life_s(), Change::new(&event)?, idempotency, minted))
 }
 
-/// The entry that precedes the same token's being signed once more.
+/// The entry that precedes a further signature of the same token.
 fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Change<Effect>, CommitError> {
     let (basis, principal) = (grant.basis(), grant.act().principal());
     Change::new(&TokenRepeated {
