@@ -44,7 +44,7 @@ pub(super) struct HostListener {
     pub(super) wishes: mpsc::Receiver<ProcessRequest>,
     /// The metrics of a sealed broker.
     meters: Arc<Meters>,
-    course: watch::Sender<ListenerState>,
+    listener_state: watch::Sender<ListenerState>,
     answering: JoinHandle<()>,
     /// Requests that continue although their connection has ended.
     detached: DetachedHandlers,
@@ -71,11 +71,12 @@ impl Listeners {
         let Environment { clock, entropy, .. } = environment.clone();
         let (services, wishes) = HostServices::new(own_uid(), orders, clock, entropy);
         let meters = Arc::new(Meters::new(&Latency::new(), &Alarms::new()));
-        let (course, followed) = watch::channel(ListenerState::On);
+        let (listener_state, followed) = watch::channel(ListenerState::On);
         let router = host_router(services.clone(), Arc::clone(&meters));
         let detached = router.detached();
         let answering = tokio::spawn(serve_host(listener, router, followed));
-        let host = HostListener { services, wishes, meters, course, answering, detached, _socket: socket };
+        let host =
+            HostListener { services, wishes, meters, listener_state, answering, detached, _socket: socket };
         Ok(Self { agents, admins, host })
     }
 }
@@ -84,7 +85,7 @@ impl HostListener {
     /// Stops the host socket.
     pub(super) async fn leave(self) {
         self.services.close();
-        self.course.send_replace(ListenerState::Cut);
+        self.listener_state.send_replace(ListenerState::Cut);
         if self.answering.await.is_err() {
             tracing::error!("the listener of the host socket had panicked");
         }
@@ -130,7 +131,7 @@ impl BoundListener {
 /// The listeners of a sealed broker.
 #[derive(Debug)]
 pub(super) struct SealedListeners {
-    course: watch::Sender<ListenerState>,
+    listener_state: watch::Sender<ListenerState>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -141,11 +142,11 @@ impl SealedListeners {
         listeners: &Listeners,
         environment: &Environment,
     ) -> Result<Self, CommandFailure> {
-        let (course, followed) = watch::channel(ListenerState::On);
+        let (listener_state, followed) = watch::channel(ListenerState::On);
         let documents = published(config);
         let Some(identity) = sealed_identity(config, documents.authorities_pem()) else {
             tracing::warn!("the server certificate is missing: only the host socket answers");
-            return Ok(Self { course, listeners: Vec::new() });
+            return Ok(Self { listener_state, listeners: Vec::new() });
         };
         let Environment { clock, entropy, .. } = environment.clone();
         let tls =
@@ -165,12 +166,12 @@ impl SealedListeners {
             open("agents", &listeners.agents, agent_routes())?,
             open("admins", &listeners.admins, admin_routes())?,
         ];
-        Ok(Self { course, listeners })
+        Ok(Self { listener_state, listeners })
     }
 
     /// Returns when the last connection has ended.
     pub(super) async fn close(self) {
-        self.course.send_replace(ListenerState::Cut);
+        self.listener_state.send_replace(ListenerState::Cut);
         for listener in self.listeners {
             if listener.await.is_err() {
                 tracing::error!("a listener of the sealed broker had panicked");

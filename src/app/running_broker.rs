@@ -42,7 +42,7 @@ pub struct RunningBroker {
     host: HostListener,
     /// Whether it is read-only because its data are a copy, not because of `--read-only`.
     is_copy: bool,
-    course: watch::Sender<ListenerState>,
+    listener_state: watch::Sender<ListenerState>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     /// Requests of agents and operators that continue although their connection has ended.
@@ -146,10 +146,10 @@ impl OpenedBroker<'_> {
         let agent_gate: Arc<dyn Gate> = Arc::new(AgentGate(agents.clone()));
         let admin_gate: Arc<dyn Gate> = Arc::new(AdminGate(admins.clone()));
         let (agent_tls, admin_tls) = (listener(Arc::clone(&agent_gate))?, listener(Arc::clone(&admin_gate))?);
-        let (course, state) = watch::channel(ListenerState::On);
+        let (listener_state, state) = watch::channel(ListenerState::On);
         let conditions = |gate, name| ListenerConditions {
             caps: caps(config),
-            credentials: CredentialWatch { gate, changed: services.notifications.standing.subscribe() },
+            credentials: CredentialWatch { gate, changed: services.notifications.revocations.subscribe() },
             state: state.clone(),
             level: services.notifications.meters.connections(name),
         };
@@ -189,7 +189,7 @@ impl OpenedBroker<'_> {
             admins: addresses.1,
             host,
             is_copy,
-            course,
+            listener_state,
             stop,
             listeners,
             detached,
@@ -294,8 +294,8 @@ impl RunningBroker {
             match wish {
                 ProcessRequest::Seal => return,
                 // The order came while the broker was opening.
-                ProcessRequest::Unseal { told, .. } => {
-                    drop(told.send(Err(broker::Failure::new(code::NOT_SEALED))))
+                ProcessRequest::Unseal { reply, .. } => {
+                    drop(reply.send(Err(broker::Failure::new(code::NOT_SEALED))))
                 }
             }
         }
@@ -312,11 +312,11 @@ impl RunningBroker {
         self.end(ListenerState::Cut).await;
     }
 
-    async fn end(self, course: ListenerState) {
+    async fn end(self, listener_state: ListenerState) {
         tracing::info!("the broker stops");
-        self.course.send_replace(course);
+        self.listener_state.send_replace(listener_state);
         self.stop.send_replace(true);
-        let listeners_wait = course.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
+        let listeners_wait = listener_state.wait().saturating_add(Duration::from_secs(LISTENER_END_WAIT_S));
         ended(self.listeners.into(), "a listener", listeners_wait).await;
         // A request, like a job, may be in a call of an upstream.
         let detached =
@@ -329,7 +329,7 @@ impl RunningBroker {
         if !self.services.state.store.is_read_only() {
             publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
         }
-        if course == ListenerState::Drain {
+        if listener_state == ListenerState::Drain {
             self.snapshots.take_last().await;
         }
         self.host.leave().await;

@@ -46,19 +46,19 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     TrustedFile::all(&args.config, config).iter().try_for_each(TrustedFile::check)?;
     log(config)?;
     harden();
-    let mut told = StopSignals::listen()?;
+    let mut signals = StopSignals::listen()?;
     let environment = Environment::of(config);
     let opening = StartOptions { config, environment: &environment, on_lost_entries, duty };
     let start_as = sealed_if_ordered(config, start_as);
     let mut running = match (start_as, &config.root_key) {
         (Start::AsConfigured, RootKey::File(_) | RootKey::Credential(_)) => opening.start().await?,
-        (Start::Sealed, _) | (_, RootKey::Attended) => match sealed(opening, &mut told).await? {
+        (Start::Sealed, _) | (_, RootKey::Attended) => match sealed(opening, &mut signals).await? {
             Some(running) => running,
             None => return Ok(()),
         },
     };
     tokio::select! {
-        () = told.wait() => {}
+        () = signals.wait() => {}
         ordered = running.ordered() => {
             // On separate threads: a thread that waits for a stalled disk must not block this one.
             let stopping = tokio::spawn(running.cut());
@@ -70,7 +70,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     }
     tokio::select! {
         () = running.stop() => {}
-        () = told.wait() => tracing::warn!("second signal: the broker stops without waiting"),
+        () = signals.wait() => tracing::warn!("second signal: the broker stops without waiting"),
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn sealed_if_ordered(config: &Config, start_as: Start) -> Start {
 /// Waits without keys until a user of the host unseals the broker; `None` after a signal to stop.
 async fn sealed(
     opening: StartOptions<'_>,
-    told: &mut StopSignals,
+    signals: &mut StopSignals,
 ) -> Result<Option<RunningBroker>, CommandFailure> {
     let StartOptions { config, environment, .. } = opening;
     slots_of(&keyring_path(config))?;
@@ -106,16 +106,16 @@ async fn sealed(
     let (opened, answer) = loop {
         let wish = tokio::select! {
             wish = listeners.host.wishes.recv() => wish,
-            () = told.wait() => None,
+            () = signals.wait() => None,
         };
         match wish {
-            Some(ProcessRequest::Unseal { key, unsealed, told }) => {
+            Some(ProcessRequest::Unseal { key, unsealed, reply }) => {
                 match unseal(opening, &listeners, key, unsealed).await {
                     Ok(opened) => {
                         forget_seal_order(config);
-                        break (opened, told);
+                        break (opened, reply);
                     }
-                    Err(failure) => drop(told.send(Err(failure))),
+                    Err(failure) => drop(reply.send(Err(failure))),
                 }
             }
             Some(ProcessRequest::Seal) => {}

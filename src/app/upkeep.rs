@@ -33,7 +33,7 @@ impl Upkeep {
         loop {
             let request = tokio::select! {
                 () = tokio::time::sleep(LOOK) => None,
-                told = changed.changed() => if told.is_ok() { None } else { return },
+                result = changed.changed() => if result.is_ok() { None } else { return },
                 request = requests.recv() => request,
                 _ = stop.wait_for(|stop| *stop) => return,
             };

@@ -350,7 +350,7 @@ fn judge(
 fn authority(authorities: &Record, generation: Option<u32>) -> Result<(), CredentialFault> {
     let Some(generation) = generation else { return Ok(()) };
     let stage = authorities.generations().all().find(|(one, _)| *one == generation);
-    if stage.is_some_and(|(_, standing)| standing.stage.counts()) {
+    if stage.is_some_and(|(_, stage_since)| stage_since.stage.counts()) {
         Ok(())
     } else {
         Err(CredentialFault::AuthorityRevoked)

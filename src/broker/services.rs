@@ -188,7 +188,7 @@ pub struct UpstreamAccess {
 #[derive(Debug)]
 pub struct Notifications {
     /// Counts revocations: open connections are judged again.
-    pub standing: watch::Sender<u64>,
+    pub revocations: watch::Sender<u64>,
     /// Counts changes of authorities: listeners update their certificates and trust.
     pub authorities: watch::Sender<u64>,
     /// Counts changes of rotations.
@@ -207,7 +207,7 @@ impl Notifications {
     pub fn new(meters: Arc<Meters>) -> Self {
         let counter = || watch::channel(0).0;
         Self {
-            standing: counter(),
+            revocations: counter(),
             authorities: counter(),
             rotations: counter(),
             leases: counter(),
@@ -217,14 +217,14 @@ impl Notifications {
     }
 
     /// Notifies that a valid credential was revoked.
-    pub(crate) fn standing_changed(&self) {
-        count(&self.standing);
+    pub(crate) fn revocations_changed(&self) {
+        count(&self.revocations);
     }
 
     /// Notifies that authorities have changed.
     pub(crate) fn authorities_changed(&self) {
         count(&self.authorities);
-        self.standing_changed();
+        self.revocations_changed();
     }
 
     pub(crate) fn rotations_changed(&self) {

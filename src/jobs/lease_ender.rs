@@ -38,20 +38,20 @@ impl LeaseEnder {
     /// Works until `stop` is true and no revocation is in progress.
     pub async fn work(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.leases.subscribe();
-        let mut standing = self.services.notifications.standing.subscribe();
-        standing.mark_changed();
+        let mut revocations = self.services.notifications.revocations.subscribe();
+        revocations.mark_changed();
         let (mut tasks, mut is_unfinished) = (JoinSet::new(), false);
         loop {
-            if is_unfinished || standing.has_changed().unwrap_or(false) {
-                standing.mark_unchanged();
+            if is_unfinished || revocations.has_changed().unwrap_or(false) {
+                revocations.mark_unchanged();
                 is_unfinished = !self.revoke_ineligible().await;
             }
             self.begin_due(&mut tasks);
             self.begin_sweep(&mut tasks);
             let stopping = tokio::select! {
                 () = tokio::time::sleep(LOOK) => false,
-                told = changed.changed() => told.is_err(),
-                _ = standing.changed() => { standing.mark_changed(); false }
+                result = changed.changed() => result.is_err(),
+                _ = revocations.changed() => { revocations.mark_changed(); false }
                 Some(_) = tasks.join_next() => false,
                 _ = stop.wait_for(|stop| *stop) => true,
             };

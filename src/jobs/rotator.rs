@@ -66,7 +66,7 @@ impl Rotator {
             self.begin_due(&mut tasks);
             let stopping = tokio::select! {
                 () = tokio::time::sleep(LOOK) => false,
-                told = changed.changed() => told.is_err(),
+                result = changed.changed() => result.is_err(),
                 Some(_) = tasks.join_next() => false,
                 _ = stop.wait_for(|stop| *stop) => true,
             };

@@ -87,8 +87,8 @@ impl Share {
         let split = ShareSplit::new(share.split.threshold, share.split.of);
         let sound = split.is_ok() && (1..=share.split.of).contains(&share.number);
         // What stands before the letters is for people, and has to tell them the truth.
-        let told = std::str::from_utf8(line).is_ok_and(|line| line.starts_with(&share.label()));
-        if sound && told { Ok(share) } else { Err(ShareError::NoShare(place)) }
+        let is_labelled = std::str::from_utf8(line).is_ok_and(|line| line.starts_with(&share.label()));
+        if sound && is_labelled { Ok(share) } else { Err(ShareError::NoShare(place)) }
     }
 
     /// Writes it to a file of its own in `directory`, for the owner alone; nothing is written over.

@@ -70,7 +70,7 @@ pub struct Generations(BTreeMap<u32, StageSince>);
 impl Generations {
     /// All of them, the oldest first.
     pub fn all(&self) -> impl Iterator<Item = (u32, StageSince)> {
-        self.0.iter().map(|(generation, standing)| (*generation, *standing))
+        self.0.iter().map(|(generation, stage_since)| (*generation, *stage_since))
     }
 
     /// The generation that signs.
@@ -92,7 +92,7 @@ impl Generations {
     }
 
     fn at(&self, stage: KeyStage) -> Option<(u32, StageSince)> {
-        self.all().find(|(_, standing)| standing.stage == stage)
+        self.all().find(|(_, stage_since)| stage_since.stage == stage)
     }
 
     /// Whether `generation` may go to `stage` now.
@@ -101,7 +101,7 @@ impl Generations {
     /// [`StageError`].
     pub fn check(&self, generation: u32, stage: KeyStage) -> Result<(), StageError> {
         let from = match (self.0.get(&generation), stage) {
-            (Some(standing), _) => standing.stage,
+            (Some(stage_since), _) => stage_since.stage,
             (None, KeyStage::Prepared) if generation == self.following() => {
                 return self.prepared().map_or(Ok(()), |_| Err(StageError::PreparedAlready));
             }
@@ -119,8 +119,8 @@ impl Generations {
 
     /// Time goes on from `now`: no generation is at its stage since later than that.
     pub fn time_went_back(&mut self, now: Timestamp) {
-        for standing in self.0.values_mut() {
-            standing.since = standing.since.min(now);
+        for stage_since in self.0.values_mut() {
+            stage_since.since = stage_since.since.min(now);
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(generations.following(), 2);
         go(&mut generations, 2, KeyStage::Prepared);
         go(&mut generations, 2, KeyStage::Active);
-        let stages: Vec<KeyStage> = generations.all().map(|(_, standing)| standing.stage).collect();
+        let stages: Vec<KeyStage> = generations.all().map(|(_, stage_since)| stage_since.stage).collect();
         assert_eq!(stages, [KeyStage::Old, KeyStage::Active]);
         go(&mut generations, 1, KeyStage::Tainted);
         go(&mut generations, 1, KeyStage::Revoked);

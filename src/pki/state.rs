@@ -128,7 +128,7 @@ impl Record {
         let of = |generation: &u32| self.certificate(*generation).map(AuthorityCertificate::key_id);
         all.into_iter()
             .find(|(generation, _)| of(generation) == Some(key))
-            .map(|(_, standing)| standing.stage)
+            .map(|(_, stage_since)| stage_since.stage)
     }
 
     /// The generation whose key signed `certificate`, DER, which this broker's ledger keeps: it names the key's

@@ -128,7 +128,7 @@ impl<W: StoredState> Store<W> {
             // Something else was denied meanwhile: the ledger decides which of them counts.
             return self.recorded(first?).await;
         }
-        let (told, recorded) = oneshot::channel();
+        let (sender, recorded) = oneshot::channel();
         if let Some(place) = self.memory.unrecorded.take() {
             let (memory, ledger) = (Arc::clone(&self.memory), Arc::clone(&self.ledger));
             tokio::spawn(async move {
@@ -138,7 +138,7 @@ impl<W: StoredState> Store<W> {
                 if let Some(settled) = submitted.until_taken(first).await {
                     memory.settle_denial(&denial, settled);
                     // Nobody has to wait for it.
-                    told.send(settled).unwrap_or(());
+                    sender.send(settled).unwrap_or(());
                 }
             });
         }

@@ -74,7 +74,7 @@ impl AdminServices {
             } else {
                 services.apply_narrowing(request, change, drawn.narrowing).await?
             };
-            services.notifications.standing_changed();
+            services.notifications.revocations_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
             drawn.places.iter().for_each(|place| services.try_again_at(place));
             services.notifications.rotations_changed();

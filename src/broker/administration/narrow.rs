@@ -42,7 +42,7 @@ impl Services {
         let by = request.by.name();
         let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing)).0?;
         let applied = self.apply_narrowing(request, request.explain(change), narrowing).await?;
-        self.notifications.standing_changed();
+        self.notifications.revocations_changed();
         Ok(applied)
     }
 }

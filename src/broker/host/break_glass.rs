@@ -120,7 +120,7 @@ impl Services {
                 certificate.plan.serial
             ),
         );
-        self.notifications.standing_changed();
+        self.notifications.revocations_changed();
         Ok(Enrolled {
             spiffe: certificate.plan.spiffe.clone(),
             instance: None,

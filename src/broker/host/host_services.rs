@@ -90,7 +90,7 @@ pub enum ProcessRequest {
         /// The user.
         unsealed: Unsealed,
         /// The channel for the result.
-        told: oneshot::Sender<Result<(), Failure>>,
+        reply: oneshot::Sender<Result<(), Failure>>,
     },
     /// Stop, and wipe all keys.
     Seal,
@@ -185,8 +185,8 @@ impl HostServices {
     async fn try_to_unseal(&self, by: HostPrincipal, key: SlotKey) -> Result<(), Failure> {
         let refused = self.0.refused.load(Ordering::Relaxed);
         let unsealed = Unsealed { by, with: key.kind().as_str(), refused };
-        let (told, answer) = oneshot::channel();
-        let wished = self.0.wishes.send(ProcessRequest::Unseal { key, unsealed, told }).await;
+        let (reply, answer) = oneshot::channel();
+        let wished = self.0.wishes.send(ProcessRequest::Unseal { key, unsealed, reply }).await;
         let stopping = || Failure::new(code::UNSEAL_FAILED).because("the broker is stopping");
         wished.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?

@@ -93,7 +93,7 @@ impl AdminServices {
 
     /// The entry of a deletion and its counts, also for a repeated request. Open connections are judged again.
     fn deleted(&self, changed: Changed<Counts>) -> Result<(u64, Counts), Failure> {
-        self.0.notifications.standing_changed();
+        self.0.notifications.revocations_changed();
         Ok(match changed {
             Changed::Recorded { seq, value } => (seq, value),
             Changed::Before(before) => (before.seq, self.0.state.said(&before)?),

@@ -129,7 +129,7 @@ impl AdminServices {
             let change = Change::new(&event)?.effect(Effect::Operators(effect));
             services.state.commit(change, preconditions, ()).await?.redeem();
             // Connections with the previous certificate are closed.
-            services.notifications.standing_changed();
+            services.notifications.revocations_changed();
             Ok(())
         })
     }

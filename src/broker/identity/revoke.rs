@@ -298,7 +298,7 @@ impl Services {
         let found = FoundSubject { subject: subject.clone(), name: None, agent: None };
         let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
-        self.notifications.standing_changed();
+        self.notifications.revocations_changed();
         Ok(seq)
     }
 
@@ -330,7 +330,7 @@ impl Services {
         let applied = applied.await?;
         // Connections do not depend on tokens.
         if !matches!(&applied.order, Some(PendingOrder { what: RevocationOrder::RevokeToken(_), .. })) {
-            self.notifications.standing_changed();
+            self.notifications.revocations_changed();
         }
         Ok(applied)
     }

@@ -6,12 +6,12 @@ use crate::broker::world::World;
 use crate::keyring::{KeyStage, StageSince};
 use crate::operators::{Certificate, Operator};
 
-/// The names of the holders of older certificates than `standing` requires, once for each certificate: live and
+/// The names of the holders of older certificates than `stage_since` requires, once for each certificate: live and
 /// suspended instances, and operators, if the change would make their certificates invalid.
-pub(crate) fn behind(world: &World, standing: StageSince, now: Timestamp) -> Vec<&str> {
+pub(crate) fn behind(world: &World, stage_since: StageSince, now: Timestamp) -> Vec<&str> {
     let active = world.keys.authority.generations().active().map(|(_, active)| active.since);
-    match (standing.stage, active) {
-        (KeyStage::Prepared, _) => instances_before(world, standing.since, now).collect(),
+    match (stage_since.stage, active) {
+        (KeyStage::Prepared, _) => instances_before(world, stage_since.since, now).collect(),
         (KeyStage::Old | KeyStage::Tainted, Some(since)) => {
             instances_before(world, since, now).chain(operators_before(world, since, now)).collect()
         }
@@ -23,8 +23,8 @@ fn instances_before(world: &World, since: Timestamp, now: Timestamp) -> impl Ite
     let of_agents = world.registry.agents().flat_map(|one| one.instances.iter().map(move |its| (one, its)));
     let older = of_agents.filter(move |(_, its)| its.current.not_before.plus_s(BACKDATE_S) < since);
     let counting = older.filter(move |(agent, its)| {
-        let standing = InstanceStanding::of(world, agent, its, now);
-        matches!(standing, InstanceStanding::Live | InstanceStanding::Suspended)
+        let state = InstanceStanding::of(world, agent, its, now);
+        matches!(state, InstanceStanding::Live | InstanceStanding::Suspended)
     });
     counting.map(|(agent, _)| agent.name.as_str())
 }

@@ -49,9 +49,10 @@ impl Services {
             }
             (None | Some(_), _) => {}
         }
-        for (generation, standing) in generations.all() {
-            let has_signed = matches!(standing.stage, KeyStage::Old | KeyStage::Tainted);
-            if has_signed && now >= standing.since.plus_s(outlived_s) && !self.is_needed(key, standing) {
+        for (generation, stage_since) in generations.all() {
+            let has_signed = matches!(stage_since.stage, KeyStage::Old | KeyStage::Tainted);
+            if has_signed && now >= stage_since.since.plus_s(outlived_s) && !self.is_needed(key, stage_since)
+            {
                 due.note(self.stage_key(request, stage(generation, KeyStage::Revoked), Force::No).await);
             }
         }
@@ -60,9 +61,9 @@ impl Services {
 
     /// Whether an operator can act only by certificates of this generation: those of services are valid for longer than
     /// those of agents.
-    fn is_needed(&self, key: SigningKey, standing: StageSince) -> bool {
+    fn is_needed(&self, key: SigningKey, stage_since: StageSince) -> bool {
         let behind =
-            |reading: &Reading<'_>| !behind(reading.unconditional(), standing, reading.now()).is_empty();
+            |reading: &Reading<'_>| !behind(reading.unconditional(), stage_since, reading.now()).is_empty();
         matches!(key, SigningKey::Authority) && self.state.read(behind).0
     }
 

@@ -16,15 +16,15 @@ impl AdminServices {
     pub fn authorities<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<AuthorityAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let view = |(generation, standing): (u32, StageSince)| {
+            let view = |(generation, stage_since): (u32, StageSince)| {
                 let certificate = world.keys.authority.certificate(generation);
                 AuthorityAnswer {
                     generation,
-                    stage: standing.stage.as_str().into(),
-                    since: standing.since.to_string(),
+                    stage: stage_since.stage.as_str().into(),
+                    since: stage_since.since.to_string(),
                     pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
                     not_after: certificate.map(|one| one.not_after().to_string()),
-                    behind: behind(world, standing, now).len(),
+                    behind: behind(world, stage_since, now).len(),
                 }
             };
             world.keys.authority.generations().all().map(view).collect()
@@ -34,8 +34,8 @@ impl AdminServices {
     /// All generations of the token key, the oldest first.
     #[must_use]
     pub fn token_keys<R: OfSigningKeys>(&self, _by: &Authorised<R>) -> Vec<TokenKeyAnswer> {
-        let view = |(generation, standing): (u32, StageSince)| {
-            let (stage, since) = (standing.stage.as_str().into(), standing.since.to_string());
+        let view = |(generation, stage_since): (u32, StageSince)| {
+            let (stage, since) = (stage_since.stage.as_str().into(), stage_since.since.to_string());
             TokenKeyAnswer { generation, stage, since }
         };
         self.0.state.store.read(|world, _| world.keys.token_keys.generations().all().map(view).collect())

@@ -44,5 +44,5 @@ impl Services {
 /// Generations that the ledger does not name stay: they are about to be prepared.
 fn revoked(generations: &Generations) -> BTreeSet<u32> {
     let all = generations.all();
-    all.filter(|(_, standing)| !standing.stage.counts()).map(|(generation, _)| generation).collect()
+    all.filter(|(_, stage_since)| !stage_since.stage.counts()).map(|(generation, _)| generation).collect()
 }

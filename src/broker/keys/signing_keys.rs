@@ -144,7 +144,7 @@ fn key(keyring: &Keyring, family: Family, generation: u32, form: SignatureForm) 
 
 fn counting(generations: &Generations) -> impl Iterator<Item = u32> {
     let all: Vec<_> = generations.all().collect();
-    all.into_iter().filter(|(_, standing)| standing.stage.counts()).map(|(generation, _)| generation)
+    all.into_iter().filter(|(_, stage_since)| stage_since.stage.counts()).map(|(generation, _)| generation)
 }
 
 /// The failure if the keyring lacks a generation that the ledger names.

@@ -49,8 +49,8 @@ impl StageChange {
     /// access and could still become active, and not for the schedule, which can wait.
     fn denial(self, by: Initiator<'_>, reading: &Reading<'_>) -> Option<MemoryRevocation> {
         let mut all = self.key.generations(reading).all();
-        let (_, standing) = all.find(|(one, _)| *one == self.generation)?;
-        let has_signed = matches!(standing.stage, KeyStage::Old | KeyStage::Tainted);
+        let (_, stage_since) = all.find(|(one, _)| *one == self.generation)?;
+        let has_signed = matches!(stage_since.stage, KeyStage::Old | KeyStage::Tainted);
         let denial = match self.key {
             SigningKey::Token => MemoryRevocation::token_key(reading.now(), self.generation),
             SigningKey::Authority => {
@@ -183,14 +183,15 @@ impl Services {
             }
             return self.token_key_change(by, change, kid.as_ref().map_err(Failure::clone)?);
         }
-        let standing = generations.all().find(|(one, _)| *one == generation).map(|(_, standing)| standing);
-        let harms = match (standing.map(|standing| standing.stage), stage) {
+        let stage_since =
+            generations.all().find(|(one, _)| *one == generation).map(|(_, stage_since)| stage_since);
+        let harms = match (stage_since.map(|stage_since| stage_since.stage), stage) {
             (_, KeyStage::Active) | (Some(KeyStage::Old | KeyStage::Tainted), KeyStage::Revoked) => true,
             (_, KeyStage::Prepared | KeyStage::Old | KeyStage::Tainted | KeyStage::Revoked) => false,
         };
         let world = reading.unconditional();
-        let behind = |standing| behind(world, standing, reading.now());
-        let behind = standing.filter(|_| harms).map_or_else(Vec::new, behind);
+        let behind = |stage_since| behind(world, stage_since, reading.now());
+        let behind = stage_since.filter(|_| harms).map_or_else(Vec::new, behind);
         if !behind.is_empty() && force == Force::No {
             return Err(certificates_not_renewed(&behind));
         }
@@ -238,7 +239,7 @@ fn following(generations: &Generations) -> Result<u32, Failure> {
 /// Whether all verifiers that respect the cache time of the documents have the prepared key `generation`.
 fn is_published(generations: &Generations, generation: u32, now: Timestamp) -> bool {
     let prepared = generations.prepared().filter(|(prepared, _)| *prepared == generation);
-    prepared.is_none_or(|(_, standing)| now >= standing.since.plus_s(DOCUMENTS_MAX_AGE_S))
+    prepared.is_none_or(|(_, stage_since)| now >= stage_since.since.plus_s(DOCUMENTS_MAX_AGE_S))
 }
 
 /// The failure with the names of the holders that would lose access, as many as a message can contain.

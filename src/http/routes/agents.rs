@@ -16,16 +16,16 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::LIST_AGENTS, list)
         .route(&wire::GET_AGENT, get)
         .idempotent(&wire::INVITE_AGENT, invite)
-        .idempotent(&wire::REVOKE_AGENT, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Revoke)
+        .idempotent(&wire::REVOKE_AGENT, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Revoke)
         })
         .without_waiting()
-        .idempotent(&wire::SUSPEND_AGENT, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Suspend)
+        .idempotent(&wire::SUSPEND_AGENT, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Suspend)
         })
         .without_waiting()
-        .idempotent(&wire::RESUME_AGENT, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Resume)
+        .idempotent(&wire::RESUME_AGENT, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Resume)
         })
         .idempotent(&wire::DELETE_AGENT, delete)
         .idempotent(&wire::REVOKE_INSTANCE, revoke_instance)
@@ -40,33 +40,33 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list(
     services: AdminServices,
-    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<AgentAnswer>, Problem> {
-    Ok(services.agents(&asked.by, &asked.input.into()))
+    Ok(services.agents(&call.by, &call.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: AdminRequest<ReadDeclared, AgentName>,
+    call: AdminRequest<ReadDeclared, AgentName>,
 ) -> Result<AgentAnswer, Problem> {
-    Ok(services.agent(&asked.by, &asked.target)?)
+    Ok(services.agent(&call.by, &call.target)?)
 }
 
 async fn invite(
     services: AdminServices,
-    asked: AdminRequest<InviteAgents, AgentName, InviteAgentBody>,
+    call: AdminRequest<InviteAgents, AgentName, InviteAgentBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<AgentInvitationAnswer, Problem> {
-    let body = asked.input;
+    let body = call.input;
     let input = InviteInput {
-        agent: asked.target,
+        agent: call.target,
         roles: body.roles.iter().map(|role| name(role)).collect::<Result<_, _>>()?,
         uses: body.uses,
         life_s: body.life_s,
         network: body.network.as_deref().map(name).transpose()?,
         person: person(body.person.as_deref())?,
     };
-    let invitation = services.invite(&asked.by, input, idempotency.as_ref()).await?;
+    let invitation = services.invite(&call.by, input, idempotency.as_ref()).await?;
     Ok(AgentInvitationAnswer {
         agent: invitation.agent,
         code: invitation.code.into(),
@@ -77,13 +77,13 @@ async fn invite(
 
 async fn contain(
     services: AdminServices,
-    asked: AdminRequest<Contain, AgentName, Optional<ReasonBody>>,
+    call: AdminRequest<Contain, AgentName, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_agent(&asked.by, &asked.target, what, request).await?.into())
+    Ok(services.revoke_agent(&call.by, &call.target, what, request).await?.into())
 }
 
 async fn delete(
@@ -98,44 +98,44 @@ async fn delete(
 
 async fn revoke_instance(
     services: AdminServices,
-    asked: AdminRequest<Contain, InstanceId, Optional<ReasonBody>>,
+    call: AdminRequest<Contain, InstanceId, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_instance(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_instance(&call.by, call.target, request).await?.into())
 }
 
 async fn revoke_certificate(
     services: AdminServices,
-    asked: AdminRequest<Contain, Serial, Optional<ReasonBody>>,
+    call: AdminRequest<Contain, Serial, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_certificate(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_certificate(&call.by, call.target, request).await?.into())
 }
 
 async fn revoke_token(
     services: AdminServices,
-    asked: AdminRequest<RevokeTokens, TokenId, Optional<ReasonBody>>,
+    call: AdminRequest<RevokeTokens, TokenId, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_token(&asked.by, asked.target, request).await?.into())
+    Ok(services.revoke_token(&call.by, call.target, request).await?.into())
 }
 
 async fn list_capabilities(
     services: AdminServices,
-    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<CapabilityAnswer>, Problem> {
-    Ok(services.capabilities(&asked.by, &asked.input.into()))
+    Ok(services.capabilities(&call.by, &call.input.into()))
 }
 
 async fn list_roles(
     services: AdminServices,
-    asked: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadDeclared, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RoleAnswer>, Problem> {
-    Ok(services.roles(&asked.by, &asked.input.into()))
+    Ok(services.roles(&call.by, &call.input.into()))
 }

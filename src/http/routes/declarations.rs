@@ -29,11 +29,11 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
         .heavy(
             &wire::EXPORT_DECLARATIONS,
-            |services, asked: &AdminRequest<ExportDeclarations, Nothing, Optional<ExportBody>>, work| {
-                let ExportBody { kinds, owner } = &asked.input;
+            |services, call: &AdminRequest<ExportDeclarations, Nothing, Optional<ExportBody>>, work| {
+                let ExportBody { kinds, owner } = &call.input;
                 let owner = owner.as_deref().map(name).transpose()?;
                 let filter = ExportFilter { kinds: kinds.clone(), owner };
-                Ok(services.export(&asked.by, &filter, work)?)
+                Ok(services.export(&call.by, &filter, work)?)
             },
         )
 }
@@ -122,24 +122,21 @@ fn uploaded(body: impl Upload) -> Result<Uploaded, Problem> {
 
 async fn plan(
     services: AdminServices,
-    asked: Declaring<PlanDeclarations, Nothing>,
+    call: Declaring<PlanDeclarations, Nothing>,
 ) -> Result<AppliedAnswer, Problem> {
-    let Planned { changes, id, losses } = services.plan(&asked.by, &asked.heavy, asked.uploaded).await?;
+    let Planned { changes, id, losses } = services.plan(&call.by, &call.heavy, call.uploaded).await?;
     Ok(AppliedAnswer { plan: Some(id), losses, ..AppliedAnswer::unapplied(changes) })
 }
 
-async fn apply(
-    services: AdminServices,
-    asked: Declaring<Declare, Nothing>,
-) -> Result<AppliedAnswer, Problem> {
-    Ok(services.apply(&asked.by, &asked.heavy, asked.uploaded, asked.idempotency.as_ref()).await?.into())
+async fn apply(services: AdminServices, call: Declaring<Declare, Nothing>) -> Result<AppliedAnswer, Problem> {
+    Ok(services.apply(&call.by, &call.heavy, call.uploaded, call.idempotency.as_ref()).await?.into())
 }
 
 async fn check(
     services: AdminServices,
-    asked: Declaring<CheckPlanned, SecretName>,
+    call: Declaring<CheckPlanned, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
-    Ok(services.check_planned(&asked.by, &asked.heavy, asked.uploaded.files, &asked.target).await?)
+    Ok(services.check_planned(&call.by, &call.heavy, call.uploaded.files, &call.target).await?)
 }
 
 impl From<Applied> for AppliedAnswer {

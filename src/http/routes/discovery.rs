@@ -74,9 +74,9 @@ async fn openid_configuration(
 
 async fn protected_resource(
     services: AgentServices,
-    asked: RouteRequest<OptionalAgent, Nothing, Nothing>,
+    call: RouteRequest<OptionalAgent, Nothing, Nothing>,
 ) -> Result<WithHeaders<ProtectedResourceAnswer>, Problem> {
-    let scopes_supported = asked.by.0.map(|agent| scope_of(&services, &agent, |_| true));
+    let scopes_supported = call.by.0.map(|agent| scope_of(&services, &agent, |_| true));
     let is_personal = scopes_supported.is_some();
     let issuer = services.issuer();
     let resource = ProtectedResourceAnswer {

@@ -42,30 +42,29 @@ impl Routes<HostServices> {
         what: fn(T) -> RevocationOrder,
     ) -> Self {
         let order = move |services: HostServices,
-                          asked: Host<T, Optional<ReasonBody>>,
+                          call: Host<T, Optional<ReasonBody>>,
                           idempotency: OwnedIdempotentRequest| async move {
-            let reason = reason(asked.input.reason.as_deref())?;
-            let taken = services
-                .order_revocation(asked.by, what(asked.target), reason, idempotency.request())
-                .await?;
+            let reason = reason(call.input.reason.as_deref())?;
+            let taken =
+                services.order_revocation(call.by, what(call.target), reason, idempotency.request()).await?;
             Ok(OrderedAnswer::from(taken))
         };
         self.idempotent(endpoint, order).without_waiting()
     }
 }
 
-async fn state(services: HostServices, asked: Host) -> Result<StateAnswer, Problem> {
-    Ok(services.standing(asked.by).await.into())
+async fn state(services: HostServices, call: Host) -> Result<StateAnswer, Problem> {
+    Ok(services.standing(call.by).await.into())
 }
 
-async fn seal(services: HostServices, asked: Host) -> Result<StateAnswer, Problem> {
-    services.seal(asked.by).await;
-    Ok(services.standing(asked.by).await.into())
+async fn seal(services: HostServices, call: Host) -> Result<StateAnswer, Problem> {
+    services.seal(call.by).await;
+    Ok(services.standing(call.by).await.into())
 }
 
-async fn unseal(services: HostServices, asked: Host<Nothing, UnsealBody>) -> Result<StateAnswer, Problem> {
-    services.unseal(asked.by, slot_key(asked.input)?).await?;
-    Ok(services.standing(asked.by).await.into())
+async fn unseal(services: HostServices, call: Host<Nothing, UnsealBody>) -> Result<StateAnswer, Problem> {
+    services.unseal(call.by, slot_key(call.input)?).await?;
+    Ok(services.standing(call.by).await.into())
 }
 
 fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
@@ -85,8 +84,8 @@ fn slot_key(body: UnsealBody) -> Result<SlotKey, Problem> {
     }
 }
 
-async fn accept_clock(services: HostServices, asked: Host) -> Result<ClockAnswer, Problem> {
-    let adjustment = services.accept_clock(asked.by).await?;
+async fn accept_clock(services: HostServices, call: Host) -> Result<ClockAnswer, Problem> {
+    let adjustment = services.accept_clock(call.by).await?;
     Ok(ClockAnswer {
         adjusted: adjustment.is_some(),
         seq: adjustment.map(|one| one.seq),
@@ -97,9 +96,9 @@ async fn accept_clock(services: HostServices, asked: Host) -> Result<ClockAnswer
 
 async fn break_glass(
     services: HostServices,
-    asked: Host<Nothing, RenewBody>,
+    call: Host<Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let (authorities, certified) = services.break_glass(asked.by, &signing_request(&asked.input)?).await?;
+    let (authorities, certified) = services.break_glass(call.by, &signing_request(&call.input)?).await?;
     Ok(identity(&authorities, &certified))
 }
 

@@ -34,17 +34,17 @@ pub(crate) fn operator_routes() -> Routes<AdminServices> {
 
 async fn enrol_agent(
     services: AgentServices,
-    asked: RouteRequest<Anyone, Nothing, EnrolBody>,
+    call: RouteRequest<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    let enrolled = services.enrol(enrol_input(&call.input, call.by.0)?).await?;
     Ok(identity(&services.authorities(), &enrolled))
 }
 
 async fn enrol_operator(
     services: AdminServices,
-    asked: RouteRequest<Anyone, Nothing, EnrolBody>,
+    call: RouteRequest<Anyone, Nothing, EnrolBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let enrolled = services.enrol(enrol_input(&asked.input, asked.by.0)?).await?;
+    let enrolled = services.enrol(enrol_input(&call.input, call.by.0)?).await?;
     Ok(identity(&services.authorities_in_use(), &enrolled))
 }
 
@@ -65,19 +65,19 @@ fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem
 
 async fn renew_agent(
     services: AgentServices,
-    asked: RouteRequest<Renewing, Nothing, RenewBody>,
+    call: RouteRequest<Renewing, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = services.renew(&asked.by.agent, input).await?;
+    let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
+    let renewed = services.renew(&call.by.agent, input).await?;
     Ok(identity(&services.authorities(), &renewed))
 }
 
 async fn renew_operator(
     services: AdminServices,
-    asked: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
+    call: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
 ) -> Result<IdentityAnswer, Problem> {
-    let input = RenewInput { request: signing_request(&asked.input)?, peer: asked.by.address };
-    let renewed = services.renew(&asked.by.operator, input).await?;
+    let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
+    let renewed = services.renew(&call.by.operator, input).await?;
     Ok(identity(&services.authorities_in_use(), &renewed))
 }
 
@@ -107,9 +107,9 @@ pub(crate) fn identity(authorities: &[AuthorityCertificate], enrolled: &Certifie
 
 async fn agent_whoami(
     services: AgentServices,
-    asked: RouteRequest<EnrolledCaller, Nothing, Nothing>,
+    call: RouteRequest<EnrolledCaller, Nothing, Nothing>,
 ) -> Result<AgentWhoamiAnswer, Problem> {
-    Ok(match asked.by {
+    Ok(match call.by {
         EnrolledCaller::Agent(agent) => agent_itself(&services, &agent),
         EnrolledCaller::ResourceServer(server) => server_itself(&services, &server),
     })
@@ -148,9 +148,9 @@ fn server_itself(services: &AgentServices, server: &ResourceServer) -> AgentWhoa
 
 async fn operator_whoami(
     services: AdminServices,
-    asked: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, Nothing>,
+    call: RouteRequest<AuthorisedOperator<BeOneself>, Nothing, Nothing>,
 ) -> Result<OperatorWhoamiAnswer, Problem> {
-    let (principal, certificate) = (asked.by.operator(), &asked.by.certificate);
+    let (principal, certificate) = (call.by.operator(), &call.by.certificate);
     Ok(OperatorWhoamiAnswer {
         kind: "operator".into(),
         name: principal.name().to_string(),

@@ -15,23 +15,23 @@ pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new()
         .route(&wire::LIST_AUTHORITIES, list_authorities)
         .idempotent(&wire::PREPARE_AUTHORITY, prepare_authority)
-        .idempotent(&wire::ACTIVATE_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, KeyStage::Active)
+        .idempotent(&wire::ACTIVATE_AUTHORITY, |services, call, idempotency| {
+            stage_authority(services, call, idempotency, KeyStage::Active)
         })
-        .idempotent(&wire::TAINT_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, KeyStage::Tainted)
+        .idempotent(&wire::TAINT_AUTHORITY, |services, call, idempotency| {
+            stage_authority(services, call, idempotency, KeyStage::Tainted)
         })
-        .idempotent(&wire::REVOKE_AUTHORITY, |services, asked, idempotency| {
-            stage_authority(services, asked, idempotency, KeyStage::Revoked)
+        .idempotent(&wire::REVOKE_AUTHORITY, |services, call, idempotency| {
+            stage_authority(services, call, idempotency, KeyStage::Revoked)
         })
         .without_waiting()
         .route(&wire::LIST_TOKEN_KEYS, list_token_keys)
         .idempotent(&wire::PREPARE_TOKEN_KEY, prepare_token_key)
-        .idempotent(&wire::ACTIVATE_TOKEN_KEY, |services, asked, idempotency| {
-            stage_token_key(services, asked, idempotency, KeyStage::Active)
+        .idempotent(&wire::ACTIVATE_TOKEN_KEY, |services, call, idempotency| {
+            stage_token_key(services, call, idempotency, KeyStage::Active)
         })
-        .idempotent(&wire::REVOKE_TOKEN_KEY, |services, asked, idempotency| {
-            stage_token_key(services, asked, idempotency, KeyStage::Revoked)
+        .idempotent(&wire::REVOKE_TOKEN_KEY, |services, call, idempotency| {
+            stage_token_key(services, call, idempotency, KeyStage::Revoked)
         })
         .without_waiting()
         .idempotent(&wire::ROTATE_CHECKPOINT_KEY, rotate_checkpoint_key)
@@ -40,60 +40,60 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list_authorities(
     services: AdminServices,
-    asked: AdminRequest<ReadSigningKeys>,
+    call: AdminRequest<ReadSigningKeys>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
-    Ok(Items { items: services.authorities(&asked.by) })
+    Ok(Items { items: services.authorities(&call.by) })
 }
 
 async fn prepare_authority(
     services: AdminServices,
-    asked: AdminRequest<RotateSigningKeys>,
+    call: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<Items<AuthorityAnswer>, Problem> {
-    services.prepare_key(&asked.by, SigningKey::Authority, idempotency.as_ref()).await?;
-    Ok(Items { items: services.authorities(&asked.by) })
+    services.prepare_key(&call.by, SigningKey::Authority, idempotency.as_ref()).await?;
+    Ok(Items { items: services.authorities(&call.by) })
 }
 
 async fn stage_authority(
     services: AdminServices,
-    asked: AdminRequest<RotateSigningKeys, u32, StageBody>,
+    call: AdminRequest<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
     stage: KeyStage,
 ) -> Result<StagedAnswer<AuthorityAnswer>, Problem> {
-    let change = StageChange { key: SigningKey::Authority, generation: asked.target, stage };
-    let reason = reason(asked.input.reason.as_deref())?;
+    let change = StageChange { key: SigningKey::Authority, generation: call.target, stage };
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    let ended = services.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
-    Ok(StagedAnswer { items: services.authorities(&asked.by), ended })
+    let ended = services.stage_key(&call.by, change, force(&call.input), request).await?.into();
+    Ok(StagedAnswer { items: services.authorities(&call.by), ended })
 }
 
 async fn list_token_keys(
     services: AdminServices,
-    asked: AdminRequest<ReadSigningKeys>,
+    call: AdminRequest<ReadSigningKeys>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
-    Ok(Items { items: services.token_keys(&asked.by) })
+    Ok(Items { items: services.token_keys(&call.by) })
 }
 
 async fn prepare_token_key(
     services: AdminServices,
-    asked: AdminRequest<RotateSigningKeys>,
+    call: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<Items<TokenKeyAnswer>, Problem> {
-    services.prepare_key(&asked.by, SigningKey::Token, idempotency.as_ref()).await?;
-    Ok(Items { items: services.token_keys(&asked.by) })
+    services.prepare_key(&call.by, SigningKey::Token, idempotency.as_ref()).await?;
+    Ok(Items { items: services.token_keys(&call.by) })
 }
 
 async fn stage_token_key(
     services: AdminServices,
-    asked: AdminRequest<RotateSigningKeys, u32, StageBody>,
+    call: AdminRequest<RotateSigningKeys, u32, StageBody>,
     idempotency: Option<IdempotencyKey>,
     stage: KeyStage,
 ) -> Result<StagedAnswer<TokenKeyAnswer>, Problem> {
-    let change = StageChange { key: SigningKey::Token, generation: asked.target, stage };
-    let reason = reason(asked.input.reason.as_deref())?;
+    let change = StageChange { key: SigningKey::Token, generation: call.target, stage };
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    let ended = services.stage_key(&asked.by, change, force(&asked.input), request).await?.into();
-    Ok(StagedAnswer { items: services.token_keys(&asked.by), ended })
+    let ended = services.stage_key(&call.by, change, force(&call.input), request).await?.into();
+    Ok(StagedAnswer { items: services.token_keys(&call.by), ended })
 }
 
 fn force(body: &StageBody) -> Force {
@@ -102,18 +102,18 @@ fn force(body: &StageBody) -> Force {
 
 async fn rotate_checkpoint_key(
     services: AdminServices,
-    asked: AdminRequest<RotateSigningKeys>,
+    call: AdminRequest<RotateSigningKeys>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<CheckpointKeyAnswer, Problem> {
-    let generation = services.rotate_checkpoint_key(&asked.by, idempotency.as_ref()).await?;
+    let generation = services.rotate_checkpoint_key(&call.by, idempotency.as_ref()).await?;
     Ok(CheckpointKeyAnswer { generation })
 }
 
 async fn rotate_value_key(
     services: AdminServices,
-    asked: AdminRequest<RotateValueKey>,
+    call: AdminRequest<RotateValueKey>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ValueKeyAnswer, Problem> {
-    let turned = services.rotate_value_key(&asked.by, idempotency.as_ref()).await?;
+    let turned = services.rotate_value_key(&call.by, idempotency.as_ref()).await?;
     Ok(ValueKeyAnswer { generation: turned.generation, carried_over: turned.carried_over })
 }

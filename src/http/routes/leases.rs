@@ -38,13 +38,13 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn issue(
     services: AgentServices,
-    asked: ByAgent<Nothing, LeaseBody>,
+    call: ByAgent<Nothing, LeaseBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<LoginAnswer, Problem> {
-    let LeaseBody { capability, life_s, fresh } = asked.input;
+    let LeaseBody { capability, life_s, fresh } = call.input;
     let freshness = if fresh { Freshness::Fresh } else { Freshness::Any };
     let input = LeaseInput { capability: name(&capability)?, life_s, freshness };
-    let Leased { login, connection, reused } = services.lease(asked.by, &input, idempotency.as_ref()).await?;
+    let Leased { login, connection, reused } = services.lease(call.by, &input, idempotency.as_ref()).await?;
     let password = String::from_utf8(login.password.expose().to_vec());
     Ok(LoginAnswer {
         lease: login.lease,
@@ -62,36 +62,36 @@ async fn issue(
 
 async fn renew(
     services: AgentServices,
-    asked: ByAgent<LeaseId, RenewLeaseBody>,
+    call: ByAgent<LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
-    Ok(services.renew_lease(asked.by, asked.target, asked.input.life_s).await?.into())
+    Ok(services.renew_lease(call.by, call.target, call.input.life_s).await?.into())
 }
 
 async fn give_up(
     services: AgentServices,
-    asked: ByAgent<LeaseId, GiveUpLeaseBody>,
+    call: ByAgent<LeaseId, GiveUpLeaseBody>,
 ) -> Result<GivenUpLeaseAnswer, Problem> {
-    let used_by = asked.input.decision_id.as_deref().map(id).transpose()?;
-    services.give_up_lease(&asked.by, asked.target, used_by).await?;
-    Ok(GivenUpLeaseAnswer { lease: asked.target })
+    let used_by = call.input.decision_id.as_deref().map(id).transpose()?;
+    services.give_up_lease(&call.by, call.target, used_by).await?;
+    Ok(GivenUpLeaseAnswer { lease: call.target })
 }
 
-async fn list_own(services: AgentServices, asked: ByAgent) -> Result<Items<LeaseAnswer>, Problem> {
-    Ok(Items { items: services.own_leases(&asked.by) })
+async fn list_own(services: AgentServices, call: ByAgent) -> Result<Items<LeaseAnswer>, Problem> {
+    Ok(Items { items: services.own_leases(&call.by) })
 }
 
 async fn list(
     services: AdminServices,
-    asked: AdminRequest<ReadLeases, Nothing, PageQuery<LeaseId>>,
+    call: AdminRequest<ReadLeases, Nothing, PageQuery<LeaseId>>,
 ) -> Result<PageAnswer<LeaseAnswer>, Problem> {
-    Ok(services.leases(&asked.by, asked.input.after, asked.input.limit))
+    Ok(services.leases(&call.by, call.input.after, call.input.limit))
 }
 
 async fn extend(
     services: AdminServices,
-    asked: AdminRequest<RenewLeases, LeaseId, RenewLeaseBody>,
+    call: AdminRequest<RenewLeases, LeaseId, RenewLeaseBody>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
-    Ok(services.extend_lease(&asked.by, asked.target, asked.input.life_s).await?.into())
+    Ok(services.extend_lease(&call.by, call.target, call.input.life_s).await?.into())
 }
 
 fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
@@ -106,32 +106,32 @@ fn chosen(body: &LeaseSelectionBody) -> Result<Chosen, Problem> {
 
 async fn revoke(
     services: AdminServices,
-    asked: AdminRequest<EndLeases, Nothing, RevokeLeasesBody>,
+    call: AdminRequest<EndLeases, Nothing, RevokeLeasesBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let (which, said) = asked.input.into_parts();
+    let (which, said) = call.input.into_parts();
     let reason = reason(said.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    let ended = services.end_leases(&asked.by, &chosen(&which)?, request).await?;
+    let ended = services.end_leases(&call.by, &chosen(&which)?, request).await?;
     Ok(EndedLeasesAnswer { ended: ended.ended.into(), leases: ended.count })
 }
 
 async fn retry(
     services: AdminServices,
-    asked: AdminRequest<EndLeases, Nothing, LeaseSelectionBody>,
+    call: AdminRequest<EndLeases, Nothing, LeaseSelectionBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedLeasesAnswer, Problem> {
-    let retried = services.retry_leases(&asked.by, &chosen(&asked.input)?, idempotency.as_ref()).await?;
+    let retried = services.retry_leases(&call.by, &chosen(&call.input)?, idempotency.as_ref()).await?;
     Ok(EndedLeasesAnswer { ended: retried.ended.into(), leases: retried.count })
 }
 
 async fn forget(
     services: AdminServices,
-    asked: AdminRequest<ForgetLeases, LeaseId, ForgetLeaseBody>,
+    call: AdminRequest<ForgetLeases, LeaseId, ForgetLeaseBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ForgottenLeaseAnswer, Problem> {
-    let reason = reason(Some(&asked.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;
-    let forgotten = services.forget_lease(&asked.by, asked.target, &reason, idempotency.as_ref()).await?;
+    let reason = reason(Some(&call.input.reason))?.ok_or_else(|| Problem::new(code::REASON_INVALID))?;
+    let forgotten = services.forget_lease(&call.by, call.target, &reason, idempotency.as_ref()).await?;
     Ok(ForgottenLeaseAnswer { seq: forgotten.seq, could_log_in: forgotten.open })
 }
 

@@ -11,9 +11,9 @@ use crate::wire::{self, Pem, Text};
 pub(crate) fn routes() -> Routes<AdminServices> {
     Routes::new().heavy(
         &wire::LIST_ENTRIES,
-        |services, asked: &RouteRequest<AuthorisedOperator<ReadLedger>, _, _>, work| {
-            let part: &super::input::Part<u64> = &asked.input;
-            Ok(services.entries(&asked.by, part.after.unwrap_or(0), part.limit, work)?)
+        |services, call: &RouteRequest<AuthorisedOperator<ReadLedger>, _, _>, work| {
+            let part: &super::input::Part<u64> = &call.input;
+            Ok(services.entries(&call.by, part.after.unwrap_or(0), part.limit, work)?)
         },
     )
 }

@@ -20,51 +20,51 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .idempotent(&wire::INVITE_OPERATOR, invite)
         .idempotent(&wire::PLACE_OPERATOR, place)
         .idempotent(&wire::CHANGE_OPERATOR_PROFILE, change_profile)
-        .idempotent(&wire::REVOKE_OPERATOR, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Revoke)
+        .idempotent(&wire::REVOKE_OPERATOR, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Revoke)
         })
         .without_waiting()
-        .idempotent(&wire::SUSPEND_OPERATOR, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Suspend)
+        .idempotent(&wire::SUSPEND_OPERATOR, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Suspend)
         })
         .without_waiting()
-        .idempotent(&wire::RESUME_OPERATOR, |services, asked, idempotency| {
-            contain(services, asked, idempotency, Revocation::Resume)
+        .idempotent(&wire::RESUME_OPERATOR, |services, call, idempotency| {
+            contain(services, call, idempotency, Revocation::Resume)
         })
         .idempotent(&wire::DELETE_OPERATOR, delete)
 }
 
 async fn list(
     services: AdminServices,
-    asked: AdminRequest<ReadOperators, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadOperators, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<OperatorAnswer>, Problem> {
-    Ok(services.operators(&asked.by, &asked.input.into()))
+    Ok(services.operators(&call.by, &call.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: AdminRequest<ReadOperators, OperatorName>,
+    call: AdminRequest<ReadOperators, OperatorName>,
 ) -> Result<OperatorAnswer, Problem> {
-    Ok(services.operator(&asked.by, &asked.target)?)
+    Ok(services.operator(&call.by, &call.target)?)
 }
 
 async fn invite(
     services: AdminServices,
-    asked: AdminRequest<PlaceOperators, OperatorName, InviteOperatorBody>,
+    call: AdminRequest<PlaceOperators, OperatorName, InviteOperatorBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<OperatorInvitationAnswer, Problem> {
-    let role = asked.input.role.as_deref().map(role).transpose()?;
-    let owner = asked.input.owner.as_deref().map(name).transpose()?;
+    let role = call.input.role.as_deref().map(role).transpose()?;
+    let owner = call.input.owner.as_deref().map(name).transpose()?;
     let input = OperatorInviteInput {
-        name: asked.target,
+        name: call.target,
         role,
         owner,
-        kind: asked.input.kind.as_deref().map(kind).transpose()?,
-        networks: networks(&asked.input.networks)?,
-        life_s: asked.input.life_s,
-        person: person(asked.input.person.as_deref())?,
+        kind: call.input.kind.as_deref().map(kind).transpose()?,
+        networks: networks(&call.input.networks)?,
+        life_s: call.input.life_s,
+        person: person(call.input.person.as_deref())?,
     };
-    let invitation = services.invite_operator(&asked.by, input, idempotency.as_ref()).await?;
+    let invitation = services.invite_operator(&call.by, input, idempotency.as_ref()).await?;
     Ok(OperatorInvitationAnswer {
         operator: invitation.operator,
         code: invitation.code.into(),
@@ -75,48 +75,48 @@ async fn invite(
 
 async fn place(
     services: AdminServices,
-    asked: AdminRequest<PlaceOperators, OperatorName, PlaceOperatorBody>,
+    call: AdminRequest<PlaceOperators, OperatorName, PlaceOperatorBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
-    let owner: Option<OwnerName> = asked.input.owner.as_deref().map(name).transpose()?;
-    let (role, scope) = (role(&asked.input.role)?, Scope::of(owner));
-    let seq = services.place_operator(&asked.by, &asked.target, role, scope, idempotency.as_ref()).await?;
+    let owner: Option<OwnerName> = call.input.owner.as_deref().map(name).transpose()?;
+    let (role, scope) = (role(&call.input.role)?, Scope::of(owner));
+    let seq = services.place_operator(&call.by, &call.target, role, scope, idempotency.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
 
 async fn change_profile(
     services: AdminServices,
-    asked: AdminRequest<PlaceOperators, OperatorName, OperatorProfileBody>,
+    call: AdminRequest<PlaceOperators, OperatorName, OperatorProfileBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
     let input = OperatorProfileInput {
-        networks: networks(&asked.input.networks)?,
-        life_s: asked.input.life_s,
-        person: person(asked.input.person.as_deref())?,
+        networks: networks(&call.input.networks)?,
+        life_s: call.input.life_s,
+        person: person(call.input.person.as_deref())?,
     };
-    let changed = services.change_operator_profile(&asked.by, &asked.target, input, idempotency.as_ref());
+    let changed = services.change_operator_profile(&call.by, &call.target, input, idempotency.as_ref());
     Ok(ChangedAnswer { seq: changed.await? })
 }
 
 async fn contain(
     services: AdminServices,
-    asked: AdminRequest<ContainOperators, OperatorName, Optional<ReasonBody>>,
+    call: AdminRequest<ContainOperators, OperatorName, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
     what: Revocation,
 ) -> Result<EndedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_operator(&asked.by, &asked.target, what, request).await?.into())
+    Ok(services.revoke_operator(&call.by, &call.target, what, request).await?.into())
 }
 
 async fn delete(
     services: AdminServices,
-    asked: AdminRequest<PlaceOperators, OperatorName, Optional<ReasonBody>>,
+    call: AdminRequest<PlaceOperators, OperatorName, Optional<ReasonBody>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<OperatorDeletedAnswer, Problem> {
-    let reason = reason(asked.input.reason.as_deref())?;
+    let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.delete_operator(&asked.by, &asked.target, request).await?)
+    Ok(services.delete_operator(&call.by, &call.target, request).await?)
 }
 
 fn role(text: &str) -> Result<OperatorRole, Problem> {

@@ -16,8 +16,8 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::GET_ROTATION, get)
         .idempotent(&wire::STEER_ROTATION, steer)
         .heavy(&wire::PLAN_ROTATION, plan)
-        .heavy(&wire::LIST_ROTATIONS_DUE, |services, asked: &AdminRequest<ReadSecretNames>, work| {
-            Ok(Items { items: services.calendar(&asked.by, work)? })
+        .heavy(&wire::LIST_ROTATIONS_DUE, |services, call: &AdminRequest<ReadSecretNames>, work| {
+            Ok(Items { items: services.calendar(&call.by, work)? })
         })
         .idempotent(&wire::ADOPT_VERSION, adopt)
         .route(&wire::CHECK_ROTATION, check)
@@ -25,26 +25,26 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 
 async fn list(
     services: AdminServices,
-    asked: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<RotationAnswer>, Problem> {
-    Ok(services.rotations(&asked.by, &asked.input.into()))
+    Ok(services.rotations(&call.by, &call.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: AdminRequest<ReadSecretNames, SecretName>,
+    call: AdminRequest<ReadSecretNames, SecretName>,
 ) -> Result<RotationAnswer, Problem> {
-    Ok(services.rotation(&asked.by, &asked.target)?)
+    Ok(services.rotation(&call.by, &call.target)?)
 }
 
 async fn steer(
     services: AdminServices,
-    asked: AdminRequest<RotateSecrets, SecretName, SteerRotationBody>,
+    call: AdminRequest<RotateSecrets, SecretName, SteerRotationBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<SteeredRotationAnswer, Problem> {
-    let update = match asked.input.action {
+    let update = match call.input.action {
         RotationAction::Rotate => {
-            let rotating = services.rotate(&asked.by, &asked.target, idempotency.as_ref()).await?;
+            let rotating = services.rotate(&call.by, &call.target, idempotency.as_ref()).await?;
             let (rotation, begun) = (Some(rotating.id), Some(rotating.begun));
             return Ok(SteeredRotationAnswer { rotation, begun, seq: None });
         }
@@ -54,32 +54,32 @@ async fn steer(
         RotationAction::RevokePrevious => RotationUpdate::RevokePrevious,
         RotationAction::ClearOrphans => RotationUpdate::ClearOrphans,
     };
-    let seq = Some(services.update_rotation(&asked.by, &asked.target, update, idempotency.as_ref()).await?);
+    let seq = Some(services.update_rotation(&call.by, &call.target, update, idempotency.as_ref()).await?);
     Ok(SteeredRotationAnswer { seq, ..SteeredRotationAnswer::default() })
 }
 
 fn plan(
     services: &AdminServices,
-    asked: &AdminRequest<ReadSecretNames, SecretName>,
+    call: &AdminRequest<ReadSecretNames, SecretName>,
     _: &Cancellation,
 ) -> Result<RotationPlanAnswer, Problem> {
-    Ok(services.plan_rotation(&asked.by, &asked.target)?)
+    Ok(services.plan_rotation(&call.by, &call.target)?)
 }
 
 async fn adopt(
     services: AdminServices,
-    asked: AdminRequest<RotateSecrets, SecretName, AdoptBody>,
+    call: AdminRequest<RotateSecrets, SecretName, AdoptBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<AdoptedAnswer, Problem> {
-    let proof = if asked.input.unverified { AdoptionProof::Unasked } else { AdoptionProof::Asked };
-    let adopting = Adopting { version: asked.input.version, proof };
-    let adopted = services.adopt(&asked.by, &asked.target, adopting, idempotency.as_ref()).await?;
+    let proof = if call.input.unverified { AdoptionProof::Unasked } else { AdoptionProof::Asked };
+    let adopting = Adopting { version: call.input.version, proof };
+    let adopted = services.adopt(&call.by, &call.target, adopting, idempotency.as_ref()).await?;
     Ok(AdoptedAnswer { version: adopted.version, seq: adopted.seq })
 }
 
 async fn check(
     services: AdminServices,
-    asked: AdminRequest<RotateSecrets, SecretName>,
+    call: AdminRequest<RotateSecrets, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
-    Ok(services.check_rotation(&asked.by, &asked.target).await?)
+    Ok(services.check_rotation(&call.by, &call.target).await?)
 }

@@ -30,8 +30,8 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .idempotent(&wire::PUT_SECRET, put)
         .heavy(
             &wire::LIST_SECRET_READERS,
-            |services, asked: &AdminRequest<ReadSecretNames, SecretName>, work| {
-                Ok(services.readers(&asked.by, &asked.target, work)?)
+            |services, call: &AdminRequest<ReadSecretNames, SecretName>, work| {
+                Ok(services.readers(&call.by, &call.target, work)?)
             },
         )
         .idempotent(&wire::CHANGE_SECRET_VERSION, change_version)
@@ -46,16 +46,16 @@ pub(crate) fn agent_routes() -> Routes<AgentServices> {
 
 async fn list(
     services: AdminServices,
-    asked: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
+    call: AdminRequest<ReadSecretNames, Nothing, PageQuery<String>>,
 ) -> Result<PageAnswer<SecretAnswer>, Problem> {
-    Ok(services.secrets(&asked.by, &asked.input.into()))
+    Ok(services.secrets(&call.by, &call.input.into()))
 }
 
 async fn get(
     services: AdminServices,
-    asked: AdminRequest<ReadSecretNames, SecretName>,
+    call: AdminRequest<ReadSecretNames, SecretName>,
 ) -> Result<WithHeaders<SecretDetailAnswer>, Problem> {
-    let answer = services.secret(&asked.by, &asked.target)?;
+    let answer = services.secret(&call.by, &call.target)?;
     let tag = answer.current.and_then(|version| HeaderValue::from_str(&format!("\"{version}\"")).ok());
     Ok(WithHeaders { answer, headers: tag.into_iter().map(|tag| (header::ETAG, tag)).collect() })
 }
@@ -103,12 +103,12 @@ impl Input for SecretUpload {
 
 async fn put(
     services: AdminServices,
-    asked: AdminRequest<StoreSecrets, SecretName, SecretUpload>,
+    call: AdminRequest<StoreSecrets, SecretName, SecretUpload>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<StoredAnswer, Problem> {
-    let UploadHead { owner, sensitivity, expected, value } = asked.input;
-    let put = PutSecret { name: asked.target, owner, sensitivity, expected };
-    let stored = services.put_secret(&asked.by, put, value, idempotency.as_ref()).await?;
+    let UploadHead { owner, sensitivity, expected, value } = call.input;
+    let put = PutSecret { name: call.target, owner, sensitivity, expected };
+    let stored = services.put_secret(&call.by, put, value, idempotency.as_ref()).await?;
     Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
 }
 
@@ -129,17 +129,17 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
 
 async fn change_version(
     services: AdminServices,
-    asked: AdminRequest<StoreSecrets, SecretName, VersionBody>,
+    call: AdminRequest<StoreSecrets, SecretName, VersionBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<EndedAnswer, Problem> {
-    let VersionBody { action, version, reason: said } = asked.input;
+    let VersionBody { action, version, reason: said } = call.input;
     let reason = reason(said.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     let act = match action {
         VersionAction::RollBack => VersionAct::RollBack,
         VersionAction::Destroy => VersionAct::Destroy,
     };
-    Ok(services.change_version(&asked.by, &asked.target, version, act, request).await?.into())
+    Ok(services.change_version(&call.by, &call.target, version, act, request).await?.into())
 }
 
 async fn delete(
@@ -159,22 +159,22 @@ fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
 
 async fn classify(
     services: AdminServices,
-    asked: AdminRequest<StoreSecrets, SecretName, SensitivityBody>,
+    call: AdminRequest<StoreSecrets, SecretName, SensitivityBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ClassifiedAnswer, Problem> {
-    let to = asked.input.sensitivity;
+    let to = call.input.sensitivity;
     let Classified { seq, cut_off } =
-        services.classify(&asked.by, &asked.target, to, idempotency.as_ref()).await?;
+        services.classify(&call.by, &call.target, to, idempotency.as_ref()).await?;
     Ok(ClassifiedAnswer { seq, cut_off })
 }
 
 async fn reveal(
     services: AgentServices,
-    asked: RouteRequest<TokenBearer, SecretName, Nothing>,
+    call: RouteRequest<TokenBearer, SecretName, Nothing>,
 ) -> Result<WithHeaders<SecretBytes>, Problem> {
-    let (agent, secret) = (asked.by.agent, asked.target);
+    let (agent, secret) = (call.by.agent, call.target);
     let scope = |agent| scope_of(&services, agent, |read| *read == secret);
-    let Some(token) = asked.by.token else {
+    let Some(token) = call.by.token else {
         return Err(Problem::new(code::TOKEN_MISSING).for_scope(scope(&agent)));
     };
     let revealed = services.reveal(agent.clone(), token.expose(), &secret).await;

@@ -40,7 +40,7 @@ async fn operator_readiness(services: AdminServices, _: PublicRequest) -> Result
 
 async fn metrics(
     services: AdminServices,
-    asked: RouteRequest<AuthorisedOperator<ReadMetrics>, Nothing, Nothing>,
+    call: RouteRequest<AuthorisedOperator<ReadMetrics>, Nothing, Nothing>,
 ) -> Result<OpenMetrics, Problem> {
-    Ok(OpenMetrics(services.metrics(&asked.by)))
+    Ok(OpenMetrics(services.metrics(&call.by)))
 }

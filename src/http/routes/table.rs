@@ -77,8 +77,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
-                let asked = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                Ok(handler(services, asked).await?.give(status))
+                let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
+                Ok(handler(services, call).await?.give(status))
             }
         })
     }
@@ -107,8 +107,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
                 let idempotency = head.by.idempotency_key(&services, head.idempotency, I::digested(&body));
-                let asked = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                Ok(handler(services, asked, idempotency).await?.give(status))
+                let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
+                Ok(handler(services, call, idempotency).await?.give(status))
             }
         })
     }
@@ -162,11 +162,11 @@ impl Routes<AdminServices> {
         let status = success(endpoint);
         self.route(
             endpoint,
-            move |services: AdminServices, asked: RouteRequest<AuthorisedOperator<R>, T, I>| {
+            move |services: AdminServices, call: RouteRequest<AuthorisedOperator<R>, T, I>| {
                 let handler = handler.clone();
                 async move {
-                    let heavy = services.heavy(&asked.by)?;
-                    let read = move |work: &Cancellation| Ok(handler(&services, &asked, work)?.give(status));
+                    let heavy = services.heavy(&call.by)?;
+                    let read = move |work: &Cancellation| Ok(handler(&services, &call, work)?.give(status));
                     heavy.run(Priority::Ordinary, read).await.map(super::answer::ReadyResponse)
                 }
             },

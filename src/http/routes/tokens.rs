@@ -37,11 +37,11 @@ async fn authorize(
 
 async fn mint(
     services: AgentServices,
-    asked: RouteRequest<AgentPrincipal, Nothing, Form<TokenForm>>,
+    call: RouteRequest<AgentPrincipal, Nothing, Form<TokenForm>>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<WithHeaders<TokenAnswer>, Problem> {
-    let input = mint_input(&asked.input.fields_of(asked.by.certificate())?)?;
-    let minted = services.mint(asked.by, input, idempotency.as_ref()).await?;
+    let input = mint_input(&call.input.fields_of(call.by.certificate())?)?;
+    let minted = services.mint(call.by, input, idempotency.as_ref()).await?;
     let answer = TokenAnswer {
         access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
         token_type: "Bearer".into(),
@@ -91,10 +91,10 @@ fn resource_named(text: &str) -> Result<Audience, Problem> {
 /// RFC 7009: the response reveals nothing about the token, which may be another caller's.
 async fn give_up(
     services: AgentServices,
-    asked: RouteRequest<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
+    call: RouteRequest<AgentPrincipal, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<Nothing, Problem> {
-    let fields = asked.input.fields_of(asked.by.certificate())?;
-    services.give_up(&asked.by, token_in(&fields)?).await?;
+    let fields = call.input.fields_of(call.by.certificate())?;
+    services.give_up(&call.by, token_in(&fields)?).await?;
     Ok(Nothing)
 }
 
@@ -104,10 +104,10 @@ fn token_in<'a>(fields: &'a FormFields<'_>) -> Result<&'a str, Problem> {
 
 async fn introspect(
     services: AgentServices,
-    asked: RouteRequest<ResourceServer, Nothing, Form<TokenReferenceForm>>,
+    call: RouteRequest<ResourceServer, Nothing, Form<TokenReferenceForm>>,
 ) -> Result<IntrospectionAnswer, Problem> {
-    let fields = asked.input.fields()?;
-    Ok(match services.introspect(&asked.by.principal, token_in(&fields)?).await? {
+    let fields = call.input.fields()?;
+    Ok(match services.introspect(&call.by.principal, token_in(&fields)?).await? {
         Some(introspection) => IntrospectionAnswer::Active(Box::new(active(introspection.claims()))),
         None => IntrospectionAnswer::Inactive(InactiveTokenAnswer { active: false }),
     })
