@@ -24,7 +24,7 @@ pub enum SlotCommand {
         #[command(flatten)]
         opening: OpeningArgs,
     },
-    /// Confirm a slot of shares: type in as many shares as its threshold. Then the slot opens the keyring. If the slot
+    /// Confirm a slot of shares: enter as many shares as its threshold. Then the slot opens the keyring. If the slot
     /// replaces another one, this also replaces the root key
     Confirm {
         /// A file with shares, one per line (`-`: standard input); repeat it for further files

@@ -13,7 +13,7 @@ use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
 pub enum CapabilityCommand {
     /// List capabilities
     List(ListArgs),
-    /// Show a capability: what it delivers, from where, and for how long
+    /// Show a capability: its kind of delivery, its source and the longest life
     Show {
         /// The capability's name
         name: String,

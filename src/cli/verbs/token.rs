@@ -37,7 +37,7 @@ pub struct TokenArgs {
 /// `keyward token show` and `keyward token revoke`
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Show what a token is for, whose it is and until when, and verify it; the token itself is never printed
+    /// Show the capabilities, agent and expiry of a token, and verify it; the token itself is never printed
     Show(TokenShowArgs),
     /// As an operator: revoke a token by its id (`tok_…`; never the token itself)
     Revoke {
