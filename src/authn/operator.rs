@@ -104,8 +104,8 @@ pub fn operator_again(
     live_operator(operator, held, known.from, records, as_of)
 }
 
-/// The operator that enrolled by entry `enrolled_seq`, by the live records, if its certificate of then or a renewed one is
-/// valid. For an order that the operator gave earlier; it proves no caller.
+/// The operator that enrolled by entry `enrolled_seq`, by the live records, if its certificate of then, or a renewed one,
+/// is neither revoked nor suspended; it may have expired. For an order that the operator gave earlier; it proves no caller.
 ///
 /// # Errors
 /// [`AuthnError`].
@@ -118,7 +118,8 @@ pub fn enrolled_operator<'r>(
     let operator = records.operators.named(name).filter(|operator| operator.id == id);
     let operator = operator.ok_or(AuthnError::Unknown)?;
     let mut fault = AuthnError::Unknown;
-    for certificate in operator.certificates.iter().filter(|one| one.enrolled_seq == enrolled_seq) {
+    let is_held = |one: &&Certificate| one.enrolled_seq == enrolled_seq && one.signed.is_some();
+    for certificate in operator.certificates.iter().filter(is_held) {
         match live(Credential::OperatorCertificate { operator, certificate, from: None }, records) {
             Ok(()) => return Ok(operator),
             Err(not_live) => fault = not_live.into(),

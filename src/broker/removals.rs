@@ -112,16 +112,17 @@ fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest
     let idempotency = request.idempotency.cloned();
     OnConflict::Decide(Box::new(move |world, as_of| {
         let reading = Reading::of(world, as_of, order.at);
-        reading.request(idempotency.as_ref());
+        let is_new = matches!(reading.outcome(idempotency.as_ref()), Ok(None));
         match reading.still_ordered(&order).and_then(|()| again(&reading)) {
             Ok(None) => Ok(ConflictDecision::Done),
             Ok(Some(change)) => {
-                let change = remembered(change, idempotency.as_ref(), Outcome::Recorded);
+                let idempotency = idempotency.as_ref().filter(|_| is_new);
+                let change = remembered(change, idempotency, Outcome::Recorded);
                 let change = order.reason.iter().cloned().fold(change, Change::because);
                 Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
             }
             Err(failure) => {
-                let change = Change::new(&PendingOrderFailed::new(&order, failure.code.as_str()))?;
+                let change = Change::new(&PendingOrderFailed::new(&order, failure.code.as_str()))?.urgent();
                 Ok(ConflictDecision::Void(reading.preconditions().added_to(change)))
             }
         }
@@ -150,7 +151,7 @@ impl Services {
         tokio::spawn(async move {
             if let Some(settled) = recorded.wait().await {
                 raise_if_void(meters.alarms(), settled, &order);
-                orders.forget(order.what).await;
+                orders.forget(order).await;
                 // An end of leases that the ledger has is told upstream.
                 leases.send_modify(|changes| *changes = changes.wrapping_add(1));
             }
@@ -166,8 +167,8 @@ pub(crate) fn raise_if_void(alarms: &Alarms, settled: Settled, order: &PendingOr
     alarms.raise(
         Alarm::PendingOrderFailed,
         format_args!(
-            "the revocation that {by} ordered at {at} was in force in memory, and is not carried out: {what:?}; ledger \
-             entry {seq} has the reason; repeat the revocation if it is still needed"
+            "the order `{what}` of {by} at {at} was in force in memory, and is not carried out; ledger entry {seq} has \
+             the reason; repeat the command if it is still needed"
         ),
     );
 }

@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::encoding::hex;
 use crate::base::{
     AgentName, CapabilityName, InstanceId, LeaseId, OperatorId, OperatorName, Reason, RoleName, Scope,
     SecretName, Timestamp, TokenId,
@@ -56,7 +58,9 @@ pub enum RevocationOrder {
 }
 
 impl RevocationOrder {
-    /// Whether its operator must still have the right when it is recorded: it cannot be undone.
+    /// Whether its operator must still have the right when it is recorded, because a destroyed value is lost. The other
+    /// orders take access away, which can be given again. They are recorded without a check: one of them, the revocation
+    /// of an authority, can revoke the certificate of its own operator.
     #[must_use]
     pub const fn depends_on_right(&self) -> bool {
         matches!(self, Self::DestroyVersion { .. })
@@ -70,6 +74,29 @@ impl RevocationOrder {
     /// The operator that it names.
     const fn operator(&self) -> Option<&OperatorName> {
         if let Self::RevokeOperator(name) | Self::SuspendOperator(name) = self { Some(name) } else { None }
+    }
+}
+
+/// The command that gives the order again.
+impl fmt::Display for RevocationOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RevokeAgent(name) => write!(f, "keyward agent revoke {name}"),
+            Self::SuspendAgent(name) => write!(f, "keyward agent suspend {name}"),
+            Self::RevokeInstance(id) => write!(f, "keyward agent revoke --instance {id}"),
+            Self::RevokeCertificate(serial) => write!(f, "keyward cert revoke {}", hex(serial)),
+            Self::RevokeToken(id) => write!(f, "keyward token revoke {id}"),
+            Self::RevokeOperator(name) => write!(f, "keyward operator revoke {name}"),
+            Self::SuspendOperator(name) => write!(f, "keyward operator suspend {name}"),
+            Self::RevokeLeases(_) => f.write_str("keyward lease revoke"),
+            Self::DestroyVersion { secret, version } => {
+                write!(f, "keyward secret destroy {secret} {version} --yes")
+            }
+            Self::RevokeTokenKey(generation) => write!(f, "keyward token-key revoke {generation}"),
+            Self::TaintAuthority(generation) => write!(f, "keyward authority taint {generation}"),
+            Self::RevokeAuthority(generation) => write!(f, "keyward authority revoke {generation}"),
+            Self::NarrowDeclarations { .. } => f.write_str("keyward apply"),
+        }
     }
 }
 
@@ -106,6 +133,14 @@ pub struct PendingOrder {
     pub operator: Option<OrderingOperator>,
     /// The order.
     pub what: RevocationOrder,
+}
+
+impl PendingOrder {
+    /// Whether `other` is the same order by the same actor, perhaps at another time.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.what, &self.by, &self.operator) == (&other.what, &other.by, &other.operator)
+    }
 }
 
 /// The operator of an order, as it was when it gave the order.

@@ -2,7 +2,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::order::{PendingOrder, RevocationOrder};
+use super::order::PendingOrder;
 use crate::base::io_reason;
 use crate::base::limits::ORDERS_MAX;
 use crate::files;
@@ -59,7 +59,7 @@ impl Orders {
     /// # Errors
     /// [`OrdersError`]; those that waited go on to.
     pub fn add(&mut self, order: PendingOrder) -> Result<(), OrdersError> {
-        if self.waiting.iter().any(|waiting| waiting.what == order.what) {
+        if self.waiting.iter().any(|waiting| waiting.is_same(&order)) {
             return Ok(());
         }
         if self.waiting.len() >= ORDERS_MAX {
@@ -73,14 +73,14 @@ impl Orders {
         written
     }
 
-    /// Forgets one: it is on the ledger.
+    /// Forgets an order that is settled.
     ///
     /// # Errors
     /// [`OrdersError`]; it goes on waiting then, and is carried out once more by the next start.
-    pub fn forget(&mut self, what: &RevocationOrder) -> Result<(), OrdersError> {
+    pub fn forget(&mut self, settled: &PendingOrder) -> Result<(), OrdersError> {
         let waiting = self.waiting.len();
         let before = self.waiting.clone();
-        self.waiting.retain(|order| order.what != *what);
+        self.waiting.retain(|order| !order.is_same(settled));
         if self.waiting.len() == waiting {
             return Ok(());
         }
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Scope, Timestamp};
-    use crate::custody::order::{LeasesOf, OrderingOperator};
+    use crate::custody::order::{LeasesOf, OrderingOperator, RevocationOrder};
 
     fn order(number: usize) -> PendingOrder {
         let what = RevocationOrder::SuspendAgent(format!("agent-{number}").parse().unwrap());
@@ -211,10 +211,18 @@ mod tests {
         let mut orders = Orders::open(&path).unwrap();
         orders.add(order(1)).unwrap();
         orders.add(order(2)).unwrap();
-        orders.forget(&order(1).what).unwrap();
-        orders.forget(&order(1).what).unwrap();
-        assert_eq!(Orders::open(&path).unwrap().waiting(), [order(2)]);
-        orders.forget(&order(2).what).unwrap();
+        let of_eve = PendingOrder { by: "eve".to_owned(), ..order(2) };
+        orders.add(of_eve.clone()).unwrap();
+        orders.forget(&order(1)).unwrap();
+        orders.forget(&order(1)).unwrap();
+        assert_eq!(Orders::open(&path).unwrap().waiting(), [order(2), of_eve.clone()]);
+        orders.forget(&of_eve).unwrap();
+        assert_eq!(
+            Orders::open(&path).unwrap().waiting(),
+            [order(2)],
+            "the same order by another actor stays"
+        );
+        orders.forget(&order(2)).unwrap();
         assert!(!path.exists());
     }
 
@@ -250,6 +258,7 @@ mod tests {
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {
+            assert!(what.to_string().starts_with("keyward "), "{what}");
             orders.add(PendingOrder { what: what.clone(), ..order(0) }).unwrap();
         }
         let back: Vec<RevocationOrder> =

@@ -200,7 +200,7 @@ impl<W: StoredState> Submitted<'_, W> {
                     Ok(None) => {}
                     Ok(Some(settled)) => return Some(settled),
                     Err(error) => {
-                        tracing::error!(%error, "a revocation in memory cannot be recorded: a restart loses it");
+                        tracing::error!(%error, "a revocation in memory cannot be recorded before the next start");
                         return None;
                     }
                 },

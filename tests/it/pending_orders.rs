@@ -166,6 +166,34 @@ fn a_start_destroys_no_version_for_an_operator_revoked_since() {
 }
 
 #[test]
+fn a_start_destroys_no_version_that_is_in_use_again() {
+    let (elsewhere, mut process) = killed_with_orders_of_eve();
+    start_between(&elsewhere, &mut process, &["secret", "rollback", "github/app", "1"]);
+    let failed = entries(&process, &[FAILED]);
+    assert_eq!((failed.len(), &failed[0]["event"]["code"]), (1, &"version_invalid_state".into()));
+    assert_eq!((stage(&process).as_str(), alarmed(&process, 1)), ("current", true));
+    assert!(process.log().contains("`keyward secret destroy github/app 1 --yes`"), "{}", process.log());
+    assert!(!kept_by(&elsewhere, "orders").exists());
+}
+
+#[test]
+fn a_start_forgets_the_order_of_a_recorded_destruction() {
+    // Given a start that was killed after it recorded the orders, and before it forgot them
+    let (elsewhere, mut process) = killed_with_orders_of_eve();
+    let (orders, aside) = (kept_by(&elsewhere, "orders"), process.path("aside"));
+    std::fs::copy(&orders, &aside).unwrap();
+    process.serve();
+    process.kill();
+    std::fs::copy(&aside, &orders).unwrap();
+    // When the broker starts again
+    process.serve();
+    // Then the order of the destruction is forgotten without an entry or an alarm
+    let told = entries(&process, &["secret.version-changed", FAILED]);
+    assert_eq!((told.len(), stage(&process).as_str(), alarmed(&process, 0)), (1, "destroyed", true));
+    assert!(!orders.exists());
+}
+
+#[test]
 fn a_start_records_the_orders_of_an_operator_under_its_name() {
     let (elsewhere, mut process) = killed_with_orders_of_eve();
     process.serve();

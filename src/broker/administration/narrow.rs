@@ -26,8 +26,9 @@ impl Services {
         let agents = self.state.read(|reading| named(reading.unconditional(), &narrowing)).0;
         let withheld = touched(&agents, &narrowing);
         let order = request.pending(now, order(&narrowing));
-        let taking = change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), agents, withheld));
-        let on_conflict = narrowed_again(order.clone(), request.idempotency.cloned(), narrowing);
+        let taking =
+            change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), agents.clone(), withheld));
+        let on_conflict = narrowed_again(order.clone(), request.idempotency.cloned(), narrowing, agents);
         let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
         Ok(Removed { taken, order: Some(order), count: None })
@@ -40,22 +41,24 @@ impl Services {
         narrowing: Narrowing,
     ) -> Result<Removed, Failure> {
         let by = request.by.name();
-        let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing)).0?;
+        let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing, &[])).0?;
         let applied = self.apply_narrowing(request, request.explain(change), narrowing).await?;
         self.notifications.revocations_changed();
         Ok(applied)
     }
 }
 
-/// The narrowing by itself, with the reason of `order`. The outcome of its request is remembered with it.
+/// The narrowing by itself, with the reason of `order`. The outcome of its request is remembered with it. It advances
+/// `agents`, which it named at first: in memory, those that it removes are gone.
 fn narrowed_again(
     order: PendingOrder,
     idempotency: Option<IdempotencyKey>,
     narrowing: Narrowing,
+    agents: Vec<AgentId>,
 ) -> OnConflict<World> {
     OnConflict::Decide(Box::new(move |world, as_of| {
         let reading = Reading::of(world, as_of, order.at);
-        let change = narrowed(world, &order.by, &narrowing)?;
+        let change = narrowed(world, &order.by, &narrowing, &agents)?;
         let change = order.reason.iter().cloned().fold(change, Change::because);
         let change = match reading.outcome(idempotency.as_ref()) {
             Ok(None) => remembered(change, idempotency.as_ref(), Outcome::Recorded),
@@ -66,8 +69,14 @@ fn narrowed_again(
 }
 
 /// Without preconditions: it only revokes, and is valid after every earlier application.
-fn narrowed(world: &World, by: &str, narrowing: &Narrowing) -> Result<Change<Effect>, CommitError> {
-    let agents = named(world, narrowing);
+fn narrowed(
+    world: &World,
+    by: &str,
+    narrowing: &Narrowing,
+    before: &[AgentId],
+) -> Result<Change<Effect>, CommitError> {
+    let mut agents = named(world, narrowing);
+    agents.extend(before.iter().filter(|agent| world.registry.agent(**agent).is_none()));
     let restrict = registry::Effect::Restrict { narrowing: narrowing.clone(), agents };
     Ok(Change::new(&DeclarationsNarrowed { by, narrowing })?.effect(Effect::Registry(restrict)).urgent())
 }

@@ -248,11 +248,11 @@ impl HostServices {
     /// Forgets each order that is in force in memory only, once it is settled.
     async fn forget_once_recorded(self, services: Arc<Services>, unrecorded: Vec<UnrecordedOrder>) {
         for one in unrecorded {
-            let Some(what) = one.settled(services.notifications.meters.alarms()).await else { continue };
-            if let Err(error) = self.orders().await.forget(&what) {
+            let Some(order) = one.settled(services.notifications.meters.alarms()).await else { continue };
+            if let Err(error) = self.orders().await.forget(&order) {
                 tracing::warn!(%error, "a recorded order could not be removed from the file of pending orders: the next start repeats it");
             }
-            services.state.kept_orders.forget(what).await;
+            services.state.kept_orders.forget(order).await;
         }
     }
 

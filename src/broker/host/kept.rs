@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::base::limits::KEEP_WAIT_MS;
-use crate::custody::{Orders, OrdersError, PendingOrder, RevocationOrder, SealOrder};
+use crate::custody::{Orders, OrdersError, PendingOrder, SealOrder};
 
 /// Orders that are in force in memory only, stored on another file system than the ledger: the next start carries
 /// them out before it serves.
@@ -57,9 +57,9 @@ impl KeptOrders {
         kept
     }
 
-    /// Removes `what`: it is settled.
-    pub(crate) async fn forget(&self, what: RevocationOrder) {
-        if self.0.is_some() && !self.change(move |orders| orders.forget(&what)).await {
+    /// Removes `order`: it is settled.
+    pub(crate) async fn forget(&self, order: PendingOrder) {
+        if self.0.is_some() && !self.change(move |orders| orders.forget(&order)).await {
             tracing::warn!(
                 "a recorded revocation could not be removed from the runtime directory: the next start repeats it"
             );
@@ -109,6 +109,7 @@ impl fmt::Debug for KeptOrders {
 mod tests {
     use super::*;
     use crate::base::Timestamp;
+    use crate::custody::RevocationOrder;
 
     fn order() -> PendingOrder {
         let what = RevocationOrder::SuspendAgent("a".parse().unwrap());
@@ -122,7 +123,7 @@ mod tests {
         let kept = KeptOrders::of(Orders::open(&path).unwrap(), SealOrder::at(dir.path()));
         assert!(kept.keep(order()).await);
         assert_eq!(Orders::open(&path).unwrap().waiting(), [order()]);
-        kept.forget(order().what).await;
+        kept.forget(order()).await;
         assert!(!path.exists() && kept.waiting().is_empty());
         assert!(!KeptOrders::default().keep(order()).await, "nowhere to keep it");
     }

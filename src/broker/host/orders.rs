@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::base::code::{self, Code};
+use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
@@ -10,15 +12,16 @@ use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed, raise_if_void};
-use crate::broker::secrets::versions::NamedVersion;
+use crate::broker::secrets::versions::{NamedVersion, is_destroyed};
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::custody::{LeasesOf, Orders, PendingOrder, PendingOrderFailed, RevocationOrder};
 use crate::keyring::KeyStage;
 use crate::leases::LeaseSelection;
+use crate::ledger::Receipt;
 use crate::pki::Serial;
 use crate::registry::Narrowing;
-use crate::store::{PendingRecord, RevocationOutcome};
+use crate::store::{Change, PendingRecord, RevocationOutcome};
 use crate::telemetry::{Alarm, Alarms};
 
 /// Failures of orders without effect: the object does not exist, or is revoked already.
@@ -52,11 +55,21 @@ pub(crate) struct UnrecordedOrder {
 
 impl UnrecordedOrder {
     /// The order, once it is settled; `None` if the ledger cannot record it before the next start.
-    pub(crate) async fn settled(self, alarms: &Alarms) -> Option<RevocationOrder> {
+    pub(crate) async fn settled(self, alarms: &Alarms) -> Option<PendingOrder> {
         let settled = self.recorded.wait().await?;
         raise_if_void(alarms, settled, &self.order);
-        Some(self.order.what)
+        Some(self.order)
     }
+}
+
+/// The result of a stored order at a start.
+enum OrderResult {
+    /// Settled: its file forgets it.
+    Settled,
+    /// In force in memory only.
+    InMemory(PendingRecord),
+    /// Not carried out, and the ledger cannot record that now: the next start decides again.
+    Kept,
 }
 
 impl Services {
@@ -71,24 +84,25 @@ impl Services {
         let (mut done, mut unrecorded) = (Vec::new(), Vec::new());
         for (order, when) in while_sealed.chain(before) {
             match self.carry_out_one(order, when).await? {
-                None => done.push(order.what.clone()),
-                Some(recorded) => unrecorded.push(UnrecordedOrder { order: order.clone(), recorded }),
+                OrderResult::Settled => done.push(order.clone()),
+                OrderResult::InMemory(recorded) => {
+                    unrecorded.push(UnrecordedOrder { order: order.clone(), recorded });
+                }
+                OrderResult::Kept => {}
             }
         }
-        for what in done {
-            orders.forget(&what)?;
-            self.state.kept_orders.forget(what).await;
+        for order in done {
+            orders.forget(&order)?;
+            self.state.kept_orders.forget(order).await;
         }
         Ok(unrecorded)
     }
 
-    /// `None` if the order is settled.
-    async fn carry_out_one(
-        &self,
-        order: &PendingOrder,
-        when: &str,
-    ) -> Result<Option<PendingRecord>, Failure> {
+    async fn carry_out_one(&self, order: &PendingOrder, when: &str) -> Result<OrderResult, Failure> {
         let PendingOrder { at, by, reason, what, operator } = order;
+        if self.is_carried_out(what) {
+            return Ok(OrderResult::Settled);
+        }
         // Without addition to the name of an operator: the name links the entry to the operator.
         let by_then = if operator.is_some() { by.clone() } else { format!("{by}, {when}") };
         let request = if what.depends_on_right() {
@@ -97,28 +111,52 @@ impl Services {
             ChangeRequest::by_host(&by_then, None).because(reason.as_ref())
         };
         match self.apply_order(request, what).await {
-            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(None),
+            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(OrderResult::Settled),
             Ok(Removed { taken: RevocationOutcome::InMemory(recorded), .. }) => {
-                tracing::error!(?what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
-                Ok(Some(recorded))
+                tracing::error!(%what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
+                Ok(OrderResult::InMemory(recorded))
             }
-            Err(failure) if IN_VAIN.contains(&failure.code) => {
-                self.state.record(&PendingOrderFailed::new(order, failure.code.as_str())).await?;
-                Ok(None)
-            }
-            Err(failure) if NOT_ALLOWED.contains(&failure.code) => {
-                self.state.record(&PendingOrderFailed::new(order, failure.code.as_str())).await?;
-                self.notifications.meters.alarms().raise(
-                    Alarm::PendingOrderFailed,
-                    format_args!(
-                        "the revocation that {by} ordered at {at} is not carried out ({}): {what:?}; repeat the \
-                         revocation if it is still needed",
-                        failure.code
-                    ),
-                );
-                Ok(None)
+            Err(failure) if IN_VAIN.contains(&failure.code) || NOT_ALLOWED.contains(&failure.code) => {
+                Ok(self.not_carried_out(order, failure.code).await)
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the ledger has the destruction already: a stop came before its order was forgotten.
+    fn is_carried_out(&self, what: &RevocationOrder) -> bool {
+        let RevocationOrder::DestroyVersion { secret, version } = what else { return false };
+        self.state.read(|reading| is_destroyed(reading, secret, *version)).0
+    }
+
+    /// Records that `order` was not carried out, because of `code`. An order that was in force in memory also raises an
+    /// alarm.
+    async fn not_carried_out(&self, order: &PendingOrder, code: Code) -> OrderResult {
+        let PendingOrder { at, by, what, .. } = order;
+        if what.depends_on_right() {
+            self.notifications.meters.alarms().raise(
+                Alarm::PendingOrderFailed,
+                format_args!(
+                    "the order `{what}` of {by} at {at} was in force in memory, and is not carried out ({code}); repeat \
+                     the command if it is still needed"
+                ),
+            );
+        }
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        let recording = async {
+            let change = Change::new(&PendingOrderFailed::new(order, code.as_str()))?.urgent();
+            self.state.store.commit(change, ()).await.map(Receipt::redeem)
+        };
+        match tokio::time::timeout(wait, recording).await {
+            Ok(Ok(())) => OrderResult::Settled,
+            Ok(Err(error)) => {
+                tracing::error!(%error, %what, %by, "the ledger cannot record that an order was not carried out: the next start tries again");
+                OrderResult::Kept
+            }
+            Err(_) => {
+                tracing::error!(%what, %by, "the ledger did not record in time that an order was not carried out: the next start tries again");
+                OrderResult::Kept
+            }
         }
     }
 

@@ -207,11 +207,11 @@ impl Destruction {
     fn again(&self, reading: &Reading<'_>) -> Result<Option<Change<Effect>>, Failure> {
         let NamedVersion { name, number } = &self.version;
         reading.secret(name);
-        let secret = reading.unconditional().recorded_secrets().named(name);
-        let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        if secret.version(*number).is_some_and(|version| version.stage == VersionStage::Destroyed) {
+        if is_destroyed(reading, name, *number) {
             return Ok(None);
         }
+        let secret = reading.unconditional().recorded_secrets().named(name);
+        let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
         former(secret, reading.rotation(name), *number)?;
         Ok(Some(self.change()?))
     }
@@ -221,6 +221,11 @@ impl NamedVersion {
     const fn changed<'a>(&'a self, by: &'a str, what: &'static str) -> VersionChanged<'a> {
         VersionChanged { operator: by, secret: &self.name, version: self.number, what }
     }
+}
+
+/// Whether the entries say that the version is destroyed.
+pub(crate) fn is_destroyed(reading: &Reading<'_>, name: &SecretName, number: u32) -> bool {
+    reading.recorded_version(name, number).is_some_and(|version| version.stage == VersionStage::Destroyed)
 }
 
 /// The first entry of a search up to `head`.

@@ -135,6 +135,8 @@ const REVOKING: &[&str] = &[
     "src/broker/administration/narrow.rs",
     "src/broker/identity/revoke.rs",
     "src/broker/secrets/versions.rs",
+    "src/broker/host/orders.rs",
+    "src/broker/removals.rs",
 ];
 
 /// The files that may advance a key beside those of an effect. Reviewed: each announces a call of an upstream, or its
