@@ -6,7 +6,7 @@ use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate};
 use super::profile::OperatorProfile;
 use super::role::OperatorRole;
-use crate::base::limits::{BACKDATE_S, RENEWAL_GRACE_MAX_S};
+use crate::base::limits::BACKDATE_S;
 use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::IndexTree;
@@ -135,7 +135,7 @@ impl Operators {
                     (code.redeemed, code.digest) = (Some((certificate.serial, certificate.key)), None);
                 }
                 if let Some(operator) = self.by_name.get_mut(operator) {
-                    operator.forget_certificates(at.time);
+                    operator.forget_expired_certificates(at.time);
                     operator.certificates.push(certificate.held(at, *not_before, Serving::Current));
                 }
             }
@@ -180,7 +180,7 @@ impl Operators {
     /// The certificate left with the response, so it counts as signed. The host's last resort is bound to no network.
     fn certify(&mut self, at: At, id: OperatorId, name: &OperatorName, certificate: &OperatorCertificate) {
         let operator = self.operator(id, name);
-        operator.forget_certificates(at.time);
+        operator.forget_expired_certificates(at.time);
         let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
         let mut certificate = certificate.held(at, not_before, Serving::Current);
         certificate.signed =
@@ -248,9 +248,10 @@ impl OperatorCertificate {
 }
 
 impl Operator {
-    /// After the longest grace period, a certificate can never be renewed.
-    fn forget_certificates(&mut self, now: Timestamp) {
-        self.certificates.retain(|old| old.not_after.plus_s(RENEWAL_GRACE_MAX_S) > now);
+    /// An enrolment ends the grace period of expired certificates: a thief of an old key gets no second identity beside
+    /// the new one.
+    fn forget_expired_certificates(&mut self, now: Timestamp) {
+        self.certificates.retain(|old| old.not_after > now);
     }
 
     fn renew(&mut self, at: At, replaces: [u8; 16], next: &OperatorCertificate, not_before: Timestamp) {

@@ -9,8 +9,8 @@ use crate::broker::identity::certificates::{Enrolled, read_key};
 use crate::broker::identity::renew::RenewInput;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::Effect;
-use crate::operators::{self, OperatorCertificatePromoted, Serving};
-use crate::pki::PeerCertificate;
+use crate::operators::{self, OperatorCertificatePromoted, Serving, is_of_host};
+use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::decide_operator_renewal;
 use crate::store::Change;
 
@@ -45,8 +45,13 @@ impl AdminServices {
 
     /// The refusal of the certificate `peer`: an expired one can be renewed within its grace period.
     pub(crate) fn refused(&self, peer: &PeerCertificate, error: AuthnError) -> Failure {
-        let until = if error == AuthnError::OutOfTime { self.renewable_until(peer) } else { None };
-        let Some((name, until)) = until else { return error.into() };
+        if error != AuthnError::OutOfTime {
+            return error.into();
+        }
+        let Some((name, until)) = self.renewable_until(peer) else {
+            let is_expired = peer.not_after() <= self.0.state.clock.now();
+            return if is_expired { refused_for_good(peer, error) } else { error.into() };
+        };
         let serial: String = peer.serial().to_string().chars().take(SERIAL_DIGITS).collect();
         Failure::new(code::CERTIFICATE_EXPIRED)
             .because(format!(
@@ -54,8 +59,8 @@ impl AdminServices {
                 peer.not_after().to_minute()
             ))
             .mended_by(format!(
-                "on your machine: `keyward renew --operator` (within the grace period, until {}); later ask another \
-                 admin for an enrolment code: `keyward operator invite {name}`",
+                "on your machine: `keyward renew --operator` (within the grace period, until {}); after that ask \
+                 another admin for an enrolment code: `keyward operator invite {name}`",
                 until.to_minute()
             ))
     }
@@ -133,6 +138,24 @@ impl AdminServices {
             Ok(())
         })
     }
+}
+
+/// The refusal of an operator's certificate `peer` that has expired and cannot be renewed.
+fn refused_for_good(peer: &PeerCertificate, error: AuthnError) -> Failure {
+    let SpiffeId::Operator { name, .. } = peer.spiffe() else { return error.into() };
+    let fix = if is_of_host(name) {
+        "run `keyward break-glass operator` again, on the broker's host".to_owned()
+    } else {
+        format!(
+            "ask another admin for an enrolment code (`keyward operator invite {name}`), then `keyward join --replace`"
+        )
+    };
+    Failure::new(code::CERTIFICATE_EXPIRED)
+        .because(format!(
+            "your operator certificate ({name}) expired at {}, and the broker does not renew it any more",
+            peer.not_after().to_minute()
+        ))
+        .mended_by(fix)
 }
 
 /// The first digits of a serial number identify a certificate among the few of one operator.

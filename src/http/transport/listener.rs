@@ -65,11 +65,13 @@ pub struct CredentialWatch {
 }
 
 impl CredentialWatch {
-    /// Returns when `peer` may not stay connected.
+    /// Returns when `peer` may not stay connected. The grace period of an expired certificate is for new connections.
     async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
         let Some(peer) = peer else { return std::future::pending().await };
+        let is_late = !self.gate.admits(&peer);
         while self.changed.changed().await.is_ok() {
-            if !self.gate.admits(&peer) && !self.gate.admits_late(&peer) {
+            let stays = self.gate.admits(&peer) || (is_late && self.gate.admits_late(&peer));
+            if !stays {
                 return;
             }
         }
@@ -366,7 +368,7 @@ async fn end<E>(
             Ok(())
         }),
         ConnectionEnd::Cut => {
-            tracing::info!(peer = %who, "a connection was closed because its certificate was revoked or suspended");
+            tracing::info!(peer = %who, "a connection was closed because its certificate has expired, or was revoked or suspended");
             // The response in progress was decided before, and may be the response to this revocation.
             tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
         }

@@ -152,7 +152,7 @@ async fn certificate_of_break_glass_access_has_no_grace_period() {
 }
 
 #[tokio::test]
-async fn second_machine_of_an_operator_keeps_the_grace_period_of_the_first() {
+async fn enrolment_ends_the_grace_period_of_expired_certificates() {
     // Given an operator with an expired certificate on one machine
     let broker = served().await;
     let first = join(&broker, "alice", &standing("admin", None)).await;
@@ -164,8 +164,28 @@ async fn second_machine_of_an_operator_keeps_the_grace_period_of_the_first() {
     broker.clock.advance_s(LIFE_S / 2 + 1);
     // When the operator enrols on another machine
     join_by(&broker, &second, "alice").await;
-    // Then the first machine still renews
-    renew(&broker, &first).await;
+    // Then a thief of the expired key gets no second identity
+    assert!(is_refused_by_tls(&first.caller).await);
+}
+
+#[tokio::test]
+async fn open_connection_ends_after_its_certificate_expired() {
+    // Given a connection of an operator whose certificate expires
+    let broker = served().await;
+    let alice = join(&broker, "alice", &standing("security", None)).await;
+    let bob = join(&broker, "bob", &standing("security", None)).await;
+    let mut open = alice.caller.connect().await.unwrap();
+    assert_eq!(open.send("GET", "/v1/whoami", &[], b"").await.unwrap().status, 200);
+    broker.clock.advance_s(LIFE_S);
+    // When the certificate of another operator is replaced
+    let bob = renew(&broker, &bob).await;
+    assert_eq!(bob.caller.get("/v1/whoami").await.status, 200);
+    // Then the connection is closed, and a new one can renew
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        while open.send("GET", "/v1/whoami", &[], b"").await.is_ok() {}
+    });
+    assert!(ended.await.is_ok());
+    renew(&broker, &alice).await;
 }
 
 /// The admin `name`, invited by `by`.
