@@ -1,7 +1,11 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use rustix::process::getpgrp;
+use rustix::termios::tcgetpgrp;
 
 use super::failure::CommandFailure;
 use super::output::Console;
@@ -41,9 +45,11 @@ pub(crate) fn secret(
     }
 }
 
-/// Whether a person can be asked at the terminal of this process, also if standard input is a file or a pipe.
+/// Whether a person can be asked at the terminal of this process, also if standard input is a file or a pipe. A process
+/// in the background cannot ask: the kernel stops it as soon as it hides the input (SIGTTOU).
 pub(crate) fn has_terminal() -> bool {
-    OpenOptions::new().read(true).write(true).open(TERMINAL).is_ok()
+    let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL);
+    terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp()))
 }
 
 /// Asks at the terminal of this process, without showing the input.
@@ -60,13 +66,14 @@ pub(crate) fn at_terminal(prompt: &str) -> Result<Sensitive<Vec<u8>>, CommandFai
 /// The terminal that controls this process.
 const TERMINAL: &str = "/dev/tty";
 
-/// All of standard input.
+/// All of standard input. It is read without the buffer of the standard library, in which a secret would stay.
 ///
 /// # Errors
 /// [`CommandFailure`]; more than `limit` bytes are refused.
 pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
     let stdin = Path::new("standard input");
-    let bytes = read(io::stdin().lock(), limit).map_err(|error| CommandFailure::of_file(stdin, &error))?;
+    let read = io::stdin().as_fd().try_clone_to_owned().and_then(|stdin| read(File::from(stdin), limit));
+    let bytes = read.map_err(|error| CommandFailure::of_file(stdin, &error))?;
     bytes.ok_or_else(|| too_large(limit))
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> R
 
 async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
     // Without an identity nothing is written.
-    Identity::load(home, kind)?;
+    find_opener(home, &Identity::load(home, kind)?)?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
@@ -51,6 +51,7 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
 /// Renews each time the certificate is due. Reports a failure and tries again: every few seconds while the broker does
 /// not answer. Fails only when the certificate can no longer be renewed.
 async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {
+    KeyOpener::use_only_the_agent();
     let clock = SystemClock::new();
     let mut attempts = Attempts::default();
     loop {
@@ -108,13 +109,14 @@ pub(crate) fn is_valid_for(home: &Path, kind: IdentityKind, seconds: i64) -> Res
 /// Renews the certificate if it is due, before a verb uses it. While the certificate is valid, a failed renewal does
 /// not fail the verb: the next verb tries again.
 pub(crate) async fn renew_if_due(home: &Path, kind: IdentityKind) -> Result<(), CommandFailure> {
-    let due = RenewalDue::of(&Identity::load(home, kind)?)?;
+    let identity = Identity::load(home, kind)?;
+    let due = RenewalDue::of(&identity)?;
     let now = SystemClock::new().now();
     if due.moment > now {
         return Ok(());
     }
     let is_valid = now < due.ends;
-    let renewed = match identity_lock(home) {
+    let renewed = match find_opener(home, &identity).and_then(|()| identity_lock(home)) {
         Ok(lock) => renew_locked(home, kind, &lock, is_valid).await,
         Err(failure) => Err(failure),
     };
@@ -228,6 +230,11 @@ async fn exchange(
     let client = Client::with(&renewed, home, kind)?;
     drop(is_renewal_wanted(&client, kind).await);
     Ok(answer)
+}
+
+/// Asks for the passphrase of a sealed key, if it is needed, before the process locks: no other process waits for a person.
+fn find_opener(home: &Path, identity: &Identity) -> Result<(), CommandFailure> {
+    identity.sealed_key()?.map_or(Ok(()), |key| KeyOpener::find(home, &key).map(drop))
 }
 
 /// The key of the next certificate: sealed like the present one.

@@ -243,6 +243,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn key_agent_ends_at_its_time_without_a_request() {
+        let home = tempfile::tempdir().unwrap();
+        let (server, clock) = server();
+        let bound = KeyAgentSocket::bind(home.path()).unwrap();
+        let serving = tokio::spawn(async move { server.serve(bound).await });
+        clock.advance_s(3600);
+        timeout(Duration::from_secs(20), serving).await.unwrap().unwrap().unwrap();
+        assert!(!socket(home.path()).exists());
+    }
+
+    #[tokio::test]
     async fn key_agent_serves_its_socket_until_it_is_stopped() {
         // Given an agent with a socket
         let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::agent_client::KeyAgent;
@@ -19,10 +20,18 @@ pub(crate) enum KeyOpener {
 
 /// The key of the passphrase that was entered in this process, so that a command asks once.
 static ENTERED: Mutex<Option<Arc<PassphraseKey>>> = Mutex::new(None);
+/// Whether this process may ask for a passphrase and keep its key.
+static MAY_ASK: AtomicBool = AtomicBool::new(true);
 /// Prompts for a passphrase before the command fails.
 const TRIES: usize = 3;
 
 impl KeyOpener {
+    /// From now on this process uses sealed keys only by the key agent. For a process without an end: it would keep the
+    /// key of a passphrase for ever, and a person does not wait for its prompt.
+    pub(crate) fn use_only_the_agent() {
+        MAY_ASK.store(false, Ordering::Relaxed);
+    }
+
     /// The opener of `key`: a passphrase that was entered before, the key agent of `home`, or a passphrase from a prompt
     /// at the terminal.
     ///
@@ -38,18 +47,8 @@ impl KeyOpener {
         if state.as_ref().is_some_and(|state| state.opens) {
             return Ok(Self::Agent(agent));
         }
-        if !input::has_terminal() {
-            let why = match state {
-                Some(_) => {
-                    "the operator's private key is sealed, the key agent was started with another passphrase, and \
-                     there is no terminal to ask for the passphrase"
-                }
-                None => {
-                    "the operator's private key is sealed, no key agent runs, and there is no terminal to ask for the \
-                     passphrase"
-                }
-            };
-            return Err(CommandFailure::new(code::KEY_SEALED).because(why));
+        if let Some(failure) = Self::unasked(state.is_some()) {
+            return Err(failure);
         }
         for _ in 1..TRIES {
             match Self::prompted(key) {
@@ -58,6 +57,28 @@ impl KeyOpener {
             }
         }
         Self::prompted(key)
+    }
+
+    /// The failure if this process cannot ask for the passphrase.
+    fn unasked(is_agent_running: bool) -> Option<CommandFailure> {
+        let agent = if is_agent_running {
+            "the key agent was started with another passphrase"
+        } else {
+            "no key agent runs"
+        };
+        let sealed = "the operator's private key is sealed";
+        if !MAY_ASK.load(Ordering::Relaxed) {
+            let why = format!(
+                "{sealed}, {agent}, and a process that keeps running does not ask for the passphrase"
+            );
+            let fix = "start the key agent: `keyward operator key-agent`";
+            return Some(CommandFailure::new(code::KEY_SEALED).because(why).mended_by(fix));
+        }
+        if input::has_terminal() {
+            return None;
+        }
+        let why = format!("{sealed}, {agent}, and there is no terminal to ask for the passphrase");
+        Some(CommandFailure::new(code::KEY_SEALED).because(why))
     }
 
     fn prompted(key: &SealedKey) -> Result<Self, CommandFailure> {
