@@ -27,6 +27,7 @@ pub use completion::{complete, completions};
 pub use help::{help, man, reference};
 pub use host_args::{ConfigCommand, InitArgs, ServeArgs, VerifyArgs};
 pub use identity::{Identity, IdentityKind, default_home};
+pub(crate) use identity::{NEW_KEY_IN_CLEAR, identity_lock};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 pub use verbs::doctor::{DoctorFinding, doctor, report};
 

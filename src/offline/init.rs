@@ -11,7 +11,7 @@ use crate::app::server_identity::server_identity;
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentServices, certify_operator};
-use crate::cli::{Identity, IdentityKind, InitArgs};
+use crate::cli::{Identity, IdentityKind, InitArgs, NEW_KEY_IN_CLEAR, identity_lock};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, host_user, known_passphrase, new_passphrase};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
@@ -53,9 +53,13 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
         passphrase,
     };
     let progress = console.progress("initialising the broker");
+    let was_sealed = Identity::has_sealed_key(home, IdentityKind::Operator);
     let made = initialise(&config, options, &Environment::of(&config)).await?;
     drop(progress);
     tell(&made, console);
+    if was_sealed && !console.is_json() {
+        console.say(NEW_KEY_IN_CLEAR);
+    }
     Ok(())
 }
 
@@ -112,7 +116,11 @@ pub async fn initialise(
         certificate_pem: certificate_pem(&certificate.der),
         authority_pem: authorities_pem(&services.signing.issuer.authorities()),
     };
+    crate::files::private_dir(options.home).map_err(|error| CommandFailure::of_file(options.home, &error))?;
+    let lock = identity_lock(options.home)?;
+    lock.lock().map_err(|error| CommandFailure::of_file(options.home, &error))?;
     identity.save(options.home, IdentityKind::Operator)?;
+    drop(lock);
     // The server certificate of a broker that starts sealed.
     server_identity(config, &services, environment).await?;
     let services = Arc::new(services);

@@ -268,14 +268,32 @@ fn passphrase_is_asked_at_the_terminal_up_to_three_times() {
 }
 
 #[test]
+fn file_with_the_same_key_in_clear_is_removed_when_the_key_is_sealed() {
+    // Given an enrolment and a renewal that were killed before they had removed their files
+    let mut process = Process::init("warn");
+    process.serve();
+    let home = process.path("home-operator");
+    for left in ["joining-1.pem", "operator-renewing.pem"] {
+        fs::copy(key_file(&process, "operator"), home.join(left)).unwrap();
+    }
+    // When the key is sealed, then no file has it in clear
+    let words = passphrase(&process, WORDS);
+    process.good(&["operator", "seal-key", "--passphrase-file", &words], b"");
+    assert!(has_no_key_in_clear(&home));
+}
+
+#[test]
 fn foreign_user_gets_no_response_of_the_key_agent() {
     let (process, words) = sealed();
     let agent = RunningAgent::start(&process, "operator", &words);
     let socket = process.path("home-operator/key-agent/socket").display().to_string();
     let ask = format!(
         "import socket; s = socket.socket(socket.AF_UNIX); s.connect('{socket}'); \
-         s.sendall(b'{{\"request\":\"stop\"}}\\n'); print(s.recv(100))"
+         s.sendall(b'{{\"request\":\"status\"}}\\n'); print(s.recv(100))"
     );
+    // Given that the same request of the owner gets a response
+    let owned = Command::new("python3").args(["-c", &ask]).output().unwrap();
+    assert!(holds(&owned.stdout, b"until"), "{}", String::from_utf8_lossy(&owned.stderr));
     let as_nobody = || {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", "python3", "-c", &ask]);

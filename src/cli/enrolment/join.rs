@@ -8,7 +8,7 @@ use super::issued::{issued, printed};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock, code};
 use crate::cli::client::{Client, retry_while_busy};
-use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock};
+use crate::cli::identity::{Identity, IdentityKind, JOINING, NEW_KEY_IN_CLEAR, PendingKey, identity_lock};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{
     CommandFailure, Console, input, known_key_passphrase, new_key_passphrase, not_an_argument,
@@ -69,12 +69,12 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
-    let name = format!("joining-{}.pem", code.id);
+    let name = format!("{JOINING}{}.pem", code.id);
     let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
     if let Some(replaced) = check_existing(home, &code, &name, existing)? {
         announce_replacement(&replaced, console);
     }
-    let was_sealed = is_sealed(home, IdentityKind::of(&code.spiffe));
+    let was_sealed = Identity::has_sealed_key(home, IdentityKind::of(&code.spiffe));
     let pending = match sealing(home, args, &name, console)? {
         None => PendingKey::open(home, &name)?,
         Some(by) => PendingKey::open_sealed(home, &name, &by)?,
@@ -93,17 +93,10 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
         let until = identity.certificate()?.not_after();
         console.line(&format!("enrolled as {}; certificate valid until {until}", code.spiffe));
         if was_sealed && identity.sealed_key()?.is_none() {
-            console.say(
-                "the previous key was sealed, and the new one is stored in clear; to seal it: `keyward operator seal-key`",
-            );
+            console.say(NEW_KEY_IN_CLEAR);
         }
     }
     Ok(())
-}
-
-/// Whether the present key of the identity is sealed with a passphrase.
-fn is_sealed(home: &Path, kind: IdentityKind) -> bool {
-    Identity::load(home, kind).is_ok_and(|found| matches!(found.sealed_key(), Ok(Some(_))))
 }
 
 /// The opener of the new key, if it is to be sealed: with the passphrase of an earlier attempt, or with a new one.

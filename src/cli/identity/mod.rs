@@ -1,15 +1,19 @@
 //! The identities of this machine (key, certificate, address of the broker) in a home directory.
 
 mod pending_key;
+mod replacement;
 
-pub(crate) use pending_key::PendingKey;
+pub(crate) use pending_key::{JOINING, PendingKey, files_with_key};
+pub(crate) use replacement::identity_lock;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::pending_key::RENEWING;
+use self::replacement::{exchanged, remove_if_there, settle};
 use crate::base::Sensitive;
 use crate::base::code;
 use crate::cli::sealed_key::SealedKey;
@@ -61,6 +65,9 @@ impl IdentityKind {
         }
     }
 }
+
+/// The note after a new key in clear replaced a sealed one.
+pub(crate) const NEW_KEY_IN_CLEAR: &str = "the previous key was sealed, and the new one is stored in clear; to seal it: `keyward operator seal-key`";
 
 /// A certificate, its key, and the address of the broker.
 #[derive(Debug)]
@@ -193,7 +200,8 @@ impl Identity {
         }
     }
 
-    /// Replaces the identity below `home` atomically. Only the owner can read its files.
+    /// Replaces the identity below `home` atomically. Only the owner can read its files. The caller holds the lock, unless
+    /// no other process uses `home`.
     ///
     /// # Errors
     /// [`CommandFailure`]; the previous identity is unchanged then.
@@ -251,6 +259,11 @@ impl Identity {
         PeerCertificate::parse(&der(&self.certificate_pem)?).map_err(|_| damaged())
     }
 
+    /// Whether there is an identity of `kind` below `home` whose private key is sealed with a passphrase.
+    pub(crate) fn has_sealed_key(home: &Path, kind: IdentityKind) -> bool {
+        Self::load(home, kind).is_ok_and(|found| matches!(found.sealed_key(), Ok(Some(_))))
+    }
+
     /// The private key, if it is sealed with a passphrase.
     pub(crate) fn sealed_key(&self) -> Result<Option<SealedKey>, CommandFailure> {
         SealedKey::read(self.key_pem.expose())
@@ -258,7 +271,7 @@ impl Identity {
 
     /// The file with the key of a renewal in progress.
     pub(crate) fn renewing_key(kind: IdentityKind) -> String {
-        format!("{}-renewing.pem", kind.directory())
+        format!("{}{RENEWING}", kind.directory())
     }
 
     /// The certificate in DER.
@@ -285,36 +298,6 @@ impl Identity {
     }
 }
 
-/// Exchanges `fresh` and `dir` atomically, so that readers always find one of them. `false` if the file system does not
-/// support it.
-fn exchanged(fresh: &Path, dir: &Path) -> io::Result<bool> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, fresh, CWD, dir, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Completes an interrupted replacement. The old identity is moved away only when the new one is complete: without an
-/// identity in place the new one is valid; with one in place the directories beside it are left over.
-fn settle(dir: &Path) -> io::Result<()> {
-    let (fresh, before) = (dir.with_extension("new"), dir.with_extension("old"));
-    if !dir.exists() && before.exists() && fresh.exists() {
-        fs::rename(&fresh, dir)?;
-        sync_parent(dir)?;
-    }
-    if dir.exists() {
-        // On a read-only file system it stays, without effect.
-        drop(remove_if_there(&before));
-    }
-    Ok(())
-}
-
-fn remove_if_there(dir: &Path) -> io::Result<()> {
-    if dir.exists() { fs::remove_dir_all(dir) } else { Ok(()) }
-}
-
 fn der(pem: &str) -> Result<Vec<u8>, CommandFailure> {
     certificate_from_pem(pem).map_err(|_| damaged())
 }
@@ -333,13 +316,6 @@ pub(crate) fn warn_not_updated(failure: &CommandFailure) {
             failure.why()
         ));
     }
-}
-
-/// The lock for replacing an identity below `home`.
-pub(crate) fn identity_lock(home: &Path) -> Result<File, CommandFailure> {
-    let path = home.join("renewing.lock");
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    opened.map_err(|error| CommandFailure::of_file(&path, &error))
 }
 
 #[cfg(test)]
@@ -381,6 +357,23 @@ mod tests {
         fs::rename(home.path().join("operator"), home.path().join("agent.new")).unwrap();
         assert_eq!(Identity::load(home.path(), IdentityKind::Agent).unwrap().address, "new:1");
         assert!(!home.path().join("agent.old").exists());
+    }
+
+    #[test]
+    fn previous_key_is_removed_when_a_replacement_was_interrupted() {
+        let home = tempfile::tempdir().unwrap();
+        identity("new:1").save(home.path(), IdentityKind::Operator).unwrap();
+        identity("old:1").save(home.path(), IdentityKind::Agent).unwrap();
+        let previous = home.path().join("operator.new");
+        fs::rename(home.path().join("agent"), &previous).unwrap();
+        // When another process holds the lock, then it may be writing the directory
+        let lock = identity_lock(home.path()).unwrap();
+        lock.lock().unwrap();
+        Identity::load(home.path(), IdentityKind::Operator).unwrap();
+        assert!(previous.exists());
+        drop(lock);
+        assert_eq!(Identity::load(home.path(), IdentityKind::Operator).unwrap().address, "new:1");
+        assert!(!previous.exists());
     }
 
     #[test]

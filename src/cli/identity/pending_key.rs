@@ -4,8 +4,14 @@ use std::path::{Path, PathBuf};
 use crate::base::Sensitive;
 use crate::cli::sealed_key::{KeyOpener, SealedKey};
 use crate::console::CommandFailure;
+use crate::crypto::Digest;
 use crate::files::{private_dir, replace};
 use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
+
+/// The first part of the name of a file with the key of an enrolment in progress.
+pub(crate) const JOINING: &str = "joining-";
+/// A part of the name of a file with the key of a renewal in progress.
+pub(super) const RENEWING: &str = "-renewing.pem";
 
 /// A key whose certificate is requested. It is stored before the first attempt until the certificate is stored: if a
 /// response is lost, the next attempt sends the same key and gets the same certificate.
@@ -71,6 +77,26 @@ impl PendingKey {
     pub(crate) fn settle(self) -> Result<(), CommandFailure> {
         fs::remove_file(&self.path).map_err(|error| CommandFailure::of_file(&self.path, &error))
     }
+}
+
+/// The files of pending keys below `home` that have the private key with this public key.
+pub(crate) fn files_with_key(home: &Path, public: Digest) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(home) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let is_pending = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(JOINING) || name.contains(RENEWING)
+    };
+    paths.filter(is_pending).filter(|path| public_of(path) == Some(public)).collect()
+}
+
+/// The digest of the public key in the file; none of an incomplete file.
+fn public_of(path: &Path) -> Option<Digest> {
+    let key_pem = stored(path).ok()??;
+    if let Some(sealed) = SealedKey::read(key_pem.expose()).ok()? {
+        return Some(sealed.public());
+    }
+    Some(read_request(&request_for_key(&key_pem).ok()?).ok()?.digest())
 }
 
 fn stored(path: &Path) -> Result<Option<Sensitive<String>>, CommandFailure> {

@@ -1,11 +1,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Clock, SystemClock, code, io_reason};
 use crate::cli::client::Client;
 use crate::cli::enrolment::is_renewal_wanted;
-use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::identity::{Identity, IdentityKind, files_with_key};
 use crate::cli::sealed_key::KeyAgent;
 use crate::console::{CommandFailure, Console};
 use crate::wire::{FindingOutput, Items, Nothing, READINESS};
@@ -104,6 +104,7 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     findings.push(DoctorFinding::private("identity's directory", &dir));
     findings.push(DoctorFinding::private("private key", &dir.join("key.pem")));
     findings.extend(sealed_key(home, &identity));
+    findings.extend(key_in_clear(home, &identity));
     findings.push(certificate(&identity, kind));
     let client = Client::with(&identity, home, kind);
     let me = match &client {
@@ -121,6 +122,18 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
         findings.push(DoctorFinding::warn("authority", why, format!("`{}`", renewal(kind))));
     }
     findings
+}
+
+/// A file that has the sealed private key in clear too: a process was killed before it removed the file.
+fn key_in_clear(home: &Path, identity: &Identity) -> Option<DoctorFinding> {
+    let key = identity.sealed_key().ok()??;
+    let is_clear = |path: &PathBuf| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains("PRIVATE KEY") && !text.contains("SEALED"))
+    };
+    let path = files_with_key(home, key.public()).into_iter().find(is_clear)?;
+    let why = format!("the private key is in clear in `{}`", path.display());
+    let fix = format!("remove the file (`rm {}`), then `keyward renew --operator`", path.display());
+    Some(DoctorFinding::warn("sealed key", why, fix))
 }
 
 /// How a sealed private key can be used now; nothing about a key in clear.

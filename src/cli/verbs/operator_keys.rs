@@ -1,4 +1,3 @@
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,12 +8,14 @@ use rustix::process::setsid;
 
 use crate::base::limits::{KEY_AGENT_LIFE_MAX_S, KEY_AGENT_LIFE_MIN_S};
 use crate::base::{Sensitive, SystemClock, SystemEntropy, Timestamp, code, io_reason};
-use crate::cli::identity::{Identity, IdentityKind, identity_lock};
+use crate::cli::identity::{Identity, IdentityKind, files_with_key, identity_lock};
 use crate::cli::sealed_key::{KeyAgent, KeyAgentServer, KeyAgentSocket, SealedKey, passphrase_key};
 use crate::cli::session::VerbSession;
 use crate::console::{
     CommandFailure, duration_s, known_key_passphrase, new_key_passphrase, typed_key_passphrase,
 };
+use crate::crypto::Digest;
+use crate::files::remove;
 use crate::keyring::{Passphrase, PassphraseKey};
 use crate::wire::{KeyAgentOutput, SealedKeyOutput};
 
@@ -72,7 +73,7 @@ impl SealKeyArgs {
         let sealed = SealedKey::seal(&key_pem, &by, &SystemEntropy)?;
         identity.key_pem = Sensitive::new(sealed.text()?);
         let spiffe = identity.certificate()?.spiffe().to_string();
-        forget_pending(home)?;
+        forget_pending(home, sealed.public())?;
         identity.save(home, IdentityKind::Operator)?;
         let output = SealedKeyOutput { spiffe_id: spiffe, key: "sealed".into() };
         console.record(&output, || format!("the private key of {} is sealed", output.spiffe_id));
@@ -86,15 +87,15 @@ impl SealKeyArgs {
     }
 }
 
-/// The key of a renewal in progress may be in clear, or sealed with the former passphrase. The next renewal makes another.
-fn forget_pending(home: &Path) -> Result<(), CommandFailure> {
-    let path = home.join(Identity::renewing_key(IdentityKind::Operator));
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(CommandFailure::of_file(&path, &error))
-        }
-        Ok(()) | Err(_) => Ok(()),
+/// The key of a renewal in progress may be in clear, or sealed with the former passphrase: the next renewal makes another.
+/// A killed process leaves a file with the present key too, after it has stored the certificate.
+fn forget_pending(home: &Path, public: Digest) -> Result<(), CommandFailure> {
+    let renewing = home.join(Identity::renewing_key(IdentityKind::Operator));
+    let incomplete = renewing.with_extension("pem.new");
+    for path in files_with_key(home, public).into_iter().chain([renewing, incomplete]) {
+        remove(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
     }
+    Ok(())
 }
 
 impl KeyAgentArgs {
@@ -162,15 +163,7 @@ impl KeyAgentArgs {
         };
         let own = std::env::current_exe().map_err(|error| failed(&error))?;
         let mut command = Command::new(own);
-        // Read as a file, standard input has no buffer in which the passphrase would stay.
-        command.args([
-            "operator",
-            "key-agent",
-            "--foreground",
-            "--detached",
-            "--passphrase-file",
-            "/dev/stdin",
-        ]);
+        command.args(["operator", "key-agent", "--foreground", "--detached", "--passphrase-file", "-"]);
         command.args(["--for", &format!("{}s", self.life_s)]).arg("--home").arg(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| failed(&error))?;
