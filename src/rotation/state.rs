@@ -350,8 +350,7 @@ impl Rotation {
     }
 
     fn adopt(&mut self, at: Timestamp, version: u32, works: bool, next: Option<Timestamp>) {
-        let left: Vec<_> = self.left_behind();
-        for value in left.iter().filter(|value| value.version != Some(version)) {
+        for value in self.left_behind().iter().filter(|value| value.version != Some(version)) {
             self.leave(at, value);
         }
         // What is used again is nobody's to delete upstream.

@@ -2,8 +2,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::header::{self, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -11,18 +9,17 @@ use super::address_origin::AddressOrigin;
 use super::received::Received;
 use super::refusal::refusal;
 use super::refused_certificate::RefusedCertificate;
-use super::request::{ClientRequest, RequestInput, header_value};
+use super::request::{ClientRequest, RequestInput};
 use super::transport::{ClientResponse, Transport, TransportFailure};
-use crate::base::{Clock, OwnerName, SecretName, Sensitive, Sensitivity, SystemClock, TrustDomain, code};
+use crate::base::{Clock, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
 use crate::cli::sealed_key::{KeyOpener, SealedKeySigner};
 use crate::console::CommandFailure;
 use crate::pki::tls::{HandshakeSigner, TlsError, client_config, pinned_client_config, signed_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode, PeerCertificate};
 use crate::wire::{
-    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OWNER_HEADER, PUT_SECRET, PageAnswer, PageQuery,
-    REVEAL_SECRET, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StateAnswer, StoredAnswer, Target, TokenAnswer,
-    TokenForm,
+    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, PageAnswer, PageQuery, StateAnswer, Target,
+    TokenAnswer, TokenForm,
 };
 
 /// A client of one broker. Each request uses a new connection.
@@ -51,27 +48,6 @@ pub(crate) struct IdentitySource {
     pub(crate) home: PathBuf,
     pub(crate) kind: IdentityKind,
 }
-
-/// A secret from the broker.
-pub(crate) struct RevealedSecret {
-    pub(crate) version: u64,
-    pub(crate) value: Sensitive<Vec<u8>>,
-}
-
-/// Properties and conditions of a secret that is stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PutConditions<'a> {
-    pub(crate) owner: Option<&'a OwnerName>,
-    pub(crate) sensitivity: Option<Sensitivity>,
-    /// Store only if this version is the current one.
-    pub(crate) if_match: Option<u32>,
-    /// Store only if the secret does not exist.
-    pub(crate) if_new: bool,
-}
-
-const OWNER: HeaderName = HeaderName::from_static(OWNER_HEADER);
-const SENSITIVITY: HeaderName = HeaderName::from_static(SENSITIVITY_HEADER);
-const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
 
 impl Client {
     /// A client with `identity`, the one of `kind` below `home`, which it does not update. If its key is sealed, it is
@@ -224,42 +200,7 @@ impl Client {
         read(&self.send(ClientRequest::to(endpoint, &Nothing).with_form(form)?).await?)
     }
 
-    /// Reads a secret with a token for it.
-    pub(crate) async fn reveal(
-        &self,
-        name: &SecretName,
-        token: &Sensitive<String>,
-    ) -> Result<RevealedSecret, CommandFailure> {
-        let bearer = zeroize::Zeroizing::new(format!("Bearer {}", token.expose()));
-        let mut value =
-            HeaderValue::from_str(&bearer).map_err(|_| CommandFailure::internal("the token is no header"))?;
-        value.set_sensitive(true);
-        let request = ClientRequest::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
-        let response = self.send(request).await?;
-        let version = response.headers.get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(RevealedSecret { version: version.unwrap_or(0), value: response.body })
-    }
-
-    /// Stores a secret's next version.
-    pub(crate) async fn put_secret(
-        &self,
-        name: &SecretName,
-        conditions: &PutConditions<'_>,
-        value: &Sensitive<Vec<u8>>,
-    ) -> Result<Received<StoredAnswer>, CommandFailure> {
-        let quoted = conditions.if_match.map(|version| format!("\"{version}\""));
-        let sensitivity =
-            conditions.sensitivity.map(|sensitivity| HeaderValue::from_static(sensitivity.as_str()));
-        let request = ClientRequest::to(PUT_SECRET, name)
-            .with_body("application/octet-stream", Bytes::copy_from_slice(value.expose()))
-            .with_header(OWNER, conditions.owner.map(header_value).transpose()?)
-            .with_header(SENSITIVITY, sensitivity)
-            .with_header(header::IF_MATCH, quoted.as_ref().map(header_value).transpose()?)
-            .with_header(header::IF_NONE_MATCH, conditions.if_new.then(|| HeaderValue::from_static("*")));
-        read(&self.send(request).await?)
-    }
-
-    async fn send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
+    pub(super) async fn send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
         let sent = self.send_once(request.clone()).await;
         match (sent, &self.source) {
             // Another process may have renewed the identity since this one read it. The request had no effect.
@@ -357,7 +298,7 @@ pub async fn host_state(socket: &Path) -> Result<StateAnswer, CommandFailure> {
     client.call(GET_STATE, &Nothing, &Nothing).await.map(|state| state.answer)
 }
 
-fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, CommandFailure> {
+pub(super) fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, CommandFailure> {
     serde_json::from_slice(response.body.expose()).map_err(|_| {
         CommandFailure::new(code::RESPONSE_INVALID)
             .because("the response is not the JSON that this version of keyward expects")
@@ -396,6 +337,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::base::Sensitive;
     use crate::base::{CodeId, SystemEntropy, Timestamp};
     use crate::crypto::sha256;
 

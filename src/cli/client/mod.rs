@@ -10,11 +10,13 @@ mod refusal;
 mod refused_certificate;
 mod request;
 mod retry;
+mod secret_values;
 mod transport;
 
 pub(crate) use address_origin::AddressOrigin;
 pub(crate) use attempts::Attempts;
 pub use broker_client::host_state;
-pub(crate) use broker_client::{Client, IdentitySource, PutConditions, RevealedSecret};
+pub(crate) use broker_client::{Client, IdentitySource};
 pub(crate) use received::Received;
 pub(crate) use retry::retry_while_busy;
+pub(crate) use secret_values::{PutConditions, RevealedSecret};

@@ -9,6 +9,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/broker/leases/issue.rs",
     "src/broker/secrets/put_values.rs",
     "src/cli/client/broker_client.rs",
+    "src/cli/client/secret_values.rs",
     "src/cli/demo/dev.rs",
     "src/cli/demo/mod.rs",
     "src/cli/enrolment/issued.rs",

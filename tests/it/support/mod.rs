@@ -21,5 +21,6 @@ pub(crate) mod rotating;
 pub(crate) mod source;
 pub(crate) mod test_state;
 pub(crate) mod unsynced;
+pub(crate) mod users;
 pub(crate) mod waiting;
 pub(crate) mod webhook;

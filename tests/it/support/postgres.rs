@@ -12,6 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::ports::free_port;
+use super::users::unprivileged;
 use crate::readme::root;
 use crate::support::waiting::wait_until;
 
@@ -248,7 +249,7 @@ impl Postgres {
                 fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), (uid, gid)));
             }
         }
-        if let Some(ids) = unprivileged() {
+        if let Some(ids) = unprivileged("postgres") {
             give(self.dir.path(), ids);
         }
     }
@@ -256,7 +257,7 @@ impl Postgres {
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.release.programs().join(name));
         command.current_dir(self.dir.path()).env("LC_ALL", "C").stdin(Stdio::null());
-        if let Some((uid, gid)) = unprivileged() {
+        if let Some((uid, gid)) = unprivileged("postgres") {
             command.gid(gid).uid(uid);
         }
         command
@@ -387,17 +388,6 @@ fn recommended() -> Vec<String> {
     let statements: Vec<String> = lines.map(str::to_owned).collect();
     assert_eq!(statements.len(), 3, "{statements:?}");
     statements
-}
-
-/// Whom to run as, when we are root: PostgreSQL refuses to.
-fn unprivileged() -> Option<(u32, u32)> {
-    if !rustix::process::getuid().is_root() {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.starts_with("postgres:")).expect("the package makes the user");
-    let ids: Vec<u32> = line.split(':').skip(2).take(2).map(|id| id.parse().unwrap()).collect();
-    Some((ids[0], ids[1]))
 }
 
 fn copy(from: &Path, to: &Path) {
