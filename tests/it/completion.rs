@@ -27,7 +27,7 @@ fn offered(home: &Path, line: &[&str]) -> Vec<String> {
 /// What the program prints when a shell asks it about this line.
 fn asked(shell: &str, home: &Path, line: &[&str]) -> Output {
     let mut command = Command::new(KEYWARD);
-    command.arg("--").args(line).env("COMPLETE", shell).env("KEYWARD_HOME", home);
+    command.arg("--").args(line).env("_KEYWARD_COMPLETE", shell).env("KEYWARD_HOME", home);
     command.env("_CLAP_COMPLETE_INDEX", (line.len() - 1).to_string()).output().unwrap()
 }
 
@@ -84,6 +84,40 @@ fn bash_completes_verbs_options_and_names() {
         said(&asked("fish", &agent, &line)).lines().any(|line| line.starts_with('b'))
     };
     assert!((0..50).find(is_offered).is_some(), "the operator of the named home is asked");
+    // bash gives `--home=DIR` as three words.
+    let line = ["keyward", "--home", "=", &named, "agent", "show", ""];
+    let is_offered = |_: &u32| {
+        drop(fs::remove_file(operator.join("completion.json")));
+        offered(&agent, &line).iter().any(|word| word == "b")
+    };
+    assert!((0..50).find(is_offered).is_some(), "the option and its directory are one word");
+}
+
+#[test]
+fn a_stray_variable_of_completion_changes_no_verb() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |verb: &str, variable: &[(&str, &str)]| {
+        let mut command = Command::new(KEYWARD);
+        command
+            .arg(verb)
+            .env("KEYWARD_HOME", dir.path())
+            .env_remove("COMPLETE")
+            .env_remove("_KEYWARD_COMPLETE");
+        command.envs(variable.iter().copied()).output().unwrap()
+    };
+    for (verb, exit) in [("version", 0), ("whoami", 4)] {
+        let plain = run(verb, &[]);
+        assert_eq!(plain.status.code(), Some(exit), "{}", said(&plain));
+        for (name, value) in [
+            ("COMPLETE", "1"),
+            ("COMPLETE", "bash"),
+            ("_KEYWARD_COMPLETE", "1"),
+            ("_KEYWARD_COMPLETE", "bash"),
+            ("_KEYWARD_COMPLETE", ""),
+        ] {
+            assert_eq!(run(verb, &[(name, value)]), plain, "{verb} with {name}={value}");
+        }
+    }
 }
 
 #[test]
@@ -116,6 +150,6 @@ fn every_shell_gets_a_script_that_asks_the_program() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = Command::new(KEYWARD).args(["completions", shell]).output().unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && script.contains("COMPLETE"), "{shell}: {script}");
+        assert!(output.status.success() && script.contains("_KEYWARD_COMPLETE"), "{shell}: {script}");
     }
 }

@@ -16,6 +16,13 @@ use crate::console::{CommandFailure, Console};
 /// Prints the candidates for a shell. `false` if this process was not started by a shell's completion.
 #[must_use]
 pub fn complete() -> bool {
+    // The scripts put `--` before the words of the line. In all other cases the verb runs: a variable that stays in the
+    // environment must not turn it into a success without effect.
+    let is_line = std::env::args_os().nth(1).is_some_and(|word| word == "--");
+    let shell = std::env::var(VARIABLE).unwrap_or_default();
+    if !is_line || Shells::builtins().completer(&shell).is_none() {
+        return false;
+    }
     let here = std::env::current_dir().ok();
     let completed = CompleteEnv::with_factory(|| with_names(command(), "")).var(VARIABLE);
     // A failure is silent: a message would disturb the line that is being typed.
@@ -23,7 +30,23 @@ pub fn complete() -> bool {
 }
 
 /// The variable that the scripts set when they run `keyward`.
-const VARIABLE: &str = "COMPLETE";
+const VARIABLE: &str = "_KEYWARD_COMPLETE";
+
+/// bash splits `--option=value` before the cursor into three words, and the program needs one. `BEFORE` runs the
+/// program in the script of `clap_complete`.
+const BEFORE: &str = "    COMPREPLY=( $( \\\n";
+const JOINED: &str = r#"    local joined=() at
+    for ((at = 0; at <= COMP_CWORD; at++)); do
+        if [[ ${#joined[@]} -gt 0 && ${joined[-1]} == --* && ${words[at]} == "=" && $((at + 1)) -lt $COMP_CWORD ]]; then
+            at=$((at + 1))
+            joined[-1]+="=${words[at]}"
+            _CLAP_COMPLETE_INDEX=$((_CLAP_COMPLETE_INDEX - 2))
+        else
+            joined+=("${words[at]}")
+        fi
+    done
+    words=("${joined[@]}")
+"#;
 
 /// zsh runs a file below `fpath` at the first completion as the function itself.
 const AUTOLOADED: &[u8] = b"
@@ -45,6 +68,11 @@ pub fn completions(shell: clap_complete::Shell, console: &Console) -> Result<(),
         Some(Ok(())) => {
             if shell == clap_complete::Shell::Zsh {
                 script.extend_from_slice(AUTOLOADED);
+            }
+            if shell == clap_complete::Shell::Bash {
+                let joining =
+                    String::from_utf8_lossy(&script).replacen(BEFORE, &format!("{JOINED}{BEFORE}"), 1);
+                script = joining.into_bytes();
             }
             console.bytes(&script);
             Ok(())

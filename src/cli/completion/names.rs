@@ -1,11 +1,13 @@
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap_complete::CompletionCandidate;
 
 use super::cache::CachedNames;
 use crate::cli::client::Client;
-use crate::cli::identity::{Identity, IdentityKind, default_home};
+use crate::cli::identity::{Identity, IdentityKind, default_home, directory_of};
 use crate::console::CommandFailure;
 use crate::wire::{
     AGENT_WHOAMI, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES, LIST_ROTATIONS,
@@ -90,7 +92,7 @@ impl Named {
         names.into_iter().map(CompletionCandidate::new).collect()
     }
 
-    fn asked(self, home: &std::path::Path) -> Option<Vec<String>> {
+    fn asked(self, home: &Path) -> Option<Vec<String>> {
         let kind = self.identity();
         // A sealed key would need a passphrase.
         let key = std::fs::read_to_string(home.join(kind.directory()).join("key.pem")).ok()?;
@@ -136,16 +138,49 @@ async fn listed<C, T: serde::de::DeserializeOwned>(
 
 /// The home directory that the typed command line names, else the one of every verb.
 fn home() -> Option<PathBuf> {
-    let typed: Vec<_> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    let after = typed.iter().position(|word| word == "--home").and_then(|at| typed.get(at.saturating_add(1)));
-    let named = after.filter(|home| !home.is_empty()).map(PathBuf::from);
-    let variable = std::env::var_os("KEYWARD_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    named.or(variable).or_else(|| default_home().ok())
+    let words: Vec<_> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let typed = typed_home(&words, directory_of("HOME"));
+    typed.or_else(|| directory_of("KEYWARD_HOME")).or_else(|| default_home().ok())
+}
+
+/// The directory after `--home` among the words of a line, which the shell has not expanded. In `--home=~` a shell does
+/// not expand `~` either.
+fn typed_home(words: &[OsString], of_user: Option<PathBuf>) -> Option<PathBuf> {
+    let is_option = |word: &&OsString| *word == "--home" || word.as_bytes().starts_with(b"--home=");
+    let mut words = words.iter().skip_while(|word| !is_option(word));
+    let option = words.next()?;
+    if let Some(joined) = option.as_bytes().strip_prefix(b"--home=") {
+        return Some(PathBuf::from(OsStr::from_bytes(joined))).filter(|home| !home.as_os_str().is_empty());
+    }
+    let home = words.next().filter(|home| !home.is_empty()).map(PathBuf::from)?;
+    match (home.strip_prefix("~"), of_user) {
+        (Ok(rest), Some(of_user)) => Some(of_user.join(rest)),
+        _ => Some(home),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn home_is_found_in_each_form_of_the_option() {
+        for (words, home) in [
+            (&["keyward", "--home", "/h", "token", ""][..], Some("/h")),
+            (&["keyward", "token", "--home=/h=1", ""], Some("/h=1")),
+            (&["keyward", "--home", "~/k", "token"], Some("/home/ann/k")),
+            (&["keyward", "--home", "~", "token"], Some("/home/ann")),
+            (&["keyward", "--home", "~bob/k", "token"], Some("~bob/k")),
+            (&["keyward", "--home=~/k", "token"], Some("~/k")),
+            (&["keyward", "--home=", "token"], None),
+            (&["keyward", "token", "--home"], None),
+            (&["keyward", "token", "--homeless", "x", "--home", "/h"], Some("/h")),
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let found = typed_home(&words, Some(PathBuf::from("/home/ann")));
+            assert_eq!(found.as_deref(), home.map(Path::new), "{words:?}");
+        }
+    }
 
     #[test]
     fn arguments_are_completed_with_the_objects_that_they_name() {
