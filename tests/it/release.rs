@@ -74,6 +74,46 @@ fn a_release_archive_has_all_parts_and_the_same_bytes_again() {
 }
 
 #[test]
+fn a_release_archive_has_the_files_of_the_commit_alone() {
+    // Given a checkout with a change and with a file that the commit does not have
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), "git", &["clone", "--quiet", "--shared", &root().display().to_string(), "checkout"]);
+    let checkout = dir.path().join("checkout");
+    fs::copy(root().join("scripts/release"), checkout.join("scripts/release")).unwrap();
+    fs::write(checkout.join("README.md"), "CNRY").unwrap();
+    fs::write(checkout.join("config/private.toml"), "CNRY").unwrap();
+    // And a build that takes no time: the commit that it gets is the version that it shows.
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(
+        bin.join("cargo"),
+        format!(
+            "#!/bin/sh\necho \"$KEYWARD_COMMIT\" > commit\nmkdir -p target/archive-build/release\n\
+         ln -s {KEYWARD} target/archive-build/release/keyward\n"
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    for (binary, modified) in [(&[][..], "-modified"), (&["--binary", KEYWARD], "")] {
+        // When
+        let mut release = Command::new(checkout.join("scripts/release"));
+        release.args(binary).arg("--out").arg(dir.path().join("out")).env("PATH", &path);
+        let output = release.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Then
+        let archive = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+        let top = format!("keyward-{}{modified}-{}-linux", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+        assert_eq!(archive.file_name().unwrap().to_str().unwrap(), format!("{top}.tar.gz"));
+        run(dir.path(), "tar", &["xzf", &archive.display().to_string()]);
+        let readme = run(&checkout, "git", &["show", "HEAD:README.md"]);
+        assert_eq!(fs::read_to_string(dir.path().join(&top).join("README.md")).unwrap(), readme);
+        assert!(!dir.path().join(&top).join("config/private.toml").exists());
+    }
+    assert!(fs::read_to_string(checkout.join("commit")).unwrap().trim().ends_with("-modified"));
+}
+
+#[test]
 fn scripts_release_refuses_an_argument_that_it_does_not_know() {
     let output = Command::new(root().join("scripts/release")).arg("--sign").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
