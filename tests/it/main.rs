@@ -65,6 +65,7 @@ mod listener_limits;
 mod liveness;
 mod lost_entries;
 mod mariadb;
+mod mistakes;
 mod mutants;
 mod newer_broker;
 mod oauth;

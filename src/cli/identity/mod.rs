@@ -1,5 +1,6 @@
 //! The identities of this machine (key, certificate, address of the broker) in a home directory.
 
+mod missing;
 mod pending_key;
 mod replacement;
 
@@ -56,13 +57,8 @@ impl IdentityKind {
         }
     }
 
-    const fn how(self) -> &'static str {
-        match self {
-            Self::Agent => "enrol first: `keyward join`, with a code from `keyward agent invite NAME`",
-            Self::Operator => {
-                "enrol first: `keyward join`, with a code from `keyward operator invite NAME`; or, on the broker's host, `keyward init --reissue-operator`"
-            }
-        }
+    const fn other(self) -> Self {
+        Self::named(matches!(self, Self::Agent))
     }
 }
 
@@ -115,8 +111,9 @@ impl Identity {
     pub fn load(home: &Path, kind: IdentityKind) -> Result<Self, CommandFailure> {
         let dir = home.join(kind.directory());
         if Self::existing(home, kind)?.is_none() {
-            let why = format!("there is no {} identity in `{}`", kind.directory(), home.display());
-            return Err(CommandFailure::new(code::NO_IDENTITY).because(why).mended_by(kind.how()));
+            let other = Self::existing(home, kind.other()).ok().flatten();
+            let spiffe = |dir: PathBuf| Some(Self::read(&dir).ok()?.certificate().ok()?.spiffe().clone());
+            return Err(missing::failure(home, kind.directory(), other.and_then(spiffe).as_ref()));
         }
         loop {
             let before = Self::generation(&dir)?;

@@ -247,6 +247,12 @@ impl DeclaredArgs {
                 let mut inside: Vec<PathBuf> =
                     entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
                 inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
+                if inside.is_empty() {
+                    // With `--prune`, no declarations would remove every object.
+                    let why = format!("`{}` contains no *.toml files", path.display());
+                    let fix = "name a directory with declarations, or a file: `-f FILE`";
+                    return Err(CommandFailure::usage(&why, fix));
+                }
                 inside.sort();
                 files.extend(inside);
             } else {

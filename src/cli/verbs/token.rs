@@ -3,8 +3,8 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
-use super::token_show::{TokenShowArgs, show};
-use crate::base::{Clock, SystemClock, TokenId, code};
+use super::token_show::{TokenShowArgs, show, token_id};
+use crate::base::{Clock, SystemClock, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, client_of};
@@ -61,7 +61,7 @@ impl TokenArgs {
                 return show(session, token.trim()).await;
             }
             Some(TokenCommand::Revoke { id, reason }) => {
-                let id: TokenId = id.parse()?;
+                let id = token_id(id)?;
                 return session.end(REVOKE_TOKEN, &id, reason, "revoked").await;
             }
             None => {}

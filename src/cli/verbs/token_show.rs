@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::base::limits::TOKEN_BYTES_MAX;
-use crate::base::{Clock, Sensitive, SystemClock, Timestamp, code};
+use crate::base::{Clock, Sensitive, SystemClock, Timestamp, TokenId, code};
 use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::VerbSession;
@@ -30,9 +30,26 @@ impl TokenShowArgs {
     pub(super) fn read(&self, console: &Console) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
         let is_token = |one: &&OsString| one.as_os_str() != OsStr::new("-");
         let tokens: Vec<OsString> = self.argument.iter().filter(is_token).cloned().collect();
+        let is_id = |one: &OsString| one.to_str().is_some_and(|text| text.parse::<TokenId>().is_ok());
+        if tokens.iter().any(is_id) {
+            let why = "the argument is the id of a token, and this command reads the token itself";
+            let fix = "give the token on standard input or with `--file`; `keyward audit list` shows the entry of an id";
+            return Err(CommandFailure::usage(why, fix));
+        }
         not_an_argument(&tokens)?;
         input::secret(self.file.as_deref(), "Token", INPUT_BYTES_MAX, console)
     }
+}
+
+/// The id of a token. A token in its place is refused as every secret is that is an argument.
+pub(super) fn token_id(text: &str) -> Result<TokenId, CommandFailure> {
+    // A token has a header in base64 of JSON, and three parts.
+    if text.starts_with("eyJ") || text.contains('.') {
+        let why = "a token was given as an argument, and every user of the machine can read arguments";
+        let fix = "revoke the token by its id: `keyward token show -` reads the token from standard input and shows the id";
+        return Err(CommandFailure::usage(why, fix));
+    }
+    Ok(text.parse()?)
 }
 
 /// Prints the claims of `token`, and fails if it is not verified.

@@ -1,0 +1,69 @@
+//! Mistakes on the command line: the message names the mistake, and the fix does not lead further away.
+
+use std::fs;
+
+use crate::guides::said;
+use crate::support::process::Process;
+
+#[test]
+fn identity_of_the_other_kind_is_named() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    for (home, verb, named, fix) in [
+        ("operator", &["whoami"][..], "holds the operator `admin`", "add `--operator`"),
+        ("operator", &["token", "reports.read"], "holds the operator `admin`", "--home DIR"),
+        ("a", &["whoami", "--operator"], "holds the agent `a`", "leave out `--operator`"),
+        ("a", &["agent", "list"], "holds the agent `a`", "--home DIR"),
+    ] {
+        let output = process.run_as(home, verb, b"");
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(4), "{verb:?}: {told}");
+        assert!(
+            told.contains("no_identity") && told.contains(named) && told.contains(fix),
+            "{verb:?}: {told}"
+        );
+        assert!(!told.contains("reissue"), "a new certificate is not needed: {told}");
+    }
+    let told = said(&process.run_as("nobody", &["agent", "list"], b""));
+    assert!(told.contains("--reissue-operator") && !told.contains("holds"), "{told}");
+}
+
+#[test]
+fn a_token_and_its_id_are_told_apart() {
+    let process = Process::init("warn");
+    for token in ["eyJhbGciOiJFUzI1NiJ9.CNRY.CNRY", "eyJCNRY"] {
+        let output = process.run_as("operator", &["token", "revoke", token], b"");
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(
+            told.contains("every user of the machine can read arguments") && !told.contains("CNRY"),
+            "{told}"
+        );
+        assert!(told.contains("keyward token show -"), "{told}");
+    }
+    let output = process.run_as("operator", &["token", "revoke", "tok_x"], b"");
+    assert!(output.status.code() == Some(2) && said(&output).contains("not an id"), "{}", said(&output));
+    let output = process.run_as("operator", &["token", "show", "tok_06h2htbrfhs6388gu9e2l31ivk"], b"");
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("is the id of a token") && !told.contains("secret was given"), "{told}");
+}
+
+#[test]
+fn a_directory_without_declarations_is_refused() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let dir = process.path("empty");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a.toml.bak"), "").unwrap();
+    let named = dir.display().to_string();
+    for verb in [&["plan"][..], &["plan", "--prune"], &["apply", "--prune", "--yes"]] {
+        let output = process.run_as("operator", &[verb, &["-f", &named]].concat(), b"");
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{verb:?}: {told}");
+        assert!(told.contains(&format!("`{named}` contains no *.toml files")), "{told}");
+    }
+    fs::write(dir.join("a.toml"), "").unwrap();
+    process.good(&["plan", "-f", &named], b"");
+}
