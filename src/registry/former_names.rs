@@ -65,10 +65,10 @@ impl FormerNames {
         self.left.contains_key(&mark_of_deleted(name))
     }
 
-    /// Whether one more name can be deleted, which leaves a former and a deleted name.
+    /// Whether one more name can be deleted: a resource server leaves a former name, a former audience and a deleted name.
     #[must_use]
     pub fn has_room_for_deletion(&self) -> bool {
-        self.left.len().saturating_add(2) <= FORMER_NAMES_MAX
+        self.left.len().saturating_add(3) <= FORMER_NAMES_MAX
     }
 
     /// The same of an audience that was not that of the same thing before.
@@ -251,10 +251,18 @@ mod tests {
             !former.is_deleted(&DeletedName::Operator("a-0".parse().unwrap())),
             "the digest is of its kind"
         );
-        (1..FORMER_NAMES_MAX - 2).for_each(|number| former.leave(&thing(number), None));
+        (1..FORMER_NAMES_MAX - 3).for_each(|number| former.leave(&thing(number), None));
         assert!(former.has_room_for_deletion(), "at the limit");
-        former.leave(&thing(FORMER_NAMES_MAX), None);
-        assert!(!former.has_room_for_deletion(), "one beyond it");
+        let mut beyond = former.clone();
+        beyond.leave(&thing(FORMER_NAMES_MAX), None);
+        assert!(!beyond.has_room_for_deletion(), "one beyond it");
+        // A resource server leaves most names. All of them fit in, the deleted one too.
+        let server = thing(FORMER_NAMES_MAX);
+        let Owned::Agent(deleted) = &server else { panic!("a resource server") };
+        former.leave_audience(&"https://a.example.com".parse().unwrap(), None);
+        former.leave(&server, None);
+        former.delete(&DeletedName::Agent(deleted.clone()));
+        assert_eq!(former.keeps(&Scope::Everything, &server, 0), Some(NameRefusal::Deleted));
     }
 
     #[test]
