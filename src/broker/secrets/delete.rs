@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::base::{Scope, SecretName, code};
@@ -58,7 +60,8 @@ struct Versions {
     versions: Vec<u32>,
 }
 
-/// The declared objects and leases that need the secret `name`; those outside of `scope` without their names.
+/// The declared objects and leases that need the secret `name`, [`NEEDED_LISTED_MAX`] of them at most; those outside of
+/// `scope` without their names.
 fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<String> {
     let delivering = reading.reaching(name);
     let world = reading.unconditional();
@@ -67,41 +70,61 @@ fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<Str
         let is_within = owner(Owned::Capability(capability.clone()));
         said("capability", capability.as_str(), is_within)
     });
-    let rotations = world.rotations.all().filter(|rotation| {
-        let driver = stored_driver(&rotation.declared.upstream);
-        rotation.declared.secret == *name || driver.is_ok_and(|driver| driver.admin_secret() == Some(name))
-    });
-    let rotations = rotations.map(|rotation| {
-        let rotated = &rotation.declared.secret;
+    let of_secret = |rotated: &SecretName| {
         let owner = world.secrets.named(rotated).and_then(|secret| secret.owner.as_ref());
         said("rotation", rotated.as_str(), scope.covers(owner))
+    };
+    let rotated = world.rotations.of(name).map(|_| of_secret(name));
+    let rotations = world.rotations.all().filter(|rotation| {
+        let upstream = &rotation.declared.upstream;
+        rotation.declared.secret != *name
+            && may_name(upstream, name)
+            && stored_driver(upstream).is_ok_and(|driver| driver.admin_secret() == Some(name))
     });
+    let rotations = rotations.map(|rotation| of_secret(&rotation.declared.secret));
     let offers = world.leases.offers().filter(|offer| is_administered(&offer.upstream, name));
     let offers = offers.map(|offer| {
         let is_within = owner(Owned::Capability(offer.capability.clone()));
         said("lease", offer.capability.as_str(), is_within)
     });
-    let mut needed: Vec<String> = capabilities.chain(rotations).chain(offers).collect();
-    let logins = outstanding(world, name);
-    if logins > 0 {
-        needed.push(format!("{logins} logins that are not revoked yet"));
+    // Upstreams are parsed only until enough is found.
+    let needed = capabilities.chain(rotated).chain(rotations).chain(offers).take(NEEDED_LISTED_MAX);
+    let mut needed: Vec<String> = needed.collect();
+    if needed.len() < NEEDED_LISTED_MAX {
+        let logins = outstanding(world, name);
+        if logins > 0 {
+            needed.push(format!("{logins} logins that are not revoked yet"));
+        }
     }
     needed.dedup();
     needed
 }
 
+/// Maximum number of objects that an answer lists because they need a secret.
+const NEEDED_LISTED_MAX: usize = 20;
+
 fn said(noun: &str, name: &str, is_within: bool) -> String {
     if is_within { format!("{noun} `{name}`") } else { format!("a {noun} of another owner") }
 }
 
-/// Whether the logins of this upstream are administered with the secret `name`.
-fn is_administered(upstream: &str, name: &SecretName) -> bool {
-    stored_lease_driver(upstream).is_ok_and(|driver| driver.admin_secret() == name)
+/// Whether a stored upstream has the name of a secret as a text. It is JSON, in which a name needs no escapes: only an
+/// upstream that has it is parsed.
+fn may_name(upstream: &str, name: &SecretName) -> bool {
+    upstream.contains(&format!("\"{name}\""))
 }
 
-/// The number of leases whose logins are revoked with the secret `name`.
+/// Whether the logins of this upstream are administered with the secret `name`.
+fn is_administered(upstream: &str, name: &SecretName) -> bool {
+    may_name(upstream, name)
+        && stored_lease_driver(upstream).is_ok_and(|driver| driver.admin_secret() == name)
+}
+
+/// The number of leases whose logins are revoked with the secret `name`. Each upstream is parsed once.
 fn outstanding(world: &World, name: &SecretName) -> usize {
-    let administered =
-        |declared: u64| world.leases.upstream(declared).is_some_and(|one| is_administered(one, name));
-    world.leases.all().filter(|lease| administered(lease.login.upstream)).count()
+    let administered = world.leases.upstreams().filter(|(_, upstream)| is_administered(upstream, name));
+    let administered: BTreeSet<u64> = administered.map(|(declared, _)| declared).collect();
+    if administered.is_empty() {
+        return 0;
+    }
+    world.leases.all().filter(|lease| administered.contains(&lease.login.upstream)).count()
 }
