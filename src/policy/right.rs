@@ -124,8 +124,8 @@ rights! {
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
     /// Planning declarations, which changes nothing.
     PlanDeclarations = "plan-declarations", [Admin, Auditor, Deployer], Owned, Yes;
-    /// Exporting declarations.
-    ExportDeclarations = "export-declarations", [Admin, Auditor], Owned, Yes;
+    /// Exporting declarations, with the requests and SQL of upstreams that a plan does not show.
+    ExportDeclarations = "export-declarations", [Admin], Owned, Yes;
     /// Applying declarations.
     Declare = "declare", [Admin, Deployer], Owned, Yes;
     /// Trying the upstream of a rotation before it is declared. The role `deployer` does not have it: a plan of a change
