@@ -236,6 +236,12 @@ pub(super) fn turned(
     }
 }
 
+/// Whether this capability of this owner is there.
+fn is_unchanged(ground: &PlanContext<'_>, capability: &Capability, owner: Option<&OwnerName>) -> bool {
+    let before = ground.registry.owners().of(&Owned::Capability(capability.name.clone()));
+    ground.capability(&capability.name) == Some(capability) && before == owner
+}
+
 const OTHER_OWNER: &str = "the `secret` has the sensitivity `high`, so only capabilities of its owner deliver it: declare this capability with the secret's `owner`";
 
 /// What of the declarations that there would be names something that is not there, or may not be reached.
@@ -258,6 +264,8 @@ pub(super) fn dangling(
                 "the `secret` of this capability does not exist: store it first (`keyward secret put NAME`)"
                     .to_owned(),
             ),
+            // Its secret may have become so later: a capability that stays as it is can be declared again.
+            Some(_) if is_unchanged(ground, capability, owner) => {}
             Some(secret) if secret.sensitivity == Sensitivity::High && secret.owner.as_ref() != owner => {
                 report(*place, OTHER_OWNER.to_owned());
             }

@@ -3,8 +3,8 @@
 use keyward::base::limits::DECLARATION_BYTES_MAX;
 use serde_json::json;
 
-use crate::operators::{join, standing};
-use crate::support::broker::{Caller, Reply, TestBroker};
+use crate::operators::{join, refused, standing};
+use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
 use crate::support::process::Process;
 
 /// Declarations with everything that a schedule, a driver and an owner can say.
@@ -159,4 +159,31 @@ async fn an_export_beyond_one_upload_is_refused() {
         assert!(part < 5 && reply.json()["text"].as_str().unwrap().len() <= DECLARATION_BYTES_MAX);
     }
     assert_eq!(refused, Some((409, "export_too_large".to_owned())));
+}
+
+#[tokio::test]
+async fn an_export_can_be_applied_after_a_secret_became_high() {
+    // Given a capability of an owner that delivers a secret of nobody
+    let broker = TestBroker::declared().await;
+    let owned = DECLARATIONS.replacen("max_life_s = 300", "max_life_s = 300\nowner = \"red\"", 1);
+    assert_eq!(broker.apply(&owned).await.status, 200);
+    let high = json!({ "sensitivity": "high" });
+    let operator = broker.operator();
+    assert_eq!(operator.post_json("/v1/secret-sensitivity/github/app", &high).await.status, 200);
+    // When the declarations are exported and planned, then nothing changes
+    let exported = export(&operator).await.json();
+    let plan = async |text: &str| {
+        let body = json!({ "files": [{ "name": "a", "text": text }], "prune": true });
+        operator.post_json("/v1/plan", &body).await
+    };
+    let text = exported["text"].as_str().unwrap();
+    let planned = plan(text).await;
+    assert_eq!(planned.status, 200, "{}", planned.text());
+    assert_eq!(planned.json()["changes"], json!([]), "{text}");
+    // The twins: a changed capability of this owner, and another owner's
+    for changed in [text.replace("max_life_s = 300", "max_life_s = 299"), text.replace("\"red\"", "\"blue\"")]
+    {
+        assert_ne!(changed, text);
+        refused(&plan(&changed).await, 422, "declarations_invalid");
+    }
 }
