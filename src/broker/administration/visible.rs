@@ -29,12 +29,71 @@ pub(super) fn visible(
     }
     if let Some(fields) = event.as_object_mut().filter(|_| foreign) {
         UNDIVIDED.iter().for_each(|field| drop(fields.remove(*field)));
+        hide_texts(fields);
     }
     Some(VisibleEvent { event, is_redacted: foreign })
 }
 
 /// Fields that say something about all objects of an entry at once.
 const UNDIVIDED: [&str; 3] = ["constrained", "count", "rules"];
+
+/// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
+/// their objects.
+const TEXTS_SHOWN: [&str; 29] = [
+    "action",
+    "added",
+    "agent_id",
+    "at",
+    "code",
+    "entry",
+    "expires_at",
+    "field",
+    "fields",
+    "from",
+    "id",
+    "instance",
+    "key",
+    "kind",
+    "lease",
+    "name",
+    "not_after",
+    "previous",
+    "reason",
+    "removed",
+    "request",
+    "retry_at",
+    "role",
+    "secret_id",
+    "serial",
+    "snapshot",
+    "stage",
+    "thumbprint",
+    "to",
+];
+
+/// Removes texts about which nobody can say whose object they describe, e.g. an audience or an upstream.
+fn hide_texts(fields: &mut Map<String, Value>) {
+    fields.retain(|field, value| {
+        let is_judged = Noun::of_field(field).is_some();
+        if !is_judged {
+            value.as_object_mut().into_iter().for_each(hide_texts);
+            let items = value.as_array_mut().into_iter().flatten();
+            items.filter_map(Value::as_object_mut).for_each(hide_texts);
+        }
+        is_judged || TEXTS_SHOWN.contains(&field.as_str()) || !has_text(value)
+    });
+}
+
+fn has_text(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Array(items) => items.iter().any(Value::is_string),
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The fields of a changed value that have values.
+const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
 
 /// What names stand for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +114,16 @@ impl Noun {
             "operator" | "operators" | "by" => Some(Self::Operator),
             "roles" | "created_with" => Some(Self::Role),
             "secret" | "administering" => Some(Self::Secret),
+            _ => None,
+        }
+    }
+
+    /// What the values of this changed field of a declaration stand for.
+    fn of_value(field: &str) -> Option<Self> {
+        match field {
+            "capabilities" => Some(Self::Capability),
+            "roles" => Some(Self::Role),
+            "secret" | "upstream.admin_secret" => Some(Self::Secret),
             _ => None,
         }
     }
@@ -135,11 +204,23 @@ impl Filter<'_> {
         {
             return None;
         }
+        let changed = text("field").map(ToOwned::to_owned);
         let shown = |(field, value): (String, Value)| {
-            let value = self.part(value, Noun::of_field(&field))?;
-            Some((field, value))
+            let value = match changed.as_deref().filter(|_| VALUES.contains(&field.as_str())) {
+                Some("owner") => self.owner_name(value),
+                Some(changed) => self.part(value, Noun::of_value(changed)),
+                None => self.part(value, Noun::of_field(&field)),
+            };
+            Some((field, value?))
         };
         Some(fields.into_iter().filter_map(shown).collect())
+    }
+
+    /// The name of an owner, if it is the operator's own.
+    fn owner_name(&mut self, value: Value) -> Option<Value> {
+        let is_own = value.as_str() == Some(self.owner.as_str());
+        self.found.foreign |= !is_own;
+        is_own.then_some(value)
     }
 
     /// Whether the name is shown. The names of operators are: who acted on an object is part of what happened to it.

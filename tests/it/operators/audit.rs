@@ -98,6 +98,31 @@ async fn an_entry_about_several_owners_shows_a_team_its_own_part() {
 }
 
 #[tokio::test]
+async fn changed_values_show_a_team_no_names_of_others() {
+    // Given an application that gives a role of a team a capability of another owner, and takes the team's own
+    let (broker, red, _) = teams().await;
+    let role = |capabilities: &str| {
+        format!("[[role]]\nname = \"red-reader\"\nowner = \"red\"\ncapabilities = [{capabilities}]\n")
+    };
+    assert_eq!(broker.apply(&role("\"red.call\", \"github.repo.read\"")).await.status, 200);
+    // When the team reads it, then it sees its own values alone
+    let entry = entries(&red, 500).await.pop().unwrap();
+    let change = &entry["event"]["changes"][0];
+    assert_eq!(change["values"][0]["added"], json!(["red.call"]), "{entry}");
+    assert_eq!(change["values"][0]["removed"], json!(["red.read"]), "{entry}");
+    assert!(!entry.to_string().contains("github") && entry["redacted"] == true, "{entry}");
+    assert!(entry["event"]["snapshot"].is_string(), "digests name nothing: {entry}");
+    // And not the owner from which an object came
+    let moved = "[[role]]\nname = \"blue-reader\"\nowner = \"red\"\ncapabilities = []\n";
+    assert_eq!(broker.apply(moved).await.status, 200);
+    let entry = entries(&red, 500).await.pop().unwrap();
+    let values = entry["event"]["changes"][0]["values"].as_array().unwrap();
+    let owner = values.iter().find(|value| value["field"] == "owner").unwrap();
+    assert_eq!((&owner["from"], &owner["to"]), (&Value::Null, &json!("red")), "{entry}");
+    assert!(!entry["event"]["changes"][0]["values"].to_string().contains("blue"), "{entry}");
+}
+
+#[tokio::test]
 async fn the_entries_of_a_deleted_agent_stay_with_its_team() {
     let (_broker, red, blue) = teams().await;
     assert_eq!(post(&red, "/v1/agents/red-bot/delete").await.status, 200);
