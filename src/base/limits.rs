@@ -22,6 +22,10 @@ pub const PLAN_ENTRIES_READ_MAX: u64 = 50_000;
 pub const AUDIT_ENTRIES_READ_MAX: u64 = 100_000;
 /// Maximum number of agents that a plan lists because they lose something; it counts all.
 pub const LOSSES_LISTED_MAX: usize = 500;
+/// Maximum number of capabilities and secrets that the listed agents of a plan lose; the first agent is listed in any case.
+pub const LOSS_NAMES_LISTED_MAX: usize = 20_000;
+/// Maximum number of capabilities that a plan looks at to find what agents lose. Agents with the same roles count once.
+pub const LOSS_NAMES_READ_MAX: usize = 500_000;
 /// Former versions of one secret that the broker keeps by default.
 pub const FORMER_VERSIONS: u32 = 10;
 /// Minimum of the setting for former versions: after a restore an upstream may accept an older version.

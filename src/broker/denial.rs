@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use super::effect::Effect;
-use crate::base::{AgentId, SecretId, SecretName, Timestamp};
+use crate::base::{SecretId, SecretName, Timestamp};
 use crate::keyring::KeyStage;
 use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
 use crate::pki;
-use crate::registry::{self, Narrowing, Registry};
+use crate::registry::{self, Registry, Removals};
 use crate::revocation;
 use crate::secrets::{self, Catalogue};
 use crate::token::{self, TokenKeys};
@@ -53,13 +53,8 @@ impl MemoryRevocation {
 
     /// What an application of declarations takes away. No receipt of a change that relied on one of `withheld`
     /// is delivered.
-    pub(crate) fn narrowing(
-        at: Timestamp,
-        narrowing: Narrowing,
-        agents: Vec<AgentId>,
-        withheld: Vec<Key>,
-    ) -> Self {
-        Self::ended(at, Effect::Registry(registry::Effect::Restrict { narrowing, agents }), withheld)
+    pub(crate) fn withdrawal(at: Timestamp, removals: Removals, withheld: Vec<Key>) -> Self {
+        Self::ended(at, Effect::Registry(registry::Effect::Withdraw(removals)), withheld)
     }
 
     fn ended(at: Timestamp, effect: Effect, withheld: Vec<Key>) -> Self {

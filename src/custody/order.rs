@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentName, CapabilityName, InstanceId, LeaseId, OperatorId, OperatorName, Reason, RoleName, Scope,
-    SecretName, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, InstanceId, LeaseId, OperatorId, OperatorName, Reason, RoleName,
+    Scope, SecretName, Timestamp, TokenId,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -44,7 +44,7 @@ pub enum RevocationOrder {
     TaintAuthority(u32),
     /// A generation of the certificate authority whose certificates are revoked.
     RevokeAuthority(u32),
-    /// The removals of an application of declarations.
+    /// [`Self::RemoveDeclared`] as earlier builds wrote it: it removes what the application did not keep.
     NarrowDeclarations {
         /// Capabilities that no role has any more.
         capabilities: BTreeSet<CapabilityName>,
@@ -54,6 +54,19 @@ pub enum RevocationOrder {
         agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
         /// Agents that are gone.
         removed_agents: BTreeSet<AgentName>,
+    },
+    /// The removals of an application of declarations.
+    RemoveDeclared {
+        /// Capabilities that are removed or delivered in another way.
+        capabilities: BTreeSet<CapabilityName>,
+        /// The capabilities that each of these roles loses.
+        roles: BTreeMap<RoleName, BTreeSet<CapabilityName>>,
+        /// The roles that each of these agents loses.
+        agents: BTreeMap<AgentName, BTreeSet<RoleName>>,
+        /// Removed agents and resource servers.
+        removed_agents: BTreeSet<AgentName>,
+        /// The ids of the agents that are named.
+        ids: BTreeMap<AgentName, AgentId>,
     },
 }
 

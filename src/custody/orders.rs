@@ -255,6 +255,13 @@ mod tests {
                 agents: [("a".parse().unwrap(), ["r".parse().unwrap()].into())].into(),
                 removed_agents: ["b".parse().unwrap()].into(),
             },
+            RevocationOrder::RemoveDeclared {
+                capabilities: ["c.read".parse().unwrap()].into(),
+                roles: [("r".parse().unwrap(), ["c.read".parse().unwrap()].into())].into(),
+                agents: [("a".parse().unwrap(), ["r".parse().unwrap()].into())].into(),
+                removed_agents: ["b".parse().unwrap()].into(),
+                ids: [("b".parse().unwrap(), format!("agent_{zeros}").parse().unwrap())].into(),
+            },
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {

@@ -9,6 +9,7 @@ use super::former_names::DeletedName;
 use super::keys;
 use super::narrowing::Narrowing;
 use super::owners::Owned;
+use super::removals::Removals;
 use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, Person, RoleName,
     Timestamp,
@@ -140,9 +141,9 @@ pub enum Effect {
         /// The address.
         address: IpAddr,
     },
-    /// The removals of an application, without its additions.
+    /// [`Effect::Withdraw`] as earlier builds wrote it: it removes what the application did not keep.
     Restrict {
-        /// The removals.
+        /// What remains.
         narrowing: Narrowing,
         /// The agents that they name.
         agents: Vec<AgentId>,
@@ -156,6 +157,8 @@ pub enum Effect {
         /// The person, if one is declared.
         person: Option<Person>,
     },
+    /// The removals of an application, without its additions.
+    Withdraw(Removals),
 }
 
 impl Effect {
@@ -191,6 +194,10 @@ impl Effect {
                 narrowing.advances(keys);
                 keys.extend(agents.iter().copied().map(keys::agent));
             }
+            Self::Withdraw(removals) => {
+                keys.push(keys::declarations());
+                removals.touched(keys);
+            }
             // Decisions on new names rely on the declarations.
             Self::Reserve(DeletedName::Agent(name)) => {
                 keys.extend([keys::declarations(), keys::agent_name(name)]);
@@ -211,6 +218,7 @@ impl Effect {
             | Self::Own { .. }
             | Self::Narrow(_)
             | Self::Reserve(_)
+            | Self::Withdraw(_)
             | Self::Restrict { .. } => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }

@@ -1,8 +1,10 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use super::narrowing::Narrowing;
 use super::plan::PlannedChange;
-use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, Person, RoleName};
+use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, OperatorName, Person, RoleName};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -141,9 +143,20 @@ pub struct CertificatePromoted<'a> {
 pub struct DeclarationsNarrowed<'a> {
     /// The actor: an operator, or `host uid N` for a pending order.
     pub by: &'a str,
-    /// The object.
+    /// What remains of the objects.
     #[serde(flatten)]
     pub narrowing: &'a Narrowing,
+    /// What they lose.
+    pub removed: RemovedPairs<'a>,
+}
+
+/// What the objects of a [`DeclarationsNarrowed`] lose.
+#[derive(Debug, Serialize)]
+pub struct RemovedPairs<'a> {
+    /// The capabilities that each of these roles loses.
+    pub roles: &'a BTreeMap<RoleName, BTreeSet<CapabilityName>>,
+    /// The roles that each of these agents loses.
+    pub agents: &'a BTreeMap<AgentName, BTreeSet<RoleName>>,
 }
 
 /// An agent or a resource server was deleted, and its name reserved.

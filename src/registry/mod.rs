@@ -18,6 +18,7 @@ mod narrowing;
 mod owners;
 mod plan;
 mod plan_context;
+mod removals;
 mod state;
 
 pub use agent::{
@@ -31,11 +32,12 @@ pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
     AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal, RemovedPairs,
 };
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
 pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedTies, draw};
 pub use plan_context::{PlanContext, SecretFacts, Undeclared};
+pub use removals::Removals;
 pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

@@ -6,7 +6,8 @@ use super::keys;
 use crate::base::{AgentName, CapabilityName, RoleName};
 use crate::ledger::Key;
 
-/// What an application takes away, and nothing that it gives: whenever it is done, nobody may do more than before.
+/// What remains after an application of the objects that lose something. Events show it; effects and orders of earlier
+/// builds have it in place of [`super::Removals`].
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Narrowing {
     /// Capabilities that no role has any more: they are gone, or delivered otherwise.
@@ -20,30 +21,11 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
-    /// Whether it takes nothing away.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Adds the keys of the declarations that it narrows.
     pub(super) fn advances(&self, keys: &mut Vec<Key>) {
         keys.push(keys::declarations());
         keys.extend(self.capabilities.iter().map(keys::capability));
         keys.extend(self.roles.keys().map(keys::role));
-    }
-
-    /// The remaining capabilities of a role.
-    pub(super) fn left(
-        &self,
-        role: &RoleName,
-        capabilities: &BTreeSet<CapabilityName>,
-    ) -> BTreeSet<CapabilityName> {
-        let kept = self.roles.get(role);
-        let stays = |name: &&CapabilityName| {
-            !self.capabilities.contains(*name) && kept.is_none_or(|kept| kept.contains(*name))
-        };
-        capabilities.iter().filter(stays).cloned().collect()
     }
 }
 

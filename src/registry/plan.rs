@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent_spec::AgentSpec;
 use super::declaration::Declaration;
 use super::declared::{Capability, Declarations, Delivery, Role};
-use super::narrowing::Narrowing;
 use super::owners::Owned;
 use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still_named, turned};
+use super::removals::Removals;
 use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{AgentName, Audience, CapabilityName, OwnerName, Person, RoleName, Sensitivity};
@@ -216,7 +216,7 @@ impl Plan {
     }
 }
 
-impl Narrowing {
+impl Removals {
     /// The removals of `plan` from `registry`.
     #[must_use]
     pub fn of(registry: &Registry, plan: &Plan) -> Self {
@@ -226,23 +226,23 @@ impl Narrowing {
         };
         let changed = plan.capabilities.iter().filter(|one| is_delivered_otherwise(&one.name, &one.delivery));
         let capabilities = plan.removed_capabilities.iter().chain(changed.map(|one| &one.name));
-        let narrower = plan.roles.iter().filter_map(|role| {
-            let before = &declared.role(&role.name)?.capabilities;
-            let kept = || before.intersection(&role.capabilities).cloned().collect();
-            (!before.is_subset(&role.capabilities)).then(|| (role.name.clone(), kept()))
-        });
-        let removed = plan.removed_roles.iter().map(|name| (name.clone(), BTreeSet::new()));
+        let none = BTreeSet::new();
+        let kept = plan.roles.iter().map(|role| (&role.name, &role.capabilities));
+        let kept: BTreeMap<_, _> = kept.chain(plan.removed_roles.iter().map(|name| (name, &none))).collect();
         let agents = plan.agents.iter().filter_map(|(spec, _)| {
             let before = &registry.agent_named(&spec.name)?.roles;
-            let kept = || before.intersection(&spec.roles).cloned().collect();
-            (!before.is_subset(&spec.roles)).then(|| (spec.name.clone(), kept()))
+            let lost: BTreeSet<_> = before.difference(&spec.roles).cloned().collect();
+            (!lost.is_empty()).then(|| (spec.name.clone(), lost))
         });
-        Self {
+        let removals = Self {
             capabilities: capabilities.cloned().collect(),
-            roles: narrower.chain(removed).collect(),
             agents: agents.collect(),
             removed_agents: plan.removed_agents.iter().cloned().collect(),
-        }
+            ..Self::default()
+        };
+        let loses =
+            |role: &RoleName, name: &CapabilityName| kept.get(role).is_some_and(|kept| !kept.contains(name));
+        removals.of_roles(declared, loses).with_ids(|name| registry.agent_named(name))
     }
 }
 

@@ -13,6 +13,7 @@ use super::former_names::FormerNames;
 use super::key_uses::KeyUses;
 use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
+use super::removals::Removals;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, OwnerName, RoleName, Timestamp,
@@ -121,7 +122,10 @@ impl Registry {
                 self.agents.put(*id, spec);
             }
             Effect::RemoveAgent(id) => self.remove_agent(*id),
-            Effect::Narrow(narrowing) | Effect::Restrict { narrowing, .. } => self.narrow(narrowing),
+            Effect::Narrow(narrowing) | Effect::Restrict { narrowing, .. } => {
+                self.withdraw(&self.removals_of(narrowing));
+            }
+            Effect::Withdraw(removals) => self.withdraw(removals),
             Effect::IssueCode { .. } => {
                 AgentCode::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
             }
@@ -235,6 +239,7 @@ impl Registry {
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
             | Effect::Restrict { .. }
+            | Effect::Withdraw(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}
@@ -298,28 +303,37 @@ impl Registry {
         }
     }
 
-    fn narrow(&mut self, narrowing: &Narrowing) {
-        let narrower = self.declarations.roles().filter_map(|role| {
-            let capabilities = narrowing.left(&role.name, &role.capabilities);
-            let is_narrower = capabilities.len() < role.capabilities.len();
-            is_narrower.then(|| Role { name: role.name.clone(), capabilities })
+    /// The removals of `narrowing`, in the form of earlier builds.
+    #[must_use]
+    pub fn removals_of(&self, narrowing: &Narrowing) -> Removals {
+        Removals::of_narrowing(&self.declarations, &self.agents, narrowing)
+    }
+
+    /// What remains of the objects that lose something by `removals`.
+    #[must_use]
+    pub fn remaining(&self, removals: &Removals) -> Narrowing {
+        removals.remaining(&self.declarations, &self.agents)
+    }
+
+    fn withdraw(&mut self, removals: &Removals) {
+        let narrower = removals.roles.iter().filter_map(|(name, lost)| {
+            let before = &self.declarations.role(name)?.capabilities;
+            let capabilities: BTreeSet<_> = before.difference(lost).cloned().collect();
+            (capabilities.len() < before.len()).then(|| Role { name: name.clone(), capabilities })
         });
         let narrower: Vec<Role> = narrower.collect();
         if !narrower.is_empty() {
             self.declarations = Arc::new(self.declarations.changed(&[], &[], &narrower, &[]));
         }
-        for (name, kept) in &narrowing.agents {
-            let Some(agent) = self.agents.named(name) else { continue };
-            let roles = agent.roles.intersection(kept).cloned().collect();
-            let spec = AgentSpec { name: name.clone(), roles, max_instances: agent.max_instances };
+        for (name, lost) in &removals.agents {
+            let Some(agent) = removals.ids.get(name).and_then(|id| self.agents.get(*id)) else { continue };
+            let roles = agent.roles.difference(lost).cloned().collect();
+            let spec = AgentSpec { name: agent.name.clone(), roles, max_instances: agent.max_instances };
             let id = agent.id;
             self.agents.put(id, &spec);
         }
-        for name in &narrowing.removed_agents {
-            if let Some(id) = self.agents.named(name).map(|agent| agent.id) {
-                self.remove_agent(id);
-            }
-        }
+        let removed = removals.removed_agents.iter().filter_map(|name| removals.ids.get(name));
+        removed.for_each(|id| self.remove_agent(*id));
     }
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {

@@ -80,7 +80,8 @@ impl AppliedAnswer {
 /// What agents and resource servers lose when a plan is applied.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct LossesAnswer {
-    /// The agents and resource servers within the operator's scope, by name; at most 500.
+    /// The agents and resource servers within the operator's scope, by name; at most 500, or fewer if they lose
+    /// more than 20 000 capabilities and secrets together.
     pub items: Vec<LossAnswer>,
     /// The number of agents and resource servers within the operator's scope that lose something.
     pub agents: usize,
@@ -104,7 +105,18 @@ pub struct LossAnswer {
     pub redelivered: Vec<CapabilityName>,
     /// Secrets that it cannot read any more.
     pub secrets: Vec<SecretName>,
+    /// The number of capabilities outside of the operator's scope that it loses, or keeps delivered in another way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_capabilities: usize,
+    /// The number of secrets outside of the operator's scope that it cannot read any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_secrets: usize,
     pub live: LiveCounts,
+}
+
+// A reference, because serde passes one.
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Credentials that are valid now.

@@ -6,7 +6,7 @@ use super::plan_id::plan_id;
 use super::upload::{Upload, Uploaded};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::EVENT_BYTES_MAX;
-use crate::base::{AgentId, AgentName, Cancellation, code};
+use crate::base::{AgentId, AgentName, Cancellation, Cancelled, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
@@ -54,6 +54,7 @@ impl AdminServices {
                 let read = drawing.state.read_for(request, |reading| drawing.draw(&upload, reading, work))?;
                 Ok::<_, AttemptError>(match read {
                     ReadOutcome::Now(drawn, preconditions) => {
+                        drawn.check(&upload, work)?;
                         let (drawn, draft) = drawn.drafted(&upload.operator)?;
                         ReadOutcome::Now((drawn, draft), preconditions)
                     }
@@ -69,10 +70,10 @@ impl AdminServices {
                 return Ok(Applied { changes: Vec::new(), done: None });
             }
             let (change, ()) = services.state.completed(request, draft, preconditions)?;
-            let applied = if drawn.narrowing.is_empty() {
+            let applied = if drawn.removals.is_empty() {
                 Removed::recorded(services.state.store.commit(change, ()).await?.seq())
             } else {
-                services.apply_narrowing(request, change, drawn.narrowing).await?
+                services.apply_removals(request, change, drawn.removals).await?
             };
             services.notifications.revocations_changed();
             // What was declared anew is tried at once, though it failed as it was declared before.
@@ -134,12 +135,8 @@ impl Services {
             new_agent: &new_agent,
         };
         let (plan, effects) = upload.sections.plan(&ground)?;
-        let losses = losses(&ground, &plan)?;
-        let id = plan_id(upload, &plan, &losses);
-        if upload.plan.as_ref().is_some_and(|named| *named != id) {
-            return Err(Failure::new(code::PLAN_OUTDATED));
-        }
-        Ok(Drawn { plan, effects, as_of: reading.as_of(), id, losses })
+        let losses = if upload.names_losses { losses(&ground, &plan)? } else { BTreeMap::new() };
+        Ok(Drawn { plan, effects, as_of: reading.as_of(), losses })
     }
 }
 
@@ -148,11 +145,24 @@ pub(super) struct Drawn {
     pub(super) plan: SectionPlan,
     effects: Vec<Effects>,
     as_of: u64,
-    pub(super) id: String,
     pub(super) losses: BTreeMap<AgentName, Loss>,
 }
 
 impl Drawn {
+    /// Its id. This takes time, and needs no records.
+    pub(super) fn id(&self, upload: &Upload, work: &Cancellation) -> Result<String, Cancelled> {
+        plan_id(upload, &self.plan, &self.losses, work)
+    }
+
+    /// Checks that it is the plan that `upload` names.
+    fn check(&self, upload: &Upload, work: &Cancellation) -> Result<(), Failure> {
+        let Some(named) = &upload.plan else { return Ok(()) };
+        if *named != self.id(upload, work)? {
+            return Err(Failure::new(code::PLAN_OUTDATED));
+        }
+        Ok(())
+    }
+
     /// The plan as one change. It advances everything that it touches, so that no mint decided before commits after.
     pub(super) fn drafted(
         self,

@@ -1,4 +1,3 @@
-use crate::base::AgentId;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
@@ -9,56 +8,52 @@ use crate::broker::services::Services;
 use crate::broker::world::{Effect, World};
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::idempotency::{IdempotencyKey, Outcome};
-use crate::ledger::Key;
-use crate::registry::{self, DeclarationsNarrowed, Narrowing, keys};
+use crate::registry::{self, DeclarationsNarrowed, Removals, RemovedPairs};
 use crate::store::{Change, CommitError, ConflictDecision, OnConflict};
 
 impl Services {
-    /// Commits `change`, an application that takes `narrowing` away. That much is in force when the ledger has
-    /// not taken the application in time, and is recorded by itself when the application cannot be.
-    pub(crate) async fn apply_narrowing(
+    /// Commits `change`, an application with these `removals`. The removals alone are in force when the ledger has
+    /// not taken the application in time, and are recorded by themselves when the application cannot be.
+    pub(crate) async fn apply_removals(
         &self,
         request: ChangeRequest<'_>,
         change: Change<Effect>,
-        narrowing: Narrowing,
+        removals: Removals,
     ) -> Result<Removed, CommitError> {
         let now = self.state.clock.now();
-        let agents = self.state.read(|reading| named(reading.unconditional(), &narrowing)).0;
-        let withheld = touched(&agents, &narrowing);
-        let order = request.pending(now, order(&narrowing));
-        let taking =
-            change.revoking(MemoryRevocation::narrowing(now, narrowing.clone(), agents.clone(), withheld));
-        let on_conflict = narrowed_again(order.clone(), request.idempotency.cloned(), narrowing, agents);
+        let mut withheld = Vec::new();
+        removals.touched(&mut withheld);
+        let order = request.pending(now, order(&removals));
+        let taking = change.revoking(MemoryRevocation::withdrawal(now, removals.clone(), withheld));
+        let on_conflict = withdrawn_again(order.clone(), request.idempotency.cloned(), removals);
         let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
         Ok(Removed { taken, order: Some(order), count: None })
     }
 
-    /// Applies `narrowing` for a user of the broker's host.
-    pub(crate) async fn narrow(
+    /// Applies `removals` for a user of the broker's host.
+    pub(crate) async fn withdraw(
         &self,
         request: ChangeRequest<'_>,
-        narrowing: Narrowing,
+        removals: Removals,
     ) -> Result<Removed, Failure> {
         let by = request.by.name();
-        let change = self.state.read(|reading| narrowed(reading.unconditional(), by, &narrowing, &[])).0?;
-        let applied = self.apply_narrowing(request, request.explain(change), narrowing).await?;
+        let change = self.state.read(|reading| withdrawn(reading.unconditional(), by, &removals)).0?;
+        let applied = self.apply_removals(request, request.explain(change), removals).await?;
         self.notifications.revocations_changed();
         Ok(applied)
     }
 }
 
-/// The narrowing by itself, with the reason of `order`. The outcome of its request is remembered with it. It advances
-/// `agents`, which it named at first: in memory, those that it removes are gone.
-fn narrowed_again(
+/// The removals by themselves, with the reason of `order`. The outcome of its request is remembered with them.
+fn withdrawn_again(
     order: PendingOrder,
     idempotency: Option<IdempotencyKey>,
-    narrowing: Narrowing,
-    agents: Vec<AgentId>,
+    removals: Removals,
 ) -> OnConflict<World> {
     OnConflict::Decide(Box::new(move |world, as_of| {
         let reading = Reading::of(world, as_of, order.at);
-        let change = narrowed(world, &order.by, &narrowing, &agents)?;
+        let change = withdrawn(world, &order.by, &removals)?;
         let change = order.reason.iter().cloned().fold(change, Change::because);
         let change = match reading.outcome(idempotency.as_ref()) {
             Ok(None) => remembered(change, idempotency.as_ref(), Outcome::Recorded),
@@ -69,33 +64,15 @@ fn narrowed_again(
 }
 
 /// Without preconditions: it only revokes, and is valid after every earlier application.
-fn narrowed(
-    world: &World,
-    by: &str,
-    narrowing: &Narrowing,
-    before: &[AgentId],
-) -> Result<Change<Effect>, CommitError> {
-    let mut agents = named(world, narrowing);
-    agents.extend(before.iter().filter(|agent| world.registry.agent(**agent).is_none()));
-    let restrict = registry::Effect::Restrict { narrowing: narrowing.clone(), agents };
-    Ok(Change::new(&DeclarationsNarrowed { by, narrowing })?.effect(Effect::Registry(restrict)).urgent())
+fn withdrawn(world: &World, by: &str, removals: &Removals) -> Result<Change<Effect>, CommitError> {
+    let narrowing = world.registry.remaining(removals);
+    let removed = RemovedPairs { roles: &removals.roles, agents: &removals.agents };
+    let withdraw = registry::Effect::Withdraw(removals.clone());
+    let change = Change::new(&DeclarationsNarrowed { by, narrowing: &narrowing, removed })?;
+    Ok(change.effect(Effect::Registry(withdraw)).urgent())
 }
 
-/// The agents that it names.
-fn named(world: &World, narrowing: &Narrowing) -> Vec<AgentId> {
-    let names = narrowing.agents.keys().chain(&narrowing.removed_agents);
-    names.filter_map(|name| world.registry.agent_named(name)).map(|agent| agent.id).collect()
-}
-
-/// What a grant relies on that something of it is taken away from.
-fn touched(agents: &[AgentId], narrowing: &Narrowing) -> Vec<Key> {
-    let mut touched: Vec<Key> = agents.iter().copied().map(keys::agent).collect();
-    touched.extend(narrowing.roles.keys().map(keys::role));
-    touched.extend(narrowing.capabilities.iter().map(keys::capability));
-    touched
-}
-
-fn order(narrowing: &Narrowing) -> RevocationOrder {
-    let Narrowing { capabilities, roles, agents, removed_agents } = narrowing.clone();
-    RevocationOrder::NarrowDeclarations { capabilities, roles, agents, removed_agents }
+fn order(removals: &Removals) -> RevocationOrder {
+    let Removals { capabilities, roles, agents, removed_agents, ids } = removals.clone();
+    RevocationOrder::RemoveDeclared { capabilities, roles, agents, removed_agents, ids }
 }

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::upload::{Upload, Uploaded};
-use crate::base::limits::{LOSSES_LISTED_MAX, PAGE_ENTRIES_MAX, PLAN_ENTRIES_READ_MAX, TOKEN_LIFE_MAX_S};
+use crate::base::limits::{
+    LOSS_NAMES_LISTED_MAX, LOSSES_LISTED_MAX, PAGE_ENTRIES_MAX, PLAN_ENTRIES_READ_MAX, TOKEN_LIFE_MAX_S,
+};
 use crate::base::{AgentName, Cancellation, CapabilityName, InstanceId, Timestamp};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
@@ -39,13 +41,15 @@ impl AdminServices {
         heavy: &HeavyRequest,
         uploaded: Uploaded,
     ) -> Result<Planned, Failure> {
-        let upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        let mut upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        upload.names_losses = true;
         let services = Arc::clone(&self.0);
         let planned = heavy.run(Priority::Ordinary, move |work| {
             let request = ChangeRequest::by(&upload.operator, None);
             let (drawn, preconditions) = services.state.read(|reading| services.draw(&upload, reading, work));
             let mut drawn = drawn?;
-            let (id, losses) = (std::mem::take(&mut drawn.id), std::mem::take(&mut drawn.losses));
+            let id = drawn.id(&upload, work)?;
+            let losses = std::mem::take(&mut drawn.losses);
             let (plan, draft) = drawn.drafted(&upload.operator)?;
             services.state.completed(request, draft, preconditions)?.0.fits::<World>()?;
             Ok::<_, Failure>((plan.changes, id, losses))
@@ -147,12 +151,20 @@ fn answer(losses: &BTreeMap<AgentName, Loss>, tokens: &EndingTokens) -> LossesAn
             tokens: sum.tokens.saturating_add(one.tokens),
             leases: sum.leases.saturating_add(one.leases),
         });
-    let items = within().take(LOSSES_LISTED_MAX).map(|(name, loss)| LossAnswer {
+    let mut names = 0_usize;
+    let listed = within().take(LOSSES_LISTED_MAX).take_while(|(_, loss)| {
+        let is_first = names == 0;
+        names = names.saturating_add(loss.access.names().max(1));
+        is_first || names <= LOSS_NAMES_LISTED_MAX
+    });
+    let items = listed.map(|(name, loss)| LossAnswer {
         agent: name.clone(),
         removed: loss.is_removed,
-        capabilities: loss.capabilities.iter().cloned().collect(),
-        redelivered: loss.redelivered.iter().cloned().collect(),
-        secrets: loss.secrets.iter().cloned().collect(),
+        capabilities: loss.access.capabilities.iter().cloned().collect(),
+        redelivered: loss.access.redelivered.iter().cloned().collect(),
+        secrets: loss.access.secrets.iter().cloned().collect(),
+        other_capabilities: loss.access.other_capabilities,
+        other_secrets: loss.access.other_secrets,
         live: live(name, loss),
     });
     let agents = within().count();

@@ -1,20 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::upload::Upload;
 use crate::base::encoding::hex;
-use crate::base::{AgentName, OwnerName};
-use crate::broker::declarations::losses::Loss;
+use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, OwnerName, RoleName};
+use crate::broker::declarations::losses::{Loss, LostAccess};
 use crate::broker::declarations::section::SectionPlan;
 use crate::crypto::{Digest, sha256};
-use crate::registry::{PlannedChange, Undeclared};
+use crate::registry::{Noun, PlannedChange, Undeclared};
 
 /// Bytes of the digest that an id shows.
 const SHOWN_BYTES: usize = 16;
 
-/// What a plan is: the files, the changes, the present declarations that they replace, and what agents lose. Everything
-/// that a plan shows is part of it, except the counts of credentials, which change all the time.
+/// What a plan is: the files, the changes, the present declarations that they replace, those that they grant, and what
+/// agents lose. Everything that a plan shows is part of it, except the counts of credentials, which change all the time.
 #[derive(Serialize)]
 struct PlanContent<'a> {
     format: &'static str,
@@ -23,34 +24,103 @@ struct PlanContent<'a> {
     files: Vec<String>,
     changes: &'a [PlannedChange],
     replaced: Vec<String>,
-    losses: Vec<(&'a AgentName, bool, Vec<String>)>,
+    granted: Vec<String>,
+    losses: Vec<(&'a AgentName, bool, String)>,
+    /// The number of agents outside of the operator's scope.
+    other_losses: usize,
 }
 
 /// The id of the plan that was `drawn` of `upload`: the same plan has the same id, on every broker and at any time.
-pub(super) fn plan_id(upload: &Upload, drawn: &SectionPlan, losses: &BTreeMap<AgentName, Loss>) -> String {
+pub(super) fn plan_id(
+    upload: &Upload,
+    drawn: &SectionPlan,
+    losses: &BTreeMap<AgentName, Loss>,
+    work: &Cancellation,
+) -> Result<String, Cancelled> {
     let mut files: Vec<String> =
         upload.files.iter().map(|file| text_of(sha256(file.text.as_bytes()))).collect();
     files.sort_unstable();
-    let lost = |loss: &Loss| {
-        let capabilities = loss.capabilities.iter().map(|name| format!("-{name}"));
-        let redelivered = loss.redelivered.iter().map(|name| format!("~{name}"));
-        capabilities
-            .chain(redelivered)
-            .chain(loss.secrets.iter().map(|name| format!("-secret {name}")))
-            .collect()
-    };
-    let content = PlanContent {
-        format: "keyward plan 1",
+    let mut digests = AccessDigests::default();
+    let mut content = PlanContent {
+        format: "keyward plan 2",
         owner: upload.operator.scope().owner().map(OwnerName::as_str),
         prune: upload.unnamed == Undeclared::Prune,
         files,
         changes: &drawn.changes,
         replaced: drawn.replaced.iter().copied().map(text_of).collect(),
-        losses: losses.iter().map(|(name, loss)| (name, loss.is_removed, lost(loss))).collect(),
+        granted: granted(drawn, work)?,
+        losses: Vec::new(),
+        other_losses: 0,
     };
-    // Maps with names as keys, lists and texts always have a JSON form.
-    let written = serde_json::to_vec(&content).unwrap_or_default();
-    hex(sha256(&written).as_bytes().get(..SHOWN_BYTES).unwrap_or_default())
+    for (name, loss) in losses {
+        work.step()?;
+        if loss.is_within {
+            content.losses.push((name, loss.is_removed, digests.of(&loss.access, work)?));
+        } else {
+            content.other_losses = content.other_losses.saturating_add(1);
+        }
+    }
+    Ok(hex(digest_of(&content).as_bytes().get(..SHOWN_BYTES).unwrap_or_default()))
+}
+
+/// The roles of changed agents, the capabilities of these and of changed roles, and the capabilities of changed leases, as
+/// they are declared after the application.
+fn granted(drawn: &SectionPlan, work: &Cancellation) -> Result<Vec<String>, Cancelled> {
+    let declared = &drawn.declarations;
+    let changed = |noun: Noun| drawn.changes.iter().filter(move |change| change.kind == noun.as_str());
+    let mut roles: BTreeSet<RoleName> =
+        changed(Noun::Role).filter_map(|change| change.name.parse().ok()).collect();
+    for held in drawn.agent_roles.values() {
+        for role in held {
+            work.step()?;
+            if !roles.contains(role) {
+                roles.insert(role.clone());
+            }
+        }
+    }
+    let mut capabilities: BTreeSet<CapabilityName> =
+        changed(Noun::Lease).filter_map(|change| change.name.parse().ok()).collect();
+    let mut digests = Vec::new();
+    for role in roles.iter().filter_map(|name| declared.role(name)) {
+        for name in &role.capabilities {
+            work.step()?;
+            if !capabilities.contains(name) {
+                capabilities.insert(name.clone());
+            }
+        }
+        digests.push(text_of(digest_of(role)));
+    }
+    for capability in capabilities.iter().filter_map(|name| declared.capability(name)) {
+        work.step()?;
+        digests.push(text_of(digest_of(capability)));
+    }
+    Ok(digests)
+}
+
+/// Digests of lost access, each made once for all agents that share it.
+#[derive(Default)]
+struct AccessDigests(HashMap<*const LostAccess, String>);
+
+impl AccessDigests {
+    fn of(&mut self, access: &Arc<LostAccess>, work: &Cancellation) -> Result<String, Cancelled> {
+        if let Some(known) = self.0.get(&Arc::as_ptr(access)) {
+            return Ok(known.clone());
+        }
+        for _ in 0..access.names() {
+            work.step()?;
+        }
+        let LostAccess { capabilities, redelivered, secrets, other_capabilities, other_secrets, .. } =
+            &**access;
+        let content = (capabilities, redelivered, secrets, other_capabilities, other_secrets);
+        let digest = text_of(digest_of(&content));
+        self.0.insert(Arc::as_ptr(access), digest.clone());
+        Ok(digest)
+    }
+}
+
+/// Maps with names as keys, lists and texts always have a JSON form.
+fn digest_of(object: &impl Serialize) -> Digest {
+    sha256(&serde_json::to_vec(object).unwrap_or_default())
 }
 
 fn text_of(digest: Digest) -> String {

@@ -23,6 +23,8 @@ pub(super) struct Upload {
     pub(super) sections: Sections,
     pub(super) unnamed: Undeclared,
     pub(super) plan: Option<String>,
+    /// Whether what agents lose is wanted: for a plan, and for an application that names one.
+    pub(super) names_losses: bool,
 }
 
 impl Upload {
@@ -34,7 +36,8 @@ impl Upload {
         let operator = operator.clone();
         let reading = heavy.run(Priority::Low, move |work| {
             let sections = Sections::read(&files, operator.scope(), work)?;
-            Ok::<_, Failure>(Self { operator, files, sections, unnamed, plan })
+            let names_losses = plan.is_some();
+            Ok::<_, Failure>(Self { operator, files, sections, unnamed, plan, names_losses })
         });
         reading.await
     }

@@ -9,8 +9,8 @@ use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{
-    self, AgentSpec, Declaration, Delivery, Narrowing, Plan, PlannedTies, Registry, SecretFacts, TABLES,
-    draw, keys, parse,
+    self, AgentSpec, Declaration, Delivery, Plan, PlannedTies, Registry, Removals, SecretFacts, TABLES, draw,
+    keys, parse,
 };
 use crate::secrets;
 use crate::store::Change;
@@ -35,7 +35,7 @@ impl Section for RegistrySection {
         let on = registry::PlanContext { registry, scope, secret: &secret, broker, work };
         let mut plan = draw(&on, &self.0, ground.unnamed, ground.files)?;
         drawn.declarations = registry.declarations().after(&plan);
-        drawn.narrowing = Narrowing::of(registry, &plan);
+        drawn.removals = Removals::of(registry, &plan);
         drawn.agent_roles =
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
         drawn.replaced.extend(removed_objects(registry, &plan));

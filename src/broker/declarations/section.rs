@@ -6,7 +6,7 @@ use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
 use crate::crypto::Digest;
-use crate::registry::{Declarations, Narrowing, PlannedChange, Undeclared};
+use crate::registry::{Declarations, PlannedChange, Removals, Undeclared};
 use crate::store::Change;
 
 /// A part of the declaration files: the tables that it reads, and what it plans to do.
@@ -56,7 +56,7 @@ pub(in crate::broker) struct SectionPlan {
     /// The declarations once it has been carried out.
     pub(in crate::broker) declarations: Declarations,
     /// What it takes away.
-    pub(in crate::broker) narrowing: Narrowing,
+    pub(in crate::broker) removals: Removals,
     /// The roles of the agents that it creates or changes.
     pub(in crate::broker) agent_roles: BTreeMap<AgentName, BTreeSet<RoleName>>,
     /// The present declarations of the objects that it removes, and of the values that it changes and does not show.

@@ -20,7 +20,7 @@ use crate::keyring::KeyStage;
 use crate::leases::LeaseSelection;
 use crate::ledger::Receipt;
 use crate::pki::Serial;
-use crate::registry::Narrowing;
+use crate::registry::{Narrowing, Removals};
 use crate::store::{Change, PendingRecord, RevocationOutcome};
 use crate::telemetry::{Alarm, Alarms};
 
@@ -207,7 +207,19 @@ impl Services {
                     agents: agents.clone(),
                     removed_agents: removed_agents.clone(),
                 };
-                return self.narrow(request, narrowing).await;
+                let removals =
+                    self.state.read(|reading| reading.unconditional().registry.removals_of(&narrowing)).0;
+                return self.withdraw(request, removals).await;
+            }
+            RevocationOrder::RemoveDeclared { capabilities, roles, agents, removed_agents, ids } => {
+                let removals = Removals {
+                    capabilities: capabilities.clone(),
+                    roles: roles.clone(),
+                    agents: agents.clone(),
+                    removed_agents: removed_agents.clone(),
+                    ids: ids.clone(),
+                };
+                return self.withdraw(request, removals).await;
             }
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);
@@ -253,6 +265,7 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
         | RevocationOrder::RevokeTokenKey(_)
         | RevocationOrder::TaintAuthority(_)
         | RevocationOrder::RevokeAuthority(_)
-        | RevocationOrder::NarrowDeclarations { .. } => Err(unknown()),
+        | RevocationOrder::NarrowDeclarations { .. }
+        | RevocationOrder::RemoveDeclared { .. } => Err(unknown()),
     }
 }

@@ -122,7 +122,7 @@ mod tests {
     use crate::keyring::KeyStage;
     use crate::leases::LeaseStage;
     use crate::leases::{self, EndReason, LeaseSelection};
-    use crate::registry::Narrowing;
+    use crate::registry::Removals;
     use crate::secrets;
     use crate::secrets::{SealedValue, VersionStage};
     use crate::store::StoredState as _;
@@ -244,7 +244,7 @@ mod tests {
             MemoryRevocation::token_key(NOW, 1),
             MemoryRevocation::authority(NOW, 1, false),
             MemoryRevocation::authority(NOW, 1, true),
-            MemoryRevocation::narrowing(NOW, Narrowing::default(), Vec::new(), Vec::new()),
+            MemoryRevocation::withdrawal(NOW, Removals::default(), Vec::new()),
         ];
         for denial in all {
             let MemoryRevocation::Other(ended) = &denial else { panic!("{denial:?}") };

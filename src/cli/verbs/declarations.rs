@@ -195,7 +195,12 @@ fn loss(loss: &LossAnswer) -> String {
     let lost = loss.capabilities.iter().map(|name| format!("-{name}"));
     let redelivered = loss.redelivered.iter().map(|name| format!("{name} (delivered in another way)"));
     let secrets = loss.secrets.iter().map(|name| format!("-secret {name}"));
-    let lost: Vec<String> = lost.chain(redelivered).chain(secrets).collect();
+    let others =
+        [(loss.other_capabilities, "capability", "capabilities"), (loss.other_secrets, "secret", "secrets")];
+    let others = others.into_iter().filter(|(count, ..)| *count > 0).map(|(count, one, several)| {
+        format!("-{count} {} of other owners", if count == 1 { one } else { several })
+    });
+    let lost: Vec<String> = lost.chain(redelivered).chain(secrets).chain(others).collect();
     let removed = if loss.removed { " (removed)" } else { "" };
     let lost = if lost.is_empty() { String::new() } else { format!("  {}", lost.join(" ")) };
     format!("  {}{removed}  {}{lost}", loss.agent, live(&loss.live))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::operators::{join, refused, standing};
+use crate::operators::{join, refused, standing, teams};
 use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
 
 async fn plan(by: &Caller, text: &str, prune: bool) -> Reply {
@@ -179,4 +179,46 @@ async fn a_team_is_told_the_number_of_other_agents_and_not_their_names() {
     let losses = &planned.json()["losses"];
     assert_eq!((&losses["agents"], &losses["other_agents"]), (&json!(0), &json!(1)), "{losses}");
     assert!(!planned.text().contains("foreign"), "{}", planned.text());
+}
+
+#[tokio::test]
+async fn an_application_grants_what_its_plan_grants_or_nothing() {
+    // Given a plan that creates an agent with a role
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let body = |plan: Option<&Value>| {
+        let text = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n";
+        let mut body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+        plan.into_iter().for_each(|plan| body["plan"] = plan.clone());
+        body
+    };
+    let planned = operator.post_json("/v1/plan", &body(None)).await.json()["plan"].clone();
+    // When the role has another capability, or a capability of it changes, then the plan is outdated
+    let wider =
+        DECLARATIONS.replace("[\"reports.publish\", ", "[\"github.repo.read\", \"reports.publish\", ");
+    for changed in [wider, DECLARATIONS.replace("= 120", "= 60")] {
+        assert_eq!(broker.apply(&changed).await.status, 200);
+        refused(&operator.post_json("/v1/apply", &body(Some(&planned))).await, 409, "plan_outdated");
+    }
+    // The twin: all is as it was
+    assert_eq!(broker.apply(DECLARATIONS).await.status, 200);
+    let applied = operator.post_json("/v1/apply", &body(Some(&planned))).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+}
+
+#[tokio::test]
+async fn a_team_sees_the_number_of_lost_capabilities_of_others_and_not_their_names() {
+    // Given an agent of a team with a capability of another owner
+    let (broker, red, _) = teams().await;
+    let text = "[[role]]\nname = \"red-reader\"\nowner = \"red\"\ncapabilities = [\"red.read\", \"github.repo.read\"]\n";
+    assert_eq!(broker.apply(text).await.status, 200);
+    // When the team plans to remove the agent
+    let none = "[[role]]\nname = \"red-other\"\ncapabilities = []\n[[role]]\nname = \"red-reader\"\ncapabilities = []\n";
+    let planned = plan(&red, none, false).await;
+    // Then it sees its own names, and the number of the others
+    let loss = planned.json()["losses"]["items"][0].clone();
+    assert_eq!((&loss["agent"], &loss["capabilities"]), (&json!("red-bot"), &json!(["red.read"])), "{loss}");
+    assert_eq!((&loss["secrets"], &loss["other_capabilities"]), (&json!(["red/app"]), &json!(1)), "{loss}");
+    assert_eq!(loss["other_secrets"], 1, "{loss}");
+    assert!(!planned.json()["losses"].to_string().contains("github"), "{}", planned.text());
 }

@@ -11,6 +11,8 @@ mod owners;
 mod persons;
 mod renewal;
 
+pub(crate) use owners::teams;
+
 use keyward::base::encoding::base64url;
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;

@@ -56,7 +56,7 @@ fn names(listing: &Reply) -> Vec<String> {
 }
 
 /// Unowned things, and those of the teams `red` and `blue`, each with an admin of its own.
-pub(super) async fn teams() -> (TestBroker, Caller, Caller) {
+pub(crate) async fn teams() -> (TestBroker, Caller, Caller) {
     let broker = TestBroker::declared().await;
     let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
     let blue = join(&broker, "bob", &standing("admin", Some("blue"))).await.caller;
