@@ -108,7 +108,7 @@ impl fmt::Display for RevocationOrder {
             Self::RevokeTokenKey(generation) => write!(f, "keyward token-key revoke {generation}"),
             Self::TaintAuthority(generation) => write!(f, "keyward authority taint {generation}"),
             Self::RevokeAuthority(generation) => write!(f, "keyward authority revoke {generation}"),
-            Self::NarrowDeclarations { .. } => f.write_str("keyward apply"),
+            Self::NarrowDeclarations { .. } | Self::RemoveDeclared { .. } => f.write_str("keyward apply"),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Services {
     }
 
     /// Applies `removals` for a user of the broker's host.
-    pub(crate) async fn withdraw(
+    pub(crate) async fn remove_declared(
         &self,
         request: ChangeRequest<'_>,
         removals: Removals,

@@ -209,7 +209,7 @@ impl Services {
                 };
                 let removals =
                     self.state.read(|reading| reading.unconditional().registry.removals_of(&narrowing)).0;
-                return self.withdraw(request, removals).await;
+                return self.remove_declared(request, removals).await;
             }
             RevocationOrder::RemoveDeclared { capabilities, roles, agents, removed_agents, ids } => {
                 let removals = Removals {
@@ -219,7 +219,7 @@ impl Services {
                     removed_agents: removed_agents.clone(),
                     ids: ids.clone(),
                 };
-                return self.withdraw(request, removals).await;
+                return self.remove_declared(request, removals).await;
             }
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);
