@@ -5,6 +5,7 @@ mod color;
 mod duration;
 mod failure;
 pub(crate) mod input;
+mod out_file;
 mod output;
 mod passphrase;
 mod progress;
@@ -17,6 +18,7 @@ pub(crate) use duration::duration_s;
 pub use failure::CommandFailure;
 pub(crate) use failure::{EXIT_CODES, Refused, exit_code};
 pub use input::not_an_argument;
+pub(crate) use out_file::OutFile;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{
     TYPED_BYTES_MAX, known_key_passphrase, new_key_passphrase, typed_key_passphrase,

@@ -74,6 +74,47 @@ pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Replacement::write_by(path, temporary.into(), OWNER_ONLY, bytes)?.commit()
 }
 
+/// A new file for its owner alone, made before its content is known. Removed on drop, unless it was filled.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    file: File,
+    is_filled: bool,
+}
+
+impl NewFile {
+    /// Makes the empty file; fails if there is one of this name.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, OWNER_ONLY)
+    }
+
+    fn open_with(path: &Path, mode: u32) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        Ok(Self { path: path.to_owned(), file, is_filled: false })
+    }
+
+    /// Writes the content; durable when this returns.
+    pub(crate) fn fill(self, bytes: &[u8]) -> io::Result<()> {
+        sync_parent(&self.fill_unnamed(bytes)?)
+    }
+
+    /// Writes the content; its name is not synced. The path.
+    fn fill_unnamed(mut self, bytes: &[u8]) -> io::Result<PathBuf> {
+        self.file.write_all(bytes).and_then(|()| self.file.sync_all())?;
+        self.is_filled = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // An empty file, or a part of one, would keep the next attempt from creating it.
+        if !self.is_filled {
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
 /// Writes a file that does not exist yet, for its owner alone; durable when this returns.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_new(path, OWNER_ONLY, bytes)?;
@@ -136,10 +177,7 @@ fn sync_opened(dir: &File) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    // A part of a file would keep the next attempt from creating it.
-    written.inspect_err(|_| drop(fs::remove_file(path)))
+    NewFile::open_with(path, mode)?.fill_unnamed(bytes).map(drop)
 }
 
 #[cfg(test)]
@@ -208,6 +246,19 @@ mod tests {
         assert_eq!(other.kind(), io::ErrorKind::NotFound);
         let gone = sync_name(&dir.path().join("gone"), opened(io::ErrorKind::PermissionDenied)).unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::PermissionDenied, "its name cannot be synced");
+    }
+
+    #[test]
+    fn a_new_file_stays_only_with_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let opened = NewFile::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+        drop(opened);
+        assert!(!path.exists());
+        NewFile::open(&path).unwrap().fill(b"whole").unwrap();
+        assert_eq!(NewFile::open(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 
     #[test]

@@ -149,6 +149,42 @@ fn what_cannot_be_run_leaves_nothing_behind() {
     gone(&process);
 }
 
+#[test]
+fn a_file_that_cannot_be_written_costs_no_code_and_no_read() {
+    // Given a file that exists, and a directory that does not
+    let process = scene(b"value");
+    let (taken, absent) = (process.path("taken"), process.path("no/code"));
+    fs::write(&taken, "before").unwrap();
+    let count = |kind: &str| process.json(&["audit", "list"]).to_string().matches(kind).count();
+    let kinds = ["agent.invited", "operator.invited", "secret.revealed"];
+    let before = kinds.map(count);
+    let (invite, operator) = (["agent", "invite", "a"], ["operator", "invite", "bob", "--role", "auditor"]);
+    for (file, problem) in [(&taken, "exists and was not overwritten; "), (&absent, "cannot be used: ")] {
+        // When a code or a secret is to be written there, then the file is named, and the broker was not asked
+        let out = ["--out", &file.display().to_string()].map(str::to_owned);
+        let refused = |who: &str, args: &[&str], nothing: &str| {
+            let args: Vec<&str> = args.iter().copied().chain(out.iter().map(String::as_str)).collect();
+            let ran = process.run_as(who, &args, b"");
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            assert!(ran.status.code() == Some(1) && said.contains("file_unusable"), "{args:?}: {said}");
+            assert!(said.contains(problem) && said.contains(nothing), "{args:?}: {said}");
+        };
+        refused("operator", &invite, "; no code was made");
+        refused("operator", &operator, "; no code was made");
+        refused("a", &["get", "github/app"], "; the secret was not read");
+    }
+    assert_eq!(kinds.map(count), before);
+    assert_eq!(fs::read(&taken).unwrap(), b"before");
+    // When the broker refuses, then no empty file stays
+    let out = process.path("new");
+    let path = out.display().to_string();
+    let refused =
+        process.run_as("operator", &["agent", "invite", "b", "--role", "none", "--out", &path], b"");
+    assert!(!refused.status.success() && !out.exists());
+    process.good(&["agent", "invite", "a", "--out", &path], b"");
+    assert!(fs::read(&out).unwrap().ends_with(b"\n"));
+}
+
 /// A terminal: the keys that are pressed there are the command's, its size too, and so is the exit code.
 #[test]
 fn at_a_terminal_keys_signals_and_size_are_the_commands_own() {

@@ -8,8 +8,7 @@ use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
-use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
-use crate::files;
+use crate::console::{CommandFailure, Console, OnlyCopy, OutFile, duration_s};
 use crate::wire::{
     AgentAnswer, AgentDeletedAnswer, DELETE_AGENT, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS,
     Nothing, RESUME_AGENT, REVOKE_AGENT, REVOKE_INSTANCE, SUSPEND_AGENT, SecretText,
@@ -156,11 +155,12 @@ impl InviteArgs {
             network: network.map(|network| network.to_string()),
             person: self.person.as_ref().map(ToString::to_string),
         };
-        let invited = session.operator().await?.call(INVITE_AGENT, &name, &body).await?;
+        let client = session.operator().await?;
+        let out = NewCode::out(self.out.as_deref())?;
+        let invited = client.call(INVITE_AGENT, &name, &body).await?;
         let uses = self.uses.filter(|uses| *uses > 1);
         let uses = uses.map_or("one use".to_owned(), |uses| format!("{uses} uses"));
         let said = format!("{uses}, until {}; on the agent's machine: `keyward join`", invited.expires_at);
-        let out = self.out.as_deref();
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }
@@ -179,12 +179,21 @@ const ENROLMENT_CODE: OnlyCopy = OnlyCopy {
 };
 
 impl NewCode<'_> {
+    /// Opens the file for the code, before there is one.
+    pub(super) fn out(path: Option<&Path>) -> Result<Option<OutFile<'_>>, CommandFailure> {
+        path.map(|path| OutFile::open(path, "no code was made")).transpose()
+    }
+
     /// Prints the code, or writes it to a new file.
-    pub(super) fn hand_over(&self, out: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
+    pub(super) fn hand_over(
+        &self,
+        out: Option<OutFile<'_>>,
+        console: &Console,
+    ) -> Result<(), CommandFailure> {
         let code = self.code.value().expose();
-        if let Some(path) = out {
+        if let Some(out) = out {
             let line = zeroize::Zeroizing::new(format!("{code}\n"));
-            files::create(path, line.as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))?;
+            out.fill(line.as_bytes())?;
         } else {
             console.for_only_copy(ENROLMENT_CODE).record(self.sent, || code.clone());
             console.delivered()?;

@@ -10,8 +10,7 @@ use super::token::TokenRequest;
 use crate::base::{Clock, SecretName, SystemClock, code};
 use crate::cli::client::{Client, Received, RevealedSecret};
 use crate::cli::session::VerbSession;
-use crate::console::{CommandFailure, Console, OnlyCopy, duration_s};
-use crate::files;
+use crate::console::{CommandFailure, Console, OnlyCopy, OutFile, duration_s};
 use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, TokenAnswer};
 
 /// `keyward get`
@@ -63,6 +62,8 @@ impl GetArgs {
             console.line("{}");
             return Ok(());
         }
+        let out =
+            self.out.as_deref().map(|path| OutFile::open(path, "the secret was not read")).transpose()?;
         let revealed = self.reveal(session, &secret).await?;
         if let (Some(Operation::List), Some(server)) = (self.operation, &self.server) {
             console.bytes(docker_list(&revealed.value, server)?.as_bytes());
@@ -73,10 +74,8 @@ impl GetArgs {
         let is_json = self.format == HelperFormat::Raw && console.is_json();
         let format = if is_json { HelperFormat::Json } else { self.format };
         let written = written(&fetched, format, &asked_for, i64::from(self.min_ttl), now)?;
-        match &self.out {
-            Some(path) => {
-                files::create(path, written.expose()).map_err(|error| CommandFailure::of_file(path, &error))
-            }
+        match out {
+            Some(out) => out.fill(written.expose()),
             None => {
                 console.for_only_copy(VALUE).bytes(written.expose());
                 Ok(())

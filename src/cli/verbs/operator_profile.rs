@@ -82,11 +82,12 @@ impl OperatorInviteArgs {
             life_s: self.life,
             person: self.person.as_ref().map(ToString::to_string),
         };
-        let invited = session.operator().await?.call(INVITE_OPERATOR, &name, &body).await?;
+        let client = session.operator().await?;
+        let out = NewCode::out(self.out.as_deref())?;
+        let invited = client.call(INVITE_OPERATOR, &name, &body).await?;
         let until = &invited.expires_at;
         let said = format!("one use, until {until}; on the operator's machine: `keyward join`");
-        let code = NewCode { sent: &invited.sent, code: &invited.code, said };
-        code.hand_over(self.out.as_deref(), session.console)
+        NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }
 
