@@ -160,7 +160,8 @@ impl Verifier {
     }
 }
 
-/// The claims that `token` states. Nothing is verified: show them, and do nothing else with them.
+/// The claims that `token` states. Nothing is verified: show them, or decide by them when to renew a
+/// token of your own; never accept a token by them.
 ///
 /// # Errors
 /// [`TokenError::Form`] if it has not the form of an access token.

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::process::{KEYWARD, Process};
+use crate::support::waiting::wait_until;
 
 /// A broker with an agent `a` that may read `github/app`, and publish reports.
 fn scene(value: &[u8]) -> Process {
@@ -115,13 +116,7 @@ fn companions(process: &Process) -> Vec<Pid> {
 #[test]
 fn a_signal_to_the_command_and_its_companion_leaves_no_token() {
     let process = scene(b"value");
-    let mut command = Command::new(KEYWARD);
-    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
-    command.args(["run", "--capability", "github.repo.read", "--", "sh", "-c", "echo ready; exec sleep 60"]);
-    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+    let mut child = start(&process);
     let companions = companions(&process);
     assert_eq!(companions.len(), 1);
     // The companion first, as a service manager may do it.
@@ -146,6 +141,43 @@ fn what_cannot_be_run_leaves_nothing_behind() {
     command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
     let refused = command.args(["run", "--capability", "reports.publish", "--", "true"]).output().unwrap();
     assert_ne!(refused.status.code(), Some(0), "not granted");
+    gone(&process);
+}
+
+/// Starts `keyward run` with a token, and waits until the command says `ready`.
+fn start(process: &Process) -> Child {
+    let mut command = Command::new(KEYWARD);
+    command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(process));
+    command.args(["run", "--capability", "github.repo.read", "--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut said).unwrap();
+    assert_eq!(said, "ready\n");
+    child
+}
+
+#[test]
+fn a_renewed_certificate_brings_a_new_token_at_once() {
+    // Given a command with a token that is bound to the agent's certificate
+    let process = scene(b"value");
+    let mut child = start(&process);
+    let dir = fs::read_dir(runtime(&process)).unwrap().next().unwrap().unwrap().path();
+    let token = dir.join("token").display().to_string();
+    let is_bound = || {
+        let shown = process.run_as("a", &["token", "show", "--file", &token, "-o", "json"], b"");
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        shown["bound_to_this_machine"] == true
+    };
+    assert!(is_bound());
+    let first = fs::read(&token).unwrap();
+    // When another process renews the certificate, long before the token is due
+    process.good_as("a", &["renew"], b"");
+    // Then the file has a token for the new certificate
+    wait_until(|| fs::read(&token).is_ok_and(|now| now != first));
+    assert!(is_bound());
+    child.kill().unwrap();
+    child.wait().unwrap();
     gone(&process);
 }
 

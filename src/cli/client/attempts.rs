@@ -20,6 +20,11 @@ impl Attempts {
         self.retry_at.unwrap_or(due)
     }
 
+    /// Ends the wait after a failure: the reason for the failure may be gone.
+    pub(crate) const fn retry_now(&mut self) {
+        self.retry_at = None;
+    }
+
     /// Notes that an attempt succeeded at `now`. The time since the first failure if there was one.
     pub(crate) fn succeeded(&mut self, now: Duration) -> Option<Duration> {
         self.backoff.reset();
@@ -47,6 +52,8 @@ mod tests {
         assert!(attempts.failed(&down, now).is_some(), "the first is reported");
         let next = attempts.next(Duration::from_secs(500));
         assert!(next > now && next <= Duration::from_secs(101), "{next:?}");
+        attempts.retry_now();
+        assert_eq!(attempts.next(now), now);
         assert_eq!(attempts.succeeded(now), Some(Duration::ZERO));
         assert_eq!(attempts.next(Duration::from_secs(500)), Duration::from_secs(500));
     }

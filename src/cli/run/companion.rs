@@ -91,8 +91,9 @@ struct WatchedSecrets {
     process: OwnedFd,
 }
 
-/// Longest wait before the clock is read again, because the machine may sleep meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Longest wait before the next look at the clock, because the machine may sleep meanwhile, and at the agent's
+/// certificate, because another process may renew it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl<'a> Watch<'a> {
     fn new(home: &'a Path, args: &CompanionArgs, process: OwnedFd) -> Result<Self, CommandFailure> {
@@ -123,7 +124,7 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// The time until something is to be done, or until the next look at the clock.
+    /// The time until something is to be done, or until the next look at clock and certificate.
     fn wait(&self) -> Duration {
         let token = self.token.as_ref().map(|token| self.token_attempts.next(token.renew_at()));
         let removal = self.token.as_ref().and_then(TokenFile::remove_at);
@@ -149,6 +150,9 @@ impl<'a> Watch<'a> {
             Err(failure) => Some(format!("the expired token cannot be removed: {}", failure.why())),
         };
         let mut said: Vec<String> = removed.into_iter().collect();
+        if token.has_new_certificate(self.home, now) {
+            self.token_attempts.retry_now();
+        }
         if self.token_attempts.next(token.renew_at()) <= now {
             let renewed = token.renew(self.home, now).await;
             let now = self.clock.elapsed();

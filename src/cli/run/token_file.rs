@@ -1,11 +1,15 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::Sensitive;
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
 use crate::cli::verbs::token::TokenRequest;
 use crate::console::CommandFailure;
 use crate::files::{remove, replace};
+use crate::pki::{PeerCertificate, certificate_from_pem};
+use crate::token::unverified_claims;
 use crate::wire::TokenAnswer;
 
 /// The file with a token that is renewed. Times are of a monotonic clock.
@@ -17,6 +21,8 @@ pub(super) struct TokenFile {
     renew_at: Duration,
     expires_at: Duration,
     content: Content,
+    /// The thumbprint of the certificate that the token is bound to, or of a later one that was seen.
+    certificate: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,8 +55,10 @@ impl TokenFile {
         now: Duration,
     ) -> Self {
         let path = Self::path_in(dir);
-        let mut file =
-            Self { path, scope, resource, renew_at: now, expires_at: now, content: Content::Token };
+        let token = fs::read_to_string(&path).ok().map(Sensitive::new);
+        let certificate = token.and_then(|token| bound_to(token.expose()));
+        let (renew_at, expires_at, content) = (now, now, Content::Token);
+        let mut file = Self { path, scope, resource, renew_at, expires_at, content, certificate };
         file.lives_for(life_s, now);
         file
     }
@@ -70,12 +78,26 @@ impl TokenFile {
         (self.content == Content::Token).then_some(self.expires_at)
     }
 
+    /// Whether the agent's certificate was replaced since the last look. Services refuse the token together with the new
+    /// certificate, so the token is due for renewal at once.
+    pub(super) fn has_new_certificate(&mut self, home: &Path, now: Duration) -> bool {
+        // Absent for a moment while it is replaced, on some file systems.
+        let Some(present) = present_certificate(home) else { return false };
+        if self.certificate.as_ref() == Some(&present) {
+            return false;
+        }
+        self.certificate = Some(present);
+        self.renew_at = self.renew_at.min(now);
+        true
+    }
+
     /// Gets a new token, at `now`.
     pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
         let client = client_of(home, IdentityKind::Agent).await?;
         let minted =
             TokenRequest::for_scope(self.scope.clone(), self.resource.clone()).fresh(&client).await?;
         Self::store(&self.path, &minted)?;
+        self.certificate = bound_to(minted.access_token.value().expose());
         self.lives_for(u64::from(minted.expires_in), now);
         Ok(())
     }
@@ -102,10 +124,20 @@ impl TokenFile {
     }
 }
 
+/// The thumbprint of the certificate that `token` is bound to.
+fn bound_to(token: &str) -> Option<String> {
+    unverified_claims(token).ok().map(|claims| claims.cnf.x5t_s256)
+}
+
+/// The thumbprint of the agent's certificate below `home`. The private key is not read.
+fn present_certificate(home: &Path) -> Option<String> {
+    let path = home.join(IdentityKind::Agent.directory()).join("certificate.pem");
+    let der = certificate_from_pem(&fs::read_to_string(path).ok()?).ok()?;
+    Some(PeerCertificate::parse(&der).ok()?.thumbprint().base64url())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
