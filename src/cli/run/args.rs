@@ -224,11 +224,16 @@ impl RunArgs {
     }
 }
 
-/// Checks the name of an environment variable.
+/// Checks the name of an environment variable for a credential.
 pub(super) fn check_variable(name: &str) -> Result<(), CommandFailure> {
     let is_first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let is_name = name.bytes().next().is_some_and(is_first)
         && name.bytes().all(|byte| is_first(byte) || byte.is_ascii_digit());
+    if is_name && (name == "PATH" || name.starts_with("LD_")) {
+        let why =
+            format!("`{name}` decides which code the command runs: no credential belongs in this variable");
+        return Err(CommandFailure::usage(&why, "name a variable that the program reads as a credential"));
+    }
     if is_name {
         return Ok(());
     }
@@ -257,10 +262,23 @@ mod tests {
         let good = run(&["--secret", "A=a/b", "--secret", "_B1=c#password"]).env_secrets().unwrap();
         assert_eq!((good[0].variable.as_str(), good[0].secret.to_string()), ("A", "a/b".to_owned()));
         assert_eq!(good[1].secret.field.as_deref(), Some("password"));
-        for wrong in ["A", "=a/b", "1A=a/b", "A-B=a/b", "A=CNRY!", "KEYWARD_TOKEN_FILE=a/b"] {
+        for wrong in [
+            "A",
+            "=a/b",
+            "1A=a/b",
+            "A-B=a/b",
+            "A=CNRY!",
+            "KEYWARD_TOKEN_FILE=a/b",
+            "PATH=a/b",
+            "LD_PRELOAD=a/b",
+            "LD_LIBRARY_PATH=a/b",
+        ] {
             let failure = run(&["--secret", wrong]).env_secrets().unwrap_err();
             assert_eq!(failure.code(), "usage", "{wrong}");
             assert!(!failure.why().contains("CNRY"), "{}", failure.why());
+        }
+        for good in ["PATHS=a/b", "OLD_KEY=a/b", "LD=a/b"] {
+            assert!(run(&["--secret", good]).env_secrets().is_ok(), "{good}");
         }
         assert!(run(&["--secret", "A=a/b", "--secret", "A=c"]).env_secrets().is_err(), "twice");
         let taken = run(&["--capability", "c", "--env", "A", "--secret", "A=a/b"]);

@@ -74,6 +74,21 @@ fn ended() -> CommandFailure {
         .mended_by("run it again if the signal was not meant for it")
 }
 
+/// Refuses a token without some of the capabilities: the command relies on all of them.
+fn all_granted(capabilities: &[String], scope: &str) -> Result<(), CommandFailure> {
+    let granted: BTreeSet<&str> = scope.split_whitespace().collect();
+    let asked: BTreeSet<&str> = capabilities.iter().flat_map(|names| names.split_whitespace()).collect();
+    let left_out: Vec<String> = asked.difference(&granted).map(|name| format!("`{name}`")).collect();
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let why = format!(
+        "the token would be without {}: no role of this agent holds it, or it is suspended; the command was not started",
+        left_out.join(", ")
+    );
+    Err(CommandFailure::new(code::CAPABILITY_NOT_GRANTED).because(why))
+}
+
 impl<'a> Plan<'a> {
     fn of(home: &'a Path, args: &'a RunArgs) -> Result<Self, CommandFailure> {
         let secrets = args.env_secrets()?;
@@ -101,7 +116,9 @@ impl<'a> Plan<'a> {
             scope => {
                 let client = client_of(self.home, IdentityKind::Agent).await?;
                 let request = TokenRequest::for_scope(scope, self.args.token.resource.clone());
-                Some(request.fresh(&client).await?)
+                let minted = request.fresh(&client).await?;
+                all_granted(&self.args.token.capabilities, &minted.scope)?;
+                Some(minted)
             }
         };
         if self.secrets.is_empty() && self.args.files.templates.is_empty() {
