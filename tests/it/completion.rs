@@ -40,12 +40,12 @@ fn bash_completes_verbs_options_and_names() {
     let operator = process.path("home-operator");
     for (line, wanted) in [
         (&["keyward", "sta"][..], &["status"][..]),
+        (&["keyward", "agent", "suspend", "a", "--rea"], &["--reason"]),
         (&["keyward", "agent", "show", ""], &["a", "b"]),
         (&["keyward", "agent", "invite", "c", "--role", "p"], &["publisher"]),
         (&["keyward", "secret", "rollback", "git"], &["github/app"]),
         (&["keyward", "capability", "show", "reports.r"], &["reports.read"]),
         (&["keyward", "operator", "suspend", "ad"], &["admin"]),
-        (&["keyward", "agent", "suspend", "a", "--rea"], &["--reason"]),
     ] {
         // On a busy machine the broker can miss the time that completion waits.
         let offered = (0..50).map(|_| {
