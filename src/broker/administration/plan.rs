@@ -180,6 +180,7 @@ fn answer(losses: &BTreeMap<AgentName, Loss>, tokens: &EndingTokens) -> LossesAn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::declarations::losses::LostAccess;
 
     #[test]
     fn so_many_entries_are_read_for_tokens() {
@@ -198,6 +199,22 @@ mod tests {
         for count in [LOSSES_LISTED_MAX, LOSSES_LISTED_MAX + 1] {
             let answer = answer(&losses(count), &EndingTokens::default());
             assert_eq!((answer.items.len(), answer.agents), (LOSSES_LISTED_MAX, count));
+        }
+    }
+
+    #[test]
+    fn so_many_lost_names_are_listed() {
+        let losing = |names: usize| {
+            let name = |number: usize| format!("c.n{number}").parse().unwrap();
+            let capabilities = (0..names).map(name).collect();
+            let access = Arc::new(LostAccess { capabilities, ..LostAccess::default() });
+            Loss { is_within: true, access, ..Loss::default() }
+        };
+        for (second, listed) in [(1, 2), (2, 1)] {
+            let losses = [("a", losing(LOSS_NAMES_LISTED_MAX - 1)), ("b", losing(second))];
+            let losses = losses.into_iter().map(|(name, loss)| (name.parse().unwrap(), loss)).collect();
+            let answer = answer(&losses, &EndingTokens::default());
+            assert_eq!((answer.items.len(), answer.agents), (listed, 2));
         }
     }
 }

@@ -236,8 +236,8 @@ mod tests {
         world
     }
 
-    /// What `agents` agents lose by the removal of all capabilities, and the steps of it.
-    fn lost(agents: usize) -> (BTreeMap<AgentName, Loss>, u64) {
+    /// The result of `look` at the removal of all capabilities from `agents` agents, and its steps.
+    fn looked_at<T>(agents: usize, look: impl FnOnce(&SectionContext<'_>, &SectionPlan) -> T) -> (T, u64) {
         let (world, work) = (world(agents), Cancellation::new());
         let declared = world.registry.declarations();
         let removed_capabilities = declared.capabilities().map(|one| one.name.clone()).collect();
@@ -259,7 +259,26 @@ mod tests {
             broker: &broker,
             new_agent: &new_agent,
         };
-        (losses(&ground, &drawn).unwrap(), work.steps())
+        (look(&ground, &drawn), work.steps())
+    }
+
+    fn lost(agents: usize) -> (BTreeMap<AgentName, Loss>, u64) {
+        looked_at(agents, |ground, drawn| losses(ground, drawn).unwrap())
+    }
+
+    #[test]
+    fn so_many_names_are_read_for_what_agents_lose() {
+        for (more, is_read) in [(0, true), (1, false)] {
+            let names_read = LOSS_NAMES_READ_MAX - CAPABILITIES + more;
+            let (found, _) = looked_at(1, |ground, drawn| {
+                let roles = &ground.world.registry.agents().next().unwrap().roles;
+                SharedAccess { ground, drawn, known: BTreeMap::new(), names_read }
+                    .find(roles, &BTreeSet::new())
+                    .map_err(|failure| failure.code)
+                    .err()
+            });
+            assert_eq!(found, (!is_read).then_some(code::ENTRY_TOO_LARGE));
+        }
     }
 
     #[test]
