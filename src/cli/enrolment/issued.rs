@@ -1,9 +1,11 @@
+use serde_json::Value;
+
 use crate::base::{Clock, Sensitive, SystemClock, code};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, PendingKey};
 use crate::console::CommandFailure;
 use crate::pki::{Requested, certificate_from_pem, certificates_from_pem};
-use crate::wire::{IdentityAnswer, IdentityOutput};
+use crate::wire::IdentityAnswer;
 
 /// The identity in the broker's response, after a check that it is the requested one.
 pub(super) fn issued(
@@ -30,9 +32,11 @@ pub(super) fn issued(
     Ok(identity)
 }
 
-/// The printed part of an issued identity: without certificate and authority.
-pub(super) fn printed(answer: &IdentityAnswer) -> IdentityOutput {
-    let IdentityAnswer { agent, instance, resource_server, operator, spiffe_id, not_after, .. } =
-        answer.clone();
-    IdentityOutput { agent, instance, resource_server, operator, spiffe_id, not_after }
+/// The printed part of an issued identity: without certificate and authority, with fields of a newer broker.
+pub(super) fn printed(received: &Received<IdentityAnswer>) -> Value {
+    let mut printed = received.sent.clone();
+    if let Value::Object(fields) = &mut printed {
+        fields.retain(|field, _| field != "certificate" && field != "authority");
+    }
+    printed
 }
