@@ -207,8 +207,9 @@ mod tests {
         let losing = |names: usize| {
             let name = |number: usize| format!("c.n{number}").parse().unwrap();
             let capabilities = (0..names).map(name).collect();
-            let access = Arc::new(LostAccess { capabilities, ..LostAccess::default() });
-            Loss { is_within: true, access, ..Loss::default() }
+            let mut access = LostAccess::default();
+            access.capabilities = capabilities;
+            Loss { is_within: true, access: Arc::new(access), ..Loss::default() }
         };
         for (second, listed) in [(1, 2), (2, 1)] {
             let losses = [("a", losing(LOSS_NAMES_LISTED_MAX - 1)), ("b", losing(second))];
