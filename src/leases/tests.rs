@@ -167,7 +167,7 @@ fn what_is_stored_reads_back_with_everything_that_is_derived() {
 
 #[test]
 fn declarations_are_refused_with_their_place_and_at_their_limits() {
-    let text = |head: &str| format!("[[lease]]\n{head}\n[lease.login.upstream]\ndriver = \"any\"\n");
+    let text = |head: &str| format!("[[lease]]\n{head}\n[lease.upstream]\ndriver = \"any\"\n");
     let read = |text: String| {
         let files = [SourceFile { name: "a.toml".to_owned(), text }];
         let work = crate::base::Cancellation::new();
