@@ -130,7 +130,8 @@ pub enum Effect {
     },
     /// A second use of a code has been reported.
     ReportCode(CodeId),
-    /// [`Effect::Restrict`] as earlier builds wrote it: it does not advance its agents.
+    /// [`Effect::Withdraw`] as earlier builds wrote it: it removes what the application did not keep, and does not advance
+    /// its agents.
     Narrow(Narrowing),
     /// Records the address from which an instance enrolled.
     EnrolledFrom {
@@ -140,13 +141,6 @@ pub enum Effect {
         instance: InstanceId,
         /// The address.
         address: IpAddr,
-    },
-    /// [`Effect::Withdraw`] as earlier builds wrote it: it removes what the application did not keep.
-    Restrict {
-        /// What remains.
-        narrowing: Narrowing,
-        /// The agents that they name.
-        agents: Vec<AgentId>,
     },
     /// Reserves a name that was deleted.
     Reserve(DeletedName),
@@ -190,10 +184,6 @@ impl Effect {
             Self::ActsFor { agent, .. } => keys.push(keys::agent_name(agent)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
-            Self::Restrict { narrowing, agents } => {
-                narrowing.advances(keys);
-                keys.extend(agents.iter().copied().map(keys::agent));
-            }
             Self::Withdraw(removals) => {
                 keys.push(keys::declarations());
                 removals.touched(keys);
@@ -218,8 +208,7 @@ impl Effect {
             | Self::Own { .. }
             | Self::Narrow(_)
             | Self::Reserve(_)
-            | Self::Withdraw(_)
-            | Self::Restrict { .. } => true,
+            | Self::Withdraw(_) => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }

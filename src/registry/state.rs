@@ -122,9 +122,7 @@ impl Registry {
                 self.agents.put(*id, spec);
             }
             Effect::RemoveAgent(id) => self.remove_agent(*id),
-            Effect::Narrow(narrowing) | Effect::Restrict { narrowing, .. } => {
-                self.withdraw(&self.removals_of(narrowing));
-            }
+            Effect::Narrow(narrowing) => self.withdraw(&self.removals_of(narrowing)),
             Effect::Withdraw(removals) => self.withdraw(removals),
             Effect::IssueCode { .. } => {
                 AgentCode::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
@@ -238,7 +236,6 @@ impl Registry {
             | Effect::Reserve(_)
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
-            | Effect::Restrict { .. }
             | Effect::Withdraw(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }

@@ -12,7 +12,7 @@ pub struct Uploaded {
     pub files: Vec<SourceFile>,
     /// The treatment of objects that the files do not name.
     pub unnamed: Undeclared,
-    /// The id of the plan whose changes are made; whatever the files declare without one.
+    /// The id of the plan whose changes are made. Without an id, the changes that the files declare are made.
     pub plan: Option<String>,
 }
 

@@ -84,7 +84,7 @@ impl Named {
         let Some(home) = home() else { return Vec::new() };
         let cache = CachedNames::in_home(&home);
         let names = cache.find(self.word()).unwrap_or_else(|| {
-            let names = self.asked(&home).unwrap_or_default();
+            let names = self.known_to_broker(&home).unwrap_or_default();
             // Also that there are none: the next key must not wait for a broker that does not answer.
             cache.keep(self.word(), &names);
             names
@@ -92,7 +92,7 @@ impl Named {
         names.into_iter().map(CompletionCandidate::new).collect()
     }
 
-    fn asked(self, home: &Path) -> Option<Vec<String>> {
+    fn known_to_broker(self, home: &Path) -> Option<Vec<String>> {
         let kind = self.identity();
         // A sealed key would need a passphrase.
         let key = std::fs::read_to_string(home.join(kind.directory()).join("key.pem")).ok()?;
@@ -100,10 +100,10 @@ impl Named {
         let identity = is_open.then(|| Identity::load(home, kind).ok()).flatten()?;
         let client = Client::with(&identity, home, kind).ok()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let asked = runtime.block_on(async { tokio::time::timeout(WAIT, self.names(&client)).await });
+        let names = runtime.block_on(async { tokio::time::timeout(WAIT, self.names(&client)).await });
         // A name that is still being resolved does not hold the shell up.
         runtime.shutdown_background();
-        asked.ok()?.ok()
+        names.ok()?.ok()
     }
 
     async fn names(self, client: &Client) -> Result<Vec<String>, CommandFailure> {

@@ -22,7 +22,7 @@ use crate::console::CommandFailure;
 use crate::files::private_dir;
 use crate::wire::TokenAnswer;
 
-/// What the command is to get, checked before the broker is asked.
+/// The files and variables of the command, checked before the first request to the broker.
 struct Plan<'a> {
     home: &'a Path,
     args: &'a RunArgs,
@@ -77,8 +77,8 @@ fn ended() -> CommandFailure {
 /// Refuses a token without some of the capabilities: the command relies on all of them.
 fn all_granted(capabilities: &[String], scope: &str) -> Result<(), CommandFailure> {
     let granted: BTreeSet<&str> = scope.split_whitespace().collect();
-    let asked: BTreeSet<&str> = capabilities.iter().flat_map(|names| names.split_whitespace()).collect();
-    let left_out: Vec<String> = asked.difference(&granted).map(|name| format!("`{name}`")).collect();
+    let requested: BTreeSet<&str> = capabilities.iter().flat_map(|names| names.split_whitespace()).collect();
+    let left_out: Vec<String> = requested.difference(&granted).map(|name| format!("`{name}`")).collect();
     if left_out.is_empty() {
         return Ok(());
     }

@@ -27,9 +27,9 @@ pub(super) enum Rendered {
     Missing(BTreeSet<SecretName>),
 }
 
-/// What the template asked for during an attempt.
+/// What one rendering finds out about the secrets of the template.
 #[derive(Default)]
-struct Asked {
+struct RenderNotes {
     missing: BTreeSet<SecretName>,
     failure: Option<CommandFailure>,
 }
@@ -52,16 +52,16 @@ impl Template {
 
     /// Renders the template with `values`.
     pub(super) fn render(&self, values: &Arc<SecretValues>) -> Result<Rendered, CommandFailure> {
-        let asked: Arc<Mutex<Asked>> = Arc::default();
-        let environment = environment(Arc::clone(&self.text), Arc::clone(values), Arc::clone(&asked));
+        let notes: Arc<Mutex<RenderNotes>> = Arc::default();
+        let environment = environment(Arc::clone(&self.text), Arc::clone(values), Arc::clone(&notes));
         let rendered = environment.and_then(|environment| environment.render_str(&self.text, context! {}));
-        let mut asked = locked(&asked);
-        if let Some(failure) = asked.failure.take() {
+        let mut notes = locked(&notes);
+        if let Some(failure) = notes.failure.take() {
             let why = format!("template `{}`: {}", self.path.display(), failure.why());
             return Err(failure.because(why));
         }
-        if !asked.missing.is_empty() {
-            return Ok(Rendered::Missing(std::mem::take(&mut asked.missing)));
+        if !notes.missing.is_empty() {
+            return Ok(Rendered::Missing(std::mem::take(&mut notes.missing)));
         }
         rendered.map(|text| Rendered::Text(Zeroizing::new(text))).map_err(|error| self.invalid(&error))
     }
@@ -86,33 +86,33 @@ impl Template {
 fn environment(
     text: Arc<str>,
     values: Arc<SecretValues>,
-    asked: Arc<Mutex<Asked>>,
+    notes: Arc<Mutex<RenderNotes>>,
 ) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
-    // Nothing is escaped unless the template says so, whatever the name of the file.
+    // The extension of the file selects no escaping: only the template escapes text.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
     environment.add_function("secret", move |name: String, field: Option<String>| {
-        let mut asked = locked(&asked);
+        let mut notes = locked(&notes);
         // A computed name may be a value, and messages repeat names.
         let is_literal = std::iter::once(&name).chain(&field).all(|word| text.contains(word.as_str()));
         if !is_literal {
             let why = "the name of a secret, or of a field, is computed";
-            asked.failure.get_or_insert(CommandFailure::new(code::TEMPLATE_INVALID).because(why));
+            notes.failure.get_or_insert(CommandFailure::new(code::TEMPLATE_INVALID).because(why));
             return Ok(String::new());
         }
-        Ok::<String, Error>(value_of(&name, field, &values, &mut asked))
+        Ok::<String, Error>(value_of(&name, field, &values, &mut notes))
     });
     Ok(environment)
 }
 
-/// The text of a secret; empty if the attempt cannot succeed, which `asked` notes.
-fn value_of(name: &str, field: Option<String>, values: &SecretValues, asked: &mut Asked) -> String {
+/// The text of a secret; empty if the attempt cannot succeed, which `notes` says.
+fn value_of(name: &str, field: Option<String>, values: &SecretValues, notes: &mut RenderNotes) -> String {
     let found = name.parse::<SecretName>().map_err(CommandFailure::from).and_then(|name| {
         let wanted = SecretRef { name, field };
         let Some(bytes) = values.bytes(&wanted)? else {
-            asked.missing.insert(wanted.name);
+            notes.missing.insert(wanted.name);
             return Ok(String::new());
         };
         std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| {
@@ -121,13 +121,13 @@ fn value_of(name: &str, field: Option<String>, values: &SecretValues, asked: &mu
         })
     });
     found.unwrap_or_else(|failure| {
-        asked.failure.get_or_insert(failure);
+        notes.failure.get_or_insert(failure);
         String::new()
     })
 }
 
-fn locked(asked: &Mutex<Asked>) -> MutexGuard<'_, Asked> {
-    asked.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(notes: &Mutex<RenderNotes>) -> MutexGuard<'_, RenderNotes> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
