@@ -14,7 +14,7 @@ use crate::sealing::entries;
 use crate::support::broker::TestBroker;
 use crate::support::process::{Process, files};
 use crate::support::waiting::wait_until;
-use crate::worst_day::{answer_again, on_a_failing_disk};
+use crate::worst_day::{answer_again, hang, on_a_failing_disk, wait_for_the_hang};
 
 /// The checkpoint and its key, as anybody gets them.
 fn fetch(process: &Process) -> (PathBuf, String) {
@@ -267,9 +267,10 @@ fn a_checkpoint_key_rotation_is_retried_after_a_conflict() {
     };
     // A stage of the authority is in the group commit that hangs; the rotation was decided before it, and comes after.
     let before = keyring();
-    fs::write(process.path("stall"), "").unwrap();
+    hang(&process);
     let staging = spawn(["authority", "prepare"]);
-    wait_until(|| keyring() != before && process.path("stall.reached").exists());
+    wait_until(|| keyring() != before);
+    wait_for_the_hang(&process);
     let prepared = keyring();
     let turning = spawn(["checkpoint-key", "rotate"]);
     wait_until(|| keyring() != prepared);

@@ -13,7 +13,8 @@ use crate::sealing::entries;
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
 use crate::worst_day::{
-    answer_again, hang_with_a_mint, kept_by, on_a_failing_disk, recorded, with_a_runtime_directory,
+    answer_again, hang, hang_with_a_mint, kept_by, on_a_failing_disk, recorded, wait_for_the_hang,
+    with_a_runtime_directory,
 };
 
 const FAILED: &str = "host.pending-order-failed";
@@ -35,9 +36,9 @@ fn with_former_versions() -> (tempfile::TempDir, Process) {
 
 /// The ledger's disk hangs from here on, with the entry of what `command` does in the group commit that hangs.
 fn hang_with(process: &Process, mut command: Command) -> Child {
-    std::fs::write(process.path("stall"), "").unwrap();
+    hang(process);
     let hanging = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until(|| process.path("stall.reached").exists());
+    wait_for_the_hang(process);
     hanging
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::readme::root;
 use crate::support::process::{KEYWARD, Process};
-use crate::worst_day::on_a_failing_disk;
+use crate::worst_day::{answer_again, hang, on_a_failing_disk};
 
 /// What `curl` gets at `path` from the listener that `who` knows, with the certificate of `who`.
 fn curl(process: &Process, (who, kind): (&str, &str), path: &str) -> (u16, String) {
@@ -173,12 +173,12 @@ fn readiness_metrics_alerts_and_doctor_report_a_full_disk() {
 fn readiness_metrics_alerts_and_doctor_report_a_hanging_disk() {
     let process = on_a_failing_disk(set_up());
     is_well(&process);
-    fs::write(process.path("stall"), "").unwrap();
+    hang(&process);
     is_told(&process, 503, "ledger_stalled");
     assert_eq!(curl(&process, AGENT, "/livez").0, 200);
     assert!(fires(&process, "KeywardLedgerNotWritable") && fires(&process, "KeywardLedgerStalled"));
     is_unwell(&process, "data disk");
-    fs::remove_file(process.path("stall")).unwrap();
+    answer_again(&process);
     is_well(&process);
     assert!(!fires(&process, "KeywardLedgerStalled"));
 }

@@ -87,7 +87,7 @@ fn a_revocation_with_a_failed_ledger_acts_and_says_it_is_not_durable() {
 fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
     let process = on_a_failing_disk(set_up());
     let token = String::from_utf8(process.good_as("p", &["token", "reports.read"], b"")).unwrap();
-    std::fs::write(process.path("stall"), "").unwrap();
+    hang(&process);
     let mut minting = process.command("q", &["token", "reports.read"]);
     let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Reads of memory answer while the mint waits for its record.
@@ -100,12 +100,23 @@ fn a_disk_that_hangs_keeps_nobody_waiting_who_needs_no_record() {
     assert_eq!(String::from_utf8(minted.stdout).unwrap().trim().split('.').count(), 3);
 }
 
+/// The disk hangs from here on. What an earlier hang noted is forgotten: [`wait_for_the_hang`] waits for this one.
+pub(crate) fn hang(process: &Process) {
+    drop(std::fs::remove_file(process.path("stall.reached")));
+    std::fs::write(process.path("stall"), "").unwrap();
+}
+
+/// Until a group commit of the ledger hangs.
+pub(crate) fn wait_for_the_hang(process: &Process) {
+    wait_until(|| process.path("stall.reached").exists());
+}
+
 /// The ledger's disk hangs from here on, with a mint of the agent `who` in the group commit that hangs.
 pub(crate) fn hang_with_a_mint(process: &Process, who: &str) -> Child {
-    std::fs::write(process.path("stall"), "").unwrap();
+    hang(process);
     let mut minting = process.command(who, &["token", "reports.read"]);
     let minting = minting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(|| process.path("stall.reached").exists());
+    wait_for_the_hang(process);
     minting
 }
 
@@ -178,7 +189,7 @@ fn a_value_in_the_hanging_commit_is_withheld_when_its_token_is_revoked() {
     let claims = keyward::base::encoding::from_base64url(token.trim().split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     let address = std::fs::read_to_string(process.path("home-a/agent/address")).unwrap();
-    std::fs::write(process.path("stall"), "").unwrap();
+    hang(&process);
     let reading = Command::new("curl")
         .args(["-sS", "--cacert", &held(&process, "a", "authority")])
         .args(["--cert", &held(&process, "a", "certificate"), "--key", &held(&process, "a", "key")])
@@ -187,7 +198,7 @@ fn a_value_in_the_hanging_commit_is_withheld_when_its_token_is_revoked() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until(|| process.path("stall.reached").exists());
+    wait_for_the_hang(&process);
     let id = claims["jti"].as_str().unwrap();
     assert_eq!(process.run_as("operator", &["token", "revoke", id], b"").status.code(), Some(12));
     answer_again(&process);
