@@ -53,11 +53,11 @@ use crate::console::{CommandFailure, Console, Format};
 /// The exit code, after a usage error or help was printed.
 pub fn parse() -> Result<Cli, ExitCode> {
     let parsed = help::command().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
-    parsed.map_err(|error| told(&unquoted(error)))
+    parsed.map_err(|error| report_usage(&unquoted(error)))
 }
 
 /// Prints a usage error or help, and returns the exit code.
-fn told(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| std::io::stdout().flush());
     if let Err(fault) = printed
         && !error.use_stderr()

@@ -87,12 +87,12 @@ impl VerbSession<'_> {
         self.print_object_as(&object.sent, || object.sent.clone());
     }
 
-    /// Prints the fields of `told` as tables for a person, or what the broker `sent`.
-    pub(crate) fn print_object_as(&self, sent: &Value, told: impl FnOnce() -> Value) {
+    /// Prints the fields of `fields` as tables for a person, or what the broker `sent`.
+    pub(crate) fn print_object_as(&self, sent: &Value, fields: impl FnOnce() -> Value) {
         if self.console.is_json() {
             self.console.json(sent);
         } else {
-            print_details(&told(), self.console);
+            print_details(&fields(), self.console);
         }
     }
 

@@ -7,9 +7,9 @@ use crate::crypto::Digest;
 #[must_use]
 #[derive(Debug)]
 pub enum Decision<A> {
-    /// As asked.
+    /// As requested.
     Allow(Grant<A>),
-    /// Less than asked.
+    /// Less than requested.
     Constrain(Grant<A>),
     /// Not at all.
     Deny(Denial),

@@ -14,12 +14,12 @@ impl<'a> Granted<'a> {
     pub(super) fn of(
         declarations: &'a Declarations,
         roles: &BTreeSet<RoleName>,
-        asked: &BTreeSet<CapabilityName>,
+        requested: &BTreeSet<CapabilityName>,
     ) -> Self {
         let held: Vec<_> = roles.iter().filter_map(|name| declarations.role(name)).collect();
-        let mut capabilities = Vec::with_capacity(asked.len());
+        let mut capabilities = Vec::with_capacity(requested.len());
         let mut rules = BTreeSet::new();
-        for name in asked {
+        for name in requested {
             let role = held.iter().find(|role| role.capabilities.contains(name));
             if let (Some(role), Some(capability)) = (role, declarations.capability(name)) {
                 capabilities.push(capability);

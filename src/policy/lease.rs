@@ -254,14 +254,14 @@ impl Bounds {
     /// The end of a lease with a requested life of `life_s` from now on, with the reasons for a shorter life.
     fn end(&self, capability: &Capability, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
         let Self { renewable_until, certificate, earliest } = *self;
-        let asked = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));
-        let wanted = now.plus_s(i64::from(asked));
+        let requested = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));
+        let wanted = now.plus_s(i64::from(requested));
         let expires_at = wanted.min(renewable_until.min(certificate)).max(earliest);
         let mut constrained = Vec::new();
         if expires_at < wanted {
             let by = if certificate < renewable_until { "the agent's certificate" } else { "the capability" };
             let given = expires_at.seconds_since(now);
-            constrained.push(format!("life shortened from {asked} s to {given} s by {by}"));
+            constrained.push(format!("life shortened from {requested} s to {given} s by {by}"));
         }
         (Ends { expires_at, renewable_until }, constrained)
     }

@@ -107,11 +107,11 @@ pub fn decide_mint(
         return Decision::deny(basis, code::AUDIENCE_MISMATCH);
     }
     let mut constrained = Vec::new();
-    let (asked, given) = (request.scope.len(), granted.len());
-    if given < asked {
+    let (requested, given) = (request.scope.len(), granted.len());
+    if given < requested {
         // Without names: they are input, and the agent may not know whether they are declared.
-        let left_out = asked.saturating_sub(given);
-        constrained.push(format!("{left_out} of {asked} capabilities are not granted, and are left out"));
+        let left_out = requested.saturating_sub(given);
+        constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
     }
     let longest = LongestLife::of(context, &granted, &demands, &principal);
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
@@ -207,13 +207,13 @@ impl LongestLife {
         constrained: &mut Vec<String>,
     ) -> Option<u32> {
         let Self { declared, demanded, certificate } = *self;
-        let asked = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
+        let requested = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
         let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
-        let life_s = asked.min(allowed).min(certificate);
+        let life_s = requested.min(allowed).min(certificate);
         if i64::from(life_s) < TOKEN_LIFE_MIN_S {
             return None;
         }
-        if life_s < asked {
+        if life_s < requested {
             let by = if certificate < allowed {
                 "the agent's certificate"
             } else if allowed < declared {
@@ -221,7 +221,7 @@ impl LongestLife {
             } else {
                 "the capability"
             };
-            constrained.push(format!("life shortened from {asked} s to {life_s} s by {by}"));
+            constrained.push(format!("life shortened from {requested} s to {life_s} s by {by}"));
         }
         Some(life_s)
     }

@@ -64,10 +64,10 @@ pub fn decide_reveal(
     _permit: Permit,
     secret: &SecretName,
 ) -> Decision<Reveal> {
-    let asked: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
-    let demands = CapabilityConstraints::of(context.records, Some(token.holder()), &asked);
+    let requested: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
+    let demands = CapabilityConstraints::of(context.records, Some(token.holder()), &requested);
     let Granted { capabilities: granted, rules } =
-        Granted::of(context.declarations(), token.holder().roles(), &asked);
+        Granted::of(context.declarations(), token.holder().roles(), &requested);
     let canonical = Canonical::new("reveal", token.holder(), context.decision);
     let canonical = canonical.field(&token.token().to_string()).field(secret.as_str());
     let basis = context.basis(rules, canonical.as_bytes());

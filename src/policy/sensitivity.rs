@@ -27,10 +27,10 @@ impl CapabilityConstraints {
     pub fn of<'a>(
         records: Records<'_>,
         holder: Option<&AgentPrincipal>,
-        asked: impl IntoIterator<Item = &'a CapabilityName>,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let mut demands = Self { high: Vec::new(), suspended: Vec::new() };
-        for name in asked {
+        for name in requested {
             if let Some(capability) = records.registry.declarations().capability(name)
                 && let Some(reached) = reached(records, capability)
             {

@@ -81,14 +81,14 @@ pub const TABLES: &[&str] = &["rotation"];
 /// # Errors
 /// The faults that were found.
 pub fn parse(tables: &mut Tables<'_>) -> Result<BTreeMap<SecretName, RotationDeclaration>, FaultList> {
-    let mut reader = Reader { asked: BTreeMap::new(), faults: tables.faults() };
+    let mut reader = Reader { declared: BTreeMap::new(), faults: tables.faults() };
     for (place, raw, fields) in tables.take_with_offsets("rotation", &mut reader.faults) {
         // A pattern that never comes due is searched for centuries ahead: no more of them than are listed.
         if reader.faults.found() < FAULTS_LISTED_MAX {
             reader.rotation(place, &raw, fields);
         }
     }
-    reader.faults.or(reader.asked)
+    reader.faults.or(reader.declared)
 }
 
 /// The schemas of the tables that this room reads, by name.
@@ -97,7 +97,7 @@ pub fn table_schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Sche
 }
 
 struct Reader<'a> {
-    asked: BTreeMap<SecretName, RotationDeclaration>,
+    declared: BTreeMap<SecretName, RotationDeclaration>,
     faults: Faults<'a>,
 }
 
@@ -123,8 +123,8 @@ impl Reader<'_> {
         let (Some(secret), Ok(grace_s)) = (secret, grace_s) else { return };
         let upstream = raw.upstream.get_ref().clone();
         let upstream_place = place.of(&raw.upstream);
-        let asked = RotationDeclaration { schedule, grace_s, upstream, place, upstream_place, fields };
-        if self.asked.insert(secret, asked).is_some() {
+        let declared = RotationDeclaration { schedule, grace_s, upstream, place, upstream_place, fields };
+        if self.declared.insert(secret, declared).is_some() {
             self.faults.tell(place.of(&raw.secret), "the rotation of this secret is declared twice");
         }
     }
@@ -208,9 +208,9 @@ length = 32
     #[test]
     fn a_rotation_is_read_and_the_rest_left_to_others() {
         let read = read(GOOD).unwrap();
-        let asked = &read[&"orders-db/app".parse().unwrap()];
-        assert_eq!((asked.grace_s, asked.upstream["length"].as_i64()), (7200, Some(32)));
-        let words = asked.schedule.as_ref().unwrap().describe();
+        let declared = &read[&"orders-db/app".parse().unwrap()];
+        assert_eq!((declared.grace_s, declared.upstream["length"].as_i64()), (7200, Some(32)));
+        let words = declared.schedule.as_ref().unwrap().describe();
         assert!(words.contains("every 30d") && words.contains("Europe/Berlin"), "{words}");
     }
 

@@ -360,8 +360,8 @@ mod tests {
         let _silent = UnixListener::bind(&socket).unwrap();
         for client in [Client::pinned(&code).unwrap(), Client::on_host(&socket)] {
             let client = client.within(Duration::from_millis(50));
-            let asked = tokio::time::timeout(TEST_WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await;
-            let failure = asked.expect("the client waits without end").map(drop).unwrap_err();
+            let outcome = tokio::time::timeout(TEST_WAIT, client.call(GET_STATE, &Nothing, &Nothing)).await;
+            let failure = outcome.expect("the client waits without end").map(drop).unwrap_err();
             assert_eq!((failure.code(), failure.exit()), ("broker_unreachable", 10), "{}", failure.why());
         }
     }

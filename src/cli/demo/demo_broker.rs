@@ -132,9 +132,10 @@ impl DemoBroker {
     pub(super) fn stop(&mut self) -> Result<(), CommandFailure> {
         let Some(mut child) = self.broker.take() else { return Ok(()) };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let asked = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
-        let ended =
-            asked.and_then(|()| child.wait()).map_err(|error| CommandFailure::of_file(&self.exe, &error))?;
+        let stopped = pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(std::io::Error::from));
+        let ended = stopped
+            .and_then(|()| child.wait())
+            .map_err(|error| CommandFailure::of_file(&self.exe, &error))?;
         if ended.success() {
             return Ok(());
         }

@@ -52,16 +52,16 @@ pub(crate) async fn play(console: &Console) -> Result<(), CommandFailure> {
     let clock = SystemClock::new();
     let start = clock.now();
     let mut broker = DemoBroker::set("demo")?;
-    let mut told = DemoActs { console, items: Vec::new() };
-    told.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
-    told.line("");
-    let played = acts(&mut broker, &mut told).await;
+    let mut report = DemoActs { console, items: Vec::new() };
+    report.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
+    report.line("");
+    let played = acts(&mut broker, &mut report).await;
     let cleared = broker.clear();
     played?;
     cleared?;
     let ms = clock.now().ms().saturating_sub(start.ms());
     if console.is_json() {
-        console.json(&DemoOutput { items: told.items, elapsed_ms: ms });
+        console.json(&DemoOutput { items: report.items, elapsed_ms: ms });
         return Ok(());
     }
     console.line("");
@@ -94,36 +94,36 @@ impl DemoActs<'_> {
     }
 }
 
-async fn acts(broker: &mut DemoBroker, told: &mut DemoActs<'_>) -> Result<(), CommandFailure> {
+async fn acts(broker: &mut DemoBroker, report: &mut DemoActs<'_>) -> Result<(), CommandFailure> {
     let secret = broker.secret();
     broker.run("init", &["init", "--config", &broker.config()], None)?;
     broker.serve().await?;
-    told.add("init", "keys, ledger, authority and the first operator; the broker runs");
+    report.add("init", "keys, ledger, authority and the first operator; the broker runs");
 
     declare(broker, &secret)?;
-    told.add(
+    report.add(
         "declare",
         "secret github/app stored sealed; 2 capabilities, 2 roles, 1 agent applied in one entry",
     );
 
     enrol(broker)?;
-    told.add("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
+    report.add("enrol", "research-bot made its key, redeemed a one-time code, holds a certificate");
 
     let token = mint(broker)?;
-    told.add("mint", "github.repo.read for 120 s, asked 120 s, bound to research-bot's certificate");
+    report.add("mint", "github.repo.read for 120 s, requested 120 s, bound to research-bot's certificate");
 
     use_it(broker, &secret)?;
-    told.add("use", "the bound token fetched the upstream secret; the value was as stored");
+    report.add("use", "the bound token fetched the upstream secret; the value was as stored");
 
-    told.add("deny", deny(broker)?);
-    told.add("replay", replay(broker, &token).await?);
-    told.add("reuse", reuse(broker)?);
-    told.add("restart", restart(broker).await?);
-    told.add("ledger", read_back(broker)?);
+    report.add("deny", deny(broker)?);
+    report.add("replay", replay(broker, &token).await?);
+    report.add("reuse", reuse(broker)?);
+    report.add("restart", restart(broker).await?);
+    report.add("ledger", read_back(broker)?);
     broker.stop()?;
-    told.add("verify", verify(broker)?);
+    report.add("verify", verify(broker)?);
     let places = scan::scan(broker.dir(), secret.expose())?;
-    told.add(
+    report.add(
         "leaks",
         format!(
             "the secret is in none of {places} files of ledger, index, keyring and log (raw, base64, hex)"
@@ -160,8 +160,8 @@ fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, CommandFailure> {
     let args = ["token", "github.repo.read", "--expires-in", "120"];
     let minted: TokenAnswer = broker.json_as("research-bot", "token", &args)?;
     check("the token is a bearer with a bound certificate", minted.token_type == "Bearer")?;
-    let is_as_asked = &*minted.scope == "github.repo.read" && minted.expires_in == 120;
-    check("it is for what was asked", is_as_asked)?;
+    let is_as_requested = &*minted.scope == "github.repo.read" && minted.expires_in == 120;
+    check("it is for what was requested", is_as_requested)?;
     check("the answer names its decision", minted.decision_id.to_string().starts_with("dec_"))?;
     Ok(minted.access_token.into_value())
 }

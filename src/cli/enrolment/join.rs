@@ -126,8 +126,8 @@ fn announce(code: &EnrolmentCode, console: &Console) {
     };
     let (address, trust_domain) = (&code.address, code.spiffe.trust_domain());
     if console.is_json() {
-        let told = json!({ "address": address, "trust_domain": trust_domain, "kind": kind, "name": name });
-        console.say(&json!({ "joining": told }).to_string());
+        let joining = json!({ "address": address, "trust_domain": trust_domain, "kind": kind, "name": name });
+        console.say(&json!({ "joining": joining }).to_string());
     } else {
         console.say(&format!("joining {address} as {kind} `{name}` of trust domain {trust_domain}"));
     }

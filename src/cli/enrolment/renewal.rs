@@ -93,11 +93,11 @@ pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Re
 
 /// The same; `false` without a response.
 async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
-    let asked = async {
+    let asking = async {
         let client = Client::with(&Identity::load(home, kind)?, home, kind)?;
         is_renewal_wanted(&client, kind).await
     };
-    asked.await.unwrap_or(false)
+    asking.await.unwrap_or(false)
 }
 
 /// Whether the certificate is valid for more than `seconds` from now.

@@ -42,8 +42,8 @@ impl SecretSource {
     /// not tell has the known one.
     pub(super) fn versions(&self, known: &Versions) -> Versions {
         let current = |name: &SecretName, version: u64| {
-            let told = self.me.secrets.iter().find(|told| told.name == *name);
-            told.and_then(|told| told.version).map_or(version, u64::from)
+            let secret = self.me.secrets.iter().find(|secret| secret.name == *name);
+            secret.and_then(|secret| secret.version).map_or(version, u64::from)
         };
         let granted = known.iter().filter(|(name, _)| delivering(&self.me, name).is_ok());
         granted.map(|(name, version)| (name.clone(), current(name, *version))).collect()

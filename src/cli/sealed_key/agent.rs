@@ -265,7 +265,7 @@ mod tests {
         let serving = tokio::spawn(async move { server.serve(bound).await });
         // When clients ask it
         let agent = KeyAgent::of(home.path());
-        let asked = tokio::task::spawn_blocking(move || {
+        let asking = tokio::task::spawn_blocking(move || {
             let key = agent.new_key().unwrap();
             let state = agent.state(Some(&key)).unwrap().unwrap();
             assert!(state.opens && state.until.starts_with("20"));
@@ -274,7 +274,7 @@ mod tests {
             assert!(agent.stop().unwrap());
             agent
         });
-        let agent = asked.await.unwrap();
+        let agent = asking.await.unwrap();
         // Then it ends, and its socket is gone
         serving.await.unwrap().unwrap();
         assert!(!socket(home.path()).exists() && agent.state(None).unwrap().is_none());

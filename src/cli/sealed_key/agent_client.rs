@@ -92,8 +92,8 @@ impl KeyAgent {
             }
             Err(error) => return Err(failed(&io_reason(&error))),
         };
-        let asked = exchange(&mut stream, request).map_err(|error| failed(&io_reason(&error)))?;
-        let response = serde_json::from_slice(&asked).map_err(|_| malformed())?;
+        let answer = exchange(&mut stream, request).map_err(|error| failed(&io_reason(&error)))?;
+        let response = serde_json::from_slice(&answer).map_err(|_| malformed())?;
         Ok(Some(response))
     }
 }

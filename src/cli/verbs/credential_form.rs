@@ -77,12 +77,12 @@ pub(crate) fn said_by_program(
 const HELPER_BYTES_MAX: usize = 16 * 1024;
 
 /// The server that a program asks about: all of the input for docker, two attributes for git.
-pub(crate) fn server_of(format: HelperFormat, asked: &str) -> String {
+pub(crate) fn server_of(format: HelperFormat, input: &str) -> String {
     if format != HelperFormat::Git {
-        return asked.trim().to_owned();
+        return input.trim().to_owned();
     }
     let attribute = |name: &str| {
-        let mut lines = asked.lines().filter_map(|line| line.split_once('='));
+        let mut lines = input.lines().filter_map(|line| line.split_once('='));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
     };
     format!("{}://{}", attribute("protocol"), attribute("host"))
@@ -112,7 +112,7 @@ pub(crate) fn docker_list(value: &Sensitive<Vec<u8>>, server: &str) -> Result<St
 pub(crate) fn written(
     fetched: &Fetched<'_>,
     format: HelperFormat,
-    asked: &str,
+    input: &str,
     min_ttl_s: i64,
     now: Timestamp,
 ) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
@@ -132,7 +132,7 @@ pub(crate) fn written(
         }
         HelperFormat::Docker => {
             let login = login(bytes)?;
-            json!({ "ServerURL": asked.trim(), "Username": login.username, "Secret": *login.password })
+            json!({ "ServerURL": input.trim(), "Username": login.username, "Secret": *login.password })
         }
     };
     let mut written = serde_json::to_vec(&value).unwrap_or_default();

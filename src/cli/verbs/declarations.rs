@@ -87,8 +87,8 @@ impl ApplyArgs {
         let client = session.operator().await?;
         let mut body = ApplyBody { files, prune, plan: self.plan.clone() };
         if prune && body.plan.is_none() {
-            let asked = DeclareBody { files: body.files.clone(), prune };
-            let planned = client.call(PLAN_DECLARATIONS, &Nothing, &asked).await?;
+            let request = DeclareBody { files: body.files.clone(), prune };
+            let planned = client.call(PLAN_DECLARATIONS, &Nothing, &request).await?;
             let id = planned.plan.clone().ok_or_else(|| {
                 CommandFailure::new(code::RESPONSE_INVALID)
                     .because("this broker gives no plan ids, so it cannot check that `--prune` removes only what was shown")

@@ -93,25 +93,25 @@ impl GetArgs {
             Some(name) => name.clone(),
             None => capability_for(&client, secret).await?,
         };
-        let asked = TokenRequest::for_scope(capability, None);
+        let request = TokenRequest::for_scope(capability, None);
         let read =
             async |token: Received<TokenAnswer>| client.reveal(secret, token.access_token.value()).await;
         if self.format == HelperFormat::Raw {
-            return read(asked.fresh(&client).await?).await;
+            return read(request.fresh(&client).await?).await;
         }
         // A program asks often: the cached token is used unless it was revoked meanwhile.
-        match read(asked.kept_or_fresh(session.home, KEPT_TTL_S).await?).await {
+        match read(request.kept_or_fresh(session.home, KEPT_TTL_S).await?).await {
             Err(failure) if failure.is_unauthenticated() => {
-                asked.forget(session.home)?;
+                request.forget(session.home)?;
                 // Not the cached one again: its file may not be removable.
-                read(asked.fresh_and_kept(session.home).await?).await
+                read(request.fresh_and_kept(session.home).await?).await
             }
             read => read,
         }
     }
 
     /// The server that the program asks about. Git and docker ask a helper about every server.
-    fn declared_server(&self, asked: &str, console: &Console) -> Result<String, CommandFailure> {
+    fn declared_server(&self, input: &str, console: &Console) -> Result<String, CommandFailure> {
         let is_docker = self.format == HelperFormat::Docker;
         if self.operation == Some(Operation::List) && !is_docker {
             return Err(CommandFailure::usage(
@@ -131,13 +131,13 @@ impl GetArgs {
                     "name the registry as docker does: `--server registry.example`",
                 ));
             }
-            return Ok(asked.to_owned());
+            return Ok(input.to_owned());
         };
         if self.operation != Some(Operation::Get) {
             return Ok(server.clone());
         }
-        if is_same_server(server, &server_of(self.format, asked)) {
-            return Ok(asked.to_owned());
+        if is_same_server(server, &server_of(self.format, input)) {
+            return Ok(input.to_owned());
         }
         if is_docker {
             console.line(DOCKER_HAS_NONE);

@@ -40,14 +40,19 @@ impl KeptTokens {
         Self { dir: home.join("tokens"), certificate: identity.certificate_pem.clone() }
     }
 
-    fn path(&self, asked: &str) -> PathBuf {
-        let name = sha256(format!("{}\n{asked}", self.certificate).as_bytes());
+    fn path(&self, request: &str) -> PathBuf {
+        let name = sha256(format!("{}\n{request}", self.certificate).as_bytes());
         self.dir.join(hex(name.as_bytes()))
     }
 
     /// The response to the same request, if its token has at least `min_ttl_s` left. Other files are ignored.
-    pub(crate) fn find(&self, asked: &str, min_ttl_s: i64, now: Timestamp) -> Option<Received<TokenAnswer>> {
-        let path = self.path(asked);
+    pub(crate) fn find(
+        &self,
+        request: &str,
+        min_ttl_s: i64,
+        now: Timestamp,
+    ) -> Option<Received<TokenAnswer>> {
+        let path = self.path(request);
         let found = fs::symlink_metadata(&path).ok()?;
         let is_ours = found.is_file() && found.mode() & 0o077 == 0 && found.len() <= KEPT_BYTES_MAX;
         if !is_ours {
@@ -59,17 +64,17 @@ impl KeptTokens {
     }
 
     /// Stores a response. Does nothing if the directory is not writable.
-    pub(crate) fn keep(&self, asked: &str, answer: &Received<TokenAnswer>, now: Timestamp) {
+    pub(crate) fn keep(&self, request: &str, answer: &Received<TokenAnswer>, now: Timestamp) {
         let kept = NewKeptToken { expires_at_ms: now.plus_s(i64::from(answer.expires_in)), answer };
         let Ok(text) = serde_json::to_vec(&kept).map(Sensitive::new) else { return };
-        let path = self.path(asked);
+        let path = self.path(request);
         let swept = private_dir(&self.dir).and_then(|()| self.sweep(now));
         drop(swept.and_then(|()| replace_shared(&path, text.expose())));
     }
 
     /// Removes the response to the same request.
-    pub(crate) fn forget(&self, asked: &str) {
-        drop(fs::remove_file(self.path(asked)));
+    pub(crate) fn forget(&self, request: &str) {
+        drop(fs::remove_file(self.path(request)));
     }
 
     /// Removes expired tokens.
@@ -112,7 +117,7 @@ mod tests {
         let (kept, now) = (tokens(home.path(), "one"), Timestamp::from_s(1000));
         kept.keep("scope=a", &answer(), now);
         let found =
-            |tokens: &KeptTokens, asked: &str, min, at| tokens.find(asked, min, Timestamp::from_s(at));
+            |tokens: &KeptTokens, request: &str, min, at| tokens.find(request, min, Timestamp::from_s(at));
         assert_eq!(found(&kept, "scope=a", 30, 1000).unwrap().access_token.value().expose(), "t");
         assert!(found(&kept, "scope=a", 30, 1270).is_some(), "thirty left");
         assert!(found(&kept, "scope=a", 30, 1271).is_none(), "one less");

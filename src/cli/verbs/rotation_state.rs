@@ -182,10 +182,10 @@ mod tests {
         run["grace_until"] = json!("later");
         let shown: Received<RotationAnswer> =
             serde_json::from_value(rotation(json!({ "run": run }))).unwrap();
-        let told = with_sentences(&shown);
-        assert_eq!(told["last_error"], "c (SQLSTATE 28P01): r (at x, 1 failure of this step)");
+        let output = with_sentences(&shown);
+        assert_eq!(output["last_error"], "c (SQLSTATE 28P01): r (at x, 1 failure of this step)");
         let previous = "version 1 works until later; `keyward rotation revoke-previous` ends it now";
-        assert_eq!(told["previous_version"], previous);
+        assert_eq!(output["previous_version"], previous);
         assert_eq!((named("503").as_str(), named("1045").as_str()), ("HTTP status 503", "1045"));
     }
 }

@@ -66,15 +66,15 @@ impl TokenArgs {
             }
             None => {}
         }
-        let asked = TokenRequest {
+        let request = TokenRequest {
             scope: self.capabilities.join(" "),
             resource: self.resource.clone(),
             life_s: self.expires_in,
         };
         let minted = if self.cached {
-            asked.kept_or_fresh(session.home, i64::from(self.min_ttl)).await?
+            request.kept_or_fresh(session.home, i64::from(self.min_ttl)).await?
         } else {
-            asked.fresh(&session.agent().await?).await?
+            request.fresh(&session.agent().await?).await?
         };
         if self.cached && minted.expires_in < self.min_ttl {
             return Err(CommandFailure::new(code::LIFETIME_TOO_SHORT));

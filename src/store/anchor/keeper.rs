@@ -37,14 +37,14 @@ pub(in crate::store) struct AnchorKeeper {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the thread is asked, and how far it has come.
+/// What the thread has to do, and how far it has come.
 pub(in crate::store) struct KeeperShared {
-    asked: Mutex<KeeperAsked>,
+    orders: Mutex<KeeperOrders>,
     wake: Condvar,
     kept: watch::Sender<KeptAnchor>,
 }
 
-struct KeeperAsked {
+struct KeeperOrders {
     keys: Arc<AnchorKeys>,
     /// An anchor is due at once.
     is_urgent: bool,
@@ -64,19 +64,20 @@ struct KeptAnchor {
 
 impl KeeperShared {
     pub(in crate::store) fn new(keys: AnchorKeys) -> Arc<Self> {
-        let asked = KeeperAsked { keys: Arc::new(keys), is_urgent: false, is_held: false, is_closing: false };
+        let orders =
+            KeeperOrders { keys: Arc::new(keys), is_urgent: false, is_held: false, is_closing: false };
         let (kept, _) = watch::channel(KeptAnchor { through: 0, is_failing: false, is_over: false });
-        Arc::new(Self { asked: Mutex::new(asked), wake: Condvar::new(), kept })
+        Arc::new(Self { orders: Mutex::new(orders), wake: Condvar::new(), kept })
     }
 
-    fn ask(&self, ask: impl FnOnce(&mut KeeperAsked)) {
-        ask(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    fn order(&self, order: impl FnOnce(&mut KeeperOrders)) {
+        order(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_one();
     }
 
     /// Requests an anchor of the head now. Returns at once.
     pub(in crate::store) fn urge(&self) {
-        self.ask(|asked| asked.is_urgent = true);
+        self.order(|orders| orders.is_urgent = true);
     }
 }
 
@@ -84,7 +85,7 @@ impl AnchorKeeper {
     /// Starts the thread.
     pub(in crate::store) fn start(shared: &Arc<KeeperShared>, start: KeeperStart) -> io::Result<Self> {
         let KeeperStart { head, file, newest, index, is_held } = start;
-        shared.ask(|asked| asked.is_held = is_held);
+        shared.order(|orders| orders.is_held = is_held);
         let newest = newest.filter(|_| !is_held);
         let worker = Worker { shared: Arc::clone(shared), head, file, index, newest, is_indexed: false };
         let thread = std::thread::Builder::new().name("anchors".to_owned()).spawn(move || worker.work())?;
@@ -103,23 +104,23 @@ impl AnchorKeeper {
 
     /// Anchors name the keys of these from here on.
     pub(in crate::store) fn keys_are(&self, keys: AnchorKeys) {
-        self.shared.ask(|asked| (asked.keys, asked.is_urgent) = (Arc::new(keys), true));
+        self.shared.order(|orders| (orders.keys, orders.is_urgent) = (Arc::new(keys), true));
     }
 
     /// Anchors may be written from here on.
     pub(in crate::store) fn release(&self) {
-        self.shared.ask(|asked| (asked.is_held, asked.is_urgent) = (false, true));
+        self.shared.order(|orders| (orders.is_held, orders.is_urgent) = (false, true));
     }
 
     /// Wipes the keys that anchors are authenticated by: none is written any more.
     pub(in crate::store) fn forget_keys(&self) {
-        self.shared.ask(|asked| asked.keys.forget());
+        self.shared.order(|orders| orders.keys.forget());
     }
 
     /// Writes the last anchor and ends the thread. A disk that hangs is not waited for.
     pub(in crate::store) fn close(&self) {
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        self.shared.ask(|asked| asked.is_closing = true);
+        self.shared.order(|orders| orders.is_closing = true);
         if !ends_within(&thread, STOP_WAIT) {
             tracing::error!("the last anchor of the ledger could not be written: the disk does not answer");
         } else if thread.join().is_err() {
@@ -159,12 +160,12 @@ impl Worker {
 
     /// Waits until an anchor is due.
     fn next(&self) -> (Arc<AnchorKeys>, bool, bool) {
-        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |asked: &mut KeeperAsked| !asked.is_closing && (asked.is_held || !asked.is_urgent);
-        let waited = self.shared.wake.wait_timeout_while(asked, LOOK, idle);
-        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        asked.is_urgent = false;
-        (Arc::clone(&asked.keys), asked.is_held, asked.is_closing)
+        let orders = self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |orders: &mut KeeperOrders| !orders.is_closing && (orders.is_held || !orders.is_urgent);
+        let waited = self.shared.wake.wait_timeout_while(orders, LOOK, idle);
+        let (mut orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        orders.is_urgent = false;
+        (Arc::clone(&orders.keys), orders.is_held, orders.is_closing)
     }
 
     /// Keeps an anchor of the head, unless the newest one says the same.

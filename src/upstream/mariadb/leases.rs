@@ -50,7 +50,7 @@ impl MariadbLeases {
         login: NewLogin<'_>,
         password: &SecretValue,
     ) -> Result<Result<(), UpstreamFault>, QueryError> {
-        if let Err(fault) = self.standing(session, login).await? {
+        if let Err(fault) = self.server_state(session, login).await? {
             return Ok(Err(fault));
         }
         let (account, accounts) = (self.account(login.name), &self.0.accounts);
@@ -74,14 +74,14 @@ impl MariadbLeases {
     }
 
     /// Checks that the server and the administering user can create and revoke a login.
-    async fn standing(
+    async fn server_state(
         &self,
         session: &mut Session,
         login: NewLogin<'_>,
     ) -> Result<Result<(), UpstreamFault>, QueryError> {
         let refuse = |code: Code, detail: &str| Ok(Err(UpstreamFault::refused(code).with(detail.to_owned())));
-        let standing = session.query(sql::STANDING).await?;
-        let row = standing.into_iter().next().and_then(|row| <[String; 2]>::try_from(row).ok());
+        let server_state = session.query(sql::SERVER_STATE).await?;
+        let row = server_state.into_iter().next().and_then(|row| <[String; 2]>::try_from(row).ok());
         let Some([version, connections]) = row else { return Err(QueryError::Lost) };
         let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
         let release = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());

@@ -101,7 +101,7 @@ pub(super) fn own_privileges() -> String {
 pub(super) const CREATE_USER: &str = "CREATE USER";
 
 /// One row: the release, and the server's connection limit.
-pub(super) const STANDING: &str = "SELECT VERSION(), @@GLOBAL.max_connections";
+pub(super) const SERVER_STATE: &str = "SELECT VERSION(), @@GLOBAL.max_connections";
 
 #[cfg(test)]
 mod tests {

@@ -23,22 +23,22 @@ pub(super) async fn create(by: Administrator<'_>, login: NewLogin<'_>) -> Result
             let fault = UpstreamFault::refused(code::UPSTREAM_VERSION_UNSUPPORTED);
             return Ok(Err(fault.with(session.version().to_string())));
         }
-        let (transaction, standing) =
-            session.begin(&sql::standing(by.heir(), &login.until.to_string())).await?;
-        let reserved = number(&standing, 3)?.saturating_add(number(&standing, 4)?);
-        let free = number(&standing, 2)?.saturating_sub(reserved);
+        let (transaction, server_state) =
+            session.begin(&sql::server_state(by.heir(), &login.until.to_string())).await?;
+        let reserved = number(&server_state, 3)?.saturating_add(number(&server_state, 4)?);
+        let free = number(&server_state, 2)?.saturating_sub(reserved);
         if login.per_agent.saturating_mul(declared.connections) >= free {
             return Ok(Err(UpstreamFault::refused(code::UPSTREAM_CONNECTION_LIMIT).with(free.to_string())));
         }
-        if !is_true(&standing, 5)? {
+        if !is_true(&server_state, 5)? {
             return Ok(Err(UpstreamFault::refused(code::UPSTREAM_CLOCK_AHEAD).with(ENDED.to_owned())));
         }
-        if is_true(&standing, 1)? {
+        if is_true(&server_state, 1)? {
             let fault = UpstreamFault::refused(code::UPSTREAM_REFUSED);
             return Ok(Err(fault.with(HEIR_HAS_ATTRIBUTES.to_owned())));
         }
         transaction.execute(&creation(declared, login, &password)).await?;
-        let take_over = (!is_true(&standing, 0)?).then(|| sql::take_over(login.name, session.version()));
+        let take_over = (!is_true(&server_state, 0)?).then(|| sql::take_over(login.name, session.version()));
         if let Some(why) = irrevocable(&transaction, login.name, by.heir(), take_over).await? {
             return Ok(Err(UpstreamFault::refused(code::UPSTREAM_LOGIN_IRREVOCABLE).with(why)));
         }

@@ -15,7 +15,7 @@ const SESSIONS_WAIT_MS: u32 = 2500;
 /// the objects of an agent would do what no agent may; then the connections that the server has, those it
 /// keeps for superusers and, from PostgreSQL 16 on, those for roles with `pg_use_reserved_connections`; then whether
 /// `until` is yet to come by the server's clock.
-pub(super) fn standing(heir: Option<&str>, until: &str) -> String {
+pub(super) fn server_state(heir: Option<&str>, until: &str) -> String {
     let heir = heir.map_or_else(
         || "false".to_owned(),
         |heir| {
@@ -192,7 +192,7 @@ mod tests {
     /// Every statement but those that name nothing but roles.
     fn statements() -> [String; 10] {
         [
-            standing(Some("keeper"), "2026-11-28T00:00:00Z"),
+            server_state(Some("keeper"), "2026-11-28T00:00:00Z"),
             is_to_come("2026-11-28T00:00:00Z"),
             found("kw_1"),
             end_creating("kw_1"),
