@@ -12,6 +12,7 @@ pub mod config;
 pub mod console;
 pub mod crypto;
 pub mod custody;
+pub mod evidence;
 mod files;
 pub mod http;
 pub mod idempotency;

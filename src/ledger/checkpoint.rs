@@ -73,6 +73,9 @@ impl Checkpoint {
 /// What the second line of an announcement says: no checkpoint reads like it.
 const TAKES_OVER: &str = "checkpoint key takes over";
 
+/// What the second line of a signed manifest says: no checkpoint and no announcement reads like it.
+const MANIFEST: &str = "keyward evidence 1";
+
 /// A signed note's text, and its signatures.
 fn split(note: &str) -> Result<(String, &str), CheckpointError> {
     let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError::Form)?;
@@ -130,6 +133,22 @@ impl NoteVerifier {
         let is_ours = origin == self.name && before.name == self.name && after.name == self.name;
         let is_signed = what == TAKES_OVER && before.check(note).and(after.check(note)).is_ok();
         (is_ours && is_signed).then_some((before, after))
+    }
+
+    /// The lines of the manifest in `note`, if this key signed it, and nobody else: a manifest has one form.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Form`] or [`CheckpointError::Signature`].
+    pub fn manifest<'a>(&self, note: &'a str) -> Result<&'a str, CheckpointError> {
+        let (text, signatures) = note.split_once("\n\n").ok_or(CheckpointError::Form)?;
+        let (origin, rest) = text.split_once('\n').ok_or(CheckpointError::Form)?;
+        let (what, lines) = rest.split_once('\n').ok_or(CheckpointError::Form)?;
+        let is_one_line = signatures.strip_suffix('\n').is_some_and(|line| !line.contains('\n'));
+        if what != MANIFEST || !is_one_line {
+            return Err(CheckpointError::Form);
+        }
+        self.check(note)?;
+        if origin == self.name { Ok(lines) } else { Err(CheckpointError::Signature) }
     }
 
     /// Whether this key signed `note`.
@@ -244,6 +263,13 @@ impl Notary {
         let origin = &self.verifier.name;
         let text = format!("{origin}\n{TAKES_OVER}\n{}\n{}\n", self.verifier, next.verifier);
         format!("{text}\n{}{}", self.signature(&text), next.signature(&text))
+    }
+
+    /// A signed manifest with these lines, of which none is empty: [`NoteVerifier::manifest`] reads it.
+    #[must_use]
+    pub fn sign_manifest(&self, lines: &[String]) -> String {
+        let text = format!("{}\n{MANIFEST}\n{}\n", self.verifier.name, lines.join("\n"));
+        format!("{text}\n{}", self.signature(&text))
     }
 
     /// The line below a note that says that this key signed `text`.

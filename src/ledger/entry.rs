@@ -89,6 +89,44 @@ pub(super) struct EntryDigests {
     pub(super) links: Digest,
 }
 
+impl EntryDigests {
+    pub(super) fn of(
+        salt: &[u8; 32],
+        time: Timestamp,
+        cause: &EntryCause,
+        event: &[u8],
+        links: &[Link],
+    ) -> Self {
+        let reason = cause.reason.as_ref().map_or("", Reason::as_str);
+        let said = sha256_parts(&[
+            salt,
+            &time.ms().to_be_bytes(),
+            &[u8::from(cause.incident.is_some())],
+            cause.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
+            &reason_len(reason).to_be_bytes(),
+            reason.as_bytes(),
+            event,
+        ]);
+        Self { said, links: sha256_parts(&[sha256(salt).as_bytes(), &written_links(links)]) }
+    }
+}
+
+/// The leaf of an entry with these digests, and the digest `state` of the sealed state change.
+pub(super) fn leaf(kind: Kind, digests: &EntryDigests, state: &Digest) -> Vec<u8> {
+    let mut out = Vec::with_capacity(LEAF_BYTES);
+    out.push(LEAF_VERSION);
+    out.extend_from_slice(&kind.0.to_be_bytes());
+    out.extend_from_slice(digests.said.as_bytes());
+    out.extend_from_slice(digests.links.as_bytes());
+    out.extend_from_slice(state.as_bytes());
+    out
+}
+
+/// The node of a leaf in the Merkle tree.
+pub(super) fn node_of(leaf: &[u8]) -> Digest {
+    sha256_parts(&[&[LEAF_PREFIX], leaf])
+}
+
 /// Bytes of an entry before incident, links, reason, event and sealed state change.
 pub(super) const FIXED_BYTES: usize = 140;
 const LINK_BYTES: usize = 24;
@@ -107,20 +145,13 @@ impl Entry {
     /// withheld, also while its links are shown, without breaking a proof.
     #[must_use]
     pub fn leaf(&self) -> Vec<u8> {
-        let digests = self.digests();
-        let mut out = Vec::with_capacity(LEAF_BYTES);
-        out.push(LEAF_VERSION);
-        out.extend_from_slice(&self.kind.0.to_be_bytes());
-        out.extend_from_slice(digests.said.as_bytes());
-        out.extend_from_slice(digests.links.as_bytes());
-        out.extend_from_slice(sha256(&self.state.sealed).as_bytes());
-        out
+        leaf(self.kind, self.digests(), &sha256(&self.state.sealed))
     }
 
     /// The hash of its leaf: the entry's node in the Merkle tree.
     #[must_use]
     pub fn node(&self) -> Digest {
-        *self.chain.node.get_or_init(|| sha256_parts(&[&[LEAF_PREFIX], &self.leaf()]))
+        *self.chain.node.get_or_init(|| node_of(&self.leaf()))
     }
 
     /// The same, without what is remembered of it: its fields may have been altered since.
@@ -135,18 +166,10 @@ impl Entry {
     }
 
     pub(super) fn digests(&self) -> &EntryDigests {
-        self.chain.digests.get_or_init(|| EntryDigests {
-            said: sha256_parts(&[
-                &self.chain.salt,
-                &self.time.ms().to_be_bytes(),
-                &[u8::from(self.cause.incident.is_some())],
-                self.cause.incident.as_ref().map_or(&[], |incident| incident.as_bytes().as_slice()),
-                &reason_len(self.reason()).to_be_bytes(),
-                self.reason().as_bytes(),
-                &self.event,
-            ]),
-            links: sha256_parts(&[sha256(&self.chain.salt).as_bytes(), &written_links(&self.chain.links)]),
-        })
+        let (chain, cause) = (&self.chain, &self.cause);
+        chain
+            .digests
+            .get_or_init(|| EntryDigests::of(&chain.salt, self.time, cause, &self.event, &chain.links))
     }
 
     fn reason(&self) -> &str {

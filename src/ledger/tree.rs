@@ -31,8 +31,8 @@ impl Tree {
         self.append_node(sha256_parts(&[&[LEAF], leaf]));
     }
 
-    /// Adds the leaf that hashes to `node`.
-    pub(super) fn append_node(&mut self, mut node: Digest) {
+    /// Adds the leaf that hashes to `node` ([`Entry::node`](super::Entry::node)).
+    pub fn append_node(&mut self, mut node: Digest) {
         for _ in 0..self.size.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 node = parent(&left, &node);
@@ -61,7 +61,7 @@ impl Tree {
 const LEAF: u8 = 0;
 const NODE: u8 = 1;
 
-fn parent(left: &Digest, right: &Digest) -> Digest {
+pub(super) fn parent(left: &Digest, right: &Digest) -> Digest {
     sha256_parts(&[&[NODE], left.as_bytes(), right.as_bytes()])
 }
 

@@ -30,6 +30,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("index", 2),
     ("keyring", 2),
     ("wire", 2),
+    ("evidence", 3),
     ("store", 3),
     ("console", 3),
     ("registry", 4),
@@ -115,6 +116,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("webpki", &["pki"]),
     ("x509_parser", &["pki"]),
     ("zeroizing_alloc", &["telemetry"]),
+    ("zip", &["evidence"]),
     ("zeroize", ANY),
 ];
 

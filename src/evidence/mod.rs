@@ -1,0 +1,22 @@
+//! Evidence bundles: entries of the ledger with proofs, which verify on another machine without a broker and without
+//! secret keys.
+//!
+//! A bundle is a ZIP archive of one form. Its manifest is signed by the checkpoint key and holds the hash of every other
+//! file. An entry is proved to be in the ledger by its inclusion proof (RFC 9162 §2.1.3) against the signed checkpoint.
+//! Entries about an agent or operator link to the entry before that concerns the same subject, so that a bundle about
+//! one also proves that no entry of its time is missing.
+
+mod archive;
+mod manifest;
+mod record;
+mod render;
+mod scope;
+mod timeline;
+mod verify;
+
+pub use archive::ArchiveError;
+pub use manifest::{BundleParts, Takeover, bundle};
+pub use record::{EntryPlace, EvidenceRecord};
+pub use scope::{EvidenceScope, EvidenceSubject};
+pub use timeline::{Timeline, TimelineRow};
+pub use verify::{EvidenceError, VerifiedEvidence, verify};

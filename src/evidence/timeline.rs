@@ -1,0 +1,61 @@
+use super::record::{EntryPlace, EvidenceRecord};
+use super::scope::EvidenceScope;
+use crate::base::Timestamp;
+
+/// The story that a bundle tells, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Timeline {
+    /// What the bundle is about.
+    pub title: String,
+    /// What was found, one fact each: a label and its text.
+    pub facts: Vec<(String, String)>,
+    /// The entries in order.
+    pub rows: Vec<TimelineRow>,
+}
+
+/// An entry in a timeline.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TimelineRow {
+    /// The sequence number.
+    pub seq: u64,
+    /// When it was written, RFC 3339.
+    pub time: String,
+    /// The name of the event.
+    pub what: String,
+    /// Who acted.
+    pub who: String,
+    /// What it was about.
+    pub on: String,
+    /// The event with all its fields, in JSON.
+    pub event: String,
+    /// The operator's reason.
+    pub reason: String,
+}
+
+impl Timeline {
+    /// The timeline of `records`; `about` gives actor and object of an event.
+    #[must_use]
+    pub fn of(
+        scope: &EvidenceScope,
+        records: &[EvidenceRecord],
+        facts: Vec<(String, String)>,
+        about: impl Fn(&serde_json::Value) -> (String, String),
+    ) -> Self {
+        let in_range = records.iter().filter(|record| record.place != EntryPlace::Before);
+        let rows = in_range.map(|record| {
+            let event = serde_json::from_str(&record.event).unwrap_or_default();
+            let (who, on) = about(&event);
+            TimelineRow {
+                seq: record.seq,
+                time: Timestamp::from_ms(record.time_ms).to_string(),
+                what: record.name.clone(),
+                who,
+                on,
+                event: record.event.clone(),
+                reason: record.reason().unwrap_or_default().to_owned(),
+            }
+        });
+        let title = format!("Evidence about {} {}", scope.subject.kind, scope.subject.name);
+        Self { title, facts, rows: rows.collect() }
+    }
+}

@@ -1,0 +1,180 @@
+use serde::de::DeserializeOwned;
+
+use super::archive::{ArchiveError, Files, unpack};
+use super::manifest::{CHECKPOINT, ENTRIES, MANIFEST, SCOPE, TAKEOVERS, Takeover, hash_of, hashes};
+use super::record::{EntryPlace, EvidenceRecord};
+use super::scope::EvidenceScope;
+use crate::ledger::{Checkpoint, CheckpointError, CheckpointKeyTerm, Key, NoteVerifier, root_by_inclusion};
+
+/// What a bundle proves.
+#[derive(Debug)]
+pub struct VerifiedEvidence {
+    /// What it is about.
+    pub scope: EvidenceScope,
+    /// The number of entries of the subject in the range; each is in the ledger as it stands in the bundle.
+    pub entries: usize,
+    /// The number of other entries with a proof.
+    pub related: usize,
+    /// Whether no entry of the range that concerns the subject is missing. Only entries of agents and operators prove it.
+    pub is_complete: bool,
+    /// The state of the ledger that the proofs lead to.
+    pub checkpoint: Checkpoint,
+}
+
+/// The bundle proves nothing.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file is missing, or does not have the form that it should have.
+    #[error("the file `{0}` of the bundle is missing, or does not have its form")]
+    File(&'static str),
+    /// The manifest or the checkpoint is not signed by the key, or by one that took over from it.
+    #[error("`{file}` of the bundle: {error}")]
+    Signature {
+        /// The file.
+        file: &'static str,
+        /// Why.
+        error: CheckpointError,
+    },
+    /// A file is not the one that the manifest was signed for.
+    #[error("the manifest was signed for other files: `{0}` was changed, added or removed")]
+    Manifest(String),
+    /// An entry is not in the ledger in this form.
+    #[error("entry {0} of the bundle is not in the ledger in this form")]
+    Entry(u64),
+    /// The entries are not in rising order, or one occurs twice.
+    #[error("entry {0} of the bundle is not in its place")]
+    Order(u64),
+    /// An entry of the subject is missing.
+    #[error("entry {missing} concerns the subject, and is missing in the bundle: entry {after} names it")]
+    Missing {
+        /// The missing entry.
+        missing: u64,
+        /// The later entry that links to it.
+        after: u64,
+    },
+    /// The entry that ends the range, or the one before its beginning, does not bound it.
+    #[error("the range of the bundle is not bounded by its entries")]
+    Range,
+}
+
+/// Checks `bytes` with the checkpoint key `trusted`, which must not come from the bundle.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, EvidenceError> {
+    let files = unpack(bytes)?;
+    let takeovers: Vec<Takeover> = lines(&files, TAKEOVERS)?;
+    let announced: Vec<_> = takeovers.into_iter().map(|one| (one.seq, one.note)).collect();
+    let keys = CheckpointKeyTerm::of(trusted, &announced);
+    manifest(&files, &keys)?;
+    let checkpoint = checkpoint(&files, &keys)?;
+    let scope: EvidenceScope =
+        serde_json::from_slice(file(&files, SCOPE)?).map_err(|_| EvidenceError::File(SCOPE))?;
+    let records: Vec<EvidenceRecord> = lines(&files, ENTRIES)?;
+    included(&records, &checkpoint)?;
+    let subject: Vec<&EvidenceRecord> =
+        records.iter().filter(|record| record.place != EntryPlace::Related).collect();
+    let is_complete = match scope.subject.link() {
+        Some(link) => complete(&scope, &link, &subject).map(|()| true)?,
+        None => false,
+    };
+    let entries = records.iter().filter(|record| record.place == EntryPlace::Subject).count();
+    let related = records.iter().filter(|record| record.place == EntryPlace::Related).count();
+    Ok(VerifiedEvidence { scope, entries, related, is_complete, checkpoint })
+}
+
+fn file<'a>(files: &'a Files, name: &'static str) -> Result<&'a [u8], EvidenceError> {
+    files.get(name).map(Vec::as_slice).ok_or(EvidenceError::File(name))
+}
+
+fn text<'a>(files: &'a Files, name: &'static str) -> Result<&'a str, EvidenceError> {
+    std::str::from_utf8(file(files, name)?).map_err(|_| EvidenceError::File(name))
+}
+
+/// A value for each line.
+fn lines<T: DeserializeOwned>(files: &Files, name: &'static str) -> Result<Vec<T>, EvidenceError> {
+    let read = text(files, name)?.lines().map(|line| serde_json::from_str(line));
+    read.collect::<Result<_, _>>().map_err(|_| EvidenceError::File(name))
+}
+
+/// The manifest is signed, and is that of exactly these files.
+fn manifest(files: &Files, keys: &[CheckpointKeyTerm]) -> Result<(), EvidenceError> {
+    let note = text(files, MANIFEST)?;
+    let signed = keys.iter().map(|term| term.key.manifest(note));
+    let signed = signed.reduce(|one, other| one.or(other)).unwrap_or(Err(CheckpointError::Signature));
+    let signed = signed.map_err(|error| EvidenceError::Signature { file: MANIFEST, error })?;
+    let actual = hashes(files);
+    let differs = |line: &str| {
+        let name = hash_of(line).map_or(line, |(_, name)| name);
+        EvidenceError::Manifest(name.escape_default().to_string())
+    };
+    let mut lines = signed.lines();
+    for expected in &actual {
+        match lines.next() {
+            Some(line) if line == expected => {}
+            line => return Err(differs(line.unwrap_or(expected))),
+        }
+    }
+    lines.next().map_or(Ok(()), |line| Err(differs(line)))
+}
+
+fn checkpoint(files: &Files, keys: &[CheckpointKeyTerm]) -> Result<Checkpoint, EvidenceError> {
+    let note = text(files, CHECKPOINT)?;
+    let opened = keys.iter().map(|term| term.open(note));
+    let opened = opened.reduce(|one, other| one.or(other)).unwrap_or(Err(CheckpointError::Signature));
+    opened.map_err(|error| EvidenceError::Signature { file: CHECKPOINT, error })
+}
+
+/// Each entry is in the tree of the checkpoint, at its place.
+fn included(records: &[EvidenceRecord], checkpoint: &Checkpoint) -> Result<(), EvidenceError> {
+    let mut last = 0;
+    for record in records {
+        if record.seq <= last {
+            return Err(EvidenceError::Order(record.seq));
+        }
+        last = record.seq;
+        let (entry, path) = record.disclosed().ok_or(EvidenceError::Entry(record.seq))?;
+        if root_by_inclusion(entry.node(), record.seq, checkpoint.size, &path) != Some(checkpoint.root) {
+            return Err(EvidenceError::Entry(record.seq));
+        }
+    }
+    Ok(())
+}
+
+/// Each entry of the subject links to the one before it in the bundle: from the one that records the bundle, back to the
+/// beginning of the range.
+fn complete(scope: &EvidenceScope, link: &Key, records: &[&EvidenceRecord]) -> Result<(), EvidenceError> {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else {
+        return Err(EvidenceError::Range);
+    };
+    if last.seq != scope.through || last.place != EntryPlace::Subject {
+        return Err(EvidenceError::Range);
+    }
+    let mut before: Option<&EvidenceRecord> = None;
+    for record in records {
+        let previous = record.previous(link).ok_or(EvidenceError::Range)?;
+        match before {
+            Some(before) if before.seq != previous => {
+                return Err(EvidenceError::Missing { missing: previous, after: record.seq });
+            }
+            // The bundle begins here: with the first entry of all, or with one before the range.
+            None if previous > 0 && record.place != EntryPlace::Before => {
+                return Err(EvidenceError::Missing { missing: previous, after: record.seq });
+            }
+            Some(_) | None => {}
+        }
+        let is_before = record.place == EntryPlace::Before;
+        if is_before && (record.seq != first.seq || record.time_ms >= scope.since_ms) {
+            return Err(EvidenceError::Range);
+        }
+        before = Some(record);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use super::super::manifest::{BundleParts, bundle};
+use super::super::scope::EvidenceSubject;
+use super::super::timeline::Timeline;
+use super::*;
+use crate::base::Timestamp;
+use crate::crypto::{Digest, Ed25519Key, sha256};
+use crate::evidence::archive::pack;
+use crate::ledger::{DisclosedEntry, EntryCause, InclusionPaths, Kind, Link, Notary, Tree};
+
+/// Eleven entries; those of the agent `bot` are 2, 5, 6, 9 and 11.
+const BOT: [u64; 5] = [2, 5, 6, 9, 11];
+const SIZE: u64 = 13;
+
+fn notary() -> Notary {
+    let key = Ed25519Key::from_pkcs8(&Ed25519Key::generate().unwrap()).unwrap();
+    Notary::new("keyward.test/ledger_1".to_owned(), key)
+}
+
+fn subject() -> EvidenceSubject {
+    EvidenceSubject { kind: "agent".to_owned(), name: "bot".to_owned() }
+}
+
+fn entry(seq: u64) -> DisclosedEntry {
+    let before = BOT.iter().rev().find(|one| **one < seq).copied().unwrap_or(0);
+    let link = BOT.contains(&seq).then(|| Link { subject: subject().link().unwrap(), previous: before });
+    DisclosedEntry {
+        seq,
+        time: Timestamp::from_s(1_800_000_000 + i64::try_from(seq).unwrap()),
+        kind: Kind(7),
+        cause: EntryCause::default(),
+        event: format!("{{\"agent\":\"bot\",\"n\":{seq}}}").into_bytes(),
+        links: link.into_iter().collect(),
+        salt: [u8::try_from(seq).unwrap(); 32],
+        state: sha256(b"state"),
+    }
+}
+
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    (1..=SIZE).for_each(|seq| tree.append_node(entry(seq).node()));
+    tree
+}
+
+fn paths(wanted: &[u64]) -> Vec<Vec<Digest>> {
+    let mut paths = InclusionPaths::of(wanted.to_vec());
+    (1..=SIZE).for_each(|seq| paths.add(entry(seq).node()));
+    paths.finish().unwrap()
+}
+
+fn records(of: &[(u64, EntryPlace)]) -> Vec<EvidenceRecord> {
+    let seqs: Vec<u64> = of.iter().map(|(seq, _)| *seq).collect();
+    let paths = paths(&seqs);
+    let made = of.iter().zip(&paths);
+    made.map(|((seq, place), path)| EvidenceRecord::of(entry(*seq), *place, "token.minted", path).unwrap())
+        .collect()
+}
+
+/// The whole range from entry 5 on, with entry 2 before it and 7 as related.
+fn whole() -> Vec<EvidenceRecord> {
+    use EntryPlace::{Before, Related, Subject};
+    records(&[(2, Before), (5, Subject), (6, Subject), (7, Related), (9, Subject), (11, Subject)])
+}
+
+fn scope() -> EvidenceScope {
+    let since_ms = entry(5).time.ms();
+    EvidenceScope { subject: subject(), incident: None, since_ms, through: 11 }
+}
+
+fn made(notary: &Notary, scope: &EvidenceScope, records: &[EvidenceRecord]) -> Vec<u8> {
+    let timeline = Timeline::of(scope, records, Vec::new(), |_| (String::new(), String::new()));
+    let checkpoint = notary.sign(&tree());
+    let parts = BundleParts { scope, records, checkpoint: &checkpoint, takeovers: &[], timeline: &timeline };
+    bundle(&parts, notary).unwrap()
+}
+
+fn refused(notary: &Notary, scope: &EvidenceScope, records: &[EvidenceRecord]) -> EvidenceError {
+    verify(&made(notary, scope, records), notary.verifier()).unwrap_err()
+}
+
+#[test]
+fn a_bundle_proves_its_entries_and_that_none_is_missing() {
+    let notary = notary();
+    let verified = verify(&made(&notary, &scope(), &whole()), notary.verifier()).unwrap();
+    assert_eq!((verified.entries, verified.related, verified.is_complete), (4, 1, true));
+    assert_eq!((verified.checkpoint.size, verified.scope), (SIZE, scope()));
+}
+
+#[test]
+fn from_the_first_entry_on_nothing_comes_before() {
+    let notary = notary();
+    let all = BOT.map(|seq| (seq, EntryPlace::Subject));
+    let scope = EvidenceScope { since_ms: 0, ..scope() };
+    assert!(verify(&made(&notary, &scope, &records(&all)), notary.verifier()).unwrap().is_complete);
+}
+
+/// The signer itself can leave nothing out.
+#[test]
+fn an_entry_that_is_left_out_is_named() {
+    let notary = notary();
+    for (at, missing, after) in [(1, 5, 6), (2, 6, 9), (4, 9, 11)] {
+        let mut records = whole();
+        records.remove(at);
+        assert_eq!(refused(&notary, &scope(), &records), EvidenceError::Missing { missing, after });
+    }
+    let mut records = whole();
+    records.remove(0);
+    assert_eq!(refused(&notary, &scope(), &records), EvidenceError::Missing { missing: 2, after: 5 });
+    let mut records = whole();
+    records.pop();
+    assert_eq!(refused(&notary, &scope(), &records), EvidenceError::Range, "the end");
+    let hidden = EvidenceScope { through: 9, ..scope() };
+    assert!(verify(&made(&notary, &hidden, &records), notary.verifier()).is_ok(), "a shorter range says so");
+    let shifted = EvidenceScope { since_ms: 0, ..scope() };
+    assert_eq!(refused(&notary, &shifted, &whole()), EvidenceError::Range, "entry 2 is in this range");
+}
+
+#[test]
+fn an_edited_added_or_reordered_entry_is_refused() {
+    let notary = notary();
+    let mut edited = whole();
+    edited[1].event = edited[1].event.replace("bot", "bat");
+    assert_eq!(refused(&notary, &scope(), &edited), EvidenceError::Entry(5));
+    let mut retimed = whole();
+    retimed[2].time_ms -= 1;
+    assert_eq!(refused(&notary, &scope(), &retimed), EvidenceError::Entry(6));
+    let mut moved = whole();
+    moved[3].seq = 8;
+    assert_eq!(refused(&notary, &scope(), &moved), EvidenceError::Entry(8));
+    let mut twice = whole();
+    twice.insert(2, twice[1].clone());
+    assert_eq!(refused(&notary, &scope(), &twice), EvidenceError::Order(5));
+    let mut reordered = whole();
+    reordered.swap(2, 3);
+    assert_eq!(refused(&notary, &scope(), &reordered), EvidenceError::Order(6));
+}
+
+#[test]
+fn another_key_signs_nothing() {
+    let (ours, other) = (notary(), notary());
+    let bytes = made(&other, &scope(), &whole());
+    let refused = verify(&bytes, ours.verifier()).unwrap_err();
+    assert_eq!(refused, EvidenceError::Signature { file: MANIFEST, error: CheckpointError::Signature });
+    // A holder of another key can sign the manifest anew, and not the checkpoint with the pinned key.
+    let mut files = unpack(&made(&ours, &scope(), &whole())).unwrap();
+    files.insert(CHECKPOINT.to_owned(), other.sign(&tree()).into_bytes());
+    files.insert(MANIFEST.to_owned(), ours.sign_manifest(&hashes(&files)).into_bytes());
+    let refused = verify(&pack(&files).unwrap(), ours.verifier()).unwrap_err();
+    assert_eq!(refused, EvidenceError::Signature { file: CHECKPOINT, error: CheckpointError::Signature });
+}
+
+#[test]
+fn a_key_that_took_over_is_followed() {
+    let (old, new) = (notary(), notary());
+    let takeovers = [Takeover { seq: 3, note: old.announce(&new) }];
+    let (scope, records) = (scope(), whole());
+    let timeline = Timeline::of(&scope, &records, Vec::new(), |_| (String::new(), String::new()));
+    let checkpoint = new.sign(&tree());
+    let (scope, records, checkpoint) = (&scope, records.as_slice(), checkpoint.as_str());
+    let parts = BundleParts { scope, records, checkpoint, takeovers: &takeovers, timeline: &timeline };
+    let bytes = bundle(&parts, &new).unwrap();
+    for trusted in [&old, &new] {
+        assert!(verify(&bytes, trusted.verifier()).is_ok());
+    }
+    // The earlier key counts for no checkpoint after its successor was announced.
+    let checkpoint = old.sign(&tree());
+    let parts = BundleParts { checkpoint: &checkpoint, ..parts };
+    let refused = verify(&bundle(&parts, &new).unwrap(), old.verifier()).unwrap_err();
+    assert!(matches!(refused, EvidenceError::Signature { file: CHECKPOINT, .. }), "{refused}");
+}
+
+#[test]
+fn every_changed_byte_is_refused() {
+    let notary = notary();
+    let bytes = made(&notary, &scope(), &whole());
+    for at in (0..bytes.len()).step_by(7) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(verify(&changed, notary.verifier()).is_err(), "byte {at} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn other_files_are_refused() {
+    let notary = notary();
+    let files = unpack(&made(&notary, &scope(), &whole())).unwrap();
+    for name in files.keys() {
+        let mut fewer = files.clone();
+        fewer.remove(name);
+        assert!(verify(&pack(&fewer).unwrap(), notary.verifier()).is_err(), "without {name}");
+    }
+    let mut more = files.clone();
+    more.insert("zz".to_owned(), Vec::new());
+    let refused = verify(&pack(&more).unwrap(), notary.verifier()).unwrap_err();
+    assert_eq!(refused, EvidenceError::Manifest("zz".to_owned()));
+    let mut signed_twice = files;
+    let note = signed_twice.get_mut(MANIFEST).unwrap();
+    note.extend_from_slice(b"\xe2\x80\x94 other AAAA\n");
+    assert!(verify(&pack(&signed_twice).unwrap(), notary.verifier()).is_err(), "one signature, one form");
+}
+
+#[test]
+fn for_other_subjects_completeness_is_not_claimed() {
+    let notary = notary();
+    let secret = EvidenceSubject { kind: "secret".to_owned(), name: "db/app".to_owned() };
+    let scope = EvidenceScope { subject: secret, ..scope() };
+    let verified = verify(&made(&notary, &scope, &whole()), notary.verifier()).unwrap();
+    assert!(!verified.is_complete);
+}
