@@ -14,8 +14,9 @@ use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
     self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, Notaries, Notifications,
-    OperatorUses, Publishing, PutValues, RequestLimits, Services, Settings, Signing, State, UpstreamAccess,
-    Values, World, authorities, notary, record_slots, root_is_current, token_keys, value_key_is_there,
+    OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings, Signing, State,
+    UpstreamAccess, Values, World, authorities, notary, record_slots, root_is_current, token_keys,
+    value_key_is_there,
 };
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -66,6 +67,7 @@ pub(crate) async fn assemble(
             issuer,
             followed: store.read(|world, _| Followed::of(world)),
             notaries: Notaries::new(notary),
+            proofs: Proofs::default(),
             verifier,
             minted: MintedLately::default(),
         },

@@ -422,8 +422,10 @@ pub const LEDGER_SLOW_MS: u64 = 1000;
 /// Free bytes on the data disk below which `/readyz` warns.
 pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// Largest evidence bundle, in bytes.
-pub const EVIDENCE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most files in an evidence bundle.
 pub const EVIDENCE_FILES_MAX: usize = 16;
 /// Most entries in an evidence bundle.
 pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
+/// Entries at the end of the range of an evidence bundle among which related entries are looked for.
+pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;

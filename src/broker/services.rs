@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
+use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
 use super::identity::operator_uses::OperatorUses;
@@ -112,6 +113,8 @@ pub struct Signing {
     pub followed: Followed,
     /// Sign checkpoints of the ledger.
     pub notaries: Notaries,
+    /// Makes inclusion proofs.
+    pub proofs: Proofs,
     /// Verifies tokens.
     pub verifier: Verifier,
     /// Cached ledger entries of recently presented or introspected tokens.

@@ -15,6 +15,7 @@ use super::verbs::certificates::CertCommand;
 use super::verbs::clock::ClockCommand;
 use super::verbs::declaration::DeclarationCommand;
 use super::verbs::declarations::{ApplyArgs, PlanArgs};
+use super::verbs::evidence::EvidenceArgs;
 use super::verbs::export::ExportArgs;
 use super::verbs::get::GetArgs;
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
@@ -184,6 +185,8 @@ pub enum ClientCommand {
     Apply(ApplyArgs),
     /// Write declarations of what the broker has to standard output; `plan` of them shows no change
     Export(ExportArgs),
+    /// Write the ledger entries about an agent or operator, with their proofs, to a file that verifies on any machine
+    Evidence(EvidenceArgs),
     /// Agents: invite, list, show, suspend, resume, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),

@@ -15,6 +15,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward verify --data-dir ./copy --checkpoint checkpoint.txt --key keyward.test+1234abcd+AbCd",
         ],
     ),
+    (
+        "evidence",
+        [
+            "keyward evidence agent/research-bot --since 6h --out evidence.zip",
+            "keyward evidence operator/alice --since 2026-11-28T03:00:00Z --out alice.zip",
+        ],
+    ),
     ("slot list", ["keyward slot list", "keyward slot list --config /srv/keyward.toml -o json"]),
     ("slot add", ["keyward slot add --passphrase", "keyward slot add --shares 5 --threshold 3"]),
     ("slot confirm", ["keyward slot confirm", "keyward slot confirm --config /srv/keyward.toml"]),

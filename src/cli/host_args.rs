@@ -22,8 +22,11 @@ pub struct ServeArgs {
 /// `keyward verify`
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
+    /// An evidence bundle of `keyward evidence`, instead of a ledger
+    #[arg(value_name = "BUNDLE", requires = "key", conflicts_with_all = ["config", "data_dir", "checkpoint"])]
+    pub bundle: Option<PathBuf>,
     /// The configuration file, which names the data directory and the unseal key: state changes are decrypted and checked too
-    #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present = "data_dir")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present_any = ["data_dir", "bundle"])]
     pub config: Option<PathBuf>,
     /// The file with the unseal key, if the configuration names a systemd credential
     #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "data_dir")]
@@ -34,8 +37,8 @@ pub struct VerifyArgs {
     /// An earlier signed checkpoint from `GET /v1/checkpoint`: the ledger has to contain the same entries
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// The key that verifies the checkpoint, from `GET /v1/checkpoint/key` [default: the one in the keyring]
-    #[arg(long, value_name = "KEY", requires = "checkpoint")]
+    /// The key that verifies the checkpoint or the bundle, from `GET /v1/checkpoint/key` [default: the one in the keyring]
+    #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
 }
 

@@ -130,6 +130,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Plan(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
         ClientCommand::Export(args) => args.run(session).await,
+        ClientCommand::Evidence(args) => args.run(session).await,
         ClientCommand::Agent(command) => command.run(session).await,
         ClientCommand::Operator(command) => command.run(session).await,
         ClientCommand::Cert(command) => command.run(session).await,

@@ -35,7 +35,8 @@ pub(super) fn pack(files: &Files) -> Result<Vec<u8>, ArchiveError> {
         archive.start_file(name.as_str(), options).map_err(|_| ArchiveError::Form)?;
         archive.write_all(bytes).map_err(|_| ArchiveError::Form)?;
     }
-    Ok(archive.finish().map_err(|_| ArchiveError::Form)?.into_inner())
+    let bytes = archive.finish().map_err(|_| ArchiveError::Form)?.into_inner();
+    if bytes.len() <= EVIDENCE_BYTES_MAX { Ok(bytes) } else { Err(ArchiveError::TooLarge) }
 }
 
 /// The files in `bytes`, which are exactly the archive of these files.

@@ -7,14 +7,18 @@
 //! one also proves that no entry of its time is missing.
 
 mod archive;
+mod events;
 mod manifest;
 mod record;
 mod render;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod verify;
 
 pub use archive::ArchiveError;
+pub use events::EvidenceExported;
 pub use manifest::{BundleParts, Takeover, bundle};
 pub use record::{EntryPlace, EvidenceRecord};
 pub use scope::{EvidenceScope, EvidenceSubject};

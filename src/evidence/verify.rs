@@ -175,6 +175,3 @@ fn complete(scope: &EvidenceScope, link: &Key, records: &[&EvidenceRecord]) -> R
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

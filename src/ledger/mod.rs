@@ -55,7 +55,7 @@ pub use file_log::{FileLog, RESERVE_BYTES, SEGMENT_BYTES};
 pub use follower::{Follower, SnapshotPoint, TakeInError};
 pub use handle::{Ledger, OpenReport, Take};
 pub use history::Head;
-pub use inclusion::{InclusionPaths, root_by_inclusion};
+pub use inclusion::{BlockRoots, InclusionPaths, root_by_inclusion};
 pub use key::{Key, Kind};
 pub use keys::{DeltaKeys, WriterSession};
 pub(crate) use layer::name_durably;

@@ -9,6 +9,7 @@ mod slot_change;
 mod slot_keys;
 mod slots;
 mod verify;
+mod verify_evidence;
 
 pub use adopt::adopt;
 pub use configuration::check_config;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::configuration::config_opened_by;
+use super::verify_evidence::verify_evidence;
 use crate::app::failures::start_failed;
 use crate::app::open_keyring::open_keyring;
 use crate::base::{code, io_reason};
@@ -101,6 +102,16 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
 /// # Errors
 /// [`CommandFailure`] if the ledger is not intact.
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure> {
+    match (&args.bundle, &args.key) {
+        (Some(bundle), Some(key)) => return verify_evidence(bundle, key, console),
+        (None, Some(_)) if args.checkpoint.is_none() => {
+            return Err(CommandFailure::usage(
+                "`--key` verifies a checkpoint or an evidence bundle, and neither is named",
+                "add `--checkpoint FILE`, or name the bundle: `keyward verify FILE --key KEY`",
+            ));
+        }
+        (Some(_) | None, Some(_) | None) => {}
+    }
     let key_file = args.root_key_file.as_deref();
     let config = args.config.as_deref().map(|path| config_opened_by(path, key_file)).transpose()?;
     let progress = console.progress("verifying entries of the ledger");

@@ -35,7 +35,7 @@ pub use operator::{
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, Contain, ContainOperators, Counted, Declare, DeleteAgents,
-    EndLeases, ExportDeclarations, ForgetLeases, InviteAgents, OfSigningKeys, PlaceOperators,
+    EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, InviteAgents, OfSigningKeys, PlaceOperators,
     PlanDeclarations, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators,
     ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets,
     RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised, authorise,

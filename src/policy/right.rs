@@ -114,6 +114,8 @@ rights! {
     ReadSecretNames = "read-secret-names", [Admin, Security, Auditor], Owned, Yes;
     /// Reading the ledger: all entries, or those that concern the owner that the operator is bound to.
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Owned, Yes;
+    /// Making evidence bundles. The scope `all` is required, because the entries also name other owners' objects.
+    ExportEvidence = "export-evidence", [Admin, Security, Auditor], Everything, Yes;
     /// Reading metrics, which contain no names.
     ReadMetrics = "read-metrics", [Admin, Security, Auditor, Metrics], Everything, Yes;
     /// Listing operators.

@@ -165,6 +165,10 @@ pub struct Text(pub String);
 #[derive(Debug)]
 pub struct Pem(pub String);
 
+/// A ZIP archive.
+#[derive(Debug)]
+pub struct Zip(pub Vec<u8>);
+
 /// Metrics in `OpenMetrics` text.
 #[derive(Debug)]
 pub struct OpenMetrics(pub String);

@@ -29,6 +29,7 @@ mod declaring;
 mod doctor;
 mod ends_in_memory;
 mod enrolment;
+mod evidence;
 mod first_path;
 mod fleet;
 mod fuzz;

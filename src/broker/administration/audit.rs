@@ -8,6 +8,7 @@ use crate::custody::{
     BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
+use crate::evidence::EvidenceExported;
 use crate::leases::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
     LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
@@ -171,6 +172,7 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorProfileChanged<'_>,
     OperatorUsed<'_>,
     OperatorElsewhere<'_>,
+    EvidenceExported<'_>,
     CheckpointKeyRotated<'_>,
     RotationBegun<'_>,
     RotationPrepared<'_>,

@@ -7,7 +7,8 @@ use super::request::{ClientRequest, header_value};
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity};
 use crate::console::CommandFailure;
 use crate::wire::{
-    OWNER_HEADER, PUT_SECRET, REVEAL_SECRET, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StoredAnswer,
+    EXPORT_EVIDENCE, EvidenceBody, Nothing, OWNER_HEADER, PUT_SECRET, REVEAL_SECRET, SECRET_VERSION_HEADER,
+    SENSITIVITY_HEADER, StoredAnswer,
 };
 
 /// A secret from the broker.
@@ -46,6 +47,12 @@ impl Client {
         let response = self.send(request).await?;
         let version = response.headers.get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(RevealedSecret { version: version.unwrap_or(0), value: response.body })
+    }
+
+    /// Makes an evidence bundle.
+    pub(crate) async fn evidence(&self, body: &EvidenceBody) -> Result<Vec<u8>, CommandFailure> {
+        let response = self.send(ClientRequest::of(EXPORT_EVIDENCE, &Nothing, body)?).await?;
+        Ok(response.body.expose().clone())
     }
 
     /// Stores a secret's next version.

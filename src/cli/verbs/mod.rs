@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod declaration;
 pub(crate) mod declarations;
 pub(crate) mod doctor;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod keys;

@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::input::JSON;
 use crate::base::limits::DOCUMENTS_MAX_AGE_S;
 use crate::http::documents::operation::OperationDocument;
-use crate::wire::{Nothing, OpenMetrics, Pem, SecretValueBody, Text};
+use crate::wire::{Nothing, OpenMetrics, Pem, SecretValueBody, Text, Zip};
 
 pub(crate) const OCTETS: &str = "application/octet-stream";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PEM: &str = "application/x-pem-file";
 const TEXT: &str = "text/plain; charset=utf-8";
+const ZIP: &str = "application/zip";
 
 /// Longer than most responses; a longer one costs a copy.
 const USUAL_BYTES: usize = 2048;
@@ -83,6 +84,18 @@ macro_rules! texts {
 }
 
 texts!(Text as TEXT, Pem as PEM, OpenMetrics as OPENMETRICS);
+
+impl Answer for Zip {
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.answer::<serde_json::Value>(ZIP);
+    }
+}
+
+impl IntoAnswer<Self> for Zip {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        bytes(status, ZIP, self.0)
+    }
+}
 
 impl Answer for SecretValueBody {
     fn describe(document: &mut OperationDocument<'_>) {

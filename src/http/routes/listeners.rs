@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, declarations, discovery, host, identity, keys, leases, ledger, operators, rotations, secrets,
-    status, tokens,
+    agents, declarations, discovery, evidence, host, identity, keys, leases, ledger, operators, rotations,
+    secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -42,6 +42,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(declarations::routes())
         .and(agents::routes())
         .and(ledger::routes())
+        .and(evidence::routes())
         .and(operators::routes())
         .and(keys::routes())
         .and(secrets::routes())

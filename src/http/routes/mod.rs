@@ -5,6 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod client_id;
 pub(crate) mod declarations;
 pub(crate) mod discovery;
+pub(crate) mod evidence;
 pub(crate) mod form;
 pub(crate) mod host;
 pub(crate) mod idempotency_header;

@@ -63,6 +63,7 @@ const SERVICES: &[Service] = &[
             "src/broker/administration/apply.rs",
             "src/broker/administration/narrow.rs",
             "src/broker/changes.rs",
+            "src/broker/evidence/export.rs",
             "src/broker/host/clock.rs",
             "src/broker/host/custody.rs",
             "src/broker/host/host_services.rs",

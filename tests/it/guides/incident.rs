@@ -33,7 +33,8 @@ fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("lease_invalid_state"), "as the page says");
     run(8);
     run(9);
-    assert!(fs::read_to_string(process.path("entries.json")).unwrap().contains("strange queries"));
+    let bundle = fs::read(process.path("evidence.zip")).unwrap();
+    assert!(bundle.windows(15).any(|window| window == b"strange queries"), "files are stored as they are");
     assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"replaced");
     // The agent joins again
     run(11);

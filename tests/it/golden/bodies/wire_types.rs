@@ -121,6 +121,12 @@ fn others() -> Vec<Typed> {
         answers(&wire::AUTHORIZATION_SERVER),
         answers(&wire::OPENID_CONFIGURATION),
         answers(&wire::PROTECTED_RESOURCE),
+        // A ZIP archive is no JSON body.
+        Typed {
+            operation: wire::EXPORT_EVIDENCE.name,
+            request: Some(again::<wire::EvidenceBody>),
+            answer: None,
+        },
         answers(&wire::GET_STATE),
         answers(&wire::SEAL),
         takes(&wire::UNSEAL),

@@ -50,6 +50,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     // A JSON schema, which no type of `wire` describes.
     ("declaration schema", &[of::<Map<String, Value>>]),
     ("doctor", &[of::<Items<wire::FindingOutput>>]),
+    ("evidence", &[of::<wire::EvidenceOutput>]),
     ("export", &[of::<wire::ExportAnswer>]),
     ("get", &[of::<wire::SecretOutput>]),
     ("help", &[of::<Items<wire::CodeOutput>>, of::<wire::ErrorCodeOutput>, of::<wire::HelpOutput>]),
@@ -119,7 +120,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("token-key revoke", &[of::<Items<wire::TokenKeyAnswer>>]),
     ("unseal", &[of::<wire::StateAnswer>]),
     ("value-key rotate", &[of::<wire::ValueKeyAnswer>]),
-    ("verify", &[of::<wire::VerifyOutput>]),
+    ("verify", &[of::<wire::VerifyOutput>, of::<wire::VerifiedEvidenceOutput>]),
     ("version", &[of::<wire::VersionOutput>]),
     ("whoami", &[of::<wire::AgentWhoamiAnswer>, of::<wire::OperatorWhoamiAnswer>]),
 ];

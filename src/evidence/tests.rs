@@ -1,11 +1,9 @@
-use super::super::manifest::{BundleParts, bundle};
-use super::super::scope::EvidenceSubject;
-use super::super::timeline::Timeline;
+use super::archive::{pack, unpack};
+use super::manifest::{CHECKPOINT, MANIFEST, hashes};
 use super::*;
 use crate::base::Timestamp;
 use crate::crypto::{Digest, Ed25519Key, sha256};
-use crate::evidence::archive::pack;
-use crate::ledger::{DisclosedEntry, EntryCause, InclusionPaths, Kind, Link, Notary, Tree};
+use crate::ledger::{CheckpointError, DisclosedEntry, EntryCause, InclusionPaths, Kind, Link, Notary, Tree};
 
 /// Eleven entries; those of the agent `bot` are 2, 5, 6, 9 and 11.
 const BOT: [u64; 5] = [2, 5, 6, 9, 11];
@@ -25,7 +23,7 @@ fn entry(seq: u64) -> DisclosedEntry {
     let link = BOT.contains(&seq).then(|| Link { subject: subject().link().unwrap(), previous: before });
     DisclosedEntry {
         seq,
-        time: Timestamp::from_s(1_800_000_000 + i64::try_from(seq).unwrap()),
+        time: Timestamp::from_s(i64::try_from(seq).unwrap()),
         kind: Kind(7),
         cause: EntryCause::default(),
         event: format!("{{\"agent\":\"bot\",\"n\":{seq}}}").into_bytes(),

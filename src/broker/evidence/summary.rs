@@ -1,0 +1,123 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::collect::Collected;
+use crate::base::Timestamp;
+use crate::evidence::{EntryPlace, EvidenceRecord, EvidenceScope, Timeline};
+
+/// Names in one line of a summary.
+const NAMES_MAX: usize = 20;
+/// The actor: the first of these fields that an event has.
+const WHO: [&str; 3] = ["by", "operator", "agent"];
+/// The object: the first of these fields that an event has beside the actor.
+const ON: [&str; 8] =
+    ["secret", "capabilities", "subject", "agent", "operator", "instance", "token", "lease"];
+
+/// The timeline of `records`, with a summary before it.
+pub(super) fn timeline(
+    scope: &EvidenceScope,
+    records: &[EvidenceRecord],
+    collected: &Collected,
+    by: &str,
+) -> Timeline {
+    let of_subject: Vec<&EvidenceRecord> =
+        records.iter().filter(|record| record.place == EntryPlace::Subject).collect();
+    let mut facts = vec![
+        ("Subject".to_owned(), format!("{} {}", scope.subject.kind, scope.subject.name)),
+        ("Range".to_owned(), range(scope, &of_subject)),
+        ("Made by".to_owned(), by.to_owned()),
+        ("Entries".to_owned(), counts(&of_subject)),
+        ("Secrets read".to_owned(), secrets(&of_subject)),
+        ("Source addresses".to_owned(), sources(&of_subject)),
+        ("Completeness".to_owned(), completeness(collected)),
+    ];
+    facts.retain(|(_, fact)| !fact.is_empty());
+    Timeline::of(scope, records, facts, about)
+}
+
+fn range(scope: &EvidenceScope, records: &[&EvidenceRecord]) -> String {
+    let since = Timestamp::from_ms(scope.since_ms);
+    let through = records.last().map_or(since, |record| Timestamp::from_ms(record.time_ms));
+    format!("{since} to {through} (UTC)")
+}
+
+fn counts(records: &[&EvidenceRecord]) -> String {
+    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+    for record in records {
+        let count = by_name.entry(&record.name).or_default();
+        *count = count.saturating_add(1);
+    }
+    let each = by_name.iter().map(|(name, count)| format!("{count} {name}"));
+    format!("{} in the range: {}", records.len(), named(each))
+}
+
+/// Every version of a secret that left the broker, and when it did so first.
+fn secrets(records: &[&EvidenceRecord]) -> String {
+    let mut read: BTreeMap<String, i64> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.name == "secret.revealed") {
+        let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
+        let secret = event.get("secret").and_then(Value::as_str);
+        if let Some((secret, version)) = secret.zip(event.get("version").and_then(Value::as_u64)) {
+            read.entry(format!("{secret} version {version}")).or_insert(record.time_ms);
+        }
+    }
+    if read.is_empty() {
+        return "none in the range".to_owned();
+    }
+    named(read.iter().map(|(secret, first)| format!("{secret} (first at {})", Timestamp::from_ms(*first))))
+}
+
+fn sources(records: &[&EvidenceRecord]) -> String {
+    let mut found = BTreeSet::new();
+    for record in records {
+        let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
+        let named = ["source", "peer"].into_iter().filter_map(|name| event.get(name)?.as_str());
+        found.extend(named.map(str::to_owned));
+    }
+    named(found.into_iter())
+}
+
+fn completeness(collected: &Collected) -> String {
+    let related = if collected.is_related_cut {
+        "the range is long: related entries are from its end only"
+    } else {
+        "related entries are a selection"
+    };
+    format!(
+        "no entry of the range about the subject is missing, which the links between the entries prove; {related}"
+    )
+}
+
+/// Names with a comma between them, and how many more there are.
+fn named(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let shown = names.into_iter().take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown}, and {more} more") }
+}
+
+fn about(event: &Value) -> (String, String) {
+    let who = WHO.into_iter().find(|name| event.get(name).is_some());
+    let on = ON.into_iter().find(|name| Some(*name) != who && event.get(name).is_some());
+    (shown(who.and_then(|name| event.get(name))), shown(on.and_then(|name| event.get(name))))
+}
+
+/// A field as text: a subject by its name.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => named(items.iter().map(|item| shown(Some(item)))),
+        Some(Value::Object(fields)) => {
+            let name = fields.get("name").or_else(|| fields.get("id"));
+            [fields.get("kind"), name]
+                .into_iter()
+                .map(shown)
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        Some(other) => other.to_string(),
+    }
+}

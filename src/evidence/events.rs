@@ -1,0 +1,23 @@
+use serde::Serialize;
+
+use super::scope::EvidenceSubject;
+use crate::base::OperatorName;
+use crate::ledger::Kind;
+use crate::store::Event;
+
+/// An evidence bundle was made. Its entry is the last one of the bundle: it links to the last entry before that concerns
+/// the subject.
+#[derive(Debug, Serialize)]
+pub struct EvidenceExported<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// The subject of the bundle.
+    pub subject: &'a EvidenceSubject,
+    /// The beginning of its range.
+    pub since: String,
+}
+
+impl Event for EvidenceExported<'_> {
+    const KIND: Kind = Kind(0x0d01);
+    const NAME: &'static str = "evidence.exported";
+}

@@ -1,0 +1,63 @@
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::base::limits::EVIDENCE_BYTES_MAX;
+use crate::base::{Timestamp, code};
+use crate::console::{CommandFailure, Console};
+use crate::evidence::{VerifiedEvidence, verify};
+use crate::ledger::NoteVerifier;
+use crate::wire::VerifiedEvidenceOutput;
+
+/// Verifies the evidence bundle in the file `bundle` with the checkpoint key `key`, without a broker.
+///
+/// # Errors
+/// [`CommandFailure`] if it proves nothing.
+pub(super) fn verify_evidence(bundle: &Path, key: &str, console: &Console) -> Result<(), CommandFailure> {
+    let key = NoteVerifier::parse(key)
+        .map_err(|error| CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string()))?;
+    let bytes = read(bundle).map_err(|error| CommandFailure::of_file(bundle, &error))?;
+    let verified = verify(&bytes, &key).map_err(|error| {
+        CommandFailure::new(code::EVIDENCE_INVALID).because(format!("`{}`: {error}", bundle.display()))
+    })?;
+    report(&verified, console);
+    Ok(())
+}
+
+/// The file, up to one byte more than a bundle may have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(EVIDENCE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn report(verified: &VerifiedEvidence, console: &Console) {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let VerifiedEvidence { scope, entries, related, is_complete, checkpoint } = verified;
+    let output = VerifiedEvidenceOutput {
+        kind: scope.subject.kind.clone(),
+        name: scope.subject.name.clone(),
+        since: Timestamp::from_ms(scope.since_ms).to_string(),
+        through: scope.through,
+        entries: count(*entries),
+        related: count(*related),
+        complete: *is_complete,
+        ledger: checkpoint.origin.clone(),
+        checkpoint: checkpoint.size,
+    };
+    if console.is_json() {
+        console.json(&output);
+        return;
+    }
+    let VerifiedEvidenceOutput { kind, name, since, through, entries, related, ledger, checkpoint, .. } =
+        output;
+    console.line(&format!(
+        "ok: {entries} entries about {kind} {name} from {since} to entry {through}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"
+    ));
+    if *is_complete {
+        console.line(&format!("complete: no entry about {kind} {name} in this range is missing"));
+    } else {
+        console.line("not proved: whether entries of this range are missing, because entries link agents and operators only");
+    }
+}

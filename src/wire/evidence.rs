@@ -1,0 +1,52 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, Zip, endpoints};
+
+endpoints! {
+    /// Make an evidence bundle about an agent or operator
+    EXPORT_EVIDENCE: POST "/v1/evidence", Nothing, EvidenceBody => Zip;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceBody {
+    /// `agent` or `operator`. Agents include resource servers.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Entries from this time on (RFC 3339); without it and `last_s` all entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Entries of the last so many seconds, by the broker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_s: Option<u32>,
+}
+
+/// The file that `keyward evidence` has written.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct EvidenceOutput {
+    pub file: String,
+    pub bytes: u64,
+    /// SHA-256 in hex.
+    pub sha256: String,
+}
+
+/// An evidence bundle that `keyward verify` has checked.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct VerifiedEvidenceOutput {
+    pub kind: String,
+    pub name: String,
+    pub since: String,
+    /// The last entry of the range, which records the bundle.
+    pub through: u64,
+    /// The number of entries about the subject.
+    pub entries: u64,
+    /// The number of other entries with a proof.
+    pub related: u64,
+    /// Whether no entry of the range about the subject is missing.
+    pub complete: bool,
+    /// The ledger that the checkpoint names, and its size.
+    pub ledger: String,
+    pub checkpoint: u64,
+}

@@ -1,0 +1,178 @@
+//! Evidence bundles, made by a broker and verified elsewhere.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::interop::python_path;
+use crate::panel::{held, set_up};
+use crate::support::process::{KEYWARD, Process};
+
+/// The key that verifies checkpoints, as an auditor gets it before an incident.
+fn checkpoint_key(process: &Process) -> String {
+    let address = fs::read_to_string(process.path("home-a/agent/address")).unwrap();
+    let url = format!("https://{}/v1/checkpoint/key", address.trim());
+    let output =
+        Command::new("curl").args(["-sS", "--cacert", &held(process, "a", "authority"), &url]).output();
+    String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// A bundle about `subject` in a new file.
+fn made(process: &Process, subject: &str, more: &[&str], file: &str) -> PathBuf {
+    let path = process.path(file);
+    process.good(&[&["evidence", subject, "--out", &path.display().to_string()], more].concat(), b"");
+    path
+}
+
+/// `keyward verify` on a machine without a broker and without an identity.
+fn verified(bundle: &PathBuf, key: &str) -> Output {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let verify = Command::new(KEYWARD)
+        .args(["verify", "--key", key, "-o", "json"])
+        .arg(bundle)
+        .env("HOME", elsewhere.path())
+        .current_dir(elsewhere.path())
+        .output();
+    verify.unwrap()
+}
+
+fn by_python(bundle: &PathBuf, key: &str) -> Output {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/examples/verify_evidence.py");
+    Command::new(python_path()).arg(script).arg(bundle).arg(key).output().unwrap()
+}
+
+fn refused(bundle: &PathBuf, key: &str) -> String {
+    let output = verified(bundle, key);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(11) && said.contains("evidence_invalid"), "{said}");
+    let python = by_python(bundle, key);
+    assert!(!python.status.success(), "the Python verifier accepts it: {said}");
+    said
+}
+
+#[test]
+fn a_bundle_verifies_on_another_machine_without_the_broker() {
+    let mut process = set_up();
+    process.good_as("a", &["get", "github/app"], b"");
+    process.good(&["agent", "revoke", "a", "--reason", "laptop <stolen>"], b"");
+    let key = checkpoint_key(&process);
+    let bundle = made(&process, "agent/a", &[], "a.zip");
+    process.stop();
+
+    let output = verified(&bundle, &key);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["name"], &said["complete"]), (&"a".into(), &true.into()), "{said}");
+    assert!(said["entries"].as_u64().unwrap() >= 5, "invited, enrolled, minted, read, revoked: {said}");
+    let python = by_python(&bundle, &key);
+    let said = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
+    assert!(said.starts_with("ok: ") && said.contains("none of the range is missing"), "{said}");
+    // For people
+    let text = unpacked(&bundle, "timeline.md") + &unpacked(&bundle, "timeline.html");
+    for part in ["secret.revealed", "github/app version 1", "subject.revoked", "laptop"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("<stolen>") && !text.contains("value"), "a reason is text, and no value is in it");
+}
+
+fn unpacked(bundle: &PathBuf, file: &str) -> String {
+    let script = "import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]).decode())";
+    let output = Command::new(python_path()).args(["-c", script]).arg(bundle).arg(file).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_changed_bundle_is_refused_by_both_verifiers() {
+    let process = set_up();
+    process.good_as("a", &["get", "github/app"], b"");
+    let key = checkpoint_key(&process);
+    let bundle = made(&process, "agent/a", &[], "a.zip");
+    let bytes = fs::read(&bundle).unwrap();
+    let changed = process.path("changed.zip");
+    // Bytes of entries, of the manifest, of the checkpoint, of a page
+    for part in ["token.minted", "keyward evidence 1", "keyward.test/", "<h1>", "\"seq\":", "\"path\":["] {
+        let at = bytes.windows(part.len()).position(|window| window == part.as_bytes()).unwrap();
+        let mut altered = bytes.clone();
+        altered[at + 2] ^= 1;
+        fs::write(&changed, &altered).unwrap();
+        refused(&changed, &key);
+    }
+    let mut generator = 7_u64;
+    for _ in 0..100 {
+        generator = generator.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = usize::try_from(generator >> 33).unwrap() % bytes.len();
+        let mut altered = bytes.clone();
+        altered[at] = altered[at].wrapping_add(1);
+        fs::write(&changed, &altered).unwrap();
+        assert!(!verified(&changed, &key).status.success(), "byte {at}");
+    }
+    fs::write(&changed, &bytes[..bytes.len() / 2]).unwrap();
+    refused(&changed, &key);
+
+    let other = set_up();
+    let said = refused(&bundle, &checkpoint_key(&other));
+    assert!(said.contains("manifest.txt"), "{said}");
+}
+
+#[test]
+fn a_bundle_covers_its_range_and_follows_the_key() {
+    let mut process = set_up();
+    let key = checkpoint_key(&process);
+    process.good_as("a", &["get", "github/app"], b"");
+    process.good(&["checkpoint-key", "rotate"], b"");
+    process.good(&["agent", "delete", "a", "--yes"], b"");
+    // From the first entry on, and only the newest ones; a deleted agent keeps its history
+    let count = |file: &str, more: &[&str]| {
+        let bundle = made(&process, "agent/a", more, file);
+        let output = verified(&bundle, &key);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        let python = by_python(&bundle, &key);
+        assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+        assert_eq!(answer["complete"], true);
+        answer["entries"].as_u64().unwrap()
+    };
+    let all = count("all.zip", &[]);
+    let newest = count("newest.zip", &["--since", "0s"]);
+    assert!(all > 4 && newest == 1, "its own entry is always in it: {all}, {newest}");
+    assert_eq!(count("again.zip", &["--since", "1d"]), all + 2, "the bundles are entries, too");
+    process.stop();
+}
+
+#[test]
+fn an_operator_s_bundle_has_what_the_operator_did() {
+    let process = set_up();
+    process.good(&["agent", "suspend", "a"], b"");
+    let bundle = made(&process, "operator/admin", &["--since", "1h"], "operator.zip");
+    assert!(verified(&bundle, &checkpoint_key(&process)).status.success());
+    assert!(unpacked(&bundle, "entries.jsonl").contains("subject.suspended"));
+}
+
+#[test]
+fn refused_bundles_leave_no_file_and_no_entry() {
+    let process = set_up();
+    let file = process.path("new.zip").display().to_string();
+    let refused = |args: &[&str], code: &str| {
+        let said = process.said_by("operator", &[args, &["--out", &file]].concat()).unwrap_err();
+        assert!(said.contains(code), "{args:?}: {said}");
+        assert!(!process.path("new.zip").exists(), "{args:?}");
+    };
+    refused(&["evidence", "agent/nobody"], "subject_unknown");
+    refused(&["evidence", "operator/nobody"], "operator_unknown");
+    refused(&["evidence", "a"], "agent/NAME");
+    refused(&["evidence", "secret/github/app"], "agent/NAME");
+    refused(&["evidence", "agent/A"], "name_not_canonical");
+    refused(&["evidence", "agent/a", "--since", "yesterday"], "no duration and no time");
+    refused(&["evidence", "agent/a", "--since", "2100-01-01T00:00:00Z"], "evidence_range_empty");
+    let code = process.good(&["operator", "invite", "team", "--role", "auditor", "--owner", "payments"], b"");
+    process.good_as("team", &["join"], &code);
+    let said = process.said_by("team", &["evidence", "agent/a", "--out", &file]).unwrap_err();
+    assert!(said.contains("operator_scope_insufficient"), "{said}");
+    let entries = process.json(&["audit", "list"]);
+    assert!(!entries.to_string().contains("evidence.exported"));
+    fs::write(process.path("new.zip"), "mine").unwrap();
+    let said = process.said_by("operator", &["evidence", "agent/a", "--out", &file]).unwrap_err();
+    assert!(said.contains("was not overwritten"), "{said}");
+    assert_eq!(fs::read(process.path("new.zip")).unwrap(), b"mine");
+}
