@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod bodies;
 mod data;
+mod effects;
 mod entries;
 mod help;
 mod older;
