@@ -12,7 +12,7 @@ pub fn without_values(message: &str) -> String {
     for kind in ["invalid type: ", "invalid value: "] {
         if let Some(rest) = message.strip_prefix(kind) {
             let expected = rest.rsplit_once(", expected ").map_or("another type", |(_, expected)| expected);
-            return format!("{}expected {expected}", kind.replace(": ", ", "));
+            return format!("{}expected {}", kind.replace(": ", ", "), plain(expected));
         }
     }
     // Search from the end: the quoted word may contain the same text.
@@ -21,7 +21,48 @@ pub fn without_values(message: &str) -> String {
     {
         return format!("unknown word, expected {expected}");
     }
-    message.lines().next().unwrap_or_default().to_owned()
+    let message = message.lines().next().unwrap_or_default();
+    near_field(message).unwrap_or_else(|| message.to_owned())
+}
+
+/// A parser's word for a type, for people.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" | "isize" => {
+            "a whole number without quotes and unit; fields whose name ends in `_s` are in seconds"
+        }
+        other => other,
+    }
+}
+
+/// The message about an unknown field with the most similar known field, if there is a similar one.
+fn near_field(message: &str) -> Option<String> {
+    let (field, rest) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    let (distance, near) = known.map(|known| (distance(field, known), known)).min()?;
+    // Of short names, everything is similar.
+    let is_near = distance <= 2 && distance.saturating_mul(2) < near.len();
+    is_near
+        .then(|| format!("unknown field `{field}`: did you mean `{near}`?{}", rest.replacen(", e", " E", 1)))
+}
+
+/// The number of characters to add, remove or replace to turn `one` into `other`.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (number, char) in one.chars().enumerate() {
+        let mut diagonal = number;
+        let mut left = number.saturating_add(1);
+        let mut next = vec![left];
+        for (above, known) in row.iter().skip(1).zip(&other) {
+            let replaced = diagonal.saturating_add(usize::from(char != *known));
+            left = replaced.min(above.saturating_add(1)).min(left.saturating_add(1));
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 /// The setting whose value contains `offset`, e.g. `tokens.life_s`, or the table that begins there. `None` where the
@@ -105,6 +146,26 @@ mod tests {
             assert_eq!(at(place).as_deref(), setting, "{place}");
         }
         assert_eq!((setting_at("", 0), setting_at("a = 1", 0)), (None, None));
+    }
+
+    #[test]
+    fn similar_field_is_suggested() {
+        assert_eq!(
+            (distance("jittr", "jitter"), distance("", "ab"), distance("secret", "secret")),
+            (1, 2, 0)
+        );
+        let unknown = |field: &str| {
+            without_values(&format!("unknown field `{field}`, expected one of `secret`, `jitter`"))
+        };
+        assert_eq!(
+            unknown("jittr"),
+            "unknown field `jittr`: did you mean `jitter`? Expected one of `secret`, `jitter`"
+        );
+        assert_eq!(unknown("owner"), "unknown field `owner`, expected one of `secret`, `jitter`");
+        assert!(
+            without_values("invalid type: string \"5m\", expected i64")
+                .contains("whole number without quotes")
+        );
     }
 
     #[test]

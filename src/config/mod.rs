@@ -5,6 +5,7 @@
 
 mod check;
 mod fault;
+mod objects;
 mod raw;
 mod settings;
 mod source;

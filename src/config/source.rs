@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Positions;
+use super::objects::DeclaredObjects;
 use crate::base::Cancellation;
 use crate::base::limits::{DECLARED_MAX, FAULTS_LISTED_MAX};
 
@@ -46,7 +47,7 @@ pub struct Fault {
 /// The errors in an upload of declaration files.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FaultList {
-    /// The first `FAULTS_LISTED_MAX` errors, in the order in which they were found.
+    /// `FAULTS_LISTED_MAX` errors at most, in the order of files and lines.
     pub faults: Vec<Fault>,
     /// The number of further errors.
     pub more: usize,
@@ -116,28 +117,46 @@ impl<'a> Faults<'a> {
 
     fn list(self) -> FaultList {
         let Self { files, work, listed, found, .. } = self;
-        let mut order: Vec<(SourcePosition, usize)> =
-            listed.iter().enumerate().map(|(number, fault)| (fault.place, number)).collect();
-        order.sort_unstable();
-        let mut positions = vec![(1, 1); listed.len()];
-        for group in order.chunk_by(|(one, _), (other, _)| one.file == other.file) {
-            let text = group.first().and_then(|(place, _)| files.get(place.file));
-            let mut walk = Positions::of(text.map_or("", |file| &file.text));
-            for (place, number) in group {
-                let position = walk.at(place.offset);
-                if let Some(own) = positions.get_mut(*number) {
-                    *own = position;
-                }
-            }
+        let mut listed = listed;
+        listed.sort_by_key(|fault| fault.place);
+        let mut faults = Vec::new();
+        for group in listed.chunk_by(|one, other| one.place.file == other.place.file) {
+            let file = group.first().and_then(|fault| files.get(fault.place.file));
+            let (name, text) = file.map_or(("", ""), |file| (&file.name, &file.text));
+            let (mut walk, objects) = (Positions::of(text), DeclaredObjects::of(text));
+            faults.extend(group.iter().map(|UnlocatedFault { place, message }| {
+                let (line, column) = walk.at(place.offset);
+                let message = match objects.at(place.offset) {
+                    Some(object) => format!("{object}: {message}"),
+                    None => message.clone(),
+                };
+                Fault { file: name.to_owned(), line, column, message }
+            }));
         }
-        let faults =
-            listed.into_iter().zip(positions).map(|(UnlocatedFault { place, message }, (line, column))| {
-                let file = files.get(place.file).map_or("", |file| &file.name).to_owned();
-                Fault { file, line, column, message }
-            });
-        let faults: Vec<Fault> = faults.collect();
         let more = found.saturating_sub(faults.len());
         FaultList { faults, more, cancelled: work.is_cancelled() }
+    }
+}
+
+impl FaultList {
+    /// The errors of all `lists` about the same `files`.
+    #[must_use]
+    pub fn merged(lists: Vec<Self>, files: &[SourceFile]) -> Self {
+        let mut merged = Self::default();
+        for list in lists {
+            merged.faults.extend(list.faults);
+            merged.more = merged.more.saturating_add(list.more);
+            merged.cancelled |= list.cancelled;
+        }
+        let place = |fault: &Fault| {
+            let file = files.iter().position(|file| file.name == fault.file);
+            (file.unwrap_or(usize::MAX), fault.line, fault.column)
+        };
+        merged.faults.sort_by_cached_key(place);
+        let beyond = merged.faults.len().saturating_sub(FAULTS_LISTED_MAX);
+        merged.more = merged.more.saturating_add(beyond);
+        merged.faults.truncate(FAULTS_LISTED_MAX);
+        merged
     }
 }
 
@@ -151,6 +170,9 @@ pub struct SourcePosition {
 }
 
 impl SourcePosition {
+    /// The files as a whole.
+    pub const UPLOAD: Self = Self { file: usize::MAX, offset: 0 };
+
     /// Where a part of what was declared here stands.
     #[must_use]
     pub fn of<T>(self, part: &toml::Spanned<T>) -> Self {
@@ -208,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_keep_their_order_and_positions() {
+    fn errors_are_listed_in_the_order_of_their_lines() {
         let files = [file("a.toml", "one\ntwö x\n"), file("b.toml", "\n\nabc")];
         let work = Cancellation::new();
         let mut faults = Faults::of(&files, &work);
@@ -218,14 +240,32 @@ mod tests {
         let list = faults.or(()).unwrap_err();
         let told: Vec<_> = list.faults.iter().map(|one| (one.file.as_str(), one.line, one.column)).collect();
         let wanted = [
-            ("b.toml", 3, 3),
-            ("a.toml", 2, 5),
             ("a.toml", 1, 1),
-            ("b.toml", 3, 1),
             ("a.toml", 2, 1),
-            ("", 1, 1),
+            ("a.toml", 2, 5),
+            ("b.toml", 3, 1),
+            ("b.toml", 3, 3),
             ("b.toml", 3, 4),
+            ("", 1, 1),
         ];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn merged_errors_are_in_order_and_bounded() {
+        let files = [file("z.toml", "\n\nx"), file("a.toml", "x")];
+        let work = Cancellation::new();
+        let list = |count: usize, place: SourcePosition| {
+            let mut faults = Faults::of(&files, &work);
+            (0..count).for_each(|_| faults.tell(place, "wrong"));
+            faults.or(()).unwrap_err()
+        };
+        let (first, last) = (SourcePosition { file: 0, offset: 2 }, SourcePosition { file: 1, offset: 0 });
+        let merged = FaultList::merged(vec![list(2, last), list(FAULTS_LISTED_MAX, first)], &files);
+        assert_eq!((merged.faults.len(), merged.more), (FAULTS_LISTED_MAX, 2));
+        assert!(merged.faults.iter().all(|fault| (fault.file.as_str(), fault.line) == ("z.toml", 3)));
+        let merged = FaultList::merged(vec![list(1, last), list(FAULTS_LISTED_MAX - 1, first)], &files);
+        assert_eq!((merged.faults.len(), merged.more), (FAULTS_LISTED_MAX, 0), "at the limit");
+        assert_eq!(merged.faults.last().map(|fault| fault.file.as_str()), Some("a.toml"));
     }
 }

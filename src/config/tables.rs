@@ -25,6 +25,17 @@ impl<'a> Tables<'a> {
     /// # Errors
     /// The faults that were found: what is no TOML, and tables of other names.
     pub fn parse(files: &'a [SourceFile], known: &[&str], work: &'a Cancellation) -> Result<Self, FaultList> {
+        let (tables, faults) = Self::parse_all(files, known, work);
+        faults.map_or(Ok(tables), Err)
+    }
+
+    /// The tables of the parts of `files` without faults, and the faults of the others.
+    #[must_use]
+    pub fn parse_all(
+        files: &'a [SourceFile],
+        known: &[&str],
+        work: &'a Cancellation,
+    ) -> (Self, Option<FaultList>) {
         let mut tables = Self { files, work, arrays: BTreeMap::new() };
         let mut faults = tables.faults();
         for (file, source) in files.iter().enumerate() {
@@ -39,7 +50,7 @@ impl<'a> Tables<'a> {
                 }
             }
         }
-        faults.or(tables)
+        (tables, faults.or(()).err())
     }
 
     /// The faults of its files; none so far.
@@ -59,7 +70,10 @@ impl<'a> Tables<'a> {
             }
             let place = at(value.span().start);
             let DeValue::Array(things) = value.into_inner() else {
-                faults.tell(place, "invalid type, expected an array of tables");
+                let name = name.get_ref();
+                let message =
+                    format!("expected an array of tables: write `[[{name}]]` instead of `[{name}]`");
+                faults.tell(place, message);
                 continue;
             };
             let things = things.into_iter().map(|thing| (at(thing.span().start), thing.into_inner()));
@@ -145,7 +159,12 @@ mod tests {
         for (text, line, says) in [
             ("[[thing]]\nname = \"a\"\n\n[[CNRY]]\n", 4, "unknown table, expected one of `thing`, `other`"),
             ("\nthing = \"CNRY\"\n", 2, "expected an array of tables"),
-            ("[[thing]]\nname = \"a\"\n[[thing]]\nnam = \"CNRY\"\n", 4, "unknown field `nam`"),
+            ("[thing]\nname = \"a\"\n", 1, "write `[[thing]]` instead of `[thing]`"),
+            (
+                "[[thing]]\nname = \"a\"\n[[thing]]\nnam = \"CNRY\"\n",
+                4,
+                "unknown field `nam`: did you mean `name`?",
+            ),
             ("[[thing]]\n\n", 1, "missing field `name`"),
             ("[[thing]]\nname = 7\n", 2, "expected a string"),
             ("[[thing]]\nname = \n", 2, ""),

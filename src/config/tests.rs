@@ -142,7 +142,7 @@ fn errors_name_place_and_setting_but_no_value_ops_06() {
     refuse(&format!("{LEAST}[listen]\nagent = \"CNRY\"\n"), 5, 1, "unknown field");
     refuse(&format!("{LEAST}[listen]\nagents = \"CNRY\"\n"), 5, 10, "IP address and a port");
     refuse(&format!("{LEAST}[listen]\nagents = 7\n"), 5, 10, "expected a string");
-    refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected i64");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = \"CNRY\"\n"), 5, 10, "expected a whole number");
     refuse(&format!("{LEAST}[tokens]\nlife_s = 9\n"), 5, 10, "`tokens.life_s`: must be 10 to 3600");
     refuse(&format!("{LEAST}[tokens]\nlife_s = 3601\n"), 5, 10, "must be 10 to 3600");
     for url in ["http://CNRY", "https://a/", "https://a/CNRY", "https://a?CNRY", "https://a#CNRY"] {
@@ -154,7 +154,7 @@ fn errors_name_place_and_setting_but_no_value_ops_06() {
     refuse(&format!("{LEAST}[log]\nlevel = \"CNRY\"\n"), 5, 9, "unknown word");
     refuse(&format!("{LEAST}[log]\nlevel = \"a`, expected CNRY\"\n"), 5, 9, "unknown word");
     refuse(&format!("{LEAST}[log]\nlevel = \"a\\nCNRY\"\n"), 5, 9, "unknown word");
-    refuse(&format!("{LEAST}[tokens]\nlife_s = \"a, expected CNRY\"\n"), 5, 10, "expected i64");
+    refuse(&format!("{LEAST}[tokens]\nlife_s = \"a, expected CNRY\"\n"), 5, 10, "expected a whole number");
     for beyond in [1, 1001] {
         refuse(&format!("{LEAST}[secrets]\nkeep_versions = {beyond}\n"), 5, 17, "must be 2 to 1000");
     }
