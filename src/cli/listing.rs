@@ -81,6 +81,12 @@ impl Selection {
         self
     }
 
+    /// The owner whose objects are wanted.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        let owner = self.wanted.iter().find(|wanted| wanted.field == "owner")?;
+        Some(&owner.text)
+    }
+
     /// Whether `item`, as the broker sent it, has all wanted fields.
     pub(crate) fn accepts(&self, item: &Value) -> bool {
         self.wanted.iter().all(|wanted| {

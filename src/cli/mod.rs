@@ -14,6 +14,7 @@ mod help;
 mod host_args;
 mod identity;
 mod listing;
+mod owners;
 mod run;
 mod sealed_key;
 mod session;

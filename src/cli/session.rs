@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::path::Path;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use super::details::print_details;
 use super::listing::Selection;
+use super::owners::SeenOwners;
 use super::table::Row;
 use crate::base::{Reason, code};
 use crate::cli::client::{Client, IdentitySource, Received};
@@ -59,10 +61,18 @@ impl VerbSession<'_> {
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
         selection: &Selection,
     ) -> Result<(), CommandFailure> {
-        let is_wanted = |item: &Received<T>| selection.accepts(&item.sent);
+        let seen = RefCell::new(SeenOwners::default());
+        let is_wanted = |item: &Received<T>| {
+            seen.borrow_mut().add(&item.sent);
+            selection.accepts(&item.sent)
+        };
         let client = self.operator().await?;
         let (items, has_more) = client.list_some(endpoint, selection.limit, is_wanted).await?;
         self.print_rows(&items);
+        let seen = seen.into_inner();
+        if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
+            self.console.say(&seen.note(T::NOUN, owner));
+        }
         if has_more && !self.console.is_json() {
             let count = items.len();
             self.console.say(&format!("the first {count} are listed; a greater `--limit` lists more"));

@@ -67,3 +67,33 @@ fn a_directory_without_declarations_is_refused() {
     fs::write(dir.join("a.toml"), "").unwrap();
     process.good(&["plan", "-f", &named], b"");
 }
+
+#[test]
+fn owner_of_nothing_is_noted() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["secret", "put", "pay/key", "--owner", "payments"], b"value");
+    for (verb, noted) in [
+        (
+            &["secret", "list", "--owner", "paymnts"][..],
+            "no secrets of the owner `paymnts`; owners in use: payments",
+        ),
+        (&["export", "--owner", "paymnts"], "of the owner `paymnts`; owners in use: payments"),
+        (
+            &["operator", "invite", "ann", "--role", "auditor", "--owner", "paymnts"],
+            "no object or operator so far is of the owner `paymnts`; owners in use: payments",
+        ),
+    ] {
+        let output = process.run_as("operator", verb, b"");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && told.contains(noted), "{verb:?}: {told}");
+    }
+    for verb in [
+        &["secret", "list", "--owner", "payments", "--prefix", "other/"][..],
+        &["operator", "invite", "bob", "--role", "auditor", "--owner", "payments"],
+    ] {
+        let output = process.run_as("operator", verb, b"");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !told.contains("note:"), "{verb:?}: {told}");
+    }
+}

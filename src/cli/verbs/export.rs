@@ -1,6 +1,7 @@
 use clap::Args;
 
 use crate::base::OwnerName;
+use crate::cli::owners::note_new_owner;
 use crate::cli::session::{VerbSession, optional};
 use crate::console::CommandFailure;
 use crate::wire::{DeclaredKind, EXPORT_DECLARATIONS, ExportBody, Nothing, Optional};
@@ -20,14 +21,18 @@ impl ExportArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let kinds = self.kinds.iter().map(|word| kind(word)).collect::<Result<_, _>>()?;
         let owner: Option<OwnerName> = optional(self.owner.as_deref())?;
-        let body = Optional(Some(ExportBody { kinds, owner: owner.map(|owner| owner.to_string()) }));
-        let exported = session.operator().await?.call(EXPORT_DECLARATIONS, &Nothing, &body).await?;
+        let body = Optional(Some(ExportBody { kinds, owner: owner.as_ref().map(ToString::to_string) }));
+        let client = session.operator().await?;
+        let exported = client.call(EXPORT_DECLARATIONS, &Nothing, &body).await?;
         if session.console.is_json() {
             session.console.json(&exported.sent);
         } else {
             session.console.bytes(exported.text.as_bytes());
         }
         session.console.delivered()?;
+        if exported.objects == 0 && exported.left_out == 0 {
+            note_new_owner(&client, owner.as_ref(), session.console).await;
+        }
         if exported.left_out > 0 {
             session.console.say(&format!(
                 "{} objects are left out because they name objects of other owners; comments in the text name them",

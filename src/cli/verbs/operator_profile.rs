@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::agents::NewCode;
 use crate::base::{Network, OperatorName, OwnerName, Person, PersonError};
+use crate::cli::owners::note_new_owner;
 use crate::cli::session::{VerbSession, optional};
 use crate::console::{CommandFailure, duration_s};
 use crate::operators::{OperatorKind, OperatorRole, UnknownRole};
@@ -76,7 +77,7 @@ impl OperatorInviteArgs {
         };
         let body = InviteOperatorBody {
             role: self.role.as_deref().map(role_name).transpose()?.map(str::to_owned),
-            owner: owner.map(|owner| owner.to_string()),
+            owner: owner.as_ref().map(ToString::to_string),
             kind: kind.map(|kind| kind.to_string()),
             networks: canonical(&self.networks)?,
             life_s: self.life,
@@ -84,6 +85,7 @@ impl OperatorInviteArgs {
         };
         let client = session.operator().await?;
         let out = NewCode::out(self.out.as_deref())?;
+        note_new_owner(&client, owner.as_ref(), session.console).await;
         let invited = client.call(INVITE_OPERATOR, &name, &body).await?;
         let until = &invited.expires_at;
         let said = format!("one use, until {until}; on the operator's machine: `keyward join`");

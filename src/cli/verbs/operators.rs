@@ -5,6 +5,7 @@ use super::operator_profile::{OperatorInviteArgs, OperatorUpdateArgs, role_name}
 use crate::base::{OperatorName, OwnerName};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
+use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
@@ -92,7 +93,10 @@ impl OperatorCommand {
                 let client = session.operator().await?;
                 let owner = match optional(owner.as_deref())? {
                     None if !no_owner => client.call(GET_OPERATOR, &name, &Nothing).await?.answer.owner,
-                    owner => owner,
+                    owner => {
+                        note_new_owner(&client, owner.as_ref(), session.console).await;
+                        owner
+                    }
                 };
                 let owner = owner.map(|owner: OwnerName| owner.to_string());
                 let body = PlaceOperatorBody { role: role_name(role)?.to_owned(), owner };
