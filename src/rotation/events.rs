@@ -109,6 +109,9 @@ pub struct RotationFailed<'a> {
     /// When it is tried again; none for a dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
+    /// The logins whose passwords are set, and by which login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logins: Option<String>,
 }
 
 impl Event for RotationFailed<'_> {

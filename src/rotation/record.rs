@@ -313,6 +313,14 @@ impl Rotation {
         left
     }
 
+    /// Whether a rotation has set a value at the upstream, or the upstream has accepted one.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        let has_finished = self.last.as_ref().is_some_and(|last| last.version.is_some());
+        let is_in_grace = self.run.as_ref().is_some_and(|run| run.stage == RotationStage::Grace);
+        has_finished || is_in_grace || self.check.passed_at.is_some()
+    }
+
     /// Whether a scheduled rotation should have begun before `now` and has not.
     #[must_use]
     pub fn is_overdue(&self, now: Timestamp) -> bool {

@@ -74,6 +74,10 @@ impl<S: AccountServer> Driver for AccountDriver<S> {
         self.0.describe()
     }
 
+    fn logins(&self) -> Option<String> {
+        Some(self.0.accounts().describe())
+    }
+
     fn place(&self) -> Option<String> {
         Some(self.0.place())
     }
@@ -126,7 +130,11 @@ impl<S: AccountServer> Driver for AccountDriver<S> {
             findings.extend(rights);
             if let Some(current) = call.current {
                 let verdict = self.verify(call.with, current).await;
-                findings.push(Finding::of_value(verdict, self.0.accounts().sets_itself()));
+                findings.push(Finding::of_value(
+                    verdict,
+                    self.0.accounts().sets_itself(),
+                    call.is_established,
+                ));
             }
             findings
         })

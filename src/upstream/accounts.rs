@@ -61,6 +61,18 @@ const fn internal() -> UpstreamFault {
 }
 
 impl Accounts {
+    /// The accounts, and the account that sets their passwords, for people.
+    pub(super) fn describe(&self) -> String {
+        let kept = match &self.kept {
+            Kept::One(name) => format!("login `{name}`"),
+            Kept::InTurn([one, other]) => format!("logins `{one}` and `{other}`"),
+        };
+        match &self.admin {
+            Some(admin) => format!("{kept}, set by `{}`", admin.name),
+            None => kept,
+        }
+    }
+
     /// The checked accounts of a declaration.
     pub(super) fn of(declared: DeclaredAccounts, fields: &FieldNames) -> Result<Self, TargetError> {
         let FieldNames { one, two, admin } = fields;

@@ -25,6 +25,11 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// The driver and the address, for people.
     fn describe(&self) -> String;
 
+    /// The logins whose passwords it sets, and by which login, for people. `None` without logins.
+    fn logins(&self) -> Option<String> {
+        None
+    }
+
     /// The unit of failure: equal for all declarations of one machine. `None` without an upstream.
     fn place(&self) -> Option<String>;
 
@@ -106,13 +111,24 @@ pub struct RotationCall<'a> {
     pub rotation: Option<RotationId>,
     /// The mark to write at the upstream, if it has a place for one.
     pub mark: Option<Mark<'a>>,
+    /// Whether a rotation has set a value at the upstream before, or the upstream has accepted one.
+    pub is_established: bool,
 }
 
 impl<'a> RotationCall<'a> {
     /// A call without any value.
     #[must_use]
     pub const fn new(with: &'a DriverContext) -> Self {
-        Self { with, admin: None, current: None, pending: None, slot: None, rotation: None, mark: None }
+        Self {
+            with,
+            admin: None,
+            current: None,
+            pending: None,
+            slot: None,
+            rotation: None,
+            mark: None,
+            is_established: false,
+        }
     }
 }
 

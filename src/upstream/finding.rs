@@ -18,7 +18,7 @@ pub struct Finding {
     pub ok: bool,
     /// What was found, in a sentence.
     pub says: String,
-    /// What mends it.
+    /// What mends it, also for a finding that does not prevent a rotation.
     pub fix: Option<String>,
 }
 
@@ -39,15 +39,34 @@ impl Finding {
         Self::bad(what, explained.why.into_owned(), &explained.fix)
     }
 
-    /// Whether the current value was let in; one that was not is replaced by a rotation where another login
-    /// can set it.
-    pub(super) fn of_value(verdict: Result<Verdict, UpstreamFault>, sets_itself: bool) -> Self {
+    /// Whether the upstream accepts the current value. The first rotation of a secret replaces a wrong value where another
+    /// login sets it; later, agents get a value that does not work.
+    pub(super) fn of_value(
+        verdict: Result<Verdict, UpstreamFault>,
+        sets_itself: bool,
+        is_established: bool,
+    ) -> Self {
         match verdict {
             Ok(Verdict::Works) => Self::good("value", "the upstream accepts the current value".to_owned()),
-            Ok(Verdict::Refused) if !sets_itself => Self::good(
+            Ok(Verdict::Refused) if is_established => Self::bad(
                 "value",
-                "the upstream does not accept the current value: the first rotation replaces it".to_owned(),
+                "the upstream does not accept the current value, which agents get: another program has changed it there"
+                    .to_owned(),
+                if sets_itself {
+                    "find a version that works: `keyward rotation adopt NAME`; or store the password that works: \
+                     `keyward secret put NAME`"
+                } else {
+                    "find a version that works: `keyward rotation adopt NAME`; or set a new value: `keyward secret \
+                     rotate NAME`"
+                },
             ),
+            Ok(Verdict::Refused) if !sets_itself => Self {
+                fix: Some("rotate it now: `keyward secret rotate NAME`".to_owned()),
+                ..Self::good(
+                    "value",
+                    "the upstream does not accept the current value: the first rotation replaces it".to_owned(),
+                )
+            },
             Ok(Verdict::Refused) => Self::bad(
                 "value",
                 "the upstream does not accept the current value, and the login sets its own password"

@@ -51,6 +51,9 @@ pub struct RotationAnswer {
     pub checked_at: Option<String>,
     /// Values at the upstream that the broker does not use; an operator has to delete them there.
     pub orphans: Vec<OrphanAnswer>,
+    /// The logins whose passwords are set, and by which login; absent for an upstream without logins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logins: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -11,12 +11,24 @@ use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, CheckPlanned, RotateSecrets};
-use crate::rotation::{self, Rotation};
-use crate::upstream::{Finding, RotationCall};
+use crate::rotation::{self, Declared, Rotation};
+use crate::upstream::{Finding, RotationCall, stored_driver};
 use crate::wire::{FindingAnswer, UpstreamCheckAnswer};
 
-fn finding_of(Finding { what, ok, says, fix }: Finding) -> FindingAnswer {
+fn finding_of(Finding { what, ok, says, fix }: Finding, secret: &SecretName) -> FindingAnswer {
+    let fix = fix.map(|fix| fix.replace("NAME", secret.as_str()));
     FindingAnswer { what: what.into(), ok, says, fix }
+}
+
+/// The rotation as it is declared, with what is known of the values at the same upstream.
+fn fresh(declared: Declared, known: Option<&Rotation>) -> Rotation {
+    let place = |upstream: &str| stored_driver(upstream).ok().and_then(|driver| driver.place());
+    let known = known.filter(|known| place(&known.declared.upstream) == place(&declared.upstream));
+    let fresh = Rotation::fresh(declared, None);
+    match known {
+        Some(Rotation { last, check, .. }) => Rotation { last: last.clone(), check: *check, ..fresh },
+        None => fresh,
+    }
 }
 
 impl AdminServices {
@@ -52,7 +64,8 @@ impl AdminServices {
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             services.context_of(|reading| {
                 let declared = declared(reading.unconditional(), operator.scope(), &secret, asked);
-                declared.map(|declared| Rotation::fresh(declared, None)).map_err(|(place, message)| {
+                let fresh = |declared| fresh(declared, reading.rotation(&secret));
+                declared.map(fresh).map_err(|(place, message)| {
                     let mut faults = Faults::of(&files, work);
                     faults.tell(place, message);
                     let invalid = |()| Failure::new(code::DECLARATIONS_INVALID);
@@ -73,12 +86,13 @@ impl Services {
     ) -> Result<UpstreamCheckAnswer, Failure> {
         let lent = self.open_values(at, by, Step::Check, &at.current()).await?;
         let (admin, current) = (lent.admin.as_ref(), lent.values.first());
-        let findings = at.driver.check(RotationCall { admin, current, ..at.call() }).await;
+        let is_established = at.rotation.is_established();
+        let findings = at.driver.check(RotationCall { admin, current, is_established, ..at.call() }).await;
         Ok(UpstreamCheckAnswer {
             secret: at.name().clone(),
             upstream: at.driver.describe(),
             ok: findings.iter().all(|finding| finding.ok),
-            findings: findings.into_iter().map(finding_of).collect(),
+            findings: findings.into_iter().map(|finding| finding_of(finding, at.name())).collect(),
         })
     }
 }

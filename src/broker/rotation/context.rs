@@ -219,8 +219,8 @@ impl Services {
     ) -> Result<(), Failure> {
         let name = at.name();
         tracing::warn!(
-            secret = %name, rotation = %run.id, code = %fault.code, upstream = fault.detail,
-            reason = %fault.explained().why, "a step of a rotation failed"
+            secret = %name, rotation = %run.id, upstream = at.driver.describe(), logins = at.driver.logins(),
+            code = %fault.code, detail = fault.detail, reason = %fault.explained().why, "a step of a rotation failed"
         );
         if fault.code == code::UPSTREAM_CHANGED_BY_COPY {
             self.notifications.meters.alarms().raise(
@@ -256,6 +256,7 @@ impl Services {
             orphaned,
             failures,
             retry_at: retry_at.map(|at| at.to_string()),
+            logins: at.driver.logins(),
         };
         let effect = rotation::Effect::FailFor {
             secret: secret.clone(),
@@ -272,7 +273,10 @@ impl Services {
         }
         self.record(change, preconditions).await?;
         if retry_at.is_none() {
-            tracing::error!(secret = %at.name(), rotation = %run.id, failures, "a rotation waits for an operator");
+            let (upstream, logins) = (at.driver.describe(), at.driver.logins());
+            tracing::error!(
+                secret = %at.name(), rotation = %run.id, upstream, logins, failures, "a rotation waits for an operator"
+            );
         }
         Ok(())
     }

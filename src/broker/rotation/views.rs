@@ -117,6 +117,7 @@ impl Services {
         let outlook = Outlook::of(rotation, circuit, now);
         RotationAnswer {
             secret: rotation.declared.secret.clone(),
+            logins: driver.as_ref().and_then(|driver| driver.logins()),
             upstream: driver.map_or_else(|| "unreadable".to_owned(), |driver| driver.describe()),
             schedule: rotation.declared.schedule.as_ref().map(crate::rotation::Schedule::describe),
             overlap: rotation.declared.slots == Slots::Two,

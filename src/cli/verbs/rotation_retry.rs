@@ -100,7 +100,7 @@ async fn settled(
 fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
     let same = now.run.as_ref().filter(|run| before.run.as_ref().is_some_and(|before| before.id == run.id));
     let Some(run) = same else { return ended(before, now) };
-    if let Some(failure) = failure_of(run) {
+    if let Some(failure) = failure_of(now, run) {
         let why = format!("tried now and failed: {}", failure.why());
         return Attempt::Failed(failure.because(why));
     }
@@ -184,7 +184,7 @@ mod tests {
         serde_json::from_value(json!({
             "secret": "a/b", "upstream": "u", "schedule": null, "overlap": false, "grace_s": 0,
             "paused_at": null, "next": null, "overdue": false, "run": run, "last_at": null, "state": state,
-            "next_try": "then", "circuit_open_until": "then", "checked_at": null, "orphans": [],
+            "next_try": "then", "circuit_open_until": "then", "checked_at": null, "orphans": [], "logins": "login `app`",
         }))
         .unwrap()
     }
@@ -220,8 +220,7 @@ mod tests {
         assert_eq!(result("grace", run('1', "grace", false)), "succeeded");
         assert_eq!(result("in-progress", run('1', "applied", false)), "in progress");
         assert_eq!(result("circuit-open", run('1', "applied", false)), "then");
-        let failed =
-            "tried now and failed: r; the rotation has stopped at `applied`: the broker tries again at y";
+        let failed = "tried now and failed: r (login `app`, at u); the rotation of `a/b` has stopped at `applied`: the broker tries again at y";
         assert_eq!(result("retry-scheduled", run('1', "applied", true)), failed);
         let before = rotation("retry-scheduled", run('1', "grace", true));
         let now = rotation("in-progress", run('1', "grace", false));

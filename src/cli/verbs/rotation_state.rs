@@ -93,8 +93,8 @@ pub(super) fn with_sentences(shown: &Received<RotationAnswer>) -> Value {
     sent
 }
 
-/// The failure of the last step of `run`, if it failed.
-pub(super) fn failure_of(run: &RunAnswer) -> Option<CommandFailure> {
+/// The failure of the last step of `run` of `rotation`, if it failed.
+pub(super) fn failure_of(rotation: &RotationAnswer, run: &RunAnswer) -> Option<CommandFailure> {
     let trouble = run.trouble.as_ref()?;
     let code = trouble.code.parse::<Code>().unwrap_or(code::INTERNAL);
     let again = trouble
@@ -102,7 +102,12 @@ pub(super) fn failure_of(run: &RunAnswer) -> Option<CommandFailure> {
         .as_ref()
         .map_or_else(|| "it needs attention".to_owned(), |at| format!("the broker tries again at {at}"));
     let reason = trouble.reason.as_deref().unwrap_or(code.meaning());
-    let why = format!("{reason}; the rotation has stopped at `{}`: {again}", run.stage);
+    let RotationAnswer { secret, upstream, logins, .. } = rotation;
+    let logins = logins.as_ref().map_or_else(String::new, |logins| format!("{logins}, at "));
+    let why = format!(
+        "{reason} ({logins}{upstream}); the rotation of `{secret}` has stopped at `{}`: {again}",
+        run.stage
+    );
     let fix = Explanation::of(code, trouble.detail.as_deref()).fix;
     Some(CommandFailure::new(code).because(why).mended_by(fix))
 }

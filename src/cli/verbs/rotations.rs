@@ -152,13 +152,22 @@ pub(super) struct BegunRotation {
     before: Option<u32>,
 }
 
+/// The current version of a secret; `None` also before a rotation has made the first one.
+async fn current_version(client: &Client, name: &SecretName) -> Result<Option<u32>, CommandFailure> {
+    match client.call(GET_SECRET, name, &Nothing).await {
+        Ok(secret) => Ok(secret.current),
+        Err(failure) if failure.code() == code::SECRET_UNKNOWN.as_str() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Begins the rotation of `keyward secret rotate`.
 pub(super) async fn rotate_secret(
     session: VerbSession<'_>,
     name: &SecretName,
 ) -> Result<BegunRotation, CommandFailure> {
     let client = session.operator().await?;
-    let before = client.call(GET_SECRET, name, &Nothing).await?.current;
+    let before = current_version(&client, name).await?;
     let begun = send(&client, name, RotationAction::Rotate).await?;
     if begun.begun == Some(false) {
         session.console.say("a rotation is in progress already; this command follows it");
@@ -182,7 +191,7 @@ impl BegunRotation {
             let ours = shown.run.as_ref().filter(|run| Some(run.id) == begun.rotation);
             let Some(run) = ours.filter(|run| run.stage != "grace") else {
                 // Another command can end a rotation, e.g. `rotation adopt`, and begin the next one.
-                if ours.is_none() && client.call(GET_SECRET, name, &Nothing).await?.current <= *before {
+                if ours.is_none() && current_version(client, name).await? <= *before {
                     let why = "the rotation ended without a new version: another command ended it";
                     return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
                 }
@@ -190,7 +199,7 @@ impl BegunRotation {
                 session.print(&shown, |_| format!("{name} rotated: {}", text(begun.rotation.as_ref())));
                 return Ok(());
             };
-            if let Some(failure) = failure_of(run) {
+            if let Some(failure) = failure_of(&shown, run) {
                 return Err(failure);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

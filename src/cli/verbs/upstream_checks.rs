@@ -16,10 +16,14 @@ pub(super) fn conclude(
         if console.is_json() {
             continue;
         }
-        let verdict = if finding.ok { "ok  " } else { "FAIL" };
+        let verdict = match (finding.ok, &finding.fix) {
+            (true, None) => "ok  ",
+            (true, Some(_)) => "warn",
+            (false, _) => "FAIL",
+        };
         console.line(&format!("{verdict} {} {}: {}", check.secret, finding.what, finding.says));
-        if !finding.ok {
-            console.line(&format!("     fix: {}", finding.fix.as_deref().unwrap_or_default()));
+        if let Some(fix) = &finding.fix {
+            console.line(&format!("     fix: {fix}"));
         }
     }
     if missing == 0 {

@@ -186,7 +186,11 @@ impl Driver for Http {
             let mut findings = vec![Finding::good("connection", says)];
             if let Some(current) = call.current {
                 let verdict = self.verify(call.with, current).await;
-                findings.push(Finding::of_value(verdict, self.capabilities().needs_current));
+                findings.push(Finding::of_value(
+                    verdict,
+                    self.capabilities().needs_current,
+                    call.is_established,
+                ));
             }
             findings
         })

@@ -69,6 +69,8 @@ async fn a_failed_rotation_shows_and_records_the_fault_of_the_certificate() {
     assert!(trouble["reason"].as_str().unwrap().contains("CA:TRUE"), "{trouble}");
     let failed = scene.broker.entries("rotation.failed").await;
     assert_eq!(failed[0]["event"]["upstream"], "ca_used_as_server_certificate");
+    assert_eq!(failed[0]["event"]["logins"], "login `app`, set by `keyward_admin`");
+    assert_eq!(scene.shown().await["logins"], "login `app`, set by `keyward_admin`");
 }
 
 #[tokio::test]
@@ -124,4 +126,43 @@ async fn a_check_of_a_service_names_the_fault_of_its_certificate() {
     let check = broker.operator().post_json("/v1/rotation-checks/billing/key", &json!({})).await.json();
     assert!(check["findings"][0]["says"].as_str().unwrap().contains("for other names"), "{check}");
     assert!(service.heard("PUT").is_empty());
+}
+
+#[tokio::test]
+async fn check_fails_if_a_rotated_value_does_not_work_any_more() {
+    let scene = Scene::start("", BY_ADMIN).await;
+    let value = |check: &Value| {
+        let findings = check["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["what"] == "value").unwrap().clone()
+    };
+    // Given a value that no rotation has set: the first one replaces it
+    scene.postgres.sql("ALTER ROLE app PASSWORD 'of-another-program'");
+    let check = checked(&scene).await;
+    assert_eq!(check["ok"], true, "{check}");
+    assert_eq!(value(&check)["fix"], "rotate it now: `keyward secret rotate orders-db/app`", "{check}");
+    scene.act("rotate").await;
+    scene.broker.rotate_due().await;
+    assert_eq!(checked(&scene).await["ok"], true);
+    // When another program changes the rotated value
+    scene.postgres.sql("ALTER ROLE app PASSWORD 'of-another-program'");
+    // Then the check fails, also before a change of the declaration
+    let check = checked(&scene).await;
+    assert_eq!((&check["ok"], &value(&check)["ok"]), (&json!(false), &json!(false)), "{check}");
+    assert!(
+        value(&check)["fix"].as_str().unwrap().contains("keyward rotation adopt orders-db/app"),
+        "{check}"
+    );
+    let text = declared(&scene.postgres, "every = \"30d\"", BY_ADMIN);
+    let asked = json!({ "files": [{ "name": "a.toml", "text": text }] });
+    let planned = scene.broker.operator().post_json("/v1/plan-checks/orders-db/app", &asked).await.json();
+    assert_eq!(planned["ok"], false, "{planned}");
+}
+
+#[tokio::test]
+async fn stored_value_of_a_rotated_secret_names_the_upstream() {
+    let scene = Scene::start("", BY_ADMIN).await;
+    let stored = scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, b"by-hand").await;
+    assert!(stored.json()["upstream"].as_str().unwrap().starts_with("postgresql at "), "{}", stored.text());
+    let other = scene.broker.operator().put("/v1/secrets/orders-db/other", BYTES, b"by-hand").await;
+    assert!(other.json()["upstream"].is_null(), "{}", other.text());
 }
