@@ -236,7 +236,10 @@ impl<'w> Reading<'w> {
     pub(crate) fn secret_within(&self, scope: &Scope, name: &SecretName) -> Result<&'w Secret, Failure> {
         let found = self.secret(name).filter(|secret| !secret.is_deleted());
         let found = found.filter(|secret| scope.covers(secret.owner.as_ref()));
-        found.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))
+        found.ok_or_else(|| match self.rotation_within(scope, name) {
+            Ok(_) => without_value(name),
+            Err(_) => Failure::new(code::SECRET_UNKNOWN),
+        })
     }
 
     pub(crate) fn rotation(&self, name: &SecretName) -> Option<&'w Rotation> {
@@ -298,4 +301,13 @@ impl<'w> Reading<'w> {
     pub(crate) fn checkpoint_key(&self) -> Option<(u32, Timestamp)> {
         self.under(custody::keys::checkpoint_key()).keys.custody.checkpoint_key()
     }
+}
+
+/// The failure for a secret whose rotation has not made the first value yet.
+fn without_value(name: &SecretName) -> Failure {
+    Failure::new(code::SECRET_UNKNOWN)
+        .because(format!("secret `{name}` has no value yet: its rotation makes the first one"))
+        .mended_by(format!(
+            "make it now: `keyward secret rotate {name}`; `keyward rotation show {name}` shows the state"
+        ))
 }

@@ -78,13 +78,16 @@ pub fn decide_reveal(
     let current =
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
     // A missing secret and one that the caller may not see get the same refusal.
-    let (Some(capability), Some(current)) = (granted.iter().find(names_it), current) else {
+    let Some(capability) = granted.iter().find(names_it) else {
         return Decision::deny(basis, code::SECRET_NOT_GRANTED);
     };
     let capability = capability.name.clone();
     if !demands.permits(&capability) {
         return Decision::deny(basis, code::SECRET_OWNER_MISMATCH);
     }
+    let Some(current) = current else {
+        return Decision::deny(basis, code::SECRET_WITHOUT_VALUE);
+    };
     // A token that was issued before the secret's sensitivity was raised may live longer.
     let age_s = context.now().seconds_since(token.issued_at());
     if demands

@@ -19,7 +19,7 @@ pub struct PlanContext<'a> {
     pub registry: &'a Registry,
     /// The scope of the operator.
     pub scope: &'a Scope,
-    /// The secret of this name, when there is one within reach.
+    /// The secret of this name, when there is one within reach, or a declared rotation makes it.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretFacts>,
     /// The broker itself as an audience.
     pub broker: &'a Audience,
@@ -30,7 +30,7 @@ pub struct PlanContext<'a> {
 /// The properties of a secret for a plan.
 #[derive(Clone, Debug)]
 pub struct SecretFacts {
-    /// The agent.
+    /// The owner of the secret.
     pub owner: Option<OwnerName>,
     /// The sensitivity.
     pub sensitivity: Sensitivity,
@@ -190,7 +190,7 @@ pub(super) fn still_named(
     removed_roles: &[RoleName],
     report: &mut dyn FnMut(SourcePosition, String),
 ) {
-    let at = SourcePosition { file: 0, offset: 0 };
+    let at = SourcePosition::UPLOAD;
     let mut refuse = |noun: &str, name: &str, by: &str| {
         report(
             at,
@@ -261,8 +261,10 @@ pub(super) fn dangling(
         match (ground.secret)(secret) {
             None => report(
                 *place,
-                "the `secret` of this capability does not exist: store it first (`keyward secret put NAME`)"
-                    .to_owned(),
+                format!(
+                    "secret `{secret}` does not exist: store it first (`keyward secret put {secret}`), or declare a \
+                     `[[rotation]]` that makes its first value"
+                ),
             ),
             // Its secret may have become so later: a capability that stays as it is can be declared again.
             Some(_) if is_unchanged(ground, capability, owner) => {}

@@ -237,6 +237,12 @@ impl Schedule {
         Ok((zone, cron))
     }
 
+    /// Whether rotations begin only at some times of day or on some days.
+    #[must_use]
+    pub const fn is_bounded(&self) -> bool {
+        self.window.is_some() || !self.blackout.is_empty()
+    }
+
     /// The first moment after the stretch of blackout days that `at` is in.
     fn after_blackout(&self, at: &Zoned) -> Option<Zoned> {
         let day = at.date();

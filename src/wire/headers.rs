@@ -4,6 +4,8 @@ pub const OWNER_HEADER: &str = "keyward-owner";
 pub const SENSITIVITY_HEADER: &str = "keyward-sensitivity";
 /// Header with the version of a read secret.
 pub const SECRET_VERSION_HEADER: &str = "keyward-secret-version";
+/// Header with the time of the next rotation of a read secret.
+pub const NEXT_ROTATION_HEADER: &str = "keyward-next-rotation";
 /// Header with the id of the decision by which a secret is read.
 pub const DECISION_ID_HEADER: &str = "keyward-decision-id";
 /// Header with the idempotency key of a request (draft-ietf-httpapi-idempotency-key-header).

@@ -214,6 +214,9 @@ pub struct SecretOutput {
     /// `text`, or `base64url` for a value that is not UTF-8.
     pub encoding: FixedText,
     pub value: SecretText,
+    /// The time of the next rotation; absent if none is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation: Option<String>,
 }
 
 /// `keyward demo -o json`: no endpoint sends it.
@@ -258,4 +261,10 @@ pub struct CheckedPlanOutput {
     pub changes: Vec<PlannedChange>,
     /// A check of the upstream of each rotation that the plan adds or changes.
     pub checks: Vec<UpstreamCheckAnswer>,
+    /// Objects with an upstream that was not checked, e.g. `lease orders.query`.
+    #[serde(default)]
+    pub not_checked: Vec<String>,
+    /// The id of the plan, for `apply --plan`.
+    #[serde(default)]
+    pub plan: Option<String>,
 }

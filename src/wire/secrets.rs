@@ -76,6 +76,9 @@ pub struct StoredAnswer {
     pub name: SecretName,
     pub version: u32,
     pub seq: u64,
+    /// The upstream of the secret's rotation, which has to accept the stored value; absent without such a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -154,6 +154,9 @@ super::codes! {
     SECRET_VALUE_UNCERTAIN "secret_value_uncertain" Unavailable:
         "the secret is being rotated, and the broker does not know yet which value the upstream accepts",
         "repeat the request in some seconds; if it keeps failing, tell an operator: `keyward rotation show NAME` has the cause";
+    SECRET_WITHOUT_VALUE "secret_without_value" Unavailable:
+        "the secret has no value yet: its rotation has not made the first one",
+        "repeat the request in some seconds; if it keeps failing, tell an operator: `keyward rotation show NAME` has the cause";
     SIGNING_KEY_MISSING "signing_key_missing" Unavailable:
         "the keyring lacks a key that the ledger names: the keyring is an older copy",
         "stop the broker, put the newest copy of the file `keyring` into the data directory, and start it again";

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::plan_id::plan_id;
+use super::plan_id::{is_plan_id, plan_id};
 use super::upload::{Upload, Uploaded};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::EVENT_BYTES_MAX;
@@ -18,9 +18,10 @@ use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::idempotency::{IdempotencyKey, Remembered};
+use crate::ledger::AppendError;
 use crate::policy::{Authorised, Declare};
 use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, PlannedChange, Undeclared};
-use crate::store::Change;
+use crate::store::{Change, CommitError};
 
 /// The result of an application.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ impl AdminServices {
             }
             let (change, ()) = services.state.completed(request, draft, preconditions)?;
             let applied = if drawn.removals.is_empty() {
-                Removed::recorded(services.state.store.commit(change, ()).await?.seq())
+                let committed = services.state.store.commit(change, ()).await;
+                Removed::recorded(committed.map_err(|error| not_applied(error, drawn.changes.len()))?.seq())
             } else {
                 services.apply_removals(request, change, drawn.removals).await?
             };
@@ -157,10 +159,23 @@ impl Drawn {
     /// Checks that it is the plan that `upload` names.
     fn check(&self, upload: &Upload, work: &Cancellation) -> Result<(), Failure> {
         let Some(named) = &upload.plan else { return Ok(()) };
-        if *named != self.id(upload, work)? {
-            return Err(Failure::new(code::PLAN_OUTDATED));
+        if *named == self.id(upload, work)? {
+            return Ok(());
         }
-        Ok(())
+        let outdated = Failure::new(code::PLAN_OUTDATED);
+        if !is_plan_id(named) {
+            return Err(outdated
+                .because("the id of the plan is not complete: it has 32 characters, 0-9 and a-f; nothing was changed")
+                .mended_by("copy the id from the last line of `keyward plan -f FILE`"));
+        }
+        let (made, fix) = match upload.unnamed {
+            Undeclared::Keep => ("with `--prune`", "add `--prune`"),
+            Undeclared::Prune => ("without `--prune`", "leave `--prune` out"),
+        };
+        Err(outdated.mended_by(format!(
+            "if the plan was made {made}, {fix}; otherwise plan again with the same files (`keyward plan -f FILE`), read the \
+             changes, then apply the plan of the new id"
+        )))
     }
 
     /// The plan as one change. It advances everything that it touches, so that no mint decided before commits after.
@@ -178,6 +193,23 @@ impl Drawn {
         let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
         Ok((self.plan, ChangeDraft::of(change, ())))
     }
+}
+
+/// The failure to record so many changes: those that are too many for one entry have to be divided.
+fn not_applied(error: CommitError, changes: usize) -> AttemptError {
+    if matches!(error, CommitError::Append(AppendError::TooLarge)) {
+        return too_large(changes).into();
+    }
+    error.into()
+}
+
+pub(super) fn too_large(changes: usize) -> Failure {
+    let why = format!(
+        "the {changes} changes do not fit into one ledger entry, which holds about 10,000; nothing was changed"
+    );
+    let fix = "divide the declarations into several files, capabilities and roles first, and apply one file after the other, \
+               without `--prune`";
+    Failure::new(code::ENTRY_TOO_LARGE).because(why).mended_by(fix)
 }
 
 /// The changes as the entry says them: without the values, if these are too long for one entry.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::apply::too_large;
 use super::upload::{Upload, Uploaded};
 use crate::base::limits::{
     LOSS_NAMES_LISTED_MAX, LOSSES_LISTED_MAX, PAGE_ENTRIES_MAX, PLAN_ENTRIES_READ_MAX, TOKEN_LIFE_MAX_S,
@@ -13,9 +14,10 @@ use crate::broker::declarations::losses::Loss;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
-use crate::ledger::{Entry, Kind};
+use crate::ledger::{AppendError, Entry, Kind};
 use crate::policy::{Authorised, PlanDeclarations};
 use crate::registry::PlannedChange;
+use crate::store::CommitError;
 use crate::token::TokenMinted;
 use crate::wire::{LiveCounts, LossAnswer, LossesAnswer};
 
@@ -51,7 +53,13 @@ impl AdminServices {
             let id = drawn.id(&upload, work)?;
             let losses = std::mem::take(&mut drawn.losses);
             let (plan, draft) = drawn.drafted(&upload.operator)?;
-            services.state.completed(request, draft, preconditions)?.0.fits::<World>()?;
+            let fits = services.state.completed(request, draft, preconditions)?.0.fits::<World>();
+            let is_too_large =
+                |error: &CommitError| matches!(error, CommitError::Append(AppendError::TooLarge));
+            if fits.as_ref().is_err_and(is_too_large) {
+                return Err(too_large(plan.changes.len()));
+            }
+            fits?;
             Ok::<_, Failure>((plan.changes, id, losses))
         });
         let (changes, id, losses) = planned.await?;

@@ -30,6 +30,12 @@ struct PlanContent<'a> {
     other_losses: usize,
 }
 
+/// Whether `text` has the form of an id.
+pub(super) fn is_plan_id(text: &str) -> bool {
+    text.len() == SHOWN_BYTES.saturating_mul(2)
+        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The id of the plan that was `drawn` of `upload`: the same plan has the same id, on every broker and at any time.
 pub(super) fn plan_id(
     upload: &Upload,

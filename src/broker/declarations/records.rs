@@ -2,9 +2,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::section::{Effects, NewAgent, Section, SectionContext, SectionPlan};
-use crate::base::{AgentId, Audience, Scope};
-use crate::broker::failure::Failure;
+use super::section::{Effects, NewAgent, Section, SectionContext, SectionFailure, SectionPlan};
+use crate::base::{AgentId, Audience, Scope, Sensitivity};
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::crypto::{Digest, sha256};
@@ -25,11 +24,20 @@ impl Section for RegistrySection {
         parse(tables, scope).map(Self)
     }
 
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         let SectionContext { world, scope, work, broker, .. } = *ground;
-        let secret = |name: &_| {
-            let secret = world.secrets.existing(name).filter(|one| scope.covers(one.owner.as_ref()))?;
-            Some(SecretFacts { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
+        let first_values = &drawn.first_values;
+        let secret = |name: &_| match world.secrets.existing(name) {
+            Some(secret) if scope.covers(secret.owner.as_ref()) => {
+                Some(SecretFacts { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
+            }
+            None if first_values.contains(name) => {
+                // A deleted secret keeps its owner and its sensitivity.
+                let before = world.secrets.named(name);
+                let sensitivity = before.map_or(Sensitivity::default(), |one| one.sensitivity);
+                Some(SecretFacts { owner: before.and_then(|one| one.owner.clone()), sensitivity })
+            }
+            Some(_) | None => None,
         };
         let registry = &world.registry;
         let on = registry::PlanContext { registry, scope, secret: &secret, broker, work };

@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{AgentId, AgentName, Audience, Cancellation, RoleName, Scope, Timestamp};
+use crate::base::{
+    AgentId, AgentName, Audience, Cancellation, Cancelled, RoleName, Scope, SecretName, Timestamp,
+};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
@@ -14,11 +16,46 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
     /// The tables that it reads.
     const TABLES: &'static [&'static str];
 
+    /// Whether its plan needs the declarations of the sections before it.
+    const NEEDS_EARLIER: bool = false;
+
     /// Reads them.
     fn read(tables: &mut Tables<'_>, scope: &Scope) -> Result<Self, FaultList>;
 
+    /// The secrets that have no value yet and get their first one by what is declared afterwards: other sections may name
+    /// them.
+    fn first_values(&self, _ground: &SectionContext<'_>) -> BTreeSet<SecretName> {
+        BTreeSet::new()
+    }
+
     /// Checks what was read against the records, adds to `drawn` what an application does, and returns its effects.
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure>;
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure>;
+}
+
+/// Why a section has no plan.
+pub(in crate::broker) enum SectionFailure {
+    /// The files have faults. Other sections may have more.
+    Invalid(FaultList),
+    /// The records do not allow it now.
+    Refused(Failure),
+}
+
+impl From<FaultList> for SectionFailure {
+    fn from(faults: FaultList) -> Self {
+        Self::Invalid(faults)
+    }
+}
+
+impl From<Failure> for SectionFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl From<Cancelled> for SectionFailure {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::Refused(cancelled.into())
+    }
 }
 
 /// Adds the effects of a section to the change of an application, relying on the records being as they were read as
@@ -51,6 +88,8 @@ impl<'a> SectionContext<'a> {
 /// What an application does, apart from its effects.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct SectionPlan {
+    /// The secrets without a value that a declared rotation makes.
+    pub(in crate::broker) first_values: BTreeSet<SecretName>,
     /// The changes.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     /// The declarations once it has been carried out.

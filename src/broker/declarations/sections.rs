@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::records::RegistrySection;
-use super::section::{Effects, Section, SectionContext, SectionPlan};
-use crate::base::{Cancellation, Scope};
+use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
+use crate::base::{Cancellation, Scope, SecretName};
 use crate::broker::failure::Failure;
 use crate::broker::leases::Offers;
 use crate::broker::rotation::RotationSection;
@@ -20,9 +22,15 @@ impl Sections {
         scope: &Scope,
         work: &Cancellation,
     ) -> Result<Self, FaultList> {
-        let mut tables = parse_tables(files, work)?;
-        let sections = SECTIONS.iter().map(|section| (section.read)(&mut tables, scope));
-        sections.collect::<Result<_, _>>().map(Self)
+        let (mut tables, faults) = Tables::parse_all(files, &known_tables(), work);
+        let (mut sections, mut faults) = (Vec::new(), faults.into_iter().collect::<Vec<_>>());
+        for section in SECTIONS {
+            match (section.read)(&mut tables, scope) {
+                Ok(section) => sections.push(section),
+                Err(more) => faults.push(more),
+            }
+        }
+        if faults.is_empty() { Ok(Self(sections)) } else { Err(FaultList::merged(faults, files)) }
     }
 
     /// Plans all sections.
@@ -30,10 +38,25 @@ impl Sections {
         &self,
         ground: &SectionContext<'_>,
     ) -> Result<(SectionPlan, Vec<Effects>), Failure> {
-        let mut drawn = SectionPlan::default();
-        let effects = self.0.iter().map(|section| section.plan(ground, &mut drawn));
-        let effects = effects.collect::<Result<_, _>>()?;
-        Ok((drawn, effects))
+        let first_values = self.0.iter().flat_map(|section| section.first_values(ground)).collect();
+        let mut drawn = SectionPlan { first_values, ..SectionPlan::default() };
+        let (mut effects, mut faults) = (Vec::new(), Vec::new());
+        for section in &self.0 {
+            if !faults.is_empty() && section.needs_earlier() {
+                continue;
+            }
+            match section.plan(ground, &mut drawn) {
+                Ok(planned) => effects.push(planned),
+                Err(SectionFailure::Invalid(more)) => faults.push(more),
+                Err(SectionFailure::Refused(failure)) if faults.is_empty() => return Err(failure),
+                Err(SectionFailure::Refused(_)) => break,
+            }
+        }
+        if faults.is_empty() {
+            Ok((drawn, effects))
+        } else {
+            Err(FaultList::merged(faults, ground.files).into())
+        }
     }
 }
 
@@ -42,8 +65,11 @@ pub(in crate::broker) fn parse_tables<'a>(
     files: &'a [SourceFile],
     work: &'a Cancellation,
 ) -> Result<Tables<'a>, FaultList> {
-    let known: Vec<&str> = SECTIONS.iter().flat_map(|section| section.tables).copied().collect();
-    Tables::parse(files, &known, work)
+    Tables::parse(files, &known_tables(), work)
+}
+
+fn known_tables() -> Vec<&'static str> {
+    SECTIONS.iter().flat_map(|section| section.tables).copied().collect()
 }
 
 type ReadFn = fn(&mut Tables<'_>, &Scope) -> Result<Box<dyn ReadSection>, FaultList>;
@@ -62,11 +88,23 @@ impl Registered {
 
 /// A section that was read.
 trait ReadSection: Send + Sync {
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure>;
+    fn needs_earlier(&self) -> bool;
+
+    fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName>;
+
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure>;
 }
 
 impl<S: Section> ReadSection for S {
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+    fn needs_earlier(&self) -> bool {
+        S::NEEDS_EARLIER
+    }
+
+    fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName> {
+        Section::first_values(self, ground)
+    }
+
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         Section::plan(self, ground, drawn)
     }
 }

@@ -33,6 +33,7 @@ const IN_VAIN: &[Code] = &[
     code::VERSION_UNKNOWN,
     code::VERSION_INVALID_STATE,
     code::ROTATION_IN_PROGRESS,
+    code::ROTATION_IN_GRACE_PERIOD,
     code::GENERATION_UNKNOWN,
     code::GENERATION_INVALID_STATE,
 ];

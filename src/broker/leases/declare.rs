@@ -2,8 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_upstream::revocations_at;
 use crate::base::{CapabilityName, Scope};
-use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
-use crate::broker::failure::Failure;
+use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
@@ -28,13 +27,14 @@ pub(in crate::broker) struct Offers(BTreeMap<CapabilityName, DeclaredLease>);
 
 impl Section for Offers {
     const TABLES: &'static [&'static str] = leases::TABLES;
+    const NEEDS_EARLIER: bool = true;
 
     fn read(tables: &mut Tables<'_>, _scope: &Scope) -> Result<Self, FaultList> {
         leases::parse(tables).map(Self)
     }
 
     /// Checks that after the plan exactly the capabilities with delivery by lease have an offer.
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         let SectionContext { world, scope, .. } = *ground;
         let declared = &drawn.declarations;
         let leased = |name: &CapabilityName| {
@@ -68,7 +68,7 @@ impl Section for Offers {
             let message = format!(
                 "capability `{name}` has the delivery `lease`, but no `[[lease]]` is declared for it"
             );
-            faults.tell(SourcePosition { file: 0, offset: 0 }, message);
+            faults.tell(SourcePosition::UPLOAD, message);
         }
         let mut planned = faults.or(planned)?;
         drawn.changes.append(&mut planned.changes);
@@ -102,10 +102,11 @@ fn offer(
     }
     let admin = world.secrets.existing(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
-        return refuse(
-            asked.upstream_place,
-            "the `admin_secret` does not exist: store it first (`keyward secret put NAME`)",
+        let admin = driver.admin_secret();
+        let message = format!(
+            "the `admin_secret` `{admin}` does not exist: store it first (`keyward secret put {admin}`)"
         );
+        return refuse(asked.upstream_place, &message);
     }
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })

@@ -16,7 +16,7 @@ use crate::rotation::{
 };
 use crate::secrets::{self, Secret};
 use crate::store::Change;
-use crate::upstream::{Mark, Prepared, RotationCall, UpstreamFault};
+use crate::upstream::{Mark, Prepared, RotationCall, SlotCount, UpstreamFault, stored_driver};
 
 /// Whether a rotation continues at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +34,8 @@ impl Services {
         let now = self.state.clock.now();
         let mut due = self.state.store.read(|world, _| {
             let waiting = |rotation: &rotation::Rotation| {
-                let since = rotation.due(now).filter(|at| *at <= now)?;
+                let current = world.secrets.named(&rotation.declared.secret).and_then(|one| one.current);
+                let since = due(rotation, current.is_some(), now).filter(|at| *at <= now)?;
                 // A new rotation can be delayed; one in progress continues.
                 let pace = if rotation.run.is_some() { Progress::Continue } else { Progress::Wait };
                 Some((since, rotation.declared.secret.clone(), pace))
@@ -53,7 +54,7 @@ impl Services {
     pub async fn advance_rotation(&self, secret: &SecretName) -> Result<Progress, Failure> {
         let at = self.context(secret)?;
         let now = self.state.clock.now();
-        if at.rotation.due(now).is_none_or(|due| due > now) {
+        if due(&at.rotation, !at.current().is_empty(), now).is_none_or(|due| due > now) {
             return Ok(Progress::Wait);
         }
         let Some(run) = at.rotation.run.clone() else {
@@ -181,9 +182,10 @@ impl Services {
             version,
             destroyed: surplus.numbers(),
         };
-        let grace_s = match at.rotation.declared.slots {
-            Slots::Two => i64::from(at.rotation.declared.grace_s),
-            Slots::One => 0,
+        let grace_s = match (at.rotation.declared.slots, run.versions.replaced) {
+            (Slots::Two, Some(_)) => i64::from(at.rotation.declared.grace_s),
+            // There is no previous version that still works.
+            (Slots::Two, None) | (Slots::One, _) => 0,
         };
         let grace_until = Some(self.state.clock.now().plus_s(grace_s));
         let handed = secrets::Effect::Promote { name: secret.clone(), version };
@@ -231,6 +233,22 @@ impl Services {
         let change = change.effect(Effect::Rotation(rotation::Effect::Finish { secret, next }));
         Ok(self.record(change, preconditions).await?)
     }
+}
+
+/// The due time of the next step of `rotation`. A first value that no upstream has to accept is made at any time of day:
+/// no agent uses the secret yet.
+fn due(rotation: &rotation::Rotation, has_value: bool, now: Timestamp) -> Option<Timestamp> {
+    let is_first = !has_value && rotation.run.is_none() && rotation.paused_at.is_none();
+    if is_first && rotation.next.is_some_and(|next| next <= now) {
+        let upstream = &rotation.declared.upstream;
+        return rotation.next.filter(|_| makes_without_upstream(upstream)).or_else(|| rotation.due(now));
+    }
+    rotation.due(now)
+}
+
+/// Whether the driver of `upstream` makes values without a call.
+pub(super) fn makes_without_upstream(upstream: &str) -> bool {
+    stored_driver(upstream).is_ok_and(|driver| driver.capabilities().shape == SlotCount::Pulled)
 }
 
 /// The due time of the rotation after the one at `last`, with the jitter of this secret.

@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::advance::next_of;
+use super::advance::{makes_without_upstream, next_of};
+use super::in_progress::in_progress;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp, length_text};
-use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionPlan};
+use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
@@ -53,8 +54,20 @@ impl Section for RotationSection {
         rotation::parse(tables).map(Self)
     }
 
+    /// The secrets of declared rotations that do not exist, also of rotations that the files do not name and that stay.
+    /// A rotation that cannot make the first value is a fault of its own.
+    fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName> {
+        if *ground.scope != Scope::Everything {
+            return BTreeSet::new();
+        }
+        let kept = ground.world.rotations.all().map(|rotation| &rotation.declared.secret);
+        let kept = kept.filter(|_| ground.unnamed == Undeclared::Keep);
+        let names = self.0.keys().chain(kept).take_while(|_| ground.work.step().is_ok());
+        names.filter(|name| ground.world.secrets.existing(name).is_none()).cloned().collect()
+    }
+
     /// Also refuses a change of a rotation in progress that cannot continue.
-    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, Failure> {
+    fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         let SectionContext { world, now, scope, .. } = *ground;
         let (mut planned, mut faults) = (PlannedRotations::default(), ground.faults());
         for (secret, asked) in &self.0 {
@@ -71,7 +84,7 @@ impl Section for RotationSection {
                 scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
             });
             for rotation in within_reach.filter(|rotation| !self.0.contains_key(&rotation.declared.secret)) {
-                planned.remove(rotation)?;
+                planned.remove(rotation, now)?;
             }
         }
         drawn.changes.append(&mut planned.changes);
@@ -99,17 +112,25 @@ pub(super) fn declared(
     if is_there && !within(secret) {
         return refuse(asked.place, "a secret of another owner has this name: choose another name");
     }
-    if !is_there && (capabilities.needs_current || *scope != Scope::Everything) {
-        return refuse(
-            asked.place,
-            "the `secret` does not exist: store it first (`keyward secret put NAME`)",
+    if !is_there && capabilities.needs_current {
+        let message = format!(
+            "secret `{secret}` does not exist, and a rotation of this driver needs a value that works: store it first \
+             (`keyward secret put {secret}`)"
         );
+        return refuse(asked.place, &message);
     }
-    if driver.admin_secret().is_some_and(|admin| !within(admin)) {
-        return refuse(
-            asked.upstream_place,
-            "the `admin_secret` does not exist: store it first (`keyward secret put NAME`)",
+    if !is_there && *scope != Scope::Everything {
+        let message = format!(
+            "secret `{secret}` does not exist: store it first (`keyward secret put {secret}`); only a rotation that an \
+             operator with the scope `all` declares makes the first value"
         );
+        return refuse(asked.place, &message);
+    }
+    if let Some(admin) = driver.admin_secret().filter(|admin| !within(admin)) {
+        let message = format!(
+            "the `admin_secret` `{admin}` does not exist: store it first (`keyward secret put {admin}`)"
+        );
+        return refuse(asked.upstream_place, &message);
     }
     let slots = match capabilities.shape {
         SlotCount::OneSlot => Slots::One,
@@ -155,22 +176,27 @@ fn update(old: &Declared, new: &Declared) -> PlannedChange {
     change
 }
 
+/// When the first value of a secret without one is made, for the line of the plan.
+fn first_value_remark(declared: &Declared) -> &'static str {
+    let is_bounded = declared.schedule.as_ref().is_some_and(Schedule::is_bounded);
+    if is_bounded && !makes_without_upstream(&declared.upstream) {
+        "the secret has no value: the broker makes the first one when `window` and `blackout` allow it"
+    } else {
+        "the secret has no value: the broker makes the first one at once"
+    }
+}
+
 /// The location of an upstream.
 fn place(upstream: &str) -> Option<String> {
     stored_driver(upstream).ok().and_then(|driver| driver.place())
 }
 
-/// The reason why the rotation of this secret cannot be changed or removed now.
-fn under_way(rotation: &Rotation) -> Failure {
-    let stage = rotation.run.as_ref().map_or("", |run| run.stage.as_str());
-    let secret = &rotation.declared.secret;
-    Failure::new(code::ROTATION_IN_PROGRESS)
-        .because(format!(
-            "a rotation of `{secret}` is in progress at the stage `{stage}`, and its upstream may have changed"
-        ))
+fn has_orphans(secret: &SecretName) -> Failure {
+    Failure::new(code::ROTATION_HAS_ORPHANS)
+        .because(format!("the upstream of `{secret}` may hold orphans: values of earlier attempts that the broker does not use"))
         .mended_by(format!(
-            "wait for it (`keyward rotation show {secret}`), or end it by the value that works: \
-             `keyward rotation adopt {secret}`"
+            "delete them at the upstream (`keyward rotation show {secret}` lists them), then `keyward rotation \
+             clear-orphans {secret}`"
         ))
 }
 
@@ -187,7 +213,7 @@ fn fate(known: &Rotation, declared: &Declared, now: Timestamp) -> Result<Option<
     if run.waits(now) && is_like && !is_made_elsewhere {
         return Ok(Some(Fate::Corrected));
     }
-    Err(under_way(known))
+    Err(in_progress(known, run, now))
 }
 
 impl Fate {
@@ -208,6 +234,7 @@ impl Fate {
 impl PlannedRotations {
     fn put(&mut self, world: &World, now: Timestamp, declared: Declared) -> Result<(), Failure> {
         let known = world.rotations.of(&declared.secret);
+        let current = world.secrets.named(&declared.secret).and_then(|secret| secret.current);
         let mut fated = None;
         match known.map(|known| &known.declared) {
             Some(old) if *old == declared => return Ok(()),
@@ -227,15 +254,17 @@ impl PlannedRotations {
                 self.changes.push(change);
                 self.replaced.push(sha256(old.upstream.as_bytes()));
             }
-            None => self.note(Action::Create, &declared.secret, None),
+            None => {
+                let remark = current.is_none().then(|| first_value_remark(&declared).to_owned());
+                self.note(Action::Create, &declared.secret, remark);
+            }
         }
         let rescheduled = known.is_none_or(|known| known.declared.schedule != declared.schedule);
-        let next = if rescheduled {
+        let next = match current {
+            None => Some(now),
             // The interval begins at the time of the current value: an older one is due at once.
-            let current = world.secrets.named(&declared.secret).and_then(|secret| secret.current);
-            next_of(&declared, current.map_or(now, |version| version.stored_at))
-        } else {
-            known.and_then(|known| known.next)
+            Some(version) if rescheduled => next_of(&declared, version.stored_at),
+            Some(_) => known.and_then(|known| known.next),
         };
         match fated {
             Some(Fate::Superseded) => {
@@ -250,18 +279,18 @@ impl PlannedRotations {
     }
 
     /// Removes a rotation. A rotation in progress ends too, if it has changed nothing at the upstream.
-    fn remove(&mut self, rotation: &Rotation) -> Result<(), Failure> {
+    fn remove(&mut self, rotation: &Rotation, now: Timestamp) -> Result<(), Failure> {
         let secret = &rotation.declared.secret;
         let mut remark = None;
         if let Some(run) = &rotation.run {
             if !run.has_changed_nothing() {
-                return Err(under_way(rotation));
+                return Err(in_progress(rotation, run, now));
             }
             remark = Some(Fate::Superseded.remark(run));
             self.superseded.push((secret.clone(), run.versions.new, None));
         }
         if !rotation.upstream.orphans.is_empty() {
-            return Err(Failure::new(code::ROTATION_HAS_ORPHANS));
+            return Err(has_orphans(secret));
         }
         self.note(Action::Remove, secret, remark);
         self.replaced.push(sha256(rotation.declared.upstream.as_bytes()));

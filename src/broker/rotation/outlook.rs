@@ -1,6 +1,17 @@
 use crate::base::Timestamp;
 use crate::rotation::{Rotation, RotationStage};
 
+/// The time from which a new version is expected, never before `now`. `None` if none is planned, and while only an
+/// operator can continue the rotation.
+pub(in crate::broker) fn next_rotation(rotation: &Rotation, now: Timestamp) -> Option<Timestamp> {
+    match &rotation.run {
+        None => rotation.next.filter(|_| rotation.paused_at.is_none()).map(|next| next.max(now)),
+        // The next date is known when the grace period of the previous version has ended.
+        Some(run) if run.stage == RotationStage::Grace => None,
+        Some(run) => run.ready_at().map(|at| at.max(now)),
+    }
+}
+
 /// What a rotation does next, and when.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Outlook {
@@ -91,6 +102,20 @@ mod tests {
         let far = NOW.plus_s(3600);
         assert_eq!(outlook(&[begun(), failed(Some(far))], open), ("retry-scheduled", Some(far)));
         assert_eq!(outlook(&[begun(), failed(None)], open), ("needs-attention", None));
+    }
+
+    #[test]
+    fn a_reader_is_told_when_a_new_version_is_expected() {
+        let next = |effects: &[Effect]| next_rotation(&rotation(effects), NOW);
+        let secret = || "a/b".parse().unwrap();
+        let (later, past) = (NOW.plus_s(3600), NOW.plus_s(-1));
+        let planned = |next| Effect::Resume { secret: secret(), next: Some(next) };
+        assert_eq!(next(&[]), None, "by hand alone");
+        assert_eq!((next(&[planned(later)]), next(&[planned(past)])), (Some(later), Some(NOW)));
+        assert_eq!(next(&[planned(later), Effect::Pause(secret())]), None);
+        assert_eq!(next(&[planned(later), begun()]), Some(NOW), "in progress");
+        assert_eq!(next(&[begun(), failed(Some(later))]), Some(later));
+        assert_eq!(next(&[begun(), failed(None)]), None, "it waits for an operator");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::advance::next_of;
+use super::in_progress::in_progress;
 use crate::base::code;
 use crate::base::{RotationId, SecretName};
 use crate::broker::caller_services::AdminServices;
@@ -65,18 +66,19 @@ impl AdminServices {
         let (operator, request) = (by.operator(), ChangeRequest::by(by.operator(), idempotency));
         retry_on_conflict!(async {
             let run = |reading: &Reading<'_>| {
-                Ok(reading
-                    .rotation_within(operator.scope(), secret)?
-                    .run
-                    .as_ref()
-                    .map(|run| (run.id, run.stage)))
+                let rotation = reading.rotation_within(operator.scope(), secret)?;
+                match &rotation.run {
+                    // A new rotation would revoke the previous version too early. A first value has none: its rotation
+                    // is about to end.
+                    Some(run) if run.stage == RotationStage::Grace && run.versions.replaced.is_some() => {
+                        Err(in_progress(rotation, run, reading.now()))
+                    }
+                    run => Ok(run.as_ref().map(|run| run.id)),
+                }
             };
             let preconditions = match services.state.read_for(request, run)? {
                 ReadOutcome::Before(before) => return Ok(services.begun_before(&before)?),
-                ReadOutcome::Now(Some((_, RotationStage::Grace)), _) => {
-                    return Err(Failure::new(code::ROTATION_IN_GRACE_PERIOD).into());
-                }
-                ReadOutcome::Now(Some((id, _)), _) => return Ok(Rotating { id, begun: false }),
+                ReadOutcome::Now(Some(id), _) => return Ok(Rotating { id, begun: false }),
                 ReadOutcome::Now(None, preconditions) => preconditions,
             };
             let id = RotationId::mint(services.state.clock.now(), &*services.state.entropy);

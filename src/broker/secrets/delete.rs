@@ -1,12 +1,16 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::base::{Scope, SecretName, code};
+use crate::authn::OperatorPrincipal;
+use crate::base::{Cancellation, Scope, SecretName, code};
+use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, OperatorRequest, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
+use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::{Effect, World};
 use crate::policy::{Authorised, StoreSecrets};
 use crate::registry::{Owned, keys};
@@ -24,34 +28,57 @@ impl AdminServices {
     pub async fn delete_secret(
         &self,
         by: &Authorised<StoreSecrets>,
+        heavy: &HeavyRequest,
         name: &SecretName,
         request: OperatorRequest<'_>,
     ) -> Result<SecretDeletedAnswer, Failure> {
-        let (services, scope) = (&*self.0, by.operator().scope());
-        let changed = services.state.change(ChangeRequest::of(by.operator(), request), |reading| {
-            let secret = reading.secret_within(scope, name)?;
-            let needed = needed_by(reading, scope, name);
-            if !needed.is_empty() {
-                let why = format!("the secret `{name}` is still needed by {}", needed.join(", "));
-                return Err(Failure::new(code::SECRET_IN_USE).because(why));
+        let (services, change) = (&*self.0, ChangeRequest::of(by.operator(), request));
+        let changed = retry_on_conflict!(async {
+            let (reader, operator, name) = (Arc::clone(&self.0), by.operator().clone(), name.clone());
+            let key = request.idempotency.cloned();
+            let read = heavy.run(Priority::Ordinary, move |work| {
+                let request = ChangeRequest::by(&operator, key.as_ref());
+                reader.state.read_for(request, |reading| deletion(reading, &operator, &name, work))
+            });
+            match read.await? {
+                ReadOutcome::Before(before) => Ok(Changed::Before(before)),
+                ReadOutcome::Now(draft, preconditions) => {
+                    services.state.commit_draft(change, draft, preconditions).await
+                }
             }
-            let left = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
-            let versions: Vec<u32> = left.map(|version| version.number).collect();
-            let id = secret.id;
-            let operator = by.operator().name();
-            let event = SecretDeleted { operator, secret: name, secret_id: id, versions: &versions };
-            let delete = secrets::Effect::Delete { id, name: name.clone(), versions: versions.clone() };
-            // An application that names the secret was decided before or is decided after.
-            let change = Change::new(&event)?.advance(keys::declarations());
-            Ok(ChangeDraft::of(change.effect(Effect::Secrets(delete)), versions))
         });
-        let (seq, versions) = match changed.await? {
+        let (seq, versions) = match changed? {
             Changed::Recorded { seq, value } => (seq, value),
             Changed::Before(before) => (before.seq, services.state.said::<Versions>(&before)?.versions),
         };
         services.forget_destroyed();
         Ok(SecretDeletedAnswer { seq, versions })
     }
+}
+
+/// The deletion of the secret `name`, if nothing needs it.
+fn deletion(
+    reading: &Reading<'_>,
+    operator: &OperatorPrincipal,
+    name: &SecretName,
+    work: &Cancellation,
+) -> Result<ChangeDraft<Vec<u32>>, Failure> {
+    let scope = operator.scope();
+    let secret = reading.secret_within(scope, name)?;
+    let needed = needed_by(reading, scope, name, work);
+    work.step()?;
+    if !needed.is_empty() {
+        let why = format!("the secret `{name}` is still needed by {}", needed.join(", "));
+        return Err(Failure::new(code::SECRET_IN_USE).because(why));
+    }
+    let left = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
+    let versions: Vec<u32> = left.map(|version| version.number).collect();
+    let id = secret.id;
+    let event = SecretDeleted { operator: operator.name(), secret: name, secret_id: id, versions: &versions };
+    let delete = secrets::Effect::Delete { id, name: name.clone(), versions: versions.clone() };
+    // An application that names the secret was decided before or is decided after.
+    let change = Change::new(&event)?.advance(keys::declarations());
+    Ok(ChangeDraft::of(change.effect(Effect::Secrets(delete)), versions))
 }
 
 /// The versions that a deletion destroyed, as its event says it.
@@ -62,7 +89,7 @@ struct Versions {
 
 /// The declared objects and leases that need the secret `name`, [`NEEDED_LISTED_MAX`] of them at most; those outside of
 /// `scope` without their names.
-fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<String> {
+fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName, work: &Cancellation) -> Vec<String> {
     let delivering = reading.reaching(name);
     let world = reading.unconditional();
     let owner = |thing: Owned| scope.covers(world.registry.owners().of(&thing));
@@ -75,14 +102,18 @@ fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<Str
         said("rotation", rotated.as_str(), scope.covers(owner))
     };
     let rotated = world.rotations.of(name).map(|_| of_secret(name));
-    let rotations = world.rotations.all().filter(|rotation| {
+    let rotations = world.rotations.all().take_while(|_| work.step().is_ok()).filter(|rotation| {
         let upstream = &rotation.declared.upstream;
         rotation.declared.secret != *name
             && may_name(upstream, name)
             && stored_driver(upstream).is_ok_and(|driver| driver.admin_secret() == Some(name))
     });
     let rotations = rotations.map(|rotation| of_secret(&rotation.declared.secret));
-    let offers = world.leases.offers().filter(|offer| is_administered(&offer.upstream, name));
+    let offers = world
+        .leases
+        .offers()
+        .take_while(|_| work.step().is_ok())
+        .filter(|offer| is_administered(&offer.upstream, name));
     let offers = offers.map(|offer| {
         let is_within = owner(Owned::Capability(offer.capability.clone()));
         said("lease", offer.capability.as_str(), is_within)
@@ -91,7 +122,7 @@ fn needed_by(reading: &Reading<'_>, scope: &Scope, name: &SecretName) -> Vec<Str
     let needed = capabilities.chain(rotated).chain(rotations).chain(offers).take(NEEDED_LISTED_MAX);
     let mut needed: Vec<String> = needed.collect();
     if needed.len() < NEEDED_LISTED_MAX {
-        let logins = outstanding(world, name);
+        let logins = outstanding(world, name, work);
         if logins > 0 {
             needed.push(format!("{logins} logins that are not revoked yet"));
         }
@@ -120,11 +151,13 @@ fn is_administered(upstream: &str, name: &SecretName) -> bool {
 }
 
 /// The number of leases whose logins are revoked with the secret `name`. Each upstream is parsed once.
-fn outstanding(world: &World, name: &SecretName) -> usize {
-    let administered = world.leases.upstreams().filter(|(_, upstream)| is_administered(upstream, name));
+fn outstanding(world: &World, name: &SecretName, work: &Cancellation) -> usize {
+    let upstreams = world.leases.upstreams().take_while(|_| work.step().is_ok());
+    let administered = upstreams.filter(|(_, upstream)| is_administered(upstream, name));
     let administered: BTreeSet<u64> = administered.map(|(declared, _)| declared).collect();
     if administered.is_empty() {
         return 0;
     }
-    world.leases.all().filter(|lease| administered.contains(&lease.login.upstream)).count()
+    let leases = world.leases.all().take_while(|_| work.step().is_ok());
+    leases.filter(|lease| administered.contains(&lease.login.upstream)).count()
 }

@@ -1,11 +1,11 @@
 use crate::base::code;
-use crate::base::{OwnerName, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
+use crate::base::{OwnerName, Scope, SecretId, SecretName, Sensitive, Sensitivity, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
-use crate::broker::rotation::next_of;
+use crate::broker::rotation::{in_progress, next_of};
 use crate::broker::secrets::classify::judged_anew;
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
@@ -15,6 +15,7 @@ use crate::policy::{Authorised, StoreSecrets};
 use crate::rotation::{self, Rotation};
 use crate::secrets::{self, Secret, SecretStored, SecretValue};
 use crate::store::Change;
+use crate::upstream::{SlotCount, stored_driver};
 
 /// The secret to store, and the expected state.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct StoredSecret {
     pub version: u32,
     /// The ledger entry.
     pub seq: u64,
+    /// The upstream of the secret's rotation, which has to accept the value.
+    pub upstream: Option<String>,
 }
 
 impl AdminServices {
@@ -84,18 +87,7 @@ impl AdminServices {
         let new_secret = SecretId::mint(services.state.clock.now(), &*services.state.entropy);
         let decide = |reading: &Reading<'_>| {
             let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
-            if let Some(secret) = known.filter(|secret| !scope.covers(secret.owner.as_ref())) {
-                let is_deleted = secret.is_deleted();
-                let code = if is_deleted { code::NAME_RESERVED_BY_OWNER } else { code::SECRET_UNKNOWN };
-                return Err(Failure::new(code));
-            }
-            let run = rotation.and_then(|rotation| rotation.run.as_ref());
-            if run.is_some_and(|run| !run.can_be_given_up(reading.now())) {
-                return Err(Failure::new(code::ROTATION_IN_PROGRESS));
-            }
-            if expected.is_some_and(|expected| !expected.holds(known)) {
-                return Err(Failure::new(code::VERSION_MISMATCH));
-            }
+            check_state(reading, scope, &name, expected)?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);
@@ -139,8 +131,41 @@ impl AdminServices {
             }
             Changed::Before(_) => return Err(Failure::new(code::RECORD_UNREADABLE)),
         };
-        Ok(StoredSecret { name, version, seq })
+        let upstream = services.state.read(|reading| reading.rotation(&name).and_then(upstream)).0;
+        Ok(StoredSecret { name, version, seq, upstream })
     }
+}
+
+/// Checks that a value can be stored as `name` now.
+fn check_state(
+    reading: &Reading<'_>,
+    scope: &Scope,
+    name: &SecretName,
+    expected: Option<Expected>,
+) -> Result<(), Failure> {
+    let (known, rotation) = (reading.secret(name), reading.rotation(name));
+    // The same refusal for a present secret, a deleted one, and a rotation that is to make the first value.
+    let is_taken = known.is_some() || rotation.is_some();
+    if is_taken && !scope.covers(known.and_then(|secret| secret.owner.as_ref())) {
+        let why = format!("the name `{name}` belongs, or belonged, to a secret outside of your scope");
+        return Err(Failure::new(code::NAME_RESERVED_BY_OWNER)
+            .because(why)
+            .mended_by("choose another name, or ask an operator with the scope `all` to store the value"));
+    }
+    let active = rotation.and_then(|rotation| Some((rotation, rotation.run.as_ref()?)));
+    if let Some((rotation, run)) = active.filter(|(_, run)| !run.can_be_given_up(reading.now())) {
+        return Err(in_progress(rotation, run, reading.now()));
+    }
+    if expected.is_some_and(|expected| !expected.holds(known)) {
+        return Err(Failure::new(code::VERSION_MISMATCH));
+    }
+    Ok(())
+}
+
+/// The upstream that has to accept the value of a rotated secret, for people.
+fn upstream(rotation: &Rotation) -> Option<String> {
+    let driver = stored_driver(&rotation.declared.upstream).ok()?;
+    (driver.capabilities().shape != SlotCount::Pulled).then(|| driver.describe())
 }
 
 /// The changes of owner and sensitivity that come with a value.

@@ -1,12 +1,13 @@
 use crate::authn::AgentPrincipal;
-use crate::base::{DecisionId, SecretName, Sensitivity, code};
+use crate::base::{DecisionId, SecretName, Sensitivity, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
+use crate::broker::rotation::next_rotation;
 use crate::policy::decide_reveal;
 use crate::revocation::Subject;
 use crate::rotation::Rotation;
-use crate::secrets::{SecretRevealed, SecretValue};
+use crate::secrets::{Secret, SecretRevealed, SecretValue};
 use crate::store::Change;
 
 /// A value for an agent.
@@ -16,8 +17,17 @@ pub struct Revealed {
     pub value: SecretValue,
     /// Its version.
     pub version: u32,
+    /// The time of the next rotation, if one is planned.
+    pub next_rotation: Option<Timestamp>,
     /// The decision that allowed it.
     pub decision: DecisionId,
+}
+
+/// The state of a secret when the decision was made.
+struct ReadSecret {
+    secret: Option<Secret>,
+    swapping: bool,
+    next: Option<Timestamp>,
 }
 
 impl AgentServices {
@@ -48,11 +58,13 @@ impl AgentServices {
                 reading.token_keys();
                 reading.subject(&Subject::Token(token.token()));
                 let secret = reading.versions_of(name).cloned();
-                let swapping = reading.unconditional().rotations.of(name).is_some_and(Rotation::is_swapping);
+                let rotation = reading.unconditional().rotations.of(name);
+                let next = rotation.and_then(|rotation| next_rotation(rotation, reading.now()));
+                let swapping = rotation.is_some_and(Rotation::is_swapping);
                 let decision = decide_reveal(&deciding.on(reading), token, permit, name);
-                (reading.noting(decision), secret, swapping)
+                (reading.noting(decision), ReadSecret { secret, swapping, next })
             });
-            let (decision, secret, swapping) = read;
+            let (decision, ReadSecret { secret, swapping, next }) = read;
             let grant = services.granted(&principal, "reveal", decision).await?;
             if swapping {
                 services.await_swap(name).await?;
@@ -80,7 +92,7 @@ impl AgentServices {
             let stored = services.stored_version(id, kept).await?;
             let receipt = services.state.commit(change, preconditions, grant).await?;
             let issued = services.signing.issuer.reveal(receipt, &stored)?;
-            Ok(Revealed { value: issued.deliver(), version, decision })
+            Ok(Revealed { value: issued.deliver(), version, next_rotation: next, decision })
         })
     }
 }

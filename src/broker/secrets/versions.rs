@@ -1,13 +1,13 @@
 use crate::base::code;
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, SecretId, SecretName};
+use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
-use crate::broker::rotation::consumers;
+use crate::broker::rotation::{consumers, in_progress};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
@@ -148,7 +148,7 @@ impl Services {
         let changed = self.state.change(request, |reading| {
             let secret = reading.secret_within(request.by.scope(), &version.name)?;
             let rotation = reading.rotation(&version.name);
-            former(secret, rotation, version.number)?;
+            former(secret, rotation, version.number, reading.now())?;
             let driver = rotation.and_then(upstream);
             if driver.is_some_and(|driver| driver.capabilities().shape != SlotCount::Pulled) {
                 return Err(Failure::new(code::SECRET_HAS_ROTATION));
@@ -169,7 +169,7 @@ impl Services {
         let removed = self.state.change_revoking(request, |reading| {
             let NamedVersion { name, number } = &version;
             let secret = reading.secret_within(request.by.scope(), name)?;
-            former(secret, reading.rotation(name), *number)?;
+            former(secret, reading.rotation(name), *number, reading.now())?;
             let by = request.by.name().to_owned();
             let (at, id) = (reading.now(), secret.id);
             let destruction = Destruction { by, id, version: version.clone() };
@@ -212,7 +212,7 @@ impl Destruction {
         }
         let secret = reading.unconditional().recorded_secrets().named(name);
         let secret = secret.ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        former(secret, reading.rotation(name), *number)?;
+        former(secret, reading.rotation(name), *number, reading.now())?;
         Ok(Some(self.change()?))
     }
 }
@@ -234,15 +234,15 @@ const fn first_looked_at(head: u64) -> u64 {
 }
 
 /// Checks that the version is a former one, and that no rotation is in progress.
-fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32) -> Result<(), Failure> {
+fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32, now: Timestamp) -> Result<(), Failure> {
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
     if version.stage != VersionStage::Former {
         return Err(Failure::new(code::VERSION_INVALID_STATE));
     }
-    if rotation.is_some_and(|rotation| rotation.run.is_some()) {
-        return Err(Failure::new(code::ROTATION_IN_PROGRESS));
+    match rotation.and_then(|rotation| Some((rotation, rotation.run.as_ref()?))) {
+        Some((rotation, run)) => Err(in_progress(rotation, run, now)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {

@@ -7,13 +7,15 @@ use super::request::{ClientRequest, header_value};
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity};
 use crate::console::CommandFailure;
 use crate::wire::{
-    EXPORT_EVIDENCE, EvidenceBody, Nothing, OWNER_HEADER, PUT_SECRET, REVEAL_SECRET, SECRET_VERSION_HEADER,
-    SENSITIVITY_HEADER, StoredAnswer,
+    EXPORT_EVIDENCE, EvidenceBody, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER, PUT_SECRET, REVEAL_SECRET,
+    SECRET_VERSION_HEADER, SENSITIVITY_HEADER, StoredAnswer,
 };
 
 /// A secret from the broker.
 pub(crate) struct RevealedSecret {
     pub(crate) version: u64,
+    /// The time of the next rotation, if one is planned.
+    pub(crate) next_rotation: Option<String>,
     pub(crate) value: Sensitive<Vec<u8>>,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct PutConditions<'a> {
 const OWNER: HeaderName = HeaderName::from_static(OWNER_HEADER);
 const SENSITIVITY: HeaderName = HeaderName::from_static(SENSITIVITY_HEADER);
 const VERSION: HeaderName = HeaderName::from_static(SECRET_VERSION_HEADER);
+const NEXT_ROTATION: HeaderName = HeaderName::from_static(NEXT_ROTATION_HEADER);
 
 impl Client {
     /// Reads a secret with a token for it.
@@ -45,8 +48,10 @@ impl Client {
         value.set_sensitive(true);
         let request = ClientRequest::to(REVEAL_SECRET, name).with_header(header::AUTHORIZATION, Some(value));
         let response = self.send(request).await?;
-        let version = response.headers.get(VERSION).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(RevealedSecret { version: version.unwrap_or(0), value: response.body })
+        let text = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+        let version = text(VERSION).and_then(|version| version.parse().ok()).unwrap_or(0);
+        let next_rotation = text(NEXT_ROTATION).map(str::to_owned);
+        Ok(RevealedSecret { version, next_rotation, value: response.body })
     }
 
     /// Makes an evidence bundle.

@@ -126,7 +126,11 @@ pub(super) mod tests {
 
     /// One secret `a/b` with this value.
     pub(in crate::cli::run) fn values(value: &str) -> SecretValues {
-        let revealed = RevealedSecret { version: 3, value: Sensitive::new(value.as_bytes().to_vec()) };
+        let revealed = RevealedSecret {
+            version: 3,
+            next_rotation: None,
+            value: Sensitive::new(value.as_bytes().to_vec()),
+        };
         SecretValues(BTreeMap::from([("a/b".parse().unwrap(), revealed)]))
     }
 

@@ -39,6 +39,7 @@ pub enum Operation {
 pub(crate) struct Fetched<'a> {
     pub(crate) name: &'a str,
     pub(crate) version: u64,
+    pub(crate) next_rotation: Option<&'a str>,
     pub(crate) value: &'a Sensitive<Vec<u8>>,
 }
 
@@ -151,6 +152,7 @@ fn as_json(fetched: &Fetched<'_>) -> SecretOutput {
         version: fetched.version,
         encoding: encoding.into(),
         value: Sensitive::new(value).into(),
+        next_rotation: fetched.next_rotation.map(str::to_owned),
     }
 }
 
@@ -210,7 +212,7 @@ mod tests {
 
     fn given(value: &str, format: HelperFormat) -> Result<String, CommandFailure> {
         let value = Sensitive::new(value.as_bytes().to_vec());
-        let fetched = Fetched { name: "a/b", version: 3, value: &value };
+        let fetched = Fetched { name: "a/b", version: 3, next_rotation: None, value: &value };
         let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
         let written = written(&fetched, format, "https://index.docker.io/v1/\n", 60, now)?;
         Ok(String::from_utf8(written.expose().clone()).unwrap())

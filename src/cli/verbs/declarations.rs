@@ -22,7 +22,8 @@ use crate::wire::{
 pub struct PlanArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
-    /// Also check the upstream of each rotation that the plan adds or changes; nothing is changed there
+    /// Also check the upstream of each rotation that the plan adds or changes; nothing is changed there. Upstreams of leases
+    /// are not checked
     #[arg(long)]
     check: bool,
 }
@@ -55,22 +56,22 @@ impl PlanArgs {
         let body = self.declared.body()?;
         let client = session.operator().await?;
         let planned = client.call(PLAN_DECLARATIONS, &Nothing, &body).await?;
+        note_empty_files(&body, session.console);
         if !self.check || !session.console.is_json() {
             tell(&planned, session.console)?;
         }
+        let checked = if self.check {
+            check_upstreams(&client, &body, &planned, session.console).await
+        } else {
+            Ok(())
+        };
+        // The last line, also after failed checks and in a file.
         let is_told = !session.console.is_json() && !planned.changes.is_empty();
         if let Some(id) = planned.plan.as_ref().filter(|_| is_told) {
             let command = self.declared.command(id);
-            session.console.say(&format!("to make exactly these changes: {command}"));
+            session.console.line(&format!("to make exactly these changes: {command}"));
         }
-        if !self.check {
-            return Ok(());
-        }
-        let checks = check_rotations(&client, &body, &planned.changes).await?;
-        if session.console.is_json() {
-            session.console.json(&json!({ "changes": planned.sent.get("changes"), "checks": checks }));
-        }
-        conclude(&checks, session.console)
+        checked
     }
 }
 
@@ -95,9 +96,11 @@ impl ApplyArgs {
                     .mended_by("upgrade the broker")
             })?;
             body.plan = Some(id);
+            note_empty_files(&request, session.console);
             if !self.yes && !planned.changes.is_empty() {
                 show(&planned, session.console);
-                if !session.console.confirms("Make these changes?")? {
+                let question = format!("Make these changes ({})?", counts(&planned.changes));
+                if !session.console.confirms(&question)? {
                     return Err(CommandFailure::new(code::NOT_CONFIRMED));
                 }
             }
@@ -132,11 +135,27 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
     check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept })
 }
 
+/// Says that the files declare nothing, if `--prune` therefore removes all objects.
+fn note_empty_files(body: &DeclareBody, console: &Console) {
+    let is_blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if body.prune && body.files.iter().all(|file| file.text.lines().all(is_blank)) {
+        let files: Vec<&str> = body.files.iter().map(|file| file.name.as_str()).collect();
+        console.say(&format!(
+            "note: {} declares nothing, so `--prune` removes every declared object in your scope",
+            files.join(", ")
+        ));
+    }
+}
+
 fn dry_run(changes: &[PlannedChange]) -> String {
+    format!("dry run: {}", counts(changes))
+}
+
+fn counts(changes: &[PlannedChange]) -> String {
     let count =
         |action: PlannedAction| changes.iter().filter(|change| change.action == action.as_str()).count();
     format!(
-        "dry run: {} to add, {} to change, {} to remove",
+        "{} to add, {} to change, {} to remove",
         count(PlannedAction::Create),
         count(PlannedAction::Update),
         count(PlannedAction::Remove)
@@ -213,6 +232,29 @@ fn live(LiveCounts { instances, tokens, leases }: &LiveCounts) -> String {
 
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Checks the upstreams of the planned rotations, and prints the results.
+async fn check_upstreams(
+    client: &Client,
+    body: &DeclareBody,
+    planned: &Received<AppliedAnswer>,
+    console: &Console,
+) -> Result<(), CommandFailure> {
+    let checks = check_rotations(client, body, &planned.changes).await?;
+    let leases = planned.changes.iter().filter(|change| {
+        change.kind == DeclaredKind::Lease.as_str() && change.action != PlannedAction::Remove.as_str()
+    });
+    let not_checked: Vec<String> = leases.map(|lease| format!("lease {}", lease.name)).collect();
+    if console.is_json() {
+        let (changes, plan) = (planned.sent.get("changes"), &planned.plan);
+        console.json(&json!({
+            "changes": changes, "checks": checks, "plan": plan, "not_checked": not_checked,
+        }));
+    } else {
+        not_checked.iter().for_each(|object| console.line(&format!("not checked: {object}")));
+    }
+    conclude(&checks, console)
 }
 
 /// Checks the upstreams of the rotations that `changes` declare.

@@ -69,7 +69,12 @@ impl GetArgs {
             console.bytes(docker_list(&revealed.value, server)?.as_bytes());
             return Ok(());
         }
-        let fetched = Fetched { name: secret.as_str(), version: revealed.version, value: &revealed.value };
+        let fetched = Fetched {
+            name: secret.as_str(),
+            version: revealed.version,
+            next_rotation: revealed.next_rotation.as_deref(),
+            value: &revealed.value,
+        };
         let now = SystemClock::new().now();
         let is_json = self.format == HelperFormat::Raw && console.is_json();
         let format = if is_json { HelperFormat::Json } else { self.format };

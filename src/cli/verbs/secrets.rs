@@ -10,6 +10,7 @@ use crate::base::{OwnerName, SecretName, Sensitivity};
 use crate::cli::client::PutConditions;
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
+use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, optional};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, input, not_an_argument};
@@ -178,8 +179,16 @@ impl PutArgs {
             if_match: self.if_match,
             if_new: self.new,
         };
+        note_new_owner(&client, owner.as_ref(), session.console).await;
         let stored = client.put_secret(&name, &conditions, &value).await?;
         session.print(&stored, |stored| format!("{name} version {}", stored.version));
+        if let Some(upstream) = &stored.upstream {
+            session.console.say(&format!(
+                "note: a rotation sets the value of {name} at {upstream}, and agents get the stored value now; check that the \
+                 upstream accepts it: `keyward rotation check {name}`; if not: `keyward rotation adopt {name}` finds the \
+                 version that works"
+            ));
+        }
         Ok(())
     }
 }

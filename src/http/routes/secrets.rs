@@ -10,16 +10,17 @@ use super::target::{name, reason};
 use super::tokens::scope_of;
 use crate::base::{OwnerName, SecretName, Sensitive, Sensitivity, code};
 use crate::broker::{
-    AdminServices, AgentServices, Classified, Expected, OperatorRequest, PutSecret, VersionAct,
+    AdminServices, AgentServices, Classified, Expected, OperatorRequest, PutSecret, StoredSecret, VersionAct,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
-    self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, Nothing, OWNER_HEADER, Optional, PageAnswer,
-    PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer, SecretDeletedAnswer,
-    SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer, VersionAction, VersionBody,
+    self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER,
+    Optional, PageAnswer, PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer,
+    SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer, VersionAction,
+    VersionBody,
 };
 
 /// The operators' routes of secrets. None of them returns a value.
@@ -109,7 +110,8 @@ async fn put(
     let UploadHead { owner, sensitivity, expected, value } = call.input;
     let put = PutSecret { name: call.target, owner, sensitivity, expected };
     let stored = services.put_secret(&call.by, put, value, idempotency.as_ref()).await?;
-    Ok(StoredAnswer { name: stored.name, version: stored.version, seq: stored.seq })
+    let StoredSecret { name, version, seq, upstream } = stored;
+    Ok(StoredAnswer { name, version, seq, upstream })
 }
 
 /// The expectation in `If-Match` and `If-None-Match`: a version, or no secret.
@@ -149,7 +151,8 @@ async fn delete(
 ) -> Result<SecretDeletedAnswer, Problem> {
     let reason = reason(asked.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.delete_secret(&asked.by, &asked.target, request).await?)
+    let heavy = services.heavy(&asked.by)?;
+    Ok(services.delete_secret(&asked.by, &heavy, &asked.target, request).await?)
 }
 
 fn sensitivity(word: &HeaderValue) -> Result<Sensitivity, Problem> {
@@ -186,6 +189,9 @@ async fn reveal(
     ];
     if let Ok(decision) = HeaderValue::from_str(&revealed.decision.to_string()) {
         headers.push((HeaderName::from_static(DECISION_ID_HEADER), decision));
+    }
+    if let Some(Ok(next)) = revealed.next_rotation.map(|next| HeaderValue::from_str(&next.to_string())) {
+        headers.push((HeaderName::from_static(NEXT_ROTATION_HEADER), next));
     }
     Ok(WithHeaders { answer: SecretBytes(revealed.value.expose().to_vec()), headers })
 }

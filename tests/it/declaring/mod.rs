@@ -1,5 +1,6 @@
 //! Declarations: what a plan shows, that an application does exactly that, their export and their schema.
 
+mod errors;
 mod export;
 mod plan;
 mod prune;

@@ -63,7 +63,8 @@ fn a_plan_that_was_read_confirms_exactly_itself() {
     assert_eq!(refused.status.code(), Some(8), "{why}");
     assert!(why.contains("plan_outdated"), "{why}");
     let planned = process.run_as("operator", &["plan", "--prune", "-f", &file], b"");
-    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+    let said = said.lines().last().unwrap();
     let id = said.split("--plan ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     process.good(&["apply", "--prune", "-f", &file, "--plan", &id], b"");
     assert_eq!(process.run_as("operator", &["agent", "show", "late"], b"").status.code(), Some(7));
@@ -78,7 +79,12 @@ fn prune_at_a_terminal_shows_the_plan_and_asks() {
     let asked = at_a_terminal(&process, &args, "n\n");
     let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert_eq!(asked.status.code(), Some(1), "{shown}");
-    for part in ["- agent a", "a (removed)  1 live instance, 0 tokens, 0 leases", "[y/N]", "not_confirmed"] {
+    for part in [
+        "- agent a",
+        "a (removed)  1 live instance, 0 tokens, 0 leases",
+        "to remove)? [y/N]",
+        "not_confirmed",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
@@ -87,4 +93,52 @@ fn prune_at_a_terminal_shows_the_plan_and_asks() {
     let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(asked.status.success() && shown.contains("applied in ledger entry"), "{shown}");
     assert_eq!(process.run_as("operator", &["agent", "show", "a"], b"").status.code(), Some(7));
+}
+
+#[test]
+fn rotation_in_its_grace_period_is_pruned_after_the_advised_command() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let file = one(&process);
+    std::fs::write(&file, "[[rotation]]\nsecret = \"a/b\"\nupstream = { driver = \"generate\" }\n").unwrap();
+    process.good(&["apply", "-f", &file], b"");
+    // Given a second value, beside which the first one still works
+    let is_first_made =
+        |_: &u32| process.run_as("operator", &["secret", "show", "a/b"], b"").status.code() == Some(0);
+    assert!((0..600).find(is_first_made).is_some(), "there is no first value");
+    process.good(&["secret", "rotate", "a/b"], b"");
+    std::fs::write(&file, "# nothing\n").unwrap();
+    // When the rotation is to be removed, then the refusal names a command
+    let prune = ["apply", "--prune", "--yes", "-f", &file];
+    let refused = process.run_as("operator", &prune, b"");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("error: rotation_in_grace_period"), "{why}");
+    // And after this command, the rotation can be removed
+    let advised = why.split("fix: ").nth(1).unwrap().split('`').nth(1).unwrap().to_owned();
+    let words: Vec<&str> = advised.split(' ').skip(1).collect();
+    process.good(&words, b"");
+    let is_over = |_: &u32| process.json(&["rotation", "show", "a/b"])["run"].is_null();
+    assert!((0..600).find(is_over).is_some(), "the grace period does not end");
+    let pruned = process.run_as("operator", &prune, b"");
+    let said = String::from_utf8_lossy(&pruned.stderr).into_owned();
+    assert!(pruned.status.success(), "{said}");
+    assert!(said.contains("declares nothing, so `--prune` removes every declared object"), "{said}");
+}
+
+#[test]
+fn plan_in_a_file_ends_with_its_id_and_names_what_was_not_checked() {
+    let process = scene();
+    let file = one(&process);
+    let lease = "[[capability]]\nname = \"a.b\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 600\n\
+                 [[lease]]\ncapability = \"a.b\"\n[lease.upstream]\ndriver = \"postgresql-dynamic\"\nhost = \"127.0.0.1\"\n\
+                 tls = \"off\"\ndatabase = \"d\"\nmember_of = [\"m\"]\nadmin_role = \"k\"\nadmin_secret = \"github/app\"\n";
+    std::fs::write(&file, lease).unwrap();
+    let planned = String::from_utf8(process.good(&["plan", "--check", "-f", &file], b"")).unwrap();
+    assert!(planned.contains("not checked: lease a.b"), "{planned}");
+    let command = planned.lines().last().unwrap().split_once(": ").unwrap().1;
+    let json = process.json(&["plan", "--check", "-f", &file]);
+    assert_eq!(json["not_checked"], serde_json::json!(["lease a.b"]));
+    assert!(command.ends_with(json["plan"].as_str().unwrap()), "{command}");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    process.good(&words, b"");
 }

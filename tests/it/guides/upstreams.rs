@@ -51,7 +51,13 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     let again = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
     let told = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(!again.status.success() && told.contains("tried now and failed: "), "{told}");
-    assert!(told.contains("error: upstream_login_refused") && told.contains("(28P01)"), "{told}");
+    for part in [
+        "error: upstream_login_refused",
+        "(28P01) (login `app`, set by `keyward_admin`, at postgresql at ",
+        "the rotation of `orders-db/app` has",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     process.good(&["rotation", "pause", "orders-db/app"], b"");
     let listed = String::from_utf8(process.good(&["rotation", "list"], b"")).unwrap();
     assert!(listed.contains("SQLSTATE 28P01") && listed.contains("; schedule paused"), "{listed}");
@@ -72,7 +78,8 @@ fn a_postgresql_password_is_rotated_by_the_page_and_mended_by_the_runbook() {
     // The other ways to continue.
     as_operator(&process, runbook, 4..5, &[]);
     postgres.sql("ALTER ROLE app PASSWORD 'set-by-hand'");
-    as_operator(&process, runbook, 5..6, &[("PASSWORD", "set-by-hand")]);
+    let stored = as_operator(&process, runbook, 5..6, &[("PASSWORD", "set-by-hand")]);
+    assert!(stored.contains("`keyward rotation check orders-db/app`"), "{stored}");
     let current = process.json(&["secret", "show", "orders-db/app"])["current"].to_string();
     let adopt = blocks[6].replace("orders-db/app 3", &format!("orders-db/app {current}"));
     run_as(&process, "operator", &adopt, &[]);
@@ -108,6 +115,23 @@ fn an_api_key_is_rotated_by_the_page_whoever_makes_it() {
     let shown = as_operator(&process, page, 4..5, &environment);
     assert!(shown.contains("\norphans:\n"), "{shown}");
     assert!(shown.contains("orphans cleared"), "{shown}");
+}
+
+#[test]
+fn a_secret_is_made_by_the_page_and_read_by_an_agent() {
+    let mut process = Process::init("warn");
+    process.serve();
+    let page = "how-to/generate-a-value.md";
+    let said = as_operator(&process, page, 0..2, &[]);
+    for part in ["the broker makes the first one at once", "web/session-key rotated: rot_", "every 30d"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let invited = run_as(&process, "operator", &blocks(page)[2], &[]);
+    process.good_as("web-bot", &["join"], invited.lines().next().unwrap().as_bytes());
+    let read = run_as(&process, "web-bot", &blocks(page)[3], &[]);
+    let read: serde_json::Value = serde_json::from_str(&read).unwrap();
+    assert_eq!(read["value"].as_str().map(str::len), Some(48));
+    assert!(read["version"].as_u64().unwrap() >= 1);
 }
 
 /// What `psql` logs in by as the superuser, and the password that the pages give to the administering role.

@@ -142,7 +142,10 @@ async fn a_secret_is_deleted_when_nothing_needs_it_and_its_name_stays_with_its_o
     let put = async |by: &crate::support::broker::Caller| {
         by.send("PUT", "/v1/secrets/red/app", &[("content-type", "application/octet-stream")], b"new").await
     };
-    refused(&put(&blue).await, 409, "name_reserved_by_owner");
+    let refusal = put(&blue).await;
+    refused(&refusal, 409, "name_reserved_by_owner");
     assert_eq!(put(&red).await.json()["version"], Value::from(2));
     assert_eq!(red.get("/v1/secrets/red/app").await.json()["current"], 2);
+    // A team is not told whether the secret of another team was deleted
+    assert_eq!(put(&blue).await.json()["detail"], refusal.json()["detail"]);
 }

@@ -116,8 +116,8 @@ async fn a_team_changes_nothing_of_another_teams_or_of_nobodys() {
     refused(&invite(&red, "blue-bot", json!([])).await, 404, "agent_unknown");
     refused(&invite(&red, "new-bot", json!(["blue-reader"])).await, 404, "role_unknown");
     refused(&invite(&red, "new-bot", json!(["publisher"])).await, 404, "role_unknown");
-    refused(&put(&red, "blue/app", None).await, 404, "secret_unknown");
-    refused(&put(&red, "github/app", None).await, 404, "secret_unknown");
+    refused(&put(&red, "blue/app", None).await, 409, "name_reserved_by_owner");
+    refused(&put(&red, "github/app", None).await, 409, "name_reserved_by_owner");
     refused(&put(&red, "red/other", Some("blue")).await, 403, "operator_scope_insufficient");
     assert_eq!(bot.caller.get("/v1/whoami").await.status, 200, "nothing happened to it");
     // The twins: each of these with its own things.

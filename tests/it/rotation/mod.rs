@@ -3,6 +3,7 @@
 mod canary;
 mod checks;
 mod clones;
+mod first_value;
 mod http_addresses;
 mod http_driver;
 mod http_makes;

@@ -27,6 +27,10 @@ async fn a_calendar_is_cut_at_its_limit_and_shows_the_earliest_rotations() {
             "[[rotation]]\nsecret = \"{secret}\"\nevery = \"{every}\"\ngrace = \"30s\"\n[rotation.upstream]\ndriver = \"generate\"\n"
         )
     };
+    for secret in ["a/often", "b/often", "c/seldom"] {
+        let stored = broker.operator().put(&format!("/v1/secrets/{secret}"), super::BYTES, b"first").await;
+        assert_eq!(stored.status, 201, "{}", stored.text());
+    }
     let text = [often("a/often", "1m"), often("b/often", "2m"), often("c/seldom", "30d")].concat();
     let applied = broker.apply(&text).await;
     assert_eq!(applied.status, 200, "{}", applied.text());

@@ -31,7 +31,11 @@ fn many() -> String {
 #[tokio::test]
 async fn a_thousand_overdue_secrets_rotate_once_each_while_reads_go_on() {
     let mut broker = TestBroker::start().await;
-    assert_eq!(broker.operator().put("/v1/secrets/many/s0", BYTES, b"first").await.status, 201);
+    // The first value of a secret without one would not wait for its schedule.
+    let operator = broker.operator();
+    for index in 0..MANY {
+        assert_eq!(operator.put(&format!("/v1/secrets/many/s{index}"), BYTES, b"first").await.status, 201);
+    }
     let applied = broker.apply(&many()).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
     let agent = broker.agent("many-bot", &["many"]).await;
@@ -149,6 +153,8 @@ async fn a_calendar_has_so_many_lines_and_the_latest_are_left_out() {
     let broker = TestBroker::start().await;
     let year_s = 366 * 24 * 3600;
     let declare = async |secret: &str, every_s: usize| {
+        let stored = broker.operator().put(&format!("/v1/secrets/{secret}"), BYTES, b"first").await;
+        assert_eq!(stored.status, 201, "{}", stored.text());
         let text = format!(
             "[[rotation]]\nsecret = \"{secret}\"\nevery = \"{every_s}s\"\nupstream = {{ driver = \"generate\" }}\n"
         );
