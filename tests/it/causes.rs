@@ -2,6 +2,7 @@
 //! TLS handshake is what refuses.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -247,4 +248,23 @@ fn host_that_the_brokers_certificate_lacks_is_named() {
         &[why],
         &["add `127.0.0.1` to `[server] names`", "agent/address"],
     );
+}
+
+/// The broker's own gate, not a client that reads its certificate: no request of a revoked agent reaches a route.
+#[test]
+fn revoked_certificate_is_refused_at_the_handshake() {
+    let process = served();
+    let address = fs::read_to_string(process.path("home-a/agent/address")).unwrap();
+    let held = |name: &str| process.path(&format!("home-a/agent/{name}.pem")).display().to_string();
+    let status = || {
+        let output = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", &held("authority")])
+            .args(["--cert", &held("certificate"), "--key", &held("key")])
+            .arg(format!("https://{}/v1/whoami", address.trim()))
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(status(), "200");
+    process.good(&["agent", "revoke", "a"], b"");
+    assert_eq!(status(), "000", "no HTTP response");
 }

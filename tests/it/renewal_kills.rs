@@ -223,7 +223,8 @@ fn warnings(output: &Output) -> usize {
 async fn a_read_only_home_serves_every_verb_while_the_certificate_is_valid() {
     let bed = Bed::due().await;
     let before = bed.held().certificate;
-    // A key that an earlier attempt left: it could be asked for without writing anything.
+    // A key and a lock that an earlier attempt left: it could be asked for without writing anything.
+    fs::write(bed.home.path().join("renewing.lock"), "").unwrap();
     let (key, _) = new_key_and_request().unwrap();
     fs::write(bed.pending(), key.expose()).unwrap();
     for args in [&["whoami"][..], &["get", "github/app"], &["token", "github.repo.read", "--cached"]] {
