@@ -18,47 +18,73 @@ import zipfile
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
+BYTES_MAX = 64 * 1024 * 1024
+
+
+def check(holds, why):
+    """Not `assert`, which Python can be told to leave out."""
+    if not holds:
+        raise ValueError(why)
+
+
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
+
+
+def lines_of(raw):
+    """Lines that end with a line feed, and with nothing else that Python takes for an end."""
+    *lines, rest = raw.decode().split("\n")
+    check(rest == "", "a line has no end")
+    return lines
+
+
+def read_json(text):
+    """A JSON value in which no field occurs twice."""
+    def fields(pairs):
+        check(len({name for name, _ in pairs}) == len(pairs), "a field occurs twice")
+        return dict(pairs)
+    return json.loads(text, object_pairs_hook=fields)
 
 
 def parse_key(line):
     """Name and public key of `NAME+HASH+KEY` (C2SP signed-note)."""
     name, key_hash, key = line.strip().split("+", 2)
     raw = base64.b64decode(key, validate=True)
-    assert raw[0] == 1 and sha256(name.encode(), b"\n", raw)[:4].hex() == key_hash, "not a key of this form"
+    check(raw[0] == 1 and sha256(name.encode(), b"\n", raw)[:4].hex() == key_hash, "not a key of this form")
     return name, key_hash, Ed25519PublicKey.from_public_bytes(raw[1:])
 
 
-def signed_lines(note, keys):
-    """The lines of a note that one of the keys signed."""
+def signed_lines(note, key):
+    """The lines of a note that the key signed, without the first one, which names the ledger."""
+    name, key_hash, public = key
     text, signatures = note.split("\n\n", 1)
-    for name, key_hash, key in keys:
-        for line in signatures.splitlines():
-            dash, signer, signature = line.split(" ")
+    for line in signatures.split("\n"):
+        dash, _, rest = line.partition(" ")
+        signer, _, signature = rest.rpartition(" ")
+        if dash == "\u2014" and signer == name:
             signature = base64.b64decode(signature, validate=True)
-            if dash == "\u2014" and signer == name and signature[:4].hex() == key_hash:
-                key.verify(signature[4:], text.encode() + b"\n")
-                assert text.startswith(name + "\n"), "another ledger"
-                return text.split("\n")[1:], signatures
-    raise ValueError("not signed by the key, or by one that took over from it")
+            if signature[:4].hex() == key_hash:
+                public.verify(signature[4:], text.encode() + b"\n")
+                check(text.startswith(name + "\n"), "another ledger")
+                return text.split("\n")[1:]
+    raise ValueError("not signed by the key, or by the last one that took over from it")
 
 
-def keys_from(trusted, takeovers):
-    """The trusted key, and those that took over from it one after the other; each announcement has both signatures."""
-    keys = [trusted]
-    for line in takeovers.splitlines():
-        note = json.loads(line)["note"]
-        what, before, after = signed_lines(note, keys[-1:])[0]
-        assert what == "checkpoint key takes over" and parse_key(before)[1] == keys[-1][1]
-        following = parse_key(after)
-        signed_lines(note, [following])
-        keys.append(following)
-    return keys
+def last_key(trusted, takeovers):
+    """The last key that took over from the trusted one, one after the other; both keys sign each announcement."""
+    current = trusted
+    for line in takeovers:
+        note = read_json(line)["note"]
+        what, before, after = note.split("\n\n", 1)[0].split("\n")[1:]
+        if what == "checkpoint key takes over" and parse_key(before)[:2] == current[:2]:
+            following = parse_key(after)
+            check(signed_lines(note, current) == signed_lines(note, following), "an announcement has two signatures")
+            current = following
+    return current
 
 
 def node(entry):
-    """The hash of the entry's leaf: docs/reference/ledger.md."""
+    """The hash of the entry's leaf: docs/reference/ledger-format.md."""
     salt, reason = bytes.fromhex(entry["salt"]), entry.get("reason", "").encode()
     incident = b""
     if "incident" in entry:
@@ -77,9 +103,9 @@ def node(entry):
 def root_of(entry, size):
     """The root of the tree of this size that the entry's proof leads to."""
     at, last, root = entry["seq"] - 1, size - 1, node(entry)
-    assert 0 <= at <= last, "not in the tree"
+    check(0 <= at <= last, "not in the tree")
     for beside in map(bytes.fromhex, entry["path"]):
-        assert last > 0, "the proof is too long"
+        check(last > 0, "the proof is too long")
         if at & 1 or at == last:
             root = sha256(b"\x01", beside, root)
             while at and not at & 1:
@@ -87,48 +113,72 @@ def root_of(entry, size):
         else:
             root = sha256(b"\x01", root, beside)
         at, last = at >> 1, last >> 1
-    assert last == 0, "the proof is too short"
+    check(last == 0, "the proof is too short")
     return root
 
 
 def check_complete(scope, entries):
-    """Each entry of the subject links to the one before it in the bundle."""
+    """Each entry of the subject links to the one before it in the bundle, and the range is bounded."""
     kind, name = scope["subject"]["kind"].encode(), scope["subject"]["name"].encode()
     link = sha256(struct.pack(">Q", len(kind)), kind, name)[:16].hex()
     entries = [entry for entry in entries if entry["place"] != "related"]
-    assert entries[-1]["seq"] == scope["through"], "the range does not end with the entry that records the bundle"
-    before = 0
+    first, last = entries[0], entries[-1]
+    check(last["seq"] == scope["through"], "the range does not end with its last entry")
+    if "until_ms" in scope:
+        check(last["place"] == "after" and last["time_ms"] > scope["until_ms"], "the range ends later")
+    before = None
     for entry in entries:
         [previous] = [one["previous"] for one in entry["links"] if one["subject"] == link]
         if entry["place"] == "before":
-            assert before == 0 and entry["time_ms"] < scope["since_ms"], "the range begins earlier"
+            check(entry is first and entry["time_ms"] < scope["since_ms"], "the range begins earlier")
+        elif entry["place"] == "after":
+            check(entry is last and "until_ms" in scope, "the range ends later")
         else:
-            assert previous == before, f"entry {previous} is missing"
+            check(entry["place"] == "subject", "not a place in a bundle")
+        is_begin = before is None and (previous == 0 or entry["place"] == "before")
+        check(is_begin or previous == before, f"entry {previous} is missing")
         before = entry["seq"]
+
+
+def unpack(raw):
+    """The files of the one archive of these files: stored in order, without times."""
+    check(len(raw) <= BYTES_MAX, "too large")
+    files, again = {}, io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive, zipfile.ZipFile(again, "w") as written:
+        for info in archive.infolist():
+            check(info.compress_type == zipfile.ZIP_STORED and info.filename not in files, "not this kind of archive")
+            files[info.filename] = archive.read(info)
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, 0o100644 << 16
+            info.create_version = info.extract_version = archive.infolist()[0].extract_version
+            written.writestr(info, files[name])
+    return files, again.getvalue()
 
 
 def verify(bundle, key):
     with open(bundle, "rb") as file:
-        raw = file.read()
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-        assert len(files) == len(archive.namelist()), "a file occurs twice"
-    keys = keys_from(parse_key(key), files["checkpoint-keys.jsonl"].decode())
-    (what, *lines), signatures = signed_lines(files["manifest.txt"].decode(), keys)
-    assert what == "keyward evidence 1" and signatures.count("\n") == 1, "not a manifest"
+        raw = file.read(BYTES_MAX + 1)
+    files, again = unpack(raw)
+    check(raw == again, "other bytes than those of its files")
+    signer = last_key(parse_key(key), lines_of(files["checkpoint-keys.jsonl"]))
+    manifest = files["manifest.txt"].decode()
+    what, *lines = signed_lines(manifest, signer)
+    check(what == "keyward evidence 1" and manifest.split("\n\n", 1)[1].count("\n") == 1, "not a manifest")
     others = sorted(name for name in files if name != "manifest.txt")
-    assert lines == [f"{sha256(files[name]).hex()} {name}" for name in others], "a file was changed, added or removed"
-    size, root = signed_lines(files["checkpoint.txt"].decode(), keys)[0]
-    scope = json.loads(files["scope.json"])
-    entries = [json.loads(line) for line in files["entries.jsonl"].decode().splitlines()]
-    assert [one["seq"] for one in entries] == sorted({one["seq"] for one in entries}), "not in order"
+    hashes = [f"{sha256(files[name]).hex()} {name}" for name in others]
+    check(lines == hashes, "a file was changed, added or removed")
+    size, root = signed_lines(files["checkpoint.txt"].decode(), signer)
+    scope = read_json(files["scope.json"].decode())
+    entries = [read_json(line) for line in lines_of(files["entries.jsonl"])]
+    check([one["seq"] for one in entries] == sorted({one["seq"] for one in entries}), "not in order")
     for entry in entries:
-        assert root_of(entry, int(size)) == base64.b64decode(root), f"entry {entry['seq']} is not in the ledger"
+        check(root_of(entry, int(size)) == base64.b64decode(root), f"entry {entry['seq']} is not in the ledger")
     subject = f"{scope['subject']['kind']} {scope['subject']['name']}"
     if scope["subject"]["kind"] not in ("agent", "operator"):
         return f"ok: {len(entries)} entries about {subject}; completeness is not proved"
     check_complete(scope, entries)
-    return f"ok: {len(entries)} entries about {subject}, and none of the range is missing"
+    return f"ok: {len(entries)} entries about {subject}, and none that names it is missing in the range"
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ pub use changes::OperatorRequest;
 pub use declarations::export::ExportFilter;
 pub use declarations::schema::declaration_schema;
 pub use denial::MemoryRevocation;
-pub use evidence::export::{EvidenceOf, EvidenceQuery, EvidenceRange};
+pub use evidence::export::{EvidenceOf, EvidenceQuery, EvidenceSince};
 pub use evidence::proofs::Proofs;
 pub use failure::Failure;
 pub use host::break_glass::OrderOutcome;

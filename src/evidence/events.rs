@@ -15,6 +15,9 @@ pub struct EvidenceExported<'a> {
     pub subject: &'a EvidenceSubject,
     /// The beginning of its range.
     pub since: String,
+    /// The end of its range, if it is not this entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 impl Event for EvidenceExported<'_> {

@@ -27,7 +27,8 @@ checkpoint.txt        the signed state of the ledger (C2SP tlog-checkpoint)
 checkpoint-keys.jsonl earlier changes of the key that signs checkpoints
 manifest.txt          the hash of every other file, signed by the same key
 
-Verify it with the checkpoint key that you got from the broker's operators by another way:
+Nothing in it is proved before you have verified it. Use the checkpoint key that you
+got from the broker's operators before, and not from the sender of this file:
 
   keyward verify FILE.zip --key KEY
 ";

@@ -40,6 +40,8 @@ pub enum EntryPlace {
     Subject,
     /// It is the last entry before the range that concerns the subject: it shows that the range begins after it.
     Before,
+    /// It is the first entry after the range that concerns the subject: it shows that the range ends before it.
+    After,
     /// It concerns something that the subject used. The bundle does not claim to have all such entries.
     Related,
 }

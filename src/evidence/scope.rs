@@ -14,7 +14,11 @@ pub struct EvidenceScope {
     pub incident: Option<IncidentId>,
     /// The entries are from this time on, in milliseconds since 1970.
     pub since_ms: i64,
-    /// The entry that records the bundle: the last one of the range.
+    /// The entries are up to this time, in milliseconds since 1970. Without it the range ends with the entry that records
+    /// the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+    /// The last entry about the subject: the one that records the bundle, or the first one after `until_ms`.
     pub through: u64,
 }
 

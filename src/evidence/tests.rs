@@ -61,7 +61,7 @@ fn whole() -> Vec<EvidenceRecord> {
 
 fn scope() -> EvidenceScope {
     let since_ms = entry(5).time.ms();
-    EvidenceScope { subject: subject(), incident: None, since_ms, through: 11 }
+    EvidenceScope { subject: subject(), incident: None, since_ms, until_ms: None, through: 11 }
 }
 
 fn made(notary: &Notary, scope: &EvidenceScope, records: &[EvidenceRecord]) -> Vec<u8> {
@@ -159,11 +159,37 @@ fn a_key_that_took_over_is_followed() {
     for trusted in [&old, &new] {
         assert!(verify(&bytes, trusted.verifier()).is_ok());
     }
-    // The earlier key counts for no checkpoint after its successor was announced.
+    // A key that another one took over from signs neither checkpoints nor manifests, whichever key is trusted.
+    for trusted in [&old, &new] {
+        let refused = verify(&bundle(&parts, &old).unwrap(), trusted.verifier()).unwrap_err();
+        assert!(matches!(refused, EvidenceError::Signature { file: MANIFEST, .. }), "{refused}");
+    }
     let checkpoint = old.sign(&tree());
     let parts = BundleParts { checkpoint: &checkpoint, ..parts };
-    let refused = verify(&bundle(&parts, &new).unwrap(), old.verifier()).unwrap_err();
-    assert!(matches!(refused, EvidenceError::Signature { file: CHECKPOINT, .. }), "{refused}");
+    for trusted in [&old, &new] {
+        let refused = verify(&bundle(&parts, &new).unwrap(), trusted.verifier()).unwrap_err();
+        assert!(matches!(refused, EvidenceError::Signature { file: CHECKPOINT, .. }), "{refused}");
+    }
+}
+
+#[test]
+fn a_range_in_the_past_ends_with_the_first_entry_after_it() {
+    use EntryPlace::{After, Before, Subject};
+    let notary = notary();
+    let until_ms = Some(entry(6).time.ms());
+    let scope = EvidenceScope { until_ms, through: 9, ..scope() };
+    let all = [(2, Before), (5, Subject), (6, Subject), (9, After)];
+    let verified = verify(&made(&notary, &scope, &records(&all)), notary.verifier()).unwrap();
+    assert_eq!((verified.entries, verified.is_complete), (2, true));
+    // Entry 6 is in the range, and may not end it
+    let short = EvidenceScope { through: 6, ..scope.clone() };
+    let early = [(2, Before), (5, Subject), (6, After)];
+    assert_eq!(refused(&notary, &short, &records(&early)), EvidenceError::Range);
+    let unended = EvidenceScope { through: 6, ..scope.clone() };
+    let without = [(2, Before), (5, Subject), (6, Subject)];
+    assert_eq!(refused(&notary, &unended, &records(&without)), EvidenceError::Range);
+    let endless = EvidenceScope { until_ms: None, ..scope };
+    assert_eq!(refused(&notary, &endless, &records(&all)), EvidenceError::Range);
 }
 
 #[test]

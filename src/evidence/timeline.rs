@@ -2,7 +2,7 @@ use super::record::{EntryPlace, EvidenceRecord};
 use super::scope::EvidenceScope;
 use crate::base::Timestamp;
 
-/// The story that a bundle tells, for people.
+/// The entries of a bundle, for people.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Timeline {
     /// What the bundle is about.
@@ -41,7 +41,9 @@ impl Timeline {
         facts: Vec<(String, String)>,
         about: impl Fn(&serde_json::Value) -> (String, String),
     ) -> Self {
-        let in_range = records.iter().filter(|record| record.place != EntryPlace::Before);
+        let is_in_range =
+            |record: &&EvidenceRecord| matches!(record.place, EntryPlace::Subject | EntryPlace::Related);
+        let in_range = records.iter().filter(is_in_range);
         let rows = in_range.map(|record| {
             let event = serde_json::from_str(&record.event).unwrap_or_default();
             let (who, on) = about(&event);

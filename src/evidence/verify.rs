@@ -4,7 +4,7 @@ use super::archive::{ArchiveError, Files, unpack};
 use super::manifest::{CHECKPOINT, ENTRIES, MANIFEST, SCOPE, TAKEOVERS, Takeover, hash_of, hashes};
 use super::record::{EntryPlace, EvidenceRecord};
 use super::scope::EvidenceScope;
-use crate::ledger::{Checkpoint, CheckpointError, CheckpointKeyTerm, Key, NoteVerifier, root_by_inclusion};
+use crate::ledger::{Checkpoint, CheckpointError, Key, NoteVerifier, root_by_inclusion};
 
 /// What a bundle proves.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub enum EvidenceError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A file is missing, or does not have the form that it should have.
-    #[error("the file `{0}` of the bundle is missing, or does not have its form")]
+    #[error("the file `{0}` of the bundle is missing or malformed")]
     File(&'static str),
     /// The manifest or the checkpoint is not signed by the key, or by one that took over from it.
     #[error("`{file}` of the bundle: {error}")]
@@ -68,10 +68,11 @@ pub enum EvidenceError {
 pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, EvidenceError> {
     let files = unpack(bytes)?;
     let takeovers: Vec<Takeover> = lines(&files, TAKEOVERS)?;
-    let announced: Vec<_> = takeovers.into_iter().map(|one| (one.seq, one.note)).collect();
-    let keys = CheckpointKeyTerm::of(trusted, &announced);
-    manifest(&files, &keys)?;
-    let checkpoint = checkpoint(&files, &keys)?;
+    let signer = signer(trusted, &takeovers);
+    manifest(&files, &signer)?;
+    let note = text(&files, CHECKPOINT)?;
+    let checkpoint = signer.open(note);
+    let checkpoint = checkpoint.map_err(|error| EvidenceError::Signature { file: CHECKPOINT, error })?;
     let scope: EvidenceScope =
         serde_json::from_slice(file(&files, SCOPE)?).map_err(|_| EvidenceError::File(SCOPE))?;
     let records: Vec<EvidenceRecord> = lines(&files, ENTRIES)?;
@@ -101,12 +102,24 @@ fn lines<T: DeserializeOwned>(files: &Files, name: &'static str) -> Result<Vec<T
     read.collect::<Result<_, _>>().map_err(|_| EvidenceError::File(name))
 }
 
+/// The last key that took over from the trusted one, one after the other. Earlier keys sign nothing in a bundle, whoever
+/// has them. Announcements from before the trusted key lead nowhere.
+fn signer(trusted: &NoteVerifier, takeovers: &[Takeover]) -> NoteVerifier {
+    let mut current = trusted.clone();
+    for takeover in takeovers {
+        match trusted.takeover(&takeover.note) {
+            Some((before, after)) if before == current => current = after,
+            Some(_) | None => {}
+        }
+    }
+    current
+}
+
 /// The manifest is signed, and is that of exactly these files.
-fn manifest(files: &Files, keys: &[CheckpointKeyTerm]) -> Result<(), EvidenceError> {
-    let note = text(files, MANIFEST)?;
-    let signed = keys.iter().map(|term| term.key.manifest(note));
-    let signed = signed.reduce(|one, other| one.or(other)).unwrap_or(Err(CheckpointError::Signature));
-    let signed = signed.map_err(|error| EvidenceError::Signature { file: MANIFEST, error })?;
+fn manifest(files: &Files, signer: &NoteVerifier) -> Result<(), EvidenceError> {
+    let signed = signer
+        .manifest(text(files, MANIFEST)?)
+        .map_err(|error| EvidenceError::Signature { file: MANIFEST, error })?;
     let actual = hashes(files);
     let differs = |line: &str| {
         let name = hash_of(line).map_or(line, |(_, name)| name);
@@ -120,13 +133,6 @@ fn manifest(files: &Files, keys: &[CheckpointKeyTerm]) -> Result<(), EvidenceErr
         }
     }
     lines.next().map_or(Ok(()), |line| Err(differs(line)))
-}
-
-fn checkpoint(files: &Files, keys: &[CheckpointKeyTerm]) -> Result<Checkpoint, EvidenceError> {
-    let note = text(files, CHECKPOINT)?;
-    let opened = keys.iter().map(|term| term.open(note));
-    let opened = opened.reduce(|one, other| one.or(other)).unwrap_or(Err(CheckpointError::Signature));
-    opened.map_err(|error| EvidenceError::Signature { file: CHECKPOINT, error })
 }
 
 /// Each entry is in the tree of the checkpoint, at its place.
@@ -145,33 +151,40 @@ fn included(records: &[EvidenceRecord], checkpoint: &Checkpoint) -> Result<(), E
     Ok(())
 }
 
-/// Each entry of the subject links to the one before it in the bundle: from the one that records the bundle, back to the
-/// beginning of the range.
+/// Each entry of the subject links to the one before it in the bundle, from the entry that ends the range back to the one
+/// before it.
 fn complete(scope: &EvidenceScope, link: &Key, records: &[&EvidenceRecord]) -> Result<(), EvidenceError> {
-    let (Some(first), Some(last)) = (records.first(), records.last()) else {
-        return Err(EvidenceError::Range);
-    };
-    if last.seq != scope.through || last.place != EntryPlace::Subject {
-        return Err(EvidenceError::Range);
-    }
+    bounded(scope, records)?;
     let mut before: Option<&EvidenceRecord> = None;
     for record in records {
         let previous = record.previous(link).ok_or(EvidenceError::Range)?;
-        match before {
-            Some(before) if before.seq != previous => {
-                return Err(EvidenceError::Missing { missing: previous, after: record.seq });
-            }
+        let is_linked = match before {
+            Some(before) => before.seq == previous,
             // The bundle begins here: with the first entry of all, or with one before the range.
-            None if previous > 0 && record.place != EntryPlace::Before => {
-                return Err(EvidenceError::Missing { missing: previous, after: record.seq });
-            }
-            Some(_) | None => {}
-        }
-        let is_before = record.place == EntryPlace::Before;
-        if is_before && (record.seq != first.seq || record.time_ms >= scope.since_ms) {
-            return Err(EvidenceError::Range);
+            None => previous == 0 || record.place == EntryPlace::Before,
+        };
+        if !is_linked {
+            return Err(EvidenceError::Missing { missing: previous, after: record.seq });
         }
         before = Some(record);
     }
     Ok(())
+}
+
+/// The range ends with its entry, or with the first one after it; only the first entry may be from before it.
+fn bounded(scope: &EvidenceScope, records: &[&EvidenceRecord]) -> Result<(), EvidenceError> {
+    let last = records.last().filter(|last| last.seq == scope.through).ok_or(EvidenceError::Range)?;
+    let ends = match (scope.until_ms, last.place) {
+        (None, EntryPlace::Subject) => true,
+        (Some(until_ms), EntryPlace::After) => last.time_ms > until_ms,
+        (None | Some(_), _) => false,
+    };
+    let (first, last) = (records.first().map(|first| first.seq), last.seq);
+    let fits = |record: &&EvidenceRecord| match record.place {
+        EntryPlace::Subject => true,
+        EntryPlace::Before => Some(record.seq) == first && record.time_ms < scope.since_ms,
+        EntryPlace::After => record.seq == last,
+        EntryPlace::Related => false,
+    };
+    if ends && records.iter().all(fits) { Ok(()) } else { Err(EvidenceError::Range) }
 }

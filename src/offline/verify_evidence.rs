@@ -39,6 +39,7 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         kind: scope.subject.kind.clone(),
         name: scope.subject.name.clone(),
         since: Timestamp::from_ms(scope.since_ms).to_string(),
+        until: scope.until_ms.map(|until_ms| Timestamp::from_ms(until_ms).to_string()),
         through: scope.through,
         entries: count(*entries),
         related: count(*related),
@@ -50,10 +51,21 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         console.json(&output);
         return;
     }
-    let VerifiedEvidenceOutput { kind, name, since, through, entries, related, ledger, checkpoint, .. } =
-        output;
+    let VerifiedEvidenceOutput {
+        kind,
+        name,
+        since,
+        until,
+        through,
+        entries,
+        related,
+        ledger,
+        checkpoint,
+        ..
+    } = output;
+    let end = until.unwrap_or_else(|| format!("entry {through}"));
     console.line(&format!(
-        "ok: {entries} entries about {kind} {name} from {since} to entry {through}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"
+        "ok: {entries} entries about {kind} {name} from {since} to {end}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"
     ));
     if *is_complete {
         console.line(&format!("complete: no entry about {kind} {name} in this range is missing"));

@@ -18,6 +18,9 @@ pub struct EvidenceBody {
     /// Entries from this time on (RFC 3339); without it and `last_s` all entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+    /// Entries up to this time (RFC 3339); without it the range ends with the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// Entries of the last so many seconds, by the broker's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_s: Option<u32>,
@@ -38,7 +41,10 @@ pub struct VerifiedEvidenceOutput {
     pub kind: String,
     pub name: String,
     pub since: String,
-    /// The last entry of the range, which records the bundle.
+    /// The end of the range; without it the entry that records the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The last entry about the subject in the bundle.
     pub through: u64,
     /// The number of entries about the subject.
     pub entries: u64,

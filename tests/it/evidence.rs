@@ -55,8 +55,9 @@ fn refused(bundle: &PathBuf, key: &str) -> String {
 #[test]
 fn a_bundle_verifies_on_another_machine_without_the_broker() {
     let mut process = set_up();
+    process.good(&["secret", "put", "github/app"], b"hunter2");
     process.good_as("a", &["get", "github/app"], b"");
-    process.good(&["agent", "revoke", "a", "--reason", "laptop <stolen>"], b"");
+    process.good(&["agent", "revoke", "a", "--reason", "laptop\u{2028} <stolen>"], b"");
     let key = checkpoint_key(&process);
     let bundle = made(&process, "agent/a", &[], "a.zip");
     process.stop();
@@ -67,13 +68,26 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     assert!(said["entries"].as_u64().unwrap() >= 5, "invited, enrolled, minted, read, revoked: {said}");
     let python = by_python(&bundle, &key);
     let said = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
-    assert!(said.starts_with("ok: ") && said.contains("none of the range is missing"), "{said}");
+    assert!(
+        said.starts_with("ok: ") && said.contains("none that names it is missing in the range"),
+        "{said}"
+    );
     // For people
     let text = unpacked(&bundle, "timeline.md") + &unpacked(&bundle, "timeline.html");
-    for part in ["secret.revealed", "github/app version 1", "subject.revoked", "laptop"] {
+    for part in ["secret.revealed", "github/app version 2", "subject.revoked", "laptop"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("<stolen>") && !text.contains("value"), "a reason is text, and no value is in it");
+    assert!(
+        !text.contains("<stolen>")
+            && !fs::read(&bundle).unwrap().windows(7).any(|window| window == b"hunter2"),
+        "a reason is text, and no value is in it"
+    );
+}
+
+/// The present time, after everything so far.
+fn now_text() -> String {
+    let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn unpacked(bundle: &PathBuf, file: &str) -> String {
@@ -106,6 +120,9 @@ fn a_changed_bundle_is_refused_by_both_verifiers() {
         altered[at] = altered[at].wrapping_add(1);
         fs::write(&changed, &altered).unwrap();
         assert!(!verified(&changed, &key).status.success(), "byte {at}");
+        if at.is_multiple_of(10) {
+            assert!(!by_python(&changed, &key).status.success(), "byte {at}");
+        }
     }
     fs::write(&changed, &bytes[..bytes.len() / 2]).unwrap();
     refused(&changed, &key);
@@ -121,21 +138,30 @@ fn a_bundle_covers_its_range_and_follows_the_key() {
     let key = checkpoint_key(&process);
     process.good_as("a", &["get", "github/app"], b"");
     process.good(&["checkpoint-key", "rotate"], b"");
+    let now = now_text();
     process.good(&["agent", "delete", "a", "--yes"], b"");
+    let newer = checkpoint_key(&process);
+    assert_ne!(key, newer);
     // From the first entry on, and only the newest ones; a deleted agent keeps its history
     let count = |file: &str, more: &[&str]| {
         let bundle = made(&process, "agent/a", more, file);
-        let output = verified(&bundle, &key);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
-        let python = by_python(&bundle, &key);
-        assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
-        assert_eq!(answer["complete"], true);
-        answer["entries"].as_u64().unwrap()
+        let both = [&key, &newer].map(|key| {
+            let output = verified(&bundle, key);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+            let python = by_python(&bundle, key);
+            assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+            assert_eq!(answer["complete"], true);
+            answer["entries"].as_u64().unwrap()
+        });
+        assert_eq!(both[0], both[1], "the key of before and the present one");
+        both[0]
     };
+    let before = count("before.zip", &["--until", &now]);
     let all = count("all.zip", &[]);
     let newest = count("newest.zip", &["--since", "0s"]);
     assert!(all > 4 && newest == 1, "its own entry is always in it: {all}, {newest}");
+    assert!(before > 2 && before + 3 == all, "without the deletion and two bundles: {before}, {all}");
     assert_eq!(count("again.zip", &["--since", "1d"]), all + 2, "the bundles are entries, too");
     process.stop();
 }
@@ -165,6 +191,8 @@ fn refused_bundles_leave_no_file_and_no_entry() {
     refused(&["evidence", "agent/A"], "name_not_canonical");
     refused(&["evidence", "agent/a", "--since", "yesterday"], "no duration and no time");
     refused(&["evidence", "agent/a", "--since", "2100-01-01T00:00:00Z"], "evidence_range_empty");
+    refused(&["evidence", "agent/a", "--until", "2100-01-01T00:00:00Z"], "evidence_range_empty");
+    refused(&["evidence", "agent/a", "--until", "today"], "RFC 3339");
     let code = process.good(&["operator", "invite", "team", "--role", "auditor", "--owner", "payments"], b"");
     process.good_as("team", &["join"], &code);
     let said = process.said_by("team", &["evidence", "agent/a", "--out", &file]).unwrap_err();

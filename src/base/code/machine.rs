@@ -221,7 +221,7 @@ super::codes! {
         "find out who changed the file, then delete it: the broker reads the entries instead";
     EVIDENCE_INVALID "evidence_invalid" Unverified:
         "the evidence bundle proves nothing: it was changed, is damaged, or was signed by another key",
-        "get the bundle again from its sender, and the checkpoint key from the broker's operators by another way";
+        "get the bundle again from its sender, and the present checkpoint key from the broker's operators";
     CHECKPOINT_INVALID "checkpoint_invalid" Unverified:
         "the checkpoint is damaged, or belongs to another ledger",
         "use a checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, and keep both apart from the broker";

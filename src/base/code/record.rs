@@ -197,11 +197,11 @@ super::codes! {
         "the broker has reached its limit of heavy requests in progress (plan, apply, calendar, report)",
         "wait as long as Retry-After says; revocations are never limited";
     EVIDENCE_RANGE_EMPTY "evidence_range_empty" Conflict:
-        "the range of the evidence bundle begins in the future",
-        "name an earlier beginning: `--since`; compare the clocks of both machines";
+        "the range of the evidence bundle contains no time before now",
+        "correct `--since` and `--until`; compare the clocks of both machines";
     EVIDENCE_TOO_LARGE "evidence_too_large" Conflict:
         "the range has more entries than an evidence bundle may have",
-        "name a later beginning: `--since`; or make several bundles";
+        "make several bundles with `--since` and `--until`";
     HEAVY_TIMEOUT "heavy_timeout" Unavailable:
         "the request took longer than 20 seconds and was cancelled; nothing was changed",
         "divide the declarations into smaller uploads, or repeat the request when the broker has less to do";

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::collect::collect;
+use super::collect::{Wanted, collect};
 use super::summary::timeline;
 use crate::base::{AgentName, Cancellation, OperatorName, Timestamp, code};
 use crate::broker::administration::audit::event_name;
@@ -14,10 +14,11 @@ use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::evidence::{
     ArchiveError, BundleParts, EvidenceExported, EvidenceRecord, EvidenceScope, EvidenceSubject, bundle,
+    verify,
 };
 use crate::ledger::Receipt;
 use crate::policy::{Authorised, ExportEvidence};
-use crate::registry::DeletedName;
+use crate::registry::{DeletedName, Owned};
 use crate::store::Change;
 
 /// The subject and the range of a bundle.
@@ -25,18 +26,20 @@ use crate::store::Change;
 pub struct EvidenceQuery {
     /// The subject.
     pub subject: EvidenceOf,
-    /// The range.
-    pub range: EvidenceRange,
+    /// The beginning of the range.
+    pub since: EvidenceSince,
+    /// The end of the range; without it the entry that records the bundle.
+    pub until: Option<Timestamp>,
 }
 
-/// The beginning of a bundle's range. It ends with the bundle.
+/// The beginning of a bundle's range.
 #[derive(Clone, Copy, Debug)]
-pub enum EvidenceRange {
+pub enum EvidenceSince {
     /// The first entry.
-    All,
-    /// The entries from this time on.
-    Since(Timestamp),
-    /// The entries of the last so many seconds.
+    First,
+    /// This time.
+    Time(Timestamp),
+    /// So many seconds ago.
     Last(u32),
 }
 
@@ -65,7 +68,8 @@ impl EvidenceOf {
         match self {
             Self::Agent(name) => {
                 let is_known = world.registry.agent_named(name).is_some()
-                    || former.is_deleted(&DeletedName::Agent(name.clone()));
+                    || former.is_deleted(&DeletedName::Agent(name.clone()))
+                    || former.knows(&Owned::Agent(name.clone()));
                 if is_known { Ok(()) } else { Err(unknown()) }
             }
             Self::Operator(name) => {
@@ -91,66 +95,119 @@ impl AdminServices {
         let heavy = self.heavy(by)?;
         let services = Arc::clone(&self.0);
         let (name, subject) = (by.operator().name().clone(), query.subject.subject());
-        let since = match query.range {
-            EvidenceRange::All => Timestamp::from_s(0),
-            EvidenceRange::Since(time) if time > services.state.clock.now() => {
-                let why = format!("{time} is in the future for the broker");
-                return Err(Failure::new(code::EVIDENCE_RANGE_EMPTY).because(why));
-            }
-            EvidenceRange::Since(time) => time,
-            EvidenceRange::Last(seconds) => {
-                services.state.clock.now().plus_s(i64::from(seconds).saturating_neg())
-            }
-        };
+        let (since, until) = query.range(services.state.clock.now())?;
         let request = ChangeRequest::by(by.operator(), None);
         let (known, preconditions) = services.state.read(|reading| {
             request.by.still_allowed(reading)?;
             query.subject.is_known(reading.unconditional())
         });
         known?;
-        let event = EvidenceExported { by: &name, subject: &subject, since: since.to_string() };
+        let until_text = until.map(|until| until.to_string());
+        let event =
+            EvidenceExported { by: &name, subject: &subject, since: since.to_string(), until: until_text };
         let receipt: Receipt<()> = services.state.commit(Change::new(&event)?, preconditions, ()).await?;
-        let scope = EvidenceScope { subject, incident: None, since_ms: since.ms(), through: receipt.seq() };
-        let made = heavy.run(Priority::Low, move |work| services.evidence(&scope, name.as_str(), work)).await;
-        made.map_err(|failure| {
-            if failure.code != code::HEAVY_TIMEOUT {
-                return failure;
-            }
-            failure
-                .because("the ledger is long: the proofs were not finished within 20 seconds")
-                .mended_by("repeat the command: it continues where this request stopped")
+        let recorded = receipt.seq();
+        let link = subject.link().ok_or(Failure::new(code::INTERNAL))?;
+        let wanted = Wanted { link, since_ms: since.ms(), until_ms: until.map(Timestamp::ms), recorded };
+        let made =
+            heavy.run(Priority::Low, move |work| services.evidence(subject, &wanted, name.as_str(), work));
+        made.await.map_err(|failure| not_made(failure, recorded))
+    }
+}
+
+impl EvidenceQuery {
+    /// # Errors
+    /// [`Failure`] if the range contains no time before `now`.
+    fn range(&self, now: Timestamp) -> Result<(Timestamp, Option<Timestamp>), Failure> {
+        let since = match self.since {
+            EvidenceSince::First => Timestamp::from_s(0),
+            EvidenceSince::Time(time) => time,
+            EvidenceSince::Last(seconds) => now.plus_s(i64::from(seconds).saturating_neg()),
+        };
+        let why = match self.until {
+            _ if since > now => format!("it begins at {since}, and the broker's clock says {now}"),
+            Some(until) if until >= now => format!("it ends at {until}, and the broker's clock says {now}"),
+            Some(until) if until < since => format!("it begins at {since} and ends at {until}"),
+            Some(_) | None => return Ok((since, self.until)),
+        };
+        Err(Failure::new(code::EVIDENCE_RANGE_EMPTY).because(why))
+    }
+}
+
+/// The failure of a bundle whose entry is in the ledger.
+fn not_made(failure: Failure, recorded: u64) -> Failure {
+    if failure.code == code::HEAVY_TIMEOUT {
+        return failure
+            .because(format!(
+                "the proofs were not finished within 20 seconds; ledger entry {recorded} records the attempt"
+            ))
+            .mended_by("repeat the command, which then reads less of the ledger, or name a shorter range");
+    }
+    if failure.code == code::EVIDENCE_TOO_LARGE {
+        let fix = "make several bundles with `--since` and `--until`";
+        let why = format!("{}; ledger entry {recorded} records the attempt", failure.why);
+        return failure.because(why).mended_by(fix);
+    }
+    failure
+}
+
+impl Services {
+    fn evidence(
+        &self,
+        subject: EvidenceSubject,
+        wanted: &Wanted,
+        by: &str,
+        work: &Cancellation,
+    ) -> Result<Vec<u8>, Failure> {
+        let internal = || Failure::new(code::INTERNAL);
+        let store = &self.state.store;
+        let collected = collect(store, wanted, work)?;
+        let (since_ms, until_ms) = (wanted.since_ms, wanted.until_ms);
+        let scope = EvidenceScope { subject, incident: None, since_ms, until_ms, through: collected.through };
+        let tree = store.tree();
+        let seqs = collected.entries.iter().map(|one| one.entry.seq).collect();
+        let paths = self.signing.proofs.prove(store, seqs, tree.size(), work)?;
+        let records = collected.entries.iter().zip(&paths).map(|(one, path)| {
+            EvidenceRecord::of(one.entry.clone(), one.place, event_name(one.entry.kind), path)
+        });
+        let records: Vec<EvidenceRecord> = records.collect::<Result<_, _>>().map_err(|_| internal())?;
+        let timeline = timeline(&scope, &records, &collected, by);
+        let takeovers = self.signing.proofs.takeovers(tree.size());
+        self.with_notary(|notary| {
+            let parts = BundleParts {
+                scope: &scope,
+                records: &records,
+                checkpoint: &notary.sign(&tree),
+                takeovers: &takeovers,
+                timeline: &timeline,
+            };
+            let bytes = bundle(&parts, notary).map_err(|error| match error {
+                ArchiveError::TooLarge => Failure::new(code::EVIDENCE_TOO_LARGE),
+                ArchiveError::Form => internal(),
+            })?;
+            // As its receiver will: a broker that is being sealed signs nothing.
+            verify(&bytes, notary.verifier()).map(|_| bytes).map_err(|_| internal())
         })
     }
 }
 
-impl Services {
-    fn evidence(&self, scope: &EvidenceScope, by: &str, work: &Cancellation) -> Result<Vec<u8>, Failure> {
-        let store = &self.state.store;
-        let link = scope.subject.link().ok_or(Failure::new(code::INTERNAL))?;
-        let collected = collect(store, scope, &link, work)?;
-        let tree = store.tree();
-        let wanted = collected.entries.iter().map(|one| one.entry.seq).collect();
-        let paths = self.signing.proofs.prove(store, wanted, tree.size(), work)?;
-        let records = collected.entries.iter().zip(&paths).map(|(one, path)| {
-            EvidenceRecord::of(one.entry.clone(), one.place, event_name(one.entry.kind), path)
-        });
-        let records: Vec<EvidenceRecord> =
-            records.collect::<Result<_, _>>().map_err(|_| Failure::new(code::INTERNAL))?;
-        let timeline = timeline(scope, &records, &collected, by);
-        let takeovers = self.signing.proofs.takeovers(tree.size());
-        self.with_notary(|notary| {
-            let checkpoint = notary.sign(&tree);
-            let parts = BundleParts {
-                scope,
-                records: &records,
-                checkpoint: &checkpoint,
-                takeovers: &takeovers,
-                timeline: &timeline,
-            };
-            bundle(&parts, notary).map_err(|error| match error {
-                ArchiveError::TooLarge => Failure::new(code::EVIDENCE_TOO_LARGE),
-                ArchiveError::Form => Failure::new(code::INTERNAL),
-            })
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_a_time_before_now() {
+        let (now, at) = (Timestamp::from_s(1000), Timestamp::from_s);
+        let range = |since, until| {
+            let subject = EvidenceOf::Agent("a".parse().unwrap());
+            EvidenceQuery { subject, since, until }.range(now).map_err(|refused| refused.code.as_str())
+        };
+        assert_eq!(range(EvidenceSince::First, None), Ok((at(0), None)));
+        assert_eq!(range(EvidenceSince::Last(100), Some(at(950))), Ok((at(900), Some(at(950)))));
+        assert_eq!(range(EvidenceSince::Time(now), None), Ok((now, None)));
+        for (since, until) in [(1001, None), (0, Some(1000)), (500, Some(499))] {
+            let refused = range(EvidenceSince::Time(at(since)), until.map(at));
+            assert_eq!(refused, Err("evidence_range_empty"), "{since}, {until:?}");
+        }
     }
 }

@@ -28,9 +28,10 @@ pub(super) fn timeline(
         ("Range".to_owned(), range(scope, &of_subject)),
         ("Made by".to_owned(), by.to_owned()),
         ("Entries".to_owned(), counts(&of_subject)),
-        ("Secrets read".to_owned(), secrets(&of_subject)),
-        ("Source addresses".to_owned(), sources(&of_subject)),
-        ("Completeness".to_owned(), completeness(collected)),
+        ("Secret values delivered".to_owned(), secrets(&of_subject)),
+        ("Database logins given".to_owned(), logins(&of_subject)),
+        ("Addresses in these entries".to_owned(), sources(&of_subject)),
+        ("What it proves".to_owned(), completeness(collected)),
     ];
     facts.retain(|(_, fact)| !fact.is_empty());
     Timeline::of(scope, records, facts, about)
@@ -78,15 +79,28 @@ fn sources(records: &[&EvidenceRecord]) -> String {
     named(found.into_iter())
 }
 
+/// The capabilities under which database logins were given, and how often.
+fn logins(records: &[&EvidenceRecord]) -> String {
+    let mut given: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.name == "lease.issued") {
+        let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
+        let capability = event.get("capability").and_then(Value::as_str).unwrap_or("unknown");
+        let count = given.entry(capability.to_owned()).or_default();
+        *count = count.saturating_add(1);
+    }
+    if given.is_empty() {
+        return "none in the range".to_owned();
+    }
+    named(given.iter().map(|(capability, count)| format!("{count} for {capability}")))
+}
+
 fn completeness(collected: &Collected) -> String {
     let related = if collected.is_related_cut {
-        "the range is long: related entries are from its end only"
+        "Rotations of the secrets are listed for the end of the range only, because it is long."
     } else {
-        "related entries are a selection"
+        "Rotations of the secrets in the range are listed, too."
     };
-    format!(
-        "no entry of the range about the subject is missing, which the links between the entries prove; {related}"
-    )
+    format!("nothing, before the bundle is verified: see README.txt. {related}")
 }
 
 /// Names with a comma between them, and how many more there are.

@@ -17,6 +17,9 @@ pub struct EvidenceArgs {
     /// Entries from this time on: a duration before now, e.g. `6h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: all]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Entries up to this time, e.g. `2026-11-28T05:00:00Z` [default: now]
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// The new file for the bundle
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -64,6 +67,7 @@ impl EvidenceArgs {
                 })?),
             ),
         };
-        Ok(EvidenceBody { kind: kind.to_owned(), name: name.to_owned(), since, last_s })
+        let until = self.until.clone();
+        Ok(EvidenceBody { kind: kind.to_owned(), name: name.to_owned(), since, until, last_s })
     }
 }
