@@ -5,7 +5,7 @@ use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::issuance::{Certify, ServerPlan, SignedCertificate};
 use crate::keyring::Keyring;
-use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorRole};
+use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorKind, OperatorRole};
 use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
 use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_operator};
 use crate::registry::DeletedName;
@@ -72,7 +72,7 @@ pub(crate) async fn certify_admin(
     let (time, deciding) = (issue.time, services.deciding(issue));
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
     let ((known, is_deleted, decision), preconditions) = services.state.read(|reading| {
-        let known = reading.acting_operator(name).map(|operator| operator.id);
+        let known = reading.acting_operator(name).map(|operator| (operator.id, operator.profile.kind));
         let is_deleted = reading.declared().former().is_deleted(&DeletedName::Operator((*name).clone()));
         (known, is_deleted, decide(&deciding.timed_on(reading), &plan))
     });
@@ -80,8 +80,18 @@ pub(crate) async fn certify_admin(
         let why = format!("the operator `{name}` was deleted; its name stays reserved");
         return Err(Failure::new(code::NAME_DELETED).because(why).into());
     }
+    let id = match known {
+        None => OperatorId::mint(time.now(), &*services.state.entropy),
+        Some((id, OperatorKind::Human)) => id,
+        // The holder of the program's key would be an unrestricted admin, too.
+        Some((_, kind @ (OperatorKind::Service | OperatorKind::Automation))) => {
+            let why = format!(
+                "the operator `{name}` is a program (kind: {kind}), and only a person becomes an admin"
+            );
+            return Err(Failure::new(code::OPERATOR_IS_PROGRAM).because(why).into());
+        }
+    };
     let grant = decision.grant().map_err(|denial| Failure::from(*denial))?;
-    let id = known.unwrap_or_else(|| OperatorId::mint(time.now(), &*services.state.entropy));
     let certificate =
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
     let (role, scope) = (OperatorRole::Admin, Scope::Everything);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{join, post, redeem, refused, standing};
 use crate::support::broker::{Caller, Reply, TestBroker};
+use crate::support::process::Process;
 use crate::support::waiting::until;
 
 async fn place(by: &Caller, name: &str, role: &str, owner: Option<&str>) -> Reply {
@@ -101,6 +102,41 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));
     let second = broker.operator().get("/v1/operators/second").await.json();
     assert_eq!(second["state"], "active", "nobody else lost anything");
+}
+
+/// Otherwise the holder of the program's key would be an unrestricted admin.
+#[test]
+fn the_host_makes_no_admin_of_a_program() {
+    // Given a service and an automation
+    let mut process = Process::init("warn");
+    process.serve();
+    let service = ["operator", "invite", "scraper", "--service", "--network", "127.0.0.0/8"];
+    let automation = ["operator", "invite", "ci", "--automation", "--owner", "payments"];
+    for invite in [&service[..], &automation] {
+        process.good(invite, b"");
+    }
+    let shown = |process: &Process, name: &str| process.json(&["operator", "show", name]);
+    let before = ["scraper", "ci"].map(|name| shown(&process, name));
+    process.kill();
+    // When the host issues a certificate to one of them, then it is refused with the way out
+    let reissue = |name: &str| {
+        let config = process.config();
+        process.run_as("host", &["init", "--config", &config, "--reissue-operator", "--operator", name], b"")
+    };
+    for (name, kind) in [("scraper", "service"), ("ci", "automation")] {
+        let refused = reissue(name);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(8), "{said}");
+        for part in ["operator_is_program", &format!("`{name}`"), kind, "`keyward init --reissue-operator"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    assert!(!process.path("home-host/operator").exists());
+    // And the programs are as before, and a person gets a certificate.
+    assert!(reissue("rescue").status.success());
+    process.serve();
+    assert_eq!(["scraper", "ci"].map(|name| shown(&process, name)), before);
+    assert_eq!(shown(&process, "rescue")["role"], "admin");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
