@@ -57,7 +57,7 @@ impl Gate for AdminGate {
     }
 
     fn admits_late(&self, peer: &PeerCertificate) -> bool {
-        self.0.identify_renewing(peer).is_ok()
+        matches!(self.0.identify_renewing(peer), Ok(_) | Err(AuthnError::Elsewhere))
     }
 
     fn cause(&self, peer: &PeerCertificate) -> PeerRefusal {

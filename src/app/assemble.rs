@@ -25,7 +25,7 @@ use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
 
 use crate::policy::LifeLimits;
-use crate::quota::{Denials, Limiter, Rate};
+use crate::quota::{Denials, DenialsBySource, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{AcceptedLoss, OnLostEntries, Store};
 use crate::telemetry::{Alarm, Alarms, Meters};
@@ -149,7 +149,7 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
         enrolments: Limiter::new(enrolments, clock()),
         denials: Denials::new(Limiter::new(denials(), clock())),
         operator_denials: Denials::new(Limiter::new(denials(), clock())),
-        operators_elsewhere: Denials::new(Limiter::per_minute(NonZeroU32::MIN, NonZeroU32::MIN, clock())),
+        operators_elsewhere: DenialsBySource::new(clock()),
         operator_requests: Limiter::new(operations, clock()),
         heavy,
     }

@@ -5,7 +5,7 @@ use super::principal::{AuthnError, Timeliness, in_time, same, signed};
 use super::records::Records;
 use crate::base::{ClockReading, OperatorId, OperatorName, Scope, Timestamp};
 use crate::keyring::KeyStage;
-use crate::operators::{Certificate, Operator, OperatorKind, OperatorRole, Serving, is_of_host};
+use crate::operators::{Certificate, Operator, OperatorKind, OperatorRole, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 
 /// An operator, proved by the certificate of its connection and by the records.
@@ -32,6 +32,7 @@ pub struct RenewingOperator {
     certificate: PeerCertificate,
     serving: Serving,
     timeliness: Timeliness,
+    renewable_until: Timestamp,
 }
 
 /// The operator behind `peer` by the live records at `now`; `as_of` is the sequence of that state.
@@ -45,11 +46,12 @@ pub fn operator(
     now: ClockReading,
 ) -> Result<OperatorPrincipal, AuthnError> {
     in_time(peer, now)?;
-    holder(peer, records, as_of)
+    let (operator, held) = holder(peer, records)?;
+    live_operator(operator, held, peer.from(), records, as_of)
 }
 
-/// The operator behind `peer`, if it may renew: its certificate is valid at `now`, or expired less than `grace_s` seconds
-/// ago. A certificate of break-glass access has no grace period, and neither has one of a tainted authority: a thief of
+/// The operator behind `peer`, if it may renew: its certificate is valid at `now`, or in its grace period, which is at most
+/// `grace_s` seconds ([`Operator::renewable_until`]). A certificate of a tainted authority has no grace period: a thief of
 /// this authority's key can make expired certificates too.
 ///
 /// # Errors
@@ -64,12 +66,16 @@ pub fn renewing_operator(
     if !now.is_within(peer.not_before(), peer.not_after().plus_s(grace_s)) {
         return Err(AuthnError::OutOfTime);
     }
-    let OperatorPrincipal { id, name, serving, .. } = holder(peer, records, as_of)?;
-    let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
-    if timeliness == Timeliness::Late && (is_of_host(&name) || is_of_tainted(peer, records.authorities)) {
+    let (operator, held) = holder(peer, records)?;
+    let is_tainted = is_of_tainted(peer, records.authorities);
+    let renewable_until = operator.renewable_until(held, if is_tainted { 0 } else { grace_s });
+    if !now.is_within(peer.not_before(), renewable_until) {
         return Err(AuthnError::OutOfTime);
     }
-    Ok(RenewingOperator { id, name, certificate: peer.clone(), serving, timeliness })
+    let OperatorPrincipal { id, name, serving, .. } =
+        live_operator(operator, held, peer.from(), records, as_of)?;
+    let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
+    Ok(RenewingOperator { id, name, certificate: peer.clone(), serving, timeliness, renewable_until })
 }
 
 fn is_of_tainted(peer: &PeerCertificate, authorities: &Record) -> bool {
@@ -77,15 +83,17 @@ fn is_of_tainted(peer: &PeerCertificate, authorities: &Record) -> bool {
     stage == Some(KeyStage::Tainted)
 }
 
-/// The operator with this certificate, unless it is revoked or suspended.
-fn holder(peer: &PeerCertificate, records: Records<'_>, as_of: u64) -> Result<OperatorPrincipal, AuthnError> {
-    let Records { operators, authorities, .. } = records;
+/// The operator that the records give the certificate of `peer`.
+fn holder<'r>(
+    peer: &PeerCertificate,
+    Records { operators, authorities, .. }: Records<'r>,
+) -> Result<(&'r Operator, &'r Certificate), AuthnError> {
     signed(peer, authorities)?;
     let SpiffeId::Operator { name, .. } = peer.spiffe() else { return Err(AuthnError::WrongKind) };
     let operator = operators.named(name).ok_or(AuthnError::Unknown)?;
     let held = operator.holding(peer.serial().as_bytes(), &peer.key()).ok_or(AuthnError::Unknown)?;
     same(peer, authorities, held.not_after, held.signed.and_then(|signed| signed.thumbprint))?;
-    live_operator(operator, held, peer.from(), records, as_of)
+    Ok((operator, held))
 }
 
 /// The operator `known` by the live records now; `as_of` is the sequence of that state. Its role and scope may have
@@ -249,5 +257,11 @@ impl RenewingOperator {
     #[must_use]
     pub const fn timeliness(&self) -> Timeliness {
         self.timeliness
+    }
+
+    /// The end of the time in which this certificate can be renewed.
+    #[must_use]
+    pub const fn renewable_until(&self) -> Timestamp {
+        self.renewable_until
     }
 }

@@ -262,6 +262,17 @@ pub const SERVICE_LIFE_S: i64 = 30 * 24 * 3600;
 pub const SERVICE_LIFE_MAX_S: i64 = 90 * 24 * 3600;
 /// Time after which the next use of a service's or automation's certificate gets an entry again, in seconds.
 pub const OPERATOR_USE_ENTRY_S: i64 = 24 * 3600;
+/// Time after which a use of an operator's certificate from the same peer outside its networks raises an alarm again, in
+/// seconds.
+pub const SOURCE_NOTE_PAUSE_S: u64 = 60;
+/// Maximum number of such alarms of one operator in this time.
+pub const SOURCE_NOTES_PER_CALLER_MAX: usize = 10;
+/// Maximum number of operators whose recent alarms of this kind the broker remembers; it forgets the oldest.
+pub const SOURCE_NOTED_CALLERS_MAX: usize = 1024;
+/// Shortest prefix of an IPv4 network that an operator can be bound to, in bits.
+pub const OPERATOR_NETWORK_V4_PREFIX_MIN: u8 = 8;
+/// Shortest prefix of an IPv6 network that an operator can be bound to, in bits.
+pub const OPERATOR_NETWORK_V6_PREFIX_MIN: u8 = 16;
 /// Time before its first signature at which an authority is published, in seconds: every earlier certificate of an agent
 /// has expired by then, so all agents know the authority. A service learns of it because the broker asks it to renew.
 pub const AUTHORITY_LEAD_S: i64 = CERTIFICATE_LIFE_MAX_S + RENEWAL_GRACE_MAX_S;

@@ -23,7 +23,7 @@ use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
-use crate::quota::{Denials, Limiter};
+use crate::quota::{Denials, DenialsBySource, Limiter};
 use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
@@ -163,7 +163,7 @@ pub struct RequestLimits {
     /// The rate limit of entries about denials of operators.
     pub operator_denials: Denials<OperatorId>,
     /// The rate limit of alarms about uses of an operator's certificate from outside its networks.
-    pub operators_elsewhere: Denials<OperatorId>,
+    pub operators_elsewhere: DenialsBySource<OperatorId>,
     /// The rate limit of an operator; revocations are not counted.
     pub operator_requests: Limiter<OperatorId>,
     /// The threads for heavy requests of operators.

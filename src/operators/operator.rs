@@ -2,8 +2,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::profile::OperatorProfile;
+use super::profile::{OperatorKind, OperatorProfile};
 use super::role::OperatorRole;
+use crate::base::limits::BACKDATE_S;
 use crate::base::{OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
 
@@ -95,6 +96,19 @@ impl Operator {
     #[must_use]
     pub fn next_of(&self, serial: &[u8; 16]) -> Option<&Certificate> {
         self.certificates.iter().find(|one| one.serving == Serving::Next { replaces: *serial })
+    }
+
+    /// The end of the time in which `certificate` can be renewed, if the grace period is `grace_s` seconds. The grace period
+    /// of an automation is at most the life of its certificate. A certificate of break-glass access has none.
+    #[must_use]
+    pub fn renewable_until(&self, certificate: &Certificate, grace_s: i64) -> Timestamp {
+        let life_s = certificate.not_after.seconds_since(certificate.not_before).saturating_sub(BACKDATE_S);
+        let grace_s = match self.profile.kind {
+            _ if is_of_host(&self.name) => 0,
+            OperatorKind::Automation => grace_s.min(life_s),
+            OperatorKind::Human | OperatorKind::Service => grace_s,
+        };
+        certificate.not_after.plus_s(grace_s)
     }
 
     /// Whether it administers everything.

@@ -6,7 +6,9 @@
 mod concurrency;
 mod denials;
 mod limiter;
+mod sources;
 
 pub use concurrency::{AtCapacity, Concurrency, ConcurrencyPermit};
 pub use denials::{Denials, Note};
 pub use limiter::{Admitted, Limited, Limiter, Permit, Rate};
+pub use sources::DenialsBySource;

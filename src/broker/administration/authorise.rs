@@ -20,13 +20,10 @@ impl AdminServices {
     /// # Errors
     /// [`Failure`].
     pub async fn authorise<R: Right>(&self, peer: &PeerCertificate) -> Result<Authorised<R>, Failure> {
-        let mut principal = match self.identify(peer) {
-            Err(AuthnError::Elsewhere) => return Err(self.0.refuse_elsewhere(peer).await),
-            identified => identified.map_err(|error| self.refused(peer, error))?,
-        };
+        let mut principal = self.identified_or_refused(peer).await?;
         if principal.serving() != Serving::Current {
             self.promoted_in_time::<R>(peer).await?;
-            principal = self.identify(peer)?;
+            principal = self.identified_or_refused(peer).await?;
         }
         match authorise(principal.clone()) {
             Ok(authorised) => {
@@ -70,7 +67,7 @@ pub(crate) fn record_maker(operator: &OperatorPrincipal, code: CodeId, expires_a
 
 impl Services {
     /// The refusal of a certificate that is used from outside the networks of its operator. At most one alarm and entry a
-    /// minute for each operator.
+    /// minute for each operator and peer.
     pub(crate) async fn refuse_elsewhere(&self, peer: &PeerCertificate) -> Failure {
         let address = peer
             .from()
@@ -81,7 +78,7 @@ impl Services {
         };
         let Some(operator) = known else { return AuthnError::Elsewhere.into() };
         let (name, networks) = (&operator.name, &operator.profile.networks);
-        if let Note::Record { unrecorded } = self.limits.operators_elsewhere.note(&operator.id) {
+        if let Note::Record { unrecorded } = self.limits.operators_elsewhere.note(&operator.id, peer.from()) {
             let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
             self.notifications.meters.alarms().raise(
                 Alarm::OperatorElsewhere,

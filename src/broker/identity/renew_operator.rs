@@ -1,8 +1,7 @@
-use crate::authn::{AuthnError, RenewingOperator, Timeliness};
+use crate::authn::{AuthnError, OperatorPrincipal, RenewingOperator, Timeliness};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::limits::{BACKDATE_S, CERTIFICATE_LIFE_MAX_S};
-use crate::base::{OperatorName, Timestamp, peer_of};
+use crate::base::peer_of;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, read_key};
@@ -31,46 +30,49 @@ impl AdminServices {
     /// # Errors
     /// [`Failure`].
     pub async fn authorise_renewal(&self, peer: &PeerCertificate) -> Result<RenewingOperator, Failure> {
-        let mut renewing = match self.identify_renewing(peer) {
-            Err(AuthnError::Elsewhere) => return Err(self.0.refuse_elsewhere(peer).await),
-            identified => identified?,
-        };
+        let mut renewing = self.renewing_or_refused(peer).await?;
         if renewing.serving() != Serving::Current {
             self.promote(peer).await?;
-            renewing = self.identify_renewing(peer)?;
+            renewing = self.renewing_or_refused(peer).await?;
         }
         let _permit = self.0.limits.operator_requests.admit(&renewing.id())?;
         Ok(renewing)
     }
 
-    /// The refusal of the certificate `peer`: an expired one can be renewed within its grace period.
-    pub(crate) fn refused(&self, peer: &PeerCertificate, error: AuthnError) -> Failure {
-        if error != AuthnError::OutOfTime {
-            return error.into();
+    async fn renewing_or_refused(&self, peer: &PeerCertificate) -> Result<RenewingOperator, Failure> {
+        match self.identify_renewing(peer) {
+            Ok(renewing) => Ok(renewing),
+            Err(AuthnError::Elsewhere) => Err(self.0.refuse_elsewhere(peer).await),
+            Err(error) => Err(error.into()),
         }
-        let Some((name, until)) = self.renewable_until(peer) else {
-            let is_expired = peer.not_after() <= self.0.state.clock.now();
-            return if is_expired { refused_for_good(peer, error) } else { error.into() };
-        };
-        let serial: String = peer.serial().to_string().chars().take(SERIAL_DIGITS).collect();
-        Failure::new(code::CERTIFICATE_EXPIRED)
-            .because(format!(
-                "your operator certificate ({name}, serial {serial}…) expired at {}",
-                peer.not_after().to_minute()
-            ))
-            .mended_by(format!(
-                "on your machine: `keyward renew --operator` (within the grace period, until {}); after that ask \
-                 another admin for an enrolment code: `keyward operator invite {name}`",
-                until.to_minute()
-            ))
     }
 
-    /// The operator of `peer` and the end of the grace period, if the certificate has expired and can still be renewed.
-    fn renewable_until(&self, peer: &PeerCertificate) -> Option<(OperatorName, Timestamp)> {
-        let renewing = self.identify_renewing(peer).ok()?;
-        let is_late = renewing.timeliness() == Timeliness::Late;
-        let until = peer.not_after().plus_s(self.0.settings.operator_renewal_grace_s);
-        is_late.then(|| (renewing.name().clone(), until))
+    /// The operator behind the certificate of a connection. A refusal names the cause, and a use from outside the
+    /// operator's networks raises an alarm, also of a certificate in its grace period.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn identified_or_refused(
+        &self,
+        peer: &PeerCertificate,
+    ) -> Result<OperatorPrincipal, Failure> {
+        match self.identify(peer) {
+            Ok(principal) => Ok(principal),
+            Err(AuthnError::Elsewhere) => Err(self.0.refuse_elsewhere(peer).await),
+            Err(AuthnError::OutOfTime) => Err(self.refuse_out_of_time(peer).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The refusal of a certificate that has expired, or is not valid yet: an expired one can be renewed within its grace
+    /// period.
+    async fn refuse_out_of_time(&self, peer: &PeerCertificate) -> Failure {
+        match self.identify_renewing(peer) {
+            Err(AuthnError::Elsewhere) => self.0.refuse_elsewhere(peer).await,
+            Ok(renewing) if renewing.timeliness() == Timeliness::Late => expired_in_grace(&renewing),
+            Ok(_) | Err(_) if peer.not_after() <= self.0.state.clock.now() => refused_for_good(peer),
+            Ok(_) | Err(_) => AuthnError::OutOfTime.into(),
+        }
     }
 
     /// Gives the operator `renewing` its next certificate, for a new key. The present one stays valid until the first use
@@ -101,13 +103,11 @@ impl AdminServices {
         })
     }
 
-    /// Whether the certificate of `peer` has to be renewed now: its authority is tainted, or it is valid for so long that
-    /// its holder might not learn of the next authority before this signs.
+    /// Whether the certificate of `peer` has to be renewed now: its authority is tainted, or its holder might not know an
+    /// authority that was published later.
     #[must_use]
     pub fn is_to_be_replaced(&self, peer: &PeerCertificate) -> bool {
-        let life_s = peer.not_after().seconds_since(peer.not_before());
-        let is_long = life_s > CERTIFICATE_LIFE_MAX_S.saturating_add(BACKDATE_S);
-        self.0.is_of_tainted_authority(peer) || (is_long && self.0.is_older_than_authorities(peer))
+        self.0.is_of_tainted_authority(peer) || self.0.is_older_than_authorities(peer)
     }
 
     /// Records the first use of the next certificate of the operator behind `peer`: from here on it is
@@ -140,9 +140,25 @@ impl AdminServices {
     }
 }
 
+/// The refusal of an expired certificate that can be renewed.
+fn expired_in_grace(renewing: &RenewingOperator) -> Failure {
+    let (name, peer) = (renewing.name(), renewing.certificate());
+    let serial: String = peer.serial().to_string().chars().take(SERIAL_DIGITS).collect();
+    Failure::new(code::CERTIFICATE_EXPIRED)
+        .because(format!(
+            "your operator certificate ({name}, serial {serial}…) expired at {}",
+            peer.not_after().to_minute()
+        ))
+        .mended_by(format!(
+            "on your machine: `keyward renew --operator` (within the grace period, until {}); after that ask another \
+             admin for an enrolment code: `keyward operator invite {name}`",
+            renewing.renewable_until().to_minute()
+        ))
+}
+
 /// The refusal of an operator's certificate `peer` that has expired and cannot be renewed.
-fn refused_for_good(peer: &PeerCertificate, error: AuthnError) -> Failure {
-    let SpiffeId::Operator { name, .. } = peer.spiffe() else { return error.into() };
+fn refused_for_good(peer: &PeerCertificate) -> Failure {
+    let SpiffeId::Operator { name, .. } = peer.spiffe() else { return AuthnError::OutOfTime.into() };
     let fix = if is_of_host(name) {
         "run `keyward break-glass operator` again, on the broker's host".to_owned()
     } else {

@@ -21,7 +21,7 @@ use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_requ
 use keyward::store::OnLostEntries;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
@@ -360,7 +360,10 @@ impl Reply {
 impl Caller {
     /// A TLS connection.
     pub(crate) async fn open(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        self.open_over(TcpStream::connect(self.address).await?).await
+    }
+
+    async fn open_over(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.address.ip().to_string()).unwrap();
         TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
     }
@@ -378,7 +381,17 @@ impl Caller {
 
     /// A connection that stays open.
     pub(crate) async fn connect(&self) -> std::io::Result<Connection> {
-        let stream = self.open().await?;
+        Self::speak_over(self.open().await?).await
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn connect_from(&self, source: [u8; 4]) -> std::io::Result<Connection> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((source, 0)))?;
+        Self::speak_over(self.open_over(socket.connect(self.address).await?).await?).await
+    }
+
+    async fn speak_over(stream: TlsStream<TcpStream>) -> std::io::Result<Connection> {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
