@@ -106,6 +106,9 @@ impl Effect {
 pub struct Record {
     generations: Generations,
     certificates: BTreeMap<u32, AuthorityCertificate>,
+    /// The generation that was prepared last, and the sequence of its entry. A snapshot does not have it.
+    #[serde(skip)]
+    prepared: Option<(u32, u64)>,
 }
 
 impl Record {
@@ -113,6 +116,12 @@ impl Record {
     #[must_use]
     pub const fn generations(&self) -> &Generations {
         &self.generations
+    }
+
+    /// The sequence of the entry that prepared this generation, unless that was before the snapshot of the last start.
+    #[must_use]
+    pub fn prepared_seq(&self, generation: u32) -> Option<u64> {
+        self.prepared.filter(|(prepared, _)| *prepared == generation).map(|(_, seq)| seq)
     }
 
     /// The certificate of this generation.
@@ -159,6 +168,7 @@ impl Record {
         match effect {
             Effect::Found(certificate) => self.take(at, 1, KeyStage::Active, certificate),
             Effect::Prepare { generation, certificate } => {
+                self.prepared = Some((*generation, at.seq));
                 self.take(at, *generation, KeyStage::Prepared, certificate);
             }
             Effect::Stage { generation, stage } => self.generations.apply(*generation, *stage, at.time),

@@ -9,6 +9,7 @@ use crate::broker::reading::Reading;
 use crate::broker::world::{World, records};
 use crate::crypto::Digest;
 use crate::custody::PendingOrder;
+use crate::keyring::KeyStage;
 use crate::operators::{self, Certificate, Operator};
 use crate::pki::PeerCertificate;
 use crate::registry::{self, Agent, Instance};
@@ -178,9 +179,32 @@ pub(crate) fn counting<'o>(
     world: &'o World,
     now: Timestamp,
 ) -> impl Iterator<Item = &'o Certificate> {
-    let counts = move |one: &&Certificate| {
-        let certificate = Credential::OperatorCertificate { operator, certificate: one, from: None };
-        now < one.not_after && live(certificate, records(world)).is_ok()
+    live_certificates(operator, world).filter(move |one| now < one.not_after)
+}
+
+/// The certificates of `operator` that are valid at `now` or can be renewed, if the grace period is `grace_s` seconds. A
+/// certificate of a tainted authority has no grace period.
+pub(crate) fn renewable<'o>(
+    operator: &'o Operator,
+    world: &'o World,
+    grace_s: i64,
+    now: Timestamp,
+) -> impl Iterator<Item = &'o Certificate> {
+    let is_tainted = move |one: &Certificate| {
+        let generation = one.signed.and_then(|signed| signed.authority);
+        let mut all = world.keys.authority.generations().all();
+        all.any(|(known, standing)| Some(known) == generation && standing.stage == KeyStage::Tainted)
     };
-    operator.certificates.iter().filter(counts)
+    live_certificates(operator, world).filter(move |one| {
+        let grace_s = if is_tainted(one) { 0 } else { grace_s };
+        now < operator.renewable_until(one, grace_s)
+    })
+}
+
+/// The certificates of `operator` that are neither revoked nor suspended; they may have expired.
+fn live_certificates<'o>(operator: &'o Operator, world: &'o World) -> impl Iterator<Item = &'o Certificate> {
+    let is_live = move |certificate: &&Certificate| {
+        live(Credential::OperatorCertificate { operator, certificate, from: None }, records(world)).is_ok()
+    };
+    operator.certificates.iter().filter(is_live)
 }

@@ -4,7 +4,6 @@ use crate::base::limits::{
 };
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
-use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::reading::Reading;
@@ -29,7 +28,7 @@ impl Services {
     }
 
     /// Prepares the next generation early enough that, when it begins to sign, all valid certificates were issued
-    /// with it and all verifiers have it. Then activates it. Revokes an old generation when nothing that it signed
+    /// with it and all verifiers have it. Then activates it, once no service needs the former one. Revokes an old generation when nothing that it signed
     /// can be valid. A failed step does not stop the others.
     async fn keep_signing_key(&self, key: SigningKey) -> Result<(), Failure> {
         let Times { life_s, lead_s, outlived_s } = self.times(key);
@@ -44,14 +43,20 @@ impl Services {
             (None, Some(ends)) if now >= ends.plus_s(lead_s.saturating_neg()) => {
                 due.note(self.prepare_key(request, key).await);
             }
-            (Some((next, prepared)), Some(ends)) if now >= ends && now >= prepared.since.plus_s(lead_s) => {
+            (Some((next, prepared)), Some(ends))
+                if now >= ends
+                    && now >= prepared.since.plus_s(lead_s)
+                    && !self.has_holders_behind(key, next, prepared) =>
+            {
                 due.note(self.stage_key(request, stage(next, KeyStage::Active), Force::No).await);
             }
             (None | Some(_), _) => {}
         }
         for (generation, stage_since) in generations.all() {
             let has_signed = matches!(stage_since.stage, KeyStage::Old | KeyStage::Tainted);
-            if has_signed && now >= stage_since.since.plus_s(outlived_s) && !self.is_needed(key, stage_since)
+            if has_signed
+                && now >= stage_since.since.plus_s(outlived_s)
+                && !self.has_holders_behind(key, generation, stage_since)
             {
                 due.note(self.stage_key(request, stage(generation, KeyStage::Revoked), Force::No).await);
             }
@@ -59,11 +64,12 @@ impl Services {
         due.done()
     }
 
-    /// Whether an operator can act only by certificates of this generation: those of services are valid for longer than
-    /// those of agents.
-    fn is_needed(&self, key: SigningKey, stage_since: StageSince) -> bool {
-        let behind =
-            |reading: &Reading<'_>| !behind(reading.unconditional(), stage_since, reading.now()).is_empty();
+    /// Whether the next step of this generation would take the access of a holder away. The schedule waits for services:
+    /// their certificates are valid for longer than those of agents.
+    fn has_holders_behind(&self, key: SigningKey, generation: u32, stage_since: StageSince) -> bool {
+        let behind = |reading: &Reading<'_>| {
+            !self.behind(reading.unconditional(), generation, stage_since, reading.now()).is_empty()
+        };
         matches!(key, SigningKey::Authority) && self.state.read(behind).0
     }
 

@@ -1,7 +1,6 @@
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::failure::Failure;
-use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::removals::Ended;
@@ -24,7 +23,7 @@ impl AdminServices {
                     since: stage_since.since.to_string(),
                     pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
                     not_after: certificate.map(|one| one.not_after().to_string()),
-                    behind: behind(world, stage_since, now).len(),
+                    behind: self.0.behind(world, generation, stage_since, now).len(),
                 }
             };
             world.keys.authority.generations().all().map(view).collect()

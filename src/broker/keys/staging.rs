@@ -6,7 +6,6 @@ use crate::broker::changes::{ChangeDraft, ChangeRequest, Initiator, ReadOutcome}
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
-use crate::broker::keys::behind::behind;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
@@ -190,7 +189,7 @@ impl Services {
             (_, KeyStage::Prepared | KeyStage::Old | KeyStage::Tainted | KeyStage::Revoked) => false,
         };
         let world = reading.unconditional();
-        let behind = |stage_since| behind(world, stage_since, reading.now());
+        let behind = |stage_since| self.behind(world, generation, stage_since, reading.now());
         let behind = stage_since.filter(|_| harms).map_or_else(Vec::new, behind);
         if !behind.is_empty() && force == Force::No {
             return Err(certificates_not_renewed(&behind));

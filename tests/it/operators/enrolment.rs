@@ -121,7 +121,7 @@ async fn an_authority_is_not_revoked_while_an_operator_has_to_renew() {
     assert_eq!(super::post(&broker.operator(), "/v1/authorities").await.status, 200);
     let known = broker.nobody(broker.agents()).get("/v1/authority").await.text();
     broker.clock.advance_s(60);
-    assert_eq!(super::post(&broker.operator(), "/v1/authorities/2/activate").await.status, 200);
+    assert_eq!(super::activate(&broker.operator()).await.status, 200);
     broker.look_after().await;
     let old = broker.operator_knowing(&known);
     assert_eq!(super::post(&old, "/v1/authorities/1/taint").await.status, 200);
