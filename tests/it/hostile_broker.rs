@@ -15,6 +15,7 @@ use crate::support::impostor::{
     Impostor, authority, certificate, issued, operator_whoami, other_key, pem, requested_key,
 };
 use crate::support::process::{KEYWARD, Process};
+use crate::support::waiting::wait_until;
 
 const OPERATOR: &str = "spiffe://keyward.test/operator/ada";
 const DAY_S: i64 = 86_400;
@@ -167,10 +168,13 @@ fn join_replaces_no_identity_with_the_code_of_another_broker() {
     let planted = code(&impostor, &by, OPERATOR);
     let home = process.path("home-operator");
     let before = fs::read(home.join("operator/certificate.pem")).unwrap();
-    for args in [&["join"][..], &["join", "--replace"]] {
-        let joined = run(&home, args, &planted);
-        is_refused(&joined, 8, "identity_exists", "another broker's code");
-        assert!(said(&joined).contains("spiffe://keyward.test/operator/admin"), "{}", said(&joined));
+    // Also a code for the same name: its address is another one.
+    for planted in [planted, code(&impostor, &by, "spiffe://keyward.test/operator/admin")] {
+        for args in [&["join"][..], &["join", "--replace"]] {
+            let joined = run(&home, args, &planted);
+            is_refused(&joined, 8, "identity_exists", "another broker's code");
+            assert!(said(&joined).contains("spiffe://keyward.test/operator/admin"), "{}", said(&joined));
+        }
     }
     assert_eq!(impostor.heard(), Vec::<String>::new(), "nothing was sent");
     assert_eq!(fs::read(home.join("operator/certificate.pem")).unwrap(), before);
@@ -210,6 +214,30 @@ fn join_replaces_an_operator_only_when_asked() {
     assert!(said(&replaced).contains(&format!("replacing {present}")), "{}", said(&replaced));
     let me = String::from_utf8(process.good(&["whoami", "--operator"], b"")).unwrap();
     assert!(me.contains("spiffe://keyward.test/operator/helper"), "{me}");
+}
+
+#[test]
+fn join_replaces_an_operator_that_was_idle_while_the_authority_was_rotated() {
+    // Given an admin who did nothing while another one rotated the authority
+    let mut process = Process::init("warn");
+    process.serve();
+    let code = process.good(&["operator", "invite", "second", "--role", "admin"], b"");
+    process.good_as("second", &["join"], &code);
+    process.good(&["authority", "prepare"], b"");
+    process.good(&["authority", "activate", "2", "--force"], b"");
+    let home = process.path("home-second");
+    wait_until(|| !process.run_as("second", &["whoami", "--operator"], b"").status.success());
+    // When the admin joins again with a code for the same name, then the identity is replaced, and this is said
+    let code = process.good(&["operator", "invite", "second"], b"");
+    let refused = run(&home, &["join"], &code);
+    is_refused(&refused, 8, "identity_exists", "without `--replace`");
+    let other = process.good(&["operator", "invite", "third", "--role", "admin"], b"");
+    let refused = run(&home, &["join", "--replace"], &other);
+    is_refused(&refused, 8, "identity_exists", "another name");
+    let replaced = run(&home, &["join", "--replace"], &code);
+    assert!(replaced.status.success(), "{}", said(&replaced));
+    assert!(said(&replaced).contains("the broker may have a new one"), "{}", said(&replaced));
+    process.good_as("second", &["whoami", "--operator"], b"");
 }
 
 /// The identity below `home`, in the words of `join`.

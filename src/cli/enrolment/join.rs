@@ -23,7 +23,8 @@ pub struct JoinArgs {
     /// Read the enrolment code from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
-    /// Replace the present identity; the new one must be of a broker that the present one trusts
+    /// Replace the present identity. The new one must be of a broker that the present one trusts, or have the same name and
+    /// address
     #[arg(long)]
     replace: bool,
     /// Seal an operator's private key with a passphrase, which is asked at the terminal
@@ -141,8 +142,10 @@ fn announce_replacement(replaced: &str, console: &Console) {
     }
 }
 
-/// Refuses to replace an identity without `--replace`, and if it does not trust the authority that the code names: a
-/// code of another broker never replaces an identity. The answer describes the identity that will be replaced.
+/// Refuses to replace an identity without `--replace`, and if it does not trust the authority that the code names, so that
+/// a code of another broker replaces no identity. An identity that was idle while its broker rotated the authority does
+/// not trust it either: a code with its own name and the address of its broker replaces it. The answer describes the
+/// identity that will be replaced.
 fn check_existing(
     home: &Path,
     code: &EnrolmentCode,
@@ -172,10 +175,18 @@ fn check_existing(
     if trusted.contains(&code.pin) {
         return Ok(Some(present));
     }
+    let is_of_code = |(found, held): (&Identity, &PeerCertificate)| {
+        *held.spiffe() == code.spiffe && found.address == code.address
+    };
+    if known.is_some_and(is_of_code) {
+        return Ok(Some(format!(
+            "{present}, which does not trust the authority that the enrolment code names: the broker may have a new one"
+        )));
+    }
     let why = format!(
         "`{dir}` holds {present}, which does not trust the authority that the enrolment code names; nothing was sent"
     );
-    let fix = "if the code is for another broker, use another directory: `--home DIR`; otherwise ask the operator who sent the code";
+    let fix = "if the code is for another broker or another name, use another directory: `--home DIR`; otherwise ask the operator who sent the code";
     Err(CommandFailure::new(code::IDENTITY_EXISTS).because(why).mended_by(fix))
 }
 
