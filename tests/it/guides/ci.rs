@@ -14,32 +14,70 @@ const DECLARED: &str = "[[capability]]\nname = \"pay.call\"\naccess = \"write\"\
 fn ci_plans_with_one_identity_and_applies_with_another_by_the_page() {
     let mut process = Process::init("warn");
     process.serve();
-    let home = process.path("ci").display().to_string();
-    let run = |who: &str, block: &str| {
-        run_as(&process, who, block, &[("CI_HOME", &home), ("RUNNERS", "127.0.0.0/8")])
+    let home = |of: &str| process.path(&format!("ci-{of}")).display().to_string();
+    let run = |who: &str, block: &str, home: (&str, &str)| {
+        run_as(&process, who, block, &[home, ("RUNNERS", "127.0.0.0/8")])
     };
+    // Each runner knows its own home only.
+    let (of_plan, of_apply) = (home("plan"), home("apply"));
+    let (plan, apply) = (("PLAN_HOME", of_plan.as_str()), ("APPLY_HOME", of_apply.as_str()));
     let blocks = blocks(PAGE);
-    run("operator", &blocks[0]);
-    assert!(run("runner", &blocks[1]).contains("deployer"));
+    run("operator", &blocks[0], plan);
+    assert!(run("runner", &blocks[1], plan).contains("auditor"));
+    assert!(run("runner", &blocks[2], apply).contains("deployer"));
     fs::create_dir(process.path("declarations")).unwrap();
     fs::write(process.path("declarations/pay.toml"), DECLARED).unwrap();
-    let planned = run("runner", &blocks[2]);
+    let planned = run("runner", &blocks[3], plan);
     assert!(planned.contains("+ capability pay.call"), "{planned}");
     // The identity of pull requests cannot apply.
-    let home_of_plan = format!("{home}/plan");
-    let refused = process.run_as("runner", &["apply", "--home", &home_of_plan, "-f", "declarations"], b"");
+    let refused = process.run_as("runner", &["apply", "--home", &of_plan, "-f", "declarations"], b"");
     assert!(!refused.status.success());
-    run("runner", &blocks[3]);
+    run("runner", &blocks[4], apply);
     let applied = process.json(&["capability", "show", "pay.call"]);
     assert_eq!(applied["owner"], "payments");
-    assert!(run("runner", &blocks[3]).to_lowercase().contains("no change"), "twice");
-    assert_eq!(run("runner", &blocks[4]).matches("renewed spiffe://").count(), 2);
-    run("operator", &blocks[5]);
-    // The workflow runs the same commands.
-    let workflow = &fenced(PAGE, "yaml")[0];
-    let commands: Vec<&str> =
-        workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
+    assert!(run("runner", &blocks[4], apply).to_lowercase().contains("no change"), "twice");
+    for (block, home) in [(&blocks[5], plan), (&blocks[6], apply)] {
+        assert!(run("runner", block, home).contains("renewed spiffe://"));
+    }
+    run("operator", &blocks[7], plan);
+}
+
+/// The keys and values below `key`, a key without indentation, of a workflow.
+fn below<'a>(workflow: &'a str, key: &str) -> Vec<&'a str> {
+    let head = format!("{key}:");
+    let after = workflow.lines().skip_while(|line| *line != head).skip(1);
+    after.take_while(|line| line.starts_with(' ')).map(str::trim).collect()
+}
+
+/// The values of `key` anywhere in a workflow.
+fn values<'a>(workflow: &'a str, key: &str) -> Vec<&'a str> {
+    let head = format!("{key}: ");
+    let line = |line: &'a str| line.trim().trim_start_matches("- ").strip_prefix(head.as_str());
+    workflow.lines().filter_map(line).collect()
+}
+
+#[test]
+fn workflow_of_pull_requests_has_no_way_to_the_identity_that_applies() {
+    let workflows = fenced(PAGE, "yaml");
+    let [plan, apply] = workflows.as_slice() else { panic!("two workflows: {}", workflows.len()) };
+    // Pull requests start only the plan, on a machine of its own, and name no home or verb of the other one.
+    assert_eq!(values(plan, "runs-on"), ["[self-hosted, keyward-plan]"; 2]);
+    for foreign in ["APPLY_HOME", "keyward-apply", "keyward-main", "keyward apply", "push:"] {
+        assert!(!plan.contains(foreign), "{foreign}");
+    }
+    // The apply starts only from the main branch and by the clock, on a runner of the group that is bound to this file.
+    let triggers = below(apply, "on");
+    assert_eq!(triggers[..3], ["push:", "branches: [main]", "schedule:"]);
+    assert!(triggers[3].starts_with("- cron: ") && triggers.len() == 4, "{triggers:?}");
+    assert_eq!(values(apply, "group"), ["keyward-main"; 2]);
+    for foreign in ["pull_request", "workflow_dispatch", "workflow_call", "PLAN_HOME", "keyward-plan"] {
+        assert!(!apply.contains(foreign), "{foreign}");
+    }
+    let page = fs::read_to_string(crate::readme::root().join("docs").join(PAGE)).unwrap();
+    assert!(page.contains("/.github/workflows/keyward-apply.yml@refs/heads/main`"));
+    // Their commands are those of the page, which the other test runs.
+    let tested = blocks(PAGE)[3..7].concat();
+    let commands: Vec<&str> = workflows.iter().flat_map(|workflow| values(workflow, "run")).collect();
     assert_eq!(commands.len(), 4);
-    let tested = blocks[2..5].concat();
     assert!(commands.iter().all(|command| tested.lines().any(|line| line == *command)), "{commands:?}");
 }
