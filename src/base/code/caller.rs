@@ -18,7 +18,7 @@ super::codes! {
         "ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
         "the certificate is not in this broker's records",
-        "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`";
+        "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`; the name of a deleted agent or operator stays reserved, so that the code has to be for another name";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
         "the listener does not accept certificates of this kind",
         "agents and resource servers call the agents' listener (port 8443 by default), operators the admins' listener (8444)";

@@ -85,6 +85,12 @@ super::codes! {
     RENEWAL_KEY_IN_USE "renewal_key_in_use" Conflict:
         "the key of the certificate request belongs to another certificate",
         "make a new key for every renewal, as `keyward renew` does";
+    AGENT_SUSPENDED "agent_suspended" Conflict:
+        "the agent is suspended: its enrolment codes would be refused",
+        "resume it first (`keyward agent resume NAME`), then invite it again; what was revoked stays revoked";
+    OPERATOR_SUSPENDED "operator_suspended" Conflict:
+        "the operator is suspended: its enrolment codes would be refused",
+        "resume it first (`keyward operator resume NAME`), then invite it again; what was revoked stays revoked";
     AGENT_ROLES_MISMATCH "agent_roles_mismatch" Conflict:
         "the agent exists and has other roles than the invitation names",
         "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";

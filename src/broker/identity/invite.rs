@@ -17,6 +17,7 @@ use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, NameRefusal, Owned};
+use crate::revocation::Subject;
 
 /// The content of an invitation.
 #[derive(Debug)]
@@ -206,6 +207,12 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
         }
         if input.person.is_some() && input.person != agent.person {
             return Err(Failure::new(code::AGENT_PERSON_MISMATCH));
+        }
+        let subject = Subject::Agent(agent.id);
+        if reading.subject(&subject).revocations.is_blocked(&subject) {
+            return Err(Failure::new(code::AGENT_SUSPENDED)
+                .because(format!("the agent `{name}` is suspended: its enrolment codes would be refused"))
+                .mended_by(format!("resume it first: `keyward agent resume {name}`, then invite it again")));
         }
         return Ok(InvitedAgent { known: Some(agent.id), kind: agent.kind(), create: None });
     }

@@ -32,13 +32,16 @@ impl RefusedCertificate<'_> {
                 )),
             PeerRefusal::Unknown => CommandFailure::new(code::CERTIFICATE_UNKNOWN)
                 .because(format!(
-                    "the broker at {} has no record of {}: a newer certificate replaced it, or its holder was removed",
+                    "the broker at {} has no record of {}: a newer certificate replaced it, or its holder was deleted",
                     self.address,
                     self.subject()
                 ))
                 .mended_by(format!(
-                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}",
-                    self.enrol_again()
+                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}. If the \
+                     invitation fails with `name_deleted`, the name `{}` was deleted and stays reserved: ask for a code \
+                     for another name",
+                    self.enrol_again(),
+                    self.name()
                 )),
             PeerRefusal::Authority => CommandFailure::new(code::AUTHORITY_REVOKED)
                 .because(format!("the broker at {} revoked the authority that signed {}", self.address, self.subject()))
