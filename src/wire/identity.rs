@@ -11,7 +11,7 @@ endpoints! {
     /// Redeem an enrolment code for a certificate
     ENROL: POST "/v1/enrol", Nothing, EnrolBody => IdentityAnswer, 201;
     /// Renew the caller's certificate
-    RENEW: POST "/v1/renew", Nothing, RenewBody => IdentityAnswer, 201;
+    RENEW: POST "/v1/renew", Nothing, RenewBody => RenewalAnswer, 201;
     /// Show the caller's identity
     AGENT_WHOAMI: GET "/v1/whoami", Nothing, Nothing => AgentWhoamiAnswer;
     /// Show the caller's identity
@@ -50,6 +50,15 @@ pub struct IdentityAnswer {
     /// PEM.
     pub authority: String,
     pub not_after: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RenewalAnswer {
+    #[serde(flatten)]
+    pub identity: IdentityAnswer,
+    /// Whether the previous certificate had expired: the broker raised an alarm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

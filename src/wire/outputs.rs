@@ -203,6 +203,9 @@ pub struct IdentityOutput {
     pub spiffe_id: String,
     /// The end of the certificate.
     pub not_after: String,
+    /// Only of `renew`: the previous certificate had expired, and the broker raised an alarm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 /// `keyward get -o json`: no endpoint sends it.

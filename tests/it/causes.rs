@@ -79,7 +79,8 @@ fn suspended_revoked_and_unknown_certificates_have_their_own_codes() {
         let renew: &[&str] = if noun == "agent" { &["renew"] } else { &["renew", "--operator"] };
         process.good_as(who, renew, b"");
         let unknown = told(&process, &format!("copy-of-{who}"), args);
-        is_told(&unknown, "certificate_unknown", &["no record of", &subject], &["--home", &invite]);
+        let fix = ["--home", invite.as_str(), "`name_deleted`", "for another name"];
+        is_told(&unknown, "certificate_unknown", &["no record of", &subject], &fix);
         // When it is revoked
         process.good(&[noun, "revoke", name], b"");
         let revoked = told(&process, who, args);
@@ -135,7 +136,9 @@ fn expired_certificates_and_wrong_clocks_are_told_apart() {
     assert!(broker["why"].as_str().unwrap().contains("it can be renewed until "), "{broker}");
     assert!(broker["fix"].as_str().unwrap().contains("`keyward renew`"), "{broker}");
     copy(&process, "home-a", "home-late");
-    process.good_as("a", &["whoami"], b"");
+    let renewed = process.run_as("a", &["whoami"], b"");
+    assert!(renewed.status.success());
+    is_said_late(&renewed, "`late_renewal`");
     // When an operator's has, then it is named with the deadline and the command, which renews it
     let checks = process.run_as("operator", &["doctor", "--operator", "-o", "json"], b"");
     let checks: Value = serde_json::from_slice(&checks.stdout).unwrap();
@@ -149,7 +152,11 @@ fn expired_certificates_and_wrong_clocks_are_told_apart() {
     assert!(fix.contains("`keyward renew --operator` (within the grace period, until "), "{fix}");
     assert!(fix.contains("`keyward operator invite admin`"), "{fix}");
     copy(&process, "home-operator", "home-before");
-    process.good(&["renew", "--operator"], b"");
+    let renewed = process.run_as("operator", &["renew", "--operator"], b"");
+    assert!(renewed.status.success());
+    is_said_late(&renewed, "`operator_late_renewal`");
+    let again = process.run_as("operator", &["renew", "--operator"], b"");
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("late_renewal"), "in time");
     process.good(&["agent", "list"], b"");
     assert!(process.log().contains("operator_late_renewal"), "{}", process.log());
     // When it has expired beyond, then only a new code helps
@@ -183,6 +190,14 @@ fn expired_certificates_and_wrong_clocks_are_told_apart() {
         process.set_clock("client-clock", by_s);
         let far = told(&process, "late", &["whoami"]);
         is_told(&far, "clock_mismatch", &["the certificate of the broker", problem], &["`date -u`"]);
+    }
+}
+
+/// A late renewal is said, with its alarm, to the person who caused it.
+fn is_said_late(renewed: &std::process::Output, alarm: &str) {
+    let said = String::from_utf8_lossy(&renewed.stderr);
+    for part in ["note: the certificate had expired at ", "in its grace period", alarm] {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn issued(
 }
 
 /// The printed part of an issued identity: without certificate and authority, with fields of a newer broker.
-pub(super) fn printed(received: &Received<IdentityAnswer>) -> Value {
+pub(super) fn printed<T>(received: &Received<T>) -> Value {
     let mut printed = received.sent.clone();
     if let Value::Object(fields) = &mut printed {
         fields.retain(|field, _| field != "certificate" && field != "authority");

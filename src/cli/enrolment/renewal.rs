@@ -10,9 +10,9 @@ use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::cli::client::{Attempts, Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::cli::sealed_key::KeyOpener;
-use crate::console::{CommandFailure, Console};
+use crate::console::{CommandFailure, Console, Format};
 use crate::pki::Requested;
-use crate::wire::{AGENT_WHOAMI, IdentityAnswer, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody};
+use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody, RenewalAnswer};
 
 /// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile.
 const LOOK_AGAIN_S: i64 = 600;
@@ -43,7 +43,8 @@ async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let renewed = exchange(home, kind, &Identity::load(home, kind)?).await?;
     console.record(&printed(&renewed), || {
-        format!("renewed {}; certificate valid until {}", renewed.spiffe_id, renewed.not_after)
+        let identity = &renewed.identity;
+        format!("renewed {}; certificate valid until {}", identity.spiffe_id, identity.not_after)
     });
     Ok(())
 }
@@ -210,7 +211,7 @@ async fn exchange(
     home: &Path,
     kind: IdentityKind,
     identity: &Identity,
-) -> Result<Received<IdentityAnswer>, CommandFailure> {
+) -> Result<Received<RenewalAnswer>, CommandFailure> {
     Identity::check_storable(home, kind)?;
     let client = Client::with(identity, home, kind)?;
     let mut pending = next_key(home, kind, identity)?;
@@ -223,13 +224,28 @@ async fn exchange(
     let answer = client.call(RENEW, &Nothing, &body).await?;
     let (held, trusted) = (identity.certificate()?, identity.authority_pins()?);
     let requested = Requested { key: pending.public()?.digest(), spiffe: held.spiffe(), trusted: &trusted };
-    let renewed = issued(&answer, &requested, &identity.address, &pending)?;
+    let renewed = issued(&answer.identity, &requested, &identity.address, &pending)?;
     renewed.save(home, kind)?;
     pending.settle()?;
+    if answer.late {
+        tell_late(held.not_after(), kind);
+    }
     // The first use ends the previous certificate; if it fails, the next verb is the first use.
     let client = Client::with(&renewed, home, kind)?;
     drop(is_renewal_wanted(&client, kind).await);
     Ok(answer)
+}
+
+fn tell_late(ended: Timestamp, kind: IdentityKind) {
+    let (alarm, whom) = match kind {
+        IdentityKind::Agent => ("late_renewal", "an operator"),
+        IdentityKind::Operator => ("operator_late_renewal", "the other operators"),
+    };
+    Console::new(Format::Table).say(&format!(
+        "note: the certificate had expired at {}; the broker renewed it in its grace period and raised the alarm \
+         `{alarm}`: tell {whom} that it was you",
+        ended.to_minute()
+    ));
 }
 
 /// Asks for the passphrase of a sealed key, if it is needed, before the process locks: no other process waits for a person.

@@ -4,7 +4,7 @@ use super::caller::{
     Anyone, AuthorisedOperator, EnrolledCaller, Renewing, RenewingOperatorCaller, ResourceServer,
 };
 use super::table::{RouteRequest, Routes};
-use crate::authn::AgentPrincipal;
+use crate::authn::{AgentPrincipal, Timeliness};
 use crate::base::encoding::from_base64url;
 use crate::base::{Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, EnrolInput, Enrolled as Certified, RenewInput};
@@ -13,7 +13,7 @@ use crate::pki::{AuthorityCertificate, PeerCertificate, SpiffeId, authorities_pe
 use crate::policy::BeOneself;
 use crate::wire::{
     self, AgentWhoamiAnswer, CertificateAnswer, EnrolBody, IdentityAnswer, Nothing, OperatorWhoamiAnswer,
-    RenewBody,
+    RenewBody, RenewalAnswer,
 };
 
 /// The routes of enrolment and renewal for agents and resource servers.
@@ -66,19 +66,21 @@ fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem
 async fn renew_agent(
     services: AgentServices,
     call: RouteRequest<Renewing, Nothing, RenewBody>,
-) -> Result<IdentityAnswer, Problem> {
+) -> Result<RenewalAnswer, Problem> {
     let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
     let renewed = services.renew(&call.by.agent, input).await?;
-    Ok(identity(&services.authorities(), &renewed))
+    let late = call.by.agent.timeliness() == Timeliness::Late;
+    Ok(RenewalAnswer { identity: identity(&services.authorities(), &renewed), late })
 }
 
 async fn renew_operator(
     services: AdminServices,
     call: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
-) -> Result<IdentityAnswer, Problem> {
+) -> Result<RenewalAnswer, Problem> {
     let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
     let renewed = services.renew(&call.by.operator, input).await?;
-    Ok(identity(&services.authorities_in_use(), &renewed))
+    let late = call.by.operator.timeliness() == Timeliness::Late;
+    Ok(RenewalAnswer { identity: identity(&services.authorities_in_use(), &renewed), late })
 }
 
 pub(crate) fn signing_request(body: &RenewBody) -> Result<Vec<u8>, Problem> {

@@ -1,5 +1,6 @@
 //! The grace period of operators: after a weekend an expired certificate is renewed, and does nothing else.
 
+use keyward::base::Clock;
 use keyward::base::encoding::base64url;
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
@@ -54,7 +55,10 @@ async fn expired_operator_certificate_is_only_renewed_in_its_grace_period() {
     }
     refused(&post(&alice.caller, "/v1/agents/a/suspend").await, 401, "certificate_expired");
     // When it renews, then it can act again, and an alarm is recorded
-    let renewed = renew(&broker, &alice).await;
+    let (key, request) = new_key_and_request().unwrap();
+    let reply = request_renewal(&alice.caller, &request).await;
+    assert_eq!(reply.json()["late"], true);
+    let renewed = holder(&broker, &reply, key.expose());
     assert_eq!(renewed.caller.get("/v1/whoami").await.json()["role"], "security");
     let alarms = entries(&renewed.caller, "alarm.operator-late-renewal").await;
     assert_eq!((alarms.len(), &alarms[0]["event"]["operator"]), (1, &json!("alice")));
@@ -95,6 +99,25 @@ async fn grace_period_of_operators_is_seven_days_by_default() {
 }
 
 #[tokio::test]
+async fn grace_period_of_an_automation_is_at_most_the_life_of_its_certificate() {
+    // Given an automation with a life of an hour, and a grace period of two hours for operators
+    let broker = served().await;
+    let job = json!({ "kind": "automation", "owner": "team", "life_s": LIFE_S });
+    let (late, later) = (join(&broker, "ci", &job).await, join(&broker, "cd", &job).await);
+    let alice = join(&broker, "alice", &standing("security", None)).await;
+    broker.clock.advance_s(2 * LIFE_S - 1);
+    // When it renews within the second hour, then it is told until when, and renewed
+    let told = late.caller.get("/v1/whoami").await.json();
+    let until = broker.clock.now().plus_s(1).to_minute();
+    assert!(told["fix"].as_str().unwrap().contains(&until), "{until}: {told}");
+    renew(&broker, &late).await;
+    // When it renews later, then it is refused, and a human is renewed
+    broker.clock.advance_s(1);
+    assert!(is_refused_by_tls(&later.caller).await);
+    renew(&broker, &alice).await;
+}
+
+#[tokio::test]
 async fn revoked_and_suspended_operators_are_not_renewed_late() {
     let broker = served().await;
     let admin = broker.operator();
@@ -122,7 +145,7 @@ async fn certificate_of_a_tainted_authority_is_not_renewed_late() {
     assert_eq!(post(&broker.operator(), "/v1/authorities").await.status, 200);
     let known = broker.nobody(broker.agents()).get("/v1/authority").await.text();
     broker.clock.advance_s(60);
-    assert_eq!(post(&broker.operator(), "/v1/authorities/2/activate").await.status, 200);
+    assert_eq!(super::activate(&broker.operator()).await.status, 200);
     broker.look_after().await;
     let admin = broker.operator_knowing(&known);
     let at = |held: &Operator| {
