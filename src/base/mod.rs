@@ -37,7 +37,7 @@ pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
     TrustDomain, UpstreamSlot,
 };
-pub use network::{Network, peer_of};
+pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError};
 pub use scope::Scope;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{OPERATOR_NETWORK_V4_PREFIX_MIN, OPERATOR_NETWORK_V6_PREFIX_MIN};
 use super::name::NameError;
 
 /// A range of addresses, e.g. `10.1.0.0/16`. Canonical: no bit is set beyond the prefix.
@@ -17,6 +18,39 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+/// A network that an operator can be bound to: not wider than a /8 of IPv4 or a /16 of IPv6. A binding to all addresses, or
+/// to a large part of them, would be none.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct BindingNetwork(Network);
+
+/// The network is too wide to bind an operator to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "the network `{0}` is too wide for an operator: an IPv4 network has a prefix of at least /{OPERATOR_NETWORK_V4_PREFIX_MIN}, \
+     an IPv6 network of at least /{OPERATOR_NETWORK_V6_PREFIX_MIN}"
+)]
+pub struct NetworkTooWide(Network);
+
+impl BindingNetwork {
+    /// The network.
+    #[must_use]
+    pub const fn network(self) -> Network {
+        self.0
+    }
+}
+
+impl TryFrom<Network> for BindingNetwork {
+    type Error = NetworkTooWide;
+
+    fn try_from(network: Network) -> Result<Self, NetworkTooWide> {
+        let least = match network.0 {
+            IpNet::V4(_) => OPERATOR_NETWORK_V4_PREFIX_MIN,
+            IpNet::V6(_) => OPERATOR_NETWORK_V6_PREFIX_MIN,
+        };
+        if network.0.prefix_len() >= least { Ok(Self(network)) } else { Err(NetworkTooWide(network)) }
     }
 }
 
@@ -92,6 +126,20 @@ mod tests {
         assert!(network.contains("10.1.2.3".parse().unwrap()));
         assert!("::ffff:10.1.0.0/112".parse::<Network>().is_err(), "declared, it has one spelling");
         assert!("::ffff:0.0.0.0/96".parse::<Network>().is_err());
+    }
+
+    #[test]
+    fn an_operator_is_bound_to_no_wide_network() {
+        let of = |text: &str, prefix: u8| Network::try_from((text.parse().unwrap(), prefix)).unwrap();
+        let (v4, v6) = (OPERATOR_NETWORK_V4_PREFIX_MIN, OPERATOR_NETWORK_V6_PREFIX_MIN);
+        for narrow in [of("10.0.0.0", v4), of("10.1.2.3", 32), of("2001::", v6), of("::1", 128)] {
+            assert_eq!(BindingNetwork::try_from(narrow).map(BindingNetwork::network), Ok(narrow));
+        }
+        let mapped = of("::ffff:0.0.0.0", 96);
+        let wide = [of("10.0.0.0", v4 - 1), of("0.0.0.0", 0), of("2000::", v6 - 1), of("::", 0), mapped];
+        for wide in wide {
+            assert_eq!(BindingNetwork::try_from(wide), Err(NetworkTooWide(wide)));
+        }
     }
 
     #[test]

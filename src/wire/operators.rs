@@ -102,21 +102,48 @@ pub struct OperatorInvitationAnswer {
     pub code: SecretText,
     pub code_id: String,
     pub expires_at: String,
+    /// The life of the operator's certificates in seconds, as the settings of the broker allow it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_life_s: Option<u32>,
 }
 
-/// Both fields are required: a missing owner would mean the scope `all`.
+/// Role and owner are required: a missing owner would mean the scope `all`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOperatorBody {
     pub role: String,
     #[serde(deserialize_with = "Option::deserialize")]
     pub owner: Option<String>,
+    /// The role and owner that the caller read. If they have changed since, the request is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedOperatorPlace>,
 }
 
-/// All fields are required: a missing list of networks would mean all networks.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedOperatorPlace {
+    pub role: String,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub owner: Option<String>,
+}
+
+/// The first three fields are required: a missing list of networks would mean all networks.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorProfileBody {
+    pub networks: Vec<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub life_s: Option<u32>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub person: Option<String>,
+    /// The profile that the caller read. If it has changed since, the request is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedOperatorProfile>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedOperatorProfile {
     pub networks: Vec<String>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub life_s: Option<u32>,

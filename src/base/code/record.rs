@@ -98,11 +98,11 @@ super::codes! {
         "the agent exists and acts for another person than the invitation names",
         "leave the person out of the invitation, or change it in the agent's declaration and `keyward apply` it";
     OPERATOR_ROLE_MISMATCH "operator_role_mismatch" Conflict:
-        "the operator exists and has another role or owner than the invitation names",
-        "leave role and owner out of the invitation, or change the role first: `keyward operator role NAME ROLE`";
+        "the operator exists and has another role or owner than the request names or expects",
+        "leave role and owner out of an invitation, or change the role first: `keyward operator role NAME ROLE`; for a change, read the present role (`keyward operator show NAME`) and decide again";
     OPERATOR_PROFILE_MISMATCH "operator_profile_mismatch" Conflict:
-        "the operator exists, and its kind, networks, life or person differ from those of the invitation",
-        "leave them out of the invitation, or change them first: `keyward operator update NAME`; the kind of an operator never changes";
+        "the operator exists, and its kind, networks, life or person differ from those that the request names or expects",
+        "leave them out of an invitation, or change them first: `keyward operator update NAME` (the kind never changes); for a change, read the present profile (`keyward operator show NAME`) and decide again";
     LAST_ADMIN "last_admin" Conflict:
         "this is the last unrestricted admin that can act",
         "invite another admin first, and wait until it has joined: `keyward operator invite NAME --role admin`";

@@ -71,7 +71,7 @@ impl Services {
                 .certificate_again(PlannedCertificate::operator(holder, planned), grant, key, preconditions)
                 .await;
         }
-        let life_s = self.operator_life_s(operator);
+        let life_s = self.operator_life_s(&operator.profile);
         let time = self.state.certifying(life_s)?.time;
         let plan = self.plan_certificate(self.operator_spiffe(&operator.name), life_s, key, time.earliest());
         let by = grant.act().by();

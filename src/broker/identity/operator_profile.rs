@@ -1,22 +1,33 @@
-use std::ops::RangeInclusive;
-
 use crate::base::limits::{OPERATOR_LIFE_MAX_S, OPERATOR_LIFE_MIN_S, OPERATOR_NETWORKS_MAX, SERVICE_LIFE_S};
-use crate::base::{Network, OperatorName, Person, Scope, code};
+use crate::base::{BindingNetwork, Network, OperatorName, Person, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
-use crate::broker::identity::operators::operator_unknown;
+use crate::broker::identity::operators::{changed_since, operator_unknown};
 use crate::broker::services::{Services, Settings};
 use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::operators::{
-    self, Operator, OperatorKind, OperatorProfile, OperatorProfileChanged, OperatorRole, ProfileText,
+    self, OperatorKind, OperatorProfile, OperatorProfileChanged, OperatorRole, ProfileText,
 };
 use crate::policy::{Authorised, PlaceOperators};
 
 /// The changeable part of an operator's profile.
 #[derive(Debug)]
 pub struct OperatorProfileInput {
+    /// The networks from which its certificates can be used.
+    pub networks: Vec<BindingNetwork>,
+    /// The life of its certificates in seconds, if it has one of its own.
+    pub life_s: Option<u32>,
+    /// The person.
+    pub person: Option<Person>,
+    /// The present profile, if the change depends on it.
+    pub expected: Option<ExpectedProfile>,
+}
+
+/// The profile of an operator as a caller read it.
+#[derive(Debug)]
+pub struct ExpectedProfile {
     /// The networks from which its certificates can be used.
     pub networks: Vec<Network>,
     /// The life of its certificates in seconds, if it has one of its own.
@@ -25,12 +36,19 @@ pub struct OperatorProfileInput {
     pub person: Option<Person>,
 }
 
+impl ExpectedProfile {
+    fn is_of(&self, profile: &OperatorProfile) -> bool {
+        let Self { networks, life_s, person } = self;
+        *networks == profile.networks && *life_s == profile.life_s && *person == profile.person
+    }
+}
+
 impl AdminServices {
     /// Changes networks, life of certificates and person of the operator called `name`. The networks take effect at its
     /// next request, the life at its next renewal. Gives the sequence of the entry.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`]; also if its profile is not the expected one.
     pub async fn change_operator_profile(
         &self,
         by: &Authorised<PlaceOperators>,
@@ -40,15 +58,21 @@ impl AdminServices {
     ) -> Result<u64, Failure> {
         let services = &*self.0;
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let operator = reading.operator(name).ok_or_else(operator_unknown)?;
-            let OperatorProfileInput { networks, life_s, person } = &input;
+            let known = &reading.operator(name).ok_or_else(operator_unknown)?.profile;
+            if input.expected.as_ref().is_some_and(|expected| !expected.is_of(known)) {
+                return Err(changed_since(code::OPERATOR_PROFILE_MISMATCH, "profile", name));
+            }
             let profile = OperatorProfile {
-                kind: operator.profile.kind,
-                networks: networks.clone(),
-                life_s: *life_s,
-                person: person.clone(),
+                kind: known.kind,
+                networks: input.networks.iter().map(|one| one.network()).collect(),
+                life_s: input.life_s,
+                person: input.person.clone(),
             };
-            services.settings.check_profile(&profile, operator.role, &operator.scope)?;
+            check_networks(profile.kind, &profile.networks)?;
+            // The limit may be lower than before: it bounds each certificate, and hinders no other change.
+            if profile.life_s != known.life_s {
+                services.settings.check_life(profile.kind, profile.life_s)?;
+            }
             let event = OperatorProfileChanged {
                 by: by.operator().name(),
                 operator: name,
@@ -63,9 +87,8 @@ impl AdminServices {
 }
 
 impl Services {
-    /// The life of the next certificate of `operator`, in seconds.
-    pub(crate) fn operator_life_s(&self, operator: &Operator) -> i64 {
-        let OperatorProfile { kind, life_s, .. } = &operator.profile;
+    /// The life of the next certificate of an operator with this profile, in seconds.
+    pub(crate) fn operator_life_s(&self, OperatorProfile { kind, life_s, .. }: &OperatorProfile) -> i64 {
         let (own, settings) = (life_s.map(i64::from), &self.settings);
         match kind {
             OperatorKind::Human => settings.operator_life_s,
@@ -76,7 +99,7 @@ impl Services {
 }
 
 impl Settings {
-    /// Checks that `profile` fits an operator with this role and scope.
+    /// Checks that `profile` fits a new operator with this role and scope.
     ///
     /// # Errors
     /// [`Failure`].
@@ -86,50 +109,83 @@ impl Settings {
         role: OperatorRole,
         scope: &Scope,
     ) -> Result<(), Failure> {
-        let OperatorProfile { kind, networks, life_s, .. } = profile;
-        if !kind.roles().contains(&role) {
-            let roles: Vec<&str> = kind.roles().iter().map(|role| role.as_str()).collect();
-            return Err(invalid(
-                format!("the role `{role}` is not for an operator of the kind {kind}"),
-                format!("name a role for this kind: {}", roles.join(", ")),
-            ));
+        let kind = profile.kind;
+        check_role(kind, role)?;
+        check_networks(kind, &profile.networks)?;
+        check_scope(kind, scope)?;
+        self.check_life(kind, profile.life_s)
+    }
+
+    /// Checks that the role and the scope are for operators of this kind.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn check_place(kind: OperatorKind, role: OperatorRole, scope: &Scope) -> Result<(), Failure> {
+        check_role(kind, role)?;
+        check_scope(kind, scope)
+    }
+
+    fn check_life(&self, kind: OperatorKind, life_s: Option<u32>) -> Result<(), Failure> {
+        let most = match kind {
+            OperatorKind::Human if life_s.is_some() => return Err(not_of_humans()),
+            OperatorKind::Human => return Ok(()),
+            OperatorKind::Service => self.service_life_s,
+            OperatorKind::Automation => OPERATOR_LIFE_MAX_S,
+        };
+        let least = OPERATOR_LIFE_MIN_S;
+        if life_s.is_none_or(|life_s| (least..=most).contains(&i64::from(life_s))) {
+            return Ok(());
         }
-        if networks.len() > OPERATOR_NETWORKS_MAX {
-            let why = format!("{} networks are more than {OPERATOR_NETWORKS_MAX}", networks.len());
-            return Err(invalid(why, "name fewer and larger networks".to_owned()));
-        }
-        match kind {
-            OperatorKind::Human if !networks.is_empty() || life_s.is_some() => Err(invalid(
-                "a human has neither networks nor a life of certificates of its own".to_owned(),
-                "leave them out, or invite a service (`--service`) or an automation (`--automation`)"
-                    .to_owned(),
-            )),
-            OperatorKind::Service if networks.is_empty() => Err(invalid(
-                "a service is bound to networks, and no network is named".to_owned(),
-                "name the network from which the service calls: `--network 10.0.0.0/8`".to_owned(),
-            )),
-            OperatorKind::Automation if *scope == Scope::Everything => Err(invalid(
-                "an automation is bound to an owner, and no owner is named".to_owned(),
-                "name the owner whose declarations it applies: `--owner OWNER`".to_owned(),
-            )),
-            OperatorKind::Human => Ok(()),
-            OperatorKind::Service => check_life(*life_s, OPERATOR_LIFE_MIN_S..=self.service_life_s),
-            OperatorKind::Automation => check_life(*life_s, OPERATOR_LIFE_MIN_S..=OPERATOR_LIFE_MAX_S),
-        }
+        Err(invalid(
+            format!("the life of its certificates is not {least} to {most} seconds"),
+            format!(
+                "name a life between {least} and {most} seconds; `certificates.service_life_s` limits that of services"
+            ),
+        ))
     }
 }
 
-fn check_life(life_s: Option<u32>, allowed: RangeInclusive<i64>) -> Result<(), Failure> {
-    if life_s.is_none_or(|life_s| allowed.contains(&i64::from(life_s))) {
+fn check_role(kind: OperatorKind, role: OperatorRole) -> Result<(), Failure> {
+    if kind.roles().contains(&role) {
         return Ok(());
     }
-    let (least, most) = (allowed.start(), allowed.end());
+    let roles: Vec<&str> = kind.roles().iter().map(|role| role.as_str()).collect();
     Err(invalid(
-        format!("the life of its certificates is not {least} to {most} seconds"),
-        format!(
-            "name a life between {least} and {most} seconds; `certificates.service_life_s` limits that of services"
-        ),
+        format!("the role `{role}` is not for an operator of the kind {kind}"),
+        format!("name a role for this kind: {}", roles.join(", ")),
     ))
+}
+
+fn check_scope(kind: OperatorKind, scope: &Scope) -> Result<(), Failure> {
+    if kind != OperatorKind::Automation || *scope != Scope::Everything {
+        return Ok(());
+    }
+    Err(invalid(
+        "an automation is bound to an owner, and no owner is named".to_owned(),
+        "name the owner whose declarations it applies: `--owner OWNER`".to_owned(),
+    ))
+}
+
+fn check_networks(kind: OperatorKind, networks: &[Network]) -> Result<(), Failure> {
+    if networks.len() > OPERATOR_NETWORKS_MAX {
+        let why = format!("{} networks are more than {OPERATOR_NETWORKS_MAX}", networks.len());
+        return Err(invalid(why, "name fewer and larger networks".to_owned()));
+    }
+    match kind {
+        OperatorKind::Human if !networks.is_empty() => Err(not_of_humans()),
+        OperatorKind::Service if networks.is_empty() => Err(invalid(
+            "a service is bound to networks, and no network is named".to_owned(),
+            "name the network from which the service calls: `--network 10.0.0.0/8`".to_owned(),
+        )),
+        OperatorKind::Human | OperatorKind::Service | OperatorKind::Automation => Ok(()),
+    }
+}
+
+fn not_of_humans() -> Failure {
+    invalid(
+        "a human has neither networks nor a life of certificates of its own".to_owned(),
+        "leave them out, or invite a service (`--service`) or an automation (`--automation`)".to_owned(),
+    )
 }
 
 fn invalid(why: String, fix: String) -> Failure {

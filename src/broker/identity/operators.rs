@@ -1,14 +1,14 @@
 use crate::base::code;
 use crate::base::limits::CODE_LIFE_S;
 use crate::base::{
-    CodeId, Network, OperatorId, OperatorName, OwnerName, Person, Scope, Sensitive, Timestamp,
+    BindingNetwork, CodeId, Network, OperatorId, OperatorName, OwnerName, Person, Scope, Sensitive, Timestamp,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
-use crate::broker::services::Services;
+use crate::broker::services::{Services, Settings};
 use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{
@@ -17,6 +17,7 @@ use crate::operators::{
 };
 use crate::policy::{Authorised, PlaceOperators};
 use crate::registry::DeletedName;
+use crate::revocation::Subject;
 
 /// The content of an operator's invitation.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct OperatorInviteInput {
     /// The kind of a new operator (a human by default), or the required kind of an existing one.
     pub kind: Option<OperatorKind>,
     /// The networks of a new operator, or the required ones of an existing one; empty for any.
-    pub networks: Vec<Network>,
+    pub networks: Vec<BindingNetwork>,
     /// The life of a new operator's certificates in seconds, or the required one of an existing operator.
     pub life_s: Option<u32>,
     /// The person of a new operator, or the required one of an existing operator.
@@ -48,6 +49,26 @@ pub struct OperatorInvitation {
     pub code: Sensitive<String>,
     /// The end of its life.
     pub expires_at: Timestamp,
+    /// The life of the operator's certificates in seconds, by the present settings.
+    pub certificate_life_s: i64,
+}
+
+/// The role and the scope of an operator.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OperatorPlace {
+    /// The role.
+    pub role: OperatorRole,
+    /// The scope.
+    pub scope: Scope,
+}
+
+/// A change of an operator's role and scope.
+#[derive(Debug)]
+pub struct OperatorPlaceInput {
+    /// The role and scope from here on.
+    pub place: OperatorPlace,
+    /// The present role and scope, if the change depends on them.
+    pub expected: Option<OperatorPlace>,
 }
 
 impl AdminServices {
@@ -81,7 +102,9 @@ impl AdminServices {
                     expires_at: expires_at.to_string(),
                     profile: ProfileText::of(&profile),
                 };
-                let mut draft = ChangeDraft::new(&event, expires_at)?.outcome(Outcome::Invited(made.id));
+                let life_s = services.operator_life_s(&profile);
+                let mut draft =
+                    ChangeDraft::new(&event, (expires_at, life_s))?.outcome(Outcome::Invited(made.id));
                 if known.is_none() {
                     let place = operators::Effect::Place { id: operator_id, name: name.clone(), role, scope };
                     draft = draft.effect(Effect::Operators(place));
@@ -100,44 +123,60 @@ impl AdminServices {
                 Ok(draft.effect(Effect::Operators(issue)).effect(made.recorded_maker(by.operator())))
             };
             let request = ChangeRequest::by(by.operator(), idempotency);
-            let expires_at = services.state.change_once(request, &decide).await?.new_value()?;
+            let (expires_at, certificate_life_s) =
+                services.state.change_once(request, &decide).await?.new_value()?;
             let (id, spiffe) = (made.id, services.operator_spiffe(name));
             let code = services.code_text(made, spiffe, &services.settings.admin_address);
-            Ok::<_, AttemptError>(OperatorInvitation { operator: name.clone(), id, code, expires_at })
+            let operator = name.clone();
+            Ok::<_, AttemptError>(OperatorInvitation { operator, id, code, expires_at, certificate_life_s })
         })
     }
 
-    /// Gives the operator called `name` this role and reach, from its next request on. One
+    /// Gives the operator called `name` another role and reach, from its next request on. One
     /// unrestricted admin can always act. Gives the sequence of the entry.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`]; also if its role or reach is not the expected one.
     pub async fn place_operator(
         &self,
         by: &Authorised<PlaceOperators>,
         name: &OperatorName,
-        role: OperatorRole,
-        scope: Scope,
+        input: OperatorPlaceInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
+        let OperatorPlaceInput { place: OperatorPlace { role, scope }, expected } = &input;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let operator = reading.operator(name).ok_or_else(operator_unknown)?;
-            if role != OperatorRole::Admin || scope != Scope::Everything {
+            let is_as_read =
+                |read: &OperatorPlace| read.role == operator.role && read.scope == operator.scope;
+            if !expected.as_ref().is_none_or(is_as_read) {
+                return Err(changed_since(code::OPERATOR_ROLE_MISMATCH, "role or owner", name));
+            }
+            if *role != OperatorRole::Admin || *scope != Scope::Everything {
                 reading.another_admin_than(operator)?;
             }
-            self.0.settings.check_profile(&operator.profile, role, &scope)?;
+            Settings::check_place(operator.profile.kind, *role, scope)?;
             let event = OperatorPlaced {
                 by: by.operator().name(),
                 operator: name,
                 role: role.as_str(),
                 owner: scope.owner(),
             };
-            let place =
-                operators::Effect::Place { id: operator.id, name: name.clone(), role, scope: scope.clone() };
+            let (id, name) = (operator.id, name.clone());
+            let place = operators::Effect::Place { id, name, role: *role, scope: scope.clone() };
             Ok(ChangeDraft::new(&event, ())?.effect(Effect::Operators(place)))
         });
         Ok(changed.await?.seq())
     }
+}
+
+/// The refusal of a change that depends on a fact of the operator `name`, which has changed since the caller read it.
+pub(crate) fn changed_since(code: code::Code, fact: &str, name: &OperatorName) -> Failure {
+    Failure::new(code)
+        .because(format!("the {fact} of the operator `{name}` was changed since the caller read it"))
+        .mended_by(format!(
+            "read it (`keyward operator show {name}`), then decide again and repeat the command"
+        ))
 }
 
 /// The records of the invited operator.
@@ -159,6 +198,17 @@ impl Services {
         }
         if let Some(known) = reading.operator(&input.name) {
             input.check_known(known)?;
+            let subject = Subject::Operator(known.id);
+            if reading.subject(&subject).revocations.is_blocked(&subject) {
+                let (name, code) = (&known.name, code::OPERATOR_SUSPENDED);
+                return Err(Failure::new(code)
+                    .because(format!(
+                        "the operator `{name}` is suspended: its enrolment codes would be refused"
+                    ))
+                    .mended_by(format!(
+                        "resume it first: `keyward operator resume {name}`, then invite it again"
+                    )));
+            }
             return Ok(InvitedOperator {
                 known: Some(known.id),
                 role: known.role,
@@ -176,7 +226,7 @@ impl Services {
         let scope = Scope::of(input.owner.clone());
         let profile = OperatorProfile {
             kind,
-            networks: input.networks.clone(),
+            networks: input.networks(),
             life_s: input.life_s,
             person: input.person.clone(),
         };
@@ -186,15 +236,24 @@ impl Services {
 }
 
 impl OperatorInviteInput {
+    fn networks(&self) -> Vec<Network> {
+        self.networks.iter().map(|one| one.network()).collect()
+    }
+
     /// Checks that `known` is what the invitation says, as far as it says it.
     fn check_known(&self, known: &Operator) -> Result<(), Failure> {
         let other_owner = self.owner.as_ref().is_some_and(|owner| known.scope.owner() != Some(owner));
         if self.role.is_some_and(|role| role != known.role) || other_owner {
-            return Err(Failure::new(code::OPERATOR_ROLE_MISMATCH));
+            let scope = known
+                .scope
+                .owner()
+                .map_or_else(|| "the scope `all`".to_owned(), |owner| format!("the owner `{owner}`"));
+            let why = format!("the operator `{}` has the role `{}` and {scope}", known.name, known.role);
+            return Err(Failure::new(code::OPERATOR_ROLE_MISMATCH).because(why));
         }
         let profile = &known.profile;
         let differs = self.kind.is_some_and(|kind| kind != profile.kind)
-            || (!self.networks.is_empty() && self.networks != profile.networks)
+            || (!self.networks.is_empty() && self.networks() != profile.networks)
             || (self.life_s.is_some() && self.life_s != profile.life_s)
             || (self.person.is_some() && self.person != profile.person);
         if differs { Err(Failure::new(code::OPERATOR_PROFILE_MISMATCH)) } else { Ok(()) }

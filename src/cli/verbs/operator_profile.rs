@@ -3,13 +3,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::agents::NewCode;
-use crate::base::{Network, OperatorName, OwnerName, Person, PersonError};
+use crate::base::{BindingNetwork, Network, OperatorName, OwnerName, Person, PersonError, length_text};
 use crate::cli::owners::note_new_owner;
 use crate::cli::session::{VerbSession, optional};
 use crate::console::{CommandFailure, duration_s};
 use crate::operators::{OperatorKind, OperatorRole, UnknownRole};
 use crate::wire::{
-    CHANGE_OPERATOR_PROFILE, GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody, Nothing, OperatorProfileBody,
+    CHANGE_OPERATOR_PROFILE, ExpectedOperatorProfile, GET_OPERATOR, INVITE_OPERATOR, InviteOperatorBody,
+    Nothing, OperatorProfileBody,
 };
 
 /// `keyward operator invite`
@@ -88,8 +89,25 @@ impl OperatorInviteArgs {
         note_new_owner(&client, owner.as_ref(), session.console).await;
         let invited = client.call(INVITE_OPERATOR, &name, &body).await?;
         let until = &invited.expires_at;
-        let said = format!("one use, until {until}; on the operator's machine: `keyward join`");
+        let life = invited.certificate_life_s.map_or_else(String::new, |life_s| self.granted(life_s));
+        let said = format!("one use, until {until}{life}; on the operator's machine: `keyward join`");
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
+    }
+}
+
+impl OperatorInviteArgs {
+    /// The life of the certificates, if the operator is a program, or the requested one was shortened.
+    fn granted(&self, life_s: u32) -> String {
+        let granted = length_text(life_s);
+        match self.life {
+            Some(asked) if asked > life_s => format!(
+                "; its certificates are valid for {granted}, not for {}: the setting `certificates.service_life_s` \
+                 of the broker limits them",
+                length_text(asked)
+            ),
+            None if !self.service && !self.automation => String::new(),
+            Some(_) | None => format!("; its certificates are valid for {granted}"),
+        }
     }
 }
 
@@ -106,6 +124,11 @@ impl OperatorUpdateArgs {
         }
         let client = session.operator().await?;
         let now = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
+        let expected = ExpectedOperatorProfile {
+            networks: now.networks.clone(),
+            life_s: now.life_s,
+            person: now.person.clone(),
+        };
         let body = OperatorProfileBody {
             networks: if networks.is_empty() && !self.no_network { now.networks } else { networks },
             life_s: self.life.or(now.life_s),
@@ -114,6 +137,7 @@ impl OperatorUpdateArgs {
                 None if self.no_person => None,
                 None => now.person,
             },
+            expected: Some(expected),
         };
         let changed = client.call(CHANGE_OPERATOR_PROFILE, &name, &body).await?;
         session.print(&changed, |_| {
@@ -129,7 +153,17 @@ pub(super) fn role_name(role: &str) -> Result<&'static str, CommandFailure> {
 }
 
 fn canonical(networks: &[String]) -> Result<Vec<String>, CommandFailure> {
-    networks.iter().map(|network| Ok(network.parse::<Network>()?.to_string())).collect()
+    let canonical = |text: &String| {
+        let network: Network = text.parse()?;
+        BindingNetwork::try_from(network).map_err(|error| {
+            CommandFailure::usage(
+                &error.to_string(),
+                "name the networks from which the program calls, e.g. `--network 10.0.0.0/8`",
+            )
+        })?;
+        Ok(network.to_string())
+    };
+    networks.iter().map(canonical).collect()
 }
 
 fn person(text: &str) -> Result<Person, String> {

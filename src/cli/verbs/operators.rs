@@ -10,8 +10,9 @@ use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
 use crate::wire::{
-    DELETE_OPERATOR, GET_OPERATOR, LIST_OPERATORS, Nothing, OperatorAnswer, OperatorDeletedAnswer,
-    PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR, SUSPEND_OPERATOR,
+    DELETE_OPERATOR, ExpectedOperatorPlace, GET_OPERATOR, LIST_OPERATORS, Nothing, OperatorAnswer,
+    OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR,
+    SUSPEND_OPERATOR,
 };
 
 /// `keyward operator …`
@@ -91,15 +92,20 @@ impl OperatorCommand {
             Self::Role { name, role, owner, no_owner } => {
                 let name: OperatorName = name.parse()?;
                 let client = session.operator().await?;
-                let owner = match optional(owner.as_deref())? {
-                    None if !no_owner => client.call(GET_OPERATOR, &name, &Nothing).await?.answer.owner,
-                    owner => {
-                        note_new_owner(&client, owner.as_ref(), session.console).await;
-                        owner
-                    }
+                let owner: Option<OwnerName> = optional(owner.as_deref())?;
+                note_new_owner(&client, owner.as_ref(), session.console).await;
+                let mut body = PlaceOperatorBody {
+                    role: role_name(role)?.to_owned(),
+                    owner: owner.map(|owner| owner.to_string()),
+                    expected: None,
                 };
-                let owner = owner.map(|owner: OwnerName| owner.to_string());
-                let body = PlaceOperatorBody { role: role_name(role)?.to_owned(), owner };
+                if body.owner.is_none() && !no_owner {
+                    // The scope is not to change, also not if another admin changes it at this moment.
+                    let now = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
+                    body.owner = now.owner.map(|owner| owner.to_string());
+                    let (role, owner) = (now.role.into_owned(), body.owner.clone());
+                    body.expected = Some(ExpectedOperatorPlace { role, owner });
+                }
                 let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
                 session.print(&placed, |_| format!("{name} has the role {role} from the next request on"));
                 Ok(())

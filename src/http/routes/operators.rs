@@ -1,7 +1,10 @@
 use super::table::{AdminRequest, Routes};
 use super::target::{name, person, reason};
-use crate::base::{Network, OperatorName, OwnerName, Scope, code};
-use crate::broker::{AdminServices, OperatorInviteInput, OperatorProfileInput, OperatorRequest, Revocation};
+use crate::base::{BindingNetwork, Network, NetworkTooWide, OperatorName, OwnerName, Scope, code};
+use crate::broker::{
+    AdminServices, ExpectedProfile, OperatorInviteInput, OperatorPlace, OperatorPlaceInput,
+    OperatorProfileInput, OperatorRequest, Revocation,
+};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::operators::{OperatorKind, OperatorRole, UnknownKind, UnknownRole};
@@ -70,6 +73,7 @@ async fn invite(
         code: invitation.code.into(),
         code_id: invitation.id.to_string(),
         expires_at: invitation.expires_at.to_string(),
+        certificate_life_s: u32::try_from(invitation.certificate_life_s).ok(),
     })
 }
 
@@ -79,8 +83,15 @@ async fn place(
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
     let owner: Option<OwnerName> = call.input.owner.as_deref().map(name).transpose()?;
-    let (role, scope) = (role(&call.input.role)?, Scope::of(owner));
-    let seq = services.place_operator(&call.by, &call.target, role, scope, idempotency.as_ref()).await?;
+    let expected = call.input.expected.as_ref().map(|read| {
+        let owner: Option<OwnerName> = read.owner.as_deref().map(name).transpose()?;
+        Ok::<_, Problem>(OperatorPlace { role: role(&read.role)?, scope: Scope::of(owner) })
+    });
+    let input = OperatorPlaceInput {
+        place: OperatorPlace { role: role(&call.input.role)?, scope: Scope::of(owner) },
+        expected: expected.transpose()?,
+    };
+    let seq = services.place_operator(&call.by, &call.target, input, idempotency.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
 
@@ -89,10 +100,16 @@ async fn change_profile(
     call: AdminRequest<PlaceOperators, OperatorName, OperatorProfileBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
+    let expected = call.input.expected.as_ref().map(|read| {
+        let networks: Result<_, Problem> = read.networks.iter().map(|text| name(text)).collect();
+        let person = person(read.person.as_deref())?;
+        Ok::<_, Problem>(ExpectedProfile { networks: networks?, life_s: read.life_s, person })
+    });
     let input = OperatorProfileInput {
         networks: networks(&call.input.networks)?,
         life_s: call.input.life_s,
         person: person(call.input.person.as_deref())?,
+        expected: expected.transpose()?,
     };
     let changed = services.change_operator_profile(&call.by, &call.target, input, idempotency.as_ref());
     Ok(ChangedAnswer { seq: changed.await? })
@@ -129,10 +146,15 @@ fn kind(text: &str) -> Result<OperatorKind, Problem> {
 }
 
 /// Each network once, in the order of the request.
-fn networks(texts: &[String]) -> Result<Vec<Network>, Problem> {
+fn networks(texts: &[String]) -> Result<Vec<BindingNetwork>, Problem> {
     let mut networks = Vec::new();
     for text in texts {
-        let network = name(text)?;
+        let network: Network = name(text)?;
+        let network = BindingNetwork::try_from(network).map_err(|error: NetworkTooWide| {
+            Problem::new(code::OPERATOR_PROFILE_INVALID)
+                .because(error.to_string())
+                .mended_by("name the networks from which the program calls, e.g. `10.0.0.0/8`")
+        })?;
         if !networks.contains(&network) {
             networks.push(network);
         }

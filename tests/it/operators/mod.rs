@@ -1,24 +1,32 @@
 //! The people who administer: their codes and certificates, their roles, and how they are taken away.
 
 mod audit;
+mod authorities;
 mod containment;
 mod deletion;
+mod elsewhere;
 mod enrolment;
 mod former;
 mod kinds;
 mod matrix;
 mod owners;
 mod persons;
+mod preconditions;
 mod renewal;
 
 pub(crate) use owners::teams;
 
 use keyward::base::encoding::base64url;
-use keyward::pki::EnrolmentCode;
-use keyward::pki::new_key_and_request;
+use keyward::base::limits::BACKDATE_S;
+use keyward::pki::{EnrolmentCode, PeerCertificate, certificate_from_pem, new_key_and_request};
 use serde_json::{Value, json};
 
 use crate::support::broker::{Caller, Reply, TestBroker};
+
+/// The network of the tests' own calls.
+pub(crate) const HERE: &str = "127.0.0.0/8";
+/// A network from which no test calls.
+pub(crate) const ELSEWHERE: &str = "10.0.0.0/8";
 
 /// An operator and what it holds.
 pub(crate) struct Operator {
@@ -69,7 +77,35 @@ pub(crate) async fn post(by: &Caller, path: &str) -> Reply {
     by.post_json(path, &json!({})).await
 }
 
+/// Activates the second authority, although operators have not renewed.
+pub(crate) async fn activate(by: &Caller) -> Reply {
+    by.post_json("/v1/authorities/2/activate", &json!({ "force": true })).await
+}
+
 pub(crate) fn refused(reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.text());
     assert!(reply.json()["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{}", reply.text());
+}
+
+/// Sets the profile of the operator `name`.
+pub(crate) async fn change(by: &Caller, name: &str, profile: &Value) -> Reply {
+    let body = profile.to_string();
+    by.put(&format!("/v1/operators/{name}/profile"), "application/json", body.as_bytes()).await
+}
+
+pub(crate) fn profile(networks: &[&str]) -> Value {
+    json!({ "networks": networks, "life_s": null, "person": null })
+}
+
+/// The operator with its next certificate.
+pub(crate) async fn renewed(broker: &TestBroker, operator: &Operator) -> Operator {
+    let (key, request) = new_key_and_request().unwrap();
+    let reply = operator.caller.post_json("/v1/renew", &json!({ "csr": base64url(&request) })).await;
+    holder(broker, &reply, key.expose())
+}
+
+/// The life of the operator's certificate in seconds, without the time by which it is backdated.
+pub(crate) fn life_s(operator: &Operator) -> i64 {
+    let peer = PeerCertificate::parse(&certificate_from_pem(&operator.certificate).unwrap()).unwrap();
+    peer.not_after().seconds_since(peer.not_before()) - BACKDATE_S
 }
