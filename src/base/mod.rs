@@ -41,6 +41,7 @@ pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError};
 pub use scope::Scope;
+pub(crate) use scope::{fix_within, refusal_within};
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
 pub use serial::{Serial, SerialError};

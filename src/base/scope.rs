@@ -37,6 +37,16 @@ impl Scope {
     }
 }
 
+/// The refusal `why` of an object that does not exist or belongs to another owner, as an operator of `owner` is told it.
+pub(crate) fn refusal_within(owner: &str, why: &str) -> String {
+    format!("among the objects that you may see (owner `{owner}`), {why}")
+}
+
+/// The fix of such a refusal.
+pub(crate) fn fix_within(fix: &str) -> String {
+    format!("{fix}; for an object of another owner, ask an operator with the scope `all`")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use crate::authn::{AuthnError, PresentError};
-use crate::base::DecisionId;
-use crate::base::code::{self, Code};
+use crate::base::code::{self, Code, CodeClass};
+use crate::base::{DecisionId, OwnerName, fix_within, refusal_within};
 use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
@@ -59,6 +59,17 @@ impl Failure {
         self
     }
 
+    /// The failure as an operator with this owner is told it: it is the same whether the object does not exist or belongs to
+    /// another owner, and names the scope as a possible cause.
+    #[must_use]
+    pub(crate) fn within(self, owner: &OwnerName) -> Self {
+        if self.code.sort() != CodeClass::NotFound || OF_NO_OWNER.contains(&self.code) {
+            return self;
+        }
+        let (why, fix) = (refusal_within(owner.as_str(), &self.why), fix_within(&self.fix));
+        self.because(why).mended_by(fix)
+    }
+
     /// What an upstream did not do, with its reason.
     pub(crate) fn upstream(fault: &crate::upstream::UpstreamFault) -> Self {
         let explained = fault.explained();
@@ -87,6 +98,10 @@ impl Failure {
         Self::new(code).because(code::INTERNAL.meaning()).mended_by(code::INTERNAL.fix())
     }
 }
+
+/// Codes about objects that have no owner, or that are parts of an object that the operator sees.
+const OF_NO_OWNER: [Code; 4] =
+    [code::GENERATION_UNKNOWN, code::OPERATOR_UNKNOWN, code::ROUTE_UNKNOWN, code::VERSION_UNKNOWN];
 
 impl From<AuthnError> for Failure {
     fn from(error: AuthnError) -> Self {

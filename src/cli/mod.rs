@@ -32,6 +32,7 @@ pub(crate) use identity::{NEW_KEY_IN_CLEAR, identity_lock};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 pub use verbs::doctor::{DoctorFinding, doctor, report};
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -82,12 +83,33 @@ fn unquoted(mut error: clap::Error) -> clap::Error {
     } else {
         return error;
     };
-    let is_option =
-        matches!(error.get(given), Some(ContextValue::String(argument)) if argument.starts_with('-'));
-    if !is_option {
+    let argument = match error.get(given) {
+        Some(ContextValue::String(argument)) => argument.clone(),
+        Some(_) | None => String::new(),
+    };
+    if !argument.starts_with('-') {
         error.insert(given, ContextValue::String("…".to_owned()));
+        let is_file = kind == ErrorKind::UnknownArgument && Path::new(&argument).exists();
+        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+        if let Some(tip) = file_option(help::command(), &words).filter(|_| is_file) {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
     }
     error
+}
+
+/// The option by which the verb of `words` takes a file, for a person who names the file alone.
+fn file_option(mut command: clap::Command, words: &[OsString]) -> Option<&'static str> {
+    for word in words {
+        let Some(next) = command.find_subcommand(word) else { break };
+        command = next.clone();
+    }
+    let has_long = |name: &str| command.get_arguments().any(|one| one.get_long() == Some(name));
+    let has_short = |name: char| command.get_arguments().any(|one| one.get_short() == Some(name));
+    if has_short('f') {
+        return Some("name declaration files with `-f FILE`");
+    }
+    has_long("config").then_some("name the configuration file with `--config FILE`")
 }
 
 /// Runs a verb that needs no identity of this machine.

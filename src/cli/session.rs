@@ -68,7 +68,7 @@ impl VerbSession<'_> {
         };
         let client = self.operator().await?;
         let (items, has_more) = client.list_some(endpoint, selection.limit, is_wanted).await?;
-        self.print_rows(&items);
+        self.print_rows(&client, &items).await;
         let seen = seen.into_inner();
         if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
             self.console.say(&seen.note(T::NOUN, owner));
@@ -80,16 +80,21 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints the item of a listing that `is_it` accepts. `false` if there is none.
+    /// Prints the item of a listing that `is_it` accepts; fails with `unknown` if there is none.
     pub(crate) async fn show_item<C, T: DeserializeOwned>(
         &self,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
         is_it: impl Fn(&T) -> bool,
-    ) -> Result<bool, CommandFailure> {
-        let items = self.operator().await?.list(endpoint).await?;
-        let Some(item) = items.iter().find(|item| is_it(&item.answer)) else { return Ok(false) };
+        unknown: CommandFailure,
+    ) -> Result<(), CommandFailure> {
+        let client = self.operator().await?;
+        let items = client.list(endpoint).await?;
+        let Some(item) = items.iter().find(|item| is_it(&item.answer)) else {
+            let owner = client.scope_owner().await;
+            return Err(owner.iter().fold(unknown, |unknown, owner| unknown.within(owner)));
+        };
         self.print_object(item);
-        Ok(true)
+        Ok(())
     }
 
     /// Prints an object: its fields as tables, or as the broker sent it.
@@ -116,24 +121,31 @@ impl VerbSession<'_> {
         Ok(())
     }
 
-    /// Prints items as a table, or as the broker sent them.
-    pub(crate) fn print_rows<T: Row>(&self, items: &[Received<T>]) {
+    /// Prints items that `client` listed as a table, or as the broker sent them.
+    pub(crate) async fn print_rows<T: Row>(&self, client: &Client, items: &[Received<T>]) {
         let sent = Items { items: items.iter().map(|item| &item.sent).collect() };
-        self.print_table(&sent, items.iter().map(|item| &item.answer));
+        self.print_table(client, &sent, items.iter().map(|item| &item.answer)).await;
     }
 
-    /// Prints items as a table, or `sent`.
-    pub(crate) fn print_table<'i, T: Row + 'i>(
+    /// Prints items that `client` listed as a table, or `sent`. Without items, an operator with an owner is told that the
+    /// list is limited.
+    pub(crate) async fn print_table<'i, T: Row + 'i>(
         &self,
+        client: &Client,
         sent: &impl Serialize,
         items: impl IntoIterator<Item = &'i T>,
     ) {
         if self.console.is_json() {
             self.console.json(sent);
-        } else {
-            let rows: Vec<Vec<String>> = items.into_iter().map(Row::cells).collect();
-            self.console.table(T::NOUN, &T::head(), &rows);
+            return;
         }
+        let rows: Vec<Vec<String>> = items.into_iter().map(Row::cells).collect();
+        let owner = if rows.is_empty() { client.scope_owner().await } else { None };
+        let noun = match owner {
+            Some(owner) => format!("{} in your scope (owner `{owner}`)", T::NOUN),
+            None => T::NOUN.to_owned(),
+        };
+        self.console.table(&noun, &T::head(), &rows);
     }
 
     /// Revokes, suspends or resumes `target` as an operator, and prints the result.

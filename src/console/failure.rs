@@ -2,7 +2,7 @@ use std::io;
 use std::path::Path;
 
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{IdError, NameError, SerialError, io_reason};
+use crate::base::{IdError, NameError, SerialError, fix_within, io_reason, refusal_within};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
 use crate::wire::FailureOutput;
@@ -178,12 +178,35 @@ impl CommandFailure {
             .any(|busy| busy.as_str() == self.code)
     }
 
+    /// For a change that was sent and got no response: its outcome is unknown.
+    #[must_use]
+    pub(crate) fn in_doubt(self) -> Self {
+        if self.code != code::BROKER_UNREACHABLE.as_str() {
+            return self;
+        }
+        let why = format!("{}; whether the broker has carried the request out is unknown", self.why);
+        let fix = format!(
+            "{}; before you repeat a change, see what it has done: `keyward plan -f FILES` shows what an apply has left to \
+             change, and the `show` and `list` verbs and `keyward audit list --last 20` show the object",
+            self.fix
+        );
+        self.because(why).mended_by(fix)
+    }
+
+    /// As an operator that is limited to this owner is told it.
+    #[must_use]
+    pub(crate) fn within(self, owner: &str) -> Self {
+        let (why, fix) = (refusal_within(owner, &self.why), fix_within(&self.fix));
+        self.because(why).mended_by(fix)
+    }
+
     /// With the name of the object that the broker does not know.
     #[must_use]
     pub(crate) fn naming(mut self, object: &str) -> Self {
         let is_unknown = NAMELESS.iter().any(|code| code.as_str() == self.code);
-        if is_unknown && !object.is_empty() && !self.why.contains(object) {
-            self.why = format!("{}: `{object}`", self.why);
+        let named = format!("`{object}`");
+        if is_unknown && !object.is_empty() && !self.why.contains(&named) {
+            self.why = format!("{}: {named}", self.why);
         }
         self
     }

@@ -61,6 +61,17 @@ impl<T, I, A> Endpoint<T, I, A> {
     }
 }
 
+/// Paths of requests with a body that change nothing.
+const READING: [&str; 4] = ["/oauth/introspect", "/v1/export", "/v1/plan", "/v1/plan-checks/{*name}"];
+
+impl<T, I, A> Endpoint<T, I, A> {
+    /// Whether a request changes something at the broker.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.method != Method::GET && !READING.contains(&self.path)
+    }
+}
+
 impl<T: Target, I, A> Endpoint<T, I, A> {
     /// The path of a request for `target`.
     #[must_use]

@@ -42,6 +42,12 @@ fn an_unexpected_argument_is_not_repeated() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.starts_with("error: unexpected") && !said.contains("CNRY"), "{said}");
     }
+    // A file is suggested with the option that takes it.
+    for (args, option) in [(&["config", "check"][..], "--config FILE"), (&["plan"], "-f FILE")] {
+        let output = Command::new(KEYWARD).args(args).arg("Cargo.toml").output().unwrap();
+        let said = said(&output);
+        assert!(said.contains(option) && !said.contains("Cargo.toml"), "{args:?}: {said}");
+    }
     let output = Command::new(KEYWARD).args(["unseal", "--passphrsae"]).output().unwrap();
     assert!(said(&output).contains("'--passphrsae'"), "an option that is misspelt is named");
 }
@@ -125,6 +131,48 @@ fn a_refusal_names_the_object_that_is_unknown() {
         assert_eq!(output.status.code(), Some(7), "{args:?}: {}", said(&output));
         assert!(said(&output).contains(named), "{args:?}: {}", said(&output));
     }
+}
+
+#[test]
+fn an_operator_with_an_owner_learns_that_its_scope_limits_what_it_sees() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let code = process.good(&["operator", "invite", "eve", "--role", "admin", "--owner", "payments"], b"");
+    process.good_as("eve", &["join"], &code);
+    for (args, noun) in [
+        (&["agent", "list"][..], "agents"),
+        (&["secret", "list"], "secrets"),
+        (&["role", "list", "--prefix", "r"], "roles"),
+        (&["capability", "list"], "capabilities"),
+        (&["rotation", "list"], "rotations"),
+        (&["rotation", "calendar"], "rotations due"),
+        (&["lease", "list"], "leases"),
+        (&["audit", "list", "--after", "100000"], "entries"),
+    ] {
+        let output = process.run_as("eve", args, b"");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{args:?}: {}", said(&output));
+        assert_eq!(said(&output).trim(), format!("no {noun} in your scope (owner `payments`)"), "{args:?}");
+    }
+    // The same text for an object of another owner and for a name of nothing.
+    for (noun, name) in [
+        ("agent", "a"),
+        ("secret", "github/app"),
+        ("role", "repo-reader"),
+        ("capability", "github.repo.read"),
+    ] {
+        let [hidden, absent] = [name, "absent"].map(|name| {
+            let output = process.run_as("eve", &[noun, "show", name], b"");
+            assert_eq!(output.status.code(), Some(7), "{noun}: {}", said(&output));
+            assert!(said(&output).contains(&format!("`{name}`")), "{noun}: {}", said(&output));
+            let without_id = said(&output).lines().take(3).collect::<Vec<_>>().join("\n");
+            without_id.replace(&format!("`{name}`"), "NAME")
+        });
+        assert_eq!(hidden, absent, "{noun}");
+        assert!(hidden.contains("(owner `payments`)"), "{hidden}");
+    }
+    let plain = process.run_as("operator", &["lease", "list"], b"");
+    assert_eq!(said(&plain).trim(), "no leases");
 }
 
 #[test]

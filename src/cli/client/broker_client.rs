@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -18,8 +19,8 @@ use crate::console::CommandFailure;
 use crate::pki::tls::{HandshakeSigner, TlsError, client_config, pinned_client_config, signed_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode, PeerCertificate};
 use crate::wire::{
-    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, PageAnswer, PageQuery, StateAnswer, Target,
-    TokenAnswer, TokenForm,
+    Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OPERATOR_WHOAMI, PageAnswer, PageQuery,
+    StateAnswer, Target, TokenAnswer, TokenForm,
 };
 
 /// A client of one broker. Each request uses a new connection.
@@ -152,6 +153,16 @@ impl Client {
         read(&sent.map_err(|failure| failure.naming(&target.name()))?)
     }
 
+    /// The owner to whose objects the operator of this client is limited, if the broker tells it now.
+    pub(crate) async fn scope_owner(&self) -> Option<String> {
+        let is_operator = self.source.as_ref().is_some_and(|source| source.kind == IdentityKind::Operator);
+        if !is_operator {
+            return None;
+        }
+        let whoami = self.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await;
+        whoami.ok().and_then(|whoami| whoami.answer.owner)
+    }
+
     /// All items of a listing.
     pub(crate) async fn list<C, A: DeserializeOwned>(
         &self,
@@ -217,17 +228,29 @@ impl Client {
     }
 
     async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
-        let sent = tokio::time::timeout(self.wait, self.connect_and_send(request)).await;
-        sent.map_err(|_| {
-            self.transport.unreachable(&format!("no response within {} seconds", self.wait.as_secs()))
-        })?
+        let (changes, is_sent) = (request.changes, AtomicBool::new(false));
+        let sent = tokio::time::timeout(self.wait, self.connect_and_send(request, &is_sent)).await;
+        let answered = sent.unwrap_or_else(|_| {
+            let why = format!("no response within {} seconds", self.wait.as_secs());
+            Err(self.transport.unreachable(&why))
+        });
+        answered.map_err(|failure| {
+            let is_in_doubt = changes && is_sent.load(Ordering::Relaxed);
+            if is_in_doubt { failure.in_doubt() } else { failure }
+        })
     }
 
-    async fn connect_and_send(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
+    /// Sets `is_sent` before the first byte of the request is sent.
+    async fn connect_and_send(
+        &self,
+        request: ClientRequest,
+        is_sent: &AtomicBool,
+    ) -> Result<ClientResponse, CommandFailure> {
         let connection = self.transport.connect().await.map_err(|failure| self.explained(failure))?;
         let shown = connection.certificates();
         self.check_trust_domain(&shown)?;
         self.learn(&shown);
+        is_sent.store(true, Ordering::Relaxed);
         let exchanged = self.transport.exchange(connection, request).await;
         let response = exchanged.map_err(|failure| self.explained(failure))?;
         if (200..300).contains(&response.status) {
@@ -333,6 +356,7 @@ fn unusable(error: TlsError) -> CommandFailure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
@@ -343,6 +367,33 @@ mod tests {
 
     /// Longer than the client waits, and an end for the test.
     const TEST_WAIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_change_without_a_response_is_said_to_be_in_doubt() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("host.sock");
+        // Given a broker that is killed after it has read a part of the request
+        let listener = UnixListener::bind(&socket).unwrap();
+        let killed = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 4]).unwrap();
+            }
+        });
+        let client = Client::on_host(&socket).within(TEST_WAIT);
+        // Then a change says that its outcome is unknown, and a read does not
+        let change = client.call(crate::wire::SEAL, &Nothing, &Nothing).await.unwrap_err();
+        let read = client.call(GET_STATE, &Nothing, &Nothing).await.unwrap_err();
+        killed.join().unwrap();
+        let is_in_doubt = |failure: &CommandFailure| failure.why().contains("is unknown");
+        assert_eq!((change.code(), read.code()), ("broker_unreachable", "broker_unreachable"));
+        assert!(is_in_doubt(&change) && change.fix().contains("keyward plan"), "{change:?}");
+        assert!(!is_in_doubt(&read), "{read:?}");
+        // And a change that could not be sent says what it said before
+        std::fs::remove_file(&socket).unwrap();
+        let unsent = client.call(crate::wire::SEAL, &Nothing, &Nothing).await.unwrap_err();
+        assert!(unsent.code() == "broker_unreachable" && !is_in_doubt(&unsent), "{unsent:?}");
+    }
 
     #[tokio::test]
     async fn a_request_to_a_silent_broker_ends_in_time() {

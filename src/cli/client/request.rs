@@ -14,6 +14,8 @@ pub(super) struct ClientRequest {
     pub(super) uri: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
+    /// Whether it changes something at the broker.
+    pub(super) changes: bool,
 }
 
 /// The input of a request besides its path.
@@ -65,8 +67,8 @@ impl ClientRequest {
 
     /// A request without a body.
     pub(super) fn to<T: Target, I, A>(endpoint: Endpoint<T, I, A>, target: &T) -> Self {
-        let uri = endpoint.path_to(target);
-        Self { method: endpoint.method, uri, headers: Vec::new(), body: Bytes::new() }
+        let (uri, changes) = (endpoint.path_to(target), endpoint.changes());
+        Self { method: endpoint.method, uri, headers: Vec::new(), body: Bytes::new(), changes }
     }
 
     pub(super) fn with_body(mut self, kind: &'static str, body: Bytes) -> Self {

@@ -141,7 +141,7 @@ impl Transport {
             Self::Tls { address, .. } => address,
             Self::Socket(_) => "keyward",
         };
-        let ClientRequest { method, uri, headers, body } = request;
+        let ClientRequest { method, uri, headers, body, .. } = request;
         let mut request = hyper::Request::builder()
             .method(method.as_str())
             .uri(uri)

@@ -38,13 +38,11 @@ impl CapabilityCommand {
             Self::List(args) => session.list(LIST_CAPABILITIES, &args.selection()?).await,
             Self::Show { name } => {
                 let name: CapabilityName = name.parse()?;
+                let unknown = CommandFailure::new(code::CAPABILITY_UNKNOWN)
+                    .because(format!("there is no capability `{name}`"))
+                    .mended_by("check the name: `keyward capability list` shows the capabilities");
                 let is_it = |one: &CapabilityAnswer| one.name == name;
-                if session.show_item(LIST_CAPABILITIES, is_it).await? {
-                    return Ok(());
-                }
-                let why = format!("there is no capability `{name}` in this operator's scope");
-                let fix = "check the name: `keyward capability list` shows the capabilities";
-                Err(CommandFailure::new(code::CAPABILITY_UNKNOWN).because(why).mended_by(fix))
+                session.show_item(LIST_CAPABILITIES, is_it, unknown).await
             }
         }
     }
@@ -56,12 +54,10 @@ impl RoleCommand {
             Self::List(args) => session.list(LIST_ROLES, &args.selection()?).await,
             Self::Show { name } => {
                 let name: RoleName = name.parse()?;
-                if session.show_item(LIST_ROLES, |one: &RoleAnswer| one.name == name).await? {
-                    return Ok(());
-                }
-                let why = format!("there is no role `{name}` in this operator's scope");
-                let fix = "check the name: `keyward role list` shows the roles";
-                Err(CommandFailure::new(code::ROLE_UNKNOWN).because(why).mended_by(fix))
+                let unknown = CommandFailure::new(code::ROLE_UNKNOWN)
+                    .because(format!("there is no role `{name}`"))
+                    .mended_by("check the name: `keyward role list` shows the roles");
+                session.show_item(LIST_ROLES, |one: &RoleAnswer| one.name == name, unknown).await
             }
         }
     }

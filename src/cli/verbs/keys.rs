@@ -128,7 +128,8 @@ impl TokenKeyCommand {
 
 impl<T: DeserializeOwned + Row> KeyGenerations<'_, T> {
     async fn list(&self) -> Result<(), CommandFailure> {
-        self.session.print_rows(&self.session.operator().await?.items(self.list).await?);
+        let client = self.session.operator().await?;
+        self.session.print_rows(&client, &client.items(self.list).await?).await;
         Ok(())
     }
 

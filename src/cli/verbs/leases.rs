@@ -158,7 +158,8 @@ impl LeaseCommand {
 impl LeaseListArgs {
     async fn list(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         if self.own {
-            session.print_rows(&session.agent().await?.items(LIST_OWN_LEASES).await?);
+            let client = session.agent().await?;
+            session.print_rows(&client, &client.items(LIST_OWN_LEASES).await?).await;
             return Ok(());
         }
         let agent: Option<AgentName> = optional(self.agent.as_deref())?;

@@ -14,7 +14,8 @@ pub(super) async fn print_calendar(
 ) -> Result<(), CommandFailure> {
     let now = SystemClock::new().now();
     let until = now.plus_s(i64::from(next_s)).to_string();
-    let mut items = session.operator().await?.items(LIST_ROTATIONS_DUE).await?;
+    let client = session.operator().await?;
+    let mut items = client.items(LIST_ROTATIONS_DUE).await?;
     let listed = items.len();
     // Times in RFC 3339, UTC and of one length sort like text.
     items.retain(|due| due.at <= until);
@@ -25,7 +26,7 @@ pub(super) async fn print_calendar(
     if ical {
         session.console.bytes(icalendar(&items, now).as_bytes());
     } else {
-        session.print_rows(&items);
+        session.print_rows(&client, &items).await;
     }
     Ok(())
 }

@@ -235,14 +235,17 @@ async fn classify(
 }
 
 async fn versions(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
-    let secret = session.operator().await?.call(GET_SECRET, name, &Nothing).await?;
-    session.print_table(&serde_json::json!({ "items": secret.sent.get("versions") }), &secret.versions);
+    let client = session.operator().await?;
+    let secret = client.call(GET_SECRET, name, &Nothing).await?;
+    let sent = serde_json::json!({ "items": secret.sent.get("versions") });
+    session.print_table(&client, &sent, &secret.versions).await;
     Ok(())
 }
 
 async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), CommandFailure> {
-    let readers = session.operator().await?.call(LIST_SECRET_READERS, name, &Nothing).await?;
-    session.print_table(&readers.sent, &readers.items);
+    let client = session.operator().await?;
+    let readers = client.call(LIST_SECRET_READERS, name, &Nothing).await?;
+    session.print_table(&client, &readers.sent, &readers.items).await;
     if !session.console.is_json() {
         session.console.say(&format!("searched from ledger entry {} on", readers.since_seq));
     }

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 
-use crate::base::RequestId;
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
+use crate::base::{OwnerName, RequestId};
 use crate::broker::Failure;
 use crate::wire::{OAuthBody, ProblemBody};
 
@@ -62,6 +62,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn in_form(mut self, form: ProblemForm) -> Self {
         self.form = form;
+        self
+    }
+
+    /// As an operator with this owner is told it.
+    #[must_use]
+    pub(crate) fn within(mut self, owner: &OwnerName) -> Self {
+        self.failure = self.failure.within(owner);
         self
     }
 

@@ -9,7 +9,7 @@ use super::idempotency_header::{IdempotencyHeader, OwnedIdempotentRequest};
 use crate::authn::{
     AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, RenewingOperator, ResourceServerPrincipal,
 };
-use crate::base::{Sensitive, code};
+use crate::base::{OwnerName, Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::problem::Problem;
 use crate::http::route::Caller;
@@ -27,6 +27,11 @@ pub(crate) trait Identify<S>: Sized + Send {
 
     /// The caller of the connection, judged now.
     fn identify(parts: &Parts, services: &S) -> impl Future<Output = Result<Self, Problem>> + Send;
+
+    /// The owner to whose objects the caller is limited. Its refusals name this limit.
+    fn owner(&self) -> Option<&OwnerName> {
+        None
+    }
 }
 
 /// A caller whose requests can have an idempotency key.
@@ -104,6 +109,10 @@ impl<R: Right> Identify<AdminServices> for AuthorisedOperator<R> {
         let certificate = certificate(parts)?;
         let authorised = services.authorise(&certificate).await?;
         Ok(Self { authorised, certificate })
+    }
+
+    fn owner(&self) -> Option<&OwnerName> {
+        self.operator().scope().owner()
     }
 }
 

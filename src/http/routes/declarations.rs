@@ -3,9 +3,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, IntoAnswer};
-use super::caller::{AuthorisedOperator, Repeats};
+use super::caller::{AuthorisedOperator, Identify, Repeats};
 use super::input::{Input, parse_json};
-use super::table::{AdminRequest, RequestHead, Routes, body_of, described, success};
+use super::table::{AdminRequest, RequestHead, Routes, body_of, described, success, within};
 use super::target::{FromPath, name};
 use crate::base::SecretName;
 use crate::base::code;
@@ -79,8 +79,10 @@ impl Routes<AdminServices> {
                     Ok::<_, Problem>((by, uploaded(parse_json::<B>(&body)?)?, idempotency))
                 });
                 let (by, uploaded, idempotency) = parsed.await?;
+                let owner = by.owner().cloned();
                 let declaring = Declaring { by, target, uploaded, idempotency, heavy: heavy.clone() };
-                let answer = handler(services, declaring).await?;
+                let answer = handler(services, declaring).await;
+                let answer = answer.map_err(|problem| within(problem, owner.as_ref()))?;
                 heavy.run(Priority::Low, move |_| Ok(answer.give(status))).await
             }
         })

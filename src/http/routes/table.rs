@@ -11,7 +11,7 @@ use super::caller::{AnonymousCaller, AuthorisedOperator, Identify, Repeats};
 use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, InputHead};
 use super::target::FromPath;
-use crate::base::{Cancellation, Sensitive};
+use crate::base::{Cancellation, OwnerName, Sensitive};
 use crate::broker::{AdminServices, Priority};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -77,8 +77,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 let head = RequestHead::<C, T, I>::of(&parts, &services, &route).await?;
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
+                let owner = head.by.owner().cloned();
                 let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                Ok(handler(services, call).await?.give(status))
+                let answer = handler(services, call).await;
+                Ok(answer.map_err(|problem| within(problem, owner.as_ref()))?.give(status))
             }
         })
     }
@@ -107,8 +109,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 drop(parts);
                 let body = body_of::<I>(body, body_bytes_max).await?;
                 let idempotency = head.by.idempotency_key(&services, head.idempotency, I::digested(&body));
+                let owner = head.by.owner().cloned();
                 let call = RouteRequest { by: head.by, target: head.target, input: head.input.read(body)? };
-                Ok(handler(services, call, idempotency).await?.give(status))
+                let answer = handler(services, call, idempotency).await;
+                Ok(answer.map_err(|problem| within(problem, owner.as_ref()))?.give(status))
             }
         })
     }
@@ -193,6 +197,14 @@ impl<C, T: FromPath, I: Input> RequestHead<C, T, I> {
         // Also where the key does nothing: who sends one finds out that it is malformed.
         let idempotency = IdempotencyHeader::of(parts, route)?;
         Ok(Self { by, target, input, idempotency })
+    }
+}
+
+/// The refusal of a caller that is limited to this owner.
+pub(crate) fn within(problem: Problem, owner: Option<&OwnerName>) -> Problem {
+    match owner {
+        Some(owner) => problem.within(owner),
+        None => problem,
     }
 }
 

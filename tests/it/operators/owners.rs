@@ -90,6 +90,34 @@ async fn a_team_sees_its_own_things_and_who_is_bound_to_nobody_sees_all() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_the_scope_and_not_whether_the_object_exists() {
+    let (broker, red, _) = teams().await;
+    let absent_lease = json!({ "capability": "absent.read" });
+    for (path, absent) in [
+        ("/v1/agents/blue-bot", "/v1/agents/absent"),
+        ("/v1/secrets/blue/app", "/v1/secrets/blue/absent"),
+        ("/v1/rotations/blue/app", "/v1/rotations/blue/absent"),
+    ] {
+        // Given an object of another owner, and a name of nothing
+        let (hidden, absent) = (red.get(path).await.json(), red.get(absent).await.json());
+        // Then the operator with an owner is told the same about both, and why it may not see the object
+        assert_eq!((&hidden["detail"], &hidden["fix"]), (&absent["detail"], &absent["fix"]), "{path}");
+        let said = hidden["detail"].as_str().unwrap();
+        assert!(said.starts_with("among the objects that you may see (owner `red`), "), "{said}");
+        assert!(hidden["fix"].as_str().unwrap().contains("scope `all`"), "{hidden}");
+    }
+    for path in ["/v1/agents/blue-bot/revoke", "/v1/agents/absent/revoke"] {
+        let detail = post(&red, path).await.json()["detail"].clone();
+        assert!(detail.as_str().unwrap().contains("owner `red`"), "{path}: {detail}");
+    }
+    let refused = red.post_json("/v1/lease-endings", &absent_lease).await.json();
+    assert!(refused["detail"].as_str().unwrap().contains("owner `red`"), "{refused}");
+    // And an operator without an owner is told the plain reason
+    let plain = broker.operator().get("/v1/agents/absent").await.json();
+    assert_eq!(plain["detail"], "there is no agent of this name");
+}
+
+#[tokio::test]
 async fn a_team_changes_nothing_of_another_teams_or_of_nobodys() {
     let (broker, red, blue) = teams().await;
     let bot = broker.agent("blue-bot", &[]).await;
