@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand};
 
+use super::audit_object::object;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::VerbSession;
 use crate::cli::table::{Cell, columns};
@@ -35,7 +36,7 @@ impl AuditCommand {
             None => some_entries(&client, wanted.after, wanted.limit).await?,
             Some(newest) if is_limited(&client).await? => {
                 let entries = last_entries(&client, newest).await?;
-                session.print_table(&entries, &entries.items);
+                session.print_table(&client, &entries, &entries.items).await;
                 return Ok(());
             }
             Some(newest) => {
@@ -43,7 +44,7 @@ impl AuditCommand {
                 page(&client, head.saturating_sub(newest), newest).await?
             }
         };
-        session.print_table(&entries.sent, &entries.items);
+        session.print_table(&client, &entries.sent, &entries.items).await;
         Ok(())
     }
 }
@@ -92,9 +93,6 @@ const PAGE_ENTRIES: u64 = 500;
 
 /// The actor: the first of these fields that an event has.
 const WHO: [&str; 3] = ["by", "operator", "agent"];
-/// The object: the first of these fields that is not the actor's.
-const ON: [&str; 9] =
-    ["capabilities", "secret", "agent", "operator", "right", "code", "instance", "trust_domain", "token"];
 
 columns!(EntryAnswer "entries": seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
 
@@ -103,20 +101,14 @@ fn what(entry: &EntryAnswer) -> String {
 }
 
 fn who(entry: &EntryAnswer) -> String {
-    first(entry, WHO.iter().copied()).map(|(_, text)| text).unwrap_or_default()
+    actor(entry).map(|(_, text)| text).unwrap_or_default()
 }
 
 fn on(entry: &EntryAnswer) -> String {
-    let who = first(entry, WHO.iter().copied()).map(|(name, _)| name);
-    first(entry, ON.iter().copied().filter(|name| Some(*name) != who))
-        .map(|(_, text)| text)
-        .unwrap_or_default()
+    object(&entry.event, actor(entry).map(|(field, _)| field))
 }
 
-/// The first of these fields that the event has: kinds of events have different fields.
-fn first(
-    entry: &EntryAnswer,
-    mut names: impl Iterator<Item = &'static str>,
-) -> Option<(&'static str, String)> {
-    names.find_map(|name| Some((name, entry.event.get(name)?.text())))
+/// The field that names the actor, with its text.
+fn actor(entry: &EntryAnswer) -> Option<(&'static str, String)> {
+    WHO.iter().find_map(|field| Some((*field, entry.event.get(*field)?.text())))
 }

@@ -24,6 +24,7 @@ pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod whoami;
 
+mod audit_object;
 mod credential_form;
 mod kept_token;
 mod lease_login;

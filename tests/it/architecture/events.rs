@@ -71,6 +71,47 @@ fn names_somebody(source: &Source, name: &str) -> bool {
     is_tuple && fields_of.split("pub ").skip(1).any(|field| names_somebody(source, identifier(field)))
 }
 
+/// Events without an object: they are about the broker as a whole. Reviewed.
+const WITHOUT_OBJECT: &[&str] = &[
+    "BrokerSealed",
+    "BrokerUnsealed",
+    "ClockAdjusted",
+    "ClockDisagrees",
+    "DataAdopted",
+    "MachineChanged",
+    "SealingKeysRotated",
+    "SnapshotTaken",
+    "VersionsRewrapped",
+];
+
+/// The fields of an actor, in the order in which `keyward audit list` looks for them.
+const ACTORS: &[&str] = &["by", "operator", "agent"];
+
+/// Whether the struct has a field from which `keyward audit list` takes the object of an entry.
+fn has_object(source: &Source, name: &str, objects: &[&str]) -> bool {
+    let Some(fields_of) = fields(source, name) else { return false };
+    let has = |field: &str| words(fields_of, field).any(|at| fields_of[at + field.len()..].starts_with(':'));
+    let actor = ACTORS.iter().find(|actor| has(actor));
+    if objects.iter().any(|object| Some(object) != actor && has(object)) {
+        return true;
+    }
+    let is_tuple = fields_of.starts_with('(');
+    is_tuple && fields_of.split("pub ").skip(1).any(|field| has_object(source, identifier(field), objects))
+}
+
+/// Events without an object that are not on the list, and those that are on it and have one.
+fn without_object(sources: &[Source], objects: &[&str], listed: &[&str]) -> Vec<String> {
+    let all =
+        sources.iter().flat_map(|source| events(source).into_iter().map(move |(_, name)| (source, name)));
+    let without: BTreeSet<&str> =
+        all.filter(|(source, name)| !has_object(source, name, objects)).map(|(_, name)| name).collect();
+    let listed: BTreeSet<&str> = listed.iter().copied().collect();
+    let missing = without.difference(&listed);
+    let missing = missing.map(|name| format!("{name}: `keyward audit list` shows no object of its entries"));
+    let idle = listed.difference(&without).map(|name| format!("{name}: on the list, and has an object"));
+    missing.chain(idle).collect()
+}
+
 /// Events that name nobody and are not on the list, and those that are on it and are not like that.
 fn unlinked(sources: &[Source], listed: &[&str]) -> Vec<String> {
     let (mut findings, mut found) = (Vec::new(), BTreeSet::new());
@@ -142,6 +183,24 @@ fn each_event_has_a_name_for_readers_of_the_ledger() {
     let audit = sources.iter().find(|source| source.path == "src/broker/administration/audit.rs").unwrap();
     let list = audit.code.split_once("= known![").unwrap().1.split_once(']').unwrap().0;
     assert_none(&unnamed(&sources, list));
+}
+
+#[test]
+fn each_event_has_an_object_in_the_table_of_entries() {
+    let sources = sources("src");
+    let shown = sources.iter().find(|source| source.path == "src/cli/verbs/audit_object.rs").unwrap();
+    let table = shown.text.split_once("const FIELDS").unwrap().1.split_once("];").unwrap().0;
+    let fields = table.split("(\"").skip(1).map(|row| row.split('"').next().unwrap());
+    let objects: Vec<&str> = fields.chain(["subject", "changes", "narrowing", "lease"]).collect();
+    assert!(objects.len() > 20, "{objects:?}");
+    assert_none(&without_object(&sources, &objects, WITHOUT_OBJECT));
+
+    let event = |body: &str| {
+        let code = format!("pub struct Left<'a> {{\n    {body}\n}}\nimpl Event for Left<'_> {{}}\n");
+        without_object(&[Source::new("src/a/events.rs", &code)], &["agent", "secret"], &[]).len()
+    };
+    assert_eq!([event("pub secret: u8,"), event("pub agent: u8,"), event("pub wall: u8,")], [0, 1, 1]);
+    assert_eq!(event("pub by: u8,\n    pub agent: u8,"), 0);
 }
 
 #[test]

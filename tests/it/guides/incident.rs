@@ -25,7 +25,15 @@ fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
     run(1);
     assert!(!gets());
     let shown: String = [2, 3, 5, 6, 7].map(run).concat();
-    for part in ["inst_", "no leases", "github.repo.read", "secret.revealed", "laptop stolen"] {
+    for part in [
+        "inst_",
+        "no leases",
+        "github.repo.read",
+        "secret.revealed",
+        "laptop stolen",
+        "subject.suspended",
+        "subject.revoked",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert_eq!(blocks[4], "keyward lease retry --agent research-bot\n");

@@ -1,0 +1,173 @@
+//! The object of a ledger entry, as tables show it.
+
+use serde_json::Value;
+
+/// The fields of events that name an object, the most telling first, each with the noun before its value. A test compares
+/// them with the fields of all events.
+const FIELDS: [(&str, &str); 24] = [
+    ("capabilities", ""),
+    ("secret", ""),
+    ("agent", ""),
+    ("operator", ""),
+    ("capability", ""),
+    ("right", ""),
+    ("code", ""),
+    ("instance", ""),
+    ("serial", ""),
+    ("token", ""),
+    ("id", ""),
+    ("trust_domain", ""),
+    ("names", ""),
+    ("generation", "generation "),
+    ("generations", "generations "),
+    ("added", "added "),
+    ("removed", "removed "),
+    ("login", ""),
+    ("logins", ""),
+    ("what", ""),
+    ("upstream", ""),
+    ("agents", ""),
+    ("peer", ""),
+    ("count", ""),
+];
+
+/// Most names of a list that are shown.
+const NAMES_SHOWN: usize = 3;
+
+/// The object of `event`; `actor` is the field that names the actor, which is not the object.
+pub(super) fn object(event: &Value, actor: Option<&str>) -> String {
+    let subject = event.get("subject").filter(|subject| subject.is_object());
+    if let Some(subject) = subject {
+        let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
+        return with_holder(named(subject), holder);
+    }
+    if let Some(Value::Array(changes)) = event.get("changes") {
+        return shortened(changes.iter().map(named).collect());
+    }
+    if event.get("removed").is_some_and(Value::is_object) {
+        return shortened(narrowed(event));
+    }
+    if let Some(lease) = text_of(event, "lease") {
+        let capability = text_of(event, "capability").map_or_else(String::new, |name| format!("{name} "));
+        let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
+        return with_holder(format!("{capability}{lease}"), holder);
+    }
+    let fields = FIELDS.iter().filter(|(field, _)| Some(*field) != actor);
+    let mut texts = fields.filter_map(|(field, noun)| Some((noun, text_of(event, field)?)));
+    texts.next().map(|(noun, text)| format!("{noun}{text}")).unwrap_or_default()
+}
+
+/// A thing with a kind, and a name or an id.
+fn named(thing: &Value) -> String {
+    let kind = text_of(thing, "kind").unwrap_or_default();
+    let name = text_of(thing, "name").or_else(|| text_of(thing, "id")).unwrap_or_default();
+    format!("{kind} {name}").trim().to_owned()
+}
+
+fn with_holder(object: String, holder: Option<String>) -> String {
+    match holder {
+        Some(holder) => format!("{object} of {holder}"),
+        None => object,
+    }
+}
+
+/// The objects that lose something.
+fn narrowed(event: &Value) -> Vec<String> {
+    let fields =
+        [("capabilities", "capability"), ("roles", "role"), ("agents", "agent"), ("removed_agents", "agent")];
+    let names = fields.into_iter().flat_map(|(field, noun)| {
+        event.get(field).map(names).unwrap_or_default().into_iter().map(move |name| format!("{noun} {name}"))
+    });
+    names.collect()
+}
+
+/// The text of a field that is neither missing nor empty.
+fn text_of(event: &Value, field: &str) -> Option<String> {
+    let text = match event.get(field)? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        value @ (Value::Array(_) | Value::Object(_)) => shortened(names(value)),
+        Value::Null | Value::Bool(_) => String::new(),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The names in a list, or in the keys of a map.
+fn names(value: &Value) -> Vec<String> {
+    let name = |item: &Value| match item {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => text_of(item, "id").unwrap_or_default(),
+        item => item.to_string(),
+    };
+    match value {
+        Value::Array(items) => items.iter().map(name).collect(),
+        Value::Object(fields) => fields.keys().cloned().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+/// The first names, and the number of the others.
+fn shortened(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown: Vec<String> = names.into_iter().take(NAMES_SHOWN).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_form_of_event_names_its_object() {
+        let change = |name: &str| json!({ "kind": "agent", "name": name, "action": "add" });
+        for (event, actor, object_of) in [
+            (
+                json!({ "by": "eve", "subject": { "kind": "agent", "id": "agent_1", "name": "a" } }),
+                "by",
+                "agent a",
+            ),
+            (json!({ "by": "eve", "subject": { "kind": "token", "id": "tok_1" } }), "by", "token tok_1"),
+            (
+                json!({ "by": "eve", "agent": "a", "subject": { "kind": "instance", "id": "inst_1" } }),
+                "by",
+                "instance inst_1 of a",
+            ),
+            (
+                json!({ "operator": "eve", "changes": [change("a"), change("b")] }),
+                "operator",
+                "agent a, agent b",
+            ),
+            (
+                json!({ "operator": "eve", "changes": [change("a"), change("b"), change("c"), change("d")] }),
+                "operator",
+                "agent a, agent b, agent c and 1 more",
+            ),
+            (
+                json!({
+                    "by": "eve", "capabilities": [], "roles": { "r": [] }, "agents": {}, "removed_agents": ["a"],
+                    "removed": { "roles": {}, "agents": {} },
+                }),
+                "by",
+                "role r, agent a",
+            ),
+            (json!({ "agent": "a", "capability": "c", "lease": "lease_1" }), "agent", "c lease_1"),
+            (json!({ "operator": "eve", "agent": "a", "lease": "lease_1" }), "operator", "lease_1 of a"),
+            (json!({ "agent": "a", "capabilities": ["c", "d"] }), "agent", "c, d"),
+            (json!({ "operator": "eve", "agent": "a" }), "operator", "a"),
+            (
+                json!({ "by": "host", "added": [{ "id": "slot_1", "kind": "key-file" }] }),
+                "by",
+                "added slot_1",
+            ),
+            (json!({ "by": "eve", "generation": 3 }), "by", "generation 3"),
+            (json!({ "by": "host", "what": { "revoke-instance": "inst_1" } }), "by", "revoke-instance"),
+            (json!({ "by": "eve", "agents": [], "count": 5 }), "by", "5"),
+            (json!({ "wall": "x" }), "by", ""),
+        ] {
+            assert_eq!(object(&event, Some(actor)), object_of, "{event}");
+        }
+    }
+}
