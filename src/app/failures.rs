@@ -18,6 +18,11 @@ impl From<KeyringError> for CommandFailure {
             KeyringError::Altered(_) => code::KEYRING_ALTERED,
             KeyringError::Newer(_) => code::DATA_NEWER,
             KeyringError::SlotFile { .. } => code::ROOT_KEY_UNUSABLE,
+            KeyringError::NoDirectory(directory) => {
+                let fix = format!("make the directory: `install -d -m 700 {}`", directory.display());
+                let failure = Self::new(code::ROOT_KEY_UNUSABLE).because(error.to_string());
+                return failure.mended_by(fix);
+            }
             KeyringError::Passphrase(_) => code::PASSPHRASE_REFUSED,
             KeyringError::NoSuchSlot => code::SLOT_UNKNOWN,
             KeyringError::LastSlot => code::LAST_SLOT,

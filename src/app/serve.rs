@@ -13,7 +13,7 @@ use super::failures::start_failed;
 use super::listeners::{Listeners, SealedListeners};
 use super::running_broker::{OpenedBroker, ProcessReplacement, RunningBroker, StartOptions};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
-use super::trusted_files::TrustedFile;
+use super::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, ProcessRequest, Unsealed};
@@ -43,7 +43,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
         if args.accept_lost_entries { OnLostEntries::Accept } else { OnLostEntries::Refuse };
     let duty = if args.read_only { ServeMode::ReadOnly } else { ServeMode::Full };
     let config = &Config::load(&args.config)?;
-    TrustedFile::all(&args.config, config).iter().try_for_each(TrustedFile::check)?;
+    let user = BrokerUser::of_process();
+    TrustedFile::all(&args.config, config).iter().try_for_each(|one| one.check(user))?;
     log(config)?;
     harden();
     let mut signals = StopSignals::listen()?;

@@ -1,6 +1,7 @@
 //! Checks that no other user of the host can read or replace the files that a broker trusts.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -55,16 +56,13 @@ impl TrustedFile {
         trusted.filter(|one| is_replaceable(&one.path)).collect()
     }
 
-    /// Fails if another user of this host can read or replace it.
-    pub(crate) fn check(&self) -> Result<(), CommandFailure> {
+    /// Fails if a user of this host other than `broker` and root can read or replace it, or if `broker` cannot read it.
+    pub(crate) fn check(&self, broker: BrokerUser) -> Result<(), CommandFailure> {
         let path = self.path.display();
         let refuse = |why: String, fix: String| {
             Err(CommandFailure::new(code::FILE_PERMISSIONS_TOO_OPEN).because(why).mended_by(fix))
         };
-        let found = fs::metadata(&self.path).map_err(|error| {
-            CommandFailure::new(code::FILE_UNUSABLE)
-                .because(format!("`{path}` cannot be used: {}", io_reason(&error)))
-        })?;
+        let found = fs::metadata(&self.path).map_err(|error| unusable(&self.path, &error))?;
         let mode = found.mode() & 0o7777;
         if mode & self.forbidden != 0 {
             let (right, fix) = match self.forbidden {
@@ -77,13 +75,79 @@ impl TrustedFile {
                 format!("find out who could use it, then `chmod {fix} {path}`"),
             );
         }
-        if found.uid() != 0 && found.uid() != own_uid() {
-            let uid = found.uid();
+        let BrokerUser(user) = broker;
+        let uid = found.uid();
+        if uid != 0 && uid != user {
             return refuse(
-                format!("`{path}` belongs to uid {uid}, neither root nor the broker's user"),
-                format!("find out why, then give it to the broker's user: `chown {} {path}`", own_uid()),
+                format!(
+                    "`{path}` belongs to uid {uid}, neither to root nor to the broker's user (uid {user})"
+                ),
+                format!("find out why, then give it to the broker's user: `chown {user} {path}`"),
             );
+        }
+        if self.forbidden == ANY && uid != user {
+            return Err(unreadable(&self.path, broker));
         }
         Ok(())
     }
+}
+
+/// The user that the broker runs as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct BrokerUser(u32);
+
+impl BrokerUser {
+    /// The user of this process, which is the broker.
+    pub(crate) fn of_process() -> Self {
+        Self(own_uid())
+    }
+
+    /// The owner of the data directory, whoever runs this command. Without one, the user of this process will make it.
+    pub(crate) fn of_data(config: &Config) -> Self {
+        fs::metadata(&config.data_dir).map_or_else(|_| Self::of_process(), |found| Self(found.uid()))
+    }
+
+    /// Checks the files below the data directory: each belongs to this user, or to root and is readable.
+    pub(crate) fn check_files_below(self, dir: &Path) -> Result<(), CommandFailure> {
+        for entry in fs::read_dir(dir).map_err(|error| unusable(dir, &error))? {
+            let path = entry.map_err(|error| unusable(dir, &error))?.path();
+            let found = match fs::symlink_metadata(&path) {
+                Ok(found) => found,
+                // A running broker removes files.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unusable(&path, &error)),
+            };
+            let Self(user) = self;
+            if found.uid() != user && found.uid() != 0 {
+                let (uid, path) = (found.uid(), path.display());
+                let why = format!(
+                    "`{path}` belongs to uid {uid}, and the data directory to the broker's user (uid {user})"
+                );
+                let fix = format!("find out why, then give it to the broker's user: `chown {user} {path}`");
+                return Err(CommandFailure::new(code::DATA_DIR_UNUSABLE).because(why).mended_by(fix));
+            }
+            if found.uid() != user && found.mode() & OTHERS_READ == 0 {
+                return Err(unreadable(&path, self));
+            }
+            if found.is_dir() {
+                self.check_files_below(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Read permission of others.
+const OTHERS_READ: u32 = 0o004;
+
+fn unreadable(path: &Path, BrokerUser(user): BrokerUser) -> CommandFailure {
+    let path = path.display();
+    CommandFailure::new(code::DATA_DIR_UNUSABLE)
+        .because(format!("`{path}` belongs to root, and the broker's user (uid {user}) cannot read it"))
+        .mended_by(format!("give it to the broker's user: `chown {user} {path}`"))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> CommandFailure {
+    let why = format!("`{}` cannot be used: {}", path.display(), io_reason(error));
+    CommandFailure::new(code::FILE_UNUSABLE).because(why)
 }

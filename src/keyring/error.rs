@@ -41,6 +41,9 @@ pub enum KeyringError {
     /// Shares do not open what they were given for.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The directory for a key file does not exist.
+    #[error("the directory `{}` does not exist, and no key file was made", .0.display())]
+    NoDirectory(PathBuf),
     /// The machine does not have the memory that a passphrase takes.
     #[error("the process has not enough memory to try a passphrase")]
     Memory,

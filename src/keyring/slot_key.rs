@@ -77,6 +77,10 @@ impl SlotKey {
     /// # Errors
     /// [`KeyringError::SlotFile`]; nothing was overwritten then.
     pub fn create_file(path: &Path, entropy: &dyn Entropy) -> Result<Self, KeyringError> {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|directory| !directory.exists()) {
+            return Err(KeyringError::NoDirectory(directory.to_owned()));
+        }
         let key = Sensitive::<[u8; 32]>::filled(|key| entropy.fill(key));
         let encoded = zeroize::Zeroizing::new(base64url(key.expose()));
         let text = zeroize::Zeroizing::new(format!("{PREFIX}{}\n", *encoded));

@@ -2,7 +2,8 @@ use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
-use crate::app::trusted_files::TrustedFile;
+use crate::app::data_dir::keyring_path;
+use crate::app::trusted_files::{BrokerUser, TrustedFile};
 use crate::cli::DoctorFinding;
 use crate::config::{Config, RootKey};
 use crate::pki::{ServerCertificate, certificate_from_pem};
@@ -11,22 +12,33 @@ use crate::pki::{ServerCertificate, certificate_from_pem};
 /// and the server's certificate. `from` is the configuration file.
 pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = permissions(from, config);
+    findings.extend(trust_domain(config));
     findings.push(addresses(config));
     findings.push(resolution(config));
     findings.extend(server_certificate(config));
     findings
 }
 
-/// The permissions that `serve` checks, and those of the directories of keys. The data directory has a stricter check.
+/// The permissions that `serve` checks, those of the directories of keys, and the owner of each file of the broker. The
+/// data directory has a stricter check.
 fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     let mut all = TrustedFile::all(from, config);
     all.retain(|one| one.path != config.data_dir);
     all.extend(TrustedFile::key_directories(config));
-    let checked = all.iter().map(|one| match one.check() {
+    let user = BrokerUser::of_data(config);
+    let checked = all.iter().map(|one| match one.check(user) {
         Ok(()) => DoctorFinding::ok(one.what, format!("`{}` has safe permissions", one.path.display())),
         Err(failure) => DoctorFinding::fail(one.what, failure.why(), failure.fix()),
     });
-    checked.collect()
+    let mut findings: Vec<DoctorFinding> = checked.collect();
+    if config.data_dir.exists() {
+        let well = format!("the broker's user can read every file below `{}`", config.data_dir.display());
+        findings.push(match user.check_files_below(&config.data_dir) {
+            Ok(()) => DoctorFinding::ok("owner of the data", well),
+            Err(failure) => DoctorFinding::fail("owner of the data", failure.why(), failure.fix()),
+        });
+    }
+    findings
 }
 
 /// The files that only the broker's user may use. `init` makes them.
@@ -36,6 +48,25 @@ pub(super) fn private_files(config: &Config) -> Vec<(&'static str, &Path)> {
         RootKey::Credential(_) | RootKey::Attended => None,
     };
     std::iter::once(("data directory", config.data_dir.as_path())).chain(key).collect()
+}
+
+/// The trust domain of the example configuration. `init` fixes the trust domain for good.
+const EXAMPLE_TRUST_DOMAIN: &str = "keyward.internal";
+
+/// Before `init`: whether the trust domain is still the one of the example.
+fn trust_domain(config: &Config) -> Option<DoctorFinding> {
+    let is_example = config.trust_domain.as_str() == EXAMPLE_TRUST_DOMAIN;
+    if !is_example || keyring_path(config).exists() {
+        return None;
+    }
+    let why = format!(
+        "`trust_domain` is `{EXAMPLE_TRUST_DOMAIN}`, as in the example, and cannot change after `init`"
+    );
+    Some(DoctorFinding::warn(
+        "trust domain",
+        why,
+        "set a name of your own before `keyward init`, e.g. `keyward.corp.example`",
+    ))
 }
 
 /// The hosts that enrolment codes name have to be in the certificate, which names what `[server] names` lists.

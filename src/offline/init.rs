@@ -8,6 +8,7 @@ use crate::app::failures::{keyring_lost, start_failed};
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::app::public_documents::publish;
 use crate::app::server_identity::server_identity;
+use crate::app::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
 use crate::broker::{AgentServices, certify_operator};
@@ -15,10 +16,12 @@ use crate::cli::{Identity, IdentityKind, InitArgs, NEW_KEY_IN_CLEAR, identity_lo
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, host_user, known_passphrase, new_passphrase};
 use crate::keyring::{Keyring, Passphrase, SlotKey};
+use crate::ledger::{RESERVE_BYTES, SEGMENT_BYTES};
 use crate::operators::is_of_host;
 use crate::pki::{
     AuthorityCertificate, SpiffeId, authorities_pem, certificate_pem, new_key_and_request, read_request,
 };
+use crate::telemetry::free_bytes;
 use crate::wire::InitOutput;
 
 /// The input of `init`.
@@ -135,6 +138,27 @@ pub async fn initialise(
     })
 }
 
+/// The space that a new broker takes: a segment of the ledger, its reserve, the index and the keyring.
+const NEW_BROKER_BYTES: u64 = SEGMENT_BYTES + RESERVE_BYTES + 7 * MIB;
+const MIB: u64 = 1024 * 1024;
+
+/// Checks the free space before anything is written: half a broker could not be initialised again.
+fn check_space(data_dir: &Path) -> Result<(), CommandFailure> {
+    let absolute = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let Some(free) = absolute.ancestors().find_map(free_bytes) else { return Ok(()) };
+    if free >= NEW_BROKER_BYTES {
+        return Ok(());
+    }
+    let why = format!(
+        "the disk of `{}` has {} MiB free, and a new broker needs {} MiB; nothing was written",
+        data_dir.display(),
+        free / MIB,
+        NEW_BROKER_BYTES / MIB
+    );
+    let fix = "free space on this disk, or name a directory on another disk: `data_dir` in the configuration";
+    Err(CommandFailure::new(code::LEDGER_NO_SPACE).because(why).mended_by(fix))
+}
+
 fn tell(made: &InitOutput, console: &Console) {
     if console.is_json() {
         console.json(made);
@@ -156,12 +180,15 @@ fn create(
     if let Some(lost) = keyring_lost(&config.data_dir) {
         return Err(lost);
     }
-    private_dir(&config.data_dir)?;
     let path = keyring_path(config);
     if path.exists() {
         let why = format!("`{}` contains a broker already; nothing was changed", config.data_dir.display());
         return Err(CommandFailure::new(code::ALREADY_INITIALISED).because(why));
     }
+    check_space(&config.data_dir)?;
+    let user = BrokerUser::of_data(config);
+    TrustedFile::key_directories(config).iter().try_for_each(|one| one.check(user))?;
+    private_dir(&config.data_dir)?;
     let by_itself = match &config.root_key {
         RootKey::File(file) if !file.exists() => Some(SlotKey::create_file(file, entropy)?),
         RootKey::File(_) | RootKey::Credential(_) => Some(slot_key(config)?),

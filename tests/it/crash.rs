@@ -1,7 +1,9 @@
 //! SIGKILL at any moment: what was acknowledged is there, and nothing is there twice.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keyward::config::Config;
 use serde_json::Value;
 
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
 use crate::support::waiting::wait_until;
 
 /// Rounds of load and SIGKILL. The long form of this test belongs to the soak.
@@ -112,6 +114,55 @@ fn a_second_init_changes_nothing() {
     assert!(!again.status.success());
     assert!(String::from_utf8_lossy(&again.stderr).contains("already_initialised"));
     assert_eq!(std::fs::read(process.path("data/keyring")).unwrap(), before);
+}
+
+#[test]
+fn init_checks_disk_and_key_directory_before_it_writes() {
+    // Given a machine on which nothing was initialised
+    let process = Process::init("warn");
+    for made in ["data", "home-operator"] {
+        std::fs::remove_dir_all(process.path(made)).unwrap();
+    }
+    std::fs::remove_file(process.path("root.key")).unwrap();
+    let run = |mut command: std::process::Command| {
+        let output = command.output().unwrap();
+        assert!(!output.status.success() && !process.path("data/keyring").exists(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let home = process.path("home-operator").display().to_string();
+    let init = |more: &[&str]| {
+        let mut command = std::process::Command::new(KEYWARD);
+        command.args(["init", "--config", &process.config(), "--home", &home]).args(more);
+        command
+    };
+    // Then a missing directory and one that others can write to are named with their cure
+    let absent = process.path("absent/root.key").display().to_string();
+    let said = run(init(&["--root-key-file", &absent]));
+    assert!(said.contains("does not exist") && said.contains("install -d -m 700"), "{said}");
+    std::fs::create_dir(process.path("open")).unwrap();
+    std::fs::set_permissions(process.path("open"), Permissions::from_mode(0o777)).unwrap();
+    let open = process.path("open/root.key").display().to_string();
+    let said = run(init(&["--root-key-file", &open]));
+    assert!(said.contains("file_permissions_too_open") && said.contains("chmod o-w"), "{said}");
+    assert!(!process.path("open/root.key").exists());
+    // And a disk that is too small is named with the space that is needed, and keeps no half of a broker
+    std::fs::create_dir(process.path("data")).unwrap();
+    let mut small = std::process::Command::new("unshare");
+    small.args([
+        "-m",
+        "sh",
+        "-c",
+        "mount -t tmpfs -o size=40m tmpfs \"$0\"; \"$@\"; c=$?; ls \"$0\" >&2; exit $c",
+    ]);
+    small.arg(process.path("data")).arg(KEYWARD).args(init(&[]).get_args());
+    let said = run(small);
+    assert!(said.contains("ledger_no_space") && said.contains("needs 72 MiB"), "{said}");
+    assert!(
+        said.contains(&process.path("data").display().to_string()) && !said.contains("keyring"),
+        "{said}"
+    );
+    // And the same command works when there is space.
+    assert!(init(&[]).status().unwrap().success());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::support::process::Process;
+use crate::support::process::{Process, files};
 
 fn findings(process: &Process, who: &str, args: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
     let output = process.run_as(who, &[&["doctor", "-o", "json"], args].concat(), b"");
@@ -150,4 +150,44 @@ fn equal_ports_of_the_listeners_are_found_before_a_start() {
         let said = String::from_utf8_lossy(&said);
         assert!(!output.status.success() && said.contains("`listen.admins`: agents and admins"), "{said}");
     }
+}
+
+#[test]
+fn owner_of_the_data_is_the_brokers_user_whoever_checks() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    // Given a broker's data that a service user owns, and a check by root
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let service = 64_001;
+    let give = |path: &str, uid: u32| std::os::unix::fs::chown(process.path(path), Some(uid), None).unwrap();
+    let data = process.path("data");
+    for path in files(&data).into_iter().chain([data.clone()]) {
+        std::os::unix::fs::chown(path, Some(service), None).unwrap();
+    }
+    for dir in fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        std::os::unix::fs::chown(dir, Some(service), None).unwrap();
+    }
+    assert_eq!(checked(&process), (Some(0), Vec::new()));
+    // When a file belongs to another user, or to root so that the service cannot read it
+    let segment = files(&process.path("data/ledger"))[0].strip_prefix(process.path("")).unwrap().to_owned();
+    for (path, uid, what, why) in [
+        ("data/keyring", 65_534, "fail keyring's permissions", "belongs to uid 65534"),
+        ("data/keyring", 0, "fail keyring's permissions", "the broker's user (uid 64001) cannot read it"),
+        ("data/tls/server.key", 0, "fail server key's permissions", "(uid 64001) cannot read it"),
+        (segment.to_str().unwrap(), 65_534, "fail owner of the data", "belongs to uid 65534"),
+        (segment.to_str().unwrap(), 0, "fail owner of the data", "(uid 64001) cannot read it"),
+    ] {
+        give(path, uid);
+        // Then the check names the file, and the user who has to own it
+        let (exit, found) = checked(&process);
+        let one = found.iter().find(|(head, _)| head == what).unwrap_or_else(|| panic!("{path}: {found:?}"));
+        assert!(exit == Some(1) && one.1.contains(why), "{path}: {found:?}");
+        let fix = format!("chown {service} {}", process.path(path).display());
+        assert!(one.1.contains(&fix), "{path}: {found:?}");
+        give(path, service);
+    }
+    assert_eq!(checked(&process), (Some(0), Vec::new()));
 }

@@ -56,7 +56,7 @@ fn a_broker_is_sealed_and_unsealed_by_the_page() {
 fn an_installation_passes_the_checks_of_the_page() {
     let mut process = Process::init("warn");
     process.serve();
-    let block = blocks("how-to/production.md")[1].replace(" --root-key-file /etc/keyward/root.key", "");
+    let block = blocks("how-to/production.md")[2].replace(" --root-key-file /etc/keyward/root.key", "");
     let said = run_as(&process, "operator", &block, &[]);
     assert!(said.contains("ready: the ledger is writable"), "{said}");
 }

@@ -108,11 +108,12 @@ fn a_service_learns_what_the_tokens_for_it_say() {
 }
 
 #[test]
-fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
-    let block = &blocks("how-to/production.md")[0];
-    let commands: Vec<&str> = block.lines().collect();
-    assert_eq!(commands.len(), 4);
-    assert_eq!(commands[3], "systemctl enable --now keyward");
+fn production_copies_edits_checks_makes_and_starts_in_this_order() {
+    // The reader copies the files, edits the configuration, and then runs the commands of the second block.
+    let page = blocks("how-to/production.md");
+    let (copies, makes): (Vec<&str>, Vec<&str>) = (page[0].lines().collect(), page[1].lines().collect());
+    assert_eq!((copies.len(), makes.len()), (2, 3));
+    assert_eq!(makes[2], "systemctl enable --now keyward");
     let dir = tempfile::tempdir().unwrap();
     let at = |path: &str| dir.path().join(path);
     fs::create_dir_all(at("etc/systemd/system")).unwrap();
@@ -120,7 +121,7 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
         let etc = at("etc").display().to_string();
         text.replace("/etc", &etc).replace(" config/", &format!(" {}/config/", root().display()))
     };
-    for command in &commands[..2] {
+    for command in &copies {
         let output = shell(dir.path(), &here(command), &[]);
         assert!(output.status.success(), "{command}: {}", said(&output));
     }
@@ -132,7 +133,9 @@ fn production_takes_four_commands_and_a_unit_that_systemd_accepts() {
         .replace("#= data_dir = \"/var/lib/keyward\"", &format!("data_dir = \"{}\"", at("data").display()));
     fs::write(&config, text).unwrap();
     assert!(matches!(Config::load(&config).unwrap().root_key, RootKey::Credential(_)));
-    let init = format!("{} --config {}", here(commands[2]), config.display());
+    let check = shell(dir.path(), &format!("{} --config {}", makes[0], config.display()), &[]);
+    assert!(check.status.success(), "{}", said(&check));
+    let init = format!("{} --config {}", here(makes[1]), config.display());
     let output = shell(dir.path(), &init, &[]);
     assert!(output.status.success(), "{}", said(&output));
     let again = shell(dir.path(), &init, &[]);
