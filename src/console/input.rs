@@ -9,6 +9,7 @@ use rustix::termios::tcgetpgrp;
 
 use super::failure::CommandFailure;
 use super::output::Console;
+use super::prompt::{TERMINAL, hidden};
 use crate::base::Sensitive;
 
 /// Reads a secret: from `file` (`-`: standard input), else from standard
@@ -36,10 +37,7 @@ pub(crate) fn secret(
                     "send the value to standard input, or name a file",
                 ));
             }
-            let typed = rpassword::prompt_password(format!("{prompt}: "));
-            typed
-                .map(|text| Sensitive::new(text.into_bytes()))
-                .map_err(|error| CommandFailure::of_file(Path::new("terminal"), &error))
+            at_terminal(prompt, limit)
         }
         Some(_) | None => all_of_stdin(limit),
     }
@@ -55,16 +53,13 @@ pub(crate) fn has_terminal() -> bool {
 /// Asks at the terminal of this process, without showing the input.
 ///
 /// # Errors
-/// [`CommandFailure`] without a terminal.
-pub(crate) fn at_terminal(prompt: &str) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
-    let typed = rpassword::prompt_password(format!("{prompt}: "));
-    typed
-        .map(|text| Sensitive::new(text.into_bytes()))
-        .map_err(|error| CommandFailure::of_file(Path::new(TERMINAL), &error))
+/// [`CommandFailure`] without a terminal; more than `limit` bytes are refused.
+pub(crate) fn at_terminal(prompt: &str, limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    hidden(&format!("{prompt}: "), limit).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => too_large(limit),
+        _ => CommandFailure::of_file(Path::new(TERMINAL), &error),
+    })
 }
-
-/// The terminal that controls this process.
-const TERMINAL: &str = "/dev/tty";
 
 /// All of standard input. It is read without the buffer of the standard library, in which a secret would stay.
 ///

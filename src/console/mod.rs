@@ -9,6 +9,7 @@ mod out_file;
 mod output;
 mod passphrase;
 mod progress;
+mod prompt;
 mod shares;
 mod table;
 mod user;

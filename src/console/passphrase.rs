@@ -85,7 +85,7 @@ fn of_key(
             "run it at a terminal, or name a file with the passphrase: `--passphrase-file FILE`",
         ));
     }
-    input::at_terminal(prompt)
+    input::at_terminal(prompt, TYPED_BYTES_MAX)
 }
 
 fn check_repeated(typed: &Sensitive<Vec<u8>>, again: &Sensitive<Vec<u8>>) -> Result<(), CommandFailure> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::agent_client::KeyAgent;
 use super::record::SealedKey;
 use crate::base::{Sensitive, SystemEntropy, code};
-use crate::console::{CommandFailure, input};
+use crate::console::{CommandFailure, TYPED_BYTES_MAX, input};
 use crate::keyring::{Passphrase, PassphraseKey, PassphraseKeyError};
 use crate::pki::tls::HandshakeSigner;
 
@@ -50,13 +50,17 @@ impl KeyOpener {
         if let Some(failure) = Self::unasked(state.is_some()) {
             return Err(failure);
         }
-        for _ in 1..TRIES {
-            match Self::prompted(key) {
-                Err(failure) if failure.code() == code::KEY_PASSPHRASE_WRONG.as_str() => {}
+        let mut said = String::new();
+        for left in (1..TRIES).rev() {
+            match Self::prompted(key, &said) {
+                Err(failure) if failure.code() == code::KEY_PASSPHRASE_WRONG.as_str() => {
+                    let tries = if left == 1 { "1 try" } else { &format!("{left} tries") };
+                    said = format!("wrong passphrase, {tries} left\n");
+                }
                 done => return done,
             }
         }
-        Self::prompted(key)
+        Self::prompted(key, &said)
     }
 
     /// The failure if this process cannot ask for the passphrase.
@@ -81,8 +85,10 @@ impl KeyOpener {
         Some(CommandFailure::new(code::KEY_SEALED).because(why))
     }
 
-    fn prompted(key: &SealedKey) -> Result<Self, CommandFailure> {
-        let typed = input::at_terminal("Passphrase of the operator's key")?;
+    /// Asks at the terminal, below what is `said` about the last try.
+    fn prompted(key: &SealedKey, said: &str) -> Result<Self, CommandFailure> {
+        let prompt = format!("{said}Passphrase of the operator's key");
+        let typed = input::at_terminal(&prompt, TYPED_BYTES_MAX)?;
         Self::enter(key, &Passphrase::entered(&typed)?)
     }
 

@@ -92,7 +92,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry"]),
     ("rand_core", &["crypto"]),
     ("rcgen", &["pki"]),
-    ("rpassword", &["console"]),
     ("rustix", &["base", "files", "ledger", "telemetry", "cli", "console"]),
     ("rustls", &["crypto", "pki"]),
     (
