@@ -70,4 +70,4 @@ pub use snapshot::{SNAPSHOT_FORMAT, SnapshotWritten};
 pub use snapshot_check::{SnapshotSeen, SnapshotStanding};
 pub use snapshots::{SnapshotError, SnapshotState};
 pub use tree::Tree;
-pub use verify::{End, EventSeen, StateSeen, Verified, VerifyQuery, verify};
+pub use verify::{End, EventSeen, StateSeen, UnfinishedEnd, Verified, VerifyQuery, verify};

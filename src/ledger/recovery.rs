@@ -306,9 +306,7 @@ impl Recovery<'_, '_> {
     }
 
     fn set_aside(&self, file: &[u8], first_seq: u64, torn: Torn) -> Result<TornTail, OpenError> {
-        let tail = file.get(torn.offset..).unwrap_or_default();
-        let end = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-        let tail = tail.get(..end).unwrap_or_default();
+        let tail = torn.written_in(file);
         let kept_as = format!("torn-{first_seq}-{}.bin", hex(&self.site.context.entropy.bytes::<4>()));
         let layer = self.site.layer.as_ref();
         let kept = layer

@@ -11,7 +11,7 @@ use super::layer::Layer;
 use super::recovery::{check_closing, check_header, load, segments};
 use super::segment::{SegmentHeader, segment_name};
 use super::snapshot_check::{SnapshotSeen, SnapshotsThere};
-use super::walk::{SegmentBatch, SegmentStep, Walker};
+use super::walk::{SegmentBatch, SegmentStep, Torn, Walker};
 use crate::base::LedgerId;
 use crate::crypto::Digest;
 
@@ -86,14 +86,36 @@ pub struct VerifyQuery<'a> {
 }
 
 /// The end of a ledger.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum End {
     /// Closed in good order: no entry can be missing at the end.
     Closed,
     /// Not closed: the broker runs, or was stopped at once.
     Open,
-    /// With a group commit that is not whole: the broker is writing it, or was stopped while it was.
-    Unfinished,
+    /// With a group commit that is not whole: the broker is writing it, or was stopped while it was, or the disk damaged
+    /// it. A start sets it aside.
+    Unfinished(UnfinishedEnd),
+}
+
+/// The bytes after the last valid entry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnfinishedEnd {
+    /// The segment file's name.
+    pub segment: String,
+    /// The offset of the first byte that belongs to no valid entry.
+    pub offset: u64,
+    /// The number of bytes up to the last one that is not zero.
+    pub bytes: u64,
+    /// The problem with them.
+    pub what: &'static str,
+}
+
+impl UnfinishedEnd {
+    fn of(file: &[u8], segment: &str, torn: Torn) -> Self {
+        let Torn { offset, what, .. } = torn;
+        let bytes = torn.written_in(file).len() as u64;
+        Self { segment: segment.to_owned(), offset: offset as u64, bytes, what }
+    }
 }
 
 /// Checks the ledger in `layer`: every checksum, sequence, time and link, and with `keys` every seal too.
@@ -209,7 +231,7 @@ impl LedgerCheck<'_> {
                 SegmentStep::Batch(batch) => self.take(&name, &batch)?,
                 SegmentStep::Closed(mark) => return self.closed(&header, &mark),
                 SegmentStep::End => break End::Open,
-                SegmentStep::Torn(_) => break End::Unfinished,
+                SegmentStep::Torn(torn) => break End::Unfinished(UnfinishedEnd::of(&file, &name, torn)),
             }
         };
         if (file.len() as u64) < header.bytes {

@@ -53,6 +53,15 @@ pub(super) struct Torn {
     pub(super) what: &'static str,
 }
 
+impl Torn {
+    /// The bytes of `file` from the beginning of the group commit to the last one that is not zero.
+    pub(super) fn written_in(self, file: &[u8]) -> &[u8] {
+        let tail = file.get(self.offset..).unwrap_or_default();
+        let end = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        tail.get(..end).unwrap_or_default()
+    }
+}
+
 /// Goes through a segment's bytes.
 #[derive(Debug)]
 pub(super) struct Walker<'a> {
@@ -162,7 +171,8 @@ impl<'a> Walker<'a> {
     }
 
     fn damaged(&self, seq: u64, what: &str) -> VerifyError {
-        VerifyError::damaged(seq, self.name, what)
+        let what = format!("{what}; the entries in the first {} bytes of the file are valid", self.offset);
+        VerifyError::damaged(seq, self.name, &what)
     }
 
     /// Walks a segment that another one follows: every entry up to `next_first` must be there. What

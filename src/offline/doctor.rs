@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::configuration::config_opened_by;
 use super::host_checks::{host_checks, private_files};
-use super::verify::{VerifyOptions, look};
+use super::verify::{VerifyOptions, is_running, look, unfinished_end};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::open_keyring;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
@@ -11,7 +11,6 @@ use crate::cli::{DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console};
 use crate::keyring::{SlotKind, SlotState, slots_of};
-use crate::ledger::lock_file;
 use crate::telemetry::{Protection, free_bytes, harden};
 
 /// `keyward doctor --config FILE`
@@ -90,11 +89,6 @@ fn space(dir: &Path) -> DoctorFinding {
     }
 }
 
-fn is_running(config: &Config) -> bool {
-    let lock = config.data_dir.join("lock");
-    lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
-}
-
 /// The readiness of a running broker. A sealed broker holds no lock.
 async fn readiness(config: &Config) -> Option<DoctorFinding> {
     const WHAT: &str = "readiness";
@@ -102,7 +96,7 @@ async fn readiness(config: &Config) -> Option<DoctorFinding> {
         Ok(state) => state,
         Err(failure) => {
             let fix = "run this command on the broker's host as root";
-            return is_running(config).then(|| DoctorFinding::warn(WHAT, failure.why(), fix));
+            return is_running(&config.data_dir).then(|| DoctorFinding::warn(WHAT, failure.why(), fix));
         }
     };
     Some(match state.not_ready {
@@ -118,7 +112,7 @@ async fn readiness(config: &Config) -> Option<DoctorFinding> {
 /// Verifies the ledger, unless a broker writes to it.
 fn ledger(config: &Config) -> DoctorFinding {
     const WHAT: &str = "ledger";
-    if is_running(config) {
+    if is_running(&config.data_dir) {
         return DoctorFinding::ok(
             WHAT,
             "not verified, because the broker is running; `keyward verify` verifies it",
@@ -126,7 +120,14 @@ fn ledger(config: &Config) -> DoctorFinding {
     }
     let options =
         VerifyOptions { config: Some(config), data_dir: None, checkpoint: None, key: None, checked: None };
-    DoctorFinding::of(WHAT, &look(&options), "all entries are intact")
+    let looked = look(&options);
+    if let Ok(verified) = &looked
+        && let Some((dir, tail)) = &verified.unfinished
+    {
+        let failure = unfinished_end(dir, tail, verified.entries());
+        return DoctorFinding::warn(WHAT, failure.why(), failure.fix());
+    }
+    DoctorFinding::of(WHAT, &looked, "all entries are intact")
 }
 
 fn memory() -> DoctorFinding {

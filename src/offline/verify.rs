@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -15,12 +15,13 @@ use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::{Family, Keyring};
 use crate::ledger::{
     Checkpoint, CheckpointError, CheckpointKeyTerm, DeltaKeys, End, EventSeen, HostLayer, NoteVerifier,
-    SnapshotStanding, TakeInError, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
+    SnapshotStanding, TakeInError, UnfinishedEnd, Verified, VerifyError, VerifyQuery, lock_file,
+    verify as verify_ledger,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
 };
-use crate::wire::VerifyOutput;
+use crate::wire::{UnfinishedOutput, VerifyOutput};
 
 /// The input of `verify`.
 pub(super) struct VerifyOptions<'a> {
@@ -40,6 +41,15 @@ pub(super) struct VerifiedLedger {
     checkpoint: Option<Checkpoint>,
     /// Whether state changes were decrypted too.
     opened: bool,
+    /// The bytes after the last valid entry, and the ledger's directory, unless a broker is running, which may be writing
+    /// them.
+    pub(super) unfinished: Option<(PathBuf, UnfinishedEnd)>,
+}
+
+impl VerifiedLedger {
+    pub(super) const fn entries(&self) -> u64 {
+        self.verified.entries()
+    }
 }
 
 /// Verifies the ledger below a data directory without the broker, and without writing.
@@ -67,7 +77,8 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
     let note = note(options, verifier)?;
     let checkpoint =
         note.as_ref().map(|(note, _)| Checkpoint::claimed(note)).transpose().map_err(unverified)?;
-    let dir = dir.join("ledger");
+    let data_dir = dir;
+    let dir = data_dir.join("ledger");
     if !dir.is_dir() {
         let why = format!("there is no ledger: `{}` is not a directory", dir.display());
         return Err(CommandFailure::new(code::FILE_UNUSABLE)
@@ -94,7 +105,11 @@ pub(super) fn look(options: &VerifyOptions<'_>) -> Result<VerifiedLedger, Comman
     snapshots(&verified)?;
     bound(&verified)?;
     anchored(anchor.as_ref(), &verified)?;
-    Ok(VerifiedLedger { verified, checkpoint, opened: keys.is_some() })
+    let unfinished = match &verified.end {
+        End::Unfinished(tail) if !is_running(data_dir) => Some((dir, tail.clone())),
+        End::Unfinished(_) | End::Open | End::Closed => None,
+    };
+    Ok(VerifiedLedger { verified, checkpoint, opened: keys.is_some(), unfinished })
 }
 
 /// `keyward verify`
@@ -122,14 +137,16 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         key: args.key.as_deref(),
         checked: Some(progress.counted()),
     };
-    let VerifiedLedger { verified, checkpoint, opened } = look(&options)?;
+    let VerifiedLedger { verified, checkpoint, opened, unfinished } = look(&options)?;
     drop(progress);
-    let end = match verified.end {
+    let end = match &verified.end {
         End::Closed => "closed",
         End::Open => "open",
-        End::Unfinished => "unfinished",
+        End::Unfinished(_) => "unfinished",
     };
     let (entries, head, root) = (verified.entries(), verified.head, verified.root.hex());
+    let unfinished = unfinished.as_ref().map(|(dir, tail)| (dir.as_path(), tail));
+    let ended = unfinished.map(|(dir, tail)| unfinished_end(dir, tail, entries));
     if console.is_json() {
         console.json(&VerifyOutput {
             ledger: verified.ledger,
@@ -141,10 +158,19 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
             opened,
             checkpoint: checkpoint.as_ref().map(|one| one.size),
             snapshots: verified.snapshots.iter().map(|one| one.through).collect(),
+            unfinished: unfinished.map(|(_, tail)| UnfinishedOutput {
+                file: tail.segment.clone(),
+                offset: tail.offset,
+                bytes: tail.bytes,
+            }),
         });
-        return Ok(());
+        return ended.map_or(Ok(()), Err);
     }
-    let result = if opened || checkpoint.is_some() { "ok" } else { "no damage found" };
+    let result = match ended {
+        Some(_) => "the end is not whole",
+        None if opened || checkpoint.is_some() => "ok",
+        None => "no damage found",
+    };
     console.line(&format!("{result}: {entries} entries, the last at {}, root {root}", head.time));
     if let Some(checkpoint) = &checkpoint {
         console.line(&format!("extends the checkpoint of {} entries", checkpoint.size));
@@ -152,7 +178,24 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
     if !opened {
         console.say(&unproved(checkpoint.as_ref()));
     }
-    Ok(())
+    ended.map_or(Ok(()), Err)
+}
+
+/// The failure for a ledger of a stopped broker that ends with bytes of no valid entry.
+pub(super) fn unfinished_end(dir: &Path, tail: &UnfinishedEnd, entries: u64) -> CommandFailure {
+    let UnfinishedEnd { segment, offset, bytes, what } = tail;
+    let why = format!(
+        "`{}` has {bytes} bytes after entry {entries}, from byte {offset} on, that are no valid entry: {what}; entries may \
+         be missing",
+        dir.join(segment).display()
+    );
+    CommandFailure::new(code::LEDGER_UNFINISHED).because(why)
+}
+
+/// Whether a broker holds the lock of this data directory.
+pub(super) fn is_running(data_dir: &Path) -> bool {
+    let lock = data_dir.join("lock");
+    lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
 }
 
 /// What a verification without the unseal key does not prove.

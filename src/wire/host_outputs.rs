@@ -62,6 +62,21 @@ pub struct VerifyOutput {
     pub checkpoint: Option<u64>,
     /// The last entry of each snapshot.
     pub snapshots: Vec<u64>,
+    /// The bytes after the last valid entry, if no broker is running that may be writing them; entries may be missing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<UnfinishedOutput>,
+}
+
+/// The bytes after the last valid entry of a ledger.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnfinishedOutput {
+    /// The segment file in the ledger's directory.
+    pub file: String,
+    /// The offset of the first byte.
+    pub offset: u64,
+    /// The number of bytes.
+    pub bytes: u64,
 }
 
 /// An item of `keyward doctor -o json` and `keyward config check -o json`.

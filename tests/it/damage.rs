@@ -215,4 +215,44 @@ fn verify_names_the_first_bad_entry() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(11), "{said}");
     assert!(said.contains("ledger entry") && said.contains(".seg"), "{said}");
+    assert!(said.contains("bytes of the file are valid"), "{said}");
+}
+
+#[test]
+fn verify_names_bytes_after_the_last_valid_entry() {
+    // Given a broker that was killed, and a last group commit that is damaged
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.kill();
+    let data = process.path("data").display().to_string();
+    let whole = process.json(&["verify", "--data-dir", &data]);
+    assert_eq!((&whole["end"], &whole["unfinished"]), (&"open".into(), &serde_json::Value::Null));
+    let mut segments = files(&process.path("data/ledger"));
+    segments.retain(|path| path.extension().is_some_and(|end| end == "seg"));
+    let segment = segments.last().unwrap();
+    let mut bad = fs::read(segment).unwrap();
+    let last = bad.iter().rposition(|byte| *byte != 0).unwrap();
+    bad[last] ^= 1;
+    fs::write(segment, &bad).unwrap();
+    // When it is verified, then the file, the offset and the number of bytes are named, and the command fails
+    let output = process.run_as("operator", &["verify", "--data-dir", &data, "-o", "json"], b"");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tail = &told["unfinished"];
+    let (offset, bytes) = (tail["offset"].as_u64().unwrap(), tail["bytes"].as_u64().unwrap());
+    assert_eq!((offset + bytes, &told["end"]), (last as u64 + 1, &"unfinished".into()), "{told}");
+    assert!(told["entries"].as_u64() < whole["entries"].as_u64(), "{told}");
+    let output = process.run_as("operator", &["verify", "--data-dir", &data], b"");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(11), "{said}");
+    let place = format!(
+        "`{}` has {bytes} bytes after entry {}, from byte {offset} on",
+        segment.display(),
+        told["entries"]
+    );
+    assert!(said.contains("ledger_unfinished") && said.contains(&place), "{place}: {said}");
+    // And `doctor` warns of it.
+    let doctor = process.run_as("host", &["doctor", "--config", &process.config()], b"");
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains(&place), "{said}");
 }

@@ -210,6 +210,9 @@ super::codes! {
     LEDGER_EMPTY "ledger_empty" Unverified:
         "the directory contains no ledger entry",
         "name the data directory of a broker";
+    LEDGER_UNFINISHED "ledger_unfinished" Unverified:
+        "the ledger ends with bytes that are no valid entry, and entries may be missing",
+        "if the broker was killed while it wrote them, nobody got a response for these entries: a start keeps the bytes as `torn-….bin` in the ledger's directory, and continues after the last valid entry; in a copy of a running broker's data, copy again; otherwise restore the ledger from its backup: docs/how-to/recover.md";
     LEDGER_FORKED "ledger_forked" Unverified:
         "the ledger's entries are not the ones that the checkpoint was signed over",
         "keep the data directory as it is for an investigation, and restore the ledger from its backup";
