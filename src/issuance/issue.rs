@@ -7,7 +7,7 @@ use crate::base::{CapabilityName, ClockTrust, DecisionId, Entropy, SecretId, Tim
 use crate::crypto::AeadKey;
 use crate::ledger::Receipt;
 use crate::pki::{Authority, AuthorityCertificate, CertificatePlan, PkiError, PublicKey};
-use crate::policy::{AgentAct, Certifying, Grant, Mint, Reveal};
+use crate::policy::{AgentAct, Certifying, Grant, LeftOut, Mint, Reveal};
 use crate::registry::Access;
 use crate::secrets::{Opener, Sealer, SecretValue, StoredVersion, VaultError};
 use crate::token::{
@@ -68,6 +68,8 @@ pub struct Token {
     pub decision: DecisionId,
     /// The parts of the request that were not granted, in words.
     pub constrained: Vec<String>,
+    /// The requested capabilities that it does not have.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A token that is to be signed once more, and whose leave there is.
@@ -246,7 +248,8 @@ impl Issuer {
         };
         let token = self.tokens.active().sign(&claims)?;
         let life_s = u32::try_from(expires_at.saturating_sub(now.s())).unwrap_or(0);
-        Ok(Issued::assertion(Token { token, id, life_s, scope, decision: basis.decision, constrained }))
+        let (decision, left_out) = (basis.decision, mint.left_out().to_vec());
+        Ok(Issued::assertion(Token { token, id, life_s, scope, decision, constrained, left_out }))
     }
 
     /// Opens the value that `receipt` proves to be recorded as leaving: `stored` opens as the version

@@ -4,6 +4,7 @@ use super::canonical::Canonical;
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{AgentAct, Basis, Decision};
 use super::granted::Granted;
+use super::left_out::LeftOut;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
@@ -32,6 +33,7 @@ pub struct Mint {
     audience: Audience,
     life_s: u32,
     reading: ClockReading,
+    left_out: Vec<LeftOut>,
 }
 
 impl Mint {
@@ -51,6 +53,12 @@ impl Mint {
     #[must_use]
     pub const fn life_s(&self) -> u32 {
         self.life_s
+    }
+
+    /// The requested capabilities that are not granted.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// The reading of the clocks of the decision.
@@ -109,7 +117,7 @@ pub fn decide_mint(
     let mut constrained = Vec::new();
     let (requested, given) = (request.scope.len(), granted.len());
     if given < requested {
-        // Without names: they are input, and the agent may not know whether they are declared.
+        // Without names, which are input: the response has them, and the ledger keeps only their number.
         let left_out = requested.saturating_sub(given);
         constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
     }
@@ -121,17 +129,20 @@ pub fn decide_mint(
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
-    let mint = Mint { principal, capabilities, audience, life_s, reading };
+    let left_out = LeftOut::of(context, &principal, &request.scope, granted.iter().map(|one| &one.name));
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out };
     Decision::allow_constrained(basis, mint, constrained)
 }
 
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
-/// granted, with the same life and for the same audience.
+/// granted, with the same life and for the same audience. `requested` are the capabilities of the request, which is the same
+/// as the first one.
 pub fn decide_again(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
     _permit: Permit,
     minted: &MintedBefore,
+    requested: &BTreeSet<CapabilityName>,
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
     let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
@@ -156,7 +167,8 @@ pub fn decide_again(
     // The token names the earlier decision.
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
-    let mint = Mint { principal, capabilities, audience, life_s, reading };
+    let left_out = LeftOut::of(context, &principal, requested, capabilities.iter().map(|(name, _)| name));
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
 }
 

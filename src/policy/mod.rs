@@ -12,6 +12,7 @@ mod enrolment;
 mod granted;
 mod introspection;
 mod lease;
+mod left_out;
 mod mint;
 mod operator;
 mod reveal;
@@ -27,6 +28,7 @@ pub use lease::{
     Extend, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again, decide_lease_extension,
     decide_lease_renewal,
 };
+pub use left_out::LeftOut;
 pub use mint::{Mint, MintRequest, decide_again, decide_mint};
 pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,

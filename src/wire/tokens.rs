@@ -53,6 +53,18 @@ pub struct TokenAnswer {
     pub decision_id: DecisionId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constrained: Vec<String>,
+    /// The requested capabilities that the token does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutAnswer>,
+}
+
+/// A requested capability that a token does not have.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct LeftOutAnswer {
+    pub capability: CapabilityName,
+    /// The code that a request for this capability alone gets.
+    pub code: FixedText,
+    pub reason: FixedText,
 }
 
 /// RFC 7662 §2.2, with the binding (RFC 8705 §3.2) and the details (RFC 9396 §9.2).

@@ -68,6 +68,9 @@ async fn less_than_asked_is_given_and_said() {
     let narrower = ask("grant_type=client_credentials&scope=reports.publish github.repo.read").await.json();
     assert_eq!(narrower["scope"], "reports.publish");
     assert!(narrower["constrained"][0].as_str().unwrap().contains("1 of 2 capabilities"), "{narrower}");
+    let left_out = &narrower["left_out"];
+    assert_eq!(left_out.as_array().unwrap().len(), 1, "{narrower}");
+    assert_eq!(left_out[0]["code"], "capability_not_granted", "{narrower}");
 
     let whole =
         ask("grant_type=client_credentials&scope=reports.publish reports.read&expires_in=60").await.json();

@@ -57,7 +57,7 @@ impl AgentServices {
                 let before = still_live(reading, &principal, reading.outcome(idempotency)?)?;
                 let (decision, before) = match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
-                        let decision = decide_again(&context, principal, permit, &minted);
+                        let decision = decide_again(&context, principal, permit, &minted, &request.scope);
                         (decision, Some(((seq, time), minted.token)))
                     }
                     Some(_) | None => (decide_mint(&context, principal, permit, &request), None),

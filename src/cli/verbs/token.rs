@@ -9,7 +9,7 @@ use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, client_of};
 use crate::console::{CommandFailure, OnlyCopy, duration_s};
-use crate::wire::{REVOKE_TOKEN, TokenAnswer, TokenForm};
+use crate::wire::{LeftOutAnswer, REVOKE_TOKEN, TokenAnswer, TokenForm};
 
 /// `keyward token …`
 #[derive(Args, Debug)]
@@ -82,6 +82,9 @@ impl TokenArgs {
         let only_copy = session.console.for_only_copy(TOKEN);
         if !only_copy.is_json() {
             minted.constrained.iter().for_each(|why| only_copy.say(&format!("note: {why}")));
+            for LeftOutAnswer { capability, code, reason } in &minted.left_out {
+                only_copy.say(&format!("note: `{capability}` is left out: {reason} ({code})"));
+            }
         }
         only_copy.record(&minted.sent, || minted.access_token.value().expose().clone());
         Ok(())

@@ -12,10 +12,11 @@ use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, co
 use crate::broker::{AgentServices, MintInput};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
+use crate::policy::LeftOut;
 use crate::token::Claims;
 use crate::wire::{
-    self, ActiveTokenAnswer, AnyQuery, Form, InactiveTokenAnswer, IntrospectionAnswer, Nothing, TokenAnswer,
-    TokenForm, TokenReferenceForm,
+    self, ActiveTokenAnswer, AnyQuery, Form, InactiveTokenAnswer, IntrospectionAnswer, LeftOutAnswer,
+    Nothing, TokenAnswer, TokenForm, TokenReferenceForm,
 };
 
 /// The routes of access tokens (OAuth 2.0).
@@ -50,9 +51,18 @@ async fn mint(
         token_id: minted.id,
         decision_id: minted.decision,
         constrained: minted.constrained,
+        left_out: minted.left_out.into_iter().map(left_out).collect(),
     };
     // RFC 6749 §5.1 requires it beside `Cache-Control`.
     Ok(WithHeaders { answer, headers: vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))] })
+}
+
+fn left_out(left_out: LeftOut) -> LeftOutAnswer {
+    LeftOutAnswer {
+        code: left_out.code.as_str().into(),
+        reason: left_out.reason().into(),
+        capability: left_out.capability,
+    }
 }
 
 fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {

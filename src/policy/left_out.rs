@@ -1,0 +1,52 @@
+use std::collections::BTreeSet;
+
+use super::context::DecisionContext;
+use super::granted::Granted;
+use super::sensitivity::CapabilityConstraints;
+use crate::authn::AgentPrincipal;
+use crate::base::CapabilityName;
+use crate::base::code::{self, Code};
+
+/// A requested capability that a token does not have, and the code that a request for it alone would get.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeftOut {
+    /// The name, as it was requested.
+    pub capability: CapabilityName,
+    /// The code.
+    pub code: Code,
+}
+
+impl LeftOut {
+    /// The requested capabilities that are not among `given`. It says of an undeclared capability the same as of one that
+    /// no role of the agent holds.
+    pub(super) fn of<'a>(
+        context: &DecisionContext<'_>,
+        principal: &AgentPrincipal,
+        requested: &BTreeSet<CapabilityName>,
+        given: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Vec<Self> {
+        let given: BTreeSet<&CapabilityName> = given.into_iter().collect();
+        if given.len() == requested.len() {
+            return Vec::new();
+        }
+        let demands = CapabilityConstraints::of(context.records, Some(principal), requested);
+        let held = Granted::of(context.declarations(), principal.roles(), requested).capabilities;
+        let code_of = |name: &CapabilityName| match held.iter().any(|one| one.name == *name) {
+            true if demands.suspends(name) => code::CAPABILITY_SUSPENDED,
+            true if !demands.permits(name) => code::SECRET_OWNER_MISMATCH,
+            true | false => code::CAPABILITY_NOT_GRANTED,
+        };
+        let left_out = requested.iter().filter(|name| !given.contains(name));
+        left_out.map(|name| Self { capability: name.clone(), code: code_of(name) }).collect()
+    }
+
+    /// Why it is left out.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        if self.code == code::CAPABILITY_NOT_GRANTED {
+            "no role of this agent holds a capability of this name"
+        } else {
+            self.code.meaning()
+        }
+    }
+}
