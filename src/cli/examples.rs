@@ -272,7 +272,10 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "lease get",
-        ["keyward lease get orders.query --life 15m", "keyward lease get orders.query --format url"],
+        [
+            "eval \"$(keyward lease get orders.query --life 15m)\"",
+            "keyward lease get orders.query --format url",
+        ],
     ),
     (
         "lease run",

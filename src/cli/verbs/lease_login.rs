@@ -30,7 +30,7 @@ pub struct LeaseGetArgs {
     #[arg(long)]
     pub fresh: bool,
     /// Output format; `-o json` prints all fields
-    #[arg(long, value_enum, default_value = "env")]
+    #[arg(long, value_enum, default_value = "shell")]
     pub format: LoginFormat,
     /// Write the CA certificates that verify the server to this file, instead of one below the home directory
     #[arg(long, value_name = "FILE")]
@@ -40,7 +40,9 @@ pub struct LeaseGetArgs {
 /// The format of a printed login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LoginFormat {
-    /// Environment variables for the client library of the database, one per line
+    /// Commands for a shell that export the variables of `env`: `eval "$(keyward lease get CAPABILITY)"`
+    Shell,
+    /// Environment variables for the client library of the database, one `NAME=value` per line, without quotes, e.g. for `docker run --env-file`
     Env,
     /// A connection string, e.g. for `psql`
     Url,
@@ -69,6 +71,11 @@ impl LeaseGetArgs {
         let ca_file = self.absolute_ca_file(session, &login);
         let client = client_login(&login, ca_file.as_deref());
         match self.format {
+            LoginFormat::Shell => {
+                for (name, value) in client_variables(&client).ok_or_else(unknown_driver)? {
+                    only_copy.line(&format!("export {name}={}", quoted(&value)));
+                }
+            }
             LoginFormat::Env => {
                 for (name, value) in client_variables(&client).ok_or_else(unknown_driver)? {
                     only_copy.line(&format!("{name}={value}"));
@@ -139,6 +146,11 @@ fn client_login<'a>(login: &'a LoginAnswer, ca_file: Option<&'a Path>) -> Client
     ClientLogin { connection: &login.connection, username: &login.username, password, ca_file }
 }
 
+/// `text` as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// A newer broker can have drivers that this program does not know.
 fn unknown_driver() -> CommandFailure {
     let why = "this version of keyward does not know the driver of the login";
@@ -170,4 +182,18 @@ fn kept_ca_in(dir: &Path, ca: &str) -> Result<PathBuf, CommandFailure> {
         written.map_err(|error| CommandFailure::of_file(&path, &error))?;
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_is_one_word_of_a_shell() {
+        for text in ["kw_orders", "it's $HOME `id` \"x\" \\ !", "", "-n", "a'b''c"] {
+            let command = format!("printf %s {}", quoted(text));
+            let said = Command::new("/bin/sh").args(["-c", &command]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), text);
+        }
+    }
 }
