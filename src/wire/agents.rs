@@ -73,6 +73,9 @@ pub struct AgentAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub instances: Vec<InstanceAnswer>,
+    /// The number of instances in the state `live`: without one, the agent has to enrol before it can do anything.
+    #[serde(default)]
+    pub live_instances: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -134,13 +134,19 @@ impl AdminServices {
 }
 
 fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
-    let instances = agent.instances.iter().map(|instance| InstanceAnswer {
-        id: instance.id,
-        serial: hex(&instance.current.serial),
-        enrolled_at: instance.enrolled_at.to_string(),
-        not_after: instance.not_after().to_string(),
-        state: InstanceStanding::of(world, agent, instance, now).as_str().into(),
+    let mut live_instances = 0_u32;
+    let instances = agent.instances.iter().map(|instance| {
+        let standing = InstanceStanding::of(world, agent, instance, now);
+        live_instances = live_instances.saturating_add(u32::from(standing == InstanceStanding::Live));
+        InstanceAnswer {
+            id: instance.id,
+            serial: hex(&instance.current.serial),
+            enrolled_at: instance.enrolled_at.to_string(),
+            not_after: instance.not_after().to_string(),
+            state: standing.as_str().into(),
+        }
     });
+    let instances: Vec<InstanceAnswer> = instances.collect();
     let is_suspended = world.revocations.is_blocked(&Subject::Agent(agent.id));
     AgentAnswer {
         id: agent.id,
@@ -152,7 +158,8 @@ fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
         person: agent.person.as_ref().map(ToString::to_string),
         state: if is_suspended { "suspended" } else { "active" }.into(),
         reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
-        instances: instances.collect(),
+        instances,
+        live_instances,
     }
 }
 

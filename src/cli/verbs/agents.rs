@@ -97,7 +97,7 @@ impl AgentCommand {
         match self {
             Self::Invite(args) => args.invite(session).await,
             Self::List(args) => session.list(LIST_AGENTS, &args.selection()?).await,
-            Self::Show { name } => session.show(GET_AGENT, &name.parse()?).await,
+            Self::Show { name } => show(session, &name.parse()?).await,
             Self::Revoke { name, instance, reason } => match (name, instance) {
                 (_, Some(id)) => {
                     let id: InstanceId = id.parse()?;
@@ -118,6 +118,18 @@ impl AgentCommand {
             }
         }
     }
+}
+
+async fn show(session: VerbSession<'_>, name: &AgentName) -> Result<(), CommandFailure> {
+    let agent = session.operator().await?.call(GET_AGENT, name, &Nothing).await?;
+    session.print_object_as(&agent.sent, || {
+        let mut fields = agent.sent.clone();
+        if let Some(state_field) = fields.get_mut("state") {
+            *state_field = state(&agent.answer).into();
+        }
+        fields
+    });
+    Ok(())
 }
 
 async fn delete(
@@ -203,7 +215,16 @@ impl NewCode<'_> {
     }
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, state, ("INSTANCES", instances), ("MAX": max_instances), person, audience);
+columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("MAX": max_instances), person, audience);
+
+/// The state of an agent for a table: an active agent without a live certificate can do nothing.
+fn state(agent: &AgentAnswer) -> String {
+    let is_live = agent.instances.iter().any(|instance| instance.state == "live");
+    if agent.state == "active" && !is_live {
+        return "active, no live certificate".to_owned();
+    }
+    agent.state.to_string()
+}
 
 /// The instances of an agent by state, e.g. `2 live, 1 revoked`.
 fn instances(agent: &AgentAnswer) -> String {
