@@ -1,9 +1,12 @@
 //! Files that are written whole or not at all, and are on disk with their names before anything relies on them.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::base::{Clock, SystemClock, Timestamp};
 
 /// The file's owner alone.
 pub(crate) const OWNER_ONLY: u32 = 0o600;
@@ -69,9 +72,32 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same for paths that several processes write at a time: each has a temporary file of its own.
 pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    remove_left_over(path);
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.new", std::process::id()));
     Replacement::write_by(path, temporary.into(), OWNER_ONLY, bytes)?.commit()
+}
+
+/// The age from which on the temporary file of a process that is not found is left over. A process in another container
+/// is not found either, but writes for no longer than a moment.
+const LEFT_OVER_AFTER_S: i64 = 60;
+
+/// Removes temporary files for `path` of processes that were killed while they wrote.
+fn remove_left_over(path: &Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else { return };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let file = entry.file_name();
+        let rest =
+            file.to_str().and_then(|file| file.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".new"));
+        let Some(pid) = rest.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        let Ok(modified) = entry.metadata().and_then(|found| found.modified()) else { continue };
+        let age_s = SystemClock::new().now().seconds_since(Timestamp::of_system(modified));
+        if age_s > LEFT_OVER_AFTER_S && !Path::new("/proc").join(pid.to_string()).exists() {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
 }
 
 /// A new file for its owner alone, made before its content is known. Removed on drop, unless it was filled.
@@ -183,6 +209,7 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::time::UNIX_EPOCH;
 
     use super::*;
 
@@ -198,6 +225,33 @@ mod tests {
         }
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_shared_replacement_removes_what_killed_processes_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        // No process has this number: it is above the limit of the kernel.
+        let (dead, init) = (u32::MAX, 1);
+        let made = |name: String, is_old: bool| {
+            let file = File::create(dir.path().join(&name)).unwrap();
+            if is_old {
+                file.set_modified(UNIX_EPOCH).unwrap();
+            }
+            name
+        };
+        let left = made(format!("token.{dead}.new"), true);
+        let kept = [
+            made(format!("token.{}.new", dead - 1), false),
+            made(format!("token.{init}.new"), true),
+            made(format!("other.{dead}.new"), true),
+            made("token.x.new".to_owned(), true),
+        ];
+        replace_shared(&path, b"new").unwrap();
+        assert!(!dir.path().join(left).exists());
+        for name in kept {
+            assert!(dir.path().join(&name).exists(), "{name}");
+        }
     }
 
     #[test]
