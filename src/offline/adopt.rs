@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
 use crate::base::{Clock, SystemClock, code};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, host_user};
 use crate::wire::AdoptOutput;
 
@@ -13,7 +13,8 @@ use crate::wire::AdoptOutput;
 /// # Errors
 /// [`CommandFailure`].
 pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
-    let dir = &Config::load(config)?.data_dir;
+    let config = Config::load(config)?;
+    let dir = &config.data_dir;
     let lock = lock_of(dir).map_err(|error| {
         if error.kind() != io::ErrorKind::NotFound || !dir.exists() {
             return unusable(dir, &error);
@@ -30,6 +31,11 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
             "`{}` will be adopted: by the running broker within a second, otherwise at the next start",
             dir.display()
         ));
+        if config.root_key == RootKey::Attended {
+            console.say(
+                "a broker in read-only mode is sealed then, because `attended = true`: run `keyward unseal`",
+            );
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Completion in a real bash: verbs, options, and names from the broker.
+//! Completion in a real bash, zsh and fish: verbs, options, and names from the broker.
 
 use std::fs;
 use std::net::TcpListener;
@@ -151,5 +151,39 @@ fn every_shell_gets_a_script_that_asks_the_program() {
         let output = Command::new(KEYWARD).args(["completions", shell]).output().unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && script.contains("_KEYWARD_COMPLETE"), "{shell}: {script}");
+    }
+}
+
+/// Completes `keyward agent ` in an interactive zsh, and prints its screen.
+const IN_ZSH: &str = r"
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1=; stty -echo; fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; print REA''DY'
+while zpty -r shell line; do [[ $line == *READY* ]] && break; done
+zpty -w -n shell $'keyward agent \t\t'
+for i in {1..300}; do
+  if zpty -r -t shell part; then screen+=$part; else sleep 0.1; fi
+  [[ $screen == *suspend*resume* ]] && break
+done
+print -r -- $screen
+zpty -d shell
+";
+
+#[test]
+fn zsh_and_fish_complete_verbs() {
+    let dir = tempfile::tempdir().unwrap();
+    let completed = |script: &str, name: &str, run: &str| {
+        let made = format!("keyward completions {name} > {script}\n{run}");
+        let output = shell(dir.path(), &made, &[("KEYWARD_HOME", &dir.path().display().to_string())]);
+        assert!(output.status.success(), "{name} is needed (scripts/test installs it): {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    fs::write(dir.path().join("complete.zsh"), IN_ZSH).unwrap();
+    let by_fish =
+        completed("k.fish", "fish", "fish --no-config -c 'source k.fish; complete -C \"keyward agent \"'");
+    let by_zsh = completed("_keyward", "zsh", "zsh -f complete.zsh");
+    for verb in ["invite", "show", "suspend", "resume"] {
+        assert!(by_fish.contains(&format!("{verb}\t")), "{verb}: {by_fish}");
+        assert!(by_zsh.contains(&format!("{verb} ")), "{verb}: {by_zsh}");
     }
 }

@@ -30,6 +30,27 @@ fn a_broker_that_cannot_start_says_why_and_stays_sealed() {
 }
 
 #[test]
+fn unsealed_broker_in_read_only_mode_is_not_called_ready() {
+    let mut process = Process::init_attended("info", WORDS);
+    process.serve_args = vec!["--read-only"];
+    process.spawn();
+    until(&process.socket(), "sealed");
+    // An empty passphrase is no wrong one.
+    refused(&verb(&process, &["unseal"], b"\n"), 2, "usage");
+    let said = |args: &[&str], input: &[u8]| {
+        let output = process.run_as("host", &[args, &["--config", &process.config()]].concat(), input);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let unsealed = said(&["unseal"], WORDS.as_bytes());
+    assert!(unsealed.contains("is open, and not ready: ") && unsealed.contains("(read_only)"), "{unsealed}");
+    assert!(
+        said(&["adopt"], b"").contains("is sealed then"),
+        "the running broker starts again without its key"
+    );
+}
+
+#[test]
 fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
     let mut process = Process::init_attended("info", WORDS);
     let shares = process.path("shares");

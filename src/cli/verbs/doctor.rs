@@ -115,7 +115,14 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     findings.push(DoctorFinding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
         let ready = client.call(READINESS, &Nothing, &Nothing).await;
-        findings.push(DoctorFinding::of("readiness", &ready, "ready: the ledger is writable"));
+        findings.push(match &ready {
+            Ok(ready) if !ready.warnings.is_empty() => DoctorFinding::warn(
+                "readiness",
+                format!("ready, with warnings: {}", ready.warnings.join(", ")),
+                "on the broker's host, `keyward doctor --config FILE` says more; `keyward status` has the details",
+            ),
+            ready => DoctorFinding::of("readiness", ready, "ready: the ledger is writable"),
+        });
     }
     if me.is_ok_and(|wanted| wanted) {
         let why = "the authority that signed the certificate is tainted";

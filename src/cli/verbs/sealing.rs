@@ -71,6 +71,10 @@ fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, CommandFailure> {
     let text = text.map_err(|_| {
         CommandFailure::new(code::UNSEAL_MALFORMED).because("the passphrase, key or share is not text")
     })?;
+    if text.trim().is_empty() {
+        let why = "the passphrase, key or share is empty";
+        return Err(CommandFailure::usage(why, "type it at the prompt, or send it to standard input"));
+    }
     Ok(Sensitive::new(text.to_owned()).into())
 }
 
@@ -110,5 +114,15 @@ pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Com
 }
 
 fn tell(state: &Received<StateAnswer>, console: &Console) {
-    console.record(&state.sent, || format!("the broker is {}", state.state));
+    console.record(&state.sent, || said(state));
+}
+
+/// The state; an open broker may still serve no requests, e.g. in read-only mode.
+fn said(state: &StateAnswer) -> String {
+    match &state.not_ready {
+        Some(not_ready) => {
+            format!("the broker is {}, and not ready: {} ({})", state.state, not_ready.detail, not_ready.code)
+        }
+        None => format!("the broker is {}", state.state),
+    }
 }
