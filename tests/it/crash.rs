@@ -146,7 +146,7 @@ fn init_checks_disk_and_key_directory_before_it_writes() {
     assert!(said.contains("file_permissions_too_open") && said.contains("chmod o-w"), "{said}");
     assert!(!process.path("open/root.key").exists());
     // And a disk that is too small is named with the space that is needed, and keeps no half of a broker
-    std::fs::create_dir(process.path("data")).unwrap();
+    std::fs::create_dir_all(process.path("data")).unwrap();
     let mut small = std::process::Command::new("unshare");
     small.args([
         "-m",
