@@ -273,7 +273,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "lease get",
         [
-            "eval \"$(keyward lease get orders.query --life 15m)\"",
+            "keyward lease get orders.query --life 15m",
             "keyward lease get orders.query --format url",
         ],
     ),

@@ -125,7 +125,7 @@ mod tests {
             (b"words", b"words"),
             (b"\n", b""),
         ] {
-            assert_eq!(line(typed, 5).unwrap().expose(), line_of, "{typed:?}");
+            assert_eq!(line(typed, 6).unwrap().expose(), line_of, "{typed:?}");
         }
         for (typed, kind) in [
             (&b"wo\x03rds\n"[..], io::ErrorKind::Interrupted),
