@@ -272,10 +272,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     (
         "lease get",
-        [
-            "keyward lease get orders.query --life 15m",
-            "keyward lease get orders.query --format url",
-        ],
+        ["keyward lease get orders.query --life 15m", "keyward lease get orders.query --format url"],
     ),
     (
         "lease run",
