@@ -55,9 +55,11 @@ pub(crate) fn has_terminal() -> bool {
 /// # Errors
 /// [`CommandFailure`] without a terminal; more than `limit` bytes are refused.
 pub(crate) fn at_terminal(prompt: &str, limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
-    hidden(&format!("{prompt}: "), limit).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => too_large(limit),
-        _ => CommandFailure::of_file(Path::new(TERMINAL), &error),
+    hidden(&format!("{prompt}: "), limit).map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            return too_large(limit);
+        }
+        CommandFailure::of_file(Path::new(TERMINAL), &error)
     })
 }
 

@@ -40,7 +40,8 @@ impl<'a> Hiding<'a> {
     fn start(terminal: &'a File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
-        hidden.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        let shown = LocalModes::ECHO.union(LocalModes::ECHONL);
+        hidden.local_modes.remove(shown.union(LocalModes::ICANON).union(LocalModes::ISIG));
         hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(terminal, OptionalActions::Flush, &hidden)?;

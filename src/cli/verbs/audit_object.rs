@@ -97,7 +97,7 @@ fn names(value: &Value) -> Vec<String> {
     let name = |item: &Value| match item {
         Value::String(text) => text.clone(),
         Value::Object(_) => text_of(item, "id").unwrap_or_default(),
-        item => item.to_string(),
+        item @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => item.to_string(),
     };
     match value {
         Value::Array(items) => items.iter().map(name).collect(),
