@@ -27,6 +27,14 @@ impl Replacement {
         Self::write_by(path, temporary.into(), mode, bytes)
     }
 
+    /// The same for paths that several processes write at a time: each has a temporary file of its own.
+    pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        remove_left_over(path);
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(format!(".{}.new", std::process::id()));
+        Self::write_by(path, temporary.into(), OWNER_ONLY, bytes)
+    }
+
     fn write_by(path: &Path, temporary: PathBuf, mode: u32, bytes: &[u8]) -> io::Result<Self> {
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,10 +80,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same for paths that several processes write at a time: each has a temporary file of its own.
 pub(crate) fn replace_shared(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    remove_left_over(path);
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.new", std::process::id()));
-    Replacement::write_by(path, temporary.into(), OWNER_ONLY, bytes)?.commit()
+    Replacement::write_shared(path, bytes)?.commit()
 }
 
 /// The age from which on the temporary file of a process that is not found is left over. A process in another container

@@ -128,7 +128,7 @@ fn what_run_cannot_do_is_said_before_the_command_starts() {
     let process = scene(b"CNRY\0value");
     fs::write(process.path("bad.tmpl"), "\n{{ secert(\"github/app\") }}").unwrap();
     fs::write(process.path("unknown.tmpl"), "{{ secret(\"no/such\") }}").unwrap();
-    fs::write(process.path("good.tmpl"), "no secret").unwrap();
+    fs::write(process.path("good.tmpl"), "{{ secret(\"github/app\") }}").unwrap();
     for (options, exit, parts) in [
         (&[][..], 2, &["there is nothing to give to the command", "--secret VARIABLE=NAME"][..]),
         (&["--secret", "github/app"], 2, &["needs a variable and the name of a secret"]),
@@ -287,7 +287,7 @@ fn a_signal_in_the_middle_leaves_no_file() {
     }
 }
 
-const TWO: &str = r#"
+pub(crate) const TWO: &str = r#"
 [[capability]]
 name = "one.read"
 access = "read"
@@ -363,7 +363,11 @@ fn a_command_removes_no_file_of_another_one() {
     fs::set_permissions(process.path("app.conf"), fs::Permissions::from_mode(0o644)).unwrap();
     let options = ["--template", "app.tmpl:app.conf", "--remove-files"];
     let script = "echo ready; exec sleep 600";
-    let one = start(&process, &[&options[..], &["--capability", "github.repo.read"]].concat(), script);
+    let one = start(
+        &process,
+        &[&options[..], &["--overwrite", "--capability", "github.repo.read"]].concat(),
+        script,
+    );
     let mode = fs::metadata(process.path("app.conf")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let other = start(&process, &options, script);
@@ -372,4 +376,57 @@ fn a_command_removes_no_file_of_another_one() {
     assert_eq!(fs::read(process.path("app.conf")).unwrap(), b"value", "the other command's");
     end(other);
     wait_until(|| !process.path("app.conf").exists());
+}
+
+#[test]
+fn swapped_names_of_a_template_destroy_no_file() {
+    // Given a template and files of the user
+    let process = scene(b"CNRY-value");
+    let texts = [
+        ("app.tmpl", "{{ secret(\"github/app\") }}\n"),
+        ("other.tmpl", "a = {{- secret('github/app') }}\n"),
+        ("precious.conf", "precious\n"),
+    ];
+    for (name, text) in texts {
+        fs::write(process.path(name), text).unwrap();
+    }
+    // When a start would replace one of them
+    for (pair, more, parts) in [
+        (
+            "precious.conf:new.conf",
+            &[][..],
+            &["template_invalid", "`precious.conf` has no `{{ secret(\"NAME\") }}`"],
+        ),
+        ("precious.conf:app.tmpl", &[], &["`app.tmpl` has `{{ secret(…) }}`", "names the template first"]),
+        ("app.tmpl:other.tmpl", &[], &["`other.tmpl` has `{{ secret(…) }}`", "names the template first"]),
+        ("app.tmpl:other.tmpl", &["--overwrite"], &["it is a template", "names the template first"]),
+        ("app.tmpl:precious.conf", &["--remove-files"], &["has not written it", "`--overwrite`"]),
+        ("app.tmpl:/dev/null", &["--overwrite"], &["`/dev/null` is not a regular file", "would be replaced"]),
+    ] {
+        let ran = run(&process, &[&["--template", pair][..], more].concat(), "echo started");
+        let said = text(&ran.stderr);
+        // Then the command is not started, and no file has changed
+        assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{pair}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{pair}: {said}");
+        for (name, text) in texts {
+            assert_eq!(fs::read_to_string(process.path(name)).unwrap(), text, "{pair}: {name}");
+        }
+    }
+    // When the file may be replaced, then it is, and each further start may replace its own file
+    let pair = ["--template", "app.tmpl:precious.conf"];
+    for more in [&["--overwrite"][..], &[], &["--remove-files"]] {
+        let ran = run(&process, &[&pair[..], more].concat(), "cat precious.conf");
+        assert_eq!(text(&ran.stdout), "CNRY-value\n", "{more:?}: {}", text(&ran.stderr));
+    }
+    wait_until(|| !process.path("precious.conf").exists());
+    // A file of the user in its place is not
+    assert!(run(&process, &pair, "true").status.success(), "nothing is there");
+    fs::write(process.path("new"), "precious again").unwrap();
+    fs::rename(process.path("new"), process.path("precious.conf")).unwrap();
+    let ran = run(&process, &pair, "true");
+    assert_eq!(ran.status.code(), Some(2), "{}", text(&ran.stderr));
+    assert_eq!(fs::read_to_string(process.path("precious.conf")).unwrap(), "precious again");
+    // An empty file has nothing to lose
+    fs::write(process.path("empty"), "").unwrap();
+    assert!(run(&process, &["--template", "app.tmpl:empty"], "true").status.success());
 }

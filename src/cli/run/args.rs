@@ -44,9 +44,12 @@ pub(super) struct RunTokenArgs {
 /// The files that `keyward run` writes, and what it does when a secret changes.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RunFileArgs {
-    /// Write a file from a template with `{{ secret("NAME") }}`, and again when a secret changes; repeat it for further files
+    /// Write FILE from TEMPLATE, a text with `{{ secret("NAME") }}`, and again when a secret changes; repeat it for further files
     #[arg(long = "template", value_name = "TEMPLATE:FILE")]
     pub(super) templates: Vec<String>,
+    /// Also replace an existing file that `keyward run` has not written; without this option, only a file that it has written, or an empty one, is replaced
+    #[arg(long, requires = "templates")]
+    pub(super) overwrite: bool,
     /// Remove the written files when the command ends
     #[arg(long, requires = "templates")]
     pub(super) remove_files: bool,

@@ -105,7 +105,7 @@ impl<'a> Watch<'a> {
         let is_watching = !args.files.templates.is_empty() || args.files.on_change.is_some();
         let interval = Duration::from_secs(args.files.check_every_s());
         let secrets = WatchedSecrets {
-            files: TemplateFiles::of(&args.files)?.written_before(),
+            files: TemplateFiles::written_before(home, &args.files)?,
             known: known(&args.known)?,
             refused: BTreeSet::new(),
             interval,

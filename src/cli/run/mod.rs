@@ -9,6 +9,7 @@ mod start;
 mod template;
 mod token_file;
 mod watched_files;
+mod written_files;
 
 pub(super) use args::{CompanionArgs, RunArgs};
 pub(super) use companion::companion;

@@ -106,7 +106,7 @@ impl<'a> Plan<'a> {
                 "name a secret (`--secret`) or a file (`--template`), or leave `--on-change` out",
             ));
         }
-        Ok(Self { home, args, secrets, files: TemplateFiles::of(&args.files)? })
+        Ok(Self { home, args, secrets, files: TemplateFiles::first(home, &args.files)? })
     }
 
     /// Gets token and secrets, and writes the files from templates.

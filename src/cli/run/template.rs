@@ -50,6 +50,25 @@ impl Template {
         Ok(Self { path, text: text.into(), file })
     }
 
+    /// The failure of a template that calls no `secret`: its name and the file's are perhaps swapped.
+    fn without_secret(&self) -> CommandFailure {
+        let why = format!(
+            "the template `{}` has no `{{{{ secret(\"NAME\") }}}}`: it is perhaps not the template",
+            self.path.display()
+        );
+        CommandFailure::new(code::TEMPLATE_INVALID)
+            .because(why)
+            .mended_by("`--template TEMPLATE:FILE` names the template first, then the file that is written")
+    }
+
+    /// Whether the template calls `secret`.
+    fn calls_secret(&self) -> bool {
+        environment(Arc::clone(&self.text), Arc::default(), Arc::default()).is_ok_and(|environment| {
+            let parsed = environment.template_from_str(&self.text);
+            parsed.is_ok_and(|template| template.undeclared_variables(false).contains("secret"))
+        })
+    }
+
     /// Renders the template with `values`.
     pub(super) fn render(&self, values: &Arc<SecretValues>) -> Result<Rendered, CommandFailure> {
         let notes: Arc<Mutex<RenderNotes>> = Arc::default();
@@ -63,7 +82,8 @@ impl Template {
         if !notes.missing.is_empty() {
             return Ok(Rendered::Missing(std::mem::take(&mut notes.missing)));
         }
-        rendered.map(|text| Rendered::Text(Zeroizing::new(text))).map_err(|error| self.invalid(&error))
+        let text = rendered.map(Zeroizing::new).map_err(|error| self.invalid(&error))?;
+        if self.calls_secret() { Ok(Rendered::Text(text)) } else { Err(self.without_secret()) }
     }
 
     /// The texts of some errors contain values, so only those about the template itself are repeated.

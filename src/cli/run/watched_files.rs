@@ -1,20 +1,22 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::RunFileArgs;
 use super::sources::{Refusals, SecretSource, SecretValues, Versions};
 use super::template::{Rendered, Template};
+use super::written_files::{Overwriting, WrittenFiles, place};
 use crate::base::{SecretName, code};
 use crate::console::{CommandFailure, own_uid};
-use crate::files::{OWNER_ONLY, remove, replace_shared};
+use crate::files::OWNER_ONLY;
 
 /// The files from templates.
 #[derive(Debug)]
 pub(super) struct TemplateFiles {
     files: Vec<TemplateFile>,
+    record: WrittenFiles,
     removal: Removal,
 }
 
@@ -51,7 +53,26 @@ pub(super) struct Update {
 const READS_MAX: usize = 8;
 
 impl TemplateFiles {
-    pub(super) fn of(args: &RunFileArgs) -> Result<Self, CommandFailure> {
+    /// The files before their first write: no other file is replaced.
+    pub(super) fn first(home: &Path, args: &RunFileArgs) -> Result<Self, CommandFailure> {
+        let files = Self::of(home, args)?;
+        let overwriting = if args.overwrite { Overwriting::Asked } else { Overwriting::Never };
+        for pair in args.pairs()? {
+            files.record.check(&pair, overwriting)?;
+        }
+        Ok(files)
+    }
+
+    /// The files, as the process that started this one has written them.
+    pub(super) fn written_before(home: &Path, args: &RunFileArgs) -> Result<Self, CommandFailure> {
+        let mut files = Self::of(home, args)?;
+        for file in &mut files.files {
+            file.written = FileIdentity::at(&file.template.file);
+        }
+        Ok(files)
+    }
+
+    fn of(home: &Path, args: &RunFileArgs) -> Result<Self, CommandFailure> {
         let pairs = args.pairs()?;
         let same = |why: String| CommandFailure::usage(&why, "name another file: `--template TEMPLATE:FILE`");
         let mut places = BTreeSet::new();
@@ -74,15 +95,7 @@ impl TemplateFiles {
         let read = |pair| Ok(TemplateFile { template: Template::read(pair)?, written: None });
         let files = pairs.into_iter().map(read).collect::<Result<_, CommandFailure>>()?;
         let removal = if args.remove_files { Removal::AtEnd } else { Removal::Never };
-        Ok(Self { files, removal })
-    }
-
-    /// The same files, as the process that started this one has written them.
-    pub(super) fn written_before(mut self) -> Self {
-        for file in &mut self.files {
-            file.written = FileIdentity::at(&file.template.file);
-        }
-        self
+        Ok(Self { files, record: WrittenFiles::below(home), removal })
     }
 
     /// Writes the files whose text is another one, with new values of `names` and of all secrets that the templates
@@ -111,7 +124,8 @@ impl TemplateFiles {
             if missing.is_empty() {
                 let mut is_written = false;
                 for (file, text) in self.files.iter_mut().zip(&texts) {
-                    is_written |= text.as_ref().map_or(Ok(false), |text| file.write(text.as_bytes()))?;
+                    is_written |=
+                        text.as_ref().map_or(Ok(false), |text| file.write(&self.record, text.as_bytes()))?;
                 }
                 return Ok(Update { values: shared, refusals, is_written });
             }
@@ -131,15 +145,18 @@ impl TemplateFiles {
             return Ok(());
         }
         let own = self.files.iter().filter(|file| file.written.is_some());
-        let own = own.filter(|file| FileIdentity::at(&file.template.file) == file.written);
-        let removed = |path: &Path| remove(path).map_err(|error| CommandFailure::of_file(path, &error));
-        own.map(|file| removed(&file.template.file)).fold(Ok(()), Result::and)
+        let removed = |file: &TemplateFile| {
+            let path = &file.template.file;
+            let removed = self.record.remove(path, || FileIdentity::at(path) == file.written);
+            removed.map_err(|error| CommandFailure::of_file(path, &error))
+        };
+        own.map(removed).fold(Ok(()), Result::and)
     }
 }
 
 impl TemplateFile {
     /// Writes the file, unless it is the one that was written before, with this text. Whether it was written.
-    fn write(&mut self, text: &[u8]) -> Result<bool, CommandFailure> {
+    fn write(&mut self, record: &WrittenFiles, text: &[u8]) -> Result<bool, CommandFailure> {
         let path = &self.template.file;
         let is_private = |found: &Metadata| {
             found.is_file() && found.mode() & 0o7777 == OWNER_ONLY && found.uid() == own_uid()
@@ -151,7 +168,7 @@ impl TemplateFile {
         if is_same {
             return Ok(false);
         }
-        replace_shared(path, text).map_err(|error| CommandFailure::of_file(path, &error))?;
+        record.replace(path, text).map_err(|error| CommandFailure::of_file(path, &error))?;
         self.written = FileIdentity::at(path);
         Ok(true)
     }
@@ -162,15 +179,6 @@ impl FileIdentity {
     fn at(path: &Path) -> Option<Self> {
         let found = fs::metadata(path).ok()?;
         Some(Self { device: found.dev(), inode: found.ino() })
-    }
-}
-
-/// A path without links and dots in its directory.
-fn place(path: &Path) -> PathBuf {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match (fs::canonicalize(above), path.file_name()) {
-        (Ok(above), Some(name)) => above.join(name),
-        _ => path.to_owned(),
     }
 }
 

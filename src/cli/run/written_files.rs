@@ -1,0 +1,150 @@
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use super::args::TemplatePair;
+use crate::console::CommandFailure;
+use crate::crypto::sha256;
+use crate::files::{OWNER_ONLY, Replacement, private_dir, replace};
+
+/// The record of the files that `keyward run` has written: one entry for each path, in the directory of identities.
+///
+/// A start replaces only a file that it finds in this record, so that swapped names in `--template` destroy no file.
+/// The record outlives `keyward run`: after SIGKILL, the next start knows the file that is left.
+#[derive(Clone, Debug)]
+pub(super) struct WrittenFiles {
+    dir: PathBuf,
+}
+
+/// What stays the same about a file until it is replaced. The number of the device is no part of it: it may change when
+/// the machine starts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Mark {
+    inode: u64,
+    /// The time of its creation in nanoseconds, where the file system has it.
+    created: Option<u128>,
+}
+
+/// Whether a file may be replaced that `keyward run` has not written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Overwriting {
+    Never,
+    Asked,
+}
+
+/// Size of the part of an existing file that is searched for `{{ secret(…) }}`, in bytes.
+const SEARCHED_BYTES: u64 = 1024 * 1024;
+
+impl WrittenFiles {
+    pub(super) fn below(home: &Path) -> Self {
+        Self { dir: home.join("run-files") }
+    }
+
+    /// Refuses to replace an existing file that is not in the record.
+    ///
+    /// # Errors
+    /// [`CommandFailure`] for a file that is a template, or is not a regular file, or that `overwriting` does not cover.
+    pub(super) fn check(&self, pair: &TemplatePair, overwriting: Overwriting) -> Result<(), CommandFailure> {
+        let path = pair.file.as_path();
+        // A path that cannot be looked up cannot be written either, which the write reports.
+        let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+        if self.has_written(path, &found) || found.is_file() && found.len() == 0 {
+            return Ok(());
+        }
+        let shown = path.display();
+        let form = "`--template TEMPLATE:FILE` names the template first, then the file that is written";
+        if !found.is_file() && !found.is_symlink() {
+            let why = format!("`{shown}` is not a regular file, and would be replaced");
+            return Err(CommandFailure::usage(&why, form));
+        }
+        if is_template(path) {
+            let why =
+                format!("`{shown}` has `{{{{ secret(…) }}}}`, so it is a template, and would be replaced");
+            return Err(CommandFailure::usage(&why, form));
+        }
+        if overwriting == Overwriting::Never {
+            let why = format!("the file `{shown}` exists, and `keyward run` has not written it");
+            let fix = format!("{form}; if the file may be replaced: `--overwrite`");
+            return Err(CommandFailure::usage(&why, &fix));
+        }
+        Ok(())
+    }
+
+    /// Puts a file with `bytes` in the place of `path`, and has it in the record before it is there.
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let new = Replacement::write_shared(path, bytes)?;
+        let present = fs::symlink_metadata(path).ok().filter(|found| self.has_written(path, found));
+        let mut marks: Vec<Mark> = present.iter().map(Mark::of).collect();
+        marks.push(Mark::of(&fs::symlink_metadata(new.temporary())?));
+        let marks: String = marks.iter().map(Mark::line).collect();
+        replace(&self.entry(path), marks.as_bytes())?;
+        new.commit()
+    }
+
+    /// Removes the file at `path` if `is_ours`, and its entry.
+    pub(super) fn remove(&self, path: &Path, is_ours: impl FnOnce() -> bool) -> io::Result<()> {
+        let _lock = self.lock()?;
+        if !is_ours() {
+            return Ok(());
+        }
+        crate::files::remove(path)?;
+        crate::files::remove(&self.entry(path))
+    }
+
+    fn has_written(&self, path: &Path, found: &Metadata) -> bool {
+        let line = Mark::of(found).line();
+        found.is_file()
+            && fs::read_to_string(self.entry(path))
+                .is_ok_and(|text| text.split_inclusive('\n').any(|known| known == line))
+    }
+
+    /// Two processes may write the same path: the entry has to be the one of the file that stays.
+    fn lock(&self) -> io::Result<File> {
+        private_dir(&self.dir)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(OWNER_ONLY);
+        let lock = options.open(self.dir.join("lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+
+    fn entry(&self, path: &Path) -> PathBuf {
+        self.dir.join(sha256(place(path).as_os_str().as_encoded_bytes()).hex())
+    }
+}
+
+impl Mark {
+    fn of(found: &Metadata) -> Self {
+        let created = found.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        Self { inode: found.ino(), created: created.map(|since| since.as_nanos()) }
+    }
+
+    fn line(&self) -> String {
+        let created = self.created.map_or_else(|| "-".to_owned(), |created| created.to_string());
+        format!("{} {created}\n", self.inode)
+    }
+}
+
+/// Whether the file at `path` is a template with a secret. A file that cannot be read is none.
+fn is_template(path: &Path) -> bool {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SEARCHED_BYTES).read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes);
+    read.is_ok()
+        && text
+            .split("{{")
+            .skip(1)
+            .any(|after| after.trim_start_matches('-').trim_start().starts_with("secret("))
+}
+
+/// A path without links and dots in its directory.
+pub(super) fn place(path: &Path) -> PathBuf {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(above), path.file_name()) {
+        (Ok(above), Some(name)) => above.join(name),
+        _ => path.to_owned(),
+    }
+}
