@@ -2,8 +2,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use crate::base::Timestamp;
 use crate::base::code::{self, Code};
+use crate::broker::failure::Failure;
 use crate::broker::services::Services;
-use crate::upstream::{Breakers, CallAdmission, UpstreamFault};
+use crate::upstream::{Breakers, CallAdmission, OpenCircuit, UpstreamFault};
 
 /// Codes of calls whose upstream did not answer or authenticate.
 const SILENT: [Code; 4] = [
@@ -54,14 +55,29 @@ impl Drop for Call<'_> {
     }
 }
 
+impl Failure {
+    /// The refusal of a lease whose upstream is not called. The code is the one of the last call.
+    pub(crate) fn not_tried(circuit: &OpenCircuit) -> Self {
+        let last = Self::of_login(&circuit.cause);
+        let reason = circuit.until.map_or_else(
+            || "another request checks at this moment whether the upstream responds again".to_owned(),
+            |until| format!("the circuit of the upstream is open until {until}"),
+        );
+        let why = format!("not tried: {reason}; last cause: `{}`, {}", last.code, last.why);
+        last.because(why)
+    }
+}
+
 impl Services {
-    /// The permission to call the upstream at `place` now; `None` while its circuit is open. Hold it until the result is
-    /// noted.
-    pub(crate) fn lets_call_at(&self, place: &str) -> Option<Call<'_>> {
+    /// The permission to call the upstream at `place` now. Hold it until the result is noted.
+    ///
+    /// # Errors
+    /// [`OpenCircuit`] while its circuit is open, with the wall-clock time.
+    pub(crate) fn lets_call_at(&self, place: &str) -> Result<Call<'_>, OpenCircuit> {
         let now = self.waits_now();
-        let admission = self.breakers().lets(place, now)?;
+        let admission = self.breakers().lets(place, now).map_err(|circuit| self.on_the_wall(circuit, now))?;
         let trial = (admission == CallAdmission::Trial).then(|| place.to_owned());
-        Some(Call { services: self, trial })
+        Ok(Call { services: self, trial })
     }
 
     /// Whether its circuit is open.
@@ -70,11 +86,20 @@ impl Services {
         self.breakers().leaves_alone(place, now)
     }
 
-    /// The wall-clock time until which its circuit is open; `None` while it is closed or probed.
-    pub(crate) fn circuit_open_until(&self, place: &str) -> Option<Timestamp> {
+    /// The open circuit, with the wall-clock time; `None` while it is closed or probed.
+    pub(crate) fn circuit(&self, place: &str) -> Option<OpenCircuit> {
         let now = self.waits_now();
-        let left_ms = self.breakers().open_until(place, now)?.ms().saturating_sub(now.ms());
-        Some(Timestamp::from_ms(self.state.clock.now().ms().saturating_add(left_ms)))
+        let circuit = self.breakers().circuit(place, now)?;
+        Some(self.on_the_wall(circuit, now))
+    }
+
+    /// The circuit with the time of the wall clock, from one with the time of the waits, read at `now`.
+    fn on_the_wall(&self, circuit: OpenCircuit, now: Timestamp) -> OpenCircuit {
+        let wall_ms = self.state.clock.now().ms();
+        let on_the_wall = |until: Timestamp| {
+            Timestamp::from_ms(wall_ms.saturating_add(until.ms().saturating_sub(now.ms())))
+        };
+        OpenCircuit { until: circuit.until.map(on_the_wall), ..circuit }
     }
 
     /// Allows a probe of the upstream at `place` at once.
@@ -82,12 +107,19 @@ impl Services {
         self.breakers().try_again(place, self.waits_now());
     }
 
+    /// Closes the circuit of the upstream at `place`, whose declaration an operator has corrected.
+    pub(crate) fn close_circuit_of(&self, place: &str) {
+        self.breakers().close(place);
+    }
+
     /// Notes the result of a call of the upstream at `place`. A fault of the broker before the call does not count.
     pub(crate) fn note_answer_of(&self, place: &str, fault: Option<&UpstreamFault>) {
-        match fault.map(|fault| fault.code) {
-            Some(code) if SILENT.contains(&code) => self.breakers().failed(place, self.waits_now()),
-            Some(code) if !ANSWERED.contains(&code) => {}
-            Some(_) | None => self.breakers().answered(place),
+        match fault {
+            Some(fault) if SILENT.contains(&fault.code) => {
+                self.breakers().failed(place, self.waits_now(), fault);
+            }
+            Some(fault) if !ANSWERED.contains(&fault.code) => {}
+            Some(_) | None => self.breakers().close(place),
         }
     }
 

@@ -29,7 +29,7 @@ mod postgresql;
 mod random;
 mod schema;
 
-pub use breaker::{Breakers, CallAdmission};
+pub use breaker::{Breakers, CallAdmission, OpenCircuit};
 pub use changed_fields::changed_fields;
 pub use client::{ClientLogin, authorities};
 pub use declaration::TargetError;

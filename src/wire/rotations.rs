@@ -54,6 +54,9 @@ pub struct RotationAnswer {
     /// The logins whose passwords are set, and by which login; absent for an upstream without logins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logins: Option<String>,
+    /// The code and the reason of the last failed call of the upstream; absent unless its circuit is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_cause: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

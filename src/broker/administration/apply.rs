@@ -78,8 +78,8 @@ impl AdminServices {
                 services.apply_removals(request, change, drawn.removals).await?
             };
             services.notifications.revocations_changed();
-            // What was declared anew is tried at once, though it failed as it was declared before.
-            drawn.places.iter().for_each(|place| services.try_again_at(place));
+            // The failures under the previous declaration say nothing about the corrected one.
+            drawn.places.iter().for_each(|place| services.close_circuit_of(place));
             services.notifications.rotations_changed();
             services.notifications.leases_changed();
             Ok(Applied { changes: drawn.changes, done: Some(services.conclude(applied).await) })

@@ -238,9 +238,7 @@ impl Services {
         preconditions: Preconditions,
     ) -> Result<LeaseStep<'_>, AttemptError> {
         self.values.sealer.has_room().map_err(Failure::from)?;
-        let Some(call) = self.lets_call_at(&counter.place) else {
-            return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
-        };
+        let call = self.lets_call_at(&counter.place).map_err(|circuit| Failure::not_tried(&circuit))?;
         let lease = LeaseId::mint(now, &*self.state.entropy);
         let making = LoginInCreation::of(self, lease);
         let (basis, lend) = (grant.basis(), grant.act());

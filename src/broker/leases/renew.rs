@@ -148,9 +148,7 @@ impl Services {
         preconditions: Preconditions,
     ) -> Result<Attempted<'a>, AttemptError> {
         let LeaseToRenew { lease, counter } = &target;
-        let Some(call) = self.lets_call_at(&counter.place) else {
-            return Err(Failure::new(code::UPSTREAM_UNREACHABLE).into());
-        };
+        let call = self.lets_call_at(&counter.place).map_err(|circuit| Failure::not_tried(&circuit))?;
         let event = LeaseRenewalAttempted {
             lease: lease.id,
             agent: &lease.holder.agent_name,

@@ -40,7 +40,7 @@ impl Services {
         // The first attempt ignores the circuit.
         let place = counters.place().filter(|_| lease.is_failing());
         let call = place.map(|place| self.lets_call_at(&revocations_at(&place)));
-        if matches!(call, Some(None)) {
+        if matches!(call, Some(Err(_))) {
             return Ok(());
         }
         let ended = self.revoke_by_declarations(counters, &lease, preconditions).await;

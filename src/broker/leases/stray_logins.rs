@@ -46,7 +46,7 @@ impl Services {
             LeaseUpstream::of(reading.unconditional(), declared).map(|counter| counter.noted(reading))
         });
         let Ok(counter) = counter else { return Ok(()) };
-        let Some(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
+        let Ok(_call) = self.lets_call_at(&revocations_at(&counter.place)) else { return Ok(()) };
         let upstream = counter.driver.describe();
         let event = LoginsInspected { upstream: upstream.clone(), administering: counter.administering() };
         let (admin, _) = self.open_admin_secret(&counter, Change::new(&event)?, preconditions).await?;

@@ -94,7 +94,7 @@ impl Services {
     /// The earliest next attempt of a failed revocation: not before `now`, and not while its circuit is open.
     fn next_revocation(&self, world: &World, lease: &Lease, now: Timestamp) -> Timestamp {
         let place = LeaseUpstreams::of(world, lease).place().filter(|_| lease.is_failing());
-        let circuit = place.and_then(|place| self.circuit_open_until(&revocations_at(&place)));
+        let circuit = place.and_then(|place| self.circuit(&revocations_at(&place))?.until);
         circuit.map_or(now, |until| until.max(now))
     }
 }

@@ -33,7 +33,7 @@ impl Services {
     /// The permission to call the upstream; `None` while its circuit is open.
     pub(super) fn lets_call(&self, at: &RotationContext) -> Option<Call<'_>> {
         match &at.place {
-            Some(place) => self.lets_call_at(place),
+            Some(place) => self.lets_call_at(place).ok(),
             None => Some(Call::unlimited(self)),
         }
     }

@@ -113,8 +113,9 @@ impl Services {
     fn rotation_answer(&self, rotation: &Rotation, now: Timestamp) -> RotationAnswer {
         let driver = stored_driver(&rotation.declared.upstream).ok();
         let place = driver.as_ref().and_then(|driver| driver.place());
-        let circuit = place.and_then(|place| self.circuit_open_until(&place));
-        let outlook = Outlook::of(rotation, circuit, now);
+        let circuit = place.and_then(|place| self.circuit(&place));
+        let outlook = Outlook::of(rotation, circuit.as_ref().and_then(|circuit| circuit.until), now);
+        let cause = circuit.filter(|_| outlook.circuit_open_until.is_some()).map(|circuit| circuit.cause);
         RotationAnswer {
             secret: rotation.declared.secret.clone(),
             logins: driver.as_ref().and_then(|driver| driver.logins()),
@@ -132,6 +133,7 @@ impl Services {
             last_at: text(rotation.last.as_ref().map(|last| last.at)),
             last: rotation.last.as_ref().map(finished_of),
             checked_at: text(rotation.check.passed_at),
+            circuit_cause: cause.map(|cause| format!("{}: {}", cause.code, cause.explained().why)),
             orphans: rotation.upstream.orphans.iter().map(|(at, orphan)| orphan_of(*at, orphan)).collect(),
         }
     }

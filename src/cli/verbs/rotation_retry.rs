@@ -125,9 +125,11 @@ fn ended(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
 }
 
 fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure {
+    let cause = rotation.circuit_cause.as_ref();
+    let cause = cause.map_or_else(String::new, |cause| format!("; last cause: {cause}"));
     let why = format!(
-        "the circuit of {} is open until {until}, because its last calls failed; nothing was tried yet, and the \
-         broker tries then by itself",
+        "not tried: the circuit of {} is open until {until}, because its last calls failed{cause}; the broker \
+         tries then by itself",
         rotation.upstream
     );
     let secret = &rotation.secret;

@@ -32,7 +32,12 @@ fn state_of_run(run: &RunAnswer, rotation: &RotationAnswer) -> String {
     let stage = &run.stage;
     let circuit = rotation.circuit_open_until.as_ref().filter(|_| rotation.state == "circuit-open");
     let wait = match (circuit, rotation.state.as_ref(), &run.grace_until) {
-        (Some(until), ..) => format!("circuit open until {until}"),
+        (Some(until), ..) => {
+            // The failure of the rotation itself is shown anyway.
+            let cause = rotation.circuit_cause.as_ref().filter(|_| run.trouble.is_none());
+            let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+            format!("circuit open until {until}{cause}")
+        }
         (None, "in-progress", _) => "in progress".to_owned(),
         (None, "grace", Some(until)) => return format!("{stage} until {until}"),
         (None, ..) => next_attempt(run, rotation),

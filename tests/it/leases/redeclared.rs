@@ -1,5 +1,6 @@
 //! Logins whose server is declared otherwise than on the day they were made.
 
+use keyward::base::limits::BREAKER_FAILURES_MAX;
 use serde_json::json;
 
 use super::{BY_ADMIN, Scene, declared, logins};
@@ -51,6 +52,40 @@ async fn a_login_is_revoked_by_the_current_declaration_after_a_ca_change() {
     assert!(lent.iter().all(|login| !scene.lets_in(login)));
     let attempted = scene.broker.entries("lease.revocation-attempted").await;
     assert_eq!(attempted.last().unwrap()["event"]["declaration"], "current");
+}
+
+#[tokio::test]
+async fn an_open_circuit_names_its_cause_and_a_correction_closes_it() {
+    // Given a server whose certificate does not fit the declaration
+    let mut scene = Scene::start().await;
+    scene.postgres.show(Shown::AnotherAuthority);
+    let fresh = json!({ "fresh": true });
+    for _ in 0..BREAKER_FAILURES_MAX {
+        let refused = scene.ask(&fresh).await;
+        assert_eq!(refused.code(), "upstream_handshake_failed");
+        assert!(!refused.text().contains("not tried"), "{}", refused.text());
+    }
+    // When the circuit is open, then the refusal has its time and the last cause
+    let refused = scene.ask(&fresh).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "upstream_handshake_failed"));
+    let said = refused.text();
+    for part in [
+        "not tried: the circuit of the upstream is open until 2",
+        "; last cause: `upstream_handshake_failed`, ",
+        "has the issuer's name and another key",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // When the declaration is corrected, then the circuit is closed, and not only open to one probe
+    scene.redeclare(BY_ADMIN).await;
+    scene.postgres.stop();
+    for _ in 1..BREAKER_FAILURES_MAX {
+        let refused = scene.ask(&fresh).await;
+        assert_eq!(refused.code(), "upstream_unreachable");
+        assert!(!refused.text().contains("not tried"), "{}", refused.text());
+    }
+    scene.postgres.run();
+    assert_eq!(scene.ask(&fresh).await.status, 200);
 }
 
 #[tokio::test]

@@ -124,6 +124,10 @@ async fn a_rotation_shows_until_when_its_circuit_is_open() {
     let open = shown().await;
     assert_eq!(open["state"], "retry-scheduled", "{open}");
     let until = open["circuit_open_until"].as_str().unwrap().to_owned();
+    assert!(
+        open["circuit_cause"].as_str().unwrap().starts_with("upstream_unreachable: the broker"),
+        "{open}"
+    );
     assert!(open["next_try"].as_str().unwrap() > until.as_str(), "{open}");
     assert_eq!(open["next_try"], open["run"]["trouble"]["retry_at"]);
     // When an operator has it retried, and the one call that is let through fails
