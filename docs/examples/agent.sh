@@ -9,7 +9,8 @@ identity="${KEYWARD_HOME:-$HOME/.config/keyward}/agent"
 broker="https://$(cat "$identity/address")"
 call() { curl -sS --fail-with-body --cacert "$identity/authority.pem" --cert "$identity/certificate.pem" --key "$identity/key.pem" "$@"; }
 
-answer=$(call -d grant_type=client_credentials --data-urlencode "scope=$capability" "$broker/oauth/token")
+answer=$(call -d grant_type=client_credentials --data-urlencode "scope=$capability" "$broker/oauth/token") ||
+  { printf '%s\n' "$answer" >&2; exit 1; } # The body of a refusal has the code and the fix.
 token=$(printf %s "$answer" | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')
 
 # The header goes in by standard input: an argument could be read by every process on the machine.

@@ -6,6 +6,7 @@
     token = agent.token("reports.read")         # a source of tokens, never a token itself
     request.add_header("Authorization", token.header())
     password = agent.secret("github/app")       # shown by nothing but password.reveal()
+    login = agent.lease("orders.query")          # a database login: login.username, login.password.reveal()
 
 A source asks for a token when it is first needed, keeps it for most of its life, and asks anew before it
 ends or when a service has answered 401 (`token.renew()`). It is safe to share between threads. Hand the
@@ -25,13 +26,14 @@ import json
 import os
 import pathlib
 import random
+import secrets
 import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
 
-__all__ = ["Agent", "Denied", "KeywardError", "Secret", "TokenSource", "Unauthenticated", "Unavailable"]
+__all__ = ["Agent", "Denied", "KeywardError", "Lease", "Secret", "TokenSource", "Unauthenticated", "Unavailable"]
 
 # A token is replaced when this share of its life is over, give or take a tenth: sources that began
 # together do not ask together.
@@ -120,13 +122,43 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
+class Lease:
+    """A database login for a limited time. `connection` has the driver and its fields, e.g. `host` and `ca`."""
+
+    def __init__(self, agent, answer):
+        self._agent = agent
+        self.id, self.capability, self.username = answer["lease"], answer["capability"], answer["username"]
+        self.password = Secret(answer["password"].encode())
+        self.connection = answer["connection"]
+        self.expires_at, self.renewable_until = answer["expires_at"], answer["renewable_until"]
+        self.reused, self._decision = answer["reused"], answer["decision_id"]
+        self.constrained = answer.get("constrained", [])  # e.g. a life that is shorter than the requested one
+
+    def renew(self, life_s=None):
+        """Extends the login, up to `renewable_until`."""
+        answer = json.loads(self._agent._send("POST", f"/v1/leases/{self.id}/renew", body={"life_s": life_s}))
+        self.expires_at, self.renewable_until = answer["expires_at"], answer["renewable_until"]
+        self.constrained = answer.get("constrained", [])
+
+    def give_up(self):
+        """Gives this use of the login up: after the last use, the broker revokes the login."""
+        self._agent._send("POST", f"/v1/leases/{self.id}/give-up", body={"decision_id": self._decision})
+
+    def __repr__(self):
+        return f"<Lease {self.id}>"
+
+
 class TokenSource:
-    """A token for these capabilities, always with life in it. Calling it gives the token."""
+    """A token for these capabilities, always with life in it. Calling it gives the token.
+
+    `constrained` says what the broker gave less than requested with the present token, e.g. a shorter life.
+    """
 
     def __init__(self, agent, scope, resource=None):
         self._agent, self._scope, self._resource = agent, scope, resource
         self._lock = threading.Lock()
         self._token, self._replace_at, self._generation = None, 0.0, None
+        self.constrained = []
 
     def __call__(self):
         with self._lock:
@@ -155,6 +187,7 @@ class TokenSource:
         self._token = Secret(answer["access_token"].encode())
         self._replace_at = time.monotonic() + share * answer["expires_in"]
         self._generation = generation
+        self.constrained = answer.get("constrained", [])
 
     def __repr__(self):
         return f"<TokenSource {self._scope}>"
@@ -197,6 +230,11 @@ class Agent:
             source.renew()
             return Secret(self._send("GET", path, bearer=source))
 
+    def lease(self, capability, life_s=None, fresh=False):
+        """A database login. The agent gets the login that it has, unless it asks for a `fresh` one."""
+        body = {"capability": capability, "life_s": life_s, "fresh": fresh}
+        return Lease(self, json.loads(self._send("POST", "/v1/leases", body=body)))
+
     def whoami(self):
         """Who this agent is to the broker, and what it may ask for."""
         return json.loads(self._send("GET", "/v1/whoami"))
@@ -214,11 +252,13 @@ class Agent:
             finally:
                 watcher.terminate()
 
-    def _send(self, method, path, form=None, bearer=None):
+    def _send(self, method, path, form=None, bearer=None, body=None):
+        # A repeated request with the same key is carried out once.
+        key = secrets.token_hex(16) if body is not None else None
         for attempt in range(1, self._attempts + 1):
             generation = self._generation()
             try:
-                return self._send_once(method, path, form, bearer)
+                return self._send_once(method, path, form, bearer, body, key)
             except Unavailable:
                 if attempt == self._attempts:
                     raise
@@ -228,11 +268,13 @@ class Agent:
                 if attempt == self._attempts or self._generation() == generation:
                     raise
 
-    def _send_once(self, method, path, form, bearer):
+    def _send_once(self, method, path, form, bearer, body, key):
         context, address = self._connected_by()
         host, _, port = address.rpartition(":")
         headers = {"Authorization": bearer.header()} if bearer else {}
-        body = None
+        if body is not None:
+            body = json.dumps(body)
+            headers.update({"Content-Type": "application/json", "Idempotency-Key": key})
         if form is not None:
             body = urllib.parse.urlencode(form)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -255,12 +297,19 @@ class Agent:
 
     def _generation(self):
         """Changes when another certificate is in place."""
-        return os.stat(self._home / "agent").st_ino
+        return self._identity().st_ino
+
+    def _identity(self):
+        try:
+            return os.stat(self._home / "agent")
+        except FileNotFoundError as error:
+            why = f"no agent has joined from {self._home}"
+            raise Unauthenticated("no_identity", why, "keyward join, or name the directory: KEYWARD_HOME") from error
 
     def _connected_by(self):
         with self._lock:
             directory = self._home / "agent"
-            read = os.stat(directory).st_ino
+            read = self._identity().st_ino
             if read != self._read:
                 context = ssl.create_default_context(cafile=directory / "authority.pem")
                 context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -15,6 +15,7 @@ import hashlib
 import http.server
 import json
 import ssl
+import sys
 import threading
 import urllib.request
 
@@ -69,6 +70,20 @@ def verified(token, certificate, keys, issuer, audience):
     return claims
 
 
+def log(problem, cause=None):
+    """The cause is for the log alone: a caller with a bad token learns nothing from it."""
+    print(problem + (f": {type(cause).__name__}: {cause}" if cause else ""), file=sys.stderr, flush=True)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, _request, client):
+        error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handle_error(_request, client)
+        # E.g. a client without a certificate, whose TLS handshake fails.
+        log(f"connection from {client[0]} failed", error)
+
+
 def handler(keys, issuer, audience):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -79,9 +94,11 @@ def handler(keys, issuer, audience):
                 certificate = self.connection.getpeercert(binary_form=True)
                 claims = verified(token, certificate, keys, issuer, audience)
             except Refused as refused:
+                log(f"refused: {refused}", refused.__cause__)
                 self.answer(401, {"error": "invalid_token", "why": str(refused)})
                 return
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
+                log("the broker's keys cannot be read", error)
                 self.answer(503, {"error": "temporarily_unavailable"})  # No keys: no fault of the token's.
                 return
             if "reports.read" not in claims["scope"].split(" "):
@@ -117,7 +134,7 @@ def main():
     context.load_verify_locations(given.authority)
     context.verify_mode = ssl.CERT_REQUIRED
     keys = Keys(given.issuer, given.authority)
-    server = http.server.ThreadingHTTPServer(
+    server = Server(
         ("127.0.0.1", given.port), handler(keys, given.issuer, given.audience)
     )
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -40,7 +40,9 @@ impl Gate for AgentGate {
 const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
     match refused {
         Some(AuthnError::OutOfTime) => PeerRefusal::OutOfTime,
-        Some(AuthnError::WrongKind | AuthnError::NotFromHost) => PeerRefusal::WrongKind,
+        Some(AuthnError::WrongKind | AuthnError::ResourceServer | AuthnError::NotFromHost) => {
+            PeerRefusal::WrongKind
+        }
         Some(AuthnError::AuthorityRevoked) => PeerRefusal::Authority,
         Some(AuthnError::Unknown) => PeerRefusal::Unknown,
         Some(AuthnError::Revoked) => PeerRefusal::Revoked,

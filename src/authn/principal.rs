@@ -18,6 +18,9 @@ pub enum AuthnError {
     /// It names another kind of caller.
     #[error("the certificate is for another kind of caller")]
     WrongKind,
+    /// It names a resource server, and the request is for agents.
+    #[error("the certificate is a resource server's: a resource server gets no tokens, secrets or leases")]
+    ResourceServer,
     /// It, its instance, its agent or operator, or an owner was revoked.
     #[error("the certificate was revoked, or its agent, operator or owner")]
     Revoked,
@@ -84,7 +87,7 @@ pub fn agent(
     in_time(peer, now)?;
     let (agent, instance, held) = holder(peer, records)?;
     if agent.kind() != AgentKind::Agent {
-        return Err(AuthnError::WrongKind);
+        return Err(AuthnError::ResourceServer);
     }
     Ok(AgentPrincipal {
         agent: agent.id,

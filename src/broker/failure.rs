@@ -107,7 +107,7 @@ impl From<AuthnError> for Failure {
     fn from(error: AuthnError) -> Self {
         let code = match error {
             AuthnError::OutOfTime => code::CERTIFICATE_EXPIRED,
-            AuthnError::WrongKind => code::CERTIFICATE_WRONG_KIND,
+            AuthnError::WrongKind | AuthnError::ResourceServer => code::CERTIFICATE_WRONG_KIND,
             AuthnError::Revoked => code::CERTIFICATE_REVOKED,
             AuthnError::Suspended => code::CERTIFICATE_SUSPENDED,
             AuthnError::AuthorityRevoked => code::AUTHORITY_REVOKED,
@@ -115,7 +115,13 @@ impl From<AuthnError> for Failure {
             AuthnError::Elsewhere => code::OPERATOR_OUTSIDE_NETWORK,
             AuthnError::NotFromHost => code::HOST_USER_NOT_ALLOWED,
         };
-        Self::new(code).because(error.to_string())
+        let failure = Self::new(code).because(error.to_string());
+        if error == AuthnError::ResourceServer {
+            return failure.mended_by(
+                "use the identity of an agent: ask an operator for an enrolment code (`keyward agent invite NAME --role ROLE`), then `keyward join` in another directory (`--home DIR`)",
+            );
+        }
+        failure
     }
 }
 

@@ -142,6 +142,8 @@ async fn a_resource_server_gets_no_token_and_loses_its_eyes_with_its_standing() 
     let token = bed.agent.token("reports.read").await;
     let minted = bed.reports.ask("grant_type=client_credentials&scope=reports.read").await;
     assert_eq!((minted.status, minted.code().as_str()), (401, "certificate_wrong_kind"));
+    assert!(minted.text().contains("a resource server gets no tokens"), "{}", minted.text());
+    assert!(minted.text().contains("use the identity of an agent"), "{}", minted.text());
     bed.post("/v1/agents/reports/revoke").await;
     let form = format!("token={token}");
     let headers = [("content-type", "application/x-www-form-urlencoded")];

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::guides::said;
+use crate::handing_secrets::TWO;
 use crate::support::process::Process;
 
 #[test]
@@ -95,5 +96,32 @@ fn owner_of_nothing_is_noted() {
         let output = process.run_as("operator", verb, b"");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && !told.contains("note:"), "{verb:?}: {told}");
+    }
+}
+
+#[test]
+fn a_capability_of_another_secret_is_named_with_the_right_one() {
+    // Given an agent with capabilities that deliver two secrets, and a token
+    let mut process = Process::init("warn");
+    process.serve();
+    for secret in ["one/a", "two/b"] {
+        process.good(&["secret", "put", secret], b"CNRY");
+    }
+    fs::write(process.path("two.toml"), TWO).unwrap();
+    process.good(&["apply", "-f", &process.path("two.toml").display().to_string()], b"");
+    process.enrol("a", "both");
+    for wrong in ["reports.read", "two.read"] {
+        // When the agent reads a secret with a capability that does not deliver it
+        let got = process.run_as("a", &["get", "one/a", "--capability", wrong], b"");
+        // Then both capabilities are named
+        let told = said(&got);
+        assert_eq!((got.status.code(), got.stdout.len()), (Some(5), 0), "{wrong}: {told}");
+        for part in [
+            "secret_not_granted",
+            &format!("`{wrong}` does not deliver the secret `one/a`"),
+            "--capability one.read",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 }

@@ -12,7 +12,7 @@ super::codes! {
         "ask an operator with the role `admin` why, and for a new enrolment code; then `keyward join --replace`";
     CERTIFICATE_SUSPENDED "certificate_suspended" Unauthenticated:
         "the certificate is suspended, or its agent, operator or owner",
-        "ask an operator with the role `admin` why; the certificate is valid again once the operator resumes it: `keyward agent resume NAME`, `keyward operator resume NAME`";
+        "ask an operator with the role `admin` or `security` why; the certificate is valid again once the operator resumes it: `keyward agent resume NAME`, `keyward operator resume NAME`";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
         "ask an operator for a new enrolment code, then `keyward join --replace`";
@@ -74,7 +74,7 @@ super::codes! {
         "the secret has the sensitivity `high`, and the capability has another owner than the secret",
         "ask an operator to declare the capability under the secret's `owner`, or to lower the secret's sensitivity";
     CERTIFICATE_EXPIRES_TOO_SOON "certificate_expires_too_soon" Denied:
-        "the agent's certificate expires before the end of the shortest token or lease",
+        "the agent's certificate expires too soon: a token or a lease ends with it at the latest, so a new one would be too short, and a lease that already ends with it cannot be extended",
         "renew the certificate (`keyward renew`), then repeat the request";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "the caller is not a resource server, and only resource servers introspect tokens",

@@ -64,7 +64,10 @@ impl GetArgs {
         }
         let out =
             self.out.as_deref().map(|path| OutFile::open(path, "the secret was not read")).transpose()?;
-        let revealed = self.reveal(session, &secret).await?;
+        let revealed = match (&self.capability, self.reveal(session, &secret).await) {
+            (Some(named), Err(failure)) => Err(explained(session, named, &secret, failure).await),
+            (_, read) => read,
+        }?;
         if let (Some(Operation::List), Some(server)) = (self.operation, &self.server) {
             console.bytes(docker_list(&revealed.value, server)?.as_bytes());
             return Ok(());
@@ -148,6 +151,29 @@ impl GetArgs {
             console.line(DOCKER_HAS_NONE);
         }
         Err(CommandFailure::new(code::SERVER_NOT_DECLARED))
+    }
+}
+
+/// The failure of a read with the capability `named`: one that delivers another secret, or none, is the cause.
+async fn explained(
+    session: VerbSession<'_>,
+    named: &str,
+    secret: &SecretName,
+    failure: CommandFailure,
+) -> CommandFailure {
+    let Ok(client) = session.agent().await else { return failure };
+    let Ok(me) = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await else { return failure };
+    let listed = me.capabilities.iter().find(|one| one.name.as_str() == named);
+    if listed.is_none_or(|one| one.secret.as_ref() == Some(secret)) {
+        return failure;
+    }
+    let why = format!("the capability `{named}` does not deliver the secret `{secret}`");
+    match delivering(&me, secret) {
+        Ok(right) => {
+            let fix = format!("the capability `{right}` does: `keyward get {secret} --capability {right}`");
+            CommandFailure::new(code::SECRET_NOT_GRANTED).because(why).mended_by(fix)
+        }
+        Err(none) => none,
     }
 }
 

@@ -89,6 +89,7 @@ impl LeaseGetArgs {
         }
         session.console.delivered()?;
         session.console.say(&format!("{} expires at {}", login.lease, login.expires_at));
+        login.constrained.iter().for_each(|why| session.console.say(why));
         Ok(())
     }
 }
@@ -131,6 +132,7 @@ pub(super) async fn run_with_login(
     let ca_file = authorities(&login.connection).map(|ca| kept_ca(session.home, ca)).transpose()?;
     let client = client_login(&login, ca_file.as_deref());
     let variables = client_variables(&client).ok_or_else(unknown_driver)?;
+    login.constrained.iter().for_each(|why| session.console.say(why));
     let error = Command::new(program).args(rest).envs(variables).exec();
     let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
     Err(CommandFailure::new(code::COMMAND_FAILED).because(why))

@@ -172,7 +172,7 @@ impl LeaseListArgs {
 
 fn lease_id(text: &str) -> Result<LeaseId, CommandFailure> {
     text.parse()
-        .map_err(|error: IdError| CommandFailure::usage(&error.to_string(), "`keyward lease list` shows ids"))
+        .map_err(|error: IdError| CommandFailure::usage(&error.to_string(), "`keyward lease list --own` shows the ids of an agent's own leases, `keyward lease list` those of all agents to operators"))
 }
 
 async fn renew(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{BY_ADMIN, Login, Scene, declared, logins};
 use crate::clock::on_host;
+use crate::interop::python;
 use crate::readiness::on_a_full_disk;
 use crate::support::broker::{Caller, Reply};
 use crate::support::pausing::{ID, KEY};
@@ -193,6 +194,17 @@ fn with_a_login(postgres: &Postgres) -> Process {
     process.enrol("bot", "orders");
     process.good_as("bot", &["lease", "get", "orders.query", "-o", "json"], b"");
     process
+}
+
+#[test]
+fn the_python_client_gets_extends_and_gives_up_a_login() {
+    let postgres = Postgres::start();
+    let process = with_a_login(&postgres);
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples");
+    let home = process.path("home-bot").display().to_string();
+    let username = python("lease_client.py", &[examples, &home]);
+    wait_until(|| !logins(&postgres).contains(username.trim()));
+    assert!(!logins(&postgres).is_empty(), "the other lease stays");
 }
 
 #[test]
