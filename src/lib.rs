@@ -16,6 +16,7 @@ pub mod evidence;
 mod files;
 pub mod http;
 pub mod idempotency;
+pub mod incidents;
 pub mod index;
 pub mod issuance;
 pub mod jobs;

@@ -21,7 +21,7 @@ use super::server_identity::{kept_identity, server_identity};
 use super::upkeep::Upkeep;
 use crate::base::code;
 use crate::base::limits::{ADOPTION_WAIT_MS, JOB_END_WAIT_S, LISTENER_END_WAIT_S};
-use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Services, Unsealed};
+use crate::broker::{self, AdminServices, AgentServices, ProcessRequest, Revocation, Services, Unsealed};
 use crate::config::Config;
 use crate::console::CommandFailure;
 use crate::http::listener::{self, CredentialWatch, ListenerConditions, ListenerState};
@@ -29,7 +29,7 @@ use crate::http::{DetachedHandlers, admin_router, agent_router};
 use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, ServerTls, TlsIdentity};
-use crate::revocation;
+use crate::revocation::Subject;
 use crate::store::OnLostEntries;
 
 /// A broker that serves.
@@ -259,8 +259,8 @@ impl RunningBroker {
     ///
     /// # Errors
     /// [`CommandFailure`] when it cannot be recorded.
-    pub async fn mark(&self, effect: revocation::Effect) -> Result<u64, CommandFailure> {
-        Ok(self.services.mark("the broker's host", effect).await?)
+    pub async fn mark(&self, what: Revocation, subject: Subject) -> Result<u64, CommandFailure> {
+        Ok(self.services.mark("the broker's host", what, subject).await?)
     }
 
     /// Adds `seals` to the count of records that the value key has sealed, as after a long run.

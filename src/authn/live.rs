@@ -1,12 +1,16 @@
 use std::net::IpAddr;
 
 use super::records::Records;
-use crate::base::{CapabilityName, InstanceId, OwnerName, RoleName, SecretName, TokenId};
+use super::subjects::{
+    Basis, agent_code_basis, certificate_basis, issued_basis, lease_basis, of_capability,
+    operator_certificate_basis, operator_code_basis,
+};
+use crate::base::{CapabilityName, InstanceId, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
 use crate::operators::{self, CodeMaker, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
 use crate::registry::{self, Agent, AgentKind, Delivery, Instance, InstanceCertificate, Owned};
-use crate::revocation::{Liveness, Revocations, Subject};
+use crate::revocation::{Liveness, Subject};
 use crate::token::{Claims, Minted};
 
 /// Every kind of credential that the broker issues and can revoke. A new kind is a variant here and a column of the table
@@ -57,15 +61,15 @@ pub enum Credential<'a> {
     Code {
         /// The code.
         code: &'a registry::AgentCode,
-        /// The address of the caller.
-        from: IpAddr,
+        /// The address of the caller, if known.
+        from: Option<IpAddr>,
     },
     /// An enrolment code of an operator.
     OperatorCode {
         /// The code.
         code: &'a operators::OperatorCode,
-        /// The address of the caller.
-        from: IpAddr,
+        /// The address of the caller, if known.
+        from: Option<IpAddr>,
     },
     /// A login upstream.
     Lease {
@@ -123,6 +127,33 @@ pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Cred
     }
 }
 
+/// Whether a mark on `subject` concerns the credential: it was issued under the subject, or belongs to it now. A token
+/// that is presented is asked about as one that was minted before.
+#[must_use]
+pub fn is_under(credential: Credential<'_>, records: Records<'_>, subject: &Subject) -> bool {
+    let basis = match credential {
+        Credential::Certificate { agent, instance, holding, from } => {
+            Some(certificate_basis(records, agent, instance, holding, from))
+        }
+        Credential::OperatorCertificate { operator, certificate, from } => {
+            Some(operator_certificate_basis(operator, certificate, from))
+        }
+        Credential::Token { claims, .. } => holder(records, claims).and_then(|agent| {
+            let instance = agent.instances.get(claims.instance)?;
+            let names = capabilities_in(claims).ok()?;
+            Some(issued_basis(records, agent, instance, claims.jti, claims.seq, &names))
+        }),
+        Credential::MintedBefore { token, seq, agent, instance, capabilities } => {
+            let names = capabilities.iter().map(|(name, _)| name);
+            Some(issued_basis(records, agent, instance, token, seq, names))
+        }
+        Credential::Code { code, from } => agent_code_basis(records, code, from),
+        Credential::OperatorCode { code, from } => operator_code_basis(records, code, from),
+        Credential::Lease { lease, administering } => lease_basis(records, lease, administering),
+    };
+    basis.is_some_and(|basis| basis.is_under(subject))
+}
+
 /// Whether an instance has a valid certificate: then it counts for `max_instances` and keeps leases and tokens.
 #[must_use]
 pub fn has_certificate(records: Records<'_>, agent: &Agent, instance: &Instance) -> bool {
@@ -141,13 +172,13 @@ pub fn may_be_issued<'a>(
 ) -> bool {
     let mut subjects = vec![Subject::Lineage(instance)];
     of_capability(records, roles, capability, &mut subjects);
-    judge(records.revocations, u64::MAX, &subjects, &[]).is_ok()
+    judge(records, &Basis::issued(u64::MAX, subjects)).is_ok()
 }
 
 /// Whether a secret can be used for a new issue: it is not suspended.
 #[must_use]
 pub fn may_open(records: Records<'_>, secret: &SecretName) -> bool {
-    judge(records.revocations, u64::MAX, &[Subject::Secret(secret.clone())], &[]).is_ok()
+    judge(records, &Basis::issued(u64::MAX, vec![Subject::Secret(secret.clone())])).is_ok()
 }
 
 fn certificate(
@@ -157,10 +188,7 @@ fn certificate(
     holding: &InstanceCertificate,
     from: Option<IpAddr>,
 ) -> Result<(), CredentialFault> {
-    let mut subjects = of_instance(records, agent, instance);
-    subjects.push(Subject::Certificate(holding.serial));
-    let addresses: Vec<IpAddr> = instance.enrolled_from.into_iter().chain(from).collect();
-    judge(records.revocations, instance.enrolled_seq, &subjects, &addresses)?;
+    judge(records, &certificate_basis(records, agent, instance, holding, from))?;
     authority(records.authorities, holding.signed.and_then(|signed| signed.authority))
 }
 
@@ -170,10 +198,7 @@ fn operator_certificate(
     certificate: &operators::Certificate,
     from: Option<IpAddr>,
 ) -> Result<(), CredentialFault> {
-    let mut subjects = vec![Subject::Operator(operator.id), Subject::Certificate(certificate.serial)];
-    subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
-    let addresses: Vec<IpAddr> = from.into_iter().collect();
-    judge(records.revocations, certificate.enrolled_seq, &subjects, &addresses)?;
+    judge(records, &operator_certificate_basis(operator, certificate, from))?;
     authority(records.authorities, certificate.signed.and_then(|signed| signed.authority))?;
     if from.is_none_or(|from| operator.profile.admits(from)) {
         Ok(())
@@ -194,13 +219,12 @@ fn token(records: Records<'_>, claims: &Claims, minted: Option<&Minted>) -> Resu
     };
     let holding = instance.holdings().find(is_bound_to).ok_or(CredentialFault::Replaced)?;
     certificate(records, agent, instance, holding, None)?;
-    let names: Vec<CapabilityName> = claims
-        .scope
-        .split(' ')
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|_| CredentialFault::NotIssued)?;
-    issued_for(records, agent, instance, claims.jti, claims.seq, &names)
+    issued_for(records, agent, instance, claims.jti, claims.seq, &capabilities_in(claims)?)
+}
+
+fn capabilities_in(claims: &Claims) -> Result<Vec<CapabilityName>, CredentialFault> {
+    let names = claims.scope.split(' ').map(str::parse).collect::<Result<_, _>>();
+    names.map_err(|_| CredentialFault::NotIssued)
 }
 
 /// The agent in the subject of a token.
@@ -222,21 +246,18 @@ fn issued_for<'a>(
     seq: u64,
     capabilities: impl IntoIterator<Item = &'a CapabilityName>,
 ) -> Result<(), CredentialFault> {
-    let mut subjects = of_instance(records, agent, instance);
-    subjects.extend([Subject::Token(token), Subject::Lineage(instance.id)]);
-    for name in capabilities {
-        of_capability(records, &*agent.roles, name, &mut subjects);
-    }
-    let addresses: Vec<IpAddr> = instance.enrolled_from.into_iter().collect();
-    judge(records.revocations, seq, &subjects, &addresses)
+    judge(records, &issued_basis(records, agent, instance, token, seq, capabilities))
 }
 
-fn agent_code(records: Records<'_>, code: &registry::AgentCode, from: IpAddr) -> Result<(), CredentialFault> {
+fn agent_code(
+    records: Records<'_>,
+    code: &registry::AgentCode,
+    from: Option<IpAddr>,
+) -> Result<(), CredentialFault> {
     let agent = records.registry.agent(code.agent).ok_or(CredentialFault::HolderGone)?;
+    let basis = agent_code_basis(records, code, from).ok_or(CredentialFault::HolderGone)?;
+    judge(records, &basis)?;
     let owner = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
-    let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
-    subjects.extend(owner.cloned().map(Subject::Owner));
-    judge(records.revocations, code.issued_seq, &subjects, &[from])?;
     let may_make = |maker: &Operator| maker.role == OperatorRole::Admin && maker.scope.covers(owner);
     made_by(records, records.operators.maker_of(code.id), code.issued_seq, may_make)
 }
@@ -244,13 +265,12 @@ fn agent_code(records: Records<'_>, code: &registry::AgentCode, from: IpAddr) ->
 fn operator_code(
     records: Records<'_>,
     code: &operators::OperatorCode,
-    from: IpAddr,
+    from: Option<IpAddr>,
 ) -> Result<(), CredentialFault> {
     let operator = records.operators.named(&code.operator).ok_or(CredentialFault::HolderGone)?;
-    let mut subjects = vec![Subject::Operator(operator.id)];
-    subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
-    judge(records.revocations, code.issued_seq, &subjects, &[from])?;
-    if !operator.profile.admits(from) {
+    let basis = operator_code_basis(records, code, from).ok_or(CredentialFault::HolderGone)?;
+    judge(records, &basis)?;
+    if from.is_some_and(|from| !operator.profile.admits(from)) {
         return Err(CredentialFault::Elsewhere);
     }
     made_by(records, records.operators.maker_of(code.id), code.issued_seq, Operator::is_full_admin)
@@ -271,7 +291,7 @@ fn made_by(
     let mut subjects = vec![Subject::Operator(maker.id)];
     subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
     subjects.push(Subject::Certificate(made.certificate));
-    judge(records.revocations, issued, &subjects, &[]).map_err(|_| CredentialFault::MakerGone)?;
+    judge(records, &Basis::issued(issued, subjects)).map_err(|_| CredentialFault::MakerGone)?;
     authority(records.authorities, made.authority).map_err(|_| CredentialFault::MakerGone)
 }
 
@@ -281,13 +301,9 @@ fn leased(
     administering: Option<&SecretName>,
 ) -> Result<(), CredentialFault> {
     let agent = records.registry.agent(lease.holder.agent).ok_or(CredentialFault::HolderGone)?;
-    let mut subjects = of_holder(records, agent, lease.holder.instance);
-    subjects.push(Subject::Lineage(lease.holder.instance));
-    subjects.extend(administering.cloned().map(Subject::Secret));
-    of_capability(records, &*agent.roles, &lease.capability, &mut subjects);
+    let basis = lease_basis(records, lease, administering).ok_or(CredentialFault::HolderGone)?;
+    judge(records, &basis)?;
     let instance = agent.instances.get(lease.holder.instance);
-    let addresses: Vec<IpAddr> = instance.and_then(|one| one.enrolled_from).into_iter().collect();
-    judge(records.revocations, lease.issued.seq, &subjects, &addresses)?;
     // An instance is forgotten only after its certificates have expired: then the lease has expired, too.
     if let Some(instance) = instance.filter(|instance| !has_certificate(records, agent, instance)) {
         let holding = &instance.current;
@@ -301,45 +317,8 @@ fn leased(
     if holds && offered { Ok(()) } else { Err(CredentialFault::NotGranted) }
 }
 
-/// The subjects of an instance's credentials.
-fn of_instance(records: Records<'_>, agent: &Agent, instance: &Instance) -> Vec<Subject> {
-    of_holder(records, agent, instance.id)
-}
-
-fn of_holder(records: Records<'_>, agent: &Agent, instance: InstanceId) -> Vec<Subject> {
-    let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id), Subject::Instance(instance)];
-    let owner: Option<&OwnerName> = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
-    subjects.extend(owner.cloned().map(Subject::Owner));
-    subjects
-}
-
-/// The subjects of a credential for a capability of an agent with these roles.
-fn of_capability<'a>(
-    Records { registry, secrets, .. }: Records<'_>,
-    roles: impl IntoIterator<Item = &'a RoleName>,
-    name: &CapabilityName,
-    subjects: &mut Vec<Subject>,
-) {
-    let (declarations, owners) = (registry.declarations(), registry.owners());
-    subjects.push(Subject::Capability(name.clone()));
-    subjects.extend(owners.of(&Owned::Capability(name.clone())).cloned().map(Subject::Owner));
-    if let Some(Delivery::Reveal { secret }) = declarations.capability(name).map(|one| &one.delivery)
-        && let Some(secret) = secrets.named(secret)
-    {
-        subjects.push(Subject::Secret(secret.name.clone()));
-        subjects.extend(secret.owner.clone().map(Subject::Owner));
-    }
-    let holds = |role: &&RoleName| declarations.role(role).is_some_and(|one| one.capabilities.contains(name));
-    subjects.extend(roles.into_iter().filter(holds).cloned().map(Subject::Role));
-}
-
-fn judge(
-    revocations: &Revocations,
-    issued: u64,
-    subjects: &[Subject],
-    addresses: &[IpAddr],
-) -> Result<(), CredentialFault> {
-    match revocations.judge(issued, subjects, addresses) {
+fn judge(records: Records<'_>, basis: &Basis) -> Result<(), CredentialFault> {
+    match records.revocations.judge(&basis.judged()) {
         Liveness::Live => Ok(()),
         Liveness::Suspended => Err(CredentialFault::Suspended),
         Liveness::Revoked => Err(CredentialFault::Revoked),

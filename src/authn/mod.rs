@@ -11,9 +11,10 @@ mod presented;
 mod principal;
 mod records;
 mod resource_server;
+mod subjects;
 
 pub use host::{HostPrincipal, host};
-pub use live::{Credential, CredentialFault, has_certificate, live, may_be_issued, may_open};
+pub use live::{Credential, CredentialFault, has_certificate, is_under, live, may_be_issued, may_open};
 pub use operator::{
     OperatorPrincipal, RenewingOperator, enrolled_operator, operator, operator_again, renewing_operator,
 };

@@ -17,4 +17,6 @@ pub struct Records<'a> {
     pub revocations: &'a Revocations,
     /// The certificate authority's generations.
     pub authorities: &'a Record,
+    /// Whether the broker is frozen: it hands out no token, no value and no login.
+    pub is_frozen: bool,
 }

@@ -440,3 +440,8 @@ pub const EVIDENCE_FILES_MAX: usize = 16;
 pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
 /// Entries at the end of the range of an evidence bundle among which related entries are looked for.
 pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;
+
+/// Maximum number of lifted incidents that the broker remembers; the ledger keeps all. Open ones are not limited.
+pub const INCIDENTS_LIFTED_MAX: usize = 1000;
+/// Maximum number of names that the answer about an incident or a preview of a containment lists.
+pub const INCIDENT_NAMES_MAX: usize = 20;

@@ -7,7 +7,7 @@ use super::retry::{AttemptError, retry_on_conflict};
 use super::services::State;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::{Reason, Scope, Timestamp, code};
+use crate::base::{IncidentId, Reason, Scope, Timestamp, code};
 use crate::custody::{OrderingOperator, PendingOrder, RevocationOrder};
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::ledger::Receipt;
@@ -163,6 +163,11 @@ impl<T> ChangeDraft<T> {
 
     pub(crate) fn effect(self, effect: Effect) -> Self {
         Self { change: self.change.effect(effect), ..self }
+    }
+
+    /// It belongs to an incident.
+    pub(crate) fn of_incident(self, incident: IncidentId) -> Self {
+        Self { change: self.change.of_incident(incident), ..self }
     }
 
     /// The outcome for a repeated request.

@@ -135,7 +135,7 @@ impl Services {
     /// still a denial.
     async fn refuse(&self, principal: &AgentPrincipal, action: &'static str, denial: Denial) -> Failure {
         self.notifications.meters.denied(denial.code.as_str());
-        let Basis { decision, snapshot, rules, request } = &denial.basis;
+        let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
         if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let event = TokenDenied {
                 agent: principal.name(),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::effect::Effect;
 use crate::base::{SecretId, SecretName, Timestamp};
+use crate::incidents;
 use crate::keyring::KeyStage;
 use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
@@ -16,8 +17,26 @@ use crate::token::{self, TokenKeys};
 pub enum MemoryRevocation {
     /// Everything of a subject.
     Subject(revocation::Denial),
+    /// Everything of the subject of an incident.
+    Incident(Box<UnrecordedContainment>),
+    /// Tokens, values and logins of all agents.
+    Freeze,
     /// Something else.
     Other(Arc<DeniedEffect>),
+}
+
+/// A containment that is in force before its entry.
+#[derive(Clone, Debug)]
+pub struct UnrecordedContainment {
+    pub(crate) at: Timestamp,
+    pub(crate) marks: revocation::Containment,
+    pub(crate) contained: incidents::Contained,
+}
+
+impl UnrecordedContainment {
+    pub(crate) fn denial(&self) -> revocation::Denial {
+        revocation::Denial::Contain(self.marks.clone())
+    }
 }
 
 /// An effect that ends something, in force before its entry.
@@ -64,6 +83,8 @@ impl MemoryRevocation {
     pub(crate) fn withheld(&self) -> Vec<Key> {
         match self {
             Self::Subject(denial) => vec![revocation::keys::subject(denial.subject())],
+            Self::Incident(denied) => vec![revocation::keys::subject(&denied.marks.subject)],
+            Self::Freeze => vec![revocation::keys::wide()],
             Self::Other(ended) => ended.withheld.clone(),
         }
     }

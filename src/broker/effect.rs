@@ -4,7 +4,9 @@ use crate::base::Timestamp;
 use crate::ledger::Key;
 use crate::revocation::Subject;
 use crate::store::History;
-use crate::{custody, idempotency, leases, operators, pki, registry, revocation, rotation, secrets, token};
+use crate::{
+    custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation, secrets, token,
+};
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +36,8 @@ pub enum Effect {
         /// What the time was taken to be.
         was: Timestamp,
     },
+    /// Of incidents.
+    Incident(incidents::Effect),
 }
 
 /// What the time is, beyond its going on.
@@ -52,7 +56,7 @@ impl Effect {
             Self::Revocation(effect) => {
                 effect.advances(keys);
                 // An admin may have come or gone.
-                if matches!(effect.subject(), Subject::Operator(_)) {
+                if may_concern_admins(effect.subject()) {
                     keys.push(operators::keys::admins());
                 }
             }
@@ -62,6 +66,12 @@ impl Effect {
             Self::Custody(effect) => effect.advances(keys),
             Self::Lease(effect) => effect.advances(keys),
             Self::Clock { .. } => keys.push(clock_key()),
+            Self::Incident(effect) => {
+                effect.advances(keys);
+                if effect.concerns_all() {
+                    keys.push(revocation::keys::wide());
+                }
+            }
         }
     }
 
@@ -77,6 +87,7 @@ impl Effect {
             Self::Rotation(effect) => effect.takes_away(),
             Self::Custody(effect) => effect.takes_away(),
             Self::Lease(effect) => effect.takes_away(),
+            Self::Incident(effect) => effect.takes_away(),
             Self::Clock { .. } => false,
         }
     }
@@ -93,7 +104,16 @@ impl Effect {
             | Self::Idempotency(_)
             | Self::Rotation(_)
             | Self::Lease(_)
-            | Self::Clock { .. } => None,
+            | Self::Clock { .. }
+            | Self::Incident(_) => None,
         }
     }
+}
+
+/// Whether a mark on the subject can refuse the certificate of an admin.
+const fn may_concern_admins(subject: &Subject) -> bool {
+    matches!(
+        subject,
+        Subject::Operator(_) | Subject::Certificate(_) | Subject::Owner(_) | Subject::Network(_)
+    )
 }

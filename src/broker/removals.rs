@@ -10,6 +10,7 @@ use super::replay::remembered;
 use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
+use crate::base::IncidentId;
 use crate::custody::{PendingOrder, PendingOrderFailed, RevocationOrder};
 use crate::idempotency::Outcome;
 use crate::store::{Change, ConflictDecision, OnConflict, RevocationOutcome, Settled};
@@ -56,12 +57,14 @@ pub(crate) struct Removed {
     /// What the next start does when the ledger does not take it before.
     pub(crate) order: Option<PendingOrder>,
     pub(crate) count: Option<usize>,
+    /// The incident of a containment.
+    pub(crate) incident: Option<IncidentId>,
 }
 
 impl Removed {
     /// The entry of this sequence says so.
     pub(crate) const fn recorded(seq: u64) -> Self {
-        Self { taken: RevocationOutcome::Recorded(seq), order: None, count: None }
+        Self { taken: RevocationOutcome::Recorded(seq), order: None, count: None, incident: None }
     }
 }
 
@@ -81,6 +84,7 @@ impl State {
                 ReadOutcome::Now(removal, preconditions) => (removal, preconditions),
                 ReadOutcome::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
+            let incident = removal.change.incident();
             let (change, ()) = self.completed(request, ChangeDraft::of(removal.change, ()), preconditions)?;
             let (order, on_conflict) = match removal.order {
                 RemovalOrder::Unconditional(what) => {
@@ -101,7 +105,7 @@ impl State {
                 }
                 None => RevocationOutcome::Recorded(self.store.commit(change, ()).await?.seq()),
             };
-            Ok::<_, AttemptError>(Removed { taken, order, count: removal.count })
+            Ok::<_, AttemptError>(Removed { taken, order, count: removal.count, incident })
         })
     }
 }

@@ -18,6 +18,7 @@ use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::evidence::EvidenceArgs;
 use super::verbs::export::ExportArgs;
 use super::verbs::get::GetArgs;
+use super::verbs::incidents::{ContainArgs, FreezeArgs, IncidentCommand, LiftArgs};
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::verbs::leases::LeaseCommand;
 use super::verbs::on_host::OnHostArgs;
@@ -223,6 +224,17 @@ pub enum ClientCommand {
     /// Leases of database logins: get, renew, give up; as an operator: list, extend, revoke
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Contain a subject: revoke what was issued under it, and refuse it until the containment is lifted
+    Contain(ContainArgs),
+    /// Lift the containment of an incident; what was revoked stays revoked
+    Lift(LiftArgs),
+    /// Freeze the broker: it issues no tokens, reveals no secrets and gives no leases until it is thawed. It goes on to verify tokens, to renew certificates and to revoke
+    Freeze(FreezeArgs),
+    /// Thaw a frozen broker
+    Thaw(FreezeArgs),
+    /// Incidents: list, show
+    #[command(subcommand)]
+    Incident(IncidentCommand),
     /// Entries of the ledger
     #[command(subcommand)]
     Audit(AuditCommand),

@@ -46,6 +46,20 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     (
+        "break-glass contain",
+        [
+            "keyward break-glass contain agent/research-bot --reason \"token leaked\"",
+            "keyward break-glass contain everything --reason \"incident 4\" --config /srv/keyward.toml",
+        ],
+    ),
+    (
+        "break-glass freeze",
+        [
+            "keyward break-glass freeze --reason \"incident 4\"",
+            "keyward break-glass freeze --reason \"incident 4\" --config /srv/keyward.toml",
+        ],
+    ),
+    (
         "break-glass operator",
         [
             "keyward break-glass operator --out break-glass",
@@ -311,6 +325,30 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "lease revoke",
         ["keyward lease revoke --agent orders-bot", "keyward lease revoke --all --reason \"incident 4\""],
+    ),
+    (
+        "contain",
+        [
+            "keyward contain agent/orders-bot --reason \"token in a public log\"",
+            "keyward contain network/203.0.113.0/24 --dry-run",
+        ],
+    ),
+    (
+        "lift",
+        [
+            "keyward lift inc_06h2htbrfhs6388gu9e2l31ivk --reason \"false alarm\"",
+            "keyward lift inc_06h2htbrfhs6388gu9e2l31ivk --reason \"machine rebuilt\" -o json",
+        ],
+    ),
+    ("freeze", ["keyward freeze --reason \"incident 4\"", "keyward freeze --reason \"incident 4\" -o json"]),
+    ("thaw", ["keyward thaw --reason \"incident 4 is over\"", "keyward thaw --reason \"a drill\" -o json"]),
+    ("incident list", ["keyward incident list --open", "keyward incident list --limit 20 -o json"]),
+    (
+        "incident show",
+        [
+            "keyward incident show inc_06h2htbrfhs6388gu9e2l31ivk",
+            "keyward incident show inc_06h2htbrfhs6388gu9e2l31ivk -o json",
+        ],
     ),
     ("audit list", ["keyward audit list --last 20", "keyward audit list --after 1000 --limit 100 -o json"]),
     ("help", ["keyward help agent invite", "keyward help error rate_limited"]),

@@ -46,7 +46,14 @@ pub(crate) struct Selection {
 struct Wanted {
     field: &'static str,
     text: String,
-    is_prefix: bool,
+    comparison: Comparison,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Is,
+    IsNot,
+    BeginsWith,
 }
 
 impl ListArgs {
@@ -61,7 +68,8 @@ impl NamedListArgs {
     /// The selection of items whose name is in `field`.
     pub(crate) fn selection(&self, field: &'static str) -> Selection {
         let mut selection = self.limit.selection();
-        let prefix = self.prefix.clone().map(|text| Wanted { field, text, is_prefix: true });
+        let prefix =
+            self.prefix.clone().map(|text| Wanted { field, text, comparison: Comparison::BeginsWith });
         selection.wanted.extend(prefix);
         selection
     }
@@ -77,7 +85,14 @@ impl LimitArgs {
 impl Selection {
     /// Of these items, those that have `text` in `field`, if there is a text.
     pub(crate) fn with(mut self, field: &'static str, text: Option<String>) -> Self {
-        self.wanted.extend(text.map(|text| Wanted { field, text, is_prefix: false }));
+        self.wanted.extend(text.map(|text| Wanted { field, text, comparison: Comparison::Is }));
+        self
+    }
+
+    /// Of these items, those that do not have `text` in `field`, if there is a text.
+    pub(crate) fn without(mut self, field: &'static str, text: Option<&str>) -> Self {
+        let text = text.map(str::to_owned);
+        self.wanted.extend(text.map(|text| Wanted { field, text, comparison: Comparison::IsNot }));
         self
     }
 
@@ -91,7 +106,11 @@ impl Selection {
     pub(crate) fn accepts(&self, item: &Value) -> bool {
         self.wanted.iter().all(|wanted| {
             let found = item.get(wanted.field).and_then(Value::as_str).unwrap_or_default();
-            if wanted.is_prefix { found.starts_with(&wanted.text) } else { found == wanted.text }
+            match wanted.comparison {
+                Comparison::Is => found == wanted.text,
+                Comparison::IsNot => found != wanted.text,
+                Comparison::BeginsWith => found.starts_with(&wanted.text),
+            }
         })
     }
 }
@@ -118,5 +137,9 @@ mod tests {
             assert!(!selection.accepts(&other), "{other}");
         }
         assert!(LimitArgs { limit: None }.selection().accepts(&json!({})));
+        let open = LimitArgs { limit: None }.selection().without("state", Some("lifted"));
+        assert!(
+            open.accepts(&json!({ "state": "contained" })) && !open.accepts(&json!({ "state": "lifted" }))
+        );
     }
 }

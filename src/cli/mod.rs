@@ -166,6 +166,11 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::ValueKey(command) => command.run(session).await,
         ClientCommand::Rotation(command) => command.run(session).await,
         ClientCommand::Lease(command) => command.run(session).await,
+        ClientCommand::Contain(args) => args.run(session).await,
+        ClientCommand::Lift(args) => args.run(session).await,
+        ClientCommand::Freeze(args) => args.freeze(session).await,
+        ClientCommand::Thaw(args) => args.thaw(session).await,
+        ClientCommand::Incident(command) => command.run(session).await,
         ClientCommand::Audit(command) => command.run(session).await,
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::base::{AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName};
+use crate::base::{
+    AgentName, CapabilityName, IncidentId, LeaseId, OperatorName, OwnerName, RoleName, SecretName,
+};
 use crate::wire::FixedText;
 
 /// A row of a table.
@@ -31,7 +33,7 @@ macro_rules! plain_cells {
 }
 
 plain_cells!(String, FixedText, u32, u64, usize);
-plain_cells!(AgentName, CapabilityName, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
+plain_cells!(AgentName, CapabilityName, IncidentId, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
 
 /// A value whose type this version does not know.
 impl Cell for Value {

@@ -2,7 +2,7 @@ use std::io;
 use std::path::Path;
 
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{IdError, NameError, SerialError, fix_within, io_reason, refusal_within};
+use crate::base::{IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason, refusal_within};
 use crate::config::ConfigError;
 use crate::keyring::{PassphraseError, ShareError};
 use crate::wire::FailureOutput;
@@ -266,6 +266,19 @@ impl From<SerialError> for CommandFailure {
     fn from(error: SerialError) -> Self {
         let fix = "copy the serial number from `keyward agent show` or `keyward audit list`";
         Self::usage(&error.to_string(), fix)
+    }
+}
+
+impl From<SubjectNameError> for CommandFailure {
+    fn from(error: SubjectNameError) -> Self {
+        match error {
+            SubjectNameError::Form => {
+                Self::usage(&error.to_string(), "give the subject in one of these forms")
+            }
+            SubjectNameError::Name(error) => error.into(),
+            SubjectNameError::Id(error) => error.into(),
+            SubjectNameError::Serial(error) => error.into(),
+        }
     }
 }
 

@@ -140,6 +140,15 @@ impl Console {
         }
     }
 
+    /// Prints a record: `value` for a program, the lines for a person.
+    pub fn record_lines(&self, value: &impl Serialize, lines: impl FnOnce() -> Vec<String>) {
+        if self.is_json() {
+            self.json(value);
+        } else {
+            lines().iter().for_each(|line| self.line(line));
+        }
+    }
+
     /// Prints `value` as JSON, fields in the order of their names.
     pub fn json(&self, value: &impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or_default();

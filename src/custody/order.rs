@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, InstanceId, LeaseId, OperatorId, OperatorName, Reason, RoleName,
-    Scope, SecretName, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, IncidentId, InstanceId, LeaseId, OperatorEnrolment, OperatorId,
+    OperatorName, Reason, RoleName, Scope, SecretName, SubjectName, Timestamp, TokenId,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -68,6 +68,18 @@ pub enum RevocationOrder {
         /// The ids of the agents that are named.
         ids: BTreeMap<AgentName, AgentId>,
     },
+    /// The containment of a subject, until an operator lifts it.
+    Contain {
+        /// The incident.
+        incident: IncidentId,
+        /// The subject.
+        subject: SubjectName,
+        /// The enrolment of the operator that gave the order, if the containment would refuse its certificate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spared: Option<OperatorEnrolment>,
+    },
+    /// The freeze of the broker, until an operator thaws it.
+    Freeze,
 }
 
 impl RevocationOrder {
@@ -81,12 +93,26 @@ impl RevocationOrder {
 
     /// The agent that it names alone.
     const fn agent(&self) -> Option<&AgentName> {
-        if let Self::RevokeAgent(name) | Self::SuspendAgent(name) = self { Some(name) } else { None }
+        if let Self::RevokeAgent(name)
+        | Self::SuspendAgent(name)
+        | Self::Contain { subject: SubjectName::Agent(name), .. } = self
+        {
+            Some(name)
+        } else {
+            None
+        }
     }
 
     /// The operator that it names.
     const fn operator(&self) -> Option<&OperatorName> {
-        if let Self::RevokeOperator(name) | Self::SuspendOperator(name) = self { Some(name) } else { None }
+        if let Self::RevokeOperator(name)
+        | Self::SuspendOperator(name)
+        | Self::Contain { subject: SubjectName::Operator(name), .. } = self
+        {
+            Some(name)
+        } else {
+            None
+        }
     }
 }
 
@@ -109,6 +135,8 @@ impl fmt::Display for RevocationOrder {
             Self::TaintAuthority(generation) => write!(f, "keyward authority taint {generation}"),
             Self::RevokeAuthority(generation) => write!(f, "keyward authority revoke {generation}"),
             Self::NarrowDeclarations { .. } | Self::RemoveDeclared { .. } => f.write_str("keyward apply"),
+            Self::Contain { subject, .. } => write!(f, "keyward contain {subject}"),
+            Self::Freeze => f.write_str("keyward freeze"),
         }
     }
 }

@@ -156,7 +156,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::base::{Scope, Timestamp};
+    use crate::base::{OperatorEnrolment, Scope, Timestamp};
     use crate::custody::order::{LeasesOf, OrderingOperator, RevocationOrder};
 
     fn order(number: usize) -> PendingOrder {
@@ -262,6 +262,15 @@ mod tests {
                 removed_agents: ["b".parse().unwrap()].into(),
                 ids: [("b".parse().unwrap(), format!("agent_{zeros}").parse().unwrap())].into(),
             },
+            RevocationOrder::Contain {
+                incident: format!("inc_{zeros}").parse().unwrap(),
+                subject: "network/10.1.0.0/16".parse().unwrap(),
+                spared: Some(OperatorEnrolment {
+                    operator: format!("oper_{zeros}").parse().unwrap(),
+                    enrolled_seq: 7,
+                }),
+            },
+            RevocationOrder::Freeze,
         ];
         let mut orders = Orders::open(&path).unwrap();
         for what in &all {

@@ -98,6 +98,11 @@ impl Operators {
         self.codes.get(&id)
     }
 
+    /// All codes that are not forgotten.
+    pub fn codes(&self) -> impl Iterator<Item = &OperatorCode> {
+        self.codes.values()
+    }
+
     /// The maker of this code.
     #[must_use]
     pub fn maker_of(&self, code: CodeId) -> Option<&CodeMaker> {

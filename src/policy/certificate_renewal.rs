@@ -1,5 +1,5 @@
 use super::context::DecisionContext;
-use super::decision::{Certifying, Decision};
+use super::decision::{Act, Certifying, Decision};
 use crate::authn::{RenewingAgent, has_certificate};
 use crate::base::{AgentId, InstanceId, code};
 use crate::crypto::Digest;
@@ -21,6 +21,10 @@ pub enum RenewalStep {
     Plan,
     /// The same key was requested before, and the response was lost: the planned certificate is issued.
     Repeat,
+}
+
+impl Act for Renew {
+    const HANDS_OUT: bool = false;
 }
 
 impl Certifying for Renew {}

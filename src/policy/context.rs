@@ -46,6 +46,7 @@ impl<'a> DecisionContext<'a> {
             snapshot: self.declarations().snapshot(),
             rules,
             request: self.digests.tag(canonical),
+            is_frozen: self.records.is_frozen,
         }
     }
 }

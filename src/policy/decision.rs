@@ -1,5 +1,5 @@
 use crate::authn::AgentPrincipal;
-use crate::base::code::Code;
+use crate::base::code::{self, Code};
 use crate::base::{CapabilityName, DecisionId};
 use crate::crypto::Digest;
 
@@ -15,18 +15,24 @@ pub enum Decision<A> {
     Deny(Denial),
 }
 
-impl<A> Decision<A> {
-    pub(super) const fn allow(basis: Basis, act: A) -> Self {
-        Self::Allow(Grant::assertion(basis, act, Vec::new()))
+impl<A: Act> Decision<A> {
+    /// Allows `act`, unless the broker is frozen and the act hands out something.
+    pub(super) fn allow(basis: Basis, act: A) -> Self {
+        Self::allow_constrained(basis, act, Vec::new())
     }
 
-    /// Allows `act`, which is less than the request; `constrained` has the reasons.
+    /// Allows `act`, which is less than the request; `constrained` has the reasons. Likewise.
     pub(super) fn allow_constrained(basis: Basis, act: A, constrained: Vec<String>) -> Self {
+        if A::HANDS_OUT && basis.is_frozen {
+            return Self::deny(basis, code::BROKER_FROZEN);
+        }
         let is_whole = constrained.is_empty();
         let grant = Grant::assertion(basis, act, constrained);
         if is_whole { Self::Allow(grant) } else { Self::Constrain(grant) }
     }
+}
 
+impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
         Self::Deny(Denial { basis, code })
     }
@@ -62,6 +68,8 @@ pub struct Basis {
     pub rules: Vec<String>,
     /// The keyed digest of the canonical request.
     pub request: Digest,
+    /// Whether the broker is frozen.
+    pub(super) is_frozen: bool,
 }
 
 /// Permission to do `A` exactly once. Made only by this room, consumed by move, never copied.
@@ -115,8 +123,14 @@ pub struct Denial {
     pub code: Code,
 }
 
+/// Acts that decisions allow.
+pub trait Act {
+    /// Whether the act hands out a token, a value or a login: a frozen broker denies it.
+    const HANDS_OUT: bool;
+}
+
 /// Acts that an agent is allowed by capabilities that it holds.
-pub trait AgentAct {
+pub trait AgentAct: Act {
     /// The agent.
     fn principal(&self) -> &AgentPrincipal;
 

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::context::DecisionContext;
-use super::decision::{Basis, Certifying, Decision};
+use super::decision::{Act, Basis, Certifying, Decision};
 use crate::authn::{Credential, Records, has_certificate, live};
 use crate::base::{AgentId, CodeId, InstanceId, OperatorId, OperatorName, code};
 use crate::crypto::{Digest, matches, sha256};
@@ -52,6 +52,10 @@ pub struct Enrol {
     code: CodeId,
     maker: Option<Maker>,
     repeats: Option<InstanceId>,
+}
+
+impl Act for Enrol {
+    const HANDS_OUT: bool = false;
 }
 
 impl Certifying for Enrol {}
@@ -106,7 +110,7 @@ pub fn decide_enrolment(
     }
     let elsewhere = code.network.is_some_and(|network| !network.contains(request.source));
     let counts = match repeats {
-        None => live(Credential::Code { code, from: request.source }, context.records).is_ok(),
+        None => live(Credential::Code { code, from: Some(request.source) }, context.records).is_ok(),
         // After a renewal the code is used up: its certificate is no longer the instance's.
         Some(id) => agent.instances.get(id).is_some_and(|instance| {
             let (holding, from) = (&instance.current, Some(request.source));

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::DecisionContext;
-use super::decision::{AgentAct, Basis, Decision};
+use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
@@ -66,6 +66,10 @@ impl IssueLease {
     }
 }
 
+impl Act for IssueLease {
+    const HANDS_OUT: bool = true;
+}
+
 impl AgentAct for IssueLease {
     fn principal(&self) -> &AgentPrincipal {
         &self.principal
@@ -80,6 +84,10 @@ impl AgentAct for IssueLease {
 #[derive(Debug)]
 pub struct Extend {
     ends: Ends,
+}
+
+impl Act for Extend {
+    const HANDS_OUT: bool = true;
 }
 
 impl Extend {

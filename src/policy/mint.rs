@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::{DecisionContext, LifeLimits};
-use super::decision::{AgentAct, Basis, Decision};
+use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::left_out::LeftOut;
 use super::sensitivity::CapabilityConstraints;
@@ -66,6 +66,10 @@ impl Mint {
     pub const fn reading(&self) -> ClockReading {
         self.reading
     }
+}
+
+impl Act for Mint {
+    const HANDS_OUT: bool = true;
 }
 
 impl AgentAct for Mint {

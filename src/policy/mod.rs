@@ -21,7 +21,7 @@ mod sensitivity;
 
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
-pub use decision::{AgentAct, Basis, Certifying, Decision, Denial, Grant};
+pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
@@ -37,9 +37,10 @@ pub use operator::{
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, Contain, ContainOperators, Counted, Declare, DeleteAgents,
-    EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, InviteAgents, OfSigningKeys, PlaceOperators,
-    PlanDeclarations, Reach, ReadDeclared, ReadLeases, ReadLedger, ReadMetrics, ReadOperators,
-    ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets,
-    RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised, authorise,
+    EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents, InviteAgents,
+    OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents, ReadLeases,
+    ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight,
+    RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised,
+    authorise,
 };
 pub use sensitivity::CapabilityConstraints;

@@ -1,5 +1,5 @@
 use super::context::DecisionContext;
-use super::decision::{Certifying, Decision};
+use super::decision::{Act, Certifying, Decision};
 use super::enrolment::{EnrolmentRequest, Maker};
 use crate::authn::{Credential, HostPrincipal, RenewingOperator, Timeliness, live};
 use crate::base::{CodeId, OperatorName, code};
@@ -12,6 +12,10 @@ use crate::quota::Permit;
 #[derive(Debug)]
 pub struct CertifyOperator {
     name: OperatorName,
+}
+
+impl Act for CertifyOperator {
+    const HANDS_OUT: bool = false;
 }
 
 impl Certifying for CertifyOperator {}
@@ -45,6 +49,10 @@ pub enum OperatorAdmission {
         /// Whether the certificate is still valid.
         timeliness: Timeliness,
     },
+}
+
+impl Act for AdmitOperator {
+    const HANDS_OUT: bool = false;
 }
 
 impl Certifying for AdmitOperator {}
@@ -130,7 +138,7 @@ pub fn decide_operator_enrolment(
     };
     let from = request.source;
     let counts = match repeats {
-        None => live(Credential::OperatorCode { code, from }, context.records).is_ok(),
+        None => live(Credential::OperatorCode { code, from: Some(from) }, context.records).is_ok(),
         // After a renewal the code is used up.
         Some(serial) => operator.certificate(&serial).is_some_and(|certificate| {
             let from = Some(from);

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::canonical::Canonical;
 use super::context::DecisionContext;
-use super::decision::{AgentAct, Decision};
+use super::decision::{Act, AgentAct, Decision};
 use super::granted::Granted;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::{AgentPrincipal, BoundToken};
@@ -45,6 +45,10 @@ impl Reveal {
     pub const fn current(&self) -> (SecretId, u32) {
         self.current
     }
+}
+
+impl Act for Reveal {
+    const HANDS_OUT: bool = true;
 }
 
 impl AgentAct for Reveal {

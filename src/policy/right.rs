@@ -145,6 +145,13 @@ rights! {
     RotateSecrets = "rotate-secrets", [Admin, Security], Owned, Yes;
     /// Revoking, suspending and resuming agents and their credentials.
     Contain = "contain", [Admin, Security], Owned, Never;
+    /// Containing subjects in incidents, and lifting containments. Which subjects an operator may contain depends on its
+    /// scope.
+    HandleIncidents = "handle-incidents", [Admin, Security], Owned, Never;
+    /// Freezing and thawing the broker.
+    FreezeBroker = "freeze-broker", [Admin, Security], Everything, Never;
+    /// Reading incidents, and previews of containments.
+    ReadIncidents = "read-incidents", [Admin, Security, Auditor], Owned, Yes;
     /// Listing leases, also those whose revocation failed.
     ReadLeases = "read-leases", [Admin, Security, Auditor], Owned, Yes;
     /// Extending leases.

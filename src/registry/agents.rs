@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::de::{SeqAccess, Visitor};
@@ -36,6 +37,12 @@ impl Agents {
     /// All of them, by name.
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Agent> {
         self.in_order.values().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// Those after `name`, by name.
+    pub(super) fn after(&self, name: Option<&AgentName>) -> impl Iterator<Item = &Agent> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        self.in_order.range((from, Bound::Unbounded)).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     /// Creates an agent, or changes what was declared of it.

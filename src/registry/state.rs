@@ -111,6 +111,16 @@ impl Registry {
         self.codes.get(&id)
     }
 
+    /// All codes that are not forgotten.
+    pub fn codes(&self) -> impl Iterator<Item = &AgentCode> {
+        self.codes.values()
+    }
+
+    /// The agents after `name`, by name.
+    pub fn agents_after(&self, name: Option<&AgentName>) -> impl Iterator<Item = &Agent> {
+        self.agents.after(name)
+    }
+
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {

@@ -4,10 +4,17 @@
 //! dead", or "blocked until further notice"; a check of a credential reads the marks of the
 //! subjects that it was issued under. This room never decides who may revoke.
 
+mod containment;
+mod denial;
 mod events;
+mod judged;
+mod mark;
 mod state;
 mod subject;
 
+pub use containment::Containment;
+pub use denial::Denial;
 pub use events::{NamedSubject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended};
-pub use state::{Denial, Effect, Liveness, Revocations};
+pub use judged::{CredentialForm, Judged};
+pub use state::{Effect, Liveness, Revocations};
 pub use subject::{Subject, keys};

@@ -1,11 +1,14 @@
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::containment::Containment;
+use super::denial::Denial;
+use super::judged::{CredentialForm, Judged};
+use super::mark::{SubjectMark, UnrecordedMarks};
 use super::subject::{Subject, keys};
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{Network, Reason, Timestamp, TokenId};
+use crate::base::{IncidentId, Network, Reason, Timestamp, TokenId};
 use crate::ledger::Key;
 use crate::store::At;
 
@@ -25,6 +28,15 @@ pub enum Effect {
         /// The reason.
         reason: Reason,
     },
+    /// Nothing issued under the subject counts, until the incident's containment is lifted.
+    Contain(Containment),
+    /// Ends the containment of one incident. What was killed stays dead.
+    Lift {
+        /// The subject.
+        subject: Subject,
+        /// The incident.
+        incident: IncidentId,
+    },
 }
 
 impl Effect {
@@ -40,6 +52,8 @@ impl Effect {
             Self::Kill(subject)
             | Self::Block(subject)
             | Self::Unblock(subject)
+            | Self::Contain(Containment { subject, .. })
+            | Self::Lift { subject, .. }
             | Self::Explain { subject, .. } => subject,
         }
     }
@@ -48,50 +62,14 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Kill(_) | Self::Block(_) => true,
-            Self::Unblock(_) | Self::Explain { .. } => false,
-        }
-    }
-}
-
-/// What a revocation or suspension does when it cannot be recorded. There is no way to take one back
-/// without a record.
-#[derive(Clone, Debug)]
-pub enum Denial {
-    /// Everything issued under the subject so far is dead.
-    Kill(Subject),
-    /// Nothing issued under the subject counts.
-    Block(Subject),
-}
-
-impl Denial {
-    /// The subject.
-    #[must_use]
-    pub const fn subject(&self) -> &Subject {
-        match self {
-            Self::Kill(subject) | Self::Block(subject) => subject,
-        }
-    }
-
-    const fn count_in<'a>(&self, denied: &'a mut UnrecordedCounts) -> &'a mut u32 {
-        match self {
-            Self::Kill(_) => &mut denied.kills,
-            Self::Block(_) => &mut denied.blocks,
+            Self::Kill(_) | Self::Block(_) | Self::Contain(_) => true,
+            Self::Unblock(_) | Self::Explain { .. } | Self::Lift { .. } => false,
         }
     }
 }
 
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct SubjectMark {
-    /// Sequence of the latest `Kill`; never lowered.
-    dead_before: u64,
-    blocked: bool,
-    /// Why it was set.
-    reason: Option<Reason>,
-}
 
 /// The result of the marks of a credential's subjects.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -104,22 +82,17 @@ pub enum Liveness {
     Revoked,
 }
 
-/// The number of unrecorded revocations and suspensions of a subject that are in force.
-#[derive(Clone, Copy, Debug, Default)]
-struct UnrecordedCounts {
-    kills: u32,
-    blocks: u32,
-}
-
 /// All marks, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Revocations {
     /// Denials until their entries are durable. Never stored: a snapshot contains only recorded state.
     #[serde(skip)]
-    denied: HashMap<Subject, UnrecordedCounts>,
+    denied: HashMap<Subject, UnrecordedMarks>,
     marks: HashMap<Subject, SubjectMark>,
     /// The networks that have marks: an address is looked for in each of them.
     networks: Vec<Network>,
+    /// The subject of each incident whose containment is recorded and not lifted.
+    contained: BTreeMap<IncidentId, Subject>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
     /// Tokens of entries before this one are dead: time went back, so that some could hold again that had expired.
@@ -127,25 +100,33 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// What the marks say of what entry `issued` issued under `subjects`, from or to `addresses`. Asked by
-    /// `authn::live` alone, which knows the subjects.
+    /// What the marks say of a credential. Asked by `authn::live` alone, which knows the subjects.
     #[must_use]
-    pub fn judge(&self, issued: u64, subjects: &[Subject], addresses: &[IpAddr]) -> Liveness {
+    pub fn judge(&self, credential: &Judged<'_>) -> Liveness {
+        let Judged { subjects, addresses, .. } = credential;
         let networks =
             self.networks.iter().filter(|one| addresses.iter().any(|address| one.contains(*address)));
-        let networks = networks.map(|network| self.of(issued, &Subject::Network(*network)));
-        let subjects = subjects.iter().map(|subject| self.of(issued, subject));
+        let networks = networks.map(|network| self.of(credential, &Subject::Network(*network)));
+        let subjects = subjects.iter().map(|subject| self.of(credential, subject));
         subjects.chain(networks).max().unwrap_or(Liveness::Live)
     }
 
-    fn of(&self, issued: u64, subject: &Subject) -> Liveness {
-        // Regardless of the sequence: an entry of the subject may commit later in a group commit that hangs.
-        let denied = self.denied.get(subject).copied().unwrap_or_default();
+    fn of(&self, credential: &Judged<'_>, subject: &Subject) -> Liveness {
+        let Judged { issued, form, .. } = credential;
+        let denied = self.denied.get(subject);
         let mark = self.marks.get(subject);
-        let is_void = matches!(subject, Subject::Token(_)) && issued < self.tokens_void_before;
-        if denied.kills > 0 || mark.is_some_and(|mark| issued < mark.dead_before) || is_void {
+        let is_void = matches!(subject, Subject::Token(_)) && *issued < self.tokens_void_before;
+        // An unrecorded revocation counts regardless of the sequence: an entry of the subject may commit later in a
+        // group commit that hangs.
+        let is_dead = denied.is_some_and(|denied| denied.kills(form))
+            || mark.is_some_and(|mark| *issued < mark.dead_before)
+            || is_void;
+        let counts = *form == CredentialForm::Issued || subject.ends_certificates();
+        if is_dead && counts {
             Liveness::Revoked
-        } else if denied.blocks > 0 || mark.is_some_and(|mark| mark.blocked) {
+        } else if denied.is_some_and(|denied| denied.blocks(form))
+            || mark.is_some_and(|mark| mark.blocks(form))
+        {
             Liveness::Suspended
         } else {
             Liveness::Live
@@ -158,11 +139,28 @@ impl Revocations {
         !self.denied.is_empty() && self.denied.contains_key(subject)
     }
 
-    /// Whether the subject is suspended.
+    /// Whether the subject is suspended or contained.
     #[must_use]
     pub fn is_blocked(&self, subject: &Subject) -> bool {
-        self.marks.get(subject).is_some_and(|mark| mark.blocked)
-            || self.denied.get(subject).is_some_and(|denied| denied.blocks > 0)
+        self.marks.get(subject).is_some_and(SubjectMark::is_blocked)
+            || self.denied.get(subject).is_some_and(UnrecordedMarks::is_blocked)
+    }
+
+    /// The incidents that contain the subject.
+    #[must_use]
+    pub fn containing(&self, subject: &Subject) -> Vec<IncidentId> {
+        let recorded = self.marks.get(subject).into_iter().flat_map(SubjectMark::incidents);
+        let unrecorded = self.denied.get(subject).into_iter().flat_map(UnrecordedMarks::incidents);
+        let mut all: Vec<IncidentId> = recorded.chain(unrecorded).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The subject that the incident contains, if its containment is recorded and not lifted.
+    #[must_use]
+    pub fn contained_by(&self, incident: IncidentId) -> Option<&Subject> {
+        self.contained.get(&incident)
     }
 
     /// Why the subject was revoked or suspended last, where the operator said it.
@@ -179,11 +177,20 @@ impl Revocations {
         }
         let subject = effect.subject();
         self.take_network(subject);
+        match effect {
+            Effect::Contain(Containment { incident, .. }) => {
+                self.contained.insert(*incident, subject.clone());
+            }
+            Effect::Lift { incident, .. } => drop(self.contained.remove(incident)),
+            Effect::Kill(_) | Effect::Block(_) | Effect::Unblock(_) | Effect::Explain { .. } => {}
+        }
         let mark = self.marks.entry(subject.clone()).or_default();
         match effect {
             Effect::Kill(_) => (mark.dead_before, mark.reason) = (mark.dead_before.max(at.seq), None),
-            Effect::Block(_) => (mark.blocked, mark.reason) = (true, None),
-            Effect::Unblock(_) => (mark.blocked, mark.reason) = (false, None),
+            Effect::Block(_) => (mark.suspended, mark.reason) = (true, None),
+            Effect::Unblock(_) => mark.resume(at.seq),
+            Effect::Contain(containment) => mark.contain(containment, at.seq),
+            Effect::Lift { incident, .. } => mark.lift(*incident),
             // It stands beside the effect that it is the reason of.
             Effect::Explain { reason, .. } => mark.reason = Some(reason.clone()),
         }
@@ -192,18 +199,15 @@ impl Revocations {
     /// Takes in what no entry says yet: every credential of the subject is invalid, earlier and later ones.
     pub fn deny(&mut self, denial: &Denial) {
         self.take_network(denial.subject());
-        let denied = self.denied.entry(denial.subject().clone()).or_default();
-        let count = denial.count_in(denied);
-        *count = count.saturating_add(1);
+        self.denied.entry(denial.subject().clone()).or_default().add(denial);
     }
 
     /// Takes in that the entry of `denial` has been taken in: from now on its mark alone counts.
     pub fn recorded(&mut self, denial: &Denial) {
         let subject = denial.subject();
         let Some(denied) = self.denied.get_mut(subject) else { return };
-        let count = denial.count_in(denied);
-        *count = count.saturating_sub(1);
-        if denied.kills == 0 && denied.blocks == 0 {
+        denied.remove(denial);
+        if denied.is_empty() {
             self.denied.remove(subject);
         }
     }
@@ -244,6 +248,8 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::base::{AgentId, InstanceId, SystemEntropy};
 
@@ -253,14 +259,19 @@ mod tests {
         At { seq, time: NOW }
     }
 
+    /// The judgement of a token, code or lease.
+    fn judge(revocations: &Revocations, issued: u64, subjects: &[Subject], addresses: &[IpAddr]) -> Liveness {
+        revocations.judge(&Judged { issued, subjects, addresses, form: CredentialForm::Issued })
+    }
+
     #[test]
     fn what_was_issued_before_a_kill_is_dead_and_what_comes_after_is_not() {
         let agent = Subject::Agent(AgentId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
-        assert_eq!(revocations.judge(5, std::slice::from_ref(&agent), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 5, std::slice::from_ref(&agent), &[]), Liveness::Live);
         revocations.apply(at(10), &Effect::Kill(agent.clone()));
-        assert_eq!(revocations.judge(9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
-        assert_eq!(revocations.judge(11, std::slice::from_ref(&agent), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 11, std::slice::from_ref(&agent), &[]), Liveness::Live);
     }
 
     #[test]
@@ -269,12 +280,12 @@ mod tests {
         let mut revocations = Revocations::default();
         revocations.apply(at(1), &Effect::Kill(agent.clone()));
         revocations.apply(at(2), &Effect::Block(agent.clone()));
-        assert_eq!(revocations.judge(3, std::slice::from_ref(&agent), &[]), Liveness::Suspended);
+        assert_eq!(judge(&revocations, 3, std::slice::from_ref(&agent), &[]), Liveness::Suspended);
         revocations.apply(at(4), &Effect::Unblock(agent.clone()));
         assert_eq!(
             (
-                revocations.judge(3, std::slice::from_ref(&agent), &[]),
-                revocations.judge(0, std::slice::from_ref(&agent), &[])
+                judge(&revocations, 3, std::slice::from_ref(&agent), &[]),
+                judge(&revocations, 0, std::slice::from_ref(&agent), &[])
             ),
             (Liveness::Live, Liveness::Revoked)
         );
@@ -301,13 +312,13 @@ mod tests {
         let wrong = NOW.plus_s(10 * 365 * 86_400);
         revocations.apply(At { seq: 7, time: wrong }, &Effect::Kill(other));
         assert_eq!(
-            revocations.judge(4, std::slice::from_ref(&token), &[]),
+            judge(&revocations, 4, std::slice::from_ref(&token), &[]),
             Liveness::Live,
             "forgotten: it has ended by itself"
         );
         revocations.time_went_back(at(9));
-        assert_eq!(revocations.judge(4, std::slice::from_ref(&token), &[]), Liveness::Revoked);
-        assert_eq!(revocations.judge(9, std::slice::from_ref(&token), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 4, std::slice::from_ref(&token), &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 9, std::slice::from_ref(&token), &[]), Liveness::Live);
         assert!(revocations.marks.is_empty());
     }
 
@@ -317,8 +328,8 @@ mod tests {
         let mut revocations = Revocations::default();
         revocations.time_went_back(At { seq: 9, time: NOW.plus_s(-6) });
         assert!(revocations.has_time_gone_back() && !Revocations::default().has_time_gone_back());
-        assert_eq!(revocations.judge(8, std::slice::from_ref(&token), &[]), Liveness::Revoked);
-        assert_eq!(revocations.judge(9, std::slice::from_ref(&token), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 8, std::slice::from_ref(&token), &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 9, std::slice::from_ref(&token), &[]), Liveness::Live);
     }
 
     #[test]
@@ -326,7 +337,7 @@ mod tests {
         let token = TokenId::mint(NOW, &SystemEntropy);
         let mut revocations = Revocations::default();
         revocations.apply(at(5), &Effect::Kill(Subject::Token(token)));
-        assert_eq!(revocations.judge(4, &[Subject::Token(token)], &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 4, &[Subject::Token(token)], &[]), Liveness::Revoked);
         let later = At { seq: 6, time: NOW.plus_s(TOKEN_MEMORY_S) };
         revocations.apply(later, &Effect::Kill(Subject::Token(TokenId::mint(NOW, &SystemEntropy))));
         assert_eq!(revocations.marks.len(), 1);
@@ -339,7 +350,7 @@ mod tests {
         revocations.deny(&Denial::Kill(agent.clone()));
         revocations.deny(&Denial::Block(agent.clone()));
         assert_eq!(
-            revocations.judge(u64::MAX, std::slice::from_ref(&agent), &[]),
+            judge(&revocations, u64::MAX, std::slice::from_ref(&agent), &[]),
             Liveness::Revoked,
             "also for entries that commit later"
         );
@@ -347,14 +358,14 @@ mod tests {
         revocations.apply(at(10), &Effect::Kill(agent.clone()));
         revocations.recorded(&Denial::Kill(agent.clone()));
         assert_eq!(
-            revocations.judge(11, std::slice::from_ref(&agent), &[]),
+            judge(&revocations, 11, std::slice::from_ref(&agent), &[]),
             Liveness::Suspended,
             "which is not recorded yet"
         );
         revocations.recorded(&Denial::Block(agent.clone()));
         revocations.recorded(&Denial::Block(agent.clone()));
-        assert_eq!(revocations.judge(9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
-        assert_eq!(revocations.judge(11, std::slice::from_ref(&agent), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 9, std::slice::from_ref(&agent), &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 11, std::slice::from_ref(&agent), &[]), Liveness::Live);
         assert!(!revocations.is_unrecorded(&agent));
     }
 
@@ -365,9 +376,9 @@ mod tests {
         let mut revocations = Revocations::default();
         revocations.apply(at(7), &Effect::Kill(Subject::Network(network)));
         revocations.apply(at(8), &Effect::Block(Subject::Network(network)));
-        assert_eq!(revocations.judge(6, &[], &[beyond, within]), Liveness::Revoked);
-        assert_eq!(revocations.judge(9, &[], &[within]), Liveness::Suspended);
-        assert_eq!(revocations.judge(6, &[], &[beyond]), Liveness::Live);
+        assert_eq!(judge(&revocations, 6, &[], &[beyond, within]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 9, &[], &[within]), Liveness::Suspended);
+        assert_eq!(judge(&revocations, 6, &[], &[beyond]), Liveness::Live);
     }
 
     #[test]
@@ -376,7 +387,7 @@ mod tests {
         let instance = Subject::Instance(InstanceId::mint(NOW, &SystemEntropy));
         let mut revocations = Revocations::default();
         revocations.apply(at(7), &Effect::Kill(instance.clone()));
-        assert_eq!(revocations.judge(5, &[agent.clone(), instance], &[]), Liveness::Revoked);
-        assert_eq!(revocations.judge(5, std::slice::from_ref(&agent), &[]), Liveness::Live);
+        assert_eq!(judge(&revocations, 5, &[agent.clone(), instance], &[]), Liveness::Revoked);
+        assert_eq!(judge(&revocations, 5, std::slice::from_ref(&agent), &[]), Liveness::Live);
     }
 }

@@ -71,6 +71,23 @@ impl Subject {
         }
     }
 
+    /// Whether a revocation of the subject also revokes certificates for good. The certificates of other subjects are
+    /// refused only while the subject is suspended or contained.
+    #[must_use]
+    pub const fn ends_certificates(&self) -> bool {
+        match self {
+            Self::Agent(_) | Self::Instance(_) | Self::Operator(_) | Self::Certificate(_) => true,
+            Self::Token(_)
+            | Self::Role(_)
+            | Self::Capability(_)
+            | Self::Owner(_)
+            | Self::Secret(_)
+            | Self::Lineage(_)
+            | Self::Network(_)
+            | Self::Everything => false,
+        }
+    }
+
     /// Its id, its name, or how else it is called.
     #[must_use]
     pub fn id(&self) -> String {

@@ -178,6 +178,12 @@ impl<E: Serialize> Change<E> {
         self
     }
 
+    /// The incident that it belongs to.
+    #[must_use]
+    pub const fn incident(&self) -> Option<IncidentId> {
+        self.cause.incident
+    }
+
     /// Adds the reason.
     pub fn because(mut self, reason: Reason) -> Self {
         self.cause.reason = Some(reason);

@@ -89,6 +89,9 @@ impl<W: StoredState> Store<W> {
     ///
     /// When `decide` says otherwise by then, the ledger has as long again to take the change.
     ///
+    /// A change that is harmless after every earlier entry does not wait for unrecorded denials: while one of a subject
+    /// that all callers share is in force, others can be revoked too.
+    ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Unanswered`] when the ledger has not taken it by then, and may still do so;
     /// after `AppendError::Conflict` the use case reads and decides again.
@@ -102,7 +105,9 @@ impl<W: StoredState> Store<W> {
             return Err(CommitError::ReadOnly);
         }
         let RevokingChange { change, denial } = taking;
-        self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
+        if matches!(on_conflict, OnConflict::Decide(_)) {
+            self.memory.withheld.check_before(&change.relied_on()).map_err(AppendError::Conflict)?;
+        }
         let draft = change.into_draft::<W>()?;
         let again = on_conflict.again(&draft);
         let mut pending = self.ledger.append(draft);

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
+    AgentName, CapabilityName, IncidentId, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
 };
 
 /// An operation of a listener: method, path, target in the path, input, and response of a success.
@@ -142,7 +142,18 @@ macro_rules! targets {
     )*};
 }
 
-targets!(AgentName, CapabilityName, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId, u32);
+targets!(
+    AgentName,
+    CapabilityName,
+    IncidentId,
+    InstanceId,
+    LeaseId,
+    OperatorName,
+    SecretName,
+    Serial,
+    TokenId,
+    u32
+);
 
 /// No target, no input or no answer.
 #[derive(Clone, Copy, Debug)]

@@ -25,7 +25,7 @@ fn served() -> Process {
 }
 
 /// A broker that is sealed and attended, with the agent `a`, and the file that opens it.
-fn sealed() -> (Process, String) {
+pub(crate) fn sealed() -> (Process, String) {
     let mut process = Process::init_attended("info", WORDS);
     let key = process.path("spare.key").display().to_string();
     let add = ["slot", "add", "--key-file", &key, "--by-passphrase"];
@@ -42,7 +42,7 @@ fn start_sealed(process: &mut Process) {
     until(&process.socket(), "sealed");
 }
 
-fn unseal(process: &Process, key: &str) {
+pub(crate) fn unseal(process: &Process, key: &str) {
     let done = verb(process, &["unseal", "--key-file", key], b"");
     assert_eq!(done.0, Some(0), "{done:?}");
 }

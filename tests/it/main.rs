@@ -44,6 +44,7 @@ mod host_socket;
 mod hostile_broker;
 
 mod idempotency;
+mod incidents;
 mod interleavings;
 mod interop;
 mod introspection;

@@ -88,6 +88,9 @@ super::codes! {
     OPERATOR_OUTSIDE_NETWORK "operator_outside_network" Denied:
         "the operator's certificate is bound to networks, and the request comes from another one; the broker has raised an alarm",
         "send the request from one of the operator's networks, or ask an operator with the role `admin` for another network: `keyward operator update NAME --network NETWORK`";
+    NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
+        "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
+        "do it as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",
         "run the command on the broker's host as root";

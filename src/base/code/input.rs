@@ -172,4 +172,7 @@ super::codes! {
     UNSEAL_MALFORMED "unseal_malformed" Invalid:
         "the input is neither a passphrase, nor a slot key, nor enough shares of one slot key",
         "give one line with the passphrase, or the key file or shares that `keyward init` or `keyward slot add` made";
+    SUBJECT_FORM_UNKNOWN "subject_form_unknown" Invalid:
+        "the subject has none of the known forms",
+        "use agent/NAME, instance/ID, operator/NAME, role/NAME, capability/NAME, owner/NAME, secret/NAME, certificate/SERIAL, token/ID, network/CIDR or everything";
 }

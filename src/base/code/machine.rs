@@ -195,6 +195,12 @@ super::codes! {
     START_FAILED "start_failed" NotStarted:
         "the broker could not start",
         "this is a bug in keyward: please report it with the log";
+    CONTAINMENT_NOT_PROVED "containment_not_proved" Partial:
+        "the subject is contained, but the check that the broker refuses its credentials failed",
+        "repeat the command, which belongs to the same incident; `keyward incident show INCIDENT` counts the credentials that the broker accepts";
+    SECRETS_NOT_ROTATED "secrets_not_rotated" Partial:
+        "the subject is contained, but some secrets that it has read are not rotated",
+        "change each of these secrets at its upstream, then store the new value: `keyward secret put NAME`";
     NOT_DURABLE "not_durable" Partial:
         "the change is in force in memory only: the ledger has not recorded it",
         "free space on the data disk or correct its fault; the ledger then records the change by itself. After a failed write (`ledger_failed`): restart the broker, then repeat the command, because a restart forgets the change";

@@ -28,6 +28,12 @@ super::codes! {
     SUBJECT_UNKNOWN "subject_unknown" NotFound:
         "there is no agent, instance or certificate of this name, id or serial number",
         "`keyward agent list` shows the agents, `keyward agent show NAME` the instances and certificates of one";
+    INCIDENT_UNKNOWN "incident_unknown" NotFound:
+        "there is no incident of this id within your scope",
+        "`keyward incident list` shows the incidents";
+    SUBJECT_CONTAINED "subject_contained" Conflict:
+        "an incident contains the subject: it can be neither resumed nor invited until the containment is lifted",
+        "lift the containment: `keyward lift INCIDENT --reason TEXT`; `keyward incident list` shows the incidents";
     OPERATOR_UNKNOWN "operator_unknown" NotFound:
         "there is no operator of this name",
         "check the name (`keyward operator list`), or create the operator: `keyward operator invite NAME --role ROLE`";
@@ -37,6 +43,12 @@ super::codes! {
     GENERATION_UNKNOWN "generation_unknown" NotFound:
         "the key has no generation of this number",
         "`keyward token-key list` or `keyward authority list` shows the generations";
+    BROKER_FROZEN "broker_frozen" Unavailable:
+        "the broker is frozen: it issues no tokens, reveals no secrets and gives no leases",
+        "ask an operator; requests work again once an operator thaws the broker: `keyward thaw --reason TEXT`";
+    BROKER_NOT_FROZEN "broker_not_frozen" Conflict:
+        "the broker is not frozen",
+        "there is nothing to do: the broker serves requests";
     SEALED "sealed" Unavailable:
         "the broker is sealed: it holds no keys until it is unsealed",
         "on the broker's host: `keyward unseal`";

@@ -9,6 +9,7 @@ use crate::custody::{
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::evidence::EvidenceExported;
+use crate::incidents::{BrokerFrozen, BrokerThawed, IncidentContained, IncidentLifted};
 use crate::leases::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
     LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
@@ -236,6 +237,10 @@ const EVENTS: &[(Kind, &str)] = known![
     LeaseStillOpen<'_>,
     PendingOrderFailed<'_>,
     BreakGlassUsed<'_>,
+    IncidentContained<'_>,
+    IncidentLifted<'_>,
+    BrokerFrozen<'_>,
+    BrokerThawed<'_>,
 ];
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Services {
         let on_conflict = withdrawn_again(order.clone(), request.idempotency.cloned(), removals);
         let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
-        Ok(Removed { taken, order: Some(order), count: None })
+        Ok(Removed { taken, order: Some(order), count: None, incident: None })
     }
 
     /// Applies `removals` for a user of the broker's host.

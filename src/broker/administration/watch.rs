@@ -23,6 +23,8 @@ pub enum Warning {
     RevocationUnrecorded,
     /// A key is due for rotation by the next start or by schedule.
     KeysDue,
+    /// The broker is frozen: it hands out no tokens, values and logins.
+    Frozen,
 }
 
 impl Warning {
@@ -38,6 +40,7 @@ impl Warning {
             Self::LedgerReserveMissing => "ledger_reserve_missing",
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::KeysDue => "keys_due",
+            Self::Frozen => "frozen",
         }
     }
 }
@@ -58,6 +61,7 @@ impl AdminServices {
             (Warning::LedgerReserveMissing, !services.state.store.has_reserve()),
             (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, services.keys_due() > 0),
+            (Warning::Frozen, services.is_frozen()),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
@@ -92,6 +96,7 @@ impl AdminServices {
             ledger_stalled_s: services.state.store.write_state().stalled_s(),
             disk_free_bytes: services.state.store.free_bytes(),
             is_read_only: services.state.store.is_read_only(),
+            is_frozen: services.is_frozen(),
             index_lag: services.state.store.index_lag(),
             ledger_reserve: services.state.store.has_reserve(),
             revocations_unrecorded: services.state.store.unrecorded_denials(),

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{REVOCATION_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
-use crate::base::{Clock, Entropy, RequestId, Timestamp};
+use crate::base::{Clock, Entropy, IncidentId, RequestId, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::host::orders::UnrecordedOrder;
 use crate::broker::services::Services;
@@ -275,6 +275,10 @@ impl HostServices {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    pub(crate) fn incident_id(&self) -> IncidentId {
+        IncidentId::mint(self.0.clock.now(), &*self.0.entropy)
     }
 
     fn enter(&self, phase: Phase) {

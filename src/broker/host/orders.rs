@@ -7,6 +7,7 @@ use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::identity::revoke::{FoundSubject, Revocation, agent_with, holder_of, unknown};
+use crate::broker::incidents::contain::ContainmentOrder;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
@@ -124,10 +125,17 @@ impl Services {
         }
     }
 
-    /// Whether the ledger has the destruction already: a stop came before its order was forgotten.
+    /// Whether the ledger has the destruction or the containment already: a stop came before its order was forgotten. The
+    /// containment may have been lifted since.
     fn is_carried_out(&self, what: &RevocationOrder) -> bool {
-        let RevocationOrder::DestroyVersion { secret, version } = what else { return false };
-        self.state.read(|reading| is_destroyed(reading, secret, *version)).0
+        let read = |reading: &Reading<'_>| {
+            if let RevocationOrder::DestroyVersion { secret, version } = what {
+                return is_destroyed(reading, secret, *version);
+            }
+            let RevocationOrder::Contain { incident, .. } = what else { return false };
+            reading.unconditional().incidents().is_recorded(*incident)
+        };
+        self.state.read(read).0
     }
 
     /// Records that `order` was not carried out, because of `code`. An order that was in force in memory also raises an
@@ -222,6 +230,11 @@ impl Services {
                 };
                 return self.remove_declared(request, removals).await;
             }
+            RevocationOrder::Contain { incident, subject, spared } => {
+                let order = ContainmentOrder { incident: *incident, subject, spared: *spared };
+                return self.apply_containment(request, order).await;
+            }
+            RevocationOrder::Freeze => return self.apply_freeze(request).await,
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);
         self.apply_revocation(request, how, &find).await
@@ -267,6 +280,8 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
         | RevocationOrder::TaintAuthority(_)
         | RevocationOrder::RevokeAuthority(_)
         | RevocationOrder::NarrowDeclarations { .. }
-        | RevocationOrder::RemoveDeclared { .. } => Err(unknown()),
+        | RevocationOrder::RemoveDeclared { .. }
+        | RevocationOrder::Contain { .. }
+        | RevocationOrder::Freeze => Err(unknown()),
     }
 }

@@ -8,6 +8,7 @@ use crate::broker::administration::authorise::{code_expiry, record_maker};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
+use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
@@ -209,6 +210,7 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
             return Err(Failure::new(code::AGENT_PERSON_MISMATCH));
         }
         let subject = Subject::Agent(agent.id);
+        check_not_contained(reading, &subject)?;
         if reading.subject(&subject).revocations.is_blocked(&subject) {
             return Err(Failure::new(code::AGENT_SUSPENDED)
                 .because(format!("the agent `{name}` is suspended: its enrolment codes would be refused"))

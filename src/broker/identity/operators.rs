@@ -6,6 +6,7 @@ use crate::base::{
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
+use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::{Services, Settings};
@@ -199,6 +200,7 @@ impl Services {
         if let Some(known) = reading.operator(&input.name) {
             input.check_known(known)?;
             let subject = Subject::Operator(known.id);
+            check_not_contained(reading, &subject)?;
             if reading.subject(&subject).revocations.is_blocked(&subject) {
                 let (name, code) = (&known.name, code::OPERATOR_SUSPENDED);
                 return Err(Failure::new(code)

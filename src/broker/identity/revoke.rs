@@ -6,6 +6,7 @@ use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
+use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
@@ -287,14 +288,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Failure`] if it cannot be recorded.
-    pub async fn mark(&self, by: &str, effect: revocation::Effect) -> Result<u64, Failure> {
-        let (what, subject) = match effect {
-            revocation::Effect::Kill(subject) => (Revocation::Revoke, subject),
-            revocation::Effect::Block(subject) => (Revocation::Suspend, subject),
-            revocation::Effect::Unblock(subject) | revocation::Effect::Explain { subject, .. } => {
-                (Revocation::Resume, subject)
-            }
-        };
+    pub async fn mark(&self, by: &str, what: Revocation, subject: Subject) -> Result<u64, Failure> {
         let found = FoundSubject { subject: subject.clone(), name: None, agent: None };
         let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
@@ -317,6 +311,9 @@ impl Services {
             let denial = what.denial(subject.clone());
             if denial.is_none() && reading.unconditional().revocations.is_unrecorded(&subject) {
                 return Err(Failure::new(code::REVOCATION_UNRECORDED));
+            }
+            if what == Revocation::Resume {
+                check_not_contained(reading, &subject)?;
             }
             let mut change = what.change(subject.clone(), said)?;
             if let Some(reason) = request.reason.cloned() {

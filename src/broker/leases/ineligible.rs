@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::lease_upstream::LeaseUpstream;
 use super::revoke::agents_of;
 use crate::authn::{Credential, live};
-use crate::base::LeaseId;
 use crate::base::limits::LEASES_LOOKED_AT_MAX;
+use crate::base::{LeaseId, SecretName};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
 use crate::broker::services::Services;
@@ -60,9 +60,14 @@ pub(super) fn is_ineligible(world: &World, lease: &Lease) -> bool {
     if matches!(lease.stage, LeaseStage::Ending(_)) {
         return false;
     }
-    let counter = LeaseUpstream::of(world, lease.login.upstream).ok();
-    let administering = counter.as_ref().map(LeaseUpstream::administering);
-    live(Credential::Lease { lease, administering }, records(world)).is_err()
+    let administering = administering(world, lease);
+    live(Credential::Lease { lease, administering: administering.as_ref() }, records(world)).is_err()
+}
+
+/// The secret that administers the login, if it is known.
+pub(in crate::broker) fn administering(world: &World, lease: &Lease) -> Option<SecretName> {
+    let upstream = LeaseUpstream::of(world, lease.login.upstream).ok()?;
+    Some(upstream.administering().clone())
 }
 
 /// Some leases after `after`, and the last of them if there may be more.

@@ -18,6 +18,7 @@ mod stray_logins;
 mod views;
 
 pub(super) use declare::Offers;
+pub(super) use ineligible::administering;
 pub use issue::{Freshness, LeaseInput, Leased};
 pub use renew::Renewal;
 pub(super) use revoke::Selected;

@@ -1,10 +1,11 @@
 mod recorded;
 
-use super::denial::{Denied, MemoryRevocation, both};
+use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
 use crate::custody::Custody;
 use crate::idempotency::Outcomes;
+use crate::incidents::Incidents;
 use crate::leases::{self, Leases};
 use crate::ledger::Key;
 use crate::operators::{self, Operators};
@@ -38,6 +39,7 @@ pub struct World {
     pub rotations: Rotations,
     /// Which logins are lent.
     pub leases: Leases,
+    incidents: Incidents,
     /// The entry of the newest adjustment of the clock; 0 without one.
     clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
@@ -64,10 +66,16 @@ pub(crate) const fn records(world: &World) -> Records<'_> {
         secrets: &world.secrets,
         revocations: &world.revocations,
         authorities: &world.keys.authority,
+        is_frozen: world.incidents.freezing.is_frozen(),
     }
 }
 
 impl World {
+    /// Incidents.
+    pub(crate) const fn incidents(&self) -> &Incidents {
+        &self.incidents
+    }
+
     /// The entry of the newest adjustment of the clock; 0 without one.
     pub(crate) const fn clock_adjusted(&self) -> u64 {
         self.clock_adjusted
@@ -84,6 +92,12 @@ impl World {
         }
     }
 
+    /// The entry of a containment that was in force in memory has been taken in.
+    fn contained_by_entry(&mut self, denied: &UnrecordedContainment) {
+        self.revocations.recorded(&denied.denial());
+        self.incidents.recorded(denied.contained.incident);
+    }
+
     /// Times that a wrong clock put into the future move back.
     fn time_went_back(&mut self, at: At, was: Timestamp) {
         self.revocations.time_went_back(at);
@@ -97,6 +111,7 @@ impl World {
         self.rotations.time_went_back(at.time, was);
         self.keys.custody.time_went_back(at.time);
         self.outcomes.time_went_back(was);
+        self.incidents.time_went_back(at.time);
     }
 }
 
@@ -140,6 +155,7 @@ impl store::StoredState for World {
                     both(&mut self.secrets, &mut recorded.secrets, Catalogue::count_seal);
                 }
             }
+            Effect::Incident(effect) => self.incidents.apply(at, effect),
             Effect::Clock { was } => {
                 self.clock_adjusted = at.seq;
                 if *was > at.time {
@@ -166,6 +182,11 @@ impl store::StoredState for World {
     fn deny(&mut self, denial: &MemoryRevocation) {
         match denial {
             MemoryRevocation::Subject(denial) => self.revocations.deny(denial),
+            MemoryRevocation::Incident(denied) => {
+                self.revocations.deny(&denied.denial());
+                self.incidents.deny(denied.at, &denied.contained);
+            }
+            MemoryRevocation::Freeze => self.incidents.freezing.deny(),
             MemoryRevocation::Other(ended) => self.end_before_its_entry(ended),
         }
     }
@@ -177,6 +198,8 @@ impl store::StoredState for World {
     fn recorded(&mut self, denial: &MemoryRevocation) {
         match denial {
             MemoryRevocation::Subject(denial) => self.revocations.recorded(denial),
+            MemoryRevocation::Incident(denied) => self.contained_by_entry(denied),
+            MemoryRevocation::Freeze => self.incidents.freezing.settle(),
             MemoryRevocation::Other(ended) => self.forget_ended(ended, true),
         }
     }
@@ -185,6 +208,8 @@ impl store::StoredState for World {
         match denial {
             // Its entry relies on nothing, so that there always is one.
             MemoryRevocation::Subject(denial) => self.revocations.recorded(denial),
+            MemoryRevocation::Incident(denied) => self.contained_by_entry(denied),
+            MemoryRevocation::Freeze => self.incidents.freezing.settle(),
             MemoryRevocation::Other(ended) => self.forget_ended(ended, false),
         }
     }
@@ -205,6 +230,7 @@ impl store::StoredState for World {
             | Effect::Rotation(_)
             | Effect::Custody(_)
             | Effect::Lease(_)
+            | Effect::Incident(_)
             | Effect::Clock { .. } => {}
         }
     }

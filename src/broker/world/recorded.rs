@@ -46,6 +46,7 @@ impl World {
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
             | Effect::Custody(_)
+            | Effect::Incident(_)
             | Effect::Clock { .. } => return,
         }
         self.end_again(ended);
@@ -73,6 +74,7 @@ impl World {
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
             | Effect::Custody(_)
+            | Effect::Incident(_)
             | Effect::Clock { .. } => {}
         }
     }
@@ -101,6 +103,7 @@ impl World {
             | Effect::Idempotency(_)
             | Effect::Rotation(_)
             | Effect::Custody(_)
+            | Effect::Incident(_)
             | Effect::Clock { .. } => {}
         }
         denied.ended.retain(|one| !is_of_room(one));

@@ -2,9 +2,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 
+use super::incident_subject::{body_of, written};
+use super::incidents::FreezeArgs;
 use super::on_host::OnHostArgs;
-use crate::base::code;
 use crate::base::encoding::base64url;
+use crate::base::{Reason, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, check_durable, said};
@@ -13,9 +15,10 @@ use crate::console::{CommandFailure, Console};
 use crate::operators::is_of_host;
 use crate::pki::{SpiffeId, new_key_and_request};
 use crate::wire::{
-    BREAK_GLASS, BreakGlassOutput, EndedAnswer, Endpoint, Nothing, ORDER_REVOKE_AGENT,
-    ORDER_REVOKE_CERTIFICATE, ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR, ORDER_REVOKE_TOKEN,
-    ORDER_SUSPEND_AGENT, ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer, ReasonBody, RenewBody, Target,
+    BREAK_GLASS, BreakGlassOutput, ContainBody, EndedAnswer, Endpoint, Nothing, ORDER_CONTAIN, ORDER_FREEZE,
+    ORDER_REVOKE_AGENT, ORDER_REVOKE_CERTIFICATE, ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR,
+    ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT, ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer,
+    OrderedContainmentAnswer, ReasonBody, RenewBody, Target,
 };
 
 /// `keyward break-glass …`
@@ -45,6 +48,25 @@ pub enum BreakGlassCommand {
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
+        /// The broker
+        #[command(flatten)]
+        broker: OnHostArgs,
+    },
+    /// Contain a subject: revoke what was issued under it, and refuse it until an operator lifts the containment. A sealed broker stores the order, and contains before it serves again
+    Contain {
+        /// agent/NAME, instance/ID, operator/NAME, role/NAME, capability/NAME, owner/NAME, secret/NAME, certificate/SERIAL, token/ID, network/CIDR, everything
+        subject: String,
+        /// Reason, in one line; the ledger keeps it
+        #[arg(long, value_name = "TEXT")]
+        reason: Reason,
+        /// The broker
+        #[command(flatten)]
+        broker: OnHostArgs,
+    },
+    /// Freeze the broker: it issues no tokens, reveals no secrets and gives no leases until an operator thaws it. A sealed broker stores the order
+    Freeze {
+        #[command(flatten)]
+        freeze: FreezeArgs,
         /// The broker
         #[command(flatten)]
         broker: OnHostArgs,
@@ -114,6 +136,16 @@ impl BreakGlassCommand {
                 };
                 tell(&ordered?, "suspended", console)
             }
+            Self::Contain { subject, reason, broker } => {
+                let subject = body_of(&written(subject, console)?);
+                let body = ContainBody { subject, reason: reason.to_string() };
+                let ordered = broker.client()?.call(ORDER_CONTAIN, &Nothing, &body).await?;
+                tell_contained(&ordered, console)
+            }
+            Self::Freeze { freeze, broker } => {
+                let ordered = broker.client()?.call(ORDER_FREEZE, &Nothing, &freeze.body()).await?;
+                tell(&ordered, "the broker is frozen", console)
+            }
             Self::Operator { out, broker } => operator(&Config::load(&broker.config)?, out, console).await,
         }
     }
@@ -129,16 +161,29 @@ async fn order<T: Target>(
 }
 
 fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), CommandFailure> {
-    console.record(&ordered.sent, || {
-        if ordered.queued {
-            "queued: the broker is sealed, and carries this out before it serves requests again".to_owned()
-        } else {
-            said(ordered.seq, done)
-        }
-    });
+    console.record(
+        &ordered.sent,
+        || {
+            if ordered.queued { QUEUED.to_owned() } else { said(ordered.seq, done) }
+        },
+    );
     let OrderedAnswer { seq, durable, kept, .. } = ordered.answer;
     check_durable(&EndedAnswer { seq, durable, kept })
 }
+
+fn tell_contained(
+    ordered: &Received<OrderedContainmentAnswer>,
+    console: &Console,
+) -> Result<(), CommandFailure> {
+    let OrderedContainmentAnswer { incident, seq, durable, kept, queued } = ordered.answer;
+    console.record_lines(&ordered.sent, || {
+        let done = if queued { QUEUED.to_owned() } else { said(seq, "contained") };
+        vec![format!("incident {incident}"), done]
+    });
+    check_durable(&EndedAnswer { seq, durable, kept })
+}
+
+const QUEUED: &str = "queued: the broker is sealed, and carries this out before it serves requests again";
 
 /// Refuses a directory with another operator's identity, before the broker records the alarm.
 fn check_out(config: &Config, out: &Path) -> Result<(), CommandFailure> {

@@ -1,5 +1,6 @@
 use super::idempotency_header::OwnedIdempotentRequest;
 use super::identity::{identity, signing_request};
+use super::incidents::{contain_input, required};
 use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
@@ -9,8 +10,8 @@ use crate::custody::RevocationOrder;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
-    self, ClockAnswer, Endpoint, IdentityAnswer, NotReadyAnswer, Nothing, Optional, OrderedAnswer,
-    ReasonBody, RenewBody, StateAnswer, UnsealBody,
+    self, ClockAnswer, ContainBody, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
+    OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, StateAnswer, UnsealBody,
 };
 
 type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
@@ -30,6 +31,10 @@ pub(crate) fn routes() -> Routes<HostServices> {
         .ordering(&wire::ORDER_REVOKE_TOKEN, RevocationOrder::RevokeToken)
         .ordering(&wire::ORDER_REVOKE_OPERATOR, RevocationOrder::RevokeOperator)
         .ordering(&wire::ORDER_SUSPEND_OPERATOR, RevocationOrder::SuspendOperator)
+        .route(&wire::ORDER_CONTAIN, order_contain)
+        .without_waiting()
+        .route(&wire::ORDER_FREEZE, order_freeze)
+        .without_waiting()
         .route(&wire::BREAK_GLASS, break_glass)
         .route(&wire::ACCEPT_CLOCK, accept_clock)
 }
@@ -92,6 +97,22 @@ async fn accept_clock(services: HostServices, call: Host) -> Result<ClockAnswer,
         was: adjustment.map(|one| one.was.to_string()),
         now: adjustment.map(|one| one.now.to_string()),
     })
+}
+
+async fn order_contain(
+    services: HostServices,
+    call: Host<Nothing, ContainBody>,
+) -> Result<OrderedContainmentAnswer, Problem> {
+    let ordered = services.order_containment(call.by, contain_input(&call.input)?).await?;
+    let OrderedAnswer { seq, durable, kept, queued } = ordered.outcome.into();
+    Ok(OrderedContainmentAnswer { incident: ordered.incident, seq, durable, kept, queued })
+}
+
+async fn order_freeze(
+    services: HostServices,
+    call: Host<Nothing, FreezeBody>,
+) -> Result<OrderedAnswer, Problem> {
+    Ok(services.order_freeze(call.by, required(&call.input.reason)?).await?.into())
 }
 
 async fn break_glass(

@@ -8,7 +8,7 @@ use super::client_id::BasicClient;
 use super::form::{FormFields, parse_form};
 use super::target::id;
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
-use crate::base::{LeaseId, Sensitive, code};
+use crate::base::{IncidentId, LeaseId, Sensitive, code};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::pki::PeerCertificate;
@@ -160,6 +160,14 @@ impl Cursor for String {
 }
 
 impl Cursor for LeaseId {
+    const LIMIT_MAX: usize = PAGE_ENTRIES_MAX;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        id(text)
+    }
+}
+
+impl Cursor for IncidentId {
     const LIMIT_MAX: usize = PAGE_ENTRIES_MAX;
 
     fn parse(text: &str) -> Result<Self, Problem> {

@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, declarations, discovery, evidence, host, identity, keys, leases, ledger, operators, rotations,
-    secrets, status, tokens,
+    agents, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
+    rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -48,6 +48,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(secrets::routes())
         .and(rotations::routes())
         .and(leases::routes())
+        .and(incidents::routes())
 }
 
 /// The agent listener's routes.

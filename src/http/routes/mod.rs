@@ -10,6 +10,7 @@ pub(crate) mod form;
 pub(crate) mod host;
 pub(crate) mod idempotency_header;
 pub(crate) mod identity;
+pub(crate) mod incidents;
 pub(crate) mod input;
 pub(crate) mod keys;
 pub(crate) mod leases;

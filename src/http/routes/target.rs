@@ -1,8 +1,8 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, IdError, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError, Reason,
-    ReasonError, SecretName, Serial, SerialError, TokenId, code,
+    AgentName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError,
+    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -44,7 +44,7 @@ macro_rules! from_path {
 }
 
 from_path!(
-    AgentName by name, OperatorName by name, SecretName by name, InstanceId by id, LeaseId by id, TokenId by id,
+    AgentName by name, OperatorName by name, SecretName by name, IncidentId by id, InstanceId by id, LeaseId by id, TokenId by id,
     Serial by serial, u32 by generation
 );
 

@@ -24,6 +24,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/cli/verbs/agents.rs",
     "src/cli/verbs/credential_form.rs",
     "src/cli/verbs/get.rs",
+    "src/cli/verbs/incident_subject.rs",
     "src/cli/verbs/kept_token.rs",
     "src/cli/verbs/lease_login.rs",
     "src/cli/verbs/operator_keys.rs",

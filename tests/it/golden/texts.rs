@@ -36,6 +36,8 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("orders-bot", "lease list", &["--own"]),
     ("operator", "authority list", &[]),
     ("operator", "token-key list", &[]),
+    ("operator", "incident list", &[]),
+    ("operator", "incident show", &["INCIDENT"]),
     ("operator", "audit list", &["--limit", "12"]),
     ("operator", "slot list", &["--config", "CONFIG"]),
 ];
@@ -128,12 +130,16 @@ fn outputs_on_terminals_are_the_golden_ones() {
     process.good_as("orders-bot", &["lease", "get", "orders.query"], b"");
     let token = process.path("token").display().to_string();
     std::fs::write(&token, process.good_as("a", &["token", "github.repo.read"], b"")).unwrap();
+    let contain = ["contain", "role/payer", "--reason", "ticket 18: token in a public log", "-o", "json"];
+    let contained: serde_json::Value = serde_json::from_slice(&process.good(&contain, b"")).unwrap();
+    let incident = contained["incident"].as_str().unwrap();
     let config = process.config();
     let root = process.path("").display().to_string();
     for columns in [80, 160] {
         let (mut page, mut placeholders) = (String::new(), Placeholders::default());
         for (who, verb, args) in RUNS {
             let args = args.iter().map(|arg| arg.replace("TOKEN", &token).replace("CONFIG", &config));
+            let args = args.map(|arg| arg.replace("INCIDENT", incident));
             let words: Vec<String> = verb.split(' ').map(str::to_owned).chain(args).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let printed = on_terminal(process, who, &words, columns);

@@ -1,4 +1,4 @@
-//! The runbook for an agent that is compromised.
+//! The runbook for an agent that is compromised, and the page about containment.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
     assert!(!gets());
     run(10);
     assert!(gets());
-    // A revocation, and what is found out after it
+    // A containment, and what is found out after it
     run(1);
     assert!(!gets());
     let shown: String = [2, 3, 5, 6, 7].map(run).concat();
@@ -44,9 +44,38 @@ fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
     let bundle = fs::read(process.path("evidence.zip")).unwrap();
     assert!(bundle.windows(15).any(|window| window == b"strange queries"), "files are stored as they are");
     assert_eq!(process.good_as("a", &["get", "github/app"], b""), b"replaced");
-    // The agent joins again
+    // The containment is lifted, and the agent joins again
+    let incident = process.json(&["incident", "list", "--open"])["items"][0]["incident"].clone();
+    process.good(&["lift", incident.as_str().unwrap(), "--reason", "new machine"], b"");
     run(11);
     let code = process.path("code").display().to_string();
     process.good_as("research-bot", &["join", "--replace", "--code-file", &code], b"");
     assert!(gets());
+}
+
+#[test]
+fn an_incident_is_contained_and_the_broker_frozen_by_the_page() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.enrol("research-bot", "repo-reader");
+    let blocks = blocks("how-to/contain.md");
+    assert_eq!(blocks.len(), 7);
+    let run = |at: usize| run_as(&process, "operator", &blocks[at], &[]);
+    let gets = |who: &str| process.run_as(who, &["get", "github/app"], b"").status.success();
+    // A dry run, and a containment
+    assert!(run(2).contains("nothing was changed"));
+    process.good_as("research-bot", &["whoami"], b"");
+    assert!(run(0).contains("accepted now: 0") && !gets("research-bot"));
+    assert!(run(1).contains("No secret was read"));
+    assert!(run(3).contains("agent/research-bot"));
+    // A freeze, and its end
+    run(4);
+    assert!(!gets("a"));
+    run(5);
+    assert!(gets("a"));
+    // The same without an operator
+    let incidents = || process.json(&["incident", "list"])["items"].as_array().unwrap().len();
+    run(6);
+    assert_eq!(incidents(), 1, "the same incident");
 }

@@ -11,6 +11,7 @@ use keyward::app::{Environment, RunningBroker, start};
 use keyward::base::encoding::base64url;
 use keyward::base::limits::PAGE_ENTRIES_MAX;
 use keyward::base::{Clock, Entropy, ManualClock, Sensitive, SystemClock, Timestamp};
+use keyward::broker::Revocation;
 use keyward::cli::{Identity, IdentityKind};
 use keyward::config::Config;
 use keyward::console::CommandFailure;
@@ -18,6 +19,7 @@ use keyward::offline::{InitOptions, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::tls::{self, client_config};
 use keyward::pki::{certificate_from_pem, certificates_from_pem, new_key_and_request};
+use keyward::revocation::Effect;
 use keyward::store::OnLostEntries;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -173,8 +175,16 @@ impl TestBroker {
     }
 
     /// Puts a mark on a subject of any kind.
-    pub(crate) async fn mark(&self, effect: keyward::revocation::Effect) {
-        self.running.as_ref().unwrap().mark(effect).await.unwrap();
+    pub(crate) async fn mark(&self, effect: Effect) {
+        let (what, subject) = match effect.clone() {
+            Effect::Kill(subject) => (Revocation::Revoke, subject),
+            Effect::Block(subject) => (Revocation::Suspend, subject),
+            Effect::Unblock(subject) => (Revocation::Resume, subject),
+            Effect::Explain { .. } | Effect::Contain(_) | Effect::Lift { .. } => {
+                panic!("no mark: {effect:?}")
+            }
+        };
+        self.running.as_ref().unwrap().mark(what, subject).await.unwrap();
     }
 
     pub(crate) async fn take_snapshot(&self) {

@@ -78,6 +78,14 @@ fn identities() -> Vec<Typed> {
         takes_or_not(&wire::DELETE_OPERATOR),
         takes_or_not(&wire::SUSPEND_OPERATOR),
         takes_or_not(&wire::RESUME_OPERATOR),
+        takes(&wire::CONTAIN),
+        answers(&wire::LIST_INCIDENTS),
+        answers(&wire::GET_INCIDENT),
+        takes(&wire::LIFT),
+        takes(&wire::PREVIEW_CONTAINMENT),
+        answers(&wire::LIST_TOUCHED_SECRETS),
+        takes(&wire::FREEZE),
+        takes(&wire::THAW),
     ]
 }
 
@@ -137,6 +145,8 @@ fn others() -> Vec<Typed> {
         takes_or_not(&wire::ORDER_REVOKE_TOKEN),
         takes_or_not(&wire::ORDER_REVOKE_OPERATOR),
         takes_or_not(&wire::ORDER_SUSPEND_OPERATOR),
+        takes(&wire::ORDER_CONTAIN),
+        takes(&wire::ORDER_FREEZE),
         takes(&wire::BREAK_GLASS),
         answers(&wire::ACCEPT_CLOCK),
         answers(&wire::LIST_AUTHORITIES),

@@ -123,6 +123,15 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("operator resume", &["eve"]);
     run("operator update", &["eve", "--person", "eve@corp.example"]);
     run("operator revoke", &["eve"]);
+    let contained = run("contain", &["owner/payments", "--reason", "of today"]);
+    let incident = contained["incident"].as_str().unwrap();
+    run("contain", &["network/203.0.113.0/24", "--dry-run"]);
+    run("contain", &["role/payer", "--reason", "of today", "--rotate-touched"]);
+    run("incident list", &["--open"]);
+    run("incident show", &[incident]);
+    run("lift", &[incident, "--reason", "over"]);
+    run("freeze", &["--reason", "of today"]);
+    run("thaw", &["--reason", "over"]);
     run("capability list", &[]);
     run("capability show", &["github.repo.read"]);
     run("role list", &[]);
@@ -264,8 +273,10 @@ fn on_the_host(recorder: &mut Recorder, process: &Process) {
         |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, &on_host(args, &config));
     run("clock accept", &[]);
     run("break-glass suspend", &["agent", "a"]);
+    run("break-glass contain", &["capability/payments.write", "--reason", "of today"]);
     run("break-glass revoke", &["agent", "a", "--reason", "of today"]);
     run("break-glass operator", &["--out", &out]);
+    run("break-glass freeze", &["--reason", "of today"]);
     run("seal", &[]);
     run("unseal", &["--key-file", &key]);
     run("adopt", &[]);

@@ -1,0 +1,163 @@
+use super::subjects::{FoundSubject, named_as};
+use crate::authn::OperatorPrincipal;
+use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
+use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
+use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
+use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
+use crate::broker::services::Services;
+use crate::broker::world::Effect;
+use crate::custody::RevocationOrder;
+use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
+use crate::policy::{Authorised, HandleIncidents};
+use crate::revocation::{self, Containment};
+use crate::store::Change;
+
+/// The content of a request to contain.
+#[derive(Debug)]
+pub struct ContainInput {
+    /// The subject.
+    pub subject: SubjectName,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A contained subject.
+#[derive(Debug)]
+pub struct ContainedSubject {
+    /// The incident: a new one, or the one that contained the subject before.
+    pub incident: IncidentId,
+    /// Whether the incident is new.
+    pub is_new: bool,
+    /// The subject.
+    pub subject: IncidentSubject,
+    /// The result.
+    pub ended: Ended,
+    /// Whether the containment accepts the certificate of the operator that ordered it, which it would refuse otherwise.
+    pub spares_operator: bool,
+}
+
+/// A containment that is ordered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContainmentOrder<'a> {
+    /// The id of a new incident.
+    pub(crate) incident: IncidentId,
+    pub(crate) subject: &'a SubjectName,
+    pub(crate) spared: Option<OperatorEnrolment>,
+}
+
+impl AdminServices {
+    /// Contains a subject: everything that was issued under it so far is revoked, and nothing of it is accepted until the
+    /// containment is lifted. When this returns, the very next request meets it. A repeated request belongs to the same
+    /// incident, and also revokes what was issued in between.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn contain(
+        &self,
+        by: &Authorised<HandleIncidents>,
+        input: &ContainInput,
+    ) -> Result<ContainedSubject, Failure> {
+        let services = &*self.0;
+        let incident = IncidentId::mint(services.state.clock.now(), &*services.state.entropy);
+        let (operator, subject) = (by.operator(), &input.subject);
+        let request = OperatorRequest { idempotency: None, reason: Some(&input.reason) };
+        let request = ChangeRequest::of(operator, request);
+        let order = ContainmentOrder { incident, subject, spared: spared(operator, subject) };
+        let applied = services.apply_containment(request, order).await?;
+        let opened = applied.incident.unwrap_or(incident);
+        let named = services.state.read(|reading| {
+            let found = reading.unconditional().incidents().get(opened);
+            found.map(|incident| incident.subject.clone())
+        });
+        let named = named.0.unwrap_or_else(|| named_as(subject));
+        Ok(ContainedSubject {
+            incident: opened,
+            is_new: opened == incident,
+            subject: named,
+            ended: services.conclude(applied).await,
+            spares_operator: order.spared.is_some(),
+        })
+    }
+}
+
+impl Services {
+    /// Like a revocation of one subject: it conflicts with no other change than a containment or lift at the same moment.
+    pub(crate) async fn apply_containment(
+        &self,
+        request: ChangeRequest<'_>,
+        order: ContainmentOrder<'_>,
+    ) -> Result<Removed, Failure> {
+        let applied = self.state.change_revoking(request, |reading| decide(reading, request, order)).await?;
+        // Connections do not depend on tokens.
+        if !matches!(order.subject, SubjectName::Token(_)) {
+            self.notifications.revocations_changed();
+        }
+        Ok(applied)
+    }
+}
+
+fn decide(
+    reading: &Reading<'_>,
+    request: ChangeRequest<'_>,
+    order: ContainmentOrder<'_>,
+) -> Result<Removal, Failure> {
+    let world = reading.unconditional();
+    let found = FoundSubject::find(world, request.by.scope(), order.subject)?;
+    if let (Some(operator), Initiator::Operator(_)) = (found.operator, request.by) {
+        // A user of the host may also contain the last admin.
+        reading.another_admin_than(operator)?;
+    }
+    let open = reading.incidents().containing(&found.named);
+    let (incident, spared) = (open.map_or(order.incident, |incident| incident.id), order.spared);
+    let by = request.by.name();
+    let said = IncidentChange::new(incident, &found.named, by);
+    let event = IncidentContained(said.sparing(spared.is_some()));
+    let marks = Containment { subject: found.subject.clone(), incident, spared };
+    let contained = Contained {
+        incident,
+        subject: found.named.clone(),
+        owner: found.owner.clone(),
+        revokes_certificates: found.subject.ends_certificates(),
+        by: by.to_owned(),
+        reason: request.reason.cloned(),
+    };
+    let subject = found.subject;
+    let mut change = Change::new(&event)?
+        .of_incident(incident)
+        .effect(Effect::Revocation(revocation::Effect::Kill(subject.clone())))
+        .effect(Effect::Revocation(revocation::Effect::Contain(marks.clone())))
+        .effect(Effect::Incident(incidents::Effect::Contain(contained.clone())));
+    if let Some(reason) = request.reason.cloned() {
+        change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
+    }
+    let denied = UnrecordedContainment { at: reading.now(), marks, contained };
+    let order = RevocationOrder::Contain { incident, subject: order.subject.clone(), spared };
+    Ok(Removal {
+        change: change.urgent(),
+        denial: Some(MemoryRevocation::Incident(Box::new(denied))),
+        order: RemovalOrder::Unconditional(Some(order)),
+        count: None,
+    })
+}
+
+/// The enrolment of `operator`, if a containment of `subject` would refuse its certificate: the containment of a network
+/// or owner must not lock out the person that orders it.
+fn spared(operator: &OperatorPrincipal, subject: &SubjectName) -> Option<OperatorEnrolment> {
+    let is_concerned = match subject {
+        SubjectName::Network(network) => operator.from().is_some_and(|from| network.contains(from)),
+        SubjectName::Owner(owner) => operator.scope().owner() == Some(owner),
+        SubjectName::Agent(_)
+        | SubjectName::Instance(_)
+        | SubjectName::Operator(_)
+        | SubjectName::Role(_)
+        | SubjectName::Capability(_)
+        | SubjectName::Secret(_)
+        | SubjectName::Certificate(_)
+        | SubjectName::Token(_)
+        | SubjectName::Everything => false,
+    };
+    is_concerned.then(|| OperatorEnrolment { operator: operator.id(), enrolled_seq: operator.enrolled_seq() })
+}

@@ -1,0 +1,182 @@
+use std::borrow::Cow;
+
+use crate::base::{CapabilityName, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code};
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::{agent_with, holder_of};
+use crate::broker::world::World;
+use crate::incidents::IncidentSubject;
+use crate::operators::Operator;
+use crate::registry::{Agent, Owned};
+use crate::revocation::Subject;
+
+/// A subject of the records.
+pub(super) struct FoundSubject<'w> {
+    pub(super) subject: Subject,
+    /// The subject, as entries name it.
+    pub(super) named: IncidentSubject,
+    pub(super) owner: Option<OwnerName>,
+    /// The contained operator, or the operator of a certificate.
+    pub(super) operator: Option<&'w Operator>,
+}
+
+impl<'w> FoundSubject<'w> {
+    /// The subject of this name, if it exists and is within `scope`.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) fn find(world: &'w World, scope: &Scope, name: &SubjectName) -> Result<Self, Failure> {
+        check_scope(scope, name)?;
+        let found = Self::named(world, name).filter(|found| scope.covers(found.owner.as_ref()));
+        found.ok_or_else(|| unknown(name))
+    }
+
+    fn named(world: &'w World, name: &SubjectName) -> Option<Self> {
+        match name {
+            SubjectName::Agent(agent) => Self::of_agent(world, world.registry.agent_named(agent)?),
+            SubjectName::Instance(id) => {
+                Self::of_holder(world, name, Subject::Instance(*id), agent_with(world, *id)?)
+            }
+            SubjectName::Operator(operator) => {
+                world.operators.named(operator).map(|one| Self::of_operator(name, one))
+            }
+            SubjectName::Role(role) => Self::of_role(world, name, role),
+            SubjectName::Capability(capability) => Self::of_capability(world, name, capability),
+            SubjectName::Owner(owner) => Self::of_owner(world, name, owner),
+            SubjectName::Secret(secret) => Self::of_secret(world, name, secret),
+            SubjectName::Certificate(serial) => Self::of_certificate(world, name, *serial),
+            SubjectName::Token(id) => Some(Self::shared(name, Subject::Token(*id))),
+            SubjectName::Network(network) => Some(Self::shared(name, Subject::Network(*network))),
+            SubjectName::Everything => Some(Self::shared(name, Subject::Everything)),
+        }
+    }
+
+    fn of_agent(world: &World, agent: &Agent) -> Option<Self> {
+        let subject = Subject::Agent(agent.id);
+        let found = Self::shared(&SubjectName::Agent(agent.name.clone()), subject);
+        let named = IncidentSubject { id: Some(agent.id.to_string()), ..found.named };
+        Some(Self { named, owner: owner_of(world, agent), ..found })
+    }
+
+    /// One of the credentials of an agent.
+    fn of_holder(world: &World, name: &SubjectName, subject: Subject, agent: &Agent) -> Option<Self> {
+        let found = Self::shared(name, subject);
+        let named = IncidentSubject { agent: Some(agent.name.to_string()), ..found.named };
+        Some(Self { named, owner: owner_of(world, agent), ..found })
+    }
+
+    fn of_operator(name: &SubjectName, operator: &'w Operator) -> Self {
+        let found = Self::shared(name, Subject::Operator(operator.id));
+        let named = IncidentSubject { id: Some(operator.id.to_string()), ..found.named };
+        Self { named, operator: Some(operator), ..found }
+    }
+
+    fn of_role(world: &World, name: &SubjectName, role: &RoleName) -> Option<Self> {
+        world.registry.declarations().role(role)?;
+        let owner = world.registry.owners().of(&Owned::Role(role.clone())).cloned();
+        Some(Self { owner, ..Self::shared(name, Subject::Role(role.clone())) })
+    }
+
+    fn of_capability(world: &World, name: &SubjectName, capability: &CapabilityName) -> Option<Self> {
+        world.registry.declarations().capability(capability)?;
+        let owner = world.registry.owners().of(&Owned::Capability(capability.clone())).cloned();
+        Some(Self { owner, ..Self::shared(name, Subject::Capability(capability.clone())) })
+    }
+
+    fn of_owner(world: &World, name: &SubjectName, owner: &OwnerName) -> Option<Self> {
+        let has_secrets = || world.secrets.all().any(|secret| secret.owner.as_ref() == Some(owner));
+        let has_operators = || world.operators.all().any(|operator| operator.scope.owner() == Some(owner));
+        let is_known = world.registry.owners().count(owner) > 0 || has_secrets() || has_operators();
+        let found = Self::shared(name, Subject::Owner(owner.clone()));
+        is_known.then(|| Self { owner: Some(owner.clone()), ..found })
+    }
+
+    fn of_secret(world: &World, name: &SubjectName, secret: &SecretName) -> Option<Self> {
+        let owner = world.secrets.existing(secret)?.owner.clone();
+        Some(Self { owner, ..Self::shared(name, Subject::Secret(secret.clone())) })
+    }
+
+    fn of_certificate(world: &'w World, name: &SubjectName, serial: Serial) -> Option<Self> {
+        let subject = Subject::Certificate(*serial.as_bytes());
+        if let Some((_, agent)) = holder_of(world, serial) {
+            return Self::of_holder(world, name, subject, agent);
+        }
+        let operator = world.operators.all().find(|one| one.certificate(serial.as_bytes()).is_some())?;
+        let found = Self::shared(name, subject);
+        let named = IncidentSubject { operator: Some(operator.name.to_string()), ..found.named };
+        Some(Self { named, operator: Some(operator), ..found })
+    }
+
+    /// A subject without an owner.
+    fn shared(name: &SubjectName, subject: Subject) -> Self {
+        Self { subject, named: named_as(name), owner: None, operator: None }
+    }
+}
+
+/// The subject as its name alone says it.
+pub(super) fn named_as(name: &SubjectName) -> IncidentSubject {
+    let kind = name.kind().to_owned();
+    IncidentSubject { kind, id: name.id(), name: name.name(), agent: None, operator: None }
+}
+
+fn owner_of(world: &World, agent: &Agent) -> Option<OwnerName> {
+    world.registry.owners().of(&Owned::Agent(agent.name.clone())).cloned()
+}
+
+/// Subjects that no owner has need the scope `all`, and so does another owner: before any look at the records, so that
+/// the refusal tells nothing about them.
+fn check_scope(scope: &Scope, name: &SubjectName) -> Result<(), Failure> {
+    let Some(own) = scope.owner() else { return Ok(()) };
+    let is_beyond = match name {
+        SubjectName::Operator(_)
+        | SubjectName::Token(_)
+        | SubjectName::Network(_)
+        | SubjectName::Everything => true,
+        SubjectName::Owner(owner) => owner != own,
+        SubjectName::Agent(_)
+        | SubjectName::Instance(_)
+        | SubjectName::Role(_)
+        | SubjectName::Capability(_)
+        | SubjectName::Secret(_)
+        | SubjectName::Certificate(_) => false,
+    };
+    if !is_beyond {
+        return Ok(());
+    }
+    let why = format!("your scope is the owner `{own}`, and `{name}` is not limited to this owner");
+    Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(why))
+}
+
+fn unknown(name: &SubjectName) -> Failure {
+    let (why, fix): (String, Cow<'static, str>) = match name {
+        SubjectName::Operator(operator) => {
+            let why = format!("there is no operator `{operator}`");
+            return Failure::new(code::OPERATOR_UNKNOWN).because(why);
+        }
+        SubjectName::Agent(agent) => {
+            (format!("there is no agent `{agent}`"), "`keyward agent list` shows the agents".into())
+        }
+        SubjectName::Role(role) => {
+            (format!("no role `{role}` is declared"), "`keyward role list` shows the roles".into())
+        }
+        SubjectName::Capability(capability) => (
+            format!("no capability `{capability}` is declared"),
+            "`keyward capability list` shows the capabilities".into(),
+        ),
+        SubjectName::Secret(secret) => {
+            (format!("there is no secret `{secret}`"), "`keyward secret list` shows the secrets".into())
+        }
+        SubjectName::Owner(owner) => (
+            format!("no agent, capability, role, secret or operator has the owner `{owner}`"),
+            "`keyward agent list` and `keyward secret list` show the owners".into(),
+        ),
+        SubjectName::Instance(_)
+        | SubjectName::Certificate(_)
+        | SubjectName::Token(_)
+        | SubjectName::Network(_)
+        | SubjectName::Everything => (
+            format!("there is no {}", name.to_string().replacen('/', " ", 1)),
+            code::SUBJECT_UNKNOWN.fix().into(),
+        ),
+    };
+    Failure::new(code::SUBJECT_UNKNOWN).because(why).mended_by(fix)
+}

@@ -1,0 +1,87 @@
+//! The subject of a containment, as an argument.
+
+use super::token_show::token_id;
+use crate::base::limits::TOKEN_BYTES_MAX;
+use crate::base::{AgentName, OperatorName, SUBJECT_FORMS, SubjectName, SubjectNameError, code};
+use crate::cli::client::Client;
+use crate::console::{CommandFailure, Console, input};
+use crate::token::unverified_claims;
+use crate::wire::{GET_AGENT, GET_OPERATOR, Nothing, SubjectBody};
+
+/// The subject in `text`. A name without a kind is that of an agent or of an operator, if exactly one has it.
+pub(super) async fn resolve(
+    client: &Client,
+    text: &str,
+    console: &Console,
+) -> Result<SubjectName, CommandFailure> {
+    if text.contains('/') || text == "everything" {
+        return written(text, console);
+    }
+    // A token in the place of its id is refused, and not repeated.
+    if text.starts_with("eyJ") || text.contains('.') {
+        return Err(SubjectNameError::Form.into());
+    }
+    let agent = match text.parse::<AgentName>() {
+        Ok(name) => found(client.call(GET_AGENT, &name, &Nothing).await)?.map(|_| SubjectName::Agent(name)),
+        Err(_) => None,
+    };
+    let operator = match text.parse::<OperatorName>() {
+        Ok(name) => {
+            found(client.call(GET_OPERATOR, &name, &Nothing).await)?.map(|_| SubjectName::Operator(name))
+        }
+        Err(_) => None,
+    };
+    match (agent, operator) {
+        (Some(one), None) | (None, Some(one)) => Ok(one),
+        (Some(_), Some(_)) => {
+            let why = format!("an agent and an operator are called `{text}`");
+            let fix = format!("name one of them: `agent/{text}` or `operator/{text}`");
+            Err(CommandFailure::usage(&why, &fix))
+        }
+        (None, None) => {
+            let why = format!("no agent and no operator that you may see is called `{text}`");
+            Err(CommandFailure::usage(
+                &why,
+                &format!("check the name, or use one of these forms: {SUBJECT_FORMS}"),
+            ))
+        }
+    }
+}
+
+/// The subject in one of its forms; `token/-` is the token on standard input.
+pub(super) fn written(text: &str, console: &Console) -> Result<SubjectName, CommandFailure> {
+    match text.strip_prefix("token/") {
+        Some("-") => {
+            let given = input::secret(None, "Token", 2 * TOKEN_BYTES_MAX, console)?;
+            let token = std::str::from_utf8(given.expose()).unwrap_or_default();
+            let claims = unverified_claims(token.trim()).map_err(|_| {
+                CommandFailure::new(code::TOKEN_UNVERIFIED)
+                    .because("the input is not an access token of a Keyward broker")
+                    .mended_by("give the whole token on standard input, or its id: `token/tok_…`")
+            })?;
+            Ok(SubjectName::Token(claims.jti))
+        }
+        Some(id) => Ok(SubjectName::Token(token_id(id)?)),
+        None => Ok(text.parse()?),
+    }
+}
+
+/// The subject for a request.
+pub(super) fn body_of(subject: &SubjectName) -> SubjectBody {
+    SubjectBody { kind: subject.kind().to_owned(), name: subject.name(), id: subject.id() }
+}
+
+/// The response, or none if the object does not exist, or is not the operator's to see.
+fn found<T>(answer: Result<T, CommandFailure>) -> Result<Option<T>, CommandFailure> {
+    let unseen = [
+        code::AGENT_UNKNOWN,
+        code::OPERATOR_UNKNOWN,
+        code::OPERATOR_ROLE_INSUFFICIENT,
+        code::OPERATOR_SCOPE_INSUFFICIENT,
+    ];
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if unseen.iter().any(|code| code.as_str() == failure.code()) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

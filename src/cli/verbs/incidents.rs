@@ -1,0 +1,266 @@
+use clap::{Args, Subcommand};
+
+use super::incident_subject::{body_of, resolve};
+use super::touched_secrets::rotate_touched;
+use crate::base::{IncidentId, Reason, Stopwatch, code};
+use crate::cli::client::Client;
+use crate::cli::listing::LimitArgs;
+use crate::cli::session::{VerbSession, check_durable, said};
+use crate::cli::table::columns;
+use crate::console::{CommandFailure, Console};
+use crate::wire::{
+    CONTAIN, ContainBody, ContainedAnswer, FREEZE, FreezeBody, GET_INCIDENT, IncidentAnswer, LIFT,
+    LIST_INCIDENTS, LiftBody, LiftedAnswer, NamesAnswer, Nothing, PREVIEW_CONTAINMENT, PreviewAnswer,
+    PreviewBody, ReachAnswer, SubjectAnswer, THAW,
+};
+
+/// `keyward contain`
+#[derive(Args, Debug)]
+pub struct ContainArgs {
+    /// agent/NAME, instance/ID, operator/NAME, role/NAME, capability/NAME, owner/NAME, secret/NAME, certificate/SERIAL, token/ID (token/-: read the token from standard input), network/CIDR, everything; or the name of an agent or operator
+    pub subject: String,
+    /// Reason, in one line; the ledger keeps it
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub reason: Option<Reason>,
+    /// Show what the containment would concern, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Then rotate the secrets that agents under the subject have read, the most sensitive first, and name those that have no rotation
+    #[arg(long, conflicts_with = "dry_run")]
+    pub rotate_touched: bool,
+}
+
+/// `keyward lift`
+#[derive(Args, Debug)]
+pub struct LiftArgs {
+    /// The incident's id
+    pub incident: String,
+    /// Reason, in one line; the ledger keeps it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Reason,
+}
+
+/// `keyward freeze` and `keyward thaw`
+#[derive(Args, Debug)]
+pub struct FreezeArgs {
+    /// Reason, in one line; the ledger keeps it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Reason,
+}
+
+/// `keyward incident …`
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// List incidents, the newest first
+    List(IncidentListArgs),
+    /// Show one incident, with the credentials under its subject
+    Show {
+        /// The incident's id
+        incident: String,
+    },
+}
+
+/// `keyward incident list`
+#[derive(Args, Debug)]
+pub struct IncidentListArgs {
+    #[command(flatten)]
+    limit: LimitArgs,
+    /// List only the incidents whose containment is not lifted
+    #[arg(long)]
+    open: bool,
+}
+
+impl ContainArgs {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let client = session.revoking_operator().await?;
+        let subject = resolve(&client, &self.subject, session.console).await?;
+        let Some(reason) = self.reason.as_ref().filter(|_| !self.dry_run) else {
+            let preview = PreviewBody { subject: body_of(&subject) };
+            let preview = client.call(PREVIEW_CONTAINMENT, &Nothing, &preview).await?;
+            session.console.record_lines(&preview.sent, || previewed(&preview));
+            return Ok(());
+        };
+        let since = Stopwatch::start();
+        let body = ContainBody { subject: body_of(&subject), reason: reason.to_string() };
+        let contained = client.call(CONTAIN, &Nothing, &body).await?;
+        session.console.record_lines(&contained.sent, || containment(&contained));
+        let ContainedAnswer { incident, ended, spares_caller, .. } = contained.answer;
+        // After the answer: counting takes time, and changes nothing.
+        let probed = probe(&client, incident, &since, session.console).await;
+        let rotated =
+            if self.rotate_touched { rotate_touched(&client, incident, session).await } else { Ok(()) };
+        session.console.say(&format!("to end the containment: `keyward lift {incident} --reason TEXT`"));
+        check_durable(&ended)?;
+        if !spares_caller {
+            probed?;
+        }
+        rotated
+    }
+}
+
+/// Prints the credentials under the subject, and how many of them the broker still accepts.
+///
+/// # Errors
+/// [`CommandFailure`] if the broker accepts one, or if it did not count them.
+async fn probe(
+    client: &Client,
+    incident: IncidentId,
+    since: &Stopwatch,
+    console: &Console,
+) -> Result<(), CommandFailure> {
+    let shown = client.call(GET_INCIDENT, &incident, &Nothing).await.map_err(|failure| {
+        let why = format!("the credentials of the subject were not counted: {}", failure.why());
+        CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why)
+    })?;
+    let Some(reach) = &shown.reach else { return Ok(()) };
+    if !console.is_json() {
+        counted(reach).iter().for_each(|line| console.line(line));
+        console.line(&format!("checked {} ms after the command", since.elapsed().as_millis()));
+    }
+    if reach.accepted == 0 {
+        return Ok(());
+    }
+    let why = format!("the broker still accepts {} credentials of the subject", reach.accepted);
+    Err(CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why))
+}
+
+impl LiftArgs {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let incident: IncidentId = self.incident.parse()?;
+        let body = LiftBody { reason: self.reason.to_string() };
+        let lifted = session.operator().await?.call(LIFT, &incident, &body).await?;
+        session.console.record_lines(&lifted.sent, || lift(&lifted));
+        Ok(())
+    }
+}
+
+impl FreezeArgs {
+    pub(crate) async fn freeze(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let frozen = session.revoking_operator().await?.call(FREEZE, &Nothing, &self.body()).await?;
+        session.print(&frozen, |frozen| said(frozen.seq, "the broker is frozen"));
+        session.console.say("to end the freeze: `keyward thaw --reason TEXT`");
+        check_durable(&frozen)
+    }
+
+    pub(crate) async fn thaw(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let thawed = session.operator().await?.call(THAW, &Nothing, &self.body()).await?;
+        session.print(&thawed, |thawed| said(Some(thawed.seq), "the broker is thawed"));
+        Ok(())
+    }
+
+    pub(super) fn body(&self) -> FreezeBody {
+        FreezeBody { reason: self.reason.to_string() }
+    }
+}
+
+impl IncidentCommand {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        match self {
+            Self::List(IncidentListArgs { limit, open }) => {
+                let selection = limit.selection().without("state", open.then_some("lifted"));
+                session.list(LIST_INCIDENTS, &selection).await
+            }
+            Self::Show { incident } => session.show(GET_INCIDENT, &incident.parse()?).await,
+        }
+    }
+}
+
+fn containment(contained: &ContainedAnswer) -> Vec<String> {
+    let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
+    let again = if *new { "" } else { " again" };
+    let mut lines = vec![
+        format!("incident {incident}"),
+        format!("{} is {}", named(subject), said(ended.seq, &format!("contained{again}"))),
+    ];
+    if *spares_caller {
+        lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
+    }
+    lines
+}
+
+fn previewed(preview: &PreviewAnswer) -> Vec<String> {
+    let effect = if preview.revokes_certificates { "revoked for good" } else { "refused until the lift" };
+    let mut lines = vec![format!(
+        "dry run: nothing was changed; a containment of {} would concern:",
+        named(&preview.subject)
+    )];
+    lines.extend(counted(&preview.reach));
+    lines.push(format!(
+        "its certificates would be {effect}; tokens, enrolment codes and leases would be revoked for good"
+    ));
+    lines
+}
+
+/// The counts of credentials, one kind a line.
+fn counted(reach: &ReachAnswer) -> Vec<String> {
+    vec![
+        format!("agents: {}", names(&reach.agents)),
+        format!("operators: {}", names(&reach.operators)),
+        format!(
+            "certificates: {} of agents, {} of operators; enrolment codes: {}; leases: {}",
+            reach.certificates, reach.operator_certificates, reach.enrolment_codes, reach.leases
+        ),
+        format!("accepted now: {}", reach.accepted),
+        format!("tokens are not counted: every token of this time expires by {}", reach.tokens_expire_by),
+    ]
+}
+
+fn names(NamesAnswer { count, names }: &NamesAnswer) -> String {
+    let more = count.saturating_sub(names.len());
+    match (names.is_empty(), more) {
+        (true, _) => count.to_string(),
+        (false, 0) => format!("{count} ({})", names.join(", ")),
+        (false, more) => format!("{count} ({}, and {more} more)", names.join(", ")),
+    }
+}
+
+fn lift(lifted: &LiftedAnswer) -> Vec<String> {
+    let LiftedAnswer { subject, seq, revoked_before, revoked_certificates, contained_by, .. } = lifted;
+    let kinds = if *revoked_certificates {
+        "certificates, tokens, enrolment codes and leases"
+    } else {
+        "tokens, enrolment codes and leases"
+    };
+    let mut lines = vec![
+        format!("lifted in ledger entry {seq}: {} is no longer contained by this incident", named(subject)),
+        format!("still revoked: the {kinds} from before ledger entry {revoked_before}"),
+    ];
+    if *revoked_certificates {
+        lines.push(
+            "invite the agent or operator again: `keyward agent invite`, `keyward operator invite`"
+                .to_owned(),
+        );
+    }
+    lines.extend(contained_by.iter().map(|other| format!("still contained by incident {other}")));
+    lines
+}
+
+/// The subject as people name it.
+fn named(subject: &SubjectAnswer) -> String {
+    match subject.name.as_ref().or(subject.id.as_ref()) {
+        Some(which) => format!("{} `{which}`", subject.kind),
+        None => subject.kind.clone(),
+    }
+}
+
+columns!(IncidentAnswer "incidents": incident, ("SUBJECT", subject_of), state, ("CONTAINED", contained_at), ("BY", contained_by), ("REASON", reason_of));
+
+fn subject_of(incident: &IncidentAnswer) -> String {
+    let SubjectAnswer { kind, name, id, .. } = &incident.subject;
+    match name.as_ref().or(id.as_ref()) {
+        Some(which) => format!("{kind}/{which}"),
+        None => kind.clone(),
+    }
+}
+
+fn contained_at(incident: &IncidentAnswer) -> String {
+    incident.contained.at.clone()
+}
+
+fn contained_by(incident: &IncidentAnswer) -> String {
+    incident.contained.by.clone()
+}
+
+fn reason_of(incident: &IncidentAnswer) -> String {
+    incident.contained.reason.clone().unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! The rotation of the secrets that a contained subject has read.
+
+use crate::base::{IncidentId, SecretName, code};
+use crate::cli::client::Client;
+use crate::cli::session::VerbSession;
+use crate::console::CommandFailure;
+use crate::wire::{
+    LIST_TOUCHED_SECRETS, Nothing, RotationAction, STEER_ROTATION, SteerRotationBody, TouchedSecretAnswer,
+};
+
+/// Begins the rotation of each secret, the most sensitive first.
+///
+/// # Errors
+/// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated.
+pub(super) async fn rotate_touched(
+    client: &Client,
+    incident: IncidentId,
+    session: VerbSession<'_>,
+) -> Result<(), CommandFailure> {
+    let touched = client.call(LIST_TOUCHED_SECRETS, &incident, &Nothing).await?;
+    let (mut left, mut said) = (Vec::new(), Vec::new());
+    for secret in &touched.items {
+        match rotate(client, secret).await {
+            Ok(line) => said.push(line),
+            Err(why) => left.push((secret.secret.clone(), why)),
+        }
+    }
+    if !session.console.is_json() {
+        if touched.items.is_empty() {
+            said.push(format!("No secret was read since ledger entry {}.", touched.since_seq));
+        }
+        said.iter().for_each(|line| session.console.line(line));
+    }
+    if left.is_empty() { Ok(()) } else { Err(unrotated(&left)) }
+}
+
+/// Rotates one secret; the line about it, or the reason why it is not rotated.
+async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String, String> {
+    let TouchedSecretAnswer { secret, version, sensitivity, .. } = touched;
+    if !touched.is_current {
+        return Ok(format!(
+            "secret `{secret}`: version {version} was read, and is not the current one any more"
+        ));
+    }
+    if !touched.has_rotation {
+        return Err("no rotation is declared".to_owned());
+    }
+    let body = SteerRotationBody { action: RotationAction::Rotate };
+    let begun = client.call(STEER_ROTATION, secret, &body).await;
+    begun.map_err(|failure| failure.why().to_owned())?;
+    Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
+}
+
+fn unrotated(left: &[(SecretName, String)]) -> CommandFailure {
+    let secrets: Vec<String> = left.iter().map(|(secret, why)| format!("`{secret}` ({why})")).collect();
+    CommandFailure::new(code::SECRETS_NOT_ROTATED).because(format!(
+        "secrets that the subject has read, and that are not rotated: {}",
+        secrets.join(", ")
+    ))
+}

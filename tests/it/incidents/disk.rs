@@ -1,0 +1,176 @@
+//! Containment while the disk hangs or is lost, while the broker is sealed, and from the command line.
+
+use serde_json::{Value, json};
+
+use crate::ends_in_memory::metrics_of;
+use crate::panel::set_up;
+use crate::sealing::entries;
+use crate::support::process::Process;
+use crate::support::waiting::wait_until;
+use crate::worst_day::{
+    answer_again, hang_with_a_mint, kept_by, on_a_failing_disk, with_a_runtime_directory,
+};
+
+/// Contains a subject as the operator; gives the exit code and the answer.
+fn contain(process: &Process, subject: &str) -> (Option<i32>, Value) {
+    let args = ["contain", subject, "--reason", "token in a public log", "-o", "json"];
+    let done = process.run_as("operator", &args, b"");
+    (done.status.code(), serde_json::from_slice(&done.stdout).unwrap_or_default())
+}
+
+fn is_refused(process: &Process, who: &str) -> bool {
+    process.run_as(who, &["whoami"], b"").status.code() == Some(4)
+}
+
+/// A broker that was killed while the containment of `p` was in force in memory alone, and kept; with the incident.
+fn killed_while_contained() -> (tempfile::TempDir, Process, String) {
+    let (elsewhere, process) = with_a_runtime_directory(set_up());
+    let mut process = on_a_failing_disk(process);
+    let mut minting = hang_with_a_mint(&process, "q");
+    let (exit, answer) = contain(&process, "p");
+    assert_eq!(
+        (exit, &answer["durable"], &answer["kept"]),
+        (Some(12), &json!(false), &json!(true)),
+        "{answer}"
+    );
+    assert_eq!(answer.get("seq"), None);
+    let incident = answer["incident"].as_str().unwrap().to_owned();
+    // It is in force, and the incident says that the ledger does not have it
+    assert!(is_refused(&process, "p"));
+    assert_eq!(process.json(&["incident", "show", &incident])["state"], "unrecorded");
+    assert_eq!(contain(&process, "agent/p").1["incident"], incident.as_str(), "the same incident");
+    let lift = process.run_as("operator", &["lift", &incident, "--reason", "over"], b"");
+    assert!(String::from_utf8_lossy(&lift.stderr).contains("revocation_unrecorded"), "{lift:?}");
+    process.kill();
+    minting.wait().unwrap();
+    answer_again(&process);
+    (elsewhere, process, incident)
+}
+
+#[test]
+fn a_containment_while_the_disk_hangs_is_in_force_at_once_and_after_a_kill() {
+    // Given a broker that was killed while a containment was in force in memory
+    let (elsewhere, mut process, incident) = killed_while_contained();
+    assert!(kept_by(&elsewhere, "orders").exists());
+    // When it starts
+    process.serve();
+    // Then the first request is refused, and the ledger has the incident
+    assert!(is_refused(&process, "p"), "before anybody was served");
+    let told = entries(&process, &["incident.contained"]);
+    assert_eq!((told.len(), &told[0]["event"]["incident"]), (1, &json!(incident)), "{told:?}");
+    assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has it");
+    process.good(&["lift", &incident, "--reason", "over"], b"");
+    assert_eq!(process.json(&["incident", "list"])["items"][0]["state"], "lifted");
+}
+
+#[test]
+fn a_stored_containment_that_was_lifted_stays_lifted() {
+    // Given a containment that was recorded and lifted, and whose stored order could not be removed
+    let (elsewhere, mut process, incident) = killed_while_contained();
+    let (orders, aside) = (kept_by(&elsewhere, "orders"), process.path("aside"));
+    std::fs::copy(&orders, &aside).unwrap();
+    process.serve();
+    process.good(&["lift", &incident, "--reason", "over"], b"");
+    process.kill();
+    std::fs::copy(&aside, &orders).unwrap();
+    // When the broker starts, then the order is forgotten
+    process.serve();
+    assert_eq!(process.json(&["incident", "show", &incident])["state"], "lifted");
+    assert_eq!(entries(&process, &["incident.contained"]).len(), 1);
+    assert!(!orders.exists());
+}
+
+#[test]
+fn everything_can_be_contained_in_memory_and_an_operator_still_acts() {
+    // Given a broker whose disk hangs
+    let process = on_a_failing_disk(set_up());
+    let mut minting = hang_with_a_mint(&process, "q");
+    // When everything is contained, then agents are refused, and the operator is not
+    assert_eq!(contain(&process, "everything").0, Some(12));
+    assert!(is_refused(&process, "p") && is_refused(&process, "q"));
+    // And the operator can contain and revoke more
+    assert_eq!(contain(&process, "role/publisher").0, Some(12));
+    assert_eq!(process.run_as("operator", &["agent", "revoke", "p"], b"").status.code(), Some(12));
+    // When the disk answers, then the ledger takes all of them
+    answer_again(&process);
+    minting.wait().unwrap();
+    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
+    assert_eq!(entries(&process, &["incident.contained", "subject.revoked"]).len(), 3);
+    assert!(is_refused(&process, "q"));
+    for incident in process.json(&["incident", "list", "--open"])["items"].as_array().unwrap() {
+        process.good(&["lift", incident["incident"].as_str().unwrap(), "--reason", "over"], b"");
+    }
+    process.good_as("q", &["whoami"], b"");
+    assert!(is_refused(&process, "p"), "it was revoked");
+}
+
+#[test]
+fn a_sealed_broker_contains_before_it_serves() {
+    let (process, key) = crate::break_glass::sealed();
+    // Given an order to contain, given twice
+    let config = process.config();
+    let order =
+        ["break-glass", "contain", "agent/a", "--reason", "a drill", "--config", &config, "-o", "json"];
+    let answers = [(); 2].map(|()| {
+        let done = process.run_as("host", &order, b"");
+        let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!((done.status.code(), &answer["queued"]), (Some(0), &json!(true)), "{answer}");
+        answer["incident"].clone()
+    });
+    assert_eq!(answers[0], answers[1], "one incident");
+    // When the broker is unsealed
+    crate::break_glass::unseal(&process, &key);
+    // Then the agent is refused, and the entry names the host
+    assert!(is_refused(&process, "a"));
+    let told = entries(&process, &["incident.contained"]);
+    assert_eq!((told.len(), &told[0]["event"]["incident"]), (1, &answers[0]), "{told:?}");
+    assert!(told[0]["event"]["by"].as_str().unwrap().starts_with("host uid"), "{told:?}");
+    assert_eq!(told[0]["reason"], "a drill");
+}
+
+#[test]
+fn the_command_line_names_subjects_in_every_form() {
+    let process = set_up();
+    let say = |args: &[&str], input: &[u8]| {
+        let done = process.run_as("operator", args, input);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        (done.status.code(), said)
+    };
+    // A dry run changes nothing
+    let (exit, said) = say(&["contain", "p", "--dry-run"], b"");
+    assert!(
+        exit == Some(0) && said.contains("nothing was changed") && said.contains("\nagents: 1 (p)\n"),
+        "{said}"
+    );
+    process.good_as("p", &["whoami"], b"");
+    // A token itself is read from standard input, and never an argument
+    let token = process.good_as("p", &["token", "reports.read"], b"");
+    let text = String::from_utf8(token.clone()).unwrap();
+    for argument in [text.trim().to_owned(), format!("token/{}", text.trim())] {
+        let (exit, said) = say(&["contain", &argument, "--reason", "x"], b"");
+        assert!(exit == Some(2) && !said.contains(text.trim()), "{said}");
+    }
+    let (exit, said) = say(&["contain", "token/-", "--reason", "leaked"], &token);
+    assert!(exit == Some(0) && said.contains("contained in ledger entry"), "{said}");
+    assert!(crate::worst_day::introspect(&process, text.trim()).contains("\"active\":false"));
+    // A name that nobody has, and one that an agent and an operator have
+    let (exit, said) = say(&["contain", "nobody", "--reason", "x"], b"");
+    assert!(exit == Some(2) && said.contains("agent/NAME, instance/ID"), "{said}");
+    process.good(&["operator", "invite", "p", "--role", "auditor"], b"");
+    let (exit, said) = say(&["contain", "p", "--reason", "x"], b"");
+    assert!(exit == Some(2) && said.contains("`agent/p` or `operator/p`"), "{said}");
+    let (exit, said) = say(&["contain", "operator/p", "--reason", "x"], b"");
+    assert!(exit == Some(0) && said.contains("operator `p`"), "{said}");
+    let (exit, said) = say(&["contain", "agent/p"], b"");
+    assert!(exit == Some(2) && said.contains("--reason"), "{said}");
+    // The result names the incident and how to end it
+    let (exit, said) = say(&["contain", "agent/p", "--reason", "x"], b"");
+    assert!(exit == Some(0) && said.contains("accepted now: 0"), "{said}");
+    let incident = said.lines().find_map(|line| line.strip_prefix("incident ")).unwrap().to_owned();
+    assert!(said.contains(&format!("`keyward lift {incident} --reason TEXT`")), "{said}");
+    let (exit, said) = say(&["lift", &incident, "--reason", "x"], b"");
+    assert!(exit == Some(0) && said.contains("still revoked"), "{said}");
+    let (_, listed) = say(&["incident", "list"], b"");
+    assert!(listed.contains("agent/p") && listed.contains("lifted"), "{listed}");
+}

@@ -1,0 +1,88 @@
+//! Containment over the socket on the broker's host.
+
+use keyward::base::encoding::base64url;
+use keyward::offline::{InitOptions, initialise};
+use keyward::pki::new_key_and_request;
+use serde_json::{Value, json};
+
+use super::{agent, contain, contained, lift, operator};
+use crate::operators::{Operator, holder, refused};
+use crate::support::broker::{Reply, TestBroker};
+use crate::support::host::ask;
+
+/// A request at the host socket.
+async fn on_host(broker: &TestBroker, path: &'static str, body: Value) -> Reply {
+    let socket = broker.socket();
+    tokio::task::spawn_blocking(move || ask(&socket, "POST", path, &body)).await.unwrap()
+}
+
+async fn break_glass(broker: &TestBroker) -> Operator {
+    let (key, request) = new_key_and_request().unwrap();
+    let reply = on_host(broker, "/v1/break-glass", json!({ "csr": base64url(&request) })).await;
+    holder(broker, &reply, key.expose())
+}
+
+#[tokio::test]
+async fn the_host_contains_and_never_lifts() {
+    let broker = TestBroker::declared().await;
+    let bot = broker.agent("orders-bot", &["publisher"]).await;
+    // When the host contains an agent
+    let body = json!({ "subject": agent("orders-bot"), "reason": "a drill" });
+    let ordered = on_host(&broker, "/v1/incidents", body).await.json();
+    assert_eq!((&ordered["durable"], &ordered["queued"]), (&true.into(), &false.into()), "{ordered}");
+    assert!(bot.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    // Then the host has no way to lift this, and neither has break-glass access
+    let incident = ordered["incident"].as_str().unwrap();
+    let path = Box::leak(format!("/v1/incidents/{incident}/lift").into_boxed_str());
+    let reply = on_host(&broker, path, json!({ "reason": "over" })).await;
+    refused(&reply, 404, "route_unknown");
+    let glass = break_glass(&broker).await;
+    refused(&lift(&glass.caller, incident).await, 403, "not_by_break_glass");
+    assert_eq!(lift(&broker.operator(), incident).await.status, 200);
+    let told = &broker.entries("incident.contained").await[0];
+    assert!(told["event"]["by"].as_str().unwrap().starts_with("host uid"), "{told}");
+}
+
+#[tokio::test]
+async fn a_later_break_glass_certificate_is_spared() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let network = json!({ "kind": "network", "name": "127.0.0.0/8" });
+    for subject in [network.clone(), operator("break-glass")] {
+        // Given a certificate of break-glass access
+        let before = break_glass(&broker).await;
+        assert_eq!(before.caller.get("/v1/whoami").await.status, 200);
+        // When its network, or its operator is contained
+        let incident = contained(&admin, subject.clone()).await;
+        // Then it is refused, and a later one is not
+        assert!(before.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err(), "{subject}");
+        let later = break_glass(&broker).await;
+        assert_eq!(later.caller.get("/v1/whoami").await.status, 200, "{subject}");
+        assert_eq!(contain(&later.caller, json!({ "kind": "everything" })).await.status, 200);
+        let open = admin.get("/v1/incidents").await.json()["items"][0]["incident"].clone();
+        assert_eq!(lift(&admin, open.as_str().unwrap()).await.status, 200);
+        assert_eq!(lift(&admin, &incident).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
+    // Given an admin that the host has contained, although it is the last one
+    let mut broker = TestBroker::declared().await;
+    let body = json!({ "subject": operator("admin"), "reason": "a drill" });
+    assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
+    assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    // When the host gives it a certificate while the broker is stopped
+    broker.stop().await;
+    let home = broker.path().join("home");
+    let order =
+        InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    initialise(&broker.config, order, &broker.environment()).await.unwrap();
+    broker.serve().await;
+    // Then this certificate is accepted, and the incident is open until the operator lifts it
+    let admin = broker.operator();
+    assert_eq!(admin.get("/v1/whoami").await.json()["role"], "admin");
+    let open = admin.get("/v1/incidents").await.json()["items"][0].clone();
+    assert_eq!(open["state"], "contained", "{open}");
+    assert_eq!(lift(&admin, open["incident"].as_str().unwrap()).await.status, 200);
+}

@@ -1,0 +1,91 @@
+//! The secrets that a contained subject has read, and their rotation.
+
+use serde_json::{Value, json};
+
+use super::{agent, contained};
+use crate::operators::{join, standing};
+use crate::rotation::LOOPBACK;
+use crate::support::broker::TestBroker;
+use crate::support::process::Process;
+use crate::support::waiting::wait_until;
+use crate::support::webhook::{ADMIN_TOKEN, Webhook};
+
+#[tokio::test]
+async fn an_incident_lists_what_its_subject_has_read() {
+    // Given two agents, of which one has read a secret
+    let broker = TestBroker::declared().await;
+    let (reader, other) =
+        (broker.agent("reader", &["repo-reader"]).await, broker.agent("other", &["repo-reader"]).await);
+    let token = reader.token("github.repo.read").await;
+    assert_eq!(reader.secret("github/app", &token).await.status, 200);
+    let admin = broker.operator();
+    let touched = async |subject: Value| {
+        let incident = contained(&admin, subject).await;
+        let reply = admin.get(&format!("/v1/incidents/{incident}/secrets")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["items"].clone()
+    };
+    // When they are contained, then the incident of the reader lists the secret, and the other one none
+    let listed = touched(agent("reader")).await;
+    let expected = (&json!("github/app"), &json!("reader"), &json!(1), &json!(true), &json!(false));
+    let first = &listed[0];
+    let found =
+        (&first["secret"], &first["agent"], &first["version"], &first["is_current"], &first["has_rotation"]);
+    assert_eq!((listed.as_array().unwrap().len(), found), (1, expected), "{listed}");
+    assert_eq!(touched(agent("other")).await, json!([]));
+    assert_eq!(touched(json!({ "kind": "role", "name": "repo-reader" })).await[0]["secret"], "github/app");
+    assert_eq!(touched(json!({ "kind": "role", "name": "publisher" })).await, json!([]));
+    assert_eq!(touched(json!({ "kind": "secret", "name": "github/app" })).await[0]["agent"], "reader");
+    // And when a new value is stored, the version that was read is not the current one
+    assert_eq!(admin.put("/v1/secrets/github/app", "application/octet-stream", b"new").await.status, 201);
+    assert_eq!(touched(agent("reader")).await[0]["is_current"], false);
+    drop(other);
+    // And an operator with an owner sees no secret of others
+    let bound = join(&broker, "bound", &standing("auditor", Some("payments"))).await.caller;
+    let incident = contained(&admin, agent("reader")).await;
+    assert_eq!(bound.get(&format!("/v1/incidents/{incident}/secrets")).await.code(), "incident_unknown");
+}
+
+#[test]
+fn contain_rotates_what_was_read_and_names_the_rest() {
+    // Given an agent that has read a secret with a rotation, and one without
+    let service = Webhook::start("the-first-key");
+    let mut process = Process::init("warn");
+    process.configure(LOOPBACK);
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["secret", "put", "billing/admin"], ADMIN_TOKEN.as_bytes());
+    process.good(&["secret", "put", "billing/key"], b"the-first-key");
+    let declared = format!(
+        "[[rotation]]\nsecret = \"billing/key\"\nevery = \"30d\"\ngrace = \"1h\"\n[rotation.upstream]\n{}\n\
+         [[capability]]\nname = \"billing.read\"\naccess = \"read\"\ndelivery = \"reveal\"\nsecret = \"billing/key\"\nmax_life_s = 600\n\
+         [[role]]\nname = \"biller\"\ncapabilities = [\"billing.read\", \"github.repo.read\"]\n\
+         [[agent]]\nname = \"bill\"\nroles = [\"biller\"]\n",
+        service.creating()
+    );
+    let file = process.path("bill.toml");
+    std::fs::write(&file, declared).unwrap();
+    process.good(&["apply", "-f", &file.display().to_string()], b"");
+    let code = process.good(&["agent", "invite", "bill"], b"");
+    process.good_as("bill", &["join"], &code);
+    for secret in ["billing/key", "github/app"] {
+        process.good_as("bill", &["get", secret], b"");
+    }
+    // When it is contained
+    let args = ["contain", "bill", "--reason", "leaked", "--rotate-touched"];
+    let done = process.run_as("operator", &args, b"");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    // Then the one is rotated, and the other one is named
+    assert_eq!(done.status.code(), Some(12), "{said}");
+    assert!(said.contains("`billing/key` (sensitivity ordinary): the rotation has begun"), "{said}");
+    assert!(
+        said.contains("secrets_not_rotated") && said.contains("`github/app` (no rotation is declared)"),
+        "{said}"
+    );
+    wait_until(|| process.json(&["secret", "show", "billing/key"])["current"] == 2);
+    let again =
+        process.run_as("operator", &["contain", "bill", "--reason", "leaked", "--rotate-touched"], b"");
+    assert!(
+        String::from_utf8_lossy(&again.stdout).contains("version 1 was read, and is not the current one")
+    );
+}
