@@ -27,6 +27,7 @@ pub mod offline;
 pub mod operators;
 pub mod pki;
 pub mod policy;
+pub mod postings;
 pub mod quota;
 pub mod registry;
 pub mod revocation;

@@ -20,6 +20,13 @@ pub const PLAN_ENTRIES_READ_MAX: u64 = 50_000;
 /// Number of ledger entries after which a request of an operator that is bound to an owner reads no further; the next page
 /// continues there.
 pub const AUDIT_ENTRIES_READ_MAX: u64 = 100_000;
+/// Maximum number of parts of the ledger's search index, of up to 65,536 entries each, that one request reads; the next page
+/// continues there.
+pub const SEARCH_PARTS_MAX: u64 = 1024;
+/// Maximum number of directories of the search index in memory, about 28 KB each.
+pub const POSTING_BLOCKS_KEPT_MAX: usize = 512;
+/// Maximum number of pages of the search index in memory, about 4 KB each.
+pub const POSTING_PAGES_KEPT_MAX: usize = 2048;
 /// Maximum number of agents that a plan lists because they lose something; it counts all.
 pub const LOSSES_LISTED_MAX: usize = 500;
 /// Maximum number of capabilities and secrets that the listed agents of a plan lose; the first agent is listed in any case.

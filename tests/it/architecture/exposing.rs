@@ -68,6 +68,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/pki/enrolment_code.rs",
     "src/pki/private_key.rs",
     "src/pki/tls/parts.rs",
+    "src/postings/block_file.rs",
     "src/secrets/vault.rs",
     "src/store/open.rs",
     "src/store/rebuild.rs",

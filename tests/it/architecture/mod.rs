@@ -28,6 +28,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("files", 1),
     ("ledger", 2),
     ("index", 2),
+    ("postings", 2),
     ("keyring", 2),
     ("wire", 2),
     ("store", 3),
@@ -93,6 +94,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry"]),
     ("rand_core", &["crypto"]),
     ("rcgen", &["pki"]),
+    ("roaring", &["postings"]),
     ("rustix", &["base", "files", "ledger", "telemetry", "cli", "console"]),
     ("rustls", &["crypto", "pki"]),
     (

@@ -1,0 +1,207 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::block::Block;
+use super::keys::Term;
+use super::options::PostingsOptions;
+use super::place::{block_of, last_of};
+use super::search::{PostingQuery, Search};
+use super::state::{self, Blocks};
+use crate::base::{Stopwatch, Timestamp, ends_within, io_reason};
+use crate::telemetry::give_way;
+
+/// An entry, as the index takes it in.
+#[derive(Clone, Debug)]
+pub struct PostedEntry {
+    /// Its time.
+    pub time: Timestamp,
+    /// The names of its fields, and their texts.
+    pub terms: Vec<(&'static str, String)>,
+}
+
+/// The entries that are indexed. The ledger is one.
+pub trait PostingSource: Send + Sync {
+    /// The newest entry; entries up to it are not taken back.
+    fn head(&self) -> u64;
+
+    /// At most `max` entries from `from` on, in order and without a gap; at least one if there is one.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn read(&self, from: u64, max: usize) -> Result<Vec<PostedEntry>, String>;
+}
+
+/// The index and the thread that follows the ledger.
+pub struct Postings {
+    blocks: Arc<Blocks>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Entries that are read at a time.
+const PAGE_ENTRIES: usize = 512;
+/// The thread rests for this many times as long as it worked, so that requests have the processor.
+const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_millis(100);
+/// The time between two looks at the ledger, when everything is indexed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The time until the next try after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Longest wait for the end of the thread.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+impl Postings {
+    /// Opens the index and starts its thread. If that is not possible, it finds nothing: its caller reads the ledger.
+    #[must_use]
+    pub fn start(options: PostingsOptions, source: Arc<dyn PostingSource>) -> Self {
+        let blocks = Arc::new(Blocks::open(options, source.head()));
+        let indexer = Indexer::new(Arc::clone(&blocks), source);
+        let started = std::thread::Builder::new().name("postings".to_owned()).spawn(move || indexer.run());
+        if let Err(error) = &started {
+            tracing::warn!(reason = %io_reason(error), "the thread of the ledger's search index cannot be started: the broker reads the ledger instead");
+            blocks.close();
+        }
+        Self { blocks, thread: Mutex::new(started.ok()) }
+    }
+
+    /// The term of `text` in the field called `field`.
+    #[must_use]
+    pub fn term(&self, field: &str, text: &str) -> Term {
+        self.blocks.keys.term(field, text)
+    }
+
+    /// Begins a search.
+    #[must_use]
+    pub fn search(&self, query: PostingQuery) -> Search<'_> {
+        Search::new(&self.blocks, query)
+    }
+
+    /// The last entry up to which the index has every entry.
+    #[must_use]
+    pub fn indexed_through(&self) -> u64 {
+        self.blocks.through()
+    }
+
+    /// Wipes the keys in place: it takes nothing any more, and finds nothing.
+    pub fn forget_keys(&self) {
+        self.blocks.forget_keys();
+    }
+
+    /// Ends the thread. What is in memory is read from the ledger by the next start.
+    pub fn close(&self) {
+        self.blocks.close();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if !ends_within(&thread, CLOSE_WAIT) {
+            tracing::warn!("the ledger's search index could not be closed in time: the next start checks it");
+        } else if thread.join().is_err() {
+            tracing::error!("the thread of the ledger's search index had panicked");
+        }
+    }
+}
+
+impl Drop for Postings {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Postings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postings").field("through", &self.indexed_through()).finish_non_exhaustive()
+    }
+}
+
+/// Removes the index in `dir`, because the ledger has lost entries: it is built again.
+///
+/// # Errors
+/// The directory cannot be removed.
+pub fn discard(dir: &Path) -> std::io::Result<()> {
+    state::discard(dir)
+}
+
+/// Follows the ledger.
+pub(super) struct Indexer {
+    blocks: Arc<Blocks>,
+    source: Arc<dyn PostingSource>,
+    /// The earlier block that is being built.
+    earlier: Option<Block>,
+}
+
+/// Whether there was something to index.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    Some,
+    /// Everything is indexed.
+    None,
+}
+
+impl Indexer {
+    pub(super) const fn new(blocks: Arc<Blocks>, source: Arc<dyn PostingSource>) -> Self {
+        Self { blocks, source, earlier: None }
+    }
+
+    fn run(mut self) {
+        give_way();
+        let mut has_failed = false;
+        while self.blocks.is_open() {
+            let work = Stopwatch::start();
+            let pause = match self.advance() {
+                Ok(Progress::Some) => work.elapsed().saturating_mul(REST).min(REST_MAX),
+                Ok(Progress::None) => {
+                    has_failed = false;
+                    LOOK_EVERY
+                }
+                Err(reason) => {
+                    if self.blocks.is_open() && !std::mem::replace(&mut has_failed, true) {
+                        tracing::warn!(%reason, "the ledger's search index cannot be built now: the broker tries again every 30 seconds, and reads the ledger instead");
+                    }
+                    RETRY_AFTER
+                }
+            };
+            self.blocks.pause(pause);
+        }
+    }
+
+    /// Takes in a page of the newest entries, or of an earlier block that is missing.
+    pub(super) fn advance(&mut self) -> Result<Progress, String> {
+        let next = self.blocks.next();
+        if next <= self.source.head() {
+            let page = self.page(next, last_of(block_of(next)))?;
+            let full = self.blocks.add(|newest| add_page(newest, &page));
+            return full.map_or(Ok(()), |full| self.blocks.write(&full)).map(|()| Progress::Some);
+        }
+        let Some(missing) = self.blocks.newest_missing() else {
+            self.earlier = None;
+            return Ok(Progress::None);
+        };
+        let begun = self.earlier.take().filter(|block| block.number == missing);
+        let mut block = begun.unwrap_or_else(|| Block::new(missing));
+        let page = self.page(block.next(), last_of(missing))?;
+        add_page(&mut block, &page);
+        if block.is_full() {
+            self.blocks.write(&block)?;
+        } else {
+            self.earlier = Some(block);
+        }
+        Ok(Progress::Some)
+    }
+
+    /// Entries from `from` on, at most up to `last`, with their terms.
+    fn page(&self, from: u64, last: u64) -> Result<Vec<(Timestamp, Vec<Term>)>, String> {
+        let left = usize::try_from(last.saturating_sub(from)).unwrap_or(usize::MAX).saturating_add(1);
+        let entries = self.source.read(from, left.min(PAGE_ENTRIES))?;
+        if entries.is_empty() {
+            return Err(format!("entry {from} is not there"));
+        }
+        let keys = &self.blocks.keys;
+        let term = |(field, text): &(&'static str, String)| keys.term(field, text);
+        let posted = |entry: PostedEntry| (entry.time, entry.terms.iter().map(term).collect());
+        Ok(entries.into_iter().take(left).map(posted).collect())
+    }
+}
+
+fn add_page(block: &mut Block, page: &[(Timestamp, Vec<Term>)]) {
+    page.iter().for_each(|(time, terms)| block.add(*time, terms));
+}

@@ -1,0 +1,92 @@
+use std::fmt;
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use crate::base::Sensitive;
+use crate::crypto::{AeadKey, AeadWiper, KeyId, MacKey, derive_key};
+
+/// A field and a text, as the index knows them: a truncated HMAC-SHA-256 of both.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Term([u8; Term::BYTES]);
+
+impl Term {
+    pub(super) const BYTES: usize = 16;
+
+    pub(super) const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Term")
+    }
+}
+
+/// The keys of terms and of block files, both derived from the index key.
+pub struct PostingsKeys {
+    generation: u32,
+    terms: MacKey,
+    /// `None` once it was wiped.
+    seal: RwLock<Option<Sensitive<[u8; 32]>>>,
+    /// Of the keys of all files that are held somewhere.
+    files: Mutex<Vec<AeadWiper>>,
+}
+
+/// The keys of files are derived and never stored: a family apart from those of the keyring.
+const FILE_FAMILY: u8 = b'P';
+
+impl PostingsKeys {
+    /// Derives them from the index key with this id.
+    #[must_use]
+    pub fn derive(id: KeyId, index_key: &Sensitive<[u8; 32]>) -> Self {
+        Self {
+            generation: id.generation,
+            terms: MacKey::new(&derive_key(index_key, b"", "keyward/postings/terms")),
+            seal: RwLock::new(Some(derive_key(index_key, b"", "keyward/postings/files"))),
+            files: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The term of `text` in the field called `field`.
+    pub(super) fn term(&self, field: &str, text: &str) -> Term {
+        let length = u8::try_from(field.len()).unwrap_or(u8::MAX);
+        let tag = self.terms.tag(&[&[length], field.as_bytes(), text.as_bytes()].concat());
+        let [term @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *tag.as_bytes();
+        Term(term)
+    }
+
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The key of the file with this salt; `None` once the keys were wiped.
+    pub(super) fn file_key(&self, salt: &[u8; 32]) -> Option<AeadKey> {
+        // Held until the key is known to `forget`, which wipes it otherwise.
+        let seal = self.seal.read().unwrap_or_else(PoisonError::into_inner);
+        let id = KeyId { family: FILE_FAMILY, generation: self.generation };
+        let key = AeadKey::new(id, &derive_key(seal.as_ref()?, salt, "keyward/postings/file"));
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.len() == files.capacity() {
+            files.retain(|one| !one.is_over());
+        }
+        files.push(key.wiper());
+        Some(key)
+    }
+
+    /// Wipes them in place, and the key of every file, whichever thread holds it.
+    pub(super) fn forget(&self) {
+        self.terms.forget();
+        drop(self.seal.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AeadWiper::wipe);
+    }
+}
+
+impl fmt::Debug for PostingsKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostingsKeys(generation {})", self.generation)
+    }
+}
