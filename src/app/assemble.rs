@@ -13,10 +13,10 @@ use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
-    self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, Notaries, Notifications,
-    OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings, Signing, State,
-    UpstreamAccess, Values, World, authorities, notary, record_slots, root_is_current, token_keys,
-    value_key_is_there,
+    self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, LedgerReadings,
+    Notaries, Notifications, OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings,
+    Signing, State, UpstreamAccess, Values, World, authorities, notary, record_slots, root_is_current,
+    token_keys, value_key_is_there,
 };
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -95,6 +95,7 @@ pub(crate) async fn assemble(
             earlier_digests: earlier_digests(&keyring),
             kept_orders: kept_orders(config)?,
             operator_uses: OperatorUses::default(),
+            ledger_readings: LedgerReadings::default(),
         },
         keyring: KeyringAccess {
             ring: Mutex::new(keyring),

@@ -17,15 +17,11 @@ pub const REWRAPPED_AT_ONCE_MAX: usize = 256;
 pub const READINGS_LOOKED_AT_MAX: u64 = 50_000;
 /// Maximum number of ledger entries that a plan reads to count the tokens that end.
 pub const PLAN_ENTRIES_READ_MAX: u64 = 50_000;
-/// Number of ledger entries after which a request of an operator that is bound to an owner reads no further; the next page
-/// continues there.
+/// Number of ledger entries after which a request with filters, or of an operator with an owner, reads no further.
 pub const AUDIT_ENTRIES_READ_MAX: u64 = 100_000;
-/// Maximum number of parts of the ledger's search index, of up to 65,536 entries each, that one request reads; the next page
-/// continues there.
-pub const SEARCH_PARTS_MAX: u64 = 1024;
-/// Maximum number of directories of the search index in memory, about 28 KB each.
-pub const POSTING_BLOCKS_KEPT_MAX: usize = 512;
-/// Maximum number of pages of the search index in memory, about 4 KB each.
+/// Pause of a reader of the ledger after which the next page with the same filter gets an entry again, in seconds.
+pub const LEDGER_READING_IDLE_S: u64 = 300;
+/// Maximum number of pages of the search index in memory, 4 KB each; a quarter of it for directories, 28 KB each.
 pub const POSTING_PAGES_KEPT_MAX: usize = 2048;
 /// Maximum number of agents that a plan lists because they lose something; it counts all.
 pub const LOSSES_LISTED_MAX: usize = 500;
@@ -165,7 +161,7 @@ pub const REASON_CHARS_MAX: usize = 300;
 pub const PERSON_CHARS_MAX: usize = 128;
 /// Maximum number of networks of one operator.
 pub const OPERATOR_NETWORKS_MAX: usize = 16;
-/// Maximum number of fields of a form.
+/// Maximum number of fields of a form, and of filters of ledger entries.
 pub const FORM_FIELDS_MAX: usize = 32;
 /// Longest path and query of a request, in bytes.
 pub const TARGET_BYTES_MAX: usize = 1024;

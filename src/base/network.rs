@@ -19,6 +19,48 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+
+    /// The network of this address alone.
+    #[must_use]
+    pub fn of_host(address: IpAddr) -> Option<Self> {
+        let address = address.to_canonical();
+        network_of(address, if address.is_ipv4() { 32 } else { 128 })
+    }
+
+    /// Its address, if it has only one.
+    #[must_use]
+    pub fn host(&self) -> Option<IpAddr> {
+        (self.0.prefix_len() == self.0.max_prefix_len()).then(|| self.0.addr())
+    }
+
+    /// The networks by which an address is indexed: few, so that any network lies within one of them.
+    pub fn indexed(address: IpAddr) -> impl Iterator<Item = Self> {
+        let address = address.to_canonical();
+        indexed_prefixes(address).filter_map(move |prefix| network_of(address, prefix))
+    }
+
+    /// The smallest network of [`Network::indexed`] that contains this network.
+    #[must_use]
+    pub fn indexed_around(&self) -> Option<Self> {
+        let (address, own) = (self.0.addr(), self.0.prefix_len());
+        indexed_prefixes(address)
+            .filter(|prefix| *prefix <= own)
+            .last()
+            .and_then(|prefix| network_of(address, prefix))
+    }
+}
+
+/// In ascending order; an address itself is indexed too.
+fn indexed_prefixes(address: IpAddr) -> impl Iterator<Item = u8> {
+    match address {
+        IpAddr::V4(_) => [0, 8, 16, 24],
+        IpAddr::V6(_) => [0, 32, 48, 64],
+    }
+    .into_iter()
+}
+
+fn network_of(address: IpAddr, prefix: u8) -> Option<Network> {
+    IpNet::new(address, prefix).ok().map(|network| Network(network.trunc()))
 }
 
 /// A network that an operator can be bound to: not wider than a /8 of IPv4 or a /16 of IPv6. A binding to all addresses, or
@@ -116,6 +158,22 @@ mod tests {
         let network: Network = "2001:db8::/32".parse().unwrap();
         assert!(network.contains("2001:db8::1".parse().unwrap()));
         assert!(!network.contains("10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_network_lies_within_an_indexed_network_of_its_addresses() {
+        for (network, around, address) in [
+            ("10.1.2.128/25", "10.1.2.0/24", "10.1.2.130"),
+            ("10.1.0.0/16", "10.1.0.0/16", "::ffff:10.1.9.9"),
+            ("10.0.0.0/7", "0.0.0.0/0", "11.0.0.1"),
+            ("2001:db8:1::/50", "2001:db8:1::/48", "2001:db8:1::9"),
+            ("::/0", "::/0", "2001:db8::1"),
+        ] {
+            let (network, address): (Network, IpAddr) = (network.parse().unwrap(), address.parse().unwrap());
+            let found = network.indexed_around().unwrap();
+            assert_eq!(found.to_string(), around);
+            assert!(network.contains(address) && Network::indexed(address).any(|indexed| indexed == found));
+        }
     }
 
     #[test]

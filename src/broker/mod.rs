@@ -32,8 +32,9 @@ mod upstreams;
 mod world;
 
 pub use administration::apply::Applied;
-pub use administration::audit::event_name;
+pub use administration::events::event_name;
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
+pub use administration::ledger_readers::LedgerReadings;
 pub use administration::overview::AgentOverview;
 pub use administration::plan::Planned;
 pub use administration::upload::Uploaded;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
+use super::administration::ledger_readers::LedgerReadings;
 use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
@@ -102,6 +103,8 @@ pub struct State {
     pub kept_orders: KeptOrders,
     /// The last use of each operator's certificates since the start.
     pub operator_uses: OperatorUses,
+    /// Operators who are reading the ledger.
+    pub ledger_readings: LedgerReadings,
 }
 
 /// The keys that sign and open, and those that verify.

@@ -350,7 +350,18 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward incident show inc_06h2htbrfhs6388gu9e2l31ivk -o json",
         ],
     ),
-    ("audit list", ["keyward audit list --last 20", "keyward audit list --after 1000 --limit 100 -o json"]),
+    (
+        "audit list",
+        [
+            "keyward audit list --agent research-bot --since 6h",
+            "keyward audit list --outcome denied --limit 1000 -o csv > denied.csv",
+        ],
+    ),
+    ("audit show", ["keyward audit show 1042", "keyward audit show 1042 -o json"]),
+    (
+        "audit tail",
+        ["keyward audit tail --follow", "keyward audit tail --follow --kind request.denied -o jsonl"],
+    ),
     ("help", ["keyward help agent invite", "keyward help error rate_limited"]),
     (
         "completions",

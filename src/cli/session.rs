@@ -148,6 +148,16 @@ impl VerbSession<'_> {
         self.console.table(&noun, &T::head(), &rows);
     }
 
+    /// Prints items that follow others, a line each.
+    pub(crate) fn print_stream<'i, T: Row + 'i>(
+        &self,
+        sent: &impl Serialize,
+        items: impl IntoIterator<Item = &'i T>,
+    ) {
+        let rows: Vec<Vec<String>> = items.into_iter().map(Row::cells).collect();
+        self.console.further_rows(sent, &rows);
+    }
+
     /// Revokes, suspends or resumes `target` as an operator, and prints the result.
     pub(crate) async fn end<T: Target>(
         &self,

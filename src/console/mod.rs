@@ -2,6 +2,7 @@
 //! with an exit code, secrets from a file, standard input or a prompt.
 
 mod color;
+mod csv;
 mod duration;
 mod failure;
 pub(crate) mod input;

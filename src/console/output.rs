@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::color::{ColorChoice, Style};
+use super::csv;
 use super::failure::CommandFailure;
 use super::table::Table;
 use crate::base::{Timestamp, code, io_reason};
@@ -18,6 +20,10 @@ pub enum Format {
     Table,
     /// JSON for programs.
     Json,
+    /// JSON in lines: an object, or each item of a list, is one line.
+    Jsonl,
+    /// Tables in CSV (RFC 4180).
+    Csv,
 }
 
 /// Where a verb prints: data on standard output, messages on standard error, control characters escaped.
@@ -87,7 +93,7 @@ impl Console {
     /// Whether the output format is JSON.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        self.format == Format::Json
+        matches!(self.format, Format::Json | Format::Jsonl)
     }
 
     /// Prints a line of data.
@@ -152,8 +158,36 @@ impl Console {
     /// Prints `value` as JSON, fields in the order of their names.
     pub fn json(&self, value: &impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or_default();
-        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        self.print(&[printable(&text, Breaks::Keep).as_bytes(), b"\n"]);
+        if self.format == Format::Jsonl {
+            self.json_lines(&value);
+        } else {
+            let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+            self.print(&[printable(&text, Breaks::Keep).as_bytes(), b"\n"]);
+        }
+    }
+
+    /// Prints the items of a list in a line each; another value in one line.
+    fn json_lines(&self, value: &Value) {
+        let items = value.get("items").and_then(Value::as_array);
+        for item in items.map_or(std::slice::from_ref(value), Vec::as_slice) {
+            self.print(&[printable(&item.to_string(), Breaks::Keep).as_bytes(), b"\n"]);
+        }
+    }
+
+    /// Prints rows that follow rows which were printed before: without the head of the table, and JSON in lines.
+    pub fn further_rows(&self, sent: &impl Serialize, rows: &[Vec<String>]) {
+        if self.is_json() {
+            self.json_lines(&serde_json::to_value(sent).unwrap_or_default());
+            return;
+        }
+        for row in rows {
+            if self.format == Format::Csv {
+                self.print(&[csv::line(row).as_bytes()]);
+            } else {
+                let cells: Vec<Cow<'_, str>> = row.iter().map(|cell| whole_seconds(cell)).collect();
+                self.line(&cells.join("  "));
+            }
+        }
     }
 
     /// Prints a failure on standard error.
@@ -169,6 +203,12 @@ impl Console {
 
     /// Prints rows under `head`, columns aligned, and fitted into a terminal; without rows `no NOUN` on standard error.
     pub fn table(&self, noun: &str, head: &[impl AsRef<str>], rows: &[Vec<String>]) {
+        if self.format == Format::Csv {
+            let head: Vec<String> = head.iter().map(|cell| cell.as_ref().to_owned()).collect();
+            let lines: String = std::iter::once(&head).chain(rows).map(|row| csv::line(row)).collect();
+            self.print(&[lines.as_bytes()]);
+            return;
+        }
         if rows.is_empty() {
             self.say(&format!("no {noun}"));
             return;
@@ -274,8 +314,6 @@ fn printable(text: &str, breaks: Breaks) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]

@@ -258,6 +258,27 @@ pub struct OperatorDeleted<'a> {
     pub certificates: usize,
 }
 
+/// An operator began to read the ledger.
+#[derive(Debug, Serialize)]
+pub struct LedgerRead<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// Whether the newest or the oldest entries come first.
+    pub order: &'static str,
+    /// The filter as it was given, `name=text` each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
+    /// Only entries after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only entries before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// Most entries of a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
 macro_rules! events {
     ($($event:ty = $kind:literal, $name:literal;)*) => {$(
         impl Event for $event {
@@ -284,4 +305,5 @@ events! {
     OperatorProfileChanged<'_> = 0x0210, "operator.profile-changed";
     OperatorUsed<'_> = 0x0211, "operator.used";
     OperatorElsewhere<'_> = 0x0212, "alarm.operator-elsewhere";
+    LedgerRead<'_> = 0x0213, "ledger.read";
 }

@@ -13,10 +13,10 @@ mod state;
 
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
-    BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
-    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
-    OperatorRenewed, OperatorUsed, ProfileText,
+    BreakGlassUsed, LedgerRead, OperatorCertificatePromoted, OperatorCertificateRecorded,
+    OperatorCertificateRetried, OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied,
+    OperatorElsewhere, OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced,
+    OperatorProfileChanged, OperatorRenewed, OperatorUsed, ProfileText,
 };
 pub use operator::{
     BREAK_GLASS, Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate, is_of_host,

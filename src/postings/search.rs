@@ -5,8 +5,10 @@ use super::keys::Term;
 use super::place::{block_of, first_of, last_of, offset_of};
 use super::state::{BlockLook, Blocks, Found};
 use super::times::TimeSpan;
-use crate::base::limits::SEARCH_PARTS_MAX;
 use crate::base::{Cancellation, Cancelled};
+
+/// Most parts of one search, of up to 65,536 entries each; the next one continues there.
+pub(super) const SEARCH_PARTS_MAX: u64 = 1024;
 
 /// The entries that a search looks for.
 #[derive(Clone, Debug)]

@@ -15,13 +15,13 @@ const HEAD: u64 = 2 * 65_536 + 5000;
 fn entry(seq: u64) -> PostedEntry {
     let mixed = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let mut terms = vec![("kind", (mixed % 4).to_string())];
-    if mixed % 3 > 0 {
+    if !mixed.is_multiple_of(3) {
         terms.push(("agent", (mixed % 50).to_string()));
     }
     if mixed.is_multiple_of(7) {
         terms.extend([("capability", (mixed % 11).to_string()), ("capability", (mixed % 13).to_string())]);
     }
-    let seconds = if seq < 100_000 { seq } else { seq - 40_000 };
+    let seconds = if seq < 100_000 { seq } else { seq.saturating_sub(40_000) };
     PostedEntry { time: Timestamp::from_s(i64::try_from(seconds).unwrap()), terms }
 }
 
@@ -119,8 +119,8 @@ proptest! {
         let mut next = from;
         for (first, last) in covered {
             prop_assert_eq!(first, next);
-            next = last + 1;
+            next = last.saturating_add(1);
         }
-        prop_assert_eq!(next, through.max(from - 1) + 1);
+        prop_assert_eq!(next, through.max(from.saturating_sub(1)).saturating_add(1));
     }
 }

@@ -11,7 +11,7 @@ use super::keys::PostingsKeys;
 use super::options::PostingsOptions;
 use super::place::{block_of, first_of, last_of};
 use super::recent::Recent;
-use crate::base::limits::{POSTING_BLOCKS_KEPT_MAX, POSTING_PAGES_KEPT_MAX};
+use crate::base::limits::POSTING_PAGES_KEPT_MAX;
 use crate::base::{Entropy, LedgerId, io_reason};
 use crate::files;
 
@@ -81,7 +81,7 @@ impl Blocks {
             entropy,
             known: Mutex::new(known),
             changed: Condvar::new(),
-            files: Mutex::new(Recent::new(POSTING_BLOCKS_KEPT_MAX)),
+            files: Mutex::new(Recent::new(POSTING_PAGES_KEPT_MAX / 4)),
             pages: Mutex::new(Recent::new(POSTING_PAGES_KEPT_MAX)),
         };
         if let Err(error) = blocks.survey() {

@@ -5,7 +5,7 @@ use super::concerns::concerned_by;
 use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::index::{IndexTree, Put};
-use crate::ledger::{AppendError, Draft, EntryCause, Expectation, Key, Kind, Space, TakeInError};
+use crate::ledger::{AppendError, Draft, Entry, EntryCause, Expectation, Key, Kind, Space, TakeInError};
 
 /// The place and time of the entry that brings an effect about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +76,11 @@ pub trait StoredState: Default + Serialize + DeserializeOwned + Send + Sync + 's
 
     /// The writes of `effect` to the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
+
+    /// The terms by which a search finds `entry`: names of fields, and their texts.
+    fn terms(_entry: &Entry) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Takes effect before every entry that commits before its own. It lasts until it is recorded, or until the
     /// next start.

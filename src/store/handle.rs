@@ -10,11 +10,13 @@ use super::error::RecordError;
 use super::follow::InMemoryState;
 use super::lock_mark::lock_mark;
 use super::newest::NewestSnapshot;
+use super::posted::SearchedLedger;
 use super::rebuild::{RebuiltIndex, projection};
 use crate::base::Sensitive;
 use crate::index::IndexTree;
 use crate::keyring::{Keyring, KeyringError};
-use crate::ledger::{self, AppendError, Entry, Head, Ledger, ReadError, Receipt, WriteState};
+use crate::ledger::{self, AppendError, Entry, Head, ReadError, Receipt, WriteState};
+use crate::postings::Postings;
 use crate::telemetry::Latency;
 
 /// State, ledger and index as one thing: read in memory, changed through the ledger.
@@ -23,7 +25,7 @@ pub struct Store<W: StoredState> {
     pub(super) anchors: AnchorKeeper,
     pub(super) accepted: Option<AcceptedLoss>,
     pub(super) memory: Arc<InMemoryState<W>>,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ledger: SearchedLedger,
     pub(super) index: RebuiltIndex,
     pub(super) newest_snapshot: NewestSnapshot,
     pub(super) is_read_only: AtomicBool,
@@ -103,6 +105,7 @@ impl<W: StoredState> Store<W> {
     pub fn forget_keys(&self) {
         self.make_read_only();
         self.anchors.forget_keys();
+        self.ledger.postings.forget_keys();
         self.index.forget_keys();
         self.ledger.forget_keys();
     }
@@ -198,6 +201,12 @@ impl<W: StoredState> Store<W> {
         self.ledger.read(from, max)
     }
 
+    /// The index in which entries are searched.
+    #[must_use]
+    pub const fn postings(&self) -> &Postings {
+        &self.ledger.postings
+    }
+
     /// The durations of group commits.
     #[must_use]
     pub fn syncs(&self) -> &Latency {
@@ -248,6 +257,7 @@ impl<W: StoredState> Store<W> {
 
     /// Writes the waiting entries, closes the ledger cleanly and lets the index catch up.
     pub async fn close(&self) {
+        self.ledger.postings.close();
         self.ledger.close();
         self.anchors.close();
         self.index.close();

@@ -15,6 +15,7 @@ mod handle;
 mod lock_mark;
 mod newest;
 mod open;
+mod posted;
 mod rebuild;
 mod revocation;
 mod snapshot;

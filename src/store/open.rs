@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::follow::{InMemoryState, WorldFollower};
 use super::handle::Store;
 use super::newest::NewestSnapshot;
+use super::posted::{LedgerEntries, SearchedLedger};
 use super::rebuild::{RebuiltIndex, reindex};
 use crate::base::{Clock, Entropy, Sensitive};
 use crate::index::{Index, IndexKeys, Origin};
@@ -19,6 +20,7 @@ use crate::ledger::{
     Build, DeltaKeys, FileLog, Head, HostLayer, Layer, Ledger, Log, OpenReport, Options, RESERVE_BYTES,
     lock_file,
 };
+use crate::postings::{self, PostingSource, Postings, PostingsKeys, PostingsOptions};
 
 /// The options of a store.
 #[derive(Debug)]
@@ -114,12 +116,14 @@ impl<W: StoredState> Store<W> {
             is_held: accepted.is_some(),
         };
         let anchors = AnchorKeeper::start(&urge, start)?;
+        let postings =
+            start_postings(options, keyring, LedgerEntries::<W>::of(Arc::clone(&ledger)), is_lost)?;
         let newest_snapshot = NewestSnapshot::as_of(report.resumed_after.unwrap_or_default());
         let store = Self {
             anchors,
             accepted,
             memory,
-            ledger,
+            ledger: SearchedLedger { postings, ledger },
             index: RebuiltIndex::new(index),
             newest_snapshot,
             is_read_only: AtomicBool::new(false),
@@ -136,6 +140,23 @@ impl<W: StoredState> Store<W> {
         }
         Ok((store, report))
     }
+}
+
+/// The index in which entries are searched. If the ledger has lost entries, it is built again.
+fn start_postings(
+    options: &StoreOptions,
+    keyring: &Keyring,
+    entries: impl PostingSource + 'static,
+    is_lost: bool,
+) -> Result<Postings, StoreError> {
+    let dir = options.data_dir.join("postings");
+    if is_lost {
+        postings::discard(&dir)?;
+    }
+    let (id, index_key) = keyring.current(Family::Index)?;
+    let keys = PostingsKeys::derive(id, index_key);
+    let (ledger, entropy) = (keyring.ledger(), Arc::clone(&options.entropy));
+    Ok(Postings::start(PostingsOptions { dir, ledger, keys, entropy }, Arc::new(entries)))
 }
 
 /// The keys of the index.

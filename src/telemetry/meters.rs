@@ -23,6 +23,7 @@ pub struct Meters {
     connections: Family<ListenerLabels, Gauge>,
     ends: Family<CertificateLabels, Gauge>,
     heavy_requests: Gauge,
+    readings_unrecorded: Counter,
     leases: LeaseMeters,
     gauges: Gauges,
 }
@@ -133,10 +134,28 @@ impl Meters {
             "Heavy requests of operators in progress",
             heavy_requests.clone(),
         );
+        let readings_unrecorded = Counter::default();
+        registry.register(
+            "ledger_readings_unrecorded",
+            "Readings of the ledger by operators about which no entry could be written",
+            readings_unrecorded.clone(),
+        );
         let gauges = Gauges::in_registry(&mut registry);
         let leases = LeaseMeters::in_registry(&mut registry);
         let alarms = alarms.clone();
-        Self { registry, alarms, requests, minted, denied, connections, ends, heavy_requests, leases, gauges }
+        Self {
+            registry,
+            alarms,
+            requests,
+            minted,
+            denied,
+            connections,
+            ends,
+            heavy_requests,
+            readings_unrecorded,
+            leases,
+            gauges,
+        }
     }
 
     /// The counters of alarms.
@@ -154,6 +173,11 @@ impl Meters {
     /// Counts an issued token.
     pub fn minted(&self) {
         self.minted.inc();
+    }
+
+    /// Counts a reading of the ledger about which no entry could be written.
+    pub fn ledger_reading_unrecorded(&self) {
+        self.readings_unrecorded.inc();
     }
 
     /// Counts an issued lease.

@@ -152,7 +152,8 @@ targets!(
     SecretName,
     Serial,
     TokenId,
-    u32
+    u32,
+    u64
 );
 
 /// No target, no input or no answer.

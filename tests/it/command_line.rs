@@ -304,11 +304,15 @@ fn whoami_shows_who_and_what() {
     assert!(listed.contains("NAME") && listed.contains("live"), "{listed}");
     let audit = String::from_utf8(process.good(&["audit", "list", "--limit", "3"], b"")).unwrap();
     assert_eq!(audit.lines().count(), 4, "{audit}");
-    let all = process.json(&["audit", "list"])["items"].as_array().unwrap().clone();
+    let all = process.json(&["audit", "list", "--oldest-first", "--limit", "500"])["items"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let newest_first: Vec<_> = all.into_iter().rev().collect();
     let newest = process.json(&["audit", "list", "--last", "2"]);
-    assert_eq!(newest["items"].as_array().unwrap(), &all[all.len() - 2..]);
+    assert_eq!(newest["items"].as_array().unwrap(), &newest_first[..2]);
     let more = process.json(&["audit", "list", "--last", "500"]);
-    assert_eq!(more["items"].as_array().unwrap(), &all, "as many as there are");
+    assert_eq!(more["items"].as_array().unwrap(), &newest_first, "as many as there are");
 }
 
 #[test]

@@ -64,7 +64,15 @@ fn kill_9_under_load_loses_no_acknowledged_mint() {
     let mut recorded = BTreeSet::new();
     let (mut after, mut expected) = (0, 1);
     loop {
-        let page = process.json(&["audit", "list", "--after", &after.to_string()]);
+        let page = process.json(&[
+            "audit",
+            "list",
+            "--oldest-first",
+            "--limit",
+            "500",
+            "--after",
+            &after.to_string(),
+        ]);
         for item in page["items"].as_array().unwrap() {
             assert_eq!(item["seq"], expected, "a gap or a fork");
             expected += 1;
@@ -243,7 +251,7 @@ fn a_stopped_broker_gives_its_operator_a_new_certificate() {
     let mut process = Process::init("warn");
     process.good(&["init", "--config", &process.config(), "--reissue-operator"], b"");
     process.serve();
-    let page = process.json(&["audit", "list"]);
+    let page = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let certified =
         page["items"].as_array().unwrap().iter().filter(|item| item["kind"] == "operator.certified");
     assert_eq!(certified.count(), 2);

@@ -48,7 +48,7 @@ fn ends(process: &Process) -> (String, String, String, usize) {
     let versions = process.json(&["secret", "versions", "github/app"]);
     let versions = versions["items"].as_array().unwrap();
     let first = versions.iter().find(|version| version["number"] == 1).unwrap();
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let items = audit["items"].as_array().unwrap().iter();
     let recorded = items.filter(|item| {
         let says = |name: &str, value: &str| item["event"][name] == value;
@@ -119,7 +119,7 @@ fn ends_of_keys_versions_and_leases_survive_a_kill_while_the_disk_hangs() {
     assert_eq!(ends(&process), ended(4), "before anybody was served");
     assert_eq!(introspect(&process, &token), "{\"active\":false}");
     assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has them");
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let mut items = audit["items"].as_array().unwrap().iter();
     let revoked = items.find(|item| item["kind"] == "leases.revoked").unwrap();
     assert_eq!(revoked["event"]["by"], "admin", "the entry is linked to the operator");
@@ -152,7 +152,7 @@ fn a_revoked_operator_destroys_no_version_while_the_disk_hangs() {
     }
     wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
     // Then none is recorded after her revocation
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let seqs = |kind: &str, by: &str| -> Vec<u64> {
         let items = audit["items"].as_array().unwrap().iter();
         let of = items.filter(|item| item["kind"] == kind && item["event"].to_string().contains(by));

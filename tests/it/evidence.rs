@@ -197,7 +197,7 @@ fn refused_bundles_leave_no_file_and_no_entry() {
     process.good_as("team", &["join"], &code);
     let said = process.said_by("team", &["evidence", "agent/a", "--out", &file]).unwrap_err();
     assert!(said.contains("operator_scope_insufficient"), "{said}");
-    let entries = process.json(&["audit", "list"]);
+    let entries = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     assert!(!entries.to_string().contains("evidence.exported"));
     fs::write(process.path("new.zip"), "mine").unwrap();
     let said = process.said_by("operator", &["evidence", "agent/a", "--out", &file]).unwrap_err();

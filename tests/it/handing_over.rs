@@ -187,7 +187,9 @@ fn a_file_that_cannot_be_written_costs_no_code_and_no_read() {
     let process = scene(b"value");
     let (taken, absent) = (process.path("taken"), process.path("no/code"));
     fs::write(&taken, "before").unwrap();
-    let count = |kind: &str| process.json(&["audit", "list"]).to_string().matches(kind).count();
+    let count = |kind: &str| {
+        process.json(&["audit", "list", "--oldest-first", "--limit", "500"]).to_string().matches(kind).count()
+    };
     let kinds = ["agent.invited", "operator.invited", "secret.revealed"];
     let before = kinds.map(count);
     let (invite, operator) = (["agent", "invite", "a"], ["operator", "invite", "bob", "--role", "auditor"]);
@@ -343,7 +345,7 @@ fn a_helper_answers_for_the_declared_server_alone() {
 fn a_helper_asks_for_a_token_once_and_again_when_it_was_ended() {
     let process = scene(b"{\"username\":\"bot\",\"password\":\"p\"}");
     let minted = || {
-        process.json(&["audit", "list"])["items"]
+        process.json(&["audit", "list", "--oldest-first", "--limit", "500"])["items"]
             .as_array()
             .unwrap()
             .iter()

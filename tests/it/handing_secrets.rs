@@ -73,7 +73,7 @@ fn a_command_gets_secrets_in_its_environment_and_nowhere_else() {
         text(&ran.stderr)
     );
     assert_eq!(fs::read_dir(process.path("runtime")).unwrap().count(), 0, "no token, no companion");
-    let entries = process.json(&["audit", "list"]).to_string();
+    let entries = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]).to_string();
     assert!(!entries.contains("CNRY") && !process.log().contains("CNRY"));
 }
 
@@ -108,7 +108,13 @@ fn a_changed_secret_reaches_the_file_and_the_command_hears_of_it() {
     ];
     let script = "trap 'cat app.conf > heard' HUP; echo ready; while :; do sleep 0.05; done";
     let child = start(&process, &options, script);
-    let reads = || process.json(&["audit", "list"]).to_string().matches("secret.revealed").count();
+    let reads = || {
+        process
+            .json(&["audit", "list", "--oldest-first", "--limit", "500"])
+            .to_string()
+            .matches("secret.revealed")
+            .count()
+    };
     assert_eq!(fs::read_to_string(process.path("app.conf")).unwrap(), "first");
     let before = reads();
     process.good(&["secret", "put", "github/app"], b"second");

@@ -96,7 +96,7 @@ fn no_secret_is_in_log_ledger_disk_error_or_process() {
     process.good(&["secret", "put", "github/app"], b"another");
     said.extend(process.good(&["secret", "destroy", "github/app", "1", "--yes", "--now"], b""));
     said.extend(process.good(&["secret", "show", "github/app"], b""));
-    said.extend(process.good(&["audit", "list", "-o", "json"], b""));
+    said.extend(process.good(&["audit", "list", "--limit", "500", "-o", "json"], b""));
     said.extend(process.good(&["secret", "list", "-o", "json"], b""));
     let proc = format!("/proc/{}", process.pid());
     for file in ["cmdline", "environ"] {

@@ -11,6 +11,7 @@
 
 mod anchor_file;
 mod architecture;
+mod audit_commands;
 mod break_glass;
 mod causes;
 mod checkpoints;
@@ -29,6 +30,7 @@ mod declaring;
 mod doctor;
 mod ends_in_memory;
 mod enrolment;
+mod entry_filters;
 mod evidence;
 mod first_path;
 mod fleet;

@@ -38,7 +38,7 @@ fn a_verb_whose_output_is_lost_fails_and_says_so() {
     for (who, args) in [
         ("operator", &["agent", "list"][..]),
         ("operator", &["agent", "show", "a"]),
-        ("operator", &["audit", "list", "-o", "json"]),
+        ("operator", &["audit", "list", "--limit", "500", "-o", "json"]),
         ("operator", &["whoami", "--operator"]),
         ("operator", &["secret", "versions", "github/app"]),
         ("operator", &["agent", "suspend", "a"]),

@@ -151,6 +151,8 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     agent.token("reports.read").await;
     agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
     broker.nobody(broker.agents()).get("/v1/no/such/research-bot").await;
+    // Its entry is written now, and not by the reading below.
+    broker.operator().get("/v1/ledger/entries").await;
     let reply = broker.operator().get("/metrics").await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!((reply.status, reply.header("content-type")), (200, kind));

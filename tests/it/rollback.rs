@@ -356,7 +356,7 @@ fn an_older_keyring_is_refused_and_accepted_on_an_operators_word() {
     fs::rename(process.path("anchor"), process.path("data/anchor")).unwrap();
     process.serve_args = vec!["--accept-lost-entries"];
     process.serve();
-    let page = process.json(&["audit", "list"]);
+    let page = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let items = page["items"].as_array().unwrap();
     assert!(items.iter().any(|item| item["kind"] == "alarm.data-loss-accepted"));
     process.stop();

@@ -23,7 +23,7 @@ pub(crate) fn of_id(process: &Process, kind: &str) -> String {
 }
 
 pub(crate) fn slot_changes(process: &Process) -> Vec<Value> {
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let items = audit["items"].as_array().unwrap().iter();
     items.filter(|item| item["kind"] == "keyring.slots-changed").cloned().collect()
 }

@@ -42,6 +42,7 @@ pub(crate) fn path(route: &Route) -> String {
         .replace("{id}", &id)
         .replace("{serial}", &"0".repeat(32))
         .replace("{generation}", "99")
+        .replace("{seq}", "1")
 }
 
 /// What a field of this name has in a request; `None` for one that the schema alone says.

@@ -44,7 +44,7 @@ pub(crate) fn state(process: &Process) -> String {
 
 /// All entries of these kinds.
 pub(crate) fn entries(process: &Process, kinds: &[&str]) -> Vec<Value> {
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let items = audit["items"].as_array().unwrap().iter();
     items.filter(|item| kinds.contains(&item["kind"].as_str().unwrap())).cloned().collect()
 }

@@ -126,7 +126,7 @@ pub(crate) fn answer_again(process: &Process) {
 
 /// What operators and the host revoked, suspended and resumed, as the ledger says it.
 pub(crate) fn recorded(process: &Process) -> Vec<(String, String)> {
-    let audit = process.json(&["audit", "list"]);
+    let audit = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]);
     let items = audit["items"].as_array().unwrap().iter();
     let changes = items.filter_map(|item| {
         let action = match item["kind"].as_str().unwrap() {

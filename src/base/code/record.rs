@@ -37,6 +37,9 @@ super::codes! {
     OPERATOR_UNKNOWN "operator_unknown" NotFound:
         "there is no operator of this name",
         "check the name (`keyward operator list`), or create the operator: `keyward operator invite NAME --role ROLE`";
+    ENTRY_UNKNOWN "entry_unknown" NotFound:
+        "the ledger has no entry of this number, or none that this operator may see",
+        "`keyward audit list` lists the newest entries";
     ROUTE_UNKNOWN "route_unknown" NotFound:
         "this listener has no such route",
         "check path and port: agents and operators have a listener each; /openapi.json lists its routes";

@@ -1,264 +1,125 @@
+use serde_json::Value;
+
+use super::entry_filter::EntryFilter;
+use super::entry_terms::{EntryTerm, event_terms};
+use super::events::{event_name, outcome_of};
+use super::find_entries::{BoundReader, EntrySearch, FoundEntry, Further, WantedPage};
 use super::visible::{VisibleEvent, visible};
 use crate::base::encoding::hex;
-use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, PAGE_ENTRIES_MAX};
-use crate::base::{Cancellation, OperatorName, OwnerName, Scope};
+use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::base::{Cancellation, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::custody::{
-    BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
-    RollbackSuspected, SealingKeysRotated, SlotsChanged,
-};
-use crate::evidence::EvidenceExported;
-use crate::incidents::{BrokerFrozen, BrokerThawed, IncidentContained, IncidentLifted};
-use crate::leases::{
-    LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
-    LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
-    LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
-};
-use crate::ledger::{Entry, Kind};
-use crate::operators::{
-    BreakGlassUsed, OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried,
-    OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere,
-    OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged,
-    OperatorRenewed, OperatorUsed,
-};
-use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
+use crate::ledger::{Entry, Key};
 use crate::policy::{Authorised, ReadLedger};
-use crate::registry::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+use crate::postings::SearchOrder;
+use crate::wire::{
+    EntriesAnswer, EntriesQuery, EntryAnswer, EntryDetailsAnswer, EntryField, EntryLink, EntryOrder,
+    MoreEntries,
 };
-use crate::revocation::{SubjectResumed, SubjectRevoked, SubjectSuspended};
-use crate::rotation::{
-    RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
-    RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
-};
-use crate::secrets::{
-    SecretDeleted, SecretRevealed, SecretStored, SensitivityLowered, SensitivityRaised, ValueKeyRotated,
-    ValueKeyShed, VersionChanged, VersionsRewrapped,
-};
-use crate::store::{AcceptedLoss, ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
-use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
-use crate::wire::{EntriesAnswer, EntryAnswer};
 
 impl AdminServices {
-    /// Up to `limit` entries after `after` that the operator may see: all of them with the scope `all`, otherwise those
-    /// that concern objects of the operator's owner or the operator. A page may be empty, and not be the last one.
+    /// The page of entries that `query` wants and the operator may see: all with the scope `all`, otherwise those that
+    /// concern objects of the operator's owner or the operator. A page may be empty, and not be the last one.
     ///
     /// # Errors
-    /// [`Failure`] if the ledger is damaged there.
+    /// [`Failure`] if no entry can have a text of the filter, or the ledger is damaged there.
     pub fn entries(
         &self,
         by: &Authorised<ReadLedger>,
-        after: u64,
-        limit: usize,
+        query: &EntriesQuery,
         work: &Cancellation,
     ) -> Result<EntriesAnswer, Failure> {
-        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
-        match by.operator().scope() {
-            Scope::Everything => self.all_entries(after, limit),
-            Scope::Owner(owner) => self.entries_of(by.operator().name(), owner, &Part { after, limit }, work),
-        }
-    }
-
-    fn all_entries(&self, after: u64, limit: usize) -> Result<EntriesAnswer, Failure> {
+        let state = &self.0.state;
+        let wanted = WantedPage {
+            after: query.after.unwrap_or(0),
+            before: query.before.unwrap_or(u64::MAX),
+            limit: query.limit.unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX),
+            order: match query.order {
+                EntryOrder::Newest => SearchOrder::NewestFirst,
+                EntryOrder::Oldest => SearchOrder::OldestFirst,
+            },
+            filter: EntryFilter::check(&query.filter, state.clock.now())?,
+        };
+        let operator = by.operator();
+        let reader = match operator.scope() {
+            Scope::Everything => None,
+            Scope::Owner(owner) => Some(BoundReader { operator: operator.name(), owner }),
+        };
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
-        let head = self.0.state.store.head().seq;
-        let entries = self.0.state.store.entries(after.saturating_add(1), limit)?;
-        let last = entries.last().map(|entry| entry.seq);
-        let head = last.map_or(head, |last| last.max(head));
-        let items = entries.into_iter().map(|entry| {
-            let event = serde_json::from_slice(&entry.event).unwrap_or_default();
-            answer(entry, VisibleEvent { event, is_redacted: false })
-        });
-        Ok(EntriesAnswer { items: items.collect(), next_after: last.filter(|seq| *seq < head), head })
+        let head = state.store.head().seq;
+        let found = EntrySearch::new(&state.store, &wanted, reader, work).run(head)?;
+        let items: Vec<EntryAnswer> = found.items.into_iter().map(answer).collect();
+        let (next_after, next_before) = match query.order {
+            EntryOrder::Oldest => (found.next, None),
+            EntryOrder::Newest => (None, found.next),
+        };
+        // The number of other owners' entries is nothing that the operator is told.
+        let is_bound = reader.is_some();
+        Ok(EntriesAnswer {
+            head: if is_bound { items.last().map_or(wanted.after, |item| item.seq) } else { head },
+            more: further(found.more).filter(|_| !is_bound),
+            indexed_through: (!is_bound).then(|| state.store.postings().indexed_through().min(head)),
+            items,
+            next_after,
+            next_before,
+        })
     }
+}
 
-    /// The head is the last entry that is shown: the number of other entries is nothing that the operator is told.
-    fn entries_of(
-        &self,
-        operator: &OperatorName,
-        owner: &OwnerName,
-        part: &Part,
-        work: &Cancellation,
-    ) -> Result<EntriesAnswer, Failure> {
+impl AdminServices {
+    /// The entry `seq`, with the entries before it of the agents and operators that it names.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no such entry, or none that the operator may see.
+    pub fn entry(&self, by: &Authorised<ReadLedger>, seq: u64) -> Result<EntryDetailsAnswer, Failure> {
         let store = &self.0.state.store;
-        let end = store.head().seq.min(last_read(part.after));
-        let (mut items, mut read): (Vec<EntryAnswer>, u64) = (Vec::new(), part.after);
-        while read < end {
-            work.step()?;
-            let entries = store.entries(read.saturating_add(1), PAGE_ENTRIES_MAX)?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in entries {
-                let seq = entry.seq;
-                let event = serde_json::from_slice(&entry.event).unwrap_or_default();
-                let shown = store.read(|world, _| visible(world, owner, operator, event));
-                if let Some(shown) = shown {
-                    if items.len() == part.limit {
-                        let head = items.last().map_or(part.after, |item| item.seq);
-                        return Ok(EntriesAnswer { items, next_after: Some(head), head });
-                    }
-                    items.push(answer(entry, shown));
-                }
-                read = seq;
-            }
-        }
-        let head = items.last().map_or(part.after, |item| item.seq);
-        let next_after = Some(read).filter(|read| *read < store.head().seq);
-        Ok(EntriesAnswer { items, next_after, head })
+        let found = store.entries(seq, 1)?.into_iter().find(|entry| entry.seq == seq);
+        let entry = found.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
+        let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
+        let shown = match by.operator().scope() {
+            Scope::Everything => Some(VisibleEvent { event, is_redacted: false }),
+            Scope::Owner(owner) => store.read(|world, _| visible(world, owner, by.operator().name(), event)),
+        };
+        let shown = shown.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
+        Ok(EntryDetailsAnswer {
+            outcome: outcome_of(entry.kind).map(|outcome| outcome.as_str().into()),
+            incident: entry.cause.incident.map(|incident| incident.to_string()),
+            links: links(&entry, &shown.event),
+            entry: answer(FoundEntry { entry, shown }),
+        })
     }
 }
 
-/// The wanted part of the entries.
-struct Part {
-    after: u64,
-    limit: usize,
+/// The links of `entry` to earlier entries of the agents and operators that the shown `event` names.
+fn links(entry: &Entry, event: &Value) -> Vec<EntryLink> {
+    let link = |(field, name): EntryTerm| {
+        let kind =
+            [EntryField::Agent, EntryField::Operator].into_iter().find(|kind| *kind == field)?.as_str();
+        // As in `store::concerns`.
+        let subject = Key::of(kind, name.as_bytes());
+        let link = entry.chain.links.iter().find(|link| link.subject == subject)?;
+        Some(EntryLink { kind: kind.into(), name, previous: Some(link.previous).filter(|seq| *seq > 0) })
+    };
+    event_terms(event).into_iter().filter_map(link).collect()
 }
 
-/// The last entry after `after` that one request reads at least, to find those that an operator may see.
-const fn last_read(after: u64) -> u64 {
-    after.saturating_add(AUDIT_ENTRIES_READ_MAX)
+const fn further(further: Further) -> Option<MoreEntries> {
+    match further {
+        Further::None => None,
+        Further::Exactly(count) => Some(MoreEntries { count, exact: true }),
+        Further::AtLeast(count) => Some(MoreEntries { count, exact: false }),
+    }
 }
 
-fn answer(entry: Entry, VisibleEvent { event, is_redacted }: VisibleEvent) -> EntryAnswer {
+fn answer(FoundEntry { entry, shown }: FoundEntry) -> EntryAnswer {
     EntryAnswer {
         seq: entry.seq,
         time: entry.time.to_string(),
         kind: event_name(entry.kind).into(),
         leaf: hex(&entry.leaf()),
-        event,
-        redacted: is_redacted,
+        event: shown.event,
+        redacted: shown.is_redacted,
         reason: entry.cause.reason.map(|reason| reason.to_string()),
-    }
-}
-
-/// The name of an entry's kind.
-#[must_use]
-pub fn event_name(kind: Kind) -> &'static str {
-    let found = EVENTS.iter().find(|(known, _)| *known == kind);
-    found.map_or("unknown", |(_, name)| name)
-}
-
-macro_rules! known {
-    ($($event:ty),* $(,)?) => { &[$((<$event as Event>::KIND, <$event as Event>::NAME)),*] };
-}
-
-/// Every kind of entry that this version writes.
-const EVENTS: &[(Kind, &str)] = known![
-    DeclarationsApplied<'_>,
-    DeclarationsNarrowed<'_>,
-    AgentInvited<'_>,
-    AgentDeleted<'_>,
-    InstanceEnrolled<'_>,
-    CertificateRecorded<'_>,
-    CertificateRetried<'_>,
-    CodeReused<'_>,
-    InstanceRenewed<'_>,
-    LateRenewal<'_>,
-    CertificatePromoted<'_>,
-    OperatorCertified<'_>,
-    OperatorInvited<'_>,
-    OperatorPlaced<'_>,
-    OperatorEnrolled<'_>,
-    OperatorRenewed<'_>,
-    OperatorLateRenewal<'_>,
-    OperatorCertificateRecorded<'_>,
-    OperatorCertificateRetried<'_>,
-    OperatorCertificatePromoted<'_>,
-    OperatorCodeReused<'_>,
-    OperatorDenied<'_>,
-    OperatorDeleted<'_>,
-    OperatorProfileChanged<'_>,
-    OperatorUsed<'_>,
-    OperatorElsewhere<'_>,
-    EvidenceExported<'_>,
-    CheckpointKeyRotated<'_>,
-    RotationBegun<'_>,
-    RotationPrepared<'_>,
-    RotationAttempted<'_>,
-    RotationAdvanced<'_>,
-    RotationFailed<'_>,
-    RotationFinished<'_>,
-    RotationUpdated<'_>,
-    RotationDrifted<'_>,
-    RotationChecked<'_>,
-    RotationUnchecked<'_>,
-    RotationAdopted<'_>,
-    RotationOrphaned<'_>,
-    SecretStored<'_>,
-    SecretDeleted<'_>,
-    VersionChanged<'_>,
-    SensitivityRaised<'_>,
-    SensitivityLowered<'_>,
-    ValueKeyRotated<'_>,
-    VersionsRewrapped,
-    ValueKeyShed,
-    SecretRevealed<'_>,
-    TokenMinted<'_>,
-    TokenDenied<'_>,
-    TokenRefused<'_>,
-    TokenRepeated<'_>,
-    TokenKeyStaged<'_>,
-    AuthorityFounded<'_>,
-    AuthorityStaged<'_>,
-    ServerCertified<'_>,
-    SubjectRevoked<'_>,
-    SubjectSuspended<'_>,
-    SubjectResumed<'_>,
-    SlotsChanged<'_>,
-    SealingKeysRotated,
-    SnapshotTaken,
-    ClockAdjusted<'_>,
-    ClockDisagrees,
-    AcceptedLoss,
-    BrokerUnsealed,
-    BrokerSealed,
-    RollbackSuspected,
-    DataAdopted<'_>,
-    MachineChanged,
-    LeaseIntended<'_>,
-    LeaseIssued<'_>,
-    LeaseFailed<'_>,
-    LeaseReused<'_>,
-    LeaseRenewalAttempted<'_>,
-    LeaseRenewed<'_>,
-    LeaseUseReleased<'_>,
-    LeasesRevoked<'_>,
-    LeaseRevocationAttempted<'_>,
-    LeaseRevocationFailed<'_>,
-    LeaseEnded<'_>,
-    LoginsInspected<'_>,
-    StrayLoginEnded<'_>,
-    UnknownLogins<'_>,
-    LeasesRetried<'_>,
-    LeaseForgotten<'_>,
-    LeaseStillOpen<'_>,
-    PendingOrderFailed<'_>,
-    BreakGlassUsed<'_>,
-    IncidentContained<'_>,
-    IncidentLifted<'_>,
-    BrokerFrozen<'_>,
-    BrokerThawed<'_>,
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_entries_are_read_for_an_operator_with_an_owner() {
-        assert_eq!(last_read(7), 7 + AUDIT_ENTRIES_READ_MAX);
-        assert_eq!(last_read(u64::MAX), u64::MAX);
-    }
-
-    #[test]
-    fn no_two_events_share_a_kind_or_a_name() {
-        for (index, (kind, name)) in EVENTS.iter().enumerate() {
-            for (other, other_name) in &EVENTS[index + 1..] {
-                assert!(kind != other && name != other_name, "{name} and {other_name}");
-            }
-        }
     }
 }

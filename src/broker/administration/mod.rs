@@ -3,7 +3,13 @@
 pub(super) mod apply;
 pub(super) mod audit;
 pub(super) mod authorise;
+mod entry_filter;
+pub(super) mod entry_terms;
+pub(super) mod events;
+mod find_entries;
 pub(super) mod heavy;
+pub(super) mod ledger_readers;
+mod ledger_readings;
 pub(super) mod narrow;
 pub(super) mod overview;
 pub(super) mod plan;

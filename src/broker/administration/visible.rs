@@ -21,7 +21,7 @@ pub(super) fn visible(
     operator: &OperatorName,
     event: Value,
 ) -> Option<VisibleEvent> {
-    let mut filter = Filter { world, owner, operator, found: Found::default() };
+    let mut filter = Filter { world, owner, operator: Some(operator), found: Found::default() };
     let mut event = filter.part(event, None)?;
     let Found { own, foreign, oneself } = filter.found;
     if !own && (foreign || !oneself) {
@@ -32,6 +32,13 @@ pub(super) fn visible(
         hide_texts(fields);
     }
     Some(VisibleEvent { event, is_redacted: foreign })
+}
+
+/// Whether `event` names an object of `owner`.
+pub(super) fn names_object_of(world: &World, owner: &OwnerName, event: &Value) -> bool {
+    let mut filter = Filter { world, owner, operator: None, found: Found::default() };
+    drop(filter.part(event.clone(), None));
+    filter.found.own
 }
 
 /// Fields that say something about all objects of an entry at once.
@@ -164,7 +171,8 @@ struct Found {
 struct Filter<'a> {
     world: &'a World,
     owner: &'a OwnerName,
-    operator: &'a OperatorName,
+    /// The operator who reads, if the operator's own name counts.
+    operator: Option<&'a OperatorName>,
     found: Found,
 }
 
@@ -226,7 +234,7 @@ impl Filter<'_> {
     /// Whether the name is shown. The names of operators are: who acted on an object is part of what happened to it.
     fn shows(&mut self, noun: Noun, name: &str) -> bool {
         if noun == Noun::Operator {
-            self.found.oneself |= name == self.operator.as_str();
+            self.found.oneself |= self.operator.is_some_and(|operator| name == operator.as_str());
             return true;
         }
         let is_own = self.owner_of(noun, name).is_some_and(|owner| owner == self.owner);

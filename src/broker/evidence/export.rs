@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::collect::{Wanted, collect};
 use super::summary::timeline;
 use crate::base::{AgentName, Cancellation, OperatorName, Timestamp, code};
-use crate::broker::administration::audit::event_name;
+use crate::broker::administration::events::event_name;
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;

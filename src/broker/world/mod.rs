@@ -1,5 +1,6 @@
 mod recorded;
 
+use super::administration::entry_terms::terms_of;
 use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
@@ -7,7 +8,7 @@ use crate::custody::Custody;
 use crate::idempotency::Outcomes;
 use crate::incidents::Incidents;
 use crate::leases::{self, Leases};
-use crate::ledger::Key;
+use crate::ledger::{Entry, Key};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::Registry;
@@ -216,6 +217,10 @@ impl store::StoredState for World {
 
     fn withheld_by(denial: &MemoryRevocation) -> Vec<Key> {
         denial.withheld()
+    }
+
+    fn terms(entry: &Entry) -> Vec<(&'static str, String)> {
+        terms_of(entry).into_iter().map(|(field, text)| (field.as_str(), text)).collect()
     }
 
     fn project(effect: &Effect, out: &mut Projection) {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::CommandFailure;
-use crate::wire::{Endpoint, Method, Nothing, Optional, PageQuery, Target};
+use crate::wire::{Endpoint, EntriesQuery, Method, Nothing, Optional, PageQuery, Target};
 
 /// A request; it can be sent again.
 #[derive(Clone)]
@@ -42,6 +42,16 @@ impl<T: Serialize> RequestInput for Optional<T> {
 impl<C: std::fmt::Display> RequestInput for PageQuery<C> {
     fn query(&self) -> String {
         self.text()
+    }
+}
+
+impl RequestInput for EntriesQuery {
+    fn query(&self) -> String {
+        let parameters = self.parameters();
+        if parameters.is_empty() {
+            return String::new();
+        }
+        form_urlencoded::Serializer::for_suffix("?".to_owned(), 1).extend_pairs(parameters).finish()
     }
 }
 

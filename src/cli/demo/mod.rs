@@ -209,7 +209,9 @@ async fn restart(broker: &mut DemoBroker) -> Result<String, CommandFailure> {
 }
 
 fn read_back(broker: &DemoBroker) -> Result<String, CommandFailure> {
-    let items = broker.json::<EntriesAnswer>("audit list", &["audit", "list"])?.items;
+    let items = broker
+        .json::<EntriesAnswer>("audit list", &["audit", "list", "--oldest-first", "--limit", "500"])?
+        .items;
     let seen = |kind: &str| items.iter().filter(|item| item.kind == kind).count();
     for kind in [
         "authority.founded",

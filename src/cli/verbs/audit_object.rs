@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// The fields of events that name an object, the most telling first, each with the noun before its value. A test compares
 /// them with the fields of all events.
-const FIELDS: [(&str, &str); 24] = [
+const FIELDS: [(&str, &str); 25] = [
     ("capabilities", ""),
     ("secret", ""),
     ("agent", ""),
@@ -29,6 +29,7 @@ const FIELDS: [(&str, &str); 24] = [
     ("agents", ""),
     ("peer", ""),
     ("count", ""),
+    ("filter", ""),
 ];
 
 /// Most names of a list that are shown.

@@ -2,6 +2,8 @@
 
 pub(crate) mod agents;
 pub(crate) mod audit;
+pub(crate) mod audit_list;
+pub(crate) mod audit_tail;
 pub(crate) mod break_glass;
 pub(crate) mod capabilities;
 pub(crate) mod certificates;

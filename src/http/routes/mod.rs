@@ -5,6 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod client_id;
 pub(crate) mod declarations;
 pub(crate) mod discovery;
+pub(crate) mod entries_query;
 pub(crate) mod evidence;
 pub(crate) mod form;
 pub(crate) mod host;

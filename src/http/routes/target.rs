@@ -45,7 +45,7 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name, OperatorName by name, SecretName by name, IncidentId by id, InstanceId by id, LeaseId by id, TokenId by id,
-    Serial by serial, u32 by generation
+    Serial by serial, u32 by generation, u64 by sequence
 );
 
 /// A canonical name from the path or the body.
@@ -71,6 +71,17 @@ fn generation(text: &str) -> Result<u32, Problem> {
         let (why, fix) = (
             "the generation is not a whole number",
             "copy the number from `keyward authority list` or `keyward token-key list`",
+        );
+        Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
+    })
+}
+
+fn sequence(text: &str) -> Result<u64, Problem> {
+    let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+    number.ok_or_else(|| {
+        let (why, fix) = (
+            "the sequence number of the entry is not a whole number",
+            "copy the number from `keyward audit list`",
         );
         Problem::new(code::ID_NOT_CANONICAL).because(why).mended_by(fix)
     })

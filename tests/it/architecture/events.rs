@@ -180,7 +180,7 @@ fn unnamed(sources: &[Source], list: &str) -> Vec<String> {
 #[test]
 fn each_event_has_a_name_for_readers_of_the_ledger() {
     let sources = sources("src");
-    let audit = sources.iter().find(|source| source.path == "src/broker/administration/audit.rs").unwrap();
+    let audit = sources.iter().find(|source| source.path == "src/broker/administration/events.rs").unwrap();
     let list = audit.code.split_once("= known![").unwrap().1.split_once(']').unwrap().0;
     assert_none(&unnamed(&sources, list));
 }

@@ -38,7 +38,8 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("operator", "token-key list", &[]),
     ("operator", "incident list", &[]),
     ("operator", "incident show", &["INCIDENT"]),
-    ("operator", "audit list", &["--limit", "12"]),
+    ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
+    ("operator", "audit show", &["2"]),
     ("operator", "slot list", &["--config", "CONFIG"]),
 ];
 

@@ -48,9 +48,11 @@ fn no_password_of_a_lease_is_anywhere_but_with_its_agent() {
     postgres.stop();
     said.extend(process.good(&["lease", "revoke", "--all", "--no-wait"], b""));
     said.extend([refused.stdout, refused.stderr].concat());
-    for args in
-        [vec!["audit", "list", "-o", "json"], vec!["lease", "list"], vec!["lease", "list", "-o", "json"]]
-    {
+    for args in [
+        vec!["audit", "list", "--limit", "500", "-o", "json"],
+        vec!["lease", "list"],
+        vec!["lease", "list", "-o", "json"],
+    ] {
         said.extend(process.good(&args, b""));
     }
     process.stop();

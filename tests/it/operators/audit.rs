@@ -20,7 +20,8 @@ async fn entries(by: &Caller, limit: usize) -> Vec<Value> {
             found.last().map_or(json!(seq), |item| item["seq"].clone()),
             "nothing beyond the page"
         );
-        items.extend(found.clone());
+        // Not that the operator reads, which this test does.
+        items.extend(found.iter().filter(|item| item["kind"] != "ledger.read").cloned());
         after = page["next_after"].as_u64();
     }
     items
@@ -140,4 +141,27 @@ async fn a_new_team_sees_only_how_its_operator_came() {
     // The twin: with the scope `all` every entry is there, in full
     let all = entries_of_all(&broker.operator()).await;
     assert_eq!(all.len() as u64, all.last().unwrap()["seq"].as_u64().unwrap());
+}
+
+#[tokio::test]
+async fn a_team_filters_only_what_it_may_see() {
+    let (broker, red, _) = teams().await;
+    broker.agent("red-bot", &[]).await;
+    broker.agent("blue-bot", &[]).await;
+    let page = async |query: &str| red.get(&format!("/v1/ledger/entries?order=newest&{query}")).await.json();
+    // When it asks for its own agent and for another team's
+    let (own, other) = (page("agent=red-bot&limit=1").await, page("agent=blue-bot").await);
+    // Then it gets its own entries, and no number of others
+    assert_eq!(
+        (own["items"].as_array().unwrap().len(), &own["more"], &own["indexed_through"]),
+        (1, &Value::Null, &Value::Null)
+    );
+    assert_eq!((&other["items"], &other["next_before"]), (&json!([]), &Value::Null), "{other}");
+    assert!(!page("owner=red").await["items"].as_array().unwrap().is_empty());
+    assert_eq!(page("owner=blue").await["items"], json!([]));
+    // And it shows no entry that it does not list
+    let all = broker.operator().get("/v1/ledger/entries?agent=blue-bot&kind=instance.enrolled").await.json();
+    let path = |page: &Value| format!("/v1/ledger/entries/{}", page["items"][0]["seq"]);
+    refused(&red.get(&path(&all)).await, 404, "entry_unknown");
+    assert_eq!(red.get(&path(&own)).await.status, 200);
 }

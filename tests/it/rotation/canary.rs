@@ -37,7 +37,7 @@ fn no_value_of_a_rotation_is_in_clear_anywhere_but_with_its_reader() {
     let away = process.run_as("operator", &["rotation", "retry", "orders-db/app"], b"");
     said.extend([refused.stdout, refused.stderr, away.stdout, away.stderr].concat());
     for args in [
-        vec!["audit", "list", "-o", "json"],
+        vec!["audit", "list", "--limit", "500", "-o", "json"],
         vec!["rotation", "show", "orders-db/app"],
         vec!["rotation", "list"],
         vec!["secret", "show", "orders-db/app"],
@@ -95,7 +95,7 @@ fn no_value_of_a_service_leaks_through_its_error_texts() {
         values.push(process.good_as("bot", &["get", "billing/key"], b""));
         values.extend(service.keys().into_values().map(String::into_bytes));
         for args in [
-            vec!["audit", "list", "-o", "json"],
+            vec!["audit", "list", "--limit", "500", "-o", "json"],
             vec!["rotation", "show", "billing/key"],
             vec!["rotation", "list"],
             vec!["secret", "show", "billing/key"],

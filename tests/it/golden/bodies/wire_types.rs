@@ -161,6 +161,7 @@ fn others() -> Vec<Typed> {
         answers(&wire::ROTATE_CHECKPOINT_KEY),
         answers(&wire::ROTATE_VALUE_KEY),
         answers(&wire::LIST_ENTRIES),
+        answers(&wire::GET_ENTRY),
         neither(&wire::GET_AUTHORITY_CERTIFICATES),
         neither(&wire::GET_CHECKPOINT),
         neither(&wire::GET_CHECKPOINT_KEY),

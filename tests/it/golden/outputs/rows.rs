@@ -13,6 +13,7 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 
 /// Verbs whose output is not JSON, and why. Reviewed.
 pub(super) const RAW: &[(&str, &str)] = &[
+    ("audit tail", "entries in lines, each of them JSON"),
     ("completions", "a script, which a shell reads"),
     ("lease run", "the command that replaces this process prints what it wants"),
     ("run", "the command that replaces this process prints what it wants"),
@@ -31,6 +32,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("agent suspend", &[of::<wire::EndedAnswer>]),
     ("apply", &[of::<wire::AppliedAnswer>]),
     ("audit list", &[of::<wire::EntriesAnswer>]),
+    ("audit show", &[of::<wire::EntryDetailsAnswer>]),
     ("authority activate", &[of::<Items<wire::AuthorityAnswer>>]),
     ("authority list", &[of::<Items<wire::AuthorityAnswer>>]),
     ("authority prepare", &[of::<Items<wire::AuthorityAnswer>>]),

@@ -141,6 +141,8 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("plan", &["-f", &declared, "--check"]);
     run("apply", &["-f", &declared]);
     run("audit list", &["--last", "50"]);
+    run("audit list", &["--agent", "a", "--limit", "1"]);
+    run("audit show", &["1"]);
     recorder.run_with(process, "b", "join", &[], code.as_bytes());
     let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
     let serial = world.field(&["agent", "show", "b"], "/instances/0/serial");

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::entry_terms::{EntryTerm, address, terms_of};
+use super::events::{EntryOutcome, is_event_name};
+use super::visible::names_object_of;
+use crate::base::{Network, OwnerName, Timestamp, code, length_s};
+use crate::broker::failure::Failure;
+use crate::broker::world::World;
+use crate::ledger::Entry;
+use crate::postings::TimeSpan;
+use crate::wire::{self, EntryField};
+
+/// A filter of entries whose texts were checked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EntryFilter {
+    /// The alternatives of each field.
+    fields: BTreeMap<EntryField, Vec<String>>,
+    /// Of these sources, if there are any.
+    networks: Vec<Network>,
+    /// With objects of these owners, if there are any.
+    owners: Vec<OwnerName>,
+    pub(super) times: TimeSpan,
+}
+
+impl EntryFilter {
+    /// Checks `wanted`. Lengths of time are counted back from `now`.
+    ///
+    /// # Errors
+    /// [`Failure`] that names the parameter whose text no entry can have.
+    pub(super) fn check(wanted: &wire::EntryFilter, now: Timestamp) -> Result<Self, Failure> {
+        let mut filter = Self::default();
+        for one in &wanted.fields {
+            let (field, text) = (one.field, one.text.as_str());
+            if text.is_empty() {
+                return Err(refused(field.as_str(), "is empty"));
+            }
+            match field {
+                EntryField::Owner => {
+                    let owner = text.parse().map_err(|_| refused("owner", "is not the name of an owner"))?;
+                    filter.owners.push(owner);
+                }
+                EntryField::Source => {
+                    let why = "is not an address or a network such as 10.1.0.0/16";
+                    filter.networks.push(network(text).ok_or_else(|| refused("source", why))?);
+                }
+                EntryField::Kind if !is_event_name(text) => {
+                    return Err(refused("kind", "is not the name of an event, e.g. secret.revealed"));
+                }
+                EntryField::Outcome if EntryOutcome::ALL.iter().all(|outcome| outcome.as_str() != text) => {
+                    return Err(refused("outcome", "is not allowed, denied or failed"));
+                }
+                EntryField::Agent
+                | EntryField::Instance
+                | EntryField::Operator
+                | EntryField::Capability
+                | EntryField::SecretName
+                | EntryField::Token
+                | EntryField::Lease
+                | EntryField::Kind
+                | EntryField::Outcome
+                | EntryField::Decision => {
+                    filter.fields.entry(field).or_default().push(text.to_owned());
+                }
+            }
+        }
+        filter.times = TimeSpan {
+            since: moment("since", wanted.since.as_deref(), now)?,
+            until: moment("until", wanted.until.as_deref(), now)?,
+        };
+        Ok(filter)
+    }
+
+    /// Whether every entry fits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+            && self.networks.is_empty()
+            && self.owners.is_empty()
+            && self.times == TimeSpan::default()
+    }
+
+    /// Whether the index finds no other entries than those that fit.
+    pub(super) fn is_indexed_exactly(&self) -> bool {
+        let is_exact = |network: &Network| {
+            network.host().is_some() || network.indexed_around().as_ref() == Some(network)
+        };
+        self.owners.is_empty() && self.times == TimeSpan::default() && self.networks.iter().all(is_exact)
+    }
+
+    /// The fields and texts of which an entry has one of each group. The owner is none of them.
+    pub(super) fn groups(&self) -> Vec<Vec<EntryTerm>> {
+        let of_field = |(field, texts): (&EntryField, &Vec<String>)| {
+            texts.iter().map(|text| (*field, text.clone())).collect()
+        };
+        let mut groups: Vec<Vec<EntryTerm>> = self.fields.iter().map(of_field).collect();
+        if !self.networks.is_empty() {
+            let indexed = |network: &Network| {
+                let host = network.host().map(|address| address.to_string());
+                host.or_else(|| network.indexed_around().map(|around| around.to_string()))
+            };
+            let texts = self.networks.iter().filter_map(indexed);
+            groups.push(texts.map(|text| (EntryField::Source, text)).collect());
+        }
+        groups
+    }
+
+    /// Whether `entry`, which says `event`, fits.
+    pub(super) fn accepts(
+        &self,
+        entry: &Entry,
+        event: &Value,
+        world: impl FnOnce(&dyn Fn(&World) -> bool) -> bool,
+    ) -> bool {
+        if !self.times.contains(entry.time) {
+            return false;
+        }
+        if !self.fields.is_empty() || !self.networks.is_empty() {
+            let terms = terms_of(entry);
+            let has = |field: EntryField, text: &String| {
+                terms.iter().any(|(of, found)| *of == field && found == text)
+            };
+            let is_from = |network: &Network| {
+                let sources = terms.iter().filter(|(field, _)| *field == EntryField::Source);
+                sources.filter_map(|(_, text)| address(text)).any(|address| network.contains(address))
+            };
+            let fits = self.fields.iter().all(|(field, texts)| texts.iter().any(|text| has(*field, text)))
+                && (self.networks.is_empty() || self.networks.iter().any(is_from));
+            if !fits {
+                return false;
+            }
+        }
+        self.owners.is_empty()
+            || world(&|world| self.owners.iter().any(|owner| names_object_of(world, owner, event)))
+    }
+}
+
+fn refused(parameter: &'static str, why: &str) -> Failure {
+    Failure::new(code::QUERY_INVALID)
+        .because(format!("the parameter `{parameter}` {why}"))
+        .mended_by(format!("correct `{parameter}`; docs/reference/http.md describes the filters of entries"))
+}
+
+/// A network, or an address as one.
+fn network(text: &str) -> Option<Network> {
+    text.parse().ok().or_else(|| Network::of_host(text.parse().ok()?))
+}
+
+/// A moment in RFC 3339, or so long before `now`.
+fn moment(parameter: &'static str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
+    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
+    let why = "is not a time such as 2026-11-30T02:00:00Z, or a length of time such as 6h";
+    found.map(Some).ok_or_else(|| refused(parameter, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn filter(field: EntryField, text: &str) -> wire::EntryFilter {
+        let fields = vec![wire::FieldFilter { field, text: text.to_owned() }];
+        wire::EntryFilter { fields, ..wire::EntryFilter::default() }
+    }
+
+    #[test]
+    fn times_are_read_as_moments_or_as_lengths_before_now() {
+        for (text, since) in [
+            ("6h", NOW.plus_s(-6 * 3600)),
+            ("2027-01-15T08:00:00Z", Timestamp::parse("2027-01-15T08:00:00Z").unwrap()),
+        ] {
+            let wanted = wire::EntryFilter { since: Some(text.to_owned()), ..wire::EntryFilter::default() };
+            let filter = EntryFilter::check(&wanted, NOW).unwrap();
+            assert_eq!(filter.times, TimeSpan { since: Some(since), until: None });
+            assert!(!filter.is_empty() && !filter.is_indexed_exactly());
+        }
+        let wanted =
+            wire::EntryFilter { until: Some("yesterday".to_owned()), ..wire::EntryFilter::default() };
+        assert!(EntryFilter::check(&wanted, NOW).unwrap_err().why.contains("`until`"));
+    }
+
+    #[test]
+    fn texts_that_no_entry_has_are_refused() {
+        for (field, text) in [
+            (EntryField::Kind, "secret.reveal"),
+            (EntryField::Outcome, "ok"),
+            (EntryField::Source, "10.0.0.300"),
+            (EntryField::Owner, "no owner"),
+            (EntryField::Agent, ""),
+        ] {
+            let failure = EntryFilter::check(&filter(field, text), NOW).unwrap_err();
+            assert_eq!(failure.code, code::QUERY_INVALID);
+            assert!(failure.why.contains(field.as_str()), "{}", failure.why);
+        }
+    }
+
+    #[test]
+    fn a_network_is_searched_by_the_network_around_it() {
+        for (text, indexed, exact) in [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.0/24", "10.1.2.0/24", true),
+            ("10.1.2.0/25", "10.1.2.0/24", false),
+        ] {
+            let filter = EntryFilter::check(&filter(EntryField::Source, text), NOW).unwrap();
+            assert_eq!(filter.groups(), [[(EntryField::Source, indexed.to_owned())]]);
+            assert_eq!(filter.is_indexed_exactly(), exact, "{text}");
+        }
+    }
+}

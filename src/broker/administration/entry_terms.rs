@@ -1,0 +1,226 @@
+//! By what an entry of the ledger is found. The rule goes by the names of fields, like the one for the links of entries, so
+//! that no event can forget it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::{Map, Value};
+
+use super::events::{event_name, outcome_of};
+use crate::base::Network;
+use crate::ledger::Entry;
+use crate::wire::EntryField;
+
+/// A field of an entry, with its text.
+pub(crate) type EntryTerm = (EntryField, String);
+
+/// The fields of `entry` by which it is found. [`EntryField::Owner`] is none of them, because an owner changes.
+pub(crate) fn terms_of(entry: &Entry) -> Vec<EntryTerm> {
+    let event = serde_json::from_slice(&entry.event).unwrap_or_default();
+    let mut terms = event_terms(&event);
+    terms.push((EntryField::Kind, event_name(entry.kind).to_owned()));
+    terms.extend(outcome_of(entry.kind).map(|outcome| (EntryField::Outcome, outcome.as_str().to_owned())));
+    terms
+}
+
+/// The fields of an event by which its entry is found.
+pub(super) fn event_terms(event: &Value) -> Vec<EntryTerm> {
+    let mut found = Finder(Vec::new());
+    found.take(event, None);
+    found.0.sort_unstable();
+    found.0.dedup();
+    found.0
+}
+
+/// What texts stand for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Noun {
+    Field(EntryField),
+    /// No field, but a map of roles has their capabilities.
+    Role,
+}
+
+impl Noun {
+    /// What the texts in this field stand for.
+    fn of_field(name: &str) -> Option<Self> {
+        Some(Self::Field(match name {
+            "agent" | "agents" | "removed_agents" => EntryField::Agent,
+            "instance" | "first_instance" => EntryField::Instance,
+            "operator" | "operators" | "by" => EntryField::Operator,
+            "capability" | "capabilities" | "cut_off" => EntryField::Capability,
+            "secret" | "administering" => EntryField::SecretName,
+            "token" => EntryField::Token,
+            "lease" => EntryField::Lease,
+            "decision" => EntryField::Decision,
+            "source" | "peer" => EntryField::Source,
+            "roles" => return Some(Self::Role),
+            _ => return None,
+        }))
+    }
+
+    /// What the values of this changed field of a declaration stand for.
+    fn of_value(field: &str) -> Option<Self> {
+        match field {
+            "capabilities" => Some(Self::Field(EntryField::Capability)),
+            "secret" | "upstream.admin_secret" => Some(Self::Field(EntryField::SecretName)),
+            _ => None,
+        }
+    }
+
+    /// What the name of an object of this kind stands for.
+    fn of_named(kind: &str) -> Option<Self> {
+        Some(Self::Field(match kind {
+            "agent" | "resource-server" => EntryField::Agent,
+            "capability" | "lease" => EntryField::Capability,
+            "operator" => EntryField::Operator,
+            "secret" | "rotation" => EntryField::SecretName,
+            _ => return None,
+        }))
+    }
+
+    /// What the id of a subject of this kind stands for.
+    fn of_id(kind: &str) -> Option<Self> {
+        Some(Self::Field(match kind {
+            "instance" => EntryField::Instance,
+            "token" => EntryField::Token,
+            "capability" => EntryField::Capability,
+            _ => return None,
+        }))
+    }
+
+    /// What the values stand for in a map whose keys are these names.
+    const fn of_values(self) -> Option<Self> {
+        match self {
+            Self::Field(EntryField::Agent) => Some(Self::Role),
+            Self::Role => Some(Self::Field(EntryField::Capability)),
+            Self::Field(_) => None,
+        }
+    }
+}
+
+struct Finder(Vec<EntryTerm>);
+
+impl Finder {
+    fn take(&mut self, value: &Value, noun: Option<Noun>) {
+        match value {
+            Value::String(text) => self.note(text, noun),
+            Value::Array(items) => items.iter().for_each(|item| self.take(item, noun)),
+            Value::Object(fields) => match noun {
+                Some(noun) => {
+                    for (name, value) in fields {
+                        self.note(name, Some(noun));
+                        self.take(value, noun.of_values());
+                    }
+                }
+                None => self.object(fields),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn object(&mut self, fields: &Map<String, Value>) {
+        const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
+        let text = |field: &str| fields.get(field).and_then(Value::as_str);
+        let (kind, changed) = (text("kind").unwrap_or_default(), text("field"));
+        for (field, value) in fields {
+            let noun = match (field.as_str(), changed) {
+                (field, Some(changed)) if VALUES.contains(&field) => Noun::of_value(changed),
+                ("name", _) => Noun::of_named(kind),
+                ("id", _) => Noun::of_id(kind),
+                (field, _) => Noun::of_field(field),
+            };
+            self.take(value, noun);
+        }
+    }
+
+    fn note(&mut self, text: &str, noun: Option<Noun>) {
+        let Some(Noun::Field(field)) = noun else { return };
+        // A text with a space says that nobody with a name did it.
+        if text.is_empty() || (field == EntryField::Operator && text.contains(' ')) {
+            return;
+        }
+        self.0.push((field, text.to_owned()));
+        if let Some(address) = address(text).filter(|_| field == EntryField::Source) {
+            let networks = Network::indexed(address);
+            self.0.extend(networks.map(|network| (field, network.to_string())));
+            self.0.push((field, address.to_string()));
+        }
+    }
+}
+
+/// The address in the text of a source, with or without a port.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(event: &Value) -> Vec<String> {
+        event_terms(event).into_iter().map(|(field, text)| format!("{field}={text}")).collect()
+    }
+
+    #[test]
+    fn an_event_is_found_by_the_objects_that_it_names() {
+        for (event, expected) in [
+            (
+                json!({ "agent": "a", "instance": "inst_1", "capabilities": ["x", "y"], "token": "tok_1", "decision": "dec_1" }),
+                &[
+                    "agent=a",
+                    "instance=inst_1",
+                    "capability=x",
+                    "capability=y",
+                    "token=tok_1",
+                    "decision=dec_1",
+                ][..],
+            ),
+            (json!({ "by": "host uid 0", "agent": null, "role": "admin" }), &[]),
+            (
+                json!({ "subject": { "kind": "agent", "id": "agent_1", "name": "a" }, "by": "o" }),
+                &["agent=a", "operator=o"],
+            ),
+            (
+                json!({ "subject": { "kind": "token", "id": "tok_1" }, "agent": "a", "by": "o" }),
+                &["agent=a", "operator=o", "token=tok_1"],
+            ),
+            (
+                json!({ "subject": { "kind": "capability", "id": "c" }, "by": "o" }),
+                &["operator=o", "capability=c"],
+            ),
+            (
+                json!({ "operator": "o", "changes": [
+                    { "kind": "role", "name": "r", "field": "capabilities", "added": ["x"], "removed": ["y"] },
+                    { "kind": "agent", "name": "a", "field": "roles", "from": ["r"], "to": [] },
+                    { "kind": "lease", "name": "c" }, { "kind": "rotation", "name": "s" },
+                ] }),
+                &["agent=a", "operator=o", "capability=c", "capability=x", "capability=y", "secret=s"],
+            ),
+            (
+                json!({ "by": "o", "removed": { "roles": { "r": ["x"] }, "agents": { "a": ["r"] } } }),
+                &["agent=a", "operator=o", "capability=x"],
+            ),
+            (
+                json!({ "peer": "10.1.2.3" }),
+                &[
+                    "source=0.0.0.0/0",
+                    "source=10.0.0.0/8",
+                    "source=10.1.0.0/16",
+                    "source=10.1.2.0/24",
+                    "source=10.1.2.3",
+                ],
+            ),
+        ] {
+            assert_eq!(found(&event), expected, "{event}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_source_is_found_with_and_without_its_port() {
+        assert!(found(&json!({ "source": "[2001:db8::1]:443" })).contains(&"source=2001:db8::1".to_owned()));
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1:9"));
+        assert_eq!(address("somewhere"), None);
+    }
+}

@@ -1,0 +1,261 @@
+use serde_json::Value;
+
+use super::entry_filter::EntryFilter;
+use super::visible::{VisibleEvent, visible};
+use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, PAGE_BYTES_MAX};
+use crate::base::{Cancellation, OperatorName, OwnerName};
+use crate::broker::failure::Failure;
+use crate::broker::world::World;
+use crate::ledger::{Entry, ReadError};
+use crate::postings::{Hits, PostingQuery, Search, SearchOrder, SearchPart};
+use crate::store::Store;
+
+/// A wanted page of entries.
+#[derive(Debug)]
+pub(super) struct WantedPage {
+    /// Only entries after this one.
+    pub(super) after: u64,
+    /// Only entries before this one.
+    pub(super) before: u64,
+    pub(super) limit: usize,
+    pub(super) order: SearchOrder,
+    pub(super) filter: EntryFilter,
+}
+
+/// An operator who is bound to an owner, and sees entries about this owner's objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoundReader<'a> {
+    pub(super) operator: &'a OperatorName,
+    pub(super) owner: &'a OwnerName,
+}
+
+/// An entry of the page, as its reader sees it.
+pub(super) struct FoundEntry {
+    pub(super) entry: Entry,
+    pub(super) shown: VisibleEvent,
+}
+
+/// The entries of a page, and what is beyond it.
+#[derive(Default)]
+pub(super) struct FoundPage {
+    pub(super) items: Vec<FoundEntry>,
+    /// The entry after which, in the order of the page, the next one continues; none on the last page.
+    pub(super) next: Option<u64>,
+    pub(super) more: Further,
+    bytes: usize,
+}
+
+/// Entries beyond the page.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Further {
+    #[default]
+    None,
+    Exactly(u64),
+    AtLeast(u64),
+}
+
+/// Entries that are read at a time.
+const READ_AT_ONCE: usize = 64;
+/// A gap between two wanted entries that is read over: entries next to each other are read together.
+const GAP_MAX: u64 = 32;
+
+/// A search for the entries of a page.
+pub(super) struct EntrySearch<'a> {
+    store: &'a Store<World>,
+    wanted: &'a WantedPage,
+    reader: Option<BoundReader<'a>>,
+    work: &'a Cancellation,
+    budget: ReadBudget,
+    page: FoundPage,
+}
+
+/// The entries that one request may still read.
+#[derive(Debug)]
+struct ReadBudget(usize);
+
+impl ReadBudget {
+    fn new() -> Self {
+        Self(usize::try_from(AUDIT_ENTRIES_READ_MAX).unwrap_or(usize::MAX))
+    }
+
+    /// As many as are left of `wanted` entries.
+    fn grant(&mut self, wanted: usize) -> usize {
+        let granted = wanted.min(self.0);
+        self.0 = self.0.saturating_sub(granted);
+        granted
+    }
+}
+
+/// Why the search goes on, or ends.
+enum Taken {
+    On,
+    /// The page is full, and this entry would be on the next one.
+    Full,
+}
+
+impl<'a> EntrySearch<'a> {
+    pub(super) fn new(
+        store: &'a Store<World>,
+        wanted: &'a WantedPage,
+        reader: Option<BoundReader<'a>>,
+        work: &'a Cancellation,
+    ) -> Self {
+        Self { store, wanted, reader, work, budget: ReadBudget::new(), page: FoundPage::default() }
+    }
+
+    /// The page, from the entries up to `head`.
+    ///
+    /// # Errors
+    /// [`Failure`] if the ledger is damaged there, or the work was cancelled.
+    pub(super) fn run(mut self, head: u64) -> Result<FoundPage, Failure> {
+        let postings = self.store.postings();
+        let term = |(field, text): &(crate::wire::EntryField, String)| postings.term(field.as_str(), text);
+        let mut search = postings.search(PostingQuery {
+            all: self.wanted.filter.groups().iter().map(|group| group.iter().map(term).collect()).collect(),
+            from: self.wanted.after.saturating_add(1),
+            through: head.min(self.wanted.before.saturating_sub(1)),
+            times: self.wanted.filter.times,
+            order: self.wanted.order,
+        });
+        while let Some(part) = search.next_part(self.work)? {
+            let mut seqs = self.candidates(&part);
+            let mut taken: u64 = 0;
+            while let Some(first) = seqs.next() {
+                let size = self.budget.grant(self.batch());
+                if size == 0 {
+                    self.page.next = Some(self.before_in_order(first));
+                    return Ok(self.page);
+                }
+                let batch: Vec<u64> = std::iter::once(first).chain(seqs.by_ref()).take(size).collect();
+                let last = batch.last().copied().unwrap_or(first);
+                for entry in self.read(&batch)? {
+                    if matches!(self.take(entry), Taken::Full) {
+                        self.page.next = self.page.items.last().map(|item| item.entry.seq);
+                        self.page.more = self.further(&part, taken, search)?;
+                        return Ok(self.page);
+                    }
+                    taken = taken.saturating_add(1);
+                }
+                self.page.next = Some(last);
+            }
+        }
+        self.page.next = search.position().map(|next| self.before_in_order(next));
+        Ok(self.page)
+    }
+
+    /// The entries of `part` that may be wanted, in order.
+    fn candidates<'p>(&self, part: &'p SearchPart) -> Box<dyn Iterator<Item = u64> + 'p> {
+        match (&part.hits, self.wanted.order) {
+            (Some(hits), _) => Box::new(hits.seqs()),
+            (None, SearchOrder::NewestFirst) => Box::new((part.from..=part.through).rev()),
+            (None, SearchOrder::OldestFirst) => Box::new(part.from..=part.through),
+        }
+    }
+
+    /// How many candidates are read next: no more than the page needs, if the index is right about them.
+    fn batch(&self) -> usize {
+        let missing = self.wanted.limit.saturating_sub(self.page.items.len()).saturating_add(1);
+        missing.clamp(READ_AT_ONCE / 4, READ_AT_ONCE)
+    }
+
+    const fn before_in_order(&self, seq: u64) -> u64 {
+        match self.wanted.order {
+            SearchOrder::NewestFirst => seq.saturating_add(1),
+            SearchOrder::OldestFirst => seq.saturating_sub(1),
+        }
+    }
+
+    /// The entries with these numbers, in this order.
+    fn read(&mut self, seqs: &[u64]) -> Result<Vec<Entry>, Failure> {
+        self.work.step()?;
+        let mut sorted = seqs.to_vec();
+        sorted.sort_unstable();
+        let mut found = Vec::with_capacity(seqs.len());
+        for run in sorted.chunk_by(|one, next| next.saturating_sub(*one) <= GAP_MAX) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let entries = read_range(self.store, *first, *last)?;
+            found.extend(entries.into_iter().filter(|entry| run.binary_search(&entry.seq).is_ok()));
+        }
+        if self.wanted.order == SearchOrder::NewestFirst {
+            found.reverse();
+        }
+        Ok(found)
+    }
+
+    /// Puts `entry` on the page, if it is wanted and its reader sees it.
+    fn take(&mut self, entry: Entry) -> Taken {
+        let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
+        let with_world = |ask: &dyn Fn(&World) -> bool| self.store.read(|world, _| ask(world));
+        if !self.wanted.filter.accepts(&entry, &event, with_world) {
+            return Taken::On;
+        }
+        let shown = match self.reader {
+            None => Some(VisibleEvent { event, is_redacted: false }),
+            Some(BoundReader { operator, owner }) => {
+                self.store.read(|world, _| visible(world, owner, operator, event))
+            }
+        };
+        let Some(shown) = shown else { return Taken::On };
+        if self.page.items.len() >= self.wanted.limit || self.page.bytes >= PAGE_BYTES_MAX {
+            return Taken::Full;
+        }
+        self.page.bytes = self.page.bytes.saturating_add(entry.event.len());
+        self.page.items.push(FoundEntry { entry, shown });
+        Taken::On
+    }
+
+    /// The entries beyond a full page. `taken` candidates of its last part were on it or before it.
+    fn further(&self, part: &SearchPart, taken: u64, mut search: Search<'_>) -> Result<Further, Failure> {
+        let Some(last) = self.page.next else { return Ok(Further::AtLeast(1)) };
+        if self.reader.is_none() && self.wanted.filter.is_empty() {
+            let (first, end) =
+                (self.wanted.after, self.wanted.before.min(self.store.head().seq.saturating_add(1)));
+            let count = match self.wanted.order {
+                SearchOrder::NewestFirst => last.saturating_sub(first).saturating_sub(1),
+                SearchOrder::OldestFirst => end.saturating_sub(last).saturating_sub(1),
+            };
+            return Ok(Further::Exactly(count));
+        }
+        if self.reader.is_some() || !self.wanted.filter.is_indexed_exactly() {
+            return Ok(Further::AtLeast(1));
+        }
+        // The entry for which there was no room is one of the candidates that were not taken.
+        let rest = |hits: &Hits| hits.count().saturating_sub(taken).max(1);
+        let (mut count, mut is_exact) = part.hits.as_ref().map_or((1, false), |hits| (rest(hits), true));
+        while let Some(part) = search.next_part(self.work)? {
+            match &part.hits {
+                Some(hits) => count = count.saturating_add(hits.count()),
+                None => is_exact = false,
+            }
+        }
+        let is_whole = is_exact && search.position().is_none();
+        Ok(if is_whole { Further::Exactly(count) } else { Further::AtLeast(count) })
+    }
+}
+
+/// The entries from `first` to `last`.
+fn read_range(store: &Store<World>, first: u64, last: u64) -> Result<Vec<Entry>, ReadError> {
+    let mut found: Vec<Entry> = Vec::new();
+    let mut next = first;
+    while next <= last {
+        let wanted = usize::try_from(last.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
+        let entries = store.entries(next, wanted)?;
+        let Some(end) = entries.last().map(|entry| entry.seq) else { break };
+        found.extend(entries);
+        next = end.saturating_add(1);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_entries_are_read_for_one_request() {
+        let mut budget = ReadBudget::new();
+        let granted = std::iter::from_fn(|| Some(budget.grant(READ_AT_ONCE)).filter(|granted| *granted > 0));
+        assert_eq!(granted.sum::<usize>() as u64, AUDIT_ENTRIES_READ_MAX);
+        assert_eq!(budget.grant(1), 0);
+    }
+}

@@ -1,0 +1,43 @@
+//! Reading the ledger is recorded: one entry for a listing of several pages, or for a client that follows the ledger.
+
+use std::time::Duration;
+
+use super::ledger_readers::Reading;
+use crate::base::limits::REVOCATION_WAIT_MS;
+use crate::broker::caller_services::AdminServices;
+use crate::operators::LedgerRead;
+use crate::policy::{Authorised, ReadLedger};
+use crate::wire::EntriesQuery;
+
+impl AdminServices {
+    /// Records that the operator reads the ledger, once for all pages with one filter. If the entry cannot be written soon,
+    /// it is counted: a disk that fails keeps nobody from reading.
+    pub async fn note_ledger_reading(&self, by: &Authorised<ReadLedger>, query: &EntriesQuery) {
+        let (services, operator) = (&self.0, by.operator());
+        let filter: Vec<String> =
+            query.filter.parameters().map(|(name, text)| format!("{name}={}", shortened(text))).collect();
+        let reading = Reading { operator: operator.id(), filter: filter.join("&") };
+        if !services.state.ledger_readings.begins(reading, services.state.clock.elapsed()) {
+            return;
+        }
+        let event = LedgerRead {
+            by: operator.name(),
+            order: query.order.as_str(),
+            filter,
+            after: query.after,
+            before: query.before,
+            limit: query.limit,
+        };
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        let recorded = tokio::time::timeout(wait, services.state.record(&event)).await;
+        if !matches!(recorded, Ok(Ok(()))) {
+            services.notifications.meters.ledger_reading_unrecorded();
+        }
+    }
+}
+
+/// The texts of a filter may be as long as a request is.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 255;
+    text.chars().take(CHARS_MAX).collect()
+}

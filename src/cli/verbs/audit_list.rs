@@ -1,0 +1,168 @@
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::client::{Client, Received};
+use crate::cli::session::VerbSession;
+use crate::console::CommandFailure;
+use crate::wire::{
+    EntriesAnswer, EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, LIST_ENTRIES, MoreEntries,
+    Nothing,
+};
+
+/// `keyward audit list`
+#[derive(Args, Debug)]
+pub struct AuditList {
+    /// List at most N entries
+    #[arg(long, visible_alias = "last", default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// List the oldest entries first
+    #[arg(long)]
+    oldest_first: bool,
+    /// Only entries after this sequence number
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// Only entries before this sequence number
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+    #[command(flatten)]
+    filter: Box<FilterArgs>,
+}
+
+/// Which entries are wanted. An option may be repeated: an entry has one of its values.
+#[derive(Args, Debug)]
+pub(super) struct FilterArgs {
+    /// Only entries that name this agent
+    #[arg(long, value_name = "NAME")]
+    agent: Vec<String>,
+    /// Only entries that name this instance
+    #[arg(long, value_name = "ID")]
+    instance: Vec<String>,
+    /// Only entries that name this operator
+    #[arg(long, value_name = "NAME")]
+    operator: Vec<String>,
+    /// Only entries that name an object of this owner, as of now
+    #[arg(long, value_name = "OWNER")]
+    owner: Vec<String>,
+    /// Only entries that name this capability
+    #[arg(long, value_name = "NAME")]
+    capability: Vec<String>,
+    /// Only entries that name this secret
+    #[arg(long, value_name = "NAME")]
+    secret: Vec<String>,
+    /// Only entries that name the token with this id
+    #[arg(long, value_name = "ID")]
+    token: Vec<String>,
+    /// Only entries that name this lease
+    #[arg(long, value_name = "ID")]
+    lease: Vec<String>,
+    /// Only events of this kind, e.g. `secret.revealed`
+    #[arg(long, value_name = "EVENT")]
+    kind: Vec<String>,
+    /// Only entries with this outcome: `allowed`, `denied` or `failed`
+    #[arg(long, value_name = "OUTCOME")]
+    outcome: Vec<String>,
+    /// Only the entries of this decision
+    #[arg(long, value_name = "ID")]
+    decision: Vec<String>,
+    /// Only requests from this address or network
+    #[arg(long, value_name = "ADDRESS")]
+    source: Vec<String>,
+    /// Only entries from this time on: a time such as `2026-11-30T02:00:00Z`, or a length of time before now, e.g. `6h`
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only entries up to this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl FilterArgs {
+    pub(super) fn filter(&self) -> EntryFilter {
+        let texts = |field| match field {
+            EntryField::Agent => &self.agent,
+            EntryField::Instance => &self.instance,
+            EntryField::Operator => &self.operator,
+            EntryField::Owner => &self.owner,
+            EntryField::Capability => &self.capability,
+            EntryField::SecretName => &self.secret,
+            EntryField::Token => &self.token,
+            EntryField::Lease => &self.lease,
+            EntryField::Kind => &self.kind,
+            EntryField::Outcome => &self.outcome,
+            EntryField::Decision => &self.decision,
+            EntryField::Source => &self.source,
+        };
+        let of_field = |field| texts(field).iter().map(move |text| FieldFilter { field, text: text.clone() });
+        EntryFilter {
+            fields: EntryField::ALL.into_iter().flat_map(of_field).collect(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+        }
+    }
+}
+
+/// Most entries that are asked for at a time.
+pub(super) const PAGE_ENTRIES: u64 = 500;
+
+impl AuditList {
+    pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let order = if self.oldest_first { EntryOrder::Oldest } else { EntryOrder::Newest };
+        let query = EntriesQuery {
+            after: self.after,
+            before: self.before,
+            limit: None,
+            order,
+            filter: self.filter.filter(),
+        };
+        let client = session.operator().await?;
+        let entries = some_entries(&client, query, self.limit).await?;
+        session.print_table(&client, &entries.sent, &entries.items).await;
+        if !session.console.is_json() {
+            self.say_more(session, &entries.answer);
+        }
+        Ok(())
+    }
+
+    fn say_more(&self, session: VerbSession<'_>, entries: &EntriesAnswer) {
+        let Some(next) = entries.next_after.or(entries.next_before) else { return };
+        let count = match entries.more {
+            Some(MoreEntries { count, exact: true }) => format!("{count} more"),
+            Some(MoreEntries { count, exact: false }) => format!("at least {count} more"),
+            None => "more".to_owned(),
+        };
+        let option = if self.oldest_first { "--after" } else { "--before" };
+        session.console.say(&format!(
+            "{} listed, {count} fit: `--limit` lists more at once, `{option} {next}` continues",
+            entries.items.len()
+        ));
+    }
+}
+
+/// The first `limit` entries of all pages, as one answer.
+pub(super) async fn some_entries(
+    client: &Client,
+    mut query: EntriesQuery,
+    limit: u64,
+) -> Result<Received<EntriesAnswer>, CommandFailure> {
+    let (mut items, mut sent_items): (Vec<_>, Vec<Value>) = (Vec::new(), Vec::new());
+    loop {
+        let left = limit.saturating_sub(items.len() as u64).min(PAGE_ENTRIES);
+        query.limit = usize::try_from(left).ok();
+        let mut page: Received<EntriesAnswer> = client.call(LIST_ENTRIES, &Nothing, &query).await?;
+        items.append(&mut page.answer.items);
+        if let Some(Value::Array(more)) = page.sent.get_mut("items") {
+            sent_items.append(more);
+        }
+        let next = page.answer.next_after.or(page.answer.next_before);
+        match next.filter(|_| (items.len() as u64) < limit) {
+            Some(next) if query.order == EntryOrder::Oldest => query.after = Some(next),
+            Some(next) => query.before = Some(next),
+            None => {
+                page.answer.items = items;
+                if let Some(all) = page.sent.get_mut("items") {
+                    *all = Value::Array(sent_items);
+                }
+                return Ok(page);
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::audit_list::{FilterArgs, some_entries};
+use crate::base::{Clock, SystemClock, code};
+use crate::cli::client::{Attempts, Received};
+use crate::cli::session::VerbSession;
+use crate::console::CommandFailure;
+use crate::wire::{EntriesAnswer, EntriesQuery, EntryFilter, EntryOrder};
+
+/// `keyward audit tail`
+#[derive(Args, Debug)]
+pub struct AuditTail {
+    /// Wait for new entries and print them, also after a restart of the broker, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin with the newest N entries
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
+    lines: u64,
+    #[command(flatten)]
+    filter: Box<FilterArgs>,
+}
+
+/// The time between two looks for new entries.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Most entries that are printed at a time.
+const AT_ONCE: u64 = 500;
+
+impl AuditTail {
+    pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let filter = self.filter.filter();
+        let client = session.operator().await?;
+        // Without a filter: the number of the newest entry is where new ones begin, whether it fits or not.
+        let newest = EntriesQuery { limit: None, order: EntryOrder::Newest, ..EntriesQuery::default() };
+        let newest = some_entries(&client, newest, 1).await?;
+        let head = newest.answer.items.first().map_or(newest.answer.head, |newest| newest.seq);
+        let begun = EntriesQuery {
+            before: head.checked_add(1),
+            order: EntryOrder::Newest,
+            filter: filter.clone(),
+            ..EntriesQuery::default()
+        };
+        if self.lines > 0 {
+            let mut last = some_entries(&client, begun, self.lines).await?;
+            last.answer.items.reverse();
+            if let Some(items) = last.sent.get_mut("items").and_then(serde_json::Value::as_array_mut) {
+                items.reverse();
+            }
+            session.print_stream(&last, &last.items);
+        }
+        if !self.follow {
+            return Ok(());
+        }
+        let interrupted = |_| CommandFailure::new(code::COMMAND_FAILED);
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(interrupted)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(interrupted)?;
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            ended = follow(session, filter, head) => ended,
+        }
+    }
+}
+
+/// Prints entries after `after` as they come. A failure that may pass is reported, and waited for.
+async fn follow(session: VerbSession<'_>, filter: EntryFilter, after: u64) -> Result<(), CommandFailure> {
+    let (clock, mut attempts, mut after) = (SystemClock::new(), Attempts::default(), after);
+    loop {
+        let due = clock.elapsed().saturating_add(LOOK_EVERY);
+        tokio::time::sleep(attempts.next(due).saturating_sub(clock.elapsed())).await;
+        match new_entries(session, &filter, after).await {
+            Ok(page) => {
+                if attempts.succeeded(clock.elapsed()).is_some() {
+                    session.console.say("keyward audit tail: the broker answers again");
+                }
+                session.print_stream(&page, &page.items);
+                let last = page.items.last().map(|last| last.seq);
+                after = page.next_after.max(last).unwrap_or(after).max(after);
+            }
+            Err(failure) if failure.is_outage() || failure.is_unavailable() => {
+                if attempts.failed(&failure, clock.elapsed()).is_some() {
+                    session.console.say(&format!("keyward audit tail: {}; waiting", failure.why()));
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        session.console.delivered()?;
+    }
+}
+
+async fn new_entries(
+    session: VerbSession<'_>,
+    filter: &EntryFilter,
+    after: u64,
+) -> Result<Received<EntriesAnswer>, CommandFailure> {
+    let query = EntriesQuery { after: Some(after), filter: filter.clone(), ..EntriesQuery::default() };
+    some_entries(&session.operator().await?, query, AT_ONCE).await
+}

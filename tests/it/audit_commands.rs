@@ -1,0 +1,80 @@
+//! `keyward audit` as a person uses it.
+
+use std::fs::{self, File};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::process::Process;
+use crate::support::waiting::wait_until;
+
+fn text(process: &Process, args: &[&str]) -> String {
+    String::from_utf8(process.good(args, b"")).unwrap()
+}
+
+#[test]
+fn a_listing_follows_pages_and_says_how_many_more_there_are() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good_as("a", &["get", "github/app"], b"");
+    let all = process.json(&["audit", "list", "--limit", "1000"]);
+    let seqs = |listed: &Value| -> Vec<u64> {
+        listed["items"].as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()).collect()
+    };
+    assert!(seqs(&all).is_sorted_by(|one, next| one > next) && all["more"].is_null(), "{all}");
+    let oldest = process.json(&["audit", "list", "--oldest-first", "--last", "600"]);
+    assert!(seqs(&oldest).is_sorted() && seqs(&oldest)[0] == 1);
+    let output = process.run_as("operator", &["audit", "list", "--agent", "a", "--limit", "2"], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("2 listed,") && said.contains("more fit") && said.contains("--before"), "{said}");
+    // The forms for programs
+    let lines =
+        text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "jsonl"]);
+    let entry: Value = serde_json::from_str(lines.trim_end()).unwrap();
+    assert_eq!((entry["kind"].as_str(), lines.lines().count()), (Some("secret.revealed"), 1));
+    let csv = text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "csv"]);
+    let rows: Vec<&str> = csv.split("\r\n").collect();
+    assert!(rows[0].starts_with("SEQ,TIME,WHAT,WHO,ON") && rows[1].contains(",secret.revealed,a,"), "{csv}");
+    let seq = entry["seq"].to_string();
+    let shown = process.json(&["audit", "show", &seq]);
+    assert_eq!(
+        (shown["event"]["agent"].as_str(), shown["links"][0]["name"].as_str()),
+        (Some("a"), Some("a"))
+    );
+    let refused = process.said_by("operator", &["audit", "show", "999999"]).unwrap_err();
+    assert!(refused.contains("entry_unknown"), "{refused}");
+}
+
+#[test]
+fn a_tail_goes_on_after_a_restart_and_ends_with_ctrl_c() {
+    // Given an operator who follows what one agent does
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let path = process.path("tailed");
+    let mut tail = process.command("operator", &["audit", "tail", "-f", "--agent", "a", "-o", "jsonl"]);
+    tail.stdout(File::create(&path).unwrap()).stderr(Stdio::null());
+    let mut tail = tail.spawn().unwrap();
+    let count = |kind: &str| fs::read_to_string(&path).unwrap().matches(kind).count();
+    // It has begun when it has printed what there is
+    wait_until(|| count("instance.enrolled") == 1);
+    process.good_as("a", &["get", "github/app"], b"");
+    wait_until(|| count("secret.revealed") == 1);
+    // When the broker is killed and starts again
+    process.kill();
+    process.serve();
+    process.good_as("a", &["get", "github/app"], b"");
+    // Then the next entry is printed, and none twice
+    wait_until(|| count("secret.revealed") == 2);
+    let printed = fs::read_to_string(&path).unwrap();
+    let seqs: Vec<u64> = printed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert!(seqs.is_sorted_by(|one, next| one < next), "{seqs:?}");
+    // And an interrupt ends it, which is no failure
+    kill_process(Pid::from_raw(tail.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    assert!(tail.wait().unwrap().success());
+}
