@@ -120,19 +120,15 @@ fn manifest(files: &Files, signer: &NoteVerifier) -> Result<(), EvidenceError> {
     let signed = signer
         .manifest(text(files, MANIFEST)?)
         .map_err(|error| EvidenceError::Signature { file: MANIFEST, error })?;
-    let actual = hashes(files);
-    let differs = |line: &str| {
-        let name = hash_of(line).map_or(line, |(_, name)| name);
-        EvidenceError::Manifest(name.escape_default().to_string())
-    };
-    let mut lines = signed.lines();
-    for expected in &actual {
-        match lines.next() {
-            Some(line) if line == expected => {}
-            line => return Err(differs(line.unwrap_or(expected))),
-        }
+    let (actual, signed) = (hashes(files), signed.lines().collect::<Vec<_>>());
+    if actual == signed {
+        return Ok(());
     }
-    lines.next().map_or(Ok(()), |line| Err(differs(line)))
+    // One that is in one of them only, or is another file under its name.
+    let is_other = |line: &&str| !signed.contains(line) || !actual.iter().any(|one| one == line);
+    let other = actual.iter().map(String::as_str).chain(signed.iter().copied()).find(is_other);
+    let name = other.map_or(MANIFEST, |line| hash_of(line).map_or(line, |(_, name)| name));
+    Err(EvidenceError::Manifest(name.escape_default().to_string()))
 }
 
 /// Each entry is in the tree of the checkpoint, at its place.

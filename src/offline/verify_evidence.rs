@@ -14,8 +14,13 @@ use crate::wire::VerifiedEvidenceOutput;
 /// # Errors
 /// [`CommandFailure`] if it proves nothing.
 pub(super) fn verify_evidence(bundle: &Path, key: &str, console: &Console) -> Result<(), CommandFailure> {
-    let key = NoteVerifier::parse(key)
-        .map_err(|error| CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string()))?;
+    let key = NoteVerifier::parse(key).map_err(|error| {
+        let failure = CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string());
+        if Path::new(key).is_file() {
+            return failure.mended_by("give the content of the file: `--key \"$(cat FILE)\"`");
+        }
+        failure
+    })?;
     let bytes = read(bundle).map_err(|error| CommandFailure::of_file(bundle, &error))?;
     let verified = verify(&bytes, &key).map_err(|error| {
         CommandFailure::new(code::EVIDENCE_INVALID).because(format!("`{}`: {error}", bundle.display()))

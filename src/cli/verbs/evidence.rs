@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::base::Timestamp;
+use crate::base::{Clock, SystemClock, Timestamp};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OutFile, duration_s};
 use crate::crypto::sha256;
@@ -17,7 +17,7 @@ pub struct EvidenceArgs {
     /// Entries from this time on: a duration before now, e.g. `6h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: all]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Entries up to this time, e.g. `2026-11-28T05:00:00Z` [default: now]
+    /// Entries up to this time, in the same form [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// The new file for the bundle
@@ -54,20 +54,41 @@ impl EvidenceArgs {
                 "name `agent/NAME` or `operator/NAME`",
             )
         })?;
-        let (since, last_s) = match self.since.as_deref() {
+        let (since, last_s) = match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
             None => (None, None),
-            Some(text) if Timestamp::parse(text).is_some() => (Some(text.to_owned()), None),
-            Some(text) => (
-                None,
-                Some(duration_s(text).map_err(|_| {
-                    CommandFailure::usage(
-                        &format!("`{}` is no duration and no time", text.escape_default()),
-                        "name a duration, e.g. `--since 6h`, or a time, e.g. `--since 2026-11-28T03:00:00Z`",
-                    )
-                })?),
-            ),
+            Some(Moment::Time(time)) => (Some(time), None),
+            Some(Moment::Ago(seconds)) => (None, Some(seconds)),
         };
-        let until = self.until.clone();
+        let until = match self.until.as_deref().map(|text| moment("until", text)).transpose()? {
+            None => None,
+            Some(Moment::Time(time)) => Some(time),
+            Some(Moment::Ago(seconds)) => {
+                let ago = SystemClock::new().now().plus_s(i64::from(seconds).saturating_neg());
+                Some(ago.to_string())
+            }
+        };
         Ok(EvidenceBody { kind: kind.to_owned(), name: name.to_owned(), since, until, last_s })
     }
+}
+
+/// The value of `--since` or `--until`.
+enum Moment {
+    /// RFC 3339.
+    Time(String),
+    /// So many seconds ago.
+    Ago(u32),
+}
+
+fn moment(option: &str, text: &str) -> Result<Moment, CommandFailure> {
+    if Timestamp::parse(text).is_some() {
+        return Ok(Moment::Time(text.to_owned()));
+    }
+    duration_s(text).map(Moment::Ago).map_err(|_| {
+        CommandFailure::usage(
+            &format!("`{}` is no duration and no time", text.escape_default()),
+            &format!(
+                "name a duration, e.g. `--{option} 6h`, or a time, e.g. `--{option} 2026-11-28T03:00:00Z`"
+            ),
+        )
+    })
 }
