@@ -3,6 +3,7 @@
 
 pub(super) mod export;
 pub(in crate::broker) mod losses;
+pub(super) mod missing;
 mod records;
 pub(super) mod schema;
 pub(in crate::broker) mod section;

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lease_upstream::revocations_at;
 use crate::base::{CapabilityName, Scope};
+use crate::broker::declarations::missing::missing_admin_secret;
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
@@ -102,11 +103,7 @@ fn offer(
     }
     let admin = world.secrets.existing(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
-        let admin = driver.admin_secret();
-        let message = format!(
-            "the `admin_secret` `{admin}` does not exist: store it first (`keyward secret put {admin}`)"
-        );
-        return refuse(asked.upstream_place, &message);
+        return refuse(asked.upstream_place, &missing_admin_secret(driver.admin_secret(), scope));
     }
     let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })

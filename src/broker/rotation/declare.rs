@@ -4,6 +4,7 @@ use super::advance::{makes_without_upstream, next_of};
 use super::in_progress::in_progress;
 use crate::base::code;
 use crate::base::{Scope, SecretName, Timestamp, length_text};
+use crate::broker::declarations::missing::missing_admin_secret;
 use crate::broker::declarations::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
@@ -127,10 +128,7 @@ pub(super) fn declared(
         return refuse(asked.place, &message);
     }
     if let Some(admin) = driver.admin_secret().filter(|admin| !within(admin)) {
-        let message = format!(
-            "the `admin_secret` `{admin}` does not exist: store it first (`keyward secret put {admin}`)"
-        );
-        return refuse(asked.upstream_place, &message);
+        return refuse(asked.upstream_place, &missing_admin_secret(admin, scope));
     }
     let slots = match capabilities.shape {
         SlotCount::OneSlot => Slots::One,

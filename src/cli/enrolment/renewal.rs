@@ -14,8 +14,9 @@ use crate::console::{CommandFailure, Console, Format};
 use crate::pki::Requested;
 use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody, RenewalAnswer};
 
-/// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile.
-const LOOK_AGAIN_S: i64 = 600;
+/// Longest wait of `--watch` before it reads the clock again, because the machine may sleep meanwhile, and asks the broker
+/// whether to renew now: after a theft of the authority's key, every minute counts.
+const LOOK_AGAIN_S: i64 = 60;
 /// Longest wait for another process that renews: its connect and response timeouts together, and some seconds.
 const LOCK_WAIT: Duration = Duration::from_secs(40);
 const LOCK_LOOK: Duration = Duration::from_millis(25);
