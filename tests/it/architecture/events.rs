@@ -73,7 +73,9 @@ fn names_somebody(source: &Source, name: &str) -> bool {
 
 /// Events without an object: they are about the broker as a whole. Reviewed.
 const WITHOUT_OBJECT: &[&str] = &[
+    "BrokerFrozen",
     "BrokerSealed",
+    "BrokerThawed",
     "BrokerUnsealed",
     "ClockAdjusted",
     "ClockDisagrees",
