@@ -226,13 +226,18 @@ async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
 }
 
 /// The routes on which a repeated request does no harm. Reviewed: a key would add nothing to them.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 20] = [
     "POST /oauth/introspect",
     "POST /oauth/revoke",
     "POST /v1/break-glass",
     "POST /v1/clock/accept",
     "POST /v1/enrol",
+    "POST /v1/evidence",
     "POST /v1/export",
+    "POST /v1/freeze",
+    "POST /v1/incident-previews",
+    "POST /v1/incidents",
+    "POST /v1/incidents/{id}/lift",
     "POST /v1/leases/{id}/give-up",
     "POST /v1/leases/{id}/renew",
     "POST /v1/plan",
@@ -240,6 +245,7 @@ const HARMLESS: [&str; 14] = [
     "POST /v1/renew",
     "POST /v1/rotation-checks/{*name}",
     "POST /v1/seal",
+    "POST /v1/thaw",
     "POST /v1/unseal",
 ];
 

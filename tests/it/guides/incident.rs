@@ -32,7 +32,7 @@ fn a_compromised_agent_is_contained_by_the_runbook_and_comes_back_by_it() {
         "secret.revealed",
         "laptop stolen",
         "subject.suspended",
-        "subject.revoked",
+        "incident.contained",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
