@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -10,6 +11,9 @@ use crate::base::Sensitive;
 
 /// The terminal that controls this process.
 pub(super) const TERMINAL: &str = "/dev/tty";
+
+/// Longest wait for the signal that ends this process; one that ignores it goes on with the failure.
+const SIGNAL_WAIT: Duration = Duration::from_secs(1);
 
 /// Asks at the terminal of this process. The input is hidden before the prompt is printed, and input that was typed
 /// before is discarded: it was shown, and was not meant for this prompt.
@@ -24,8 +28,9 @@ pub(super) fn hidden(prompt: &str, limit: usize) -> io::Result<Sensitive<Vec<u8>
     (&terminal).write_all(b"\n")?;
     drop(hiding);
     if typed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-        // The terminal shows input again before this process ends.
+        // The terminal shows input again before this process ends. Another thread may take the signal, a moment later.
         kill_process(getpid(), Signal::INT)?;
+        std::thread::sleep(SIGNAL_WAIT);
     }
     typed
 }

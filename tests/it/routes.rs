@@ -195,6 +195,10 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "lease_invalid_state",
             "operator_profile_invalid",
             "secret_in_use",
+            "subject_form_unknown",
+            "incident_unknown",
+            "broker_not_frozen",
+            "entry_unknown",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }
