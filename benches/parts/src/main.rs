@@ -147,7 +147,7 @@ impl People {
 
     fn records(&self) -> Records<'_> {
         let Self { registry, secrets, operators, authorities, revocations, .. } = self;
-        Records { registry, operators, secrets, revocations, authorities }
+        Records { registry, operators, secrets, revocations, authorities, is_frozen: false }
     }
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {

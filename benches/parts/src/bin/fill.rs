@@ -150,6 +150,7 @@ async fn enrol(
         uses: 1,
         network: None,
         created_with: Some(Vec::new()),
+        person: None,
     };
     let hash = sha256(&number.to_be_bytes());
     let digests = ValueDigestKeys::derive([(1, &Sensitive::new([0; 32]))]);
