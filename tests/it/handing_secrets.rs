@@ -36,10 +36,21 @@ fn run(process: &Process, options: &[&str], script: &str) -> Output {
     command(process, options, script).output().unwrap()
 }
 
+/// The same command, where a hang-up ends it: `nohup cargo test` ignores hang-ups, a shell cannot trap what was ignored
+/// before, and `run` keeps it so.
+fn with_hangups(command: &Command) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.get_current_dir().map(|dir| wrapped.current_dir(dir));
+    wrapped
+}
+
 /// Starts a command and waits for its first line; what it says on standard error goes to the file `said`.
 fn start(process: &Process, options: &[&str], script: &str) -> Child {
     let said = fs::File::create(process.path("said")).unwrap();
-    let mut child = command(process, options, script).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
+    let mut command = with_hangups(&command(process, options, script));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n", "{}", said_in(process));
