@@ -102,7 +102,8 @@ impl BrokerUser {
         Self(own_uid())
     }
 
-    /// The owner of the data directory, whoever runs this command. Without one, the user of this process will make it.
+    /// The owner of the data directory, also if another user runs this command. If the directory does not exist, the
+    /// user of this process, who will make it.
     pub(crate) fn of_data(config: &Config) -> Self {
         fs::metadata(&config.data_dir).map_or_else(|_| Self::of_process(), |found| Self(found.uid()))
     }

@@ -102,8 +102,8 @@ fn lines<T: DeserializeOwned>(files: &Files, name: &'static str) -> Result<Vec<T
     read.collect::<Result<_, _>>().map_err(|_| EvidenceError::File(name))
 }
 
-/// The last key that took over from the trusted one, one after the other. Earlier keys sign nothing in a bundle, whoever
-/// has them. Announcements from before the trusted key lead nowhere.
+/// The last key that took over from the trusted one, one after the other. A bundle with the signature of an earlier key is
+/// refused. Announcements from before the trusted key lead nowhere.
 fn signer(trusted: &NoteVerifier, takeovers: &[Takeover]) -> NoteVerifier {
     let mut current = trusted.clone();
     for takeover in takeovers {
