@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod broker;
+pub(crate) mod caller;
 pub(crate) mod connection;
 pub(crate) mod false_mariadb;
 pub(crate) mod false_postgres;
