@@ -1,30 +1,14 @@
 //! The command line from the outside: the demo, the exit codes, what is never an argument.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+mod demo;
+mod help;
 
-use keyward::wire::{CodeOutput, Items};
-use rustix::process::{Pid, Signal, kill_process};
+use std::process::{Command, Stdio};
 
 use crate::support::process::{KEYWARD, Process};
 
 fn said(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
-}
-
-#[test]
-fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(KEYWARD).arg("demo").env("TMPDIR", dir.path()).output().unwrap();
-    let said = said(&output);
-    assert!(output.status.success(), "{said}");
-    for act in [
-        "init", "declare", "enrol", "mint", "use", "deny", "replay", "reuse", "restart", "ledger", "verify",
-        "leaks",
-    ] {
-        assert!(said.contains(&format!("\u{2713} {act}")), "{act}: {said}");
-    }
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -328,77 +312,4 @@ fn whoever_finds_the_broker_full_is_not_told_that_his_certificate_is_bad() {
     closing.join().unwrap();
     assert_eq!(output.status.code(), Some(10), "{}", said(&output));
     assert!(said(&output).contains("error: broker_unreachable"), "{}", said(&output));
-}
-
-#[test]
-fn help_explains_verbs_errors_and_exit_codes_without_a_broker() {
-    let run = |args: &[&str]| {
-        let output = Command::new(KEYWARD).args(args).output().unwrap();
-        (output.status.code().unwrap(), said(&output))
-    };
-    for (args, says) in [
-        (vec!["help"], "Usage: keyward"),
-        (vec!["help", "agent", "invite"], "--uses"),
-        (vec!["help", "error", "too_many_instances"], "fix: "),
-        (vec!["help", "error", "RATE_LIMITED"], "may succeed later"),
-        (vec!["help", "error"], "ledger_failed"),
-        (vec!["help", "exit-codes"], "not authenticated"),
-        (vec!["completions", "bash"], "_clap_complete_keyward()"),
-        (vec!["completions", "zsh"], "#compdef keyward"),
-        (vec!["completions", "fish"], "--command keyward"),
-    ] {
-        let (code, said) = run(&args);
-        assert!(code == 0 && said.contains(says), "{args:?}: {said}");
-    }
-    for args in [vec!["help", "error", "no_such_code"], vec!["help", "no-such-verb"]] {
-        let (code, said) = run(&args);
-        assert!(code == 2 && said.contains("  fix:"), "{args:?}: {said}");
-    }
-    let json = Command::new(KEYWARD).args(["help", "error", "agent_unknown", "-o", "json"]).output().unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!((&json["code"], &json["exit_code"]), (&"agent_unknown".into(), &7.into()));
-    let listed = Command::new(KEYWARD).args(["help", "exit-codes", "-o", "json"]).output().unwrap();
-    let listed: Items<CodeOutput> = serde_json::from_slice(&listed.stdout).unwrap();
-    assert!(listed.items.iter().any(|item| item.code == "11" && item.meaning == "a verification failed"));
-}
-
-#[test]
-fn manual_pages_are_written_one_a_verb() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("man").display().to_string();
-    assert!(Command::new(KEYWARD).args(["man", "--out", &out]).status().unwrap().success());
-    for page in ["keyward.1", "keyward-agent-invite.1", "keyward-renew.1"] {
-        let text = std::fs::read_to_string(dir.path().join("man").join(page)).unwrap();
-        assert!(text.contains(".TH keyward"), "{page}");
-    }
-}
-
-#[test]
-fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let seed = dir.path().join("seed.toml");
-    std::fs::write(&seed, "[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.read\"]\n").unwrap();
-    let mut command = Command::new(KEYWARD);
-    command.args(["dev", "--seed"]).arg(&seed).env("TMPDIR", dir.path());
-    let mut dev = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let told: Vec<String> = lines.take_while(|line| line != "ready").collect();
-    let script: Vec<&str> = told.iter().filter_map(|line| line.strip_prefix("  ")).collect();
-    assert!(script.len() >= 8, "{told:?}");
-    let bin = std::path::Path::new(KEYWARD).parent().unwrap().display().to_string();
-    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
-    let script = format!("{}\nkeyward role list\n", script.join("\n"));
-    let output = Command::new("bash").args(["-eu", "-c", &script]).env("PATH", path).output().unwrap();
-    let said = said(&output);
-    assert!(output.status.success(), "{said}");
-    for part in
-        ["spiffe://keyward.internal/agent/research-bot", "ghp_", "secret.revealed", "suspended", "seeded"]
-    {
-        assert!(said.contains(part), "{part}: {said}");
-    }
-    kill_process(Pid::from_raw(dev.id().cast_signed()).unwrap(), Signal::INT).unwrap();
-    assert!(dev.wait().unwrap().success());
-    let left: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["seed.toml"], "nothing of it stays");
 }
