@@ -2,10 +2,10 @@ use std::net::IpAddr;
 
 use super::records::Records;
 use super::subjects::{
-    Basis, agent_code_basis, certificate_basis, issued_basis, lease_basis, of_capability,
+    Basis, agent_code_basis, certificate_basis, issued_basis, lease_basis, of_capability, of_operator,
     operator_certificate_basis, operator_code_basis,
 };
-use crate::base::{CapabilityName, InstanceId, RoleName, SecretName, TokenId};
+use crate::base::{CapabilityName, InstanceId, OperatorEnrolment, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
 use crate::operators::{self, CodeMaker, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
@@ -171,7 +171,7 @@ pub fn may_be_issued<'a>(
     capability: &CapabilityName,
 ) -> bool {
     let mut subjects = vec![Subject::Lineage(instance)];
-    of_capability(records, roles, capability, &mut subjects);
+    of_capability(records, roles, capability, u64::MAX, &mut subjects);
     judge(records, &Basis::issued(u64::MAX, subjects)).is_ok()
 }
 
@@ -288,9 +288,11 @@ fn made_by(
     let Some(made) = made else { return Ok(()) };
     let maker =
         records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(CredentialFault::MakerGone)?;
-    let mut subjects = vec![Subject::Operator(maker.id)];
-    subjects.extend(maker.scope.owner().cloned().map(Subject::Owner));
+    let mut subjects = of_operator(records, maker, issued);
     subjects.push(Subject::Certificate(made.certificate));
+    let enrolment =
+        made.enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: maker.id, enrolled_seq });
+    subjects.extend(enrolment.map(Subject::OperatorEnrolment));
     judge(records, &Basis::issued(issued, subjects)).map_err(|_| CredentialFault::MakerGone)?;
     authority(records.authorities, made.authority).map_err(|_| CredentialFault::MakerGone)
 }

@@ -1,4 +1,5 @@
-//! The subjects of a credential: whom and what it was issued under, and whom and what it belongs to now.
+//! The subjects of a credential: whom and what it was issued under, and whom and what it belongs to now. The declarations
+//! may have changed in between.
 
 use std::net::IpAddr;
 
@@ -51,7 +52,8 @@ pub(super) fn certificate_basis(
     holding: &InstanceCertificate,
     from: Option<IpAddr>,
 ) -> Basis {
-    let mut subjects = of_holder(records, agent, instance.id);
+    // A certificate leaves an owner with its agent.
+    let mut subjects = of_holder(records, agent, instance.id, u64::MAX);
     subjects.push(Subject::Certificate(holding.serial));
     let others = instance.holdings().filter(|other| other.serial != holding.serial);
     subjects.extend(others.map(|other| Subject::Certificate(other.serial)));
@@ -77,6 +79,7 @@ pub(super) fn operator_certificate_basis(
     );
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     let enrolment = OperatorEnrolment { operator: operator.id, enrolled_seq };
+    subjects.push(Subject::OperatorEnrolment(enrolment));
     let form = CredentialForm::OperatorCertificate { enrolment, is_of_host: is_of_host(&operator.name) };
     Basis { issued: enrolled_seq, subjects, addresses: from.into_iter().collect(), form }
 }
@@ -90,12 +93,13 @@ pub(super) fn issued_basis<'a>(
     seq: u64,
     capabilities: impl IntoIterator<Item = &'a CapabilityName>,
 ) -> Basis {
-    let mut subjects = of_holder(records, agent, instance.id);
+    let mut subjects = of_holder(records, agent, instance.id, seq);
     subjects.extend([Subject::Token(token), Subject::Lineage(instance.id)]);
     // What is bound to a certificate goes with it.
     subjects.extend(instance.holdings().map(|holding| Subject::Certificate(holding.serial)));
+    let roles = roles_of(records, agent, seq);
     for name in capabilities {
-        of_capability(records, &*agent.roles, name, &mut subjects);
+        of_capability(records, roles.iter().copied(), name, seq, &mut subjects);
     }
     Basis::issued(seq, subjects).with_addresses(instance.enrolled_from)
 }
@@ -109,7 +113,8 @@ pub(super) fn agent_code_basis(
     let agent = records.registry.agent(code.agent)?;
     let owner = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
     let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
-    subjects.extend(owner.cloned().map(Subject::Owner));
+    let former = records.registry.former_owners(agent.id, code.issued_seq);
+    subjects.extend(owner.into_iter().chain(former).cloned().map(Subject::Owner));
     Some(Basis::issued(code.issued_seq, subjects).with_addresses(from))
 }
 
@@ -120,8 +125,7 @@ pub(super) fn operator_code_basis(
     from: Option<IpAddr>,
 ) -> Option<Basis> {
     let operator = records.operators.named(&code.operator)?;
-    let mut subjects = vec![Subject::Operator(operator.id)];
-    subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
+    let subjects = of_operator(records, operator, code.issued_seq);
     Some(Basis::issued(code.issued_seq, subjects).with_addresses(from))
 }
 
@@ -132,40 +136,64 @@ pub(super) fn lease_basis(
     administering: Option<&SecretName>,
 ) -> Option<Basis> {
     let agent = records.registry.agent(lease.holder.agent)?;
-    let mut subjects = of_holder(records, agent, lease.holder.instance);
+    let issued = lease.issued.seq;
+    let mut subjects = of_holder(records, agent, lease.holder.instance, issued);
     subjects.push(Subject::Lineage(lease.holder.instance));
     subjects.extend(administering.cloned().map(Subject::Secret));
-    of_capability(records, &*agent.roles, &lease.capability, &mut subjects);
+    of_capability(records, roles_of(records, agent, issued), &lease.capability, issued, &mut subjects);
     let instance = agent.instances.get(lease.holder.instance);
     let holdings = instance.into_iter().flat_map(Instance::holdings);
     subjects.extend(holdings.map(|holding| Subject::Certificate(holding.serial)));
     let addresses = instance.and_then(|one| one.enrolled_from);
-    Some(Basis::issued(lease.issued.seq, subjects).with_addresses(addresses))
+    Some(Basis::issued(issued, subjects).with_addresses(addresses))
 }
 
-fn of_holder(records: Records<'_>, agent: &Agent, instance: InstanceId) -> Vec<Subject> {
+/// The operator and its owners, now and when entry `issued` was written.
+pub(super) fn of_operator(records: Records<'_>, operator: &Operator, issued: u64) -> Vec<Subject> {
+    let former = records.operators.former_owners(operator.id, issued);
+    let owners = operator.scope.owner().into_iter().chain(former);
+    std::iter::once(Subject::Operator(operator.id)).chain(owners.cloned().map(Subject::Owner)).collect()
+}
+
+fn of_holder(records: Records<'_>, agent: &Agent, instance: InstanceId, issued: u64) -> Vec<Subject> {
     let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id), Subject::Instance(instance)];
     let owner: Option<&OwnerName> = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
-    subjects.extend(owner.cloned().map(Subject::Owner));
+    let former = records.registry.former_owners(agent.id, issued);
+    subjects.extend(owner.into_iter().chain(former).cloned().map(Subject::Owner));
     subjects
 }
 
-/// The subjects of a credential for a capability of an agent with these roles.
+/// The roles of the agent, now and when entry `issued` was written.
+fn roles_of<'r>(records: Records<'r>, agent: &'r Agent, issued: u64) -> Vec<&'r RoleName> {
+    agent.roles.iter().chain(records.registry.former_roles(agent.id, issued)).collect()
+}
+
+/// The subjects of a credential of entry `issued` for a capability of an agent with these roles.
 pub(super) fn of_capability<'a>(
     Records { registry, secrets, .. }: Records<'_>,
     roles: impl IntoIterator<Item = &'a RoleName>,
     name: &CapabilityName,
+    issued: u64,
     subjects: &mut Vec<Subject>,
 ) {
     let (declarations, owners) = (registry.declarations(), registry.owners());
     subjects.push(Subject::Capability(name.clone()));
-    subjects.extend(owners.of(&Owned::Capability(name.clone())).cloned().map(Subject::Owner));
-    if let Some(Delivery::Reveal { secret }) = declarations.capability(name).map(|one| &one.delivery)
-        && let Some(secret) = secrets.named(secret)
-    {
+    let owner = owners.of(&Owned::Capability(name.clone()));
+    let former = registry.former_owners_of(name, issued);
+    subjects.extend(owner.into_iter().chain(former).cloned().map(Subject::Owner));
+    let revealed = match declarations.capability(name).map(|one| &one.delivery) {
+        Some(Delivery::Reveal { secret }) => Some(secret),
+        Some(Delivery::Mint { .. } | Delivery::Lease) | None => None,
+    };
+    for name in revealed.into_iter().chain(registry.former_secrets_of(name, issued)) {
+        let Some(secret) = secrets.named(name) else { continue };
         subjects.push(Subject::Secret(secret.name.clone()));
-        subjects.extend(secret.owner.clone().map(Subject::Owner));
+        let former = secrets.former_owners(name, issued);
+        subjects.extend(secret.owner.iter().chain(former).cloned().map(Subject::Owner));
     }
-    let holds = |role: &&RoleName| declarations.role(role).is_some_and(|one| one.capabilities.contains(name));
+    let former = registry.former_roles_with(name, issued);
+    let holds = |role: &&RoleName| {
+        former.contains(*role) || declarations.role(role).is_some_and(|one| one.capabilities.contains(name))
+    };
     subjects.extend(roles.into_iter().filter(holds).cloned().map(Subject::Role));
 }

@@ -8,6 +8,7 @@ mod clock;
 pub mod code;
 pub mod encoding;
 mod entropy;
+mod former_ties;
 mod id;
 mod io_reason;
 mod length;
@@ -28,6 +29,7 @@ mod timestamp;
 pub use cancellation::{Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use entropy::{Entropy, SystemEntropy};
+pub use former_ties::FormerTies;
 pub use id::{
     AgentId, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId, OperatorId, RequestId,
     RotationId, SecretId, SlotId, TokenId,

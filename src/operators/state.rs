@@ -7,7 +7,7 @@ use super::operator::{Certificate, Operator, OperatorUse, Serving, SignedOperato
 use super::profile::OperatorProfile;
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
-use crate::base::{CodeId, OperatorId, OperatorName, Scope, Timestamp};
+use crate::base::{CodeId, FormerTies, OperatorId, OperatorName, OwnerName, Scope, Timestamp};
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::IndexTree;
 use crate::store::{At, Projection};
@@ -48,6 +48,8 @@ pub struct CodeMaker {
     pub certificate: [u8; 16],
     /// The generation of the authority that signed the certificate, when it was recorded.
     pub authority: Option<u32>,
+    /// The entry by which the operator had enrolled, if the certificate was recorded.
+    pub enrolled_seq: Option<u64>,
     /// The end of the code.
     until: Timestamp,
 }
@@ -59,6 +61,7 @@ pub struct Operators {
     codes: BTreeMap<CodeId, OperatorCode>,
     /// The makers of codes, also of agents' codes.
     makers: BTreeMap<CodeId, CodeMaker>,
+    former_owners: FormerTies<OperatorId, OwnerName>,
 }
 
 impl Operators {
@@ -109,15 +112,16 @@ impl Operators {
         self.makers.get(&code)
     }
 
+    /// The owners that the operator was bound to after entry `issued`, and is not any more.
+    pub fn former_owners(&self, id: OperatorId, issued: u64) -> impl Iterator<Item = &OwnerName> {
+        self.former_owners.of(&id, issued)
+    }
+
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Certify { id, name, certificate } => self.certify(at, *id, name, certificate),
-            Effect::Place { id, name, role, scope } => {
-                let operator = self.operator(*id, name);
-                operator.role = *role;
-                operator.scope = scope.clone();
-            }
+            Effect::Place { id, name, role, scope } => self.place(at, *id, name, (*role, scope)),
             Effect::IssueCode { id, operator, hash, digest, expires_at } => {
                 self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > at.time);
                 for expired in self.codes.values_mut().filter(|code| code.expires_at <= at.time) {
@@ -163,8 +167,9 @@ impl Operators {
                 // The certificate's own record goes with its renewal, before the code does.
                 let held = self.with(*by).and_then(|maker| maker.certificate(certificate));
                 let authority = held.and_then(|held| held.signed?.authority);
+                let enrolled_seq = held.map(|held| held.enrolled_seq);
                 let (by, certificate, until) = (*by, *certificate, *expires_at);
-                self.makers.insert(*code, CodeMaker { by, certificate, authority, until });
+                self.makers.insert(*code, CodeMaker { by, certificate, authority, enrolled_seq, until });
             }
             Effect::Remove(name) => drop(self.by_name.remove(name)),
             Effect::ReportCode(code) => {
@@ -179,6 +184,17 @@ impl Operators {
                 let last = OperatorUse { at: at.time, from: *from };
                 self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
             }
+        }
+    }
+
+    fn place(&mut self, at: At, id: OperatorId, name: &OperatorName, (role, scope): (OperatorRole, &Scope)) {
+        let operator = self.operator(id, name);
+        operator.role = role;
+        let before = std::mem::replace(&mut operator.scope, scope.clone());
+        if before != *scope
+            && let Some(owner) = before.owner()
+        {
+            self.former_owners.add(at.seq, at.time, id, owner.clone());
         }
     }
 
@@ -204,6 +220,7 @@ impl Operators {
 
     /// Entry times go on from `now`: earlier enrolment codes are void, because a wrong clock may have set their ends.
     pub fn time_went_back(&mut self, now: Timestamp) {
+        self.former_owners.time_went_back(now);
         for code in self.codes.values_mut() {
             code.expires_at = code.expires_at.min(now);
         }

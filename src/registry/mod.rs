@@ -20,6 +20,7 @@ mod plan;
 mod plan_context;
 mod removals;
 mod state;
+mod ties;
 
 pub use agent::{
     Agent, AgentKind, CertificateSlot, Instance, InstanceCertificate, InstanceState, Instances,

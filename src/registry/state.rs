@@ -14,6 +14,7 @@ use super::key_uses::KeyUses;
 use super::narrowing::Narrowing;
 use super::owners::{Owned, Owners};
 use super::removals::Removals;
+use super::ties::Ties;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
     AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, OwnerName, RoleName, Timestamp,
@@ -44,6 +45,8 @@ pub struct Registry {
     codes: HashMap<CodeId, AgentCode>,
     /// The ends of the codes, the earliest first; those of codes that are gone may linger.
     code_ends: BTreeSet<(Timestamp, CodeId)>,
+    /// Ties of agents and capabilities that have ended.
+    pub(super) ties: Ties,
 }
 
 impl Registry {
@@ -123,6 +126,12 @@ impl Registry {
 
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
+        let ties = self.ties_of(effect);
+        self.change(at, effect);
+        self.keep_ended(at, ties);
+    }
+
+    fn change(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Declare { capabilities, removed_capabilities, roles, removed_roles } => {
                 self.declare(capabilities, removed_capabilities, roles, removed_roles);
@@ -374,6 +383,7 @@ impl Registry {
             code.expires_at = code.expires_at.min(now);
         }
         self.code_ends = self.codes.values().map(|code| (code.expires_at, code.id)).collect();
+        self.ties.time_went_back(now);
     }
 
     fn forget_codes(&mut self, now: Timestamp) {

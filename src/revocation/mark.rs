@@ -20,7 +20,7 @@ pub(super) struct SubjectMark {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct OpenContainment {
     incident: IncidentId,
-    /// The entry of the containment.
+    /// The first entry of the containment.
     since: u64,
     spared: Option<OperatorEnrolment>,
     /// The entry by which the host gave the operator a certificate after the containment; this certificate is accepted.
@@ -53,13 +53,14 @@ impl SubjectMark {
         self.contained.iter().map(|one| one.incident)
     }
 
-    /// Contains the subject from entry `since` on. A repetition spares whom the containment spared before, too.
-    pub(super) fn contain(&mut self, containment: &Containment, since: u64) {
+    /// Contains the subject by entry `seq`. A repetition spares only the operator that orders the repetition. Certificates
+    /// of the host from before the repetition are still accepted.
+    pub(super) fn contain(&mut self, containment: &Containment, seq: u64) {
         let Containment { incident, spared, .. } = containment;
         let before = self.contained.iter().position(|one| one.incident == *incident);
         let before = before.map(|at| self.contained.remove(at));
-        let spared = spared.or_else(|| before.and_then(|before| before.spared));
-        self.contained.push(OpenContainment { incident: *incident, since, spared, certified: None });
+        let (since, certified) = before.map_or((seq, None), |before| (before.since, before.certified));
+        self.contained.push(OpenContainment { incident: *incident, since, spared: *spared, certified });
         self.reason = None;
     }
 

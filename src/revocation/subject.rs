@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, CapabilityName, InstanceId, Network, OperatorId, OwnerName, RoleName, SecretName, TokenId,
+    AgentId, CapabilityName, InstanceId, Network, OperatorEnrolment, OperatorId, OwnerName, RoleName,
+    SecretName, TokenId,
 };
 
 /// A subject that credentials are issued under. Its place is its stored form: further kinds
@@ -33,11 +34,13 @@ pub enum Subject {
     Network(Network),
     /// All that agents and resource servers hold. Operators stay, or nobody could end it.
     Everything,
+    /// One enrolment of an operator: its certificate of then and every renewal, and the codes that were made with them.
+    OperatorEnrolment(OperatorEnrolment),
 }
 
 impl Subject {
     /// The word for each kind. Every kind has a row in the table of `tests/it/liveness`.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
         "agent",
         "instance",
         "token",
@@ -50,6 +53,7 @@ impl Subject {
         "lineage",
         "network",
         "everything",
+        "operator-enrolment",
     ];
 
     /// The word for what it is.
@@ -68,6 +72,7 @@ impl Subject {
             Self::Lineage(_) => "lineage",
             Self::Network(_) => "network",
             Self::Everything => "everything",
+            Self::OperatorEnrolment(_) => "operator-enrolment",
         }
     }
 
@@ -76,7 +81,11 @@ impl Subject {
     #[must_use]
     pub const fn ends_certificates(&self) -> bool {
         match self {
-            Self::Agent(_) | Self::Instance(_) | Self::Operator(_) | Self::Certificate(_) => true,
+            Self::Agent(_)
+            | Self::Instance(_)
+            | Self::Operator(_)
+            | Self::Certificate(_)
+            | Self::OperatorEnrolment(_) => true,
             Self::Token(_)
             | Self::Role(_)
             | Self::Capability(_)
@@ -103,6 +112,9 @@ impl Subject {
             Self::Certificate(serial) => hex(serial),
             Self::Network(network) => network.to_string(),
             Self::Everything => "everything".to_owned(),
+            Self::OperatorEnrolment(OperatorEnrolment { operator, enrolled_seq }) => {
+                format!("{operator}/{enrolled_seq}")
+            }
         }
     }
 }
@@ -129,7 +141,8 @@ pub mod keys {
             | Subject::Certificate(_)
             | Subject::Lineage(_)
             | Subject::Network(_)
-            | Subject::Everything => wide(),
+            | Subject::Everything
+            | Subject::OperatorEnrolment(_) => wide(),
         }
     }
 

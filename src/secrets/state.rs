@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::Effect;
 use super::keys;
 use crate::base::limits::{DESTROYED_LISTED_MAX, VERSIONS_DESTROYED_AT_ONCE_MAX};
-use crate::base::{OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
+use crate::base::{FormerTies, OwnerName, SecretId, SecretName, Sensitivity, Timestamp};
 use crate::index::IndexTree;
 use crate::store::{At, Projection};
 
@@ -163,6 +163,7 @@ pub struct Catalogue {
     secrets: BTreeMap<SecretName, Secret>,
     turned: Option<ActiveValueKey>,
     seals: u64,
+    former_owners: FormerTies<SecretName, OwnerName>,
 }
 
 /// The value key that wraps.
@@ -185,6 +186,11 @@ impl Catalogue {
     #[must_use]
     pub fn named(&self, name: &SecretName) -> Option<&Secret> {
         self.secrets.get(name)
+    }
+
+    /// The owners of the secret that it lost after entry `issued`.
+    pub fn former_owners(&self, name: &SecretName, issued: u64) -> impl Iterator<Item = &OwnerName> {
+        self.former_owners.of(name, issued)
     }
 
     /// All secrets, by name.
@@ -213,6 +219,7 @@ impl Catalogue {
     /// Entry times go on from `now`, which is before `was`: no key has wrapped since later than that, and no version
     /// was stored later. Schedules count from there.
     pub fn time_went_back(&mut self, now: Timestamp, was: Timestamp) {
+        self.former_owners.time_went_back(now);
         self.turned = self.turned.map(|wraps| ActiveValueKey { since: wraps.since.min(now), ..wraps });
         for secret in self.secrets.values_mut() {
             for version in secret.versions.values_mut().chain(&mut secret.current) {
@@ -256,7 +263,15 @@ impl Catalogue {
             Effect::Classify { name, sensitivity } => {
                 self.with(name, |secret| secret.sensitivity = *sensitivity);
             }
-            Effect::Own { name, owner } => self.with(name, |secret| secret.owner = Some(owner.clone())),
+            Effect::Own { name, owner } => self.own(at, name, owner),
+        }
+    }
+
+    fn own(&mut self, at: At, name: &SecretName, owner: &OwnerName) {
+        let Some(secret) = self.secrets.get_mut(name) else { return };
+        let before = secret.owner.replace(owner.clone());
+        if let Some(before) = before.filter(|before| before != owner) {
+            self.former_owners.add(at.seq, at.time, name.clone(), before);
         }
     }
 

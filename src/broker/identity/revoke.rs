@@ -98,6 +98,7 @@ impl FoundSubject {
                 | Subject::Secret(_)
                 | Subject::Certificate(_)
                 | Subject::Lineage(_)
+                | Subject::OperatorEnrolment(_)
                 | Subject::Network(_)
                 | Subject::Everything,
             )

@@ -12,7 +12,7 @@ use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
-use crate::revocation::{self, Containment};
+use crate::revocation::{self, Containment, Subject};
 use crate::store::Change;
 
 /// The content of a request to contain.
@@ -130,6 +130,10 @@ fn decide(
         .effect(Effect::Revocation(revocation::Effect::Kill(subject.clone())))
         .effect(Effect::Revocation(revocation::Effect::Contain(marks.clone())))
         .effect(Effect::Incident(incidents::Effect::Contain(contained.clone())));
+    if let Some(enrolment) = found.enrolment {
+        let renewals = Subject::OperatorEnrolment(enrolment);
+        change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
+    }
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
     }

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
-use crate::base::{CapabilityName, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code};
+use crate::base::{
+    CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
+};
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::{agent_with, holder_of};
 use crate::broker::world::World;
@@ -17,6 +19,9 @@ pub(super) struct FoundSubject<'w> {
     pub(super) owner: Option<OwnerName>,
     /// The contained operator, or the operator of a certificate.
     pub(super) operator: Option<&'w Operator>,
+    /// The enrolment of an operator's certificate, which the containment revokes too: the other certificates of the
+    /// enrolment are renewals of this one.
+    pub(super) enrolment: Option<OperatorEnrolment>,
 }
 
 impl<'w> FoundSubject<'w> {
@@ -103,12 +108,15 @@ impl<'w> FoundSubject<'w> {
         let operator = world.operators.all().find(|one| one.certificate(serial.as_bytes()).is_some())?;
         let found = Self::shared(name, subject);
         let named = IncidentSubject { operator: Some(operator.name.to_string()), ..found.named };
-        Some(Self { named, operator: Some(operator), ..found })
+        let enrolled_seq = operator.certificate(serial.as_bytes()).map(|one| one.enrolled_seq);
+        let enrolment =
+            enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: operator.id, enrolled_seq });
+        Some(Self { named, operator: Some(operator), enrolment, ..found })
     }
 
     /// A subject without an owner.
     fn shared(name: &SubjectName, subject: Subject) -> Self {
-        Self { subject, named: named_as(name), owner: None, operator: None }
+        Self { subject, named: named_as(name), owner: None, operator: None, enrolment: None }
     }
 }
 

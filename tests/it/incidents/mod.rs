@@ -1,8 +1,10 @@
 //! Incidents: containment with one request, and its lift; the freeze of the broker.
 
+mod certificates;
 mod disk;
 mod freeze;
 mod host;
+mod moved;
 mod records;
 mod scopes;
 mod touched;

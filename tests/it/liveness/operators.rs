@@ -1,7 +1,7 @@
 //! What operators hold, and what they made for others.
 
-use keyward::base::OperatorId;
 use keyward::base::encoding::base64url;
+use keyward::base::{OperatorEnrolment, OperatorId};
 use keyward::pki::{PeerCertificate, certificate_from_pem, new_key_and_request};
 use keyward::revocation::{Effect, Subject};
 use serde_json::{Value, json};
@@ -37,6 +37,15 @@ async fn made_by(operator: Operator, name: &str) -> Made {
     let operator_code =
         code(&format!("/v1/operators/by-{name}/invitations"), standing("auditor", None)).await;
     Made { operator, connection, agent_code, operator_code }
+}
+
+/// The enrolment of the operator `name`, which has enrolled last.
+async fn enrolment(broker: &TestBroker, name: &str) -> Subject {
+    let shown = broker.operator().get(&format!("/v1/operators/{name}")).await.json();
+    let operator: OperatorId = shown["id"].as_str().unwrap().parse().unwrap();
+    let enrolled = broker.entries("operator.enrolled").await;
+    let enrolled_seq = enrolled.iter().filter_map(|entry| entry["seq"].as_u64()).max().unwrap();
+    Subject::OperatorEnrolment(OperatorEnrolment { operator, enrolled_seq })
 }
 
 impl Made {
@@ -86,6 +95,10 @@ async fn what_an_operator_lost_shows_in_every_place() {
         let serial = *PeerCertificate::parse(&certificate).unwrap().serial().as_bytes();
         broker.mark(effect(Subject::Certificate(serial))).await;
         assert_eq!(marked.shown(&broker).await, "xxxxx", "the certificate, {name}");
+        let name = format!("{name}-since");
+        let mut marked = made(&broker, &name).await;
+        broker.mark(effect(enrolment(&broker, &name).await)).await;
+        assert_eq!(marked.shown(&broker).await, "xxxxx", "the enrolment, {name}");
     }
     let listed = admin.get("/v1/operators").await.json();
     let id: OperatorId = listed["items"][0]["id"].as_str().unwrap().parse().unwrap();
