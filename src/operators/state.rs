@@ -121,7 +121,11 @@ impl Operators {
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
             Effect::Certify { id, name, certificate } => self.certify(at, *id, name, certificate),
-            Effect::Place { id, name, role, scope } => self.place(at, *id, name, (*role, scope)),
+            Effect::Place { id, name, role, scope } => {
+                if let Some(owner) = self.place(*id, name, *role, scope) {
+                    self.former_owners.add(at.seq, at.time, *id, owner);
+                }
+            }
             Effect::IssueCode { id, operator, hash, digest, expires_at } => {
                 self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > at.time);
                 for expired in self.codes.values_mut().filter(|code| code.expires_at <= at.time) {
@@ -187,15 +191,18 @@ impl Operators {
         }
     }
 
-    fn place(&mut self, at: At, id: OperatorId, name: &OperatorName, (role, scope): (OperatorRole, &Scope)) {
+    /// Places the operator; gives the owner that it is not bound to any more.
+    fn place(
+        &mut self,
+        id: OperatorId,
+        name: &OperatorName,
+        role: OperatorRole,
+        scope: &Scope,
+    ) -> Option<OwnerName> {
         let operator = self.operator(id, name);
         operator.role = role;
         let before = std::mem::replace(&mut operator.scope, scope.clone());
-        if before != *scope
-            && let Some(owner) = before.owner()
-        {
-            self.former_owners.add(at.seq, at.time, id, owner.clone());
-        }
+        before.owner().filter(|owner| scope.owner() != Some(*owner)).cloned()
     }
 
     /// The certificate left with the response, so it counts as signed. The host's last resort is bound to no network.

@@ -9,6 +9,7 @@ mod agents;
 mod declaration;
 mod declared;
 mod effect;
+mod ended_ties;
 mod enrolment_code;
 mod events;
 mod former_names;
