@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::Failed;
 use crate::report::{self, Conditions, Results};
-use crate::{Extent, Failed};
 
 /// Longest that one part may take, and all of them.
 const PART_MAX: Duration = Duration::from_secs(300);
@@ -24,9 +24,8 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn of(conditions: Conditions, page: Option<(PathBuf, String)>, extent: Extent) -> Self {
-        let (part_max, all_max) =
-            if extent == Extent::All { (LONG_PART_MAX, LONG_ALL_MAX) } else { (PART_MAX, ALL_MAX) };
+    pub(crate) fn of(conditions: Conditions, page: Option<(PathBuf, String)>, is_long: bool) -> Self {
+        let (part_max, all_max) = if is_long { (LONG_PART_MAX, LONG_ALL_MAX) } else { (PART_MAX, ALL_MAX) };
         Self { results: Results::of(conditions), page, begun: Instant::now(), part_max, all_max }
     }
 

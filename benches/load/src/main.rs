@@ -9,6 +9,8 @@ mod drive;
 mod fleet;
 mod hardship;
 mod instructions;
+mod listing;
+mod listing_report;
 mod machine;
 mod parts;
 mod peer;
@@ -31,6 +33,7 @@ use client::Connection;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
 use hardship::{Started, overload};
+use listing::IndexCost;
 use peer::Peers;
 use plan::Cast;
 use report::Conditions;
@@ -101,7 +104,8 @@ fn main() -> Result<(), Failed> {
     let conditions = Conditions::of(&bed.dir, &syncs);
     println!("{}\n", conditions.lines().join("\n"));
     let page = arguments.get("pages").map(|pages| Ok::<_, String>((pages.into(), given("commit")?.clone())));
-    let mut book = Book::of(conditions, page.transpose()?, extent);
+    let is_long = extent == Extent::All || wanted.only.as_deref() == Some("million");
+    let mut book = Book::of(conditions, page.transpose()?, is_long);
     runtime.block_on(measure(&bed, &wanted, &programs, &mut book))?;
     book.close()
 }
@@ -146,9 +150,18 @@ async fn measure(bed: &Bed, wanted: &Wanted, programs: &Programs, book: &mut Boo
         book.results.sizes = sizes;
         book.note("few and many agents", done)?;
     }
+    if wanted.has("index") {
+        let mut cost = IndexCost::default();
+        let done = book.within(listing::cost(extent, bed, &mut cost)).await;
+        book.results.index_cost = cost;
+        book.note("mints with and without the index", done)?;
+    }
     if wanted.has("million") && (extent != Extent::Standard || wanted.only.is_some()) {
         let done = book.within(starts::with_a_million(bed, &programs.fill, extent)).await;
-        let done = done.map(|started| book.results.conditions.started.extend(started));
+        let done = done.map(|million| {
+            book.results.conditions.started.extend(million.started);
+            book.results.listing = Some(million.listing);
+        });
         book.note("a million agents", done)?;
     }
     if wanted.has("parts") {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::Failed;
 use crate::chart::{Pair, bars, figure};
 use crate::hardship::{Overload, Started};
+use crate::listing::{IndexCost, Listing};
+use crate::listing_report::index_part;
 use crate::machine;
 use crate::parts::Part;
 use crate::peer::{Compared, Peers};
@@ -16,7 +18,7 @@ use crate::turns::{Alone, Figures, Measured, Round};
 use crate::unrest::{CONNECTIONS, REVOKED_PER_S, ROTATED_PER_S, Unrest};
 
 /// A figure of a run.
-type Of = fn(&Figures) -> f64;
+pub(crate) type Of = fn(&Figures) -> f64;
 
 /// What the runs were made on and with.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(crate) struct Results {
     pub(crate) peers: Peers,
     pub(crate) unrest: Unrest,
     pub(crate) sizes: Sizes,
+    pub(crate) index_cost: IndexCost,
+    pub(crate) listing: Option<Listing>,
     pub(crate) parts: Vec<Part>,
     /// Parts that failed, with the reason.
     pub(crate) failed: Vec<(String, String)>,
@@ -79,6 +83,8 @@ impl Results {
             peers: Peers::default(),
             unrest: Unrest::default(),
             sizes: Sizes::default(),
+            index_cost: IndexCost::default(),
+            listing: None,
             parts: Vec::new(),
             failed: Vec::new(),
             took: Duration::ZERO,
@@ -165,6 +171,7 @@ fn tables(commit: &str, results: &Results) -> String {
         + &alone(&results.alone)
         + &unrest(&results.unrest)
         + &sizes(&results.sizes.sizes)
+        + &index_part(&results.index_cost, results.listing.as_ref())
         + &parts(&results.parts)
         + &starts(&started)
         + &results.sizes.day.map(growth).unwrap_or_default()

@@ -1,19 +1,27 @@
-//! How a broker starts that has a million agents and ten million entries.
+//! How a broker starts that has a million agents and ten million entries, and how it lists them.
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bed::{Bed, SERVER_CORE};
+use crate::fleet::Operator;
 use crate::hardship::Started;
+use crate::listing::{self, Listing};
 use crate::{Extent, Failed};
 
 /// How long a snapshot may take to be there.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
 
+/// What was measured on it.
+pub(crate) struct Million {
+    pub(crate) started: Vec<Started>,
+    pub(crate) listing: Listing,
+}
+
 /// Has a broker's ledger filled by `fill`, and starts it twice: from every entry, as after an upgrade, and from the
-/// snapshot that it took then.
-pub(crate) async fn with_a_million(bed: &Bed, fill: &Path, extent: Extent) -> Result<Vec<Started>, Failed> {
+/// snapshot that it took then. The second time it lists entries.
+pub(crate) async fn with_a_million(bed: &Bed, fill: &Path, extent: Extent) -> Result<Million, Failed> {
     let (agents, entries) = if extent.is_small() { (20_usize, 200_u64) } else { (1_000_000, 10_000_000) };
     let bed = bed.sibling("with-a-million")?;
     // On all cores: nothing is measured meanwhile.
@@ -24,11 +32,12 @@ pub(crate) async fn with_a_million(bed: &Bed, fill: &Path, extent: Extent) -> Re
     if !filled.status.success() {
         return Err(String::from_utf8_lossy(&filled.stderr).into());
     }
+    let begun = Instant::now();
     let (keyward, ready) = bed.keyward().await?;
     let mut started = vec![Started::now(&keyward, ready, (agents, entries, None))?];
     println!("{:?}", started[0]);
     if !extent.is_small() {
-        let waited = std::time::Instant::now();
+        let waited = Instant::now();
         while bed.newest_snapshot()?.is_none() {
             if waited.elapsed() > SNAPSHOT_WAIT {
                 return Err("no snapshot was taken".into());
@@ -46,6 +55,7 @@ pub(crate) async fn with_a_million(bed: &Bed, fill: &Path, extent: Extent) -> Re
     let (keyward, ready) = bed.keyward().await?;
     started.push(Started::now(&keyward, ready, (agents, entries, snapshot))?);
     println!("{:?}", started[1]);
+    let listing = listing::of(&Operator::of(&bed)?, agents, begun, extent).await?;
     Bed::stop(keyward)?;
-    Ok(started)
+    Ok(Million { started, listing })
 }
