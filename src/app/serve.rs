@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 
 use super::data_dir::keyring_path;
 use super::duty::ServeMode;
@@ -19,7 +19,7 @@ use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, ProcessRequest, Unsealed};
 use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, signals};
 use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
@@ -211,7 +211,7 @@ struct StopSignals {
 
 impl StopSignals {
     fn listen() -> Result<Self, CommandFailure> {
-        let handler = |kind| signal(kind).map_err(|error| start_failed(&error));
+        let handler = |kind| signals::listen(kind).map_err(|error| start_failed(&error));
         Ok(Self {
             terminate: handler(SignalKind::terminate())?,
             interrupt: handler(SignalKind::interrupt())?,

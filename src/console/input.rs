@@ -9,7 +9,7 @@ use rustix::termios::tcgetpgrp;
 
 use super::failure::CommandFailure;
 use super::output::Console;
-use super::prompt::{TERMINAL, hidden};
+use super::prompt::{PromptFailure, TERMINAL, hidden};
 use crate::base::Sensitive;
 
 /// Reads a secret: from `file` (`-`: standard input), else from standard
@@ -55,11 +55,14 @@ pub(crate) fn has_terminal() -> bool {
 /// # Errors
 /// [`CommandFailure`] without a terminal; more than `limit` bytes are refused.
 pub(crate) fn at_terminal(prompt: &str, limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
-    hidden(&format!("{prompt}: "), limit).map_err(|error| {
-        if error.kind() == io::ErrorKind::InvalidInput {
-            return too_large(limit);
-        }
-        CommandFailure::of_file(Path::new(TERMINAL), &error)
+    hidden(&format!("{prompt}: "), limit).map_err(|failure| match failure {
+        PromptFailure::TooLong => too_large(limit),
+        PromptFailure::SeveralLines => CommandFailure::usage(
+            "more than one line was typed or pasted at the prompt, so none was used",
+            "send a text of several lines to standard input, or name a file; if the text is one line, paste it without a \
+             line break at its end",
+        ),
+        PromptFailure::Terminal(error) => CommandFailure::of_file(Path::new(TERMINAL), &error),
     })
 }
 

@@ -9,9 +9,11 @@ pub(crate) mod input;
 mod out_file;
 mod output;
 mod passphrase;
+mod printable;
 mod progress;
 mod prompt;
 mod shares;
+pub mod signals;
 mod table;
 mod user;
 

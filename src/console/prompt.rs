@@ -2,37 +2,55 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::time::Duration;
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
+use super::signals::{PromptEvent, PromptSignal, PromptSignals, act};
 use crate::base::Sensitive;
 
 /// The terminal that controls this process.
 pub(super) const TERMINAL: &str = "/dev/tty";
 
-/// Longest wait for the signal that ends this process; one that ignores it goes on with the failure.
-const SIGNAL_WAIT: Duration = Duration::from_secs(1);
+/// Why a prompt has no input.
+#[derive(Debug)]
+pub(super) enum PromptFailure {
+    /// The input is longer than its limit.
+    TooLong,
+    /// More lines were pasted than one.
+    SeveralLines,
+    /// The terminal does not work, or the person ended the input.
+    Terminal(io::Error),
+}
 
-/// Asks at the terminal of this process. The input is hidden before the prompt is printed, and input that was typed
-/// before is discarded: it was shown, and was not meant for this prompt.
+impl From<io::Error> for PromptFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Terminal(error)
+    }
+}
+
+/// Asks at the terminal of this process. The input is hidden before the prompt is printed. Input that was typed before is
+/// discarded: it was shown, and was not meant for this prompt. What follows the line is discarded too, so that no other
+/// program gets a part of a secret.
 ///
 /// # Errors
-/// [`io::Error`] without a terminal, if the person interrupts or ends the input, or for more than `limit` bytes.
-pub(super) fn hidden(prompt: &str, limit: usize) -> io::Result<Sensitive<Vec<u8>>> {
+/// [`PromptFailure`].
+pub(super) fn hidden(prompt: &str, limit: usize) -> Result<Sensitive<Vec<u8>>, PromptFailure> {
     let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
-    let hiding = Hiding::start(&terminal)?;
-    (&terminal).write_all(prompt.as_bytes())?;
-    let typed = line(&terminal, limit);
+    let signals = PromptSignals::listen()?;
+    let hiding = Hiding::of(&terminal)?;
+    let mut keys =
+        Keys { terminal: &terminal, signals: &signals, hiding: &hiding, prompt, has_stopped: false };
+    keys.ask()?;
+    let typed = line(|| keys.next(), limit);
+    let rest = discard_rest(&terminal);
     (&terminal).write_all(b"\n")?;
-    drop(hiding);
-    if typed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-        // The terminal shows input again before this process ends. Another thread may take the signal, a moment later.
-        kill_process(getpid(), Signal::INT)?;
-        std::thread::sleep(SIGNAL_WAIT);
+    hiding.show();
+    if let Some(signal) = signals.arrived() {
+        act(signal)?;
     }
-    typed
+    let typed = typed?;
+    if rest? > 0 { Err(PromptFailure::SeveralLines) } else { Ok(typed) }
 }
 
 /// A terminal that passes each byte on as it is typed, and shows none; on drop it does what it did before.
@@ -42,103 +60,222 @@ struct Hiding<'a> {
 }
 
 impl<'a> Hiding<'a> {
-    fn start(terminal: &'a File) -> io::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut hidden = before.clone();
+    fn of(terminal: &'a File) -> io::Result<Self> {
+        Ok(Self { terminal, before: tcgetattr(terminal)? })
+    }
+
+    fn hide(&self) -> io::Result<()> {
+        let mut hidden = self.before.clone();
         let shown = LocalModes::ECHO.union(LocalModes::ECHONL);
-        hidden.local_modes.remove(shown.union(LocalModes::ICANON).union(LocalModes::ISIG));
+        hidden.local_modes.remove(shown.union(LocalModes::ICANON));
         hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
-        Ok(Self { terminal, before })
+        // The key that has a process write its memory to a file.
+        hidden.special_codes[SpecialCodeIndex::VQUIT] = 0;
+        Ok(tcsetattr(self.terminal, OptionalActions::Flush, &hidden)?)
+    }
+
+    fn show(&self) {
+        // A terminal that is gone needs nothing.
+        tcsetattr(self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
     }
 }
 
 impl Drop for Hiding<'_> {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        tcsetattr(self.terminal, OptionalActions::Now, &self.before).unwrap_or_default();
+        self.show();
     }
 }
 
-const INTERRUPT: u8 = 0x03;
+/// What a person types.
+struct Keys<'a> {
+    terminal: &'a File,
+    signals: &'a PromptSignals,
+    hiding: &'a Hiding<'a>,
+    prompt: &'a str,
+    /// The process is continued after a stop by the terminal, and a signal says so.
+    has_stopped: bool,
+}
+
+/// A byte of the terminal, or none of what was typed counts any more.
+enum Key {
+    Byte(u8),
+    Again,
+    End,
+}
+
+impl Keys<'_> {
+    fn ask(&self) -> io::Result<()> {
+        self.hiding.hide()?;
+        (&*self.terminal).write_all(self.prompt.as_bytes())
+    }
+
+    fn next(&mut self) -> io::Result<Key> {
+        loop {
+            match self.signals.wait(self.terminal)? {
+                PromptEvent::Input => {
+                    let mut byte = [0];
+                    match (&*self.terminal).read(&mut byte) {
+                        Ok(0) => return Ok(Key::End),
+                        Ok(_) => return Ok(Key::Byte(byte[0])),
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                PromptEvent::Signal(PromptSignal::Continued) if self.has_stopped => self.has_stopped = false,
+                PromptEvent::Signal(signal) => {
+                    self.hiding.show();
+                    act(signal)?;
+                    self.has_stopped = signal == PromptSignal::Stop;
+                    self.ask()?;
+                    return Ok(Key::Again);
+                }
+            }
+        }
+    }
+}
+
+/// Longest wait for the next part of pasted text.
+const PASTE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// Most that is discarded: a terminal that never ends is left as it is.
+const PASTE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Discards what follows the line, until nothing comes any more; the number of its bytes without control characters.
+fn discard_rest(mut terminal: &File) -> io::Result<usize> {
+    let (mut count, mut part) = (0_usize, zeroize::Zeroizing::new([0; 4096]));
+    while count < PASTE_BYTES_MAX {
+        match poll(&mut [PollFd::new(terminal, PollFlags::IN)], Some(&PASTE_WAIT)) {
+            Ok(0) => break,
+            Ok(_) => match terminal.read(&mut part[..])? {
+                0 => break,
+                len => {
+                    let text = part.iter().take(len).filter(|byte| **byte >= b' ');
+                    count = count.saturating_add(text.count());
+                }
+            },
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(count)
+}
+
 const END: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const CLEAR: u8 = 0x15;
 const ESCAPE: u8 = 0x1b;
 const DELETE: u8 = 0x7f;
 
+/// Whether a byte is a part of the sequence that an arrow key or a function key sends.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Sequence {
+    Outside,
+    /// After its first byte.
+    Begun,
+    Inside,
+}
+
 /// One line without its end. The buffer never grows: a reallocation would leave an unwiped copy.
-fn line(mut from: impl Read, limit: usize) -> io::Result<Sensitive<Vec<u8>>> {
+fn line(
+    mut next: impl FnMut() -> io::Result<Key>,
+    limit: usize,
+) -> Result<Sensitive<Vec<u8>>, PromptFailure> {
     let mut typed = zeroize::Zeroizing::new(Vec::with_capacity(limit));
-    while let Some(byte) = next(&mut from)? {
+    let mut sequence = Sequence::Outside;
+    let mut is_too_long = false;
+    loop {
+        let byte = match next()? {
+            Key::Byte(byte) => byte,
+            Key::Again => {
+                typed.clear();
+                (sequence, is_too_long) = (Sequence::Outside, false);
+                continue;
+            }
+            Key::End => return Err(PromptFailure::Terminal(io::ErrorKind::UnexpectedEof.into())),
+        };
         match byte {
             b'\n' | b'\r' => break,
-            INTERRUPT => return Err(io::ErrorKind::Interrupted.into()),
-            END if typed.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            END if typed.is_empty() => {
+                return Err(PromptFailure::Terminal(io::ErrorKind::UnexpectedEof.into()));
+            }
             END => break,
-            BACKSPACE | DELETE => remove_character(&mut typed),
-            CLEAR => typed.clear(),
-            ESCAPE => skip_sequence(&mut from)?,
-            byte if byte < b' ' => {}
-            byte if typed.len() < limit => typed.push(byte),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the input is too long")),
+            ESCAPE => sequence = Sequence::Begun,
+            b'[' | b'O' if sequence == Sequence::Begun => sequence = Sequence::Inside,
+            _ if sequence == Sequence::Inside => {
+                if (0x40..0x7f).contains(&byte) {
+                    sequence = Sequence::Outside;
+                }
+            }
+            _ => {
+                sequence = Sequence::Outside;
+                is_too_long |= !edit(&mut typed, byte, limit);
+            }
         }
+    }
+    if is_too_long {
+        return Err(PromptFailure::TooLong);
     }
     Ok(Sensitive::new(std::mem::take(&mut *typed)))
 }
 
-fn next(from: &mut impl Read) -> io::Result<Option<u8>> {
-    let mut byte = [0];
-    loop {
-        match from.read(&mut byte) {
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(byte[0])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Takes one byte in; `false` if there is no room for it.
+fn edit(typed: &mut Vec<u8>, byte: u8, limit: usize) -> bool {
+    match byte {
+        BACKSPACE | DELETE => while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+        CLEAR => typed.clear(),
+        byte if byte < b' ' => {}
+        byte if typed.len() < limit => typed.push(byte),
+        _ => return false,
     }
-}
-
-/// Removes the last character of UTF-8 text.
-fn remove_character(typed: &mut Vec<u8>) {
-    while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
-}
-
-/// Skips the rest of the sequence that an arrow key or a function key sends.
-fn skip_sequence(from: &mut impl Read) -> io::Result<()> {
-    if !matches!(next(from)?, Some(b'[' | b'O')) {
-        return Ok(());
-    }
-    while next(from)?.is_some_and(|byte| !(0x40..0x7f).contains(&byte)) {}
-    Ok(())
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn line_of(typed: &[u8], limit: usize) -> Result<Sensitive<Vec<u8>>, PromptFailure> {
+        let mut keys = typed.iter();
+        line(|| Ok(keys.next().map_or(Key::End, |byte| Key::Byte(*byte))), limit)
+    }
+
     #[test]
     fn line_is_edited_with_the_usual_keys() {
-        for (typed, line_of) in [
+        for (typed, line) in [
             (&b"words\nmore"[..], &b"words"[..]),
             (b"words\r", b"words"),
             (b"wrong\x15words\n", b"words"),
             (b"word\xc3\xa9\x7fs\n", b"words"),
             (b"\x7fwords\n", b"words"),
             (b"wo\x1b[Ard\x1bOPs\x0c\n", b"words"),
+            (b"wo\x1b[1;5Ards\n", b"words"),
             (b"words\x04more", b"words"),
-            (b"words", b"words"),
             (b"\n", b""),
+            // A key sequence that never ended takes no other key along
+            (b"words\x1b\n", b"words"),
+            (b"words\x1b[\n", b"words"),
+            (b"wo\x1brds\n", b"words"),
+            (b"words\x1b\x1b[A\n", b"words"),
         ] {
-            assert_eq!(line(typed, 6).unwrap().expose(), line_of, "{typed:?}");
+            assert_eq!(line_of(typed, 6).unwrap().expose(), line, "{typed:?}");
         }
-        for (typed, kind) in [
-            (&b"wo\x03rds\n"[..], io::ErrorKind::Interrupted),
-            (b"\x04", io::ErrorKind::UnexpectedEof),
-            (b"longer\n", io::ErrorKind::InvalidInput),
-        ] {
-            assert_eq!(line(typed, 5).unwrap_err().kind(), kind, "{typed:?}");
+    }
+
+    #[test]
+    fn line_that_was_not_ended_or_is_too_long_is_no_input() {
+        for typed in [&b"\x04"[..], b"words", b"", b"words\x1b["] {
+            let failure = line_of(typed, 6).unwrap_err();
+            assert!(
+                matches!(&failure, PromptFailure::Terminal(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+            );
         }
+        assert!(matches!(line_of(b"longer\n", 5).unwrap_err(), PromptFailure::TooLong));
+    }
+
+    #[test]
+    fn line_begins_again_after_a_stop() {
+        let mut keys =
+            [Key::Byte(b'a'), Key::Byte(ESCAPE), Key::Again, Key::Byte(b'b'), Key::Byte(b'\n')].into_iter();
+        assert_eq!(line(|| Ok(keys.next().unwrap()), 6).unwrap().expose(), b"b");
     }
 }

@@ -1,11 +1,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::demo_broker::DemoBroker;
 use crate::base::code;
-use crate::console::{CommandFailure, Console};
+use crate::console::{CommandFailure, Console, signals};
 use crate::wire::{DevAgentOutput, DevOutput};
 
 /// The examples.
@@ -119,7 +119,8 @@ fn tell(broker: &DemoBroker, console: &Console) {
 
 /// Waits for Ctrl-C or SIGTERM; fails if the broker ends by itself.
 async fn until_told(broker: &mut DemoBroker) -> Result<(), CommandFailure> {
-    let handler = |kind| signal(kind).map_err(|error| CommandFailure::of_file(Path::new("signal"), &error));
+    let handler =
+        |kind| signals::listen(kind).map_err(|error| CommandFailure::of_file(Path::new("signal"), &error));
     let (mut interrupt, mut terminate) =
         (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
     loop {

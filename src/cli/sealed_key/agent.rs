@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::time::timeout;
 
 use super::protocol::{KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, directory, socket};
 use super::record::SealedKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Clock, SystemEntropy, Timestamp, code};
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, signals};
 use crate::files::private_dir;
 use crate::keyring::PassphraseKey;
 use crate::pki::tls::is_client_handshake;
@@ -107,7 +107,9 @@ impl KeyAgentServer {
     /// # Errors
     /// [`CommandFailure`] if the process cannot receive signals.
     pub(crate) async fn serve(&self, socket: KeyAgentSocket) -> Result<(), CommandFailure> {
-        let of = |kind| signal(kind).map_err(|error| CommandFailure::of_file(Path::new("signals"), &error));
+        let of = |kind| {
+            signals::listen(kind).map_err(|error| CommandFailure::of_file(Path::new("signals"), &error))
+        };
         let (mut terminate, mut interrupt) = (of(SignalKind::terminate())?, of(SignalKind::interrupt())?);
         loop {
             tokio::select! {

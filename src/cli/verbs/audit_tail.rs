@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::audit_list::{FilterArgs, some_entries};
 use crate::base::{Clock, SystemClock, code};
 use crate::cli::client::{Attempts, Received};
 use crate::cli::session::VerbSession;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, signals};
 use crate::wire::{EntriesAnswer, EntriesQuery, EntryFilter, EntryOrder};
 
 /// `keyward audit tail`
@@ -54,8 +54,8 @@ impl AuditTail {
             return Ok(());
         }
         let interrupted = |_| CommandFailure::new(code::COMMAND_FAILED);
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(interrupted)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(interrupted)?;
+        let mut interrupt = signals::listen(SignalKind::interrupt()).map_err(interrupted)?;
+        let mut terminate = signals::listen(SignalKind::terminate()).map_err(interrupted)?;
         tokio::select! {
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),

@@ -103,6 +103,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("serde", ANY),
     ("serde_json", ANY),
+    ("signal_hook", &["console"]),
     ("sled", &["index"]),
     ("thiserror", ANY),
     ("time", &["pki"]),

@@ -124,7 +124,7 @@ async fn first_value_is_made_by_hand_and_does_not_wait_for_the_window() {
             // the first value before the request, the request has made a second one with a grace period
             let shown = shown(&broker).await;
             if shown["run"]["stage"] == "grace" {
-                let body = json!({ "action": "revoke_previous" });
+                let body = json!({ "action": "revoke-previous" });
                 let ended = broker.operator().post_json("/v1/rotations/web/session-key", &body).await;
                 assert_eq!(ended.status, 200, "{}", ended.text());
             }
@@ -154,10 +154,17 @@ async fn capability_needs_the_rotation_that_makes_its_secret() {
 #[tokio::test]
 async fn value_that_another_team_stores_is_not_the_first_value() {
     let (broker, red, _) = crate::operators::teams().await;
+    // Given a rotation whose service the broker may not call, so that there is no first value yet
+    let service = Webhook::start("CNRY-of-another-program");
+    let operator = broker.operator();
+    assert_eq!(operator.put("/v1/secrets/billing/admin", BYTES, ADMIN_TOKEN.as_bytes()).await.status, 201);
+    let upstream = service.applying();
+    let text = format!("[[rotation]]\nsecret = \"web/session-key\"\n[rotation.upstream]\n{upstream}\n");
     // Without the capability, which would refuse the value for a reason of its own
-    assert_eq!(broker.apply(&rotation("")).await.status, 200);
+    assert_eq!(broker.apply(&text).await.status, 200);
     let put = red.put("/v1/secrets/web/session-key", BYTES, b"CNRY-of-red").await;
     assert_eq!((put.status, put.code().as_str()), (409, "name_reserved_by_owner"), "{}", put.text());
+    assert_eq!(operator.get("/v1/secrets/web/session-key").await.status, 404, "there is no value");
 }
 
 #[test]
