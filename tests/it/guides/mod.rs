@@ -9,6 +9,7 @@ mod monitor;
 mod operators;
 mod options;
 mod programs;
+mod runbooks;
 mod upstreams;
 
 use std::collections::BTreeSet;
