@@ -4,7 +4,7 @@ usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoi
 
 Needs the package `cryptography`. Checks that the manifest is signed by the key, that every file is the one that it was
 signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), and, for an agent or
-operator, that no entry of the range is missing.
+operator, that no entry of the range is missing. For an incident, it checks this for each of its agents and operators.
 """
 
 import base64
@@ -140,6 +140,30 @@ def check_complete(scope, entries):
         before = entry["seq"]
 
 
+def check_incident(scope, entries):
+    """For each subject with links: from the last entry back to its first one of all, or to one before the range."""
+    entries = [entry for entry in entries if entry["place"] != "related"]
+    check(entries and entries[-1]["seq"] == scope["through"] and "until_ms" not in scope, "another range")
+    for entry in entries:
+        is_in_range = entry["time_ms"] >= scope["since_ms"] or entry["seq"] == scope["through"]
+        check(entry["place"] == ("subject" if is_in_range else "before"), "another range")
+    by_seq, proved, others = {entry["seq"]: entry for entry in entries}, [], []
+    for subject in scope["subjects"]:
+        kind, name = subject["kind"].encode(), subject["name"].encode()
+        if subject["kind"] not in ("agent", "operator"):
+            others.append(f"{subject['kind']} {subject['name']}")
+            continue
+        link, entry = sha256(struct.pack(">Q", len(kind)), kind, name)[:16].hex(), entries[-1]
+        while True:
+            [previous] = [one["previous"] for one in entry["links"] if one["subject"] == link]
+            if previous == 0 or entry["place"] == "before":
+                break
+            check(previous < entry["seq"] and previous in by_seq, f"entry {previous} is missing")
+            entry = by_seq[previous]
+        proved.append(f"{subject['kind']} {subject['name']}")
+    return proved, others
+
+
 def unpack(raw):
     """The files of the one archive of these files: stored in order, without times."""
     check(len(raw) <= BYTES_MAX, "too large")
@@ -176,6 +200,11 @@ def verify(bundle, key):
         check(root_of(entry, int(size)) == base64.b64decode(root), f"entry {entry['seq']} is not in the ledger")
     subject = f"{scope['subject']['kind']} {scope['subject']['name']}"
     count = sum(entry["place"] == "subject" for entry in entries)
+    if "subjects" in scope:
+        check(scope["subject"]["kind"] == "incident", "subjects of something else than an incident")
+        proved, others = check_incident(scope, entries)
+        said = f"ok: {count} entries about {subject}; none is missing about: {', '.join(proved) or 'nothing'}"
+        return said + (f"; completeness is not proved for: {', '.join(others)}" if others else "")
     if scope["subject"]["kind"] not in ("agent", "operator"):
         return f"ok: {count} entries about {subject}; completeness is not proved"
     check_complete(scope, entries)

@@ -13,6 +13,9 @@ pub struct EvidenceExported<'a> {
     pub by: &'a OperatorName,
     /// The subject of the bundle.
     pub subject: &'a EvidenceSubject,
+    /// The subjects of an incident.
+    #[serde(skip_serializing_if = "<[EvidenceSubject]>::is_empty")]
+    pub subjects: &'a [EvidenceSubject],
     /// The beginning of its range.
     pub since: String,
     /// The end of its range, if it is not this entry.

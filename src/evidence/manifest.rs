@@ -15,6 +15,7 @@ pub(super) const SCOPE: &str = "scope.json";
 pub(super) const TAKEOVERS: &str = "checkpoint-keys.jsonl";
 const PAGE: &str = "timeline.html";
 const MARKDOWN: &str = "timeline.md";
+const INCIDENT: &str = "incident.json";
 const README: &str = "README.txt";
 
 const HOW: &str = "This is evidence from the ledger of a Keyward broker.
@@ -23,6 +24,7 @@ timeline.html         what happened, for a browser; it loads nothing
 timeline.md           the same as text
 entries.jsonl         the entries of the ledger, with a proof each (RFC 9162, section 2.1.3)
 scope.json            the subject, the beginning of the range, and its last entry
+incident.json         the record of the incident, if the bundle was made for one
 checkpoint.txt        the signed state of the ledger (C2SP tlog-checkpoint)
 checkpoint-keys.jsonl earlier changes of the key that signs checkpoints
 manifest.txt          the hash of every other file, signed by the same key
@@ -56,6 +58,8 @@ pub struct BundleParts<'a> {
     pub takeovers: &'a [Takeover],
     /// The timeline of the entries.
     pub timeline: &'a Timeline,
+    /// The record of the incident in JSON, if the bundle is made for one.
+    pub incident: Option<&'a serde_json::Value>,
 }
 
 /// The bundle of `parts`, signed by `notary`.
@@ -75,6 +79,9 @@ pub fn bundle(parts: &BundleParts<'_>, notary: &Notary) -> Result<Vec<u8>, Archi
     ]
     .map(|(name, bytes)| (name.to_owned(), bytes))
     .into();
+    if let Some(incident) = parts.incident {
+        files.insert(INCIDENT.to_owned(), [json(incident)?, b"\n".to_vec()].concat());
+    }
     let manifest = notary.sign_manifest(&hashes(&files));
     files.insert(MANIFEST.to_owned(), manifest.into_bytes());
     pack(&files)

@@ -7,11 +7,14 @@ use crate::ledger::Key;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceScope {
-    /// The subject of the entries.
+    /// The subject of the entries. In a bundle for an incident, the kind is `incident` and the name is its id.
     pub subject: EvidenceSubject,
     /// The incident that the bundle was made for, if it was made for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
+    /// The subjects that the incident affects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<EvidenceSubject>,
     /// The entries are from this time on, in milliseconds since 1970.
     pub since_ms: i64,
     /// The entries are up to this time, in milliseconds since 1970. Without it the range ends with the entry that records

@@ -61,13 +61,27 @@ fn whole() -> Vec<EvidenceRecord> {
 
 fn scope() -> EvidenceScope {
     let since_ms = entry(5).time.ms();
-    EvidenceScope { subject: subject(), incident: None, since_ms, until_ms: None, through: 11 }
+    EvidenceScope {
+        subject: subject(),
+        incident: None,
+        subjects: Vec::new(),
+        since_ms,
+        until_ms: None,
+        through: 11,
+    }
 }
 
 fn made(notary: &Notary, scope: &EvidenceScope, records: &[EvidenceRecord]) -> Vec<u8> {
     let timeline = Timeline::of(scope, records, Vec::new(), |_| (String::new(), String::new()));
     let checkpoint = notary.sign(&tree());
-    let parts = BundleParts { scope, records, checkpoint: &checkpoint, takeovers: &[], timeline: &timeline };
+    let parts = BundleParts {
+        scope,
+        records,
+        checkpoint: &checkpoint,
+        takeovers: &[],
+        timeline: &timeline,
+        incident: None,
+    };
     bundle(&parts, notary).unwrap()
 }
 
@@ -154,7 +168,14 @@ fn a_key_that_took_over_is_followed() {
     let timeline = Timeline::of(&scope, &records, Vec::new(), |_| (String::new(), String::new()));
     let checkpoint = new.sign(&tree());
     let (scope, records, checkpoint) = (&scope, records.as_slice(), checkpoint.as_str());
-    let parts = BundleParts { scope, records, checkpoint, takeovers: &takeovers, timeline: &timeline };
+    let parts = BundleParts {
+        scope,
+        records,
+        checkpoint,
+        takeovers: &takeovers,
+        timeline: &timeline,
+        incident: None,
+    };
     let bytes = bundle(&parts, &new).unwrap();
     for trusted in [&old, &new] {
         assert!(verify(&bytes, trusted.verifier()).is_ok());
@@ -229,4 +250,107 @@ fn for_other_subjects_completeness_is_not_claimed() {
     let scope = EvidenceScope { subject: secret, ..scope() };
     let verified = verify(&made(&notary, &scope, &whole()), notary.verifier()).unwrap();
     assert!(!verified.is_complete);
+}
+
+/// The entries 3, 6, 10 and 11 also concern the operator `eve`.
+const EVE: [u64; 4] = [3, 6, 10, 11];
+
+fn of_both(seq: u64) -> DisclosedEntry {
+    let mut entry = entry(seq);
+    if EVE.contains(&seq) {
+        let previous = EVE.iter().rev().find(|one| **one < seq).copied().unwrap_or(0);
+        entry.links.push(Link { subject: eve().link().unwrap(), previous });
+    }
+    entry
+}
+
+fn eve() -> EvidenceSubject {
+    EvidenceSubject { kind: "operator".to_owned(), name: "eve".to_owned() }
+}
+
+/// A bundle for an incident from entry 5 on, with these entries.
+fn incident_bundle(
+    notary: &Notary,
+    of: &[(u64, EntryPlace)],
+    change: impl FnOnce(&mut EvidenceScope),
+) -> Vec<u8> {
+    let (mut tree, mut paths) = (Tree::new(), InclusionPaths::of(of.iter().map(|(seq, _)| *seq).collect()));
+    for seq in 1..=SIZE {
+        tree.append_node(of_both(seq).node());
+        paths.add(of_both(seq).node());
+    }
+    let paths = paths.finish().unwrap();
+    let made = of.iter().zip(&paths);
+    let records: Vec<EvidenceRecord> = made
+        .map(|((seq, place), path)| EvidenceRecord::of(of_both(*seq), *place, "token.minted", path).unwrap())
+        .collect();
+    let network = EvidenceSubject { kind: "network".to_owned(), name: "203.0.113.0/24".to_owned() };
+    let incident = EvidenceSubject { kind: "incident".to_owned(), name: "inc_1".to_owned() };
+    let mut scope = EvidenceScope { subject: incident, subjects: vec![subject(), eve(), network], ..scope() };
+    change(&mut scope);
+    let timeline = Timeline::of(&scope, &records, Vec::new(), |_| (String::new(), String::new()));
+    let checkpoint = notary.sign(&tree);
+    let record = serde_json::json!({ "incident": "inc_1" });
+    let parts = BundleParts {
+        scope: &scope,
+        records: &records,
+        checkpoint: &checkpoint,
+        takeovers: &[],
+        timeline: &timeline,
+        incident: Some(&record),
+    };
+    bundle(&parts, notary).unwrap()
+}
+
+/// The entries of both from entry 5 on, and the one before it of each.
+const OF_BOTH: [(u64, EntryPlace); 7] = {
+    use EntryPlace::{Before, Subject};
+    [(2, Before), (3, Before), (5, Subject), (6, Subject), (9, Subject), (10, Subject), (11, Subject)]
+};
+
+#[test]
+fn an_incident_s_bundle_proves_each_linked_subject() {
+    let notary = notary();
+    let verified = verify(&incident_bundle(&notary, &OF_BOTH, |_| {}), notary.verifier()).unwrap();
+    let complete: Vec<bool> = verified.subjects.iter().map(|one| one.is_complete).collect();
+    assert_eq!((complete, verified.is_complete, verified.entries), (vec![true, true, false], false, 5));
+    let linked = incident_bundle(&notary, &OF_BOTH, |scope| drop(scope.subjects.pop()));
+    assert!(verify(&linked, notary.verifier()).unwrap().is_complete, "all of them are linked");
+}
+
+#[test]
+fn an_entry_of_one_subject_of_an_incident_that_is_left_out_is_named() {
+    let notary = notary();
+    for (at, missing, after) in [(0, 2, 5), (1, 3, 6), (2, 5, 6), (3, 6, 9), (4, 9, 11), (5, 10, 11)] {
+        let mut entries = OF_BOTH.to_vec();
+        entries.remove(at);
+        let refused = verify(&incident_bundle(&notary, &entries, |_| {}), notary.verifier()).unwrap_err();
+        assert_eq!(refused, EvidenceError::Missing { missing, after });
+    }
+}
+
+#[test]
+fn an_incident_s_bundle_has_the_range_that_it_claims() {
+    use EntryPlace::{After, Before, Related, Subject};
+    let notary = notary();
+    let range = |of: &[(u64, EntryPlace)], change: fn(&mut EvidenceScope)| {
+        let refused = verify(&incident_bundle(&notary, of, change), notary.verifier()).unwrap_err();
+        assert_eq!(refused, EvidenceError::Range, "{of:?}");
+    };
+    let with = |at: usize, place: EntryPlace| {
+        let mut entries = OF_BOTH.to_vec();
+        entries[at].1 = place;
+        entries
+    };
+    // An entry in the range is not before it, an earlier one is not in it, and none ends it
+    range(&with(2, Before), |_| {});
+    range(&with(0, Subject), |_| {});
+    range(&with(6, After), |_| {});
+    range(&with(6, Related), |_| {});
+    range(&OF_BOTH[..6], |_| {});
+    range(&OF_BOTH, |scope| scope.until_ms = Some(entry(12).time.ms()));
+    range(&OF_BOTH, |scope| scope.subject = subject());
+    range(&OF_BOTH, |scope| scope.through = 10);
+    // Subjects that the bundle does not have the entries of
+    range(&OF_BOTH, |scope| scope.subjects[0].name = "other".to_owned());
 }

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 
 use super::archive::{ArchiveError, Files, unpack};
 use super::manifest::{CHECKPOINT, ENTRIES, MANIFEST, SCOPE, TAKEOVERS, Takeover, hash_of, hashes};
 use super::record::{EntryPlace, EvidenceRecord};
-use super::scope::EvidenceScope;
+use super::scope::{EvidenceScope, EvidenceSubject};
 use crate::ledger::{Checkpoint, CheckpointError, Key, NoteVerifier, root_by_inclusion};
 
 /// What a bundle proves.
@@ -15,10 +17,22 @@ pub struct VerifiedEvidence {
     pub entries: usize,
     /// The number of other entries with a proof.
     pub related: usize,
-    /// Whether no entry of the range that concerns the subject is missing. Only entries of agents and operators prove it.
+    /// Whether no entry of the range that concerns the subject is missing; for an incident, any of its subjects. Only entries
+    /// of agents and operators prove it.
     pub is_complete: bool,
+    /// The subjects of an incident.
+    pub subjects: Vec<VerifiedSubject>,
     /// The state of the ledger that the proofs lead to.
     pub checkpoint: Checkpoint,
+}
+
+/// A subject of an incident.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifiedSubject {
+    /// The subject.
+    pub subject: EvidenceSubject,
+    /// Whether no entry of the range that concerns it is missing.
+    pub is_complete: bool,
 }
 
 /// The bundle proves nothing.
@@ -79,13 +93,14 @@ pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, 
     included(&records, &checkpoint)?;
     let subject: Vec<&EvidenceRecord> =
         records.iter().filter(|record| record.place != EntryPlace::Related).collect();
+    let subjects = of_incident(&scope, &subject)?;
     let is_complete = match scope.subject.link() {
         Some(link) => complete(&scope, &link, &subject).map(|()| true)?,
-        None => false,
+        None => !subjects.is_empty() && subjects.iter().all(|one| one.is_complete),
     };
     let entries = records.iter().filter(|record| record.place == EntryPlace::Subject).count();
     let related = records.iter().filter(|record| record.place == EntryPlace::Related).count();
-    Ok(VerifiedEvidence { scope, entries, related, is_complete, checkpoint })
+    Ok(VerifiedEvidence { scope, entries, related, is_complete, subjects, checkpoint })
 }
 
 fn file<'a>(files: &'a Files, name: &'static str) -> Result<&'a [u8], EvidenceError> {
@@ -165,6 +180,53 @@ fn complete(scope: &EvidenceScope, link: &Key, records: &[&EvidenceRecord]) -> R
         before = Some(record);
     }
     Ok(())
+}
+
+/// The subjects of an incident, each with its own chain of links. The range of such a bundle ends with the entry that
+/// records the bundle.
+fn of_incident(
+    scope: &EvidenceScope,
+    records: &[&EvidenceRecord],
+) -> Result<Vec<VerifiedSubject>, EvidenceError> {
+    if scope.subjects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_in_range =
+        |record: &EvidenceRecord| record.time_ms >= scope.since_ms || record.seq == scope.through;
+    let fits = |record: &&EvidenceRecord| match record.place {
+        EntryPlace::Subject => is_in_range(record),
+        EntryPlace::Before => !is_in_range(record),
+        EntryPlace::After | EntryPlace::Related => false,
+    };
+    let has_end = records.last().is_some_and(|last| last.seq == scope.through);
+    if scope.until_ms.is_some() || scope.subject.link().is_some() || !has_end || !records.iter().all(fits) {
+        return Err(EvidenceError::Range);
+    }
+    let by_seq: BTreeMap<u64, &EvidenceRecord> = records.iter().map(|record| (record.seq, *record)).collect();
+    let verified = |subject: &EvidenceSubject| {
+        let link = subject.link();
+        link.as_ref().map(|link| linked(scope, link, &by_seq)).transpose()?;
+        Ok(VerifiedSubject { subject: subject.clone(), is_complete: link.is_some() })
+    };
+    scope.subjects.iter().map(verified).collect()
+}
+
+/// The links of the subject lead from the last entry to the first one of all, or to one before the range.
+fn linked(
+    scope: &EvidenceScope,
+    link: &Key,
+    records: &BTreeMap<u64, &EvidenceRecord>,
+) -> Result<(), EvidenceError> {
+    let mut record = records.get(&scope.through).copied().ok_or(EvidenceError::Range)?;
+    loop {
+        let previous = record.previous(link).ok_or(EvidenceError::Range)?;
+        if previous == 0 || record.place == EntryPlace::Before {
+            return Ok(());
+        }
+        let missing = EvidenceError::Missing { missing: previous, after: record.seq };
+        let before = records.get(&previous).filter(|_| previous < record.seq);
+        record = before.copied().ok_or(missing)?;
+    }
 }
 
 /// The range ends with its entry, or with the first one after it; only the first entry may be from before it.

@@ -5,9 +5,9 @@ use std::path::Path;
 use crate::base::limits::EVIDENCE_BYTES_MAX;
 use crate::base::{Timestamp, code};
 use crate::console::{CommandFailure, Console};
-use crate::evidence::{VerifiedEvidence, verify};
+use crate::evidence::{VerifiedEvidence, VerifiedSubject, verify};
 use crate::ledger::NoteVerifier;
-use crate::wire::VerifiedEvidenceOutput;
+use crate::wire::{VerifiedEvidenceOutput, VerifiedSubjectOutput};
 
 /// Verifies the evidence bundle in the file `bundle` with the checkpoint key `key`, without a broker.
 ///
@@ -39,7 +39,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn report(verified: &VerifiedEvidence, console: &Console) {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let VerifiedEvidence { scope, entries, related, is_complete, checkpoint } = verified;
+    let VerifiedEvidence { scope, entries, related, is_complete, subjects, checkpoint } = verified;
+    let subjects: Vec<VerifiedSubjectOutput> = subjects.iter().map(subject_output).collect();
     let output = VerifiedEvidenceOutput {
         kind: scope.subject.kind.clone(),
         name: scope.subject.name.clone(),
@@ -49,6 +50,7 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         entries: count(*entries),
         related: count(*related),
         complete: *is_complete,
+        subjects,
         ledger: checkpoint.origin.clone(),
         checkpoint: checkpoint.size,
     };
@@ -66,15 +68,28 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         related,
         ledger,
         checkpoint,
+        subjects,
         ..
     } = output;
     let end = until.unwrap_or_else(|| format!("entry {through}"));
     console.line(&format!(
         "ok: {entries} entries about {kind} {name} from {since} to {end}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"
     ));
+    for VerifiedSubjectOutput { kind, name, complete } in &subjects {
+        let proved = if *complete { "complete" } else { "not proved to be complete" };
+        console.line(&format!("entries about {kind} {name}: {proved}"));
+    }
+    if !subjects.is_empty() {
+        return;
+    }
     if *is_complete {
         console.line(&format!("complete: no entry about {kind} {name} in this range is missing"));
     } else {
         console.line("not proved: whether entries of this range are missing, because entries link agents and operators only");
     }
+}
+
+fn subject_output(VerifiedSubject { subject, is_complete }: &VerifiedSubject) -> VerifiedSubjectOutput {
+    let (kind, name) = (subject.kind.clone(), subject.name.clone());
+    VerifiedSubjectOutput { kind, name, complete: *is_complete }
 }

@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, Zip, endpoints};
 
 endpoints! {
-    /// Make an evidence bundle about an agent or operator
+    /// Make an evidence bundle about an agent, an operator or an incident
     EXPORT_EVIDENCE: POST "/v1/evidence", Nothing, EvidenceBody => Zip;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceBody {
-    /// `agent` or `operator`. Agents include resource servers.
+    /// `agent`, `operator` or `incident`. Agents include resource servers.
     pub kind: String,
-    /// Its name.
+    /// Its name, or the id of the incident.
     pub name: String,
     /// Entries from this time on (RFC 3339); without it and `last_s` all entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Entries up to this time (RFC 3339); without it the range ends with the bundle.
+    /// Entries up to this time (RFC 3339); without it the range ends with the bundle. Not for an incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// Entries of the last so many seconds, by the broker's clock.
@@ -50,9 +50,21 @@ pub struct VerifiedEvidenceOutput {
     pub entries: u64,
     /// The number of other entries with a proof.
     pub related: u64,
-    /// Whether no entry of the range about the subject is missing.
+    /// Whether no entry of the range about the subject is missing; for an incident, about any of its subjects.
     pub complete: bool,
+    /// The subjects of an incident.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<VerifiedSubjectOutput>,
     /// The ledger that the checkpoint names, and its size.
     pub ledger: String,
     pub checkpoint: u64,
+}
+
+/// A subject of an incident, in a bundle that `keyward verify` has checked.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct VerifiedSubjectOutput {
+    pub kind: String,
+    pub name: String,
+    /// Whether no entry of the range about it is missing. Only entries about agents and operators prove it.
+    pub complete: bool,
 }

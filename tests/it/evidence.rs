@@ -167,6 +167,89 @@ fn a_bundle_covers_its_range_and_follows_the_key() {
 }
 
 #[test]
+fn a_bundle_of_an_incident_proves_each_agent_and_operator() {
+    // Given an incident with an agent that read a secret, an operator, and a secret
+    let process = set_up();
+    process.good(&["secret", "put", "github/app"], b"hunter2");
+    process.good_as("a", &["get", "github/app"], b"");
+    let code = process.good(&["operator", "invite", "eve", "--role", "auditor"], b"");
+    process.good_as("eve", &["join"], &code);
+    let opened = process.json(&["incident", "open", "agent/a", "secret/github/app", "--reason", "strange"]);
+    let incident = opened["incident"].as_str().unwrap();
+    process.good(&["contain", "agent/a", "--reason", "sure", "--incident", incident], b"");
+    process.good(&["contain", "operator/eve", "--reason", "too", "--incident", incident], b"");
+    process.good(&["incident", "note", incident, "key in a log"], b"");
+    process.good(&["secret", "put", "github/app"], b"hunter3");
+    let key = checkpoint_key(&process);
+    // When its bundle is made, then both verifiers accept it and name the subjects with a proof
+    for (file, more, least) in [("all.zip", &[][..], 10), ("late.zip", &["--since", "0s"], 1)] {
+        let bundle = made(&process, incident, more, file);
+        let output = verified(&bundle, &key);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&said["kind"], &said["name"], &said["complete"]),
+            (&"incident".into(), &incident.into(), &false.into())
+        );
+        let complete: Vec<String> = said["subjects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| format!("{} {}", one["name"], one["complete"]))
+            .collect();
+        assert_eq!(complete, ["\"a\" true", "\"github/app\" false", "\"eve\" true"], "{said}");
+        assert!(said["entries"].as_u64().unwrap() >= least, "{said}");
+        let python = by_python(&bundle, &key);
+        let said = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
+        assert!(
+            said.starts_with("ok: ") && said.contains("none is missing about: agent a, operator eve"),
+            "{said}"
+        );
+        assert!(said.contains("not proved for: secret github/app"), "{said}");
+    }
+    // And it has the record, the steps, and what names the secret
+    let bundle = process.path("all.zip");
+    let record: Value = serde_json::from_str(&unpacked(&bundle, "incident.json")).unwrap();
+    assert_eq!(record["record"]["notes"][0]["reason"], "key in a log", "{record}");
+    assert_eq!(record["declarations_snapshot"].as_str().unwrap().len(), 64);
+    let entries = unpacked(&bundle, "entries.jsonl");
+    for kind in [
+        "incident.opened",
+        "incident.contained",
+        "incident.noted",
+        "secret.stored",
+        "declarations.applied",
+        "secret.revealed",
+    ] {
+        assert!(entries.contains(&format!("\"name\":\"{kind}\"")), "{kind}: {entries}");
+    }
+    assert!(unpacked(&bundle, "timeline.md").contains("with proof of completeness"));
+}
+
+#[test]
+fn a_changed_bundle_of_an_incident_is_refused() {
+    let process = set_up();
+    process.good_as("a", &["get", "github/app"], b"");
+    let opened = process.json(&["contain", "agent/a", "--reason", "sure"]);
+    let incident = opened["incident"].as_str().unwrap();
+    let key = checkpoint_key(&process);
+    let bundle = made(&process, incident, &[], "a.zip");
+    let bytes = fs::read(&bundle).unwrap();
+    let changed = process.path("changed.zip");
+    for part in ["incident.contained", "\"subjects\":[", "\"record\":{", "keyward evidence 1"] {
+        let at = bytes.windows(part.len()).position(|window| window == part.as_bytes()).unwrap();
+        let mut altered = bytes.clone();
+        altered[at + 2] ^= 1;
+        fs::write(&changed, &altered).unwrap();
+        refused(&changed, &key);
+    }
+    let said = process.said_by("operator", &["evidence", incident, "--until", "1s", "--out", "new.zip"]);
+    assert!(said.unwrap_err().contains("has no `until`"));
+    let unknown = format!("inc_{}", "0".repeat(26));
+    let said = process.said_by("operator", &["evidence", &unknown, "--out", "new.zip"]);
+    assert!(said.unwrap_err().contains("incident_unknown"));
+}
+
+#[test]
 fn an_operator_s_bundle_has_what_the_operator_did() {
     let process = set_up();
     process.good(&["agent", "suspend", "a"], b"");

@@ -1,26 +1,41 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::{
     EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX, PAGE_ENTRIES_MAX,
 };
-use crate::base::{Cancellation, code};
+use crate::base::{Cancellation, IncidentId, code};
+use crate::broker::administration::entry_terms::{EntryTerm, terms_of};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::evidence::EntryPlace;
 use crate::ledger::{DisclosedEntry, Entry, Key, Kind};
+use crate::registry::DeclarationsApplied;
 use crate::rotation::{RotationBegun, RotationFailed, RotationFinished};
 use crate::secrets::SecretRevealed;
 use crate::store::{Event, Store};
+use crate::wire::EntryField;
 
 /// The entries that a bundle is to have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    /// The subject of their links.
-    pub(super) link: Key,
+    /// The subjects of their links.
+    pub(super) links: Vec<Key>,
+    /// The incident, if the bundle is made for one.
+    pub(super) incident: Option<WantedIncident>,
     pub(super) since_ms: i64,
     pub(super) until_ms: Option<i64>,
     /// The entry that records the bundle, the last one about the subject.
     pub(super) recorded: u64,
+}
+
+/// What the bundle of an incident has beside the entries that its subjects link.
+#[derive(Clone, Debug)]
+pub(super) struct WantedIncident {
+    pub(super) id: IncidentId,
+    /// The first entry of the record.
+    pub(super) opened: u64,
+    /// Fields and texts by which the entries about other subjects are found.
+    pub(super) terms: Vec<EntryTerm>,
 }
 
 /// Entries for a bundle, rising.
@@ -53,17 +68,38 @@ pub(super) fn collect(
     work: &Cancellation,
 ) -> Result<Collected, Failure> {
     let mut size = BundleSize::default();
-    let mut entries = of_subject(store, wanted, &mut size, work)?;
-    let through = entries.last().map_or(wanted.recorded, |last| last.entry.seq);
-    let first = entries.first().map_or(through, |one| one.entry.seq);
-    let from = related_from(first, through);
-    let secrets = secrets_read(&entries);
-    if !secrets.is_empty() {
-        let related = Related { secrets, from, through };
-        entries.extend(related.read(store, &wanted.link, &mut size, work)?);
-        entries.sort_by_key(|one| one.entry.seq);
+    let mut entries: BTreeMap<u64, CollectedEntry> = BTreeMap::new();
+    for link in &wanted.links {
+        for one in of_subject(store, wanted, link, &mut size, work)? {
+            let is_bound = one.place != EntryPlace::Subject;
+            // An entry that bounds the range of one subject can be in the range of none.
+            if !is_bound || !entries.contains_key(&one.entry.seq) {
+                entries.insert(one.entry.seq, one);
+            }
+        }
     }
-    Ok(Collected { entries, through, is_related_cut: from > first })
+    let through = entries.keys().next_back().copied().unwrap_or(wanted.recorded);
+    let first = first_of_range(&entries, wanted).unwrap_or(through);
+    let from = related_from(first, through);
+    let mut secrets = secrets_read(entries.values());
+    let terms = wanted.incident.iter().flat_map(|incident| &incident.terms);
+    secrets.extend(terms.filter(|(field, _)| *field == EntryField::SecretName).map(|(_, name)| name.clone()));
+    if !secrets.is_empty() || wanted.incident.is_some() {
+        let related = Related { secrets, from, through, wanted };
+        related.read(store, &mut entries, &mut size, work)?;
+    }
+    Ok(Collected { entries: entries.into_values().collect(), through, is_related_cut: from > first })
+}
+
+/// Where the search for entries without a link begins: other subjects of an incident may have entries from the first one
+/// on.
+fn first_of_range(entries: &BTreeMap<u64, CollectedEntry>, wanted: &Wanted) -> Option<u64> {
+    let linked = entries.keys().next().copied();
+    let Some(incident) = &wanted.incident else { return linked };
+    if incident.terms.is_empty() {
+        return linked.map(|linked| linked.min(incident.opened));
+    }
+    Some(1)
 }
 
 /// The first entry of a range that is looked at for related ones.
@@ -98,6 +134,7 @@ impl BundleSize {
 fn of_subject(
     store: &Store<World>,
     wanted: &Wanted,
+    link: &Key,
     size: &mut BundleSize,
     work: &Cancellation,
 ) -> Result<Vec<CollectedEntry>, Failure> {
@@ -106,7 +143,7 @@ fn of_subject(
         work.step()?;
         let entry = store.entries(next, 1)?.into_iter().next().filter(|entry| entry.seq == next);
         let entry = entry.ok_or(Failure::new(code::INTERNAL))?;
-        let previous = previous(&entry, &wanted.link).filter(|previous| *previous < next);
+        let previous = previous(&entry, link).filter(|previous| *previous < next);
         let previous = previous.ok_or(Failure::new(code::INTERNAL))?;
         next = previous;
         if wanted.until_ms.is_some_and(|until_ms| entry.time.ms() > until_ms) {
@@ -138,8 +175,8 @@ fn previous(entry: &Entry, link: &Key) -> Option<u64> {
 }
 
 /// The secrets whose values left the broker in these entries.
-fn secrets_read(entries: &[CollectedEntry]) -> BTreeSet<String> {
-    let read = entries.iter().filter(|one| one.entry.kind == SecretRevealed::KIND);
+fn secrets_read<'a>(entries: impl Iterator<Item = &'a CollectedEntry>) -> BTreeSet<String> {
+    let read = entries.filter(|one| one.entry.kind == SecretRevealed::KIND);
     read.filter_map(|one| secret_of(&one.entry.event)).collect()
 }
 
@@ -148,40 +185,62 @@ fn secret_of(event: &[u8]) -> Option<String> {
     event.get("secret")?.as_str().map(str::to_owned)
 }
 
-/// Where entries about the rotations of secrets are looked for.
-struct Related {
+/// Where entries without a link of the subjects are looked for: about rotations of secrets and, for an incident, about its
+/// other subjects and declarations.
+struct Related<'w> {
     secrets: BTreeSet<String>,
     from: u64,
     through: u64,
+    wanted: &'w Wanted,
 }
 
-impl Related {
+impl Related<'_> {
     fn read(
         &self,
         store: &Store<World>,
-        link: &Key,
+        found: &mut BTreeMap<u64, CollectedEntry>,
         size: &mut BundleSize,
         work: &Cancellation,
-    ) -> Result<Vec<CollectedEntry>, Failure> {
-        let (mut found, mut next) = (Vec::new(), self.from);
+    ) -> Result<(), Failure> {
+        let mut next = self.from;
         while next <= self.through {
             work.step()?;
             let entries = store.entries(next, PAGE_ENTRIES_MAX)?;
             let Some(last) = entries.last().map(|entry| entry.seq) else { break };
-            for entry in entries.iter().filter(|entry| self.has(entry, link)) {
-                size.add(entry.event.len())?;
-                found.push(CollectedEntry { entry: DisclosedEntry::from(entry), place: EntryPlace::Related });
+            for entry in entries.iter().filter(|entry| entry.seq <= self.through) {
+                if found.contains_key(&entry.seq) {
+                    continue;
+                }
+                if let Some(place) = self.place_of(entry) {
+                    size.add(entry.event.len())?;
+                    let entry = DisclosedEntry::from(entry);
+                    found.insert(entry.seq, CollectedEntry { entry, place });
+                }
             }
             next = last.saturating_add(1);
         }
-        Ok(found)
+        Ok(())
     }
 
-    fn has(&self, entry: &Entry, link: &Key) -> bool {
-        entry.seq <= self.through
-            && ROTATION.contains(&entry.kind)
-            && previous(entry, link).is_none()
-            && secret_of(&entry.event).is_some_and(|secret| self.secrets.contains(&secret))
+    /// Why the entry is in the bundle, if it is. In a bundle of an incident, an entry of the range is never linked by one
+    /// of its subjects here: those are in the bundle already.
+    fn place_of(&self, entry: &Entry) -> Option<EntryPlace> {
+        let is_rotation = ROTATION.contains(&entry.kind)
+            && secret_of(&entry.event).is_some_and(|secret| self.secrets.contains(&secret));
+        let related = is_rotation.then_some(EntryPlace::Related);
+        let Some(incident) = &self.wanted.incident else { return related };
+        let is_in_range = entry.time.ms() >= self.wanted.since_ms || entry.seq == self.wanted.recorded;
+        if is_in_range && (entry.cause.incident == Some(incident.id) || incident.names(entry)) {
+            return Some(EntryPlace::Subject);
+        }
+        let is_declared = entry.kind == DeclarationsApplied::KIND && is_in_range;
+        related.filter(|_| is_in_range).or(is_declared.then_some(EntryPlace::Related))
+    }
+}
+
+impl WantedIncident {
+    fn names(&self, entry: &Entry) -> bool {
+        !self.terms.is_empty() && terms_of(entry).iter().any(|term| self.terms.contains(term))
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::collect::{Wanted, collect};
 use super::summary::timeline;
-use crate::base::{AgentName, Cancellation, OperatorName, Timestamp, code};
+use crate::base::{AgentName, Cancellation, IncidentId, OperatorName, Timestamp, code};
 use crate::broker::administration::events::event_name;
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
@@ -50,6 +50,8 @@ pub enum EvidenceOf {
     Agent(AgentName),
     /// An operator, also a deleted one.
     Operator(OperatorName),
+    /// An incident, with all subjects that it affects.
+    Incident(IncidentId),
 }
 
 impl EvidenceOf {
@@ -57,6 +59,7 @@ impl EvidenceOf {
         let (kind, name) = match self {
             Self::Agent(name) => ("agent", name.to_string()),
             Self::Operator(name) => ("operator", name.to_string()),
+            Self::Incident(id) => ("incident", id.to_string()),
         };
         EvidenceSubject { kind: kind.to_owned(), name }
     }
@@ -77,13 +80,17 @@ impl EvidenceOf {
                     || former.is_deleted(&DeletedName::Operator(name.clone()));
                 if is_known { Ok(()) } else { Err(operator_unknown()) }
             }
+            Self::Incident(id) => match world.incidents().recorded_incident(*id) {
+                Some(_) => Ok(()),
+                None => Err(Failure::new(code::INCIDENT_UNKNOWN)),
+            },
         }
     }
 }
 
 impl AdminServices {
-    /// A signed bundle of the entries about an agent or operator, with their proofs. Its own entry is the last one of the
-    /// range.
+    /// A signed bundle of the entries about an agent, an operator or the subjects of an incident, with their proofs. Its own
+    /// entry is the last one of the range.
     ///
     /// # Errors
     /// [`Failure`] if the subject never existed, the range has too many entries, or the bundle cannot be recorded.
@@ -103,14 +110,44 @@ impl AdminServices {
         });
         known?;
         let until_text = until.map(|until| until.to_string());
-        let event =
-            EvidenceExported { by: &name, subject: &subject, since: since.to_string(), until: until_text };
-        let receipt: Receipt<()> = services.state.commit(Change::new(&event)?, preconditions, ()).await?;
+        let incident = match &query.subject {
+            EvidenceOf::Incident(id) => services.incident_evidence(*id),
+            EvidenceOf::Agent(_) | EvidenceOf::Operator(_) => None,
+        };
+        let subjects = incident.as_ref().map(|incident| incident.subjects.clone()).unwrap_or_default();
+        let event = EvidenceExported {
+            by: &name,
+            subject: &subject,
+            subjects: &subjects,
+            since: since.to_string(),
+            until: until_text,
+        };
+        let mut change = Change::new(&event)?;
+        if let Some(incident) = &incident {
+            change = change.of_incident(incident.wanted.id);
+        }
+        let receipt: Receipt<()> = services.state.commit(change, preconditions, ()).await?;
         let recorded = receipt.seq();
-        let link = subject.link().ok_or(Failure::new(code::INTERNAL))?;
-        let wanted = Wanted { link, since_ms: since.ms(), until_ms: until.map(Timestamp::ms), recorded };
-        let made =
-            heavy.run(Priority::Low, move |work| services.evidence(subject, &wanted, name.as_str(), work));
+        let links = std::iter::once(&subject).chain(&subjects).filter_map(EvidenceSubject::link).collect();
+        let wanted = Wanted {
+            links,
+            incident: incident.as_ref().map(|incident| incident.wanted.clone()),
+            since_ms: since.ms(),
+            until_ms: until.map(Timestamp::ms),
+            recorded,
+        };
+        let record = incident.map(|incident| incident.record);
+        let scope = EvidenceScope {
+            subject,
+            incident: wanted.incident.as_ref().map(|incident| incident.id),
+            subjects,
+            since_ms: wanted.since_ms,
+            until_ms: wanted.until_ms,
+            through: recorded,
+        };
+        let made = heavy.run(Priority::Low, move |work| {
+            services.evidence(scope, &wanted, record.as_ref(), name.as_str(), work)
+        });
         made.await.map_err(|failure| not_made(failure, recorded))
     }
 }
@@ -154,16 +191,16 @@ fn not_made(failure: Failure, recorded: u64) -> Failure {
 impl Services {
     fn evidence(
         &self,
-        subject: EvidenceSubject,
+        scope: EvidenceScope,
         wanted: &Wanted,
+        incident: Option<&serde_json::Value>,
         by: &str,
         work: &Cancellation,
     ) -> Result<Vec<u8>, Failure> {
         let internal = || Failure::new(code::INTERNAL);
         let store = &self.state.store;
         let collected = collect(store, wanted, work)?;
-        let (since_ms, until_ms) = (wanted.since_ms, wanted.until_ms);
-        let scope = EvidenceScope { subject, incident: None, since_ms, until_ms, through: collected.through };
+        let scope = EvidenceScope { through: collected.through, ..scope };
         let tree = store.tree();
         let seqs = collected.entries.iter().map(|one| one.entry.seq).collect();
         let paths = self.signing.proofs.prove(store, seqs, tree.size(), work)?;
@@ -180,6 +217,7 @@ impl Services {
                 checkpoint: &notary.sign(&tree),
                 takeovers: &takeovers,
                 timeline: &timeline,
+                incident,
             };
             let bytes = bundle(&parts, notary).map_err(|error| match error {
                 ArchiveError::TooLarge => Failure::new(code::EVIDENCE_TOO_LARGE),

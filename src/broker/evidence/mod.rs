@@ -2,5 +2,6 @@
 
 mod collect;
 pub(super) mod export;
+mod of_incident;
 pub(super) mod proofs;
 mod summary;

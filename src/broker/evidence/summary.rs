@@ -32,6 +32,9 @@ pub(super) fn timeline(
         ("Database logins given".to_owned(), logins(&of_subject)),
         ("Addresses in these entries".to_owned(), sources(&of_subject)),
         ("What it proves".to_owned(), completeness(collected)),
+        ("Affected subjects".to_owned(), subjects(scope)),
+        ("Rotations".to_owned(), rotations(records)),
+        ("Declarations (SHA-256 of the policy snapshot)".to_owned(), snapshots(records)),
     ];
     facts.retain(|(_, fact)| !fact.is_empty());
     Timeline::of(scope, records, facts, about)
@@ -92,6 +95,37 @@ fn logins(records: &[&EvidenceRecord]) -> String {
         return "none in the range".to_owned();
     }
     named(given.iter().map(|(capability, count)| format!("{count} for {capability}")))
+}
+
+/// The subjects of an incident, and whether their entries link each other.
+fn subjects(scope: &EvidenceScope) -> String {
+    named(scope.subjects.iter().map(|subject| {
+        let proof = if subject.link().is_some() { "with proof of completeness" } else { "without" };
+        format!("{} {} ({proof})", subject.kind, subject.name)
+    }))
+}
+
+/// The steps of rotations in the bundle, and how often each one occurs.
+fn rotations(records: &[EvidenceRecord]) -> String {
+    let mut steps: BTreeMap<String, usize> = BTreeMap::new();
+    let related = records.iter().filter(|record| record.place == EntryPlace::Related);
+    for record in related.filter(|record| record.name.starts_with("rotation.")) {
+        let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
+        let secret = event.get("secret").and_then(Value::as_str).unwrap_or("unknown");
+        let count = steps.entry(format!("{} of {secret}", record.name)).or_default();
+        *count = count.saturating_add(1);
+    }
+    named(steps.iter().map(|(step, count)| format!("{count} {step}")))
+}
+
+/// The declarations that were in force after each application in the bundle.
+fn snapshots(records: &[EvidenceRecord]) -> String {
+    let applied = records.iter().filter(|record| record.name == "declarations.applied");
+    named(applied.filter_map(|record| {
+        let event: Value = serde_json::from_str(&record.event).ok()?;
+        let hash = event.get("snapshot")?.as_str()?.to_owned();
+        Some(format!("{hash} since entry {}", record.seq))
+    }))
 }
 
 fn completeness(collected: &Collected) -> String {

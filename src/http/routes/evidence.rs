@@ -1,5 +1,5 @@
 use super::table::{AdminRequest, Routes};
-use super::target::name;
+use super::target::{id, name};
 use crate::base::{Timestamp, code};
 use crate::broker::{AdminServices, EvidenceOf, EvidenceQuery, EvidenceSince};
 use crate::http::documents::problem::Problem;
@@ -19,7 +19,9 @@ async fn export(
     let subject = match kind.as_str() {
         "agent" => EvidenceOf::Agent(name(called)?),
         "operator" => EvidenceOf::Operator(name(called)?),
-        _ => return Err(invalid("`kind` is `agent` or `operator`")),
+        "incident" if until.is_some() => return Err(invalid("a bundle of an incident has no `until`")),
+        "incident" => EvidenceOf::Incident(id(called)?),
+        _ => return Err(invalid("`kind` is `agent`, `operator` or `incident`")),
     };
     let since = match (since.as_deref(), last_s) {
         (Some(_), Some(_)) => return Err(invalid("`since` and `last_s` exclude each other")),
