@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use keyward::authn::{AgentPrincipal, Records, agent};
 use keyward::base::{
-    AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, InstanceId, LedgerId, Sensitive, SystemClock,
-    SystemEntropy, Timestamp, TokenId,
+    AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, IncidentId, InstanceId, LedgerId, Sensitive,
+    SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::crypto::{Aad, AeadKey, EcdsaKey, KeyId, MacKey, SignatureForm};
 use keyward::index::{Batch, Index, IndexTree, Put};
@@ -27,11 +27,11 @@ use keyward::pki::{Authority, CertificatePlan, PeerCertificate, Record, new_key_
 use keyward::policy::{DecisionContext, LifeLimits, MintRequest, decide_mint};
 use keyward::quota::{Admitted, Limiter, Rate};
 use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
-use keyward::revocation::Revocations;
+use keyward::revocation::{Containment, Revocations, Subject};
 use keyward::secrets::Catalogue;
 use keyward::store::At;
 use keyward::token::{AuthorizationDetail, Claims, Confirmation, DetailType, Signer};
-use keyward::{pki, registry};
+use keyward::{pki, registry, revocation};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -46,6 +46,9 @@ fn main() -> Result<(), Failed> {
     let dir = std::env::args().nth(1).ok_or("usage: parts DIR")?;
     let dir = Path::new(&dir);
     decision()?;
+    for tokens in [10_000, 1_000_000] {
+        containment(tokens)?;
+    }
     signature()?;
     seal()?;
     append(&dir.join("ledger"))?;
@@ -84,6 +87,32 @@ fn decision() -> Result<(), Failed> {
         };
         drop(black_box(decide_mint(&context, principal, admitted.permit(), &request)));
     });
+    Ok(())
+}
+
+/// An agent is contained and lifted in the records, which have so many revoked tokens: the broker keeps no others.
+fn containment(tokens: usize) -> Result<(), Failed> {
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let (at, mut revocations) = (At { seq: 1, time: NOW }, Revocations::default());
+    for _ in 0..tokens {
+        let token = Subject::Token(TokenId::mint(NOW, entropy));
+        revocations.apply(at, &revocation::Effect::Kill(token));
+    }
+    let subject = Subject::Agent(AgentId::mint(NOW, entropy));
+    let incident = IncidentId::mint(NOW, entropy);
+    let contain = Containment { subject: subject.clone(), incident, spared: None };
+    let effects = [
+        revocation::Effect::Kill(subject.clone()),
+        revocation::Effect::Contain(contain),
+        revocation::Effect::Lift { subject, incident },
+    ];
+    tell(
+        &format!("an agent contained and lifted in the records, with {tokens} revoked tokens"),
+        10_000,
+        || {
+            effects.iter().for_each(|effect| revocations.apply(at, black_box(effect)));
+        },
+    );
     Ok(())
 }
 
