@@ -35,6 +35,14 @@ impl Gate for AgentGate {
     fn refused(&self, peer: &PeerCertificate) {
         self.0.trace(peer);
     }
+
+    fn opened(&self, peer: &PeerCertificate) {
+        self.0.connection_opened(peer);
+    }
+
+    fn ended(&self, peer: &PeerCertificate, is_cut: bool) {
+        self.0.connection_ended(peer, is_cut);
+    }
 }
 
 const fn cause(refused: Option<AuthnError>) -> PeerRefusal {
@@ -74,5 +82,13 @@ impl Gate for AdminGate {
 
     fn refused(&self, peer: &PeerCertificate) {
         self.0.trace(peer);
+    }
+
+    fn opened(&self, peer: &PeerCertificate) {
+        self.0.connection_opened(peer);
+    }
+
+    fn ended(&self, peer: &PeerCertificate, is_cut: bool) {
+        self.0.connection_ended(peer, is_cut);
     }
 }

@@ -1,5 +1,11 @@
 //! Every limit. Each has a test at the limit and one beyond it.
 
+pub use super::incident_limits::{
+    CLOSED_CONNECTIONS_MAX, EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_FILES_MAX,
+    EVIDENCE_RELATED_ENTRIES_READ_MAX, INCIDENT_FOLLOW_UPS_MAX, INCIDENT_NAMES_MAX, INCIDENT_NOTES_MAX,
+    INCIDENT_PEOPLE_MAX, INCIDENT_SUBJECTS_MAX, INCIDENTS_LIFTED_MAX, INCIDENTS_OPEN_MAX,
+};
+
 /// Longest name segment, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 63;
 /// Longest name, separators included, in bytes.
@@ -435,16 +441,3 @@ pub const LEDGER_STALLED_MS: u64 = 3000;
 pub const LEDGER_SLOW_MS: u64 = 1000;
 /// Free bytes on the data disk below which `/readyz` warns.
 pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
-/// Largest evidence bundle, in bytes.
-pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Most files in an evidence bundle.
-pub const EVIDENCE_FILES_MAX: usize = 16;
-/// Most entries in an evidence bundle.
-pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
-/// Entries at the end of the range of an evidence bundle among which related entries are looked for.
-pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;
-
-/// Maximum number of lifted incidents that the broker remembers; the ledger keeps all. Open ones are not limited.
-pub const INCIDENTS_LIFTED_MAX: usize = 1000;
-/// Maximum number of names that the answer about an incident or a preview of a containment lists.
-pub const INCIDENT_NAMES_MAX: usize = 20;

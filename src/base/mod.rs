@@ -10,6 +10,7 @@ pub mod encoding;
 mod entropy;
 mod former_ties;
 mod id;
+mod incident_limits;
 mod io_reason;
 mod length;
 pub mod limits;

@@ -36,6 +36,17 @@ impl AgentServices {
         self.0.state.store.read(|world, as_of| authn::agent(peer, records(world), as_of, now))
     }
 
+    /// A connection of `peer` is open from now on.
+    pub fn connection_opened(&self, peer: &PeerCertificate) {
+        self.0.notifications.connections.opened(peer);
+    }
+
+    /// A connection of `peer` has ended; `is_cut` if the broker closed it because of a revocation.
+    pub fn connection_ended(&self, peer: &PeerCertificate, is_cut: bool) {
+        let closed_at = is_cut.then(|| self.0.state.clock.now());
+        self.0.notifications.connections.ended(peer, closed_at);
+    }
+
     /// The keys that tokens are verified with.
     #[must_use]
     pub fn key_set(&self) -> KeySet {
@@ -130,6 +141,17 @@ impl AdminServices {
     pub fn identify(&self, peer: &PeerCertificate) -> Result<OperatorPrincipal, AuthnError> {
         let now = self.0.state.clock.reading();
         self.0.state.store.read(|world, as_of| authn::operator(peer, records(world), as_of, now))
+    }
+
+    /// A connection of `peer` is open from now on.
+    pub fn connection_opened(&self, peer: &PeerCertificate) {
+        self.0.notifications.connections.opened(peer);
+    }
+
+    /// A connection of `peer` has ended; `is_cut` if the broker closed it because of a revocation.
+    pub fn connection_ended(&self, peer: &PeerCertificate, is_cut: bool) {
+        let closed_at = is_cut.then(|| self.0.state.clock.now());
+        self.0.notifications.connections.ended(peer, closed_at);
     }
 
     /// Whether the broker is to be looked at alone.

@@ -165,6 +165,11 @@ impl<T> ChangeDraft<T> {
         Self { change: self.change.effect(effect), ..self }
     }
 
+    /// The same, with another result for its caller.
+    pub(crate) fn carrying<U>(self, value: U) -> ChangeDraft<U> {
+        ChangeDraft { change: self.change, outcome: self.outcome, value }
+    }
+
     /// It belongs to an incident.
     pub(crate) fn of_incident(self, incident: IncidentId) -> Self {
         Self { change: self.change.of_incident(incident), ..self }

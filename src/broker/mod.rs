@@ -19,6 +19,7 @@ mod incidents;
 mod keyed_locks;
 mod keys;
 mod leases;
+mod open_connections;
 mod page;
 mod reading;
 mod removals;
@@ -65,7 +66,10 @@ pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
 pub use identity::revoke::Revocation;
 pub use identity::standing::InstanceStanding;
-pub use incidents::{ContainInput, ContainedSubject, Lifted, OrderedContainment, subject_answer};
+pub use incidents::{
+    ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, OpenedIncident,
+    OrderedContainment, subject_answer, times_answer,
+};
 pub use keyed_locks::KeyedLocks;
 pub use keys::checkpoints::notary;
 pub use keys::followed::Followed;
@@ -79,6 +83,7 @@ pub use keys::signing_keys::{authorities, checkpoint_key, token_keys};
 pub use keys::staging::{Force, StageChange};
 pub use keys::value_key::value_key_is_there;
 pub use leases::{Chosen, Freshness, LeaseInput, Leased, LeasesEnded, Renewal};
+pub use open_connections::{ClosedConnection, OpenConnections};
 pub use page::Page;
 pub use removals::Ended;
 pub use rotation::{Adopted, Adopting, AdoptionProof, Progress, Rotating, RotationUpdate};

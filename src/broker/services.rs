@@ -16,6 +16,7 @@ use super::keyed_locks::KeyedLocks;
 use super::keys::followed::Followed;
 use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
+use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
 use super::world::World;
 use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
@@ -195,6 +196,8 @@ pub struct UpstreamAccess {
 pub struct Notifications {
     /// Counts revocations: open connections are judged again.
     pub revocations: watch::Sender<u64>,
+    /// The connections of client certificates.
+    pub connections: OpenConnections,
     /// Counts changes of authorities: listeners update their certificates and trust.
     pub authorities: watch::Sender<u64>,
     /// Counts changes of rotations.
@@ -214,6 +217,7 @@ impl Notifications {
         let counter = || watch::channel(0).0;
         Self {
             revocations: counter(),
+            connections: OpenConnections::default(),
             authorities: counter(),
             rotations: counter(),
             leases: counter(),

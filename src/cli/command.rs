@@ -18,7 +18,8 @@ use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::evidence::EvidenceArgs;
 use super::verbs::export::ExportArgs;
 use super::verbs::get::GetArgs;
-use super::verbs::incidents::{ContainArgs, FreezeArgs, IncidentCommand, LiftArgs};
+use super::verbs::incident_records::IncidentCommand;
+use super::verbs::incidents::{ContainArgs, FreezeArgs, LiftArgs};
 use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand, ValueKeyCommand};
 use super::verbs::leases::LeaseCommand;
 use super::verbs::on_host::OnHostArgs;
@@ -232,7 +233,7 @@ pub enum ClientCommand {
     Freeze(FreezeArgs),
     /// Thaw a frozen broker
     Thaw(FreezeArgs),
-    /// Incidents: list, show
+    /// Records of incidents: list, show, open, note, update, close
     #[command(subcommand)]
     Incident(IncidentCommand),
     /// Entries of the ledger

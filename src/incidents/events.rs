@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use super::incident::IncidentSubject;
-use crate::base::IncidentId;
+use super::times::IncidentTimes;
+use crate::base::{IncidentId, Person, Reason};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -11,17 +12,119 @@ use crate::store::Event;
 #[serde(transparent)]
 pub struct IncidentContained<'a>(pub IncidentChange<'a>);
 
-/// The containment ended. What was revoked stays revoked.
+/// The containments of the incident ended. What was revoked stays revoked.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct IncidentLifted<'a>(pub IncidentChange<'a>);
 
-/// The content of the two events. The entry contains the reason.
+/// The record of an incident began, without a containment. The entry contains the reason.
+#[derive(Debug, Serialize)]
+pub struct IncidentOpened<'a> {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The first affected subject.
+    pub subject: EventSubject<'a>,
+    /// Further subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<EventSubject<'a>>,
+    /// The operator's name.
+    pub by: &'a str,
+    /// The people who work on it or know about it.
+    #[serde(skip_serializing_if = "<[Person]>::is_empty")]
+    pub people: &'a [Person],
+    /// The times that the operator stated.
+    #[serde(flatten)]
+    pub times: IncidentTimesText,
+}
+
+/// Details were added to the record.
+#[derive(Debug, Serialize)]
+pub struct IncidentUpdated<'a> {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The first affected subject.
+    pub subject: EventSubject<'a>,
+    /// Further subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<EventSubject<'a>>,
+    /// The operator's name.
+    pub by: &'a str,
+    /// The people that were added.
+    #[serde(skip_serializing_if = "<[Person]>::is_empty")]
+    pub people: &'a [Person],
+    /// The times that the operator stated.
+    #[serde(flatten)]
+    pub times: IncidentTimesText,
+}
+
+/// A note was added to the record.
+#[derive(Debug, Serialize)]
+pub struct IncidentNoted<'a> {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The first affected subject.
+    pub subject: EventSubject<'a>,
+    /// Further subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<EventSubject<'a>>,
+    /// The operator's name.
+    pub by: &'a str,
+    /// The note.
+    pub text: &'a Reason,
+}
+
+/// The incident is over.
+#[derive(Debug, Serialize)]
+pub struct IncidentClosed<'a> {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The first affected subject.
+    pub subject: EventSubject<'a>,
+    /// Further subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<EventSubject<'a>>,
+    /// The operator's name.
+    pub by: &'a str,
+    /// The cause.
+    pub cause: &'a Reason,
+    /// The actions that follow.
+    pub follow_ups: &'a [Reason],
+    /// All times.
+    #[serde(flatten)]
+    pub times: IncidentTimesText,
+}
+
+/// Times as entries have them, RFC 3339.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IncidentTimesText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_sign_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detected_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contained_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered_at: Option<String>,
+}
+
+impl From<IncidentTimes> for IncidentTimesText {
+    fn from(times: IncidentTimes) -> Self {
+        let IncidentTimes { first_sign, detected, contained, recovered } = times;
+        Self {
+            first_sign_at: first_sign.map(|at| at.to_string()),
+            detected_at: detected.map(|at| at.to_string()),
+            contained_at: contained.map(|at| at.to_string()),
+            recovered_at: recovered.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// The common content of the events of incidents. The entry contains the reason.
 #[derive(Debug, Serialize)]
 pub struct IncidentChange<'a> {
     /// The incident.
     incident: IncidentId,
-    /// The subject.
+    /// The subject; the first one, if there are several.
     subject: SubjectText<'a>,
     /// The agent of an instance or certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,6 +132,9 @@ pub struct IncidentChange<'a> {
     /// The operator of a certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<&'a str>,
+    /// Further subjects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subjects: Vec<EventSubject<'a>>,
     /// The operator's name, or `host uid N`.
     by: &'a str,
     /// Whether the certificate of the operator `by` is accepted, although the containment would refuse it.
@@ -46,19 +152,53 @@ struct SubjectText<'a> {
     name: Option<&'a str>,
 }
 
+/// A subject with the agent or operator that it belongs to.
+#[derive(Debug, Serialize)]
+pub struct EventSubject<'a> {
+    #[serde(flatten)]
+    subject: SubjectText<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'a str>,
+}
+
+impl<'a> SubjectText<'a> {
+    fn of(subject: &'a IncidentSubject) -> Self {
+        let IncidentSubject { kind, id, name, .. } = subject;
+        Self { kind, id: id.as_deref(), name: name.as_deref() }
+    }
+}
+
+impl<'a> EventSubject<'a> {
+    /// The subject for an event.
+    #[must_use]
+    pub fn of(subject: &'a IncidentSubject) -> Self {
+        let (agent, operator) = (subject.agent.as_deref(), subject.operator.as_deref());
+        Self { subject: SubjectText::of(subject), agent, operator }
+    }
+}
+
 impl<'a> IncidentChange<'a> {
     /// A change by `by` of the incident of `subject`.
     #[must_use]
     pub fn new(incident: IncidentId, subject: &'a IncidentSubject, by: &'a str) -> Self {
-        let IncidentSubject { kind, id, name, agent, operator } = subject;
         Self {
             incident,
-            subject: SubjectText { kind, id: id.as_deref(), name: name.as_deref() },
-            agent: agent.as_deref(),
-            operator: operator.as_deref(),
+            subject: SubjectText::of(subject),
+            agent: subject.agent.as_deref(),
+            operator: subject.operator.as_deref(),
+            subjects: Vec::new(),
             by,
             spares_operator: false,
         }
+    }
+
+    /// The same, which also concerns these subjects.
+    #[must_use]
+    pub fn and(mut self, others: impl IntoIterator<Item = &'a IncidentSubject>) -> Self {
+        self.subjects.extend(others.into_iter().map(EventSubject::of));
+        self
     }
 
     /// The same, which accepts the certificate of the operator that ordered it if `spares_operator` is set.
@@ -101,4 +241,24 @@ impl Event for BrokerFrozen<'_> {
 impl Event for BrokerThawed<'_> {
     const KIND: Kind = Kind(0x0e04);
     const NAME: &'static str = "broker.thawed";
+}
+
+impl Event for IncidentOpened<'_> {
+    const KIND: Kind = Kind(0x0e05);
+    const NAME: &'static str = "incident.opened";
+}
+
+impl Event for IncidentUpdated<'_> {
+    const KIND: Kind = Kind(0x0e06);
+    const NAME: &'static str = "incident.updated";
+}
+
+impl Event for IncidentNoted<'_> {
+    const KIND: Kind = Kind(0x0e07);
+    const NAME: &'static str = "incident.noted";
+}
+
+impl Event for IncidentClosed<'_> {
+    const KIND: Kind = Kind(0x0e08);
+    const NAME: &'static str = "incident.closed";
 }

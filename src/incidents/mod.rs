@@ -1,14 +1,25 @@
-//! Incidents: what was contained, why, by whom, and when the containment was lifted; and whether the broker is frozen.
+//! Incidents: what was contained, why, by whom, and when the containment was lifted; the record of each incident until it
+//! is closed; and whether the broker is frozen.
 //!
 //! Knows subjects as entries name them. The marks that refuse credentials are in `revocation`; this room never decides
 //! who may contain or lift.
 
+mod effect;
 mod events;
 mod freezing;
 mod incident;
+pub mod keys;
 mod state;
+mod times;
 
-pub use events::{BrokerFrozen, BrokerThawed, IncidentChange, IncidentContained, IncidentLifted};
+pub use effect::{Contained, Effect, IncidentDetails};
+pub use events::{
+    BrokerFrozen, BrokerThawed, EventSubject, IncidentChange, IncidentClosed, IncidentContained,
+    IncidentLifted, IncidentNoted, IncidentOpened, IncidentTimesText, IncidentUpdated,
+};
 pub use freezing::Freezing;
-pub use incident::{Incident, IncidentStep, IncidentSubject};
-pub use state::{Contained, Effect, Incidents, keys};
+pub use incident::{
+    AffectedSubject, Incident, IncidentClosing, IncidentStep, IncidentSubject, SubjectContainment,
+};
+pub use state::Incidents;
+pub use times::{IncidentTimes, IncidentTimesError};

@@ -2,84 +2,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::effect::{Contained, Effect};
 use super::freezing::Freezing;
-use super::incident::{Incident, IncidentStep, IncidentSubject};
+use super::incident::{AffectedSubject, Incident, IncidentClosing, IncidentStep, IncidentSubject};
 use crate::base::limits::INCIDENTS_LIFTED_MAX;
-use crate::base::{IncidentId, OwnerName, Reason, Timestamp};
-use crate::ledger::Key;
+use crate::base::{IncidentId, Reason, Timestamp};
 use crate::store::At;
-
-/// A state change of this room.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// An incident contains its subject, for the first time or again.
-    Contain(Contained),
-    /// The containment of an incident is lifted.
-    Lift {
-        /// The incident.
-        incident: IncidentId,
-        /// The operator.
-        by: String,
-        /// Why.
-        reason: Option<Reason>,
-    },
-    /// The broker is frozen.
-    Freeze {
-        /// The operator, or `host uid N`.
-        by: String,
-        /// Why.
-        reason: Option<Reason>,
-    },
-    /// The broker is thawed.
-    Thaw,
-}
-
-/// The containment of a subject by an incident.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Contained {
-    /// The incident.
-    pub incident: IncidentId,
-    /// The subject.
-    pub subject: IncidentSubject,
-    /// The owner of the subject.
-    pub owner: Option<OwnerName>,
-    /// Whether it revokes certificates for good.
-    pub revokes_certificates: bool,
-    /// The operator, or `host uid N`.
-    pub by: String,
-    /// Why.
-    pub reason: Option<Reason>,
-}
-
-impl Effect {
-    /// Adds what it advances: a decision that relied on one of these keys before is made again.
-    pub fn advances(&self, keys: &mut Vec<Key>) {
-        match self {
-            Self::Contain(Contained { incident, .. }) | Self::Lift { incident, .. } => {
-                keys.extend([keys::incident(*incident), keys::open()]);
-            }
-            Self::Freeze { .. } | Self::Thaw => keys.push(keys::freezing()),
-        }
-    }
-
-    /// Whether every decision on a token, a value or a login is made again.
-    #[must_use]
-    pub const fn concerns_all(&self) -> bool {
-        matches!(self, Self::Freeze { .. } | Self::Thaw)
-    }
-
-    /// Whether it takes something away: such an entry is anchored at once. The marks beside a containment do.
-    #[must_use]
-    pub const fn takes_away(&self) -> bool {
-        matches!(self, Self::Freeze { .. })
-    }
-}
 
 /// All incidents, in memory.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Incidents {
     all: BTreeMap<IncidentId, Incident>,
-    /// Containments until their entries are durable. Never stored: a snapshot contains only recorded state.
+    /// Containments until their entries are durable, each as an incident with one subject. Never stored: a snapshot
+    /// contains only recorded state.
     #[serde(skip)]
     unrecorded: Vec<Incident>,
     /// Whether the broker is frozen.
@@ -90,20 +25,27 @@ impl Incidents {
     /// The incident of this id.
     #[must_use]
     pub fn get(&self, id: IncidentId) -> Option<&Incident> {
-        self.all.get(&id).or_else(|| self.unrecorded.iter().find(|incident| incident.id == id))
+        self.recorded_incident(id).or_else(|| self.unrecorded_of(id).next())
     }
 
-    /// Whether the ledger has the incident.
+    /// The incident of this id, as the ledger has it.
     #[must_use]
-    pub fn is_recorded(&self, id: IncidentId) -> bool {
-        self.all.contains_key(&id)
+    pub fn recorded_incident(&self, id: IncidentId) -> Option<&Incident> {
+        self.all.get(&id)
+    }
+
+    /// The containments of this incident that the ledger does not have yet.
+    pub fn unrecorded_of(&self, id: IncidentId) -> impl Iterator<Item = &Incident> {
+        self.unrecorded.iter().filter(move |incident| incident.id == id)
     }
 
     /// The incident that contains the subject, and is not lifted.
     #[must_use]
-    pub fn containing(&self, subject: &IncidentSubject) -> Option<&Incident> {
-        let is_open = |incident: &&Incident| incident.lifted.is_none() && incident.subject == *subject;
-        self.all.values().chain(&self.unrecorded).find(is_open)
+    pub fn containing(&self, subject: &IncidentSubject) -> Option<IncidentId> {
+        let contains = |incident: &&Incident| {
+            incident.containment(subject).is_some_and(|containment| containment.lifted.is_none())
+        };
+        self.all.values().chain(&self.unrecorded).find(contains).map(|incident| incident.id)
     }
 
     /// All incidents, the oldest first. Those that are not recorded come last.
@@ -112,38 +54,80 @@ impl Incidents {
         self.all.values().chain(self.unrecorded.iter().filter(is_new))
     }
 
+    /// Incidents that are not closed, and never contained a subject.
+    #[must_use]
+    pub fn without_containment(&self) -> usize {
+        let is_one = |one: &&Incident| one.closed.is_none() && one.containments.is_empty();
+        self.all.values().filter(is_one).count()
+    }
+
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
+        let step = |by: &String, reason: Option<&Reason>| IncidentStep {
+            at: at.time,
+            seq: at.seq,
+            by: by.clone(),
+            reason: reason.cloned(),
+        };
         match effect {
             Effect::Contain(contained) => {
-                let new = contained.incident_at(at);
-                let step = new.contained.clone();
-                let incident = self.all.entry(contained.incident).or_insert(new);
-                (incident.contained, incident.lifted) = (step, None);
+                let step = contained.step(at);
+                let incident = self.all.entry(contained.incident);
+                let incident = incident.or_insert_with(|| Incident::new(contained.incident, step.clone()));
+                incident.contain(contained.affected(), contained.revokes_certificates, step);
             }
             Effect::Lift { incident, by, reason } => {
-                let step = IncidentStep { at: at.time, seq: at.seq, by: by.clone(), reason: reason.clone() };
-                if let Some(incident) = self.all.get_mut(incident) {
-                    incident.lifted = Some(step);
-                }
-                self.forget_lifted();
+                let step = step(by, reason.as_ref());
+                self.change(*incident, |incident| incident.lift(&step));
+                self.forget_ended();
             }
-            Effect::Freeze { by, reason } => {
-                let (by, reason) = (by.clone(), reason.clone());
-                self.freezing.freeze(IncidentStep { at: at.time, seq: at.seq, by, reason });
-            }
+            Effect::Freeze { by, reason } => self.freezing.freeze(step(by, reason.as_ref())),
             Effect::Thaw => self.freezing.thaw(),
+            Effect::Open { incident, by, reason, details } => {
+                let mut new = Incident::new(*incident, step(by, reason.as_ref()));
+                new.name(&details.subjects, &details.people);
+                new.stated = details.times;
+                self.all.entry(*incident).or_insert(new);
+            }
+            Effect::Update { incident, details } => self.change(*incident, |incident| {
+                incident.name(&details.subjects, &details.people);
+                incident.stated = details.times.or(incident.stated);
+            }),
+            Effect::Note { incident, by, text } => {
+                let step = step(by, Some(text));
+                self.change(*incident, |incident| incident.notes.push(step));
+            }
+            Effect::Close { incident, by, cause, follow_ups, times } => {
+                let (cause, follow_ups) = (cause.clone(), follow_ups.clone());
+                let closing = IncidentClosing { step: step(by, None), cause, follow_ups };
+                self.change(*incident, |incident| {
+                    incident.stated = times.or(incident.stated);
+                    incident.closed = Some(closing);
+                });
+                self.forget_ended();
+            }
+        }
+    }
+
+    fn change(&mut self, id: IncidentId, change: impl FnOnce(&mut Incident)) {
+        if let Some(incident) = self.all.get_mut(&id) {
+            change(incident);
         }
     }
 
     /// Takes in a containment that no entry says yet.
     pub fn deny(&mut self, at: Timestamp, contained: &Contained) {
-        self.unrecorded.push(contained.incident_at(At { seq: 0, time: at }));
+        let step = contained.step(At { seq: 0, time: at });
+        let mut incident = Incident::new(contained.incident, step.clone());
+        incident.contain(contained.affected(), contained.revokes_certificates, step);
+        self.unrecorded.push(incident);
     }
 
     /// The entry of one such containment has been taken in.
-    pub fn recorded(&mut self, incident: IncidentId) {
-        let at = self.unrecorded.iter().position(|one| one.id == incident);
+    pub fn recorded(&mut self, contained: &Contained) {
+        let is_it =
+            |one: &Incident| one.id == contained.incident && one.containment(&contained.subject).is_some();
+        let at = self.unrecorded.iter().position(is_it);
         at.into_iter().for_each(|at| drop(self.unrecorded.remove(at)));
     }
 
@@ -153,62 +137,33 @@ impl Incidents {
         self.freezing.time_went_back(now);
     }
 
-    /// Forgets the lifted incidents that are the oldest; the ledger has them. Open ones are never forgotten.
-    fn forget_lifted(&mut self) {
-        let lifted: Vec<IncidentId> = self
-            .all
-            .values()
-            .filter(|incident| incident.lifted.is_some())
-            .map(|incident| incident.id)
-            .collect();
-        for id in lifted.iter().take(lifted.len().saturating_sub(INCIDENTS_LIFTED_MAX)) {
+    /// Forgets the oldest incidents that are closed, or whose containments are lifted; the ledger has them. Others are
+    /// never forgotten.
+    fn forget_ended(&mut self) {
+        let is_ended = |incident: &&Incident| {
+            !incident.is_containing() && (incident.closed.is_some() || incident.is_lifted())
+        };
+        let ended: Vec<IncidentId> = self.all.values().filter(is_ended).map(|incident| incident.id).collect();
+        for id in ended.iter().take(ended.len().saturating_sub(INCIDENTS_LIFTED_MAX)) {
             self.all.remove(id);
         }
     }
 }
 
 impl Contained {
-    fn incident_at(&self, at: At) -> Incident {
-        let step =
-            IncidentStep { at: at.time, seq: at.seq, by: self.by.clone(), reason: self.reason.clone() };
-        Incident {
-            id: self.incident,
-            subject: self.subject.clone(),
-            owner: self.owner.clone(),
-            revokes_certificates: self.revokes_certificates,
-            opened: step.clone(),
-            contained: step,
-            lifted: None,
-        }
-    }
-}
-
-/// The keys that decisions on this room's records rely on.
-pub mod keys {
-    use crate::base::IncidentId;
-    use crate::ledger::Key;
-
-    /// The record of this incident.
-    #[must_use]
-    pub fn incident(id: IncidentId) -> Key {
-        Key::of_id("incident", id.as_bytes())
+    fn step(&self, at: At) -> IncidentStep {
+        IncidentStep { at: at.time, seq: at.seq, by: self.by.clone(), reason: self.reason.clone() }
     }
 
-    /// Whether the broker is frozen.
-    #[must_use]
-    pub fn freezing() -> Key {
-        Key::of("broker-freezing", b"")
-    }
-
-    /// Which subjects are contained by which incidents.
-    #[must_use]
-    pub fn open() -> Key {
-        Key::of("incidents-open", b"")
+    fn affected(&self) -> AffectedSubject {
+        AffectedSubject { subject: self.subject.clone(), owner: self.owner.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::effect::IncidentDetails;
+    use super::super::times::IncidentTimes;
     use super::*;
     use crate::base::SystemEntropy;
 
@@ -245,21 +200,25 @@ mod tests {
         incidents.apply(at(3), &Effect::Contain(first.clone()));
         incidents.apply(at(5), &Effect::Contain(first.clone()));
         let open = incidents.containing(&first.subject).unwrap();
-        assert_eq!((open.id, open.opened.seq, open.contained.seq), (first.incident, 3, 5));
+        assert_eq!(open, first.incident);
+        let open = incidents.get(open).unwrap();
+        assert_eq!((open.opened.seq, open.contained().unwrap().seq), (3, 5));
+        assert_eq!(open.containments.len(), 1);
         incidents.apply(at(7), &lift(first.incident));
         assert!(incidents.containing(&first.subject).is_none());
-        assert_eq!(incidents.get(first.incident).unwrap().lifted.as_ref().unwrap().by, "bob");
+        let lifted = incidents.get(first.incident).unwrap();
+        assert!(lifted.is_lifted() && lifted.lifted().unwrap().by == "bob");
     }
 
     #[test]
     fn a_containment_in_memory_is_an_incident_until_its_entry() {
         let (mut incidents, denied) = (Incidents::default(), contained());
         incidents.deny(NOW, &denied);
-        assert_eq!(incidents.containing(&denied.subject).unwrap().id, denied.incident);
-        assert!(!incidents.is_recorded(denied.incident));
+        assert_eq!(incidents.containing(&denied.subject), Some(denied.incident));
+        assert!(incidents.recorded_incident(denied.incident).is_none());
         incidents.apply(at(3), &Effect::Contain(denied.clone()));
         assert_eq!(incidents.all().count(), 1);
-        incidents.recorded(denied.incident);
+        incidents.recorded(&denied);
         assert_eq!((incidents.all().count(), incidents.get(denied.incident).unwrap().opened.seq), (1, 3));
     }
 
@@ -296,5 +255,63 @@ mod tests {
         incidents.apply(At { seq: 1, time: NOW.plus_s(100) }, &Effect::Contain(one.clone()));
         incidents.time_went_back(NOW);
         assert_eq!(incidents.get(one.incident).unwrap().opened.at, NOW);
+    }
+
+    fn opened() -> (Incidents, IncidentId) {
+        let (mut incidents, incident) = (Incidents::default(), IncidentId::mint(NOW, &SystemEntropy));
+        let Contained { subject, owner, .. } = contained();
+        let details = IncidentDetails {
+            subjects: vec![AffectedSubject { subject, owner }],
+            people: vec!["ann@corp.example".parse().unwrap()],
+            times: IncidentTimes { first_sign: Some(NOW.plus_s(-60)), ..IncidentTimes::default() },
+        };
+        incidents.apply(at(3), &Effect::Open { incident, by: "alice".to_owned(), reason: None, details });
+        (incidents, incident)
+    }
+
+    #[test]
+    fn a_record_without_a_containment_ends_when_it_is_closed() {
+        let (mut incidents, incident) = opened();
+        assert_eq!(incidents.without_containment(), 1);
+        let one = incidents.get(incident).unwrap();
+        assert!(!one.is_containing() && !one.is_lifted() && one.contained().is_none());
+        assert_eq!((one.times().to_detect_s(), one.times().recovered), (Some(60), None));
+        let cause = "a key in a log".parse().unwrap();
+        let close = Effect::Close {
+            incident,
+            by: "bob".to_owned(),
+            cause,
+            follow_ups: Vec::new(),
+            times: IncidentTimes::default(),
+        };
+        incidents.apply(At { seq: 4, time: NOW.plus_s(30) }, &close);
+        let closed = incidents.get(incident).unwrap();
+        assert_eq!(closed.times().to_recover_s(), Some(30), "until the closing");
+        assert_eq!(incidents.without_containment(), 0);
+    }
+
+    #[test]
+    fn a_subject_joins_an_incident_and_one_lift_ends_all_containments() {
+        let (mut incidents, incident) = opened();
+        let first = Contained { incident, ..contained() };
+        let mut other = first.clone();
+        other.subject.id = Some("y".to_owned());
+        other.subject.name = Some("billing-bot".to_owned());
+        incidents.apply(at(4), &Effect::Contain(first.clone()));
+        incidents.deny(NOW, &other);
+        assert_eq!(incidents.get(incident).unwrap().containments.len(), 1);
+        assert_eq!(incidents.unrecorded_of(incident).count(), 1);
+        incidents.apply(At { seq: 5, time: NOW.plus_s(9) }, &Effect::Contain(other.clone()));
+        incidents.recorded(&other);
+        assert_eq!(incidents.unrecorded_of(incident).count(), 0);
+        let one = incidents.get(incident).unwrap();
+        assert_eq!((one.affected.len(), one.containments.len()), (2, 2), "the named one is not repeated");
+        assert_eq!(one.times().to_contain_s(), Some(9), "until the last subject is contained");
+        incidents.apply(at(6), &lift(incident));
+        assert!(incidents.get(incident).unwrap().is_lifted());
+        assert_eq!(
+            (incidents.containing(&first.subject), incidents.containing(&other.subject)),
+            (None, None)
+        );
     }
 }

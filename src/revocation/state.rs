@@ -91,8 +91,8 @@ pub struct Revocations {
     marks: HashMap<Subject, SubjectMark>,
     /// The networks that have marks: an address is looked for in each of them.
     networks: Vec<Network>,
-    /// The subject of each incident whose containment is recorded and not lifted.
-    contained: BTreeMap<IncidentId, Subject>,
+    /// The subjects of each incident whose containments are recorded and not lifted.
+    contained: BTreeMap<IncidentId, Vec<Subject>>,
     /// Revoked tokens, oldest first: forgotten when no token of their time can hold any more.
     tokens: VecDeque<(Timestamp, TokenId)>,
     /// Tokens of entries before this one are dead: time went back, so that some could hold again that had expired.
@@ -157,10 +157,10 @@ impl Revocations {
         all
     }
 
-    /// The subject that the incident contains, if its containment is recorded and not lifted.
+    /// The subjects that the incident contains, whose containments are recorded and not lifted.
     #[must_use]
-    pub fn contained_by(&self, incident: IncidentId) -> Option<&Subject> {
-        self.contained.get(&incident)
+    pub fn contained_by(&self, incident: IncidentId) -> &[Subject] {
+        self.contained.get(&incident).map_or(&[], Vec::as_slice)
     }
 
     /// Why the subject was revoked or suspended last, where the operator said it.
@@ -179,9 +179,12 @@ impl Revocations {
         self.take_network(subject);
         match effect {
             Effect::Contain(Containment { incident, .. }) => {
-                self.contained.insert(*incident, subject.clone());
+                let contained = self.contained.entry(*incident).or_default();
+                if !contained.contains(subject) {
+                    contained.push(subject.clone());
+                }
             }
-            Effect::Lift { incident, .. } => drop(self.contained.remove(incident)),
+            Effect::Lift { incident, .. } => self.forget_containment(*incident, subject),
             Effect::Kill(_) | Effect::Block(_) | Effect::Unblock(_) | Effect::Explain { .. } => {}
         }
         let mark = self.marks.entry(subject.clone()).or_default();
@@ -225,6 +228,15 @@ impl Revocations {
     #[must_use]
     pub const fn has_time_gone_back(&self) -> bool {
         self.tokens_void_before > 0
+    }
+
+    fn forget_containment(&mut self, incident: IncidentId, subject: &Subject) {
+        if let Some(contained) = self.contained.get_mut(&incident) {
+            contained.retain(|one| one != subject);
+            if contained.is_empty() {
+                self.contained.remove(&incident);
+            }
+        }
     }
 
     fn take_network(&mut self, subject: &Subject) {

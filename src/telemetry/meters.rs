@@ -9,6 +9,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::alarm::Alarms;
+use super::incident_meters::IncidentMeters;
 use super::lease_meters::LeaseMeters;
 use super::reading::{Gauges, MeterReading};
 
@@ -25,6 +26,7 @@ pub struct Meters {
     heavy_requests: Gauge,
     readings_unrecorded: Counter,
     leases: LeaseMeters,
+    incidents: IncidentMeters,
     gauges: Gauges,
 }
 
@@ -142,6 +144,7 @@ impl Meters {
         );
         let gauges = Gauges::in_registry(&mut registry);
         let leases = LeaseMeters::in_registry(&mut registry);
+        let incidents = IncidentMeters::in_registry(&mut registry);
         let alarms = alarms.clone();
         Self {
             registry,
@@ -154,6 +157,7 @@ impl Meters {
             heavy_requests,
             readings_unrecorded,
             leases,
+            incidents,
             gauges,
         }
     }
@@ -188,6 +192,12 @@ impl Meters {
     /// Counts a failed revocation of a lease.
     pub fn lease_revocation_failed(&self) {
         self.leases.revocation_failed();
+    }
+
+    /// Observes the times of a closed incident, in seconds, as far as they are known: to its detection, its containment and
+    /// its recovery.
+    pub fn incident_closed(&self, detect_s: Option<u64>, contain_s: Option<u64>, recover_s: Option<u64>) {
+        self.incidents.closed(detect_s, contain_s, recover_s);
     }
 
     /// Counts a denied request of an authenticated agent.

@@ -6,6 +6,7 @@
 mod alarm;
 mod allocator;
 mod hardening;
+mod incident_meters;
 mod lease_meters;
 mod logs;
 mod meters;

@@ -42,6 +42,8 @@ readings! {
     disk_free_bytes Option<u64> = "data_disk_free_bytes", "Free bytes on the data disk, for users other than root";
     is_read_only bool = "read_only", "Whether the broker is in read-only mode: 1 or 0";
     is_frozen bool = "frozen", "Whether the broker is frozen, so that it issues no tokens, reveals no secrets and gives no leases: 1 or 0";
+    incidents_open usize = "incidents_open", "Incidents that are not closed";
+    incidents_contained usize = "incidents_contained", "Incidents that contain a subject";
     index_lag u64 = "index_lag_entries", "Ledger entries that the index does not contain yet";
     ledger_reserve bool = "ledger_reserve", "Whether space is reserved for revocations on a full disk: 1 or 0";
     revocations_unrecorded usize = "revocations_unrecorded", "Revocations that are in force in memory only, because the ledger has not recorded them";

@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::host::OrderedAnswer;
+use super::incident_records::{AffectedSubjectAnswer, IncidentClosingAnswer, IncidentTimesAnswer};
+use super::incident_subject::{IncidentStepAnswer, SubjectAnswer, SubjectBody};
 use super::page::{PageAnswer, PageQuery};
 use super::status::{ChangedAnswer, EndedAnswer, FixedText};
 use crate::base::{AgentName, IncidentId, OwnerName, SecretName};
@@ -27,12 +29,24 @@ endpoints! {
     /// Freeze the broker, also while it is sealed
     ORDER_FREEZE: POST "/v1/freeze", Nothing, FreezeBody => OrderedAnswer;
     /// Contain a subject, also while the broker is sealed
-    ORDER_CONTAIN: POST "/v1/incidents", Nothing, ContainBody => OrderedContainmentAnswer;
+    ORDER_CONTAIN: POST "/v1/incidents", Nothing, OrderContainBody => OrderedContainmentAnswer;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainBody {
+    pub subject: SubjectBody,
+    /// One line of 1 to 300 characters; the ledger keeps it.
+    pub reason: String,
+    /// The open incident that the subject joins; without it a new one, or the one that contains the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
+}
+
+/// An order of the host: a new incident, or the one that contains the subject.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderContainBody {
     pub subject: SubjectBody,
     /// One line of 1 to 300 characters; the ledger keeps it.
     pub reason: String,
@@ -56,37 +70,6 @@ pub struct PreviewBody {
 pub struct LiftBody {
     /// One line of 1 to 300 characters; the ledger keeps it.
     pub reason: String,
-}
-
-/// A subject of a request: with a name, or with an id, or `everything`.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct SubjectBody {
-    /// `agent`, `operator`, `role`, `capability`, `owner`, `secret` or `network` with a name; `instance`, `certificate`
-    /// or `token` with an id; or `everything`.
-    pub kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The id of an instance or token, or the serial number of a certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-}
-
-/// The subject of an incident, as it was named then.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-pub struct SubjectAnswer {
-    pub kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The id of an agent, instance, operator or token, or the serial number of a certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The agent of an instance or certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
-    /// The operator of a certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operator: Option<String>,
 }
 
 /// The result of a containment. The containment is in force from the next request on.
@@ -132,41 +115,46 @@ pub struct LiftedAnswer {
     pub revoked_before: u64,
     /// Whether the certificates of that time stay revoked too.
     pub revoked_certificates: bool,
-    /// Other incidents that still contain the subject.
+    /// Other incidents that still contain one of the subjects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contained_by: Vec<IncidentId>,
+    /// Further subjects of the incident.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<SubjectAnswer>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct IncidentAnswer {
     pub incident: IncidentId,
+    /// The first affected subject.
     pub subject: SubjectAnswer,
-    /// The owner of the subject at the time of the containment.
+    /// The owner of the first subject at that time.
     pub owner: Option<OwnerName>,
-    /// `contained`, `unrecorded` (contained in memory only) or `lifted`.
+    /// `open` (contains no subject), `contained`, `unrecorded` (a containment is in memory only), `lifted` or `closed`.
     pub state: FixedText,
-    /// The first containment.
+    /// The beginning of the record.
     pub opened: IncidentStepAnswer,
-    /// The last containment.
-    pub contained: IncidentStepAnswer,
+    /// The last containment; absent if the incident has contained no subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contained: Option<IncidentStepAnswer>,
+    /// The last lift; absent while a subject is contained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted: Option<IncidentStepAnswer>,
-    /// The credentials under the subject, counted now; absent in lists, after the lift, and if the subject was deleted.
+    /// All affected subjects.
+    pub subjects: Vec<AffectedSubjectAnswer>,
+    /// The people who work on the incident or know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
+    pub times: IncidentTimesAnswer,
+    /// Notes, the oldest first; the text is the reason. Absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<IncidentStepAnswer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<IncidentClosingAnswer>,
+    /// The credentials under the subjects, counted now; absent in lists, after the lift or the closing, and if the subjects
+    /// were deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<ReachAnswer>,
-}
-
-/// A step of an incident.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-pub struct IncidentStepAnswer {
-    pub at: String,
-    /// The operator, or `host uid N`.
-    pub by: String,
-    /// The ledger entry; absent while the ledger has not recorded the step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 /// What a containment would concern.

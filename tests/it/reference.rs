@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keyward::base::code::Code;
 use keyward::telemetry::Alarm;
+use serde_json::json;
 
 use crate::readme::root;
 use crate::support::broker::TestBroker;
@@ -69,7 +70,8 @@ fn worked_out(value: &str) -> String {
 
 #[test]
 fn the_page_of_limits_is_what_the_code_keeps_to() {
-    let source = std::fs::read_to_string(root().join("src/base/limits.rs")).unwrap();
+    let files = ["src/base/limits.rs", "src/base/incident_limits.rs"];
+    let source = files.map(|file| std::fs::read_to_string(root().join(file)).unwrap()).concat();
     let (mut rows, mut said) = (String::new(), String::new());
     for line in source.lines() {
         if let Some(words) = line.strip_prefix("/// ") {
@@ -151,6 +153,11 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     agent.token("reports.read").await;
     agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
     broker.nobody(broker.agents()).get("/v1/no/such/research-bot").await;
+    let subjects = json!([{ "kind": "agent", "name": "research-bot" }]);
+    let body = json!({ "subjects": subjects, "reason": "a drill", "times": { "first_sign": "2026-01-01T00:00:00Z" } });
+    let opened = broker.operator().post_json("/v1/incident-records", &body).await.json();
+    let close = format!("/v1/incidents/{}/close", opened["incident"].as_str().unwrap());
+    assert_eq!(broker.operator().post_json(&close, &json!({ "cause": "a drill" })).await.status, 200);
     // Its entry is written now, and not by the reading below.
     broker.operator().get("/v1/ledger/entries").await;
     let reply = broker.operator().get("/metrics").await;

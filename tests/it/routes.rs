@@ -56,6 +56,7 @@ fn field(name: &str) -> Option<Value> {
         "life_s" => json!(60),
         "all" => json!(true),
         "csr" | "text" => json!(""),
+        "times" => json!({}),
         _ => return None,
     })
 }
@@ -197,6 +198,9 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "secret_in_use",
             "subject_form_unknown",
             "incident_unknown",
+            "incident_incomplete",
+            "reason_invalid",
+            "incident_times_invalid",
             "broker_not_frozen",
             "entry_unknown",
         ];

@@ -13,6 +13,12 @@ super::codes! {
     FORM_FIELD_REPEATED "form_field_repeated" Invalid:
         "a field occurs more than once in the form",
         "send each field once";
+    INCIDENT_INCOMPLETE "incident_incomplete" Invalid:
+        "the request about an incident lacks what it is for",
+        "name at least one subject of a new incident, or one detail to add";
+    INCIDENT_TIMES_INVALID "incident_times_invalid" Invalid:
+        "the times of an incident contradict each other, are in the future, or have another form",
+        "state RFC 3339 times in this order: first sign, detection, containment, recovery; the broker itself knows when it contained a subject";
     NAME_NOT_CANONICAL "name_not_canonical" Invalid:
         "a name is not in canonical form",
         "use lower-case letters, digits and hyphens, e.g. `orders-bot`; a secret's name may have parts joined by `/`, a capability's by `.`";

@@ -198,6 +198,9 @@ super::codes! {
     CONTAINMENT_NOT_PROVED "containment_not_proved" Partial:
         "the subject is contained, but the check that the broker refuses its credentials failed",
         "repeat the command, which belongs to the same incident; `keyward incident show INCIDENT` counts the credentials that the broker accepts";
+    CONTAINMENT_UNFINISHED "containment_unfinished" Partial:
+        "the subject is contained, but logins or connections of it have not ended yet",
+        "the broker goes on to end them; `keyward lease list` shows the failures, and `keyward lease retry` repeats at once";
     SECRETS_NOT_ROTATED "secrets_not_rotated" Partial:
         "the subject is contained, but some secrets that it has read are not rotated",
         "change each of these secrets at its upstream, then store the new value: `keyward secret put NAME`";

@@ -31,6 +31,21 @@ super::codes! {
     INCIDENT_UNKNOWN "incident_unknown" NotFound:
         "there is no incident of this id within your scope",
         "`keyward incident list` shows the incidents";
+    INCIDENT_CLOSED "incident_closed" Conflict:
+        "the incident is closed: its record takes notes, and nothing else",
+        "open another incident: `keyward incident open SUBJECT --reason TEXT`, or `keyward contain SUBJECT --reason TEXT`";
+    INCIDENT_STILL_CONTAINS "incident_still_contains" Conflict:
+        "the incident still contains a subject, so it cannot be closed",
+        "lift the containment first: `keyward lift INCIDENT --reason TEXT`";
+    INCIDENT_CONTAINS_NOTHING "incident_contains_nothing" Conflict:
+        "the incident contains no subject, so there is nothing to lift",
+        "there is nothing to do; to end the incident: `keyward incident close INCIDENT --cause TEXT`";
+    INCIDENT_FULL "incident_full" Conflict:
+        "the record of the incident has reached a limit",
+        "open another incident for the rest: `keyward incident open SUBJECT --reason TEXT`";
+    TOO_MANY_INCIDENTS "too_many_incidents" Conflict:
+        "the broker has reached its limit of open incidents without a containment",
+        "close incidents that are over: `keyward incident list --open`, then `keyward incident close INCIDENT --cause TEXT`";
     SUBJECT_CONTAINED "subject_contained" Conflict:
         "an incident contains the subject: it can be neither resumed nor invited until the containment is lifted",
         "lift the containment: `keyward lift INCIDENT --reason TEXT`; `keyward incident list` shows the incidents";

@@ -3,7 +3,10 @@ use crate::custody::{
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
 };
 use crate::evidence::EvidenceExported;
-use crate::incidents::{BrokerFrozen, BrokerThawed, IncidentContained, IncidentLifted};
+use crate::incidents::{
+    BrokerFrozen, BrokerThawed, IncidentClosed, IncidentContained, IncidentLifted, IncidentNoted,
+    IncidentOpened, IncidentUpdated,
+};
 use crate::leases::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
     LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
@@ -141,6 +144,10 @@ const EVENTS: &[(Kind, &str)] = known![
     IncidentLifted<'_>,
     BrokerFrozen<'_>,
     BrokerThawed<'_>,
+    IncidentOpened<'_>,
+    IncidentUpdated<'_>,
+    IncidentNoted<'_>,
+    IncidentClosed<'_>,
 ];
 
 /// The outcome of what an entry says.

@@ -1,6 +1,7 @@
 use crate::base::{ClockTrust, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::world::World;
+use crate::incidents::Incident;
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::MeterReading;
 
@@ -82,6 +83,11 @@ impl AdminServices {
                 let orphans = world.rotations.all().map(|rotation| rotation.upstream.orphans.len()).sum();
                 (overdue, dead, orphans, crate::broker::leases::counts(world, now))
             });
+        let (incidents_open, incidents_contained) = services.state.store.read(|world, _| {
+            let is_open = |one: &&Incident| one.closed.is_none();
+            let open = world.incidents().all().filter(is_open).count();
+            (open, world.incidents().all().filter(|one| one.is_containing()).count())
+        });
         services.notifications.meters.text(&MeterReading {
             rotations_overdue,
             rotations_dead_letter,
@@ -97,6 +103,8 @@ impl AdminServices {
             disk_free_bytes: services.state.store.free_bytes(),
             is_read_only: services.state.store.is_read_only(),
             is_frozen: services.is_frozen(),
+            incidents_open,
+            incidents_contained,
             index_lag: services.state.store.index_lag(),
             ledger_reserve: services.state.store.has_reserve(),
             revocations_unrecorded: services.state.store.unrecorded_denials(),

@@ -102,7 +102,7 @@ impl Services {
 
     async fn carry_out_one(&self, order: &PendingOrder, when: &str) -> Result<OrderResult, Failure> {
         let PendingOrder { at, by, reason, what, operator } = order;
-        if self.is_carried_out(what) {
+        if self.is_carried_out(order) {
             return Ok(OrderResult::Settled);
         }
         // Without addition to the name of an operator: the name links the entry to the operator.
@@ -126,14 +126,16 @@ impl Services {
     }
 
     /// Whether the ledger has the destruction or the containment already: a stop came before its order was forgotten. The
-    /// containment may have been lifted since.
-    fn is_carried_out(&self, what: &RevocationOrder) -> bool {
+    /// containment may have been lifted since. An earlier containment by the same incident is not the ordered one.
+    fn is_carried_out(&self, PendingOrder { at, what, .. }: &PendingOrder) -> bool {
         let read = |reading: &Reading<'_>| {
             if let RevocationOrder::DestroyVersion { secret, version } = what {
                 return is_destroyed(reading, secret, *version);
             }
-            let RevocationOrder::Contain { incident, .. } = what else { return false };
-            reading.unconditional().incidents().is_recorded(*incident)
+            let RevocationOrder::Contain { incident, subject, .. } = what else { return false };
+            let incident = reading.unconditional().incidents().recorded_incident(*incident);
+            let containment = incident.and_then(|incident| incident.containment_of(subject));
+            containment.is_some_and(|containment| containment.last.at >= *at)
         };
         self.state.read(read).0
     }
@@ -231,7 +233,7 @@ impl Services {
                 return self.remove_declared(request, removals).await;
             }
             RevocationOrder::Contain { incident, subject, spared } => {
-                let order = ContainmentOrder { incident: *incident, subject, spared: *spared };
+                let order = ContainmentOrder { incident: *incident, subject, spared: *spared, joins: false };
                 return self.apply_containment(request, order).await;
             }
             RevocationOrder::Freeze => return self.apply_freeze(request).await,

@@ -1,5 +1,7 @@
+use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as};
 use crate::authn::OperatorPrincipal;
+use crate::base::limits::INCIDENT_SUBJECTS_MAX;
 use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
@@ -22,12 +24,14 @@ pub struct ContainInput {
     pub subject: SubjectName,
     /// Why.
     pub reason: Reason,
+    /// The open incident that the subject joins.
+    pub incident: Option<IncidentId>,
 }
 
 /// A contained subject.
 #[derive(Debug)]
 pub struct ContainedSubject {
-    /// The incident: a new one, or the one that contained the subject before.
+    /// The incident: a new one, the one that the request names, or the one that contained the subject before.
     pub incident: IncidentId,
     /// Whether the incident is new.
     pub is_new: bool,
@@ -42,10 +46,12 @@ pub struct ContainedSubject {
 /// A containment that is ordered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContainmentOrder<'a> {
-    /// The id of a new incident.
+    /// The id of a new incident, or the incident that the subject joins.
     pub(crate) incident: IncidentId,
     pub(crate) subject: &'a SubjectName,
     pub(crate) spared: Option<OperatorEnrolment>,
+    /// Whether the incident has to exist, and be one that the operator may change.
+    pub(crate) joins: bool,
 }
 
 impl AdminServices {
@@ -54,28 +60,34 @@ impl AdminServices {
     /// incident, and also revokes what was issued in between.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`]; a request that names an incident fails if it is not within the scope, closed, or has too many
+    /// subjects.
     pub async fn contain(
         &self,
         by: &Authorised<HandleIncidents>,
         input: &ContainInput,
     ) -> Result<ContainedSubject, Failure> {
         let services = &*self.0;
-        let incident = IncidentId::mint(services.state.clock.now(), &*services.state.entropy);
+        let new = || IncidentId::mint(services.state.clock.now(), &*services.state.entropy);
+        let incident = input.incident.unwrap_or_else(new);
         let (operator, subject) = (by.operator(), &input.subject);
         let request = OperatorRequest { idempotency: None, reason: Some(&input.reason) };
         let request = ChangeRequest::of(operator, request);
-        let order = ContainmentOrder { incident, subject, spared: spared(operator, subject) };
+        let (spared, joins) = (spared(operator, subject), input.incident.is_some());
+        let order = ContainmentOrder { incident, subject, spared, joins };
         let applied = services.apply_containment(request, order).await?;
         let opened = applied.incident.unwrap_or(incident);
         let named = services.state.read(|reading| {
-            let found = reading.unconditional().incidents().get(opened);
-            found.map(|incident| incident.subject.clone())
+            let incidents = reading.unconditional().incidents();
+            let of_incident = incidents.recorded_incident(opened).into_iter();
+            let mut parts = of_incident.chain(incidents.unrecorded_of(opened));
+            let found = parts.find_map(|part| part.containment_of(subject));
+            found.map(|containment| containment.affected.subject.clone())
         });
         let named = named.0.unwrap_or_else(|| named_as(subject));
         Ok(ContainedSubject {
             incident: opened,
-            is_new: opened == incident,
+            is_new: opened == incident && !joins,
             subject: named,
             ended: services.conclude(applied).await,
             spares_operator: order.spared.is_some(),
@@ -110,8 +122,7 @@ fn decide(
         // A user of the host may also contain the last admin.
         reading.another_admin_than(operator)?;
     }
-    let open = reading.incidents().containing(&found.named);
-    let (incident, spared) = (open.map_or(order.incident, |incident| incident.id), order.spared);
+    let (incident, spared) = (incident_for(reading, request, order, &found.named)?, order.spared);
     let by = request.by.name();
     let said = IncidentChange::new(incident, &found.named, by);
     let event = IncidentContained(said.sparing(spared.is_some()));
@@ -145,6 +156,31 @@ fn decide(
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,
     })
+}
+
+/// The incident that the containment belongs to: the one that the request names, the one that has this id already, or the
+/// one that contains the subject; otherwise a new one.
+fn incident_for(
+    reading: &Reading<'_>,
+    request: ChangeRequest<'_>,
+    order: ContainmentOrder<'_>,
+    subject: &IncidentSubject,
+) -> Result<IncidentId, Failure> {
+    if !order.joins {
+        let incidents = reading.incidents();
+        if incidents.get(order.incident).is_some() {
+            return Ok(order.incident);
+        }
+        return Ok(incidents.containing(subject).unwrap_or(order.incident));
+    }
+    let incident = open_incident(reading, request.by.scope(), order.incident)?;
+    let affected = &incident.affected;
+    let is_new = affected.iter().all(|one| one.subject != *subject);
+    if is_new && affected.len() >= INCIDENT_SUBJECTS_MAX {
+        let fix = "contain the subject without `--incident`, as an incident of its own";
+        return Err(incident_full("subjects", INCIDENT_SUBJECTS_MAX).mended_by(fix));
+    }
+    Ok(incident.id)
 }
 
 /// The enrolment of `operator`, if a containment of `subject` would refuse its certificate: the containment of a network

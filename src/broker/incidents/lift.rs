@@ -4,28 +4,29 @@ use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
-use crate::incidents::{self, Incident, IncidentChange, IncidentLifted, IncidentSubject};
+use crate::incidents::{self, Incident, IncidentChange, IncidentLifted, IncidentSubject, SubjectContainment};
 use crate::operators::is_of_host;
 use crate::policy::{Authorised, HandleIncidents};
 use crate::revocation::{self, Subject};
 
-/// The end of a containment.
+/// The end of the containments of an incident.
 #[derive(Debug)]
 pub struct Lifted {
-    /// The subject.
-    pub subject: IncidentSubject,
+    /// The subjects; the first one first.
+    pub subjects: Vec<IncidentSubject>,
     /// The entry.
     pub seq: u64,
-    /// Everything issued under the subject before this entry stays revoked.
+    /// Everything issued under the subjects before this entry stays revoked. With several subjects, each of them was
+    /// contained in this entry or before.
     pub revoked_before: u64,
-    /// Whether the certificates stay revoked too.
+    /// Whether certificates stay revoked too.
     pub revokes_certificates: bool,
-    /// Other incidents that contain the same subject.
+    /// Other incidents that contain one of the subjects.
     pub contained_by: Vec<IncidentId>,
 }
 
 impl AdminServices {
-    /// Lifts the containment of an incident. What the containment revoked stays revoked. Repeating it does no harm.
+    /// Lifts the containments of an incident. What the containments revoked stays revoked. Repeating it does no harm.
     ///
     /// # Errors
     /// [`Failure`]; break-glass access cannot lift.
@@ -44,15 +45,20 @@ impl AdminServices {
         }
         let request = OperatorRequest { idempotency: None, reason: Some(reason) };
         let changed = self.0.state.change(ChangeRequest::of(operator, request), |reading| {
-            let (incident, subject) = contained(reading, by, id)?;
+            let (incident, subjects) = contained(reading, by, id)?;
             let by = operator.name().as_str();
-            let event = IncidentLifted(IncidentChange::new(id, &incident.subject, by));
-            let lift = revocation::Effect::Lift { subject: subject.clone(), incident: id };
+            let lifted = outcome(reading, incident, subjects);
+            let first = lifted.subjects.first().ok_or(Failure::new(code::INTERNAL))?;
+            let change = IncidentChange::new(id, first, by).and(lifted.subjects.iter().skip(1));
             let record =
                 incidents::Effect::Lift { incident: id, by: by.to_owned(), reason: Some(reason.clone()) };
-            let lifted = outcome(reading, incident, subject);
-            let draft = ChangeDraft::new(&event, lifted)?.of_incident(id);
-            Ok(draft.effect(Effect::Revocation(lift)).effect(Effect::Incident(record)))
+            let event = IncidentLifted(change);
+            let mut draft = ChangeDraft::new(&event, ())?.of_incident(id);
+            for subject in subjects {
+                let lift = revocation::Effect::Lift { subject: subject.clone(), incident: id };
+                draft = draft.effect(Effect::Revocation(lift));
+            }
+            Ok(draft.effect(Effect::Incident(record)).carrying(lifted))
         });
         let changed = changed.await?;
         let seq = changed.seq();
@@ -62,49 +68,61 @@ impl AdminServices {
     }
 }
 
-/// The incident within the operator's scope, with the subject that it contains.
+/// The incident within the operator's scope, with the subjects that it contains.
 fn contained<'r>(
     reading: &Reading<'r>,
     by: &Authorised<HandleIncidents>,
     id: IncidentId,
-) -> Result<(&'r Incident, &'r Subject), Failure> {
+) -> Result<(&'r Incident, &'r [Subject]), Failure> {
     let scope = by.operator().scope();
-    let found = reading.incident(id).filter(|incident| scope.covers(incident.owner.as_ref()));
+    let found = reading.incident(id).filter(|incident| incident.is_within(scope));
     let incident = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
-    if incident.lifted.is_some() {
+    if incident.is_lifted() {
         return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
     }
+    let world = reading.unconditional();
     // The ledger has to say so before it can say the opposite.
-    let subject = reading.unconditional().revocations.contained_by(id);
-    let subject = subject.ok_or_else(|| Failure::new(code::REVOCATION_UNRECORDED))?;
-    if reading.subject(subject).revocations.is_unrecorded(subject) {
+    if world.incidents().unrecorded_of(id).next().is_some() {
         return Err(Failure::new(code::REVOCATION_UNRECORDED));
     }
-    Ok((incident, subject))
+    let subjects = world.revocations.contained_by(id);
+    if subjects.is_empty() {
+        return Err(Failure::new(code::INCIDENT_CONTAINS_NOTHING));
+    }
+    for subject in subjects {
+        if reading.subject(subject).revocations.is_unrecorded(subject) {
+            return Err(Failure::new(code::REVOCATION_UNRECORDED));
+        }
+    }
+    Ok((incident, subjects))
 }
 
 /// The result of an earlier lift.
 fn lifted(reading: &Reading<'_>, by: &Authorised<HandleIncidents>, id: IncidentId) -> Option<Lifted> {
     let scope = by.operator().scope();
-    let found = reading.incident(id).filter(|incident| scope.covers(incident.owner.as_ref()))?;
-    let step = found.lifted.as_ref()?;
-    Some(Lifted {
-        subject: found.subject.clone(),
-        seq: step.seq,
-        revoked_before: found.contained.seq,
-        revokes_certificates: found.revokes_certificates,
-        contained_by: Vec::new(),
-    })
+    let found = reading.incident(id).filter(|incident| incident.is_within(scope))?;
+    let is_unrecorded = reading.unconditional().incidents().unrecorded_of(id).next().is_some();
+    let step = found.lifted().filter(|_| found.is_lifted() && !is_unrecorded)?;
+    Some(Lifted { seq: step.seq, ..of_containments(found.containments.iter().collect()) })
 }
 
-fn outcome(reading: &Reading<'_>, incident: &Incident, subject: &Subject) -> Lifted {
-    let mut contained_by = reading.unconditional().revocations.containing(subject);
+fn outcome(reading: &Reading<'_>, incident: &Incident, subjects: &[Subject]) -> Lifted {
+    let open = incident.containments.iter().filter(|one| one.lifted.is_none()).collect();
+    let revocations = &reading.unconditional().revocations;
+    let mut contained_by: Vec<IncidentId> =
+        subjects.iter().flat_map(|subject| revocations.containing(subject)).collect();
     contained_by.retain(|other| *other != incident.id);
+    contained_by.sort_unstable();
+    contained_by.dedup();
+    Lifted { contained_by, ..of_containments(open) }
+}
+
+fn of_containments(containments: Vec<&SubjectContainment>) -> Lifted {
     Lifted {
-        subject: incident.subject.clone(),
         seq: 0,
-        revoked_before: incident.contained.seq,
-        revokes_certificates: incident.revokes_certificates,
-        contained_by,
+        revoked_before: containments.iter().map(|one| one.last.seq).max().unwrap_or_default(),
+        revokes_certificates: containments.iter().any(|one| one.revokes_certificates),
+        subjects: containments.into_iter().map(|one| one.affected.subject.clone()).collect(),
+        contained_by: Vec::new(),
     }
 }

@@ -1,11 +1,13 @@
-//! Incidents: containment of a subject with one entry, and its end.
+//! Incidents: containment of a subject with one entry, and its end; the records of incidents.
 
 pub(super) mod contain;
+mod effects;
 mod freeze;
 pub(super) mod lift;
 mod on_host;
 mod reach;
 mod reads;
+mod records;
 pub(super) mod resume;
 mod subjects;
 mod touched;
@@ -14,4 +16,5 @@ pub(super) mod views;
 pub use contain::{ContainInput, ContainedSubject};
 pub use lift::Lifted;
 pub use on_host::OrderedContainment;
-pub use views::subject_answer;
+pub use records::{ClosedIncident, ClosingInput, IncidentInput, OpenedIncident};
+pub use views::{subject_answer, times_answer};

@@ -27,14 +27,14 @@ impl HostServices {
         by: HostPrincipal,
         input: ContainInput,
     ) -> Result<OrderedContainment, Failure> {
-        let ContainInput { subject, reason } = input;
+        let ContainInput { subject, reason, .. } = input;
         let mut orders = self.orders().await;
         let incident = self.incident_id();
         if let Some(services) = self.services() {
             drop(orders);
             let by = by.to_string();
             let request = ChangeRequest::by_host(&by, None).because(Some(&reason));
-            let order = ContainmentOrder { incident, subject: &subject, spared: None };
+            let order = ContainmentOrder { incident, subject: &subject, spared: None, joins: false };
             let applied = services.apply_containment(request, order).await?;
             let incident = applied.incident.unwrap_or(incident);
             let outcome = OrderOutcome::Done(services.conclude(applied).await);

@@ -1,7 +1,6 @@
-use super::subjects::FoundSubject;
 use crate::authn::{Credential, is_under, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{AgentName, Cancellation, CapabilityName, LeaseId, SubjectName, Timestamp, TokenId};
+use crate::base::{AgentName, Cancellation, CapabilityName, LeaseId, Timestamp, TokenId};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::{World, records};
@@ -48,19 +47,19 @@ impl Names {
     }
 }
 
-/// A look at the records for one subject.
+/// A look at the records for these subjects.
 pub(super) struct Look<'w> {
     pub(super) world: &'w World,
-    pub(super) subject: &'w Subject,
+    pub(super) subjects: &'w [Subject],
     pub(super) now: Timestamp,
 }
 
 impl Services {
-    /// Counts the credentials under `subject` that have not expired; its tokens of before `contained` have expired by the
-    /// time that the answer names. The records are read in parts.
+    /// Counts the credentials under one of `subjects` that have not expired; their tokens of before `contained` have expired
+    /// by the time that the answer names. The records are read in parts.
     pub(super) fn count_credentials(
         &self,
-        subject: &Subject,
+        subjects: &[Subject],
         contained: Timestamp,
         work: &Cancellation,
     ) -> Result<ReachAnswer, Failure> {
@@ -70,7 +69,7 @@ impl Services {
         loop {
             work.step()?;
             agents_after = store.read(|world, _| {
-                Look { world, subject, now }.count_agents(agents_after.as_ref(), &mut reach)
+                Look { world, subjects, now }.count_agents(agents_after.as_ref(), &mut reach)
             });
             if agents_after.is_none() {
                 break;
@@ -80,14 +79,14 @@ impl Services {
         loop {
             work.step()?;
             leases_after =
-                store.read(|world, _| Look { world, subject, now }.count_leases(leases_after, &mut reach));
+                store.read(|world, _| Look { world, subjects, now }.count_leases(leases_after, &mut reach));
             if leases_after.is_none() {
                 break;
             }
         }
         work.step()?;
         store.read(|world, _| {
-            let look = Look { world, subject, now };
+            let look = Look { world, subjects, now };
             world.operators.all().for_each(|operator| look.count_operator(operator, &mut reach));
             look.count_codes(&mut reach);
         });
@@ -102,21 +101,18 @@ impl Services {
             tokens_expire_by: contained.plus_s(TOKENS_END_S).to_string(),
         })
     }
-
-    /// The subject of this name, wherever it is.
-    pub(super) fn present_subject(&self, name: &SubjectName) -> Option<Subject> {
-        let everywhere = crate::base::Scope::Everything;
-        self.state
-            .store
-            .read(|world, _| FoundSubject::find(world, &everywhere, name).ok().map(|found| found.subject))
-    }
 }
 
 impl Look<'_> {
+    /// Whether the credential is under one of the subjects.
+    pub(super) fn is_under(&self, credential: Credential<'_>) -> bool {
+        self.subjects.iter().any(|subject| is_under(credential, records(self.world), subject))
+    }
+
     /// Counts `credential` in `count` if it is under the subject.
     fn count(&self, credential: Credential<'_>, count: &mut usize, accepted: &mut usize) -> bool {
         let records = records(self.world);
-        if !is_under(credential, records, self.subject) {
+        if !self.is_under(credential) {
             return false;
         }
         *count = count.saturating_add(1);
@@ -157,9 +153,9 @@ impl Look<'_> {
             let (token, seq) = (TokenId::from_bytes([0; 16]), u64::MAX);
             let tokens =
                 Credential::MintedBefore { token, seq, agent, instance, capabilities: &capabilities };
-            self.now < instance.not_after() && is_under(tokens, records(self.world), self.subject)
+            self.now < instance.not_after() && self.is_under(tokens)
         };
-        *self.subject == Subject::Agent(agent.id) || agent.instances.iter().any(is_under_subject)
+        self.subjects.contains(&Subject::Agent(agent.id)) || agent.instances.iter().any(is_under_subject)
     }
 
     fn capabilities_of(&self, agent: &Agent) -> Vec<(CapabilityName, String)> {
@@ -191,7 +187,7 @@ impl Look<'_> {
     }
 
     fn count_operator(&self, operator: &Operator, reach: &mut Reach) {
-        let mut is_concerned = *self.subject == Subject::Operator(operator.id);
+        let mut is_concerned = self.subjects.contains(&Subject::Operator(operator.id));
         for certificate in operator.certificates.iter().filter(|one| self.now < one.not_after) {
             let held = Credential::OperatorCertificate { operator, certificate, from: None };
             is_concerned |= self.count(held, &mut reach.operator_certificates, &mut reach.accepted);

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::reach::Look;
-use super::views::name_of;
 use crate::base::limits::{PAGE_ENTRIES_MAX, READINGS_LOOKED_AT_MAX};
 use crate::base::{AgentName, Cancellation, IncidentId, InstanceId, Scope, SecretName, Sensitivity, code};
 use crate::broker::caller_services::AdminServices;
@@ -32,11 +31,11 @@ struct LastReading {
 }
 
 impl AdminServices {
-    /// The secrets within the operator's scope that agents under the incident's subject have read, in the newest
+    /// The secrets within the operator's scope that agents under the incident's subjects have read, in the newest
     /// `READINGS_LOOKED_AT_MAX` entries of the ledger: the most sensitive first, then the last read first.
     ///
     /// # Errors
-    /// [`Failure`] if no incident within the scope has this id, if its subject is gone, or if the ledger is damaged.
+    /// [`Failure`] if no incident within the scope has this id, if its subjects are gone, or if the ledger is damaged.
     pub fn touched_secrets(
         &self,
         by: &Authorised<ReadIncidents>,
@@ -45,17 +44,17 @@ impl AdminServices {
     ) -> Result<TouchedSecretsAnswer, Failure> {
         let services = &*self.0;
         let scope = by.operator().scope();
-        let named = services.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|one| scope.covers(one.owner.as_ref()));
-            found.and_then(|incident| name_of(&incident.subject))
-        });
-        let named = named.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
-        let subject = services.present_subject(&named).ok_or_else(|| Failure::new(code::SUBJECT_UNKNOWN))?;
+        let subjects = services.present_subjects(scope, id)?;
+        if subjects.is_empty() {
+            return Err(Failure::new(code::SUBJECT_UNKNOWN));
+        }
         let head = services.state.store.head().seq;
         let first = head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1);
         let (mut last_readings, mut from): (BTreeMap<SecretName, LastReading>, u64) =
             (BTreeMap::new(), first);
         let mut known: HashMap<AgentName, bool> = HashMap::new();
+        let depends = |subject: &Subject| matches!(subject, Subject::Instance(_) | Subject::Secret(_));
+        let depends_on_reading = subjects.iter().any(depends);
         while from <= head {
             work.step()?;
             let entries = services.state.store.entries(from, PAGE_ENTRIES_MAX)?;
@@ -63,8 +62,8 @@ impl AdminServices {
             from = last.seq.saturating_add(1);
             for entry in entries.iter().filter(|entry| entry.kind == REVEALED) {
                 let Ok(reading) = serde_json::from_slice::<Reading>(&entry.event) else { continue };
-                let look = || services.state.store.read(|world, _| self.concerns(world, &subject, &reading));
-                let is_concerned = if matches!(subject, Subject::Instance(_) | Subject::Secret(_)) {
+                let look = || services.state.store.read(|world, _| self.concerns(world, &subjects, &reading));
+                let is_concerned = if depends_on_reading {
                     look()
                 } else {
                     *known.entry(reading.agent.clone()).or_insert_with(look)
@@ -78,17 +77,19 @@ impl AdminServices {
         Ok(TouchedSecretsAnswer { items: self.touched(scope, last_readings), since_seq: first })
     }
 
-    /// Whether the reading was one of an agent, instance or secret under the subject.
-    fn concerns(&self, world: &World, subject: &Subject, reading: &Reading) -> bool {
-        if let Subject::Instance(instance) = subject {
-            return reading.instance == *instance;
-        }
-        if let Subject::Secret(secret) = subject {
-            return reading.secret == *secret;
-        }
+    /// Whether the reading was one of an agent, instance or secret under one of the subjects.
+    fn concerns(&self, world: &World, subjects: &[Subject], reading: &Reading) -> bool {
         let now = self.0.state.clock.now();
-        let agent = world.registry.agent_named(&reading.agent);
-        agent.is_some_and(|agent| Look { world, subject, now }.concerns(agent))
+        subjects.iter().any(|subject| {
+            if let Subject::Instance(instance) = subject {
+                return reading.instance == *instance;
+            }
+            if let Subject::Secret(secret) = subject {
+                return reading.secret == *secret;
+            }
+            let look = Look { world, subjects: std::slice::from_ref(subject), now };
+            world.registry.agent_named(&reading.agent).is_some_and(|agent| look.concerns(agent))
+        })
     }
 
     fn touched(

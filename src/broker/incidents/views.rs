@@ -1,13 +1,17 @@
 use super::subjects::FoundSubject;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::base::{Cancellation, IncidentId, SubjectName, code};
+use crate::base::{Cancellation, IncidentId, Scope, SubjectName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
-use crate::incidents::{Incident, IncidentStep, IncidentSubject};
+use crate::incidents::{AffectedSubject, Incident, IncidentStep, IncidentSubject, IncidentTimes};
 use crate::policy::{Authorised, ReadIncidents};
-use crate::wire::{IncidentAnswer, IncidentStepAnswer, PageAnswer, PreviewAnswer, SubjectAnswer};
+use crate::revocation::Subject;
+use crate::wire::{
+    AffectedSubjectAnswer, IncidentAnswer, IncidentClosingAnswer, IncidentStepAnswer, IncidentTimesAnswer,
+    PageAnswer, PreviewAnswer, SubjectAnswer,
+};
 
 impl AdminServices {
     /// Up to `limit` incidents within the operator's scope before `after`, the newest first.
@@ -20,18 +24,20 @@ impl AdminServices {
     ) -> PageAnswer<IncidentAnswer> {
         let (scope, limit) = (by.operator().scope(), limit.clamp(1, PAGE_ENTRIES_MAX));
         self.0.state.store.read(|world, _| {
-            let within = world.incidents().all().filter(|incident| scope.covers(incident.owner.as_ref()));
+            let within = world.incidents().all().filter(|incident| incident.is_within(scope));
             let mut rest: Vec<&Incident> =
                 within.filter(|incident| after.is_none_or(|after| incident.id < after)).collect();
             rest.sort_unstable_by_key(|incident| std::cmp::Reverse(incident.id));
-            let items: Vec<_> = rest.iter().take(limit).map(|incident| answer(world, incident)).collect();
+            let in_list =
+                |incident: &&Incident| IncidentAnswer { notes: Vec::new(), ..answer(world, incident) };
+            let items: Vec<_> = rest.iter().take(limit).map(in_list).collect();
             let next_after =
                 items.last().filter(|_| rest.len() > limit).map(|last| last.incident.to_string());
             PageAnswer { items, next_after }
         })
     }
 
-    /// One incident, with the credentials under its subject while it is contained.
+    /// One incident, with the credentials under its subjects until it is lifted or closed.
     ///
     /// # Errors
     /// [`Failure`] if no incident within the scope has this id.
@@ -43,15 +49,15 @@ impl AdminServices {
     ) -> Result<IncidentAnswer, Failure> {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|incident| scope.covers(incident.owner.as_ref()));
+            let found = world.incidents().get(id).filter(|incident| incident.is_within(scope));
             found.map(|incident| (incident.clone(), answer(world, incident)))
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
-        if incident.lifted.is_none() {
-            let subject = name_of(&incident.subject).and_then(|name| self.0.present_subject(&name));
-            let reach =
-                subject.map(|subject| self.0.count_credentials(&subject, incident.contained.at, work));
-            answer.reach = reach.transpose()?;
+        if !incident.is_lifted() && incident.closed.is_none() {
+            let subjects = self.0.present_subjects(scope, id)?;
+            let contained = incident.contained().map_or_else(|| self.0.state.clock.now(), |step| step.at);
+            let count = || self.0.count_credentials(&subjects, contained, work);
+            answer.reach = (!subjects.is_empty()).then(count).transpose()?;
         }
         Ok(answer)
     }
@@ -72,8 +78,8 @@ impl AdminServices {
             Ok::<_, Failure>((found.subject, found.named))
         });
         let (subject, named) = found?;
-        let reach = self.0.count_credentials(&subject, self.0.state.clock.now(), work)?;
         let revokes_certificates = subject.ends_certificates();
+        let reach = self.0.count_credentials(&[subject], self.0.state.clock.now(), work)?;
         Ok(PreviewAnswer { subject: subject_answer(&named), revokes_certificates, reach })
     }
 }
@@ -83,23 +89,110 @@ impl Services {
     pub(crate) fn is_frozen(&self) -> bool {
         self.state.store.read(|world, _| world.incidents().freezing.is_frozen())
     }
+
+    /// The affected subjects of the incident that still exist. While it contains subjects, only these.
+    ///
+    /// # Errors
+    /// [`Failure`] if no incident within the scope has this id.
+    pub(super) fn present_subjects(&self, scope: &Scope, id: IncidentId) -> Result<Vec<Subject>, Failure> {
+        self.state.store.read(|world, _| {
+            let found = world.incidents().get(id).filter(|incident| incident.is_within(scope));
+            let incident = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
+            let unrecorded = world.incidents().unrecorded_of(id).flat_map(|one| &one.containments);
+            let open = incident.containments.iter().filter(|one| one.lifted.is_none()).chain(unrecorded);
+            let mut named: Vec<&IncidentSubject> = open.map(|one| &one.affected.subject).collect();
+            if named.is_empty() {
+                named = incident.affected.iter().map(|one| &one.subject).collect();
+            }
+            let present = |subject: &IncidentSubject| {
+                let name = name_of(subject)?;
+                FoundSubject::find(world, &Scope::Everything, &name).ok().map(|found| found.subject)
+            };
+            let mut subjects: Vec<Subject> = Vec::new();
+            for subject in named.into_iter().filter_map(present) {
+                if !subjects.contains(&subject) {
+                    subjects.push(subject);
+                }
+            }
+            Ok(subjects)
+        })
+    }
 }
 
-fn answer(world: &World, incident: &Incident) -> IncidentAnswer {
-    let state = match &incident.lifted {
-        Some(_) => "lifted",
-        None if world.incidents().is_recorded(incident.id) => "contained",
-        None => "unrecorded",
+/// The record of the incident, without counts.
+pub(crate) fn answer(world: &World, incident: &Incident) -> IncidentAnswer {
+    let is_unrecorded = world.incidents().unrecorded_of(incident.id).next().is_some();
+    let state = if is_unrecorded {
+        "unrecorded"
+    } else if incident.closed.is_some() {
+        "closed"
+    } else if incident.is_containing() {
+        "contained"
+    } else if incident.is_lifted() {
+        "lifted"
+    } else {
+        "open"
     };
+    let subjects = affected(world, incident);
+    let lifted = incident.lifted().filter(|_| incident.is_lifted() && !is_unrecorded);
     IncidentAnswer {
         incident: incident.id,
-        subject: subject_answer(&incident.subject),
-        owner: incident.owner.clone(),
+        subject: subjects.first().map_or_else(nothing, |first| first.subject.clone()),
+        owner: subjects.first().and_then(|first| first.owner.clone()),
         state: state.into(),
         opened: step_answer(&incident.opened),
-        contained: step_answer(&incident.contained),
-        lifted: incident.lifted.as_ref().map(step_answer),
+        contained: incident.contained().map(step_answer),
+        lifted: lifted.map(step_answer),
+        subjects,
+        people: incident.people.iter().map(ToString::to_string).collect(),
+        times: times_answer(&incident.times()),
+        notes: incident.notes.iter().map(step_answer).collect(),
+        closed: incident.closed.as_ref().map(|closed| IncidentClosingAnswer {
+            at: closed.step.at.to_string(),
+            by: closed.step.by.clone(),
+            seq: closed.step.seq,
+            cause: closed.cause.to_string(),
+            follow_ups: closed.follow_ups.iter().map(ToString::to_string).collect(),
+        }),
         reach: None,
+    }
+}
+
+/// The affected subjects, with their containments, also those that the ledger does not have yet.
+fn affected(world: &World, incident: &Incident) -> Vec<AffectedSubjectAnswer> {
+    let unrecorded: Vec<&Incident> = world.incidents().unrecorded_of(incident.id).collect();
+    let parts = || std::iter::once(incident).chain(unrecorded.iter().copied());
+    let mut all: Vec<&AffectedSubject> = Vec::new();
+    for one in parts().flat_map(|part| &part.affected) {
+        if all.iter().all(|other| other.subject != one.subject) {
+            all.push(one);
+        }
+    }
+    let answered = all.into_iter().map(|one| {
+        // The last one: a containment that is not recorded comes after a recorded one.
+        let containment = parts().filter_map(|part| part.containment(&one.subject)).next_back();
+        AffectedSubjectAnswer {
+            subject: subject_answer(&one.subject),
+            owner: one.owner.clone(),
+            contained: containment.map(|one| step_answer(&one.last)),
+            lifted: containment.and_then(|one| one.lifted.as_ref()).map(step_answer),
+        }
+    });
+    answered.collect()
+}
+
+/// The times of an incident, for answers.
+#[must_use]
+pub fn times_answer(times: &IncidentTimes) -> IncidentTimesAnswer {
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    IncidentTimesAnswer {
+        first_sign: text(times.first_sign),
+        detected: text(times.detected),
+        contained: text(times.contained),
+        recovered: text(times.recovered),
+        to_detect_s: times.to_detect_s(),
+        to_contain_s: times.to_contain_s(),
+        to_recover_s: times.to_recover_s(),
     }
 }
 
@@ -110,6 +203,17 @@ fn step_answer(step: &IncidentStep) -> IncidentStepAnswer {
         seq: Some(step.seq).filter(|seq| *seq > 0),
         reason: step.reason.as_ref().map(ToString::to_string),
     }
+}
+
+/// An incident always has a subject.
+fn nothing() -> SubjectAnswer {
+    subject_answer(&IncidentSubject {
+        kind: String::new(),
+        id: None,
+        name: None,
+        agent: None,
+        operator: None,
+    })
 }
 
 /// The subject of an incident, for answers.

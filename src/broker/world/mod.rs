@@ -96,7 +96,7 @@ impl World {
     /// The entry of a containment that was in force in memory has been taken in.
     fn contained_by_entry(&mut self, denied: &UnrecordedContainment) {
         self.revocations.recorded(&denied.denial());
-        self.incidents.recorded(denied.contained.incident);
+        self.incidents.recorded(&denied.contained);
     }
 
     /// Times that a wrong clock put into the future move back.

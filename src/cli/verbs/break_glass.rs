@@ -15,10 +15,10 @@ use crate::console::{CommandFailure, Console};
 use crate::operators::is_of_host;
 use crate::pki::{SpiffeId, new_key_and_request};
 use crate::wire::{
-    BREAK_GLASS, BreakGlassOutput, ContainBody, EndedAnswer, Endpoint, Nothing, ORDER_CONTAIN, ORDER_FREEZE,
+    BREAK_GLASS, BreakGlassOutput, EndedAnswer, Endpoint, Nothing, ORDER_CONTAIN, ORDER_FREEZE,
     ORDER_REVOKE_AGENT, ORDER_REVOKE_CERTIFICATE, ORDER_REVOKE_INSTANCE, ORDER_REVOKE_OPERATOR,
-    ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT, ORDER_SUSPEND_OPERATOR, Optional, OrderedAnswer,
-    OrderedContainmentAnswer, ReasonBody, RenewBody, Target,
+    ORDER_REVOKE_TOKEN, ORDER_SUSPEND_AGENT, ORDER_SUSPEND_OPERATOR, Optional, OrderContainBody,
+    OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, Target,
 };
 
 /// `keyward break-glass …`
@@ -138,7 +138,7 @@ impl BreakGlassCommand {
             }
             Self::Contain { subject, reason, broker } => {
                 let subject = body_of(&written(subject, console)?);
-                let body = ContainBody { subject, reason: reason.to_string() };
+                let body = OrderContainBody { subject, reason: reason.to_string() };
                 let ordered = broker.client()?.call(ORDER_CONTAIN, &Nothing, &body).await?;
                 tell_contained(&ordered, console)
             }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::base::{Clock, SystemClock, Timestamp};
+use crate::base::{Clock, IncidentId, SystemClock, Timestamp};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OutFile, duration_s};
 use crate::crypto::sha256;
@@ -11,13 +11,13 @@ use crate::wire::{EvidenceBody, EvidenceOutput};
 /// `keyward evidence`
 #[derive(Args, Debug)]
 pub struct EvidenceArgs {
-    /// The subject: `agent/NAME` or `operator/NAME`
+    /// The subject: `agent/NAME`, `operator/NAME`, or the id of an incident
     #[arg(value_name = "SUBJECT")]
     subject: String,
     /// Entries from this time on: a duration before now, e.g. `6h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: all]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Entries up to this time, in the same form [default: now]
+    /// Entries up to this time, in the same form; not for an incident [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// The new file for the bundle
@@ -47,13 +47,7 @@ impl EvidenceArgs {
     }
 
     fn body(&self) -> Result<EvidenceBody, CommandFailure> {
-        let subject = self.subject.split_once('/').filter(|(kind, _)| matches!(*kind, "agent" | "operator"));
-        let (kind, name) = subject.ok_or_else(|| {
-            CommandFailure::usage(
-                &format!("`{}` names no agent and no operator", self.subject.escape_default()),
-                "name `agent/NAME` or `operator/NAME`",
-            )
-        })?;
+        let (kind, name) = self.subject()?;
         let (since, last_s) = match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
             None => (None, None),
             Some(Moment::Time(time)) => (Some(time), None),
@@ -62,12 +56,22 @@ impl EvidenceArgs {
         let until = match self.until.as_deref().map(|text| moment("until", text)).transpose()? {
             None => None,
             Some(Moment::Time(time)) => Some(time),
-            Some(Moment::Ago(seconds)) => {
-                let ago = SystemClock::new().now().plus_s(i64::from(seconds).saturating_neg());
-                Some(ago.to_string())
-            }
+            Some(Moment::Ago(seconds)) => Some(ago(seconds)),
         };
         Ok(EvidenceBody { kind: kind.to_owned(), name: name.to_owned(), since, until, last_s })
+    }
+
+    fn subject(&self) -> Result<(&str, &str), CommandFailure> {
+        if self.subject.parse::<IncidentId>().is_ok() {
+            return Ok(("incident", &self.subject));
+        }
+        let subject = self.subject.split_once('/').filter(|(kind, _)| matches!(*kind, "agent" | "operator"));
+        subject.ok_or_else(|| {
+            CommandFailure::usage(
+                &format!("`{}` names no agent, no operator and no incident", self.subject.escape_default()),
+                "name `agent/NAME`, `operator/NAME` or an incident (`inc_…`)",
+            )
+        })
     }
 }
 
@@ -77,6 +81,18 @@ enum Moment {
     Time(String),
     /// So many seconds ago.
     Ago(u32),
+}
+
+/// The time in `text`, RFC 3339 or a duration before now, as RFC 3339.
+pub(super) fn past_time(option: &str, text: &str) -> Result<String, CommandFailure> {
+    Ok(match moment(option, text)? {
+        Moment::Time(time) => time,
+        Moment::Ago(seconds) => ago(seconds),
+    })
+}
+
+fn ago(seconds: u32) -> String {
+    SystemClock::new().now().plus_s(i64::from(seconds).saturating_neg()).to_string()
 }
 
 fn moment(option: &str, text: &str) -> Result<Moment, CommandFailure> {

@@ -1,17 +1,15 @@
-use clap::{Args, Subcommand};
+use clap::Args;
 
+use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
 use crate::base::{IncidentId, Reason, Stopwatch, code};
 use crate::cli::client::Client;
-use crate::cli::listing::LimitArgs;
 use crate::cli::session::{VerbSession, check_durable, said};
-use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
-    CONTAIN, ContainBody, ContainedAnswer, FREEZE, FreezeBody, GET_INCIDENT, IncidentAnswer, LIFT,
-    LIST_INCIDENTS, LiftBody, LiftedAnswer, NamesAnswer, Nothing, PREVIEW_CONTAINMENT, PreviewAnswer,
-    PreviewBody, ReachAnswer, SubjectAnswer, THAW,
+    CONTAIN, ContainBody, ContainedAnswer, FREEZE, FreezeBody, GET_INCIDENT, LIFT, LiftBody, LiftedAnswer,
+    NamesAnswer, Nothing, PREVIEW_CONTAINMENT, PreviewAnswer, PreviewBody, ReachAnswer, SubjectAnswer, THAW,
 };
 
 /// `keyward contain`
@@ -22,6 +20,9 @@ pub struct ContainArgs {
     /// Reason, in one line; the ledger keeps it
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     pub reason: Option<Reason>,
+    /// Add the subject to this open incident [default: a new one, or the one that contains the subject]
+    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
+    pub incident: Option<String>,
     /// Show what the containment would concern, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -48,28 +49,6 @@ pub struct FreezeArgs {
     pub reason: Reason,
 }
 
-/// `keyward incident …`
-#[derive(Debug, Subcommand)]
-pub enum IncidentCommand {
-    /// List incidents, the newest first
-    List(IncidentListArgs),
-    /// Show one incident, with the credentials under its subject
-    Show {
-        /// The incident's id
-        incident: String,
-    },
-}
-
-/// `keyward incident list`
-#[derive(Args, Debug)]
-pub struct IncidentListArgs {
-    #[command(flatten)]
-    limit: LimitArgs,
-    /// List only the incidents whose containment is not lifted
-    #[arg(long)]
-    open: bool,
-}
-
 impl ContainArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let client = session.revoking_operator().await?;
@@ -81,12 +60,14 @@ impl ContainArgs {
             return Ok(());
         };
         let since = Stopwatch::start();
-        let body = ContainBody { subject: body_of(&subject), reason: reason.to_string() };
+        let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
+        let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
         let contained = client.call(CONTAIN, &Nothing, &body).await?;
         session.console.record_lines(&contained.sent, || containment(&contained));
         let ContainedAnswer { incident, ended, spares_caller, .. } = contained.answer;
         // After the answer: counting takes time, and changes nothing.
         let probed = probe(&client, incident, &since, session.console).await;
+        let followed = follow(&client, incident, session.console).await;
         let rotated =
             if self.rotate_touched { rotate_touched(&client, incident, session).await } else { Ok(()) };
         session.console.say(&format!("to end the containment: `keyward lift {incident} --reason TEXT`"));
@@ -94,7 +75,8 @@ impl ContainArgs {
         if !spares_caller {
             probed?;
         }
-        rotated
+        rotated?;
+        followed
     }
 }
 
@@ -153,18 +135,6 @@ impl FreezeArgs {
     }
 }
 
-impl IncidentCommand {
-    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        match self {
-            Self::List(IncidentListArgs { limit, open }) => {
-                let selection = limit.selection().without("state", open.then_some("lifted"));
-                session.list(LIST_INCIDENTS, &selection).await
-            }
-            Self::Show { incident } => session.show(GET_INCIDENT, &incident.parse()?).await,
-        }
-    }
-}
-
 fn containment(contained: &ContainedAnswer) -> Vec<String> {
     let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
     let again = if *new { "" } else { " again" };
@@ -215,14 +185,17 @@ fn names(NamesAnswer { count, names }: &NamesAnswer) -> String {
 }
 
 fn lift(lifted: &LiftedAnswer) -> Vec<String> {
-    let LiftedAnswer { subject, seq, revoked_before, revoked_certificates, contained_by, .. } = lifted;
+    let LiftedAnswer { subject, subjects, seq, revoked_before, revoked_certificates, contained_by, .. } =
+        lifted;
+    let all: Vec<String> = std::iter::once(subject).chain(subjects).map(named).collect();
+    let (all, are) = (all.join(", "), if subjects.is_empty() { "is" } else { "are" });
     let kinds = if *revoked_certificates {
         "certificates, tokens, enrolment codes and leases"
     } else {
         "tokens, enrolment codes and leases"
     };
     let mut lines = vec![
-        format!("lifted in ledger entry {seq}: {} is no longer contained by this incident", named(subject)),
+        format!("lifted in ledger entry {seq}: {all} {are} no longer contained by this incident"),
         format!("still revoked: the {kinds} from before ledger entry {revoked_before}"),
     ];
     if *revoked_certificates {
@@ -236,31 +209,9 @@ fn lift(lifted: &LiftedAnswer) -> Vec<String> {
 }
 
 /// The subject as people name it.
-fn named(subject: &SubjectAnswer) -> String {
+pub(super) fn named(subject: &SubjectAnswer) -> String {
     match subject.name.as_ref().or(subject.id.as_ref()) {
         Some(which) => format!("{} `{which}`", subject.kind),
         None => subject.kind.clone(),
     }
-}
-
-columns!(IncidentAnswer "incidents": incident, ("SUBJECT", subject_of), state, ("CONTAINED", contained_at), ("BY", contained_by), ("REASON", reason_of));
-
-fn subject_of(incident: &IncidentAnswer) -> String {
-    let SubjectAnswer { kind, name, id, .. } = &incident.subject;
-    match name.as_ref().or(id.as_ref()) {
-        Some(which) => format!("{kind}/{which}"),
-        None => kind.clone(),
-    }
-}
-
-fn contained_at(incident: &IncidentAnswer) -> String {
-    incident.contained.at.clone()
-}
-
-fn contained_by(incident: &IncidentAnswer) -> String {
-    incident.contained.by.clone()
-}
-
-fn reason_of(incident: &IncidentAnswer) -> String {
-    incident.contained.reason.clone().unwrap_or_default()
 }

@@ -14,6 +14,7 @@ pub(crate) mod doctor;
 pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod incident_records;
 pub(crate) mod incidents;
 pub(crate) mod keys;
 pub(crate) mod leases;
@@ -29,6 +30,7 @@ pub(crate) mod whoami;
 
 mod audit_object;
 mod credential_form;
+mod incident_effects;
 mod incident_subject;
 mod kept_token;
 mod lease_login;

@@ -1,17 +1,18 @@
 use super::idempotency_header::OwnedIdempotentRequest;
 use super::identity::{identity, signing_request};
-use super::incidents::{contain_input, required};
+use super::incidents::{required, subject};
 use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::broker::{Ended, HostServices, HostStanding, OrderOutcome};
+use crate::broker::{ContainInput, Ended, HostServices, HostStanding, OrderOutcome};
 use crate::custody::RevocationOrder;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
-    self, ClockAnswer, ContainBody, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
-    OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, StateAnswer, UnsealBody,
+    self, ClockAnswer, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
+    OrderContainBody, OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, StateAnswer,
+    UnsealBody,
 };
 
 type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
@@ -101,9 +102,11 @@ async fn accept_clock(services: HostServices, call: Host) -> Result<ClockAnswer,
 
 async fn order_contain(
     services: HostServices,
-    call: Host<Nothing, ContainBody>,
+    call: Host<Nothing, OrderContainBody>,
 ) -> Result<OrderedContainmentAnswer, Problem> {
-    let ordered = services.order_containment(call.by, contain_input(&call.input)?).await?;
+    let OrderContainBody { subject: named, reason } = &call.input;
+    let input = ContainInput { subject: subject(named)?, reason: required(reason)?, incident: None };
+    let ordered = services.order_containment(call.by, input).await?;
     let OrderedAnswer { seq, durable, kept, queued } = ordered.outcome.into();
     Ok(OrderedContainmentAnswer { incident: ordered.incident, seq, durable, kept, queued })
 }

@@ -1,13 +1,19 @@
 use super::table::{AdminRequest, Routes};
-use super::target::reason;
-use crate::base::{Cancellation, IncidentId, Reason, SubjectName, SubjectNameError, code};
-use crate::broker::{AdminServices, ContainInput, ContainedSubject, subject_answer};
+use super::target::{person, reason};
+use crate::base::{Cancellation, IncidentId, Reason, SubjectName, SubjectNameError, Timestamp, code};
+use crate::broker::{
+    AdminServices, ClosingInput, ContainInput, ContainedSubject, IncidentInput, OpenedIncident,
+    OperatorRequest, subject_answer, times_answer,
+};
 use crate::http::documents::problem::Problem;
+use crate::idempotency::IdempotencyKey;
+use crate::incidents::IncidentTimes;
 use crate::policy::{FreezeBroker, HandleIncidents, ReadIncidents};
 use crate::wire::{
-    self, ChangedAnswer, ContainBody, ContainedAnswer, EndedAnswer, FreezeBody, IncidentAnswer, LiftBody,
-    LiftedAnswer, Nothing, PageAnswer, PageQuery, PreviewAnswer, PreviewBody, SubjectBody,
-    TouchedSecretsAnswer,
+    self, ChangedAnswer, CloseIncidentBody, ClosedIncidentAnswer, ContainBody, ContainedAnswer, EndedAnswer,
+    FreezeBody, IncidentAnswer, IncidentDetailsBody, IncidentEffectsAnswer, IncidentNoteBody,
+    IncidentTimesBody, LiftBody, LiftedAnswer, Nothing, OpenIncidentBody, OpenedIncidentAnswer, PageAnswer,
+    PageQuery, PreviewAnswer, PreviewBody, SubjectBody, TouchedSecretsAnswer,
 };
 
 /// The routes of incidents.
@@ -17,8 +23,13 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .without_waiting()
         .route(&wire::LIST_INCIDENTS, list)
         .heavy(&wire::GET_INCIDENT, get)
+        .idempotent(&wire::OPEN_INCIDENT, open)
+        .idempotent(&wire::NOTE_INCIDENT, note)
+        .idempotent(&wire::UPDATE_INCIDENT, update)
+        .idempotent(&wire::CLOSE_INCIDENT, close)
         .route(&wire::LIFT, lift)
         .heavy(&wire::LIST_TOUCHED_SECRETS, touched)
+        .heavy(&wire::LIST_INCIDENT_EFFECTS, effects)
         .heavy(&wire::PREVIEW_CONTAINMENT, preview)
         .route(&wire::FREEZE, freeze)
         .without_waiting()
@@ -34,6 +45,81 @@ async fn contain(
     let subject = subject_answer(&subject);
     let ended = ended.into();
     Ok(ContainedAnswer { incident, subject, new: is_new, ended, spares_caller: spares_operator })
+}
+
+type ByHandler<T, I> = AdminRequest<HandleIncidents, T, I>;
+
+async fn open(
+    services: AdminServices,
+    call: ByHandler<Nothing, OpenIncidentBody>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<OpenedIncidentAnswer, Problem> {
+    let OpenIncidentBody { subjects, reason, people, times } = &call.input;
+    let (input, reason) = (incident_input(subjects, people, times)?, required(reason)?);
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: Some(&reason) };
+    let OpenedIncident { incident, seq } = services.open_incident(&call.by, &input, request).await?;
+    Ok(OpenedIncidentAnswer { incident, seq })
+}
+
+async fn note(
+    services: AdminServices,
+    call: ByHandler<IncidentId, IncidentNoteBody>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ChangedAnswer, Problem> {
+    let text = required(&call.input.text)?;
+    let seq = services.note_incident(&call.by, call.target, &text, idempotency.as_ref()).await?;
+    Ok(ChangedAnswer { seq })
+}
+
+async fn update(
+    services: AdminServices,
+    call: ByHandler<IncidentId, IncidentDetailsBody>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ChangedAnswer, Problem> {
+    let IncidentDetailsBody { subjects, people, times } = &call.input;
+    let input = incident_input(subjects, people, times)?;
+    let seq = services.update_incident(&call.by, call.target, &input, idempotency.as_ref()).await?;
+    Ok(ChangedAnswer { seq })
+}
+
+async fn close(
+    services: AdminServices,
+    call: ByHandler<IncidentId, CloseIncidentBody>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<ClosedIncidentAnswer, Problem> {
+    let CloseIncidentBody { cause, follow_ups, recovered } = &call.input;
+    let input = ClosingInput {
+        cause: required(cause)?,
+        follow_ups: follow_ups.iter().map(|text| required(text)).collect::<Result<_, _>>()?,
+        recovered: time(recovered.as_deref())?,
+    };
+    let closed = services.close_incident(&call.by, call.target, &input, idempotency.as_ref()).await?;
+    let times = times_answer(&closed.times);
+    Ok(ClosedIncidentAnswer { incident: call.target, seq: closed.seq, times })
+}
+
+fn incident_input(
+    subjects: &[SubjectBody],
+    people: &[String],
+    times: &IncidentTimesBody,
+) -> Result<IncidentInput, Problem> {
+    let IncidentTimesBody { first_sign, detected, contained, recovered } = times;
+    let one = |text: &String| person(Some(text))?.ok_or_else(|| Problem::new(code::PERSON_INVALID));
+    Ok(IncidentInput {
+        subjects: subjects.iter().map(subject).collect::<Result<_, _>>()?,
+        people: people.iter().map(one).collect::<Result<_, _>>()?,
+        times: IncidentTimes {
+            first_sign: time(first_sign.as_deref())?,
+            detected: time(detected.as_deref())?,
+            contained: time(contained.as_deref())?,
+            recovered: time(recovered.as_deref())?,
+        },
+    })
+}
+
+fn time(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let invalid = || Problem::new(code::INCIDENT_TIMES_INVALID).because("a time is not in RFC 3339");
+    text.map(|text| Timestamp::parse(text).ok_or_else(invalid)).transpose()
 }
 
 async fn list(
@@ -56,9 +142,11 @@ async fn lift(
     call: AdminRequest<HandleIncidents, IncidentId, LiftBody>,
 ) -> Result<LiftedAnswer, Problem> {
     let lifted = services.lift(&call.by, call.target, &required(&call.input.reason)?).await?;
+    let mut subjects = lifted.subjects.iter().map(subject_answer);
     Ok(LiftedAnswer {
         incident: call.target,
-        subject: subject_answer(&lifted.subject),
+        subject: subjects.next().ok_or_else(|| Problem::new(code::INTERNAL))?,
+        subjects: subjects.collect(),
         seq: lifted.seq,
         revoked_before: lifted.revoked_before,
         revoked_certificates: lifted.revokes_certificates,
@@ -72,6 +160,14 @@ fn touched(
     work: &Cancellation,
 ) -> Result<TouchedSecretsAnswer, Problem> {
     Ok(services.touched_secrets(&call.by, call.target, work)?)
+}
+
+fn effects(
+    services: &AdminServices,
+    call: &AdminRequest<ReadIncidents, IncidentId, PageQuery<u64>>,
+    work: &Cancellation,
+) -> Result<IncidentEffectsAnswer, Problem> {
+    Ok(services.incident_effects(&call.by, call.target, call.input.after, work)?)
 }
 
 fn preview(
@@ -97,15 +193,16 @@ async fn thaw(
 }
 
 /// The content of a request to contain.
-pub(super) fn contain_input(body: &ContainBody) -> Result<ContainInput, Problem> {
-    Ok(ContainInput { subject: subject(&body.subject)?, reason: required(&body.reason)? })
+fn contain_input(body: &ContainBody) -> Result<ContainInput, Problem> {
+    let (subject, reason) = (subject(&body.subject)?, required(&body.reason)?);
+    Ok(ContainInput { subject, reason, incident: body.incident })
 }
 
 pub(super) fn required(text: &str) -> Result<Reason, Problem> {
     reason(Some(text))?.ok_or_else(|| Problem::new(code::REASON_INVALID))
 }
 
-fn subject(SubjectBody { kind, name, id }: &SubjectBody) -> Result<SubjectName, Problem> {
+pub(super) fn subject(SubjectBody { kind, name, id }: &SubjectBody) -> Result<SubjectName, Problem> {
     let unknown = || Problem::new(code::SUBJECT_FORM_UNKNOWN);
     let which = match (name, id) {
         (Some(which), None) | (None, Some(which)) => Some(which.as_str()),

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -280,9 +281,36 @@ async fn connection(
         tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit of its certificate");
         return;
     }
-    let lost = credentials.lost(certificate.clone());
+    let open = certificate.clone().map(|peer| OpenPeer::new(Arc::clone(&credentials.gate), peer));
+    let is_cut = open.as_ref().map(|open| Arc::clone(&open.is_cut));
+    let watched = credentials.lost(certificate.clone());
+    let lost = async move {
+        watched.await;
+        is_cut.into_iter().for_each(|is_cut| is_cut.store(true, Ordering::Relaxed));
+    };
     let peer = Peer { certificate, address };
     converse(stream, peer, address.ip(), router, state, lost).await;
+    drop(open);
+}
+
+/// A connection that the gate is told of, until this is dropped.
+struct OpenPeer {
+    gate: Arc<dyn Gate>,
+    peer: Arc<PeerCertificate>,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl OpenPeer {
+    fn new(gate: Arc<dyn Gate>, peer: Arc<PeerCertificate>) -> Self {
+        gate.opened(&peer);
+        Self { gate, peer, is_cut: Arc::default() }
+    }
+}
+
+impl Drop for OpenPeer {
+    fn drop(&mut self) {
+        self.gate.ended(&self.peer, self.is_cut.load(Ordering::Relaxed));
+    }
 }
 
 /// HTTP over `stream` with `peer` (`who` in the log), until either side ends it, the listener stops, or the peer is

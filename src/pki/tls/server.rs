@@ -43,6 +43,12 @@ pub trait Gate: Send + Sync + fmt::Debug {
 
     /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
     fn refused(&self, _peer: &PeerCertificate) {}
+
+    /// Is told of a connection of `peer` that is open from now on. Must return at once.
+    fn opened(&self, _peer: &PeerCertificate) {}
+
+    /// Is told of the end of a connection; `is_cut` if it was ended because `peer` may not stay. Must return at once.
+    fn ended(&self, _peer: &PeerCertificate, _is_cut: bool) {}
 }
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.

@@ -86,6 +86,7 @@ const SERVICES: &[Service] = &[
             "src/broker/incidents/contain.rs",
             "src/broker/incidents/freeze.rs",
             "src/broker/incidents/lift.rs",
+            "src/broker/incidents/records.rs",
             "src/broker/keys/rotate_checkpoint_key.rs",
             "src/broker/keys/rotate_value_key.rs",
             "src/broker/keys/sealing_keys.rs",

@@ -134,6 +134,11 @@ fn outputs_on_terminals_are_the_golden_ones() {
     let contain = ["contain", "role/payer", "--reason", "ticket 18: token in a public log", "-o", "json"];
     let contained: serde_json::Value = serde_json::from_slice(&process.good(&contain, b"")).unwrap();
     let incident = contained["incident"].as_str().unwrap();
+    process.good(&["incident", "note", incident, "the token was in a build log"], b"");
+    process.good(
+        &["incident", "update", incident, "--person", "ann@corp.example", "--subject", "agent/pay-bot"],
+        b"",
+    );
     let config = process.config();
     let root = process.path("").display().to_string();
     for columns in [80, 160] {

@@ -60,7 +60,7 @@ fn an_incident_is_contained_and_the_broker_frozen_by_the_page() {
     process.set_up(b"value");
     process.enrol("research-bot", "repo-reader");
     let blocks = blocks("how-to/contain.md");
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 8);
     let run = |at: usize| run_as(&process, "operator", &blocks[at], &[]);
     let gets = |who: &str| process.run_as(who, &["get", "github/app"], b"").status.success();
     // A dry run, and a containment
@@ -69,13 +69,24 @@ fn an_incident_is_contained_and_the_broker_frozen_by_the_page() {
     assert!(run(0).contains("accepted now: 0") && !gets("research-bot"));
     assert!(run(1).contains("No secret was read"));
     assert!(run(3).contains("agent/research-bot"));
+    // A record, with the commands of the page that need its id
+    assert!(run(4).contains("it contains nothing"));
+    let incident = process.json(&["incident", "list"])["items"][0]["incident"].as_str().unwrap().to_owned();
+    process.good(&["incident", "note", &incident, "the key was in a build log"], b"");
+    process
+        .good(&["incident", "update", &incident, "--detected", "90m", "--person", "bob@corp.example"], b"");
+    let close =
+        ["incident", "close", &incident, "--cause", "a key in a build log", "--follow-up", "scan build logs"];
+    let closed = String::from_utf8(process.good(&close, b"")).unwrap();
+    assert!(closed.contains("from the first sign to the detection: 30"), "{closed}");
+    assert!(closed.contains("from the detection to the containment: unknown"), "{closed}");
     // A freeze, and its end
-    run(4);
-    assert!(!gets("a"));
     run(5);
+    assert!(!gets("a"));
+    run(6);
     assert!(gets("a"));
     // The same without an operator
-    let incidents = || process.json(&["incident", "list"])["items"].as_array().unwrap().len();
-    run(6);
+    let incidents = || process.json(&["incident", "list", "--open"])["items"].as_array().unwrap().len();
+    run(7);
     assert_eq!(incidents(), 1, "the same incident");
 }

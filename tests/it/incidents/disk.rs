@@ -81,6 +81,30 @@ fn a_stored_containment_that_was_lifted_stays_lifted() {
 }
 
 #[test]
+fn a_stored_containment_that_joined_an_incident_is_carried_out() {
+    // Given a record of an incident, and a subject that joined it while the disk hung
+    let (elsewhere, process) = with_a_runtime_directory(set_up());
+    let mut process = on_a_failing_disk(process);
+    let opened = process.json(&["incident", "open", "agent/p", "--reason", "strange queries"]);
+    let incident = opened["incident"].as_str().unwrap().to_owned();
+    let mut minting = hang_with_a_mint(&process, "q");
+    let args = ["contain", "agent/p", "--reason", "sure", "--incident", &incident, "-o", "json"];
+    let done = process.run_as("operator", &args, b"");
+    let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((done.status.code(), &answer["kept"]), (Some(12), &json!(true)), "{answer}");
+    assert_eq!(process.json(&["incident", "show", &incident])["state"], "unrecorded");
+    // When the broker is killed and starts
+    process.kill();
+    minting.wait().unwrap();
+    answer_again(&process);
+    process.serve();
+    // Then the subject is refused, although the ledger had the incident before
+    assert!(is_refused(&process, "p"));
+    assert_eq!(process.json(&["incident", "show", &incident])["state"], "contained");
+    assert!(!kept_by(&elsewhere, "orders").exists());
+}
+
+#[test]
 fn everything_can_be_contained_in_memory_and_an_operator_still_acts() {
     // Given a broker whose disk hangs
     let process = on_a_failing_disk(set_up());

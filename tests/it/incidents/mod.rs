@@ -2,9 +2,12 @@
 
 mod certificates;
 mod disk;
+mod effects;
 mod freeze;
 mod host;
 mod moved;
+mod pressure;
+mod record;
 mod records;
 mod scopes;
 mod touched;

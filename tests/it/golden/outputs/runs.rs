@@ -128,8 +128,12 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("contain", &["network/203.0.113.0/24", "--dry-run"]);
     run("contain", &["role/payer", "--reason", "of today", "--rotate-touched"]);
     run("incident list", &["--open"]);
+    run("incident note", &[incident, "the key was in a build log"]);
+    run("incident update", &[incident, "--person", "ann@corp.example", "--first-sign", "2h"]);
     run("incident show", &[incident]);
     run("lift", &[incident, "--reason", "over"]);
+    run("incident close", &[incident, "--cause", "a key in a build log", "--follow-up", "scan build logs"]);
+    run("incident open", &["secret/github/app", "--reason", "of today"]);
     run("freeze", &["--reason", "of today"]);
     run("thaw", &["--reason", "over"]);
     run("capability list", &[]);

@@ -1,0 +1,27 @@
+//! The limits of incidents and evidence bundles, which are part of [`super::limits`].
+
+/// Largest evidence bundle, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most files in an evidence bundle.
+pub const EVIDENCE_FILES_MAX: usize = 16;
+/// Most entries in an evidence bundle.
+pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
+/// Entries at the end of the range of an evidence bundle among which related entries are looked for.
+pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;
+/// Maximum number of lifted or closed incidents that the broker remembers; the ledger keeps all. Contained subjects are not
+/// limited.
+pub const INCIDENTS_LIFTED_MAX: usize = 1000;
+/// Maximum number of names that the answer about an incident or a preview of a containment lists.
+pub const INCIDENT_NAMES_MAX: usize = 20;
+/// Maximum number of open incidents without a containment.
+pub const INCIDENTS_OPEN_MAX: usize = 200;
+/// Maximum number of subjects that an operator can name in the record of an incident, or add to its containment.
+pub const INCIDENT_SUBJECTS_MAX: usize = 100;
+/// Maximum number of people in the record of an incident.
+pub const INCIDENT_PEOPLE_MAX: usize = 20;
+/// Maximum number of notes in the record of an incident.
+pub const INCIDENT_NOTES_MAX: usize = 100;
+/// Maximum number of follow-up actions of a closed incident.
+pub const INCIDENT_FOLLOW_UPS_MAX: usize = 20;
+/// Maximum number of connections closed because of a revocation that the broker remembers, to count them for incidents.
+pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
