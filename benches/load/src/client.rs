@@ -101,6 +101,12 @@ impl Connection {
         !matches!(self.stream.get_ref().0.try_read(&mut said), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
+    /// Returns when the server has ended it. Nothing may be under way.
+    pub(crate) async fn ended(mut self) {
+        let mut said = [0; 64];
+        while matches!(self.stream.read(&mut said).await, Ok(1..)) {}
+    }
+
     /// Ends the connection as TLS wants it.
     pub(crate) async fn close(mut self) {
         // Whoever has closed already needs no word of it.

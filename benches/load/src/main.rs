@@ -5,6 +5,7 @@ mod bed;
 mod book;
 mod chart;
 mod client;
+mod containment;
 mod drive;
 mod fleet;
 mod hardship;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use bed::{Bed, Server};
 use book::Book;
 use client::Connection;
+use containment::Containment;
 use drive::{Asker, Load};
 use fleet::{Agent, Operator};
 use hardship::{Started, overload};
@@ -231,6 +233,12 @@ async fn drive_both(bed: &Bed, wanted: &Wanted, openbao: &Path, book: &mut Book)
         println!("{done:?}");
         let done = done.map(|came_of_it| book.results.conditions.overload = Some(came_of_it));
         book.note("overload", done)?;
+    }
+    if wanted.has("containment") {
+        let mut contained = Containment::default();
+        let done = book.within(containment::measure(extent, &cast, &mut contained)).await;
+        book.results.containment = contained;
+        book.note("containments of agents", done)?;
     }
     let done = book.within(start_again(bed, (keyward, &operator), count)).await;
     let done = done.map(|started| {

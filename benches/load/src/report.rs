@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::Failed;
 use crate::chart::{Pair, bars, figure};
+use crate::containment::Containment;
 use crate::hardship::{Overload, Started};
 use crate::listing::{IndexCost, Listing};
 use crate::listing_report::index_part;
@@ -63,6 +64,7 @@ pub(crate) struct Results {
     pub(crate) alone: Vec<Alone>,
     pub(crate) peers: Peers,
     pub(crate) unrest: Unrest,
+    pub(crate) containment: Containment,
     pub(crate) sizes: Sizes,
     pub(crate) index_cost: IndexCost,
     pub(crate) listing: Option<Listing>,
@@ -82,6 +84,7 @@ impl Results {
             alone: Vec::new(),
             peers: Peers::default(),
             unrest: Unrest::default(),
+            containment: Containment::default(),
             sizes: Sizes::default(),
             index_cost: IndexCost::default(),
             listing: None,
@@ -170,6 +173,7 @@ fn tables(commit: &str, results: &Results) -> String {
     text + &peers(&results.peers)
         + &alone(&results.alone)
         + &unrest(&results.unrest)
+        + &containment(&results.containment)
         + &sizes(&results.sizes.sizes)
         + &index_part(&results.index_cost, results.listing.as_ref())
         + &parts(&results.parts)
@@ -211,6 +215,20 @@ fn unrest(unrest: &Unrest) -> String {
         p50_us / 1e3,
         p99_us / 1e3,
         most_us / 1e3,
+    )
+}
+
+fn containment(Containment { answered, closed }: &Containment) -> String {
+    if answered.len() == 0 {
+        return String::new();
+    }
+    let [p50, p99, most] = answered.within([500, 990, 1000]).map(|us| us / 1e3);
+    let [closed_p50, closed_p99, closed_most] = closed.within([500, 990, 1000]).map(|us| us / 1e3);
+    format!(
+        "**Containments** of agents with one open connection each: of {} half were durable and in effect within {p50:.1} ms, \
+         99 of 100 within {p99:.1}, all within {most:.1}. The connection had ended within {closed_p50:.1} ms of the request \
+         in half of them, within {closed_p99:.1} in 99 of 100, and within {closed_most:.1} in all.\n\n",
+        answered.len(),
     )
 }
 
