@@ -200,14 +200,17 @@ async fn a_verb_works_on_while_renewal_fails_and_the_certificate_holds() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("file_unusable"));
 }
 
-/// Runs `keyward ARGS` in a home that is mounted read-only, in a mount namespace of its own. Root ignores
-/// permissions, and nobody a read-only file system.
-fn read_only(home: &Path, args: &[&str]) -> Output {
-    let mount =
-        "mount --bind \"$H\" \"$H\" && mount -o remount,ro,bind \"$H\" && exec \"$K\" \"$@\" --home \"$H\"";
+/// Runs `keyward ARGS` after `mount`, in a mount namespace of its own. Root ignores permissions, and nobody a file
+/// system.
+fn mounted(home: &Path, mount: &str, args: &[&str]) -> Output {
+    let script = format!("{mount} && exec \"$K\" \"$@\" --home \"$H\"");
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", mount, "sh"]).args(args).env("H", home).env("K", KEYWARD);
+    command.args(["-m", "sh", "-c", &script, "sh"]).args(args).env("H", home).env("K", KEYWARD);
     command.output().unwrap()
+}
+
+fn read_only(home: &Path, args: &[&str]) -> Output {
+    mounted(home, "mount --bind \"$H\" \"$H\" && mount -o remount,ro,bind \"$H\"", args)
 }
 
 async fn run_read_only(bed: &Bed, args: &'static [&'static str]) -> Output {
@@ -236,6 +239,22 @@ async fn a_read_only_home_serves_every_verb_while_the_certificate_is_valid() {
     assert_eq!(bed.held().certificate, before);
     let renewed = run_read_only(&bed, &["renew"]).await;
     assert_eq!(renewed.status.code(), Some(1), "asked for by name, it says why not");
+}
+
+#[tokio::test]
+async fn identity_that_cannot_be_replaced_requests_no_renewal() {
+    let bed = Bed::due().await;
+    // Given a home that can be written to, with an identity on a file system of its own
+    let home = bed.home.path().to_owned();
+    let renewed = tokio::task::spawn_blocking(move || {
+        let mount = "cp -a \"$H/agent\" \"$H/kept\" && mount -t tmpfs tmpfs \"$H/agent\" && cp -a \"$H/kept/.\" \"$H/agent\"";
+        mounted(&home, mount, &["renew"])
+    });
+    let renewed = renewed.await.unwrap();
+    let said = String::from_utf8_lossy(&renewed.stderr);
+    assert!(renewed.status.code() == Some(1) && said.contains("another file system"), "{said}");
+    // Then the broker has issued no certificate that would be lost
+    assert_eq!(bed.broker.entries("instance.renewed").await.len(), 0);
 }
 
 #[tokio::test]
