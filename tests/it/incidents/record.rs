@@ -77,7 +77,7 @@ async fn a_record_goes_from_the_first_sign_to_its_closing() {
     let kinds: Vec<&Value> =
         record["subjects"].as_array().unwrap().iter().map(|one| &one["subject"]).collect();
     assert_eq!(kinds.len(), 3, "{record}");
-    assert!(record["subjects"][1]["contained"].is_null() && !record["subjects"][2]["contained"].is_null());
+    assert!(!record["subjects"][1]["contained"].is_null() && record["subjects"][2]["contained"].is_null());
     assert!(record["times"]["to_detect_s"].as_u64().unwrap() > 0, "{record}");
     // And it is closed once one lift has ended all containments
     let cause = json!({ "cause": "key in a log", "follow_ups": ["scan build logs"] });
