@@ -5,15 +5,10 @@ use serde_json::Value;
 use super::collect::Collected;
 use crate::base::Timestamp;
 use crate::evidence::{EntryPlace, EvidenceRecord, EvidenceScope, Timeline};
+use crate::wire::{actor_of, object_of};
 
 /// Names in one line of a summary.
 const NAMES_MAX: usize = 20;
-/// The actor: the first of these fields that an event has.
-const WHO: [&str; 3] = ["by", "operator", "agent"];
-/// The object: the first of these fields that an event has beside the actor.
-const ON: [&str; 8] =
-    ["secret", "capabilities", "subject", "agent", "operator", "instance", "token", "lease"];
-
 /// The timeline of `records`, with a summary before it.
 pub(super) fn timeline(
     scope: &EvidenceScope,
@@ -146,26 +141,5 @@ fn named(names: impl Iterator<Item = String>) -> String {
 }
 
 fn about(event: &Value) -> (String, String) {
-    let who = WHO.into_iter().find(|name| event.get(name).is_some());
-    let on = ON.into_iter().find(|name| Some(*name) != who && event.get(name).is_some());
-    (shown(who.and_then(|name| event.get(name))), shown(on.and_then(|name| event.get(name))))
-}
-
-/// A field as text: a subject by its name.
-fn shown(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) => named(items.iter().map(|item| shown(Some(item)))),
-        Some(Value::Object(fields)) => {
-            let name = fields.get("name").or_else(|| fields.get("id"));
-            [fields.get("kind"), name]
-                .into_iter()
-                .map(shown)
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join(" ")
-        }
-        Some(other) => other.to_string(),
-    }
+    (actor_of(event), object_of(event))
 }

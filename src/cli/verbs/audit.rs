@@ -1,12 +1,11 @@
 use clap::Subcommand;
 
 use super::audit_list::AuditList;
-use super::audit_object::object;
 use super::audit_tail::AuditTail;
 use crate::cli::session::VerbSession;
-use crate::cli::table::{Cell, columns};
+use crate::cli::table::columns;
 use crate::console::CommandFailure;
-use crate::wire::{EntryAnswer, GET_ENTRY};
+use crate::wire::{EntryAnswer, GET_ENTRY, actor_of, object_of};
 
 /// `keyward audit …`
 #[derive(Debug, Subcommand)]
@@ -33,9 +32,6 @@ impl AuditCommand {
     }
 }
 
-/// The actor: the first of these fields that an event has.
-const WHO: [&str; 3] = ["by", "operator", "agent"];
-
 columns!(EntryAnswer "entries": seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
 
 fn what(entry: &EntryAnswer) -> String {
@@ -43,14 +39,9 @@ fn what(entry: &EntryAnswer) -> String {
 }
 
 fn who(entry: &EntryAnswer) -> String {
-    actor(entry).map(|(_, text)| text).unwrap_or_default()
+    actor_of(&entry.event)
 }
 
 fn on(entry: &EntryAnswer) -> String {
-    object(&entry.event, actor(entry).map(|(field, _)| field))
-}
-
-/// The field that names the actor, with its text.
-fn actor(entry: &EntryAnswer) -> Option<(&'static str, String)> {
-    WHO.iter().find_map(|field| Some((*field, entry.event.get(*field)?.text())))
+    object_of(&entry.event)
 }

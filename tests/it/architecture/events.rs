@@ -7,7 +7,7 @@ use super::assert_none;
 use crate::support::source::{Source, identifier, sources, words};
 
 /// The fields that name agents and operators (`docs/reference/ledger-format.md`).
-const NAMING: &[&str] = &["agent", "agents", "removed_agents", "operator", "operators", "by"];
+const NAMING: &[&str] = &["agent", "agents", "removed_agents", "operator", "operators", "by", "callers"];
 
 /// Events that name nobody. Reviewed: the broker does it on its own, and to no agent or operator.
 const OF_NOBODY: &[&str] = &[
@@ -190,10 +190,10 @@ fn each_event_has_a_name_for_readers_of_the_ledger() {
 #[test]
 fn each_event_has_an_object_in_the_table_of_entries() {
     let sources = sources("src");
-    let shown = sources.iter().find(|source| source.path == "src/cli/verbs/audit_object.rs").unwrap();
+    let shown = sources.iter().find(|source| source.path == "src/wire/entry_object.rs").unwrap();
     let table = shown.text.split_once("const FIELDS").unwrap().1.split_once("];").unwrap().0;
     let fields = table.split("(\"").skip(1).map(|row| row.split('"').next().unwrap());
-    let objects: Vec<&str> = fields.chain(["subject", "changes", "narrowing", "lease"]).collect();
+    let objects: Vec<&str> = fields.chain(["subject", "changes", "narrowing", "lease", "callers"]).collect();
     assert!(objects.len() > 20, "{objects:?}");
     assert_none(&without_object(&sources, &objects, WITHOUT_OBJECT));
 

@@ -1,6 +1,9 @@
-//! The object of a ledger entry, as tables show it.
+//! The actor and the object of a ledger entry, as tables and timelines show them.
 
 use serde_json::Value;
+
+/// The fields that name an actor, the most telling first.
+const ACTORS: [&str; 3] = ["by", "operator", "agent"];
 
 /// The fields of events that name an object, the most telling first, each with the noun before its value. A test compares
 /// them with the fields of all events.
@@ -35,15 +38,32 @@ const FIELDS: [(&str, &str); 25] = [
 /// Most names of a list that are shown.
 const NAMES_SHOWN: usize = 3;
 
+/// The actor of `event`; empty if the broker acted by itself.
+#[must_use]
+pub fn actor_of(event: &Value) -> String {
+    actor(event).map(|(_, text)| text).unwrap_or_default()
+}
+
+/// The object of `event`: what the actor did something to.
+#[must_use]
+pub fn object_of(event: &Value) -> String {
+    object(event, actor(event).map(|(field, _)| field))
+}
+
+/// The field that names the actor, with its text.
+fn actor(event: &Value) -> Option<(&'static str, String)> {
+    ACTORS.iter().find_map(|field| Some((*field, text_of(event, field)?)))
+}
+
 /// The object of `event`; `actor` is the field that names the actor, which is not the object.
-pub(super) fn object(event: &Value, actor: Option<&str>) -> String {
+fn object(event: &Value, actor: Option<&str>) -> String {
     let subject = event.get("subject").filter(|subject| subject.is_object());
     if let Some(subject) = subject {
         let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
         return with_holder(named(subject), holder);
     }
-    if let Some(Value::Array(changes)) = event.get("changes") {
-        return shortened(changes.iter().map(named).collect());
+    if let Some(Value::Array(things)) = event.get("changes").or_else(|| event.get("callers")) {
+        return shortened(things.iter().map(named).collect());
     }
     if event.get("removed").is_some_and(Value::is_object) {
         return shortened(narrowed(event));
@@ -164,11 +184,31 @@ mod tests {
                 "added slot_1",
             ),
             (json!({ "by": "eve", "generation": 3 }), "by", "generation 3"),
+            (
+                json!({ "callers": [{ "kind": "agent", "name": "a" }, { "kind": "unknown" }] }),
+                "",
+                "agent a, unknown",
+            ),
             (json!({ "by": "host", "what": { "revoke-instance": "inst_1" } }), "by", "revoke-instance"),
             (json!({ "by": "eve", "agents": [], "count": 5 }), "by", "5"),
             (json!({ "wall": "x" }), "by", ""),
         ] {
             assert_eq!(object(&event, Some(actor)), object_of, "{event}");
+        }
+    }
+
+    #[test]
+    fn the_actor_is_no_object_and_a_missing_one_no_actor() {
+        for (event, actor, object) in [
+            (json!({ "by": "eve", "agent": "a" }), "eve", "a"),
+            (json!({ "operator": null, "agent": "a", "secret": "s" }), "a", "s"),
+            (json!({ "secret": "s" }), "", "s"),
+        ] {
+            assert_eq!(
+                (actor_of(&event), object_of(&event)),
+                (actor.to_owned(), object.to_owned()),
+                "{event}"
+            );
         }
     }
 }
