@@ -17,7 +17,7 @@ use super::posting_list;
 use super::recent::Recent;
 use super::times::BlockTimes;
 use crate::base::{Entropy, LedgerId, Sensitive, io_reason};
-use crate::crypto::{AeadKey, CounterKey, SEAL_OVERHEAD_BYTES, UnsealError};
+use crate::crypto::{AeadKey, CounterKey, Digest, SEAL_OVERHEAD_BYTES, UnsealError};
 
 /// Why a block file is not used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -28,6 +28,10 @@ pub(super) enum BlockFileError {
     OtherKey,
     #[error("the keys were wiped")]
     Forgotten,
+    #[error("another version wrote it")]
+    OtherVersion,
+    #[error("the ledger cannot be read: {0}")]
+    Unchecked(String),
     #[error("{0}")]
     Broken(&'static str),
     #[error("{0}")]
@@ -53,18 +57,20 @@ const TIMES_PAGE: u64 = 0;
 /// The bytes of the file of `block`; `None` once the keys were wiped.
 pub(super) fn encode(
     block: &Block,
-    ledger: LedgerId,
+    about: &BlockSource,
     keys: &PostingsKeys,
     entropy: &dyn Entropy,
 ) -> Option<Vec<u8>> {
     let pages = pages(block);
     let salt = entropy.bytes();
     let header = BlockHeader {
-        ledger,
+        ledger: about.ledger,
         generation: keys.generation(),
         block: block.number,
         salt,
         pages: u32::try_from(pages.len()).ok()?,
+        rule: about.rule,
+        node: about.node,
     };
     let key = CounterKey::new(keys.file_key(&salt)?);
     let (mut out, mut directory) = (header.encode(), Vec::new());
@@ -82,6 +88,16 @@ pub(super) fn encode(
     }
     out.extend(seal(&directory));
     (!key.is_forgotten()).then_some(out)
+}
+
+/// The entries that a block is about.
+#[derive(Clone, Debug)]
+pub(super) struct BlockSource {
+    pub(super) ledger: LedgerId,
+    /// The rule of their terms.
+    pub(super) rule: u16,
+    /// The hash of the last one.
+    pub(super) node: Digest,
 }
 
 struct NewPage {
@@ -108,7 +124,10 @@ fn pages(block: &Block) -> Vec<NewPage> {
 pub(super) fn read_header(path: &Path) -> Result<BlockHeader, BlockFileError> {
     let mut bytes = [0; BlockHeader::BYTES];
     File::open(path)?.read_exact_at(&mut bytes, 0)?;
-    BlockHeader::decode(&bytes).ok_or(BlockFileError::Broken("its header is not one of this version"))
+    if BlockHeader::is_of_other_version(&bytes) {
+        return Err(BlockFileError::OtherVersion);
+    }
+    BlockHeader::decode(&bytes).ok_or(BlockFileError::Broken("its header is malformed"))
 }
 
 /// Pages of all blocks that were read last.
@@ -137,15 +156,18 @@ impl BlockFile {
     pub(super) fn open(
         path: &Path,
         number: u64,
-        ledger: LedgerId,
+        about: &BlockSource,
         keys: &PostingsKeys,
     ) -> Result<Self, BlockFileError> {
         let header = read_header(path)?;
         if header.generation != keys.generation() {
             return Err(BlockFileError::OtherKey);
         }
-        if header.ledger != ledger || header.block != number {
+        if header.ledger != about.ledger || header.block != number {
             return Err(BlockFileError::Broken("it is the file of another block or ledger"));
+        }
+        if header.rule != about.rule || header.node != about.node {
+            return Err(BlockFileError::Broken("it is about other entries than those of the ledger"));
         }
         let key = keys.file_key(&header.salt).ok_or(BlockFileError::Forgotten)?;
         let mut opened = Self {

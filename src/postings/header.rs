@@ -1,5 +1,5 @@
 use crate::base::LedgerId;
-use crate::crypto::Aad;
+use crate::crypto::{Aad, Digest};
 
 /// What a block file says of itself, in clear; every page is bound to it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,13 +12,17 @@ pub(super) struct BlockHeader {
     pub(super) salt: [u8; 32],
     /// The number of pages with lists.
     pub(super) pages: u32,
+    /// The rule by which its entries got terms.
+    pub(super) rule: u16,
+    /// The hash of its last entry: a block about the entries of a lost history does not have it.
+    pub(super) node: Digest,
 }
 
 const MAGIC: [u8; 8] = *b"keywrdpl";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 impl BlockHeader {
-    pub(super) const BYTES: usize = 8 + 2 + 16 + 4 + 8 + 32 + 4;
+    pub(super) const BYTES: usize = 8 + 2 + 16 + 4 + 8 + 32 + 4 + 2 + 32;
 
     pub(super) fn encode(&self) -> Vec<u8> {
         [
@@ -29,8 +33,17 @@ impl BlockHeader {
             &self.block.to_be_bytes(),
             &self.salt,
             &self.pages.to_be_bytes(),
+            &self.rule.to_be_bytes(),
+            self.node.as_bytes(),
         ]
         .concat()
+    }
+
+    /// Whether another version wrote the file that begins with `bytes`.
+    pub(super) fn is_of_other_version(bytes: &[u8]) -> bool {
+        let mut fields = Fields(bytes);
+        let format = |fields: &mut Fields<'_>| Some(u16::from_be_bytes(fields.array()?));
+        fields.array() == Some(MAGIC) && format(&mut fields).is_some_and(|format| format != FORMAT)
     }
 
     /// The header that `bytes` begin with, if this version wrote it.
@@ -45,6 +58,8 @@ impl BlockHeader {
             block: u64::from_be_bytes(fields.array()?),
             salt: fields.array()?,
             pages: u32::from_be_bytes(fields.array()?),
+            rule: u16::from_be_bytes(fields.array()?),
+            node: Digest::from_bytes(fields.array()?),
         })
     }
 

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,30 +10,10 @@ use super::keys::Term;
 use super::options::PostingsOptions;
 use super::place::{block_of, last_of};
 use super::search::{PostingQuery, Search};
+use super::source::{PostedEntry, PostingSource};
 use super::state::{self, Blocks};
 use crate::base::{Stopwatch, Timestamp, ends_within, io_reason};
 use crate::telemetry::give_way;
-
-/// An entry, as the index takes it in.
-#[derive(Clone, Debug)]
-pub struct PostedEntry {
-    /// Its time.
-    pub time: Timestamp,
-    /// The names of its fields, and their texts.
-    pub terms: Vec<(&'static str, String)>,
-}
-
-/// The entries that are indexed. The ledger is one.
-pub trait PostingSource: Send + Sync {
-    /// The newest entry; entries up to it are not taken back.
-    fn head(&self) -> u64;
-
-    /// At most `max` entries from `from` on, in order and without a gap; at least one if there is one.
-    ///
-    /// # Errors
-    /// Why they cannot be read.
-    fn read(&self, from: u64, max: usize) -> Result<Vec<PostedEntry>, String>;
-}
 
 /// The index and the thread that follows the ledger.
 pub struct Postings {
@@ -56,7 +37,7 @@ impl Postings {
     /// Opens the index and starts its thread. If that is not possible, it finds nothing: its caller reads the ledger.
     #[must_use]
     pub fn start(options: PostingsOptions, source: Arc<dyn PostingSource>) -> Self {
-        let blocks = Arc::new(Blocks::open(options, source.head()));
+        let blocks = Arc::new(Blocks::open(options, Arc::clone(&source)));
         let indexer = Indexer::new(Arc::clone(&blocks), source);
         let started = std::thread::Builder::new().name("postings".to_owned()).spawn(move || indexer.run());
         if let Err(error) = &started {
@@ -66,10 +47,10 @@ impl Postings {
         Self { blocks, thread: Mutex::new(started.ok()) }
     }
 
-    /// The term of `text` in the field called `field`.
+    /// The term of `text` in the field called `field`. Once the keys were wiped, it is none that an entry has.
     #[must_use]
     pub fn term(&self, field: &str, text: &str) -> Term {
-        self.blocks.keys.term(field, text)
+        self.blocks.keys.term(field, text).unwrap_or(Term::NONE)
     }
 
     /// Begins a search.
@@ -127,6 +108,15 @@ pub(super) struct Indexer {
     source: Arc<dyn PostingSource>,
     /// The earlier block that is being built.
     earlier: Option<Block>,
+    /// The blocks that could not be built lately, and when they were tried.
+    failed: BTreeMap<u64, Stopwatch>,
+}
+
+/// Why a block could not be built.
+#[derive(Debug)]
+pub(super) struct BlockFailure {
+    pub(super) block: u64,
+    pub(super) reason: String,
 }
 
 /// Whether there was something to index.
@@ -139,53 +129,68 @@ pub(super) enum Progress {
 
 impl Indexer {
     pub(super) const fn new(blocks: Arc<Blocks>, source: Arc<dyn PostingSource>) -> Self {
-        Self { blocks, source, earlier: None }
+        Self { blocks, source, earlier: None, failed: BTreeMap::new() }
     }
 
     fn run(mut self) {
         give_way();
-        let mut has_failed = false;
+        let mut reported = BTreeSet::new();
         while self.blocks.is_open() {
             let work = Stopwatch::start();
             let pause = match self.advance() {
                 Ok(Progress::Some) => work.elapsed().saturating_mul(REST).min(REST_MAX),
-                Ok(Progress::None) => {
-                    has_failed = false;
-                    LOOK_EVERY
-                }
-                Err(reason) => {
-                    if self.blocks.is_open() && !std::mem::replace(&mut has_failed, true) {
-                        tracing::warn!(%reason, "the ledger's search index cannot be built now: the broker tries again every 30 seconds, and reads the ledger instead");
+                Ok(Progress::None) => LOOK_EVERY,
+                Err(BlockFailure { block, reason }) => {
+                    if self.blocks.is_open() && reported.insert(block) {
+                        tracing::warn!(block, %reason, "a block of the ledger's search index cannot be built now: the broker tries again every 30 seconds, and reads these entries in the ledger instead");
                     }
-                    RETRY_AFTER
+                    LOOK_EVERY
                 }
             };
             self.blocks.pause(pause);
         }
     }
 
-    /// Takes in a page of the newest entries, or of an earlier block that is missing.
-    pub(super) fn advance(&mut self) -> Result<Progress, String> {
+    /// Takes in a page of the newest entries, or of an earlier block that is missing. A block that cannot be built keeps no
+    /// other one from being built.
+    pub(super) fn advance(&mut self) -> Result<Progress, BlockFailure> {
+        self.failed.retain(|_, tried| tried.elapsed() < RETRY_AFTER);
         let next = self.blocks.next();
-        if next <= self.source.head() {
-            let page = self.page(next, last_of(block_of(next)))?;
-            let full = self.blocks.add(|newest| add_page(newest, &page));
-            return full.map_or(Ok(()), |full| self.blocks.write(&full)).map(|()| Progress::Some);
-        }
-        let Some(missing) = self.blocks.newest_missing() else {
-            self.earlier = None;
-            return Ok(Progress::None);
+        let newest = block_of(next);
+        let (block, advanced) = if next <= self.source.head() && !self.failed.contains_key(&newest) {
+            (newest, self.advance_newest(next))
+        } else {
+            let Some(missing) = self.blocks.newest_missing(|block| !self.failed.contains_key(&block)) else {
+                self.earlier = None;
+                return Ok(Progress::None);
+            };
+            (missing, self.advance_earlier(missing))
         };
+        match advanced {
+            Ok(()) => Ok(Progress::Some),
+            Err(reason) => {
+                self.failed.insert(block, Stopwatch::start());
+                Err(BlockFailure { block, reason })
+            }
+        }
+    }
+
+    fn advance_newest(&self, next: u64) -> Result<(), String> {
+        let page = self.page(next, last_of(block_of(next)))?;
+        let full = self.blocks.add(|newest| add_page(newest, &page));
+        full.map_or(Ok(()), |full| self.blocks.write(&full))
+    }
+
+    fn advance_earlier(&mut self, missing: u64) -> Result<(), String> {
         let begun = self.earlier.take().filter(|block| block.number == missing);
         let mut block = begun.unwrap_or_else(|| Block::new(missing));
         let page = self.page(block.next(), last_of(missing))?;
         add_page(&mut block, &page);
         if block.is_full() {
-            self.blocks.write(&block)?;
-        } else {
-            self.earlier = Some(block);
+            return self.blocks.write(&block);
         }
-        Ok(Progress::Some)
+        self.earlier = Some(block);
+        Ok(())
     }
 
     /// Entries from `from` on, at most up to `last`, with their terms.
@@ -197,8 +202,10 @@ impl Indexer {
         }
         let keys = &self.blocks.keys;
         let term = |(field, text): &(&'static str, String)| keys.term(field, text);
-        let posted = |entry: PostedEntry| (entry.time, entry.terms.iter().map(term).collect());
-        Ok(entries.into_iter().take(left).map(posted).collect())
+        let posted =
+            |entry: PostedEntry| Some((entry.time, entry.terms.iter().map(term).collect::<Option<_>>()?));
+        let page: Option<Vec<_>> = entries.into_iter().take(left).map(posted).collect();
+        page.ok_or_else(|| "the keys were wiped".to_owned())
     }
 }
 

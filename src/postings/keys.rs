@@ -11,6 +11,9 @@ pub struct Term([u8; Term::BYTES]);
 impl Term {
     pub(super) const BYTES: usize = 16;
 
+    /// The term of a key that was wiped: no entry has it.
+    pub(super) const NONE: Self = Self([0; Self::BYTES]);
+
     pub(super) const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes)
     }
@@ -51,12 +54,14 @@ impl PostingsKeys {
         }
     }
 
-    /// The term of `text` in the field called `field`.
-    pub(super) fn term(&self, field: &str, text: &str) -> Term {
+    /// The term of `text` in the field called `field`; `None` once the keys were wiped.
+    pub(super) fn term(&self, field: &str, text: &str) -> Option<Term> {
         let length = u8::try_from(field.len()).unwrap_or(u8::MAX);
         let tag = self.terms.tag(&[&[length], field.as_bytes(), text.as_bytes()].concat());
         let [term @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *tag.as_bytes();
-        Term(term)
+        // The key of terms is wiped last: if that of the files is there now, the tag was made with it.
+        let is_kept = self.seal.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        is_kept.then_some(Term(term))
     }
 
     pub(super) const fn generation(&self) -> u32 {
@@ -79,9 +84,9 @@ impl PostingsKeys {
 
     /// Wipes them in place, and the key of every file, whichever thread holds it.
     pub(super) fn forget(&self) {
-        self.terms.forget();
         drop(self.seal.write().unwrap_or_else(PoisonError::into_inner).take());
         self.files.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(AeadWiper::wipe);
+        self.terms.forget();
     }
 }
 

@@ -15,13 +15,15 @@ mod place;
 mod posting_list;
 mod recent;
 mod search;
+mod source;
 mod state;
 mod times;
 
-pub use indexer::{PostedEntry, PostingSource, Postings, discard};
+pub use indexer::{Postings, discard};
 pub use keys::{PostingsKeys, Term};
 pub use options::PostingsOptions;
 pub use search::{Hits, PostingQuery, Search, SearchOrder, SearchPart};
+pub use source::{PostedEntry, PostingSource};
 pub use times::TimeSpan;
 
 #[cfg(test)]

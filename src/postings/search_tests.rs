@@ -2,8 +2,8 @@ use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 
-use super::indexer::PostedEntry;
 use super::search::{PostingQuery, Search, SearchOrder};
+use super::source::PostedEntry;
 use super::state::Blocks;
 use super::tests::{Entries, Place, index};
 use super::times::TimeSpan;
@@ -88,7 +88,7 @@ proptest! {
         let (from, through) = (ends.0.min(ends.1).max(1), ends.0.max(ends.1));
         let times = TimeSpan { since: span.0.map(Timestamp::from_s), until: span.1.map(Timestamp::from_s) };
         let order = if newest_first { SearchOrder::NewestFirst } else { SearchOrder::OldestFirst };
-        let group = |(field, texts): &Filter| texts.iter().map(|text| blocks.keys.term(field, &text.to_string())).collect();
+        let group = |(field, texts): &Filter| texts.iter().filter_map(|text| blocks.keys.term(field, &text.to_string())).collect();
         let all = filters.iter().map(group).collect();
         let mut search = Search::new(blocks, PostingQuery { all, from, through, times, order });
         let (mut found, mut covered) = (Vec::new(), Vec::new());

@@ -1,27 +1,29 @@
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::block::{Block, PostingLists};
-use super::block_file::{self, BlockFile, BlockFileError, PageCache};
+use super::block_file::{self, BlockFile, BlockFileError, BlockSource, PageCache};
 use super::header::BlockHeader;
 use super::keys::PostingsKeys;
 use super::options::PostingsOptions;
 use super::place::{block_of, first_of, last_of};
 use super::recent::Recent;
+use super::source::PostingSource;
 use crate::base::limits::POSTING_PAGES_KEPT_MAX;
 use crate::base::{Entropy, LedgerId, io_reason};
 use crate::files;
 
 /// The blocks, and where they are.
-#[derive(Debug)]
 pub(super) struct Blocks {
     dir: PathBuf,
     ledger: LedgerId,
     pub(super) keys: PostingsKeys,
     entropy: Arc<dyn Entropy>,
+    source: Arc<dyn PostingSource>,
     known: Mutex<KnownBlocks>,
     changed: Condvar,
     files: Mutex<Recent<u64, Arc<BlockFile>>>,
@@ -62,11 +64,11 @@ fn block_of_name(name: &str) -> Option<u64> {
 }
 
 impl Blocks {
-    /// The blocks in a directory, of a ledger with this newest entry. Files that do not belong to it are removed. If the
+    /// The blocks in a directory, about the entries of `source`. Files that do not belong to it are removed. If the
     /// directory cannot be used, they are closed.
-    pub(super) fn open(options: PostingsOptions, head: u64) -> Self {
+    pub(super) fn open(options: PostingsOptions, source: Arc<dyn PostingSource>) -> Self {
         let PostingsOptions { dir, ledger, keys, entropy } = options;
-        let newest = block_of(head.max(1));
+        let newest = block_of(source.head().max(1));
         let known = KnownBlocks {
             is_open: true,
             newest: Block::new(newest),
@@ -79,6 +81,7 @@ impl Blocks {
             ledger,
             keys,
             entropy,
+            source,
             known: Mutex::new(known),
             changed: Condvar::new(),
             files: Mutex::new(Recent::new(POSTING_PAGES_KEPT_MAX / 4)),
@@ -114,8 +117,8 @@ impl Blocks {
                     known.missing.remove(&block);
                     known.written.insert(block);
                 }
-                // Sealed under a former key, or of entries that there are not.
-                Ok(_) => files::remove(&path)?,
+                // Sealed under a former key, of entries that there are not, or by another rule.
+                Ok(_) | Err(BlockFileError::OtherVersion) => files::remove(&path)?,
                 Err(error) => self.set_aside(block, &error),
             }
         }
@@ -123,7 +126,9 @@ impl Blocks {
     }
 
     fn fits(&self, header: &BlockHeader) -> bool {
-        header.ledger == self.ledger && header.generation == self.keys.generation()
+        header.ledger == self.ledger
+            && header.generation == self.keys.generation()
+            && header.rule == self.source.rule()
     }
 
     fn known(&self) -> MutexGuard<'_, KnownBlocks> {
@@ -157,9 +162,9 @@ impl Blocks {
         self.known().newest.next()
     }
 
-    /// The newest earlier block without a file.
-    pub(super) fn newest_missing(&self) -> Option<u64> {
-        self.known().missing.last().copied()
+    /// The newest earlier block without a file that `is_wanted`.
+    pub(super) fn newest_missing(&self, is_wanted: impl Fn(u64) -> bool) -> Option<u64> {
+        self.known().missing.iter().rev().copied().find(|block| is_wanted(*block))
     }
 
     /// The last entry up to which the index has every entry.
@@ -173,6 +178,9 @@ impl Blocks {
     /// written.
     pub(super) fn add(&self, add: impl FnOnce(&mut Block)) -> Option<Arc<Block>> {
         let mut known = self.known();
+        if !known.is_open {
+            return None;
+        }
         add(&mut known.newest);
         if !known.newest.is_full() {
             return None;
@@ -185,13 +193,15 @@ impl Blocks {
 
     /// Writes the file of a full block. If that fails, the block is one without a file.
     pub(super) fn write(&self, block: &Block) -> Result<(), String> {
-        let bytes = block_file::encode(block, self.ledger, &self.keys, &*self.entropy);
+        let about = self.about(block.number);
+        let bytes = about.map(|about| block_file::encode(block, &about, &self.keys, &*self.entropy));
         let written = match bytes {
             // The directory may have been deleted meanwhile.
-            Some(bytes) => files::private_dir(&self.dir)
+            Ok(Some(bytes)) => files::private_dir(&self.dir)
                 .and_then(|()| files::replace(&self.path(block.number), &bytes))
                 .map_err(|error| io_reason(&error)),
-            None => Err("the keys were wiped".to_owned()),
+            Ok(None) => Err("the keys were wiped".to_owned()),
+            Err(reason) => Err(reason),
         };
         let mut known = self.known();
         known.full.take_if(|full| full.number == block.number);
@@ -230,7 +240,7 @@ impl Blocks {
         let found = self.file(number).and_then(|file| look.at(&file.lists(&self.pages)));
         match found {
             Ok(found) => Found::Through(last_of(number), found),
-            Err(BlockFileError::Forgotten) => Found::Nothing,
+            Err(BlockFileError::Forgotten | BlockFileError::Unchecked(_)) => Found::Nothing,
             Err(error) => {
                 self.lose(number, &error);
                 Found::Nothing
@@ -243,9 +253,16 @@ impl Blocks {
         if let Some(file) = kept {
             return Ok(file);
         }
-        let file = Arc::new(BlockFile::open(&self.path(number), number, self.ledger, &self.keys)?);
+        let about = self.about(number).map_err(BlockFileError::Unchecked)?;
+        let file = Arc::new(BlockFile::open(&self.path(number), number, &about, &self.keys)?);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).put(number, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// The entries of the source that block `number` has to be about.
+    fn about(&self, number: u64) -> Result<BlockSource, String> {
+        let node = self.source.node(last_of(number))?;
+        Ok(BlockSource { ledger: self.ledger, rule: self.source.rule(), node })
     }
 
     /// A block whose file does not answer is built again.
@@ -283,6 +300,12 @@ impl Blocks {
         self.keys.forget();
         self.files.lock().unwrap_or_else(PoisonError::into_inner).retain(|_| false);
         self.pages.lock().unwrap_or_else(PoisonError::into_inner).retain(|_| false);
+    }
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 

@@ -3,16 +3,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::indexer::{Indexer, PostedEntry, PostingSource, Postings, Progress, discard};
-use super::keys::PostingsKeys;
+use super::indexer::{Indexer, Postings, Progress, discard};
+use super::keys::{PostingsKeys, Term};
 use super::options::PostingsOptions;
 use super::place::last_of;
 use super::search::{PostingQuery, SEARCH_PARTS_MAX, Search, SearchOrder};
+use super::source::{PostedEntry, PostingSource};
 use super::state::Blocks;
 use super::times::TimeSpan;
 use crate::base::limits::POSTING_PAGES_KEPT_MAX;
 use crate::base::{Cancellation, LedgerId, Sensitive, Stopwatch, SystemEntropy, Timestamp};
-use crate::crypto::{KeyId, SEAL_OVERHEAD_BYTES};
+use crate::crypto::{Digest, KeyId, SEAL_OVERHEAD_BYTES, sha256};
 
 /// Entries as `entry` makes them, up to `head`.
 pub(super) struct Entries {
@@ -23,6 +24,14 @@ pub(super) struct Entries {
 impl PostingSource for Entries {
     fn head(&self) -> u64 {
         self.head
+    }
+
+    fn rule(&self) -> u16 {
+        RULE
+    }
+
+    fn node(&self, seq: u64) -> Result<Digest, String> {
+        Ok(sha256(&(self.entry)(seq).time.ms().to_be_bytes()))
     }
 
     fn read(&self, from: u64, max: usize) -> Result<Vec<PostedEntry>, String> {
@@ -43,6 +52,7 @@ fn few_terms(seq: u64) -> PostedEntry {
 }
 
 const RARE: u64 = 4242;
+const RULE: u16 = 7;
 const HEAD: u64 = 65_536 + 1000;
 
 pub(super) struct Place {
@@ -69,7 +79,11 @@ impl Place {
     }
 
     pub(super) fn open(&self, head: u64) -> Arc<Blocks> {
-        Arc::new(Blocks::open(self.options(), head))
+        self.open_about(Entries { head, entry: few_terms })
+    }
+
+    fn open_about(&self, entries: impl PostingSource + 'static) -> Arc<Blocks> {
+        Arc::new(Blocks::open(self.options(), Arc::new(entries)))
     }
 
     fn options(&self) -> PostingsOptions {
@@ -110,7 +124,7 @@ pub(super) fn index(blocks: &Arc<Blocks>, entries: Entries) -> usize {
 /// The found entries, newest first, and the entries that the index does not have.
 fn found(blocks: &Blocks, field: &str, text: &str) -> (Vec<u64>, u64) {
     let query = PostingQuery {
-        all: vec![vec![blocks.keys.term(field, text)]],
+        all: vec![vec![blocks.keys.term(field, text).unwrap_or(Term::NONE)]],
         from: 1,
         through: HEAD,
         times: TimeSpan::default(),
@@ -191,7 +205,7 @@ fn a_damaged_file_is_moved_aside_and_built_again() {
             [("secret", "rare"), ("kind", "all"), ("agent", "a-0"), ("agent", "a-1"), ("agent", "a-2")];
         let noticed = terms.map(|(field, text)| found(&blocks, field, text).1 > HEAD - last_of(0));
         assert!(noticed.contains(&true), "case {case} of {}", bad.len());
-        assert_eq!(blocks.newest_missing(), Some(0), "case {case}");
+        assert_eq!(blocks.newest_missing(|_| true), Some(0), "case {case}");
     }
     let blocks = place.open(HEAD);
     index(&blocks, Entries { head: HEAD, entry: few_terms });
@@ -206,7 +220,7 @@ fn a_file_of_another_block_or_ledger_is_noticed() {
     drop(other.indexed());
     let (own, foreign) = (fs::read(place.file(0)).unwrap(), fs::read(other.file(0)).unwrap());
     fs::write(place.file(0), &foreign).unwrap();
-    assert_eq!(place.open(HEAD).newest_missing(), Some(0), "another ledger");
+    assert_eq!(place.open(HEAD).newest_missing(|_| true), Some(0), "another ledger");
     // Its header says what it should say, but nothing opens.
     let renamed = [&own[..10], place.ledger.as_bytes(), &foreign[26..]].concat();
     fs::write(place.file(0), &renamed).unwrap();
@@ -215,10 +229,83 @@ fn a_file_of_another_block_or_ledger_is_noticed() {
     fs::write(place.file(1), &own).unwrap();
     let blocks = place.open(HEAD + 65_536);
     assert_eq!(found(&blocks, "secret", "rare").0, Vec::<u64>::new(), "another block");
-    assert_eq!(blocks.newest_missing(), Some(1));
+    assert_eq!(blocks.newest_missing(|_| true), Some(1));
     other.generation = 2;
-    assert_eq!(other.open(HEAD).newest_missing(), Some(0), "a former index key");
+    assert_eq!(other.open(HEAD).newest_missing(|_| true), Some(0), "a former index key");
     assert_eq!(other.files(), Vec::<String>::new(), "its holder could read the file: it is not kept");
+}
+
+/// Other entries with the same numbers.
+fn other_history(seq: u64) -> PostedEntry {
+    PostedEntry { time: few_terms(seq).time.plus_s(1), terms: vec![] }
+}
+
+#[test]
+fn a_file_about_a_lost_history_is_noticed() {
+    let place = Place::new();
+    drop(place.indexed());
+    let lost = Entries { head: HEAD, entry: other_history };
+    let blocks = place.open_about(lost);
+    assert_eq!(found(&blocks, "secret", "rare"), (vec![], HEAD));
+    assert_eq!(blocks.newest_missing(|_| true), Some(0));
+}
+
+/// Entries that get terms by another rule, or cannot be read from one of them on.
+struct Changed {
+    rule: u16,
+    unreadable_from: u64,
+}
+
+impl PostingSource for Changed {
+    fn head(&self) -> u64 {
+        HEAD
+    }
+
+    fn rule(&self) -> u16 {
+        self.rule
+    }
+
+    fn node(&self, seq: u64) -> Result<Digest, String> {
+        Entries { head: HEAD, entry: few_terms }.node(seq)
+    }
+
+    fn read(&self, from: u64, max: usize) -> Result<Vec<PostedEntry>, String> {
+        if from >= self.unreadable_from {
+            return Err("it is damaged".to_owned());
+        }
+        Entries { head: HEAD, entry: few_terms }.read(from, max)
+    }
+}
+
+#[test]
+fn files_by_another_rule_of_terms_are_built_again() {
+    let place = Place::new();
+    drop(place.indexed());
+    let blocks = place.open_about(Changed { rule: RULE + 1, unreadable_from: u64::MAX });
+    assert_eq!(blocks.newest_missing(|_| true), Some(0));
+    assert_eq!(place.files(), Vec::<String>::new());
+}
+
+#[test]
+fn a_block_that_cannot_be_read_stops_no_other_one() {
+    // Given a ledger whose newest entries cannot be read
+    let place = Place::new();
+    let source = || Changed { rule: RULE, unreadable_from: last_of(0) + 1 };
+    let blocks = place.open_about(source());
+    let mut indexer = Indexer::new(Arc::clone(&blocks), Arc::new(source()));
+    // When the newest block fails
+    assert_eq!(indexer.advance().unwrap_err().block, 1);
+    // Then the one before is built, and the failed one is not tried again at once
+    while indexer.advance().unwrap() == Progress::Some {}
+    assert_eq!(found(&blocks, "secret", "rare"), (vec![RARE], HEAD - last_of(0)));
+}
+
+#[test]
+fn keys_that_are_being_wiped_make_no_terms() {
+    let keys = Place::new().keys();
+    assert!(keys.term("kind", "all").is_some());
+    keys.forget();
+    assert!(keys.term("kind", "all").is_none());
 }
 
 #[test]
@@ -246,7 +333,7 @@ fn no_file_shows_a_field_or_a_text() {
     let place = Place::new();
     drop(place.indexed());
     let bytes = fs::read(place.file(0)).unwrap();
-    let term = *place.keys().term("secret", "rare").as_bytes();
+    let term = *place.keys().term("secret", "rare").unwrap().as_bytes();
     for secret in [b"rare".as_slice(), b"secret", b"agent", &term] {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret));
     }

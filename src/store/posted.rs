@@ -3,7 +3,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::change::StoredState;
-use crate::ledger::Ledger;
+use crate::crypto::Digest;
+use crate::ledger::{Entry, Ledger};
 use crate::postings::{PostedEntry, PostingSource, Postings};
 
 /// The entries of a ledger with the terms that `W` gives them.
@@ -21,6 +22,16 @@ impl<W> LedgerEntries<W> {
 impl<W: StoredState> PostingSource for LedgerEntries<W> {
     fn head(&self) -> u64 {
         self.ledger.head().seq
+    }
+
+    fn rule(&self) -> u16 {
+        W::TERMS_RULE
+    }
+
+    fn node(&self, seq: u64) -> Result<Digest, String> {
+        let entries = self.ledger.read(seq, 1).map_err(|error| error.to_string())?;
+        let entry = entries.iter().find(|entry| entry.seq == seq);
+        entry.map(Entry::node).ok_or_else(|| format!("entry {seq} is not there"))
     }
 
     fn read(&self, from: u64, max: usize) -> Result<Vec<PostedEntry>, String> {
