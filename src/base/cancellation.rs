@@ -1,5 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::clock::Stopwatch;
 
 /// Cancels work on another thread. The work checks it at every step. It counts the steps, so that tests can compare
 /// two runs.
@@ -11,6 +14,7 @@ struct Inner {
     cancelled: AtomicBool,
     steps: AtomicU64,
     steps_max: u64,
+    begun: Stopwatch,
 }
 
 /// The work was cancelled before it ended.
@@ -28,7 +32,8 @@ impl Cancellation {
     /// Work that is cancelled after `steps_max` steps.
     #[must_use]
     pub fn after_steps(steps_max: u64) -> Self {
-        Self(Arc::new(Inner { cancelled: AtomicBool::new(false), steps: AtomicU64::new(0), steps_max }))
+        let (cancelled, steps) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self(Arc::new(Inner { cancelled, steps, steps_max, begun: Stopwatch::start() }))
     }
 
     /// Cancels the work.
@@ -53,6 +58,12 @@ impl Cancellation {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Relaxed) || self.steps() > self.0.steps_max
+    }
+
+    /// The time since the work was ordered.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.begun.elapsed()
     }
 
     /// The steps so far.

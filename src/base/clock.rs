@@ -34,7 +34,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn adopt(&self, raw: RawReading);
 }
 
-/// Measures durations for metrics, never for a decision.
+/// Measures durations for metrics and for the ends of long work, never for a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);
 

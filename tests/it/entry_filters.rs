@@ -199,7 +199,8 @@ async fn reading_is_recorded_once_for_all_pages_of_a_listing() {
     let recorded = broker.entries("ledger.read").await;
     assert_eq!(recorded.len(), 2);
     let event = &recorded[1]["event"];
-    assert_eq!(event, &json!({ "by": "admin", "order": "oldest", "filter": ["agent=first"], "limit": 1 }));
+    let asked = ["by", "order", "filter", "limit"].map(|field| event[field].clone());
+    assert_eq!(asked, [json!("admin"), json!("oldest"), json!(["agent=first"]), json!(1)]);
     // And another filter, or the same after a pause, is another reading
     page(&operator, "agent=second").await;
     broker.clock.advance_s(u32::try_from(LEDGER_READING_IDLE_S).unwrap() + 1);

@@ -24,13 +24,19 @@ impl AdminServices {
     ///
     /// # Errors
     /// [`Failure`] if no entry can have a text of the filter, or the ledger is damaged there.
-    pub fn entries(
+    pub fn entries<R>(
         &self,
-        by: &Authorised<ReadLedger>,
+        by: &Authorised<R>,
         query: &EntriesQuery,
         work: &Cancellation,
     ) -> Result<EntriesAnswer, Failure> {
-        let state = &self.0.state;
+        let (state, operator) = (&self.0.state, by.operator());
+        let filter = EntryFilter::check(&query.filter, state.clock.now())?;
+        let filter = match operator.scope() {
+            Scope::Everything => Some(filter),
+            Scope::Owner(owner) => state.store.read(|world, _| filter.within(world, owner)),
+        };
+        let Some(filter) = filter else { return Ok(nothing(query)) };
         let wanted = WantedPage {
             after: query.after.unwrap_or(0),
             before: query.before.unwrap_or(u64::MAX),
@@ -39,9 +45,8 @@ impl AdminServices {
                 EntryOrder::Newest => SearchOrder::NewestFirst,
                 EntryOrder::Oldest => SearchOrder::OldestFirst,
             },
-            filter: EntryFilter::check(&query.filter, state.clock.now())?,
+            filter,
         };
-        let operator = by.operator();
         let reader = match operator.scope() {
             Scope::Everything => None,
             Scope::Owner(owner) => Some(BoundReader { operator: operator.name(), owner }),
@@ -91,6 +96,13 @@ impl AdminServices {
     }
 }
 
+/// A page without entries: those that the filter wants are not shown to the operator.
+fn nothing(query: &EntriesQuery) -> EntriesAnswer {
+    let head = query.after.unwrap_or(0);
+    let (items, next_after, next_before) = (Vec::new(), None, None);
+    EntriesAnswer { items, next_after, next_before, head, more: None, indexed_through: None }
+}
+
 /// The links of `entry` to earlier entries of the agents and operators that the shown `event` names.
 fn links(entry: &Entry, event: &Value) -> Vec<EntryLink> {
     let link = |(field, name): EntryTerm| {
@@ -120,6 +132,7 @@ fn answer(FoundEntry { entry, shown }: FoundEntry) -> EntryAnswer {
         leaf: hex(&entry.leaf()),
         event: shown.event,
         redacted: shown.is_redacted,
-        reason: entry.cause.reason.map(|reason| reason.to_string()),
+        // A reason may name what was removed from the event.
+        reason: entry.cause.reason.filter(|_| !shown.is_redacted).map(|reason| reason.to_string()),
     }
 }

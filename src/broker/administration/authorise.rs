@@ -90,7 +90,7 @@ impl Services {
             let serial = peer.serial().to_string();
             let event =
                 OperatorElsewhere { operator: name, serial, peer: address.clone(), networks, unrecorded };
-            self.record_refusal(&event).await;
+            self.record_refusal(&event, peer.connection()).await;
         }
         // The networks are not named to the caller, who may have stolen the certificate.
         Failure::new(code::OPERATOR_OUTSIDE_NETWORK).because(format!(
@@ -123,14 +123,14 @@ impl Services {
             )),
         };
         if let Note::Record { unrecorded } = self.limits.operator_denials.note(&operator.id()) {
-            self.record_refusal(&OperatorDenied {
+            let event = OperatorDenied {
                 operator: operator.name(),
                 role: operator.role().as_str(),
                 right: R::NEED.right,
                 code: failure.code.as_str(),
                 unrecorded,
-            })
-            .await;
+            };
+            self.record_refusal(&event, operator.connection()).await;
         }
         failure
     }

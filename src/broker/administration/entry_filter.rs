@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::entry_terms::{EntryTerm, address, terms_of};
+use super::entry_terms::{EntryTerm, address, shown_terms};
 use super::events::{EntryOutcome, is_event_name};
-use super::visible::names_object_of;
+use super::visible::{is_object_of, names_object_of};
 use crate::base::{Network, OwnerName, Timestamp, code, length_s};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
-use crate::ledger::Entry;
+use crate::ledger::Kind;
 use crate::postings::TimeSpan;
 use crate::wire::{self, EntryField};
 
@@ -22,6 +22,8 @@ pub(super) struct EntryFilter {
     /// With objects of these owners, if there are any.
     owners: Vec<OwnerName>,
     pub(super) times: TimeSpan,
+    /// Whether the reader is bound to an owner.
+    is_of_bound_reader: bool,
 }
 
 impl EntryFilter {
@@ -72,6 +74,24 @@ impl EntryFilter {
         Ok(filter)
     }
 
+    /// The filter of a reader who is shown names of the objects of `owner` alone: an entry is not found by a name that the
+    /// reader is not shown. `None` if no entry fits.
+    pub(super) fn within(mut self, world: &World, owner: &OwnerName) -> Option<Self> {
+        for field in [EntryField::Agent, EntryField::Capability, EntryField::SecretName] {
+            let Some(texts) = self.fields.get_mut(&field) else { continue };
+            texts.retain(|text| is_object_of(world, owner, field, text));
+            if texts.is_empty() {
+                return None;
+            }
+        }
+        if !self.owners.is_empty() {
+            self.owners.retain(|one| one == owner);
+            (!self.owners.is_empty()).then_some(())?;
+        }
+        self.is_of_bound_reader = true;
+        Some(self)
+    }
+
     /// Whether every entry fits.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -88,13 +108,14 @@ impl EntryFilter {
         self.owners.is_empty() && self.times == TimeSpan::default() && self.networks.iter().all(is_exact)
     }
 
-    /// The fields and texts of which an entry has one of each group. The owner is none of them.
+    /// The fields and texts of which an entry has one of each group. The owner is none of them. A source is none for a
+    /// reader who is bound to an owner: where such a search continues would tell the sources of others.
     pub(super) fn groups(&self) -> Vec<Vec<EntryTerm>> {
         let of_field = |(field, texts): (&EntryField, &Vec<String>)| {
             texts.iter().map(|text| (*field, text.clone())).collect()
         };
         let mut groups: Vec<Vec<EntryTerm>> = self.fields.iter().map(of_field).collect();
-        if !self.networks.is_empty() {
+        if !self.networks.is_empty() && !self.is_of_bound_reader {
             let indexed = |network: &Network| {
                 let host = network.host().map(|address| address.to_string());
                 host.or_else(|| network.indexed_around().map(|around| around.to_string()))
@@ -105,18 +126,15 @@ impl EntryFilter {
         groups
     }
 
-    /// Whether `entry`, which says `event`, fits.
+    /// Whether an entry of this kind, which its reader is shown with `event`, fits. Its time is not asked about.
     pub(super) fn accepts(
         &self,
-        entry: &Entry,
+        kind: Kind,
         event: &Value,
         world: impl FnOnce(&dyn Fn(&World) -> bool) -> bool,
     ) -> bool {
-        if !self.times.contains(entry.time) {
-            return false;
-        }
         if !self.fields.is_empty() || !self.networks.is_empty() {
-            let terms = terms_of(entry);
+            let terms = shown_terms(kind, event);
             let has = |field: EntryField, text: &String| {
                 terms.iter().any(|(of, found)| *of == field && found == text)
             };

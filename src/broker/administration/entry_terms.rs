@@ -7,18 +7,26 @@ use serde_json::{Map, Value};
 
 use super::events::{event_name, outcome_of};
 use crate::base::Network;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Kind};
 use crate::wire::EntryField;
 
 /// A field of an entry, with its text.
 pub(crate) type EntryTerm = (EntryField, String);
 
+/// The number of the rule by which entries get terms. Blocks of the search index that were built by another rule are
+/// built again: count it up with each change of [`terms_of`].
+pub(crate) const TERMS_RULE: u16 = 2;
+
 /// The fields of `entry` by which it is found. [`EntryField::Owner`] is none of them, because an owner changes.
 pub(crate) fn terms_of(entry: &Entry) -> Vec<EntryTerm> {
-    let event = serde_json::from_slice(&entry.event).unwrap_or_default();
-    let mut terms = event_terms(&event);
-    terms.push((EntryField::Kind, event_name(entry.kind).to_owned()));
-    terms.extend(outcome_of(entry.kind).map(|outcome| (EntryField::Outcome, outcome.as_str().to_owned())));
+    shown_terms(entry.kind, &serde_json::from_slice(&entry.event).unwrap_or_default())
+}
+
+/// The same for an entry of this kind that its reader is shown with `event`.
+pub(super) fn shown_terms(kind: Kind, event: &Value) -> Vec<EntryTerm> {
+    let mut terms = event_terms(event);
+    terms.push((EntryField::Kind, event_name(kind).to_owned()));
+    terms.extend(outcome_of(kind).map(|outcome| (EntryField::Outcome, outcome.as_str().to_owned())));
     terms
 }
 
@@ -44,13 +52,13 @@ impl Noun {
     fn of_field(name: &str) -> Option<Self> {
         Some(Self::Field(match name {
             "agent" | "agents" | "removed_agents" => EntryField::Agent,
-            "instance" | "first_instance" => EntryField::Instance,
+            "instance" | "first_instance" | "revoke-instance" => EntryField::Instance,
             "operator" | "operators" | "by" => EntryField::Operator,
             "capability" | "capabilities" | "cut_off" => EntryField::Capability,
             "secret" | "administering" => EntryField::SecretName,
-            "token" => EntryField::Token,
-            "lease" => EntryField::Lease,
-            "decision" => EntryField::Decision,
+            "token" | "revoke-token" => EntryField::Token,
+            "lease" | "each" => EntryField::Lease,
+            "decision" | "use_of" => EntryField::Decision,
             "source" | "peer" => EntryField::Source,
             "roles" => return Some(Self::Role),
             _ => return None,
@@ -77,12 +85,19 @@ impl Noun {
         }))
     }
 
+    /// What a subject with this text stands for, and its name or id: `secret/github/app`.
+    fn of_subject(text: &str) -> Option<(Self, &str)> {
+        let (kind, which) = text.split_once('/')?;
+        Some((Self::of_named(kind).or_else(|| Self::of_id(kind))?, which))
+    }
+
     /// What the id of a subject of this kind stands for.
     fn of_id(kind: &str) -> Option<Self> {
         Some(Self::Field(match kind {
             "instance" => EntryField::Instance,
             "token" => EntryField::Token,
             "capability" => EntryField::Capability,
+            "secret" => EntryField::SecretName,
             _ => return None,
         }))
     }
@@ -122,6 +137,11 @@ impl Finder {
         let text = |field: &str| fields.get(field).and_then(Value::as_str);
         let (kind, changed) = (text("kind").unwrap_or_default(), text("field"));
         for (field, value) in fields {
+            if let ("subject", Value::String(subject)) = (field.as_str(), value) {
+                let found = Noun::of_subject(subject);
+                found.into_iter().for_each(|(noun, which)| self.note(which, Some(noun)));
+                continue;
+            }
             let noun = match (field.as_str(), changed) {
                 (field, Some(changed)) if VALUES.contains(&field) => Noun::of_value(changed),
                 ("name", _) => Noun::of_named(kind),
@@ -202,6 +222,18 @@ mod tests {
                 json!({ "by": "o", "removed": { "roles": { "r": ["x"] }, "agents": { "a": ["r"] } } }),
                 &["agent=a", "operator=o", "capability=x"],
             ),
+            (
+                json!({ "by": "o", "what": { "contain": { "incident": "inc_1", "subject": "secret/github/app" } } }),
+                &["operator=o", "secret=github/app"],
+            ),
+            (json!({ "what": { "contain": { "subject": "instance/inst_1" } } }), &["instance=inst_1"]),
+            (json!({ "what": { "revoke-token": "tok_1" } }), &["token=tok_1"]),
+            (json!({ "what": { "revoke-instance": "inst_1" } }), &["instance=inst_1"]),
+            (
+                json!({ "what": { "revoke-leases": { "each": ["lease_1", "lease_2"] } } }),
+                &["lease=lease_1", "lease=lease_2"],
+            ),
+            (json!({ "lease": "lease_1", "use_of": "dec_1" }), &["lease=lease_1", "decision=dec_1"]),
             (
                 json!({ "peer": "10.1.2.3" }),
                 &[

@@ -5,7 +5,7 @@ use crate::custody::{
 use crate::evidence::EvidenceExported;
 use crate::incidents::{
     BrokerFrozen, BrokerThawed, IncidentClosed, IncidentContained, IncidentLifted, IncidentNoted,
-    IncidentOpened, IncidentUpdated,
+    IncidentOpened, IncidentUpdated, ValueRecognised,
 };
 use crate::leases::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
@@ -24,7 +24,7 @@ use crate::registry::{
     AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
     DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
-use crate::revocation::{SubjectResumed, SubjectRevoked, SubjectSuspended};
+use crate::revocation::{CertificateRefused, SubjectResumed, SubjectRevoked, SubjectSuspended};
 use crate::rotation::{
     RotationAdopted, RotationAdvanced, RotationAttempted, RotationBegun, RotationChecked, RotationDrifted,
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
@@ -110,6 +110,7 @@ const EVENTS: &[(Kind, &str)] = known![
     SubjectRevoked<'_>,
     SubjectSuspended<'_>,
     SubjectResumed<'_>,
+    CertificateRefused,
     SlotsChanged<'_>,
     SealingKeysRotated,
     SnapshotTaken,
@@ -148,6 +149,7 @@ const EVENTS: &[(Kind, &str)] = known![
     IncidentUpdated<'_>,
     IncidentNoted<'_>,
     IncidentClosed<'_>,
+    ValueRecognised<'_>,
 ];
 
 /// The outcome of what an entry says.
@@ -176,6 +178,7 @@ macro_rules! kinds {
 
 /// Entries about requests that the broker refused. Reviewed.
 const DENIED: &[Kind] = kinds![
+    CertificateRefused,
     CodeReused<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
@@ -241,6 +244,7 @@ mod tests {
             "alarm.enrolment-code-reused",
             "alarm.operator-elsewhere",
             "alarm.operator-enrolment-code-reused",
+            "certificate.refused",
             "operator.denied",
             "request.denied",
             "token.refused",

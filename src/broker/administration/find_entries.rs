@@ -1,8 +1,11 @@
+use std::iter::Peekable;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::entry_filter::EntryFilter;
 use super::visible::{VisibleEvent, visible};
-use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, PAGE_BYTES_MAX};
+use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, HEAVY_WAIT_S, PAGE_BYTES_MAX};
 use crate::base::{Cancellation, OperatorName, OwnerName};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
@@ -59,6 +62,9 @@ const READ_AT_ONCE: usize = 64;
 /// A gap between two wanted entries that is read over: entries next to each other are read together.
 const GAP_MAX: u64 = 32;
 
+/// Time after which a page ends, whether it is full or not.
+const PAGE_WAIT: Duration = Duration::from_secs(HEAVY_WAIT_S / 2);
+
 /// A search for the entries of a page.
 pub(super) struct EntrySearch<'a> {
     store: &'a Store<World>,
@@ -71,18 +77,27 @@ pub(super) struct EntrySearch<'a> {
 
 /// The entries that one request may still read.
 #[derive(Debug)]
-struct ReadBudget(usize);
+struct ReadBudget(u64);
 
 impl ReadBudget {
     fn new() -> Self {
-        Self(usize::try_from(AUDIT_ENTRIES_READ_MAX).unwrap_or(usize::MAX))
+        Self(AUDIT_ENTRIES_READ_MAX)
     }
 
-    /// As many as are left of `wanted` entries.
-    fn grant(&mut self, wanted: usize) -> usize {
-        let granted = wanted.min(self.0);
-        self.0 = self.0.saturating_sub(granted);
-        granted
+    /// The next of `seqs`, at most `most`, and no more than are left to be read. Entries in a gap between two of them are
+    /// read too.
+    fn batch(&mut self, seqs: &mut Peekable<impl Iterator<Item = u64>>, most: usize) -> Vec<u64> {
+        let mut batch: Vec<u64> = Vec::new();
+        while batch.len() < most {
+            let next = seqs.next_if(|next| {
+                let gap = batch.last().map(|last| last.abs_diff(*next)).filter(|gap| *gap <= GAP_MAX);
+                let left = self.0.checked_sub(gap.unwrap_or(1));
+                left.inspect(|left| self.0 = *left).is_some()
+            });
+            let Some(next) = next else { break };
+            batch.push(next);
+        }
+        batch
     }
 }
 
@@ -118,16 +133,14 @@ impl<'a> EntrySearch<'a> {
             order: self.wanted.order,
         });
         while let Some(part) = search.next_part(self.work)? {
-            let mut seqs = self.candidates(&part);
+            let mut seqs = self.candidates(&part).peekable();
             let mut taken: u64 = 0;
-            while let Some(first) = seqs.next() {
-                let size = self.budget.grant(self.batch());
-                if size == 0 {
+            while let Some(first) = seqs.peek().copied() {
+                let batch = self.budget.batch(&mut seqs, self.batch());
+                let Some(last) = batch.last().copied() else {
                     self.page.next = Some(self.before_in_order(first));
                     return Ok(self.page);
-                }
-                let batch: Vec<u64> = std::iter::once(first).chain(seqs.by_ref()).take(size).collect();
-                let last = batch.last().copied().unwrap_or(first);
+                };
                 for entry in self.read(&batch)? {
                     if matches!(self.take(entry), Taken::Full) {
                         self.page.next = self.page.items.last().map(|item| item.entry.seq);
@@ -137,6 +150,10 @@ impl<'a> EntrySearch<'a> {
                     taken = taken.saturating_add(1);
                 }
                 self.page.next = Some(last);
+                // A page ends in time, so that the next one continues. Without progress it would be asked for again.
+                if self.work.elapsed() >= PAGE_WAIT {
+                    return Ok(self.page);
+                }
             }
         }
         self.page.next = search.position().map(|next| self.before_in_order(next));
@@ -184,11 +201,10 @@ impl<'a> EntrySearch<'a> {
 
     /// Puts `entry` on the page, if it is wanted and its reader sees it.
     fn take(&mut self, entry: Entry) -> Taken {
-        let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
-        let with_world = |ask: &dyn Fn(&World) -> bool| self.store.read(|world, _| ask(world));
-        if !self.wanted.filter.accepts(&entry, &event, with_world) {
+        if !self.wanted.filter.times.contains(entry.time) {
             return Taken::On;
         }
+        let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
         let shown = match self.reader {
             None => Some(VisibleEvent { event, is_redacted: false }),
             Some(BoundReader { operator, owner }) => {
@@ -196,6 +212,11 @@ impl<'a> EntrySearch<'a> {
             }
         };
         let Some(shown) = shown else { return Taken::On };
+        // The filter is about what is shown: it does not tell what was removed.
+        let with_world = |ask: &dyn Fn(&World) -> bool| self.store.read(|world, _| ask(world));
+        if !self.wanted.filter.accepts(entry.kind, &shown.event, with_world) {
+            return Taken::On;
+        }
         if self.page.items.len() >= self.wanted.limit || self.page.bytes >= PAGE_BYTES_MAX {
             return Taken::Full;
         }
@@ -254,8 +275,22 @@ mod tests {
     #[test]
     fn so_many_entries_are_read_for_one_request() {
         let mut budget = ReadBudget::new();
-        let granted = std::iter::from_fn(|| Some(budget.grant(READ_AT_ONCE)).filter(|granted| *granted > 0));
-        assert_eq!(granted.sum::<usize>() as u64, AUDIT_ENTRIES_READ_MAX);
-        assert_eq!(budget.grant(1), 0);
+        let mut seqs = (1..=AUDIT_ENTRIES_READ_MAX + 1).peekable();
+        let batches = std::iter::from_fn(|| Some(budget.batch(&mut seqs, READ_AT_ONCE)));
+        let read: usize = batches.map(|batch| batch.len()).take_while(|size| *size > 0).sum();
+        assert_eq!(read as u64, AUDIT_ENTRIES_READ_MAX);
+        assert_eq!(seqs.next(), Some(AUDIT_ENTRIES_READ_MAX + 1), "one beyond it is left for the next page");
+    }
+
+    #[test]
+    fn entries_that_are_read_over_count_too() {
+        let mut budget = ReadBudget(100);
+        // Each 20th entry, and one far away: read alone.
+        let mut seqs = [20, 40, 60, 80, 1000, 1020, 1040].into_iter().peekable();
+        assert_eq!(budget.batch(&mut seqs, 64), [20, 40, 60, 80, 1000, 1020]);
+        assert_eq!(budget.0, 100 - (1 + 3 * 20) - (1 + 20));
+        assert_eq!((budget.batch(&mut seqs, 64).len(), seqs.peek()), (1, None), "a batch begins anew");
+        let mut newest_first = [1040, 1020, 1000].into_iter().peekable();
+        assert_eq!(ReadBudget(30).batch(&mut newest_first, 64), [1040, 1020]);
     }
 }

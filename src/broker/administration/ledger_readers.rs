@@ -35,6 +35,11 @@ impl LedgerReadings {
         }
         begins
     }
+
+    /// Forgets a reading whose entry was not written: the next page begins it again.
+    pub(super) fn forget(&self, reading: &Reading) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(reading);
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +58,11 @@ mod tests {
         assert!(readings.begins(reading("agent=b"), at(LEDGER_READING_IDLE_S)), "another filter");
         assert!(!readings.begins(reading("agent=a"), at(2 * LEDGER_READING_IDLE_S)), "it goes on");
         assert!(readings.begins(reading("agent=a"), at(3 * LEDGER_READING_IDLE_S + 1)), "after a pause");
+        readings.forget(&reading("agent=a"));
+        assert!(
+            readings.begins(reading("agent=a"), at(3 * LEDGER_READING_IDLE_S + 1)),
+            "it was not recorded"
+        );
     }
 
     #[test]

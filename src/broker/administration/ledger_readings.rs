@@ -17,7 +17,7 @@ impl AdminServices {
         let filter: Vec<String> =
             query.filter.parameters().map(|(name, text)| format!("{name}={}", shortened(text))).collect();
         let reading = Reading { operator: operator.id(), filter: filter.join("&") };
-        if !services.state.ledger_readings.begins(reading, services.state.clock.elapsed()) {
+        if !services.state.ledger_readings.begins(reading.clone(), services.state.clock.elapsed()) {
             return;
         }
         let event = LedgerRead {
@@ -29,8 +29,10 @@ impl AdminServices {
             limit: query.limit,
         };
         let wait = Duration::from_millis(REVOCATION_WAIT_MS);
-        let recorded = tokio::time::timeout(wait, services.state.record(&event)).await;
+        let recorded =
+            tokio::time::timeout(wait, services.state.record_request(&event, operator.connection())).await;
         if !matches!(recorded, Ok(Ok(()))) {
+            services.state.ledger_readings.forget(&reading);
             services.notifications.meters.ledger_reading_unrecorded();
         }
     }

@@ -1,3 +1,4 @@
+use crate::base::Connection;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
@@ -25,7 +26,8 @@ impl Services {
         removals.touched(&mut withheld);
         let order = request.pending(now, order(&removals));
         let taking = change.revoking(MemoryRevocation::withdrawal(now, removals.clone(), withheld));
-        let on_conflict = withdrawn_again(order.clone(), request.idempotency.cloned(), removals);
+        let connection = request.by.connection();
+        let on_conflict = withdrawn_again(order.clone(), connection, request.idempotency.cloned(), removals);
         let still = |world: &World| request.by.still_allowed(&Reading::of(world, 0, now)).is_ok();
         let taken = self.state.store.commit_revocation(taking, on_conflict, still).await?;
         Ok(Removed { taken, order: Some(order), count: None, incident: None })
@@ -39,7 +41,7 @@ impl Services {
     ) -> Result<Removed, Failure> {
         let by = request.by.name();
         let change = self.state.read(|reading| withdrawn(reading.unconditional(), by, &removals)).0?;
-        let applied = self.apply_removals(request, request.explain(change), removals).await?;
+        let applied = self.apply_removals(request, request.attribute(change), removals).await?;
         self.notifications.revocations_changed();
         Ok(applied)
     }
@@ -48,12 +50,13 @@ impl Services {
 /// The removals by themselves, with the reason of `order`. The outcome of its request is remembered with them.
 fn withdrawn_again(
     order: PendingOrder,
+    connection: Option<Connection>,
     idempotency: Option<IdempotencyKey>,
     removals: Removals,
 ) -> OnConflict<World> {
     OnConflict::Decide(Box::new(move |world, as_of| {
         let reading = Reading::of(world, as_of, order.at);
-        let change = withdrawn(world, &order.by, &removals)?;
+        let change = withdrawn(world, &order.by, &removals)?.requested_on(connection);
         let change = order.reason.iter().cloned().fold(change, Change::because);
         let change = match reading.outcome(idempotency.as_ref()) {
             Ok(None) => remembered(change, idempotency.as_ref(), Outcome::Recorded),

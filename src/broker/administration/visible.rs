@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::base::{OperatorName, OwnerName};
 use crate::broker::world::World;
 use crate::registry::Owned;
+use crate::wire::EntryField;
 
 /// An event as an operator may see it.
 pub(super) struct VisibleEvent {
@@ -41,12 +42,31 @@ pub(super) fn names_object_of(world: &World, owner: &OwnerName, event: &Value) -
     filter.found.own
 }
 
+/// Whether `name` is the name of an object of `owner`.
+pub(super) fn is_object_of(world: &World, owner: &OwnerName, field: EntryField, name: &str) -> bool {
+    let noun = match field {
+        EntryField::Agent => Noun::Agent,
+        EntryField::Capability => Noun::Capability,
+        EntryField::SecretName => Noun::Secret,
+        EntryField::Instance
+        | EntryField::Operator
+        | EntryField::Owner
+        | EntryField::Token
+        | EntryField::Lease
+        | EntryField::Kind
+        | EntryField::Outcome
+        | EntryField::Decision
+        | EntryField::Source => return false,
+    };
+    Filter { world, owner, operator: None, found: Found::default() }.shows(noun, name)
+}
+
 /// Fields that say something about all objects of an entry at once.
-const UNDIVIDED: [&str; 3] = ["constrained", "count", "rules"];
+const UNDIVIDED: [&str; 4] = ["constrained", "count", "others", "rules"];
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.
-const TEXTS_SHOWN: [&str; 29] = [
+const TEXTS_SHOWN: [&str; 28] = [
     "action",
     "added",
     "agent_id",
@@ -65,7 +85,6 @@ const TEXTS_SHOWN: [&str; 29] = [
     "name",
     "not_after",
     "previous",
-    "reason",
     "removed",
     "request",
     "retry_at",
@@ -108,6 +127,7 @@ enum Noun {
     Agent,
     Capability,
     Operator,
+    Owner,
     Role,
     Secret,
 }
@@ -141,6 +161,7 @@ impl Noun {
             "agent" | "resource-server" => Some(Self::Agent),
             "capability" | "lease" => Some(Self::Capability),
             "operator" => Some(Self::Operator),
+            "owner" => Some(Self::Owner),
             "role" => Some(Self::Role),
             "secret" | "rotation" => Some(Self::Secret),
             _ => None,
@@ -152,7 +173,7 @@ impl Noun {
         match self {
             Self::Agent => Some(Self::Role),
             Self::Role => Some(Self::Capability),
-            Self::Capability | Self::Operator | Self::Secret => None,
+            Self::Capability | Self::Operator | Self::Owner | Self::Secret => None,
         }
     }
 }
@@ -214,6 +235,10 @@ impl Filter<'_> {
         }
         let changed = text("field").map(ToOwned::to_owned);
         let shown = |(field, value): (String, Value)| {
+            if let ("subject", Value::String(subject)) = (field.as_str(), &value) {
+                let is_shown = self.shows_subject(subject);
+                return Some((field, value)).filter(|_| is_shown);
+            }
             let value = match changed.as_deref().filter(|_| VALUES.contains(&field.as_str())) {
                 Some("owner") => self.owner_name(value),
                 Some(changed) => self.part(value, Noun::of_value(changed)),
@@ -222,6 +247,12 @@ impl Filter<'_> {
             Some((field, value?))
         };
         Some(fields.into_iter().filter_map(shown).collect())
+    }
+
+    /// Whether a subject in this text is shown, e.g. `secret/github/app`.
+    fn shows_subject(&mut self, subject: &str) -> bool {
+        let named = subject.split_once('/').and_then(|(kind, name)| Some((Noun::of_kind(kind)?, name)));
+        named.is_none_or(|(noun, name)| self.shows(noun, name))
     }
 
     /// The name of an owner, if it is the operator's own.
@@ -237,7 +268,12 @@ impl Filter<'_> {
             self.found.oneself |= self.operator.is_some_and(|operator| name == operator.as_str());
             return true;
         }
-        let is_own = self.owner_of(noun, name).is_some_and(|owner| owner == self.owner);
+        let is_own = match noun {
+            Noun::Owner => name == self.owner.as_str(),
+            Noun::Agent | Noun::Capability | Noun::Operator | Noun::Role | Noun::Secret => {
+                self.owner_of(noun, name).is_some_and(|owner| owner == self.owner)
+            }
+        };
         self.found.own |= is_own;
         self.found.foreign |= !is_own;
         is_own
@@ -252,7 +288,7 @@ impl Filter<'_> {
             Noun::Capability => owner(&Owned::Capability(name.parse().ok()?)),
             Noun::Role => owner(&Owned::Role(name.parse().ok()?)),
             Noun::Secret => self.world.secrets.named(&name.parse().ok()?)?.owner.as_ref(),
-            Noun::Operator => None,
+            Noun::Operator | Noun::Owner => None,
         }
     }
 }

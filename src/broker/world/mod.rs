@@ -1,6 +1,6 @@
 mod recorded;
 
-use super::administration::entry_terms::terms_of;
+use super::administration::entry_terms::{TERMS_RULE, terms_of};
 use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
 use crate::authn::Records;
 use crate::base::Timestamp;
@@ -218,6 +218,8 @@ impl store::StoredState for World {
     fn withheld_by(denial: &MemoryRevocation) -> Vec<Key> {
         denial.withheld()
     }
+
+    const TERMS_RULE: u16 = TERMS_RULE;
 
     fn terms(entry: &Entry) -> Vec<(&'static str, String)> {
         terms_of(entry).into_iter().map(|(field, text)| (field.as_str(), text)).collect()

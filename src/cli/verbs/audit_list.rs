@@ -125,13 +125,13 @@ impl AuditList {
     fn say_more(&self, session: VerbSession<'_>, entries: &EntriesAnswer) {
         let Some(next) = entries.next_after.or(entries.next_before) else { return };
         let count = match entries.more {
-            Some(MoreEntries { count, exact: true }) => format!("{count} more"),
-            Some(MoreEntries { count, exact: false }) => format!("at least {count} more"),
-            None => "more".to_owned(),
+            Some(MoreEntries { count, exact: true }) => format!("{count} more fit"),
+            Some(MoreEntries { count, exact: false }) => format!("at least {count} more fit"),
+            None => "the search is not at its end".to_owned(),
         };
         let option = if self.oldest_first { "--after" } else { "--before" };
         session.console.say(&format!(
-            "{} listed, {count} fit: `--limit` lists more at once, `{option} {next}` continues",
+            "{} listed, {count}: `--limit` lists more at once, `{option} {next}` continues",
             entries.items.len()
         ));
     }

@@ -67,8 +67,10 @@ impl AuditTail {
 /// Prints entries after `after` as they come. A failure that may pass is reported, and waited for.
 async fn follow(session: VerbSession<'_>, filter: EntryFilter, after: u64) -> Result<(), CommandFailure> {
     let (clock, mut attempts, mut after) = (SystemClock::new(), Attempts::default(), after);
+    let mut is_behind = false;
     loop {
-        let due = clock.elapsed().saturating_add(LOOK_EVERY);
+        let wait = if is_behind { Duration::ZERO } else { LOOK_EVERY };
+        let due = clock.elapsed().saturating_add(wait);
         tokio::time::sleep(attempts.next(due).saturating_sub(clock.elapsed())).await;
         match new_entries(session, &filter, after).await {
             Ok(page) => {
@@ -76,10 +78,12 @@ async fn follow(session: VerbSession<'_>, filter: EntryFilter, after: u64) -> Re
                     session.console.say("keyward audit tail: the broker answers again");
                 }
                 session.print_stream(&page, &page.items);
-                let last = page.items.last().map(|last| last.seq);
-                after = page.next_after.max(last).unwrap_or(after).max(after);
+                // A whole page: everything up to the newest entry was searched.
+                after = page.next_after.unwrap_or(page.head).max(after);
+                is_behind = page.next_after.is_some();
             }
             Err(failure) if failure.is_outage() || failure.is_unavailable() => {
+                is_behind = false;
                 if attempts.failed(&failure, clock.elapsed()).is_some() {
                     session.console.say(&format!("keyward audit tail: {}; waiting", failure.why()));
                 }

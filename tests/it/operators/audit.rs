@@ -165,3 +165,54 @@ async fn a_team_filters_only_what_it_may_see() {
     refused(&red.get(&path(&all)).await, 404, "entry_unknown");
     assert_eq!(red.get(&path(&own)).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_team_finds_no_entry_by_a_name_that_it_is_not_shown() {
+    // Given a token that an agent of another team got for a capability of the team
+    let (broker, red, _) = teams().await;
+    let role = "[[role]]\nname = \"blue-reader\"\nowner = \"blue\"\ncapabilities = [\"red.read\"]\n";
+    assert_eq!(broker.apply(role).await.status, 200);
+    let bot = broker.agent("blue-bot", &[]).await;
+    bot.token("red.read").await;
+    let minted = async |by: &Caller, filter: &str| {
+        let page = by.get(&format!("/v1/ledger/entries?kind=token.minted&{filter}")).await;
+        assert_eq!(page.status, 200, "{filter}: {}", page.text());
+        page.json()["items"].as_array().unwrap().clone()
+    };
+    // When the team lists it
+    let seen = minted(&red, "capability=red.read").await;
+    assert_eq!((seen.len(), &seen[0]["redacted"]), (1, &json!(true)));
+    assert!(!seen[0].to_string().contains("blue"), "{seen:?}");
+    // Then nothing that was removed from it finds it
+    let whole = minted(&broker.operator(), "agent=blue-bot").await;
+    assert_eq!(whole.len(), 1);
+    let text = |field: &str| whole[0]["event"][field].as_str().unwrap().to_owned();
+    for (field, hidden) in [
+        ("agent", "blue-bot".to_owned()),
+        ("owner", "blue".to_owned()),
+        ("token", text("token")),
+        ("decision", text("decision")),
+        ("source", text("source")),
+    ] {
+        assert_eq!(minted(&red, &format!("{field}={hidden}")).await, Vec::<Value>::new(), "{field}");
+        assert_eq!(minted(&broker.operator(), &format!("{field}={hidden}")).await, whole, "{field}");
+    }
+    // And what it is shown does
+    let instance = text("instance");
+    assert_eq!(minted(&red, &format!("instance={instance}&owner=red")).await, seen);
+}
+
+#[tokio::test]
+async fn a_team_sees_that_it_was_contained() {
+    let (broker, red, blue) = teams().await;
+    let body = json!({ "subject": { "kind": "owner", "name": "blue" }, "reason": "a test" });
+    let reply = broker.operator().post_json("/v1/incidents", &body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let incident = reply.json()["incident"].as_str().unwrap().to_owned();
+    let lift = format!("/v1/incidents/{incident}/lift");
+    assert_eq!(broker.operator().post_json(&lift, &json!({ "reason": "a test" })).await.status, 200);
+    assert!(kinds(&entries(&blue, 500).await).contains(&"incident.contained"));
+    assert!(!kinds(&entries(&red, 500).await).contains(&"incident.contained"));
+    let page = broker.operator().get("/v1/ledger/entries?owner=blue&kind=incident.contained").await.json();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+}
