@@ -1,7 +1,8 @@
 use crate::authn::AuthnError;
+use crate::base::Connection;
 use crate::broker::{AdminServices, AgentServices};
 use crate::pki::PeerCertificate;
-use crate::pki::tls::{Gate, PeerRefusal};
+use crate::pki::tls::{Gate, PeerRefusal, RefusedPeer};
 
 /// Admission at the agents' handshake: existing instances of agents and resource servers. An expired certificate within
 /// its grace period is admitted, but every route except the renewal refuses it.
@@ -42,6 +43,16 @@ impl Gate for AgentGate {
 
     fn ended(&self, peer: &PeerCertificate, is_cut: bool) {
         self.0.connection_ended(peer, is_cut);
+    }
+
+    fn connection_refused(&self, peer: &PeerCertificate) {
+        if let Err(error) = self.0.identify_renewing(peer) {
+            self.0.note_refused_request(peer, error);
+        }
+    }
+
+    fn handshake_refused(&self, refused: &RefusedPeer, connection: Connection) {
+        self.0.note_refused_handshake(refused, connection);
     }
 }
 
@@ -90,5 +101,15 @@ impl Gate for AdminGate {
 
     fn ended(&self, peer: &PeerCertificate, is_cut: bool) {
         self.0.connection_ended(peer, is_cut);
+    }
+
+    fn connection_refused(&self, peer: &PeerCertificate) {
+        if let Err(error) = self.0.identify_renewing(peer) {
+            self.0.note_refused_request(peer, error);
+        }
+    }
+
+    fn handshake_refused(&self, refused: &RefusedPeer, connection: Connection) {
+        self.0.note_refused_handshake(refused, connection);
     }
 }

@@ -86,7 +86,7 @@ pub(crate) async fn assemble(
             renewals: KeyedLocks::default(),
             login_prefix: login_prefix(keyring.ledger()),
         },
-        notifications: Notifications::new(meters),
+        notifications: Notifications::new(meters, Arc::clone(&environment.clock)),
         state: State {
             store,
             clock: Arc::clone(&environment.clock),

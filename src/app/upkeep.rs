@@ -54,6 +54,7 @@ impl Upkeep {
             tracing::error!(?failure, "the certificates of the listeners could not be updated");
         }
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
+        self.services.record_refused_certificates().await;
         if !self.services.clocks_agree() {
             return;
         }

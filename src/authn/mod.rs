@@ -4,6 +4,7 @@
 //! The identity comes only from the certificate of the connection, never from a header or a body. It is judged against
 //! the live records on every request. At the host socket the kernel identifies the user of the peer process.
 
+mod containing;
 mod host;
 mod live;
 mod operator;
@@ -13,6 +14,7 @@ mod records;
 mod resource_server;
 mod subjects;
 
+pub use containing::incidents_against;
 pub use host::{HostPrincipal, host};
 pub use live::{Credential, CredentialFault, has_certificate, is_under, live, may_be_issued, may_open};
 pub use operator::{

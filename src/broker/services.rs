@@ -19,13 +19,16 @@ use super::keys::publishing::Publishing;
 use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
 use super::world::World;
-use crate::base::{AgentId, Clock, DecisionId, Entropy, LeaseId, OperatorId, Timestamp, TrustDomain};
+use crate::base::{
+    AgentId, Clock, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
+};
 use crate::crypto::{MacKey, ValueDigestKeys};
 use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
-use crate::quota::{Denials, DenialsBySource, Limiter};
+use crate::quota::{Denials, DenialsBySource, Limiter, Refusals};
+use crate::revocation::RefusedIdentity;
 use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
@@ -208,12 +211,14 @@ pub struct Notifications {
     pub meters: Arc<Meters>,
     /// Detects from presented credentials that the ledger is an older copy.
     pub rollback: RollbackWatch,
+    /// Refused certificates, until the ledger has a summary of them.
+    pub refusals: Refusals<RefusedIdentity, IncidentId>,
 }
 
 impl Notifications {
     /// No changes so far; alarms are counted at `meters`.
     #[must_use]
-    pub fn new(meters: Arc<Meters>) -> Self {
+    pub fn new(meters: Arc<Meters>, clock: Arc<dyn Clock>) -> Self {
         let counter = || watch::channel(0).0;
         Self {
             revocations: counter(),
@@ -223,6 +228,7 @@ impl Notifications {
             leases: counter(),
             meters,
             rollback: RollbackWatch::default(),
+            refusals: Refusals::new(clock),
         }
     }
 

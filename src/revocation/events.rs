@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use super::subject::Subject;
+use crate::base::IncidentId;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -18,6 +19,58 @@ pub struct SubjectSuspended<'a>(pub SubjectChange<'a>);
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct SubjectResumed<'a>(pub SubjectChange<'a>);
+
+/// Certificates were refused, at handshakes or requests: revoked, suspended, contained or unknown ones. A certificate that
+/// is refused at a handshake was *presented*: the possession of its key was not proved. At most one such entry a minute.
+#[derive(Debug, Serialize)]
+pub struct CertificateRefused {
+    /// When the first of them was refused.
+    pub since: String,
+    /// The refused callers.
+    pub callers: Vec<RefusedCaller>,
+    /// Refusals of further callers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<RefusedTimes>,
+}
+
+/// A caller that was refused.
+#[derive(Debug, Serialize)]
+pub struct RefusedCaller {
+    /// `agent`, `resource-server` or `operator`; `unknown` if no authority of the broker signed the certificate.
+    pub kind: &'static str,
+    /// The name in the certificate, if an authority of the broker signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Why.
+    pub reason: &'static str,
+    /// The incidents that contain it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<IncidentId>,
+    /// The sources.
+    pub sources: Vec<RefusedSource>,
+    /// Refusals at further sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub others: Option<RefusedTimes>,
+}
+
+/// A source of refused certificates.
+#[derive(Debug, Serialize)]
+pub struct RefusedSource {
+    /// The address; of IPv6 the first address of the /64.
+    pub source: String,
+    /// How often.
+    #[serde(flatten)]
+    pub times: RefusedTimes,
+}
+
+/// How often certificates were refused.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RefusedTimes {
+    /// At handshakes.
+    pub presented: u64,
+    /// At requests.
+    pub requests: u64,
+}
 
 /// The content of the three events. The entry contains the reason.
 #[derive(Debug, Serialize)]
@@ -50,6 +103,11 @@ impl NamedSubject {
     pub fn of(subject: &Subject, name: Option<String>) -> Self {
         Self { kind: subject.kind(), id: subject.id(), name }
     }
+}
+
+impl Event for CertificateRefused {
+    const KIND: Kind = Kind(0x0610);
+    const NAME: &'static str = "certificate.refused";
 }
 
 impl Event for SubjectRevoked<'_> {

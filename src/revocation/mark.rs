@@ -53,6 +53,11 @@ impl SubjectMark {
         self.contained.iter().map(|one| one.incident)
     }
 
+    /// The incidents whose containment refuses a credential of this form.
+    pub(super) fn incidents_against(&self, form: &CredentialForm) -> impl Iterator<Item = IncidentId> {
+        self.contained.iter().filter(|one| one.blocks(form)).map(|one| one.incident)
+    }
+
     /// Contains the subject by entry `seq`. A repetition spares only the operator that orders the repetition. Certificates
     /// of the host from before the repetition are still accepted.
     pub(super) fn contain(&mut self, containment: &Containment, seq: u64) {
@@ -119,6 +124,11 @@ impl UnrecordedMarks {
 
     pub(super) const fn is_blocked(&self) -> bool {
         self.blocks > 0 || !self.contained.is_empty()
+    }
+
+    /// The incidents whose containment refuses a credential of this form.
+    pub(super) fn incidents_against(&self, form: &CredentialForm) -> impl Iterator<Item = IncidentId> {
+        self.contained.iter().filter(|one| one.blocks(form)).map(|one| one.incident)
     }
 
     pub(super) fn incidents(&self) -> impl Iterator<Item = IncidentId> {

@@ -9,12 +9,17 @@ mod denial;
 mod events;
 mod judged;
 mod mark;
+mod refusal;
 mod state;
 mod subject;
 
 pub use containment::Containment;
 pub use denial::Denial;
-pub use events::{NamedSubject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended};
+pub use events::{
+    CertificateRefused, NamedSubject, RefusedCaller, RefusedSource, RefusedTimes, SubjectChange,
+    SubjectResumed, SubjectRevoked, SubjectSuspended,
+};
 pub use judged::{CredentialForm, Judged};
+pub use refusal::RefusedIdentity;
 pub use state::{Effect, Liveness, Revocations};
 pub use subject::{Subject, keys};

@@ -157,6 +157,23 @@ impl Revocations {
         all
     }
 
+    /// The incidents whose containment refuses a credential, in ascending order.
+    #[must_use]
+    pub fn incidents_against(&self, credential: &Judged<'_>) -> Vec<IncidentId> {
+        let Judged { subjects, addresses, form, .. } = credential;
+        let around = |network: &&Network| addresses.iter().any(|address| network.contains(*address));
+        let networks = self.networks.iter().filter(around).map(|network| Subject::Network(*network));
+        let mut found = Vec::new();
+        for subject in subjects.iter().cloned().chain(networks) {
+            found.extend(self.marks.get(&subject).into_iter().flat_map(|mark| mark.incidents_against(form)));
+            let denied = self.denied.get(&subject);
+            found.extend(denied.into_iter().flat_map(|marks| marks.incidents_against(form)));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// The subjects that the incident contains, whose containments are recorded and not lifted.
     #[must_use]
     pub fn contained_by(&self, incident: IncidentId) -> &[Subject] {

@@ -47,6 +47,8 @@ pub enum Alarm {
     LoginUnknown,
     /// An operator's certificate was used from outside the networks that it is bound to.
     OperatorElsewhere,
+    /// A subject that an incident contains still presents its certificate.
+    ContainedSubjectRefused,
 }
 
 impl Alarm {
@@ -71,6 +73,7 @@ impl Alarm {
         Self::DataMoved,
         Self::LoginUnknown,
         Self::OperatorElsewhere,
+        Self::ContainedSubjectRefused,
     ];
 
     /// The stable name, as in the metric's label and the log's field.
@@ -96,6 +99,7 @@ impl Alarm {
             Self::DataMoved => "data_moved",
             Self::LoginUnknown => "login_unknown",
             Self::OperatorElsewhere => "operator_elsewhere",
+            Self::ContainedSubjectRefused => "contained_subject_refused",
         }
     }
 }

@@ -21,6 +21,7 @@ pub struct Meters {
     requests: Family<RequestLabels, Counter>,
     minted: Counter,
     denied: Family<DenialLabels, Counter>,
+    refused: Family<RefusedCertificate, Counter>,
     connections: Family<ListenerLabels, Gauge>,
     ends: Family<CertificateLabels, Gauge>,
     heavy_requests: Gauge,
@@ -52,6 +53,17 @@ struct ListenerLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct CertificateLabels {
     certificate: &'static str,
+}
+
+/// A refused certificate, by fixed words.
+#[derive(Clone, Copy, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RefusedCertificate {
+    /// The kind of its identity.
+    pub identity: &'static str,
+    /// Why it was refused.
+    pub reason: &'static str,
+    /// Whether it was refused at a handshake or a request.
+    pub stage: &'static str,
 }
 
 /// An answered request, by the words of the route table.
@@ -126,6 +138,12 @@ impl Meters {
         registry.register("requests", "Requests answered", requests.clone());
         registry.register("tokens_minted", "Access tokens issued", minted.clone());
         registry.register("denials", "Requests of authenticated agents that were denied", denied.clone());
+        let refused = Family::default();
+        registry.register(
+            "refused_certificates",
+            "Certificates refused because they are revoked, suspended, contained or unknown",
+            refused.clone(),
+        );
         registry.register("connections", "Open connections", connections.clone());
         let expiry = "When a certificate of the broker itself expires, in seconds since 1970";
         registry.register("certificate_not_after_timestamp_seconds", expiry, ends.clone());
@@ -152,6 +170,7 @@ impl Meters {
             requests,
             minted,
             denied,
+            refused,
             connections,
             ends,
             heavy_requests,
@@ -203,6 +222,11 @@ impl Meters {
     /// Counts a denied request of an authenticated agent.
     pub fn denied(&self, code: &'static str) {
         self.denied.get_or_create(&DenialLabels { code }).inc();
+    }
+
+    /// Counts a refused certificate.
+    pub fn certificate_refused(&self, refused: RefusedCertificate) {
+        self.refused.get_or_create(&refused).inc();
     }
 
     /// The connections of one listener.

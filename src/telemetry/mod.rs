@@ -17,6 +17,6 @@ pub use alarm::{Alarm, Alarms};
 pub use hardening::{Hardening, Protection, free_bytes, harden, raise_open_files};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
-pub use meters::{AnsweredRequest, Latency, Level, LevelGuard, Meters};
+pub use meters::{AnsweredRequest, Latency, Level, LevelGuard, Meters, RefusedCertificate};
 pub use priority::give_way;
 pub use reading::MeterReading;

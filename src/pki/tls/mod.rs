@@ -13,4 +13,4 @@ pub use fault::{HandshakeFault, certified_names};
 pub use parts::{TlsError, TlsIdentity};
 pub use peer_refusal::PeerRefusal;
 pub use remote_key::{HandshakeSigner, is_client_handshake};
-pub use server::{Gate, ServerConfigs, ServerTls, sealed_server_configs};
+pub use server::{Gate, RefusedPeer, ServerConfigs, ServerTls, sealed_server_configs, take_refused_peer};

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use rustls::{
 
 use super::parts::{TlsClock, TlsError, TlsIdentity, parts, provider, roots};
 use super::peer_refusal::PeerRefusal;
-use crate::base::Clock;
+use crate::base::{Clock, Connection};
 use crate::pki::authority_certificate::AuthorityCertificate;
 use crate::pki::peer::PeerCertificate;
 
@@ -49,6 +50,33 @@ pub trait Gate: Send + Sync + fmt::Debug {
 
     /// Is told of the end of a connection; `is_cut` if it was ended because `peer` may not stay. Must return at once.
     fn ended(&self, _peer: &PeerCertificate, _is_cut: bool) {}
+
+    /// Is told of a `peer` whose connection is closed because its certificate is refused from its address. Must return at
+    /// once.
+    fn connection_refused(&self, _peer: &PeerCertificate) {}
+
+    /// Is told of a refused handshake, and its connection. Must return at once.
+    fn handshake_refused(&self, _refused: &RefusedPeer, _connection: Connection) {}
+}
+
+/// The certificate that a refused handshake presented. The possession of its key was not proved.
+#[derive(Clone, Debug)]
+pub enum RefusedPeer {
+    /// An authority of the broker signed it.
+    Known(PeerCertificate, PeerRefusal),
+    /// No authority that the broker trusts signed it, or it is no client certificate of this broker.
+    Unknown,
+}
+
+thread_local! {
+    static REFUSED_LAST: Cell<Option<RefusedPeer>> = const { Cell::new(None) };
+}
+
+/// Takes the peer that the verifier refused last on this thread. The library tells the verifier nothing about the
+/// connection: the listener takes the peer after each step of a handshake, before this thread makes another one.
+#[must_use]
+pub fn take_refused_peer() -> Option<RefusedPeer> {
+    REFUSED_LAST.take()
 }
 
 /// A listener's TLS: what it shows and whom it trusts can change while it serves.
@@ -201,6 +229,19 @@ struct LiveVerifier {
 }
 
 impl LiveVerifier {
+    fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
+        PeerCertificate::parse(end_entity).map_err(|_| {
+            REFUSED_LAST.set(Some(RefusedPeer::Unknown));
+            Error::InvalidCertificate(CertificateError::BadEncoding)
+        })
+    }
+
+    fn refuse(&self, peer: PeerCertificate, cause: PeerRefusal) -> Error {
+        self.gate.refused(&peer);
+        REFUSED_LAST.set(Some(RefusedPeer::Known(peer, cause)));
+        cause.into()
+    }
+
     fn inner(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::clone(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -230,25 +271,29 @@ impl ClientCertVerifier for LiveVerifier {
         let inner = self.inner();
         match inner.verify_client_cert(end_entity, &[], now) {
             Ok(verified) => {
-                let peer = read(end_entity)?;
+                let peer = Self::read(end_entity)?;
                 // In its very last second it holds for the library and has ended for the records.
                 if self.gate.admits(&peer) || self.gate.admits_late(&peer) {
                     return Ok(verified);
                 }
-                self.gate.refused(&peer);
-                Err(self.gate.cause(&peer).into())
+                let cause = self.gate.cause(&peer);
+                Err(self.refuse(peer, cause))
             }
             Err(error) if is_expiry(&error) => {
                 // All else about it has to be good, as of its last second.
-                let peer = read(end_entity)?;
-                let verified = inner.verify_client_cert(end_entity, &[], last_second(&peer)?)?;
+                let peer = Self::read(end_entity)?;
+                let verified = inner.verify_client_cert(end_entity, &[], last_second(&peer)?);
+                let verified = verified.inspect_err(|_| REFUSED_LAST.set(Some(RefusedPeer::Unknown)))?;
                 if self.gate.admits_late(&peer) {
                     return Ok(verified);
                 }
-                self.gate.refused(&peer);
-                Err(self.gate.late_cause(&peer).into())
+                let cause = self.gate.late_cause(&peer);
+                Err(self.refuse(peer, cause))
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                REFUSED_LAST.set(Some(RefusedPeer::Unknown));
+                Err(error)
+            }
         }
     }
 
@@ -273,10 +318,6 @@ impl ClientCertVerifier for LiveVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner().supported_verify_schemes()
     }
-}
-
-fn read(end_entity: &CertificateDer<'_>) -> Result<PeerCertificate, Error> {
-    PeerCertificate::parse(end_entity).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
 }
 
 fn is_expiry(error: &Error) -> bool {

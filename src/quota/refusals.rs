@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::denials::Note;
+use super::sources::DenialsBySource;
+use crate::base::limits::{REFUSED_CALLERS_MAX, REFUSED_SOURCES_MAX, REFUSED_SUMMARY_S};
+use crate::base::{Clock, Timestamp, peer_of};
+
+/// Counts the refusals of callers by caller and source, until a summary of them is recorded, and limits the alarms about
+/// them. Its memory has a limit: what does not fit is counted without caller or source.
+pub struct Refusals<K, A> {
+    alarms: DenialsBySource<A>,
+    clock: Arc<dyn Clock>,
+    counted: Mutex<Counted<K>>,
+}
+
+struct Counted<K> {
+    /// When the next summary may be recorded.
+    due: Duration,
+    summary: RefusalSummary<K>,
+}
+
+/// The point at which a caller was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RefusedAt {
+    /// At the TLS handshake: the certificate was presented, and the possession of its key was not proved.
+    Handshake,
+    /// At a request.
+    Request,
+}
+
+/// The number of refusals.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RefusalCount {
+    /// At handshakes.
+    pub handshakes: u64,
+    /// At requests.
+    pub requests: u64,
+}
+
+/// The refusals of one caller.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RefusedSources {
+    /// By source: an IPv4 address, or the first address of a /64.
+    pub by_source: BTreeMap<IpAddr, RefusalCount>,
+    /// From further sources.
+    pub others: RefusalCount,
+}
+
+/// The refusals since the summary before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RefusalSummary<K> {
+    /// When the first of them was counted.
+    pub since: Option<Timestamp>,
+    /// By caller.
+    pub callers: BTreeMap<K, RefusedSources>,
+    /// Of further callers.
+    pub others: RefusalCount,
+}
+
+impl RefusalCount {
+    const fn add(&mut self, other: Self) {
+        self.handshakes = self.handshakes.saturating_add(other.handshakes);
+        self.requests = self.requests.saturating_add(other.requests);
+    }
+
+    const fn one(at: RefusedAt) -> Self {
+        match at {
+            RefusedAt::Handshake => Self { handshakes: 1, requests: 0 },
+            RefusedAt::Request => Self { handshakes: 0, requests: 1 },
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_zero(&self) -> bool {
+        self.handshakes == 0 && self.requests == 0
+    }
+}
+
+impl<K> Default for RefusalSummary<K> {
+    fn default() -> Self {
+        Self { since: None, callers: BTreeMap::new(), others: RefusalCount::default() }
+    }
+}
+
+impl<K: Ord + Clone> RefusalSummary<K> {
+    /// Adds refusals of `caller` at `source`, or at sources that are not told apart.
+    fn add(&mut self, caller: &K, source: Option<IpAddr>, count: RefusalCount) {
+        if !self.callers.contains_key(caller) && self.callers.len() >= REFUSED_CALLERS_MAX {
+            return self.others.add(count);
+        }
+        let sources = self.callers.entry(caller.clone()).or_default();
+        let has_room = sources.by_source.len() < REFUSED_SOURCES_MAX;
+        match source.filter(|source| has_room || sources.by_source.contains_key(source)) {
+            Some(source) => sources.by_source.entry(source).or_default().add(count),
+            None => sources.others.add(count),
+        }
+    }
+}
+
+impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
+    /// No refusals so far.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let counted = Counted { due: Duration::ZERO, summary: RefusalSummary::default() };
+        Self { alarms: DenialsBySource::new(Arc::clone(&clock)), clock, counted: Mutex::new(counted) }
+    }
+
+    /// Counts a refusal of `caller` at `source`.
+    pub fn count(&self, caller: K, source: IpAddr, at: RefusedAt) {
+        let now = self.clock.now();
+        let mut counted = self.lock();
+        counted.summary.since.get_or_insert(now);
+        counted.summary.add(&caller, Some(peer_of(source)), RefusalCount::one(at));
+    }
+
+    /// The record of an alarm about `subject` at `source`: at most one a minute for each.
+    pub fn note_alarm(&self, subject: &A, source: IpAddr) -> Note {
+        self.alarms.note(subject, Some(source))
+    }
+
+    /// Takes the refusals since the summary before, if there are any and that summary is old enough.
+    pub fn take_due(&self) -> Option<RefusalSummary<K>> {
+        let now = self.clock.elapsed();
+        let mut counted = self.lock();
+        if counted.summary.since.is_none() || now < counted.due {
+            return None;
+        }
+        counted.due = now.saturating_add(Duration::from_secs(REFUSED_SUMMARY_S));
+        Some(std::mem::take(&mut counted.summary))
+    }
+
+    /// Takes `summary` back, which could not be recorded.
+    pub fn restore(&self, summary: RefusalSummary<K>) {
+        let mut counted = self.lock();
+        let later = std::mem::replace(&mut counted.summary, summary);
+        for (caller, sources) in &later.callers {
+            for (source, count) in &sources.by_source {
+                counted.summary.add(caller, Some(*source), *count);
+            }
+            counted.summary.add(caller, None, sources.others);
+        }
+        counted.summary.others.add(later.others);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted<K>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, A> fmt::Debug for Refusals<K, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refusals")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ManualClock;
+
+    fn begun() -> (Arc<ManualClock>, Refusals<usize, ()>) {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_000)));
+        (Arc::clone(&clock), Refusals::new(clock as Arc<dyn Clock>))
+    }
+
+    fn source(last: usize) -> IpAddr {
+        IpAddr::from([192, 0, 2, u8::try_from(last).unwrap()])
+    }
+
+    const ONE: RefusalCount = RefusalCount { handshakes: 1, requests: 0 };
+
+    #[test]
+    fn refusals_are_told_apart_by_caller_source_and_point() {
+        let (_, refusals) = begun();
+        for (caller, from, at) in [
+            (1, 1, RefusedAt::Handshake),
+            (1, 1, RefusedAt::Request),
+            (1, 2, RefusedAt::Handshake),
+            (2, 1, RefusedAt::Handshake),
+        ] {
+            refusals.count(caller, source(from), at);
+        }
+        let summary = refusals.take_due().unwrap();
+        assert_eq!(summary.since, Some(Timestamp::from_s(1_000)));
+        assert_eq!(summary.callers[&1].by_source[&source(1)], RefusalCount { handshakes: 1, requests: 1 });
+        assert_eq!(summary.callers[&1].by_source[&source(2)], ONE);
+        assert_eq!(summary.callers[&2].by_source.len(), 1);
+    }
+
+    #[test]
+    fn there_is_at_most_one_summary_a_minute() {
+        let (clock, refusals) = begun();
+        assert!(refusals.take_due().is_none(), "nothing to tell");
+        refusals.count(1, source(1), RefusedAt::Handshake);
+        assert!(refusals.take_due().is_some());
+        refusals.count(1, source(1), RefusedAt::Handshake);
+        clock.advance_s(u32::try_from(REFUSED_SUMMARY_S).unwrap() - 1);
+        assert!(refusals.take_due().is_none());
+        clock.advance_s(1);
+        assert!(refusals.take_due().is_some());
+    }
+
+    #[test]
+    fn callers_and_sources_beyond_the_limits_are_only_counted() {
+        let (_, refusals) = begun();
+        for from in 0..=REFUSED_SOURCES_MAX {
+            refusals.count(0, source(from), RefusedAt::Handshake);
+        }
+        for caller in 0..=REFUSED_CALLERS_MAX {
+            refusals.count(caller, source(0), RefusedAt::Request);
+        }
+        let summary = refusals.take_due().unwrap();
+        assert_eq!(summary.callers.len(), REFUSED_CALLERS_MAX);
+        assert_eq!(summary.callers[&0].by_source.len(), REFUSED_SOURCES_MAX);
+        assert_eq!(summary.callers[&0].others, ONE);
+        assert_eq!(summary.others, RefusalCount { handshakes: 0, requests: 1 });
+    }
+
+    #[test]
+    fn a_summary_that_was_not_recorded_is_in_the_next_one() {
+        let (clock, refusals) = begun();
+        refusals.count(1, source(1), RefusedAt::Handshake);
+        let lost = refusals.take_due().unwrap();
+        refusals.count(1, source(1), RefusedAt::Request);
+        refusals.restore(lost);
+        clock.advance_s(u32::try_from(REFUSED_SUMMARY_S).unwrap());
+        let summary = refusals.take_due().unwrap();
+        let both = RefusalCount { handshakes: 1, requests: 1 };
+        assert_eq!(summary.callers[&1].by_source[&source(1)], both);
+    }
+}
