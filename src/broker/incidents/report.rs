@@ -1,0 +1,381 @@
+//! A report about a subject for a responder: what it could reach, what it reached, what it holds, and what is unusual.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::activity::{Activity, IssuedToken, Seen};
+use super::subjects::FoundSubject;
+use super::views::subject_answer;
+use crate::authn::{Credential, live};
+use crate::base::limits::{INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX};
+use crate::base::{
+    AgentName, Cancellation, CapabilityName, InstanceId, RoleName, Scope, SecretName, Serial, SubjectName,
+    Timestamp, code, length_s,
+};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::agent_with;
+use crate::broker::world::{World, records};
+use crate::leases::LeaseStage;
+use crate::policy::{Authorised, ReadLedger};
+use crate::registry::{Agent, Delivery, Owned};
+use crate::wire::{
+    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, HeldCredentialAnswer, NamesAnswer,
+    ReachableCapabilityAnswer, ReachedSecretAnswer, ReportedEntries, SubjectAnswer, SubjectReportAnswer,
+};
+
+/// Agents that are read at a time, so that no request waits.
+const PART: usize = 1000;
+
+/// A report whose subject was found.
+#[derive(Clone, Debug)]
+pub struct WantedReport {
+    subject: SubjectName,
+    named: SubjectAnswer,
+    since: Timestamp,
+    /// The entries of the report.
+    pub query: EntriesQuery,
+}
+
+impl AdminServices {
+    /// The report about `subject` that the operator may get.
+    ///
+    /// # Errors
+    /// [`Failure`] if no subject within the scope has this name, or entries are not found by subjects of this kind.
+    pub fn wanted_report(
+        &self,
+        by: &Authorised<ReadLedger>,
+        subject: &SubjectName,
+        since: &str,
+    ) -> Result<WantedReport, Failure> {
+        let scope = by.operator().scope();
+        let named = self.0.state.store.read(|world, _| {
+            FoundSubject::find(world, scope, subject).map(|found| subject_answer(&found.named))
+        })?;
+        let text = subject.name().or_else(|| subject.id()).unwrap_or_default();
+        let fields = vec![FieldFilter { field: field_of(subject)?, text }];
+        let filter = EntryFilter { fields, since: Some(since.to_owned()), until: None };
+        let query = EntriesQuery { order: EntryOrder::Newest, filter, ..EntriesQuery::default() };
+        Ok(WantedReport {
+            subject: subject.clone(),
+            named,
+            since: moment(since, self.0.state.clock.now())?,
+            query,
+        })
+    }
+
+    /// Makes the report. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] if the ledger is damaged.
+    pub fn subject_report(
+        &self,
+        by: &Authorised<ReadLedger>,
+        wanted: &WantedReport,
+        work: &Cancellation,
+    ) -> Result<SubjectReportAnswer, Failure> {
+        let (now, scope, since) = (self.0.state.clock.now(), by.operator().scope(), wanted.since);
+        let is_actor = matches!(wanted.subject, SubjectName::Agent(_) | SubjectName::Operator(_));
+        let actor = if is_actor { wanted.subject.name() } else { wanted.named.agent.clone() };
+        let (activity, entries) = self.activity_of(by, wanted, since, now, actor.as_deref(), work)?;
+        let begin = since.plus_s(REPORT_BASELINE_S.saturating_neg());
+        let end = Timestamp::from_ms(since.ms().saturating_sub(1));
+        let (before, baseline) = self.activity_of(by, wanted, begin, end, actor.as_deref(), work)?;
+        let agent = wanted.agent();
+        let (capabilities, mut credentials) = self.0.state.store.read(|world, _| {
+            let agent = agent.as_ref().and_then(|agent| agent.in_records(world));
+            let Some(agent) = agent else { return (Vec::new(), Vec::new()) };
+            (reachable(world, scope, agent, &activity), held(world, agent, &activity.tokens, now))
+        });
+        credentials.sort_by(|one, other| other.accepted.cmp(&one.accepted));
+        let mut left = LeftOut(0);
+        Ok(SubjectReportAnswer {
+            subject: wanted.named.clone(),
+            since: since.to_string(),
+            until: now.to_string(),
+            entries,
+            baseline,
+            denied: activity.denied,
+            unusual: activity.unusual(&before),
+            secrets: left.cut(self.reached_secrets(scope, &activity.secrets, work)?),
+            services: left.cut(activity.services()),
+            logins: left.cut(activity.logins()),
+            sources: left.cut(activity.sources()),
+            credentials: left.cut(credentials),
+            capabilities: left.cut(capabilities),
+            left_out: left.0,
+        })
+    }
+
+    /// The entries about the subject of this time, the newest first.
+    fn activity_of(
+        &self,
+        by: &Authorised<ReadLedger>,
+        wanted: &WantedReport,
+        since: Timestamp,
+        until: Timestamp,
+        actor: Option<&str>,
+        work: &Cancellation,
+    ) -> Result<(Activity, ReportedEntries), Failure> {
+        let mut query = wanted.query.clone();
+        (query.filter.since, query.filter.until) = (Some(since.to_string()), Some(until.to_string()));
+        query.limit = Some(PAGE_ENTRIES_MAX);
+        let mut activity = Activity::default();
+        loop {
+            let page = self.entries(by, &query, work)?;
+            page.items.iter().for_each(|entry| activity.add(entry, actor));
+            query.before = page.next_before;
+            let (read, complete) = (activity.entries, page.next_before.is_none());
+            if complete || read >= REPORT_ENTRIES_READ_MAX {
+                return Ok((activity, ReportedEntries { read, complete }));
+            }
+        }
+    }
+
+    /// The secrets that were read, each with its other readers within the scope.
+    fn reached_secrets(
+        &self,
+        scope: &Scope,
+        read: &BTreeMap<(String, u64), Seen>,
+        work: &Cancellation,
+    ) -> Result<Vec<ReachedSecretAnswer>, Failure> {
+        let names: BTreeSet<SecretName> = read.keys().filter_map(|(secret, _)| secret.parse().ok()).collect();
+        let readers = self.possible_readers(scope, &names, work)?;
+        Ok(self.0.state.store.read(|world, _| {
+            let answer = |((secret, version), seen): (&(String, u64), &Seen)| {
+                let name = secret.parse::<SecretName>().ok();
+                let known = name.as_ref().and_then(|name| world.secrets.existing(name));
+                let current = known.and_then(|secret| secret.current);
+                let Seen { first, last, count } = seen.clone();
+                ReachedSecretAnswer {
+                    secret: secret.clone(),
+                    version: *version,
+                    first,
+                    last,
+                    count,
+                    is_current: current.is_some_and(|current| u64::from(current.number) == *version),
+                    has_rotation: name.as_ref().is_some_and(|name| world.rotations.of(name).is_some()),
+                    readers: name
+                        .and_then(|name| readers.get(&name).cloned())
+                        .unwrap_or(NamesAnswer { count: 0, names: Vec::new() }),
+                }
+            };
+            read.iter().map(answer).collect()
+        }))
+    }
+
+    /// The agents within the scope that may read each of these secrets.
+    fn possible_readers(
+        &self,
+        scope: &Scope,
+        secrets: &BTreeSet<SecretName>,
+        work: &Cancellation,
+    ) -> Result<BTreeMap<SecretName, NamesAnswer>, Failure> {
+        let store = &self.0.state.store;
+        let mut readers: BTreeMap<SecretName, NamesAnswer> = BTreeMap::new();
+        let mut after: Option<AgentName> = None;
+        loop {
+            work.step()?;
+            after = store.read(|world, _| {
+                let opening = opening_roles(world, secrets);
+                let mut agents = world.registry.agents_after(after.as_ref());
+                let mut last = None;
+                for agent in agents.by_ref().take(PART) {
+                    last = Some(agent.name.clone());
+                    let owner = world.registry.owners().of(&Owned::Agent(agent.name.clone()));
+                    if !scope.covers(owner) {
+                        continue;
+                    }
+                    let opened: BTreeSet<&SecretName> =
+                        agent.roles.iter().filter_map(|role| opening.get(role)).flatten().copied().collect();
+                    for secret in opened {
+                        let none = || NamesAnswer { count: 0, names: Vec::new() };
+                        let known = readers.entry(secret.clone()).or_insert_with(none);
+                        known.count = known.count.saturating_add(1);
+                        if known.names.len() < INCIDENT_NAMES_MAX {
+                            known.names.push(agent.name.to_string());
+                        }
+                    }
+                }
+                agents.next().and(last)
+            });
+            if after.is_none() {
+                return Ok(readers);
+            }
+        }
+    }
+}
+
+impl WantedReport {
+    /// The agent that it is about.
+    fn agent(&self) -> Option<ReportedAgent> {
+        if let SubjectName::Agent(name) = &self.subject {
+            return Some(ReportedAgent::Named(name.clone()));
+        }
+        if let SubjectName::Instance(id) = &self.subject {
+            return Some(ReportedAgent::OfInstance(*id));
+        }
+        None
+    }
+}
+
+enum ReportedAgent {
+    Named(AgentName),
+    OfInstance(InstanceId),
+}
+
+impl ReportedAgent {
+    fn in_records<'w>(&self, world: &'w World) -> Option<&'w Agent> {
+        match self {
+            Self::Named(name) => world.registry.agent_named(name),
+            Self::OfInstance(id) => agent_with(world, *id),
+        }
+    }
+}
+
+/// The number of items that lists do not have.
+struct LeftOut(u64);
+
+impl LeftOut {
+    fn cut<T>(&mut self, mut items: Vec<T>) -> Vec<T> {
+        self.0 = self.0.saturating_add(items.len().saturating_sub(INCIDENT_NAMES_MAX) as u64);
+        items.truncate(INCIDENT_NAMES_MAX);
+        items
+    }
+}
+
+/// A moment in RFC 3339, or so long before `now`.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
+    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
+    let why = "`since` is not a time such as 2026-11-30T02:00:00Z, or a length of time such as 6h";
+    found.ok_or_else(|| Failure::new(code::JSON_INVALID).because(why))
+}
+
+/// The field by which entries about the subject are found.
+fn field_of(subject: &SubjectName) -> Result<EntryField, Failure> {
+    Ok(match subject {
+        SubjectName::Agent(_) => EntryField::Agent,
+        SubjectName::Instance(_) => EntryField::Instance,
+        SubjectName::Operator(_) => EntryField::Operator,
+        SubjectName::Capability(_) => EntryField::Capability,
+        SubjectName::Secret(_) => EntryField::SecretName,
+        SubjectName::Token(_) => EntryField::Token,
+        SubjectName::Network(_) => EntryField::Source,
+        SubjectName::Role(_)
+        | SubjectName::Owner(_)
+        | SubjectName::Certificate(_)
+        | SubjectName::Everything => {
+            let why = "the ledger is not searched for subjects of this kind";
+            let fix = "name an agent, instance, operator, capability, secret, token or network";
+            return Err(Failure::new(code::SUBJECT_FORM_UNKNOWN).because(why).mended_by(fix));
+        }
+    })
+}
+
+/// The roles whose holders may read one of these secrets.
+fn opening_roles<'s>(
+    world: &World,
+    secrets: &'s BTreeSet<SecretName>,
+) -> BTreeMap<RoleName, BTreeSet<&'s SecretName>> {
+    let declarations = world.registry.declarations();
+    let opened = |name: &CapabilityName| {
+        declarations.capability(name)?.delivery.secret().and_then(|one| secrets.get(one))
+    };
+    let roles = declarations.roles().map(|role| {
+        let secrets: BTreeSet<&SecretName> = role.capabilities.iter().filter_map(opened).collect();
+        (role.name.clone(), secrets)
+    });
+    roles.filter(|(_, secrets)| !secrets.is_empty()).collect()
+}
+
+/// The capabilities of the agent within the scope.
+fn reachable(
+    world: &World,
+    scope: &Scope,
+    agent: &Agent,
+    activity: &Activity,
+) -> Vec<ReachableCapabilityAnswer> {
+    let (declarations, owners) = (world.registry.declarations(), world.registry.owners());
+    let roles = agent.roles.iter().filter_map(|role| declarations.role(role));
+    let names: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+    let within =
+        names.into_iter().filter(|name| scope.covers(owners.of(&Owned::Capability((*name).clone()))));
+    let declared = within.filter_map(|name| declarations.capability(name));
+    let answer = declared.map(|capability| ReachableCapabilityAnswer {
+        capability: capability.name.to_string(),
+        access: capability.access.as_str().into(),
+        delivery: capability.delivery.as_str().into(),
+        target: match &capability.delivery {
+            Delivery::Mint { audience } => Some(audience.to_string()),
+            Delivery::Reveal { secret } => Some(secret.to_string()),
+            Delivery::Lease => None,
+        },
+        used: activity.used(capability.name.as_str()),
+    });
+    answer.collect()
+}
+
+/// The credentials of the agent that have not expired; of its tokens those that were issued in the time of the report.
+fn held(world: &World, agent: &Agent, tokens: &[IssuedToken], now: Timestamp) -> Vec<HeldCredentialAnswer> {
+    let records = records(world);
+    let mut held = Vec::new();
+    let mut add = |kind: &'static str, id: String, expires_at: String, accepted: bool| {
+        held.push(HeldCredentialAnswer { kind: kind.into(), id, expires_at, accepted });
+    };
+    for instance in agent.instances.iter() {
+        for holding in instance.holdings().filter(|holding| now < holding.not_after) {
+            let certificate = Credential::Certificate { agent, instance, holding, from: None };
+            let serial = Serial::from_bytes(holding.serial).to_string();
+            add("certificate", serial, holding.not_after.to_string(), live(certificate, records).is_ok());
+        }
+    }
+    let of_agent = world.registry.codes().filter(|code| code.agent == agent.id);
+    for code in of_agent.filter(|code| now < code.expires_at && !code.is_used_up()) {
+        let credential = Credential::Code { code, from: None };
+        add(
+            "enrolment-code",
+            code.id.to_string(),
+            code.expires_at.to_string(),
+            live(credential, records).is_ok(),
+        );
+    }
+    for lease in world.leases.of_agent(agent.id) {
+        let administering = crate::broker::leases::administering(world, lease);
+        let lent = Credential::Lease { lease, administering: administering.as_ref() };
+        let is_live = matches!(lease.stage, LeaseStage::Live { .. }) && live(lent, records).is_ok();
+        add("lease", lease.id.to_string(), lease.ends.expires_at.to_string(), is_live);
+    }
+    for token in tokens {
+        let IssuedToken { token: id, seq, instance, capabilities, expires_at } = token;
+        let Some(until) = Timestamp::parse(expires_at).filter(|until| now < *until) else { continue };
+        let (Ok(token), Ok(instance)) = (id.parse(), instance.parse()) else { continue };
+        let names: Vec<(CapabilityName, String)> =
+            capabilities.iter().filter_map(|name| Some((name.parse().ok()?, String::new()))).collect();
+        let minted = agent.instances.get(instance).map(|instance| Credential::MintedBefore {
+            token,
+            seq: *seq,
+            agent,
+            instance,
+            capabilities: &names,
+        });
+        let accepted = minted.is_some_and(|minted| live(minted, records).is_ok());
+        add("token", id.clone(), until.to_string(), accepted);
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_items_are_listed_and_the_rest_is_counted() {
+        let mut left = LeftOut(0);
+        assert_eq!(left.cut(vec![0_u8; INCIDENT_NAMES_MAX]).len(), INCIDENT_NAMES_MAX);
+        assert_eq!(left.0, 0);
+        assert_eq!(left.cut(vec![0_u8; INCIDENT_NAMES_MAX + 1]).len(), INCIDENT_NAMES_MAX);
+        assert_eq!(left.0, 1);
+        const { assert!(REPORT_ENTRIES_READ_MAX as usize >= PAGE_ENTRIES_MAX) };
+        const { assert!(REPORT_BASELINE_S == 30 * 24 * 3600) };
+    }
+}

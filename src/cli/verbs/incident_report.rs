@@ -1,0 +1,69 @@
+//! `keyward incident show`: the record of an incident, or a report about a subject.
+
+use clap::Args;
+
+use super::audit_list::some_entries;
+use super::incident_subject::{body_of, resolve};
+use crate::base::{IncidentId, SubjectName};
+use crate::cli::session::VerbSession;
+use crate::console::CommandFailure;
+use crate::wire::{
+    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, GET_INCIDENT, Nothing, REPORT_SUBJECT,
+    SubjectReportBody,
+};
+
+/// `keyward incident show`
+#[derive(Args, Debug)]
+pub struct IncidentShowArgs {
+    /// The incident's id; or the subject of a report: agent/NAME, instance/ID, operator/NAME, capability/NAME, secret/NAME, token/ID, network/CIDR, or the name of an agent or operator
+    pub incident: String,
+    /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub since: String,
+    /// List the entries of the ledger about the subject instead, the oldest first
+    #[arg(long)]
+    pub timeline: bool,
+}
+
+/// Most entries of a timeline.
+const TIMELINE_ENTRIES_MAX: u64 = 20_000;
+
+impl IncidentShowArgs {
+    pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        if self.incident.starts_with(IncidentId::PREFIX) && !self.incident.contains('/') {
+            return session.show(GET_INCIDENT, &self.incident.parse()?).await;
+        }
+        let client = session.operator().await?;
+        let subject = resolve(&client, &self.incident, session.console).await?;
+        if self.timeline {
+            return self.list(session, &subject).await;
+        }
+        let body = SubjectReportBody { subject: body_of(&subject), since: self.since.clone() };
+        let report = client.call(REPORT_SUBJECT, &Nothing, &body).await?;
+        session.print_object_as(&report.sent, || report.sent.clone());
+        if !report.entries.complete {
+            session.console.say(&format!(
+                "the report has the newest {} entries of this time: a later `--since` has fewer",
+                report.entries.read
+            ));
+        }
+        Ok(())
+    }
+
+    async fn list(&self, session: VerbSession<'_>, subject: &SubjectName) -> Result<(), CommandFailure> {
+        let field = EntryField::ALL.into_iter().find(|field| field.as_str() == subject.kind());
+        let field = if matches!(subject, SubjectName::Network(_)) { Some(EntryField::Source) } else { field };
+        let text = subject.name().or_else(|| subject.id());
+        let Some((field, text)) = field.zip(text) else {
+            let fix = "name an agent, instance, operator, capability, secret, token or network";
+            return Err(CommandFailure::usage("a subject of this kind has no timeline", fix));
+        };
+        let fields = vec![FieldFilter { field, text }];
+        let filter = EntryFilter { fields, since: Some(self.since.clone()), until: None };
+        let query = EntriesQuery { order: EntryOrder::Oldest, filter, ..EntriesQuery::default() };
+        let client = session.operator().await?;
+        let entries = some_entries(&client, query, TIMELINE_ENTRIES_MAX).await?;
+        session.print_table(&client, &entries.sent, &entries.items).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! The report about a subject: what it reached, from where, what it holds, and what is unusual.
+
+use keyward::base::limits::REPORT_ENTRIES_READ_MAX;
+use serde_json::{Value, json};
+
+use super::agent;
+use crate::operators::teams;
+use crate::refusals::refused;
+use crate::support::broker::{Agent, Caller, TestBroker};
+
+async fn report(by: &Caller, subject: Value, since: &str) -> Value {
+    let reply = by.post_json("/v1/subject-reports", &json!({ "subject": subject, "since": since })).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+async fn read_from(agent: &Agent, source: [u8; 4]) {
+    let mut connection = agent.caller.connect_from(source).await.unwrap();
+    let form = b"grant_type=client_credentials&scope=github.repo.read";
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let reply = connection.send("POST", "/oauth/token", &headers, form).await.unwrap().json();
+    let bearer = format!("Bearer {}", reply["access_token"].as_str().unwrap());
+    let headers = [("authorization", bearer.as_str())];
+    assert_eq!(connection.send("GET", "/v1/secrets/github/app", &headers, b"").await.unwrap().status, 200);
+}
+
+fn texts<'a>(items: &'a Value, field: &str) -> Vec<&'a str> {
+    items.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap_or_default()).collect()
+}
+
+#[tokio::test]
+async fn a_report_says_what_an_agent_reached_and_what_is_unusual() {
+    // Given an agent that reads a secret as usual, and two days later from another address
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    broker.agent("other", &["repo-reader"]).await;
+    read_from(&bot, [127, 0, 0, 1]).await;
+    broker.clock.advance_s(8 * 3600);
+    read_from(&bot, [127, 0, 0, 9]).await;
+    assert_eq!(bot.ask("grant_type=client_credentials&scope=reports.read").await.status, 400);
+    // When a responder asks about the last hour
+    let entries = broker.entries("ledger.read").await.len();
+    let shown = report(&operator, agent("bot"), "1h").await;
+    // Then the report has the version that it read, and the agents that may read it
+    let secret = &shown["secrets"][0];
+    assert_eq!(
+        (&secret["secret"], &secret["version"], &secret["count"]),
+        (&json!("github/app"), &json!(1), &json!(1))
+    );
+    assert_eq!(secret["readers"], json!({ "count": 2, "names": ["bot", "other"] }));
+    assert_eq!((&secret["is_current"], &secret["has_rotation"]), (&json!(true), &json!(false)));
+    // And its sources, with the one that is new
+    assert_eq!(texts(&shown["sources"], "source"), ["127.0.0.1", "127.0.0.9"]);
+    assert_eq!(
+        (texts(&shown["unusual"], "what"), texts(&shown["unusual"], "which")),
+        (vec!["new-source"], vec!["127.0.0.9"])
+    );
+    // And what it may do, and what it holds
+    assert_eq!(texts(&shown["capabilities"], "capability"), ["github.repo.read"]);
+    let used: Vec<bool> =
+        shown["capabilities"].as_array().unwrap().iter().map(|one| one["used"].as_bool().unwrap()).collect();
+    assert_eq!(used, [true]);
+    assert_eq!(texts(&shown["credentials"], "kind"), ["certificate", "token"]);
+    assert!(shown["credentials"].as_array().unwrap().iter().all(|one| one["accepted"] == true), "{shown}");
+    assert_eq!((&shown["denied"], &shown["entries"]["complete"]), (&json!(1), &json!(true)));
+    assert!(shown["entries"]["read"].as_u64().unwrap() < REPORT_ENTRIES_READ_MAX);
+    // And the reading is recorded
+    assert_eq!(broker.entries("ledger.read").await.len(), entries + 1);
+    // And after a containment nothing is accepted
+    super::contained(&operator, agent("bot")).await;
+    let shown = report(&operator, agent("bot"), "1h").await;
+    assert!(shown["credentials"].as_array().unwrap().iter().all(|one| one["accepted"] == false), "{shown}");
+}
+
+#[tokio::test]
+async fn a_first_use_is_unusual_and_a_bad_request_is_refused() {
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    read_from(&bot, [127, 0, 0, 1]).await;
+    let shown = report(&operator, agent("bot"), "6h").await;
+    assert_eq!(texts(&shown["unusual"], "what"), ["first-use"]);
+    let ask = async |subject: Value, since: &str| {
+        operator.post_json("/v1/subject-reports", &json!({ "subject": subject, "since": since })).await
+    };
+    refused(&ask(agent("nobody"), "1h").await, 404, "subject_unknown");
+    refused(&ask(agent("bot"), "yesterday").await, 400, "json_invalid");
+    refused(&ask(json!({ "kind": "everything" }), "1h").await, 400, "subject_form_unknown");
+}
+
+#[tokio::test]
+async fn a_team_gets_reports_about_its_own_agents() {
+    let (broker, red, _) = teams().await;
+    let bot = broker.agent("red-bot", &[]).await;
+    bot.secret("red/app", &bot.token("red.read").await).await;
+    broker.agent("blue-bot", &[]).await;
+    let shown = report(&red, agent("red-bot"), "1h").await;
+    assert_eq!(texts(&shown["secrets"], "secret"), ["red/app"]);
+    assert_eq!(shown["secrets"][0]["readers"]["names"], json!(["red-bot"]));
+    let body = json!({ "subject": agent("blue-bot"), "since": "1h" });
+    refused(&red.post_json("/v1/subject-reports", &body).await, 404, "subject_unknown");
+}
