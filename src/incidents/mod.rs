@@ -9,6 +9,7 @@ mod events;
 mod freezing;
 mod incident;
 pub mod keys;
+mod recognised;
 mod state;
 mod times;
 
@@ -21,5 +22,6 @@ pub use freezing::Freezing;
 pub use incident::{
     AffectedSubject, Incident, IncidentClosing, IncidentStep, IncidentSubject, SubjectContainment,
 };
+pub use recognised::{RecognisedValue, ValueRecognised};
 pub use state::Incidents;
 pub use times::{IncidentTimes, IncidentTimesError};

@@ -292,6 +292,21 @@ impl Issuer {
         Ok(Issued::assertion(values))
     }
 
+    /// Whether `candidate` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
+    /// opened.
+    ///
+    /// # Errors
+    /// [`IssueError::Vault`] when the record does not open.
+    pub fn recognises(
+        &self,
+        id: SecretId,
+        version: u32,
+        stored: &StoredVersion,
+        candidate: &[u8],
+    ) -> Result<bool, IssueError> {
+        Ok(self.opener.recognises(id, version, stored, candidate)?)
+    }
+
     /// Opens what another value key wraps, too.
     pub fn learn_value_key(&self, key: AeadKey) {
         self.opener.learn(key);

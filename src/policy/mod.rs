@@ -36,11 +36,11 @@ pub use operator::{
 };
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
-    Authorised, BeOneself, CheckPlanned, Contain, ContainOperators, Counted, Declare, DeleteAgents,
-    EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents, InviteAgents,
-    OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents, ReadLeases,
-    ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases, RequiredRight,
-    RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets, Unauthorised,
-    authorise,
+    Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
+    DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
+    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
+    ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
+    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets,
+    Unauthorised, authorise,
 };
 pub use sensitivity::CapabilityConstraints;

@@ -150,6 +150,8 @@ rights! {
     HandleIncidents = "handle-incidents", [Admin, Security], Owned, Never;
     /// Freezing and thawing the broker.
     FreezeBroker = "freeze-broker", [Admin, Security], Everything, Never;
+    /// Comparing a leaked text with stored values. The scope `all` is required, because it may be the value of any owner.
+    CheckValues = "check-values", [Admin], Everything, Yes;
     /// Reading incidents, and previews of containments.
     ReadIncidents = "read-incidents", [Admin, Security, Auditor], Owned, Yes;
     /// Listing leases, also those whose revocation failed.
