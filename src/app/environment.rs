@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::config::Config;
+use crate::http::listener::ConnectionIds;
 use crate::upstream;
 
 /// The file with the id of a Linux machine (machine-id(5)).
@@ -35,6 +36,10 @@ impl Environment {
 
     fn with(clock: SystemClock) -> Self {
         Self { clock: Arc::new(clock), entropy: Arc::new(SystemEntropy), machine_id: MACHINE_ID.into() }
+    }
+
+    pub(super) fn connection_ids(&self) -> ConnectionIds {
+        ConnectionIds { clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.entropy) }
     }
 
     pub(crate) fn for_upstreams(&self, config: &Config) -> upstream::DriverContext {

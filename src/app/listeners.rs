@@ -151,14 +151,15 @@ impl SealedListeners {
         let Environment { clock, entropy, .. } = environment.clone();
         let tls =
             sealed_server_configs(&identity, Arc::clone(&clock)).map_err(|error| start_failed(&error))?;
-        let caps = caps(config);
+        let (caps, ids) = (caps(config), environment.connection_ids());
         let meters = Arc::clone(&listeners.host.meters);
         let sealed = Sealed { documents, meters, clock, entropy };
         let open = |name, listener: &BoundListener, routes| {
             let router = sealed_router(name, routes, &sealed);
             let level = sealed.meters.connections(name);
             let state = followed.clone();
-            let conditions = ListenerConditions { caps, credentials: admits_nobody(), state, level };
+            let credentials = admits_nobody();
+            let conditions = ListenerConditions { caps, credentials, state, level, ids: ids.clone() };
             let serve = listener::serve(listener.shared()?, tls.clone(), router, conditions);
             Ok::<_, CommandFailure>(tokio::spawn(serve))
         };

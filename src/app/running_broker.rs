@@ -152,6 +152,7 @@ impl OpenedBroker<'_> {
             credentials: CredentialWatch { gate, changed: services.notifications.revocations.subscribe() },
             state: state.clone(),
             level: services.notifications.meters.connections(name),
+            ids: environment.connection_ids(),
         };
         let runtimes = Runtimes::start()?;
         let (agent_router, admin_router) = (agent_router(agents), admin_router(admins));

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use super::live::{Credential, live};
 use super::principal::{AuthnError, Timeliness, in_time, same, signed};
 use super::records::Records;
-use crate::base::{ClockReading, OperatorId, OperatorName, Scope, Timestamp};
+use crate::base::{ClockReading, Connection, OperatorId, OperatorName, Scope, Timestamp};
 use crate::keyring::KeyStage;
 use crate::operators::{Certificate, Operator, OperatorKind, OperatorRole, Serving};
 use crate::pki::{PeerCertificate, Record, SpiffeId};
@@ -20,7 +20,7 @@ pub struct OperatorPrincipal {
     not_after: Timestamp,
     serving: Serving,
     enrolled_seq: u64,
-    from: Option<IpAddr>,
+    connection: Option<Connection>,
     as_of: u64,
 }
 
@@ -47,7 +47,7 @@ pub fn operator(
 ) -> Result<OperatorPrincipal, AuthnError> {
     in_time(peer, now)?;
     let (operator, held) = holder(peer, records)?;
-    live_operator(operator, held, peer.from(), records, as_of)
+    live_operator(operator, held, peer.connection(), records, as_of)
 }
 
 /// The operator behind `peer`, if it may renew: its certificate is valid at `now`, or in its grace period, which is at most
@@ -73,7 +73,7 @@ pub fn renewing_operator(
         return Err(AuthnError::OutOfTime);
     }
     let OperatorPrincipal { id, name, serving, .. } =
-        live_operator(operator, held, peer.from(), records, as_of)?;
+        live_operator(operator, held, peer.connection(), records, as_of)?;
     let timeliness = if now.latest() < peer.not_after() { Timeliness::InTime } else { Timeliness::Late };
     Ok(RenewingOperator { id, name, certificate: peer.clone(), serving, timeliness, renewable_until })
 }
@@ -109,7 +109,7 @@ pub fn operator_again(
     let operator = records.operators.named(&known.name).filter(|operator| operator.id == known.id);
     let operator = operator.ok_or(AuthnError::Unknown)?;
     let held = operator.certificate(&known.serial).ok_or(AuthnError::Unknown)?;
-    live_operator(operator, held, known.from, records, as_of)
+    live_operator(operator, held, known.connection, records, as_of)
 }
 
 /// The operator that enrolled by entry `enrolled_seq`, by the live records, if its certificate of then, or a renewed one,
@@ -140,10 +140,11 @@ pub fn enrolled_operator<'r>(
 fn live_operator(
     operator: &Operator,
     certificate: &Certificate,
-    from: Option<IpAddr>,
+    connection: Option<Connection>,
     records: Records<'_>,
     as_of: u64,
 ) -> Result<OperatorPrincipal, AuthnError> {
+    let from = connection.map(|connection| connection.source);
     live(Credential::OperatorCertificate { operator, certificate, from }, records)?;
     Ok(OperatorPrincipal {
         id: operator.id,
@@ -155,7 +156,7 @@ fn live_operator(
         not_after: certificate.not_after,
         serving: certificate.serving,
         enrolled_seq: certificate.enrolled_seq,
-        from,
+        connection,
         as_of,
     })
 }
@@ -181,8 +182,14 @@ impl OperatorPrincipal {
 
     /// The address of the caller, if known.
     #[must_use]
-    pub const fn from(&self) -> Option<IpAddr> {
-        self.from
+    pub fn from(&self) -> Option<IpAddr> {
+        self.connection.map(|connection| connection.source)
+    }
+
+    /// The connection of the request, if known.
+    #[must_use]
+    pub const fn connection(&self) -> Option<Connection> {
+        self.connection
     }
 
     /// Its role.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::live::{Credential, CredentialFault, live};
 use super::records::Records;
-use crate::base::{AgentId, AgentName, ClockReading, InstanceId, RoleName, Timestamp};
+use crate::base::{AgentId, AgentName, ClockReading, Connection, InstanceId, RoleName, Timestamp};
 use crate::crypto::Digest;
 use crate::pki::{PeerCertificate, Record, SpiffeId};
 use crate::registry::{Agent, AgentKind, CertificateSlot, Instance};
@@ -209,6 +209,12 @@ impl AgentPrincipal {
     #[must_use]
     pub const fn certificate(&self) -> &PeerCertificate {
         &self.certificate
+    }
+
+    /// The connection of the request, if known.
+    #[must_use]
+    pub const fn connection(&self) -> Option<Connection> {
+        self.certificate.connection()
     }
 
     /// The identity in the certificate.

@@ -124,6 +124,8 @@ typed_ids! {
     TokenId = "tok";
     /// Names one HTTP request.
     RequestId = "req";
+    /// Names one accepted connection.
+    ConnectionId = "conn";
     /// Names one ledger.
     LedgerId = "ledger";
     /// Names one key slot of the keyring.

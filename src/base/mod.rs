@@ -6,6 +6,7 @@
 mod cancellation;
 mod clock;
 pub mod code;
+mod connection;
 pub mod encoding;
 mod entropy;
 mod former_ties;
@@ -29,11 +30,12 @@ mod timestamp;
 
 pub use cancellation::{Cancellation, Cancelled};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
+pub use connection::Connection;
 pub use entropy::{Entropy, SystemEntropy};
 pub use former_ties::FormerTies;
 pub use id::{
-    AgentId, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId, OperatorId, RequestId,
-    RotationId, SecretId, SlotId, TokenId,
+    AgentId, CodeId, ConnectionId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId,
+    OperatorId, RequestId, RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};

@@ -7,7 +7,7 @@ use super::retry::{AttemptError, retry_on_conflict};
 use super::services::State;
 use super::world::Effect;
 use crate::authn::OperatorPrincipal;
-use crate::base::{IncidentId, Reason, Scope, Timestamp, code};
+use crate::base::{Connection, IncidentId, Reason, Scope, Timestamp, code};
 use crate::custody::{OrderingOperator, PendingOrder, RevocationOrder};
 use crate::idempotency::{IdempotencyKey, Outcome, Remembered};
 use crate::ledger::Receipt;
@@ -21,8 +21,8 @@ pub(crate) enum Initiator<'a> {
     Host(&'a str),
     /// The operator of an order that was not recorded in time.
     Ordered(&'a PendingOrder),
-    /// An agent, about its own credential.
-    Holder,
+    /// An agent, about its own credential, on this connection.
+    Holder(Option<Connection>),
     /// The broker's own schedule.
     Schedule,
 }
@@ -34,15 +34,24 @@ impl<'a> Initiator<'a> {
             Self::Operator(operator) => operator.name().as_str(),
             Self::Host(name) => name,
             Self::Ordered(order) => &order.by,
-            Self::Holder => "its holder",
+            Self::Holder(_) => "its holder",
             Self::Schedule => "the schedule",
+        }
+    }
+
+    /// The connection of the request.
+    pub(crate) const fn connection(self) -> Option<Connection> {
+        match self {
+            Self::Operator(operator) => operator.connection(),
+            Self::Holder(connection) => connection,
+            Self::Host(_) | Self::Ordered(_) | Self::Schedule => None,
         }
     }
 
     pub(crate) const fn operator(self) -> Option<&'a OperatorPrincipal> {
         match self {
             Self::Operator(operator) => Some(operator),
-            Self::Host(_) | Self::Ordered(_) | Self::Holder | Self::Schedule => None,
+            Self::Host(_) | Self::Ordered(_) | Self::Holder(_) | Self::Schedule => None,
         }
     }
 
@@ -68,7 +77,7 @@ impl<'a> Initiator<'a> {
         match self {
             Self::Operator(operator) => operator.scope(),
             Self::Ordered(PendingOrder { operator: Some(operator), .. }) => &operator.scope,
-            Self::Host(_) | Self::Ordered(_) | Self::Holder | Self::Schedule => &Scope::Everything,
+            Self::Host(_) | Self::Ordered(_) | Self::Holder(_) | Self::Schedule => &Scope::Everything,
         }
     }
 }
@@ -132,8 +141,9 @@ impl<'a> ChangeRequest<'a> {
         PendingOrder { at, by: self.by.name().to_owned(), reason: self.reason.cloned(), operator, what }
     }
 
-    /// `change` with the operator's reason.
-    pub(crate) fn explain(self, change: Change<Effect>) -> Change<Effect> {
+    /// `change` with the connection and the reason of the request.
+    pub(crate) fn attribute(self, change: Change<Effect>) -> Change<Effect> {
+        let change = change.requested_on(self.by.connection());
         match self.reason {
             Some(reason) => change.because(reason.clone()),
             None => change,
@@ -250,7 +260,20 @@ impl State {
     /// # Errors
     /// [`CommitError`].
     pub(crate) async fn record<V: Event + Sync>(&self, event: &V) -> Result<(), CommitError> {
-        self.store.commit(Change::new(event)?, ()).await.map(Receipt::redeem)
+        self.record_request(event, None).await
+    }
+
+    /// The same for a request on `connection`.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub(crate) async fn record_request<V: Event + Sync>(
+        &self,
+        event: &V,
+        connection: Option<Connection>,
+    ) -> Result<(), CommitError> {
+        let change = Change::new(event)?.requested_on(connection);
+        self.store.commit(change, ()).await.map(Receipt::redeem)
     }
 
     /// Changes the records by `decide`, which runs in each attempt: once per idempotency key, and only while the operator has
@@ -323,7 +346,7 @@ impl State {
         preconditions: Preconditions,
     ) -> Result<(Change<Effect>, T), Failure> {
         let preconditions = preconditions.and(self.still_allowed(request.by)?);
-        let change = request.explain(remembered(change, request.idempotency, outcome));
+        let change = request.attribute(remembered(change, request.idempotency, outcome));
         Ok((preconditions.added_to(change), value))
     }
 

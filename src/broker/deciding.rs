@@ -3,7 +3,7 @@ use super::reading::{Preconditions, Reading};
 use super::retry::AttemptError;
 use super::services::{Services, State};
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
-use crate::base::{ClockReading, DecisionId, Timestamp};
+use crate::base::{ClockReading, Connection, DecisionId, Timestamp};
 use crate::pki::PeerCertificate;
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
@@ -148,7 +148,7 @@ impl Services {
                 request: request.in_hex(),
                 unrecorded,
             };
-            self.record_refusal(&event).await;
+            self.record_refusal(&event, principal.connection()).await;
         }
         denial.into()
     }
@@ -165,20 +165,20 @@ impl Services {
                 | PresentError::Unrecorded { token, .. } => Some(token),
                 PresentError::Token(_) => None,
             };
-            self.record_refusal(&TokenRefused {
+            let event = TokenRefused {
                 agent: principal.name(),
                 instance: principal.instance(),
                 code: failure.code.as_str(),
                 token,
                 unrecorded,
-            })
-            .await;
+            };
+            self.record_refusal(&event, principal.connection()).await;
         }
         failure
     }
 
-    pub(crate) async fn record_refusal<V: Event + Sync>(&self, event: &V) {
-        let recorded = self.state.record(event).await;
+    pub(crate) async fn record_refusal<V: Event + Sync>(&self, event: &V, connection: Option<Connection>) {
+        let recorded = self.state.record_request(event, connection).await;
         if let Err(error) = recorded {
             tracing::error!(%error, what = V::NAME, "a refusal could not be recorded");
         }

@@ -68,7 +68,7 @@ pub use identity::revoke::Revocation;
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
     ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, OpenedIncident,
-    OrderedContainment, subject_answer, times_answer,
+    OrderedContainment, WantedReport, subject_answer, times_answer,
 };
 pub use keyed_locks::KeyedLocks;
 pub use keys::checkpoints::notary;

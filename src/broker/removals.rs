@@ -113,7 +113,7 @@ impl State {
 /// Decides `order` again: once for the idempotency key of its request, with its reason, and only while its operator has
 /// the right. Otherwise an entry says that it was not carried out.
 fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest<'_>) -> OnConflict<World> {
-    let idempotency = request.idempotency.cloned();
+    let (idempotency, connection) = (request.idempotency.cloned(), request.by.connection());
     OnConflict::Decide(Box::new(move |world, as_of| {
         let reading = Reading::of(world, as_of, order.at);
         let is_new = matches!(reading.outcome(idempotency.as_ref()), Ok(None));
@@ -121,7 +121,7 @@ fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest
             Ok(None) => Ok(ConflictDecision::Done),
             Ok(Some(change)) => {
                 let idempotency = idempotency.as_ref().filter(|_| is_new);
-                let change = remembered(change, idempotency, Outcome::Recorded);
+                let change = remembered(change, idempotency, Outcome::Recorded).requested_on(connection);
                 let change = order.reason.iter().cloned().fold(change, Change::because);
                 Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
             }

@@ -7,8 +7,7 @@ use x509_parser::prelude::FromDer;
 
 use super::authority_certificate::AuthorityKeyId;
 use super::spiffe::SpiffeId;
-use crate::base::Serial;
-use crate::base::Timestamp;
+use crate::base::{Connection, Serial, Timestamp};
 use crate::crypto::{Digest, sha256};
 
 /// Why a certificate names no agent or operator.
@@ -42,7 +41,7 @@ pub struct PeerCertificate {
     authority: Option<AuthorityKeyId>,
     not_before: Timestamp,
     not_after: Timestamp,
-    from: Option<IpAddr>,
+    connection: Option<Connection>,
 }
 
 impl PeerCertificate {
@@ -78,20 +77,26 @@ impl PeerCertificate {
             authority: authority(&certificate),
             not_before: Timestamp::from_s(validity.not_before.timestamp()),
             not_after: Timestamp::from_s(validity.not_after.timestamp()),
-            from: None,
+            connection: None,
         })
     }
 
-    /// With the address that presented it.
+    /// With the connection on which it was presented.
     #[must_use]
-    pub fn presented_from(self, address: IpAddr) -> Self {
-        Self { from: Some(address), ..self }
+    pub fn presented_on(self, connection: Connection) -> Self {
+        Self { connection: Some(connection), ..self }
     }
 
-    /// From where it is presented, as far as that is known: at the handshake it is not yet.
+    /// The connection on which it was presented; not known during the handshake.
     #[must_use]
-    pub const fn from(&self) -> Option<IpAddr> {
-        self.from
+    pub const fn connection(&self) -> Option<Connection> {
+        self.connection
+    }
+
+    /// The address that presented it; not known during the handshake.
+    #[must_use]
+    pub fn from(&self) -> Option<IpAddr> {
+        self.connection.map(|connection| connection.source)
     }
 
     /// The identity.

@@ -2,7 +2,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::concerns::concerned_by;
-use crate::base::{IncidentId, Reason, Sensitive, Timestamp};
+use crate::base::{Connection, IncidentId, Reason, Sensitive, Timestamp};
 use crate::crypto::Digest;
 use crate::index::{IndexTree, Put};
 use crate::ledger::{AppendError, Draft, Entry, EntryCause, Expectation, Key, Kind, Space, TakeInError};
@@ -76,6 +76,9 @@ pub trait StoredState: Default + Serialize + DeserializeOwned + Send + Sync + 's
 
     /// The writes of `effect` to the index.
     fn project(effect: &Self::Effect, out: &mut Projection);
+
+    /// The number of the rule of [`StoredState::terms`]. An index by another rule is built again.
+    const TERMS_RULE: u16 = 0;
 
     /// The terms by which a search finds `entry`: names of fields, and their texts.
     fn terms(_entry: &Entry) -> Vec<(&'static str, String)> {
@@ -187,6 +190,18 @@ impl<E: Serialize> Change<E> {
     #[must_use]
     pub const fn incident(&self) -> Option<IncidentId> {
         self.cause.incident
+    }
+
+    /// Adds the connection of the request to the event, as the fields `source` and `connection`.
+    pub fn requested_on(mut self, connection: Option<Connection>) -> Self {
+        if let (Some(connection), Some(b'}')) = (connection, self.event.last()) {
+            let Connection { id, source } = connection;
+            self.event.pop();
+            let separator = if self.event == b"{" { "" } else { "," };
+            let fields = format!("{separator}\"source\":\"{source}\",\"connection\":\"{id}\"}}");
+            self.event.extend_from_slice(fields.as_bytes());
+        }
+        self
     }
 
     /// Adds the reason.

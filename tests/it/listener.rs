@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use keyward::base::{Clock, ManualClock, Sensitive, SystemEntropy, Timestamp};
 use keyward::crypto::{EcdsaKey, SignatureForm};
 use keyward::http::listener::{
-    ConnectionCaps, CredentialWatch, ListenerConditions, ListenerState, Peer, serve,
+    ConnectionCaps, ConnectionIds, CredentialWatch, ListenerConditions, ListenerState, Peer, serve,
 };
 use keyward::pki::tls::{Gate, ServerTls, TlsIdentity, client_config, pinned_client_config};
 use keyward::pki::{Authority, CertificatePlan, PeerCertificate, new_key_and_request, read_request};
@@ -118,7 +118,9 @@ impl Bed {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (course, state) = watch::channel(ListenerState::On);
-        let conditions = ListenerConditions { caps, credentials, state, level };
+        let ids =
+            ConnectionIds { clock: Arc::clone(&clock) as Arc<dyn Clock>, entropy: Arc::new(SystemEntropy) };
+        let conditions = ListenerConditions { caps, credentials, state, level, ids };
         let serving = tokio::spawn(serve(listener, tls, router, conditions));
         Self { issuer, clock, door, hold, held, address, course, serving }
     }
@@ -152,7 +154,7 @@ impl Bed {
 async fn who(Extension(peer): Extension<Peer>) -> String {
     let certificate = peer.certificate.as_ref();
     let name = certificate.map_or("nobody".to_owned(), |certificate| certificate.spiffe().to_string());
-    format!("{name} from {}", peer.address.ip())
+    format!("{name} from {}", peer.connection.source)
 }
 
 async fn breaks() -> &'static str {

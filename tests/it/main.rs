@@ -102,6 +102,7 @@ mod shares;
 mod signing_keys;
 mod slots;
 mod snapshots;
+mod sources;
 mod status;
 mod support;
 mod tls;

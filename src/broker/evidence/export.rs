@@ -122,7 +122,7 @@ impl AdminServices {
             since: since.to_string(),
             until: until_text,
         };
-        let mut change = Change::new(&event)?;
+        let mut change = request.attribute(Change::new(&event)?);
         if let Some(incident) = &incident {
             change = change.of_incident(incident.wanted.id);
         }

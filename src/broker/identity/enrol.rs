@@ -76,7 +76,7 @@ impl Services {
             key: plan.key.hex(),
             spiffe_id: plan.spiffe.to_string(),
             not_after: plan.not_after.to_string(),
-            peer: input.peer.ip().to_string(),
+            peer: input.connection.source.to_string(),
         };
         let effect = registry::Effect::Enrol {
             code: input.code,
@@ -87,9 +87,12 @@ impl Services {
             not_before: plan.not_before,
             not_after: plan.not_after,
         };
-        let address = input.peer.ip().to_canonical();
+        let address = input.connection.source;
         let from = registry::Effect::EnrolledFrom { agent: agent.id, instance, address };
-        let change = Change::new(&event)?.effect(Effect::Registry(effect)).effect(Effect::Registry(from));
+        let change = Change::new(&event)?
+            .requested_on(Some(input.connection))
+            .effect(Effect::Registry(effect))
+            .effect(Effect::Registry(from));
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.state.commit(change, preconditions, certify).await?;
         self.sign_and_record(&Holder::instance(&agent, instance, CertificateOccasion::Enrolment), receipt)
@@ -111,7 +114,7 @@ fn code_reuse(
         code: input.code,
         first_instance,
         other_key: key.digest().hex(),
-        peer: input.peer.ip().to_string(),
+        peer: input.connection.source.to_string(),
     };
     let change = Change::new(&event)?.effect(Effect::Registry(registry::Effect::ReportCode(input.code)));
     Ok(Some(CodeReuse { alarm: Alarm::EnrolmentCodeReused, holder: format!("agent {}", agent.name), change }))

@@ -1,8 +1,6 @@
-use std::net::SocketAddr;
-
 use crate::authn::Timeliness;
-use crate::base::code;
 use crate::base::encoding::hex;
+use crate::base::{Connection, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate};
@@ -41,7 +39,7 @@ impl AdminServices {
             match (decision.grant(), operator) {
                 (Ok(grant), Some(operator)) => {
                     services
-                        .admit_operator(&operator, grant, &redemption.key, input.peer, preconditions)
+                        .admit_operator(&operator, grant, &redemption.key, input.connection, preconditions)
                         .await
                 }
                 (Ok(_), None) => Err(AttemptError::Stop(Failure::new(code::ENROLMENT_CODE_INVALID))),
@@ -61,7 +59,7 @@ impl Services {
         operator: &Operator,
         grant: Grant<AdmitOperator>,
         key: &PublicKey,
-        peer: SocketAddr,
+        connection: Connection,
         preconditions: Preconditions,
     ) -> Result<Enrolled, AttemptError> {
         let planned = grant.act().repeats().and_then(|serial| operator.certificate(&serial));
@@ -75,7 +73,7 @@ impl Services {
         let time = self.state.certifying(life_s)?.time;
         let plan = self.plan_certificate(self.operator_spiffe(&operator.name), life_s, key, time.earliest());
         let by = grant.act().by();
-        let change = admitted(&operator.name, by, &plan, peer)?;
+        let change = admitted(&operator.name, by, &plan, connection)?;
         let holder = Holder::operator(operator, *plan.serial.as_bytes());
         let certify = Certify { grant, plan, key: key.clone() };
         let receipt = self.state.commit(change, preconditions, certify).await?;
@@ -86,7 +84,7 @@ impl Services {
                     "operator {}, from {}: the certificate was renewed after it had expired; ask the operator, and \
                      suspend the operator if it was another person",
                     operator.name,
-                    peer.ip()
+                    connection.source
                 ),
             );
         }
@@ -107,7 +105,7 @@ fn code_reuse(
         code: input.code,
         first_serial: hex(&first),
         other_key: key.digest().hex(),
-        peer: input.peer.ip().to_string(),
+        peer: input.connection.source.to_string(),
     };
     let change = Change::new(&event)?.effect(Effect::Operators(operators::Effect::ReportCode(input.code)));
     Ok(Some(CodeReuse {
@@ -122,18 +120,18 @@ fn admitted(
     operator: &crate::base::OperatorName,
     by: OperatorAdmission,
     plan: &CertificatePlan,
-    peer: SocketAddr,
+    connection: Connection,
 ) -> Result<Change<Effect>, CommitError> {
     let certificate =
         OperatorCertificate { serial: *plan.serial.as_bytes(), key: plan.key, not_after: plan.not_after };
     let (name, not_before) = (operator.clone(), plan.not_before);
     let (serial, key, not_after) = (plan.serial.to_string(), plan.key.hex(), plan.not_after.to_string());
-    let peer = peer.ip().to_string();
-    match by {
+    let peer = connection.source.to_string();
+    let change = match by {
         OperatorAdmission::Code(code) => {
             let event = OperatorEnrolled { operator, code, serial, key, not_after, peer };
             let effect = operators::Effect::Enrol { code, operator: name, certificate, not_before };
-            Ok(Change::new(&event)?.effect(Effect::Operators(effect)))
+            Change::new(&event)?.effect(Effect::Operators(effect))
         }
         OperatorAdmission::Certificate { serial: replaces, timeliness } => {
             let previous = hex(&replaces);
@@ -143,7 +141,8 @@ fn admitted(
                 Timeliness::InTime => Change::new(&event)?,
                 Timeliness::Late => Change::new(&OperatorLateRenewal(event))?,
             };
-            Ok(change.effect(Effect::Operators(effect)))
+            change.effect(Effect::Operators(effect))
         }
-    }
+    };
+    Ok(change.requested_on(Some(connection)))
 }

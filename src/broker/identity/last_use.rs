@@ -34,7 +34,8 @@ impl Services {
         let (name, from) = (operator.name(), operator.from());
         let event = OperatorUsed { operator: name, peer: from.map(|from| from.to_string()) };
         let effect = operators::Effect::RecordUse { operator: name.clone(), from };
-        let change = Change::new(&event)?.effect(Effect::Operators(effect));
+        let change =
+            Change::new(&event)?.requested_on(operator.connection()).effect(Effect::Operators(effect));
         self.state.commit(change, Preconditions::none(), ()).await?.redeem();
         Ok(())
     }

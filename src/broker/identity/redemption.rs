@@ -1,6 +1,4 @@
-use std::net::SocketAddr;
-
-use crate::base::{CodeId, Sensitive, code, peer_of};
+use crate::base::{CodeId, Connection, Sensitive, code, peer_of};
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::read_key;
 use crate::broker::reading::Reading;
@@ -23,8 +21,8 @@ pub struct EnrolInput {
     pub secret: Sensitive<[u8; 32]>,
     /// The PKCS#10 request, DER.
     pub request: Vec<u8>,
-    /// The address of the caller.
-    pub peer: SocketAddr,
+    /// The connection of the caller.
+    pub connection: Connection,
 }
 
 /// An enrolment code in redemption.
@@ -46,7 +44,7 @@ impl<'a> Redemption<'a> {
     /// # Errors
     /// [`Failure`] when the peer tries too often, or its request proves no key.
     pub(crate) fn of(services: &Services, input: &'a EnrolInput) -> Result<Self, Failure> {
-        let admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+        let admitted = services.limits.enrolments.admit(&peer_of(input.connection.source))?;
         Ok(Self { input, key: read_key(&input.request)?, admitted })
     }
 
@@ -55,8 +53,13 @@ impl<'a> Redemption<'a> {
     }
 
     pub(crate) fn request(&self) -> EnrolmentRequest<'a> {
-        let EnrolInput { code, secret, peer, .. } = self.input;
-        EnrolmentRequest { code: *code, secret: secret.expose(), key: self.key.digest(), source: peer.ip() }
+        let EnrolInput { code, secret, connection, .. } = self.input;
+        EnrolmentRequest {
+            code: *code,
+            secret: secret.expose(),
+            key: self.key.digest(),
+            source: connection.source,
+        }
     }
 }
 
@@ -73,14 +76,15 @@ impl Services {
             let (found, preconditions) = self.state.read(find);
             let recorded = match found {
                 Ok(Some(CodeReuse { alarm, holder, change })) => {
-                    let EnrolInput { code, peer, .. } = redemption.input;
+                    let EnrolInput { code, connection, .. } = redemption.input;
                     self.notifications.meters.alarms().raise(
                         alarm,
                         format_args!(
                             "{holder}: enrolment code {code} was presented again with another key, from {}; find out who has the code",
-                            peer.ip()
+                            connection.source
                         ),
                     );
+                    let change = change.requested_on(Some(redemption.input.connection));
                     self.state.commit(change, preconditions, ()).await.map(|receipt| receipt.redeem())
                 }
                 Ok(None) => Ok(()),

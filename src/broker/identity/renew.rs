@@ -1,8 +1,6 @@
-use std::net::SocketAddr;
-
 use crate::authn::{AuthnError, RenewingAgent, Timeliness};
 use crate::base::encoding::hex;
-use crate::base::{Timestamp, code};
+use crate::base::{Connection, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{
@@ -27,8 +25,8 @@ use crate::telemetry::Alarm;
 pub struct RenewInput {
     /// The PKCS#10 request for the new key, DER.
     pub request: Vec<u8>,
-    /// The address of the caller.
-    pub peer: SocketAddr,
+    /// The connection of the caller.
+    pub connection: Connection,
 }
 
 impl AgentServices {
@@ -123,7 +121,8 @@ impl AgentServices {
                 previous: hex(&previous),
             };
             let effect = registry::Effect::Promote { agent: renewing.agent(), instance };
-            let change = Change::new(&event)?.effect(Effect::Registry(effect));
+            let change =
+                Change::new(&event)?.requested_on(peer.connection()).effect(Effect::Registry(effect));
             services.state.commit(change, preconditions, ()).await?.redeem();
             Ok(())
         })
@@ -188,12 +187,13 @@ impl NextCertificate {
             key: plan.key.hex(),
             not_after: plan.not_after.to_string(),
             previous: hex(&self.instance.current.serial),
-            peer: input.peer.ip().to_string(),
+            peer: input.connection.source.to_string(),
         };
-        match self.timeliness {
-            Timeliness::InTime => Change::new(&event),
-            Timeliness::Late => Change::new(&LateRenewal(event)),
-        }
+        let change = match self.timeliness {
+            Timeliness::InTime => Change::new(&event)?,
+            Timeliness::Late => Change::new(&LateRenewal(event))?,
+        };
+        Ok(change.requested_on(Some(input.connection)))
     }
 }
 

@@ -43,7 +43,10 @@ impl AdminServices {
         match self.identify_renewing(peer) {
             Ok(renewing) => Ok(renewing),
             Err(AuthnError::Elsewhere) => Err(self.0.refuse_elsewhere(peer).await),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                self.0.note_refused_request(peer, error);
+                Err(error.into())
+            }
         }
     }
 
@@ -60,7 +63,10 @@ impl AdminServices {
             Ok(principal) => Ok(principal),
             Err(AuthnError::Elsewhere) => Err(self.0.refuse_elsewhere(peer).await),
             Err(AuthnError::OutOfTime) => Err(self.refuse_out_of_time(peer).await),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                self.0.note_refused_request(peer, error);
+                Err(error.into())
+            }
         }
     }
 
@@ -82,7 +88,7 @@ impl AdminServices {
     /// [`Failure`].
     pub async fn renew(&self, renewing: &RenewingOperator, input: RenewInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
-        let mut admitted = services.limits.enrolments.admit(&peer_of(input.peer.ip()))?;
+        let mut admitted = services.limits.enrolments.admit(&peer_of(input.connection.source))?;
         let key = read_key(&input.request)?;
         let peer = renewing.certificate();
         retry_on_conflict!(async {
@@ -99,7 +105,7 @@ impl AdminServices {
             });
             let (operator, decision) = read?;
             let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
-            services.admit_operator(&operator, grant, &key, input.peer, preconditions).await
+            services.admit_operator(&operator, grant, &key, input.connection, preconditions).await
         })
     }
 
@@ -131,7 +137,8 @@ impl AdminServices {
                 previous: hex(&replaces),
             };
             let effect = operators::Effect::Promote { operator: name.clone(), serial };
-            let change = Change::new(&event)?.effect(Effect::Operators(effect));
+            let change =
+                Change::new(&event)?.requested_on(peer.connection()).effect(Effect::Operators(effect));
             services.state.commit(change, preconditions, ()).await?.redeem();
             // Connections with the previous certificate are closed.
             services.notifications.revocations_changed();

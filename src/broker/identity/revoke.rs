@@ -267,7 +267,8 @@ impl AgentServices {
         let name = Some(principal.name().to_string());
         let find =
             |_: &Reading<'_>| Ok(FoundSubject { agent: name.clone(), ..FoundSubject::of_token(claims.jti) });
-        let request = ChangeRequest { by: Initiator::Holder, idempotency: None, reason: None };
+        let request =
+            ChangeRequest { by: Initiator::Holder(principal.connection()), idempotency: None, reason: None };
         self.0.revoke(request, Revocation::Revoke, &find).await.map(|_| ())
     }
 }
@@ -321,7 +322,7 @@ impl Services {
                 change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
             }
             // Revocations of an agent's own tokens must not use up the reserved space.
-            let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder);
+            let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder(_));
             let change = if is_urgent { change.urgent() } else { change };
             Ok(Removal { change, denial, order: RemovalOrder::Unconditional(order), count: None })
         });

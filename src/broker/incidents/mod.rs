@@ -1,5 +1,6 @@
 //! Incidents: containment of a subject with one entry, and its end; the records of incidents.
 
+mod activity;
 pub(super) mod contain;
 mod effects;
 mod freeze;
@@ -7,7 +8,10 @@ pub(super) mod lift;
 mod on_host;
 mod reach;
 mod reads;
+mod recognise;
 mod records;
+mod refused;
+mod report;
 pub(super) mod resume;
 mod subjects;
 mod touched;
@@ -17,4 +21,5 @@ pub use contain::{ContainInput, ContainedSubject};
 pub use lift::Lifted;
 pub use on_host::OrderedContainment;
 pub use records::{ClosedIncident, ClosingInput, IncidentInput, OpenedIncident};
+pub use report::WantedReport;
 pub use views::{subject_answer, times_answer};

@@ -220,7 +220,7 @@ impl Services {
             request: basis.request.hex(),
         };
         let used = leases::Effect::Use { lease: lease.id, by: basis.decision };
-        let change = Change::new(&event)?.effect(Effect::Lease(used));
+        let change = Change::new(&event)?.requested_on(principal.connection()).effect(Effect::Lease(used));
         let left_s = lease.ends.expires_at.seconds_since(now);
         let change = remembering_lease(change, idempotency, lease.id, left_s);
         let again = LeaseReplay { grant, lease: lease.id, login: lease.login.name, sealed };
@@ -272,7 +272,7 @@ impl Services {
             request: basis.request.hex(),
         };
         let intend = leases::Effect::Intend(Box::new(intent.clone()));
-        let change = Change::new(&event)?.effect(Effect::Lease(intend));
+        let change = Change::new(&event)?.requested_on(principal.connection()).effect(Effect::Lease(intend));
         let change = remembering_lease(change, idempotency, lease, lend.expires_at().seconds_since(now));
         let stored = self.stored_for(&counter).await?;
         let leasing = Leasing { grant, lease, loan: counter.loan() };
@@ -302,7 +302,7 @@ impl Services {
         let password = match made {
             Ok(password) => password,
             Err(fault) => {
-                self.lease_failed(&intent, &fault).await?;
+                self.lease_failed(peer, &intent, &fault).await?;
                 return Err(Failure::of_login(&fault));
             }
         };
@@ -340,12 +340,17 @@ impl Services {
         let sealed = self.values.sealer.seal_login(intent.id, password, &*self.state.entropy)?;
         let digest = self.values.digests.digest(password.expose());
         let issue = leases::Effect::Issue { lease: intent.id, sealed, digest };
-        let change = Change::new(&event)?.effect(Effect::Lease(issue));
+        let change = Change::new(&event)?.requested_on(peer.connection()).effect(Effect::Lease(issue));
         Ok(self.state.commit(change, preconditions, intent.id).await?)
     }
 
     /// If the upstream certainly created no login, the lease has ended. Otherwise it is revoked.
-    async fn lease_failed(&self, intent: &LeaseIntent, fault: &UpstreamFault) -> Result<(), CommitError> {
+    async fn lease_failed(
+        &self,
+        peer: &PeerCertificate,
+        intent: &LeaseIntent,
+        fault: &UpstreamFault,
+    ) -> Result<(), CommitError> {
         let unknown = fault.outcome == UpstreamOutcome::Unknown;
         tracing::warn!(
             lease = %intent.id, code = %fault.code, upstream = fault.detail, unknown,
@@ -367,7 +372,7 @@ impl Services {
                 leases::Effect::End { which, why: EndReason::Unfinished }
             }
         };
-        let change = Change::new(&event)?.effect(Effect::Lease(effect));
+        let change = Change::new(&event)?.requested_on(peer.connection()).effect(Effect::Lease(effect));
         self.record_of_leases(change, Preconditions::none()).await
     }
 }

@@ -62,7 +62,7 @@ pub(super) enum RenewedBy<'a> {
 impl RenewedBy<'_> {
     const fn initiator(&self) -> Initiator<'_> {
         match self {
-            Self::Agent(_) => Initiator::Holder,
+            Self::Agent(peer) => Initiator::Holder(peer.connection()),
             Self::Operator(operator) => Initiator::Operator(operator),
         }
     }
@@ -161,7 +161,8 @@ impl Services {
             rules: &basis.rules,
             request: matches!(by, RenewedBy::Agent(_)).then(|| basis.request.hex()),
         };
-        let change = Change::new(&event)?.advance(keys::lease(lease.id));
+        let change = Change::new(&event)?.requested_on(by.initiator().connection());
+        let change = change.advance(keys::lease(lease.id));
         let preconditions = preconditions.and(self.state.still_allowed(by.initiator())?);
         let (admin, seq) = self.open_admin_secret(counter, change, preconditions).await?;
         Ok(Attempted { target, call, admin, seq, renewal, by })
@@ -202,7 +203,8 @@ impl Services {
         };
         let renew = leases::Effect::Renew { lease: lease.id, expires_at };
         let preconditions = preconditions.and(self.state.still_allowed(by.initiator())?);
-        let change = Change::new(&event)?.effect(Effect::Lease(renew));
+        let change = Change::new(&event)?.requested_on(by.initiator().connection());
+        let change = change.effect(Effect::Lease(renew));
         Ok(self.record_of_leases(change, preconditions).await?)
     }
 }

@@ -85,7 +85,7 @@ impl AgentServices {
                 rules: &basis.rules,
                 request: basis.request.in_hex(),
             };
-            let change = Change::new(&event)?;
+            let change = Change::new(&event)?.requested_on(principal.connection());
             let kept =
                 secret.and_then(|secret| secret.current).ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let decision = basis.decision;

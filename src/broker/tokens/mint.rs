@@ -143,18 +143,20 @@ fn record(
             constrained: grant.constrained().to_vec(),
         })
     };
-    Ok(remembered_for(mint.life_s(), Change::new(&event)?, idempotency, minted))
+    let change = Change::new(&event)?.requested_on(principal.connection());
+    Ok(remembered_for(mint.life_s(), change, idempotency, minted))
 }
 
 /// The entry that precedes a further signature of the same token.
 fn record_again(token: TokenId, grant: &Grant<Mint>, minted: u64) -> Result<Change<Effect>, CommitError> {
     let (basis, principal) = (grant.basis(), grant.act().principal());
-    Change::new(&TokenRepeated {
+    let change = Change::new(&TokenRepeated {
         agent: principal.name(),
         instance: principal.instance(),
         token,
         minted,
         decision: basis.decision,
         snapshot: basis.snapshot.in_hex(),
-    })
+    })?;
+    Ok(change.requested_on(principal.connection()))
 }

@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::idempotency_header::{IdempotencyHeader, OwnedIdempotentRequest};
 use crate::authn::{
     AgentPrincipal, AuthnError, HostPrincipal, RenewingAgent, RenewingOperator, ResourceServerPrincipal,
 };
-use crate::base::{OwnerName, Sensitive, code};
+use crate::base::{Connection, OwnerName, Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::problem::Problem;
 use crate::http::route::Caller;
@@ -42,14 +41,14 @@ pub(crate) trait Repeats<S>: Identify<S> {
     fn idempotency_key(&self, services: &S, header: IdempotencyHeader, body: &[u8]) -> Self::IdempotencyKey;
 }
 
-/// A caller of a public route, with its address.
-pub(crate) struct Anyone(pub(crate) SocketAddr);
+/// A caller of a public route, with its connection.
+pub(crate) struct Anyone(pub(crate) Connection);
 
 impl<S: Sync> Identify<S> for Anyone {
     const CALLER: Caller = Caller::Public;
 
     async fn identify(parts: &Parts, _: &S) -> Result<Self, Problem> {
-        address(parts).map(Self)
+        connection(parts).map(Self)
     }
 }
 
@@ -64,9 +63,9 @@ impl<S: Sync> Identify<S> for AnonymousCaller {
     }
 }
 
-fn address(parts: &Parts) -> Result<SocketAddr, Problem> {
+fn connection(parts: &Parts) -> Result<Connection, Problem> {
     let peer = parts.extensions.get::<Peer>();
-    peer.map(|peer| peer.address).ok_or_else(|| Problem::new(code::INTERNAL))
+    peer.map(|peer| peer.connection).ok_or_else(|| Problem::new(code::INTERNAL))
 }
 
 fn certificate(parts: &Parts) -> Result<Arc<PeerCertificate>, Problem> {
@@ -77,6 +76,7 @@ fn certificate(parts: &Parts) -> Result<Arc<PeerCertificate>, Problem> {
 
 /// The refusal of a certificate at the agents' listener: an expired one can be renewed within its grace period.
 fn refused(error: AuthnError, certificate: &PeerCertificate, services: &AgentServices) -> Problem {
+    services.note_refused_request(certificate, error);
     match services.renewable_until(certificate) {
         Some(until) if error == AuthnError::OutOfTime => Problem::new(code::CERTIFICATE_EXPIRED)
             .because(format!(
@@ -238,7 +238,7 @@ impl Identify<AgentServices> for EnrolledCaller {
 /// An agent or a resource server that may renew: its certificate may have expired within the grace period.
 pub(crate) struct Renewing {
     pub(crate) agent: RenewingAgent,
-    pub(crate) address: SocketAddr,
+    pub(crate) connection: Connection,
 }
 
 impl Identify<AgentServices> for Renewing {
@@ -246,19 +246,20 @@ impl Identify<AgentServices> for Renewing {
 
     async fn identify(parts: &Parts, services: &AgentServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
-        let mut agent = services.identify_renewing(&certificate)?;
+        let renewing = services.identify_renewing(&certificate);
+        let mut agent = renewing.inspect_err(|error| services.note_refused_request(&certificate, *error))?;
         if agent.held() == CertificateSlot::Next {
             services.promote(&certificate).await?;
             agent = services.identify_renewing(&certificate)?;
         }
-        Ok(Self { agent, address: address(parts)? })
+        Ok(Self { agent, connection: connection(parts)? })
     }
 }
 
 /// An operator that may renew: its certificate may have expired within the grace period.
 pub(crate) struct RenewingOperatorCaller {
     pub(crate) operator: RenewingOperator,
-    pub(crate) address: SocketAddr,
+    pub(crate) connection: Connection,
 }
 
 impl Identify<AdminServices> for RenewingOperatorCaller {
@@ -267,7 +268,7 @@ impl Identify<AdminServices> for RenewingOperatorCaller {
     async fn identify(parts: &Parts, services: &AdminServices) -> Result<Self, Problem> {
         let certificate = certificate(parts)?;
         let operator = services.authorise_renewal(&certificate).await?;
-        Ok(Self { operator, address: address(parts)? })
+        Ok(Self { operator, connection: connection(parts)? })
     }
 }
 

@@ -1,12 +1,10 @@
-use std::net::SocketAddr;
-
 use super::caller::{
     Anyone, AuthorisedOperator, EnrolledCaller, Renewing, RenewingOperatorCaller, ResourceServer,
 };
 use super::table::{RouteRequest, Routes};
 use crate::authn::{AgentPrincipal, Timeliness};
 use crate::base::encoding::from_base64url;
-use crate::base::{Sensitive, code};
+use crate::base::{Connection, Sensitive, code};
 use crate::broker::{AdminServices, AgentServices, EnrolInput, Enrolled as Certified, RenewInput};
 use crate::http::documents::problem::Problem;
 use crate::pki::{AuthorityCertificate, PeerCertificate, SpiffeId, authorities_pem, certificate_pem};
@@ -48,7 +46,7 @@ async fn enrol_operator(
     Ok(identity(&services.authorities_in_use(), &enrolled))
 }
 
-fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem> {
+fn enrol_input(body: &EnrolBody, connection: Connection) -> Result<EnrolInput, Problem> {
     let malformed = |what: &str| {
         let why = format!("`{what}` is malformed");
         Problem::new(code::ENROLMENT_MALFORMED).because(why)
@@ -59,7 +57,7 @@ fn enrol_input(body: &EnrolBody, peer: SocketAddr) -> Result<EnrolInput, Problem
         code: body.code_id.parse().map_err(|_| malformed("code_id"))?,
         secret: Sensitive::filled(|to| to.copy_from_slice(&secret)),
         request: from_base64url(&body.csr).ok_or_else(|| malformed("csr"))?,
-        peer,
+        connection,
     })
 }
 
@@ -67,7 +65,7 @@ async fn renew_agent(
     services: AgentServices,
     call: RouteRequest<Renewing, Nothing, RenewBody>,
 ) -> Result<RenewalAnswer, Problem> {
-    let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
+    let input = RenewInput { request: signing_request(&call.input)?, connection: call.by.connection };
     let renewed = services.renew(&call.by.agent, input).await?;
     let late = call.by.agent.timeliness() == Timeliness::Late;
     Ok(RenewalAnswer { identity: identity(&services.authorities(), &renewed), late })
@@ -77,7 +75,7 @@ async fn renew_operator(
     services: AdminServices,
     call: RouteRequest<RenewingOperatorCaller, Nothing, RenewBody>,
 ) -> Result<RenewalAnswer, Problem> {
-    let input = RenewInput { request: signing_request(&call.input)?, peer: call.by.address };
+    let input = RenewInput { request: signing_request(&call.input)?, connection: call.by.connection };
     let renewed = services.renew(&call.by.operator, input).await?;
     let late = call.by.operator.timeliness() == Timeliness::Late;
     Ok(RenewalAnswer { identity: identity(&services.authorities_in_use(), &renewed), late })

@@ -1,19 +1,21 @@
-use super::table::{AdminRequest, Routes};
+use super::answer::{IntoAnswer, ReadyResponse};
+use super::table::{AdminRequest, Routes, success};
 use super::target::{person, reason};
 use crate::base::{Cancellation, IncidentId, Reason, SubjectName, SubjectNameError, Timestamp, code};
 use crate::broker::{
     AdminServices, ClosingInput, ContainInput, ContainedSubject, IncidentInput, OpenedIncident,
-    OperatorRequest, subject_answer, times_answer,
+    OperatorRequest, Priority, subject_answer, times_answer,
 };
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::incidents::IncidentTimes;
-use crate::policy::{FreezeBroker, HandleIncidents, ReadIncidents};
+use crate::policy::{CheckValues, FreezeBroker, HandleIncidents, ReadIncidents, ReadLedger};
 use crate::wire::{
     self, ChangedAnswer, CloseIncidentBody, ClosedIncidentAnswer, ContainBody, ContainedAnswer, EndedAnswer,
     FreezeBody, IncidentAnswer, IncidentDetailsBody, IncidentEffectsAnswer, IncidentNoteBody,
     IncidentTimesBody, LiftBody, LiftedAnswer, Nothing, OpenIncidentBody, OpenedIncidentAnswer, PageAnswer,
-    PageQuery, PreviewAnswer, PreviewBody, SubjectBody, TouchedSecretsAnswer,
+    PageQuery, PreviewAnswer, PreviewBody, SubjectBody, SubjectReportBody, TouchedSecretsAnswer,
+    ValueCheckAnswer, ValueCheckBody,
 };
 
 /// The routes of incidents.
@@ -31,6 +33,8 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .heavy(&wire::LIST_TOUCHED_SECRETS, touched)
         .heavy(&wire::LIST_INCIDENT_EFFECTS, effects)
         .heavy(&wire::PREVIEW_CONTAINMENT, preview)
+        .route(&wire::REPORT_SUBJECT, report)
+        .route(&wire::CHECK_VALUE, check_value)
         .route(&wire::FREEZE, freeze)
         .without_waiting()
         .route(&wire::THAW, thaw)
@@ -176,6 +180,28 @@ fn preview(
     work: &Cancellation,
 ) -> Result<PreviewAnswer, Problem> {
     Ok(services.preview_containment(&call.by, &subject(&call.input.subject)?, work)?)
+}
+
+/// A heavy request. Its entry is written first, so that nobody waits for a thread with it.
+async fn report(
+    services: AdminServices,
+    call: AdminRequest<ReadLedger, Nothing, SubjectReportBody>,
+) -> Result<ReadyResponse, Problem> {
+    let heavy = services.heavy(&call.by)?;
+    let wanted = services.wanted_report(&call.by, &subject(&call.input.subject)?, &call.input.since)?;
+    services.note_ledger_reading(&call.by, &wanted.query).await;
+    let status = success(&wire::REPORT_SUBJECT);
+    let read = move |work: &Cancellation| {
+        Ok::<_, Problem>(services.subject_report(&call.by, &wanted, work)?.give(status))
+    };
+    heavy.run(Priority::Ordinary, read).await.map(ReadyResponse)
+}
+
+async fn check_value(
+    services: AdminServices,
+    call: AdminRequest<CheckValues, Nothing, ValueCheckBody>,
+) -> Result<ValueCheckAnswer, Problem> {
+    Ok(services.check_value(&call.by, call.input.value.value()).await?)
 }
 
 async fn freeze(

@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,9 +37,9 @@ use crate::base::limits::{
     CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
     HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
 };
-use crate::base::{io_reason, peer_of};
+use crate::base::{Clock, Connection, Entropy, io_reason, peer_of};
 use crate::pki::PeerCertificate;
-use crate::pki::tls::{Gate, ServerConfigs};
+use crate::pki::tls::{Gate, RefusedPeer, ServerConfigs, take_refused_peer};
 use crate::telemetry::Level;
 
 /// The number of header fields for which the library needs no allocation.
@@ -52,8 +51,8 @@ const _: () = assert!(HEADERS_READ_MAX > HEADERS_MAX);
 pub struct Peer {
     /// The client certificate, if the client sent one.
     pub certificate: Option<Arc<PeerCertificate>>,
-    /// The TCP peer. Headers that claim another address are ignored.
-    pub address: SocketAddr,
+    /// The connection. Headers that claim another address are ignored.
+    pub connection: Connection,
 }
 
 /// Whether a peer may stay connected, and a signal that this may have changed.
@@ -70,9 +69,14 @@ impl CredentialWatch {
     async fn lost(mut self, peer: Option<Arc<PeerCertificate>>) {
         let Some(peer) = peer else { return std::future::pending().await };
         let is_late = !self.gate.admits(&peer);
+        // A handshake does not know the address of its peer, from which the certificate may be refused.
+        let is_refused = is_late && !self.gate.admits_late(&peer);
         while self.changed.changed().await.is_ok() {
             let stays = self.gate.admits(&peer) || (is_late && self.gate.admits_late(&peer));
             if !stays {
+                if is_refused {
+                    self.gate.connection_refused(&peer);
+                }
                 return;
             }
         }
@@ -91,6 +95,17 @@ pub struct ListenerConditions {
     pub state: watch::Receiver<ListenerState>,
     /// Counts the open connections.
     pub level: Level,
+    /// Makes the ids of connections.
+    pub ids: ConnectionIds,
+}
+
+/// Makes the ids of connections.
+#[derive(Clone, Debug)]
+pub struct ConnectionIds {
+    /// The time in each id.
+    pub clock: Arc<dyn Clock>,
+    /// The rest of each id.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// The state of a listener.
@@ -142,7 +157,7 @@ pub async fn serve(
     router: impl ListenerService,
     conditions: ListenerConditions,
 ) {
-    let ListenerConditions { caps, credentials, mut state, level } = conditions;
+    let ListenerConditions { caps, credentials, mut state, level, ids } = conditions;
     let slots = ConnectionSlots::new(caps);
     // Every connection holds a sender; the channel closes when the last connection has ended.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
@@ -157,19 +172,21 @@ pub async fn serve(
                     tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit");
                     continue;
                 };
+                let peer = Connection::accepted(address.ip(), ids.clock.now(), &*ids.entropy);
                 let (tls, router, open) = (tls.clone(), router.clone(), open.clone());
                 let (state, credentials, counted) = (state.clone(), credentials.clone(), level.enter());
                 let served = async move {
-                    let shaken = handshake(stream, address, &mut slot, &tls, state.clone()).await;
+                    let shaken =
+                        handshake(stream, peer, &mut slot, &tls, &*credentials.gate, state.clone()).await;
                     if let Some(stream) = shaken {
-                        connection(stream, address, &mut slot, router, state, credentials).await;
+                        connection(stream, peer, &mut slot, router, state, credentials).await;
                     }
                 };
                 tokio::spawn(async move {
                     tokio::select! {
                         () = served => {}
                         _ = evicted => {
-                            tracing::debug!(peer = %address.ip(), "an unauthenticated connection was evicted for a new one");
+                            tracing::debug!(peer = %peer.source, connection = %peer.id, "an unauthenticated connection was evicted for a new one");
                         }
                     }
                     drop((open, counted));
@@ -192,9 +209,10 @@ pub(crate) async fn back_off(error: &io::Error) {
 /// The TLS connection; `None` after a timeout or a stop: without a request there is nothing to wait for.
 async fn handshake(
     stream: TcpStream,
-    address: SocketAddr,
+    peer: Connection,
     slot: &mut ConnectionSlot,
     tls: &ServerConfigs,
+    gate: &dyn Gate,
     mut state: watch::Receiver<ListenerState>,
 ) -> Option<TlsStream<Bounded<TcpStream>>> {
     // Small responses must not be delayed (Nagle); a socket that refuses this still works.
@@ -206,15 +224,18 @@ async fn handshake(
     };
     match shaken {
         None => {
-            tracing::debug!(peer = %address.ip(), "a connection was closed at the limit of handshakes in progress");
+            tracing::debug!(peer = %peer.source, connection = %peer.id, "a connection was closed at the limit of handshakes in progress");
             None
         }
         Some(Ok(mut stream)) => {
             stream.get_mut().0.lift();
             Some(stream)
         }
-        Some(Err((_, mut stream))) => {
-            tracing::debug!(peer = %address.ip(), "a TLS handshake was refused");
+        Some(Err(FailedHandshake { mut stream, refused })) => {
+            if let Some(refused) = refused {
+                gate.handshake_refused(&refused, peer);
+            }
+            tracing::debug!(peer = %peer.source, connection = %peer.id, "a TLS handshake was refused");
             let wait = Duration::from_secs(LINGER_WAIT_S);
             stream.lift();
             drop(tokio::time::timeout(wait, linger(stream)).await);
@@ -223,24 +244,36 @@ async fn handshake(
     }
 }
 
+/// A handshake that failed.
+struct FailedHandshake {
+    stream: Bounded<TcpStream>,
+    /// The certificate that was refused, if this is the cause.
+    refused: Option<RefusedPeer>,
+}
+
 /// The result of the handshake; `None` if too many are in progress. A handshake counts from the end of the peer's first
 /// message, so that a silent peer does not count; a peer with many handshakes waits for its turn.
 async fn shake_hands(
     stream: TcpStream,
     slot: &mut ConnectionSlot,
     tls: &ServerConfigs,
-) -> Option<Result<TlsStream<Bounded<TcpStream>>, (io::Error, Bounded<TcpStream>)>> {
+) -> Option<Result<TlsStream<Bounded<TcpStream>>, FailedHandshake>> {
     let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
     let mut started = match (&mut hello).await {
         Ok(started) => started,
-        Err(error) => return hello.take_io().map(|stream| Err((error, stream))),
+        Err(_) => return hello.take_io().map(|stream| Err(FailedHandshake { stream, refused: None })),
     };
     tokio::time::sleep_until(slot.turn()?).await;
     started.io.bound(HANDSHAKE_REST_BYTES_MAX);
     let config = tls.for_client(&started.client_hello());
+    let mut refused = None;
     let mut shaking = started.into_stream(config).into_fallible();
     let shaken = poll_fn(|cx| {
+        drop(take_refused_peer());
         let polled = Pin::new(&mut shaking).poll(cx);
+        if let Some(peer) = take_refused_peer() {
+            refused = Some(peer);
+        }
         if polled.is_pending() {
             slot.answered();
         }
@@ -249,7 +282,7 @@ async fn shake_hands(
     let shaken = shaken.await;
     // Also if the handshake has ended at once: the next step waits for the peer.
     slot.answered();
-    Some(shaken)
+    Some(shaken.map_err(|(_, stream)| FailedHandshake { stream, refused }))
 }
 
 /// Waits until the peer has read the alert. In TLS 1.3 the peer has sent its request before it learns of the refusal; a
@@ -263,7 +296,7 @@ async fn linger(mut stream: Bounded<TcpStream>) {
 
 async fn connection(
     stream: TlsStream<Bounded<TcpStream>>,
-    address: SocketAddr,
+    peer: Connection,
     slot: &mut ConnectionSlot,
     router: impl ListenerService,
     state: watch::Receiver<ListenerState>,
@@ -272,13 +305,13 @@ async fn connection(
     let certificate = match stream.get_ref().1.peer_certificates() {
         None | Some([]) => None,
         Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
-            Ok(certificate) => Some(Arc::new(certificate.presented_from(address.ip()))),
+            Ok(certificate) => Some(Arc::new(certificate.presented_on(peer))),
             // The handshake has checked it before; this certificate identifies no client.
             Err(_) => return,
         },
     };
     if certificate.as_ref().is_some_and(|certificate| !slot.keep(certificate.serial())) {
-        tracing::debug!(peer = %address.ip(), "a connection was closed at the connection limit of its certificate");
+        tracing::debug!(peer = %peer.source, connection = %peer.id, "a connection was closed at the connection limit of its certificate");
         return;
     }
     let open = certificate.clone().map(|peer| OpenPeer::new(Arc::clone(&credentials.gate), peer));
@@ -288,8 +321,9 @@ async fn connection(
         watched.await;
         is_cut.into_iter().for_each(|is_cut| is_cut.store(true, Ordering::Relaxed));
     };
-    let peer = Peer { certificate, address };
-    converse(stream, peer, address.ip(), router, state, lost).await;
+    let who = format!("{} ({})", peer.source, peer.id);
+    let peer = Peer { certificate, connection: peer };
+    converse(stream, peer, who, router, state, lost).await;
     drop(open);
 }
 

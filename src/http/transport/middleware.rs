@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::backpressure::Overloaded;
 use super::head_checks::check_head;
 use super::listener::Peer;
-use crate::base::RequestId;
 use crate::base::code;
 use crate::base::limits::{PLACE_WAIT_MS, REQUESTS_UNDER_WAY_MAX};
+use crate::base::{ConnectionId, RequestId};
 use crate::http::documents::problem::{Problem, ProblemForm};
 use crate::http::documents::resource_metadata::pointed_to;
 use crate::http::route::{Caller, Route};
@@ -53,6 +53,8 @@ pub(crate) enum RequestSlot {
 #[derive(Clone, Copy)]
 pub(crate) struct RequestInfo {
     id: RequestId,
+    /// Its connection; none at the host socket.
+    connection: Option<ConnectionId>,
     /// Logs and metrics contain the route, never the path: input does not go there.
     route: Option<Route>,
     /// The [`METHODS`] of its path.
@@ -105,7 +107,8 @@ impl Middleware {
             }
             Ok(self.taken_on(request, route))
         });
-        (RequestInfo { id: (self.name)(), route, methods, form, is_of_resource }, slot)
+        let connection = request.extensions().get::<Peer>().map(|peer| peer.connection.id);
+        (RequestInfo { id: (self.name)(), connection, route, methods, form, is_of_resource }, slot)
     }
 
     /// A permit for a client with a certificate. A client without a certificate needs none, and so cannot use them up:
@@ -137,7 +140,8 @@ impl Middleware {
 
     /// The final response.
     pub(crate) fn finish(&self, info: RequestInfo, mut response: Response) -> Response {
-        let RequestInfo { id, route, methods, form, is_of_resource } = info;
+        let RequestInfo { id, connection, route, methods, form, is_of_resource } = info;
+        let connection = connection.map(tracing::field::display);
         let (method, route) = route.map_or(("", NO_ROUTE), |route| (route.method.as_str(), route.path));
         let mut code = "";
         let mut problem = response.extensions_mut().remove::<Problem>();
@@ -161,10 +165,10 @@ impl Middleware {
             if is_shed {
                 response.extensions_mut().insert(Overloaded);
             } else {
-                tracing::info!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
+                tracing::info!(request.id = %id, connection, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
             }
         } else {
-            tracing::debug!(request.id = %id, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
+            tracing::debug!(request.id = %id, connection, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
         }
         let (listener, status) = (self.listener, response.status().as_u16());
         self.meters.answered(AnsweredRequest { listener, method, route, status, code });
