@@ -25,3 +25,17 @@ pub const INCIDENT_NOTES_MAX: usize = 100;
 pub const INCIDENT_FOLLOW_UPS_MAX: usize = 20;
 /// Maximum number of connections closed because of a revocation that the broker remembers, to count them for incidents.
 pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
+/// Maximum number of ledger entries of each of the two times that a report about a subject reads.
+pub const REPORT_ENTRIES_READ_MAX: u64 = 20_000;
+/// Time before a report with which it compares what the subject did, in seconds.
+pub const REPORT_BASELINE_S: i64 = 30 * 24 * 3600;
+/// Maximum number of versions of secrets, and of leases, with which a leaked text is compared.
+pub const VALUE_CHECK_VALUES_MAX: usize = 10_000;
+/// Maximum number of pages of entries that are read to find the receivers of a leaked value.
+pub const VALUE_CHECK_PAGES_MAX: usize = 40;
+/// Minimum time between two summaries of refused certificates in the ledger, in seconds.
+pub const REFUSED_SUMMARY_S: u64 = 60;
+/// Maximum number of callers that such a summary tells apart; it counts the others together.
+pub const REFUSED_CALLERS_MAX: usize = 64;
+/// Maximum number of sources of one caller that such a summary tells apart.
+pub const REFUSED_SOURCES_MAX: usize = 8;

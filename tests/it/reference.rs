@@ -158,6 +158,10 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     let opened = broker.operator().post_json("/v1/incident-records", &body).await.json();
     let close = format!("/v1/incidents/{}/close", opened["incident"].as_str().unwrap());
     assert_eq!(broker.operator().post_json(&close, &json!({ "cause": "a drill" })).await.status, 200);
+    // The certificate of another broker is refused at the handshake.
+    let other = TestBroker::declared().await.agent("research-bot", &["publisher"]).await;
+    let stranger = broker.caller(broker.agents(), Some(&other.certificate), Some(&other.key));
+    assert!(stranger.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     // Its entry is written now, and not by the reading below.
     broker.operator().get("/v1/ledger/entries").await;
     let reply = broker.operator().get("/metrics").await;
@@ -170,6 +174,7 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     for line in [
         "keyward_tokens_minted_total 1",
         "keyward_denials_total{code=\"capability_not_granted\"} 1",
+        "keyward_refused_certificates_total{identity=\"unknown\",reason=\"authority_unknown\",stage=\"handshake\"} 1",
         "keyward_ledger_writable 1",
         "keyward_requests_total{listener=\"agents\",method=\"POST\",route=\"/oauth/token\",status=\"200\",code=\"\"} 1",
         "keyward_requests_total{listener=\"agents\",method=\"\",route=\"(no route)\",status=\"404\",code=\"route_unknown\"} 1",

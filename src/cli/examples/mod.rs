@@ -372,10 +372,14 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("incident list", ["keyward incident list --open", "keyward incident list --limit 20 -o json"]),
     (
+        "incident value",
+        ["keyward incident value - < leaked.txt", "keyward incident value - -o json < leaked.txt"],
+    ),
+    (
         "incident show",
         [
             "keyward incident show inc_06h2htbrfhs6388gu9e2l31ivk",
-            "keyward incident show inc_06h2htbrfhs6388gu9e2l31ivk -o json",
+            "keyward incident show agent/research-bot --since 6h",
         ],
     ),
     (

@@ -1,7 +1,9 @@
 use clap::{Args, Subcommand};
 
 use super::evidence::past_time;
+use super::incident_report::IncidentShowArgs;
 use super::incident_subject::{body_of, resolve};
+use super::incident_value::IncidentValueArgs;
 use crate::base::{IncidentId, Person, Reason};
 use crate::cli::client::Client;
 use crate::cli::listing::LimitArgs;
@@ -10,9 +12,9 @@ use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
 use crate::rotation::spoken;
 use crate::wire::{
-    CLOSE_INCIDENT, CloseIncidentBody, ClosedIncidentAnswer, GET_INCIDENT, IncidentAnswer,
-    IncidentDetailsBody, IncidentNoteBody, IncidentTimesAnswer, IncidentTimesBody, LIST_INCIDENTS,
-    NOTE_INCIDENT, Nothing, OPEN_INCIDENT, OpenIncidentBody, SubjectAnswer, SubjectBody, UPDATE_INCIDENT,
+    CLOSE_INCIDENT, CloseIncidentBody, ClosedIncidentAnswer, IncidentAnswer, IncidentDetailsBody,
+    IncidentNoteBody, IncidentTimesAnswer, IncidentTimesBody, LIST_INCIDENTS, NOTE_INCIDENT, Nothing,
+    OPEN_INCIDENT, OpenIncidentBody, SubjectAnswer, SubjectBody, UPDATE_INCIDENT,
 };
 
 /// `keyward incident …`
@@ -21,10 +23,11 @@ pub enum IncidentCommand {
     /// List incidents, the newest first
     List(IncidentListArgs),
     /// Show one incident, with its times and notes, and the credentials under its subjects
-    Show {
-        /// The incident's id
-        incident: String,
-    },
+    ///
+    /// Or what a subject could reach, what it reached, from where, what it holds and what is unusual.
+    Show(IncidentShowArgs),
+    /// Recognise a leaked token, enrolment code, secret or password: what it is, whose, whether it is accepted, and who received it
+    Value(IncidentValueArgs),
     /// Begin the record of an incident, without a containment
     Open(IncidentOpenArgs),
     /// Add a note to the record of an incident
@@ -119,7 +122,8 @@ impl IncidentCommand {
                 let selection = selection.without("state", open.then_some("closed"));
                 session.list(LIST_INCIDENTS, &selection).await
             }
-            Self::Show { incident } => session.show(GET_INCIDENT, &incident.parse()?).await,
+            Self::Show(args) => args.run(session).await,
+            Self::Value(args) => args.run(session).await,
             Self::Open(args) => args.run(session).await,
             Self::Note { incident, text } => {
                 let (incident, body) = (incident.parse()?, IncidentNoteBody { text: text.to_string() });

@@ -28,10 +28,11 @@ pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod whoami;
 
-mod audit_object;
 mod credential_form;
 mod incident_effects;
+mod incident_report;
 mod incident_subject;
+mod incident_value;
 mod kept_token;
 mod lease_login;
 mod operator_keys;

@@ -9,8 +9,11 @@ mod moved;
 mod pressure;
 mod record;
 mod records;
+mod refused;
+mod report;
 mod scopes;
 mod touched;
+mod value;
 
 use serde_json::{Value, json};
 

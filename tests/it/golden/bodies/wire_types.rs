@@ -87,6 +87,8 @@ fn identities() -> Vec<Typed> {
         takes(&wire::CLOSE_INCIDENT),
         takes(&wire::LIFT),
         takes(&wire::PREVIEW_CONTAINMENT),
+        takes(&wire::REPORT_SUBJECT),
+        takes(&wire::CHECK_VALUE),
         answers(&wire::LIST_TOUCHED_SECRETS),
         answers(&wire::LIST_INCIDENT_EFFECTS),
         takes(&wire::FREEZE),

@@ -64,8 +64,12 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("incident list", &[of::<Items<wire::IncidentAnswer>>]),
     ("incident note", &[of::<wire::ChangedAnswer>]),
     ("incident open", &[of::<wire::OpenedIncidentAnswer>]),
-    ("incident show", &[of::<wire::IncidentAnswer>]),
+    (
+        "incident show",
+        &[of::<wire::IncidentAnswer>, of::<wire::SubjectReportAnswer>, of::<wire::EntriesAnswer>],
+    ),
     ("incident update", &[of::<wire::ChangedAnswer>]),
+    ("incident value", &[of::<wire::ValueCheckAnswer>]),
     ("init", &[of::<wire::InitOutput>]),
     ("join", &[of::<wire::IdentityOutput>]),
     ("lease extend", &[of::<wire::LeaseRenewalAnswer>]),

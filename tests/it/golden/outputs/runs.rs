@@ -102,6 +102,7 @@ fn identities(recorder: &mut Recorder, world: &World) {
     let token = recorder.run(process, "a", "token", &["github.repo.read"]);
     let text = token["access_token"].as_str().unwrap();
     let shown = recorder.run_with(process, "a", "token show", &["-"], text.as_bytes());
+    recorder.run_with(process, "operator", "incident value", &["-"], text.as_bytes());
     recorder.run(process, "operator", "token revoke", &[shown["token_id"].as_str().unwrap()]);
     assert_eq!(recorder.refused(process, "a", &["token", "reports.read"]), "capability_not_granted");
     assert_eq!(recorder.refused(process, "operator", &["agent", "show", "absent"]), "agent_unknown");
@@ -131,6 +132,8 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("incident note", &[incident, "the key was in a build log"]);
     run("incident update", &[incident, "--person", "ann@corp.example", "--first-sign", "2h"]);
     run("incident show", &[incident]);
+    run("incident show", &["agent/a"]);
+    run("incident show", &["agent/a", "--timeline"]);
     run("lift", &[incident, "--reason", "over"]);
     run("incident close", &[incident, "--cause", "a key in a build log", "--follow-up", "scan build logs"]);
     run("incident open", &["secret/github/app", "--reason", "of today"]);
