@@ -2,7 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
-use super::incidents::{NamesAnswer, SubjectAnswer, SubjectBody};
+use super::incident_subject::{SubjectAnswer, SubjectBody};
+use super::incidents::NamesAnswer;
 use super::status::FixedText;
 
 endpoints! {

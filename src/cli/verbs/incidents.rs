@@ -2,7 +2,6 @@ use clap::Args;
 
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
-use super::incident_value::IncidentValueArgs;
 use super::touched_secrets::rotate_touched;
 use crate::base::{IncidentId, Reason, Stopwatch, code};
 use crate::cli::client::Client;
