@@ -1,5 +1,6 @@
 //! A report about a subject for a responder: what it could reach, what it reached, what it holds, and what is unusual.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::activity::{Activity, IssuedToken, Seen};
@@ -17,6 +18,7 @@ use crate::broker::identity::revoke::agent_with;
 use crate::broker::world::{World, records};
 use crate::leases::LeaseStage;
 use crate::policy::{Authorised, ReadLedger};
+use crate::postings::TimeSpan;
 use crate::registry::{Agent, Delivery, Owned};
 use crate::wire::{
     EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, HeldCredentialAnswer, NamesAnswer,
@@ -76,17 +78,17 @@ impl AdminServices {
         let (now, scope, since) = (self.0.state.clock.now(), by.operator().scope(), wanted.since);
         let is_actor = matches!(wanted.subject, SubjectName::Agent(_) | SubjectName::Operator(_));
         let actor = if is_actor { wanted.subject.name() } else { wanted.named.agent.clone() };
-        let (activity, entries) = self.activity_of(by, wanted, since, now, actor.as_deref(), work)?;
+        let (activity, entries) = self.activity_of(by, wanted, span(since, now), actor.as_deref(), work)?;
         let begin = since.plus_s(REPORT_BASELINE_S.saturating_neg());
         let end = Timestamp::from_ms(since.ms().saturating_sub(1));
-        let (before, baseline) = self.activity_of(by, wanted, begin, end, actor.as_deref(), work)?;
+        let (before, baseline) = self.activity_of(by, wanted, span(begin, end), actor.as_deref(), work)?;
         let agent = wanted.agent();
         let (capabilities, mut credentials) = self.0.state.store.read(|world, _| {
             let agent = agent.as_ref().and_then(|agent| agent.in_records(world));
             let Some(agent) = agent else { return (Vec::new(), Vec::new()) };
             (reachable(world, scope, agent, &activity), held(world, agent, &activity.tokens, now))
         });
-        credentials.sort_by(|one, other| other.accepted.cmp(&one.accepted));
+        credentials.sort_by_key(|one| Reverse(one.accepted));
         let mut left = LeftOut(0);
         Ok(SubjectReportAnswer {
             subject: wanted.named.clone(),
@@ -111,13 +113,13 @@ impl AdminServices {
         &self,
         by: &Authorised<ReadLedger>,
         wanted: &WantedReport,
-        since: Timestamp,
-        until: Timestamp,
+        times: TimeSpan,
         actor: Option<&str>,
         work: &Cancellation,
     ) -> Result<(Activity, ReportedEntries), Failure> {
         let mut query = wanted.query.clone();
-        (query.filter.since, query.filter.until) = (Some(since.to_string()), Some(until.to_string()));
+        query.filter.since = times.since.map(|since| since.to_string());
+        query.filter.until = times.until.map(|until| until.to_string());
         query.limit = Some(PAGE_ENTRIES_MAX);
         let mut activity = Activity::default();
         loop {
@@ -241,6 +243,11 @@ impl LeftOut {
         items.truncate(INCIDENT_NAMES_MAX);
         items
     }
+}
+
+/// From `since` to `until`.
+const fn span(since: Timestamp, until: Timestamp) -> TimeSpan {
+    TimeSpan { since: Some(since), until: Some(until) }
 }
 
 /// A moment in RFC 3339, or so long before `now`.

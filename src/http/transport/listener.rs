@@ -248,7 +248,7 @@ async fn handshake(
 struct FailedHandshake {
     stream: Bounded<TcpStream>,
     /// The certificate that was refused, if this is the cause.
-    refused: Option<RefusedPeer>,
+    refused: Option<Box<RefusedPeer>>,
 }
 
 /// The result of the handshake; `None` if too many are in progress. A handshake counts from the end of the peer's first
@@ -259,9 +259,8 @@ async fn shake_hands(
     tls: &ServerConfigs,
 ) -> Option<Result<TlsStream<Bounded<TcpStream>>, FailedHandshake>> {
     let mut hello = LazyConfigAcceptor::new(Acceptor::default(), Bounded::new(stream, HELLO_BYTES_MAX));
-    let mut started = match (&mut hello).await {
-        Ok(started) => started,
-        Err(_) => return hello.take_io().map(|stream| Err(FailedHandshake { stream, refused: None })),
+    let Ok(mut started) = (&mut hello).await else {
+        return hello.take_io().map(|stream| Err(FailedHandshake { stream, refused: None }));
     };
     tokio::time::sleep_until(slot.turn()?).await;
     started.io.bound(HANDSHAKE_REST_BYTES_MAX);
@@ -272,7 +271,7 @@ async fn shake_hands(
         drop(take_refused_peer());
         let polled = Pin::new(&mut shaking).poll(cx);
         if let Some(peer) = take_refused_peer() {
-            refused = Some(peer);
+            refused = Some(Box::new(peer));
         }
         if polled.is_pending() {
             slot.answered();
