@@ -1,6 +1,7 @@
 //! `keyward incident show`: the record of an incident, or a report about a subject.
 
 use clap::Args;
+use serde_json::Value;
 
 use super::audit_list::some_entries;
 use super::incident_subject::{body_of, resolve};
@@ -31,7 +32,10 @@ const TIMELINE_ENTRIES_MAX: u64 = 20_000;
 impl IncidentShowArgs {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         if self.incident.starts_with(IncidentId::PREFIX) && !self.incident.contains('/') {
-            return session.show(GET_INCIDENT, &self.incident.parse()?).await;
+            let incident = self.incident.parse()?;
+            let shown = session.operator().await?.call(GET_INCIDENT, &incident, &Nothing).await?;
+            session.print_object_as(&shown.sent, || for_people(&shown.sent));
+            return Ok(());
         }
         let client = session.operator().await?;
         let subject = resolve(&client, &self.incident, session.console).await?;
@@ -66,4 +70,25 @@ impl IncidentShowArgs {
         session.print_table(&client, &entries.sent, &entries.items).await;
         Ok(())
     }
+}
+
+/// An incident with its subjects as `keyward contain` takes them, and the times of their containments.
+fn for_people(sent: &Value) -> Value {
+    let mut shown = sent.clone();
+    let subjects = shown.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten();
+    for fields in subjects.filter_map(Value::as_object_mut) {
+        if let Some(subject) = fields.get("subject") {
+            let text = |field: &str| subject.get(field).and_then(Value::as_str);
+            let kind = text("kind").unwrap_or_default();
+            let which = text("name").or_else(|| text("id"));
+            let form = which.map_or_else(|| kind.to_owned(), |which| format!("{kind}/{which}"));
+            fields.insert("subject".to_owned(), form.into());
+        }
+        for step in ["contained", "lifted"] {
+            if let Some(at) = fields.get(step).and_then(|step| step.get("at")).cloned() {
+                fields.insert(step.to_owned(), at);
+            }
+        }
+    }
+    shown
 }
