@@ -28,7 +28,7 @@ pub struct TimelineRow {
     pub on: String,
     /// The event with all its fields, in JSON.
     pub event: String,
-    /// The operator's reason.
+    /// The operator's reason, the text of a note, or the cause of a closed incident.
     pub reason: String,
 }
 
@@ -47,6 +47,9 @@ impl Timeline {
         let rows = in_range.map(|record| {
             let event = serde_json::from_str(&record.event).unwrap_or_default();
             let (who, on) = about(&event);
+            // The text of a note, or the cause of a closed incident.
+            let said = ["text", "cause"].into_iter().find_map(|field| event.get(field)?.as_str());
+            let reason = record.reason().or(said).unwrap_or_default().to_owned();
             TimelineRow {
                 seq: record.seq,
                 time: Timestamp::from_ms(record.time_ms).to_string(),
@@ -54,7 +57,7 @@ impl Timeline {
                 who,
                 on,
                 event: record.event.clone(),
-                reason: record.reason().unwrap_or_default().to_owned(),
+                reason,
             }
         });
         let title = format!("Evidence about {} {}", scope.subject.kind, scope.subject.name);

@@ -71,6 +71,7 @@ fn report(verified: &VerifiedEvidence, console: &Console) {
         subjects,
         ..
     } = output;
+    let since = if scope.since_ms == 0 { "the beginning of the ledger".to_owned() } else { since };
     let end = until.unwrap_or_else(|| format!("entry {through}"));
     console.line(&format!(
         "ok: {entries} entries about {kind} {name} from {since} to {end}, and {related} related ones, are in the ledger {ledger} of {checkpoint} entries"

@@ -222,7 +222,10 @@ fn a_bundle_of_an_incident_proves_each_agent_and_operator() {
     ] {
         assert!(entries.contains(&format!("\"name\":\"{kind}\"")), "{kind}: {entries}");
     }
-    assert!(unpacked(&bundle, "timeline.md").contains("with proof of completeness"));
+    let page = unpacked(&bundle, "timeline.md");
+    for part in ["with proof of completeness", "key in a log", "the beginning of the ledger to "] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub(super) fn timeline(
 fn range(scope: &EvidenceScope, records: &[&EvidenceRecord]) -> String {
     let since = Timestamp::from_ms(scope.since_ms);
     let through = records.last().map_or(since, |record| Timestamp::from_ms(record.time_ms));
+    if scope.since_ms == 0 {
+        return format!("the beginning of the ledger to {through} (UTC)");
+    }
     format!("{since} to {through} (UTC)")
 }
 

@@ -7,7 +7,7 @@ use super::incident_value::IncidentValueArgs;
 use crate::base::{IncidentId, Person, Reason};
 use crate::cli::client::Client;
 use crate::cli::listing::LimitArgs;
-use crate::cli::session::{VerbSession, said};
+use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console};
 use crate::rotation::spoken;
@@ -128,7 +128,7 @@ impl IncidentCommand {
             Self::Note { incident, text } => {
                 let (incident, body) = (incident.parse()?, IncidentNoteBody { text: text.to_string() });
                 let noted = session.operator().await?.call(NOTE_INCIDENT, &incident, &body).await?;
-                session.print(&noted, |noted| said(Some(noted.seq), "the note is recorded"));
+                session.print(&noted, |noted| recorded(noted.seq, "the note is recorded"));
                 Ok(())
             }
             Self::Update(args) => args.run(session).await,
@@ -149,7 +149,7 @@ impl IncidentOpenArgs {
         let opened = client.call(OPEN_INCIDENT, &Nothing, &body).await?;
         let incident = opened.incident;
         session.print(&opened, |opened| {
-            said(Some(opened.seq), &format!("incident {incident} is open; it contains nothing"))
+            recorded(opened.seq, &format!("incident {incident} is open; it contains nothing"))
         });
         session.console.say(&format!(
             "to contain a subject: `keyward contain SUBJECT --reason TEXT --incident {incident}`"
@@ -168,7 +168,7 @@ impl IncidentUpdateArgs {
             times: self.details.times(self.recovered.as_deref())?,
         };
         let updated = client.call(UPDATE_INCIDENT, &incident, &body).await?;
-        session.print(&updated, |updated| said(Some(updated.seq), "the record is updated"));
+        session.print(&updated, |updated| recorded(updated.seq, "the record is updated"));
         Ok(())
     }
 }
@@ -215,6 +215,10 @@ async fn bodies(
     Ok(bodies)
 }
 
+fn recorded(seq: u64, done: &str) -> String {
+    format!("{done}, in ledger entry {seq}")
+}
+
 fn closing(closed: &ClosedIncidentAnswer) -> Vec<String> {
     let ClosedIncidentAnswer { incident, seq, times } = closed;
     let IncidentTimesAnswer { to_detect_s, to_contain_s, to_recover_s, .. } = times;
@@ -226,7 +230,7 @@ fn closing(closed: &ClosedIncidentAnswer) -> Vec<String> {
         format!("{what}: {took}")
     };
     vec![
-        said(Some(*seq), &format!("incident {incident} is closed")),
+        recorded(*seq, &format!("incident {incident} is closed")),
         took("from the first sign to the detection", *to_detect_s),
         took("from the detection to the containment", *to_contain_s),
         took("from the detection to the recovery", *to_recover_s),
