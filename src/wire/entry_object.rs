@@ -62,7 +62,9 @@ fn object(event: &Value, actor: Option<&str>) -> String {
         let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
         return with_holder(named(subject), holder);
     }
-    if let Some(Value::Array(things)) = event.get("changes").or_else(|| event.get("callers")) {
+    if let Some(Value::Array(things)) =
+        ["changes", "callers", "found"].iter().find_map(|field| event.get(*field))
+    {
         return shortened(things.iter().map(named).collect());
     }
     if event.get("removed").is_some_and(Value::is_object) {

@@ -9,6 +9,7 @@ mod on_host;
 mod reach;
 mod reads;
 mod recognise;
+mod record_recognised;
 mod records;
 mod refused;
 mod report;

@@ -9,12 +9,10 @@ use crate::authn::{Credential, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX};
 use crate::base::{Cancellation, ClockReading, LeaseId, SecretId, SecretName, Sensitive, Timestamp};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::records;
 use crate::crypto::sha256;
-use crate::incidents::{RecognisedValue, ValueRecognised};
 use crate::leases::LeaseStage;
 use crate::pki::EnrolmentCode;
 use crate::policy::{Authorised, CheckValues};
@@ -57,11 +55,8 @@ impl AdminServices {
                 received_by,
             });
         }
-        let request = ChangeRequest::by(by.operator(), None);
-        let recorded: Vec<RecognisedValue> = found.iter().map(recorded).collect();
-        let event = ValueRecognised { by: by.operator().name().as_str(), found: &recorded };
-        let changed = services.state.change(request, |_| Ok(ChangeDraft::new(&event, ())?)).await?;
-        Ok(ValueCheckAnswer { found, complete: has_all_logins && has_all_versions, seq: changed.seq() })
+        let seq = services.record_recognised(by.operator(), &found).await?;
+        Ok(ValueCheckAnswer { found, complete: has_all_logins && has_all_versions, seq })
     }
 
     /// The agents that read this version, by the newest entries about the secret.
@@ -207,18 +202,5 @@ impl Services {
             }
         }
         Ok((found, is_whole))
-    }
-}
-
-fn recorded(found: &RecognisedAnswer) -> RecognisedValue {
-    let RecognisedAnswer { kind, which, version, .. } = found;
-    let which_if = |is_it: bool| is_it.then(|| which.clone());
-    let (is_secret, is_login) = (kind == "secret", kind == "login");
-    RecognisedValue {
-        kind: kind.to_string(),
-        name: which_if(is_secret),
-        id: which_if(!is_secret && !is_login),
-        lease: which_if(is_login),
-        version: *version,
     }
 }

@@ -193,7 +193,8 @@ fn each_event_has_an_object_in_the_table_of_entries() {
     let shown = sources.iter().find(|source| source.path == "src/wire/entry_object.rs").unwrap();
     let table = shown.text.split_once("const FIELDS").unwrap().1.split_once("];").unwrap().0;
     let fields = table.split("(\"").skip(1).map(|row| row.split('"').next().unwrap());
-    let objects: Vec<&str> = fields.chain(["subject", "changes", "narrowing", "lease", "callers"]).collect();
+    let objects: Vec<&str> =
+        fields.chain(["subject", "changes", "narrowing", "lease", "callers", "found"]).collect();
     assert!(objects.len() > 20, "{objects:?}");
     assert_none(&without_object(&sources, &objects, WITHOUT_OBJECT));
 

@@ -15,6 +15,7 @@ const SECRET_FIELDS: &[&str] = &[
     "UnsealBody.Key",
     "UnsealBody.Passphrase",
     "UnsealBody.Shares",
+    "ValueCheckBody.value",
 ];
 
 /// The fields of `wire` that are secret, and files beside `secret_text` that handle a secret value by themselves.
