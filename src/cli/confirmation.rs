@@ -17,12 +17,31 @@ impl ConfirmArgs {
         if self.yes {
             return Ok(());
         }
-        if !console.is_interactive() {
-            let why = format!("the deletion of {object} is not confirmed, and there is no terminal to ask");
-            return Err(CommandFailure::usage(&why, "add `--yes` to delete it"));
+        if console.is_interactive() {
+            console.say(effect);
         }
-        console.say(effect);
-        if console.confirms(&format!("Delete {object}?"))? {
+        let (act, question) = (format!("the deletion of {object}"), format!("Delete {object}?"));
+        Question { act: &act, question: &question, fix: "add `--yes` to delete it" }.ask(console)
+    }
+}
+
+/// A question before an act that cannot be undone.
+pub(crate) struct Question<'a> {
+    /// The act, as a noun.
+    pub(crate) act: &'a str,
+    pub(crate) question: &'a str,
+    /// What to do where there is no terminal.
+    pub(crate) fix: &'a str,
+}
+
+impl Question<'_> {
+    /// Fails unless a person at the terminal answers with yes.
+    pub(crate) fn ask(&self, console: &Console) -> Result<(), CommandFailure> {
+        if !console.is_interactive() {
+            let why = format!("{} is not confirmed, and there is no terminal to ask", self.act);
+            return Err(CommandFailure::usage(&why, self.fix));
+        }
+        if console.confirms(self.question)? {
             return Ok(());
         }
         Err(CommandFailure::new(code::NOT_CONFIRMED))

@@ -38,6 +38,9 @@ pub struct AuthorityAnswer {
     pub pin: String,
     pub not_after: Option<String>,
     pub behind: usize,
+    /// The names of these agents and operators, up to 10 of them.
+    #[serde(default)]
+    pub behind_names: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -371,3 +371,56 @@ fn operator_and_agent_verbs_work_through_a_rotation_of_the_authority() {
     process.good(&["token-key", "activate", "2", "--force"], b"");
     process.good_as("a", &["get", "github/app"], b"");
 }
+
+#[test]
+fn admin_who_ends_the_own_certificate_is_asked_and_told_the_way_back() {
+    // Given an admin whose certificate the old authority signed
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["authority", "prepare"], b"");
+    process.good(&["authority", "activate", "2", "--force"], b"");
+    let revoke = |more: &[&str]| {
+        process.run_as("operator", &[&["authority", "revoke", "1", "--force"], more].concat(), b"")
+    };
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    // When nobody can be asked, then nothing is changed, and the own certificate is named first
+    let unasked = revoke(&[]);
+    assert_eq!(unasked.status.code(), Some(2), "{}", said(&unasked));
+    for part in
+        ["including the one you use now (operator `admin`, serial ", "certificate are: a\n", "`--yes`"]
+    {
+        assert!(said(&unasked).contains(part), "{part}: {}", said(&unasked));
+    }
+    assert_eq!(process.json(&["authority", "list"])["items"][0]["stage"], "old");
+    // When it is confirmed, then the outcome is a success with the way back
+    let done = revoke(&["--yes", "-o", "json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let listed: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(stages(&listed), ["revoked", "active"]);
+    for part in
+        ["revoked in ledger entry ", "`keyward break-glass operator --out DIR`", "`keyward join --replace`"]
+    {
+        assert!(said(&done).contains(part), "{part}: {}", said(&done));
+    }
+    let refused = process.run_as("operator", &["operator", "list"], b"");
+    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    // And the way back leads back.
+    let glass = process.path("home-glass").display().to_string();
+    process.good(&["break-glass", "operator", "--out", &glass, "--config", &process.config()], b"");
+    let code = process.run_as("glass", &["operator", "invite", "admin"], b"");
+    process.good(&["join", "--replace"], &code.stdout);
+    process.good(&["operator", "list"], b"");
+}
+
+#[test]
+fn revoked_authority_without_holders_asks_nothing() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["authority", "prepare"], b"");
+    process.good(&["renew", "--operator"], b"");
+    process.good(&["authority", "activate", "2"], b"");
+    process.good(&["renew", "--operator"], b"");
+    process.good(&["operator", "list"], b"");
+    process.good(&["authority", "revoke", "1"], b"");
+}

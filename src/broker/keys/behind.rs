@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crate::base::Timestamp;
 use crate::base::limits::BACKDATE_S;
 use crate::broker::identity::facts::renewable;
@@ -56,6 +58,15 @@ fn instances_with(world: &World, unfit: Unfit, now: Timestamp) -> impl Iterator<
         matches!(state, InstanceStanding::Live | InstanceStanding::Suspended)
     });
     counting.map(|(agent, _)| agent.name.as_str())
+}
+
+/// Longest list of holders in an answer.
+const NAMED_MAX: usize = 10;
+
+/// The first names of these holders, each once.
+pub(crate) fn named<'w>(behind: &[&'w str]) -> Vec<&'w str> {
+    let distinct: BTreeSet<&str> = behind.iter().copied().collect();
+    distinct.into_iter().take(NAMED_MAX).collect()
 }
 
 /// The certificates with which a holder would lose access. Entries have an order; times of certificates are whole seconds,

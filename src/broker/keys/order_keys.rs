@@ -1,6 +1,7 @@
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::failure::Failure;
+use crate::broker::keys::behind::named;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::removals::Ended;
@@ -17,13 +18,15 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let view = |(generation, stage_since): (u32, StageSince)| {
                 let certificate = world.keys.authority.certificate(generation);
+                let behind = self.0.behind(world, generation, stage_since, now);
                 AuthorityAnswer {
                     generation,
                     stage: stage_since.stage.as_str().into(),
                     since: stage_since.since.to_string(),
                     pin: certificate.map(|one| one.key_pin().hex()).unwrap_or_default(),
                     not_after: certificate.map(|one| one.not_after().to_string()),
-                    behind: self.0.behind(world, generation, stage_since, now).len(),
+                    behind: behind.len(),
+                    behind_names: named(&behind).into_iter().map(str::to_owned).collect(),
                 }
             };
             world.keys.authority.generations().all().map(view).collect()

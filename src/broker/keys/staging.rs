@@ -1,11 +1,10 @@
-use std::collections::BTreeSet;
-
 use crate::base::limits::DOCUMENTS_MAX_AGE_S;
 use crate::base::{Timestamp, code};
 use crate::broker::changes::{ChangeDraft, ChangeRequest, Initiator, ReadOutcome};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::failure::broken;
+use crate::broker::keys::behind::named;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::signing_keys::{authority_key, token_key};
 use crate::broker::reading::Reading;
@@ -243,14 +242,13 @@ fn is_published(generations: &Generations, generation: u32, now: Timestamp) -> b
 
 /// The failure with the names of the holders that would lose access, as many as a message can contain.
 fn certificates_not_renewed(names: &[&str]) -> Failure {
-    const NAMED_MAX: usize = 10;
-    let distinct: BTreeSet<&str> = names.iter().copied().collect();
-    let named = distinct.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
-    let others = if distinct.len() > NAMED_MAX { ", and others" } else { "" };
+    let shown = named(names);
+    let others = if names.iter().all(|name| shown.contains(name)) { "" } else { ", and others" };
     Failure::new(code::CERTIFICATES_NOT_RENEWED).because(format!(
         "{} certificates have not been renewed since the newer authority was prepared or activated, and their holders \
-         would lose access: {named}{others}",
-        names.len()
+         would lose access: {}{others}",
+        names.len(),
+        shown.join(", ")
     ))
 }
 

@@ -152,7 +152,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("authority prepare", ["keyward authority prepare", "keyward authority prepare -o json"]),
     ("authority activate", ["keyward authority activate 2", "keyward authority activate 2 -o json"]),
     ("authority taint", ["keyward authority taint 1", "keyward authority taint 1 -o json"]),
-    ("authority revoke", ["keyward authority revoke 1", "keyward authority revoke 1 -o json"]),
+    ("authority revoke", ["keyward authority revoke 1", "keyward authority revoke 1 --force --yes -o json"]),
     ("token-key list", ["keyward token-key list", "keyward token-key list -o json"]),
     ("token-key prepare", ["keyward token-key prepare", "keyward token-key prepare -o json"]),
     ("token-key activate", ["keyward token-key activate 2", "keyward token-key activate 2 -o json"]),

@@ -1,13 +1,14 @@
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 
+use super::authority_revocation::RevokeAuthorityArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, text};
 use crate::cli::table::{Row, columns};
 use crate::console::CommandFailure;
 use crate::wire::{
     ACTIVATE_AUTHORITY, ACTIVATE_TOKEN_KEY, AuthorityAnswer, Endpoint, Items, LIST_AUTHORITIES,
-    LIST_TOKEN_KEYS, Nothing, PREPARE_AUTHORITY, PREPARE_TOKEN_KEY, REVOKE_AUTHORITY, REVOKE_TOKEN_KEY,
-    ROTATE_CHECKPOINT_KEY, ROTATE_VALUE_KEY, StageBody, StagedAnswer, TAINT_AUTHORITY, TokenKeyAnswer,
+    LIST_TOKEN_KEYS, Nothing, PREPARE_AUTHORITY, PREPARE_TOKEN_KEY, REVOKE_TOKEN_KEY, ROTATE_CHECKPOINT_KEY,
+    ROTATE_VALUE_KEY, StageBody, StagedAnswer, TAINT_AUTHORITY, TokenKeyAnswer,
 };
 
 /// `keyward authority …`
@@ -34,16 +35,7 @@ pub enum AuthorityCommand {
         reason: ReasonArgs,
     },
     /// Revoke an old generation with all its certificates, or discard the prepared one
-    Revoke {
-        /// The generation's number
-        generation: u32,
-        /// Revoke although live instances still hold its certificates and lose access
-        #[arg(long)]
-        force: bool,
-        /// Why
-        #[command(flatten)]
-        reason: ReasonArgs,
-    },
+    Revoke(RevokeAuthorityArgs),
 }
 
 /// `keyward token-key …`
@@ -103,9 +95,7 @@ impl AuthorityCommand {
             Self::Taint { generation, reason } => {
                 authorities.stage(TAINT_AUTHORITY, *generation, false, reason.text()).await
             }
-            Self::Revoke { generation, force, reason } => {
-                authorities.stage(REVOKE_AUTHORITY, *generation, *force, reason.text()).await
-            }
+            Self::Revoke(args) => args.run(session).await,
         }
     }
 }

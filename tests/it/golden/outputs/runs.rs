@@ -271,7 +271,7 @@ fn keys(recorder: &mut Recorder, world: &World) {
     run("authority activate", &["2", "--force"]);
     run("renew", &["--operator"]);
     run("authority taint", &["1"]);
-    run("authority revoke", &["1", "--force"]);
+    run("authority revoke", &["1", "--force", "--yes"]);
 }
 
 fn on_the_host(recorder: &mut Recorder, process: &Process) {
