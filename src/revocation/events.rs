@@ -80,6 +80,9 @@ pub struct SubjectChange<'a> {
     /// The agent that the subject belongs to, when the subject is one of its credentials and the agent is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
+    /// The operator whose certificate the subject is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
     /// The operator's name, or (no name has a space) `its holder` for an agent's own token and `host uid N` for a user
     /// of the broker's host.
     pub by: &'a str,

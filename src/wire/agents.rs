@@ -26,7 +26,7 @@ endpoints! {
     DELETE_AGENT: POST "/v1/agents/{name}/delete", AgentName, Optional<ReasonBody> => AgentDeletedAnswer;
     /// Revoke an instance of an agent
     REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Optional<ReasonBody> => EndedAnswer;
-    /// Revoke a certificate
+    /// Revoke the instance of an agent that has a certificate, or the certificate of an operator
     REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Optional<ReasonBody> => EndedAnswer;
     /// Revoke an access token
     REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Optional<ReasonBody> => EndedAnswer;

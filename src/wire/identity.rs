@@ -2,9 +2,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::CapabilityAnswer;
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::secret_text::SecretText;
-use super::status::FixedText;
+use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::SecretName;
 
 endpoints! {
@@ -16,6 +16,8 @@ endpoints! {
     AGENT_WHOAMI: GET "/v1/whoami", Nothing, Nothing => AgentWhoamiAnswer;
     /// Show the caller's identity
     OPERATOR_WHOAMI: GET "/v1/whoami", Nothing, Nothing => OperatorWhoamiAnswer;
+    /// Revoke the certificate of the caller's connection
+    REVOKE_OWN_CERTIFICATE: POST "/v1/certificate/revoke", Nothing, Optional<ReasonBody> => EndedAnswer;
 }
 
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]

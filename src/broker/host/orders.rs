@@ -6,7 +6,8 @@ use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
-use crate::broker::identity::revoke::{FoundSubject, Revocation, agent_with, holder_of, unknown};
+use crate::broker::identity::revoke::{FoundSubject, Revocation, agent_with, unknown};
+use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
 use crate::broker::incidents::contain::ContainmentOrder;
 use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
@@ -268,8 +269,11 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
             Ok(FoundSubject::of_instance(*id, agent))
         }
         RevocationOrder::RevokeCertificate(serial) => {
-            let (id, agent) = holder_of(world, Serial::from_bytes(*serial)).ok_or_else(unknown)?;
-            Ok(FoundSubject::of_instance(id, agent))
+            let serial = Serial::from_bytes(*serial);
+            if let Some((id, agent)) = holder_of(world, serial) {
+                return Ok(FoundSubject::of_instance(id, agent));
+            }
+            Ok(FoundSubject::of_certificate(serial, operator_of(world, serial).ok_or_else(unknown)?))
         }
         RevocationOrder::RevokeToken(id) => Ok(FoundSubject::of_token(*id)),
         RevocationOrder::RevokeOperator(name) | RevocationOrder::SuspendOperator(name) => {

@@ -173,6 +173,26 @@ impl<'w> Reading<'w> {
     }
 }
 
+impl Reading<'_> {
+    /// The same without the certificate of `holder` with this serial, and those of the same enrolment.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn another_admin_certificate_than(
+        &self,
+        holder: &Operator,
+        serial: &[u8; 16],
+    ) -> Result<(), Failure> {
+        let world = self.under(operators::keys::admins());
+        let enrolment = holder.certificate(serial).map(|one| one.enrolled_seq);
+        let mut own = counting(holder, world, self.now());
+        if own.any(|one| Some(one.enrolled_seq) != enrolment) {
+            return Ok(());
+        }
+        self.another_admin_than(holder)
+    }
+}
+
 /// The valid certificates of `operator` at `now`.
 pub(crate) fn counting<'o>(
     operator: &'o Operator,

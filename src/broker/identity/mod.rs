@@ -16,4 +16,5 @@ pub(super) mod redemption;
 pub(super) mod renew;
 pub(super) mod renew_operator;
 pub(super) mod revoke;
+pub(super) mod revoke_certificate;
 pub(super) mod standing;

@@ -68,13 +68,15 @@ pub(crate) struct FoundSubject {
     name: Option<String>,
     /// The agent that it belongs to.
     agent: Option<String>,
+    /// The operator whose certificate it is.
+    operator: Option<String>,
 }
 
 impl FoundSubject {
     /// The event of a change by `by`.
     fn said<'a>(&self, by: &'a str) -> SubjectChange<'a> {
         let subject = NamedSubject::of(&self.subject, self.name.clone());
-        SubjectChange { subject, agent: self.agent.clone(), by }
+        SubjectChange { subject, agent: self.agent.clone(), operator: self.operator.clone(), by }
     }
 
     /// The order of `what` for this subject.
@@ -89,6 +91,9 @@ impl FoundSubject {
             (Revocation::Suspend, Subject::Operator(_)) => operator().map(RevocationOrder::SuspendOperator),
             (Revocation::Revoke, Subject::Instance(id)) => Some(RevocationOrder::RevokeInstance(*id)),
             (Revocation::Revoke, Subject::Token(id)) => Some(RevocationOrder::RevokeToken(*id)),
+            (Revocation::Revoke, Subject::Certificate(serial)) => {
+                Some(RevocationOrder::RevokeCertificate(*serial))
+            }
             // No verb uses these subjects yet.
             (
                 Revocation::Revoke | Revocation::Suspend,
@@ -96,31 +101,40 @@ impl FoundSubject {
                 | Subject::Capability(_)
                 | Subject::Owner(_)
                 | Subject::Secret(_)
-                | Subject::Certificate(_)
                 | Subject::Lineage(_)
                 | Subject::OperatorEnrolment(_)
                 | Subject::Network(_)
                 | Subject::Everything,
             )
-            | (Revocation::Suspend, Subject::Instance(_) | Subject::Token(_))
+            | (Revocation::Suspend, Subject::Instance(_) | Subject::Token(_) | Subject::Certificate(_))
             | (Revocation::Resume, _) => None,
         }
     }
 
+    const fn new(subject: Subject) -> Self {
+        Self { subject, name: None, agent: None, operator: None }
+    }
+
     pub(crate) fn of_agent(agent: &Agent) -> Self {
-        Self { subject: Subject::Agent(agent.id), name: Some(agent.name.to_string()), agent: None }
+        Self { name: Some(agent.name.to_string()), ..Self::new(Subject::Agent(agent.id)) }
     }
 
     pub(crate) fn of_instance(id: InstanceId, agent: &Agent) -> Self {
-        Self { subject: Subject::Instance(id), name: None, agent: Some(agent.name.to_string()) }
+        Self { agent: Some(agent.name.to_string()), ..Self::new(Subject::Instance(id)) }
     }
 
     pub(crate) fn of_operator(operator: &Operator) -> Self {
-        Self { subject: Subject::Operator(operator.id), name: Some(operator.name.to_string()), agent: None }
+        Self { name: Some(operator.name.to_string()), ..Self::new(Subject::Operator(operator.id)) }
+    }
+
+    /// One certificate of an operator, with the certificates of the same enrolment.
+    pub(crate) fn of_certificate(serial: Serial, operator: &Operator) -> Self {
+        let subject = Subject::Certificate(*serial.as_bytes());
+        Self { operator: Some(operator.name.to_string()), ..Self::new(subject) }
     }
 
     pub(crate) const fn of_token(id: TokenId) -> Self {
-        Self { subject: Subject::Token(id), name: None, agent: None }
+        Self::new(Subject::Token(id))
     }
 }
 
@@ -158,33 +172,11 @@ impl AdminServices {
         id: InstanceId,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        self.revoke_holder(by, request, |world| Some((id, agent_with(world, id)?))).await
-    }
-
-    /// Revokes the holder of a certificate: the instance of an agent that holds it, as its current or
-    /// its next one, with all that it was given.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn revoke_certificate(
-        &self,
-        by: &Authorised<Contain>,
-        serial: Serial,
-        request: OperatorRequest<'_>,
-    ) -> Result<Ended, Failure> {
-        self.revoke_holder(by, request, |world| holder_of(world, serial)).await
-    }
-
-    async fn revoke_holder(
-        &self,
-        by: &Authorised<Contain>,
-        request: OperatorRequest<'_>,
-        find: impl Fn(&World) -> Option<(InstanceId, &Agent)> + Sync,
-    ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
-            let found = find(world).filter(|(_, agent)| reaches(by, world, agent));
-            found.map(|(id, agent)| FoundSubject::of_instance(id, agent)).ok_or_else(unknown)
+            let agent =
+                agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
+            Ok(FoundSubject::of_instance(id, agent))
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
@@ -232,16 +224,8 @@ pub(crate) fn agent_with(world: &World, id: InstanceId) -> Option<&Agent> {
     world.registry.agents().find(|agent| agent.instances.get(id).is_some())
 }
 
-/// The instance that holds the certificate with this serial, and its agent.
-pub(crate) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
-    world.registry.agents().find_map(|agent| {
-        let holder = agent.instances.iter().find(|one| one.has_serial(serial.as_bytes()))?;
-        Some((holder.id, agent))
-    })
-}
-
 /// Whether the agent is within the operator's scope.
-fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
+pub(super) fn reaches(by: &Authorised<Contain>, world: &World, agent: &Agent) -> bool {
     by.operator().scope().covers(world.registry.owners().of(&Owned::Agent(agent.name.clone())))
 }
 
@@ -275,7 +259,7 @@ impl AgentServices {
 
 impl Services {
     /// Carries out `what`; stores the order until the ledger has recorded it.
-    async fn revoke(
+    pub(super) async fn revoke(
         &self,
         request: ChangeRequest<'_>,
         what: Revocation,
@@ -291,7 +275,7 @@ impl Services {
     /// # Errors
     /// [`Failure`] if it cannot be recorded.
     pub async fn mark(&self, by: &str, what: Revocation, subject: Subject) -> Result<u64, Failure> {
-        let found = FoundSubject { subject: subject.clone(), name: None, agent: None };
+        let found = FoundSubject::new(subject.clone());
         let change = what.change(subject, found.said(by))?;
         let seq = self.state.store.commit(change, ()).await?.seq();
         self.notifications.revocations_changed();

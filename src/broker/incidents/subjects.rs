@@ -4,7 +4,8 @@ use crate::base::{
     CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
 };
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{agent_with, holder_of};
+use crate::broker::identity::revoke::agent_with;
+use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
 use crate::broker::world::World;
 use crate::incidents::IncidentSubject;
 use crate::operators::Operator;
@@ -105,7 +106,7 @@ impl<'w> FoundSubject<'w> {
         if let Some((_, agent)) = holder_of(world, serial) {
             return Self::of_holder(world, name, subject, agent);
         }
-        let operator = world.operators.all().find(|one| one.certificate(serial.as_bytes()).is_some())?;
+        let operator = operator_of(world, serial)?;
         let found = Self::shared(name, subject);
         let named = IncidentSubject { operator: Some(operator.name.to_string()), ..found.named };
         let enrolled_seq = operator.certificate(serial.as_bytes()).map(|one| one.enrolled_seq);

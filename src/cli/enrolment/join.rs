@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::issued::{issued, printed};
+use super::replaced::ReplacedOperator;
 use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock, code};
 use crate::cli::client::{Client, retry_while_busy};
@@ -24,7 +25,7 @@ pub struct JoinArgs {
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
     /// Replace the present identity. The new one must be of a broker that the present one trusts, or have the same name and
-    /// address
+    /// address. The replaced certificate of an operator is revoked
     #[arg(long)]
     replace: bool,
     /// Seal an operator's private key with a passphrase, which is asked at the terminal
@@ -72,8 +73,11 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
     let name = format!("{JOINING}{}.pem", code.id);
     let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
+    let mut replaced_operator = None;
     if let Some(replaced) = check_existing(home, &code, &name, existing)? {
-        announce_replacement(&replaced, console);
+        let is_operator = IdentityKind::of(&code.spiffe) == IdentityKind::Operator;
+        replaced_operator = is_operator.then(|| ReplacedOperator::find(home)).flatten();
+        announce_replacement(&replaced, replaced_operator.is_some(), console);
     }
     let was_sealed = Identity::has_sealed_key(home, IdentityKind::of(&code.spiffe));
     let pending = match sealing(home, args, &name, console)? {
@@ -96,6 +100,9 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
         if was_sealed && identity.sealed_key()?.is_none() {
             console.say(NEW_KEY_IN_CLEAR);
         }
+    }
+    if let Some(replaced) = replaced_operator {
+        replaced.revoke(home, console).await;
     }
     Ok(())
 }
@@ -134,11 +141,12 @@ fn announce(code: &EnrolmentCode, console: &Console) {
     }
 }
 
-fn announce_replacement(replaced: &str, console: &Console) {
+fn announce_replacement(replaced: &str, is_revoked: bool, console: &Console) {
     if console.is_json() {
         console.say(&json!({ "replacing": replaced }).to_string());
     } else {
-        console.say(&format!("replacing {replaced}"));
+        let revoked = if is_revoked { "; its certificate is revoked when the new one is stored" } else { "" };
+        console.say(&format!("replacing {replaced}{revoked}"));
     }
 }
 

@@ -1,4 +1,5 @@
 use clap::Args;
+use serde_json::Value;
 
 use crate::base::encoding::hex;
 use crate::cli::client::Client;
@@ -52,7 +53,8 @@ impl RevokeAuthorityArgs {
         }
         let body = StageBody { force: self.force, reason: self.reason.text() };
         let staged = client.call(REVOKE_AUTHORITY, &self.generation, &body).await?;
-        let sent = Items { items: staged.sent["items"].as_array().cloned().unwrap_or_default() };
+        let sent =
+            Items { items: staged.sent.get("items").and_then(Value::as_array).cloned().unwrap_or_default() };
         session.print_table(&client, &sent, &staged.items).await;
         session.console.say(&said(staged.ended.seq, "revoked"));
         if loss.is_some_and(|loss| loss.own.is_some()) {

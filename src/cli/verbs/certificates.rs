@@ -1,5 +1,8 @@
 use clap::Subcommand;
 
+use crate::base::Serial;
+use crate::cli::confirmation::Question;
+use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession};
 use crate::console::CommandFailure;
 use crate::wire::REVOKE_CERTIFICATE;
@@ -7,10 +10,13 @@ use crate::wire::REVOKE_CERTIFICATE;
 /// `keyward cert …`
 #[derive(Debug, Subcommand)]
 pub enum CertCommand {
-    /// Revoke the instance that holds this certificate, with its tokens and leases
+    /// Revoke the certificate of an operator, or the instance of an agent that has the certificate, with its tokens and leases
     Revoke {
-        /// The certificate's serial number, 32 hexadecimal digits
+        /// The certificate's serial number, 32 hexadecimal digits: `keyward operator show`, `keyward agent show`
         serial: String,
+        /// Revoke without a question; where there is no terminal, your own certificate needs it
+        #[arg(long)]
+        yes: bool,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
@@ -19,7 +25,20 @@ pub enum CertCommand {
 
 impl CertCommand {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let Self::Revoke { serial, reason } = self;
-        session.end(REVOKE_CERTIFICATE, &serial.parse()?, reason, "revoked").await
+        let Self::Revoke { serial, yes, reason } = self;
+        let serial: Serial = serial.parse()?;
+        let own = Identity::load(session.home, IdentityKind::Operator)?.certificate()?;
+        if own.serial() == serial {
+            session.console.say(&format!(
+                "certificate {serial} is the one you use now: it is refused after this command, and your next command fails"
+            ));
+            if !yes {
+                let fix = "add `--yes` to revoke your own certificate";
+                let (act, question) =
+                    ("the revocation of your own certificate", "Revoke your own certificate?");
+                Question { act, question, fix }.ask(session.console)?;
+            }
+        }
+        session.end(REVOKE_CERTIFICATE, &serial, reason, "revoked").await
     }
 }

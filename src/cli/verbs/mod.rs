@@ -28,7 +28,6 @@ pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod whoami;
 
-mod audit_object;
 mod authority_revocation;
 mod credential_form;
 mod incident_effects;

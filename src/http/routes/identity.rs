@@ -1,17 +1,21 @@
 use super::caller::{
     Anyone, AuthorisedOperator, EnrolledCaller, Renewing, RenewingOperatorCaller, ResourceServer,
 };
-use super::table::{RouteRequest, Routes};
+use super::table::{AdminRequest, RouteRequest, Routes};
+use super::target::reason;
 use crate::authn::{AgentPrincipal, Timeliness};
 use crate::base::encoding::from_base64url;
 use crate::base::{Connection, Sensitive, code};
-use crate::broker::{AdminServices, AgentServices, EnrolInput, Enrolled as Certified, RenewInput};
+use crate::broker::{
+    AdminServices, AgentServices, EnrolInput, Enrolled as Certified, OperatorRequest, RenewInput,
+};
 use crate::http::documents::problem::Problem;
+use crate::idempotency::IdempotencyKey;
 use crate::pki::{AuthorityCertificate, PeerCertificate, SpiffeId, authorities_pem, certificate_pem};
 use crate::policy::BeOneself;
 use crate::wire::{
-    self, AgentWhoamiAnswer, CertificateAnswer, EnrolBody, IdentityAnswer, Nothing, OperatorWhoamiAnswer,
-    RenewBody, RenewalAnswer,
+    self, AgentWhoamiAnswer, CertificateAnswer, EndedAnswer, EnrolBody, IdentityAnswer, Nothing,
+    OperatorWhoamiAnswer, Optional, ReasonBody, RenewBody, RenewalAnswer,
 };
 
 /// The routes of enrolment and renewal for agents and resource servers.
@@ -28,6 +32,8 @@ pub(crate) fn operator_routes() -> Routes<AdminServices> {
         .route(&wire::ENROL, enrol_operator)
         .route(&wire::RENEW, renew_operator)
         .route(&wire::OPERATOR_WHOAMI, operator_whoami)
+        .idempotent(&wire::REVOKE_OWN_CERTIFICATE, revoke_own_certificate)
+        .without_waiting()
 }
 
 async fn enrol_agent(
@@ -160,6 +166,16 @@ async fn operator_whoami(
         certificate: (&**certificate).into(),
         renew_now: services.is_to_be_replaced(certificate),
     })
+}
+
+async fn revoke_own_certificate(
+    services: AdminServices,
+    call: AdminRequest<BeOneself, Nothing, Optional<ReasonBody>>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<EndedAnswer, Problem> {
+    let reason = reason(call.input.reason.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    Ok(services.revoke_own_certificate(&call.by, request).await?.into())
 }
 
 impl From<&PeerCertificate> for CertificateAnswer {

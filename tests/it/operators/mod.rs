@@ -2,6 +2,7 @@
 
 mod audit;
 mod authorities;
+mod certificates;
 mod containment;
 mod deletion;
 mod elsewhere;

@@ -75,6 +75,7 @@ fn identities() -> Vec<Typed> {
         takes(&wire::PLACE_OPERATOR),
         takes(&wire::CHANGE_OPERATOR_PROFILE),
         takes_or_not(&wire::REVOKE_OPERATOR),
+        takes_or_not(&wire::REVOKE_OWN_CERTIFICATE),
         takes_or_not(&wire::DELETE_OPERATOR),
         takes_or_not(&wire::SUSPEND_OPERATOR),
         takes_or_not(&wire::RESUME_OPERATOR),

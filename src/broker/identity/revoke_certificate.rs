@@ -1,0 +1,74 @@
+use crate::base::{InstanceId, Scope};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeRequest, OperatorRequest};
+use crate::broker::failure::Failure;
+use crate::broker::identity::revoke::{FoundSubject, Revocation, reaches, unknown};
+use crate::broker::reading::Reading;
+use crate::broker::removals::Ended;
+use crate::broker::world::World;
+use crate::operators::Operator;
+use crate::pki::Serial;
+use crate::policy::{Authorised, BeOneself, Contain};
+use crate::registry::Agent;
+
+impl AdminServices {
+    /// Revokes the instance of an agent that holds the certificate, with all that it was given, or the certificate of an
+    /// operator with those that were renewed from it. Certificates of operators need the scope `all`.
+    ///
+    /// # Errors
+    /// [`Failure`]; also for the last certificate of the last unrestricted admin.
+    pub async fn revoke_certificate(
+        &self,
+        by: &Authorised<Contain>,
+        serial: Serial,
+        request: OperatorRequest<'_>,
+    ) -> Result<Ended, Failure> {
+        let scope = by.operator().scope();
+        let find = |reading: &Reading<'_>| {
+            let world = reading.unconditional();
+            if let Some((id, agent)) = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent))
+            {
+                return Ok(FoundSubject::of_instance(id, agent));
+            }
+            let operator = operator_of(world, serial).filter(|_| *scope == Scope::Everything);
+            revocable(reading, operator.ok_or_else(unknown)?, serial)
+        };
+        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+    }
+
+    /// Revokes the certificate of the caller's own connection, with those that were renewed from it.
+    ///
+    /// # Errors
+    /// [`Failure`]; also for the last certificate of the last unrestricted admin.
+    pub async fn revoke_own_certificate(
+        &self,
+        by: &Authorised<BeOneself>,
+        request: OperatorRequest<'_>,
+    ) -> Result<Ended, Failure> {
+        let serial = Serial::from_bytes(*by.operator().serial());
+        let find = |reading: &Reading<'_>| {
+            let operator = operator_of(reading.unconditional(), serial).ok_or_else(unknown)?;
+            revocable(reading, operator, serial)
+        };
+        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+    }
+}
+
+/// The certificate of `operator`, if an admin who can act remains without it.
+fn revocable(reading: &Reading<'_>, operator: &Operator, serial: Serial) -> Result<FoundSubject, Failure> {
+    reading.another_admin_certificate_than(operator, serial.as_bytes())?;
+    Ok(FoundSubject::of_certificate(serial, operator))
+}
+
+/// The instance that holds the certificate with this serial, and its agent.
+pub(crate) fn holder_of(world: &World, serial: Serial) -> Option<(InstanceId, &Agent)> {
+    world.registry.agents().find_map(|agent| {
+        let holder = agent.instances.iter().find(|one| one.has_serial(serial.as_bytes()))?;
+        Some((holder.id, agent))
+    })
+}
+
+/// The operator that holds the certificate with this serial.
+pub(crate) fn operator_of(world: &World, serial: Serial) -> Option<&Operator> {
+    world.operators.all().find(|one| one.certificate(serial.as_bytes()).is_some())
+}

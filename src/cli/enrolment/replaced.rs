@@ -1,0 +1,53 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::base::{Clock, SystemClock};
+use crate::cli::client::Client;
+use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::sealed_key::KeyOpener;
+use crate::console::{CommandFailure, Console};
+use crate::pki::PeerCertificate;
+use crate::wire::{Nothing, Optional, REVOKE_OWN_CERTIFICATE, ReasonBody};
+
+/// An operator's identity that `join --replace` replaces, while its certificate is valid.
+pub(super) struct ReplacedOperator {
+    identity: Identity,
+    certificate: PeerCertificate,
+}
+
+impl ReplacedOperator {
+    /// The operator's identity below `home`, if its certificate is valid. An enrolment of the same operator ends the grace
+    /// period of expired certificates.
+    pub(super) fn find(home: &Path) -> Option<Self> {
+        let identity = Identity::load(home, IdentityKind::Operator).ok()?;
+        let certificate = identity.certificate().ok()?;
+        (SystemClock::new().now() < certificate.not_after()).then_some(Self { identity, certificate })
+    }
+
+    /// Revokes the replaced certificate: the connection with its key is the proof that the caller may do this. It does not
+    /// fail, because the new identity is stored: it says until when the certificate is valid.
+    pub(super) async fn revoke(&self, home: &Path, console: &Console) {
+        let (serial, until) = (self.certificate.serial(), self.certificate.not_after());
+        let line = match self.revoked(home).await {
+            Ok(()) if console.is_json() => json!({ "revoked_certificate": serial.to_string() }).to_string(),
+            Ok(()) => format!("the replaced certificate, serial {serial}, is revoked"),
+            Err(failure) => format!(
+                "warning: the replaced certificate, serial {serial}, is valid until {until}: it could not be revoked \
+                 ({}: {}); revoke it with `keyward cert revoke {serial}`, or ask an admin",
+                failure.code(),
+                failure.why()
+            ),
+        };
+        console.say(&line);
+    }
+
+    async fn revoked(&self, home: &Path) -> Result<(), CommandFailure> {
+        // The person may have forgotten the passphrase of the replaced key.
+        KeyOpener::use_only_the_agent();
+        let client = Client::with(&self.identity, home, IdentityKind::Operator)?;
+        let reason = Some("replaced by `keyward join --replace`".to_owned());
+        let body = Optional(Some(ReasonBody { reason }));
+        client.call(REVOKE_OWN_CERTIFICATE, &Nothing, &body).await.map(drop)
+    }
+}
