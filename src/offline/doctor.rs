@@ -12,6 +12,7 @@ use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console};
 use crate::keyring::{SlotKind, SlotState, slots_of};
 use crate::telemetry::{Protection, free_bytes, harden};
+use crate::wire::StateAnswer;
 
 /// `keyward doctor --config FILE`
 ///
@@ -43,7 +44,7 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
     findings.push(ledger(&config));
-    findings.extend(readiness(&config).await);
+    findings.extend(running(&config).await);
     findings.push(memory());
     findings
 }
@@ -89,24 +90,53 @@ fn space(dir: &Path) -> DoctorFinding {
     }
 }
 
-/// The readiness of a running broker. A sealed broker holds no lock.
-async fn readiness(config: &Config) -> Option<DoctorFinding> {
+/// The readiness of a running broker, and its pending orders. A sealed broker holds no lock.
+async fn running(config: &Config) -> Vec<DoctorFinding> {
     const WHAT: &str = "readiness";
     let state = match host_state(&config.listen.host).await {
         Ok(state) => state,
         Err(failure) => {
             let fix = "run this command on the broker's host as root";
-            return is_running(&config.data_dir).then(|| DoctorFinding::warn(WHAT, failure.why(), fix));
+            let is_running = is_running(&config.data_dir);
+            return is_running.then(|| DoctorFinding::warn(WHAT, failure.why(), fix)).into_iter().collect();
         }
     };
-    Some(match state.not_ready {
+    let orders = orders(&state);
+    let readiness = match state.not_ready {
         _ if state.state != "open" => {
             let why = format!("the broker is {}: it serves no requests", state.state);
             DoctorFinding::fail(WHAT, why, "`keyward unseal`")
         }
         Some(not_ready) => DoctorFinding::fail(WHAT, not_ready.detail, not_ready.fix),
         None => DoctorFinding::ok(WHAT, "ready: the ledger is writable"),
-    })
+    };
+    std::iter::once(readiness).chain(orders).collect()
+}
+
+/// The pending orders of the host: those that wait, and those that failed when the broker opened.
+fn orders(state: &StateAnswer) -> Option<DoctorFinding> {
+    const WHAT: &str = "pending orders";
+    let failed: Vec<String> = state
+        .settled
+        .iter()
+        .filter_map(|one| Some(format!("`{}` ({})", one.order, one.code.as_ref()?)))
+        .collect();
+    if !failed.is_empty() {
+        let why = format!("not carried out when the broker opened: {}", failed.join(", "));
+        return Some(DoctorFinding::warn(
+            WHAT,
+            why,
+            "if they are still needed, repeat them with the right names",
+        ));
+    }
+    let (queued, done) = (state.queued, state.settled.len());
+    match (queued, done) {
+        (0, 0) => None,
+        (0, done) => Some(DoctorFinding::ok(WHAT, format!("{done} carried out when the broker opened"))),
+        (queued, _) => {
+            Some(DoctorFinding::ok(WHAT, format!("{queued} pending: `keyward unseal` carries them out")))
+        }
+    }
 }
 
 /// Verifies the ledger, unless a broker writes to it.

@@ -34,8 +34,7 @@ pub enum Alarm {
     RollbackSuspected,
     /// A revocation is in force in memory only: the data disk did not store its entry in time.
     RevocationUnrecorded,
-    /// A revocation was in force in memory, and was not carried out: its operator may no longer order it, or the records
-    /// changed.
+    /// A pending order was not carried out: its name is wrong, its operator may no longer order it, or the records changed.
     PendingOrderFailed,
     /// The data directory is on another machine than before.
     MachineChanged,

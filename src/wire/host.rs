@@ -44,6 +44,25 @@ pub struct StateAnswer {
     /// The problem of an unsealed broker that cannot serve requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReadyAnswer>,
+    /// The pending orders that the broker settled when it was unsealed or started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<SettledOrderAnswer>,
+}
+
+/// A pending order with its result.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SettledOrderAnswer {
+    /// The command that gives the order again.
+    pub order: String,
+    pub by: String,
+    pub at: String,
+    /// `carried-out`, `in-memory` until the ledger records it, or `failed`.
+    pub outcome: FixedText,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<FixedText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The refusal of `GET /readyz`.

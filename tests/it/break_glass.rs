@@ -198,6 +198,42 @@ async fn one_administrator_for_an_hour_is_all_that_the_host_is_given() {
 }
 
 #[test]
+fn failed_pending_order_is_told_by_unseal_status_doctor_and_an_alarm() {
+    // Given a sealed broker with an order for the agent, and one with a misspelt name
+    let (mut process, key) = sealed();
+    let config = process.config();
+    for name in ["a", "typo"] {
+        let order = ["break-glass", "suspend", "agent", name, "--config", &config];
+        let said = String::from_utf8(process.good(&order, b"")).unwrap();
+        assert!(said.contains("it checks the name only then") && said.contains("`keyward unseal`"), "{said}");
+    }
+    // When it is unsealed, then the output names both, with the reason
+    let unsealed = process.good(&["unseal", "--key-file", &key, "--config", &config], b"");
+    let said = String::from_utf8(unsealed).unwrap();
+    assert!(said.contains("pending order `keyward agent suspend a` (by host uid 0, "), "{said}");
+    let failed = said.lines().find(|line| line.contains("suspend typo")).unwrap();
+    assert!(failed.contains("NOT carried out: ") && failed.contains("(subject_unknown)"), "{failed}");
+    // Then the host's state, `doctor`, `status`, the log and the metric say it, too
+    let state = ask(&process.socket(), "GET", "/v1/state", &Value::Null).json();
+    let outcomes: Vec<_> = state["settled"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
+    assert_eq!(outcomes, ["carried-out", "failed"], "{state}");
+    let doctor = process.run_as("host", &["doctor", "--config", &config], b"");
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("`keyward agent suspend typo` (subject_unknown)"), "{doctor}");
+    let status = String::from_utf8(process.good(&["status"], b"")).unwrap();
+    assert!(status.contains("warnings: pending_order_failed"), "{status}");
+    assert!(process.log().contains("\"alarm\":\"pending_order_failed\""), "{}", process.log());
+    let counted = "keyward_alarms_total{alarm=\"pending_order_failed\"} 1";
+    assert!(crate::ends_in_memory::metrics_of(&process, counted));
+    // When the broker is started again, then nothing is pending or failed any more
+    process.kill();
+    start_sealed(&mut process);
+    unseal(&process, &key);
+    let state = ask(&process.socket(), "GET", "/v1/state", &Value::Null).json();
+    assert!(state["settled"].is_null(), "{state}");
+}
+
+#[test]
 fn an_order_to_a_sealed_broker_counts_from_the_first_request_on() {
     let (mut process, key) = sealed();
     let (exit, done) = broken(&process, &["suspend", "agent", "a"]);

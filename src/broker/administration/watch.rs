@@ -26,6 +26,8 @@ pub enum Warning {
     KeysDue,
     /// The broker is frozen: it hands out no tokens, values and logins.
     Frozen,
+    /// A pending order was not carried out when the broker was unsealed or started, within the last 24 hours.
+    PendingOrderFailed,
 }
 
 impl Warning {
@@ -42,6 +44,7 @@ impl Warning {
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::KeysDue => "keys_due",
             Self::Frozen => "frozen",
+            Self::PendingOrderFailed => "pending_order_failed",
         }
     }
 }
@@ -63,6 +66,7 @@ impl AdminServices {
             (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, services.keys_due() > 0),
             (Warning::Frozen, services.is_frozen()),
+            (Warning::PendingOrderFailed, services.state.settled_orders.has_failed(now)),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }

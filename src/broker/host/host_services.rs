@@ -11,6 +11,7 @@ use crate::base::limits::{REVOCATION_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER
 use crate::base::{Clock, Entropy, IncidentId, RequestId, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::host::orders::UnrecordedOrder;
+use crate::broker::host::settled::SettledOrder;
 use crate::broker::services::Services;
 use crate::crypto::MacKey;
 use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
@@ -78,6 +79,8 @@ pub struct HostStanding {
     pub queued: usize,
     /// The reason why an open broker is not ready.
     pub not_ready: Option<Failure>,
+    /// The pending orders that an open broker settled when it opened.
+    pub settled: Vec<SettledOrder>,
 }
 
 /// A request of the host that only the process can carry out.
@@ -142,7 +145,9 @@ impl HostServices {
     /// The state of the broker, and its pending orders.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
-        HostStanding { state: self.state(), queued, not_ready: self.not_ready() }
+        let settled = self.services().map(|services| services.state.settled_orders.all());
+        let settled = settled.unwrap_or_default();
+        HostStanding { state: self.state(), queued, not_ready: self.not_ready(), settled }
     }
 
     fn not_ready(&self) -> Option<Failure> {

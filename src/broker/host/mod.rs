@@ -11,4 +11,5 @@ pub(super) mod outdated_keyring;
 pub(super) mod readiness;
 pub(super) mod rollback;
 pub(super) mod rollback_watch;
+pub(super) mod settled;
 pub(super) mod snapshots;

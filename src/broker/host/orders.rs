@@ -5,6 +5,7 @@ use crate::base::code::{self, Code};
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
+use crate::broker::host::settled::{OrderSettlement, SettledOrder};
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::identity::revoke::{FoundSubject, Revocation, agent_with, unknown};
 use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
@@ -68,11 +69,11 @@ impl UnrecordedOrder {
 /// The result of a stored order at a start.
 enum OrderResult {
     /// Settled: its file forgets it.
-    Settled,
+    Settled(OrderSettlement),
     /// In force in memory only.
     InMemory(PendingRecord),
     /// Not carried out, and the ledger cannot record that now: the next start decides again.
-    Kept,
+    Kept(Code),
 }
 
 impl Services {
@@ -84,16 +85,22 @@ impl Services {
         let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
         let before = kept.iter().map(|order| (order, "before the start"));
-        let (mut done, mut unrecorded) = (Vec::new(), Vec::new());
+        let (mut done, mut unrecorded, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (order, when) in while_sealed.chain(before) {
-            match self.carry_out_one(order, when).await? {
-                OrderResult::Settled => done.push(order.clone()),
+            let settlement = match self.carry_out_one(order, when).await? {
+                OrderResult::Settled(settlement) => {
+                    done.push(order.clone());
+                    settlement
+                }
                 OrderResult::InMemory(recorded) => {
                     unrecorded.push(UnrecordedOrder { order: order.clone(), recorded });
+                    OrderSettlement::InMemory
                 }
-                OrderResult::Kept => {}
-            }
+                OrderResult::Kept(code) => OrderSettlement::Failed(code),
+            };
+            all.push(SettledOrder { order: order.clone(), settlement });
         }
+        self.state.settled_orders.set(self.state.clock.now(), all);
         for order in done {
             orders.forget(&order)?;
             self.state.kept_orders.forget(order).await;
@@ -104,7 +111,7 @@ impl Services {
     async fn carry_out_one(&self, order: &PendingOrder, when: &str) -> Result<OrderResult, Failure> {
         let PendingOrder { at, by, reason, what, operator } = order;
         if self.is_carried_out(order) {
-            return Ok(OrderResult::Settled);
+            return Ok(OrderResult::Settled(OrderSettlement::CarriedOut));
         }
         // Without addition to the name of an operator: the name links the entry to the operator.
         let by_then = if operator.is_some() { by.clone() } else { format!("{by}, {when}") };
@@ -114,7 +121,9 @@ impl Services {
             ChangeRequest::by_host(&by_then, None).because(reason.as_ref())
         };
         match self.apply_order(request, what).await {
-            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(OrderResult::Settled),
+            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => {
+                Ok(OrderResult::Settled(OrderSettlement::CarriedOut))
+            }
             Ok(Removed { taken: RevocationOutcome::InMemory(recorded), .. }) => {
                 tracing::error!(%what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
                 Ok(OrderResult::InMemory(recorded))
@@ -141,33 +150,32 @@ impl Services {
         self.state.read(read).0
     }
 
-    /// Records that `order` was not carried out, because of `code`. An order that was in force in memory also raises an
-    /// alarm.
+    /// Raises the alarm that `order` was not carried out, because of `code`, and records it.
     async fn not_carried_out(&self, order: &PendingOrder, code: Code) -> OrderResult {
         let PendingOrder { at, by, what, .. } = order;
-        if what.depends_on_right() {
-            self.notifications.meters.alarms().raise(
-                Alarm::PendingOrderFailed,
-                format_args!(
-                    "the order `{what}` of {by} at {at} was in force in memory, and is not carried out ({code}); repeat \
-                     the command if it is still needed"
-                ),
-            );
-        }
+        let was =
+            if what.depends_on_right() { "was in force in memory, and is" } else { "was pending, and is" };
+        self.notifications.meters.alarms().raise(
+            Alarm::PendingOrderFailed,
+            format_args!(
+                "the order `{what}` of {by} at {at} {was} not carried out ({code}); if it is still needed, repeat the \
+                 command with the right name"
+            ),
+        );
         let wait = Duration::from_millis(REVOCATION_WAIT_MS);
         let recording = async {
             let change = Change::new(&PendingOrderFailed::new(order, code.as_str()))?.urgent();
             self.state.store.commit(change, ()).await.map(Receipt::redeem)
         };
         match tokio::time::timeout(wait, recording).await {
-            Ok(Ok(())) => OrderResult::Settled,
+            Ok(Ok(())) => OrderResult::Settled(OrderSettlement::Failed(code)),
             Ok(Err(error)) => {
                 tracing::error!(%error, %what, %by, "the ledger cannot record that an order was not carried out: the next start tries again");
-                OrderResult::Kept
+                OrderResult::Kept(code)
             }
             Err(_) => {
                 tracing::error!(%what, %by, "the ledger did not record in time that an order was not carried out: the next start tries again");
-                OrderResult::Kept
+                OrderResult::Kept(code)
             }
         }
     }

@@ -183,7 +183,9 @@ fn tell_contained(
     check_durable(&EndedAnswer { seq, durable, kept })
 }
 
-const QUEUED: &str = "queued: the broker is sealed, and carries this out before it serves requests again";
+const QUEUED: &str = "queued: the broker is sealed, and carries this out before it serves requests again; it checks the \
+                      name only then: the output of `keyward unseal`, and later `keyward doctor --config FILE` here or \
+                      `keyward status` of an operator, says if the order failed";
 
 /// Refuses a directory with another operator's identity, before the broker records the alarm.
 fn check_out(config: &Config, out: &Path) -> Result<(), CommandFailure> {

@@ -9,7 +9,9 @@ use crate::cli::client::{Client, Received};
 use crate::config::Config;
 use crate::console::{CommandFailure, Console, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_shares, input};
 use crate::keyring::Share;
-use crate::wire::{GET_STATE, Nothing, SEAL, SecretText, StateAnswer, UNSEAL, UnsealBody};
+use crate::wire::{
+    GET_STATE, Nothing, SEAL, SecretText, SettledOrderAnswer, StateAnswer, UNSEAL, UnsealBody,
+};
 
 /// `keyward unseal`, by default with a passphrase from a prompt or standard input.
 #[derive(Args, Debug)]
@@ -114,7 +116,23 @@ pub(crate) async fn seal(args: &OnHostArgs, console: &Console) -> Result<(), Com
 }
 
 fn tell(state: &Received<StateAnswer>, console: &Console) {
-    console.record(&state.sent, || said(state));
+    console.record_lines(&state.sent, || {
+        let settled = state.settled.iter().map(settled_order);
+        std::iter::once(said(state)).chain(settled).collect()
+    });
+}
+
+/// A line about a pending order that was settled.
+fn settled_order(settled: &SettledOrderAnswer) -> String {
+    let SettledOrderAnswer { order, by, at, outcome, code, detail } = settled;
+    let ordered = format!("pending order `{order}` (by {by}, {at})");
+    match (outcome.as_ref(), code, detail) {
+        (_, Some(code), Some(detail)) => format!(
+            "{ordered}: NOT carried out: {detail} ({code}); if it is still needed, repeat it with the right name"
+        ),
+        ("in-memory", ..) => format!("{ordered}: in force in memory, until the ledger records it"),
+        _ => format!("{ordered}: carried out"),
+    }
 }
 
 /// The state; an open broker may still serve no requests, e.g. in read-only mode.

@@ -5,14 +5,16 @@ use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
 use crate::base::code;
-use crate::broker::{ContainInput, Ended, HostServices, HostStanding, OrderOutcome};
+use crate::broker::{
+    ContainInput, Ended, HostServices, HostStanding, OrderOutcome, OrderSettlement, SettledOrder,
+};
 use crate::custody::RevocationOrder;
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
     self, ClockAnswer, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
-    OrderContainBody, OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, StateAnswer,
-    UnsealBody,
+    OrderContainBody, OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, SettledOrderAnswer,
+    StateAnswer, UnsealBody,
 };
 
 type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
@@ -133,7 +135,26 @@ impl From<HostStanding> for StateAnswer {
             detail: failure.why,
             fix: failure.fix,
         });
-        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready }
+        let settled = standing.settled.into_iter().map(Into::into).collect();
+        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready, settled }
+    }
+}
+
+impl From<SettledOrder> for SettledOrderAnswer {
+    fn from(SettledOrder { order, settlement }: SettledOrder) -> Self {
+        let (outcome, failed) = match settlement {
+            OrderSettlement::CarriedOut => ("carried-out", None),
+            OrderSettlement::InMemory => ("in-memory", None),
+            OrderSettlement::Failed(code) => ("failed", Some(code)),
+        };
+        Self {
+            order: order.what.to_string(),
+            by: order.by,
+            at: order.at.to_string(),
+            outcome: outcome.into(),
+            code: failed.map(|code| code.as_str().into()),
+            detail: failed.map(|code| code.meaning().to_owned()),
+        }
     }
 }
 
