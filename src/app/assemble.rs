@@ -15,8 +15,8 @@ use crate::base::limits::EARLIER_DIGESTS_MAX;
 use crate::broker::{
     self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, LedgerReadings,
     Notaries, Notifications, OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings,
-    SettledOrders, Signing, State, UpstreamAccess, Values, World, authorities, notary, record_slots,
-    root_is_current, token_keys, value_key_is_there,
+    Signing, State, UpstreamAccess, Values, World, authorities, notary, record_slots, root_is_current,
+    token_keys, value_key_is_there,
 };
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -94,7 +94,6 @@ pub(crate) async fn assemble(
             digests,
             earlier_digests: earlier_digests(&keyring),
             kept_orders: kept_orders(config)?,
-            settled_orders: SettledOrders::default(),
             operator_uses: OperatorUses::default(),
             ledger_readings: LedgerReadings::default(),
         },

@@ -11,7 +11,6 @@ use super::administration::ledger_readers::LedgerReadings;
 use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
-use super::host::settled::SettledOrders;
 use super::identity::operator_uses::OperatorUses;
 use super::keyed_locks::KeyedLocks;
 use super::keys::followed::Followed;
@@ -106,8 +105,6 @@ pub struct State {
     pub earlier_digests: Vec<MacKey>,
     /// Orders that are in force in memory only.
     pub kept_orders: KeptOrders,
-    /// The pending orders that were settled when the broker opened.
-    pub settled_orders: SettledOrders,
     /// The last use of each operator's certificates since the start.
     pub operator_uses: OperatorUses,
     /// Operators who are reading the ledger.

@@ -167,7 +167,12 @@ impl VerbSession<'_> {
         done: &str,
     ) -> Result<(), CommandFailure> {
         let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
-        self.print(&ended, |ended| said(ended.seq, done));
+        self.print(&ended, |ended| match ended.seq {
+            Some(seq) if ended.unchanged => {
+                format!("was not suspended: nothing has changed; ledger entry {seq} records the command")
+            }
+            seq => said(seq, done),
+        });
         check_durable(&ended)
     }
 }

@@ -59,7 +59,8 @@ fn actor(event: &Value) -> Option<(&'static str, String)> {
 fn object(event: &Value, actor: Option<&str>) -> String {
     let subject = event.get("subject").filter(|subject| subject.is_object());
     if let Some(subject) = subject {
-        let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
+        let agent = text_of(event, "agent").filter(|_| actor != Some("agent"));
+        let holder = agent.or_else(|| text_of(event, "operator").filter(|_| actor != Some("operator")));
         return with_holder(named(subject), holder);
     }
     if let Some(Value::Array(things)) =
@@ -77,7 +78,12 @@ fn object(event: &Value, actor: Option<&str>) -> String {
     }
     let fields = FIELDS.iter().filter(|(field, _)| Some(*field) != actor);
     let mut texts = fields.filter_map(|(field, noun)| Some((noun, text_of(event, field)?)));
-    texts.next().map(|(noun, text)| format!("{noun}{text}")).unwrap_or_default()
+    let object = texts.next().map(|(noun, text)| format!("{noun}{text}")).unwrap_or_default();
+    // The events of keys have one name for all stages.
+    match text_of(event, "stage").filter(|_| event.get("generation").is_some()) {
+        Some(stage) => format!("{object} {stage}"),
+        None => object,
+    }
 }
 
 /// A thing with a kind, and a name or an id.
@@ -190,6 +196,11 @@ mod tests {
                 json!({ "callers": [{ "kind": "agent", "name": "a" }, { "kind": "unknown" }] }),
                 "",
                 "agent a, unknown",
+            ),
+            (
+                json!({ "by": "eve", "generation": 3, "pin": "x", "stage": "tainted" }),
+                "by",
+                "generation 3 tainted",
             ),
             (json!({ "by": "host", "what": { "revoke-instance": "inst_1" } }), "by", "revoke-instance"),
             (json!({ "by": "eve", "agents": [], "count": 5 }), "by", "5"),

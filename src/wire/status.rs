@@ -63,4 +63,7 @@ pub struct EndedAnswer {
     /// Whether the runtime directory stores the change until the ledger has recorded it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
+    /// Whether the resumption changed nothing, because the subject was not suspended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
 }

@@ -125,3 +125,59 @@ fn a_capability_of_another_secret_is_named_with_the_right_one() {
         }
     }
 }
+
+#[test]
+fn empty_code_list_of_roles_and_interval_zero_are_refused_with_a_hint() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    for (who, args, input, parts) in [
+        ("new", &["join"][..], "\n", &["there is no enrolment code", "`--code-file FILE`"][..]),
+        (
+            "operator",
+            &["agent", "invite", "b", "--role", "repo-reader,other"],
+            "",
+            &["`--role repo-reader --role other`"],
+        ),
+        (
+            "a",
+            &["run", "--secret", "V=github/app", "--check-every", "0", "--", "true"],
+            "",
+            &["shortest interval is 1s"],
+        ),
+    ] {
+        let refused = process.run_as(who, args, input.as_bytes());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn resumption_of_a_subject_that_is_not_suspended_says_so() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["operator", "invite", "eve", "--role", "auditor"], b"");
+    for (noun, name) in [("agent", "a"), ("operator", "eve")] {
+        let said = String::from_utf8(process.good(&[noun, "resume", name], b"")).unwrap();
+        assert!(said.contains("was not suspended: nothing has changed"), "{said}");
+        assert_eq!(process.json(&[noun, "resume", name])["unchanged"], true);
+        process.good(&[noun, "suspend", name], b"");
+        let resumed = process.json(&[noun, "resume", name]);
+        assert!(resumed["unchanged"].is_null() && resumed["seq"].is_u64(), "{resumed}");
+    }
+}
+
+#[test]
+fn stages_of_an_authority_differ_in_the_rows_of_the_ledger() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["authority", "prepare"], b"");
+    process.good(&["authority", "activate", "2", "--force"], b"");
+    process.good(&["authority", "taint", "1"], b"");
+    let rows = String::from_utf8(process.good(&["audit", "list", "--limit", "20"], b"")).unwrap();
+    for row in ["generation 2 prepared", "generation 2 active", "generation 1 tainted"] {
+        assert!(rows.contains(row), "{row}: {rows}");
+    }
+}

@@ -66,7 +66,7 @@ impl AdminServices {
             (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, services.keys_due() > 0),
             (Warning::Frozen, services.is_frozen()),
-            (Warning::PendingOrderFailed, services.state.settled_orders.has_failed(now)),
+            (Warning::PendingOrderFailed, services.state.kept_orders.settled().has_failed(now)),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }

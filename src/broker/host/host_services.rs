@@ -145,7 +145,7 @@ impl HostServices {
     /// The state of the broker, and its pending orders.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
-        let settled = self.services().map(|services| services.state.settled_orders.all());
+        let settled = self.services().map(|services| services.state.kept_orders.settled().all());
         let settled = settled.unwrap_or_default();
         HostStanding { state: self.state(), queued, not_ready: self.not_ready(), settled }
     }

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::settled::SettledOrders;
 use crate::base::limits::KEEP_WAIT_MS;
 use crate::custody::{Orders, OrdersError, PendingOrder, SealOrder};
 
 /// Orders that are in force in memory only, stored on another file system than the ledger: the next start carries
 /// them out before it serves.
 #[derive(Clone, Default)]
-pub struct KeptOrders(Option<KeptFiles>);
+pub struct KeptOrders {
+    files: Option<KeptFiles>,
+    settled: Arc<SettledOrders>,
+}
 
 #[derive(Clone)]
 struct KeptFiles {
@@ -28,12 +32,12 @@ impl KeptOrders {
     #[must_use]
     pub fn of(orders: Orders, seal: SealOrder) -> Self {
         let (orders, threads) = (Arc::new(Mutex::new(orders)), Arc::new(Semaphore::new(THREADS_MAX)));
-        Self(Some(KeptFiles { orders, seal, threads }))
+        Self { files: Some(KeptFiles { orders, seal, threads }), settled: Arc::default() }
     }
 
     /// Stores the order of `by` to seal the broker, so that a stop before the keys are wiped does not undo it.
     pub(crate) async fn keep_seal(&self, by: String) {
-        let Some(kept) = self.0.clone() else { return };
+        let Some(kept) = self.files.clone() else { return };
         let seal = kept.seal.clone();
         if !kept.on_a_thread(move || Ok(seal.keep(&by)?)).await {
             tracing::error!(
@@ -42,16 +46,21 @@ impl KeptOrders {
         }
     }
 
+    /// The pending orders that were settled when the broker opened.
+    pub(crate) fn settled(&self) -> &SettledOrders {
+        &self.settled
+    }
+
     /// All orders, oldest first.
     pub(crate) fn waiting(&self) -> Vec<PendingOrder> {
-        let Some(KeptFiles { orders, .. }) = &self.0 else { return Vec::new() };
+        let Some(KeptFiles { orders, .. }) = &self.files else { return Vec::new() };
         orders.lock().unwrap_or_else(PoisonError::into_inner).waiting().to_vec()
     }
 
     /// Stores `order`; returns whether that succeeded in time.
     pub(crate) async fn keep(&self, order: PendingOrder) -> bool {
         let kept = self.change(move |orders| orders.add(order)).await;
-        if !kept && self.0.is_some() {
+        if !kept && self.files.is_some() {
             tracing::error!("a revocation could not be stored in the runtime directory: a restart loses it");
         }
         kept
@@ -59,7 +68,7 @@ impl KeptOrders {
 
     /// Removes `order`: it is settled.
     pub(crate) async fn forget(&self, order: PendingOrder) {
-        if self.0.is_some() && !self.change(move |orders| orders.forget(&order)).await {
+        if self.files.is_some() && !self.change(move |orders| orders.forget(&order)).await {
             tracing::warn!(
                 "a recorded revocation could not be removed from the runtime directory: the next start repeats it"
             );
@@ -70,7 +79,7 @@ impl KeptOrders {
         &self,
         change: impl FnOnce(&mut Orders) -> Result<(), OrdersError> + Send + 'static,
     ) -> bool {
-        let Some(kept) = self.0.clone() else { return false };
+        let Some(kept) = self.files.clone() else { return false };
         let orders = Arc::clone(&kept.orders);
         kept.on_a_thread(move || change(&mut orders.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
@@ -101,7 +110,7 @@ impl KeptFiles {
 
 impl fmt::Debug for KeptOrders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KeptOrders").field(&self.0.is_some()).finish()
+        f.debug_tuple("KeptOrders").field(&self.files.is_some()).finish()
     }
 }
 
@@ -133,7 +142,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let orders = Arc::new(Mutex::new(Orders::open(&dir.path().join("orders")).unwrap()));
         let (seal, threads) = (SealOrder::at(dir.path()), Arc::new(Semaphore::new(1)));
-        let kept = KeptOrders(Some(KeptFiles { orders: Arc::clone(&orders), seal, threads }));
+        let kept = KeptOrders {
+            files: Some(KeptFiles { orders: Arc::clone(&orders), seal, threads }),
+            settled: Arc::default(),
+        };
         let (held, is_held) = std::sync::mpsc::channel();
         let (release, released) = std::sync::mpsc::channel::<()>();
         let holding = std::thread::spawn(move || {

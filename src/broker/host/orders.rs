@@ -100,7 +100,7 @@ impl Services {
             };
             all.push(SettledOrder { order: order.clone(), settlement });
         }
-        self.state.settled_orders.set(self.state.clock.now(), all);
+        self.state.kept_orders.settled().set(self.state.clock.now(), all);
         for order in done {
             orders.forget(&order)?;
             self.state.kept_orders.forget(order).await;

@@ -18,3 +18,4 @@ pub(super) mod renew_operator;
 pub(super) mod revoke;
 pub(super) mod revoke_certificate;
 pub(super) mod standing;
+pub(super) mod suspended;

@@ -55,6 +55,16 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     not_an_argument(&args.argument)?;
     let text = input::secret(args.code_file.as_deref(), "Enrolment code", CODE_BYTES_MAX, console)?;
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
+    if text.trim().is_empty() {
+        let from = args.code_file.as_ref().map_or_else(
+            || "standard input, or what was typed at the prompt,".to_owned(),
+            |file| format!("`{}`", file.display()),
+        );
+        return Err(CommandFailure::usage(
+            &format!("there is no enrolment code: {from} is empty"),
+            "type the code at the prompt, send it to standard input, or name its file: `--code-file FILE`",
+        ));
+    }
     let code = EnrolmentCode::parse(text).map_err(|error| {
         CommandFailure::usage(
             &error.to_string(),

@@ -57,7 +57,7 @@ pub(super) struct RunFileArgs {
     #[arg(long, value_enum, value_name = "SIGNAL")]
     pub(super) on_change: Option<ChangeSignal>,
     /// Interval of the checks for changed secrets
-    #[arg(long, value_parser = duration_s, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, value_parser = interval_s, default_value = "30s", value_name = "DURATION")]
     pub(super) check_every: u32,
 }
 
@@ -130,10 +130,18 @@ impl ChangeSignal {
 /// Shortest interval of checks, in seconds: every check is a request.
 const CHECK_EVERY_MIN_S: u32 = 1;
 
+fn interval_s(text: &str) -> Result<u32, String> {
+    let interval = duration_s(text)?;
+    if interval < CHECK_EVERY_MIN_S {
+        return Err(format!("the shortest interval is {CHECK_EVERY_MIN_S}s"));
+    }
+    Ok(interval)
+}
+
 impl RunFileArgs {
     /// The interval of checks, in seconds.
     pub(super) fn check_every_s(&self) -> u64 {
-        u64::from(self.check_every.max(CHECK_EVERY_MIN_S))
+        u64::from(self.check_every)
     }
 
     /// The templates with their files.

@@ -159,6 +159,13 @@ async fn delete(
 impl InviteArgs {
     async fn invite(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let name: AgentName = self.name.parse()?;
+        if let Some(several) = self.roles.iter().find(|role| role.contains(',')) {
+            let why = format!("`--role {several}` is not one role");
+            let each: Vec<String> =
+                several.split(',').map(|role| format!("--role {}", role.trim())).collect();
+            let fix = format!("repeat the option: `{}`", each.join(" "));
+            return Err(CommandFailure::usage(&why, &fix));
+        }
         let network: Option<Network> = optional(self.network.as_deref())?;
         let body = InviteAgentBody {
             roles: self.roles.clone(),

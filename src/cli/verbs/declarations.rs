@@ -132,7 +132,7 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
         }
     }
     let AppliedAnswer { seq, durable, kept, .. } = applied.answer;
-    check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept })
+    check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept, unchanged: false })
 }
 
 /// Says that the files declare nothing, if `--prune` therefore removes all objects.

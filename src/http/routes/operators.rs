@@ -123,7 +123,9 @@ async fn contain(
 ) -> Result<EndedAnswer, Problem> {
     let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
-    Ok(services.revoke_operator(&call.by, &call.target, what, request).await?.into())
+    let is_needless = what == Revocation::Resume && !services.is_operator_suspended(&call.by, &call.target);
+    let ended: EndedAnswer = services.revoke_operator(&call.by, &call.target, what, request).await?.into();
+    Ok(EndedAnswer { unchanged: is_needless, ..ended })
 }
 
 async fn delete(

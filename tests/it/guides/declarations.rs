@@ -181,7 +181,12 @@ fn the_page_of_deletion_deletes_what_it_names() {
     assert!(why.contains("secret_in_use") && why.contains("capability `github.repo.read`"), "{why}");
     fs::create_dir(process.path("declarations")).unwrap();
     fs::write(process.path("declarations/a.toml"), "[[agent]]\nname = \"a\"\nroles = []\n").unwrap();
-    let deleted = as_operator(&process, PAGE, 3..4, &[]);
+    let planned = as_operator(&process, PAGE, 3..4, &[]);
+    assert!(planned.contains("github.repo.read"), "{planned}");
+    let declared = process.path("declarations").display().to_string();
+    let plan = process.json(&["plan", "-f", &declared, "--prune"])["plan"].as_str().unwrap().to_owned();
+    assert!(planned.contains(&plan), "{planned}");
+    let deleted = as_operator(&process, PAGE, 4..5, &[("PLAN", &plan)]);
     assert!(deleted.contains("destroyed versions: 1;"), "{deleted}");
     // And a deletion is confirmed
     let asked = process.run_as("operator", &["agent", "delete", "a"], b"");
