@@ -140,6 +140,15 @@ def check_complete(scope, entries):
         before = entry["seq"]
 
 
+def check_recorded(scope, entries):
+    """A range without an end ends with the entry that records the bundle, and that names the same subjects."""
+    last = [entry for entry in entries if entry["place"] != "related"][-1]
+    check(last["seq"] == scope["through"] and last["kind"] == 0x0D01, "the range does not end with the bundle's entry")
+    event = read_json(last["event"])
+    check(event["subject"] == scope["subject"], "the bundle was recorded for another subject")
+    check(event.get("subjects", []) == scope.get("subjects", []), "the bundle was recorded for other subjects")
+
+
 def check_incident(scope, entries):
     """For each subject with links: from the last entry back to its first one of all, or to one before the range."""
     entries = [entry for entry in entries if entry["place"] != "related"]
@@ -198,6 +207,8 @@ def verify(bundle, key):
     check([one["seq"] for one in entries] == sorted({one["seq"] for one in entries}), "not in order")
     for entry in entries:
         check(root_of(entry, int(size)) == base64.b64decode(root), f"entry {entry['seq']} is not in the ledger")
+    if "until_ms" not in scope:
+        check_recorded(scope, entries)
     subject = f"{scope['subject']['kind']} {scope['subject']['name']}"
     count = sum(entry["place"] == "subject" for entry in entries)
     if "subjects" in scope:

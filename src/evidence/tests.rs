@@ -24,9 +24,13 @@ fn entry(seq: u64) -> DisclosedEntry {
     DisclosedEntry {
         seq,
         time: Timestamp::from_s(i64::try_from(seq).unwrap()),
-        kind: Kind(7),
+        kind: Kind(if seq == 11 { 0x0d01 } else { 7 }),
         cause: EntryCause::default(),
-        event: format!("{{\"agent\":\"bot\",\"n\":{seq}}}").into_bytes(),
+        event: if seq == 11 {
+            b"{\"by\":\"alice\",\"subject\":{\"kind\":\"agent\",\"name\":\"bot\"}}".to_vec()
+        } else {
+            format!("{{\"agent\":\"bot\",\"n\":{seq}}}").into_bytes()
+        },
         links: link.into_iter().collect(),
         salt: [u8::try_from(seq).unwrap(); 32],
         state: sha256(b"state"),
@@ -121,7 +125,7 @@ fn an_entry_that_is_left_out_is_named() {
     records.pop();
     assert_eq!(refused(&notary, &scope(), &records), EvidenceError::Range, "the end");
     let hidden = EvidenceScope { through: 9, ..scope() };
-    assert!(verify(&made(&notary, &hidden, &records), notary.verifier()).is_ok(), "a shorter range says so");
+    assert_eq!(refused(&notary, &hidden, &records), EvidenceError::Range, "entry 9 records no bundle");
     let shifted = EvidenceScope { since_ms: 0, ..scope() };
     assert_eq!(refused(&notary, &shifted, &whole()), EvidenceError::Range, "entry 2 is in this range");
 }
@@ -248,6 +252,14 @@ fn for_other_subjects_completeness_is_not_claimed() {
     let notary = notary();
     let secret = EvidenceSubject { kind: "secret".to_owned(), name: "db/app".to_owned() };
     let scope = EvidenceScope { subject: secret, ..scope() };
+    assert_eq!(
+        refused(&notary, &scope, &whole()),
+        EvidenceError::Range,
+        "the bundle was recorded for the agent"
+    );
+    // In a range with an end, no entry names the subject of the bundle.
+    let until_ms = Some(entry(10).time.ms());
+    let scope = EvidenceScope { until_ms, ..scope };
     let verified = verify(&made(&notary, &scope, &whole()), notary.verifier()).unwrap();
     assert!(!verified.is_complete);
 }
@@ -257,6 +269,12 @@ const EVE: [u64; 4] = [3, 6, 10, 11];
 
 fn of_both(seq: u64) -> DisclosedEntry {
     let mut entry = entry(seq);
+    if seq == 11 {
+        let subjects = "[{\"kind\":\"agent\",\"name\":\"bot\"},{\"kind\":\"operator\",\"name\":\"eve\"},\
+                        {\"kind\":\"network\",\"name\":\"203.0.113.0/24\"}]";
+        let subject = "{\"kind\":\"incident\",\"name\":\"inc_1\"}";
+        entry.event = format!("{{\"subject\":{subject},\"subjects\":{subjects}}}").into_bytes();
+    }
     if EVE.contains(&seq) {
         let previous = EVE.iter().rev().find(|one| **one < seq).copied().unwrap_or(0);
         entry.links.push(Link { subject: eve().link().unwrap(), previous });
@@ -314,8 +332,11 @@ fn an_incident_s_bundle_proves_each_linked_subject() {
     let verified = verify(&incident_bundle(&notary, &OF_BOTH, |_| {}), notary.verifier()).unwrap();
     let complete: Vec<bool> = verified.subjects.iter().map(|one| one.is_complete).collect();
     assert_eq!((complete, verified.is_complete, verified.entries), (vec![true, true, false], false, 5));
-    let linked = incident_bundle(&notary, &OF_BOTH, |scope| drop(scope.subjects.pop()));
-    assert!(verify(&linked, notary.verifier()).unwrap().is_complete, "all of them are linked");
+    // The entry that records the bundle names all of them: the signer can leave none out.
+    for at in 0..3 {
+        let fewer = incident_bundle(&notary, &OF_BOTH, |scope| drop(scope.subjects.remove(at)));
+        assert_eq!(verify(&fewer, notary.verifier()).unwrap_err(), EvidenceError::Range);
+    }
 }
 
 #[test]

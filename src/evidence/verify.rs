@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::archive::{ArchiveError, Files, unpack};
+use super::events::EvidenceExported;
 use super::manifest::{CHECKPOINT, ENTRIES, MANIFEST, SCOPE, TAKEOVERS, Takeover, hash_of, hashes};
 use super::record::{EntryPlace, EvidenceRecord};
 use super::scope::{EvidenceScope, EvidenceSubject};
 use crate::ledger::{Checkpoint, CheckpointError, Key, NoteVerifier, root_by_inclusion};
+use crate::store::Event;
 
 /// What a bundle proves.
 #[derive(Debug)]
@@ -93,6 +96,7 @@ pub fn verify(bytes: &[u8], trusted: &NoteVerifier) -> Result<VerifiedEvidence, 
     included(&records, &checkpoint)?;
     let subject: Vec<&EvidenceRecord> =
         records.iter().filter(|record| record.place != EntryPlace::Related).collect();
+    recorded(&scope, &subject)?;
     let subjects = of_incident(&scope, &subject)?;
     let is_complete = match scope.subject.link() {
         Some(link) => complete(&scope, &link, &subject).map(|()| true)?,
@@ -180,6 +184,28 @@ fn complete(scope: &EvidenceScope, link: &Key, records: &[&EvidenceRecord]) -> R
         before = Some(record);
     }
     Ok(())
+}
+
+/// The parts of the entry that records a bundle.
+#[derive(Deserialize)]
+struct Recorded {
+    subject: EvidenceSubject,
+    #[serde(default)]
+    subjects: Vec<EvidenceSubject>,
+}
+
+/// A range without an end ends with the entry that records the bundle, which names the same subjects: neither a subject
+/// nor the end of the range can be left out.
+fn recorded(scope: &EvidenceScope, records: &[&EvidenceRecord]) -> Result<(), EvidenceError> {
+    if scope.until_ms.is_some() {
+        return Ok(());
+    }
+    let last = records
+        .last()
+        .filter(|last| last.seq == scope.through && last.kind == <EvidenceExported<'_> as Event>::KIND.0);
+    let event = last.and_then(|last| serde_json::from_str::<Recorded>(&last.event).ok());
+    let is_same = |event: &Recorded| event.subject == scope.subject && event.subjects == scope.subjects;
+    event.filter(is_same).map(|_| ()).ok_or(EvidenceError::Range)
 }
 
 /// The subjects of an incident, each with its own chain of links. The range of such a bundle ends with the entry that

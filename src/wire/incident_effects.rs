@@ -19,7 +19,7 @@ pub struct IncidentEffectsAnswer {
     pub items: Vec<IncidentEffectAnswer>,
     /// The cursor for the next request.
     pub next_after: u64,
-    /// Whether a lease or a connection has not ended yet, or further entries have not been read.
+    /// Whether a lease or a connection has not ended yet.
     pub pending: bool,
     pub leases: LeaseEffectsAnswer,
     pub connections: ConnectionEffectsAnswer,

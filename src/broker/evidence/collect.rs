@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::limits::{
     EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX, PAGE_ENTRIES_MAX,
 };
-use crate::base::{Cancellation, IncidentId, code};
+use crate::base::{Cancellation, IncidentId, Network, code};
 use crate::broker::administration::entry_terms::{EntryTerm, terms_of};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
@@ -34,8 +34,12 @@ pub(super) struct WantedIncident {
     pub(super) id: IncidentId,
     /// The first entry of the record.
     pub(super) opened: u64,
+    /// The entries of the steps that the record has.
+    pub(super) steps: BTreeSet<u64>,
     /// Fields and texts by which the entries about other subjects are found.
     pub(super) terms: Vec<EntryTerm>,
+    /// Networks; the sources of entries are compared with them.
+    pub(super) networks: Vec<Network>,
 }
 
 /// Entries for a bundle, rising.
@@ -46,6 +50,8 @@ pub(super) struct Collected {
     pub(super) through: u64,
     /// Whether the range was too long to look for all related entries.
     pub(super) is_related_cut: bool,
+    /// The entry from which on entries without a link were looked for.
+    pub(super) looked_from: u64,
 }
 
 #[derive(Debug)]
@@ -78,7 +84,11 @@ pub(super) fn collect(
             }
         }
     }
-    let through = entries.keys().next_back().copied().unwrap_or(wanted.recorded);
+    if let Some(incident) = &wanted.incident {
+        steps(store, wanted, incident, &mut entries, &mut size)?;
+    }
+    let last = entries.keys().next_back().copied().unwrap_or(wanted.recorded);
+    let through = if wanted.incident.is_some() { wanted.recorded } else { last };
     let first = first_of_range(&entries, wanted).unwrap_or(through);
     let from = related_from(first, through);
     let mut secrets = secrets_read(entries.values());
@@ -88,7 +98,33 @@ pub(super) fn collect(
         let related = Related { secrets, from, through, wanted };
         related.read(store, &mut entries, &mut size, work)?;
     }
-    Ok(Collected { entries: entries.into_values().collect(), through, is_related_cut: from > first })
+    Ok(Collected {
+        entries: entries.into_values().collect(),
+        through,
+        is_related_cut: from > first,
+        looked_from: from,
+    })
+}
+
+/// The steps of an incident by their entries, also those from before the search.
+fn steps(
+    store: &Store<World>,
+    wanted: &Wanted,
+    incident: &WantedIncident,
+    entries: &mut BTreeMap<u64, CollectedEntry>,
+    size: &mut BundleSize,
+) -> Result<(), Failure> {
+    for seq in incident.steps.iter().filter(|seq| **seq > 0) {
+        let entry = store.entries(*seq, 1)?.into_iter().next().filter(|entry| entry.seq == *seq);
+        let entry = entry.filter(|entry| entry.time.ms() >= wanted.since_ms && !entries.contains_key(seq));
+        if let Some(entry) = entry {
+            size.add(entry.event.len())?;
+            let collected =
+                CollectedEntry { entry: DisclosedEntry::from(&entry), place: EntryPlace::Subject };
+            entries.insert(*seq, collected);
+        }
+    }
+    Ok(())
 }
 
 /// Where the search for entries without a link begins: other subjects of an incident may have entries from the first one
@@ -96,7 +132,7 @@ pub(super) fn collect(
 fn first_of_range(entries: &BTreeMap<u64, CollectedEntry>, wanted: &Wanted) -> Option<u64> {
     let linked = entries.keys().next().copied();
     let Some(incident) = &wanted.incident else { return linked };
-    if incident.terms.is_empty() {
+    if incident.terms.is_empty() && incident.networks.is_empty() {
         return linked.map(|linked| linked.min(incident.opened));
     }
     Some(1)
@@ -240,7 +276,16 @@ impl Related<'_> {
 
 impl WantedIncident {
     fn names(&self, entry: &Entry) -> bool {
-        !self.terms.is_empty() && terms_of(entry).iter().any(|term| self.terms.contains(term))
+        if self.terms.is_empty() && self.networks.is_empty() {
+            return false;
+        }
+        let is_within = |text: &str| {
+            text.parse().is_ok_and(|source| self.networks.iter().any(|network| network.contains(source)))
+        };
+        let is_wanted = |term: &EntryTerm| {
+            self.terms.contains(term) || (term.0 == EntryField::Source && is_within(&term.1))
+        };
+        terms_of(entry).iter().any(is_wanted)
     }
 }
 

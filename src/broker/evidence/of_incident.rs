@@ -36,7 +36,15 @@ impl Services {
                 "record": answer(world, incident),
                 "declarations_snapshot": world.registry.declarations().snapshot().hex(),
             });
-            let wanted = WantedIncident { id, opened: incident.opened.seq, terms };
+            let networks = incident.affected.iter().filter(|one| one.subject.kind == "network");
+            let networks = networks.filter_map(|one| one.subject.name.as_ref()?.parse().ok()).collect();
+            let of_containments = incident.containments.iter().flat_map(|one| {
+                [Some(&one.first), Some(&one.last), one.lifted.as_ref()].into_iter().flatten()
+            });
+            let closed = incident.closed.iter().map(|closed| &closed.step);
+            let steps = std::iter::once(&incident.opened).chain(of_containments).chain(&incident.notes);
+            let steps = steps.chain(closed).map(|step| step.seq).collect();
+            let wanted = WantedIncident { id, opened: incident.opened.seq, steps, terms, networks };
             Some(IncidentEvidence { subjects, wanted, record })
         })
     }
@@ -60,7 +68,6 @@ fn term(subject: &IncidentSubject) -> Option<EntryTerm> {
         "secret" => EntryField::SecretName,
         "capability" => EntryField::Capability,
         "token" => EntryField::Token,
-        "network" => EntryField::Source,
         _ => return None,
     };
     Some((field, subject.name.clone().or_else(|| subject.id.clone())?))

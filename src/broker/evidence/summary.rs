@@ -128,9 +128,13 @@ fn snapshots(records: &[EvidenceRecord]) -> String {
 
 fn completeness(collected: &Collected) -> String {
     let related = if collected.is_related_cut {
-        "Rotations of the secrets are listed for the end of the range only, because it is long."
+        format!(
+            "Rotations, and entries about subjects without proof of completeness, were not looked for before entry {}, because \
+             the range is long.",
+            collected.looked_from
+        )
     } else {
-        "Rotations of the secrets in the range are listed, too."
+        "Rotations of the secrets in the range are listed, too.".to_owned()
     };
     format!("nothing, before the bundle is verified: see README.txt. {related}")
 }

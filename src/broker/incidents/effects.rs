@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use super::reach::Look;
 use crate::authn::{Credential, live};
-use crate::base::limits::{INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX};
+use crate::base::limits::{INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, READINGS_LOOKED_AT_MAX};
 use crate::base::{AgentName, Cancellation, CapabilityName, IncidentId, LeaseId, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
+use crate::incidents::Incident;
 use crate::leases::{Lease, LeaseEnded, LeaseRevocationFailed, LeaseStage};
 use crate::ledger::Entry;
 use crate::pki::{PeerCertificate, SpiffeId};
@@ -56,29 +57,38 @@ impl AdminServices {
             return Ok(IncidentEffectsAnswer { next_after: head, ..IncidentEffectsAnswer::default() });
         };
         let since = contained.at;
-        let first = after.unwrap_or(contained.seq).max(contained.seq).saturating_add(1);
-        let entries = if contained.seq == 0 || first > head {
-            Vec::new()
-        } else {
-            services.state.store.entries(first, PAGE_ENTRIES_MAX)?
-        };
-        let read_before = if contained.seq == 0 { head } else { first.saturating_sub(1) };
-        let next_after = entries.last().map_or(read_before, |last| last.seq);
-        let has_more = entries.len() >= PAGE_ENTRIES_MAX;
-        work.step()?;
-        let items = services.state.store.read(|world, _| {
-            let look = Look { world, subjects: &subjects, now: services.state.clock.now() };
-            entries.iter().filter_map(|entry| effect(&look, entry, since)).collect()
+        let contains = services.state.store.read(|world, _| {
+            let incidents = world.incidents();
+            incidents.get(id).is_some_and(Incident::is_containing)
+                || incidents.unrecorded_of(id).next().is_some()
         });
-        let leases = self.lease_effects(&subjects, work)?;
+        // Before the entries: a lease that ends in between is in them.
+        let leases = self.lease_effects(&subjects, contains, work)?;
         let connections = self.connection_effects(&subjects, since);
-        let pending = leases.pending > 0 || connections.open > 0 || has_more;
+        let head = services.state.store.head().seq;
+        let first = after.unwrap_or(contained.seq).max(contained.seq).saturating_add(1);
+        let last = head.min(first.saturating_add(READINGS_LOOKED_AT_MAX));
+        let (mut items, mut next) =
+            (Vec::new(), if contained.seq == 0 { head.saturating_add(1) } else { first });
+        while next <= last {
+            work.step()?;
+            let entries = services.state.store.entries(next, PAGE_ENTRIES_MAX)?;
+            let Some(newest) = entries.last().map(|entry| entry.seq) else { break };
+            services.state.store.read(|world, _| {
+                let look = Look { world, subjects: &subjects, now: services.state.clock.now() };
+                items.extend(entries.iter().filter_map(|entry| effect(&look, entry, since)));
+            });
+            next = newest.saturating_add(1);
+        }
+        let next_after = next.saturating_sub(1);
+        let pending = leases.pending > 0 || connections.open > 0;
         Ok(IncidentEffectsAnswer { items, next_after, pending, leases, connections })
     }
 
     fn lease_effects(
         &self,
         subjects: &[Subject],
+        contains: bool,
         work: &Cancellation,
     ) -> Result<LeaseEffectsAnswer, Failure> {
         let (store, now) = (&self.0.state.store, self.0.state.clock.now());
@@ -90,7 +100,10 @@ impl AdminServices {
                 let mut leases = world.leases.after(after);
                 let mut last = None;
                 for lease in leases.by_ref().take(PART) {
-                    count_lease(&look, lease, &mut answer);
+                    // After the lift, new leases are good.
+                    if contains || matches!(lease.stage, LeaseStage::Ending(_)) {
+                        count_lease(&look, lease, &mut answer);
+                    }
                     last = Some(lease.id);
                 }
                 leases.next().and(last)

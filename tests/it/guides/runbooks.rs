@@ -70,7 +70,7 @@ fn a_leaked_secret_is_replaced_by_the_runbook() {
     let blocks = runbook("leaked-secret.md", 7);
     run_as(&process, "operator", &blocks[0], &[]);
     let incident = incident(&process);
-    let known = [("NEW_VALUE", "replaced"), ("INCIDENT", incident.as_str())];
+    let known = [("NEW_VALUE", "replaced"), ("VERSION", "1"), ("INCIDENT", incident.as_str())];
     run_as(&process, "operator", &blocks[1], &known);
     assert!(!gets(&process), "the secret is contained");
     let shown: String =
