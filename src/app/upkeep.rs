@@ -54,8 +54,8 @@ impl Upkeep {
             tracing::error!(?failure, "the certificates of the listeners could not be updated");
         }
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
-        self.services.record_refused_certificates().await;
         if !self.services.clocks_agree() {
+            self.services.record_refused_certificates().await;
             return;
         }
         if let Err(failure) = self.services.keep_token_keys().await {
@@ -81,6 +81,7 @@ impl Upkeep {
         }
         // Changes of the schedule.
         publish(&self.config, AgentServices::new(Arc::clone(&self.services))).await;
+        self.services.record_refused_certificates().await;
     }
 
     /// First the trusted authorities: a client with a certificate of the newest one must be accepted.

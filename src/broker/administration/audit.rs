@@ -5,6 +5,7 @@ use super::entry_terms::{EntryTerm, event_terms};
 use super::events::{event_name, outcome_of};
 use super::find_entries::{BoundReader, EntrySearch, FoundEntry, Further, WantedPage};
 use super::visible::{VisibleEvent, visible};
+use crate::authn::OperatorPrincipal;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::base::{Cancellation, Scope, code};
@@ -24,13 +25,26 @@ impl AdminServices {
     ///
     /// # Errors
     /// [`Failure`] if no entry can have a text of the filter, or the ledger is damaged there.
-    pub fn entries<R>(
+    pub fn entries(
         &self,
-        by: &Authorised<R>,
+        by: &Authorised<ReadLedger>,
         query: &EntriesQuery,
         work: &Cancellation,
     ) -> Result<EntriesAnswer, Failure> {
-        let (state, operator) = (&self.0.state, by.operator());
+        self.entries_for(by.operator(), query, work)
+    }
+
+    /// The same for a request with another right.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn entries_for(
+        &self,
+        operator: &OperatorPrincipal,
+        query: &EntriesQuery,
+        work: &Cancellation,
+    ) -> Result<EntriesAnswer, Failure> {
+        let state = &self.0.state;
         let filter = EntryFilter::check(&query.filter, state.clock.now())?;
         let filter = match operator.scope() {
             Scope::Everything => Some(filter),

@@ -2,17 +2,22 @@
 //! that are stored with values: nothing is opened, and the text is neither stored nor logged.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Handle;
 
-use crate::authn::{Credential, live};
-use crate::base::limits::{INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX};
-use crate::base::{Cancellation, ClockReading, LeaseId, SecretId, SecretName, Sensitive, Timestamp};
+use crate::authn::{Credential, OperatorPrincipal, live};
+use crate::base::limits::{HEAVY_WAIT_S, INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX};
+use crate::base::{
+    AgentName, Cancellation, ClockReading, LeaseId, SecretId, SecretName, Sensitive, Timestamp,
+};
+use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::records;
-use crate::crypto::sha256;
+use crate::crypto::{KeyedDigest, sha256};
 use crate::leases::LeaseStage;
 use crate::pki::EnrolmentCode;
 use crate::policy::{Authorised, CheckValues};
@@ -25,6 +30,8 @@ use crate::wire::{
 
 /// Leases that are read at a time, so that no request waits.
 const PART: usize = 1000;
+/// Longer than every password that an upstream driver makes.
+const PASSWORD_BYTES_MAX: usize = 1024;
 
 impl AdminServices {
     /// Recognises `value`. One entry says what was recognised.
@@ -36,44 +43,66 @@ impl AdminServices {
         by: &Authorised<CheckValues>,
         value: &Sensitive<String>,
     ) -> Result<ValueCheckAnswer, Failure> {
-        let _heavy = self.heavy(by)?;
+        let heavy = self.heavy(by)?;
+        let (services, operator, runtime) = (self.clone(), by.operator().clone(), Handle::current());
+        let value = Sensitive::new(value.expose().clone());
+        // On a thread of its own: the threads that answer are for orders to contain and to freeze.
+        let compare =
+            move |work: &Cancellation| runtime.block_on(services.recognised(&operator, &value, work));
+        let Recognised { found, complete } = heavy.run(Priority::Ordinary, compare).await?;
+        let seq = self.0.record_recognised(by.operator(), &found).await?;
+        Ok(ValueCheckAnswer { found, complete, seq })
+    }
+
+    async fn recognised(
+        &self,
+        operator: &OperatorPrincipal,
+        value: &Sensitive<String>,
+        work: &Cancellation,
+    ) -> Result<Recognised, Failure> {
         let services = &*self.0;
         let mut found = Vec::new();
         found.extend(services.recognised_token(value).await?);
         found.extend(services.recognised_code(value));
-        let (login, has_all_logins) = services.recognised_login(value);
+        let texts = candidates(value);
+        let (login, mut complete) = services.recognised_login(&texts, work)?;
         found.extend(login);
-        let (secrets, has_all_versions) = services.recognised_versions(value).await?;
+        let (secrets, is_whole) = services.recognised_versions(&texts, work).await?;
+        complete &= is_whole;
         for (secret, version, is_current) in secrets {
-            let received_by = Some(self.receivers(by, &secret, version)?);
+            let (received_by, is_whole) = self.receivers(operator, &secret, version, work)?;
+            complete &= is_whole;
             found.push(RecognisedAnswer {
                 kind: "secret".into(),
                 which: secret.to_string(),
                 version: Some(version),
                 holder: None,
                 accepted: is_current,
-                received_by,
+                received_by: Some(received_by),
             });
         }
-        let seq = services.record_recognised(by.operator(), &found).await?;
-        Ok(ValueCheckAnswer { found, complete: has_all_logins && has_all_versions, seq })
+        Ok(Recognised { found, complete })
     }
 
-    /// The agents that read this version, by the newest entries about the secret.
+    /// The agents that read this version, by the newest entries about the secret; and whether these are all.
     fn receivers(
         &self,
-        by: &Authorised<CheckValues>,
+        operator: &OperatorPrincipal,
         secret: &SecretName,
         version: u32,
-    ) -> Result<NamesAnswer, Failure> {
+        work: &Cancellation,
+    ) -> Result<(NamesAnswer, bool), Failure> {
         let field = |field, text: &str| FieldFilter { field, text: text.to_owned() };
         let fields =
             vec![field(EntryField::Kind, "secret.revealed"), field(EntryField::SecretName, secret.as_str())];
         let filter = EntryFilter { fields, since: None, until: None };
         let mut query = EntriesQuery { order: EntryOrder::Newest, filter, ..EntriesQuery::default() };
-        let mut agents = BTreeSet::new();
+        let (mut agents, mut is_whole) = (BTreeSet::new(), false);
         for _ in 0..VALUE_CHECK_PAGES_MAX {
-            let page = self.entries(by, &query, &Cancellation::new())?;
+            if is_late(work) {
+                break;
+            }
+            let page = self.entries_for(operator, &query, work)?;
             for entry in page.items.iter().filter(|entry| {
                 entry.event.get("version").and_then(Value::as_u64) == Some(u64::from(version))
             }) {
@@ -81,12 +110,37 @@ impl AdminServices {
             }
             query.before = page.next_before;
             if query.before.is_none() {
+                is_whole = true;
                 break;
             }
         }
         let count = agents.len();
-        Ok(NamesAnswer { count, names: agents.into_iter().take(INCIDENT_NAMES_MAX).collect() })
+        let names = agents.into_iter().take(INCIDENT_NAMES_MAX).collect();
+        Ok((NamesAnswer { count, names }, is_whole))
     }
+}
+
+/// What a text is, and whether everything was searched.
+struct Recognised {
+    found: Vec<RecognisedAnswer>,
+    complete: bool,
+}
+
+/// Whether the search has to end, so that there is an answer.
+fn is_late(work: &Cancellation) -> bool {
+    work.elapsed() >= Duration::from_secs(HEAVY_WAIT_S / 2)
+}
+
+/// The text as it was given, without the line break at its end, and with one: files and programs add and remove it.
+fn candidates(value: &Sensitive<String>) -> Vec<Sensitive<Vec<u8>>> {
+    let given = value.expose().as_str();
+    let bare = given.strip_suffix('\n').map_or(given, |bare| bare.strip_suffix('\r').unwrap_or(bare));
+    let mut texts = vec![Sensitive::new(bare.as_bytes().to_vec())];
+    texts.push(Sensitive::new([bare.as_bytes(), b"\n"].concat()));
+    if given != bare {
+        texts.push(Sensitive::new(given.as_bytes().to_vec()));
+    }
+    texts
 }
 
 impl Services {
@@ -136,13 +190,18 @@ impl Services {
         })
     }
 
-    /// The password of a login, and whether all were compared.
-    fn recognised_login(&self, value: &Sensitive<String>) -> (Option<RecognisedAnswer>, bool) {
+    /// The password of a login, and whether all were compared. The digests are compared outside of the state.
+    fn recognised_login(
+        &self,
+        texts: &[Sensitive<Vec<u8>>],
+        work: &Cancellation,
+    ) -> Result<(Option<RecognisedAnswer>, bool), Failure> {
         let (mut compared, mut after): (usize, Option<LeaseId>) = (0, None);
-        while compared < VALUE_CHECK_VALUES_MAX {
-            let (found, last) = self.state.store.read(|world, _| {
+        while compared < VALUE_CHECK_VALUES_MAX && !is_late(work) {
+            work.step()?;
+            let (part, last) = self.state.store.read(|world, _| {
                 let mut leases = world.leases.after(after);
-                let mut last = None;
+                let (mut part, mut last) = (Vec::new(), None);
                 for lease in leases.by_ref().take(PART) {
                     last = Some(lease.id);
                     let digest = match &lease.stage {
@@ -150,39 +209,32 @@ impl Services {
                         LeaseStage::Ending(ending) => ending.digest,
                         LeaseStage::Intended => None,
                     };
-                    let is_it = |digest| self.values.digests.recognises(&digest, value.expose().as_bytes());
-                    if digest.is_some_and(is_it) {
-                        return (
-                            Some(RecognisedAnswer {
-                                kind: "login".into(),
-                                which: lease.id.to_string(),
-                                version: None,
-                                holder: Some(lease.holder.agent_name.to_string()),
-                                // Also while it is being revoked.
-                                accepted: true,
-                                received_by: None,
-                            }),
-                            None,
-                        );
-                    }
+                    part.extend(digest.map(|digest| (lease.id, lease.holder.agent_name.clone(), digest)));
                 }
-                (None, leases.next().and(last))
+                (part, leases.next().and(last))
             });
+            let short: Vec<_> =
+                texts.iter().filter(|text| text.expose().len() <= PASSWORD_BYTES_MAX).collect();
+            let is_it = |digest: &KeyedDigest| {
+                short.iter().any(|text| self.values.digests.recognises(digest, text.expose()))
+            };
+            let found = part.into_iter().find(|(.., digest)| is_it(digest));
             compared = compared.saturating_add(PART);
             if found.is_some() || last.is_none() {
-                return (found, true);
+                return Ok((found.map(|(lease, agent, _)| login(lease, &agent)), true));
             }
             after = last;
         }
-        (None, false)
+        Ok((None, false))
     }
 
     /// The versions of secrets with this value, and whether all were compared. A destroyed version is not.
     async fn recognised_versions(
         &self,
-        value: &Sensitive<String>,
+        texts: &[Sensitive<Vec<u8>>],
+        work: &Cancellation,
     ) -> Result<(Vec<(SecretName, u32, bool)>, bool), Failure> {
-        let (versions, is_whole) = self.state.store.read(|world, _| {
+        let (versions, mut is_whole) = self.state.store.read(|world, _| {
             let kept = world.secrets.all().flat_map(|secret| {
                 let kept = secret.versions().filter(|version| version.stage != VersionStage::Destroyed);
                 kept.map(|version| (secret.name.clone(), secret.id, version))
@@ -195,12 +247,61 @@ impl Services {
         });
         let mut found = Vec::new();
         for (name, id, version) in versions {
-            let stored = self.stored_version(id, version).await?;
-            let candidate = value.expose().as_bytes();
-            if self.signing.issuer.recognises(id, version.number, &stored, candidate)? {
-                found.push((name, version.number, version.stage == VersionStage::Current));
+            work.step()?;
+            if is_late(work) || found.len() >= INCIDENT_NAMES_MAX {
+                return Ok((found, false));
+            }
+            match self.is_version(id, version, texts).await {
+                Ok(true) => found.push((name, version.number, version.stage == VersionStage::Current)),
+                Ok(false) => {}
+                // One that cannot be read hides no other one.
+                Err(failure) => {
+                    tracing::warn!(secret = %name, version = version.number, code = %failure.code, "a version could not be compared with a leaked text");
+                    is_whole = false;
+                }
             }
         }
         Ok((found, is_whole))
+    }
+
+    async fn is_version(
+        &self,
+        id: SecretId,
+        version: Version,
+        texts: &[Sensitive<Vec<u8>>],
+    ) -> Result<bool, Failure> {
+        let stored = self.stored_version(id, version).await?;
+        for text in texts {
+            if self.signing.issuer.recognises(id, version.number, &stored, text.expose())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn login(lease: LeaseId, agent: &AgentName) -> RecognisedAnswer {
+    RecognisedAnswer {
+        kind: "login".into(),
+        which: lease.to_string(),
+        version: None,
+        holder: Some(agent.to_string()),
+        // Also while it is being revoked.
+        accepted: true,
+        received_by: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_compared_with_and_without_its_line_break() {
+        for given in ["hunter2", "hunter2\n", "hunter2\r\n"] {
+            let texts = candidates(&Sensitive::new(given.to_owned()));
+            let has = |text: &[u8]| texts.iter().any(|one| one.expose() == text);
+            assert!(has(b"hunter2") && has(b"hunter2\n") && has(given.as_bytes()), "{given:?}");
+        }
     }
 }

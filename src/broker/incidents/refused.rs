@@ -1,7 +1,10 @@
 //! Certificates that the broker refused: counted by caller and source, summarised in the ledger, and an alarm about
 //! contained subjects that keep trying.
 
+use std::time::Duration;
+
 use crate::authn::{AuthnError, incidents_against};
+use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{Connection, IncidentId};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::services::Services;
@@ -129,7 +132,7 @@ impl Services {
         self.notifications.meters.alarms().raise(
             Alarm::ContainedSubjectRefused,
             format_args!(
-                "{subject}: a certificate of this contained subject {what} from {source} (connection {id}) and                  refused, {unrecorded} more times since the last alarm; incident {incident}: find the program at this                  address and stop it"
+                "{subject}: a certificate of this contained subject {what} from {source} (connection {id}) and refused, {unrecorded} more times since the last alarm; incident {incident}: find the program at this address and stop it"
             ),
         );
     }
@@ -141,9 +144,16 @@ impl Services {
             return;
         }
         let Some(summary) = self.notifications.refusals.take_due() else { return };
-        if let Err(error) = self.state.record(&summarised(&summary)).await {
-            tracing::error!(%error, "a summary of refused certificates could not be recorded");
-            self.notifications.refusals.restore(summary);
+        let event = summarised(&summary);
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        match tokio::time::timeout(wait, self.state.record(&event)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a summary of refused certificates could not be recorded");
+                self.notifications.refusals.restore(summary);
+            }
+            // The ledger may still take it: its counts are not told twice.
+            Err(_) => tracing::error!("a summary of refused certificates was not recorded in time"),
         }
     }
 }

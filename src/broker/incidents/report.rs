@@ -2,12 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::activity::{Activity, IssuedToken, Seen};
 use super::subjects::FoundSubject;
 use super::views::subject_answer;
 use crate::authn::{Credential, live};
-use crate::base::limits::{INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX};
+use crate::base::limits::{
+    HEAVY_WAIT_S, INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX,
+};
 use crate::base::{
     AgentName, Cancellation, CapabilityName, InstanceId, RoleName, Scope, SecretName, Serial, SubjectName,
     Timestamp, code, length_s,
@@ -27,6 +30,8 @@ use crate::wire::{
 
 /// Agents that are read at a time, so that no request waits.
 const PART: usize = 1000;
+/// Time after which a report has the entries that were read until then.
+const REPORT_WAIT: Duration = Duration::from_secs(HEAVY_WAIT_S / 2);
 
 /// A report whose subject was found.
 #[derive(Clone, Debug)]
@@ -127,7 +132,7 @@ impl AdminServices {
             page.items.iter().for_each(|entry| activity.add(entry, actor));
             query.before = page.next_before;
             let (read, complete) = (activity.entries, page.next_before.is_none());
-            if complete || read >= REPORT_ENTRIES_READ_MAX {
+            if complete || read >= REPORT_ENTRIES_READ_MAX || work.elapsed() >= REPORT_WAIT {
                 return Ok((activity, ReportedEntries { read, complete }));
             }
         }

@@ -1,5 +1,7 @@
 //! `keyward incident value`: what a leaked text is.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
 use crate::base::Sensitive;
@@ -12,12 +14,17 @@ use crate::wire::{CHECK_VALUE, Nothing, SecretText, ValueCheckBody};
 #[derive(Args, Debug)]
 pub struct IncidentValueArgs {
     /// `-`: read the text from standard input
-    #[arg(value_name = "-", value_parser = ["-"])]
-    pub source: String,
+    #[arg(value_name = "-")]
+    pub source: OsString,
 }
 
 impl IncidentValueArgs {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        // The text itself is not repeated: it is a secret.
+        if self.source != "-" {
+            let why = "the text is not taken from an argument, which other users of the machine can see";
+            return Err(CommandFailure::usage(why, "give it on standard input: `keyward incident value -`"));
+        }
         let given = input::secret(None, "Leaked text", SECRET_BYTES_MAX, session.console)?;
         let text = std::str::from_utf8(given.expose()).map_err(|_| {
             CommandFailure::usage(
@@ -28,9 +35,14 @@ impl IncidentValueArgs {
         let body = ValueCheckBody { value: SecretText::from(Sensitive::new(text.to_owned())) };
         let checked = session.operator().await?.call(CHECK_VALUE, &Nothing, &body).await?;
         session.print_object_as(&checked.sent, || checked.sent.clone());
-        if checked.found.is_empty() {
+        if !checked.complete {
             session.console.say(
-                "the text is unknown: it is no token, code, secret or login of this broker, or one that was destroyed",
+                "not everything was searched: the text may be another value too, and more agents may have received it",
+            );
+        } else if checked.found.is_empty() {
+            session.console.say(
+                "the text is unknown: it is no token, code, secret or login that the broker can recognise; destroyed \
+                 versions and tokens of removed keys cannot be recognised",
             );
         }
         Ok(())
