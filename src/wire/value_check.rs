@@ -22,7 +22,7 @@ pub struct ValueCheckBody {
 pub struct ValueCheckAnswer {
     /// What the text is; empty if the broker does not know it.
     pub found: Vec<RecognisedAnswer>,
-    /// Whether the text was compared with every stored value.
+    /// Whether the text was compared with every stored value, and all readers were found.
     pub complete: bool,
     /// The ledger entry of the check.
     pub seq: u64,
