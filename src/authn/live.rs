@@ -294,6 +294,11 @@ fn made_by(
         made.enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: maker.id, enrolled_seq });
     subjects.extend(enrolment.map(Subject::OperatorEnrolment));
     judge(records, &Basis::issued(issued, subjects)).map_err(|_| CredentialFault::MakerGone)?;
+    // While a network is contained, its operators can make codes: only those of before are revoked.
+    let basis = Basis::issued(issued, Vec::new()).with_addresses(made.addresses.into_iter().flatten());
+    if judge(records, &basis) == Err(CredentialFault::Revoked) {
+        return Err(CredentialFault::MakerGone);
+    }
     authority(records.authorities, made.authority).map_err(|_| CredentialFault::MakerGone)
 }
 

@@ -20,6 +20,7 @@ pub struct OperatorPrincipal {
     not_after: Timestamp,
     serving: Serving,
     enrolled_seq: u64,
+    enrolled_from: Option<IpAddr>,
     connection: Option<Connection>,
     as_of: u64,
 }
@@ -156,6 +157,7 @@ fn live_operator(
         not_after: certificate.not_after,
         serving: certificate.serving,
         enrolled_seq: certificate.enrolled_seq,
+        enrolled_from: certificate.enrolled_from,
         connection,
         as_of,
     })
@@ -220,6 +222,11 @@ impl OperatorPrincipal {
     #[must_use]
     pub const fn serving(&self) -> Serving {
         self.serving
+    }
+
+    /// The addresses of the enrolment and of the connection, as far as they are known.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.enrolled_from.into_iter().chain(self.from())
     }
 
     /// The entry by which the operator enrolled. Its renewed certificates have the same.

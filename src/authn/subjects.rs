@@ -24,7 +24,7 @@ impl Basis {
         Self { issued, subjects, addresses: Vec::new(), form: CredentialForm::Issued }
     }
 
-    fn with_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+    pub(super) fn with_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.addresses.extend(addresses);
         self
     }
@@ -81,7 +81,8 @@ pub(super) fn operator_certificate_basis(
     let enrolment = OperatorEnrolment { operator: operator.id, enrolled_seq };
     subjects.push(Subject::OperatorEnrolment(enrolment));
     let form = CredentialForm::OperatorCertificate { enrolment, is_of_host: is_of_host(&operator.name) };
-    Basis { issued: enrolled_seq, subjects, addresses: from.into_iter().collect(), form }
+    let addresses = certificate.enrolled_from.into_iter().chain(from).collect();
+    Basis { issued: enrolled_seq, subjects, addresses, form }
 }
 
 /// A token's record.

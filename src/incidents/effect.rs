@@ -103,10 +103,13 @@ impl Effect {
     /// Adds what it advances: a decision that relied on one of these keys before is made again.
     pub fn advances(&self, keys: &mut Vec<Key>) {
         match self {
-            Self::Contain(Contained { incident, .. })
-            | Self::Lift { incident, .. }
-            | Self::Open { incident, .. }
-            | Self::Close { incident, .. } => keys.extend([keys::incident(*incident), keys::open()]),
+            Self::Contain(Contained { incident, subject, .. }) => {
+                keys.extend([keys::incident(*incident), keys::containing(subject)]);
+            }
+            Self::Lift { incident, .. } => keys.push(keys::incident(*incident)),
+            Self::Open { incident, .. } | Self::Close { incident, .. } => {
+                keys.extend([keys::incident(*incident), keys::open()])
+            }
             Self::Update { incident, .. } | Self::Note { incident, .. } => {
                 keys.push(keys::incident(*incident));
             }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::times::IncidentTimes;
-use crate::base::{IncidentId, OwnerName, Person, Reason, Scope, SubjectName, Timestamp};
+use crate::base::{IncidentId, OwnerName, Person, Reason, SubjectName, Timestamp};
 
 /// The subject of an incident, as it was named then. This is the stored form: no field is left out.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -100,12 +100,6 @@ impl Incident {
             notes: Vec::new(),
             closed: None,
         }
-    }
-
-    /// Whether every affected subject is within the scope.
-    #[must_use]
-    pub fn is_within(&self, scope: &Scope) -> bool {
-        self.affected.iter().all(|one| scope.covers(one.owner.as_ref()))
     }
 
     /// The containment of this subject, in force or lifted.

@@ -137,14 +137,19 @@ impl Incidents {
         self.freezing.time_went_back(now);
     }
 
-    /// Forgets the oldest incidents that are closed, or whose containments are lifted; the ledger has them. Others are
+    /// Forgets the incidents that ended first: they are closed, or their containments are lifted; the ledger has them. Others are
     /// never forgotten.
     fn forget_ended(&mut self) {
         let is_ended = |incident: &&Incident| {
             !incident.is_containing() && (incident.closed.is_some() || incident.is_lifted())
         };
-        let ended: Vec<IncidentId> = self.all.values().filter(is_ended).map(|incident| incident.id).collect();
-        for id in ended.iter().take(ended.len().saturating_sub(INCIDENTS_LIFTED_MAX)) {
+        let end = |incident: &Incident| {
+            let closed = incident.closed.as_ref().map(|closed| closed.step.seq);
+            (closed.max(incident.lifted().map(|step| step.seq)), incident.id)
+        };
+        let mut ended: Vec<_> = self.all.values().filter(is_ended).map(end).collect();
+        ended.sort_unstable();
+        for (_, id) in ended.iter().take(ended.len().saturating_sub(INCIDENTS_LIFTED_MAX)) {
             self.all.remove(id);
         }
     }

@@ -114,6 +114,22 @@ pub enum Effect {
         /// The address of the caller, if known.
         from: Option<IpAddr>,
     },
+    /// Records the address from which an operator enrolled.
+    EnrolledFrom {
+        /// The operator.
+        operator: OperatorName,
+        /// The serial of the certificate of the enrolment.
+        serial: [u8; 16],
+        /// The address.
+        address: IpAddr,
+    },
+    /// Records the address from which an enrolment code was made, after its maker.
+    MadeFrom {
+        /// The code's id.
+        code: CodeId,
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 impl Effect {
@@ -134,7 +150,11 @@ impl Effect {
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
             // An admin that becomes bound to networks may not be able to act.
             Self::Describe { operator, .. } => keys.extend([keys::operator(operator), keys::admins()]),
-            Self::IssueCode { .. } | Self::RecordMaker { .. } | Self::RecordUse { .. } => {}
+            Self::IssueCode { .. }
+            | Self::RecordMaker { .. }
+            | Self::RecordUse { .. }
+            | Self::EnrolledFrom { .. }
+            | Self::MadeFrom { .. } => {}
         }
     }
 
@@ -151,6 +171,8 @@ impl Effect {
             | Self::Promote { .. }
             | Self::RecordMaker { .. }
             | Self::RecordUse { .. }
+            | Self::EnrolledFrom { .. }
+            | Self::MadeFrom { .. }
             | Self::ReportCode(_) => false,
         }
     }

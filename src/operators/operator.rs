@@ -49,6 +49,8 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// The entry by which its holder enrolled. A renewal does not change it.
     pub enrolled_seq: u64,
+    /// From where its holder enrolled, as far as that was recorded. A renewal does not change it.
+    pub enrolled_from: Option<IpAddr>,
     /// The signed certificate, if it was signed.
     pub signed: Option<SignedOperatorCertificate>,
     /// Whether it is in use.

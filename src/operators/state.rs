@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ pub struct CodeMaker {
     pub authority: Option<u32>,
     /// The entry by which the operator had enrolled, if the certificate was recorded.
     pub enrolled_seq: Option<u64>,
+    /// The addresses of that enrolment and of the request, as far as they were recorded.
+    pub addresses: [Option<IpAddr>; 2],
     /// The end of the code.
     until: Timestamp,
 }
@@ -168,12 +171,15 @@ impl Operators {
             }
             Effect::RecordMaker { code, by, certificate, expires_at } => {
                 self.forget_makers(at.time);
-                // The certificate's own record goes with its renewal, before the code does.
-                let held = self.with(*by).and_then(|maker| maker.certificate(certificate));
-                let authority = held.and_then(|held| held.signed?.authority);
-                let enrolled_seq = held.map(|held| held.enrolled_seq);
-                let (by, certificate, until) = (*by, *certificate, *expires_at);
-                self.makers.insert(*code, CodeMaker { by, certificate, authority, enrolled_seq, until });
+                let made = self.made_by(*by, certificate, *expires_at);
+                self.makers.insert(*code, made);
+            }
+            Effect::EnrolledFrom { operator, serial, address } => {
+                let held = self.certificate_mut(operator, serial);
+                held.into_iter().for_each(|held| held.enrolled_from = Some(*address));
+            }
+            Effect::MadeFrom { code, address } => {
+                self.makers.get_mut(code).into_iter().for_each(|made| made.addresses[1] = Some(*address));
             }
             Effect::Remove(name) => drop(self.by_name.remove(name)),
             Effect::ReportCode(code) => {
@@ -188,6 +194,19 @@ impl Operators {
                 let last = OperatorUse { at: at.time, from: *from };
                 self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
             }
+        }
+    }
+
+    /// The certificate's own record goes with its renewal, before the code does.
+    fn made_by(&self, by: OperatorId, certificate: &[u8; 16], until: Timestamp) -> CodeMaker {
+        let held = self.with(by).and_then(|maker| maker.certificate(certificate));
+        CodeMaker {
+            by,
+            certificate: *certificate,
+            authority: held.and_then(|held| held.signed?.authority),
+            enrolled_seq: held.map(|held| held.enrolled_seq),
+            addresses: [held.and_then(|held| held.enrolled_from), None],
+            until,
         }
     }
 
@@ -270,6 +289,7 @@ impl OperatorCertificate {
             not_before,
             not_after: self.not_after,
             enrolled_seq: at.seq,
+            enrolled_from: None,
             signed: None,
             serving,
         }
@@ -284,11 +304,12 @@ impl Operator {
     }
 
     fn renew(&mut self, at: At, replaces: [u8; 16], next: &OperatorCertificate, not_before: Timestamp) {
-        let Some(enrolled_seq) = self.certificate(&replaces).map(|one| one.enrolled_seq) else { return };
+        let Some(before) = self.certificate(&replaces) else { return };
+        let (enrolled_seq, enrolled_from) = (before.enrolled_seq, before.enrolled_from);
         let serving = Serving::Next { replaces };
         self.certificates.retain(|old| old.serving != serving);
         let mut next = next.held(at, not_before, serving);
-        next.enrolled_seq = enrolled_seq;
+        (next.enrolled_seq, next.enrolled_from) = (enrolled_seq, enrolled_from);
         self.certificates.push(next);
     }
 

@@ -153,6 +153,8 @@ pub enum Effect {
     },
     /// The removals of an application, without its additions.
     Withdraw(Removals),
+    /// Enrolment codes end, whatever their remaining uses.
+    EndCodes(Vec<CodeId>),
 }
 
 impl Effect {
@@ -183,6 +185,7 @@ impl Effect {
             Self::Own { thing: Owned::Agent(name), .. } => keys.push(keys::agent_name(name)),
             Self::ActsFor { agent, .. } => keys.push(keys::agent_name(agent)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
+            Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
             Self::Withdraw(removals) => {
                 keys.push(keys::declarations());
@@ -208,7 +211,8 @@ impl Effect {
             | Self::Own { .. }
             | Self::Narrow(_)
             | Self::Reserve(_)
-            | Self::Withdraw(_) => true,
+            | Self::Withdraw(_)
+            | Self::EndCodes(_) => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }

@@ -77,6 +77,7 @@ impl Registry {
             | Effect::ReportCode(_)
             | Effect::EnrolledFrom { .. }
             | Effect::Reserve(_)
+            | Effect::EndCodes(_)
             | Effect::ActsFor { .. } => {}
         }
         found

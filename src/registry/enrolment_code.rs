@@ -65,6 +65,11 @@ impl AgentCode {
         self.redeemed.get(key).copied()
     }
 
+    /// The instances that redeemed it.
+    pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> {
+        self.redeemed.values().copied()
+    }
+
     /// The instance that redeemed it first.
     #[must_use]
     pub fn first_instance(&self) -> Option<InstanceId> {

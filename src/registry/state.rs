@@ -189,6 +189,7 @@ impl Registry {
                     code.report();
                 }
             }
+            Effect::EndCodes(codes) => codes.iter().for_each(|code| self.end_code(at.time, *code)),
             Effect::Promote { agent, instance } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
@@ -256,6 +257,7 @@ impl Registry {
             | Effect::ReportCode(_)
             | Effect::Narrow(_)
             | Effect::Withdraw(_)
+            | Effect::EndCodes(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}
@@ -369,6 +371,29 @@ impl Registry {
             key_uses.add(&instance.current.key);
             agent.instances.insert(instance);
         }
+    }
+
+    fn end_code(&mut self, now: Timestamp, id: CodeId) {
+        let Some(code) = self.codes.get_mut(&id).filter(|code| code.expires_at > now) else { return };
+        self.code_ends.remove(&(code.expires_at, id));
+        code.expires_at = now;
+        code.forget_digest();
+        self.code_ends.insert((now, id));
+    }
+
+    /// The codes that can be redeemed and were redeemed by an instance of which `is_concerned` says so.
+    pub fn open_codes_of<'a>(
+        &'a self,
+        now: Timestamp,
+        is_concerned: impl Fn(&Instance) -> bool + 'a,
+    ) -> impl Iterator<Item = CodeId> + 'a {
+        let open = self.codes.values().filter(move |code| code.expires_at > now && !code.is_used_up());
+        let is_of = move |code: &&AgentCode| {
+            let agent = self.agent(code.agent);
+            let mut instances = code.instances().filter_map(|id| agent?.instances.get(id));
+            instances.any(&is_concerned)
+        };
+        open.filter(is_of).map(|code| code.id)
     }
 
     fn issue(&mut self, at: At, code: AgentCode) {

@@ -110,6 +110,10 @@ impl UnrecordedMarks {
         }
     }
 
+    pub(super) fn containment_sparing(&self, spared: Option<OperatorEnrolment>) -> Option<IncidentId> {
+        self.contained.iter().find(|one| one.spared == spared).map(|one| one.incident)
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.kills == 0 && self.blocks == 0 && self.contained.is_empty()
     }

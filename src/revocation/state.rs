@@ -8,7 +8,7 @@ use super::judged::{CredentialForm, Judged};
 use super::mark::{SubjectMark, UnrecordedMarks};
 use super::subject::{Subject, keys};
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
-use crate::base::{IncidentId, Network, Reason, Timestamp, TokenId};
+use crate::base::{IncidentId, Network, OperatorEnrolment, Reason, Timestamp, TokenId};
 use crate::ledger::Key;
 use crate::store::At;
 
@@ -133,6 +133,12 @@ impl Revocations {
         }
     }
 
+    /// What was issued under the subject before this entry is revoked for good; 0 if nothing is.
+    #[must_use]
+    pub fn dead_before(&self, subject: &Subject) -> u64 {
+        self.marks.get(subject).map_or(0, |mark| mark.dead_before)
+    }
+
     /// Whether a revocation or suspension of the subject is in force that is not durable yet.
     #[must_use]
     pub fn is_unrecorded(&self, subject: &Subject) -> bool {
@@ -144,6 +150,16 @@ impl Revocations {
     pub fn is_blocked(&self, subject: &Subject) -> bool {
         self.marks.get(subject).is_some_and(SubjectMark::is_blocked)
             || self.denied.get(subject).is_some_and(UnrecordedMarks::is_blocked)
+    }
+
+    /// The incident whose containment of the subject, with this spared operator, is in force and not recorded yet.
+    #[must_use]
+    pub fn unrecorded_containment(
+        &self,
+        subject: &Subject,
+        spared: Option<OperatorEnrolment>,
+    ) -> Option<IncidentId> {
+        self.denied.get(subject)?.containment_sparing(spared)
     }
 
     /// The incidents that contain the subject.

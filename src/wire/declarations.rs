@@ -115,7 +115,7 @@ pub struct LossAnswer {
 }
 
 // A reference, because serde passes one.
-const fn is_zero(count: &usize) -> bool {
+pub(super) const fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

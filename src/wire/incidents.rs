@@ -186,12 +186,15 @@ pub struct ReachAnswer {
     pub tokens_expire_by: String,
 }
 
-/// The secrets that agents under a subject have read, the most sensitive first.
+/// The secrets that were read under a subject, the most sensitive first.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TouchedSecretsAnswer {
     pub items: Vec<TouchedSecretAnswer>,
     /// The first ledger entry that was searched.
     pub since_seq: u64,
+    /// The readings of instances that the records have forgotten: the subject may have had them.
+    #[serde(default, skip_serializing_if = "super::declarations::is_zero")]
+    pub unknown_readings: usize,
 }
 
 /// The last reading of a secret.

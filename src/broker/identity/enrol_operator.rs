@@ -130,8 +130,10 @@ fn admitted(
     let change = match by {
         OperatorAdmission::Code(code) => {
             let event = OperatorEnrolled { operator, code, serial, key, not_after, peer };
+            let (serial, address) = (certificate.serial, connection.source.to_canonical());
+            let from = operators::Effect::EnrolledFrom { operator: name.clone(), serial, address };
             let effect = operators::Effect::Enrol { code, operator: name, certificate, not_before };
-            Change::new(&event)?.effect(Effect::Operators(effect))
+            Change::new(&event)?.effect(Effect::Operators(effect)).effect(Effect::Operators(from))
         }
         OperatorAdmission::Certificate { serial: replaces, timeliness } => {
             let previous = hex(&replaces);

@@ -15,6 +15,7 @@ use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::idempotency::{IdempotencyKey, Outcome};
+use crate::operators;
 use crate::pki::{EnrolmentCode, SpiffeId};
 use crate::policy::{Authorised, InviteAgents};
 use crate::registry::{self, AgentInvited, AgentKind, AgentSpec, NameRefusal, Owned};
@@ -107,7 +108,7 @@ impl AdminServices {
                     uses,
                     network: input.network,
                 };
-                Ok(draft.effect(Effect::Registry(issue)).effect(made.recorded_maker(by.operator())))
+                Ok(made.with_maker(draft.effect(Effect::Registry(issue)), by.operator()))
             };
             let request = ChangeRequest::by(by.operator(), idempotency);
             let (kind, expires_at) = services.state.change_once(request, &decide).await?.new_value()?;
@@ -152,8 +153,12 @@ impl MadeCode {
         self.expires_at
     }
 
-    pub(crate) fn recorded_maker(&self, by: &OperatorPrincipal) -> Effect {
-        record_maker(by, self.id, self.expires_at)
+    /// `draft` with the operator that makes the code.
+    pub(crate) fn with_maker<T>(&self, draft: ChangeDraft<T>, by: &OperatorPrincipal) -> ChangeDraft<T> {
+        let draft = draft.effect(record_maker(by, self.id, self.expires_at));
+        let Some(from) = by.from() else { return draft };
+        let from = operators::Effect::MadeFrom { code: self.id, address: from.to_canonical() };
+        draft.effect(Effect::Operators(from))
     }
 }
 

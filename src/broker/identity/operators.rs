@@ -121,7 +121,7 @@ impl AdminServices {
                     digest: made.digest,
                     expires_at,
                 };
-                Ok(draft.effect(Effect::Operators(issue)).effect(made.recorded_maker(by.operator())))
+                Ok(made.with_maker(draft.effect(Effect::Operators(issue)), by.operator()))
             };
             let request = ChangeRequest::by(by.operator(), idempotency);
             let (expires_at, certificate_life_s) =

@@ -2,7 +2,7 @@ use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
-use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName};
+use crate::base::{CodeId, IncidentId, OperatorEnrolment, Reason, SubjectName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
@@ -11,9 +11,10 @@ use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
-use crate::custody::RevocationOrder;
+use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
+use crate::registry::{self, Instance};
 use crate::revocation::{self, Containment, Subject};
 use crate::store::Change;
 
@@ -75,8 +76,7 @@ impl AdminServices {
         let request = ChangeRequest::of(operator, request);
         let (spared, joins) = (spared(operator, subject), input.incident.is_some());
         let order = ContainmentOrder { incident, subject, spared, joins };
-        let applied = services.apply_containment(request, order).await?;
-        let opened = applied.incident.unwrap_or(incident);
+        let (opened, ended) = services.contain_subject(request, order).await?;
         let named = services.state.read(|reading| {
             let incidents = reading.unconditional().incidents();
             let of_incident = incidents.recorded_incident(opened).into_iter();
@@ -89,13 +89,47 @@ impl AdminServices {
             incident: opened,
             is_new: opened == incident && !joins,
             subject: named,
-            ended: services.conclude(applied).await,
+            ended,
             spares_operator: order.spared.is_some(),
         })
     }
 }
 
+/// Containments of shared subjects (`revocation::keys::wide`) conflict with each other: of so many at the same moment each
+/// succeeds.
+const ATTEMPTS_MAX: usize = 64;
+
 impl Services {
+    /// Contains the subject; gives its incident. While the same containment is in force in memory only, a repetition adds
+    /// nothing: its entry will revoke what was issued until then.
+    pub(crate) async fn contain_subject(
+        &self,
+        request: ChangeRequest<'_>,
+        order: ContainmentOrder<'_>,
+    ) -> Result<(IncidentId, Ended), Failure> {
+        let unrecorded = self.state.read(|reading| {
+            let found =
+                FoundSubject::find(reading.unconditional(), request.by.scope(), order.subject).ok()?;
+            reading.unconditional().revocations.unrecorded_containment(&found.subject, order.spared)
+        });
+        if let Some(incident) = unrecorded.0 {
+            let is_it = |order: &PendingOrder| matches!(order.what, RevocationOrder::Contain { incident: one, .. } if one == incident);
+            let kept = self.state.kept_orders.waiting().iter().any(is_it);
+            return Ok((incident, Ended::InMemory { kept }));
+        }
+        let mut applied = self.apply_containment(request, order).await;
+        for _ in 1..ATTEMPTS_MAX {
+            match applied {
+                Err(failure) if failure.code == code::MODIFIED_CONCURRENTLY => {
+                    applied = self.apply_containment(request, order).await;
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let applied = applied?;
+        Ok((applied.incident.unwrap_or(order.incident), self.conclude(applied).await))
+    }
+
     /// Like a revocation of one subject: it conflicts with no other change than a containment or lift at the same moment.
     pub(crate) async fn apply_containment(
         &self,
@@ -135,6 +169,7 @@ fn decide(
         by: by.to_owned(),
         reason: request.reason.cloned(),
     };
+    let is_repeated = world.revocations.containing(&found.subject).contains(&incident);
     let subject = found.subject;
     let mut change = Change::new(&event)?
         .of_incident(incident)
@@ -148,10 +183,15 @@ fn decide(
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
     }
+    let codes = codes_of(reading, &marks.subject);
+    if !codes.is_empty() {
+        change = change.effect(Effect::Registry(registry::Effect::EndCodes(codes)));
+    }
     let denied = UnrecordedContainment { at: reading.now(), marks, contained };
     let order = RevocationOrder::Contain { incident, subject: order.subject.clone(), spared };
     Ok(Removal {
-        change: change.urgent(),
+        // A repetition must not use up the reserve of the disk for first containments.
+        change: if is_repeated { change } else { change.urgent() },
         denial: Some(MemoryRevocation::Incident(Box::new(denied))),
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,
@@ -167,11 +207,10 @@ fn incident_for(
     subject: &IncidentSubject,
 ) -> Result<IncidentId, Failure> {
     if !order.joins {
-        let incidents = reading.incidents();
-        if incidents.get(order.incident).is_some() {
+        if reading.incident(order.incident).is_some() {
             return Ok(order.incident);
         }
-        return Ok(incidents.containing(subject).unwrap_or(order.incident));
+        return Ok(reading.containing(subject).map_or(order.incident, |incident| incident.id));
     }
     let incident = open_incident(reading, request.by.scope(), order.incident)?;
     let affected = &incident.affected;
@@ -181,6 +220,26 @@ fn incident_for(
         return Err(incident_full("subjects", INCIDENT_SUBJECTS_MAX).mended_by(fix));
     }
     Ok(incident.id)
+}
+
+/// The codes by which a contained instance has enrolled, and can enrol again under another key.
+fn codes_of(reading: &Reading<'_>, subject: &Subject) -> Vec<CodeId> {
+    let is_concerned = |instance: &Instance| match subject {
+        Subject::Instance(id) => instance.id == *id,
+        Subject::Certificate(serial) => instance.has_serial(serial),
+        Subject::Network(network) => instance.enrolled_from.is_some_and(|from| network.contains(from)),
+        Subject::Agent(_)
+        | Subject::Token(_)
+        | Subject::Operator(_)
+        | Subject::Role(_)
+        | Subject::Capability(_)
+        | Subject::Owner(_)
+        | Subject::Secret(_)
+        | Subject::Lineage(_)
+        | Subject::Everything
+        | Subject::OperatorEnrolment(_) => false,
+    };
+    reading.unconditional().registry.open_codes_of(reading.now(), is_concerned).collect()
 }
 
 /// The enrolment of `operator`, if a containment of `subject` would refuse its certificate: the containment of a network

@@ -46,7 +46,7 @@ impl AdminServices {
         work: &Cancellation,
     ) -> Result<IncidentEffectsAnswer, Failure> {
         let (services, scope) = (&*self.0, by.operator().scope());
-        let subjects = services.present_subjects(scope, id)?;
+        let subjects = services.affected_subjects(scope, id)?;
         let contained = services.state.store.read(|world, _| {
             let incidents = world.incidents();
             let parts = incidents.recorded_incident(id).into_iter().chain(incidents.unrecorded_of(id));

@@ -1,3 +1,4 @@
+use super::subjects::{is_within, subject_of};
 use crate::base::{IncidentId, Reason, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
@@ -47,7 +48,8 @@ impl AdminServices {
         let changed = self.0.state.change(ChangeRequest::of(operator, request), |reading| {
             let (incident, subjects) = contained(reading, by, id)?;
             let by = operator.name().as_str();
-            let lifted = outcome(reading, incident, subjects);
+            let open = incident.containments.iter().filter(|one| one.lifted.is_none()).collect();
+            let lifted = outcome(reading, incident, open);
             let first = lifted.subjects.first().ok_or(Failure::new(code::INTERNAL))?;
             let change = IncidentChange::new(id, first, by).and(lifted.subjects.iter().skip(1));
             let record =
@@ -75,7 +77,7 @@ fn contained<'r>(
     id: IncidentId,
 ) -> Result<(&'r Incident, &'r [Subject]), Failure> {
     let scope = by.operator().scope();
-    let found = reading.incident(id).filter(|incident| incident.is_within(scope));
+    let found = reading.incident(id).filter(|one| is_within(reading.unconditional(), scope, one));
     let incident = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
     if incident.is_lifted() {
         return Err(Failure::new(code::MODIFIED_CONCURRENTLY));
@@ -100,29 +102,31 @@ fn contained<'r>(
 /// The result of an earlier lift.
 fn lifted(reading: &Reading<'_>, by: &Authorised<HandleIncidents>, id: IncidentId) -> Option<Lifted> {
     let scope = by.operator().scope();
-    let found = reading.incident(id).filter(|incident| incident.is_within(scope))?;
+    let found = reading.incident(id).filter(|one| is_within(reading.unconditional(), scope, one))?;
     let is_unrecorded = reading.unconditional().incidents().unrecorded_of(id).next().is_some();
     let step = found.lifted().filter(|_| found.is_lifted() && !is_unrecorded)?;
-    Some(Lifted { seq: step.seq, ..of_containments(found.containments.iter().collect()) })
+    let containments: Vec<_> = found.containments.iter().collect();
+    Some(Lifted { seq: step.seq, ..outcome(reading, found, containments) })
 }
 
-fn outcome(reading: &Reading<'_>, incident: &Incident, subjects: &[Subject]) -> Lifted {
-    let open = incident.containments.iter().filter(|one| one.lifted.is_none()).collect();
+/// The result of a lift of these containments, without its entry. A later revocation, or another incident, can have revoked
+/// more.
+fn outcome(reading: &Reading<'_>, incident: &Incident, containments: Vec<&SubjectContainment>) -> Lifted {
     let revocations = &reading.unconditional().revocations;
+    let subjects: Vec<Subject> =
+        containments.iter().filter_map(|one| subject_of(&one.affected.subject)).collect();
     let mut contained_by: Vec<IncidentId> =
         subjects.iter().flat_map(|subject| revocations.containing(subject)).collect();
     contained_by.retain(|other| *other != incident.id);
     contained_by.sort_unstable();
     contained_by.dedup();
-    Lifted { contained_by, ..of_containments(open) }
-}
-
-fn of_containments(containments: Vec<&SubjectContainment>) -> Lifted {
+    let contained = containments.iter().map(|one| one.last.seq);
+    let revoked = subjects.iter().map(|subject| revocations.dead_before(subject));
     Lifted {
         seq: 0,
-        revoked_before: containments.iter().map(|one| one.last.seq).max().unwrap_or_default(),
+        revoked_before: contained.chain(revoked).max().unwrap_or_default(),
         revokes_certificates: containments.iter().any(|one| one.revokes_certificates),
         subjects: containments.into_iter().map(|one| one.affected.subject.clone()).collect(),
-        contained_by: Vec::new(),
+        contained_by,
     }
 }

@@ -35,9 +35,8 @@ impl HostServices {
             let by = by.to_string();
             let request = ChangeRequest::by_host(&by, None).because(Some(&reason));
             let order = ContainmentOrder { incident, subject: &subject, spared: None, joins: false };
-            let applied = services.apply_containment(request, order).await?;
-            let incident = applied.incident.unwrap_or(incident);
-            let outcome = OrderOutcome::Done(services.conclude(applied).await);
+            let (incident, ended) = services.contain_subject(request, order).await?;
+            let outcome = OrderOutcome::Done(ended);
             return Ok(OrderedContainment { incident, outcome });
         }
         let same = orders.waiting().iter().find_map(|order| {

@@ -1,9 +1,15 @@
 use crate::base::IncidentId;
 use crate::broker::reading::Reading;
-use crate::incidents::{Freezing, Incident, Incidents, keys};
+use crate::incidents::{Freezing, Incident, IncidentSubject, Incidents, keys};
 
 impl<'w> Reading<'w> {
-    /// Which subjects are contained by which incidents.
+    /// The open incident that contains the subject.
+    pub(super) fn containing(&self, subject: &IncidentSubject) -> Option<&'w Incident> {
+        let open = self.under(keys::containing(subject)).incidents().containing(subject)?;
+        self.incident(open)
+    }
+
+    /// Which incidents are open.
     pub(super) fn incidents(&self) -> &'w Incidents {
         self.under(keys::open()).incidents()
     }

@@ -1,4 +1,4 @@
-use super::subjects::FoundSubject;
+use super::subjects::{FoundSubject, is_within};
 use crate::base::limits::{
     INCIDENT_FOLLOW_UPS_MAX, INCIDENT_NOTES_MAX, INCIDENT_PEOPLE_MAX, INCIDENT_SUBJECTS_MAX,
     INCIDENTS_OPEN_MAX,
@@ -262,7 +262,7 @@ pub(super) fn open_incident<'r>(
     scope: &Scope,
     id: IncidentId,
 ) -> Result<&'r Incident, Failure> {
-    let found = reading.incident(id).filter(|incident| incident.is_within(scope));
+    let found = reading.incident(id).filter(|one| is_within(reading.unconditional(), scope, one));
     let incident = found.ok_or(Failure::new(code::INCIDENT_UNKNOWN))?;
     if incident.closed.is_some() { Err(Failure::new(code::INCIDENT_CLOSED)) } else { Ok(incident) }
 }
@@ -274,7 +274,7 @@ pub(super) fn incident_full(what: &str, limit: usize) -> Failure {
 
 /// The record of this incident.
 fn record<'r>(reading: &Reading<'r>, scope: &Scope, id: IncidentId) -> Result<&'r Incident, Failure> {
-    let found = reading.incident(id).filter(|incident| incident.is_within(scope));
+    let found = reading.incident(id).filter(|one| is_within(reading.unconditional(), scope, one));
     let incident = found.ok_or(Failure::new(code::INCIDENT_UNKNOWN))?;
     // The ledger has to say that it began before it can say more.
     if incident.opened.seq == 0 {

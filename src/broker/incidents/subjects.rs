@@ -7,7 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::agent_with;
 use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
 use crate::broker::world::World;
-use crate::incidents::IncidentSubject;
+use crate::incidents::{AffectedSubject, Incident, IncidentSubject};
 use crate::operators::Operator;
 use crate::registry::{Agent, Owned};
 use crate::revocation::Subject;
@@ -119,6 +119,63 @@ impl<'w> FoundSubject<'w> {
     fn shared(name: &SubjectName, subject: Subject) -> Self {
         Self { subject, named: named_as(name), owner: None, operator: None, enrolment: None }
     }
+}
+
+/// The subject that `named` was when it was contained, also if it is gone.
+pub(super) fn subject_of(named: &IncidentSubject) -> Option<Subject> {
+    let IncidentSubject { kind, id, name, .. } = named;
+    let (id, name) = (id.as_deref(), name.as_deref());
+    match kind.as_str() {
+        "agent" => id?.parse().ok().map(Subject::Agent),
+        "operator" => id?.parse().ok().map(Subject::Operator),
+        _ => match SubjectName::of(kind, id.or(name)).ok()? {
+            SubjectName::Instance(id) => Some(Subject::Instance(id)),
+            SubjectName::Role(name) => Some(Subject::Role(name)),
+            SubjectName::Capability(name) => Some(Subject::Capability(name)),
+            SubjectName::Owner(name) => Some(Subject::Owner(name)),
+            SubjectName::Secret(name) => Some(Subject::Secret(name)),
+            SubjectName::Certificate(serial) => Some(Subject::Certificate(*serial.as_bytes())),
+            SubjectName::Token(id) => Some(Subject::Token(id)),
+            SubjectName::Network(network) => Some(Subject::Network(network)),
+            SubjectName::Everything => Some(Subject::Everything),
+            SubjectName::Agent(_) | SubjectName::Operator(_) => None,
+        },
+    }
+}
+
+/// Whether every affected subject is within the scope now; one that is gone, by its last known owner.
+pub(super) fn is_within(world: &World, scope: &Scope, incident: &Incident) -> bool {
+    incident.affected.iter().all(|one| scope.covers(owner_now(world, one)))
+}
+
+/// The present owner of the subject, or the one of then if the subject is gone.
+pub(super) fn owner_now<'w>(world: &'w World, affected: &'w AffectedSubject) -> Option<&'w OwnerName> {
+    let owners = world.registry.owners();
+    let of_agent = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
+    let AffectedSubject { subject, owner } = affected;
+    let present = match subject_of(subject)? {
+        Subject::Agent(id) => world.registry.agent(id).map(of_agent),
+        Subject::Instance(_) | Subject::Certificate(_) => {
+            let name = subject.agent.as_ref().and_then(|name| name.parse().ok());
+            name.and_then(|name| world.registry.agent_named(&name)).map(of_agent)
+        }
+        Subject::Role(name) => {
+            world.registry.declarations().role(&name).map(|_| owners.of(&Owned::Role(name.clone())))
+        }
+        Subject::Capability(name) => {
+            let declared = world.registry.declarations().capability(&name);
+            declared.map(|_| owners.of(&Owned::Capability(name.clone())))
+        }
+        Subject::Secret(name) => world.secrets.named(&name).map(|secret| secret.owner.as_ref()),
+        Subject::Owner(_)
+        | Subject::Lineage(_)
+        | Subject::Token(_)
+        | Subject::Operator(_)
+        | Subject::OperatorEnrolment(_)
+        | Subject::Network(_)
+        | Subject::Everything => None,
+    };
+    present.unwrap_or(owner.as_ref())
 }
 
 /// The subject as its name alone says it.

@@ -1,13 +1,18 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::reach::Look;
+use crate::authn::{Credential, is_under};
 use crate::base::limits::{PAGE_ENTRIES_MAX, READINGS_LOOKED_AT_MAX};
-use crate::base::{AgentName, Cancellation, IncidentId, InstanceId, Scope, SecretName, Sensitivity, code};
+use crate::base::{
+    AgentName, Cancellation, CapabilityName, IncidentId, InstanceId, OwnerName, Scope, SecretName,
+    Sensitivity, TokenId,
+};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::world::World;
+use crate::broker::world::{World, records};
+use crate::incidents::IncidentSubject;
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadIncidents};
+use crate::registry::Owned;
 use crate::revocation::Subject;
 use crate::secrets::SecretRevealed;
 use crate::store::Event;
@@ -16,8 +21,12 @@ use crate::wire::{TouchedSecretAnswer, TouchedSecretsAnswer};
 /// The parts of the entry of a reading that matter here.
 #[derive(serde::Deserialize)]
 struct Reading {
+    #[serde(skip)]
+    seq: u64,
     agent: AgentName,
     instance: InstanceId,
+    token: TokenId,
+    capability: CapabilityName,
     secret: SecretName,
     version: u32,
 }
@@ -30,12 +39,26 @@ struct LastReading {
     at: String,
 }
 
+/// Whether a reading was one under a subject.
+enum Concern {
+    Yes,
+    No,
+    /// The records have forgotten the instance, and the entry alone does not say it.
+    Unknown,
+}
+
+impl From<bool> for Concern {
+    fn from(is_concerned: bool) -> Self {
+        if is_concerned { Self::Yes } else { Self::No }
+    }
+}
+
 impl AdminServices {
-    /// The secrets within the operator's scope that agents under the incident's subjects have read, in the newest
+    /// The secrets within the operator's scope that were read under the incident's subjects, in the newest
     /// `READINGS_LOOKED_AT_MAX` entries of the ledger: the most sensitive first, then the last read first.
     ///
     /// # Errors
-    /// [`Failure`] if no incident within the scope has this id, if its subjects are gone, or if the ledger is damaged.
+    /// [`Failure`] if no incident within the scope has this id, or if the ledger is damaged.
     pub fn touched_secrets(
         &self,
         by: &Authorised<ReadIncidents>,
@@ -44,52 +67,35 @@ impl AdminServices {
     ) -> Result<TouchedSecretsAnswer, Failure> {
         let services = &*self.0;
         let scope = by.operator().scope();
-        let subjects = services.present_subjects(scope, id)?;
-        if subjects.is_empty() {
-            return Err(Failure::new(code::SUBJECT_UNKNOWN));
-        }
+        let subjects = services.named_subjects(scope, id)?;
         let head = services.state.store.head().seq;
         let first = head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1);
         let (mut last_readings, mut from): (BTreeMap<SecretName, LastReading>, u64) =
             (BTreeMap::new(), first);
-        let mut known: HashMap<AgentName, bool> = HashMap::new();
-        let depends = |subject: &Subject| matches!(subject, Subject::Instance(_) | Subject::Secret(_));
-        let depends_on_reading = subjects.iter().any(depends);
+        let mut unknown_readings = 0_usize;
         while from <= head {
             work.step()?;
             let entries = services.state.store.entries(from, PAGE_ENTRIES_MAX)?;
             let Some(last) = entries.last() else { break };
             from = last.seq.saturating_add(1);
-            for entry in entries.iter().filter(|entry| entry.kind == REVEALED) {
-                let Ok(reading) = serde_json::from_slice::<Reading>(&entry.event) else { continue };
-                let look = || services.state.store.read(|world, _| self.concerns(world, &subjects, &reading));
-                let is_concerned = if depends_on_reading {
-                    look()
-                } else {
-                    *known.entry(reading.agent.clone()).or_insert_with(look)
-                };
-                if is_concerned {
-                    let at = entry.time.to_string();
-                    last_readings.insert(reading.secret.clone(), LastReading { reading, at });
+            let revealed = entries.iter().filter(|entry| entry.kind == REVEALED);
+            services.state.store.read(|world, _| {
+                for entry in revealed {
+                    let Ok(reading) = serde_json::from_slice::<Reading>(&entry.event) else { continue };
+                    let reading = Reading { seq: entry.seq, ..reading };
+                    match concern_of_any(world, &subjects, &reading) {
+                        Concern::Yes => {
+                            let last = LastReading { at: entry.time.to_string(), reading };
+                            last_readings.insert(last.reading.secret.clone(), last);
+                        }
+                        Concern::Unknown => unknown_readings = unknown_readings.saturating_add(1),
+                        Concern::No => {}
+                    }
                 }
-            }
+            });
         }
-        Ok(TouchedSecretsAnswer { items: self.touched(scope, last_readings), since_seq: first })
-    }
-
-    /// Whether the reading was one of an agent, instance or secret under one of the subjects.
-    fn concerns(&self, world: &World, subjects: &[Subject], reading: &Reading) -> bool {
-        let now = self.0.state.clock.now();
-        subjects.iter().any(|subject| {
-            if let Subject::Instance(instance) = subject {
-                return reading.instance == *instance;
-            }
-            if let Subject::Secret(secret) = subject {
-                return reading.secret == *secret;
-            }
-            let look = Look { world, subjects: std::slice::from_ref(subject), now };
-            world.registry.agent_named(&reading.agent).is_some_and(|agent| look.concerns(agent))
-        })
+        let items = self.touched(scope, last_readings);
+        Ok(TouchedSecretsAnswer { items, since_seq: first, unknown_readings })
     }
 
     fn touched(
@@ -119,4 +125,54 @@ impl AdminServices {
         });
         items
     }
+}
+
+fn concern_of_any(world: &World, subjects: &[(Subject, IncidentSubject)], reading: &Reading) -> Concern {
+    let mut concerns =
+        subjects.iter().map(|(subject, named)| concern(world, subject, named.name.as_deref(), reading));
+    let mut found = Concern::No;
+    loop {
+        match concerns.next() {
+            Some(Concern::Yes) => return Concern::Yes,
+            Some(Concern::Unknown) => found = Concern::Unknown,
+            Some(Concern::No) => {}
+            None => return found,
+        }
+    }
+}
+
+/// Whether the reading was one under the subject, whose agent or operator has this `name`. The entry names the token, the
+/// instance and the capability; the records know the rest, also of expired instances.
+fn concern(world: &World, subject: &Subject, name: Option<&str>, reading: &Reading) -> Concern {
+    match subject {
+        Subject::Everything => Concern::Yes,
+        Subject::Token(token) => (reading.token == *token).into(),
+        Subject::Instance(instance) | Subject::Lineage(instance) => (reading.instance == *instance).into(),
+        Subject::Capability(capability) => (reading.capability == *capability).into(),
+        Subject::Secret(secret) => (reading.secret == *secret).into(),
+        Subject::Agent(id) => {
+            // Another agent of this name has other instances.
+            let other = world.registry.agent_named(&reading.agent).filter(|agent| agent.id != *id);
+            let is_of_other = other.is_some_and(|other| other.instances.get(reading.instance).is_some());
+            (name == Some(reading.agent.as_str()) && !is_of_other).into()
+        }
+        // Operators do not read values.
+        Subject::Operator(_) | Subject::OperatorEnrolment(_) => Concern::No,
+        Subject::Owner(owner) if is_of(world, owner, reading) => Concern::Yes,
+        Subject::Role(_) | Subject::Owner(_) | Subject::Certificate(_) | Subject::Network(_) => {
+            let Some(agent) = world.registry.agent_named(&reading.agent) else { return Concern::Unknown };
+            let Some(instance) = agent.instances.get(reading.instance) else { return Concern::Unknown };
+            let capabilities = [(reading.capability.clone(), String::new())];
+            let (token, seq, capabilities) = (reading.token, reading.seq, &capabilities);
+            let read = Credential::MintedBefore { token, seq, agent, instance, capabilities };
+            is_under(read, records(world), subject).into()
+        }
+    }
+}
+
+/// Whether the owner has the secret or the capability of the reading.
+fn is_of(world: &World, owner: &OwnerName, reading: &Reading) -> bool {
+    let secret = world.secrets.named(&reading.secret);
+    let capability = world.registry.owners().of(&Owned::Capability(reading.capability.clone()));
+    secret.and_then(|secret| secret.owner.as_ref()) == Some(owner) || capability == Some(owner)
 }

@@ -1,4 +1,4 @@
-use super::subjects::FoundSubject;
+use super::subjects::{FoundSubject, is_within, owner_now, subject_of};
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::base::{Cancellation, IncidentId, Scope, SubjectName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
@@ -24,7 +24,7 @@ impl AdminServices {
     ) -> PageAnswer<IncidentAnswer> {
         let (scope, limit) = (by.operator().scope(), limit.clamp(1, PAGE_ENTRIES_MAX));
         self.0.state.store.read(|world, _| {
-            let within = world.incidents().all().filter(|incident| incident.is_within(scope));
+            let within = world.incidents().all().filter(|incident| is_within(world, scope, incident));
             let mut rest: Vec<&Incident> =
                 within.filter(|incident| after.is_none_or(|after| incident.id < after)).collect();
             rest.sort_unstable_by_key(|incident| std::cmp::Reverse(incident.id));
@@ -49,12 +49,12 @@ impl AdminServices {
     ) -> Result<IncidentAnswer, Failure> {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|incident| incident.is_within(scope));
+            let found = world.incidents().get(id).filter(|incident| is_within(world, scope, incident));
             found.map(|incident| (incident.clone(), answer(world, incident)))
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
         if !incident.is_lifted() && incident.closed.is_none() {
-            let subjects = self.0.present_subjects(scope, id)?;
+            let subjects = self.0.affected_subjects(scope, id)?;
             let contained = incident.contained().map_or_else(|| self.0.state.clock.now(), |step| step.at);
             let count = || self.0.count_credentials(&subjects, contained, work);
             answer.reach = (!subjects.is_empty()).then(count).transpose()?;
@@ -90,13 +90,26 @@ impl Services {
         self.state.store.read(|world, _| world.incidents().freezing.is_frozen())
     }
 
-    /// The affected subjects of the incident that still exist. While it contains subjects, only these.
+    /// The affected subjects of the incident, also those that are gone. While it contains subjects, only these.
     ///
     /// # Errors
     /// [`Failure`] if no incident within the scope has this id.
-    pub(super) fn present_subjects(&self, scope: &Scope, id: IncidentId) -> Result<Vec<Subject>, Failure> {
+    pub(super) fn affected_subjects(&self, scope: &Scope, id: IncidentId) -> Result<Vec<Subject>, Failure> {
+        let named = self.named_subjects(scope, id)?;
+        Ok(named.into_iter().map(|(subject, _)| subject).collect())
+    }
+
+    /// The same, with their names.
+    ///
+    /// # Errors
+    /// [`Failure`], likewise.
+    pub(super) fn named_subjects(
+        &self,
+        scope: &Scope,
+        id: IncidentId,
+    ) -> Result<Vec<(Subject, IncidentSubject)>, Failure> {
         self.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|incident| incident.is_within(scope));
+            let found = world.incidents().get(id).filter(|incident| is_within(world, scope, incident));
             let incident = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
             let unrecorded = world.incidents().unrecorded_of(id).flat_map(|one| &one.containments);
             let open = incident.containments.iter().filter(|one| one.lifted.is_none()).chain(unrecorded);
@@ -104,14 +117,11 @@ impl Services {
             if named.is_empty() {
                 named = incident.affected.iter().map(|one| &one.subject).collect();
             }
-            let present = |subject: &IncidentSubject| {
-                let name = name_of(subject)?;
-                FoundSubject::find(world, &Scope::Everything, &name).ok().map(|found| found.subject)
-            };
-            let mut subjects: Vec<Subject> = Vec::new();
-            for subject in named.into_iter().filter_map(present) {
-                if !subjects.contains(&subject) {
-                    subjects.push(subject);
+            let mut subjects: Vec<(Subject, IncidentSubject)> = Vec::new();
+            for named in named {
+                let Some(subject) = subject_of(named) else { continue };
+                if subjects.iter().all(|(other, _)| *other != subject) {
+                    subjects.push((subject, named.clone()));
                 }
             }
             Ok(subjects)
@@ -173,7 +183,7 @@ fn affected(world: &World, incident: &Incident) -> Vec<AffectedSubjectAnswer> {
         let containment = parts().filter_map(|part| part.containment(&one.subject)).next_back();
         AffectedSubjectAnswer {
             subject: subject_answer(&one.subject),
-            owner: one.owner.clone(),
+            owner: owner_now(world, one).cloned(),
             contained: containment.map(|one| step_answer(&one.last)),
             lifted: containment.and_then(|one| one.lifted.as_ref()).map(step_answer),
         }

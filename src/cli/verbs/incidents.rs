@@ -94,7 +94,10 @@ async fn probe(
         let why = format!("the credentials of the subject were not counted: {}", failure.why());
         CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why)
     })?;
-    let Some(reach) = &shown.reach else { return Ok(()) };
+    let Some(reach) = &shown.reach else {
+        let why = "the credentials of the subject were not counted: the incident has been lifted since";
+        return Err(CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why));
+    };
     if !console.is_json() {
         counted(reach).iter().for_each(|line| console.line(line));
         console.line(&format!("checked {} ms after the command", since.elapsed().as_millis()));

@@ -26,12 +26,18 @@ pub(super) async fn rotate_touched(
         }
     }
     if !session.console.is_json() {
-        if touched.items.is_empty() {
-            said.push(format!("No secret was read since ledger entry {}.", touched.since_seq));
-        }
+        let which = if touched.items.is_empty() { "no secret was read" } else { "these secrets were read" };
+        said.push(format!(
+            "{which} since ledger entry {}; earlier entries were not searched",
+            touched.since_seq
+        ));
         said.iter().for_each(|line| session.console.line(line));
     }
-    if left.is_empty() { Ok(()) } else { Err(unrotated(&left)) }
+    if left.is_empty() && touched.unknown_readings == 0 {
+        Ok(())
+    } else {
+        Err(unrotated(&left, touched.unknown_readings))
+    }
 }
 
 /// Rotates one secret; the line about it, or the reason why it is not rotated.
@@ -39,7 +45,8 @@ async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String
     let TouchedSecretAnswer { secret, version, sensitivity, .. } = touched;
     if !touched.is_current {
         return Ok(format!(
-            "secret `{secret}`: version {version} was read, and is not the current one any more"
+            "secret `{secret}`: version {version} was read, and is not the current one any more; during a grace \
+             period it still works upstream: `keyward rotation revoke-previous {secret}`"
         ));
     }
     if !touched.has_rotation {
@@ -51,10 +58,18 @@ async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String
     Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
 }
 
-fn unrotated(left: &[(SecretName, String)]) -> CommandFailure {
+fn unrotated(left: &[(SecretName, String)], unknown: usize) -> CommandFailure {
     let secrets: Vec<String> = left.iter().map(|(secret, why)| format!("`{secret}` ({why})")).collect();
-    CommandFailure::new(code::SECRETS_NOT_ROTATED).because(format!(
-        "secrets that the subject has read, and that are not rotated: {}",
-        secrets.join(", ")
-    ))
+    let mut why = Vec::new();
+    if !left.is_empty() {
+        let secrets = secrets.join(", ");
+        why.push(format!("secrets that the subject has read, and that are not rotated: {secrets}"));
+    }
+    if unknown > 0 {
+        why.push(format!(
+            "{unknown} readings of deleted agents or forgotten instances may belong to the subject: \
+             `keyward audit list --kind secret.revealed` shows them"
+        ));
+    }
+    CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; "))
 }

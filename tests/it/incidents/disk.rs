@@ -111,6 +111,8 @@ fn everything_can_be_contained_in_memory_and_an_operator_still_acts() {
     let mut minting = hang_with_a_mint(&process, "q");
     // When everything is contained, then agents are refused, and the operator is not
     assert_eq!(contain(&process, "everything").0, Some(12));
+    // A repetition adds nothing
+    assert_eq!(contain(&process, "everything").0, Some(12));
     assert!(is_refused(&process, "p") && is_refused(&process, "q"));
     // And the operator can contain and revoke more
     assert_eq!(contain(&process, "role/publisher").0, Some(12));

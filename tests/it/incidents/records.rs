@@ -260,3 +260,107 @@ async fn a_subject_that_does_not_exist_or_has_no_form_is_refused() {
     refused(&reply, 400, "reason_invalid");
     assert!(told(&broker).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn containments_at_the_same_moment_all_succeed() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    // Given networks and tokens, and one agent many times
+    broker.agent("orders-bot", &["publisher"]).await;
+    let networks = (0..16).map(|number| json!({ "kind": "network", "name": format!("10.{number}.0.0/16") }));
+    let token = |number: usize| format!("tok_{}{:02}", "0".repeat(24), number);
+    let tokens = (0..16).map(|number| json!({ "kind": "token", "id": token(number) }));
+    let subjects: Vec<Value> = networks.chain(tokens).chain((0..16).map(|_| agent("orders-bot"))).collect();
+    // When all are contained at once
+    let asked = subjects.iter().cloned().map(|subject| {
+        let admin = admin.clone();
+        tokio::spawn(async move { contain(&admin, subject).await })
+    });
+    let asked: Vec<_> = asked.collect();
+    // Then all succeed, and the agent has one incident
+    let mut incidents = std::collections::BTreeSet::new();
+    for reply in asked {
+        let reply = reply.await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        incidents.insert(reply.json()["incident"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(incidents.len(), 33);
+}
+
+#[tokio::test]
+async fn the_incident_of_a_removed_agent_is_not_that_of_its_successor() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let bot = "[[agent]]\nname = \"orders-bot\"\nroles = [\"repo-reader\"]\n";
+    assert_eq!(broker.apply(bot).await.status, 200);
+    let reader = broker.agent("orders-bot", &[]).await;
+    let token = reader.token("github.repo.read").await;
+    assert_eq!(reader.secret("github/app", &token).await.status, 200);
+    let incident = contained(&admin, agent("orders-bot")).await;
+    // Given an agent that was removed, and declared again
+    let rest = crate::support::broker::DECLARATIONS;
+    let body = json!({ "files": [{ "name": "a.toml", "text": rest }], "prune": true });
+    let pruned = admin.post_json("/v1/apply", &body).await;
+    assert_eq!(pruned.status, 200, "{}", pruned.text());
+    assert_eq!(broker.apply(bot).await.status, 200);
+    let successor = broker.agent("orders-bot", &[]).await;
+    let token = successor.token("github.repo.read").await;
+    // Then the incident counts and lists the credentials and readings of the first one only
+    let shown = admin.get(&format!("/v1/incidents/{incident}")).await.json();
+    assert_eq!((&shown["state"], &shown["reach"]["accepted"]), (&"contained".into(), &0.into()), "{shown}");
+    let read = async || admin.get(&format!("/v1/incidents/{incident}/secrets")).await.json()["items"].clone();
+    let first = read().await;
+    assert_eq!(first[0]["secret"], "github/app", "{first}");
+    broker.clock.advance_s(5);
+    assert_eq!(successor.secret("github/app", &token).await.status, 200);
+    assert_eq!(read().await, first);
+    // And its containment is another incident
+    assert_ne!(contained(&admin, agent("orders-bot")).await, incident);
+}
+
+#[tokio::test]
+async fn a_contained_instance_takes_its_code_along() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    for kind in ["instance", "certificate", "network"] {
+        // Given a code of three uses, and another one, each redeemed once
+        let code = async || {
+            let body = json!({ "roles": ["repo-reader"], "uses": 3 });
+            let path = format!("/v1/agents/of-{kind}/invitations");
+            let reply = admin.post_json(&path, &body).await;
+            assert_eq!(reply.status, 201, "{}", reply.text());
+            keyward::pki::EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap()
+        };
+        let (used, unused) = (code().await, code().await);
+        let enrolled = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
+        assert_eq!(enrolled.status, 201, "{}", enrolled.text());
+        let shown = admin.get(&format!("/v1/agents/of-{kind}")).await.json();
+        let instance = &shown["instances"][0];
+        let subject = match kind {
+            "instance" => json!({ "kind": kind, "id": instance["id"] }),
+            "certificate" => json!({ "kind": kind, "id": instance["serial"] }),
+            _ => json!({ "kind": kind, "name": "127.0.0.0/8" }),
+        };
+        // When the instance is contained, then no other key redeems its code, also after the lift
+        let incident = contained(&admin, subject).await;
+        let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
+        refused(&another, 401, "enrolment_code_invalid");
+        assert_eq!(lift(&admin, &incident).await.status, 200);
+        let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
+        refused(&another, 401, "enrolment_code_invalid");
+        let other = broker.redeem(&unused, &new_key_and_request().unwrap().1).await;
+        assert_eq!(other.status, 201, "{kind}: {}", other.text());
+    }
+}
+
+#[tokio::test]
+async fn a_lift_says_what_later_revocations_took() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    broker.agent("orders-bot", &["publisher"]).await;
+    let incident = contained(&admin, agent("orders-bot")).await;
+    let revoked = post(&admin, "/v1/agents/orders-bot/revoke").await.json();
+    let lifted = lift(&admin, &incident).await.json();
+    assert_eq!(lifted["revoked_before"], revoked["seq"], "{lifted}");
+    assert_eq!(lift(&admin, &incident).await.json(), lifted);
+}

@@ -19,6 +19,28 @@ owner = \"mail\"
 ";
 
 #[tokio::test]
+async fn the_present_owner_of_a_subject_lifts_its_containment() {
+    let broker = TestBroker::declared().await;
+    assert_eq!(broker.apply(TEAMS).await.status, 200);
+    let before = join(&broker, "before", &standing("security", Some("payments"))).await.caller;
+    let after = join(&broker, "after", &standing("security", Some("mail"))).await.caller;
+    // Given a contained agent that got another owner
+    let incident = contained(&broker.operator(), agent("pay-bot")).await;
+    let moved = TEAMS.replace("\"payments\"", "\"mail\"");
+    assert_eq!(broker.apply(&moved).await.status, 200);
+    let path = format!("/v1/incidents/{incident}");
+    // Then the operator of the former owner does not see the incident, and that of the present owner lifts it
+    refused(&lift(&before, &incident).await, 404, "incident_unknown");
+    refused(&before.get(&path).await, 404, "incident_unknown");
+    assert_eq!(before.get("/v1/incidents").await.json()["items"], json!([]));
+    let again = contain(&after, agent("pay-bot")).await.json();
+    assert_eq!(again["incident"], incident.as_str());
+    let shown = after.get(&path).await.json();
+    assert_eq!((&shown["owner"], &shown["reach"]["accepted"]), (&"mail".into(), &0.into()), "{shown}");
+    assert_eq!(lift(&after, &incident).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_operator_with_an_owner_contains_what_the_owner_has() {
     let broker = TestBroker::declared().await;
     assert_eq!(broker.apply(TEAMS).await.status, 200);

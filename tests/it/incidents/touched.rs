@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{agent, contained};
+use crate::liveness::claims;
 use crate::operators::{join, standing};
 use crate::rotation::LOOPBACK;
-use crate::support::broker::TestBroker;
+use crate::support::broker::{DECLARATIONS, TestBroker};
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
 use crate::support::webhook::{ADMIN_TOKEN, Webhook};
@@ -44,6 +45,72 @@ async fn an_incident_lists_what_its_subject_has_read() {
     let bound = join(&broker, "bound", &standing("auditor", Some("payments"))).await.caller;
     let incident = contained(&admin, agent("reader")).await;
     assert_eq!(bound.get(&format!("/v1/incidents/{incident}/secrets")).await.code(), "incident_unknown");
+}
+
+#[tokio::test]
+async fn every_kind_of_subject_lists_what_was_read_under_it() {
+    let broker = TestBroker::start_with("[certificates]\nagent_life_s = 3600\n").await;
+    broker.declare().await;
+    let admin = broker.operator();
+    let owned = "[[agent]]\nname = \"reader\"\nroles = [\"repo-reader\"]\nowner = \"blue\"\n";
+    assert_eq!(broker.apply(owned).await.status, 200);
+    let reader = broker.agent("reader", &[]).await;
+    let token = reader.token("github.repo.read").await;
+    assert_eq!(reader.secret("github/app", &token).await.status, 200);
+    let shown = admin.get("/v1/agents/reader").await.json();
+    let instance = &shown["instances"][0];
+    let subjects = [
+        json!({ "kind": "token", "id": claims(&token).jti.to_string() }),
+        json!({ "kind": "capability", "name": "github.repo.read" }),
+        json!({ "kind": "role", "name": "repo-reader" }),
+        json!({ "kind": "owner", "name": "blue" }),
+        json!({ "kind": "instance", "id": instance["id"] }),
+        json!({ "kind": "certificate", "id": instance["serial"] }),
+        json!({ "kind": "network", "name": "127.0.0.0/8" }),
+        json!({ "kind": "everything" }),
+        agent("reader"),
+    ];
+    let mut incidents = Vec::new();
+    for subject in &subjects {
+        incidents.push((contained(&admin, subject.clone()).await, subject));
+    }
+    let others = [
+        json!({ "kind": "token", "id": format!("tok_{}", "0".repeat(26)) }),
+        json!({ "kind": "capability", "name": "reports.read" }),
+        json!({ "kind": "network", "name": "10.0.0.0/8" }),
+    ];
+    for other in others {
+        let incident = contained(&admin, other.clone()).await;
+        let reply = admin.get(&format!("/v1/incidents/{incident}/secrets")).await.json();
+        assert_eq!((&reply["items"], reply.get("unknown_readings")), (&json!([]), None), "{other}");
+    }
+    // When the agent lost its role, and its certificate has expired, then each still lists the reading
+    let without = owned.replace("\"repo-reader\"", "");
+    assert_eq!(broker.apply(&without).await.status, 200);
+    broker.clock.advance_s(2 * 3600);
+    for (incident, subject) in incidents {
+        let reply = admin.get(&format!("/v1/incidents/{incident}/secrets")).await.json();
+        assert_eq!(reply["items"][0]["secret"], "github/app", "{subject}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn readings_of_a_removed_agent_are_counted_as_unknown() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let reader = broker.agent("reader", &["repo-reader"]).await;
+    let token = reader.token("github.repo.read").await;
+    assert_eq!(reader.secret("github/app", &token).await.status, 200);
+    // Given an agent that was deleted after its reading
+    let body = json!({ "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true });
+    assert_eq!(admin.post_json("/v1/apply", &body).await.status, 200);
+    // Then a role may have been its role, and the agent itself is known by its name
+    let incident = contained(&admin, json!({ "kind": "role", "name": "publisher" })).await;
+    let reply = admin.get(&format!("/v1/incidents/{incident}/secrets")).await.json();
+    assert_eq!((&reply["items"], &reply["unknown_readings"]), (&json!([]), &1.into()), "{reply}");
+    let incident = contained(&admin, json!({ "kind": "token", "id": claims(&token).jti.to_string() })).await;
+    let reply = admin.get(&format!("/v1/incidents/{incident}/secrets")).await.json();
+    assert_eq!(reply["items"][0]["agent"], "reader", "{reply}");
 }
 
 #[test]
