@@ -232,12 +232,3 @@ pub fn subject_answer(subject: &IncidentSubject) -> SubjectAnswer {
     let IncidentSubject { kind, id, name, agent, operator } = subject.clone();
     SubjectAnswer { kind, name, id, agent, operator }
 }
-
-/// The name by which the subject is found again.
-pub(super) fn name_of(subject: &IncidentSubject) -> Option<SubjectName> {
-    let which = match subject.kind.as_str() {
-        "instance" | "certificate" | "token" => subject.id.as_deref(),
-        _ => subject.name.as_deref(),
-    };
-    SubjectName::of(&subject.kind, which).ok()
-}

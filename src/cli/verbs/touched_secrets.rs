@@ -26,7 +26,7 @@ pub(super) async fn rotate_touched(
         }
     }
     if !session.console.is_json() {
-        let which = if touched.items.is_empty() { "no secret was read" } else { "these secrets were read" };
+        let which = if touched.items.is_empty() { "No secret was read" } else { "These secrets were read" };
         said.push(format!(
             "{which} since ledger entry {}; earlier entries were not searched",
             touched.since_seq

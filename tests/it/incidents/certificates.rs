@@ -1,12 +1,13 @@
 //! Certificates of operators in incidents: renewals, what was made with them, and the operators that are spared.
 
+use keyward::base::encoding::base64url;
 use keyward::pki::{EnrolmentCode, PeerCertificate, certificate_from_pem, new_key_and_request};
 use serde_json::{Value, json};
 
 use super::host::break_glass;
 use super::{contain, contained, lift};
 use crate::operators::{Operator, holder, invite, join, redeem, refused, renewed, standing};
-use crate::support::broker::TestBroker;
+use crate::support::broker::{Caller, TestBroker};
 
 fn certificate(operator: &Operator) -> Value {
     let peer = PeerCertificate::parse(&certificate_from_pem(&operator.certificate).unwrap()).unwrap();
@@ -94,4 +95,35 @@ async fn a_repeated_containment_accepts_an_earlier_break_glass_certificate() {
     // When the containment is repeated, then the certificate is still accepted
     contained(&admin, network()).await;
     assert_eq!(glass.caller.get("/v1/whoami").await.status, 200);
+}
+
+#[tokio::test]
+async fn operators_that_enrolled_from_a_contained_network_are_refused() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    // Given an operator, and a code, from the same address
+    let alice = join(&broker, "alice", &standing("auditor", None)).await;
+    let code = broker.invite("orders-bot", &["publisher"]).await;
+    let elsewhere = async |caller: &Caller, path: &str, body: Option<Value>| {
+        let mut connection = caller.connect_from([127, 0, 0, 2]).await.ok()?;
+        let (method, body) = body.map_or(("GET", String::new()), |body| ("POST", body.to_string()));
+        let json = [("content-type", "application/json")];
+        Some(connection.send(method, path, &json, body.as_bytes()).await.ok()?.status)
+    };
+    assert_eq!(elsewhere(&alice.caller, "/v1/whoami", None).await, Some(200));
+    // When the address is contained
+    let incident = contained(&admin, json!({ "kind": "network", "name": "127.0.0.1/32" })).await;
+    // Then they are refused from another address, too, and the code is revoked for good
+    assert_ne!(elsewhere(&alice.caller, "/v1/whoami", None).await, Some(200));
+    let redeemed = async || {
+        let (_, request) = new_key_and_request().unwrap();
+        let body = json!({
+            "code_id": code.id.to_string(), "secret": base64url(code.secret.expose()), "csr": base64url(&request),
+        });
+        elsewhere(&broker.nobody(broker.agents()), "/v1/enrol", Some(body)).await
+    };
+    assert_eq!(redeemed().await, Some(401));
+    assert_eq!(lift(&admin, &incident).await.status, 200);
+    assert_eq!(elsewhere(&alice.caller, "/v1/whoami", None).await, Some(200));
+    assert_eq!(redeemed().await, Some(401));
 }
