@@ -130,10 +130,7 @@ impl Operators {
                 }
             }
             Effect::IssueCode { id, operator, hash, digest, expires_at } => {
-                self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > at.time);
-                for expired in self.codes.values_mut().filter(|code| code.expires_at <= at.time) {
-                    expired.digest = None;
-                }
+                self.forget_codes(at.time);
                 let code = OperatorCode {
                     id: *id,
                     operator: operator.clone(),
@@ -255,6 +252,13 @@ impl Operators {
         }
         for used in self.by_name.values_mut().filter_map(|operator| operator.last_use.as_mut()) {
             used.at = used.at.min(now);
+        }
+    }
+
+    fn forget_codes(&mut self, now: Timestamp) {
+        self.codes.retain(|_, code| code.expires_at.plus_s(CODE_MEMORY_S) > now);
+        for expired in self.codes.values_mut().filter(|code| code.expires_at <= now) {
+            expired.digest = None;
         }
     }
 

@@ -128,17 +128,15 @@ impl AdminServices {
 }
 
 fn concern_of_any(world: &World, subjects: &[(Subject, IncidentSubject)], reading: &Reading) -> Concern {
-    let mut concerns =
-        subjects.iter().map(|(subject, named)| concern(world, subject, named.name.as_deref(), reading));
     let mut found = Concern::No;
-    loop {
-        match concerns.next() {
-            Some(Concern::Yes) => return Concern::Yes,
-            Some(Concern::Unknown) => found = Concern::Unknown,
-            Some(Concern::No) => {}
-            None => return found,
+    for (subject, named) in subjects {
+        match concern(world, subject, named.name.as_deref(), reading) {
+            Concern::Yes => return Concern::Yes,
+            Concern::Unknown => found = Concern::Unknown,
+            Concern::No => {}
         }
     }
+    found
 }
 
 /// Whether the reading was one under the subject, whose agent or operator has this `name`. The entry names the token, the
