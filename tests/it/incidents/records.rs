@@ -261,32 +261,6 @@ async fn a_subject_that_does_not_exist_or_has_no_form_is_refused() {
     assert!(told(&broker).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn containments_at_the_same_moment_all_succeed() {
-    let broker = TestBroker::declared().await;
-    let admin = broker.operator();
-    // Given networks and tokens, and one agent many times
-    broker.agent("orders-bot", &["publisher"]).await;
-    let networks = (0..16).map(|number| json!({ "kind": "network", "name": format!("10.{number}.0.0/16") }));
-    let token = |number: usize| format!("tok_{}{:02}", "0".repeat(24), number);
-    let tokens = (0..16).map(|number| json!({ "kind": "token", "id": token(number) }));
-    let subjects: Vec<Value> = networks.chain(tokens).chain((0..16).map(|_| agent("orders-bot"))).collect();
-    // When all are contained at once
-    let asked = subjects.iter().cloned().map(|subject| {
-        let admin = admin.clone();
-        tokio::spawn(async move { contain(&admin, subject).await })
-    });
-    let asked: Vec<_> = asked.collect();
-    // Then all succeed, and the agent has one incident
-    let mut incidents = std::collections::BTreeSet::new();
-    for reply in asked {
-        let reply = reply.await.unwrap();
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        incidents.insert(reply.json()["incident"].as_str().unwrap().to_owned());
-    }
-    assert_eq!(incidents.len(), 33);
-}
-
 #[tokio::test]
 async fn the_incident_of_a_removed_agent_is_not_that_of_its_successor() {
     let broker = TestBroker::declared().await;
@@ -348,8 +322,9 @@ async fn a_contained_instance_takes_its_code_along() {
         assert_eq!(lift(&admin, &incident).await.status, 200);
         let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
         refused(&another, 401, "enrolment_code_invalid");
+        // The other code was made from the contained network, too
         let other = broker.redeem(&unused, &new_key_and_request().unwrap().1).await;
-        assert_eq!(other.status, 201, "{kind}: {}", other.text());
+        assert_eq!(other.status == 201, kind != "network", "{kind}: {}", other.text());
     }
 }
 
