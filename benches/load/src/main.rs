@@ -1,6 +1,7 @@
 //! `scripts/bench` runs this: it makes a broker in a temporary directory, drives it and the floor in turn, and
 //! writes what it measured. `docs/performance.md` says what the figures mean.
 
+mod adversity_report;
 mod bed;
 mod book;
 mod chart;
