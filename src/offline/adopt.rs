@@ -28,7 +28,7 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
         console.json(&AdoptOutput { data_dir: dir.display().to_string(), lock });
     } else {
         console.line(&format!(
-            "`{}` will be adopted: by the running broker within a second, otherwise at the next start",
+            "`{}` will be adopted: by the running broker within a second, otherwise at the next start; a broker that was started with `--read-only` does not adopt: restart it without the option",
             dir.display()
         ));
         if config.root_key == RootKey::Attended {

@@ -72,7 +72,7 @@ impl AdminServices {
         }
         let changed = self.0.state.change(ChangeRequest::of(by.operator(), request), |reading| {
             let operator = reading.operator(name).ok_or_else(operator_unknown)?;
-            reading.another_admin_than(operator)?;
+            reading.lasting_admin_than(operator)?;
             room_for_deletion(reading)?;
             let certificates = counting(operator, reading.unconditional(), reading.now()).count();
             let event = OperatorDeleted {

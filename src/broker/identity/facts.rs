@@ -10,7 +10,7 @@ use crate::broker::world::{World, records};
 use crate::crypto::Digest;
 use crate::custody::PendingOrder;
 use crate::keyring::KeyStage;
-use crate::operators::{self, Certificate, Operator};
+use crate::operators::{self, Certificate, Operator, is_of_host};
 use crate::pki::PeerCertificate;
 use crate::registry::{self, Agent, Instance};
 use crate::revocation::Subject;
@@ -163,10 +163,22 @@ impl<'w> Reading<'w> {
     /// # Errors
     /// [`Failure`].
     pub(crate) fn another_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
+        self.admin_than(leaving, |_| true)
+    }
+
+    /// The same for good: break-glass access, which ends within an hour, does not count.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn lasting_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
+        self.admin_than(leaving, |one| !is_of_host(&one.name))
+    }
+
+    fn admin_than(&self, leaving: &Operator, counts: impl Fn(&Operator) -> bool) -> Result<(), Failure> {
         let world = self.under(operators::keys::admins());
-        let can_act = |one: &&Operator| counting(one, world, self.now()).next().is_some();
+        let can_act = |one: &Operator| counts(one) && counting(one, world, self.now()).next().is_some();
         let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
-        if !leaving.is_full_admin() || others.any(|one| can_act(&one)) {
+        if !leaving.is_full_admin() || others.any(can_act) {
             return Ok(());
         }
         Err(Failure::new(code::LAST_ADMIN))

@@ -2,6 +2,7 @@
 
 pub(super) mod bootstrap;
 pub(super) mod certificates;
+pub(super) mod codes_of_holders;
 pub(super) mod delete;
 pub(super) mod enrol;
 pub(super) mod enrol_operator;

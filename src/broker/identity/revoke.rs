@@ -1,10 +1,11 @@
 use crate::authn::AgentPrincipal;
 use crate::base::code;
-use crate::base::{AgentName, InstanceId, OperatorName, TokenId};
+use crate::base::{AgentName, InstanceId, OperatorEnrolment, OperatorName, TokenId};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
+use crate::broker::identity::codes_of_holders::codes_of_holders;
 use crate::broker::identity::operators::operator_unknown;
 use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
@@ -15,7 +16,7 @@ use crate::custody::{PendingOrder, RevocationOrder};
 use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
-use crate::registry::{Agent, Owned};
+use crate::registry::{self, Agent, Owned};
 use crate::revocation::{
     self, NamedSubject, Subject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended,
 };
@@ -70,6 +71,8 @@ pub(crate) struct FoundSubject {
     agent: Option<String>,
     /// The operator whose certificate it is.
     operator: Option<String>,
+    /// The enrolment of an operator's certificate, which is revoked with it: its other certificates are renewals of this one.
+    enrolment: Option<OperatorEnrolment>,
 }
 
 impl FoundSubject {
@@ -112,7 +115,7 @@ impl FoundSubject {
     }
 
     const fn new(subject: Subject) -> Self {
-        Self { subject, name: None, agent: None, operator: None }
+        Self { subject, name: None, agent: None, operator: None, enrolment: None }
     }
 
     pub(crate) fn of_agent(agent: &Agent) -> Self {
@@ -130,12 +133,31 @@ impl FoundSubject {
     /// One certificate of an operator, with the certificates of the same enrolment.
     pub(crate) fn of_certificate(serial: Serial, operator: &Operator) -> Self {
         let subject = Subject::Certificate(*serial.as_bytes());
-        Self { operator: Some(operator.name.to_string()), ..Self::new(subject) }
+        let enrolled_seq = operator.certificate(serial.as_bytes()).map(|one| one.enrolled_seq);
+        let enrolment =
+            enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: operator.id, enrolled_seq });
+        Self { operator: Some(operator.name.to_string()), enrolment, ..Self::new(subject) }
     }
 
     pub(crate) const fn of_token(id: TokenId) -> Self {
         Self::new(Subject::Token(id))
     }
+}
+
+/// Adds what is revoked together with `subject`: the other certificates of an operator's enrolment, and the open codes with
+/// which a revoked instance enrolled.
+fn with_relatives(
+    mut change: Change<Effect>,
+    reading: &Reading<'_>,
+    subject: &Subject,
+    enrolment: Option<OperatorEnrolment>,
+) -> Change<Effect> {
+    if let Some(enrolment) = enrolment {
+        let renewals = Subject::OperatorEnrolment(enrolment);
+        change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
+    }
+    let codes = codes_of_holders(reading, subject);
+    if codes.is_empty() { change } else { change.effect(Effect::Registry(registry::Effect::EndCodes(codes))) }
 }
 
 impl AdminServices {
@@ -302,6 +324,9 @@ impl Services {
                 check_not_contained(reading, &subject)?;
             }
             let mut change = what.change(subject.clone(), said)?;
+            if what == Revocation::Revoke {
+                change = with_relatives(change, reading, &subject, found.enrolment);
+            }
             if let Some(reason) = request.reason.cloned() {
                 change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
             }

@@ -2,11 +2,12 @@ use super::records::{incident_full, open_incident};
 use super::subjects::{FoundSubject, named_as};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
-use crate::base::{CodeId, IncidentId, OperatorEnrolment, Reason, SubjectName, code};
+use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
 use crate::broker::failure::Failure;
+use crate::broker::identity::codes_of_holders::codes_of_holders;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
@@ -14,7 +15,7 @@ use crate::broker::world::Effect;
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
-use crate::registry::{self, Instance};
+use crate::registry;
 use crate::revocation::{self, Containment, Subject};
 use crate::store::Change;
 
@@ -183,7 +184,7 @@ fn decide(
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
     }
-    let codes = codes_of(reading, &marks.subject);
+    let codes = codes_of_holders(reading, &marks.subject);
     if !codes.is_empty() {
         change = change.effect(Effect::Registry(registry::Effect::EndCodes(codes)));
     }
@@ -220,26 +221,6 @@ fn incident_for(
         return Err(incident_full("subjects", INCIDENT_SUBJECTS_MAX).mended_by(fix));
     }
     Ok(incident.id)
-}
-
-/// The codes by which a contained instance has enrolled, and can enrol again under another key.
-fn codes_of(reading: &Reading<'_>, subject: &Subject) -> Vec<CodeId> {
-    let is_concerned = |instance: &Instance| match subject {
-        Subject::Instance(id) => instance.id == *id,
-        Subject::Certificate(serial) => instance.has_serial(serial),
-        Subject::Network(network) => instance.enrolled_from.is_some_and(|from| network.contains(from)),
-        Subject::Agent(_)
-        | Subject::Token(_)
-        | Subject::Operator(_)
-        | Subject::Role(_)
-        | Subject::Capability(_)
-        | Subject::Owner(_)
-        | Subject::Secret(_)
-        | Subject::Lineage(_)
-        | Subject::Everything
-        | Subject::OperatorEnrolment(_) => false,
-    };
-    reading.unconditional().registry.open_codes_of(reading.now(), is_concerned).collect()
 }
 
 /// The enrolment of `operator`, if a containment of `subject` would refuse its certificate: the containment of a network

@@ -102,6 +102,8 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     let identity = issued(&answer, &requested, &code.address, &pending)?;
     identity.save(home, IdentityKind::of(&code.spiffe))?;
     pending.settle()?;
+    // A renewal that the replaced identity began would give the new one a key from before.
+    Identity::forget_renewal(home, IdentityKind::of(&code.spiffe))?;
     if console.is_json() {
         console.json(&printed(&answer));
     } else {

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::base::code::{self, Code};
 use crate::base::{Clock, SystemClock};
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind};
@@ -9,6 +10,10 @@ use crate::cli::sealed_key::KeyOpener;
 use crate::console::{CommandFailure, Console};
 use crate::pki::PeerCertificate;
 use crate::wire::{Nothing, Optional, REVOKE_OWN_CERTIFICATE, ReasonBody};
+
+/// The broker refuses the certificate for good.
+const REFUSED_ALREADY: [Code; 3] =
+    [code::CERTIFICATE_REVOKED, code::CERTIFICATE_UNKNOWN, code::CERTIFICATE_REFUSED];
 
 /// An operator's identity that `join --replace` replaces, while its certificate is valid.
 pub(super) struct ReplacedOperator {
@@ -32,6 +37,9 @@ impl ReplacedOperator {
         let line = match self.revoked(home).await {
             Ok(()) if console.is_json() => json!({ "revoked_certificate": serial.to_string() }).to_string(),
             Ok(()) => format!("the replaced certificate, serial {serial}, is revoked"),
+            Err(failure) if REFUSED_ALREADY.iter().any(|refused| refused.as_str() == failure.code()) => {
+                format!("the replaced certificate, serial {serial}, was refused already: {}", failure.why())
+            }
             Err(failure) => format!(
                 "warning: the replaced certificate, serial {serial}, is valid until {until}: it could not be revoked \
                  ({}: {}); revoke it with `keyward cert revoke {serial}`, or ask an admin",

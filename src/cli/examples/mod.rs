@@ -371,10 +371,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ],
     ),
     ("incident list", ["keyward incident list --open", "keyward incident list --limit 20 -o json"]),
-    (
-        "incident value",
-        ["keyward incident value - < leaked.txt", "keyward incident value - -o json < leaked.txt"],
-    ),
+    ("incident value", ["keyward incident value -", "keyward incident value - -o json"]),
     (
         "incident show",
         [

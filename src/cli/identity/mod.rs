@@ -20,7 +20,7 @@ use crate::base::code;
 use crate::cli::sealed_key::SealedKey;
 use crate::console::{CommandFailure, Console, Format};
 use crate::crypto::Digest;
-use crate::files::{create, private_dir, sync_dir, sync_parent};
+use crate::files::{create, private_dir, remove, sync_dir, sync_parent};
 use crate::pki::tls;
 use crate::pki::{
     PeerCertificate, SpiffeId, certificate_from_pem, certificate_pem, certificates_from_pem,
@@ -269,6 +269,15 @@ impl Identity {
     /// The file with the key of a renewal in progress.
     pub(crate) fn renewing_key(kind: IdentityKind) -> String {
         format!("{}{RENEWING}", kind.directory())
+    }
+
+    /// Removes the key of a renewal in progress: it belongs to an identity, or has a form, that is replaced.
+    pub(crate) fn forget_renewal(home: &Path, kind: IdentityKind) -> Result<(), CommandFailure> {
+        let renewing = home.join(Self::renewing_key(kind));
+        for path in [renewing.with_extension("pem.new"), renewing] {
+            remove(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// The certificate in DER.

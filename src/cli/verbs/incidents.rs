@@ -148,6 +148,13 @@ fn containment(contained: &ContainedAnswer) -> Vec<String> {
     if *spares_caller {
         lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
     }
+    if subject.kind == "token" {
+        lines.push(
+            "the broker keeps no list of tokens and does not check the id: compare it with the leaked token, or send the \
+             token itself to `keyward contain token/-`"
+                .to_owned(),
+        );
+    }
     lines
 }
 

@@ -90,9 +90,8 @@ impl SealKeyArgs {
 /// The key of a renewal in progress may be in clear, or sealed with the former passphrase: the next renewal makes another.
 /// A killed process leaves a file with the present key too, after it has stored the certificate.
 fn forget_pending(home: &Path, public: Digest) -> Result<(), CommandFailure> {
-    let renewing = home.join(Identity::renewing_key(IdentityKind::Operator));
-    let incomplete = renewing.with_extension("pem.new");
-    for path in files_with_key(home, public).into_iter().chain([renewing, incomplete]) {
+    Identity::forget_renewal(home, IdentityKind::Operator)?;
+    for path in files_with_key(home, public) {
         remove(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
     }
     Ok(())

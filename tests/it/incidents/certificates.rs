@@ -43,6 +43,29 @@ async fn a_contained_certificate_keeps_its_renewal_revoked() {
 }
 
 #[tokio::test]
+async fn a_revoked_certificate_keeps_its_renewal_revoked() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    // Given a certificate, and its renewal six hours later, which is not used
+    let first = join(&broker, "alice", &standing("admin", None)).await;
+    broker.clock.advance_s(6 * 3600);
+    let second = renewed(&broker, &first).await;
+    let carol = join(&broker, "carol", &standing("admin", None)).await.caller;
+    // When the first one is revoked, has expired, and the operator enrols again
+    let path = format!("/v1/certificates/{}/revoke", certificate(&first)["id"].as_str().unwrap());
+    assert_eq!(admin.post_json(&path, &json!({})).await.status, 200);
+    assert!(is_refused(&first).await && is_refused(&second).await);
+    broker.clock.advance_s(7 * 3600);
+    let code = invite(&carol, "alice", &json!({})).await.json();
+    let code = EnrolmentCode::parse(code["code"].as_str().unwrap()).unwrap();
+    let (key, request) = new_key_and_request().unwrap();
+    let third = holder(&broker, &redeem(&broker, &code, &request).await, key.expose());
+    // Then the renewal is still refused, and the new enrolment is accepted
+    assert!(is_refused(&second).await);
+    assert_eq!(third.caller.get("/v1/whoami").await.status, 200);
+}
+
+#[tokio::test]
 async fn codes_made_before_a_renewal_go_with_the_renewed_certificate() {
     let broker = TestBroker::declared().await;
     let admin = broker.operator();

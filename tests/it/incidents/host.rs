@@ -16,7 +16,7 @@ async fn on_host(broker: &TestBroker, path: &'static str, body: Value) -> Reply 
     tokio::task::spawn_blocking(move || ask(&socket, "POST", path, &body)).await.unwrap()
 }
 
-pub(super) async fn break_glass(broker: &TestBroker) -> Operator {
+pub(crate) async fn break_glass(broker: &TestBroker) -> Operator {
     let (key, request) = new_key_and_request().unwrap();
     let reply = on_host(broker, "/v1/break-glass", json!({ "csr": base64url(&request) })).await;
     holder(broker, &reply, key.expose())

@@ -4,7 +4,7 @@ mod certificates;
 mod disk;
 mod effects;
 mod freeze;
-mod host;
+pub(crate) mod host;
 mod moved;
 mod pressure;
 mod record;

@@ -293,6 +293,26 @@ async fn the_incident_of_a_removed_agent_is_not_that_of_its_successor() {
 }
 
 #[tokio::test]
+async fn a_revoked_instance_takes_its_code_along() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    for kind in ["instances", "certificates"] {
+        // Given a code of three uses, redeemed once
+        let body = json!({ "roles": ["repo-reader"], "uses": 3 });
+        let reply = admin.post_json(&format!("/v1/agents/of-{kind}/invitations"), &body).await;
+        let code = keyward::pki::EnrolmentCode::parse(reply.json()["code"].as_str().unwrap()).unwrap();
+        assert_eq!(broker.redeem(&code, &new_key_and_request().unwrap().1).await.status, 201);
+        let shown = admin.get(&format!("/v1/agents/of-{kind}")).await.json();
+        let id = &shown["instances"][0][if kind == "instances" { "id" } else { "serial" }];
+        // When the instance is revoked, then no other key redeems the code
+        let path = format!("/v1/{kind}/{}/revoke", id.as_str().unwrap());
+        assert_eq!(admin.post_json(&path, &json!({})).await.status, 200);
+        let another = broker.redeem(&code, &new_key_and_request().unwrap().1).await;
+        refused(&another, 401, "enrolment_code_invalid");
+    }
+}
+
+#[tokio::test]
 async fn a_contained_instance_takes_its_code_along() {
     let broker = TestBroker::declared().await;
     let admin = broker.operator();

@@ -106,7 +106,9 @@ fn replaced_certificate_of_an_operator_is_revoked_by_join() {
     };
     copy("home-thief");
     process.good_as("thief", &["whoami", "--operator"], b"");
-    // When the operator replaces the identity
+    // When the operator replaces the identity, which has begun a renewal
+    let left = process.path("home-alice/operator-renewing.pem");
+    fs::copy(process.path("home-alice/operator/key.pem"), &left).unwrap();
     let joined = process.run_as("alice", &["join", "--replace"], &code(&[]));
     let said = String::from_utf8_lossy(&joined.stderr).into_owned();
     // Then the command says what happens to the old certificate, and the copy is refused
@@ -115,16 +117,17 @@ fn replaced_certificate_of_an_operator_is_revoked_by_join() {
     {
         assert!(said.contains(part), "{part}: {said}");
     }
+    assert!(!left.exists(), "the next renewal would use the key");
     process.good_as("alice", &["whoami", "--operator"], b"");
     let refused = process.run_as("thief", &["-o", "json", "whoami", "--operator"], b"");
     let failure: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!((refused.status.code(), &failure["code"]), (Some(4), &json!("certificate_revoked")));
-    // When the old certificate was revoked before, then the new identity stays, and the warning says what to do
+    // When the old certificate was revoked before, then the command says so
     let now = || fs::read_to_string(process.path("home-alice/operator/certificate.pem")).unwrap();
     process.good(&["cert", "revoke", &serial(&now())], b"");
     let joined = process.run_as("alice", &["join", "--replace"], &code(&[]));
     let said = String::from_utf8_lossy(&joined.stderr).into_owned();
-    assert!(joined.status.success() && said.contains("warning: the replaced certificate"), "{said}");
+    assert!(joined.status.success() && said.contains("was refused already"), "{said}");
     process.good_as("alice", &["whoami", "--operator"], b"");
     // When it is the own one, then the verb asks first; the host needs no certificate
     process.good(&["operator", "invite", "root", "--role", "admin", "--out", &path(&process, "root")], b"");
