@@ -79,8 +79,15 @@ impl Script {
         let (home, pid) = (process.path("home-operator"), process.path("pid"));
         let (home, path) = (home.display(), pid.display());
         let asks = format!("sh -c 'echo $$ > {path}; exec {KEYWARD} whoami --operator --home {home}'");
-        let mut command = Command::new("script");
-        command.args(["-qec", &format!("{before} {asks}; {after}"), "/dev/null"]);
+        // A background process of a shell ignores some of the signals that these tests send.
+        let mut command = Command::new("env");
+        command.args([
+            "--default-signal",
+            "script",
+            "-qec",
+            &format!("{before} {asks}; {after}"),
+            "/dev/null",
+        ]);
         command.env("SHELL", "/bin/sh").env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
