@@ -134,7 +134,9 @@ impl Broker {
 pub(crate) async fn cost(extent: Extent, main: &Bed, into: &mut IndexCost) -> Result<(), Failed> {
     let (rounds, seconds) = if extent.is_small() { (1, 0.2) } else { (7, 3.0) };
     let (with, without) = (main.sibling("indexed")?, main.sibling("not-indexed")?);
-    fs::write(without.dir.join("broker/postings"), "")?;
+    let postings = without.dir.join("broker/postings");
+    fs::remove_dir_all(&postings)?;
+    fs::write(&postings, "")?;
     let (with, without) = (Broker::of(&with).await?, Broker::of(&without).await?);
     let mut admin = without.operator.connect().await?;
     let newest = page(&mut admin, "order=newest&limit=1").await?;
