@@ -74,7 +74,7 @@ async fn a_reveal_by_a_token_of_a_key_that_is_revoked_meanwhile_fails() {
     broker.clock.advance_s(u32::try_from(TOKEN_KEY_LEAD_S).unwrap().min(120));
     post(&broker, "/v1/token-keys/2/activate").await;
     assert_eq!(read(&agent, &token).await.status, 200);
-    let paused = broker.entropy.at(ID, 2);
+    let paused = broker.entropy.at(ID, 3);
     let (reply, ()) = tokio::join!(read(&agent, &token), async {
         paused.reached().await;
         post(&broker, "/v1/token-keys/1/revoke").await;
@@ -89,7 +89,7 @@ async fn a_reveal_that_a_value_key_rotation_overtakes_opens() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
     let token = agent.token("github.repo.read").await;
-    let paused = broker.entropy.at(ID, 2);
+    let paused = broker.entropy.at(ID, 3);
     let (reply, ()) = tokio::join!(read(&agent, &token), async {
         paused.reached().await;
         post(&broker, "/v1/value-key/rotate").await;
@@ -144,7 +144,7 @@ async fn status_of_renewal(caller: Caller) -> Option<u16> {
 async fn a_renewal_is_judged_anew_after_its_body_has_come() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("a", &["repo-reader"]).await;
-    let paused = broker.entropy.at(ID, 2);
+    let paused = broker.entropy.at(ID, 3);
     let renewing = tokio::spawn(status_of_renewal(agent.caller.clone()));
     paused.reached().await;
     post(&broker, "/v1/agents/a/suspend").await;
@@ -153,7 +153,7 @@ async fn a_renewal_is_judged_anew_after_its_body_has_come() {
     post(&broker, "/v1/agents/a/resume").await;
 
     let next = renew(&broker, &agent).await;
-    let paused = broker.entropy.at(ID, 2);
+    let paused = broker.entropy.at(ID, 3);
     let renewing = tokio::spawn(status_of_renewal(agent.caller.clone()));
     paused.reached().await;
     assert_eq!(next.caller.get("/v1/whoami").await.status, 200, "the first use of the next one");

@@ -129,7 +129,7 @@ async fn two_renewals_of_one_lease_reach_upstream_and_ledger_in_one_order() {
     };
     let first = spawn(7200);
     until(async || attempts().await > 0).await;
-    let arrived = scene.broker.entropy.at(ID, 1);
+    let arrived = scene.broker.entropy.at(ID, 2);
     let second = spawn(3600);
     arrived.reached().await;
     drop(arrived);
@@ -151,8 +151,8 @@ async fn a_decision_on_a_lease_keeps_no_other_agent_waiting() {
     let scene = Scene::start().await;
     let other = scene.broker.agent("other-bot", &["orders"]).await;
     let body = json!({ "capability": "orders.query" });
-    // Ids of the request, the decision and the lease.
-    let paused = scene.broker.entropy.at(ID, 3);
+    // Ids of the connection, the request, the decision and the lease.
+    let paused = scene.broker.entropy.at(ID, 4);
     let asking = tokio::spawn(asked(scene.agent.caller.clone(), "/v1/leases".to_owned(), body.clone()));
     paused.reached().await;
     let others = tokio::time::timeout(LONGEST, other.caller.post_json("/v1/leases", &body));
@@ -171,8 +171,8 @@ async fn a_trial_that_a_conflict_stops_leaves_the_circuit_to_the_next_attempt() 
     scene.postgres.run();
     assert_eq!(scene.ask(&json!({})).await.code(), "upstream_unreachable", "its circuit is open");
     scene.broker.clock.advance_s(u32::try_from(BREAKER_OPEN_S).unwrap());
-    // Ids of the request, the decision and the lease: the last is drawn once the call is allowed.
-    let paused = scene.broker.entropy.at(ID, 3);
+    // Ids of the connection, the request, the decision and the lease: the last is drawn once the call is allowed.
+    let paused = scene.broker.entropy.at(ID, 4);
     let body = json!({});
     let (reply, ()) = tokio::join!(scene.ask(&body), async {
         paused.reached().await;

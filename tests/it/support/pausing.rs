@@ -17,7 +17,7 @@ enum Secrecy {
     Plain,
 }
 
-/// An id. Every request draws one of its own first.
+/// An id. Every connection draws one of its own first, and then every request.
 pub(crate) const ID: Draw = Draw(10, Secrecy::Plain);
 /// A certificate's serial.
 pub(crate) const SERIAL: Draw = Draw(16, Secrecy::Secret);
