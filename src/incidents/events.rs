@@ -19,7 +19,17 @@ pub struct IncidentLifted<'a>(pub IncidentChange<'a>);
 
 /// The record of an incident began, without a containment. The entry contains the reason.
 #[derive(Debug, Serialize)]
-pub struct IncidentOpened<'a> {
+#[serde(transparent)]
+pub struct IncidentOpened<'a>(pub IncidentRecordChange<'a>);
+
+/// Details were added to the record.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct IncidentUpdated<'a>(pub IncidentRecordChange<'a>);
+
+/// Details that an operator adds to the record of an incident.
+#[derive(Debug, Serialize)]
+pub struct IncidentRecordChange<'a> {
     /// The incident.
     pub incident: IncidentId,
     /// The first affected subject.
@@ -30,26 +40,6 @@ pub struct IncidentOpened<'a> {
     /// The operator's name.
     pub by: &'a str,
     /// The people who work on it or know about it.
-    #[serde(skip_serializing_if = "<[Person]>::is_empty")]
-    pub people: &'a [Person],
-    /// The times that the operator stated.
-    #[serde(flatten)]
-    pub times: IncidentTimesText,
-}
-
-/// Details were added to the record.
-#[derive(Debug, Serialize)]
-pub struct IncidentUpdated<'a> {
-    /// The incident.
-    pub incident: IncidentId,
-    /// The first affected subject.
-    pub subject: EventSubject<'a>,
-    /// Further subjects.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subjects: Vec<EventSubject<'a>>,
-    /// The operator's name.
-    pub by: &'a str,
-    /// The people that were added.
     #[serde(skip_serializing_if = "<[Person]>::is_empty")]
     pub people: &'a [Person],
     /// The times that the operator stated.

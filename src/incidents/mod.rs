@@ -16,7 +16,7 @@ mod times;
 pub use effect::{Contained, Effect, IncidentDetails};
 pub use events::{
     BrokerFrozen, BrokerThawed, EventSubject, IncidentChange, IncidentClosed, IncidentContained,
-    IncidentLifted, IncidentNoted, IncidentOpened, IncidentTimesText, IncidentUpdated,
+    IncidentLifted, IncidentNoted, IncidentOpened, IncidentRecordChange, IncidentTimesText, IncidentUpdated,
 };
 pub use freezing::Freezing;
 pub use incident::{

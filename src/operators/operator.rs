@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::{OperatorKind, OperatorProfile};
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
-use crate::base::{OperatorId, OperatorName, Scope, Timestamp};
+use crate::base::{OperatorEnrolment, OperatorId, OperatorName, Scope, Timestamp};
 use crate::crypto::Digest;
 
 /// An operator: a name, a role, its reach, and the certificates that prove it.
@@ -92,6 +92,13 @@ impl Operator {
     #[must_use]
     pub fn certificate(&self, serial: &[u8; 16]) -> Option<&Certificate> {
         self.certificates.iter().find(|one| one.serial == *serial)
+    }
+
+    /// The enrolment that the certificate with this serial comes from.
+    #[must_use]
+    pub fn enrolment_of(&self, serial: &[u8; 16]) -> Option<OperatorEnrolment> {
+        let enrolled_seq = self.certificate(serial)?.enrolled_seq;
+        Some(OperatorEnrolment { operator: self.id, enrolled_seq })
     }
 
     /// The certificate that was given in place of the one with this serial and has not been used yet.

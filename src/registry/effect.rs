@@ -153,7 +153,7 @@ pub enum Effect {
     },
     /// The removals of an application, without its additions.
     Withdraw(Removals),
-    /// Enrolment codes end, whatever their remaining uses.
+    /// Enrolment codes end, also with remaining uses.
     EndCodes(Vec<CodeId>),
 }
 

@@ -6,6 +6,7 @@
 
 mod containment;
 mod denial;
+mod effect;
 mod events;
 mod judged;
 mod mark;
@@ -15,11 +16,12 @@ mod subject;
 
 pub use containment::Containment;
 pub use denial::Denial;
+pub use effect::Effect;
 pub use events::{
     CertificateRefused, NamedSubject, RefusedCaller, RefusedSource, RefusedTimes, SubjectChange,
     SubjectResumed, SubjectRevoked, SubjectSuspended,
 };
 pub use judged::{CredentialForm, Judged};
 pub use refusal::RefusedIdentity;
-pub use state::{Effect, Liveness, Revocations};
+pub use state::{Liveness, Revocations};
 pub use subject::{Subject, keys};

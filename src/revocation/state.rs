@@ -4,69 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::containment::Containment;
 use super::denial::Denial;
+use super::effect::Effect;
 use super::judged::{CredentialForm, Judged};
 use super::mark::{SubjectMark, UnrecordedMarks};
-use super::subject::{Subject, keys};
+use super::subject::Subject;
 use crate::base::limits::{LEEWAY_S, TOKEN_LIFE_MAX_S};
 use crate::base::{IncidentId, Network, OperatorEnrolment, Reason, Timestamp, TokenId};
-use crate::ledger::Key;
 use crate::store::At;
-
-/// A state change of this room.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub enum Effect {
-    /// Everything issued under the subject before this entry is dead. Never taken back.
-    Kill(Subject),
-    /// Nothing issued under the subject counts, until it is unblocked.
-    Block(Subject),
-    /// Ends a block. What was killed stays dead.
-    Unblock(Subject),
-    /// Why the subject was killed or blocked, as the operator says.
-    Explain {
-        /// The subject.
-        subject: Subject,
-        /// The reason.
-        reason: Reason,
-    },
-    /// Nothing issued under the subject counts, until the incident's containment is lifted.
-    Contain(Containment),
-    /// Ends the containment of one incident. What was killed stays dead.
-    Lift {
-        /// The subject.
-        subject: Subject,
-        /// The incident.
-        incident: IncidentId,
-    },
-}
-
-impl Effect {
-    /// Adds what it advances: a decision that relied on one of these keys before is made again.
-    pub fn advances(&self, keys: &mut Vec<Key>) {
-        keys.push(keys::subject(self.subject()));
-    }
-
-    /// The marked subject.
-    #[must_use]
-    pub const fn subject(&self) -> &Subject {
-        match self {
-            Self::Kill(subject)
-            | Self::Block(subject)
-            | Self::Unblock(subject)
-            | Self::Contain(Containment { subject, .. })
-            | Self::Lift { subject, .. }
-            | Self::Explain { subject, .. } => subject,
-        }
-    }
-
-    /// Whether it takes something away: such an entry is anchored at once.
-    #[must_use]
-    pub const fn takes_away(&self) -> bool {
-        match self {
-            Self::Kill(_) | Self::Block(_) | Self::Contain(_) => true,
-            Self::Unblock(_) | Self::Explain { .. } | Self::Lift { .. } => false,
-        }
-    }
-}
 
 /// A revoked token is remembered until it would have ended by itself, with as much again to spare.
 const TOKEN_MEMORY_S: i64 = 2 * (TOKEN_LIFE_MAX_S + LEEWAY_S);

@@ -5,8 +5,8 @@ use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
-use crate::broker::identity::codes_of_holders::codes_of_holders;
 use crate::broker::identity::operators::operator_unknown;
+use crate::broker::identity::relatives::with_relatives;
 use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
@@ -16,7 +16,7 @@ use crate::custody::{PendingOrder, RevocationOrder};
 use crate::operators::Operator;
 use crate::pki::Serial;
 use crate::policy::{Authorised, Contain, ContainOperators, RevokeTokens};
-use crate::registry::{self, Agent, Owned};
+use crate::registry::{Agent, Owned};
 use crate::revocation::{
     self, NamedSubject, Subject, SubjectChange, SubjectResumed, SubjectRevoked, SubjectSuspended,
 };
@@ -133,31 +133,13 @@ impl FoundSubject {
     /// One certificate of an operator, with the certificates of the same enrolment.
     pub(crate) fn of_certificate(serial: Serial, operator: &Operator) -> Self {
         let subject = Subject::Certificate(*serial.as_bytes());
-        let enrolled_seq = operator.certificate(serial.as_bytes()).map(|one| one.enrolled_seq);
-        let enrolment =
-            enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: operator.id, enrolled_seq });
+        let enrolment = operator.enrolment_of(serial.as_bytes());
         Self { operator: Some(operator.name.to_string()), enrolment, ..Self::new(subject) }
     }
 
     pub(crate) const fn of_token(id: TokenId) -> Self {
         Self::new(Subject::Token(id))
     }
-}
-
-/// Adds what is revoked together with `subject`: the other certificates of an operator's enrolment, and the open codes with
-/// which a revoked instance enrolled.
-fn with_relatives(
-    mut change: Change<Effect>,
-    reading: &Reading<'_>,
-    subject: &Subject,
-    enrolment: Option<OperatorEnrolment>,
-) -> Change<Effect> {
-    if let Some(enrolment) = enrolment {
-        let renewals = Subject::OperatorEnrolment(enrolment);
-        change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
-    }
-    let codes = codes_of_holders(reading, subject);
-    if codes.is_empty() { change } else { change.effect(Effect::Registry(registry::Effect::EndCodes(codes))) }
 }
 
 impl AdminServices {

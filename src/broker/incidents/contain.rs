@@ -7,7 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
 use crate::broker::failure::Failure;
-use crate::broker::identity::codes_of_holders::codes_of_holders;
+use crate::broker::identity::relatives::with_relatives;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
@@ -15,8 +15,7 @@ use crate::broker::world::Effect;
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
-use crate::registry;
-use crate::revocation::{self, Containment, Subject};
+use crate::revocation::{self, Containment};
 use crate::store::Change;
 
 /// The content of a request to contain.
@@ -177,16 +176,9 @@ fn decide(
         .effect(Effect::Revocation(revocation::Effect::Kill(subject.clone())))
         .effect(Effect::Revocation(revocation::Effect::Contain(marks.clone())))
         .effect(Effect::Incident(incidents::Effect::Contain(contained.clone())));
-    if let Some(enrolment) = found.enrolment {
-        let renewals = Subject::OperatorEnrolment(enrolment);
-        change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
-    }
+    change = with_relatives(change, reading, &subject, found.enrolment);
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
-    }
-    let codes = codes_of_holders(reading, &marks.subject);
-    if !codes.is_empty() {
-        change = change.effect(Effect::Registry(registry::Effect::EndCodes(codes)));
     }
     let denied = UnrecordedContainment { at: reading.now(), marks, contained };
     let order = RevocationOrder::Contain { incident, subject: order.subject.clone(), spared };

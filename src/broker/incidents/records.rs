@@ -12,7 +12,7 @@ use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::incidents::{
     self, AffectedSubject, EventSubject, Incident, IncidentClosed, IncidentDetails, IncidentNoted,
-    IncidentOpened, IncidentTimes, IncidentUpdated,
+    IncidentOpened, IncidentRecordChange, IncidentTimes, IncidentUpdated,
 };
 use crate::policy::{Authorised, HandleIncidents};
 
@@ -87,14 +87,14 @@ impl AdminServices {
             let by = operator.name().as_str();
             let first = details.subjects.first().ok_or(Failure::new(code::INTERNAL))?;
             let others = details.subjects.iter().skip(1).map(|one| &one.subject);
-            let event = IncidentOpened {
+            let event = IncidentOpened(IncidentRecordChange {
                 incident,
                 subject: EventSubject::of(&first.subject),
                 subjects: others.map(EventSubject::of).collect(),
                 by,
                 people: &details.people,
                 times: details.times.into(),
-            };
+            });
             let draft = ChangeDraft::new(&event, incident)?.of_incident(incident);
             let (by, reason) = (by.to_owned(), reason.cloned());
             Ok(draft.effect(Effect::Incident(incidents::Effect::Open { incident, by, reason, details })))
@@ -144,14 +144,14 @@ impl AdminServices {
             }
             check_times(incident.times_with(details.times.or(incident.stated)), reading.now())?;
             let added = details.subjects.iter().map(|one| &one.subject);
-            let event = IncidentUpdated {
+            let event = IncidentUpdated(IncidentRecordChange {
                 incident: id,
                 subject: first_subject(incident)?,
                 subjects: added.map(EventSubject::of).collect(),
                 by: operator.name().as_str(),
                 people: &details.people,
                 times: details.times.into(),
-            };
+            });
             let draft = ChangeDraft::new(&event, ())?.of_incident(id);
             Ok(draft.effect(Effect::Incident(incidents::Effect::Update { incident: id, details })))
         });

@@ -109,9 +109,7 @@ impl<'w> FoundSubject<'w> {
         let operator = operator_of(world, serial)?;
         let found = Self::shared(name, subject);
         let named = IncidentSubject { operator: Some(operator.name.to_string()), ..found.named };
-        let enrolled_seq = operator.certificate(serial.as_bytes()).map(|one| one.enrolled_seq);
-        let enrolment =
-            enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: operator.id, enrolled_seq });
+        let enrolment = operator.enrolment_of(serial.as_bytes());
         Some(Self { named, operator: Some(operator), enrolment, ..found })
     }
 
