@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::listener::{ListenerService, ListenerState, back_off, converse};
+use super::conversation::converse;
+use super::listener::back_off;
+use super::listener_state::{ListenerService, ListenerState};
 use crate::base::limits::HOST_CONNECTIONS_MAX;
 
 /// The user of the peer process at the host socket. Read once, when the connection is made.

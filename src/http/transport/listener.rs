@@ -5,46 +5,32 @@
 //! accept loop waits for none of them.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
-use tower::Service;
 
-use super::background::BackgroundFuture;
-use super::backpressure::Backpressure;
 pub use super::connection_limits::ConnectionCaps;
 use super::connections::{ConnectionSlot, ConnectionSlots};
-use super::framing::HeadReader;
+use super::conversation::converse;
+pub use super::listener_state::{ListenerService, ListenerState};
 use super::read_limit::Bounded;
-use super::request_body::{BodyRest, ConnectionBodies};
-use super::write_timeout::WriteTimeout;
 use crate::base::limits::{
-    CUT_WAIT_S, DRAIN_WAIT_S, HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HEADER_BYTES_MAX, HEADER_WAIT_S,
-    HEADERS_MAX, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX, WRITE_WAIT_S,
+    HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX,
 };
 use crate::base::{Clock, Connection, Entropy, io_reason, peer_of};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, RefusedPeer, ServerConfigs, take_refused_peer};
 use crate::telemetry::Level;
-
-/// The number of header fields for which the library needs no allocation.
-const HEADERS_READ_MAX: usize = 100;
-const _: () = assert!(HEADERS_READ_MAX > HEADERS_MAX);
 
 /// The peer of a connection. Read once when the connection is made; judged on every request.
 #[derive(Clone, Debug)]
@@ -106,48 +92,6 @@ pub struct ConnectionIds {
     pub clock: Arc<dyn Clock>,
     /// The rest of each id.
     pub entropy: Arc<dyn Entropy>,
-}
-
-/// The state of a listener.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ListenerState {
-    /// It accepts connections.
-    On,
-    /// It accepts no connections, and waits `DRAIN_WAIT_S` for requests in progress.
-    Drain,
-    /// It accepts no connections, and waits `CUT_WAIT_S` for requests in progress.
-    Cut,
-}
-
-impl ListenerState {
-    /// Longest wait for requests in progress.
-    #[must_use]
-    pub const fn wait(self) -> Duration {
-        match self {
-            Self::On | Self::Drain => Duration::from_secs(DRAIN_WAIT_S),
-            Self::Cut => Duration::from_secs(CUT_WAIT_S),
-        }
-    }
-
-    /// Returns the kind of stop when the listener has to stop.
-    pub(crate) async fn stopped(state: &mut watch::Receiver<Self>) -> Self {
-        let stopped = state.wait_for(|state| *state != Self::On).await;
-        stopped.map_or(Self::Cut, |state| *state)
-    }
-}
-
-/// The handler of a listener's requests.
-pub trait ListenerService:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
-}
-
-impl<S> ListenerService for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
 }
 
 /// Accepts connections until the stop, and returns when the last connection has ended.
@@ -343,95 +287,5 @@ impl OpenPeer {
 impl Drop for OpenPeer {
     fn drop(&mut self) {
         self.gate.ended(&self.peer, self.is_cut.load(Ordering::Relaxed));
-    }
-}
-
-/// HTTP over `stream` with `peer` (`who` in the log), until either side ends it, the listener stops, or the peer is
-/// `lost`.
-pub(crate) async fn converse<S, P>(
-    stream: S,
-    peer: P,
-    who: impl fmt::Display,
-    router: impl ListenerService,
-    mut state: watch::Receiver<ListenerState>,
-    lost: impl Future<Output = ()> + Send + 'static,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    P: Clone + Send + Sync + 'static,
-{
-    let mut ending = BackgroundFuture::new(async move {
-        tokio::select! {
-            state = ListenerState::stopped(&mut state) => ConnectionEnd::Stop(state),
-            () = lost => ConnectionEnd::Cut,
-        }
-    });
-    let (bodies, backpressure) = (ConnectionBodies::default(), Backpressure::default());
-    let (stream, faults) = HeadReader::new(WriteTimeout::new(stream, Duration::from_secs(WRITE_WAIT_S)));
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let fault = faults.next();
-        if let Some(fault) = fault {
-            request.extensions_mut().insert(fault);
-        }
-        let request = request.map(|body| bodies.lend(body));
-        let (mut router, bodies, backpressure) = (router.clone(), bodies.clone(), backpressure.clone());
-        async move {
-            backpressure.wait().await;
-            // Always ready: the middleware limits requests in progress.
-            let mut response = router.call(request).await?;
-            backpressure.note(&response);
-            if bodies.rest().await == BodyRest::Unread || fault.is_some() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    // More than is taken: up to there, what is too much is refused in our own words by the middleware. A request is
-    // carried out whether or not its caller is still there, so that nobody looks for its end meanwhile.
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(HEADER_WAIT_S))
-        .max_buf_size(HEADER_BYTES_MAX.saturating_mul(2))
-        .max_headers(HEADERS_READ_MAX)
-        .half_close(true);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let served = tokio::select! {
-        biased;
-        served = serving.as_mut() => served,
-        ending = &mut ending => {
-            serving.as_mut().graceful_shutdown();
-            end(serving, ending, &who).await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(peer = %who, %error, "a connection ended early");
-    }
-}
-
-/// The reason to end a connection.
-enum ConnectionEnd {
-    /// The listener stops.
-    Stop(ListenerState),
-    /// The peer may not stay.
-    Cut,
-}
-
-/// Waits for the request in progress on a connection that has to end, as long as the reason allows.
-async fn end<E>(
-    serving: impl Future<Output = Result<(), E>>,
-    ending: ConnectionEnd,
-    who: &impl fmt::Display,
-) -> Result<(), E> {
-    match ending {
-        ConnectionEnd::Stop(state) => tokio::time::timeout(state.wait(), serving).await.unwrap_or_else(|_| {
-            tracing::warn!(peer = %who, "a connection was closed at the stop before its request had ended");
-            Ok(())
-        }),
-        ConnectionEnd::Cut => {
-            tracing::info!(peer = %who, "a connection was closed because its certificate has expired, or was revoked or suspended");
-            // The response in progress was decided before, and may be the response to this revocation.
-            tokio::time::timeout(Duration::from_secs(CUT_WAIT_S), serving).await.unwrap_or(Ok(()))
-        }
     }
 }
