@@ -11,6 +11,7 @@ mod declared;
 mod effect;
 mod ended_ties;
 mod enrolment_code;
+mod enrolment_codes;
 mod events;
 mod former_names;
 mod key_uses;

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use super::agents::Agents;
 use super::declared::{Capability, Declarations, Delivery, Role};
 use super::effect::Effect;
 use super::enrolment_code::AgentCode;
+use super::enrolment_codes::AgentCodes;
 use super::former_names::FormerNames;
 use super::key_uses::KeyUses;
 use super::narrowing::Narrowing;
@@ -28,9 +29,6 @@ pub const CERTIFICATES: IndexTree = IndexTree::new("certificate");
 /// The certificates that instances were last renewed with, by instance id, in DER.
 pub const RENEWED_CERTIFICATES: IndexTree = IndexTree::new("renewed-certificate");
 
-/// Codes are forgotten this long after they ended: long enough to recognise a late second use.
-const CODE_MEMORY_S: i64 = 24 * 3600;
-
 /// Instances are forgotten this long after their last certificate ended: no renewal is granted so late.
 const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
 
@@ -42,9 +40,7 @@ pub struct Registry {
     former: FormerNames,
     agents: Agents,
     key_uses: KeyUses,
-    codes: HashMap<CodeId, AgentCode>,
-    /// The ends of the codes, the earliest first; those of codes that are gone may linger.
-    code_ends: BTreeSet<(Timestamp, CodeId)>,
+    codes: AgentCodes,
     /// Ties of agents and capabilities that have ended.
     pub(super) ties: Ties,
 }
@@ -111,12 +107,12 @@ impl Registry {
     /// The code of this id.
     #[must_use]
     pub fn code(&self, id: CodeId) -> Option<&AgentCode> {
-        self.codes.get(&id)
+        self.codes.get(id)
     }
 
     /// All codes that are not forgotten.
     pub fn codes(&self) -> impl Iterator<Item = &AgentCode> {
-        self.codes.values()
+        self.codes.iter()
     }
 
     /// The agents after `name`, by name.
@@ -144,7 +140,7 @@ impl Registry {
             Effect::Narrow(narrowing) => self.withdraw(&self.removals_of(narrowing)),
             Effect::Withdraw(removals) => self.withdraw(removals),
             Effect::IssueCode { .. } => {
-                AgentCode::issued(at, effect).into_iter().for_each(|code| self.issue(at, code))
+                AgentCode::issued(at, effect).into_iter().for_each(|code| self.codes.issue(at.time, code));
             }
             Effect::Enrol { code, agent, instance, serial, key, not_before, not_after } => {
                 let instance = Instance {
@@ -185,11 +181,11 @@ impl Registry {
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
-                if let Some(code) = self.codes.get_mut(code) {
+                if let Some(code) = self.codes.get_mut(*code) {
                     code.report();
                 }
             }
-            Effect::EndCodes(codes) => codes.iter().for_each(|code| self.end_code(at.time, *code)),
+            Effect::EndCodes(codes) => codes.iter().for_each(|code| self.codes.end(at.time, *code)),
             Effect::Promote { agent, instance } => {
                 if let Some(instance) = self.instance_mut(*agent, *instance)
                     && let Some(next) = instance.next.take()
@@ -355,7 +351,7 @@ impl Registry {
     }
 
     fn enrol(&mut self, now: Timestamp, code: CodeId, agent: AgentId, instance: Instance) {
-        if let Some(code) = self.codes.get_mut(&code) {
+        if let Some(code) = self.codes.get_mut(code) {
             code.redeem(instance.current.key, instance.id);
         }
         if let Some(agent) = self.agents.get_mut(agent) {
@@ -373,21 +369,13 @@ impl Registry {
         }
     }
 
-    fn end_code(&mut self, now: Timestamp, id: CodeId) {
-        let Some(code) = self.codes.get_mut(&id).filter(|code| code.expires_at > now) else { return };
-        self.code_ends.remove(&(code.expires_at, id));
-        code.expires_at = now;
-        code.forget_digest();
-        self.code_ends.insert((now, id));
-    }
-
     /// The codes that can be redeemed and were redeemed by an instance of which `is_concerned` says so.
     pub fn open_codes_of<'a>(
         &'a self,
         now: Timestamp,
         is_concerned: impl Fn(&Instance) -> bool + 'a,
     ) -> impl Iterator<Item = CodeId> + 'a {
-        let open = self.codes.values().filter(move |code| code.expires_at > now && !code.is_used_up());
+        let open = self.codes.iter().filter(move |code| code.expires_at > now && !code.is_used_up());
         let is_of = move |code: &&AgentCode| {
             let agent = self.agent(code.agent);
             let mut instances = code.instances().filter_map(|id| agent?.instances.get(id));
@@ -396,34 +384,10 @@ impl Registry {
         open.filter(is_of).map(|code| code.id)
     }
 
-    fn issue(&mut self, at: At, code: AgentCode) {
-        self.forget_codes(at.time);
-        self.code_ends.insert((code.expires_at, code.id));
-        self.codes.insert(code.id, code);
-    }
-
     /// Entry times go on from `now`: earlier enrolment codes are void, because a wrong clock may have set their ends.
     pub fn time_went_back(&mut self, now: Timestamp) {
-        for code in self.codes.values_mut() {
-            code.expires_at = code.expires_at.min(now);
-        }
-        self.code_ends = self.codes.values().map(|code| (code.expires_at, code.id)).collect();
+        self.codes.time_went_back(now);
         self.ties.time_went_back(now);
-    }
-
-    fn forget_codes(&mut self, now: Timestamp) {
-        while let Some(&(expires_at, id)) = self.code_ends.first() {
-            if expires_at.plus_s(CODE_MEMORY_S) > now {
-                break;
-            }
-            self.code_ends.pop_first();
-            self.codes.remove(&id);
-        }
-        for (_, expired) in self.code_ends.iter().take_while(|(expires_at, _)| *expires_at <= now) {
-            if let Some(code) = self.codes.get_mut(expired) {
-                code.forget_digest();
-            }
-        }
     }
 }
 
