@@ -12,6 +12,7 @@
 mod anchor_file;
 mod architecture;
 mod audit_commands;
+mod authority_rotation;
 mod break_glass;
 mod causes;
 mod checkpoints;
