@@ -1,6 +1,6 @@
-"""Verifies an evidence bundle of Keyward with nothing of Keyward's.
+"""Verifies an evidence bundle of Keyward without any code of Keyward.
 
-usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoint/key, got by another way)
+usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoint/key; never take it from the bundle)
 
 Needs the package `cryptography`. Checks that the manifest is signed by the key, that every file is the one that it was
 signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), and, for an agent or
