@@ -56,7 +56,7 @@ fn gets(process: &Process, who: &str) -> bool {
 }
 
 #[tokio::test]
-async fn whoever_is_on_the_host_takes_away_from_everybody_at_once() {
+async fn root_on_the_host_revokes_each_kind_of_subject_at_once() {
     let process = served();
     process.enrol("b", "repo-reader");
     let agent = caller(&process, "a", "agent");

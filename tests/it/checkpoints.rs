@@ -133,7 +133,7 @@ fn generations(keyring: &std::path::Path) -> Vec<u64> {
 const CHECKPOINT: u8 = keyward::keyring::Family::Checkpoint.number();
 
 #[test]
-fn whoever_trusts_one_checkpoint_key_is_led_to_those_before_and_after_it() {
+fn one_trusted_checkpoint_key_leads_to_the_keys_before_and_after_it() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");

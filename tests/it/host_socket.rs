@@ -16,7 +16,7 @@ use crate::support::host::{ask, say, send, until};
 use crate::support::process::Process;
 
 #[test]
-fn whoever_guesses_is_slowed_down_and_what_is_no_guess_is_named() {
+fn guesses_are_slowed_down_and_malformed_input_is_named() {
     let mut process = Process::init_attended("info", WORDS);
     process.spawn();
     let socket = process.socket();

@@ -217,7 +217,7 @@ fn join_replaces_an_operator_only_when_asked() {
 }
 
 #[test]
-fn join_replaces_an_operator_that_was_idle_while_the_authority_was_rotated() {
+fn join_replaces_an_operator_that_was_idle_during_an_authority_rotation() {
     // Given an admin who did nothing while another one rotated the authority
     let mut process = Process::init("warn");
     process.serve();

@@ -105,7 +105,7 @@ async fn export(by: &Caller) -> Reply {
 }
 
 #[tokio::test]
-async fn a_team_exports_its_own_objects_and_what_it_could_not_declare_is_left_out() {
+async fn a_team_exports_only_objects_that_it_could_declare() {
     let broker = TestBroker::declared().await;
     let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
     let own = "[[role]]\nname = \"red-role\"\ncapabilities = []\n[[agent]]\nname = \"red-bot\"\nroles = [\"red-role\"]\n";

@@ -207,7 +207,7 @@ async fn an_application_grants_what_its_plan_grants_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_team_sees_the_number_of_lost_capabilities_of_others_and_not_their_names() {
+async fn a_team_sees_the_number_and_not_the_names_of_lost_foreign_capabilities() {
     // Given an agent of a team with a capability of another owner
     let (broker, red, _) = teams().await;
     let text = "[[role]]\nname = \"red-reader\"\nowner = \"red\"\ncapabilities = [\"red.read\", \"github.repo.read\"]\n";

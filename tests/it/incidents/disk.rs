@@ -48,7 +48,7 @@ fn killed_while_contained() -> (tempfile::TempDir, Process, String) {
 }
 
 #[test]
-fn a_containment_while_the_disk_hangs_is_in_force_at_once_and_after_a_kill() {
+fn a_containment_while_the_disk_hangs_holds_at_once_and_after_a_kill() {
     // Given a broker that was killed while a containment was in force in memory
     let (elsewhere, mut process, incident) = killed_while_contained();
     assert!(kept_by(&elsewhere, "orders").exists());

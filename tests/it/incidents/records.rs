@@ -50,7 +50,7 @@ async fn a_containment_is_one_entry_of_its_incident() {
 }
 
 #[tokio::test]
-async fn a_repeated_containment_is_of_the_same_incident_and_revokes_what_came_between() {
+async fn a_repeated_containment_joins_the_incident_and_revokes_newer_codes() {
     let broker = TestBroker::declared().await;
     let bot = "[[agent]]\nname = \"orders-bot\"\nroles = [\"publisher\"]\nowner = \"payments\"\n";
     assert_eq!(broker.apply(bot).await.status, 200);

@@ -119,7 +119,7 @@ async fn the_last_admin_and_the_operator_of_the_host_are_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_secret_is_deleted_when_nothing_needs_it_and_its_name_stays_with_its_owner() {
+async fn an_unneeded_secret_is_deleted_and_its_name_stays_with_its_owner() {
     let (broker, red, blue) = teams().await;
     // Given a secret that a capability delivers and a rotation is declared for
     let rotation = "[[rotation]]\nsecret = \"red/app\"\nupstream = { driver = \"generate\" }\n";
