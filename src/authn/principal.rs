@@ -22,10 +22,10 @@ pub enum AuthnError {
     #[error("the certificate is a resource server's: a resource server gets no tokens, secrets or leases")]
     ResourceServer,
     /// It, its instance, its agent or operator, or an owner was revoked.
-    #[error("the certificate was revoked, or its agent, operator or owner")]
+    #[error("the certificate, or its agent, operator or owner, was revoked")]
     Revoked,
     /// It, its instance, its agent or operator, or an owner is suspended.
-    #[error("the certificate is suspended, or its agent, operator or owner")]
+    #[error("the certificate, or its agent, operator or owner, is suspended or contained")]
     Suspended,
     /// The authority that signed it was revoked.
     #[error("the authority that signed the certificate was revoked")]

@@ -6,7 +6,7 @@ pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const EVIDENCE_FILES_MAX: usize = 16;
 /// Most entries in an evidence bundle.
 pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
-/// Entries at the end of the range of an evidence bundle among which related entries are looked for.
+/// Number of entries at the end of the range of an evidence bundle in which the broker searches for related entries.
 pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;
 /// Maximum number of lifted or closed incidents that the broker remembers; the ledger keeps all. Contained subjects are not
 /// limited.
@@ -25,9 +25,9 @@ pub const INCIDENT_NOTES_MAX: usize = 100;
 pub const INCIDENT_FOLLOW_UPS_MAX: usize = 20;
 /// Maximum number of connections closed because of a revocation that the broker remembers, to count them for incidents.
 pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
-/// Maximum number of ledger entries of each of the two times that a report about a subject reads.
+/// Maximum number of ledger entries that a report about a subject reads, for its own period and again for the period before.
 pub const REPORT_ENTRIES_READ_MAX: u64 = 20_000;
-/// Time before a report with which it compares what the subject did, in seconds.
+/// Length of the period before a report, in seconds; the report compares the acts of its subject with this period.
 pub const REPORT_BASELINE_S: i64 = 30 * 24 * 3600;
 /// Maximum number of versions of secrets, and of leases, with which a leaked text is compared.
 pub const VALUE_CHECK_VALUES_MAX: usize = 10_000;
@@ -35,7 +35,7 @@ pub const VALUE_CHECK_VALUES_MAX: usize = 10_000;
 pub const VALUE_CHECK_PAGES_MAX: usize = 40;
 /// Minimum time between two summaries of refused certificates in the ledger, in seconds.
 pub const REFUSED_SUMMARY_S: u64 = 60;
-/// Maximum number of callers that such a summary tells apart; it counts the others together.
+/// Maximum number of callers that a summary of refused certificates lists; it counts the others together.
 pub const REFUSED_CALLERS_MAX: usize = 64;
-/// Maximum number of sources of one caller that such a summary tells apart.
+/// Maximum number of sources of one caller that a summary of refused certificates lists.
 pub const REFUSED_SOURCES_MAX: usize = 8;

@@ -224,7 +224,7 @@ pub const TOKENS_SEEN_MAX: usize = 8 * 1024;
 /// Maximum number of requests in progress of clients with a certificate, at one listener. Two cores complete them in a
 /// tenth of a second.
 pub const REQUESTS_UNDER_WAY_MAX: usize = 2048;
-/// Longest wait of a request above this limit, in milliseconds; then it fails with `overloaded`.
+/// Longest wait of a request above `REQUESTS_UNDER_WAY_MAX`, in milliseconds; then it fails with `overloaded`.
 pub const PLACE_WAIT_MS: u64 = 250;
 /// `Retry-After` of `overloaded` and similar refusals, in seconds. Until then the broker reads no further request
 /// on that connection.
@@ -276,9 +276,10 @@ pub const OPERATOR_USE_ENTRY_S: i64 = 24 * 3600;
 /// Time after which a use of an operator's certificate from the same peer outside its networks raises an alarm again, in
 /// seconds.
 pub const SOURCE_NOTE_PAUSE_S: u64 = 60;
-/// Maximum number of such alarms of one operator in this time.
+/// Maximum number of alarms about uses of one operator's certificate outside its networks, within `SOURCE_NOTE_PAUSE_S`.
 pub const SOURCE_NOTES_PER_CALLER_MAX: usize = 10;
-/// Maximum number of operators whose recent alarms of this kind the broker remembers; it forgets the oldest.
+/// Maximum number of operators for which the broker remembers alarms about uses outside their networks; it forgets the
+/// oldest.
 pub const SOURCE_NOTED_CALLERS_MAX: usize = 1024;
 /// Shortest prefix of an IPv4 network that an operator can be bound to, in bits.
 pub const OPERATOR_NETWORK_V4_PREFIX_MIN: u8 = 8;
@@ -354,7 +355,7 @@ pub const ROTATION_RETRY_MAX_S: i64 = 3600;
 /// Maximum number of retries to record a value that an upstream made, after writes that wrote nothing; then the value is
 /// an orphan.
 pub const MADE_VALUE_RETRIES_MAX: u32 = 20;
-/// Wait before such a retry, in milliseconds.
+/// Wait before the broker retries to record a value that an upstream made, in milliseconds.
 pub const MADE_VALUE_RETRY_MS: u64 = 500;
 /// Maximum number of rotations in progress.
 pub const ROTATIONS_AT_ONCE_MAX: usize = 8;

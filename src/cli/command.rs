@@ -179,15 +179,15 @@ pub enum ClientCommand {
     Companion(CompanionArgs),
     /// Show this machine's identity at the broker and its capabilities
     Whoami(WhoamiArgs),
-    /// Show this machine's identities, and whether their broker is reachable, ready, and accepts them. The exit code is 0 if so, else 1
+    /// Show this machine's identities, and whether their broker is reachable, ready, and accepts them. The exit code is 0 if all of this is true, else 1
     Status,
     /// Show the changes that `apply` would make
     Plan(PlanArgs),
     /// Apply declaration files: all changes or none
     Apply(ApplyArgs),
-    /// Write declarations of what the broker has to standard output; `plan` of them shows no change
+    /// Write the broker's present declarations to standard output; a plan of them shows no change
     Export(ExportArgs),
-    /// Write the ledger entries about an agent or operator, with their proofs, to a file that verifies on any machine
+    /// Write the ledger entries about an agent or operator, with their proofs, to a file that can be verified on any machine
     Evidence(EvidenceArgs),
     /// Agents: invite, list, show, suspend, resume, revoke, delete
     #[command(subcommand)]

@@ -31,7 +31,7 @@ pub struct VerifyArgs {
     /// The file with the unseal key, if the configuration names a systemd credential
     #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "data_dir")]
     pub root_key_file: Option<PathBuf>,
-    /// The data directory, without keys: finds damage; only with `--checkpoint` also changes by a person who can write the files
+    /// The data directory, which is verified without keys. This finds damage; add `--checkpoint` to find changes by a person who can write the files
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// An earlier signed checkpoint from `GET /v1/checkpoint`: the ledger has to contain the same entries

@@ -61,10 +61,10 @@ pub struct AppliedAnswer {
     /// Whether the runtime directory stores the removals until the ledger has recorded them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
-    /// The id of a plan; absent from the answer to an application.
+    /// The id of a plan; absent from the response to an apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// What agents lose by a plan; absent if they lose nothing, and from the answer to an application.
+    /// What agents lose by a plan; absent if they lose nothing, and from the response to an apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub losses: Option<LossesAnswer>,
 }

@@ -59,7 +59,7 @@ pub struct IncidentDetailsBody {
     pub times: IncidentTimesBody,
 }
 
-/// Times of an incident that an operator states, RFC 3339, none before the one above it.
+/// Times of an incident that an operator states, RFC 3339, each at or after the ones before it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IncidentTimesBody {

@@ -62,7 +62,7 @@ pub struct RotationAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct FinishedRotationAnswer {
     pub rotation: RotationId,
-    /// The version that it made current; null if it was given up.
+    /// The version that the rotation made current; null if it ended without a new one.
     pub version: Option<u32>,
 }
 

@@ -194,8 +194,8 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
         .collect();
     let page = format!(
         "# Metrics\n\n`GET /metrics` on the operators' listener returns these metrics as OpenMetrics text. Give \
-         the monitoring system an operator certificate of its own with the role `auditor`. Labels have few values: \
-         routes of the route table, stable codes, listeners; never names. The samples of counters end in `_total`. \
+         the monitoring system an identity of its own with the role `metrics` ([how](../how-to/monitor.md)). Labels have \
+         few values: routes of the route table, stable codes, listeners; never names. The samples of counters end in `_total`. \
          Made by `scripts/reference`.\n\n\
          | metric | type | labels | |\n|---|---|---|---|\n{rows}"
     );

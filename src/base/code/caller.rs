@@ -8,11 +8,11 @@ super::codes! {
         "the certificate has expired, or is not valid yet",
         "renew it: `keyward renew`, as an operator `keyward renew --operator`; when its grace period has ended too, ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_REVOKED "certificate_revoked" Unauthenticated:
-        "the certificate was revoked, or its agent, operator or owner",
+        "the certificate, or its agent, operator or owner, was revoked",
         "ask an operator with the role `admin` why, and for a new enrolment code; then `keyward join --replace`";
     CERTIFICATE_SUSPENDED "certificate_suspended" Unauthenticated:
-        "the certificate is suspended, or its agent, operator or owner",
-        "ask an operator with the role `admin` or `security` why; the certificate is valid again once the operator resumes it: `keyward agent resume NAME`, `keyward operator resume NAME`";
+        "the certificate, or its agent, operator or owner, is suspended or contained",
+        "ask an operator with the role `admin` or `security` why; the certificate is valid again once the operator resumes it (`keyward agent resume NAME`, `keyward operator resume NAME`) or lifts the containment (`keyward lift INCIDENT --reason TEXT`)";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
         "ask an operator for a new enrolment code, then `keyward join --replace`";
@@ -32,7 +32,7 @@ super::codes! {
         "the token has expired",
         "get a new token at /oauth/token";
     TOKEN_REVOKED "token_revoked" Unauthenticated:
-        "a revocation is in force: of the token, its agent, its certificate, a role, a capability, or the signing key",
+        "the token was revoked, or its agent, its certificate, a role, a capability, or the signing key was",
         "get a new token at /oauth/token; if that is denied, ask an operator";
     TOKEN_UNRECORDED "token_unrecorded" Unauthenticated:
         "the token names a ledger entry that this broker does not have; the broker has raised an alarm",
@@ -53,8 +53,8 @@ super::codes! {
         "no role of this agent holds any of the requested capabilities",
         "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
-        "a suspension is in force: of the capability, its owner, its secret, or a role that holds it",
-        "ask an operator; the request works again once the operator lifts the suspension";
+        "an incident contains the capability, its owner, its secret, or a role that holds it",
+        "ask an operator; the request works again once the operator lifts the containment: `keyward lift INCIDENT --reason TEXT`";
     CAPABILITY_DELIVERED_AS_LEASE "capability_delivered_as_lease" InvalidScope:
         "the scope names a capability that is delivered as a lease: there are no tokens for it",
         "leave the capability out of the scope; get its login with `keyward lease get CAPABILITY` or POST /v1/leases";
@@ -74,7 +74,7 @@ super::codes! {
         "the secret has the sensitivity `high`, and the capability has another owner than the secret",
         "ask an operator to declare the capability under the secret's `owner`, or to lower the secret's sensitivity";
     CERTIFICATE_EXPIRES_TOO_SOON "certificate_expires_too_soon" Denied:
-        "the agent's certificate expires too soon: a token or a lease ends with it at the latest, so a new one would be too short, and a lease that already ends with it cannot be extended",
+        "the agent's certificate expires too soon: no token or lease outlives the certificate, so a new one would be too short, and a lease that already ends with the certificate cannot be extended",
         "renew the certificate (`keyward renew`), then repeat the request";
     INTROSPECTION_NOT_ALLOWED "introspection_not_allowed" Denied:
         "the caller is not a resource server, and only resource servers introspect tokens",
@@ -90,7 +90,7 @@ super::codes! {
         "send the request from one of the operator's networks, or ask an operator with the role `admin` for another network: `keyward operator update NAME --network NETWORK`";
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
-        "do it as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";
+        "lift or thaw as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",
         "run the command on the broker's host as root";

@@ -14,7 +14,7 @@ super::codes! {
         "a field occurs more than once in the form",
         "send each field once";
     INCIDENT_INCOMPLETE "incident_incomplete" Invalid:
-        "the request about an incident lacks what it is for",
+        "the request names no subject of a new incident, or no detail to add",
         "name at least one subject of a new incident, or one detail to add";
     INCIDENT_TIMES_INVALID "incident_times_invalid" Invalid:
         "the times of an incident contradict each other, are in the future, or have another form",
@@ -120,7 +120,7 @@ super::codes! {
         "name the person in one line, e.g. by an email address";
     OPERATOR_ROLE_UNKNOWN "operator_role_unknown" Invalid:
         "the operator's role is none of `admin`, `security`, `approver`, `auditor`, `metrics`, `deployer`",
-        "send one of these four words";
+        "send one of these six words";
     INVITATION_OUT_OF_RANGE "invitation_out_of_range" Invalid:
         "the uses or the life of the enrolment code are out of range",
         "ask for 1 to 10,000 uses and 1 to 604,800 seconds; the default is one use and 900 seconds";

@@ -11,7 +11,7 @@ super::codes! {
         "this machine has no identity of this kind",
         "ask an operator for an enrolment code, then `keyward join`; the first operator gets its identity from `keyward init` on the broker's host";
     CERTIFICATE_REFUSED "certificate_refused" Unauthenticated:
-        "the broker refused this machine's certificate without a cause",
+        "the broker refused this machine's certificate and named no cause",
         "ask an operator for a new enrolment code, then `keyward join --replace`; the only admin runs `keyward init --reissue-operator` on the broker's host";
     CLOCK_MISMATCH "clock_mismatch" Unauthenticated:
         "the clocks of this machine and of the broker differ: a certificate is valid by only one of them",

@@ -87,7 +87,7 @@ super::codes! {
         "choose another name; for another hour of access run `keyward break-glass operator` on the broker's host";
     OPERATOR_IS_PROGRAM "operator_is_program" Conflict:
         "the operator is a service or an automation; the host gives an admin's certificate only to a person",
-        "name the operator of a person, or a new name: `keyward init --reissue-operator --operator NAME`";
+        "name an operator that is a person, or a new operator: `keyward init --reissue-operator --operator NAME`";
     CERTIFICATES_NOT_RENEWED "certificates_not_renewed" Conflict:
         "some live agents or operators have not renewed their certificates since the newer authority was prepared or activated, and would lose access",
         "wait until these agents and operators have renewed (`keyward authority list` counts them); `--force` makes the change now, and they lose access";

@@ -32,9 +32,10 @@ impl RefusedCertificate<'_> {
                 )),
             PeerRefusal::Unknown => CommandFailure::new(code::CERTIFICATE_UNKNOWN)
                 .because(format!(
-                    "the broker at {} has no record of {}: a newer certificate replaced it, or its holder was deleted",
+                    "the broker at {} has no record of {}: a newer certificate replaced it, or the {} was deleted",
                     self.address,
-                    self.subject()
+                    self.subject(),
+                    self.noun()
                 ))
                 .mended_by(format!(
                     "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}. If the \

@@ -24,8 +24,8 @@ pub struct JoinArgs {
     /// Read the enrolment code from this file (`-`: standard input)
     #[arg(long, value_name = "FILE")]
     code_file: Option<PathBuf>,
-    /// Replace the present identity. The new one must be of a broker that the present one trusts, or have the same name and
-    /// address. The replaced certificate of an operator is revoked
+    /// Replace the present identity. The new identity must come from a broker that the present one trusts, or
+    /// have the same name and address. The replaced certificate of an operator is revoked
     #[arg(long)]
     replace: bool,
     /// Seal an operator's private key with a passphrase, which is asked at the terminal

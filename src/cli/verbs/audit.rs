@@ -14,7 +14,7 @@ pub enum AuditCommand {
     List(AuditList),
     /// Show an entry, and the entries before it of the same agents and operators
     Show {
-        /// Its sequence number
+        /// The entry's sequence number
         #[arg(value_name = "SEQ")]
         seq: u64,
     },

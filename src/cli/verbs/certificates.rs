@@ -12,9 +12,9 @@ use crate::wire::REVOKE_CERTIFICATE;
 pub enum CertCommand {
     /// Revoke the certificate of an operator, or the instance of an agent that has the certificate, with its tokens and leases
     Revoke {
-        /// The certificate's serial number, 32 hexadecimal digits: `keyward operator show`, `keyward agent show`
+        /// The certificate's serial number, 32 hexadecimal digits; `keyward operator show` and `keyward agent show` print it
         serial: String,
-        /// Revoke without a question; where there is no terminal, your own certificate needs it
+        /// Revoke without a question; where there is no terminal, the revocation of your own certificate needs this option
         #[arg(long)]
         yes: bool,
         /// Why

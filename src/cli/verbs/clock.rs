@@ -8,7 +8,7 @@ use crate::wire::{ACCEPT_CLOCK, Nothing};
 /// `keyward clock …`
 #[derive(Debug, Subcommand)]
 pub enum ClockCommand {
-    /// Accept the system clock after the broker found that it disagrees; check it with `date` first
+    /// Accept the system clock after the broker reported that the clocks disagree; check the time with `date` first
     Accept {
         /// The broker
         #[command(flatten)]

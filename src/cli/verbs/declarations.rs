@@ -33,10 +33,10 @@ pub struct PlanArgs {
 pub struct ApplyArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
-    /// Make exactly the changes of this plan, whose id `keyward plan` shows; nothing is changed if they are others now
+    /// Make exactly the changes of the plan with this id, which `keyward plan` shows; if the changes would differ now, nothing is changed
     #[arg(long, value_name = "ID")]
     plan: Option<String>,
-    /// Remove without a question; `--prune` needs it, or `--plan`, where there is no terminal
+    /// Remove without a question; where there is no terminal, `--prune` needs this option or `--plan`
     #[arg(long, conflicts_with = "plan")]
     yes: bool,
 }

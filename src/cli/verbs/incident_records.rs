@@ -24,9 +24,9 @@ pub enum IncidentCommand {
     List(IncidentListArgs),
     /// Show one incident, with its times and notes, and the credentials under its subjects
     ///
-    /// Or what a subject could reach, what it reached, from where, what it holds and what is unusual.
+    /// With a subject instead of an id, the command reports what the subject could reach, what it reached and from where, what it holds, and what is unusual.
     Show(IncidentShowArgs),
-    /// Recognise a leaked token, enrolment code, secret or password: what it is, whose, whether it is accepted, and who received it
+    /// Recognise a leaked token, enrolment code, secret or password: what it is, to whom it was issued, whether it is accepted, and who received it
     Value(IncidentValueArgs),
     /// Begin the record of an incident, without a containment
     Open(IncidentOpenArgs),
@@ -76,7 +76,7 @@ pub struct IncidentUpdateArgs {
     subjects: Vec<String>,
     #[command(flatten)]
     details: IncidentDetailArgs,
-    /// The recovery, a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or the closing]
+    /// Time of the recovery: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or the closing]
     #[arg(long, value_name = "TIME")]
     recovered: Option<String>,
 }
@@ -87,13 +87,13 @@ pub(crate) struct IncidentDetailArgs {
     /// A person who works on the incident or knows about it, e.g. an email address; can be repeated
     #[arg(long = "person", value_name = "PERSON")]
     people: Vec<Person>,
-    /// The first sign, a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z`
+    /// Time of the first sign: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z`
     #[arg(long, value_name = "TIME")]
     first_sign: Option<String>,
-    /// The detection, in the same form [default: the beginning of the record]
+    /// Time of the detection, in the same form [default: the beginning of the record]
     #[arg(long, value_name = "TIME")]
     detected: Option<String>,
-    /// The containment, in the same form, if the broker does not contain the subjects
+    /// Time of the containment, in the same form, if the broker does not contain the subjects
     #[arg(long, value_name = "TIME")]
     contained: Option<String>,
 }
@@ -109,7 +109,7 @@ pub struct IncidentCloseArgs {
     /// An action that follows, in one line; can be repeated
     #[arg(long = "follow-up", value_name = "TEXT")]
     follow_ups: Vec<Reason>,
-    /// The recovery, a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or now]
+    /// Time of the recovery: a duration before now, e.g. `2h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: the last lift, or now]
     #[arg(long, value_name = "TIME")]
     recovered: Option<String>,
 }

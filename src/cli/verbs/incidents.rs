@@ -20,7 +20,7 @@ pub struct ContainArgs {
     /// Reason, in one line; the ledger keeps it
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     pub reason: Option<Reason>,
-    /// Add the subject to this open incident [default: a new one, or the one that contains the subject]
+    /// Add the subject to this open incident [default: a new incident, or the open one that contains the subject]
     #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
     pub incident: Option<String>,
     /// Show what the containment would concern, and change nothing

@@ -26,7 +26,7 @@ pub enum AuthorityCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Taint an old generation (stop trusting it): the holders of its certificates renew now
+    /// Taint an old generation (stop trusting it): agents and operators with its certificates renew now
     Taint {
         /// The generation's number
         generation: u32,

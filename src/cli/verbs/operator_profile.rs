@@ -56,7 +56,7 @@ pub struct OperatorUpdateArgs {
     /// Forget the person
     #[arg(long, conflicts_with = "person")]
     no_person: bool,
-    /// Network from which the program calls, instead of its networks so far; repeat it for further networks
+    /// Network from which the program calls; it replaces the present networks; repeat it for further networks
     #[arg(long = "network", value_name = "NETWORK")]
     networks: Vec<String>,
     /// Bind an automation to no network

@@ -31,7 +31,7 @@ pub enum OperatorCommand {
     Role {
         /// The operator's name
         name: String,
-        /// admin, security, approver or auditor; of a service metrics or auditor, of an automation deployer or auditor
+        /// admin, security, approver or auditor; for a service: metrics or auditor; for an automation: deployer or auditor
         role: String,
         /// Limit the operator's scope to this owner's objects
         #[arg(long, value_name = "OWNER")]

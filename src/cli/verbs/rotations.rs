@@ -62,12 +62,12 @@ pub enum RotationCommand {
         /// The secret's name
         name: String,
     },
-    /// Confirm that you deleted the orphans in `rotation show` at the upstream
+    /// Confirm that you deleted the orphans, which `rotation show` lists, at the upstream
     ClearOrphans {
         /// The secret's name
         name: String,
     },
-    /// List the rotations that are due
+    /// List the next rotations by date
     Calendar {
         /// Period ahead, e.g. 12h or 30d
         #[arg(long, value_parser = duration_s, default_value = "30d", value_name = "DURATION")]

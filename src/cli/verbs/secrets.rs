@@ -76,7 +76,8 @@ pub enum SecretCommand {
         reason: ReasonArgs,
     },
     /// Delete a secret that no capability, rotation or lease needs: all its versions are destroyed. Its name stays with its
-    /// owner, the ledger keeps all entries about it, and after the next rotation of the value key it cannot be decrypted
+    /// owner, the ledger keeps all entries about it, and after the next rotation of the value key its values
+    /// cannot be decrypted
     Delete {
         /// The secret's name
         name: String,
