@@ -13,8 +13,8 @@ pub(super) const SEARCH_PARTS_MAX: u64 = 1024;
 /// The entries that a search looks for.
 #[derive(Clone, Debug)]
 pub struct PostingQuery {
-    /// An entry has a term of each group.
-    pub all: Vec<Vec<Term>>,
+    /// The alternatives, each a list of groups: an entry has a term of each group of one of them.
+    pub any: Vec<Vec<Vec<Term>>>,
     /// The first entry of the range.
     pub from: u64,
     /// The last entry of the range.
@@ -151,21 +151,34 @@ struct QueryLook<'a> {
 
 impl BlockLook<RoaringBitmap> for QueryLook<'_> {
     fn at<L: PostingLists>(&self, lists: &L) -> Result<RoaringBitmap, L::Error> {
+        let mut range = RoaringBitmap::new();
+        range.insert_range(u32::from(offset_of(self.low))..=u32::from(offset_of(self.high)));
+        lists.times().narrow(&mut range, &self.query.times);
         let mut found = RoaringBitmap::new();
-        found.insert_range(u32::from(offset_of(self.low))..=u32::from(offset_of(self.high)));
-        lists.times().narrow(&mut found, &self.query.times);
-        for group in &self.query.all {
-            if found.is_empty() {
-                break;
-            }
-            let mut any = RoaringBitmap::new();
-            for term in group {
-                if let Some(list) = lists.list(*term)? {
-                    any |= list;
-                }
-            }
-            found &= any;
+        for groups in &self.query.any {
+            found |= with_all(lists, groups, range.clone())?;
         }
         Ok(found)
     }
+}
+
+/// Those of `found` that have a term of each group.
+fn with_all<L: PostingLists>(
+    lists: &L,
+    groups: &[Vec<Term>],
+    mut found: RoaringBitmap,
+) -> Result<RoaringBitmap, L::Error> {
+    for group in groups {
+        if found.is_empty() {
+            break;
+        }
+        let mut any = RoaringBitmap::new();
+        for term in group {
+            if let Some(list) = lists.list(*term)? {
+                any |= list;
+            }
+        }
+        found &= any;
+    }
+    Ok(found)
 }

@@ -124,7 +124,7 @@ pub(super) fn index(blocks: &Arc<Blocks>, entries: Entries) -> usize {
 /// The found entries, newest first, and the entries that the index does not have.
 fn found(blocks: &Blocks, field: &str, text: &str) -> (Vec<u64>, u64) {
     let query = PostingQuery {
-        all: vec![vec![blocks.keys.term(field, text).unwrap_or(Term::NONE)]],
+        any: vec![vec![vec![blocks.keys.term(field, text).unwrap_or(Term::NONE)]]],
         from: 1,
         through: HEAD,
         times: TimeSpan::default(),
@@ -361,7 +361,7 @@ fn a_search_ends_when_it_is_cancelled_and_after_so_many_parts() {
     let place = Place::new();
     let blocks = place.open(1);
     let query = |through| PostingQuery {
-        all: vec![],
+        any: vec![vec![]],
         from: 1,
         through,
         times: TimeSpan::default(),

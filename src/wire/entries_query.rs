@@ -86,12 +86,13 @@ pub enum EntryField {
     /// `allowed`, `denied` or `failed`.
     Outcome,
     Decision,
+    Incident,
     /// An address, or a network that it belongs to.
     Source,
 }
 
 impl EntryField {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Agent,
         Self::Instance,
         Self::Operator,
@@ -103,6 +104,7 @@ impl EntryField {
         Self::Kind,
         Self::Outcome,
         Self::Decision,
+        Self::Incident,
         Self::Source,
     ];
 
@@ -121,6 +123,7 @@ impl EntryField {
             Self::Kind => "kind",
             Self::Outcome => "outcome",
             Self::Decision => "decision",
+            Self::Incident => "incident",
             Self::Source => "source",
         }
     }

@@ -229,6 +229,35 @@ fn a_bundle_of_an_incident_proves_each_agent_and_operator() {
 }
 
 #[test]
+fn every_step_of_an_incident_without_agents_is_in_its_bundle() {
+    // Given an incident that affects a secret alone, with steps that its record does not name
+    let process = set_up();
+    process.good(&["secret", "put", "github/app"], b"hunter2");
+    let opened = process.json(&["incident", "open", "secret/github/app", "--reason", "strange"]);
+    let incident = opened["incident"].as_str().unwrap();
+    process.good(&["incident", "update", incident, "--person", "ann@corp.example"], b"");
+    let contain = ["contain", "secret/github/app", "--reason", "sure", "--incident", incident];
+    for _ in 0..3 {
+        process.good(&contain, b"");
+    }
+    process.good(&["lift", incident, "--reason", "over"], b"");
+    process.good(&["incident", "close", incident, "--cause", "a key in a log"], b"");
+    // When its bundle is made, then each step is in it
+    let bundle = made(&process, incident, &[], "all.zip");
+    assert!(verified(&bundle, &checkpoint_key(&process)).status.success());
+    let entries = unpacked(&bundle, "entries.jsonl");
+    let count = |kind: &str| entries.matches(&format!("\"name\":\"incident.{kind}\"")).count();
+    let counts = ["opened", "updated", "contained", "lifted", "closed"].map(count);
+    assert_eq!(counts, [1, 1, 3, 1, 1], "{entries}");
+    assert!(!unpacked(&bundle, "timeline.md").contains("were not searched"));
+    // And the ledger lists them by the incident
+    let listed = process.json(&["audit", "list", "--incident", incident, "--oldest-first"]);
+    let kinds: Vec<&str> =
+        listed["items"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!((kinds.len(), kinds[0], kinds[7]), (8, "incident.opened", "evidence.exported"), "{kinds:?}");
+}
+
+#[test]
 fn a_changed_bundle_of_an_incident_is_refused() {
     let process = set_up();
     process.good_as("a", &["get", "github/app"], b"");

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::entry_terms::{EntryTerm, address, shown_terms};
+use super::entry_terms::{EntryTerm, address, shown_terms, source_term};
 use super::events::{EntryOutcome, is_event_name};
 use super::visible::{is_object_of, names_object_of};
 use crate::base::{Network, OwnerName, Timestamp, code, length_s};
@@ -62,7 +62,8 @@ impl EntryFilter {
                 | EntryField::Lease
                 | EntryField::Kind
                 | EntryField::Outcome
-                | EntryField::Decision => {
+                | EntryField::Decision
+                | EntryField::Incident => {
                     filter.fields.entry(field).or_default().push(text.to_owned());
                 }
             }
@@ -116,12 +117,7 @@ impl EntryFilter {
         };
         let mut groups: Vec<Vec<EntryTerm>> = self.fields.iter().map(of_field).collect();
         if !self.networks.is_empty() && !self.is_of_bound_reader {
-            let indexed = |network: &Network| {
-                let host = network.host().map(|address| address.to_string());
-                host.or_else(|| network.indexed_around().map(|around| around.to_string()))
-            };
-            let texts = self.networks.iter().filter_map(indexed);
-            groups.push(texts.map(|text| (EntryField::Source, text)).collect());
+            groups.push(self.networks.iter().filter_map(source_term).collect());
         }
         groups
     }

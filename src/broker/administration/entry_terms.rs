@@ -15,7 +15,7 @@ pub(crate) type EntryTerm = (EntryField, String);
 
 /// The number of the rule by which entries get terms. Blocks of the search index that were built by another rule are
 /// built again: count it up with each change of [`terms_of`].
-pub(crate) const TERMS_RULE: u16 = 2;
+pub(crate) const TERMS_RULE: u16 = 3;
 
 /// The fields of `entry` by which it is found. [`EntryField::Owner`] is none of them, because an owner changes.
 pub(crate) fn terms_of(entry: &Entry) -> Vec<EntryTerm> {
@@ -28,6 +28,13 @@ pub(super) fn shown_terms(kind: Kind, event: &Value) -> Vec<EntryTerm> {
     terms.push((EntryField::Kind, event_name(kind).to_owned()));
     terms.extend(outcome_of(kind).map(|outcome| (EntryField::Outcome, outcome.as_str().to_owned())));
     terms
+}
+
+/// The field and text by which entries with a source in `network`, and few others, are found.
+pub(crate) fn source_term(network: &Network) -> Option<EntryTerm> {
+    let host = network.host().map(|address| address.to_string());
+    let text = host.or_else(|| network.indexed_around().map(|around| around.to_string()))?;
+    Some((EntryField::Source, text))
 }
 
 /// The fields of an event by which its entry is found.
@@ -59,6 +66,7 @@ impl Noun {
             "token" | "revoke-token" => EntryField::Token,
             "lease" | "each" => EntryField::Lease,
             "decision" | "use_of" => EntryField::Decision,
+            "incident" | "incidents" => EntryField::Incident,
             "source" | "peer" => EntryField::Source,
             "roles" => return Some(Self::Role),
             _ => return None,
@@ -79,6 +87,7 @@ impl Noun {
         Some(Self::Field(match kind {
             "agent" | "resource-server" => EntryField::Agent,
             "capability" | "lease" => EntryField::Capability,
+            "incident" => EntryField::Incident,
             "operator" => EntryField::Operator,
             "secret" | "rotation" => EntryField::SecretName,
             _ => return None,
@@ -224,9 +233,14 @@ mod tests {
             ),
             (
                 json!({ "by": "o", "what": { "contain": { "incident": "inc_1", "subject": "secret/github/app" } } }),
-                &["operator=o", "secret=github/app"],
+                &["operator=o", "secret=github/app", "incident=inc_1"],
             ),
             (json!({ "what": { "contain": { "subject": "instance/inst_1" } } }), &["instance=inst_1"]),
+            (json!({ "callers": [{ "incidents": ["inc_1"] }] }), &["incident=inc_1"]),
+            (
+                json!({ "by": "o", "subject": { "kind": "incident", "name": "inc_1" } }),
+                &["operator=o", "incident=inc_1"],
+            ),
             (json!({ "what": { "revoke-token": "tok_1" } }), &["token=tok_1"]),
             (json!({ "what": { "revoke-instance": "inst_1" } }), &["instance=inst_1"]),
             (

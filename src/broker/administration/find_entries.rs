@@ -1,15 +1,15 @@
-use std::iter::Peekable;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::entry_filter::EntryFilter;
+use super::entry_reads::{READ_AT_ONCE, ReadBudget, candidates, read_entries};
 use super::visible::{VisibleEvent, visible};
-use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, HEAVY_WAIT_S, PAGE_BYTES_MAX};
 use crate::base::{Cancellation, OperatorName, OwnerName};
+use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, HEAVY_WAIT_S, PAGE_BYTES_MAX};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
-use crate::ledger::{Entry, ReadError};
+use crate::ledger::Entry;
 use crate::postings::{Hits, PostingQuery, Search, SearchOrder, SearchPart};
 use crate::store::Store;
 
@@ -57,11 +57,6 @@ pub(super) enum Further {
     AtLeast(u64),
 }
 
-/// Entries that are read at a time.
-const READ_AT_ONCE: usize = 64;
-/// A gap between two wanted entries that is read over: entries next to each other are read together.
-const GAP_MAX: u64 = 32;
-
 /// Time after which a page ends, whether it is full or not.
 const PAGE_WAIT: Duration = Duration::from_secs(HEAVY_WAIT_S / 2);
 
@@ -73,32 +68,6 @@ pub(super) struct EntrySearch<'a> {
     work: &'a Cancellation,
     budget: ReadBudget,
     page: FoundPage,
-}
-
-/// The entries that one request may still read.
-#[derive(Debug)]
-struct ReadBudget(u64);
-
-impl ReadBudget {
-    fn new() -> Self {
-        Self(AUDIT_ENTRIES_READ_MAX)
-    }
-
-    /// The next of `seqs`, at most `most`, and no more than are left to be read. Entries in a gap between two of them are
-    /// read too.
-    fn batch(&mut self, seqs: &mut Peekable<impl Iterator<Item = u64>>, most: usize) -> Vec<u64> {
-        let mut batch: Vec<u64> = Vec::new();
-        while batch.len() < most {
-            let next = seqs.next_if(|next| {
-                let gap = batch.last().map(|last| last.abs_diff(*next)).filter(|gap| *gap <= GAP_MAX);
-                let left = self.0.checked_sub(gap.unwrap_or(1));
-                left.inspect(|left| self.0 = *left).is_some()
-            });
-            let Some(next) = next else { break };
-            batch.push(next);
-        }
-        batch
-    }
 }
 
 /// Why the search goes on, or ends.
@@ -115,7 +84,14 @@ impl<'a> EntrySearch<'a> {
         reader: Option<BoundReader<'a>>,
         work: &'a Cancellation,
     ) -> Self {
-        Self { store, wanted, reader, work, budget: ReadBudget::new(), page: FoundPage::default() }
+        Self {
+            store,
+            wanted,
+            reader,
+            work,
+            budget: ReadBudget::new(AUDIT_ENTRIES_READ_MAX),
+            page: FoundPage::default(),
+        }
     }
 
     /// The page, from the entries up to `head`.
@@ -125,15 +101,16 @@ impl<'a> EntrySearch<'a> {
     pub(super) fn run(mut self, head: u64) -> Result<FoundPage, Failure> {
         let postings = self.store.postings();
         let term = |(field, text): &(crate::wire::EntryField, String)| postings.term(field.as_str(), text);
+        let groups = self.wanted.filter.groups();
         let mut search = postings.search(PostingQuery {
-            all: self.wanted.filter.groups().iter().map(|group| group.iter().map(term).collect()).collect(),
+            any: vec![groups.iter().map(|group| group.iter().map(term).collect()).collect()],
             from: self.wanted.after.saturating_add(1),
             through: head.min(self.wanted.before.saturating_sub(1)),
             times: self.wanted.filter.times,
             order: self.wanted.order,
         });
         while let Some(part) = search.next_part(self.work)? {
-            let mut seqs = self.candidates(&part).peekable();
+            let mut seqs = candidates(&part, self.wanted.order).peekable();
             let mut taken: u64 = 0;
             while let Some(first) = seqs.peek().copied() {
                 let batch = self.budget.batch(&mut seqs, self.batch());
@@ -160,15 +137,6 @@ impl<'a> EntrySearch<'a> {
         Ok(self.page)
     }
 
-    /// The entries of `part` that may be wanted, in order.
-    fn candidates<'p>(&self, part: &'p SearchPart) -> Box<dyn Iterator<Item = u64> + 'p> {
-        match (&part.hits, self.wanted.order) {
-            (Some(hits), _) => Box::new(hits.seqs()),
-            (None, SearchOrder::NewestFirst) => Box::new((part.from..=part.through).rev()),
-            (None, SearchOrder::OldestFirst) => Box::new(part.from..=part.through),
-        }
-    }
-
     /// How many candidates are read next: no more than the page needs, if the index is right about them.
     fn batch(&self) -> usize {
         let missing = self.wanted.limit.saturating_sub(self.page.items.len()).saturating_add(1);
@@ -185,14 +153,7 @@ impl<'a> EntrySearch<'a> {
     /// The entries with these numbers, in this order.
     fn read(&mut self, seqs: &[u64]) -> Result<Vec<Entry>, Failure> {
         self.work.step()?;
-        let mut sorted = seqs.to_vec();
-        sorted.sort_unstable();
-        let mut found = Vec::with_capacity(seqs.len());
-        for run in sorted.chunk_by(|one, next| next.saturating_sub(*one) <= GAP_MAX) {
-            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let entries = read_range(self.store, *first, *last)?;
-            found.extend(entries.into_iter().filter(|entry| run.binary_search(&entry.seq).is_ok()));
-        }
+        let mut found = read_entries(self.store, seqs)?;
         if self.wanted.order == SearchOrder::NewestFirst {
             found.reverse();
         }
@@ -251,46 +212,5 @@ impl<'a> EntrySearch<'a> {
         }
         let is_whole = is_exact && search.position().is_none();
         Ok(if is_whole { Further::Exactly(count) } else { Further::AtLeast(count) })
-    }
-}
-
-/// The entries from `first` to `last`.
-fn read_range(store: &Store<World>, first: u64, last: u64) -> Result<Vec<Entry>, ReadError> {
-    let mut found: Vec<Entry> = Vec::new();
-    let mut next = first;
-    while next <= last {
-        let wanted = usize::try_from(last.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
-        let entries = store.entries(next, wanted)?;
-        let Some(end) = entries.last().map(|entry| entry.seq) else { break };
-        found.extend(entries);
-        next = end.saturating_add(1);
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_entries_are_read_for_one_request() {
-        let mut budget = ReadBudget::new();
-        let mut seqs = (1..=AUDIT_ENTRIES_READ_MAX + 1).peekable();
-        let batches = std::iter::from_fn(|| Some(budget.batch(&mut seqs, READ_AT_ONCE)));
-        let read: usize = batches.map(|batch| batch.len()).take_while(|size| *size > 0).sum();
-        assert_eq!(read as u64, AUDIT_ENTRIES_READ_MAX);
-        assert_eq!(seqs.next(), Some(AUDIT_ENTRIES_READ_MAX + 1), "one beyond it is left for the next page");
-    }
-
-    #[test]
-    fn entries_that_are_read_over_count_too() {
-        let mut budget = ReadBudget(100);
-        // Each 20th entry, and one far away: read alone.
-        let mut seqs = [20, 40, 60, 80, 1000, 1020, 1040].into_iter().peekable();
-        assert_eq!(budget.batch(&mut seqs, 64), [20, 40, 60, 80, 1000, 1020]);
-        assert_eq!(budget.0, 100 - (1 + 3 * 20) - (1 + 20));
-        assert_eq!((budget.batch(&mut seqs, 64).len(), seqs.peek()), (1, None), "a batch begins anew");
-        let mut newest_first = [1040, 1020, 1000].into_iter().peekable();
-        assert_eq!(ReadBudget(30).batch(&mut newest_first, 64), [1040, 1020]);
     }
 }

@@ -56,13 +56,14 @@ pub(super) fn is_object_of(world: &World, owner: &OwnerName, field: EntryField, 
         | EntryField::Kind
         | EntryField::Outcome
         | EntryField::Decision
+        | EntryField::Incident
         | EntryField::Source => return false,
     };
     Filter { world, owner, operator: None, found: Found::default() }.shows(noun, name)
 }
 
 /// Fields that say something about all objects of an entry at once.
-const UNDIVIDED: [&str; 4] = ["constrained", "count", "others", "rules"];
+const UNDIVIDED: [&str; 5] = ["constrained", "count", "left_out", "others", "rules"];
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.

@@ -1,14 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::limits::{
-    EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX, PAGE_ENTRIES_MAX,
-};
-use crate::base::{Cancellation, IncidentId, Network, code};
-use crate::broker::administration::entry_terms::{EntryTerm, terms_of};
+use crate::base::limits::{EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX};
+use crate::base::{Cancellation, IncidentId, Network, Timestamp, code};
+use crate::broker::administration::entry_reads::TermSearch;
+use crate::broker::administration::entry_terms::{EntryTerm, source_term, terms_of};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::evidence::EntryPlace;
 use crate::ledger::{DisclosedEntry, Entry, Key, Kind};
+use crate::postings::TimeSpan;
 use crate::registry::DeclarationsApplied;
 use crate::rotation::{RotationBegun, RotationFailed, RotationFinished};
 use crate::secrets::SecretRevealed;
@@ -48,10 +48,8 @@ pub(super) struct Collected {
     pub(super) entries: Vec<CollectedEntry>,
     /// The last entry about the subject.
     pub(super) through: u64,
-    /// Whether the range was too long to look for all related entries.
-    pub(super) is_related_cut: bool,
-    /// The entry from which on entries without a link were looked for.
-    pub(super) looked_from: u64,
+    /// The entry before which entries without a link were not searched, if there is one.
+    pub(super) searched_from: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -62,6 +60,8 @@ pub(super) struct CollectedEntry {
 
 /// The kinds of entries about a rotation.
 const ROTATION: [Kind; 3] = [RotationBegun::KIND, RotationFinished::KIND, RotationFailed::KIND];
+/// Their names.
+const ROTATION_NAMES: [&str; 3] = [RotationBegun::NAME, RotationFinished::NAME, RotationFailed::NAME];
 
 /// The entries of the range that concern the subject, those beside it, and the rotations of secrets that the subject
 /// read.
@@ -90,20 +90,16 @@ pub(super) fn collect(
     let last = entries.keys().next_back().copied().unwrap_or(wanted.recorded);
     let through = if wanted.incident.is_some() { wanted.recorded } else { last };
     let first = first_of_range(&entries, wanted).unwrap_or(through);
-    let from = related_from(first, through);
     let mut secrets = secrets_read(entries.values());
     let terms = wanted.incident.iter().flat_map(|incident| &incident.terms);
     secrets.extend(terms.filter(|(field, _)| *field == EntryField::SecretName).map(|(_, name)| name.clone()));
+    let mut searched_from = first;
     if !secrets.is_empty() || wanted.incident.is_some() {
-        let related = Related { secrets, from, through, wanted };
-        related.read(store, &mut entries, &mut size, work)?;
+        let related = Related { secrets, from: first, through, wanted };
+        searched_from = related.read(store, &mut entries, &mut size, work)?;
     }
-    Ok(Collected {
-        entries: entries.into_values().collect(),
-        through,
-        is_related_cut: from > first,
-        looked_from: from,
-    })
+    let entries = entries.into_values().collect();
+    Ok(Collected { entries, through, searched_from: (searched_from > first).then_some(searched_from) })
 }
 
 /// The steps of an incident by their entries, also those from before the search.
@@ -136,11 +132,6 @@ fn first_of_range(entries: &BTreeMap<u64, CollectedEntry>, wanted: &Wanted) -> O
         return linked.map(|linked| linked.min(incident.opened));
     }
     Some(1)
-}
-
-/// The first entry of a range that is looked at for related ones.
-fn related_from(first: u64, through: u64) -> u64 {
-    through.saturating_sub(EVIDENCE_RELATED_ENTRIES_READ_MAX).max(first)
 }
 
 /// The expected size of a bundle.
@@ -231,31 +222,46 @@ struct Related<'w> {
 }
 
 impl Related<'_> {
+    /// Adds them to `found`; the entry from which on the range was searched.
     fn read(
         &self,
         store: &Store<World>,
         found: &mut BTreeMap<u64, CollectedEntry>,
         size: &mut BundleSize,
         work: &Cancellation,
-    ) -> Result<(), Failure> {
-        let mut next = self.from;
-        while next <= self.through {
-            work.step()?;
-            let entries = store.entries(next, PAGE_ENTRIES_MAX)?;
-            let Some(last) = entries.last().map(|entry| entry.seq) else { break };
-            for entry in entries.iter().filter(|entry| entry.seq <= self.through) {
-                if found.contains_key(&entry.seq) {
-                    continue;
-                }
-                if let Some(place) = self.place_of(entry) {
+    ) -> Result<u64, Failure> {
+        let since = self.wanted.incident.as_ref().map(|_| Timestamp::from_ms(self.wanted.since_ms));
+        let search = TermSearch {
+            store,
+            any: self.terms(),
+            from: self.from,
+            through: self.through,
+            times: TimeSpan { since, until: None },
+            most: EVIDENCE_RELATED_ENTRIES_READ_MAX,
+        };
+        search.run(work, |entries| {
+            for entry in entries {
+                let place = self.place_of(entry).filter(|_| !found.contains_key(&entry.seq));
+                if let Some(place) = place {
                     size.add(entry.event.len())?;
                     let entry = DisclosedEntry::from(entry);
                     found.insert(entry.seq, CollectedEntry { entry, place });
                 }
             }
-            next = last.saturating_add(1);
-        }
-        Ok(())
+            Ok(())
+        })
+    }
+
+    /// The terms by which the search index finds them.
+    fn terms(&self) -> Vec<Vec<Vec<EntryTerm>>> {
+        let kind = |name: &&str| (EntryField::Kind, (*name).to_owned());
+        let secret = |name: &String| (EntryField::SecretName, name.clone());
+        let rotations =
+            vec![ROTATION_NAMES.iter().map(kind).collect(), self.secrets.iter().map(secret).collect()];
+        let Some(incident) = &self.wanted.incident else { return vec![rotations] };
+        let mut any = vec![(EntryField::Incident, incident.id.to_string()), kind(&DeclarationsApplied::NAME)];
+        any.extend(incident.terms.iter().cloned().chain(incident.networks.iter().filter_map(source_term)));
+        vec![rotations, vec![any]]
     }
 
     /// Why the entry is in the bundle, if it is. In a bundle of an incident, an entry of the range is never linked by one
@@ -301,12 +307,5 @@ mod tests {
         let mut size = BundleSize { entries: 0, bytes: EVIDENCE_BYTES_MAX - BundleSize::FIXED - 300 };
         assert!(size.add(100).is_ok());
         assert_eq!(size.add(0).unwrap_err().code, code::EVIDENCE_TOO_LARGE);
-    }
-
-    #[test]
-    fn related_entries_of_a_long_range_are_those_of_its_end() {
-        let long = 3 * EVIDENCE_RELATED_ENTRIES_READ_MAX;
-        assert_eq!(related_from(7, 7 + EVIDENCE_RELATED_ENTRIES_READ_MAX), 7);
-        assert_eq!(related_from(7, long), 2 * EVIDENCE_RELATED_ENTRIES_READ_MAX);
     }
 }

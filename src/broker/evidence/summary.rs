@@ -127,15 +127,15 @@ fn snapshots(records: &[EvidenceRecord]) -> String {
 }
 
 fn completeness(collected: &Collected) -> String {
-    let related = if collected.is_related_cut {
-        format!(
-            "Rotations, and entries about subjects without proof of completeness, were not looked for before entry {}, because \
-             the range is long.",
-            collected.looked_from
-        )
-    } else {
-        "Rotations of the secrets in the range are listed, too.".to_owned()
-    };
+    let related = collected.searched_from.map_or_else(
+        || "Rotations of the secrets in the range are listed, too.".to_owned(),
+        |first| {
+            format!(
+                "Rotations, and entries about subjects without proof of completeness, were not searched before entry {first}, \
+                 because the search index of the broker did not have these entries. A later bundle has more."
+            )
+        },
+    );
     format!("nothing, before the bundle is verified: see README.txt. {related}")
 }
 

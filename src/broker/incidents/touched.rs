@@ -1,22 +1,25 @@
 use std::collections::BTreeMap;
 
 use crate::authn::{Credential, is_under};
-use crate::base::limits::{PAGE_ENTRIES_MAX, READINGS_LOOKED_AT_MAX};
+use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{
     AgentName, Cancellation, CapabilityName, IncidentId, InstanceId, OwnerName, Scope, SecretName,
     Sensitivity, TokenId,
 };
+use crate::broker::administration::entry_reads::TermSearch;
+use crate::broker::administration::entry_terms::EntryTerm;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
 use crate::incidents::IncidentSubject;
 use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadIncidents};
+use crate::postings::TimeSpan;
 use crate::registry::Owned;
 use crate::revocation::Subject;
 use crate::secrets::SecretRevealed;
 use crate::store::Event;
-use crate::wire::{TouchedSecretAnswer, TouchedSecretsAnswer};
+use crate::wire::{EntryField, TouchedSecretAnswer, TouchedSecretsAnswer};
 
 /// The parts of the entry of a reading that matter here.
 #[derive(serde::Deserialize)]
@@ -54,8 +57,8 @@ impl From<bool> for Concern {
 }
 
 impl AdminServices {
-    /// The secrets within the operator's scope that were read under the incident's subjects, in the newest
-    /// `READINGS_LOOKED_AT_MAX` entries of the ledger: the most sensitive first, then the last read first.
+    /// The secrets within the operator's scope that were read under the incident's subjects: the most sensitive first, then
+    /// the last read first. The search reads at most `READINGS_LOOKED_AT_MAX` entries, the newest ones.
     ///
     /// # Errors
     /// [`Failure`] if no incident within the scope has this id, or if the ledger is damaged.
@@ -68,16 +71,17 @@ impl AdminServices {
         let services = &*self.0;
         let scope = by.operator().scope();
         let subjects = services.named_subjects(scope, id)?;
-        let head = services.state.store.head().seq;
-        let first = head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1);
-        let (mut last_readings, mut from): (BTreeMap<SecretName, LastReading>, u64) =
-            (BTreeMap::new(), first);
+        let mut last_readings: BTreeMap<SecretName, LastReading> = BTreeMap::new();
         let mut unknown_readings = 0_usize;
-        while from <= head {
-            work.step()?;
-            let entries = services.state.store.entries(from, PAGE_ENTRIES_MAX)?;
-            let Some(last) = entries.last() else { break };
-            from = last.seq.saturating_add(1);
+        let search = TermSearch {
+            store: &services.state.store,
+            any: subjects.iter().filter_map(|(subject, named)| terms(subject, named)).collect(),
+            from: 1,
+            through: services.state.store.head().seq,
+            times: TimeSpan::default(),
+            most: READINGS_LOOKED_AT_MAX,
+        };
+        let since_seq = search.run(work, |entries| {
             let revealed = entries.iter().filter(|entry| entry.kind == REVEALED);
             services.state.store.read(|world, _| {
                 for entry in revealed {
@@ -86,16 +90,17 @@ impl AdminServices {
                     match concern_of_any(world, &subjects, &reading) {
                         Concern::Yes => {
                             let last = LastReading { at: entry.time.to_string(), reading };
-                            last_readings.insert(last.reading.secret.clone(), last);
+                            last_readings.entry(last.reading.secret.clone()).or_insert(last);
                         }
                         Concern::Unknown => unknown_readings = unknown_readings.saturating_add(1),
                         Concern::No => {}
                     }
                 }
             });
-        }
+            Ok(())
+        })?;
         let items = self.touched(scope, last_readings);
-        Ok(TouchedSecretsAnswer { items, since_seq: first, unknown_readings })
+        Ok(TouchedSecretsAnswer { items, since_seq, unknown_readings })
     }
 
     fn touched(
@@ -125,6 +130,26 @@ impl AdminServices {
         });
         items
     }
+}
+
+/// The terms of readings that may be ones under the subject; none if there are no such readings.
+fn terms(subject: &Subject, named: &IncidentSubject) -> Option<Vec<Vec<EntryTerm>>> {
+    let own = match subject {
+        Subject::Token(id) => Some((EntryField::Token, id.to_string())),
+        Subject::Instance(id) | Subject::Lineage(id) => Some((EntryField::Instance, id.to_string())),
+        Subject::Capability(name) => Some((EntryField::Capability, name.to_string())),
+        Subject::Secret(name) => Some((EntryField::SecretName, name.to_string())),
+        Subject::Agent(_) => named.name.clone().map(|name| (EntryField::Agent, name)),
+        Subject::Operator(_) | Subject::OperatorEnrolment(_) => return None,
+        // The entry does not name them.
+        Subject::Role(_)
+        | Subject::Owner(_)
+        | Subject::Certificate(_)
+        | Subject::Network(_)
+        | Subject::Everything => None,
+    };
+    let kind = (EntryField::Kind, SecretRevealed::NAME.to_owned());
+    Some(std::iter::once(kind).chain(own).map(|term| vec![term]).collect())
 }
 
 fn concern_of_any(world: &World, subjects: &[(Subject, IncidentSubject)], reading: &Reading) -> Concern {

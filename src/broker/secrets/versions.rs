@@ -1,6 +1,8 @@
-use crate::base::code;
+use std::collections::BTreeSet;
+
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
-use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp};
+use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp, code};
+use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
@@ -11,13 +13,13 @@ use crate::broker::rotation::{consumers, in_progress};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
-use crate::ledger::Kind;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
+use crate::postings::TimeSpan;
 use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
-use crate::store::{Change, CommitError};
+use crate::store::{Change, CommitError, Event as _};
 use crate::upstream::{Driver, SlotCount, stored_driver};
-use crate::wire::{ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
+use crate::wire::{EntryField, ReaderAnswer, ReadersAnswer, SecretDetailAnswer, VersionAnswer};
 
 fn version_of(version: Version) -> VersionAnswer {
     VersionAnswer {
@@ -63,8 +65,8 @@ impl AdminServices {
         self.0.state.read(view).0
     }
 
-    /// The last readers of the secret `name` in the newest `READINGS_LOOKED_AT_MAX` entries of the ledger, and the
-    /// first of these entries.
+    /// The last readers of the secret `name`, and the entry from which on they were searched. The search reads at most
+    /// `READINGS_LOOKED_AT_MAX` entries, the newest ones.
     ///
     /// # Errors
     /// [`Failure`] if there is no such secret within the scope, or the ledger is damaged.
@@ -80,30 +82,28 @@ impl AdminServices {
             secret: SecretName,
             version: u32,
         }
-        const REVEALED: Kind = <SecretRevealed<'_> as crate::store::Event>::KIND;
         self.0.state.read(|reading| reading.secret_within(by.operator().scope(), name).map(drop)).0?;
-        let head = self.0.state.store.head().seq;
-        let first = first_looked_at(head);
-        let (mut readers, mut from): (Vec<ReaderAnswer>, u64) = (Vec::new(), first);
-        while from <= head {
-            work.step()?;
-            let entries = self.0.state.store.entries(from, crate::base::limits::PAGE_ENTRIES_MAX)?;
-            let Some(last) = entries.last() else { break };
-            from = last.seq.saturating_add(1);
-            for entry in entries.iter().filter(|entry| entry.kind == REVEALED) {
+        let kind = (EntryField::Kind, SecretRevealed::NAME.to_owned());
+        let search = TermSearch {
+            store: &self.0.state.store,
+            any: vec![vec![vec![kind], vec![(EntryField::SecretName, name.to_string())]]],
+            from: 1,
+            through: self.0.state.store.head().seq,
+            times: TimeSpan::default(),
+            most: READINGS_LOOKED_AT_MAX,
+        };
+        let (mut items, mut seen): (Vec<ReaderAnswer>, BTreeSet<AgentName>) = (Vec::new(), BTreeSet::new());
+        let since_seq = search.run(work, |entries| {
+            for entry in entries.iter().filter(|entry| entry.kind == SecretRevealed::KIND) {
                 let Ok(event) = serde_json::from_slice::<Event>(&entry.event) else { continue };
-                if event.secret == *name {
-                    readers.retain(|reader| reader.agent != event.agent);
-                    readers.push(ReaderAnswer {
-                        agent: event.agent,
-                        version: event.version,
-                        at: entry.time.to_string(),
-                    });
+                if event.secret == *name && seen.insert(event.agent.clone()) {
+                    let (agent, version, at) = (event.agent, event.version, entry.time.to_string());
+                    items.push(ReaderAnswer { agent, version, at });
                 }
             }
-        }
-        readers.reverse();
-        Ok(ReadersAnswer { items: readers, since_seq: first })
+            Ok(())
+        })?;
+        Ok(ReadersAnswer { items, since_seq })
     }
 
     /// Makes a former version the current one again, or destroys it.
@@ -228,11 +228,6 @@ pub(crate) fn is_destroyed(reading: &Reading<'_>, name: &SecretName, number: u32
     reading.recorded_version(name, number).is_some_and(|version| version.stage == VersionStage::Destroyed)
 }
 
-/// The first entry of a search up to `head`.
-const fn first_looked_at(head: u64) -> u64 {
-    head.saturating_sub(READINGS_LOOKED_AT_MAX).saturating_add(1)
-}
-
 /// Checks that the version is a former one, and that no rotation is in progress.
 fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32, now: Timestamp) -> Result<(), Failure> {
     let version = secret.version(number).ok_or_else(|| Failure::new(code::VERSION_UNKNOWN))?;
@@ -247,15 +242,4 @@ fn former(secret: &Secret, rotation: Option<&Rotation>, number: u32, now: Timest
 
 fn upstream(rotation: &Rotation) -> Option<Box<dyn Driver>> {
     stored_driver(&rotation.declared.upstream).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_entries_are_looked_at_for_readings() {
-        assert_eq!(first_looked_at(READINGS_LOOKED_AT_MAX), 1);
-        assert_eq!(first_looked_at(READINGS_LOOKED_AT_MAX + 1), 2);
-    }
 }

@@ -64,6 +64,9 @@ pub(super) struct FilterArgs {
     /// Only the entries of this decision
     #[arg(long, value_name = "ID")]
     decision: Vec<String>,
+    /// Only entries about this incident
+    #[arg(long, value_name = "ID")]
+    incident: Vec<String>,
     /// Only requests from this address or network
     #[arg(long, value_name = "ADDRESS")]
     source: Vec<String>,
@@ -89,6 +92,7 @@ impl FilterArgs {
             EntryField::Kind => &self.kind,
             EntryField::Outcome => &self.outcome,
             EntryField::Decision => &self.decision,
+            EntryField::Incident => &self.incident,
             EntryField::Source => &self.source,
         };
         let of_field = |field| texts(field).iter().map(move |text| FieldFilter { field, text: text.clone() });

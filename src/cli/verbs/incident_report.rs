@@ -21,7 +21,7 @@ pub struct IncidentShowArgs {
     /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
     #[arg(long, value_name = "TIME", default_value = "24h")]
     pub since: String,
-    /// List the entries of the ledger about the subject instead, the oldest first
+    /// List the entries of the ledger about the incident or the subject instead, the oldest first
     #[arg(long)]
     pub timeline: bool,
 }
@@ -32,7 +32,11 @@ const TIMELINE_ENTRIES_MAX: u64 = 20_000;
 impl IncidentShowArgs {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         if self.incident.starts_with(IncidentId::PREFIX) && !self.incident.contains('/') {
-            let incident = self.incident.parse()?;
+            let incident: IncidentId = self.incident.parse()?;
+            if self.timeline {
+                let field = FieldFilter { field: EntryField::Incident, text: incident.to_string() };
+                return list(session, EntryFilter { fields: vec![field], since: None, until: None }).await;
+            }
             let shown = session.operator().await?.call(GET_INCIDENT, &incident, &Nothing).await?;
             session.print_object_as(&shown.sent, || for_people(&shown.sent));
             return Ok(());
@@ -40,7 +44,7 @@ impl IncidentShowArgs {
         let client = session.operator().await?;
         let subject = resolve(&client, &self.incident, session.console).await?;
         if self.timeline {
-            return self.list(session, &subject).await;
+            return list(session, self.entries_of(&subject)?).await;
         }
         let body = SubjectReportBody { subject: body_of(&subject), since: self.since.clone() };
         let report = client.call(REPORT_SUBJECT, &Nothing, &body).await?;
@@ -54,7 +58,8 @@ impl IncidentShowArgs {
         Ok(())
     }
 
-    async fn list(&self, session: VerbSession<'_>, subject: &SubjectName) -> Result<(), CommandFailure> {
+    /// The entries about the subject.
+    fn entries_of(&self, subject: &SubjectName) -> Result<EntryFilter, CommandFailure> {
         let field = EntryField::ALL.into_iter().find(|field| field.as_str() == subject.kind());
         let field = if matches!(subject, SubjectName::Network(_)) { Some(EntryField::Source) } else { field };
         let text = subject.name().or_else(|| subject.id());
@@ -63,13 +68,17 @@ impl IncidentShowArgs {
             return Err(CommandFailure::usage("a subject of this kind has no timeline", fix));
         };
         let fields = vec![FieldFilter { field, text }];
-        let filter = EntryFilter { fields, since: Some(self.since.clone()), until: None };
-        let query = EntriesQuery { order: EntryOrder::Oldest, filter, ..EntriesQuery::default() };
-        let client = session.operator().await?;
-        let entries = some_entries(&client, query, TIMELINE_ENTRIES_MAX).await?;
-        session.print_table(&client, &entries.sent, &entries.items).await;
-        Ok(())
+        Ok(EntryFilter { fields, since: Some(self.since.clone()), until: None })
     }
+}
+
+/// Lists these entries.
+async fn list(session: VerbSession<'_>, filter: EntryFilter) -> Result<(), CommandFailure> {
+    let query = EntriesQuery { order: EntryOrder::Oldest, filter, ..EntriesQuery::default() };
+    let client = session.operator().await?;
+    let entries = some_entries(&client, query, TIMELINE_ENTRIES_MAX).await?;
+    session.print_table(&client, &entries.sent, &entries.items).await;
+    Ok(())
 }
 
 /// An incident with its subjects as `keyward contain` takes them, and the times of their containments.

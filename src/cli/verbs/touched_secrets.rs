@@ -6,6 +6,7 @@ use crate::cli::session::VerbSession;
 use crate::console::CommandFailure;
 use crate::wire::{
     LIST_TOUCHED_SECRETS, Nothing, RotationAction, STEER_ROTATION, SteerRotationBody, TouchedSecretAnswer,
+    TouchedSecretsAnswer,
 };
 
 /// Begins the rotation of each secret, the most sensitive first.
@@ -26,11 +27,7 @@ pub(super) async fn rotate_touched(
         }
     }
     if !session.console.is_json() {
-        let which = if touched.items.is_empty() { "No secret was read" } else { "These secrets were read" };
-        said.push(format!(
-            "{which} since ledger entry {}; earlier entries were not searched",
-            touched.since_seq
-        ));
+        said.push(searched(&touched));
         said.iter().for_each(|line| session.console.line(line));
     }
     if left.is_empty() && touched.unknown_readings == 0 {
@@ -54,8 +51,30 @@ async fn rotate(client: &Client, touched: &TouchedSecretAnswer) -> Result<String
     }
     let body = SteerRotationBody { action: RotationAction::Rotate };
     let begun = client.call(STEER_ROTATION, secret, &body).await;
-    begun.map_err(|failure| failure.why().to_owned())?;
+    begun.map_err(|failure| {
+        if failure.code() != code::ROTATION_IN_GRACE_PERIOD.as_str() {
+            return failure.why().to_owned();
+        }
+        let (revoke, rotate) = (
+            format!("`keyward rotation revoke-previous {secret}`"),
+            format!("`keyward secret rotate {secret}`"),
+        );
+        format!("an earlier rotation is in its grace period: {revoke}, then {rotate}")
+    })?;
     Ok(format!("secret `{secret}` (sensitivity {sensitivity}): the rotation has begun"))
+}
+
+/// The line about the entries that were searched.
+fn searched(touched: &TouchedSecretsAnswer) -> String {
+    let which = if touched.items.is_empty() { "No secret was read" } else { "These secrets were read" };
+    if touched.since_seq <= 1 {
+        return format!("{which}: the whole ledger was searched");
+    }
+    format!(
+        "{which} since ledger entry {}; earlier entries were not searched: repeat the command when the broker's search \
+         index has them (`indexed_through` of `keyward audit list --limit 1 -o json`)",
+        touched.since_seq
+    )
 }
 
 fn unrotated(left: &[(SecretName, String)], unknown: usize) -> CommandFailure {

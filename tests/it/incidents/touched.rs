@@ -113,10 +113,8 @@ async fn readings_of_a_removed_agent_are_counted_as_unknown() {
     assert_eq!(reply["items"][0]["agent"], "reader", "{reply}");
 }
 
-#[test]
-fn contain_rotates_what_was_read_and_names_the_rest() {
-    // Given an agent that has read a secret with a rotation, and one without
-    let service = Webhook::start("the-first-key");
+/// A broker with the agent `bill`, which may read a secret with a rotation and one without.
+fn with_rotation(service: &Webhook) -> Process {
     let mut process = Process::init("warn");
     process.configure(LOOPBACK);
     process.serve();
@@ -135,6 +133,14 @@ fn contain_rotates_what_was_read_and_names_the_rest() {
     process.good(&["apply", "-f", &file.display().to_string()], b"");
     let code = process.good(&["agent", "invite", "bill"], b"");
     process.good_as("bill", &["join"], &code);
+    process
+}
+
+#[test]
+fn contain_rotates_what_was_read_and_names_the_rest() {
+    // Given an agent that has read a secret with a rotation, and one without
+    let service = Webhook::start("the-first-key");
+    let process = with_rotation(&service);
     for secret in ["billing/key", "github/app"] {
         process.good_as("bill", &["get", secret], b"");
     }
@@ -155,4 +161,30 @@ fn contain_rotates_what_was_read_and_names_the_rest() {
     assert!(
         String::from_utf8_lossy(&again.stdout).contains("version 1 was read, and is not the current one")
     );
+    assert!(String::from_utf8_lossy(&again.stdout).contains("the whole ledger was searched"));
+}
+
+#[test]
+fn a_rotation_in_its_grace_period_is_ended_before_the_next_one() {
+    // Given an agent that has read the present value, during the grace period of the previous one
+    let service = Webhook::start("the-first-key");
+    let process = with_rotation(&service);
+    process.good(&["secret", "rotate", "billing/key"], b"");
+    wait_until(|| process.json(&["secret", "show", "billing/key"])["current"] == 2);
+    process.good_as("bill", &["get", "billing/key"], b"");
+    let known = process.good(&["incident", "value", "-", "-o", "json"], b"the-first-key");
+    let known: Value = serde_json::from_slice(&known).unwrap();
+    let (found, expected) = (&known["found"][0], (&json!(1), &json!(true)));
+    assert_eq!((&found["version"], &found["accepted"]), expected, "the previous one works, too: {known}");
+    // When it is contained, and what it has read is to be rotated
+    let args = ["contain", "bill", "--reason", "leaked", "--rotate-touched"];
+    let done = process.run_as("operator", &args, b"");
+    // Then the commands are named in the order in which they are accepted
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(12), "{said}");
+    let commands = "`keyward rotation revoke-previous billing/key`, then `keyward secret rotate billing/key`";
+    assert!(said.contains(commands), "{said}");
+    process.good(&["rotation", "revoke-previous", "billing/key"], b"");
+    let rotate = || process.run_as("operator", &["secret", "rotate", "billing/key"], b"").status.success();
+    wait_until(rotate);
 }
