@@ -2,10 +2,10 @@ use std::net::IpAddr;
 
 use super::records::Records;
 use super::subjects::{
-    Basis, agent_code_basis, certificate_basis, issued_basis, lease_basis, of_capability, of_operator,
+    Basis, agent_code_basis, certificate_basis, issued_basis, lease_basis, maker_basis, of_capability,
     operator_certificate_basis, operator_code_basis,
 };
-use crate::base::{CapabilityName, InstanceId, OperatorEnrolment, RoleName, SecretName, TokenId};
+use crate::base::{CapabilityName, InstanceId, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
 use crate::operators::{self, CodeMaker, Operator, OperatorRole};
 use crate::pki::{Record, SpiffeId};
@@ -151,7 +151,26 @@ pub fn is_under(credential: Credential<'_>, records: Records<'_>, subject: &Subj
         Credential::OperatorCode { code, from } => operator_code_basis(records, code, from),
         Credential::Lease { lease, administering } => lease_basis(records, lease, administering),
     };
-    basis.is_some_and(|basis| basis.is_under(subject))
+    basis.is_some_and(|basis| basis.is_under(subject)) || is_made_under(credential, records, subject)
+}
+
+/// Whether the credential is a code, and a mark on `subject` concerns its maker.
+fn is_made_under(credential: Credential<'_>, records: Records<'_>, subject: &Subject) -> bool {
+    let (id, issued) = match credential {
+        Credential::Code { code, .. } => (code.id, code.issued_seq),
+        Credential::OperatorCode { code, .. } => (code.id, code.issued_seq),
+        Credential::Certificate { .. }
+        | Credential::OperatorCertificate { .. }
+        | Credential::Token { .. }
+        | Credential::MintedBefore { .. }
+        | Credential::Lease { .. } => return false,
+    };
+    let Some(made) = records.operators.maker_of(id) else { return false };
+    let maker = records.operators.with(made.by);
+    maker.is_some_and(|maker| {
+        let basis = maker_basis(records, maker, made, issued);
+        basis.with_addresses(made.addresses.into_iter().flatten()).is_under(subject)
+    })
 }
 
 /// Whether an instance has a valid certificate: then it counts for `max_instances` and keeps leases and tokens.
@@ -288,12 +307,7 @@ fn made_by(
     let Some(made) = made else { return Ok(()) };
     let maker =
         records.operators.with(made.by).filter(|maker| may_make(maker)).ok_or(CredentialFault::MakerGone)?;
-    let mut subjects = of_operator(records, maker, issued);
-    subjects.push(Subject::Certificate(made.certificate));
-    let enrolment =
-        made.enrolled_seq.map(|enrolled_seq| OperatorEnrolment { operator: maker.id, enrolled_seq });
-    subjects.extend(enrolment.map(Subject::OperatorEnrolment));
-    judge(records, &Basis::issued(issued, subjects)).map_err(|_| CredentialFault::MakerGone)?;
+    judge(records, &maker_basis(records, maker, made, issued)).map_err(|_| CredentialFault::MakerGone)?;
     // While a network is contained, its operators can make codes: only those of before are revoked.
     let basis = Basis::issued(issued, Vec::new()).with_addresses(made.addresses.into_iter().flatten());
     if judge(records, &basis) == Err(CredentialFault::Revoked) {

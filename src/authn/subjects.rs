@@ -149,8 +149,26 @@ pub(super) fn lease_basis(
     Some(Basis::issued(issued, subjects).with_addresses(addresses))
 }
 
+/// The maker of a code that entry `issued` issued, without the addresses. A mark on one certificate of the maker's enrolment
+/// is on the others too.
+pub(super) fn maker_basis(
+    records: Records<'_>,
+    maker: &Operator,
+    made: &operators::CodeMaker,
+    issued: u64,
+) -> Basis {
+    let mut subjects = of_operator(records, maker, issued);
+    subjects.push(Subject::Certificate(made.certificate));
+    if let Some(enrolled_seq) = made.enrolled_seq {
+        subjects.push(Subject::OperatorEnrolment(OperatorEnrolment { operator: maker.id, enrolled_seq }));
+        let same = maker.certificates.iter().filter(|one| one.enrolled_seq == enrolled_seq);
+        subjects.extend(same.map(|one| Subject::Certificate(one.serial)));
+    }
+    Basis::issued(issued, subjects)
+}
+
 /// The operator and its owners, now and when entry `issued` was written.
-pub(super) fn of_operator(records: Records<'_>, operator: &Operator, issued: u64) -> Vec<Subject> {
+fn of_operator(records: Records<'_>, operator: &Operator, issued: u64) -> Vec<Subject> {
     let former = records.operators.former_owners(operator.id, issued);
     let owners = operator.scope.owner().into_iter().chain(former);
     std::iter::once(Subject::Operator(operator.id)).chain(owners.cloned().map(Subject::Owner)).collect()
