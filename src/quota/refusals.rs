@@ -45,10 +45,34 @@ pub struct RefusalCount {
 /// The refusals of one caller.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RefusedSources {
-    /// By source: an IPv4 address, or the first address of a /64.
-    pub by_source: BTreeMap<IpAddr, RefusalCount>,
-    /// From further sources.
+    /// By source: an IPv4 address, or the first address of a /64. The first sources, then those that were seen last.
+    pub by_source: Vec<(IpAddr, RefusalCount)>,
+    /// How often a source was left out, because there were newer ones.
+    pub left_out: u64,
+    /// From the sources that were left out.
     pub others: RefusalCount,
+}
+
+/// Sources that stay, so that newer ones do not push them out.
+const FIRST_SOURCES: usize = REFUSED_SOURCES_MAX / 2;
+
+impl RefusedSources {
+    fn add(&mut self, source: IpAddr, count: RefusalCount) {
+        let known = self.by_source.iter().position(|(one, _)| *one == source);
+        if let Some((_, first)) =
+            known.filter(|at| *at < FIRST_SOURCES).and_then(|at| self.by_source.get_mut(at))
+        {
+            return first.add(count);
+        }
+        let mut newest = known.map_or_else(RefusalCount::default, |at| self.by_source.remove(at).1);
+        newest.add(count);
+        if self.by_source.len() >= REFUSED_SOURCES_MAX {
+            let (_, left_out) = self.by_source.remove(FIRST_SOURCES);
+            self.others.add(left_out);
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        self.by_source.push((source, newest));
+    }
 }
 
 /// The refusals since the summary before.
@@ -89,16 +113,17 @@ impl<K> Default for RefusalSummary<K> {
 }
 
 impl<K: Ord + Clone> RefusalSummary<K> {
-    /// Adds refusals of `caller` at `source`, or at sources that are not told apart.
-    fn add(&mut self, caller: &K, source: Option<IpAddr>, count: RefusalCount) {
-        if !self.callers.contains_key(caller) && self.callers.len() >= REFUSED_CALLERS_MAX {
-            return self.others.add(count);
-        }
-        let sources = self.callers.entry(caller.clone()).or_default();
-        let has_room = sources.by_source.len() < REFUSED_SOURCES_MAX;
-        match source.filter(|source| has_room || sources.by_source.contains_key(source)) {
-            Some(source) => sources.by_source.entry(source).or_default().add(count),
-            None => sources.others.add(count),
+    /// The sources of `caller`; `None` if there are too many callers.
+    fn sources(&mut self, caller: &K) -> Option<&mut RefusedSources> {
+        let has_room = self.callers.len() < REFUSED_CALLERS_MAX || self.callers.contains_key(caller);
+        has_room.then(|| self.callers.entry(caller.clone()).or_default())
+    }
+
+    /// Adds refusals of `caller` at `source`.
+    fn add(&mut self, caller: &K, source: IpAddr, count: RefusalCount) {
+        match self.sources(caller) {
+            Some(sources) => sources.add(source, count),
+            None => self.others.add(count),
         }
     }
 }
@@ -116,7 +141,7 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         let now = self.clock.now();
         let mut counted = self.lock();
         counted.summary.since.get_or_insert(now);
-        counted.summary.add(&caller, Some(peer_of(source)), RefusalCount::one(at));
+        counted.summary.add(&caller, peer_of(source), RefusalCount::one(at));
     }
 
     /// The record of an alarm about `subject` at `source`: at most one a minute for each.
@@ -141,9 +166,15 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         let later = std::mem::replace(&mut counted.summary, summary);
         for (caller, sources) in &later.callers {
             for (source, count) in &sources.by_source {
-                counted.summary.add(caller, Some(*source), *count);
+                counted.summary.add(caller, *source, *count);
             }
-            counted.summary.add(caller, None, sources.others);
+            match counted.summary.sources(caller) {
+                Some(known) => {
+                    known.others.add(sources.others);
+                    known.left_out = known.left_out.saturating_add(sources.left_out);
+                }
+                None => counted.summary.others.add(sources.others),
+            }
         }
         counted.summary.others.add(later.others);
     }
@@ -188,8 +219,8 @@ mod tests {
         }
         let summary = refusals.take_due().unwrap();
         assert_eq!(summary.since, Some(Timestamp::from_s(1_000)));
-        assert_eq!(summary.callers[&1].by_source[&source(1)], RefusalCount { handshakes: 1, requests: 1 });
-        assert_eq!(summary.callers[&1].by_source[&source(2)], ONE);
+        let both = RefusalCount { handshakes: 1, requests: 1 };
+        assert_eq!(summary.callers[&1].by_source, [(source(1), both), (source(2), ONE)]);
         assert_eq!(summary.callers[&2].by_source.len(), 1);
     }
 
@@ -209,7 +240,7 @@ mod tests {
     #[test]
     fn callers_and_sources_beyond_the_limits_are_only_counted() {
         let (_, refusals) = begun();
-        for from in 0..=REFUSED_SOURCES_MAX {
+        for from in (0..=REFUSED_SOURCES_MAX).chain([0]) {
             refusals.count(0, source(from), RefusedAt::Handshake);
         }
         for caller in 0..=REFUSED_CALLERS_MAX {
@@ -217,8 +248,13 @@ mod tests {
         }
         let summary = refusals.take_due().unwrap();
         assert_eq!(summary.callers.len(), REFUSED_CALLERS_MAX);
-        assert_eq!(summary.callers[&0].by_source.len(), REFUSED_SOURCES_MAX);
-        assert_eq!(summary.callers[&0].others, ONE);
+        // The first sources stay, and the newest ones.
+        let sources = &summary.callers[&0];
+        let kept: Vec<IpAddr> = sources.by_source.iter().map(|(source, _)| *source).collect();
+        let all = (0..=REFUSED_SOURCES_MAX).filter(|one| *one != FIRST_SOURCES).map(source);
+        assert_eq!(kept, all.collect::<Vec<_>>());
+        assert_eq!(sources.by_source[0].1, RefusalCount { handshakes: 2, requests: 1 });
+        assert_eq!((sources.left_out, sources.others), (1, ONE));
         assert_eq!(summary.others, RefusalCount { handshakes: 0, requests: 1 });
     }
 
@@ -232,6 +268,6 @@ mod tests {
         clock.advance_s(u32::try_from(REFUSED_SUMMARY_S).unwrap());
         let summary = refusals.take_due().unwrap();
         let both = RefusalCount { handshakes: 1, requests: 1 };
-        assert_eq!(summary.callers[&1].by_source[&source(1)], both);
+        assert_eq!(summary.callers[&1].by_source, [(source(1), both)]);
     }
 }

@@ -46,9 +46,12 @@ pub struct RefusedCaller {
     /// The incidents that contain it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<IncidentId>,
-    /// The sources.
+    /// The first sources, then those that were seen last.
     pub sources: Vec<RefusedSource>,
-    /// Refusals at further sources.
+    /// How often a source was left out between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+    /// Refusals at the sources that were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<RefusedTimes>,
 }

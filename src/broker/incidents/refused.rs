@@ -169,6 +169,7 @@ fn summarised(summary: &RefusalSummary<RefusedIdentity>) -> CertificateRefused {
             sources: by_source
                 .map(|(source, count)| RefusedSource { source: source.to_string(), times: times(*count) })
                 .collect(),
+            left_out: Some(sources.left_out).filter(|count| *count > 0),
             others: others(sources.others),
         }
     };
