@@ -287,12 +287,16 @@ mod tests {
             by: "bob".to_owned(),
             cause,
             follow_ups: Vec::new(),
-            times: IncidentTimes::default(),
+            times: IncidentTimes { recovered: Some(NOW.plus_s(30)), ..IncidentTimes::default() },
         };
         incidents.apply(At { seq: 4, time: NOW.plus_s(30) }, &close);
         let closed = incidents.get(incident).unwrap();
         assert_eq!(closed.times().to_recover_s(), Some(30), "until the closing");
         assert_eq!(incidents.without_containment(), 0);
+        // When a stored order contains a subject of it, then it is open again, and the recovery is unknown
+        incidents.apply(at(5), &Effect::Contain(Contained { incident, ..contained() }));
+        let open = incidents.get(incident).unwrap();
+        assert!(open.closed.is_none() && open.times().recovered.is_none());
     }
 
     #[test]
