@@ -33,10 +33,6 @@ impl Gate for AgentGate {
         self.cause(peer)
     }
 
-    fn refused(&self, peer: &PeerCertificate) {
-        self.0.trace(peer);
-    }
-
     fn opened(&self, peer: &PeerCertificate) {
         self.0.connection_opened(peer);
     }
@@ -52,6 +48,9 @@ impl Gate for AgentGate {
     }
 
     fn handshake_refused(&self, refused: &RefusedPeer, connection: Connection) {
+        if let RefusedPeer::Known(peer, _) = refused {
+            self.0.trace(&peer.clone().presented_on(connection));
+        }
         self.0.note_refused_handshake(refused, connection);
     }
 }
@@ -91,10 +90,6 @@ impl Gate for AdminGate {
         self.cause(peer)
     }
 
-    fn refused(&self, peer: &PeerCertificate) {
-        self.0.trace(peer);
-    }
-
     fn opened(&self, peer: &PeerCertificate) {
         self.0.connection_opened(peer);
     }
@@ -110,6 +105,9 @@ impl Gate for AdminGate {
     }
 
     fn handshake_refused(&self, refused: &RefusedPeer, connection: Connection) {
+        if let RefusedPeer::Known(peer, _) = refused {
+            self.0.trace(&peer.clone().presented_on(connection));
+        }
         self.0.note_refused_handshake(refused, connection);
     }
 }

@@ -1,6 +1,6 @@
 use super::principal::{AuthnError, holder, in_time};
 use super::records::Records;
-use crate::base::{AgentId, AgentName, Audience, ClockReading, InstanceId};
+use crate::base::{AgentId, AgentName, Audience, ClockReading, Connection, InstanceId};
 use crate::pki::PeerCertificate;
 use crate::registry::CertificateSlot;
 
@@ -12,6 +12,7 @@ pub struct ResourceServerPrincipal {
     instance: InstanceId,
     serves: Audience,
     held: CertificateSlot,
+    connection: Option<Connection>,
 }
 
 /// The resource server behind `peer` by the live records at `now`.
@@ -32,10 +33,17 @@ pub fn resource_server(
         instance: instance.id,
         serves,
         held,
+        connection: peer.connection(),
     })
 }
 
 impl ResourceServerPrincipal {
+    /// The connection on which the certificate was presented, if it is known.
+    #[must_use]
+    pub const fn connection(&self) -> Option<Connection> {
+        self.connection
+    }
+
     /// Its id.
     #[must_use]
     pub const fn id(&self) -> AgentId {

@@ -1,11 +1,14 @@
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::entropy::Entropy;
 use super::id::ConnectionId;
 use super::timestamp::Timestamp;
 
 /// An accepted connection of a listener, and the address of its peer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Connection {
     /// Its id, in log lines and entries.
     pub id: ConnectionId,

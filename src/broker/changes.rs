@@ -21,10 +21,19 @@ pub(crate) enum Initiator<'a> {
     Host(&'a str),
     /// The operator of an order that was not recorded in time.
     Ordered(&'a PendingOrder),
+    /// An order that was not recorded in time, and that is carried out whether its operator still has the right or not.
+    Stored(StoredOrder<'a>),
     /// An agent, about its own credential, on this connection.
     Holder(Option<Connection>),
     /// The broker's own schedule.
     Schedule,
+}
+
+/// An order of before the start, with the name of its actor in entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredOrder<'a> {
+    pub(crate) by: &'a str,
+    pub(crate) order: &'a PendingOrder,
 }
 
 impl<'a> Initiator<'a> {
@@ -34,6 +43,7 @@ impl<'a> Initiator<'a> {
             Self::Operator(operator) => operator.name().as_str(),
             Self::Host(name) => name,
             Self::Ordered(order) => &order.by,
+            Self::Stored(stored) => stored.by,
             Self::Holder(_) => "its holder",
             Self::Schedule => "the schedule",
         }
@@ -44,14 +54,15 @@ impl<'a> Initiator<'a> {
         match self {
             Self::Operator(operator) => operator.connection(),
             Self::Holder(connection) => connection,
-            Self::Host(_) | Self::Ordered(_) | Self::Schedule => None,
+            Self::Ordered(order) | Self::Stored(StoredOrder { order, .. }) => order.connection,
+            Self::Host(_) | Self::Schedule => None,
         }
     }
 
     pub(crate) const fn operator(self) -> Option<&'a OperatorPrincipal> {
         match self {
             Self::Operator(operator) => Some(operator),
-            Self::Host(_) | Self::Ordered(_) | Self::Holder(_) | Self::Schedule => None,
+            Self::Host(_) | Self::Ordered(_) | Self::Stored(_) | Self::Holder(_) | Self::Schedule => None,
         }
     }
 
@@ -77,7 +88,9 @@ impl<'a> Initiator<'a> {
         match self {
             Self::Operator(operator) => operator.scope(),
             Self::Ordered(PendingOrder { operator: Some(operator), .. }) => &operator.scope,
-            Self::Host(_) | Self::Ordered(_) | Self::Holder(_) | Self::Schedule => &Scope::Everything,
+            Self::Host(_) | Self::Ordered(_) | Self::Stored(_) | Self::Holder(_) | Self::Schedule => {
+                &Scope::Everything
+            }
         }
     }
 }
@@ -127,6 +140,10 @@ impl<'a> ChangeRequest<'a> {
         Self { by: Initiator::Ordered(order), idempotency: None, reason: order.reason.as_ref() }
     }
 
+    pub(crate) const fn by_stored(stored: StoredOrder<'a>) -> Self {
+        Self { by: Initiator::Stored(stored), idempotency: None, reason: stored.order.reason.as_ref() }
+    }
+
     /// The order `what` of this request, in case that the ledger does not record it in time.
     pub(crate) fn pending(self, at: Timestamp, what: RevocationOrder) -> PendingOrder {
         if let Initiator::Ordered(order) = self.by {
@@ -138,7 +155,14 @@ impl<'a> ChangeRequest<'a> {
             scope: operator.scope().clone(),
             enrolled_seq: operator.enrolled_seq(),
         });
-        PendingOrder { at, by: self.by.name().to_owned(), reason: self.reason.cloned(), operator, what }
+        PendingOrder {
+            at,
+            by: self.by.name().to_owned(),
+            reason: self.reason.cloned(),
+            operator,
+            connection: self.by.connection(),
+            what,
+        }
     }
 
     /// `change` with the connection and the reason of the request.

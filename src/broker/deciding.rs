@@ -155,7 +155,7 @@ impl Services {
 
     /// Records that a token was not taken from `principal`, and turns it into an answer.
     pub(crate) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
-        self.suspect_token(principal.spiffe().to_string(), error).await;
+        self.suspect_token(principal.spiffe().to_string(), error, principal.connection()).await;
         let failure = Failure::from(error);
         if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let token = match error {

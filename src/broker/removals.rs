@@ -126,7 +126,8 @@ fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest
                 Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
             }
             Err(failure) => {
-                let change = Change::new(&PendingOrderFailed::new(&order, failure.code.as_str()))?.urgent();
+                let failed = PendingOrderFailed::new(&order, failure.code.as_str());
+                let change = Change::new(&failed)?.requested_on(connection).urgent();
                 Ok(ConflictDecision::Void(reading.preconditions().added_to(change)))
             }
         }

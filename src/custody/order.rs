@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, IncidentId, InstanceId, LeaseId, OperatorEnrolment, OperatorId,
-    OperatorName, Reason, RoleName, Scope, SecretName, SubjectName, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, Connection, IncidentId, InstanceId, LeaseId, OperatorEnrolment,
+    OperatorId, OperatorName, Reason, RoleName, Scope, SecretName, SubjectName, Timestamp, TokenId,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -172,6 +172,9 @@ pub struct PendingOrder {
     /// The operator that gave it; `None` for an order of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<OrderingOperator>,
+    /// The connection of the operator's request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
     /// The order.
     pub what: RevocationOrder,
 }

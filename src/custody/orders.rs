@@ -162,7 +162,7 @@ mod tests {
     fn order(number: usize) -> PendingOrder {
         let what = RevocationOrder::SuspendAgent(format!("agent-{number}").parse().unwrap());
         let (at, by) = (Timestamp::from_s(1_800_000_000), "host uid 0".to_owned());
-        PendingOrder { at, by, reason: None, operator: None, what }
+        PendingOrder { at, by, reason: None, operator: None, connection: None, what }
     }
 
     #[test]

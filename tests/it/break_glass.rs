@@ -333,6 +333,7 @@ fn an_order_that_cannot_wait_says_so() {
                 by: "host uid 0".to_owned(),
                 reason: None,
                 operator: None,
+                connection: None,
                 what,
             })
             .unwrap();

@@ -240,6 +240,7 @@ async fn a_token_beyond_the_head_is_refused_and_raises_one_alarm() {
     assert_eq!(alarms.len(), 1);
     let (credential, agent) = (&alarms[0]["event"]["credential"], &alarms[0]["event"]["agent"]);
     assert_eq!((credential.as_str(), agent.as_str()), (Some("token"), Some("a")));
+    assert_eq!(alarms[0]["event"]["source"], "127.0.0.1");
     // And a token of this ledger is taken.
     let token = bed.a.token("github.repo.read").await;
     assert_eq!(bed.a.secret("github/app", &token).await.status, 200);
@@ -263,6 +264,7 @@ async fn a_certificate_without_a_record_is_refused_and_raises_an_alarm() {
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0]["event"]["subject"], "spiffe://keyward.test/agent/late");
     assert_eq!(alarms[0]["event"]["agent"], "late");
+    assert_eq!(alarms[0]["event"]["source"], "127.0.0.1");
 }
 
 #[tokio::test]

@@ -60,7 +60,14 @@ impl HostServices {
             return services.carry_out_order(request, &what).await.map(OrderOutcome::Done);
         }
         tracing::warn!(%by, "an order is pending until the broker is unsealed");
-        orders.add(PendingOrder { at: self.now(), by: by.to_string(), reason, operator: None, what })?;
+        orders.add(PendingOrder {
+            at: self.now(),
+            by: by.to_string(),
+            reason,
+            operator: None,
+            connection: None,
+            what,
+        })?;
         Ok(OrderOutcome::Queued)
     }
 

@@ -122,7 +122,14 @@ mod tests {
 
     fn order() -> PendingOrder {
         let what = RevocationOrder::SuspendAgent("a".parse().unwrap());
-        PendingOrder { at: Timestamp::from_s(1), by: "admin".to_owned(), reason: None, operator: None, what }
+        PendingOrder {
+            at: Timestamp::from_s(1),
+            by: "admin".to_owned(),
+            reason: None,
+            operator: None,
+            connection: None,
+            what,
+        }
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::base::code::{self, Code};
 use crate::base::limits::REVOCATION_WAIT_MS;
-use crate::broker::changes::ChangeRequest;
+use crate::broker::changes::{ChangeRequest, StoredOrder};
 use crate::broker::failure::Failure;
 use crate::broker::host::settled::{OrderSettlement, SettledOrder};
 use crate::broker::identity::operators::operator_unknown;
@@ -109,7 +109,7 @@ impl Services {
     }
 
     async fn carry_out_one(&self, order: &PendingOrder, when: &str) -> Result<OrderResult, Failure> {
-        let PendingOrder { at, by, reason, what, operator } = order;
+        let PendingOrder { at, by, what, operator, .. } = order;
         if self.is_carried_out(order) {
             return Ok(OrderResult::Settled(OrderSettlement::CarriedOut));
         }
@@ -118,7 +118,7 @@ impl Services {
         let request = if what.depends_on_right() {
             ChangeRequest::by_order(order)
         } else {
-            ChangeRequest::by_host(&by_then, None).because(reason.as_ref())
+            ChangeRequest::by_stored(StoredOrder { by: &by_then, order })
         };
         match self.apply_order(request, what).await {
             Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => {
@@ -164,7 +164,8 @@ impl Services {
         );
         let wait = Duration::from_millis(REVOCATION_WAIT_MS);
         let recording = async {
-            let change = Change::new(&PendingOrderFailed::new(order, code.as_str()))?.urgent();
+            let failed = PendingOrderFailed::new(order, code.as_str());
+            let change = Change::new(&failed)?.requested_on(order.connection).urgent();
             self.state.store.commit(change, ()).await.map(Receipt::redeem)
         };
         match tokio::time::timeout(wait, recording).await {

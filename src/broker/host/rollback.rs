@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::authn::PresentError;
 use crate::base::encoding::hex;
-use crate::base::{Stopwatch, io_reason};
+use crate::base::{Connection, Stopwatch, io_reason};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::services::Services;
 use crate::custody::RollbackSuspected;
@@ -22,6 +22,17 @@ const PAGE: u64 = 1000;
 /// The margin of the search in seconds: the entry of a certificate is neither much older than its beginning, nor is
 /// it searched long after its end.
 const OLDER_S: i64 = 86_400;
+
+/// A credential that the ledger does not have.
+struct UnknownCredential {
+    /// `token` or `certificate`.
+    credential: &'static str,
+    /// The SPIFFE id of the holder.
+    subject: String,
+    id: String,
+    /// The entry that a token names.
+    seq: Option<u64>,
+}
 
 impl AgentServices {
     /// Searches the ledger for the certificate of `peer`, which has a valid chain and no record.
@@ -61,7 +72,8 @@ impl Services {
             services.notifications.rollback.traced(is_recorded.unwrap_or(false).then_some(serial));
             if is_recorded == Some(false) {
                 let (subject, id) = (peer.spiffe().to_string(), peer.serial().to_string());
-                services.suspect_rollback("certificate", subject, id, None).await;
+                let unknown = UnknownCredential { credential: "certificate", subject, id, seq: None };
+                services.suspect_rollback(unknown, peer.connection()).await;
             }
         });
     }
@@ -138,19 +150,20 @@ impl Services {
         Ok(Some(false))
     }
 
-    /// Raises the alarm if a token names an entry that the ledger does not have.
-    pub(crate) async fn suspect_token(&self, subject: String, error: PresentError) {
+    /// Raises the alarm if a token of `subject`, presented on `connection`, names an entry that the ledger does not have.
+    pub(crate) async fn suspect_token(
+        &self,
+        subject: String,
+        error: PresentError,
+        connection: Option<Connection>,
+    ) {
         let PresentError::Unrecorded { token, seq } = error else { return };
-        self.suspect_rollback("token", subject, token.to_string(), Some(seq)).await;
+        let unknown =
+            UnknownCredential { credential: "token", subject, id: token.to_string(), seq: Some(seq) };
+        self.suspect_rollback(unknown, connection).await;
     }
 
-    async fn suspect_rollback(
-        &self,
-        credential: &'static str,
-        subject: String,
-        id: String,
-        seq: Option<u64>,
-    ) {
+    async fn suspect_rollback(&self, unknown: UnknownCredential, connection: Option<Connection>) {
         {
             let mut watched = self.notifications.rollback.lock();
             if watched.is_silent() {
@@ -158,6 +171,7 @@ impl Services {
             }
             watched.last = Some(Stopwatch::start());
         }
+        let UnknownCredential { credential, subject, id, seq } = unknown;
         let (agent, operator) = match subject.parse() {
             Ok(SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. }) => (Some(name), None),
             Ok(SpiffeId::Operator { name, .. }) => (None, Some(name)),
@@ -174,7 +188,7 @@ impl Services {
                  see docs/how-to/recover.md"
             ),
         );
-        let recorded = self.state.record(&event).await;
+        let recorded = self.state.record_request(&event, connection).await;
         if let Err(error) = recorded {
             tracing::error!(%error, "an alarm could not be recorded");
         }

@@ -1,6 +1,6 @@
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentId, AgentName, InstanceId, OperatorName, Timestamp};
+use crate::base::{AgentId, AgentName, Connection, InstanceId, OperatorName, Timestamp};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::AttemptError;
@@ -141,6 +141,14 @@ impl Holder {
     }
 }
 
+/// The key of a request for a certificate.
+#[derive(Clone, Copy)]
+pub(crate) struct PresentedKey<'a> {
+    pub(crate) key: &'a PublicKey,
+    /// The connection of the request.
+    pub(crate) connection: Option<Connection>,
+}
+
 /// A certificate whose plan is recorded.
 pub(crate) struct PlannedCertificate {
     pub(crate) holder: Holder,
@@ -186,9 +194,10 @@ impl Services {
         &self,
         planned: PlannedCertificate,
         grant: Grant<A>,
-        key: &PublicKey,
+        key: PresentedKey<'_>,
         preconditions: Preconditions,
     ) -> Result<Enrolled, AttemptError> {
+        let PresentedKey { key, connection } = key;
         let PlannedCertificate { holder, serial, times: (not_before, not_after), signed } = planned;
         let spiffe = self.spiffe_of(&holder);
         if let Some((seq, thumbprint)) = signed {
@@ -203,7 +212,8 @@ impl Services {
         let serial = Serial::from_bytes(serial);
         let plan = CertificatePlan { spiffe, serial, key: key.digest(), not_before, not_after };
         let certify = Certify { grant, plan, key: key.clone() };
-        let receipt = self.state.commit(holder.retried()?, preconditions, certify).await?;
+        let retried = holder.retried()?.requested_on(connection);
+        let receipt = self.state.commit(retried, preconditions, certify).await?;
         self.sign_and_record(&holder, receipt).await
     }
 

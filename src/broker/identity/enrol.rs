@@ -1,7 +1,9 @@
 use crate::base::{InstanceId, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{CertificateOccasion, Enrolled, Holder, PlannedCertificate};
+use crate::broker::identity::certificates::{
+    CertificateOccasion, Enrolled, Holder, PlannedCertificate, PresentedKey,
+};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -51,7 +53,8 @@ impl AgentServices {
             let instance = instance.ok_or_else(invalid)?;
             let holder = Holder::instance(&agent, instance.id, CertificateOccasion::Enrolment);
             let planned = PlannedCertificate::instance(holder, &instance.current);
-            services.certificate_again(planned, grant, &redemption.key, preconditions).await
+            let key = PresentedKey { key: &redemption.key, connection: Some(redemption.input.connection) };
+            services.certificate_again(planned, grant, key, preconditions).await
         })
     }
 }

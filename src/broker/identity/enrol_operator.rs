@@ -3,7 +3,7 @@ use crate::base::encoding::hex;
 use crate::base::{Connection, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate};
+use crate::broker::identity::certificates::{Enrolled, Holder, PlannedCertificate, PresentedKey};
 use crate::broker::identity::redemption::{CodeReuse, EnrolInput, Redemption};
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -65,9 +65,9 @@ impl Services {
         let planned = grant.act().repeats().and_then(|serial| operator.certificate(&serial));
         if let Some(planned) = planned {
             let holder = Holder::operator(operator, planned.serial);
-            return self
-                .certificate_again(PlannedCertificate::operator(holder, planned), grant, key, preconditions)
-                .await;
+            let planned = PlannedCertificate::operator(holder, planned);
+            let key = PresentedKey { key, connection: Some(connection) };
+            return self.certificate_again(planned, grant, key, preconditions).await;
         }
         let life_s = self.operator_life_s(&operator.profile);
         let time = self.state.certifying(life_s)?.time;

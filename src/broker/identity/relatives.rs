@@ -1,24 +1,45 @@
-use crate::base::{CodeId, OperatorEnrolment};
+use crate::base::{CodeId, OperatorEnrolment, Timestamp};
+use crate::broker::denial::MemoryRevocation;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
 use crate::registry::{self, Instance};
-use crate::revocation::{self, Subject};
+use crate::revocation::{self, Denial, Subject};
 use crate::store::Change;
 
-/// Adds what is revoked together with `subject`: the other certificates of an operator's enrolment, and the open codes with
+/// What is revoked together with a subject: the other certificates of an operator's enrolment, and the open codes with
 /// which a revoked instance enrolled.
-pub(crate) fn with_relatives(
-    mut change: Change<Effect>,
-    reading: &Reading<'_>,
-    subject: &Subject,
-    enrolment: Option<OperatorEnrolment>,
-) -> Change<Effect> {
-    if let Some(enrolment) = enrolment {
-        let renewals = Subject::OperatorEnrolment(enrolment);
-        change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
+pub(crate) struct Relatives {
+    renewals: Option<Subject>,
+    codes: Vec<CodeId>,
+}
+
+impl Relatives {
+    /// Those of `subject`, which is a certificate of this `enrolment` if there is one.
+    pub(crate) fn of(reading: &Reading<'_>, subject: &Subject, enrolment: Option<OperatorEnrolment>) -> Self {
+        let renewals = enrolment.map(Subject::OperatorEnrolment);
+        Self { renewals, codes: codes_of_holders(reading, subject) }
     }
-    let codes = codes_of_holders(reading, subject);
-    if codes.is_empty() { change } else { change.effect(Effect::Registry(registry::Effect::EndCodes(codes))) }
+
+    /// The change that revokes them too.
+    pub(crate) fn added_to(&self, mut change: Change<Effect>) -> Change<Effect> {
+        if let Some(renewals) = self.renewals.clone() {
+            change = change.effect(Effect::Revocation(revocation::Effect::Kill(renewals)));
+        }
+        if self.codes.is_empty() {
+            return change;
+        }
+        change.effect(Effect::Registry(registry::Effect::EndCodes(self.codes.clone())))
+    }
+
+    /// The denial that revokes them too.
+    pub(crate) fn denied_with(self, at: Timestamp, denial: MemoryRevocation) -> MemoryRevocation {
+        if self.renewals.is_none() && self.codes.is_empty() {
+            return denial;
+        }
+        let renewals = self.renewals.map(|renewals| MemoryRevocation::Subject(Denial::Kill(renewals)));
+        let codes = (!self.codes.is_empty()).then(|| MemoryRevocation::codes(at, self.codes));
+        MemoryRevocation::Several([Some(denial), renewals, codes].into_iter().flatten().collect())
+    }
 }
 
 /// The open codes by which an instance under `subject` has enrolled, and can enrol again with another key.

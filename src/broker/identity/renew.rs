@@ -4,7 +4,7 @@ use crate::base::{Connection, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{
-    CertificateOccasion, Enrolled, Holder, PlannedCertificate, read_key,
+    CertificateOccasion, Enrolled, Holder, PlannedCertificate, PresentedKey, read_key,
 };
 use crate::broker::reading::Preconditions;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -78,9 +78,9 @@ impl AgentServices {
             let (agent, instance) = found.ok_or(AuthnError::Unknown)?;
             if let (RenewalStep::Repeat, Some(next)) = (grant.act().step(), &instance.next) {
                 let holder = Holder::instance(&agent, instance.id, CertificateOccasion::Renewal);
-                return services
-                    .certificate_again(PlannedCertificate::instance(holder, next), grant, &key, preconditions)
-                    .await;
+                let planned = PlannedCertificate::instance(holder, next);
+                let key = PresentedKey { key: &key, connection: Some(input.connection) };
+                return services.certificate_again(planned, grant, key, preconditions).await;
             }
             let next = NextCertificate { agent, instance, timeliness: renewing.timeliness() };
             services.renew_new(next, grant, &key, &input, preconditions).await

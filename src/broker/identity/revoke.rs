@@ -6,7 +6,7 @@ use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::operator_unknown;
-use crate::broker::identity::relatives::with_relatives;
+use crate::broker::identity::relatives::Relatives;
 use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
@@ -249,7 +249,7 @@ impl AgentServices {
         }
         let _permit = self.0.limits.mints.admit(&principal.agent())?;
         // An invalid token is useless, and a repeated revocation would fill the ledger.
-        if !self.0.counts(&claims).await? {
+        if !self.0.counts(&claims, principal.connection()).await? {
             return Ok(());
         }
         let name = Some(principal.name().to_string());
@@ -298,7 +298,7 @@ impl Services {
             let order = found.order(what);
             let said = found.said(request.by.name());
             let subject = found.subject;
-            let denial = what.denial(subject.clone());
+            let mut denial = what.denial(subject.clone());
             if denial.is_none() && reading.unconditional().revocations.is_unrecorded(&subject) {
                 return Err(Failure::new(code::REVOCATION_UNRECORDED));
             }
@@ -307,7 +307,9 @@ impl Services {
             }
             let mut change = what.change(subject.clone(), said)?;
             if what == Revocation::Revoke {
-                change = with_relatives(change, reading, &subject, found.enrolment);
+                let relatives = Relatives::of(reading, &subject, found.enrolment);
+                change = relatives.added_to(change);
+                denial = denial.map(|denial| relatives.denied_with(reading.now(), denial));
             }
             if let Some(reason) = request.reason.cloned() {
                 change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));

@@ -7,7 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, Initiator, OperatorRequest};
 use crate::broker::denial::{MemoryRevocation, UnrecordedContainment};
 use crate::broker::failure::Failure;
-use crate::broker::identity::relatives::with_relatives;
+use crate::broker::identity::relatives::Relatives;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::services::Services;
@@ -176,7 +176,8 @@ fn decide(
         .effect(Effect::Revocation(revocation::Effect::Kill(subject.clone())))
         .effect(Effect::Revocation(revocation::Effect::Contain(marks.clone())))
         .effect(Effect::Incident(incidents::Effect::Contain(contained.clone())));
-    change = with_relatives(change, reading, &subject, found.enrolment);
+    let relatives = Relatives::of(reading, &subject, found.enrolment);
+    change = relatives.added_to(change);
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
     }
@@ -185,7 +186,7 @@ fn decide(
     Ok(Removal {
         // A repetition must not use up the reserve of the disk for first containments.
         change: if is_repeated { change } else { change.urgent() },
-        denial: Some(MemoryRevocation::Incident(Box::new(denied))),
+        denial: Some(relatives.denied_with(reading.now(), MemoryRevocation::Incident(Box::new(denied)))),
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,
     })
@@ -217,7 +218,7 @@ fn incident_for(
 
 /// The enrolment of `operator`, if a containment of `subject` would refuse its certificate: the containment of a network
 /// or owner must not lock out the person that orders it.
-fn spared(operator: &OperatorPrincipal, subject: &SubjectName) -> Option<OperatorEnrolment> {
+pub(super) fn spared(operator: &OperatorPrincipal, subject: &SubjectName) -> Option<OperatorEnrolment> {
     let is_concerned = match subject {
         SubjectName::Network(network) => operator.from().is_some_and(|from| network.contains(from)),
         SubjectName::Owner(owner) => operator.scope().owner() == Some(owner),

@@ -68,7 +68,7 @@ impl HostServices {
         }
         tracing::warn!(%by, "an order is pending until the broker is unsealed");
         let (at, by, what) = (self.now(), by.to_string(), RevocationOrder::Freeze);
-        orders.add(PendingOrder { at, by, reason: Some(reason), operator: None, what })?;
+        orders.add(PendingOrder { at, by, reason: Some(reason), operator: None, connection: None, what })?;
         Ok(OrderOutcome::Queued)
     }
 }

@@ -51,6 +51,7 @@ impl HostServices {
             by: by.to_string(),
             reason: Some(reason),
             operator: None,
+            connection: None,
             what,
         })?;
         Ok(OrderedContainment { incident, outcome: OrderOutcome::Queued })

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::authn::{Credential, OperatorPrincipal, live};
 use crate::base::limits::{HEAVY_WAIT_S, INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX};
 use crate::base::{
-    AgentName, Cancellation, ClockReading, LeaseId, SecretId, SecretName, Sensitive, Timestamp,
+    AgentName, Cancellation, ClockReading, Connection, LeaseId, SecretId, SecretName, Sensitive, Timestamp,
 };
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
@@ -62,7 +62,7 @@ impl AdminServices {
     ) -> Result<Recognised, Failure> {
         let services = &*self.0;
         let mut found = Vec::new();
-        found.extend(services.recognised_token(value).await?);
+        found.extend(services.recognised_token(value, operator.connection()).await?);
         found.extend(services.recognised_code(value));
         let texts = candidates(value);
         let (login, mut complete) = services.recognised_login(&texts, work)?;
@@ -145,14 +145,18 @@ fn candidates(value: &Sensitive<String>) -> Vec<Sensitive<Vec<u8>>> {
 
 impl Services {
     /// A token that this broker signed, also an expired one.
-    async fn recognised_token(&self, value: &Sensitive<String>) -> Result<Option<RecognisedAnswer>, Failure> {
+    async fn recognised_token(
+        &self,
+        value: &Sensitive<String>,
+        connection: Option<Connection>,
+    ) -> Result<Option<RecognisedAnswer>, Failure> {
         let text = value.expose().trim();
         let Ok(claimed) = unverified_claims(text) else { return Ok(None) };
         // As of its issue: a leaked token is often an expired one.
         let then = ClockReading::at(Timestamp::from_s(claimed.iat));
         let Ok(claims) = self.signing.verifier.verify_for_anybody(text, then) else { return Ok(None) };
         let is_expired = claims.exp <= self.state.clock.now().s();
-        let accepted = !is_expired && self.counts(&claims).await?;
+        let accepted = !is_expired && self.counts(&claims, connection).await?;
         Ok(Some(RecognisedAnswer {
             kind: "token".into(),
             which: claims.jti.to_string(),

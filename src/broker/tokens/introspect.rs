@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::authn::{
     self, AgentPrincipal, AuthnError, BoundToken, Credential, PresentError, ResourceServerPrincipal, live,
 };
-use crate::base::{ClockReading, code};
+use crate::base::{ClockReading, Connection, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
@@ -46,7 +46,7 @@ impl AgentServices {
         else {
             return Ok(None);
         };
-        let minted = services.entry_of(&claims).await?;
+        let minted = services.entry_of(&claims, principal.connection()).await?;
         let (claims, minted) = (Arc::unwrap_or_clone(claims), minted.as_deref());
         let store = &services.state.store;
         Ok(store.read(|world, _| decide_introspection(principal, claims, minted, records(world))))
@@ -75,22 +75,30 @@ impl Services {
         Ok(self.state.store.read(|world, _| present(world)))
     }
 
-    /// Whether a verified token is valid by the records.
+    /// Whether a verified token, which was presented on `connection`, is valid by the records.
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
-    pub(crate) async fn counts(&self, claims: &Claims) -> Result<bool, Failure> {
-        let minted = self.entry_of(claims).await?;
+    pub(crate) async fn counts(
+        &self,
+        claims: &Claims,
+        connection: Option<Connection>,
+    ) -> Result<bool, Failure> {
+        let minted = self.entry_of(claims, connection).await?;
         let token = Credential::Token { claims, minted: minted.as_deref() };
         Ok(self.state.store.read(|world, _| live(token, records(world))).is_ok())
     }
 
-    /// The entry that a verified token names. An entry beyond the head of the ledger raises the alarm about a
+    /// The entry that a verified token names, which was presented on `connection`. An entry beyond the head of the ledger raises the alarm about a
     /// rollback.
-    async fn entry_of(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+    async fn entry_of(
+        &self,
+        claims: &Claims,
+        connection: Option<Connection>,
+    ) -> Result<Option<Arc<Minted>>, Failure> {
         if claims.seq > self.state.store.read(|_, as_of| as_of) {
             let unrecorded = PresentError::Unrecorded { token: claims.jti, seq: claims.seq };
-            self.suspect_token(claims.sub.to_string(), unrecorded).await;
+            self.suspect_token(claims.sub.to_string(), unrecorded, connection).await;
             return Ok(None);
         }
         self.minted(claims)
@@ -100,7 +108,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Failure`] when the ledger cannot be read.
-    fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
+    pub(crate) fn minted(&self, claims: &Claims) -> Result<Option<Arc<Minted>>, Failure> {
         if let Some(known) = self.signing.minted.find(claims.seq) {
             return Ok(Some(known));
         }

@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::base::{LeaseId, SystemEntropy};
+    use crate::base::{LeaseId, OperatorEnrolment, OperatorId, SystemEntropy};
     use crate::base::{SecretId, SecretName, Timestamp};
     use crate::broker::denial::MemoryRevocation;
     use crate::crypto::sha256;
@@ -126,6 +126,7 @@ mod tests {
     use crate::leases::LeaseStage;
     use crate::leases::{self, EndReason, LeaseSelection};
     use crate::registry::Removals;
+    use crate::revocation::{Denial, Subject};
     use crate::secrets;
     use crate::secrets::{SealedValue, VersionStage};
     use crate::store::StoredState as _;
@@ -239,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn relatives_are_denied_and_settled_with_their_subject() {
+        let operator = OperatorId::mint(NOW, &SystemEntropy);
+        let renewals = Subject::OperatorEnrolment(OperatorEnrolment { operator, enrolled_seq: 3 });
+        let subjects = [Subject::Certificate([1; 16]), renewals];
+        let mut all: Vec<MemoryRevocation> =
+            subjects.iter().cloned().map(|one| MemoryRevocation::Subject(Denial::Kill(one))).collect();
+        all.push(MemoryRevocation::codes(NOW, Vec::new()));
+        let denial = MemoryRevocation::Several(all);
+        let mut world = World::default();
+        world.deny(&denial);
+        assert!(subjects.iter().all(|one| world.revocations.is_unrecorded(one)));
+        assert_eq!(world.denied.ended.len(), 1, "the codes");
+        world.recorded(&denial);
+        assert!(!subjects.iter().any(|one| world.revocations.is_unrecorded(one)));
+        assert!(world.denied.ended.is_empty() && world.denied.recorded.registry.is_none());
+    }
+
+    #[test]
     fn every_denial_takes_away() {
         let id = SecretId::mint(NOW, &SystemEntropy);
         let all = [
@@ -248,6 +267,7 @@ mod tests {
             MemoryRevocation::authority(NOW, 1, false),
             MemoryRevocation::authority(NOW, 1, true),
             MemoryRevocation::withdrawal(NOW, Removals::default(), Vec::new()),
+            MemoryRevocation::codes(NOW, Vec::new()),
         ];
         for denial in all {
             let MemoryRevocation::Other(ended) = &denial else { panic!("{denial:?}") };

@@ -42,9 +42,6 @@ pub trait Gate: Send + Sync + fmt::Debug {
         PeerRefusal::OutOfTime
     }
 
-    /// Is told of a `peer` whose chain is good and that may not connect. Must return at once.
-    fn refused(&self, _peer: &PeerCertificate) {}
-
     /// Is told of a connection of `peer` that is open from now on. Must return at once.
     fn opened(&self, _peer: &PeerCertificate) {}
 
@@ -236,8 +233,7 @@ impl LiveVerifier {
         })
     }
 
-    fn refuse(&self, peer: PeerCertificate, cause: PeerRefusal) -> Error {
-        self.gate.refused(&peer);
+    fn refuse(peer: PeerCertificate, cause: PeerRefusal) -> Error {
         REFUSED_LAST.set(Some(RefusedPeer::Known(peer, cause)));
         cause.into()
     }
@@ -277,7 +273,7 @@ impl ClientCertVerifier for LiveVerifier {
                     return Ok(verified);
                 }
                 let cause = self.gate.cause(&peer);
-                Err(self.refuse(peer, cause))
+                Err(Self::refuse(peer, cause))
             }
             Err(error) if is_expiry(&error) => {
                 // All else about it has to be good, as of its last second.
@@ -288,7 +284,7 @@ impl ClientCertVerifier for LiveVerifier {
                     return Ok(verified);
                 }
                 let cause = self.gate.late_cause(&peer);
-                Err(self.refuse(peer, cause))
+                Err(Self::refuse(peer, cause))
             }
             Err(error) => {
                 REFUSED_LAST.set(Some(RefusedPeer::Unknown));

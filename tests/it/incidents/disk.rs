@@ -58,6 +58,7 @@ fn a_containment_while_the_disk_hangs_holds_at_once_and_after_a_kill() {
     assert!(is_refused(&process, "p"), "before anybody was served");
     let told = entries(&process, &["incident.contained"]);
     assert_eq!((told.len(), &told[0]["event"]["incident"]), (1, &json!(incident)), "{told:?}");
+    assert_eq!(told[0]["event"]["source"], "127.0.0.1", "of the operator that ordered it: {told:?}");
     assert!(!kept_by(&elsewhere, "orders").exists(), "the ledger has it");
     process.good(&["lift", &incident, "--reason", "over"], b"");
     assert_eq!(process.json(&["incident", "list"])["items"][0]["state"], "lifted");
