@@ -8,10 +8,10 @@ use super::failures::start_failed;
 use super::location::DataLocation;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
-use crate::base::LedgerId;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::limits::EARLIER_DIGESTS_MAX;
+use crate::base::limits::{EARLIER_DIGESTS_MAX, VALUE_CHECKS_PER_MINUTE};
+use crate::base::{LedgerId, OperatorId};
 use crate::broker::{
     self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, LedgerReadings,
     Notaries, Notifications, OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings,
@@ -76,6 +76,7 @@ pub(crate) async fn assemble(
             key_lock: tokio::sync::Mutex::default(),
             put: PutValues::new(&*environment.entropy),
             digests: ValueDigestKeys::derive(keyring.generations(Family::Digest)),
+            checks: value_checks(environment),
         },
         limits: request_limits(config, environment, HeavyWork::new(meters.heavy_requests())),
         upstream: UpstreamAccess {
@@ -178,6 +179,12 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, CommandFailure> {
         );
     }
     Ok(alarms)
+}
+
+/// The rate limit of checks of leaked texts.
+fn value_checks(environment: &Environment) -> Limiter<OperatorId> {
+    let times = NonZeroU32::new(VALUE_CHECKS_PER_MINUTE).unwrap_or(NonZeroU32::MIN);
+    Limiter::per_minute(times, times, Arc::clone(&environment.clock))
 }
 
 fn denials() -> Rate {

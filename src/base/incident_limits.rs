@@ -6,7 +6,8 @@ pub const EVIDENCE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const EVIDENCE_FILES_MAX: usize = 16;
 /// Most entries in an evidence bundle.
 pub const EVIDENCE_ENTRIES_MAX: usize = 50_000;
-/// Number of entries at the end of the range of an evidence bundle in which the broker searches for related entries.
+/// Maximum number of ledger entries that the search for related entries of an evidence bundle reads: those that the search
+/// index finds, and those that it does not have.
 pub const EVIDENCE_RELATED_ENTRIES_READ_MAX: u64 = 200_000;
 /// Maximum number of lifted or closed incidents that the broker remembers; the ledger keeps all. Contained subjects are not
 /// limited.
@@ -29,10 +30,16 @@ pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
 pub const REPORT_ENTRIES_READ_MAX: u64 = 20_000;
 /// Length of the period before a report, in seconds; the report compares the acts of its subject with this period.
 pub const REPORT_BASELINE_S: i64 = 30 * 24 * 3600;
+/// Maximum number of leaked texts that an operator can check in a minute.
+pub const VALUE_CHECKS_PER_MINUTE: u32 = 10;
 /// Maximum number of versions of secrets, and of leases, with which a leaked text is compared.
 pub const VALUE_CHECK_VALUES_MAX: usize = 10_000;
 /// Maximum number of pages of entries that are read to find the receivers of a leaked value.
 pub const VALUE_CHECK_PAGES_MAX: usize = 40;
+/// Maximum number of words of a text for the record of an incident that the broker compares with stored values.
+pub const TEXT_WORDS_MAX: usize = 200;
+/// Length of the shortest word that the broker compares with stored values, in bytes.
+pub const WORD_BYTES_MIN: usize = 8;
 /// Minimum time between two summaries of refused certificates in the ledger, in seconds.
 pub const REFUSED_SUMMARY_S: u64 = 60;
 /// Maximum number of callers that a summary of refused certificates lists; it counts the others together.

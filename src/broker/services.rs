@@ -139,6 +139,8 @@ pub struct Values {
     pub put: PutValues,
     /// The keys of the digests that are stored with values.
     pub digests: ValueDigestKeys,
+    /// The rate limit of an operator's checks of leaked texts.
+    pub checks: Limiter<OperatorId>,
 }
 
 /// The keyring and its file.

@@ -166,6 +166,12 @@ impl Leases {
         self.kept.leases.range((from, std::ops::Bound::Unbounded)).map(|(_, lease)| lease)
     }
 
+    /// Those before `before`, the newest first.
+    pub fn before(&self, before: Option<LeaseId>) -> impl Iterator<Item = &Lease> {
+        let through = before.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.kept.leases.range((std::ops::Bound::Unbounded, through)).rev().map(|(_, lease)| lease)
+    }
+
     /// Those of one agent.
     pub fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Lease> {
         let ids = self.of_agents.get(&agent).into_iter().flatten();

@@ -73,6 +73,18 @@ fn no_secret_is_in_log_ledger_disk_error_or_process() {
     let code = process.good(&["agent", "invite", "b", "--role", "repo-reader"], b"");
     let code_text = String::from_utf8(code.clone()).unwrap();
     process.good_as("b", &["join"], &code);
+    // Leaked texts that an operator has recognised, or writes into a record.
+    for leaked in [secret, token.as_bytes(), code.as_slice()] {
+        said.extend(process.good(&["incident", "value", "-", "-o", "json"], leaked));
+    }
+    let opened = process.json(&["incident", "open", "agent/a", "--reason", "a key in a log"]);
+    let incident = opened["incident"].as_str().unwrap();
+    for text in [String::from_utf8_lossy(secret), code_text.as_str().into()] {
+        let output = process.run_as("operator", &["incident", "note", incident, text.trim()], b"");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("text_contains_secret"), "{output:?}");
+        said.extend(output.stdout);
+        said.extend(output.stderr);
+    }
     // And every wrong one: what went wrong must not be repeated anywhere.
     for (who, args, input) in [
         ("operator", vec!["secret", "put", "github/APP"], secret),

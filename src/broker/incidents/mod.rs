@@ -3,7 +3,9 @@
 mod activity;
 pub(super) mod contain;
 mod effects;
+mod free_text;
 mod freeze;
+mod known_values;
 pub(super) mod lift;
 mod on_host;
 mod reach;

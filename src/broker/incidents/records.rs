@@ -68,6 +68,7 @@ impl AdminServices {
         input: &IncidentInput,
         request: OperatorRequest<'_>,
     ) -> Result<OpenedIncident, Failure> {
+        self.refuse_secrets(by, request.reason).await?;
         let state = &self.0.state;
         let (operator, reason) = (by.operator(), request.reason);
         let incident = IncidentId::mint(state.clock.now(), &*state.entropy);
@@ -161,7 +162,7 @@ impl AdminServices {
     /// Adds a note to the record, also of a closed incident; the sequence of the entry.
     ///
     /// # Errors
-    /// [`Failure`] if the record has too many notes.
+    /// [`Failure`] if the record has too many notes, or the text contains a secret.
     pub async fn note_incident(
         &self,
         by: &Authorised<HandleIncidents>,
@@ -169,6 +170,7 @@ impl AdminServices {
         text: &Reason,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
+        self.refuse_secrets(by, [text]).await?;
         let operator = by.operator();
         let changed = self.0.state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = record(reading, operator.scope(), id)?;
@@ -201,6 +203,7 @@ impl AdminServices {
         if input.follow_ups.len() > INCIDENT_FOLLOW_UPS_MAX {
             return Err(incident_full("follow-up actions", INCIDENT_FOLLOW_UPS_MAX));
         }
+        self.refuse_secrets(by, std::iter::once(&input.cause).chain(&input.follow_ups)).await?;
         let changed = state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = open_record(reading, operator.scope(), id)?;
             let incidents = reading.incidents();

@@ -1,6 +1,6 @@
 use super::answer::{IntoAnswer, ReadyResponse};
 use super::table::{AdminRequest, Routes, success};
-use super::target::{person, reason};
+use super::target::{line, person, reason};
 use crate::base::{Cancellation, IncidentId, Reason, SubjectName, SubjectNameError, Timestamp, code};
 use crate::broker::{
     AdminServices, ClosingInput, ContainInput, ContainedSubject, IncidentInput, OpenedIncident,
@@ -59,7 +59,7 @@ async fn open(
     idempotency: Option<IdempotencyKey>,
 ) -> Result<OpenedIncidentAnswer, Problem> {
     let OpenIncidentBody { subjects, reason, people, times } = &call.input;
-    let (input, reason) = (incident_input(subjects, people, times)?, required(reason)?);
+    let (input, reason) = (incident_input(subjects, people, times)?, line(reason)?);
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: Some(&reason) };
     let OpenedIncident { incident, seq } = services.open_incident(&call.by, &input, request).await?;
     Ok(OpenedIncidentAnswer { incident, seq })
@@ -70,7 +70,7 @@ async fn note(
     call: ByHandler<IncidentId, IncidentNoteBody>,
     idempotency: Option<IdempotencyKey>,
 ) -> Result<ChangedAnswer, Problem> {
-    let text = required(&call.input.text)?;
+    let text = line(&call.input.text)?;
     let seq = services.note_incident(&call.by, call.target, &text, idempotency.as_ref()).await?;
     Ok(ChangedAnswer { seq })
 }
@@ -93,8 +93,8 @@ async fn close(
 ) -> Result<ClosedIncidentAnswer, Problem> {
     let CloseIncidentBody { cause, follow_ups, recovered } = &call.input;
     let input = ClosingInput {
-        cause: required(cause)?,
-        follow_ups: follow_ups.iter().map(|text| required(text)).collect::<Result<_, _>>()?,
+        cause: line(cause)?,
+        follow_ups: follow_ups.iter().map(|text| line(text)).collect::<Result<_, _>>()?,
         recovered: time(recovered.as_deref())?,
     };
     let closed = services.close_incident(&call.by, call.target, &input, idempotency.as_ref()).await?;

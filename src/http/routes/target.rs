@@ -2,7 +2,7 @@ use std::str::FromStr;
 
 use crate::base::{
     AgentName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError,
-    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code,
+    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, without_secret_forms,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -87,10 +87,16 @@ fn sequence(text: &str) -> Result<u64, Problem> {
     })
 }
 
-/// The operator's reason, if the request has one.
+/// The operator's reason, if the request has one, without words that have the form of a token or an enrolment code: the
+/// request is carried out, and the ledger does not keep a secret.
 pub(crate) fn reason(text: Option<&str>) -> Result<Option<Reason>, Problem> {
+    text.map(|text| line(&without_secret_forms(text))).transpose()
+}
+
+/// A text in one line, as it is.
+pub(crate) fn line(text: &str) -> Result<Reason, Problem> {
     let refused = |error: ReasonError| Problem::new(code::REASON_INVALID).because(error.to_string());
-    text.map(str::parse).transpose().map_err(refused)
+    text.parse().map_err(refused)
 }
 
 /// The person that a request names, if it names one.

@@ -1,6 +1,9 @@
 //! A leaked text is recognised by the digests of stored values, and is nowhere afterwards.
 
-use keyward::base::limits::{VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX};
+use keyward::base::encoding::{base64url, from_base64url};
+use keyward::base::limits::{
+    TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX, VALUE_CHECKS_PER_MINUTE, WORD_BYTES_MIN,
+};
 use serde_json::{Value, json};
 
 use crate::operators::{join, standing};
@@ -66,6 +69,86 @@ async fn a_leaked_text_is_recognised_and_is_in_no_entry() {
     let page = operator.get("/v1/ledger/entries?secret=github%2Fapp&kind=value.recognised").await.json();
     assert_eq!(page["items"].as_array().unwrap().len(), 2, "found by what was recognised: {page}");
     const { assert!(VALUE_CHECK_VALUES_MAX >= 10_000 && VALUE_CHECK_PAGES_MAX > 0) };
+}
+
+#[tokio::test]
+async fn a_token_of_a_removed_key_is_recognised_by_its_entry() {
+    // Given a token, whose key was replaced and revoked
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    let token = bot.token("github.repo.read").await;
+    for (path, body) in [
+        ("/v1/token-keys", json!({})),
+        ("/v1/token-keys/2/activate", json!({ "force": true })),
+        ("/v1/token-keys/1/revoke", json!({ "force": true })),
+    ] {
+        let reply = operator.post_json(path, &body).await;
+        assert!(reply.status < 300, "{path}: {}", reply.text());
+    }
+    // When it is checked, then the answer has the agent, and that it is not accepted
+    let shown = check(&operator, &token).await;
+    let found = &shown["found"][0];
+    assert_eq!((&found["kind"], &found["accepted"]), (&json!("token"), &json!(false)), "{shown}");
+    assert!(found["holder"].as_str().unwrap().ends_with("/agent/bot"), "{shown}");
+    // And one whose claims no entry has is unknown
+    let mut parts: Vec<&str> = token.split('.').collect();
+    let claims = String::from_utf8(from_base64url(parts[1]).unwrap()).unwrap();
+    let altered = base64url(claims.replace("tok_0", "tok_1").as_bytes());
+    parts[1] = &altered;
+    assert_eq!(check(&operator, &parts.join(".")).await["found"], json!([]));
+}
+
+#[tokio::test]
+async fn an_operator_cannot_guess_values_without_a_limit() {
+    let broker = TestBroker::declared().await;
+    let (operator, body) = (broker.operator(), json!({ "value": "a guess" }));
+    for _ in 0..VALUE_CHECKS_PER_MINUTE {
+        assert_eq!(operator.post_json("/v1/value-checks", &body).await.status, 200);
+    }
+    let reply = operator.post_json("/v1/value-checks", &body).await;
+    refused(&reply, 429, "rate_limited");
+    assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(broker.entries("value.recognised").await.len(), VALUE_CHECKS_PER_MINUTE as usize);
+    broker.clock.advance_s(60);
+    assert_eq!(operator.post_json("/v1/value-checks", &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn texts_with_a_secret_are_not_recorded() {
+    // Given a secret, a token and a code
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    let put = operator.put("/v1/secrets/github/app", "application/octet-stream", CANARY.as_bytes()).await;
+    assert_eq!(put.status, 201);
+    let code = broker.invite("bot", &[]).await.to_text();
+    let open = async |reason: &str| {
+        let subject = json!({ "kind": "agent", "name": "bot" });
+        operator.post_json("/v1/incident-records", &json!({ "subjects": [subject], "reason": reason })).await
+    };
+    let opened = open("a key in a log").await;
+    assert_eq!(opened.status, 200, "{}", opened.text());
+    let path = format!("/v1/incidents/{}", opened.json()["incident"].as_str().unwrap());
+    // When an operator writes one of them into the record, then the text is refused
+    for text in [format!("the log has pw={CANARY}, see"), format!("\"{}\" leaked", code.expose())] {
+        refused(&open(&text).await, 400, "text_contains_secret");
+        let note = operator.post_json(&format!("{path}/notes"), &json!({ "text": text })).await;
+        refused(&note, 400, "text_contains_secret");
+        assert!(!note.text().contains(CANARY) && !note.text().contains(code.expose()));
+        for close in [json!({ "cause": text }), json!({ "cause": "a leak", "follow_ups": ["scan", text] })] {
+            let reply = operator.post_json(&format!("{path}/close"), &close).await;
+            refused(&reply, 400, "text_contains_secret");
+        }
+    }
+    // And a containment is carried out, without the word
+    let reason = format!("code {} was published", code.expose());
+    let contain = json!({ "subject": { "kind": "agent", "name": "bot" }, "reason": reason });
+    assert_eq!(operator.post_json("/v1/incidents", &contain).await.status, 200);
+    assert!(bot.caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
+    let entries = broker.entries("incident.contained").await;
+    assert_eq!(entries[0]["reason"], "code [removed: looks like a secret] was published");
+    let noted = operator.post_json(&format!("{path}/notes"), &json!({ "text": "it was a build log" })).await;
+    assert_eq!(noted.status, 200, "{}", noted.text());
+    const { assert!(TEXT_WORDS_MAX >= 100 && WORD_BYTES_MIN == 8) };
 }
 
 #[tokio::test]

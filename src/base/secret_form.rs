@@ -1,0 +1,108 @@
+//! Words that have the form of a credential. A text with one of them does not belong into the ledger, which keeps it for
+//! ever.
+
+use std::ops::Range;
+
+use super::encoding::from_base64url;
+
+/// The first part of every enrolment code.
+const ENROLMENT_CODE: &str = "keyward-enrol-";
+/// The shortest word that is taken for a credential: longer than what takes its place.
+const FORM_BYTES_MIN: usize = 40;
+/// What takes the place of such a word.
+const REMOVED: &str = "[removed: looks like a secret]";
+
+/// Whether a word of `text` has the form of a token (JWT) or an enrolment code.
+#[must_use]
+pub fn has_secret_form(text: &str) -> bool {
+    next_secret(text).is_some()
+}
+
+/// `text` with another text in the place of each word that has the form of a token or an enrolment code. It is not longer
+/// than `text`.
+#[must_use]
+pub fn without_secret_forms(text: &str) -> String {
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(Range { start, end }) = next_secret(rest) {
+        let (before, after) = (rest.get(..start).unwrap_or_default(), rest.get(end..).unwrap_or_default());
+        kept.push_str(before);
+        kept.push_str(REMOVED);
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// The first word with such a form.
+fn next_secret(text: &str) -> Option<Range<usize>> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut from = 0;
+    while let Some(rest) = text.get(from..).filter(|rest| !rest.is_empty()) {
+        let start = from.saturating_add(rest.find(is_part)?);
+        let word = text.get(start..)?;
+        let end = start.saturating_add(word.find(|c| !is_part(c)).unwrap_or(word.len()));
+        if is_secret(text.get(start..end)?) {
+            return Some(start..end);
+        }
+        from = end;
+    }
+    None
+}
+
+fn is_secret(word: &str) -> bool {
+    word.len() >= FORM_BYTES_MIN && (word.contains(ENROLMENT_CODE) || is_token(word.trim_matches('.')))
+}
+
+/// Whether the word has the three parts of a JWT, of which the first one is a header.
+fn is_token(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    let is_header = |part: &str| {
+        let bytes = from_base64url(part);
+        bytes.is_some_and(|bytes| bytes.starts_with(b"{") && bytes.ends_with(b"}"))
+    };
+    matches!(parts.as_slice(), [header, claims, _] if is_header(header) && is_header(claims))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encoding::base64url;
+    use super::*;
+
+    fn token() -> String {
+        let part = |text: &str| base64url(text.as_bytes());
+        format!("{}.{}.{}", part("{\"alg\":\"ES256\"}"), part("{\"sub\":\"x\"}"), part("signature"))
+    }
+
+    #[test]
+    fn words_with_the_form_of_a_credential_are_found_and_replaced() {
+        let token = token();
+        let code = format!("keyward-enrol-2.{0}.{0}.{0}.code_1.{0}", base64url(&[7; 32]));
+        for secret in [&token, &code] {
+            for (before, after) in [("", ""), ("leaked: ", ", see the log"), ("token=\"", "\"."), ("(", ").")]
+            {
+                let text = format!("{before}{secret}{after}");
+                assert!(has_secret_form(&text), "{text}");
+                assert!(!without_secret_forms(&text).contains(&secret[..20]), "{text}");
+            }
+            let twice = without_secret_forms(&format!("{secret} und é {secret}"));
+            assert_eq!(twice, format!("{REMOVED} und é {REMOVED}"));
+            assert!(secret.len() >= FORM_BYTES_MIN && REMOVED.len() < FORM_BYTES_MIN);
+        }
+    }
+
+    #[test]
+    fn other_words_stay() {
+        let digest = "a".repeat(64);
+        for text in [
+            "ticket 4711: strange queries of orders-bot",
+            "see https://wiki.example.com/incidents/a.b.c",
+            "token tok_06fsk3gw8s0c7q2v5n1x9r4m2t in a log",
+            "entry 12, inc_06fsk3gw8s0c7q2v5n1x9r4m2t, éé",
+            &digest,
+            "",
+        ] {
+            assert!(!has_secret_form(text), "{text}");
+            assert_eq!(without_secret_forms(text), text);
+        }
+    }
+}
