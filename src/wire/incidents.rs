@@ -163,6 +163,10 @@ pub struct PreviewAnswer {
     pub subject: SubjectAnswer,
     /// Whether the containment would revoke certificates for good; otherwise they would be refused until the lift.
     pub revokes_certificates: bool,
+    /// Whether the containment of this network or owner would refuse the caller's certificate too, and spares it: the caller
+    /// connects from the network, or is bound to the owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spares_caller: bool,
     pub reach: ReachAnswer,
 }
 
@@ -171,7 +175,8 @@ pub struct PreviewAnswer {
 pub struct ReachAnswer {
     /// Agents and resource servers that have certificates or can get tokens under the subject.
     pub agents: NamesAnswer,
-    /// Certificates of agents and resource servers.
+    /// Certificates of agents and resource servers; of a network those that enrolled from there, or that were used from there
+    /// lately.
     pub certificates: usize,
     pub operators: NamesAnswer,
     pub operator_certificates: usize,

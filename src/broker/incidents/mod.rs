@@ -18,6 +18,7 @@ mod report;
 pub(super) mod resume;
 mod subjects;
 mod touched;
+mod used_from;
 pub(super) mod views;
 
 pub use contain::{ContainInput, ContainedSubject};

@@ -1,3 +1,6 @@
+use std::net::IpAddr;
+
+use super::used_from::UsedFrom;
 use crate::authn::{Credential, is_under, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, LEEWAY_S, TOKEN_LIFE_MAX_S};
 use crate::base::{AgentName, Cancellation, CapabilityName, LeaseId, Timestamp, TokenId};
@@ -64,12 +67,13 @@ impl Services {
         work: &Cancellation,
     ) -> Result<ReachAnswer, Failure> {
         let (mut reach, now) = (Reach::default(), self.state.clock.now());
+        let used = self.used_from(subjects);
         let store = &self.state.store;
         let mut agents_after: Option<AgentName> = None;
         loop {
             work.step()?;
             agents_after = store.read(|world, _| {
-                Look { world, subjects, now }.count_agents(agents_after.as_ref(), &mut reach)
+                Look { world, subjects, now }.count_agents(agents_after.as_ref(), &used, &mut reach)
             });
             if agents_after.is_none() {
                 break;
@@ -87,7 +91,7 @@ impl Services {
         work.step()?;
         store.read(|world, _| {
             let look = Look { world, subjects, now };
-            world.operators.all().for_each(|operator| look.count_operator(operator, &mut reach));
+            world.operators.all().for_each(|operator| look.count_operator(operator, &used, &mut reach));
             look.count_codes(&mut reach);
         });
         Ok(ReachAnswer {
@@ -109,6 +113,16 @@ impl Look<'_> {
         self.subjects.iter().any(|subject| is_under(credential, records(self.world), subject))
     }
 
+    /// A certificate, presented from the address of `used_from` by which it is under one of the subjects.
+    fn presented<'c>(
+        &self,
+        certificate: impl Fn(Option<IpAddr>) -> Credential<'c>,
+        used_from: &[IpAddr],
+    ) -> Credential<'c> {
+        let mut under = used_from.iter().map(|from| certificate(Some(*from)));
+        under.find(|one| self.is_under(*one)).unwrap_or_else(|| certificate(None))
+    }
+
     /// Counts `credential` in `count` if it is under the subject.
     fn count(&self, credential: Credential<'_>, count: &mut usize, accepted: &mut usize) -> bool {
         let records = records(self.world);
@@ -123,21 +137,27 @@ impl Look<'_> {
     }
 
     /// Counts some agents after `after`; the last of them if there may be more.
-    fn count_agents(&self, after: Option<&AgentName>, reach: &mut Reach) -> Option<AgentName> {
+    fn count_agents(
+        &self,
+        after: Option<&AgentName>,
+        used: &UsedFrom,
+        reach: &mut Reach,
+    ) -> Option<AgentName> {
         let mut agents = self.world.registry.agents_after(after);
         let mut last = None;
         for agent in agents.by_ref().take(PART) {
-            self.count_agent(agent, reach);
+            self.count_agent(agent, used, reach);
             last = Some(agent.name.clone());
         }
         agents.next().and(last)
     }
 
-    fn count_agent(&self, agent: &Agent, reach: &mut Reach) {
+    fn count_agent(&self, agent: &Agent, used: &UsedFrom, reach: &mut Reach) {
         let mut is_concerned = self.concerns(agent);
         for instance in agent.instances.iter() {
             for holding in instance.holdings().filter(|holding| self.now < holding.not_after) {
-                let certificate = Credential::Certificate { agent, instance, holding, from: None };
+                let presented = |from| Credential::Certificate { agent, instance, holding, from };
+                let certificate = self.presented(presented, used.of(&holding.serial));
                 is_concerned |= self.count(certificate, &mut reach.certificates, &mut reach.accepted);
             }
         }
@@ -186,10 +206,13 @@ impl Look<'_> {
         }
     }
 
-    fn count_operator(&self, operator: &Operator, reach: &mut Reach) {
+    fn count_operator(&self, operator: &Operator, used: &UsedFrom, reach: &mut Reach) {
         let mut is_concerned = self.subjects.contains(&Subject::Operator(operator.id));
         for certificate in operator.certificates.iter().filter(|one| self.now < one.not_after) {
-            let held = Credential::OperatorCertificate { operator, certificate, from: None };
+            let presented = |from| Credential::OperatorCertificate { operator, certificate, from };
+            let from: Vec<IpAddr> =
+                used.of(&certificate.serial).iter().copied().chain(used.of_operator(operator)).collect();
+            let held = self.presented(presented, &from);
             is_concerned |= self.count(held, &mut reach.operator_certificates, &mut reach.accepted);
         }
         if is_concerned {

@@ -1,3 +1,4 @@
+use super::contain::spared;
 use super::subjects::{FoundSubject, is_within, owner_now, subject_of};
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::base::{Cancellation, IncidentId, Scope, SubjectName, Timestamp, code};
@@ -69,18 +70,19 @@ impl AdminServices {
     pub fn preview_containment(
         &self,
         by: &Authorised<ReadIncidents>,
-        subject: &SubjectName,
+        name: &SubjectName,
         work: &Cancellation,
     ) -> Result<PreviewAnswer, Failure> {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
-            let found = FoundSubject::find(world, scope, subject)?;
+            let found = FoundSubject::find(world, scope, name)?;
             Ok::<_, Failure>((found.subject, found.named))
         });
         let (subject, named) = found?;
         let revokes_certificates = subject.ends_certificates();
         let reach = self.0.count_credentials(&[subject], self.0.state.clock.now(), work)?;
-        Ok(PreviewAnswer { subject: subject_answer(&named), revokes_certificates, reach })
+        let spares_caller = spared(by.operator(), name).is_some();
+        Ok(PreviewAnswer { subject: subject_answer(&named), revokes_certificates, spares_caller, reach })
     }
 }
 

@@ -42,7 +42,7 @@ impl IncidentValueArgs {
         } else if checked.found.is_empty() {
             session.console.say(
                 "the text is unknown: it is no token, code, secret or login that the broker can recognise; destroyed \
-                 versions and tokens of removed keys cannot be recognised",
+                 versions cannot be recognised",
             );
         }
         Ok(())

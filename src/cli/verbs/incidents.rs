@@ -168,6 +168,13 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
     lines.push(format!(
         "its certificates would be {effect}; tokens, enrolment codes and leases would be revoked for good"
     ));
+    if preview.spares_caller {
+        lines.push(format!(
+            "you belong to this {}: your own certificate and its renewals would still be accepted, and those of the other \
+             operators would not",
+            preview.subject.kind
+        ));
+    }
     lines
 }
 

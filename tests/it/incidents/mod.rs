@@ -7,6 +7,7 @@ mod freeze;
 pub(crate) mod host;
 mod moved;
 mod pressure;
+mod previews;
 mod record;
 mod records;
 mod refused;
