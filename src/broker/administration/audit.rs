@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::entry_filter::EntryFilter;
+use super::entry_reader::EntryReader;
 use super::entry_terms::{EntryTerm, event_terms};
 use super::events::{event_name, outcome_of};
-use super::find_entries::{BoundReader, EntrySearch, FoundEntry, Further, WantedPage};
-use super::visible::{VisibleEvent, visible};
+use super::find_entries::{EntrySearch, FoundEntry, Further, WantedPage};
 use crate::authn::OperatorPrincipal;
 use crate::base::encoding::hex;
 use crate::base::limits::PAGE_ENTRIES_MAX;
@@ -21,7 +21,8 @@ use crate::wire::{
 
 impl AdminServices {
     /// The page of entries that `query` wants and the operator may see: all with the scope `all`, otherwise those that
-    /// concern objects of the operator's owner or the operator. A page may be empty, and not be the last one.
+    /// concern objects of the operator's owner or the operator. Only admins and security operators with the scope `all` see
+    /// steps of incidents about themselves. A page may be empty, and not be the last one.
     ///
     /// # Errors
     /// [`Failure`] if no entry can have a text of the filter, or the ledger is damaged there.
@@ -61,10 +62,7 @@ impl AdminServices {
             },
             filter,
         };
-        let reader = match operator.scope() {
-            Scope::Everything => None,
-            Scope::Owner(owner) => Some(BoundReader { operator: operator.name(), owner }),
-        };
+        let reader = EntryReader::new(operator);
         // First: an entry that comes while they are read does not make a page of all that there is one of several.
         let head = state.store.head().seq;
         let found = EntrySearch::new(&state.store, &wanted, reader, work).run(head)?;
@@ -74,7 +72,7 @@ impl AdminServices {
             EntryOrder::Newest => (None, found.next),
         };
         // The number of other owners' entries is nothing that the operator is told.
-        let is_bound = reader.is_some();
+        let is_bound = reader.owner().is_some();
         Ok(EntriesAnswer {
             head: if is_bound { items.last().map_or(wanted.after, |item| item.seq) } else { head },
             more: further(found.more).filter(|_| !is_bound),
@@ -96,10 +94,7 @@ impl AdminServices {
         let found = store.entries(seq, 1)?.into_iter().find(|entry| entry.seq == seq);
         let entry = found.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
         let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
-        let shown = match by.operator().scope() {
-            Scope::Everything => Some(VisibleEvent { event, is_redacted: false }),
-            Scope::Owner(owner) => store.read(|world, _| visible(world, owner, by.operator().name(), event)),
-        };
+        let shown = EntryReader::new(by.operator()).shown(store, event);
         let shown = shown.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
         Ok(EntryDetailsAnswer {
             outcome: outcome_of(entry.kind).map(|outcome| outcome.as_str().into()),

@@ -3,9 +3,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::entry_filter::EntryFilter;
+use super::entry_reader::EntryReader;
 use super::entry_reads::{READ_AT_ONCE, ReadBudget, candidates, read_entries};
-use super::visible::{VisibleEvent, visible};
-use crate::base::{Cancellation, OperatorName, OwnerName};
+use super::visible::VisibleEvent;
+use crate::base::Cancellation;
 use crate::base::limits::{AUDIT_ENTRIES_READ_MAX, HEAVY_WAIT_S, PAGE_BYTES_MAX};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
@@ -23,13 +24,6 @@ pub(super) struct WantedPage {
     pub(super) limit: usize,
     pub(super) order: SearchOrder,
     pub(super) filter: EntryFilter,
-}
-
-/// An operator who is bound to an owner, and sees entries about this owner's objects.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BoundReader<'a> {
-    pub(super) operator: &'a OperatorName,
-    pub(super) owner: &'a OwnerName,
 }
 
 /// An entry of the page, as its reader sees it.
@@ -64,7 +58,7 @@ const PAGE_WAIT: Duration = Duration::from_secs(HEAVY_WAIT_S / 2);
 pub(super) struct EntrySearch<'a> {
     store: &'a Store<World>,
     wanted: &'a WantedPage,
-    reader: Option<BoundReader<'a>>,
+    reader: EntryReader<'a>,
     work: &'a Cancellation,
     budget: ReadBudget,
     page: FoundPage,
@@ -81,7 +75,7 @@ impl<'a> EntrySearch<'a> {
     pub(super) fn new(
         store: &'a Store<World>,
         wanted: &'a WantedPage,
-        reader: Option<BoundReader<'a>>,
+        reader: EntryReader<'a>,
         work: &'a Cancellation,
     ) -> Self {
         Self {
@@ -166,12 +160,7 @@ impl<'a> EntrySearch<'a> {
             return Taken::On;
         }
         let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
-        let shown = match self.reader {
-            None => Some(VisibleEvent { event, is_redacted: false }),
-            Some(BoundReader { operator, owner }) => {
-                self.store.read(|world, _| visible(world, owner, operator, event))
-            }
-        };
+        let shown = self.reader.shown(self.store, event);
         let Some(shown) = shown else { return Taken::On };
         // The filter is about what is shown: it does not tell what was removed.
         let with_world = |ask: &dyn Fn(&World) -> bool| self.store.read(|world, _| ask(world));
@@ -189,7 +178,7 @@ impl<'a> EntrySearch<'a> {
     /// The entries beyond a full page. `taken` candidates of its last part were on it or before it.
     fn further(&self, part: &SearchPart, taken: u64, mut search: Search<'_>) -> Result<Further, Failure> {
         let Some(last) = self.page.next else { return Ok(Further::AtLeast(1)) };
-        if self.reader.is_none() && self.wanted.filter.is_empty() {
+        if self.reader.owner().is_none() && self.wanted.filter.is_empty() {
             let (first, end) =
                 (self.wanted.after, self.wanted.before.min(self.store.head().seq.saturating_add(1)));
             let count = match self.wanted.order {
@@ -198,7 +187,7 @@ impl<'a> EntrySearch<'a> {
             };
             return Ok(Further::Exactly(count));
         }
-        if self.reader.is_some() || !self.wanted.filter.is_indexed_exactly() {
+        if self.reader.owner().is_some() || !self.wanted.filter.is_indexed_exactly() {
             return Ok(Further::AtLeast(1));
         }
         // The entry for which there was no room is one of the candidates that were not taken.

@@ -1,5 +1,6 @@
 use super::contain::spared;
 use super::subjects::{FoundSubject, is_within, owner_now, subject_of};
+use crate::authn::OperatorPrincipal;
 use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::base::{Cancellation, IncidentId, Scope, SubjectName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
@@ -7,6 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::incidents::{AffectedSubject, Incident, IncidentStep, IncidentSubject, IncidentTimes};
+use crate::operators::OperatorRole;
 use crate::policy::{Authorised, ReadIncidents};
 use crate::revocation::Subject;
 use crate::wire::{
@@ -25,7 +27,9 @@ impl AdminServices {
     ) -> PageAnswer<IncidentAnswer> {
         let (scope, limit) = (by.operator().scope(), limit.clamp(1, PAGE_ENTRIES_MAX));
         self.0.state.store.read(|world, _| {
-            let within = world.incidents().all().filter(|incident| is_within(world, scope, incident));
+            let is_shown =
+                |one: &&Incident| is_within(world, scope, one) && !is_kept_from(one, by.operator());
+            let within = world.incidents().all().filter(is_shown);
             let mut rest: Vec<&Incident> =
                 within.filter(|incident| after.is_none_or(|after| incident.id < after)).collect();
             rest.sort_unstable_by_key(|incident| std::cmp::Reverse(incident.id));
@@ -50,7 +54,9 @@ impl AdminServices {
     ) -> Result<IncidentAnswer, Failure> {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|incident| is_within(world, scope, incident));
+            let is_shown =
+                |one: &&Incident| is_within(world, scope, one) && !is_kept_from(one, by.operator());
+            let found = world.incidents().get(id).filter(is_shown);
             found.map(|incident| (incident.clone(), answer(world, incident)))
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
@@ -129,6 +135,23 @@ impl Services {
             Ok(subjects)
         })
     }
+}
+
+/// Whether the operator sees the incidents about itself, too: an admin or security operator with the scope `all` could
+/// contain and lift them.
+pub(crate) fn sees_own_incidents(operator: &OperatorPrincipal) -> bool {
+    *operator.scope() == Scope::Everything
+        && matches!(operator.role(), OperatorRole::Admin | OperatorRole::Security)
+}
+
+/// Whether the incident affects this operator, or a certificate of it, and is not shown to it.
+fn is_kept_from(incident: &Incident, operator: &OperatorPrincipal) -> bool {
+    let own = Some(operator.name().as_str());
+    let is_it = |one: &AffectedSubject| {
+        let IncidentSubject { kind, name, operator, .. } = &one.subject;
+        operator.as_deref() == own || (kind == "operator" && name.as_deref() == own)
+    };
+    !sees_own_incidents(operator) && incident.affected.iter().any(is_it)
 }
 
 /// The record of the incident, without counts.

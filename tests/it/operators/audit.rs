@@ -216,3 +216,42 @@ async fn a_team_sees_that_it_was_contained() {
     let page = broker.operator().get("/v1/ledger/entries?owner=blue&kind=incident.contained").await.json();
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
 }
+
+#[tokio::test]
+async fn an_accused_operator_does_not_read_the_incident_about_itself() {
+    // Given an incident about two operators and an agent of a team, with a note
+    let (broker, ..) = teams().await;
+    let admin = broker.operator();
+    let mut callers = Vec::new();
+    for (name, role, owner) in
+        [("rita", "auditor", Some("red")), ("ron", "auditor", Some("red")), ("ann", "auditor", None)]
+    {
+        callers.push(join(&broker, name, &standing(role, owner)).await.caller);
+    }
+    let sam = join(&broker, "sam", &standing("security", None)).await.caller;
+    let subject = |kind: &str, name: &str| json!({ "kind": kind, "name": name });
+    let subjects = ["rita", "ann", "sam"].map(|name| subject("operator", name));
+    let subjects = [&subjects[..], &[subject("agent", "red-bot")]].concat();
+    let opened = json!({ "subjects": subjects, "reason": "strange queries" });
+    let opened = admin.post_json("/v1/incident-records", &opened).await;
+    assert_eq!(opened.status, 200, "{}", opened.text());
+    let incident = opened.json()["incident"].as_str().unwrap().to_owned();
+    let path = format!("/v1/incidents/{incident}");
+    let note = json!({ "text": "her laptop at night" });
+    let noted = admin.post_json(&format!("{path}/notes"), &note).await.json()["seq"].clone();
+    // When they read the ledger, then the accused find no step of it, and their colleague does
+    let steps = async |by: &Caller| {
+        let seen = entries(by, 500).await;
+        kinds(&seen).iter().filter(|kind| kind.starts_with("incident.")).count()
+    };
+    assert_eq!((steps(&callers[0]).await, steps(&callers[1]).await), (0, 2));
+    let page = async |by: &Caller| by.get(&format!("/v1/ledger/entries?incident={incident}")).await.json();
+    for accused in [&callers[0], &callers[2]] {
+        assert_eq!(page(accused).await["items"], json!([]));
+        refused(&accused.get(&format!("/v1/ledger/entries/{noted}")).await, 404, "entry_unknown");
+        refused(&accused.get(&path).await, 404, "incident_unknown");
+    }
+    // And one who may handle every incident sees it all
+    assert_eq!(page(&sam).await["items"].as_array().unwrap().len(), 2);
+    assert_eq!(sam.get(&path).await.json()["notes"][0]["reason"], "her laptop at night");
+}
