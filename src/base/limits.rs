@@ -79,6 +79,8 @@ pub const SEAL_WAIT_S: u64 = 2;
 pub const UNSEAL_BYTES_MAX: usize = 16 * 1024;
 /// Maximum number of pending orders of a sealed broker.
 pub const ORDERS_MAX: usize = 1024;
+/// Time in which a failed pending order is listed, in seconds.
+pub const FAILED_ORDER_LISTED_S: i64 = 24 * 3600;
 /// Life of a certificate of break-glass access, in seconds.
 pub const BREAK_GLASS_LIFE_S: i64 = 3600;
 /// Maximum number of connections to the host socket.

@@ -10,10 +10,11 @@ use super::replay::remembered;
 use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
-use crate::base::IncidentId;
-use crate::custody::{PendingOrder, PendingOrderFailed, RevocationOrder};
+use crate::base::code::Code;
+use crate::base::{IncidentId, Timestamp};
+use crate::custody::{self, FailedOrder, PendingOrder, PendingOrderFailed, RevocationOrder};
 use crate::idempotency::Outcome;
-use crate::store::{Change, ConflictDecision, OnConflict, RevocationOutcome, Settled};
+use crate::store::{Change, CommitError, ConflictDecision, OnConflict, RevocationOutcome, Settled};
 use crate::telemetry::{Alarm, Alarms};
 
 /// Something was ended, suspended or resumed.
@@ -45,6 +46,15 @@ pub(crate) enum RemovalOrder {
     Unconditional(Option<RevocationOrder>),
     /// Decided again after an entry that changed a precondition. Its operator must still have the right.
     Conditional(RevocationOrder, DecideAgain),
+}
+
+impl RemovalOrder {
+    const fn what(&self) -> Option<&RevocationOrder> {
+        match self {
+            Self::Unconditional(what) => what.as_ref(),
+            Self::Conditional(what, _) => Some(what),
+        }
+    }
 }
 
 /// Decides a removal again, on later records: the change, or none if an earlier entry took the same away.
@@ -85,7 +95,8 @@ impl State {
                 ReadOutcome::Before(before) => return Ok(Removed::recorded(before.seq)),
             };
             let incident = removal.change.incident();
-            let (change, ()) = self.completed(request, ChangeDraft::of(removal.change, ()), preconditions)?;
+            let change = self.noting_repeated(removal.change, removal.order.what(), now);
+            let (change, ()) = self.completed(request, ChangeDraft::of(change, ()), preconditions)?;
             let (order, on_conflict) = match removal.order {
                 RemovalOrder::Unconditional(what) => {
                     (what.map(|what| request.pending(now, what)), OnConflict::Repeat)
@@ -110,6 +121,33 @@ impl State {
     }
 }
 
+impl State {
+    /// The change, which also says that a failed order was repeated if the records list one with the command of `what`.
+    fn noting_repeated(
+        &self,
+        change: Change<Effect>,
+        what: Option<&RevocationOrder>,
+        now: Timestamp,
+    ) -> Change<Effect> {
+        let Some(command) = what.and_then(RevocationOrder::exact_command) else { return change };
+        let is_repeated = |reading: &Reading<'_>| {
+            let custody = &reading.unconditional().keys.custody;
+            custody.failed_orders(now).any(|failed| failed.command == command)
+        };
+        if self.read(is_repeated).0 {
+            return change.effect(Effect::Custody(custody::Effect::OrderRepeated(command)));
+        }
+        change
+    }
+}
+
+/// The change that records that `order` failed because of `code`. The records list the order from then on.
+pub(crate) fn order_failed(order: &PendingOrder, code: Code) -> Result<Change<Effect>, CommitError> {
+    let failed = custody::Effect::OrderFailed(FailedOrder::of(order, code.as_str()));
+    let change = Change::new(&PendingOrderFailed::new(order, code.as_str()))?;
+    Ok(change.effect(Effect::Custody(failed)).urgent())
+}
+
 /// Decides `order` again: once for the idempotency key of its request, with its reason, and only while its operator has
 /// the right. Otherwise an entry says that it was not carried out.
 fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest<'_>) -> OnConflict<World> {
@@ -126,8 +164,7 @@ fn decided_again(order: PendingOrder, again: DecideAgain, request: ChangeRequest
                 Ok(ConflictDecision::Remove(reading.preconditions().added_to(change)))
             }
             Err(failure) => {
-                let failed = PendingOrderFailed::new(&order, failure.code.as_str());
-                let change = Change::new(&failed)?.requested_on(connection).urgent();
+                let change = order_failed(&order, failure.code)?.requested_on(connection);
                 Ok(ConflictDecision::Void(reading.preconditions().added_to(change)))
             }
         }

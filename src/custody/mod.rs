@@ -4,6 +4,7 @@
 //! Knows a slot by its id and kind, and nothing that would open one. Never changes the keyring. Beside it
 //! lie the orders that were given while nobody could open it.
 
+mod failed;
 mod location;
 mod order;
 mod orders;
@@ -11,6 +12,7 @@ mod rollback;
 mod sealing;
 mod state;
 
+pub use failed::FailedOrder;
 pub use location::{AdoptionOrder, DataAdopted, Location, MachineChanged};
 pub use order::{LeasesOf, OrderingOperator, PendingOrder, PendingOrderFailed, RevocationOrder};
 pub use orders::{Orders, OrdersError, SealOrder};

@@ -91,6 +91,16 @@ impl RevocationOrder {
         matches!(self, Self::DestroyVersion { .. })
     }
 
+    /// The command, if it says exactly what the order takes away: a repeated order has the same one.
+    #[must_use]
+    pub fn exact_command(&self) -> Option<String> {
+        let is_summary = matches!(
+            self,
+            Self::RevokeLeases(_) | Self::NarrowDeclarations { .. } | Self::RemoveDeclared { .. }
+        );
+        (!is_summary).then(|| self.to_string())
+    }
+
     /// The agent that it names alone.
     const fn agent(&self) -> Option<&AgentName> {
         if let Self::RevokeAgent(name)

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::failed::{FailedOrder, FailedOrders};
 use super::location::Location;
 use crate::base::{OperatorName, SlotId, Timestamp};
 use crate::keyring::{RootId, SlotKind, SlotView};
@@ -97,6 +98,10 @@ pub enum Effect {
     SealingKeys(u32),
     /// The order that the entry's [`Effect::Location`] carries out was given then.
     Ordered(Timestamp),
+    /// A pending order was not carried out.
+    OrderFailed(FailedOrder),
+    /// An order with the command of a failed one was carried out.
+    OrderRepeated(String),
 }
 
 impl Effect {
@@ -108,6 +113,7 @@ impl Effect {
             }
             Self::CheckpointKey(_) => keys.push(keys::checkpoint_key()),
             Self::Location { .. } | Self::Ordered(_) => keys.push(keys::location()),
+            Self::OrderFailed(_) | Self::OrderRepeated(_) => keys.push(keys::failed_orders()),
         }
     }
 
@@ -116,7 +122,12 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Slots(_) | Self::Root(_) | Self::Before(_) => true,
-            Self::CheckpointKey(_) | Self::Location { .. } | Self::SealingKeys(_) | Self::Ordered(_) => false,
+            Self::CheckpointKey(_)
+            | Self::Location { .. }
+            | Self::SealingKeys(_)
+            | Self::Ordered(_)
+            | Self::OrderFailed(_)
+            | Self::OrderRepeated(_) => false,
         }
     }
 
@@ -130,7 +141,9 @@ impl Effect {
             | Self::Root(_)
             | Self::Location { .. }
             | Self::SealingKeys(_)
-            | Self::Ordered(_) => None,
+            | Self::Ordered(_)
+            | Self::OrderFailed(_)
+            | Self::OrderRepeated(_) => None,
         }
     }
 }
@@ -145,6 +158,7 @@ pub struct Custody {
     location: Option<Location>,
     adopted: Option<(u64, Timestamp)>,
     sealing_keys: Option<(u32, Timestamp)>,
+    failed_orders: FailedOrders,
 }
 
 impl Custody {
@@ -201,11 +215,17 @@ impl Custody {
         self.adopted
     }
 
+    /// The failed pending orders that are listed at `now`, oldest first.
+    pub fn failed_orders(&self, now: Timestamp) -> impl Iterator<Item = &FailedOrder> {
+        self.failed_orders.listed(now)
+    }
+
     /// Entry times go on from `now`: no key has signed since later than that.
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.checkpoint_key = self.checkpoint_key.map(|(generation, since)| (generation, since.min(now)));
         self.adopted = self.adopted.map(|(seq, at)| (seq, at.min(now)));
         self.sealing_keys = self.sealing_keys.map(|(delta, since)| (delta, since.min(now)));
+        self.failed_orders.time_went_back(now);
     }
 
     /// Applies an effect.
@@ -232,6 +252,8 @@ impl Custody {
                     self.is_bound = false;
                 }
             }
+            Effect::OrderFailed(order) => self.failed_orders.add(at.time, order),
+            Effect::OrderRepeated(command) => self.failed_orders.repeated(command),
             Effect::CheckpointKey(generation) => self.checkpoint_key = Some((*generation, at.time)),
         }
     }
@@ -251,6 +273,12 @@ pub mod keys {
     #[must_use]
     pub fn location() -> Key {
         Key::of("location", b"")
+    }
+
+    /// The failed pending orders.
+    #[must_use]
+    pub fn failed_orders() -> Key {
+        Key::of("failed-orders", b"")
     }
 
     /// The generation of the signing checkpoint key.

@@ -26,7 +26,7 @@ pub enum Warning {
     KeysDue,
     /// The broker is frozen: it hands out no tokens, values and logins.
     Frozen,
-    /// A pending order was not carried out when the broker was unsealed or started, within the last 24 hours.
+    /// A pending order was not carried out within the last 24 hours, and was not repeated since.
     PendingOrderFailed,
 }
 
@@ -66,7 +66,7 @@ impl AdminServices {
             (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
             (Warning::KeysDue, services.keys_due() > 0),
             (Warning::Frozen, services.is_frozen()),
-            (Warning::PendingOrderFailed, services.state.kept_orders.settled().has_failed(now)),
+            (Warning::PendingOrderFailed, services.has_failed_orders(now)),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }

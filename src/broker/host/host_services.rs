@@ -14,7 +14,7 @@ use crate::broker::host::orders::UnrecordedOrder;
 use crate::broker::host::settled::SettledOrder;
 use crate::broker::services::Services;
 use crate::crypto::MacKey;
-use crate::custody::{BrokerSealed, BrokerUnsealed, Orders};
+use crate::custody::{BrokerSealed, BrokerUnsealed, FailedOrder, Orders};
 use crate::keyring::SlotKey;
 use crate::quota::Limiter;
 use crate::store::{Change, CommitError};
@@ -81,6 +81,8 @@ pub struct HostStanding {
     pub not_ready: Option<Failure>,
     /// The pending orders that an open broker settled when it opened.
     pub settled: Vec<SettledOrder>,
+    /// The failed orders of the last 24 hours that were not repeated.
+    pub failed: Vec<FailedOrder>,
 }
 
 /// A request of the host that only the process can carry out.
@@ -145,9 +147,10 @@ impl HostServices {
     /// The state of the broker, and its pending orders.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
-        let settled = self.services().map(|services| services.state.kept_orders.settled().all());
-        let settled = settled.unwrap_or_default();
-        HostStanding { state: self.state(), queued, not_ready: self.not_ready(), settled }
+        let (settled, failed) = self.services().map_or_else(Default::default, |services| {
+            (services.state.kept_orders.settled().all(), services.failed_orders(self.now()))
+        });
+        HostStanding { state: self.state(), queued, not_ready: self.not_ready(), settled, failed }
     }
 
     fn not_ready(&self) -> Option<Failure> {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::base::Timestamp;
 use crate::base::code::{self, Code};
 use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::broker::changes::{ChangeRequest, StoredOrder};
@@ -14,17 +15,17 @@ use crate::broker::keys::key_order::SigningKey;
 use crate::broker::keys::staging::{Force, StageChange};
 use crate::broker::leases::Selected;
 use crate::broker::reading::Reading;
-use crate::broker::removals::{Ended, Removed, raise_if_void};
+use crate::broker::removals::{Ended, Removed, order_failed, raise_if_void};
 use crate::broker::secrets::versions::{NamedVersion, is_destroyed};
 use crate::broker::services::Services;
 use crate::broker::world::World;
-use crate::custody::{LeasesOf, Orders, PendingOrder, PendingOrderFailed, RevocationOrder};
+use crate::custody::{FailedOrder, LeasesOf, Orders, PendingOrder, RevocationOrder};
 use crate::keyring::KeyStage;
 use crate::leases::LeaseSelection;
 use crate::ledger::Receipt;
 use crate::pki::Serial;
 use crate::registry::{Narrowing, Removals};
-use crate::store::{Change, PendingRecord, RevocationOutcome};
+use crate::store::{PendingRecord, RevocationOutcome};
 use crate::telemetry::{Alarm, Alarms};
 
 /// Failures of orders without effect: the object does not exist, or is revoked already.
@@ -68,8 +69,10 @@ impl UnrecordedOrder {
 
 /// The result of a stored order at a start.
 enum OrderResult {
-    /// Settled: its file forgets it.
-    Settled(OrderSettlement),
+    /// Carried out: its file forgets it.
+    CarriedOut,
+    /// Not carried out, as the records list: its file forgets it.
+    Failed,
     /// In force in memory only.
     InMemory(PendingRecord),
     /// Not carried out, and the ledger cannot record that now: the next start decides again.
@@ -82,15 +85,20 @@ impl Services {
     /// ledger cannot record now is in force in memory again, and is returned: its file stays until the order is
     /// settled.
     pub(crate) async fn carry_out(&self, orders: &mut Orders) -> Result<Vec<UnrecordedOrder>, Failure> {
+        self.raise_failed_earlier();
         let kept = self.state.kept_orders.waiting();
         let while_sealed = orders.waiting().iter().map(|order| (order, "while sealed"));
         let before = kept.iter().map(|order| (order, "before the start"));
         let (mut done, mut unrecorded, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (order, when) in while_sealed.chain(before) {
             let settlement = match self.carry_out_one(order, when).await? {
-                OrderResult::Settled(settlement) => {
+                OrderResult::CarriedOut => {
                     done.push(order.clone());
-                    settlement
+                    OrderSettlement::CarriedOut
+                }
+                OrderResult::Failed => {
+                    done.push(order.clone());
+                    continue;
                 }
                 OrderResult::InMemory(recorded) => {
                     unrecorded.push(UnrecordedOrder { order: order.clone(), recorded });
@@ -100,7 +108,7 @@ impl Services {
             };
             all.push(SettledOrder { order: order.clone(), settlement });
         }
-        self.state.kept_orders.settled().set(self.state.clock.now(), all);
+        self.state.kept_orders.settled().set(all);
         for order in done {
             orders.forget(&order)?;
             self.state.kept_orders.forget(order).await;
@@ -108,10 +116,37 @@ impl Services {
         Ok(unrecorded)
     }
 
+    /// Raises the alarm again for each order that failed before this start and was not repeated since.
+    fn raise_failed_earlier(&self) {
+        let now = self.state.clock.now();
+        for FailedOrder { command, by, at, code } in self.failed_orders(now) {
+            self.notifications.meters.alarms().raise(
+                Alarm::PendingOrderFailed,
+                format_args!(
+                    "the order `{command}` of {by} at {at} was not carried out ({code}) before this start, and was not \
+                     repeated; if it is still needed, repeat the command with the right name"
+                ),
+            );
+        }
+    }
+
+    /// The failed orders that the records list, oldest first.
+    pub(crate) fn failed_orders(&self, now: Timestamp) -> Vec<FailedOrder> {
+        let failed = |reading: &Reading<'_>| {
+            reading.unconditional().keys.custody.failed_orders(now).cloned().collect()
+        };
+        self.state.read(failed).0
+    }
+
+    /// Whether a failed order is listed.
+    pub(crate) fn has_failed_orders(&self, now: Timestamp) -> bool {
+        self.state.kept_orders.settled().has_failed() || !self.failed_orders(now).is_empty()
+    }
+
     async fn carry_out_one(&self, order: &PendingOrder, when: &str) -> Result<OrderResult, Failure> {
         let PendingOrder { at, by, what, operator, .. } = order;
         if self.is_carried_out(order) {
-            return Ok(OrderResult::Settled(OrderSettlement::CarriedOut));
+            return Ok(OrderResult::CarriedOut);
         }
         // Without addition to the name of an operator: the name links the entry to the operator.
         let by_then = if operator.is_some() { by.clone() } else { format!("{by}, {when}") };
@@ -121,9 +156,7 @@ impl Services {
             ChangeRequest::by_stored(StoredOrder { by: &by_then, order })
         };
         match self.apply_order(request, what).await {
-            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => {
-                Ok(OrderResult::Settled(OrderSettlement::CarriedOut))
-            }
+            Ok(Removed { taken: RevocationOutcome::Recorded(_), .. }) => Ok(OrderResult::CarriedOut),
             Ok(Removed { taken: RevocationOutcome::InMemory(recorded), .. }) => {
                 tracing::error!(%what, %at, %by, "the ledger cannot record an order now: it is in force in memory, and stored in the runtime directory");
                 Ok(OrderResult::InMemory(recorded))
@@ -164,12 +197,11 @@ impl Services {
         );
         let wait = Duration::from_millis(REVOCATION_WAIT_MS);
         let recording = async {
-            let failed = PendingOrderFailed::new(order, code.as_str());
-            let change = Change::new(&failed)?.requested_on(order.connection).urgent();
+            let change = order_failed(order, code)?.requested_on(order.connection);
             self.state.store.commit(change, ()).await.map(Receipt::redeem)
         };
         match tokio::time::timeout(wait, recording).await {
-            Ok(Ok(())) => OrderResult::Settled(OrderSettlement::Failed(code)),
+            Ok(Ok(())) => OrderResult::Failed,
             Ok(Err(error)) => {
                 tracing::error!(%error, %what, %by, "the ledger cannot record that an order was not carried out: the next start tries again");
                 OrderResult::Kept(code)
@@ -286,7 +318,7 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
         }
         RevocationOrder::RevokeToken(id) => Ok(FoundSubject::of_token(*id)),
         RevocationOrder::RevokeOperator(name) | RevocationOrder::SuspendOperator(name) => {
-            let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             Ok(FoundSubject::of_operator(operator))
         }
         RevocationOrder::RevokeLeases(_)

@@ -1,6 +1,5 @@
 use std::sync::{Mutex, PoisonError};
 
-use crate::base::Timestamp;
 use crate::base::code::Code;
 use crate::custody::PendingOrder;
 
@@ -11,7 +10,7 @@ pub enum OrderSettlement {
     CarriedOut,
     /// In force in memory, until the ledger records it.
     InMemory,
-    /// Not carried out.
+    /// Not carried out, and the ledger could not record that: the next start decides again.
     Failed(Code),
 }
 
@@ -24,33 +23,23 @@ pub struct SettledOrder {
     pub settlement: OrderSettlement,
 }
 
-/// The pending orders that this process has settled when it opened.
+/// The pending orders that this process has settled when it opened, without the failed ones that the records list.
 #[derive(Debug, Default)]
-pub struct SettledOrders(Mutex<Settled>);
-
-#[derive(Debug, Default)]
-struct Settled {
-    at: Option<Timestamp>,
-    orders: Vec<SettledOrder>,
-}
-
-/// How long a failed order is a warning, in seconds.
-const WARNING_S: i64 = 24 * 3600;
+pub struct SettledOrders(Mutex<Vec<SettledOrder>>);
 
 impl SettledOrders {
-    pub(crate) fn set(&self, at: Timestamp, orders: Vec<SettledOrder>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Settled { at: Some(at), orders };
+    pub(crate) fn set(&self, orders: Vec<SettledOrder>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = orders;
     }
 
     /// The orders, oldest first.
     pub(crate) fn all(&self) -> Vec<SettledOrder> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).orders.clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether an order failed within the last 24 hours.
-    pub(crate) fn has_failed(&self, now: Timestamp) -> bool {
+    /// Whether an order failed, and the ledger could not record that.
+    pub(crate) fn has_failed(&self) -> bool {
         let settled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_recent = settled.at.is_some_and(|at| now < at.plus_s(WARNING_S));
-        is_recent && settled.orders.iter().any(|one| matches!(one.settlement, OrderSettlement::Failed(_)))
+        settled.iter().any(|one| matches!(one.settlement, OrderSettlement::Failed(_)))
     }
 }

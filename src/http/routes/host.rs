@@ -4,11 +4,11 @@ use super::incidents::{required, subject};
 use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
-use crate::base::code;
+use crate::base::code::{self, Code};
 use crate::broker::{
     ContainInput, Ended, HostServices, HostStanding, OrderOutcome, OrderSettlement, SettledOrder,
 };
-use crate::custody::RevocationOrder;
+use crate::custody::{FailedOrder, RevocationOrder};
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::wire::{
@@ -135,7 +135,8 @@ impl From<HostStanding> for StateAnswer {
             detail: failure.why,
             fix: failure.fix,
         });
-        let settled = standing.settled.into_iter().map(Into::into).collect();
+        let settled = standing.settled.into_iter().map(Into::into);
+        let settled = settled.chain(standing.failed.into_iter().map(Into::into)).collect();
         Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready, settled }
     }
 }
@@ -155,6 +156,14 @@ impl From<SettledOrder> for SettledOrderAnswer {
             code: failed.map(|code| code.as_str().into()),
             detail: failed.map(|code| code.meaning().to_owned()),
         }
+    }
+}
+
+impl From<FailedOrder> for SettledOrderAnswer {
+    fn from(FailedOrder { command, by, at, code }: FailedOrder) -> Self {
+        let detail = code.parse().ok().map(|code: Code| code.meaning().to_owned());
+        let (at, code) = (at.to_string(), Some(code.into()));
+        Self { order: command, by, at, outcome: "failed".into(), code, detail }
     }
 }
 

@@ -142,7 +142,6 @@ const REVOKING: &[&str] = &[
     "src/broker/incidents/contain.rs",
     "src/broker/incidents/freeze.rs",
     "src/broker/secrets/versions.rs",
-    "src/broker/host/orders.rs",
     "src/broker/removals.rs",
 ];
 
