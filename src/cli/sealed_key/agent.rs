@@ -10,7 +10,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::SignalKind;
 use tokio::time::timeout;
 
-use super::protocol::{KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, directory, socket};
+use super::protocol::{
+    KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, directory, lock, socket,
+};
 use super::record::SealedKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Clock, SystemEntropy, Timestamp, code};
@@ -57,7 +59,7 @@ impl KeyAgentSocket {
         };
         private_dir(&dir).map_err(of(&dir))?;
         check_private(home)?;
-        let lock = dir.join("lock");
+        let lock = lock(home);
         let held = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let held = held.map_err(of(&lock))?;
         if held.try_lock().is_err() {

@@ -1,9 +1,10 @@
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, socket};
+use super::protocol::{KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, lock, socket};
 use super::record::SealedKey;
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{code, io_reason};
@@ -26,6 +27,9 @@ pub(crate) struct KeyAgentState {
 
 /// Longest wait for a response: the agent answers within milliseconds.
 const WAIT: Duration = Duration::from_secs(5);
+/// How often the client looks whether a stopped agent has ended, and the pause in between.
+const LOOKS: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl KeyAgent {
     /// The agent of `home`, which may not run.
@@ -75,9 +79,24 @@ impl KeyAgent {
         }
         match self.ask(&KeyAgentRequest::Stop)? {
             None => Ok(false),
-            Some(KeyAgentResponse::Stopping) => Ok(true),
+            Some(KeyAgentResponse::Stopping) => {
+                self.wait_for_the_end()?;
+                Ok(true)
+            }
             Some(other) => Err(unexpected(&other)),
         }
+    }
+
+    /// Waits until the stopped agent has released its lock, so that another one can start.
+    fn wait_for_the_end(&self) -> Result<(), CommandFailure> {
+        let lock = File::open(lock(&self.home)).map_err(|error| failed(&io_reason(&error)))?;
+        for _ in 0..LOOKS {
+            if lock.try_lock().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(failed("it was told to end, and has not ended"))
     }
 
     /// The response; `None` if no agent listens.

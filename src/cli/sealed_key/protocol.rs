@@ -76,6 +76,11 @@ pub(super) fn socket(home: &Path) -> PathBuf {
     directory(home).join("socket")
 }
 
+/// The file that a running agent has locked.
+pub(super) fn lock(home: &Path) -> PathBuf {
+    directory(home).join("lock")
+}
+
 /// Checks that no other user can reach the socket: the directory belongs to this user and has mode 0700.
 ///
 /// # Errors

@@ -158,7 +158,7 @@ fn sealed_key(home: &Path, identity: &Identity) -> Option<DoctorFinding> {
         Ok(Some(_)) => DoctorFinding::warn(
             WHAT,
             "sealed with a passphrase; the key agent was started with another passphrase",
-            "`keyward operator key-agent --stop`, then `keyward operator key-agent`",
+            "start one with the present passphrase, which replaces it: `keyward operator key-agent`",
         ),
         Ok(None) => DoctorFinding::ok(
             WHAT,

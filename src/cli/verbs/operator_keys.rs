@@ -77,6 +77,13 @@ impl SealKeyArgs {
         identity.save(home, IdentityKind::Operator)?;
         let output = SealedKeyOutput { spiffe_id: spiffe, key: "sealed".into() };
         console.record(&output, || format!("the private key of {} is sealed", output.spiffe_id));
+        let agent = KeyAgent::of(home).state(Some(&sealed));
+        if agent.is_ok_and(|state| state.is_some_and(|one| !one.opens)) && !console.is_json() {
+            console.say(
+                "the running key agent has another passphrase: `keyward operator key-agent` replaces it by one with the \
+                 new passphrase",
+            );
+        }
         if present.is_none() && !console.is_json() {
             console.say(
                 "copies of the key in clear may be on the disk or in backups: `keyward renew --operator` replaces the \
@@ -116,11 +123,16 @@ impl KeyAgentArgs {
         }
         let identity = Identity::load(home, IdentityKind::Operator)?;
         let sealed = identity.sealed_key()?.ok_or_else(|| CommandFailure::new(code::KEY_NOT_SEALED))?;
-        if agent.state(None)?.is_some() {
+        let running = agent.state(Some(&sealed))?;
+        if running.as_ref().is_some_and(|state| state.opens) {
             return Err(CommandFailure::new(code::KEY_AGENT_RUNNING));
         }
         let typed = typed_key_passphrase(self.passphrase_file.as_deref(), console)?;
         let key = passphrase_key(&sealed, &Passphrase::entered(&typed)?)?;
+        if running.is_some() {
+            agent.stop()?;
+            console.say("note: the key agent of the former passphrase has ended");
+        }
         if self.foreground {
             // The agent keeps the key of the passphrase, and not the passphrase.
             drop(typed);

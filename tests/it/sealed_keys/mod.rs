@@ -226,7 +226,29 @@ fn passphrase_can_be_changed_by_a_person_who_knows_it() {
     good(&process, "operator", &back);
     let told = refused(&process, "operator", &["operator", "list"], 1, "key_sealed");
     assert!(told["detail"].as_str().unwrap().contains("with another passphrase"), "{told}");
-    drop(agent);
+    // Then the advised command replaces the agent
+    assert!(told["fix"].as_str().unwrap().contains("`keyward operator key-agent`"), "{told}");
+    let replacement = RunningAgent::start(&process, "operator", &words);
+    good(&process, "operator", &["operator", "list"]);
+    drop((agent, replacement));
+}
+
+#[test]
+fn sealing_a_key_beside_an_agent_of_another_passphrase_is_one_command() {
+    // Given a key agent, and a new key in clear from the host
+    let (mut process, words) = sealed();
+    good(&process, "operator", &["operator", "key-agent", "--for", "1h", "--passphrase-file", &words]);
+    process.kill();
+    process.good(&["init", "--reissue-operator", "--yes", "--config", &process.config()], b"");
+    process.serve();
+    // When the key is sealed with another passphrase, then the output names the command that replaces the agent
+    let next = passphrase(&process, "the passphrase after that");
+    let sealing = run(&process, "operator", &["operator", "seal-key", "--passphrase-file", &next]);
+    let said = String::from_utf8_lossy(&sealing.stderr).into_owned();
+    assert!(sealing.status.success() && said.contains("`keyward operator key-agent` replaces it"), "{said}");
+    let replacement = RunningAgent::start(&process, "operator", &next);
+    assert!(good(&process, "operator", &["operator", "list"]).contains("admin"));
+    drop(replacement);
 }
 
 #[test]
