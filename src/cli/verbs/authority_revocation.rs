@@ -5,6 +5,7 @@ use crate::base::encoding::hex;
 use crate::cli::client::Client;
 use crate::cli::confirmation::Question;
 use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::own_access::{AccessLoss, say_way_back};
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, said};
 use crate::console::CommandFailure;
 use crate::pki::{AuthorityCertificate, SpiffeId};
@@ -57,9 +58,8 @@ impl RevokeAuthorityArgs {
             Items { items: staged.sent.get("items").and_then(Value::as_array).cloned().unwrap_or_default() };
         session.print_table(&client, &sent, &staged.items).await;
         session.console.say(&said(staged.ended.seq, "revoked"));
-        if loss.is_some_and(|loss| loss.own.is_some()) {
-            session.console.say(WAY_BACK);
-        }
+        let is_own = loss.is_some_and(|loss| loss.own.is_some());
+        say_way_back(is_own.then_some(AccessLoss::Revoked), session.console);
         check_durable(&staged.ended)
     }
 
@@ -120,8 +120,3 @@ impl Loss {
         format!("{renewal}add `--yes` to revoke the authority")
     }
 }
-
-/// The way back for the operator of this machine.
-const WAY_BACK: &str = "your certificate is refused from now on; to get another one, ask another admin for an enrolment code \
-                        (`keyward operator invite NAME`, then here `keyward join --replace`), or run on the broker's host as \
-                        root: `keyward break-glass operator --out DIR`, then `keyward --home DIR operator invite NAME`";

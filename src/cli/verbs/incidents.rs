@@ -5,6 +5,7 @@ use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
 use crate::base::{IncidentId, Reason, Stopwatch, code};
 use crate::cli::client::Client;
+use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
@@ -29,6 +30,8 @@ pub struct ContainArgs {
     /// Then rotate the secrets that agents under the subject have read, the most sensitive first, and name those that have no rotation
     #[arg(long, conflicts_with = "dry_run")]
     pub rotate_touched: bool,
+    #[command(flatten)]
+    own: OwnAccessArgs,
 }
 
 /// `keyward lift`
@@ -59,12 +62,17 @@ impl ContainArgs {
             session.console.record_lines(&preview.sent, || previewed(&preview));
             return Ok(());
         };
+        let lost = self.own.check(session, &subject, AccessLoss::Contained)?;
         let since = Stopwatch::start();
         let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
         let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
         let contained = client.call(CONTAIN, &Nothing, &body).await?;
         session.console.record_lines(&contained.sent, || containment(&contained));
         let ContainedAnswer { incident, ended, spares_caller, .. } = contained.answer;
+        if lost.is_some() {
+            say_way_back(lost, session.console);
+            return check_durable(&ended);
+        }
         // After the answer: counting takes time, and changes nothing.
         let probed = probe(&client, incident, &since, session.console).await;
         let followed = follow(&client, incident, session.console).await;

@@ -2,9 +2,10 @@ use clap::Subcommand;
 
 use super::operator_keys::{KeyAgentArgs, SealKeyArgs};
 use super::operator_profile::{OperatorInviteArgs, OperatorUpdateArgs, role_name};
-use crate::base::{OperatorName, OwnerName};
+use crate::base::{OperatorName, OwnerName, SubjectName};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
+use crate::cli::own_access::{AccessLoss, OwnAccess, OwnAccessArgs, own, say_way_back};
 use crate::cli::owners::note_new_owner;
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::columns;
@@ -46,6 +47,8 @@ pub enum OperatorCommand {
     Revoke {
         /// The operator's name
         name: String,
+        #[command(flatten)]
+        own: OwnAccessArgs,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
@@ -65,6 +68,8 @@ pub enum OperatorCommand {
     Suspend {
         /// The operator's name
         name: String,
+        #[command(flatten)]
+        own: OwnAccessArgs,
         /// Why
         #[command(flatten)]
         reason: ReasonArgs,
@@ -111,12 +116,20 @@ impl OperatorCommand {
                 Ok(())
             }
             Self::Update(args) => args.update(session).await,
-            Self::Revoke { name, reason } => {
-                session.end(REVOKE_OPERATOR, &name.parse()?, reason, "revoked").await
+            Self::Revoke { name, own, reason } => {
+                let name: OperatorName = name.parse()?;
+                let lost = own.check(session, &SubjectName::Operator(name.clone()), AccessLoss::Revoked)?;
+                let ended = session.end(REVOKE_OPERATOR, &name, reason, "revoked").await;
+                say_way_back(lost.filter(|_| ended.is_ok()), session.console);
+                ended
             }
             Self::Delete { name, confirm, reason } => delete(session, &name.parse()?, confirm, reason).await,
-            Self::Suspend { name, reason } => {
-                session.end(SUSPEND_OPERATOR, &name.parse()?, reason, "suspended").await
+            Self::Suspend { name, own, reason } => {
+                let name: OperatorName = name.parse()?;
+                let lost = own.check(session, &SubjectName::Operator(name.clone()), AccessLoss::Suspended)?;
+                let ended = session.end(SUSPEND_OPERATOR, &name, reason, "suspended").await;
+                say_way_back(lost.filter(|_| ended.is_ok()), session.console);
+                ended
             }
             Self::Resume { name, reason } => {
                 session.end(RESUME_OPERATOR, &name.parse()?, reason, "resumed").await
@@ -140,6 +153,11 @@ async fn delete(
          operator can have this name again",
         operator.role
     );
+    let subject = SubjectName::Operator(name.clone());
+    let is_own = OwnAccess::of(session)?.is(&subject);
+    if is_own {
+        session.console.say(&own(&subject));
+    }
     confirm.check(&format!("operator `{name}`"), &effect, session.console)?;
     let deleted = client.call(DELETE_OPERATOR, name, &reason.body()).await?;
     session.print(&deleted, |OperatorDeletedAnswer { seq, certificates }| {
@@ -148,6 +166,7 @@ async fn delete(
              reserved, and the ledger keeps all entries about the operator"
         )
     });
+    say_way_back(is_own.then_some(AccessLoss::Deleted), session.console);
     Ok(())
 }
 

@@ -110,7 +110,7 @@ fn an_operator_joins_works_renews_and_is_revoked_by_command_line() {
     process.good_as("alice", &["agent", "list"], b"");
     process.good(&["operator", "revoke", "alice"], b"");
     assert_eq!(process.run_as("alice", &["agent", "list"], b"").status.code(), Some(4));
-    let last = process.run_as("operator", &["operator", "revoke", "admin"], b"");
+    let last = process.run_as("operator", &["operator", "revoke", "admin", "--yes"], b"");
     assert_eq!(last.status.code(), Some(8), "{}", String::from_utf8_lossy(&last.stderr));
 }
 

@@ -10,6 +10,7 @@ mod enrolment;
 mod former;
 mod kinds;
 mod matrix;
+mod own_access;
 mod owners;
 mod persons;
 mod preconditions;
