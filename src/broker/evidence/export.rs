@@ -8,7 +8,6 @@ use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
-use crate::broker::identity::operators::operator_unknown;
 use crate::broker::identity::revoke::unknown;
 use crate::broker::services::Services;
 use crate::broker::world::World;
@@ -78,7 +77,7 @@ impl EvidenceOf {
             Self::Operator(name) => {
                 let is_known = world.operators.named(name).is_some()
                     || former.is_deleted(&DeletedName::Operator(name.clone()));
-                if is_known { Ok(()) } else { Err(operator_unknown()) }
+                if is_known { Ok(()) } else { Err(Failure::new(code::OPERATOR_UNKNOWN)) }
             }
             Self::Incident(id) => match world.incidents().recorded_incident(*id) {
                 Some(_) => Ok(()),

@@ -1,5 +1,7 @@
 use crate::base::{OperatorId, OperatorName, Scope, code};
 use crate::broker::failure::Failure;
+use crate::broker::identity::operators::{deleted, is_deleted};
+use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
@@ -8,7 +10,6 @@ use crate::keyring::Keyring;
 use crate::operators::{self, OperatorCertificate, OperatorCertified, OperatorKind, OperatorRole};
 use crate::pki::{CertificatePlan, PublicKey, ServerCertified};
 use crate::policy::{CertifyOperator, Decision, DecisionContext, decide_host_operator};
-use crate::registry::DeletedName;
 use crate::revocation::{self, Subject};
 use crate::store::{Change, CommitError};
 
@@ -50,6 +51,37 @@ pub async fn certify_operator(
     retry_on_conflict!(certify_admin(services, &admin, &certified, &decide))
 }
 
+/// What else changes if the operator called `name` gets a certificate from the host; `None` if it is an unrestricted admin
+/// that is not suspended, or if the host cannot give it one.
+#[must_use]
+pub fn effect_of_reissue(services: &Services, name: &OperatorName) -> Option<String> {
+    let effect = |reading: &Reading<'_>| {
+        let world = reading.unconditional();
+        let Some(operator) = world.operators.named(name) else {
+            let is_refused = is_deleted(world.registry.former(), name);
+            let made = || {
+                format!(
+                    "there is no operator `{name}`: the command makes one, as an admin with the scope `all`"
+                )
+            };
+            return (!is_refused).then(made);
+        };
+        if operator.profile.kind != OperatorKind::Human {
+            return None;
+        }
+        if operator.role != OperatorRole::Admin || operator.scope != Scope::Everything {
+            let owner = operator.scope.owner().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+            let role = operator.role;
+            return Some(format!(
+                "the operator `{name}` (role {role}{owner}) becomes an admin with the scope `all`"
+            ));
+        }
+        let is_suspended = world.revocations.is_blocked(&Subject::Operator(operator.id));
+        is_suspended.then(|| format!("the suspension of the operator `{name}` ends"))
+    };
+    services.state.read(effect).0
+}
+
 /// The change that records a certificate.
 type CertificateChange = Result<Change<Effect>, CommitError>;
 
@@ -73,12 +105,11 @@ pub(crate) async fn certify_admin(
     let plan = services.plan_certificate(services.operator_spiffe(name), *life_s, key, time.earliest());
     let ((known, is_deleted, decision), preconditions) = services.state.read(|reading| {
         let known = reading.acting_operator(name).map(|operator| (operator.id, operator.profile.kind));
-        let is_deleted = reading.declared().former().is_deleted(&DeletedName::Operator((*name).clone()));
+        let is_deleted = is_deleted(reading.declared().former(), name);
         (known, is_deleted, decide(&deciding.timed_on(reading), &plan))
     });
     if is_deleted {
-        let why = format!("the operator `{name}` was deleted; its name stays reserved");
-        return Err(Failure::new(code::NAME_DELETED).because(why).into());
+        return Err(Failure::new(code::NAME_DELETED).because(deleted(name)).into());
     }
     let id = match known {
         None => OperatorId::mint(time.now(), &*services.state.entropy),

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use super::operators::operator_unknown;
+use super::operators::unknown_in;
 use super::standing::InstanceStanding;
 use crate::base::{AgentName, OperatorName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
@@ -71,7 +71,7 @@ impl AdminServices {
             ));
         }
         let changed = self.0.state.change(ChangeRequest::of(by.operator(), request), |reading| {
-            let operator = reading.operator(name).ok_or_else(operator_unknown)?;
+            let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
             reading.lasting_admin_than(operator)?;
             room_for_deletion(reading)?;
             let certificates = counting(operator, reading.unconditional(), reading.now()).count();

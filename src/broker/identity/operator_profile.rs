@@ -3,7 +3,7 @@ use crate::base::{BindingNetwork, Network, OperatorName, Person, Scope, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
-use crate::broker::identity::operators::{changed_since, operator_unknown};
+use crate::broker::identity::operators::{changed_since, unknown_in};
 use crate::broker::services::{Services, Settings};
 use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
@@ -58,7 +58,7 @@ impl AdminServices {
     ) -> Result<u64, Failure> {
         let services = &*self.0;
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let known = &reading.operator(name).ok_or_else(operator_unknown)?.profile;
+            let known = &reading.operator(name).ok_or_else(|| unknown_in(reading, name))?.profile;
             if input.expected.as_ref().is_some_and(|expected| !expected.is_of(known)) {
                 return Err(changed_since(code::OPERATOR_PROFILE_MISMATCH, "profile", name));
             }

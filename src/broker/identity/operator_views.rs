@@ -32,10 +32,10 @@ impl AdminServices {
         name: &OperatorName,
     ) -> Result<OperatorAnswer, Failure> {
         let now = self.0.state.clock.now();
-        let found = self.0.state.store.read(|world, _| {
-            world.operators.named(name).map(|one| view(one, world, now, self.last_use(one)))
-        });
-        found.ok_or_else(operator_unknown)
+        self.0.state.store.read(|world, _| {
+            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
+            Ok(view(operator, world, now, self.last_use(operator)))
+        })
     }
 }
 

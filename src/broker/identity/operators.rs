@@ -10,14 +10,14 @@ use crate::broker::incidents::resume::check_not_contained;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::{Services, Settings};
-use crate::broker::world::Effect;
+use crate::broker::world::{Effect, World};
 use crate::idempotency::{IdempotencyKey, Outcome};
 use crate::operators::{
     self, Operator, OperatorInvited, OperatorKind, OperatorPlaced, OperatorProfile, OperatorRole,
     ProfileText, is_of_host,
 };
 use crate::policy::{Authorised, PlaceOperators};
-use crate::registry::DeletedName;
+use crate::registry::{DeletedName, FormerNames};
 use crate::revocation::Subject;
 
 /// The content of an operator's invitation.
@@ -147,7 +147,7 @@ impl AdminServices {
     ) -> Result<u64, Failure> {
         let OperatorPlaceInput { place: OperatorPlace { role, scope }, expected } = &input;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let operator = reading.operator(name).ok_or_else(operator_unknown)?;
+            let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
             let is_as_read =
                 |read: &OperatorPlace| read.role == operator.role && read.scope == operator.scope;
             if !expected.as_ref().is_none_or(is_as_read) {
@@ -220,11 +220,10 @@ impl Services {
         }
         let kind = input.kind.unwrap_or_default();
         let usual = if kind == OperatorKind::Human { None } else { kind.roles().first().copied() };
-        let role = input.role.or(usual).ok_or_else(operator_unknown)?;
-        if reading.declared().former().is_deleted(&DeletedName::Operator(input.name.clone())) {
-            let why = format!("the operator `{}` was deleted; its name stays reserved", input.name);
-            return Err(Failure::new(code::NAME_DELETED).because(why));
+        if is_deleted(reading.declared().former(), &input.name) {
+            return Err(Failure::new(code::NAME_DELETED).because(deleted(&input.name)));
         }
+        let role = input.role.or(usual).ok_or_else(|| Failure::new(code::OPERATOR_UNKNOWN))?;
         let scope = Scope::of(input.owner.clone());
         let profile = OperatorProfile {
             kind,
@@ -262,6 +261,27 @@ impl OperatorInviteInput {
     }
 }
 
-pub(crate) fn operator_unknown() -> Failure {
-    Failure::new(code::OPERATOR_UNKNOWN)
+/// The refusal of a request about an operator that does not exist. The name of a deleted one cannot be invited.
+pub(crate) fn operator_unknown(world: &World, name: &OperatorName) -> Failure {
+    let unknown = Failure::new(code::OPERATOR_UNKNOWN);
+    if !is_deleted(world.registry.former(), name) {
+        return unknown;
+    }
+    unknown.because(deleted(name)).mended_by(format!(
+        "check the name (`keyward operator list`), or invite the person under another name; `keyward audit list --operator \
+         {name}` shows the entries about the deleted operator"
+    ))
+}
+
+pub(crate) fn unknown_in(reading: &Reading<'_>, name: &OperatorName) -> Failure {
+    operator_unknown(reading.unconditional(), name)
+}
+
+pub(crate) fn is_deleted(former: &FormerNames, name: &OperatorName) -> bool {
+    former.is_deleted(&DeletedName::Operator(name.clone()))
+}
+
+/// The sentence about a deleted operator.
+pub(crate) fn deleted(name: &OperatorName) -> String {
+    format!("the operator `{name}` was deleted; its name stays reserved")
 }

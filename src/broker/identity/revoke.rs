@@ -213,7 +213,7 @@ impl AdminServices {
     ) -> Result<Ended, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
-            let operator = world.operators.named(name).ok_or_else(operator_unknown)?;
+            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             if what != Revocation::Resume {
                 reading.another_admin_than(operator)?;
             }

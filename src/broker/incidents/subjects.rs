@@ -4,6 +4,7 @@ use crate::base::{
     CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
 };
 use crate::broker::failure::Failure;
+use crate::broker::identity::operators::{is_deleted, operator_unknown};
 use crate::broker::identity::revoke::agent_with;
 use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
 use crate::broker::world::World;
@@ -33,7 +34,7 @@ impl<'w> FoundSubject<'w> {
     pub(super) fn find(world: &'w World, scope: &Scope, name: &SubjectName) -> Result<Self, Failure> {
         check_scope(scope, name)?;
         let found = Self::named(world, name).filter(|found| scope.covers(found.owner.as_ref()));
-        found.ok_or_else(|| unknown(name))
+        found.ok_or_else(|| unknown(world, scope, name))
     }
 
     fn named(world: &'w World, name: &SubjectName) -> Option<Self> {
@@ -210,9 +211,12 @@ fn check_scope(scope: &Scope, name: &SubjectName) -> Result<(), Failure> {
     Err(Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(why))
 }
 
-fn unknown(name: &SubjectName) -> Failure {
+fn unknown(world: &World, scope: &Scope, name: &SubjectName) -> Failure {
     let (why, fix): (String, Cow<'static, str>) = match name {
         SubjectName::Operator(operator) => {
+            if *scope == Scope::Everything && is_deleted(world.registry.former(), operator) {
+                return operator_unknown(world, operator);
+            }
             let why = format!("there is no operator `{operator}`");
             return Failure::new(code::OPERATOR_UNKNOWN).because(why);
         }

@@ -97,7 +97,19 @@ async fn a_deleted_operator_is_refused_at_once_and_its_name_stays_reserved() {
     refused(&super::redeem(&broker, &own, &request).await, 401, "enrolment_code_invalid");
     // And nobody gets its name again
     refused(&invite(&broker.operator(), "eve", &standing("auditor", None)).await, 409, "name_deleted");
-    refused(&broker.operator().get("/v1/operators/eve").await, 404, "operator_unknown");
+    // And no fix advises to invite it
+    let unknown = broker.operator().get("/v1/operators/eve").await;
+    refused(&unknown, 404, "operator_unknown");
+    let contained = json!({ "subject": { "kind": "operator", "name": "eve" }, "reason": "test" });
+    let contained = broker.operator().post_json("/v1/incidents", &contained).await;
+    refused(&contained, 404, "operator_unknown");
+    let suspended = post(&broker.operator(), "/v1/operators/eve/suspend").await;
+    for problem in [unknown.json(), contained.json(), suspended.json()] {
+        let fix = problem["fix"].as_str().unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains("was deleted"), "{problem}");
+        assert!(!fix.contains("invite NAME") && fix.contains("keyward audit list --operator eve"), "{fix}");
+    }
+    refused(&invite(&broker.operator(), "eve", &json!({})).await, 409, "name_deleted");
     assert_eq!(broker.entries("operator.deleted").await[0]["event"]["operator"], "eve");
     // The twin: an agent may have the name, whose SPIFFE ID is another one
     broker.agent("eve", &["repo-reader"]).await;
