@@ -12,7 +12,7 @@ use crate::ledger::{Build, SEGMENT_BYTES};
 use crate::store::{OnLostEntries, StoreOptions};
 
 pub(crate) fn keyring_path(config: &Config) -> PathBuf {
-    config.data_dir.join("keyring")
+    config.keyring()
 }
 
 pub(crate) fn store_options(

@@ -14,7 +14,7 @@ pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, CommandFailure> {
 }
 
 /// The failure if this machine has no unseal key.
-fn attended() -> CommandFailure {
+pub(crate) fn attended() -> CommandFailure {
     CommandFailure::new(code::ROOT_KEY_UNUSABLE)
         .because("`[root_key]` has `attended = true`: this machine has no unseal key")
         .mended_by("name a key file or a passphrase; `--help` shows the options")

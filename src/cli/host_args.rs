@@ -22,8 +22,8 @@ pub struct ServeArgs {
 /// `keyward verify`
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// An evidence bundle of `keyward evidence`, instead of a ledger
-    #[arg(value_name = "BUNDLE", requires = "key", conflicts_with_all = ["config", "data_dir", "checkpoint"])]
+    /// An evidence bundle of `keyward evidence`. With `--config` or `--data-dir`, the ledger leads from `--key` to an earlier or later key that signed the bundle, and has to contain its entries
+    #[arg(value_name = "BUNDLE", requires = "key", conflicts_with = "checkpoint")]
     pub bundle: Option<PathBuf>,
     /// The configuration file, which names the data directory and the unseal key: state changes are decrypted and checked too
     #[arg(long, value_name = "FILE", conflicts_with = "data_dir", required_unless_present_any = ["data_dir", "bundle"])]
@@ -75,4 +75,7 @@ pub struct InitArgs {
     /// Give the operator of an existing, stopped broker a new certificate
     #[arg(long)]
     pub reissue_operator: bool,
+    /// With `--reissue-operator`: do not ask before another operator becomes an admin, or a suspension ends; required for that where there is no terminal
+    #[arg(long, requires = "reissue_operator")]
+    pub yes: bool,
 }

@@ -43,6 +43,14 @@ pub struct Config {
     pub log: LogSettings,
 }
 
+impl Config {
+    /// The file of the keyring.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.data_dir.join("keyring")
+    }
+}
+
 /// Synchronisation of the system clock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClockSettings {

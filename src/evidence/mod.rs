@@ -23,4 +23,4 @@ pub use manifest::{BundleParts, Takeover, bundle};
 pub use record::{EntryPlace, EvidenceRecord};
 pub use scope::{EvidenceScope, EvidenceSubject};
 pub use timeline::{Timeline, TimelineRow};
-pub use verify::{EvidenceError, VerifiedEvidence, VerifiedSubject, verify};
+pub use verify::{EvidenceError, VerifiedEvidence, VerifiedSubject, claimed_checkpoint, verify};

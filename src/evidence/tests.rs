@@ -155,13 +155,14 @@ fn another_key_signs_nothing() {
     let (ours, other) = (notary(), notary());
     let bytes = made(&other, &scope(), &whole());
     let refused = verify(&bytes, ours.verifier()).unwrap_err();
-    assert_eq!(refused, EvidenceError::Signature { file: MANIFEST, error: CheckpointError::Signature });
+    let is_of_other = |error| matches!(error, CheckpointError::OtherKey { .. });
+    assert!(matches!(refused, EvidenceError::Signature { file: MANIFEST, error } if is_of_other(error)));
     // A holder of another key can sign the manifest anew, and not the checkpoint with the pinned key.
     let mut files = unpack(&made(&ours, &scope(), &whole())).unwrap();
     files.insert(CHECKPOINT.to_owned(), other.sign(&tree()).into_bytes());
     files.insert(MANIFEST.to_owned(), ours.sign_manifest(&hashes(&files)).into_bytes());
     let refused = verify(&pack(&files).unwrap(), ours.verifier()).unwrap_err();
-    assert_eq!(refused, EvidenceError::Signature { file: CHECKPOINT, error: CheckpointError::Signature });
+    assert!(matches!(refused, EvidenceError::Signature { file: CHECKPOINT, error } if is_of_other(error)));
 }
 
 #[test]

@@ -78,6 +78,15 @@ pub enum EvidenceError {
     Range,
 }
 
+/// The signed checkpoint in `bytes`, which is not verified.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn claimed_checkpoint(bytes: &[u8]) -> Result<String, EvidenceError> {
+    let files = unpack(bytes)?;
+    text(&files, CHECKPOINT).map(str::to_owned)
+}
+
 /// Checks `bytes` with the checkpoint key `trusted`, which must not come from the bundle.
 ///
 /// # Errors

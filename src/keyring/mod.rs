@@ -34,4 +34,4 @@ pub use slot_key::SlotKey;
 pub use slot_kind::SlotKind;
 pub use slots::DealtShares;
 pub use stage::{Generations, KeyStage, StageError, StageSince};
-pub use view::{SlotState, SlotView, slots_of};
+pub use view::{SlotState, SlotView, opening_kinds, slots_of};

@@ -54,6 +54,17 @@ pub fn slots_of(path: &Path) -> Result<Vec<SlotView>, KeyringError> {
     Ok(views(&file::read(path)?.body))
 }
 
+/// The kinds of the slots that open the keyring at `path`, each once, as the file says.
+///
+/// # Errors
+/// [`KeyringError`].
+pub fn opening_kinds(path: &Path) -> Result<Vec<SlotKind>, KeyringError> {
+    let slots = slots_of(path)?;
+    let opens =
+        |kind: &SlotKind| slots.iter().any(|slot| slot.kind == *kind && slot.state == SlotState::Opens);
+    Ok([SlotKind::KeyFile, SlotKind::Passphrase, SlotKind::Shares].into_iter().filter(opens).collect())
+}
+
 /// The root key in the slot that `key` opens, and that slot: nobody has authenticated the rest.
 pub(super) fn unwrapped(
     body: &KeyringBody,

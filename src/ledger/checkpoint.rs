@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::tree::Tree;
-use crate::base::encoding::{base64, from_base64};
+use crate::base::encoding::{base64, from_base64, hex};
 use crate::crypto::{Digest, Ed25519Key, sha256, verify_ed25519};
 
 /// The state of a ledger at one moment: number of entries and root (C2SP tlog-checkpoint).
@@ -22,9 +22,24 @@ pub enum CheckpointError {
     /// Not a signed note with a checkpoint in it.
     #[error("this is not a signed checkpoint")]
     Form,
-    /// No signature of this key on it, or one that does not fit.
-    #[error("the checkpoint is not signed by this ledger's key")]
+    /// The signature of the key does not fit the text.
+    #[error("the text was changed after it was signed")]
     Signature,
+    /// Signed by other keys of the ledger only.
+    #[error(
+        "it is signed by the key with the hash {}, and the trusted key of this ledger has the hash {}",
+        hex(signed_by),
+        hex(trusted)
+    )]
+    OtherKey {
+        /// The hash of the key, as the signature names it.
+        signed_by: [u8; 4],
+        /// The hash of the trusted key.
+        trusted: [u8; 4],
+    },
+    /// Signed for another ledger only.
+    #[error("it is signed for another ledger than the one that the trusted key names")]
+    OtherLedger,
     /// Signed by a key after another one took over from it.
     #[error(
         "the checkpoint of {size} entries is signed by a key that was retired by entry {until}: it counts up to there"
@@ -119,7 +134,7 @@ impl NoteVerifier {
     pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
         let checkpoint = Checkpoint::claimed(note)?;
         self.check(note)?;
-        if checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::Signature) }
+        if checkpoint.origin == self.name { Ok(checkpoint) } else { Err(CheckpointError::OtherLedger) }
     }
 
     /// The two keys of an announcement for this key's ledger that the second one takes over from the first, if both
@@ -148,20 +163,29 @@ impl NoteVerifier {
             return Err(CheckpointError::Form);
         }
         self.check(note)?;
-        if origin == self.name { Ok(lines) } else { Err(CheckpointError::Signature) }
+        if origin == self.name { Ok(lines) } else { Err(CheckpointError::OtherLedger) }
     }
 
     /// Whether this key signed `note`.
     fn check(&self, note: &str) -> Result<(), CheckpointError> {
         let (text, signatures) = split(note)?;
-        let ours = signatures.lines().filter_map(|line| line.strip_prefix("\u{2014} ")?.split_once(' '));
-        let ours = ours.filter(|(name, _)| *name == self.name);
-        let good = ours.filter_map(|(_, signature)| from_base64(signature)).any(|signature| {
-            signature
-                .strip_prefix(&self.hash())
-                .is_some_and(|signature| verify_ed25519(&self.public, text.as_bytes(), signature))
-        });
-        if good { Ok(()) } else { Err(CheckpointError::Signature) }
+        let all = signatures.lines().filter_map(|line| line.strip_prefix("\u{2014} ")?.split_once(' '));
+        let ours: Vec<Vec<u8>> = all
+            .filter(|(name, _)| *name == self.name)
+            .filter_map(|(_, signature)| from_base64(signature))
+            .collect();
+        let trusted = self.hash();
+        let mut of_this_key = ours.iter().filter_map(|one| one.strip_prefix(&trusted)).peekable();
+        let is_ours = of_this_key.peek().is_some();
+        if of_this_key.any(|signature| verify_ed25519(&self.public, text.as_bytes(), signature)) {
+            return Ok(());
+        }
+        let other = ours.iter().find_map(|one| one.first_chunk::<4>().copied());
+        Err(match other {
+            _ if is_ours => CheckpointError::Signature,
+            Some(signed_by) => CheckpointError::OtherKey { signed_by, trusted },
+            None => CheckpointError::OtherLedger,
+        })
     }
 }
 
@@ -169,7 +193,7 @@ impl NoteVerifier {
 impl fmt::Display for NoteVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [&[ED25519], self.public.as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, crate::base::encoding::hex(&self.hash()), base64(&key))
+        write!(f, "{}+{}+{}", self.name, hex(&self.hash()), base64(&key))
     }
 }
 
@@ -359,7 +383,11 @@ mod tests {
         let notary = notary();
         let note = notary.sign(&tree());
         let verifier = notary.verifier();
-        assert_eq!(self::notary().verifier().open(&note), Err(CheckpointError::Signature));
+        let other = self::notary();
+        let (signed_by, trusted) = (verifier.hash(), other.verifier().hash());
+        assert_eq!(other.verifier().open(&note), Err(CheckpointError::OtherKey { signed_by, trusted }));
+        let of_another_ledger = NoteVerifier { name: "other".to_owned(), ..verifier.clone() };
+        assert_eq!(of_another_ledger.open(&note), Err(CheckpointError::OtherLedger));
         assert_eq!(verifier.open(&note.replacen("\n2\n", "\n3\n", 1)), Err(CheckpointError::Signature));
         assert_eq!(verifier.open(&note.replacen("\n2\n", "\n02\n", 1)), Err(CheckpointError::Form));
         assert_eq!(verifier.open(""), Err(CheckpointError::Form));

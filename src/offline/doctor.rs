@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::configuration::config_opened_by;
 use super::host_checks::{host_checks, private_files};
-use super::verify::{VerifyOptions, is_running, look, unfinished_end};
+use super::ledger_check::{VerifyOptions, is_running, look, unfinished_end};
 use crate::app::data_dir::keyring_path;
 use crate::app::open_keyring::open_keyring;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
@@ -122,7 +122,7 @@ fn orders(state: &StateAnswer) -> Option<DoctorFinding> {
         .filter_map(|one| Some(format!("`{}` ({})", one.order, one.code.as_ref()?)))
         .collect();
     if !failed.is_empty() {
-        let why = format!("not carried out when the broker opened: {}", failed.join(", "));
+        let why = format!("not carried out: {}", failed.join(", "));
         return Some(DoctorFinding::warn(
             WHAT,
             why,

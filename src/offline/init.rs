@@ -1,6 +1,8 @@
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::slot_keys::{KeyOptions, unnamed_key};
 use crate::app::assemble::{assemble_to_record, record_slot_changes};
 use crate::app::data_dir::{keyring_path, private_dir};
 use crate::app::environment::Environment;
@@ -11,11 +13,12 @@ use crate::app::server_identity::server_identity;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
-use crate::broker::{AgentServices, certify_operator};
+use crate::broker::{AgentServices, certify_operator, effect_of_reissue};
+use crate::cli::Question;
 use crate::cli::{Identity, IdentityKind, InitArgs, NEW_KEY_IN_CLEAR, identity_lock};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, host_user, known_passphrase, new_passphrase};
-use crate::keyring::{Keyring, Passphrase, SlotKey};
+use crate::keyring::{Keyring, SlotKey};
 use crate::ledger::{RESERVE_BYTES, SEGMENT_BYTES};
 use crate::operators::is_of_host;
 use crate::pki::{
@@ -24,8 +27,13 @@ use crate::pki::{
 use crate::telemetry::free_bytes;
 use crate::wire::InitOutput;
 
+const OF_INIT: KeyOptions =
+    KeyOptions { key_file: "--root-key-file FILE", passphrase: "--passphrase", shares: None };
+
+/// Asks whether the effect in the text is wanted.
+pub type Confirmation<'a> = &'a (dyn Fn(&str) -> Result<(), CommandFailure> + Sync);
+
 /// The input of `init`.
-#[derive(Debug)]
 pub struct InitOptions<'a> {
     /// The operator's name.
     pub operator: &'a str,
@@ -35,8 +43,10 @@ pub struct InitOptions<'a> {
     pub home: &'a Path,
     /// The file with the unseal key, if the configuration names a systemd credential, which only the service gets.
     pub root_key: Option<&'a Path>,
-    /// A passphrase for a second slot; for an existing broker the passphrase that opens the keyring.
-    pub passphrase: Option<Passphrase>,
+    /// Asks before a new certificate changes more than the certificate. Its text says what.
+    pub confirm: Confirmation<'a>,
+    /// The key of a second slot; for an existing broker the key that opens the keyring.
+    pub key: Option<SlotKey>,
 }
 
 /// `keyward init`
@@ -48,14 +58,22 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
     let asked = args.passphrase || args.passphrase_file.is_some();
     let ask = if args.reissue_operator { known_passphrase } else { new_passphrase };
     let passphrase = asked.then(|| ask(args.passphrase_file.as_deref(), console)).transpose()?;
+    let key = match passphrase.map(SlotKey::Passphrase) {
+        None if args.reissue_operator && args.root_key_file.is_none() => {
+            Some(unnamed_key(&config, &OF_INIT, console)?)
+        }
+        named => named,
+    };
     let options = InitOptions {
         operator: &args.operator,
         reissue: args.reissue_operator,
         home,
         root_key: args.root_key_file.as_deref(),
-        passphrase,
+        confirm: &|effect| confirm_reissue(args, effect, console),
+        key,
     };
-    let progress = console.progress("initialising the broker");
+    // A question and a line of progress would be mixed.
+    let progress = (!args.reissue_operator).then(|| console.progress("initialising the broker"));
     let was_sealed = Identity::has_sealed_key(home, IdentityKind::Operator);
     let made = initialise(&config, options, &Environment::of(&config)).await?;
     drop(progress);
@@ -64,6 +82,23 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
         console.say(NEW_KEY_IN_CLEAR);
     }
     Ok(())
+}
+
+/// Says what the new certificate of an operator changes, and asks.
+fn confirm_reissue(args: &InitArgs, effect: &str, console: &Console) -> Result<(), CommandFailure> {
+    console.say(effect);
+    if args.yes {
+        return Ok(());
+    }
+    let question = format!("Give the operator `{}` the certificate of an admin?", args.operator);
+    let fix = "name an admin (`--operator NAME`), or add `--yes`";
+    Question { act: "this change", question: &question, fix }.ask(console)
+}
+
+impl fmt::Debug for InitOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InitOptions").field("operator", &self.operator).finish_non_exhaustive()
+    }
 }
 
 /// Initialises a broker, or gives an operator of a stopped broker a new certificate. Existing files are never
@@ -95,17 +130,22 @@ pub async fn initialise(
         Identity::check_reissue(options.home, &spiffe, &[])?;
     }
     let (keyring, key) = if options.reissue {
-        let key =
-            options.passphrase.map_or_else(|| slot_key(config), |known| Ok(SlotKey::Passphrase(known)))?;
+        let key = options.key.map_or_else(|| slot_key(config), Ok)?;
         (open_by(config, &key)?, key)
     } else {
-        create(config, options.passphrase, clock, entropy)?
+        create(config, options.key, clock, entropy)?
     };
     let ledger = keyring.ledger();
     let services = assemble_to_record(config, keyring, environment).await?;
     let authorities = services.signing.issuer.authorities();
     let pins: Vec<_> = authorities.iter().map(AuthorityCertificate::key_pin).collect();
     Identity::check_reissue(options.home, &spiffe, &pins)?;
+    if let Some(effect) = effect_of_reissue(&services, &operator).filter(|_| options.reissue)
+        && let Err(refused) = (options.confirm)(&effect)
+    {
+        services.state.store.close().await;
+        return Err(refused);
+    }
     record_slot_changes(&services, &host_user()).await?;
     // The caller proves to own the host by opening the keyring.
     let keyring = open_by(config, &key)?;
@@ -173,7 +213,7 @@ fn tell(made: &InitOutput, console: &Console) {
 
 fn create(
     config: &Config,
-    passphrase: Option<Passphrase>,
+    second: Option<SlotKey>,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<(Keyring, SlotKey), CommandFailure> {
@@ -194,7 +234,7 @@ fn create(
         RootKey::File(_) | RootKey::Credential(_) => Some(slot_key(config)?),
         RootKey::Attended => None,
     };
-    let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(passphrase.map(SlotKey::Passphrase)).collect();
+    let mut slots: Vec<SlotKey> = by_itself.into_iter().chain(second).collect();
     if slots.is_empty() {
         let why = "`[root_key]` has `attended = true`, and the command names no unseal key";
         return Err(CommandFailure::usage(

@@ -1,10 +1,12 @@
 //! Verbs on the data directory of a stopped broker: they open the keyring and the ledger themselves.
 
 mod adopt;
+mod checkpoint;
 mod configuration;
 mod doctor;
 mod host_checks;
 mod init;
+mod ledger_check;
 mod slot_change;
 mod slot_keys;
 mod slots;
@@ -14,6 +16,6 @@ mod verify_evidence;
 pub use adopt::adopt;
 pub use configuration::check_config;
 pub use doctor::doctor;
-pub use init::{InitOptions, init, initialise};
+pub use init::{Confirmation, InitOptions, init, initialise};
 pub use slots::slot;
 pub use verify::verify;

@@ -1,11 +1,12 @@
 use std::path::{Path, PathBuf};
 
+use crate::app::data_dir::keyring_path;
 use crate::app::environment::Environment;
-use crate::app::open_keyring::slot_key;
+use crate::app::open_keyring::{attended, slot_key};
 use crate::cli::{NewSlotArgs, OpeningArgs};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, known_passphrase, known_shares, new_passphrase};
-use crate::keyring::SlotKey;
+use crate::keyring::{SlotKey, SlotKind, opening_kinds};
 
 /// The unseal key of a stopped broker: the one that the options name, or the one of `[root_key]`.
 pub(super) fn opening_key(
@@ -22,8 +23,63 @@ pub(super) fn opening_key(
     }
     match &opening.root_key_file {
         Some(file) => Ok(SlotKey::from_file(file)?),
-        None => slot_key(config),
+        None => unnamed_key(config, &OF_SLOTS, console),
     }
+}
+
+/// The options with which a command names an unseal key, by the kind of its slot.
+pub(super) struct KeyOptions {
+    pub(super) key_file: &'static str,
+    pub(super) passphrase: &'static str,
+    /// A command without this option asks for shares only at a terminal.
+    pub(super) shares: Option<&'static str>,
+}
+
+const OF_SLOTS: KeyOptions = KeyOptions {
+    key_file: "--root-key-file FILE",
+    passphrase: "--by-passphrase",
+    shares: Some("--by-shares"),
+};
+
+impl KeyOptions {
+    const fn of(&self, kind: SlotKind) -> Option<&'static str> {
+        match kind {
+            SlotKind::KeyFile => Some(self.key_file),
+            SlotKind::Passphrase => Some(self.passphrase),
+            SlotKind::Shares => self.shares,
+        }
+    }
+}
+
+/// The unseal key if no option names one: the key of `[root_key]`. With `attended = true` the command asks for a
+/// passphrase or shares at the terminal.
+pub(super) fn unnamed_key(
+    config: &Config,
+    options: &KeyOptions,
+    console: &Console,
+) -> Result<SlotKey, CommandFailure> {
+    if config.root_key != RootKey::Attended {
+        return slot_key(config);
+    }
+    let kinds = opening_kinds(&keyring_path(config))?;
+    if console.is_interactive() {
+        if kinds.contains(&SlotKind::KeyFile) && kinds.len() > 1 {
+            console.say(&format!("note: to open the keyring with a key file, add `{}`", options.key_file));
+        }
+        if kinds.contains(&SlotKind::Passphrase) {
+            return known_passphrase(None, console).map(SlotKey::Passphrase);
+        }
+        if kinds.contains(&SlotKind::Shares) {
+            return known_shares(&[], console);
+        }
+    }
+    let named: Vec<String> =
+        kinds.iter().filter_map(|kind| Some(format!("`{}`", options.of(*kind)?))).collect();
+    if named.is_empty() {
+        return Err(attended().mended_by("run the command at a terminal: it asks for the shares"));
+    }
+    Err(attended()
+        .mended_by(format!("add the option for the key of one of the slots: {}", named.join(" or "))))
 }
 
 /// The unseal key of a new slot without shares.

@@ -2,19 +2,27 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::ledger_check::{VerifyOptions, config_of, look};
 use crate::base::limits::EVIDENCE_BYTES_MAX;
 use crate::base::{Timestamp, code};
+use crate::cli::VerifyArgs;
 use crate::console::{CommandFailure, Console};
-use crate::evidence::{VerifiedEvidence, VerifiedSubject, verify};
-use crate::ledger::NoteVerifier;
+use crate::evidence::{EvidenceError, VerifiedEvidence, VerifiedSubject, claimed_checkpoint, verify};
+use crate::ledger::{CheckpointError, NoteVerifier};
 use crate::wire::{VerifiedEvidenceOutput, VerifiedSubjectOutput};
 
-/// Verifies the evidence bundle in the file `bundle` with the checkpoint key `key`, without a broker.
+/// Verifies the evidence bundle in the file `bundle` with the checkpoint key `key`, without a broker. If `args` name a ledger,
+/// its announcements lead from this key to the one that signed the bundle, and the ledger must have the bundle's checkpoint.
 ///
 /// # Errors
 /// [`CommandFailure`] if it proves nothing.
-pub(super) fn verify_evidence(bundle: &Path, key: &str, console: &Console) -> Result<(), CommandFailure> {
-    let key = NoteVerifier::parse(key).map_err(|error| {
+pub(super) fn verify_evidence(
+    bundle: &Path,
+    key: &str,
+    args: &VerifyArgs,
+    console: &Console,
+) -> Result<(), CommandFailure> {
+    let trusted = NoteVerifier::parse(key).map_err(|error| {
         let failure = CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string());
         if Path::new(key).is_file() {
             return failure.mended_by("give the content of the file: `--key \"$(cat FILE)\"`");
@@ -22,11 +30,47 @@ pub(super) fn verify_evidence(bundle: &Path, key: &str, console: &Console) -> Re
         failure
     })?;
     let bytes = read(bundle).map_err(|error| CommandFailure::of_file(bundle, &error))?;
-    let verified = verify(&bytes, &key).map_err(|error| {
-        CommandFailure::new(code::EVIDENCE_INVALID).because(format!("`{}`: {error}", bundle.display()))
-    })?;
+    let keys = match config_of(args)? {
+        None if args.data_dir.is_none() => vec![trusted],
+        config => {
+            let note = claimed_checkpoint(&bytes).map_err(|error| refused(bundle, &error))?;
+            let options = VerifyOptions {
+                config: config.as_ref(),
+                data_dir: args.data_dir.as_deref(),
+                checkpoint: Some(&note),
+                key: Some(key),
+                checked: None,
+            };
+            look(&options)?.checkpoint_keys(&trusted).into_iter().map(|term| term.key).collect()
+        }
+    };
+    let verified = verified_by(&keys, &bytes).map_err(|error| refused(bundle, &error))?;
     report(&verified, console);
     Ok(())
+}
+
+/// What the bundle proves by the first of `keys` that signed it.
+fn verified_by(keys: &[NoteVerifier], bytes: &[u8]) -> Result<VerifiedEvidence, EvidenceError> {
+    let mut failed = None;
+    for key in keys {
+        match verify(bytes, key) {
+            Ok(verified) => return Ok(verified),
+            Err(error) if failed.as_ref().is_none_or(is_of_other_key) && !is_of_other_key(&error) => {
+                failed = Some(error);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    Err(failed.unwrap_or(EvidenceError::Range))
+}
+
+const fn is_of_other_key(error: &EvidenceError) -> bool {
+    matches!(error, EvidenceError::Signature { error: CheckpointError::OtherKey { .. }, .. })
+}
+
+fn refused(bundle: &Path, error: &EvidenceError) -> CommandFailure {
+    let code = if is_of_other_key(error) { code::CHECKPOINT_KEY_DIFFERS } else { code::EVIDENCE_INVALID };
+    CommandFailure::new(code).because(format!("`{}`: {error}", bundle.display()))
 }
 
 /// The file, up to one byte more than a bundle may have.

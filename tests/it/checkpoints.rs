@@ -163,7 +163,44 @@ fn one_trusted_checkpoint_key_leads_to_the_keys_before_and_after_it() {
     for (note, key) in [(newest.as_str(), &strange_key), (&stranger.display().to_string(), &kept[0].1)] {
         let (code, said) = verify(&process, note, key);
         assert_eq!((code, said.contains("checkpoint_invalid")), (Some(11), true), "{said}");
+        assert!(said.contains("for another ledger"), "{said}");
     }
+}
+
+#[test]
+fn verify_names_the_key_of_another_generation() {
+    // Given a copy of the ledger, and a checkpoint, from before a rotation of the checkpoint key
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let (note, old) = fetch(&process);
+    let before = process.path("before/ledger");
+    fs::create_dir_all(&before).unwrap();
+    for file in files(&process.path("data/ledger")) {
+        fs::copy(&file, before.join(file.file_name().unwrap())).unwrap();
+    }
+    process.good(&["checkpoint-key", "rotate"], b"");
+    let (later, new) = fetch(&process);
+    process.stop();
+    let hash = |key: &str| key.split('+').nth(1).unwrap().to_owned();
+    let verify = |note: &PathBuf, key: &str| {
+        let (copy, note) = (process.path("before").display().to_string(), note.display().to_string());
+        let args = ["verify", "--data-dir", &copy, "--checkpoint", &note, "--key", key];
+        let output = process.run_as("x", &args, b"");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), said)
+    };
+    assert_eq!(verify(&note, &old).0, Some(0));
+    // When the copy does not lead from the trusted key to the signing one, then both keys are named, and where to find them
+    let (exit, said) = verify(&note, &new);
+    assert!(exit == Some(11) && said.contains("error: checkpoint_key_differs"), "{said}");
+    assert!(said.contains(&hash(&old)) && said.contains(&hash(&new)), "{said}");
+    assert!(said.contains("`keyward audit list --kind checkpoint-key.rotated -o json`"), "{said}");
+    assert!(!said.contains("the ledger only"), "{said}");
+    // When the copy has fewer entries than the checkpoint, then that is said, too
+    let (exit, said) = verify(&later, &old);
+    assert!(exit == Some(11) && said.contains("error: checkpoint_key_differs"), "{said}");
+    assert!(said.contains("the ledger only") && said.contains("may be one of the missing ones"), "{said}");
 }
 
 /// A checkpoint of all that there is, by the first checkpoint key of a keyring that was kept.

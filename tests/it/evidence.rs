@@ -291,6 +291,35 @@ fn an_operator_s_bundle_has_what_the_operator_did() {
 }
 
 #[test]
+fn bundle_from_before_a_key_rotation_verifies_with_the_ledger() {
+    // Given a bundle from before a rotation of the checkpoint key
+    let mut process = set_up();
+    let old = checkpoint_key(&process);
+    let bundle = made(&process, "agent/a", &[], "a.zip");
+    process.good(&["checkpoint-key", "rotate"], b"");
+    let key = checkpoint_key(&process);
+    process.stop();
+    // When it is verified with the present key, then both keys are named, and it is not called changed
+    let output = verified(&bundle, &key);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(11) && said.contains("checkpoint_key_differs"), "{said}");
+    for key in [&old, &key] {
+        assert!(said.contains(key.split('+').nth(1).unwrap()), "{said}");
+    }
+    // When the ledger is named too, then its announcement leads to the earlier key
+    let (path, data) = (bundle.display().to_string(), process.path("data").display().to_string());
+    let said = process.good(&["verify", &path, "--key", &key, "--data-dir", &data], b"");
+    assert!(String::from_utf8(said).unwrap().starts_with("ok: "));
+    process.good(&["verify", &path, "--key", &key, "--config", &process.config()], b"");
+    // When the ledger is another one, then the bundle is refused
+    let mut other = set_up();
+    other.stop();
+    let data = other.path("data").display().to_string();
+    let output = process.run_as("x", &["verify", &path, "--key", &old, "--data-dir", &data], b"");
+    assert_eq!(output.status.code(), Some(11), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn refused_bundles_leave_no_file_and_no_entry() {
     let process = set_up();
     let file = process.path("new.zip").display().to_string();

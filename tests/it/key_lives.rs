@@ -60,8 +60,14 @@ async fn warnings(broker: &TestBroker) -> Vec<Value> {
 async fn reissue(broker: &mut TestBroker) {
     broker.stop().await;
     let home = broker.path().join("home");
-    let order =
-        InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    let order = InitOptions {
+        operator: "admin",
+        reissue: true,
+        home: &home,
+        root_key: None,
+        confirm: &|_| Ok(()),
+        key: None,
+    };
     initialise(&broker.config, order, &broker.environment()).await.unwrap();
     broker.serve().await;
 }

@@ -80,11 +80,37 @@ fn enough_shares_open_a_sealed_broker_and_fewer_do_not() {
 }
 
 #[test]
+fn unseal_uses_the_key_file_of_the_configuration() {
+    // Given a sealed broker whose configuration names a key file
+    let mut process = Process::init("info");
+    process.serve();
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    // When the user names no key, then the file unseals it
+    let (exit, state) = verb(&process, &["unseal"], b"");
+    assert_eq!((exit, &state["state"]), (Some(0), &json!("open")), "{state}");
+    // When the file is missing, and no slot has a passphrase, then the refusal names the option
+    assert_eq!(verb(&process, &["seal"], b"").0, Some(0));
+    let kept = process.path("kept.key");
+    fs::rename(process.path("root.key"), &kept).unwrap();
+    let refusal = verb(&process, &["unseal"], b"");
+    refused(&refusal, 2, "usage");
+    let fix = refusal.1["fix"].as_str().unwrap();
+    assert!(fix.contains("`keyward unseal --key-file FILE`") && !fix.contains("--shares"), "{fix}");
+    assert_eq!(verb(&process, &["unseal", "--key-file", &kept.display().to_string()], b"").0, Some(0));
+}
+
+#[test]
 fn an_attended_broker_works_without_a_key_on_the_machine() {
     let process = Process::init_attended("info", WORDS);
     let config = process.config();
     let reissue = ["init", "--reissue-operator", "--passphrase"];
-    refused(&verb(&process, &["init", "--reissue-operator"], b""), 10, "root_key_unusable");
+    for (command, option) in
+        [(&["init", "--reissue-operator"][..], "`--passphrase`"), (&["slot", "check"], "`--by-passphrase`")]
+    {
+        let refusal = verb(&process, command, b"");
+        refused(&refusal, 10, "root_key_unusable");
+        assert!(refusal.1["fix"].as_str().unwrap().contains(option), "{}", refusal.1);
+    }
     refused(&verb(&process, &reissue, b"CNRY other words entirely"), 4, "passphrase_wrong");
     assert_eq!(verb(&process, &reissue, WORDS.as_bytes()).0, Some(0));
     refused(&verb(&process, &["slot", "remove", "slot_x"], b""), 7, "slot_unknown");

@@ -234,6 +234,9 @@ super::codes! {
     EVIDENCE_INVALID "evidence_invalid" Unverified:
         "the evidence bundle proves nothing: it was changed, is damaged, or was signed by another key",
         "get the bundle again from its sender, and the present checkpoint key from the broker's operators";
+    CHECKPOINT_KEY_DIFFERS "checkpoint_key_differs" Unverified:
+        "the signature is by another checkpoint key than the trusted one, and nothing that was given leads from one to the other",
+        "after a rotation of the checkpoint key: verify with a copy of the ledger that has the entry `checkpoint-key.rotated` (`--data-dir DIR` or `--config FILE`), or with the earlier key, which is in the announcement of this entry (`keyward audit list --kind checkpoint-key.rotated -o json`)";
     CHECKPOINT_INVALID "checkpoint_invalid" Unverified:
         "the checkpoint is damaged, or belongs to another ledger",
         "use a checkpoint from GET /v1/checkpoint and the key from GET /v1/checkpoint/key, and keep both apart from the broker";

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -6,14 +6,14 @@ use clap::Args;
 use super::on_host::OnHostArgs;
 use crate::base::{Sensitive, code};
 use crate::cli::client::{Client, Received};
-use crate::config::Config;
+use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, SHARES_BYTES_MAX, TYPED_BYTES_MAX, given_shares, input};
-use crate::keyring::Share;
+use crate::keyring::{Share, SlotKind, opening_kinds};
 use crate::wire::{
     GET_STATE, Nothing, SEAL, SecretText, SettledOrderAnswer, StateAnswer, UNSEAL, UnsealBody,
 };
 
-/// `keyward unseal`, by default with a passphrase from a prompt or standard input.
+/// `keyward unseal`, by default with the key file that `[root_key]` names, else with a passphrase.
 #[derive(Args, Debug)]
 pub struct UnsealArgs {
     /// The configuration file, which names the host socket
@@ -27,7 +27,7 @@ pub struct UnsealArgs {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 struct UnsealingArgs {
-    /// A passphrase, read from a prompt or standard input (the default)
+    /// A passphrase, read from a prompt or standard input (the default, unless `[root_key]` names a key file that exists)
     #[arg(long)]
     passphrase: bool,
     /// A passphrase, read from this file (`-`: standard input)
@@ -45,25 +45,65 @@ struct UnsealingArgs {
 }
 
 impl UnsealingArgs {
-    fn ask(&self, console: &Console) -> Result<UnsealBody, CommandFailure> {
+    fn ask(&self, config: &Config, console: &Console) -> Result<UnsealBody, CommandFailure> {
         if self.shares || !self.share_file.is_empty() {
-            let shares = given_shares(&self.share_file, console)?;
-            let lines: Vec<_> = shares.iter().map(Share::text).collect();
-            let mut text = Vec::with_capacity(SHARES_BYTES_MAX);
-            for line in &lines {
-                text.extend_from_slice(line.expose().as_bytes());
-                text.push(b'\n');
-            }
-            return Ok(UnsealBody::Shares(as_text(Sensitive::new(text))?));
+            return shares(&self.share_file, console);
         }
         if let Some(file) = &self.key_file {
-            return Ok(UnsealBody::Key(as_text(input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?)?));
+            return key(file, console);
         }
-        let file = self.passphrase_file.as_deref();
-        let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
-        Ok(UnsealBody::Passphrase(as_text(typed)?))
+        if self.passphrase || self.passphrase_file.is_some() {
+            return passphrase(self.passphrase_file.as_deref(), console);
+        }
+        unnamed(config, console)
     }
 }
+
+fn key(file: &Path, console: &Console) -> Result<UnsealBody, CommandFailure> {
+    Ok(UnsealBody::Key(as_text(input::secret(Some(file), "Key", KEY_BYTES_MAX, console)?)?))
+}
+
+fn passphrase(file: Option<&Path>, console: &Console) -> Result<UnsealBody, CommandFailure> {
+    let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
+    Ok(UnsealBody::Passphrase(as_text(typed)?))
+}
+
+fn shares(files: &[PathBuf], console: &Console) -> Result<UnsealBody, CommandFailure> {
+    let shares = given_shares(files, console)?;
+    let lines: Vec<_> = shares.iter().map(Share::text).collect();
+    let mut text = Vec::with_capacity(SHARES_BYTES_MAX);
+    for line in &lines {
+        text.extend_from_slice(line.expose().as_bytes());
+        text.push(b'\n');
+    }
+    Ok(UnsealBody::Shares(as_text(Sensitive::new(text))?))
+}
+
+/// The unseal key if no option names one: the key file of `[root_key]`, else a passphrase if a slot has one.
+fn unnamed(config: &Config, console: &Console) -> Result<UnsealBody, CommandFailure> {
+    if let RootKey::File(file) = &config.root_key
+        && file.exists()
+    {
+        console.say(&format!("note: the key is the file `{}` of `[root_key]`", file.display()));
+        return key(file, console);
+    }
+    // Without the keyring's slots the command asks for a passphrase, and the broker says what is wrong.
+    let kinds = opening_kinds(&config.keyring()).unwrap_or_default();
+    if kinds.is_empty() || kinds.contains(&SlotKind::Passphrase) {
+        return passphrase(None, console);
+    }
+    let why = "no slot of the keyring has a passphrase, and the command names no other unseal key";
+    let fix = match (kinds.contains(&SlotKind::KeyFile), kinds.contains(&SlotKind::Shares)) {
+        (true, false) => UNSEAL_BY_FILE.to_owned(),
+        (false, _) => UNSEAL_BY_SHARES.to_owned(),
+        (true, true) => format!("{UNSEAL_BY_FILE}, or {UNSEAL_BY_SHARES}"),
+    };
+    Err(CommandFailure::usage(why, &fix))
+}
+
+const UNSEAL_BY_FILE: &str =
+    "name the key file (under systemd the file of `LoadCredential=`): `keyward unseal --key-file FILE`";
+const UNSEAL_BY_SHARES: &str = "enter the shares: `keyward unseal --shares`";
 
 /// More than a key file has.
 const KEY_BYTES_MAX: usize = 256;
@@ -83,7 +123,7 @@ fn as_text(given: Sensitive<Vec<u8>>) -> Result<SecretText, CommandFailure> {
 impl UnsealArgs {
     pub(crate) async fn run(&self, console: &Console) -> Result<(), CommandFailure> {
         let config = Config::load(&self.config)?;
-        let body = self.by.ask(console)?;
+        let body = self.by.ask(&config, console)?;
         let state = Client::on_host(&config.listen.host).call(UNSEAL, &Nothing, &body).await?;
         tell(&state, console);
         Ok(())

@@ -94,14 +94,61 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     broker.stop().await;
     let home = broker.path().join("home");
-    let order =
-        InitOptions { operator: "admin", reissue: true, home: &home, root_key: None, passphrase: None };
+    let order = InitOptions {
+        operator: "admin",
+        reissue: true,
+        home: &home,
+        root_key: None,
+        confirm: &|_| Ok(()),
+        key: None,
+    };
     initialise(&broker.config, order, &broker.environment()).await.unwrap();
     broker.serve().await;
     let me = broker.operator().get("/v1/whoami").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));
     let second = broker.operator().get("/v1/operators/second").await.json();
     assert_eq!(second["state"], "active", "nobody else lost anything");
+}
+
+/// `keyward init --reissue-operator` on the host, for the operator `name`.
+fn reissue(process: &Process, name: &str, further: &[&str]) -> std::process::Output {
+    let config = process.config();
+    let init = ["init", "--config", &config, "--reissue-operator", "--operator", name];
+    process.run_as("host", &[&init, further].concat(), b"")
+}
+
+#[test]
+fn the_host_makes_an_admin_only_after_a_confirmation() {
+    // Given an auditor with an owner, and a suspended admin
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["operator", "invite", "eve", "--role", "auditor", "--owner", "payments"], b"");
+    process.good(&["operator", "invite", "second", "--role", "admin"], b"");
+    process.good(&["operator", "suspend", "second"], b"");
+    process.kill();
+    // When the host issues a certificate without a confirmation, then nothing is changed, and the effect is named
+    let effects = [
+        ("eve", "the operator `eve` (role auditor, owner payments) becomes an admin with the scope `all`"),
+        ("second", "the suspension of the operator `second` ends"),
+        ("typo", "there is no operator `typo`: the command makes one, as an admin with the scope `all`"),
+    ];
+    for (name, effect) in effects {
+        let refused = reissue(&process, name, &[]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            refused.status.code() == Some(2) && said.contains(effect) && said.contains("`--yes`"),
+            "{said}"
+        );
+    }
+    assert!(!process.path("home-host/operator").exists());
+    process.serve();
+    assert_eq!(process.json(&["operator", "show", "eve"])["role"], "auditor");
+    process.kill();
+    // When it is confirmed, then the operator is an admin
+    assert!(reissue(&process, "eve", &["--yes"]).status.success());
+    process.serve();
+    let eve = process.json(&["operator", "show", "eve"]);
+    assert_eq!((&eve["role"], &eve["owner"]), (&"admin".into(), &serde_json::Value::Null), "{eve}");
 }
 
 /// Otherwise the holder of the program's key would be an unrestricted admin.
@@ -119,12 +166,8 @@ fn the_host_makes_no_admin_of_a_program() {
     let before = ["scraper", "ci"].map(|name| shown(&process, name));
     process.kill();
     // When the host issues a certificate to one of them, then it is refused with the way out
-    let reissue = |name: &str| {
-        let config = process.config();
-        process.run_as("host", &["init", "--config", &config, "--reissue-operator", "--operator", name], b"")
-    };
     for (name, kind) in [("scraper", "service"), ("ci", "automation")] {
-        let refused = reissue(name);
+        let refused = reissue(&process, name, &[]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(8), "{said}");
         for part in ["operator_is_program", &format!("`{name}`"), kind, "`keyward init --reissue-operator"] {
@@ -133,7 +176,7 @@ fn the_host_makes_no_admin_of_a_program() {
     }
     assert!(!process.path("home-host/operator").exists());
     // And the programs are as before, and a person gets a certificate.
-    assert!(reissue("rescue").status.success());
+    assert!(reissue(&process, "rescue", &["--yes"]).status.success());
     process.serve();
     assert_eq!(["scraper", "ci"].map(|name| shown(&process, name)), before);
     assert_eq!(shown(&process, "rescue")["role"], "admin");

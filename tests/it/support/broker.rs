@@ -80,7 +80,14 @@ impl TestBroker {
     pub(crate) async fn start_at(now: Timestamp, settings: &str) -> Self {
         let mut broker = Self::laid_out(now, settings);
         let home = &broker.home();
-        let order = InitOptions { operator: "admin", reissue: false, home, root_key: None, passphrase: None };
+        let order = InitOptions {
+            operator: "admin",
+            reissue: false,
+            home,
+            root_key: None,
+            confirm: &|_| Ok(()),
+            key: None,
+        };
         initialise(&broker.config, order, &broker.environment()).await.unwrap();
         broker.serve().await;
         broker
