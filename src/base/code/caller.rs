@@ -13,6 +13,9 @@ super::codes! {
     CERTIFICATE_SUSPENDED "certificate_suspended" Unauthenticated:
         "the certificate, or its agent, operator or owner, is suspended or contained",
         "ask an operator with the role `admin` or `security` why; the certificate is valid again once the operator resumes it (`keyward agent resume NAME`, `keyward operator resume NAME`) or lifts the containment (`keyward lift INCIDENT --reason TEXT`)";
+    NETWORK_CONTAINED "network_contained" Unauthenticated:
+        "the network from which the connection comes is contained by an incident",
+        "connect from another network, or ask an operator on another network to end the containment: `keyward incident list`, then `keyward lift INCIDENT --reason TEXT`; if no operator can connect, stop the broker and run `keyward init --reissue-operator` on its host: the broker accepts this certificate from every network";
     AUTHORITY_REVOKED "authority_revoked" Unauthenticated:
         "the authority that signed the certificate was revoked",
         "ask an operator for a new enrolment code, then `keyward join --replace`";
@@ -100,6 +103,9 @@ super::codes! {
     LEASE_LIMIT_REACHED "lease_limit_reached" Limited:
         "the agent has as many leases of this capability as `per_agent` of its declaration allows",
         "give up leases that you do not need (`keyward lease give-up ID`), or ask an operator to raise `per_agent`";
+    TOO_MANY_CONNECTIONS "too_many_connections" Limited:
+        "the certificate has as many open connections as one certificate may have: a quarter of `connections.max_per_peer`",
+        "end connections that are not needed, or send the requests over one connection; a greater `connections.max_per_peer` in the broker's configuration allows more";
     RATE_LIMITED "rate_limited" Limited:
         "the caller sends more requests than its rate limit allows",
         "wait as long as Retry-After says, and spread the requests";

@@ -24,10 +24,12 @@ use super::connections::{ConnectionSlot, ConnectionSlots};
 use super::conversation::converse;
 pub use super::listener_state::{ListenerService, ListenerState};
 use super::read_limit::Bounded;
+use super::refusing::{ConnectionRefusal, admit, refusing};
+use crate::base::code::Code;
 use crate::base::limits::{
     HANDSHAKE_REST_BYTES_MAX, HANDSHAKE_WAIT_S, HELLO_BYTES_MAX, LINGER_WAIT_S, UNREAD_BYTES_MAX,
 };
-use crate::base::{Clock, Connection, Entropy, io_reason, peer_of};
+use crate::base::{Clock, Connection, Entropy, RequestId, io_reason, peer_of};
 use crate::pki::PeerCertificate;
 use crate::pki::tls::{Gate, RefusedPeer, ServerConfigs, take_refused_peer};
 use crate::telemetry::Level;
@@ -119,11 +121,18 @@ pub async fn serve(
                 let peer = Connection::accepted(address.ip(), ids.clock.now(), &*ids.entropy);
                 let (tls, router, open) = (tls.clone(), router.clone(), open.clone());
                 let (state, credentials, counted) = (state.clone(), credentials.clone(), level.enter());
+                let ids = ids.clone();
                 let served = async move {
                     let shaken =
                         handshake(stream, peer, &mut slot, &tls, &*credentials.gate, state.clone()).await;
-                    if let Some(stream) = shaken {
-                        connection(stream, peer, &mut slot, router, state, credentials).await;
+                    let Some(stream) = shaken else { return };
+                    let shown = stream.get_ref().1.peer_certificates();
+                    match admit(shown, peer, &mut slot, &*credentials.gate) {
+                        Ok(certificate) => {
+                            connection(stream, certificate, peer, router, state, credentials).await
+                        }
+                        Err(ConnectionRefusal::Told(code)) => refuse(stream, peer, code, ids, state).await,
+                        Err(ConnectionRefusal::Untold) => {}
                     }
                 };
                 tokio::spawn(async move {
@@ -237,26 +246,29 @@ async fn linger(mut stream: Bounded<TcpStream>) {
     }
 }
 
-async fn connection(
+/// Answers a request on `stream` with `code`, and ends the connection. A peer that sends none is waited for as long as any
+/// other, and its connection can be evicted.
+async fn refuse(
     stream: TlsStream<Bounded<TcpStream>>,
     peer: Connection,
-    slot: &mut ConnectionSlot,
+    code: Code,
+    ids: ConnectionIds,
+    state: watch::Receiver<ListenerState>,
+) {
+    tracing::debug!(peer = %peer.source, connection = %peer.id, %code, "a connection was refused");
+    let router = refusing(code, move || RequestId::mint(ids.clock.now(), &*ids.entropy));
+    converse(stream, (), format!("{} ({})", peer.source, peer.id), router, state, std::future::pending())
+        .await;
+}
+
+async fn connection(
+    stream: TlsStream<Bounded<TcpStream>>,
+    certificate: Option<Arc<PeerCertificate>>,
+    peer: Connection,
     router: impl ListenerService,
     state: watch::Receiver<ListenerState>,
     credentials: CredentialWatch,
 ) {
-    let certificate = match stream.get_ref().1.peer_certificates() {
-        None | Some([]) => None,
-        Some([leaf, ..]) => match PeerCertificate::parse(leaf) {
-            Ok(certificate) => Some(Arc::new(certificate.presented_on(peer))),
-            // The handshake has checked it before; this certificate identifies no client.
-            Err(_) => return,
-        },
-    };
-    if certificate.as_ref().is_some_and(|certificate| !slot.keep(certificate.serial())) {
-        tracing::debug!(peer = %peer.source, connection = %peer.id, "a connection was closed at the connection limit of its certificate");
-        return;
-    }
     let open = certificate.clone().map(|peer| OpenPeer::new(Arc::clone(&credentials.gate), peer));
     let is_cut = open.as_ref().map(|open| Arc::clone(&open.is_cut));
     let watched = credentials.lost(certificate.clone());

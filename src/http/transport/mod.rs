@@ -15,6 +15,7 @@ pub(crate) mod listener_state;
 pub(crate) mod middleware;
 pub(crate) mod peer_connections;
 pub(crate) mod read_limit;
+pub(crate) mod refusing;
 pub(crate) mod request_body;
 pub(crate) mod router;
 pub(crate) mod write_timeout;

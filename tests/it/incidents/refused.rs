@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{agent, contained};
 use crate::support::broker::{Agent, Caller, TestBroker};
+use crate::support::process::Process;
 use crate::support::waiting::until;
 
 /// Tries to connect from `source`, and is refused.
@@ -111,6 +112,23 @@ async fn a_certificate_of_another_authority_names_no_agent() {
     assert!(metric(&broker.operator(), sample).await);
 }
 
+#[test]
+fn an_operator_in_a_contained_network_is_told_so() {
+    // Given two admins
+    let mut process = Process::init("warn");
+    process.serve();
+    let code = process.good(&["operator", "invite", "eve", "--role", "admin"], b"");
+    process.good_as("eve", &["join"], &code);
+    // When one of them contains the network of both, which spares only itself
+    process.good_as("eve", &["contain", "network/127.0.0.0/8", "--reason", "test"], b"");
+    process.good_as("eve", &["whoami", "--operator"], b"");
+    // Then the command of the other one, whose certificate is not from that network, names the cause and the way out
+    let output = process.run_as("operator", &["whoami", "--operator"], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("error: network_contained"), "{said}");
+    assert!(said.contains("another network") && said.contains("`keyward init --reissue-operator`"), "{said}");
+}
+
 #[tokio::test]
 async fn a_refused_request_of_a_contained_network_is_counted() {
     // Given an agent with an open connection from a network
@@ -120,9 +138,11 @@ async fn a_refused_request_of_a_contained_network_is_counted() {
     contained(&operator, network).await;
     // When it connects from there: the handshake is not refused, because it judges the certificate alone
     let mut connection = bot.caller.connect_from([127, 0, 0, 7]).await.unwrap();
-    let reply = connection.send("GET", "/v1/whoami", &[], b"").await;
-    // Then its request is refused, or its connection is closed before that, and it is counted
-    assert!(reply.is_err() || reply.unwrap().status == 403);
+    let reply = connection.send("GET", "/v1/whoami", &[], b"").await.unwrap();
+    // Then its request is refused with the reason, the connection ends, and it is counted
+    assert_eq!((reply.status, reply.code().as_str()), (401, "network_contained"));
+    assert_eq!(reply.headers["connection"], "close");
+    assert!(connection.send("GET", "/v1/whoami", &[], b"").await.is_err());
     let sample =
         "keyward_refused_certificates_total{identity=\"agent\",reason=\"contained\",stage=\"request\"}";
     until(async || operator.get("/metrics").await.text().contains(sample)).await;
