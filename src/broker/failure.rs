@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use crate::authn::{AuthnError, PresentError};
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{DecisionId, OwnerName, fix_within, refusal_within};
+use crate::base::{CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
 use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
@@ -142,8 +142,24 @@ impl From<PresentError> for Failure {
 impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
-        Self { decision, ..Self::new(denial.code) }
+        let failure = Self { decision, ..Self::new(denial.code) };
+        if denial.requested.is_empty() {
+            return failure;
+        }
+        failure.because(format!("{}: {}", named(&denial.requested), denial.code.meaning()))
     }
+}
+
+/// The most names of capabilities in one message.
+const NAMED_MAX: usize = 5;
+
+/// The capabilities, for a message to the caller that named them.
+fn named(capabilities: &[CapabilityName]) -> String {
+    let noun = if capabilities.len() == 1 { "capability" } else { "capabilities" };
+    let shown: Vec<String> = capabilities.iter().take(NAMED_MAX).map(|name| format!("`{name}`")).collect();
+    let more = capabilities.len().saturating_sub(NAMED_MAX);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{noun} {}{more}", shown.join(", "))
 }
 
 impl From<FaultList> for Failure {
@@ -232,6 +248,16 @@ pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn denial_names_the_first_capabilities_that_were_requested() {
+        let names = |count: usize| -> Vec<CapabilityName> {
+            (1..=count).map(|number| format!("c.n{number}").parse().unwrap()).collect()
+        };
+        assert_eq!(named(&names(1)), "capability `c.n1`");
+        assert_eq!(named(&names(2)), "capabilities `c.n1`, `c.n2`");
+        assert!(named(&names(NAMED_MAX + 2)).ends_with("`c.n5` and 2 more"));
+    }
 
     #[test]
     fn a_write_that_wrote_nothing_has_another_code_than_one_in_doubt() {

@@ -34,7 +34,16 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code })
+        Self::Deny(Denial { basis, code, requested: Vec::new() })
+    }
+
+    /// Denies because of these capabilities, which the caller named.
+    pub(super) fn deny_capabilities<'a>(
+        basis: Basis,
+        code: Code,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        Self::Deny(Denial { basis, code, requested: requested.into_iter().cloned().collect() })
     }
 
     /// What it allows, if anything.
@@ -121,6 +130,8 @@ pub struct Denial {
     pub basis: Basis,
     /// The stable code.
     pub code: Code,
+    /// The refused capabilities, as the caller named them. For the response only: the ledger keeps no input.
+    pub requested: Vec<CapabilityName>,
 }
 
 /// Acts that decisions allow.

@@ -22,6 +22,12 @@ pub struct LeaseRequest {
     pub life_s: Option<u32>,
 }
 
+impl LeaseRequest {
+    fn denied<A>(&self, basis: Basis, code: Code) -> Decision<A> {
+        Decision::deny_capabilities(basis, code, [&self.capability])
+    }
+}
+
 /// An agent's leases of a capability, and their limit.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseCount {
@@ -114,10 +120,10 @@ pub fn decide_lease(
 ) -> Decision<IssueLease> {
     let (capability, basis) = leased(context, &principal, request, None);
     let (Some(capability), Some(per_agent)) = (capability, count.per_agent) else {
-        return Decision::deny(basis, code::LEASE_NOT_GRANTED);
+        return request.denied(basis, code::LEASE_NOT_GRANTED);
     };
     if !u32::try_from(count.outstanding).is_ok_and(|outstanding| outstanding < per_agent) {
-        return Decision::deny(basis, code::LEASE_LIMIT_REACHED);
+        return request.denied(basis, code::LEASE_LIMIT_REACHED);
     }
     let now = context.now();
     if principal.not_after().seconds_since(now) < i64::from(LEASE_LIFE_MIN_S) {
@@ -143,7 +149,7 @@ pub fn decide_lease_again(
 ) -> Decision<IssueLease> {
     let (capability, basis) = leased(context, &principal, request, None);
     if capability.is_none() || !is_own(lease, &principal) || lease.capability != request.capability {
-        return Decision::deny(basis, code::LEASE_NOT_GRANTED);
+        return request.denied(basis, code::LEASE_NOT_GRANTED);
     }
     if !matches!(lease.stage, LeaseStage::Live { .. }) {
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);

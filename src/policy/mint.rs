@@ -107,16 +107,19 @@ pub fn decide_mint(
             (true, false) => code::SECRET_OWNER_MISMATCH,
             (false, _) => code::CAPABILITY_NOT_GRANTED,
         };
-        return Decision::deny(basis, code);
+        return Decision::deny_capabilities(basis, code, &request.scope);
     };
-    if granted.iter().any(|capability| capability.delivery == Delivery::Lease) {
-        return Decision::deny(basis, code::CAPABILITY_DELIVERED_AS_LEASE);
+    let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);
+    let mut leased = leased.peekable();
+    if leased.peek().is_some() {
+        return Decision::deny_capabilities(basis, code::CAPABILITY_DELIVERED_AS_LEASE, leased);
     }
     let audience = audience_of(first, limits);
     let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
         && request.resource.as_ref().is_none_or(|resource| resource == audience);
     if !agreed {
-        return Decision::deny(basis, code::AUDIENCE_MISMATCH);
+        let named = granted.iter().map(|one| &one.name);
+        return Decision::deny_capabilities(basis, code::AUDIENCE_MISMATCH, named);
     }
     let mut constrained = Vec::new();
     let (requested, given) = (request.scope.len(), granted.len());
@@ -166,7 +169,7 @@ pub fn decide_again(
     let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();
     let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
     if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
-        return Decision::deny(basis, code::CAPABILITY_NOT_GRANTED);
+        return Decision::deny_capabilities(basis, code::CAPABILITY_NOT_GRANTED, requested);
     }
     // The token names the earlier decision.
     let basis = Basis { decision: minted.decision, ..basis };

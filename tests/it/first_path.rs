@@ -139,6 +139,13 @@ async fn nothing_is_never_everything_and_no_rule_means_no() {
     let codes: Vec<&str> = denied.iter().map(|one| one["event"]["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["capability_not_granted", "capability_not_granted", "audience_mismatch"]);
     assert!(broker.entries("token.minted").await.is_empty());
+    // And the response names the capabilities
+    let refused = agent.ask("grant_type=client_credentials&scope=github.repo.read+not.declared").await.json();
+    let said = refused["error_description"].as_str().unwrap();
+    assert!(
+        said.starts_with("capabilities `github.repo.read`, `not.declared`: no role of this agent"),
+        "{said}"
+    );
 }
 
 /// Hazard TLS-18.
