@@ -94,6 +94,9 @@ super::codes! {
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
         "lift or thaw as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";
+    EVIDENCE_ABOUT_ONESELF "evidence_about_oneself" Denied:
+        "the range has steps of an incident about the operator itself",
+        "ask an admin or security operator with the scope `all` to make the bundle";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",
         "run the command on the broker's host as root";

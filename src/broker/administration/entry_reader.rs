@@ -35,7 +35,7 @@ impl<'a> EntryReader<'a> {
 }
 
 /// Whether the event is a step of an incident that affects `operator`, or a certificate of it, by another operator.
-fn is_accused(event: &Value, operator: &OperatorName) -> bool {
+pub(crate) fn is_accused(event: &Value, operator: &OperatorName) -> bool {
     let text =
         |value: &Value, field: &str| value.get(field).and_then(Value::as_str) == Some(operator.as_str());
     if event.get("incident").is_none_or(|incident| !incident.is_string()) || text(event, "by") {

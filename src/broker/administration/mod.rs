@@ -4,7 +4,7 @@ pub(super) mod apply;
 pub(super) mod audit;
 pub(super) mod authorise;
 mod entry_filter;
-mod entry_reader;
+pub(super) mod entry_reader;
 pub(super) mod entry_reads;
 pub(super) mod entry_terms;
 pub(super) mod events;

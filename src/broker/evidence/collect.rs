@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::{EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX};
-use crate::base::{Cancellation, IncidentId, Network, Timestamp, code};
+use crate::base::{Cancellation, IncidentId, Network, OperatorName, Timestamp, code};
+use crate::broker::administration::entry_reader::is_accused;
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::administration::entry_terms::{EntryTerm, source_term, terms_of};
 use crate::broker::failure::Failure;
@@ -26,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) until_ms: Option<i64>,
     /// The entry that records the bundle, the last one about the subject.
     pub(super) recorded: u64,
+    /// The operator that makes the bundle, if it may not see steps of incidents about itself.
+    pub(super) kept_from: Option<OperatorName>,
 }
 
 /// What the bundle of an incident has beside the entries that its subjects link.
@@ -67,7 +70,7 @@ const ROTATION_NAMES: [&str; 3] = [RotationBegun::NAME, RotationFinished::NAME, 
 /// read.
 ///
 /// # Errors
-/// [`Failure`] if there are too many, or the ledger is damaged.
+/// [`Failure`] if there are too many, one of them is kept from the operator, or the ledger is damaged.
 pub(super) fn collect(
     store: &Store<World>,
     wanted: &Wanted,
@@ -97,6 +100,13 @@ pub(super) fn collect(
     if !secrets.is_empty() || wanted.incident.is_some() {
         let related = Related { secrets, from: first, through, wanted };
         searched_from = related.read(store, &mut entries, &mut size, work)?;
+    }
+    let accuses = |one: &CollectedEntry, operator: &OperatorName| {
+        is_accused(&serde_json::from_slice(&one.entry.event).unwrap_or_default(), operator)
+    };
+    let accused = wanted.kept_from.as_ref();
+    if accused.is_some_and(|operator| entries.values().any(|one| accuses(one, operator))) {
+        return Err(Failure::new(code::EVIDENCE_ABOUT_ONESELF));
     }
     let entries = entries.into_values().collect();
     Ok(Collected { entries, through, searched_from: (searched_from > first).then_some(searched_from) })

@@ -9,6 +9,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::unknown;
+use crate::broker::incidents::views::sees_own_incidents;
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::evidence::{
@@ -92,7 +93,8 @@ impl AdminServices {
     /// entry is the last one of the range.
     ///
     /// # Errors
-    /// [`Failure`] if the subject never existed, the range has too many entries, or the bundle cannot be recorded.
+    /// [`Failure`] if the subject never existed, the range has too many entries or steps of an incident about the operator
+    /// itself, or the bundle cannot be recorded.
     pub async fn export_evidence(
         &self,
         by: &Authorised<ExportEvidence>,
@@ -134,6 +136,7 @@ impl AdminServices {
             since_ms: since.ms(),
             until_ms: until.map(Timestamp::ms),
             recorded,
+            kept_from: (!sees_own_incidents(by.operator())).then(|| name.clone()),
         };
         let record = incident.map(|incident| incident.record);
         let scope = EvidenceScope {

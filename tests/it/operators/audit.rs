@@ -251,6 +251,12 @@ async fn an_accused_operator_does_not_read_the_incident_about_itself() {
         refused(&accused.get(&format!("/v1/ledger/entries/{noted}")).await, 404, "entry_unknown");
         refused(&accused.get(&path).await, 404, "incident_unknown");
     }
+    // And no bundle has it: a bundle cannot leave an entry out
+    let bundle = async |by: &Caller| {
+        by.post_json("/v1/evidence", &json!({ "kind": "agent", "name": "red-bot" })).await
+    };
+    refused(&bundle(&callers[2]).await, 403, "evidence_about_oneself");
+    assert_eq!(bundle(&sam).await.status, 200);
     // And one who may handle every incident sees it all
     assert_eq!(page(&sam).await["items"].as_array().unwrap().len(), 2);
     assert_eq!(sam.get(&path).await.json()["notes"][0]["reason"], "her laptop at night");
