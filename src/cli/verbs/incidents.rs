@@ -3,7 +3,7 @@ use clap::Args;
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
-use crate::base::{IncidentId, Reason, Stopwatch, code};
+use crate::base::{IncidentId, Reason, Stopwatch, code, has_secret_form};
 use crate::cli::client::Client;
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said};
@@ -68,6 +68,11 @@ impl ContainArgs {
         let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
         let contained = client.call(CONTAIN, &Nothing, &body).await?;
         session.console.record_lines(&contained.sent, || containment(&contained));
+        if has_secret_form(reason.as_str()) {
+            session.console.say(
+                "a word of the reason looks like a token or an enrolment code: the ledger has the reason without this word",
+            );
+        }
         let ContainedAnswer { incident, ended, spares_caller, .. } = contained.answer;
         if lost.is_some() {
             say_way_back(lost, session.console);

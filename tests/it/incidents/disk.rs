@@ -106,6 +106,27 @@ fn a_stored_containment_that_joined_an_incident_is_carried_out() {
 }
 
 #[test]
+fn a_contained_instance_cannot_enrol_again_while_the_disk_hangs() {
+    // Given an instance whose enrolment code has a use left
+    let process = on_a_failing_disk(set_up());
+    let code = process.good(&["agent", "invite", "r", "--role", "publisher", "--uses", "2"], b"");
+    process.good_as("r", &["join"], &code);
+    let known: Value = serde_json::from_slice(&process.good_as("r", &["whoami", "-o", "json"], b"")).unwrap();
+    let instance = known["instance"].as_str().unwrap();
+    let codes = || process.json(&["contain", "agent/r", "--dry-run"])["reach"]["enrolment_codes"].clone();
+    assert_eq!(codes(), 1);
+    // When it is contained, and the disk hangs
+    let mut minting = hang_with_a_mint(&process, "q");
+    assert_eq!(contain(&process, &format!("instance/{instance}")).0, Some(12));
+    // Then its code has ended too, before the ledger has the entry and afterwards
+    assert_eq!(codes(), 0);
+    answer_again(&process);
+    minting.wait().unwrap();
+    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
+    assert_eq!(codes(), 0);
+}
+
+#[test]
 fn everything_can_be_contained_in_memory_and_an_operator_still_acts() {
     // Given a broker whose disk hangs
     let process = on_a_failing_disk(set_up());
