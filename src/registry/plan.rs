@@ -71,6 +71,17 @@ pub fn draw(
 }
 
 impl Plan {
+    /// Makes the plan change nothing of owners out of reach. The lines stay: they are the same for names of other owners and
+    /// for free ones, and so is the id of the plan.
+    pub fn hide_foreign(&mut self, ground: &PlanContext<'_>) {
+        let declared = ground.registry.declarations();
+        self.capabilities
+            .retain(|one| declared.capability(&one.name).is_none() || ground.capability(&one.name).is_some());
+        self.roles.retain(|one| declared.role(&one.name).is_none() || ground.role(&one.name).is_some());
+        let known = |name: &AgentName| ground.registry.agent_named(name).is_some();
+        self.agents.retain(|(one, _)| !known(&one.name) || ground.agent(&one.name).is_some());
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

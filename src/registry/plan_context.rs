@@ -19,6 +19,8 @@ pub struct PlanContext<'a> {
     pub registry: &'a Registry,
     /// The scope of the operator.
     pub scope: &'a Scope,
+    /// Whether the plan says that a name belongs to another owner.
+    pub foreign_names: ForeignNames,
     /// The secret of this name, when there is one within reach, or a declared rotation makes it.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretFacts>,
     /// The broker itself as an audience.
@@ -43,6 +45,15 @@ pub enum Undeclared {
     Keep,
     /// Remove them.
     Prune,
+}
+
+/// Whether a plan says that a name belongs to another owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ForeignNames {
+    /// It does: an operator that declares cannot be kept from it.
+    Told,
+    /// It does not: the plan is as if the objects of other owners did not exist.
+    Hidden,
 }
 
 impl PlanContext<'_> {
@@ -95,6 +106,9 @@ pub(super) fn out_of_reach(
     declaration: &Declaration,
     report: &mut dyn FnMut(SourcePosition, String),
 ) {
+    if ground.foreign_names == ForeignNames::Hidden {
+        return;
+    }
     let declared = ground.registry.declarations();
     let former = ground.registry.former();
     let mut live = ground.scope.owner().map_or(0, |owner| ground.registry.live(owner));

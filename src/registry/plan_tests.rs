@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::super::declaration::{TABLES, parse};
 use super::super::effect::Effect;
-use super::super::plan_context::SecretFacts;
+use super::super::plan_context::{ForeignNames, SecretFacts};
 use super::super::state::Registry;
 use super::*;
 use crate::base::limits::FAULTS_LISTED_MAX;
@@ -54,8 +54,14 @@ fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
     let there = SecretFacts { owner: None, sensitivity: Sensitivity::Ordinary };
     let there = |_: &_| secret.then(|| there.clone());
     let broker = "https://broker.test".parse().unwrap();
-    let ground =
-        PlanContext { registry: &registry, scope: &scope, secret: &there, broker: &broker, work: &work };
+    let ground = PlanContext {
+        registry: &registry,
+        scope: &scope,
+        foreign_names: ForeignNames::Told,
+        secret: &there,
+        broker: &broker,
+        work: &work,
+    };
     draw(&ground, &declaration, Undeclared::Keep, &files)
 }
 
@@ -131,7 +137,14 @@ fn steps(count: usize) -> u64 {
         let work = Cancellation::new();
         let (declaration, files) = declare(word, scope, &work);
         let broker = "https://broker.test".parse().unwrap();
-        let ground = PlanContext { registry, scope, secret: &|_| None, broker: &broker, work: &work };
+        let ground = PlanContext {
+            registry,
+            scope,
+            foreign_names: ForeignNames::Told,
+            secret: &|_| None,
+            broker: &broker,
+            work: &work,
+        };
         (draw(&ground, &declaration, Undeclared::Prune, &files).unwrap(), work.steps())
     };
     let mut registry = Registry::default();
@@ -163,8 +176,14 @@ fn a_plan_that_is_cancelled_at_any_step_has_no_result() {
         let declaration = parsed(&files, &scope, &work)?;
         let secret = |_: &_| Some(there.clone());
         let broker = "https://broker.test".parse().unwrap();
-        let ground =
-            PlanContext { registry: &registry, scope: &scope, secret: &secret, broker: &broker, work: &work };
+        let ground = PlanContext {
+            registry: &registry,
+            scope: &scope,
+            foreign_names: ForeignNames::Told,
+            secret: &secret,
+            broker: &broker,
+            work: &work,
+        };
         draw(&ground, &declaration, Undeclared::Prune, &files).map(|_| work.steps())
     };
     let steps = plan_within(u64::MAX).unwrap();

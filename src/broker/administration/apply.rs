@@ -6,12 +6,12 @@ use super::plan_id::{is_plan_id, plan_id};
 use super::upload::{Upload, Uploaded};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::EVENT_BYTES_MAX;
-use crate::base::{AgentId, AgentName, Cancellation, Cancelled, code};
+use crate::base::{AgentId, AgentName, Cancellation, Cancelled, Scope, code};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::declarations::losses::{Loss, losses};
-use crate::broker::declarations::section::{Effects, NewAgent, SectionContext, SectionPlan};
+use crate::broker::declarations::section::{Effects, NewAgent, PlanRules, SectionContext, SectionPlan};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
@@ -19,8 +19,8 @@ use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::ledger::AppendError;
-use crate::policy::{Authorised, Declare};
-use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, PlannedChange, Undeclared};
+use crate::policy::{Authorised, Declare, Right};
+use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, Undeclared};
 use crate::store::{Change, CommitError};
 
 /// The result of an application.
@@ -87,6 +87,16 @@ impl AdminServices {
     }
 }
 
+/// A plan of an operator that does not declare tells it no names of other owners.
+fn foreign_names(operator: &OperatorPrincipal) -> ForeignNames {
+    let may_declare = Declare::NEED.roles.contains(&operator.role());
+    if may_declare || *operator.scope() == Scope::Everything {
+        ForeignNames::Told
+    } else {
+        ForeignNames::Hidden
+    }
+}
+
 impl Services {
     /// What an application did before, as its entry says it.
     fn applied_before(&self, before: &Remembered) -> Result<Applied, Failure> {
@@ -130,7 +140,7 @@ impl Services {
             world: reading.unconditional(),
             now,
             scope: upload.operator.scope(),
-            unnamed: upload.unnamed,
+            rules: PlanRules { unnamed: upload.unnamed, foreign_names: foreign_names(&upload.operator) },
             files: &upload.files,
             work,
             broker: &self.settings.tokens.broker,

@@ -195,10 +195,10 @@ fn secrets<'a>(declarations: &'a Declarations, held: &BTreeSet<&CapabilityName>)
 mod tests {
     use super::*;
     use crate::base::{AgentId, Cancellation, Scope, SystemEntropy, Timestamp};
-    use crate::broker::declarations::section::NewAgent;
+    use crate::broker::declarations::section::{NewAgent, PlanRules};
     use crate::broker::world::World;
     use crate::registry::{
-        Access, AgentSpec, Capability, Delivery, Effect, Plan, Removals, Role, Undeclared,
+        Access, AgentSpec, Capability, Delivery, Effect, ForeignNames, Plan, Removals, Role, Undeclared,
     };
     use crate::store::At;
 
@@ -253,7 +253,7 @@ mod tests {
             world: &world,
             now: NOW,
             scope: &Scope::Everything,
-            unnamed: Undeclared::Keep,
+            rules: PlanRules { unnamed: Undeclared::Keep, foreign_names: ForeignNames::Told },
             files: &[],
             work: &work,
             broker: &broker,

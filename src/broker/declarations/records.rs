@@ -8,8 +8,8 @@ use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{
-    self, AgentSpec, Declaration, Delivery, Plan, PlannedTies, Registry, Removals, SecretFacts, TABLES, draw,
-    keys, parse,
+    self, AgentSpec, Declaration, Delivery, ForeignNames, Plan, PlannedTies, Registry, Removals, SecretFacts,
+    TABLES, draw, keys, parse,
 };
 use crate::secrets;
 use crate::store::Change;
@@ -25,7 +25,7 @@ impl Section for RegistrySection {
     }
 
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
-        let SectionContext { world, scope, work, broker, .. } = *ground;
+        let SectionContext { world, scope, work, broker, rules, .. } = *ground;
         let first_values = &drawn.first_values;
         let secret = |name: &_| match world.secrets.existing(name) {
             Some(secret) if scope.covers(secret.owner.as_ref()) => {
@@ -40,9 +40,13 @@ impl Section for RegistrySection {
             Some(_) | None => None,
         };
         let registry = &world.registry;
-        let on = registry::PlanContext { registry, scope, secret: &secret, broker, work };
-        let mut plan = draw(&on, &self.0, ground.unnamed, ground.files)?;
+        let foreign_names = rules.foreign_names;
+        let on = registry::PlanContext { registry, scope, foreign_names, secret: &secret, broker, work };
+        let mut plan = draw(&on, &self.0, rules.unnamed, ground.files)?;
         drawn.declarations = registry.declarations().after(&plan);
+        if foreign_names == ForeignNames::Hidden {
+            plan.hide_foreign(&on);
+        }
         drawn.removals = Removals::of(registry, &plan);
         drawn.agent_roles =
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();

@@ -8,7 +8,7 @@ use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
 use crate::crypto::Digest;
-use crate::registry::{Declarations, PlannedChange, Removals, Undeclared};
+use crate::registry::{Declarations, ForeignNames, PlannedChange, Removals, Undeclared};
 use crate::store::Change;
 
 /// A part of the declaration files: the tables that it reads, and what it plans to do.
@@ -65,12 +65,21 @@ pub(in crate::broker) type Effects = Box<dyn FnOnce(Change<Effect>, u64) -> Chan
 /// Mints the id of an agent that is new. For effects alone: nothing waits for randomness while records are read.
 pub(in crate::broker) type NewAgent = Arc<dyn Fn() -> AgentId + Send + Sync>;
 
+/// What a plan does with names.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::broker) struct PlanRules {
+    /// The treatment of objects that the files do not name.
+    pub(in crate::broker) unnamed: Undeclared,
+    /// Whether the operator may declare objects that it does not have.
+    pub(in crate::broker) foreign_names: ForeignNames,
+}
+
 /// What an application is planned on.
 pub(in crate::broker) struct SectionContext<'a> {
     pub(in crate::broker) world: &'a World,
     pub(in crate::broker) now: Timestamp,
     pub(in crate::broker) scope: &'a Scope,
-    pub(in crate::broker) unnamed: Undeclared,
+    pub(in crate::broker) rules: PlanRules,
     pub(in crate::broker) files: &'a [SourceFile],
     pub(in crate::broker) work: &'a Cancellation,
     /// The broker itself as an audience.

@@ -8,7 +8,9 @@ use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
 use crate::leases::{self, DeclaredLease, LeaseOffer, LeaseSelection, keys};
-use crate::registry::{Action, ChangedValue, Delivery, Noun, Owned, PlannedChange, Undeclared};
+use crate::registry::{
+    Action, Capability, ChangedValue, Delivery, ForeignNames, Noun, Owned, PlannedChange, Undeclared,
+};
 use crate::store::Change;
 use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver};
 
@@ -42,28 +44,40 @@ impl Section for Offers {
             declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
         };
         let (mut planned, mut faults) = (PlannedLeases::default(), ground.faults());
+        // A plan that hides names is as if other owners had no capabilities and no leases.
+        let is_visible = |name: &CapabilityName| {
+            ground.rules.foreign_names == ForeignNames::Told || scope.covers(owner(world, name))
+        };
+        let is_new = |line: &&PlannedChange| {
+            (&*line.kind, &*line.action) == (Noun::Capability.as_str(), Action::Create.as_str())
+        };
+        let created: BTreeSet<String> =
+            drawn.changes.iter().filter(is_new).map(|line| line.name.clone()).collect();
+        let is_here = |name: &CapabilityName| is_visible(name) || created.contains(name.as_str());
+        let known = |name: &CapabilityName| world.leases.offer(name).filter(|_| is_visible(name));
         for (capability, asked) in &self.0 {
             ground.work.step()?;
-            match offer(ground, capability, asked, &leased) {
-                Ok(offer) => planned.put(world, offer),
+            match offer(ground, capability, asked, &|name| leased(name) && is_here(name)) {
+                Ok(offer) => planned.put(known(&offer.capability), offer),
                 Err((place, message)) => faults.tell(place, message),
             }
         }
         for offer in world.leases.offers().filter(|offer| !self.0.contains_key(&offer.capability)) {
             let within = scope.covers(owner(world, &offer.capability));
-            let pruned = ground.unnamed == Undeclared::Prune && within;
+            let pruned = ground.rules.unnamed == Undeclared::Prune && within;
             // The offer of a capability that is removed, or delivered in another way, is removed too.
-            if pruned || !leased(&offer.capability) {
+            if pruned || (!leased(&offer.capability) && is_visible(&offer.capability)) {
                 planned.note(Action::Remove, &offer.capability);
                 planned.replaced.push(sha256(offer.upstream.as_bytes()));
                 planned.removed.insert(offer.capability.clone());
             }
         }
         let offered = |name: &CapabilityName| {
-            self.0.contains_key(name)
-                || (world.leases.offer(name).is_some() && !planned.removed.contains(name))
+            self.0.contains_key(name) || (known(name).is_some() && !planned.removed.contains(name))
         };
-        let bare = declared.capabilities().find(|one| one.delivery == Delivery::Lease && !offered(&one.name));
+        let is_bare =
+            |one: &&Capability| one.delivery == Delivery::Lease && is_here(&one.name) && !offered(&one.name);
+        let bare = declared.capabilities().find(is_bare);
         if let Some(bare) = bare {
             let name = &bare.name;
             let message = format!(
@@ -95,7 +109,8 @@ fn offer(
     let driver =
         declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
-    if is_there && !scope.covers(owner(world, capability)) {
+    let is_own = is_there && scope.covers(owner(world, capability));
+    if is_there && !is_own && ground.rules.foreign_names == ForeignNames::Told {
         return refuse(asked.place, "this `capability` belongs to another owner");
     }
     if !leased(capability) {
@@ -110,8 +125,9 @@ fn offer(
 }
 
 impl PlannedLeases {
-    fn put(&mut self, world: &World, offer: LeaseOffer) {
-        match world.leases.offer(&offer.capability) {
+    /// `known` is the present offer.
+    fn put(&mut self, known: Option<&(LeaseOffer, u64)>, offer: LeaseOffer) {
+        match known {
             Some((old, _)) if *old == offer => return,
             Some((old, _)) => {
                 let mut change = PlannedChange::new(Action::Update, Noun::Lease, offer.capability.as_str());

@@ -11,6 +11,7 @@ use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::config::{Faults, SourceFile};
 use crate::policy::{Authorised, CheckPlanned, RotateSecrets};
+use crate::registry::ForeignNames;
 use crate::rotation::{self, Declared, Rotation};
 use crate::upstream::{Finding, RotationCall, stored_driver};
 use crate::wire::{FindingAnswer, UpstreamCheckAnswer};
@@ -63,7 +64,8 @@ impl AdminServices {
             let asked = rotation::parse(&mut parse_tables(&files, work)?)?;
             let asked = asked.get(&secret).ok_or_else(|| Failure::new(code::ROTATION_UNKNOWN))?;
             services.context_of(|reading| {
-                let declared = declared(reading.unconditional(), operator.scope(), &secret, asked);
+                let declared =
+                    declared(reading.unconditional(), operator.scope(), &secret, asked, ForeignNames::Told);
                 let fresh = |declared| fresh(declared, reading.rotation(&secret));
                 declared.map(fresh).map_err(|(place, message)| {
                     let mut faults = Faults::of(&files, work);

@@ -10,7 +10,7 @@ use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
-use crate::registry::{Action, ChangedValue, Noun, PlannedChange, Undeclared};
+use crate::registry::{Action, ChangedValue, ForeignNames, Noun, PlannedChange, Undeclared};
 use crate::rotation::{
     self, Declared, Rotation, RotationDeclaration, Run, Schedule, ScheduleFields, Slots, UpstreamValue, keys,
 };
@@ -62,7 +62,7 @@ impl Section for RotationSection {
             return BTreeSet::new();
         }
         let kept = ground.world.rotations.all().map(|rotation| &rotation.declared.secret);
-        let kept = kept.filter(|_| ground.unnamed == Undeclared::Keep);
+        let kept = kept.filter(|_| ground.rules.unnamed == Undeclared::Keep);
         let names = self.0.keys().chain(kept).take_while(|_| ground.work.step().is_ok());
         names.filter(|name| ground.world.secrets.existing(name).is_none()).cloned().collect()
     }
@@ -73,13 +73,13 @@ impl Section for RotationSection {
         let (mut planned, mut faults) = (PlannedRotations::default(), ground.faults());
         for (secret, asked) in &self.0 {
             ground.work.step()?;
-            match declared(world, scope, secret, asked) {
+            match declared(world, scope, secret, asked, ground.rules.foreign_names) {
                 Ok(declared) => planned.put(world, now, declared)?,
                 Err((place, message)) => faults.tell(place, message),
             }
         }
         let mut planned = faults.or(planned)?;
-        if ground.unnamed == Undeclared::Prune {
+        if ground.rules.unnamed == Undeclared::Prune {
             let within_reach = world.rotations.all().filter(|rotation| {
                 let secret = world.secrets.named(&rotation.declared.secret);
                 scope.covers(secret.and_then(|secret| secret.owner.as_ref()))
@@ -101,6 +101,7 @@ pub(super) fn declared(
     scope: &Scope,
     secret: &SecretName,
     asked: &RotationDeclaration,
+    foreign_names: ForeignNames,
 ) -> Result<Declared, (SourcePosition, String)> {
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let misplaced = |error: TargetError| (asked.place_of(error.field()), error.to_string());
@@ -109,7 +110,10 @@ pub(super) fn declared(
     let within = |name: &SecretName| {
         world.secrets.existing(name).filter(|one| scope.covers(one.owner.as_ref())).is_some()
     };
-    let is_there = world.secrets.existing(secret).is_some();
+    let is_there = match foreign_names {
+        ForeignNames::Told => world.secrets.existing(secret).is_some(),
+        ForeignNames::Hidden => within(secret),
+    };
     if is_there && !within(secret) {
         return refuse(asked.place, "a secret of another owner has this name: choose another name");
     }

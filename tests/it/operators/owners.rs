@@ -200,6 +200,71 @@ async fn a_team_declares_nothing_that_reaches_beyond_its_own() {
 }
 
 #[tokio::test]
+async fn plan_of_a_bound_auditor_does_not_say_which_names_others_have() {
+    // Given an auditor of team red
+    let (broker, red, _) = teams().await;
+    let auditor = join(&broker, "rita", &standing("auditor", Some("red"))).await.caller;
+    let plan = async |by: &Caller, text: &str| {
+        by.post_json("/v1/plan", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await
+    };
+    let capability = |name: &str, delivery: &str| {
+        format!("[[capability]]\nname = \"{name}\"\naccess = \"write\"\nmax_life_s = 120\n{delivery}\n")
+    };
+    let mint = |audience: &str| format!("delivery = \"mint\"\naudience = \"https://{audience}.example.com\"");
+    let rotation = |secret: &str| {
+        format!(
+            "[[rotation]]\nsecret = \"{secret}\"\ngrace = \"1h\"\nupstream = {{ driver = \"generate\" }}\n"
+        )
+    };
+    let lease = |name: &str| {
+        format!(
+            "[[lease]]\ncapability = \"{name}\"\n[lease.upstream]\ndriver = \"postgresql\"\naddress = \"db:5432\"\n\
+             database = \"db\"\nadmin_secret = \"red/app\"\nadmin_user = \"admin\"\nroles = [\"reader\"]\n"
+        )
+    };
+    // When it plans objects with names that another owner has, and with free names
+    let leased = |name: &str| format!("{}{}", capability(name, "delivery = \"lease\""), lease(name));
+    let texts = [
+        capability("TEAM.read", &mint("red")),
+        capability("red.call", &mint("TEAM")),
+        capability("TEAM.read", "delivery = \"lease\""),
+        leased("TEAM.read"),
+        lease("TEAM.read"),
+        "[[role]]\nname = \"TEAM-reader\"\ncapabilities = []\n".to_owned(),
+        "[[agent]]\nname = \"TEAM-bot\"\nroles = []\n".to_owned(),
+        "[[resource_server]]\nname = \"TEAM-service\"\naudience = \"https://TEAM.example.com\"\n".to_owned(),
+        rotation("TEAM/app"),
+    ];
+    for text in texts {
+        // Then the answers are the same, apart from the name
+        let (taken, free) = (text.replace("TEAM", "blue"), text.replace("TEAM", "free"));
+        let (taken, free) = (plan(&auditor, &taken).await, plan(&auditor, &free).await);
+        let said = |reply: &Reply| {
+            let answer = reply.json();
+            (
+                reply.status,
+                answer["changes"].to_string(),
+                answer["losses"].to_string(),
+                answer["errors"].to_string(),
+            )
+        };
+        let (status, changes, losses, errors) = said(&taken);
+        let of_free = said(&free);
+        let like_free = |text: String| text.replace("blue", "free");
+        assert_eq!((status, like_free(changes), like_free(losses), like_free(errors)), of_free, "{text}");
+    }
+    // And the twins: it plans its own objects, and an operator that may apply is told which names are taken
+    let own = plan(&auditor, &RED.replace("max_life_s = 120", "max_life_s = 60")).await;
+    assert_eq!((own.status, &own.json()["changes"][0]["name"]), (200, &"red.call".into()), "{}", own.text());
+    let bot = "[[agent]]\nname = \"blue-bot\"\nroles = []\n";
+    assert_eq!(plan(&red, bot).await.status, 422);
+    // And both get the same id of a plan that can be applied
+    let free = bot.replace("blue", "free");
+    let ids = [plan(&auditor, &free).await.json(), plan(&red, &free).await.json()];
+    assert_eq!(ids[0]["plan"], ids[1]["plan"], "{ids:?}");
+}
+
+#[tokio::test]
 async fn pruning_for_a_team_takes_away_its_own_things_alone() {
     let (broker, red, _) = teams().await;
     let pruned = prune(&red, "[[role]]\nname = \"red-empty\"\ncapabilities = []\n").await;
