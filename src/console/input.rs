@@ -9,7 +9,8 @@ use rustix::termios::tcgetpgrp;
 
 use super::failure::CommandFailure;
 use super::output::Console;
-use super::prompt::{PromptFailure, TERMINAL, hidden};
+use super::prompt::{TERMINAL, hidden};
+use super::prompt_line::PromptFailure;
 use crate::base::Sensitive;
 
 /// Reads a secret: from `file` (`-`: standard input), else from standard

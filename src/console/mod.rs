@@ -12,6 +12,7 @@ mod passphrase;
 mod printable;
 mod progress;
 mod prompt;
+mod prompt_line;
 mod shares;
 pub mod signals;
 mod table;

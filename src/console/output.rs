@@ -3,6 +3,7 @@ use std::io::{self, BufRead as _, ErrorKind, IsTerminal, Read as _, Write};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::color::{ColorChoice, Style};
 use super::csv;
 use super::failure::CommandFailure;
 use super::printable::{Breaks, printable};
+use super::prompt::discard_typed;
 use super::table::Table;
 use crate::base::{Timestamp, code, io_reason};
 
@@ -88,6 +90,16 @@ impl Console {
                 ))
                 .mended_by(*fix),
         })
+    }
+
+    /// Whether the reader of standard output has closed its end, e.g. `head` after its last line.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut watched, Some(&now)).is_ok()
+            && watched.iter().any(|one| one.revents().intersects(PollFlags::ERR.union(PollFlags::HUP)))
     }
 
     /// Whether the output format is JSON.
@@ -230,7 +242,8 @@ impl Console {
     /// Asks a question on the terminal. `true` for the answer `y` or `yes`.
     ///
     /// # Errors
-    /// [`CommandFailure`] if the terminal cannot be read.
+    /// [`CommandFailure`] if the terminal cannot be read, or further lines follow the answer: they were not meant for the
+    /// question, and no other program gets them.
     pub fn confirms(&self, question: &str) -> Result<bool, CommandFailure> {
         // As in `say`: without standard error nobody can be asked, and no answer means no.
         drop(write(io::stderr().lock(), &[printable(question, Breaks::Escape).as_bytes(), b" [y/N] "]));
@@ -240,6 +253,10 @@ impl Console {
             .take(ANSWER_BYTES_MAX)
             .read_line(&mut answer)
             .map_err(|error| CommandFailure::of_file(Path::new("terminal"), &error))?;
+        if discard_typed().is_ok_and(|count| count > 0) {
+            let why = "more than one line was typed or pasted at the question, so it counts as not answered";
+            return Err(CommandFailure::usage(why, "repeat the command, and type the answer alone"));
+        }
         Ok(["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes)))
     }
 

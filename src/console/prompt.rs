@@ -1,33 +1,18 @@
 //! A prompt that does not show the input.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
+use super::prompt_line::{Key, PASTE_MARKS_OFF, PASTE_MARKS_ON, PromptFailure, line};
 use super::signals::{PromptEvent, PromptSignal, PromptSignals, act};
 use crate::base::Sensitive;
 
 /// The terminal that controls this process.
 pub(super) const TERMINAL: &str = "/dev/tty";
-
-/// Why a prompt has no input.
-#[derive(Debug)]
-pub(super) enum PromptFailure {
-    /// The input is longer than its limit.
-    TooLong,
-    /// More lines were pasted than one.
-    SeveralLines,
-    /// The terminal does not work, or the person ended the input.
-    Terminal(io::Error),
-}
-
-impl From<io::Error> for PromptFailure {
-    fn from(error: io::Error) -> Self {
-        Self::Terminal(error)
-    }
-}
 
 /// Asks at the terminal of this process. The input is hidden before the prompt is printed. Input that was typed before is
 /// discarded: it was shown, and was not meant for this prompt. What follows the line is discarded too, so that no other
@@ -53,18 +38,46 @@ pub(super) fn hidden(prompt: &str, limit: usize) -> Result<Sensitive<Vec<u8>>, P
     if rest? > 0 { Err(PromptFailure::SeveralLines) } else { Ok(typed) }
 }
 
+/// Discards what was typed or pasted after the answer to a question, so that no other program gets it; the number of its
+/// bytes without control characters.
+///
+/// # Errors
+/// [`io::Error`] if the terminal does not work.
+pub(super) fn discard_typed() -> io::Result<usize> {
+    let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
+    let signals = PromptSignals::listen()?;
+    let hiding = Hiding::of(&terminal)?;
+    hiding.set(OptionalActions::Now)?;
+    let rest = discard_rest(&terminal);
+    hiding.show();
+    if let Some(signal) = signals.arrived() {
+        act(signal)?;
+    }
+    rest
+}
+
 /// A terminal that passes each byte on as it is typed, and shows none; on drop it does what it did before.
 struct Hiding<'a> {
     terminal: &'a File,
     before: Termios,
+    /// Whether the terminal is asked to mark pasted text.
+    marks_paste: bool,
 }
 
 impl<'a> Hiding<'a> {
     fn of(terminal: &'a File) -> io::Result<Self> {
-        Ok(Self { terminal, before: tcgetattr(terminal)? })
+        let is_capable = |term: &OsString| !term.is_empty() && term != "dumb";
+        let marks_paste = std::env::var_os("TERM").as_ref().is_some_and(is_capable);
+        Ok(Self { terminal, before: tcgetattr(terminal)?, marks_paste })
     }
 
+    /// Discards the input so far, and hides what follows.
     fn hide(&self) -> io::Result<()> {
+        self.set(OptionalActions::Flush)?;
+        if self.marks_paste { (&*self.terminal).write_all(PASTE_MARKS_ON) } else { Ok(()) }
+    }
+
+    fn set(&self, when: OptionalActions) -> io::Result<()> {
         let mut hidden = self.before.clone();
         let shown = LocalModes::ECHO.union(LocalModes::ECHONL);
         hidden.local_modes.remove(shown.union(LocalModes::ICANON));
@@ -72,11 +85,14 @@ impl<'a> Hiding<'a> {
         hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
         // The key that has a process write its memory to a file.
         hidden.special_codes[SpecialCodeIndex::VQUIT] = 0;
-        Ok(tcsetattr(self.terminal, OptionalActions::Flush, &hidden)?)
+        Ok(tcsetattr(self.terminal, when, &hidden)?)
     }
 
     fn show(&self) {
         // A terminal that is gone needs nothing.
+        if self.marks_paste {
+            (&*self.terminal).write_all(PASTE_MARKS_OFF).unwrap_or_default();
+        }
         tcsetattr(self.terminal, OptionalActions::Flush, &self.before).unwrap_or_default();
     }
 }
@@ -95,13 +111,6 @@ struct Keys<'a> {
     prompt: &'a str,
     /// The process is continued after a stop by the terminal, and a signal says so.
     has_stopped: bool,
-}
-
-/// A byte of the terminal, or none of what was typed counts any more.
-enum Key {
-    Byte(u8),
-    Again,
-    End,
 }
 
 impl Keys<'_> {
@@ -135,8 +144,9 @@ impl Keys<'_> {
     }
 }
 
-/// Longest wait for the next part of pasted text.
-const PASTE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// Longest wait for the next part of pasted text, where the terminal does not mark its end: the parts may come over a
+/// slow connection.
+const PASTE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
 /// Most that is discarded: a terminal that never ends is left as it is.
 const PASTE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -158,124 +168,4 @@ fn discard_rest(mut terminal: &File) -> io::Result<usize> {
         }
     }
     Ok(count)
-}
-
-const END: u8 = 0x04;
-const BACKSPACE: u8 = 0x08;
-const CLEAR: u8 = 0x15;
-const ESCAPE: u8 = 0x1b;
-const DELETE: u8 = 0x7f;
-
-/// Whether a byte is a part of the sequence that an arrow key or a function key sends.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Sequence {
-    Outside,
-    /// After its first byte.
-    Begun,
-    Inside,
-}
-
-/// One line without its end. The buffer never grows: a reallocation would leave an unwiped copy.
-fn line(
-    mut next: impl FnMut() -> io::Result<Key>,
-    limit: usize,
-) -> Result<Sensitive<Vec<u8>>, PromptFailure> {
-    let mut typed = zeroize::Zeroizing::new(Vec::with_capacity(limit));
-    let mut sequence = Sequence::Outside;
-    let mut is_too_long = false;
-    loop {
-        let byte = match next()? {
-            Key::Byte(byte) => byte,
-            Key::Again => {
-                typed.clear();
-                (sequence, is_too_long) = (Sequence::Outside, false);
-                continue;
-            }
-            Key::End => return Err(PromptFailure::Terminal(io::ErrorKind::UnexpectedEof.into())),
-        };
-        match byte {
-            b'\n' | b'\r' => break,
-            END if typed.is_empty() => {
-                return Err(PromptFailure::Terminal(io::ErrorKind::UnexpectedEof.into()));
-            }
-            END => break,
-            ESCAPE => sequence = Sequence::Begun,
-            b'[' | b'O' if sequence == Sequence::Begun => sequence = Sequence::Inside,
-            _ if sequence == Sequence::Inside => {
-                if (0x40..0x7f).contains(&byte) {
-                    sequence = Sequence::Outside;
-                }
-            }
-            _ => {
-                sequence = Sequence::Outside;
-                is_too_long |= !edit(&mut typed, byte, limit);
-            }
-        }
-    }
-    if is_too_long {
-        return Err(PromptFailure::TooLong);
-    }
-    Ok(Sensitive::new(std::mem::take(&mut *typed)))
-}
-
-/// Takes one byte in; `false` if there is no room for it.
-fn edit(typed: &mut Vec<u8>, byte: u8, limit: usize) -> bool {
-    match byte {
-        BACKSPACE | DELETE => while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
-        CLEAR => typed.clear(),
-        byte if byte < b' ' => {}
-        byte if typed.len() < limit => typed.push(byte),
-        _ => return false,
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line_of(typed: &[u8], limit: usize) -> Result<Sensitive<Vec<u8>>, PromptFailure> {
-        let mut keys = typed.iter();
-        line(|| Ok(keys.next().map_or(Key::End, |byte| Key::Byte(*byte))), limit)
-    }
-
-    #[test]
-    fn line_is_edited_with_the_usual_keys() {
-        for (typed, line) in [
-            (&b"words\nmore"[..], &b"words"[..]),
-            (b"words\r", b"words"),
-            (b"wrong\x15words\n", b"words"),
-            (b"word\xc3\xa9\x7fs\n", b"words"),
-            (b"\x7fwords\n", b"words"),
-            (b"wo\x1b[Ard\x1bOPs\x0c\n", b"words"),
-            (b"wo\x1b[1;5Ards\n", b"words"),
-            (b"words\x04more", b"words"),
-            (b"\n", b""),
-            // A key sequence that never ended takes no other key along
-            (b"words\x1b\n", b"words"),
-            (b"words\x1b[\n", b"words"),
-            (b"wo\x1brds\n", b"words"),
-            (b"words\x1b\x1b[A\n", b"words"),
-        ] {
-            assert_eq!(line_of(typed, 6).unwrap().expose(), line, "{typed:?}");
-        }
-    }
-
-    #[test]
-    fn line_that_was_not_ended_or_is_too_long_is_no_input() {
-        for typed in [&b"\x04"[..], b"words", b"", b"words\x1b["] {
-            let failure = line_of(typed, 6).unwrap_err();
-            assert!(
-                matches!(&failure, PromptFailure::Terminal(error) if error.kind() == io::ErrorKind::UnexpectedEof)
-            );
-        }
-        assert!(matches!(line_of(b"longer\n", 5).unwrap_err(), PromptFailure::TooLong));
-    }
-
-    #[test]
-    fn line_begins_again_after_a_stop() {
-        let mut keys =
-            [Key::Byte(b'a'), Key::Byte(ESCAPE), Key::Again, Key::Byte(b'b'), Key::Byte(b'\n')].into_iter();
-        assert_eq!(line(|| Ok(keys.next().unwrap()), 6).unwrap().expose(), b"b");
-    }
 }

@@ -88,6 +88,11 @@ fn prune_at_a_terminal_shows_the_plan_and_asks() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
+    // When further lines follow it, then it does not count, and nothing is changed
+    let asked = at_a_terminal(&process, &args, "y\nsecond line\n");
+    let shown = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(asked.status.code() == Some(2) && shown.contains("more than one line"), "{shown}");
+    assert_eq!(process.json(&["agent", "show", "a"])["name"], "a");
     // When it is yes, then the plan is applied
     let asked = at_a_terminal(&process, &args, "y\n");
     let shown = String::from_utf8_lossy(&asked.stdout).into_owned();

@@ -200,3 +200,27 @@ fn rest_of_a_pasted_text_reaches_no_other_program() {
     let said = script.end();
     assert!(said.contains("ended 0"), "{said}");
 }
+
+#[test]
+fn prompt_has_the_terminal_mark_pasted_text() {
+    let (process, _) = sealed();
+    // Given a terminal that marks pasted text: the prompt asks for the marks
+    let mut script = Script::start(&process, "export TERM=xterm;", "echo ended $?");
+    assert!(script.said.contains("\x1b[?2004h") && !script.said.contains("\x1b[?2004l"), "{}", script.said);
+    // When a passphrase is pasted, then the marks are no part of it
+    script.types(format!("\x1b[200~{WORDS}\x1b[201~\n").as_bytes());
+    let said = script.end();
+    assert!(said.contains("ended 0") && said.contains("operator/admin"), "{said}");
+    assert!(said.contains("\x1b[?2004l") && !said.contains(WORDS), "{said}");
+    // And further lines are refused, and no other program gets them
+    let mut script =
+        Script::start(&process, "export TERM=xterm;", "stty -icanon min 0 time 5; echo next; cat");
+    script.types(format!("\x1b[200~{WORDS}\nsecond line\n\x1b[201~").as_bytes());
+    let said = script.end();
+    assert!(said.contains("more than one line") && !said.contains("second"), "{said}");
+    // And a terminal without a type, or a simple one, is asked for nothing
+    for term in ["unset TERM;", "export TERM=dumb;"] {
+        let script = Script::start(&process, term, "echo ended $?");
+        assert!(!script.end().contains("2004"), "{term}");
+    }
+}
