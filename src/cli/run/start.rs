@@ -18,7 +18,7 @@ use crate::cli::client::Received;
 use crate::cli::identity::{IdentityKind, runtime_dir};
 use crate::cli::session::client_of;
 use crate::cli::verbs::token::TokenRequest;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, Console, Format};
 use crate::files::private_dir;
 use crate::wire::TokenAnswer;
 
@@ -106,7 +106,8 @@ impl<'a> Plan<'a> {
                 "name a secret (`--secret`) or a file (`--template`), or leave `--on-change` out",
             ));
         }
-        Ok(Self { home, args, secrets, files: TemplateFiles::first(home, &args.files)? })
+        let console = Console::new(Format::Table);
+        Ok(Self { home, args, secrets, files: TemplateFiles::first(home, &args.files, &console)? })
     }
 
     /// Gets token and secrets, and writes the files from templates.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::args::RunFileArgs;
 use super::sources::{Refusals, SecretSource, SecretValues, Versions};
 use super::template::{Rendered, Template};
-use super::written_files::{Overwriting, WrittenFiles, place};
+use super::written_files::{FileUse, Overwriting, WrittenFiles, place};
 use crate::base::{SecretName, code};
-use crate::console::{CommandFailure, own_uid};
+use crate::console::{CommandFailure, Console, own_uid};
 use crate::files::OWNER_ONLY;
 
 /// The files from templates.
@@ -25,6 +25,7 @@ struct TemplateFile {
     template: Template,
     /// The file that this process, or the one that started it, has written.
     written: Option<FileIdentity>,
+    used: FileUse,
 }
 
 /// The device and the inode of a file. Another run replaces a file by one with another inode.
@@ -54,11 +55,15 @@ const READS_MAX: usize = 8;
 
 impl TemplateFiles {
     /// The files before their first write: no other file is replaced.
-    pub(super) fn first(home: &Path, args: &RunFileArgs) -> Result<Self, CommandFailure> {
+    pub(super) fn first(home: &Path, args: &RunFileArgs, console: &Console) -> Result<Self, CommandFailure> {
         let files = Self::of(home, args)?;
         let overwriting = if args.overwrite { Overwriting::Asked } else { Overwriting::Never };
         for pair in args.pairs()? {
             files.record.check(&pair, overwriting)?;
+        }
+        for file in files.files.iter().filter(|file| file.used.is_shared) {
+            let shown = file.template.file.display();
+            console.say(&format!("note: another running `keyward run` writes the file `{shown}` too"));
         }
         Ok(files)
     }
@@ -92,10 +97,16 @@ impl TemplateFiles {
                 return Err(same(format!("`{}` is a template, and would be replaced", pair.file.display())));
             }
         }
-        let read = |pair| Ok(TemplateFile { template: Template::read(pair)?, written: None });
+        let record = WrittenFiles::below(home);
+        let read = |pair| {
+            let template = Template::read(pair)?;
+            let used = record.begin_use(&template.file);
+            let used = used.map_err(|error| CommandFailure::of_file(&template.file, &error))?;
+            Ok(TemplateFile { template, written: None, used })
+        };
         let files = pairs.into_iter().map(read).collect::<Result<_, CommandFailure>>()?;
         let removal = if args.remove_files { Removal::AtEnd } else { Removal::Never };
-        Ok(Self { files, record: WrittenFiles::below(home), removal })
+        Ok(Self { files, record, removal })
     }
 
     /// Writes the files whose text is another one, with new values of `names` and of all secrets that the templates
@@ -138,19 +149,19 @@ impl TemplateFiles {
             .because("the templates need further secrets each time that they are rendered"))
     }
 
-    /// Removes the files if that was asked for, but none that another process has written since. A file that cannot be
-    /// removed does not keep the others.
+    /// Removes the files if that was asked for, but none that another process has written since, or still uses. A file that
+    /// cannot be removed does not keep the others.
     pub(super) fn end(&self) -> Result<(), CommandFailure> {
         if self.removal == Removal::Never {
             return Ok(());
         }
-        let own = self.files.iter().filter(|file| file.written.is_some());
+        let written = self.files.iter().filter(|file| file.written.is_some());
         let removed = |file: &TemplateFile| {
             let path = &file.template.file;
-            let removed = self.record.remove(path, || FileIdentity::at(path) == file.written);
+            let removed = self.record.remove(path, &file.used, || FileIdentity::at(path) == file.written);
             removed.map_err(|error| CommandFailure::of_file(path, &error))
         };
-        own.map(removed).fold(Ok(()), Result::and)
+        written.map(removed).fold(Ok(()), Result::and)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,14 @@ use crate::files::{OWNER_ONLY, Replacement, private_dir, replace};
 #[derive(Clone, Debug)]
 pub(super) struct WrittenFiles {
     dir: PathBuf,
+}
+
+/// The use of a file by this process: a shared lock, which ends with the process.
+#[derive(Debug)]
+pub(super) struct FileUse {
+    lock: File,
+    /// Whether another process used the file when the use began.
+    pub(super) is_shared: bool,
 }
 
 /// What stays the same about a file until it is replaced. The number of the device is no part of it: it may change when
@@ -84,14 +92,40 @@ impl WrittenFiles {
         new.commit()
     }
 
-    /// Removes the file at `path` if `is_ours`, and its entry.
-    pub(super) fn remove(&self, path: &Path, is_ours: impl FnOnce() -> bool) -> io::Result<()> {
+    /// Notes that this process uses the file at `path`, until it ends or drops the use.
+    pub(super) fn begin_use(&self, path: &Path) -> io::Result<FileUse> {
         let _lock = self.lock()?;
-        if !is_ours() {
+        let lock = open_lock(&self.beside_entry(path, "users"))?;
+        let is_shared = lock.try_lock().is_err();
+        lock.lock_shared()?;
+        Ok(FileUse { lock, is_shared })
+    }
+
+    /// Removes the file at `path` if `is_ours`, or if its process left it to this one, and its entry. A file that other
+    /// processes use is left to the last one of them.
+    pub(super) fn remove(
+        &self,
+        path: &Path,
+        used: &FileUse,
+        is_ours: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let left = self.beside_entry(path, "left");
+        let mark = fs::symlink_metadata(path).map(|found| Mark::of(&found).line()).unwrap_or_default();
+        let is_left = || fs::read_to_string(&left).is_ok_and(|left| left == mark);
+        if !is_ours() && !is_left() {
             return Ok(());
         }
+        match used.lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return replace(&left, mark.as_bytes()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
         crate::files::remove(path)?;
-        crate::files::remove(&self.entry(path))
+        for of_path in [self.entry(path), left, self.beside_entry(path, "users")] {
+            crate::files::remove(&of_path)?;
+        }
+        Ok(())
     }
 
     fn has_written(&self, path: &Path, found: &Metadata) -> bool {
@@ -104,9 +138,7 @@ impl WrittenFiles {
     /// Two processes may write the same path: the entry has to be the one of the file that stays.
     fn lock(&self) -> io::Result<File> {
         private_dir(&self.dir)?;
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(OWNER_ONLY);
-        let lock = options.open(self.dir.join("lock"))?;
+        let lock = open_lock(&self.dir.join("lock"))?;
         lock.lock()?;
         Ok(lock)
     }
@@ -114,6 +146,16 @@ impl WrittenFiles {
     fn entry(&self, path: &Path) -> PathBuf {
         self.dir.join(sha256(place(path).as_os_str().as_encoded_bytes()).hex())
     }
+
+    fn beside_entry(&self, path: &Path, what: &str) -> PathBuf {
+        self.entry(path).with_extension(what)
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(OWNER_ONLY);
+    options.open(path)
 }
 
 impl Mark {

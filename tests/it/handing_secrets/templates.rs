@@ -50,6 +50,26 @@ fn a_command_removes_no_file_of_another_one() {
 }
 
 #[test]
+fn a_file_that_two_commands_use_stays_until_both_have_ended() {
+    let process = scene(b"value");
+    fs::write(process.path("app.tmpl"), "{{ secret(\"github/app\") }}").unwrap();
+    let options = ["--template", "app.tmpl:app.conf", "--remove-files"];
+    let script = "echo ready; exec sleep 600";
+    let one = start(&process, &options, script);
+    let other = start(&process, &[&options[..], &["--capability", "github.repo.read"]].concat(), script);
+    // When the command ends that has written the file last
+    end(other);
+    wait_until(|| fs::read_dir(process.path("runtime")).unwrap().next().is_none());
+    // Then the file stays for the other command, and goes with it
+    assert_eq!(fs::read(process.path("app.conf")).unwrap(), b"value");
+    // And a third command is told that it is not alone
+    let third = run(&process, &options, "true");
+    assert!(text(&third.stderr).contains("another running `keyward run` writes"), "{}", text(&third.stderr));
+    end(one);
+    wait_until(|| !process.path("app.conf").exists());
+}
+
+#[test]
 fn swapped_names_of_a_template_destroy_no_file() {
     // Given a template and files of the user
     let process = scene(b"CNRY-value");
