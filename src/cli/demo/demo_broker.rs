@@ -13,7 +13,7 @@ use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, Refused};
 use crate::files::private_dir;
 use crate::wire::FailureOutput;
 use crate::wire::{Nothing, READINESS};
@@ -183,12 +183,24 @@ impl DemoBroker {
     ) -> Result<FailureOutput, CommandFailure> {
         let output = self.output(who, &[args, &["-o", "json"]].concat(), None)?;
         if output.status.code() == Some(exit) {
-            // The last line: what a verb tells before it is refused comes first.
-            let said = output.stderr.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
-            return parsed("refusal", said.unwrap_or_default());
+            return refusal(&output);
         }
         let why = format!("`{}` ended with {:?}, not {exit}", args.join(" "), output.status.code());
         Err(CommandFailure::new(code::DEMO_FAILED).because(why))
+    }
+
+    /// Applies a declaration file of the user; a refusal is the user's to mend.
+    pub(super) fn apply_seed(&self, file: &Path) -> Result<(), CommandFailure> {
+        let file = file.display().to_string();
+        let output = self.output("operator", &["apply", "-f", &file, "-o", "json"], None)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let FailureOutput {
+            code, detail: why, fix, decision_id: decision, request_id: request, errors, ..
+        } = refusal(&output)?;
+        let refused = Refused { code, why, fix, decision, request, places: errors };
+        Err(CommandFailure::of_broker(0, refused))
     }
 
     fn command(&self, who: &str, args: &[&str]) -> Command {
@@ -226,6 +238,12 @@ fn good(what: &str, output: Output) -> Result<Vec<u8>, CommandFailure> {
     let said = String::from_utf8_lossy(&output.stderr);
     let why = format!("`keyward {what}` failed: {}", said.trim());
     Err(CommandFailure::new(code::DEMO_FAILED).because(why))
+}
+
+/// The failure of a command with `-o json`: its last line, after the messages.
+fn refusal(output: &Output) -> Result<FailureOutput, CommandFailure> {
+    let said = output.stderr.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    parsed("refusal", said.unwrap_or_default())
 }
 
 fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CommandFailure> {

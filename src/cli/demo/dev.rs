@@ -67,7 +67,7 @@ async fn play(broker: &mut DemoBroker, seed: Option<&Path>, console: &Console) -
     let examples = broker.write("agents.toml", DECLARATIONS)?;
     broker.run("apply", &["apply", "-f", &examples], None)?;
     if let Some(seed) = seed {
-        broker.run("apply", &["apply", "-f", &seed.display().to_string()], None)?;
+        broker.apply_seed(seed)?;
     }
     for agent in AGENTS {
         let code = broker.path(&format!("{agent}.code"));

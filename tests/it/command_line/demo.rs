@@ -52,3 +52,21 @@ fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
         std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["seed.toml"], "nothing of it stays");
 }
+
+#[test]
+fn dev_names_the_line_of_a_seed_that_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = dir.path().join("seed.toml");
+    for (text, code, told) in [
+        ("[[role]]\nname = \"seeded\"\ncapabilites = []\n", 2, "seed.toml:"),
+        ("[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.raed\"]\n", 2, "reports.raed"),
+    ] {
+        std::fs::write(&seed, text).unwrap();
+        let mut command = Command::new(KEYWARD);
+        let output = command.args(["dev", "--seed"]).arg(&seed).env("TMPDIR", dir.path()).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(told) && !said.contains("bug") && !said.contains("demo_failed"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing of it stays");
+}
