@@ -37,6 +37,35 @@ fn an_unexpected_argument_is_not_repeated() {
 }
 
 #[test]
+fn a_tip_names_an_option_that_the_verb_has() {
+    for (args, tip) in [
+        (&["token", "x.read", "--life", "5m"][..], "`--expires-in DURATION`: Life of the token"),
+        (&["token", "x.read", "--ttl=5m"], "`--expires-in DURATION`"),
+        (&["-o", "json", "agent", "invite", "a", "--ttl", "5m"], "`--expires-in DURATION`: Life of the code"),
+        (&["lease", "get", "x", "--expires-in", "5m"], "`--life DURATION`: Life of the lease"),
+        (&["operator", "key-agent", "--ttl", "5m"], "`--for DURATION`"),
+        (&["agent", "delete", "a", "--force"], "`--yes`: Delete without a question"),
+        (&["agent", "list", "--json"], "`--output OUTPUT`: Output format"),
+        (&["agent", "list", "--ouput", "json"], "a similar argument exists: '--output'"),
+    ] {
+        let output = Command::new(KEYWARD).args(args).output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(2) && said.contains(tip), "{args:?}: {said}");
+    }
+    // And no tip makes an option a value, which no verb takes
+    for args in [
+        &["secret", "show", "x", "--life", "5m"][..],
+        &["token", "x.read", "--nothing"],
+        &["run", "--life", "5m", "--", "true"],
+        &["agent", "show", "a", "--verbose"],
+    ] {
+        let output = Command::new(KEYWARD).args(args).output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(2) && !said.contains("tip: to pass"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn verbs_on_the_host_need_no_home() {
     let mut process = Process::init("warn");
     process.serve();
