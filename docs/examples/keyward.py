@@ -13,7 +13,7 @@ ends or when a service has answered 401 (`token.renew()`). It is safe to share b
 source on, not what it gives: a copied token is the one that is stale an hour later.
 
 While the broker does not answer, a source raises `Unavailable`, and the next use asks again at once: repeat it
-every few seconds. A refused certificate is `Unauthenticated`, with the same codes as the command line has
+every few seconds, and not before `retry_after_s` if the broker has said so (`Retry-After`). A refused certificate is `Unauthenticated`, with the same codes as the command line has
 (`certificate_revoked`, `certificate_expired`, `server_name_mismatch` …).
 
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
@@ -38,6 +38,9 @@ __all__ = ["Agent", "Denied", "KeywardError", "Lease", "Secret", "TokenSource", 
 # A token is replaced when this share of its life is over, give or take a tenth: sources that began
 # together do not ask together.
 REPLACED_AT = 0.8
+
+# A longer wait that the broker asks for is the caller's: the error has it.
+LONGEST_WAIT_S = 10
 
 # The alerts by which the broker names the cause when it refuses a certificate at the handshake.
 REFUSALS = {
@@ -95,7 +98,12 @@ class Denied(KeywardError):
 
 
 class Unavailable(KeywardError):
-    """The broker does not answer, or is overloaded: the same request may succeed later."""
+    """The broker does not answer, or is overloaded: the same request may succeed later.
+
+    `retry_after_s` is the time that the broker asks to wait; 0 if it did not say.
+    """
+
+    retry_after_s = 0
 
 
 class Secret:
@@ -259,10 +267,11 @@ class Agent:
             generation = self._generation()
             try:
                 return self._send_once(method, path, form, bearer, body, key)
-            except Unavailable:
-                if attempt == self._attempts:
+            except Unavailable as error:
+                if attempt == self._attempts or error.retry_after_s > LONGEST_WAIT_S:
                     raise
-                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+                # Not all callers at the same moment.
+                time.sleep(error.retry_after_s + random.uniform(0, 0.1 * 2**attempt))
             except Unauthenticated:
                 # The certificate was replaced while this request went by the one before.
                 if attempt == self._attempts or self._generation() == generation:
@@ -293,7 +302,7 @@ class Agent:
             connection.close()
         if response.status < 300:
             return answer
-        raise _error(response.status, answer)
+        raise _error(response.status, answer, response.getheader("Retry-After"))
 
     def _generation(self):
         """Changes when another certificate is in place."""
@@ -346,7 +355,7 @@ def _refused(error, address):
     return Unauthenticated("tls_failed", why, "check the file agent/address: another program may answer there")
 
 
-def _error(status, answer):
+def _error(status, answer, retry_after=None):
     try:
         said = json.loads(answer)
     except ValueError:
@@ -356,4 +365,7 @@ def _error(status, answer):
         kind = Denied
     why = said.get("detail") or said.get("error_description") or f"the broker answered {status}"
     ids = said.get("request_id"), said.get("decision_id")
-    return kind(said.get("code", "response_invalid"), why, said.get("fix", ""), *ids)
+    error = kind(said.get("code", "response_invalid"), why, said.get("fix", ""), *ids)
+    if kind is Unavailable and (retry_after or "").isdecimal():
+        error.retry_after_s = int(retry_after)
+    return error

@@ -17,13 +17,21 @@ const { createLocalJWKSet, errors, jwtVerify } = await import("jose");
 const [issuer, audience, authority, certificate, key, port] = process.argv.slice(2);
 const ca = readFileSync(authority);
 
+// Until then the broker has asked not to be called (`Retry-After`).
+let callableAt = 0;
+
 async function fetchKeys() {
+  if (Date.now() < callableAt) throw new Error("the broker has asked for a pause");
   const answer = await new Promise((resolve, reject) => {
     const options = { ca, signal: AbortSignal.timeout(5000) };
     https.get(`${issuer}/.well-known/jwks.json`, options, resolve).on("error", reject);
   });
   let text = "";
   for await (const part of answer) text += part;
+  if (answer.statusCode !== 200) {
+    callableAt = Date.now() + 1000 * (Number(answer.headers["retry-after"]) || 0);
+    throw new Error(`the broker answered ${answer.statusCode}`);
+  }
   return createLocalJWKSet(JSON.parse(text));
 }
 

@@ -17,6 +17,8 @@ import json
 import ssl
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 
 import jwt
@@ -36,14 +38,24 @@ class Keys:
         self.context = ssl.create_default_context(cafile=authority)
         self.lock = threading.Lock()
         self.keys = {}
+        self.callable_at = 0.0
 
     def get(self, kid):
         with self.lock:
             if kid not in self.keys:
-                with urllib.request.urlopen(self.url, context=self.context, timeout=5) as answer:
-                    found = jwt.PyJWKSet.from_dict(json.load(answer))
-                self.keys = {key.key_id: key for key in found.keys}
+                self.keys = {key.key_id: key for key in self.fetch().keys}
             return self.keys.get(kid)
+
+    def fetch(self):
+        if time.monotonic() < self.callable_at:
+            raise OSError("the broker has asked for a pause")
+        try:
+            with urllib.request.urlopen(self.url, context=self.context, timeout=5) as answer:
+                return jwt.PyJWKSet.from_dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            pause = error.headers.get("Retry-After") or "0"
+            self.callable_at = time.monotonic() + (int(pause) if pause.isdecimal() else 0)
+            raise
 
 
 def verified(token, certificate, keys, issuer, audience):

@@ -72,6 +72,22 @@ with tempfile.TemporaryDirectory() as elsewhere:
     else:
         raise AssertionError("nobody was there")
 
+# A broker that asks for a pause gets it; a long one is the caller's decision.
+answers = [keyward._error(429, b'{"code":"rate_limited"}', pause) for pause in ["2", None]] + [b'{"name":"x"}']
+waits, sleep = [], keyward.time.sleep
+patient = keyward.Agent(home=home)
+patient._send_once = lambda *_: answers.pop(0) if isinstance(answers[0], bytes) else (_ for _ in ()).throw(answers.pop(0))
+keyward.time.sleep = waits.append
+assert patient.whoami() == {"name": "x"} and 2 <= waits[0] < 3 and 0 <= waits[1] < 1, waits
+answers = [keyward._error(503, b"{}", "3600")]
+try:
+    patient.whoami()
+except keyward.Unavailable as error:
+    assert error.retry_after_s == 3600 and len(waits) == 2, waits
+else:
+    raise AssertionError("an hour is too long")
+keyward.time.sleep = sleep
+
 
 def refused(change, code):
     """Whether an identity that `change` has changed is refused with `code`."""
