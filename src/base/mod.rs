@@ -16,6 +16,7 @@ mod io_reason;
 mod length;
 pub mod limits;
 mod name;
+mod near;
 mod network;
 mod operator_reason;
 mod person;
@@ -44,6 +45,7 @@ pub use name::{
     AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
     TrustDomain, UpstreamSlot,
 };
+pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError};

@@ -20,6 +20,7 @@ mod keyed_locks;
 mod keys;
 mod leases;
 mod open_connections;
+mod owners;
 mod page;
 mod reading;
 mod removals;

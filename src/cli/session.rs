@@ -227,6 +227,15 @@ pub(crate) fn text<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
+/// The question about names that a person may have meant; empty without one.
+pub(crate) fn did_you_mean<T: ToString>(near: &[T]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    let near: Vec<String> = near.iter().map(|near| format!("`{}`", near.to_string())).collect();
+    format!("; did you mean {}?", near.join(" or "))
+}
+
 /// Items separated by commas.
 pub(crate) fn joined<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

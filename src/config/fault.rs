@@ -1,3 +1,5 @@
+use crate::base::near_texts;
+
 #[must_use]
 pub(super) fn toml_message(error: &toml::de::Error) -> String {
     without_values(error.message())
@@ -39,30 +41,8 @@ fn plain(expected: &str) -> &str {
 fn near_field(message: &str) -> Option<String> {
     let (field, rest) = message.strip_prefix("unknown field `")?.split_once('`')?;
     let known = rest.split('`').skip(1).step_by(2);
-    let (distance, near) = known.map(|known| (distance(field, known), known)).min()?;
-    // Of short names, everything is similar.
-    let is_near = distance <= 2 && distance.saturating_mul(2) < near.len();
-    is_near
-        .then(|| format!("unknown field `{field}`: did you mean `{near}`?{}", rest.replacen(", e", " E", 1)))
-}
-
-/// The number of characters to add, remove or replace to turn `one` into `other`.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (number, char) in one.chars().enumerate() {
-        let mut diagonal = number;
-        let mut left = number.saturating_add(1);
-        let mut next = vec![left];
-        for (above, known) in row.iter().skip(1).zip(&other) {
-            let replaced = diagonal.saturating_add(usize::from(char != *known));
-            left = replaced.min(above.saturating_add(1)).min(left.saturating_add(1));
-            diagonal = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    let near = *near_texts(field, known).first()?;
+    Some(format!("unknown field `{field}`: did you mean `{near}`?{}", rest.replacen(", e", " E", 1)))
 }
 
 /// The setting whose value contains `offset`, e.g. `tokens.life_s`, or the table that begins there. `None` where the
@@ -150,10 +130,6 @@ mod tests {
 
     #[test]
     fn similar_field_is_suggested() {
-        assert_eq!(
-            (distance("jittr", "jitter"), distance("", "ab"), distance("secret", "secret")),
-            (1, 2, 0)
-        );
         let unknown = |field: &str| {
             without_values(&format!("unknown field `{field}`, expected one of `secret`, `jitter`"))
         };

@@ -26,6 +26,11 @@ impl Owners {
         self.0.get(thing)
     }
 
+    /// The owner of each object that has one.
+    pub fn named(&self) -> impl Iterator<Item = &OwnerName> {
+        self.0.values()
+    }
+
     /// The number of objects of `owner`.
     #[must_use]
     pub fn count(&self, owner: &OwnerName) -> usize {

@@ -8,7 +8,7 @@ use super::object::objects;
 use super::rotations::UpstreamCheckAnswer;
 use super::status::FixedText;
 use crate::base::limits::DECLARATION_BYTES_MAX;
-use crate::base::{AgentName, CapabilityName, SecretName};
+use crate::base::{AgentName, CapabilityName, OwnerName, SecretName};
 
 endpoints! {
     /// Show the changes that declarations would make
@@ -67,13 +67,33 @@ pub struct AppliedAnswer {
     /// What agents lose by a plan; absent if they lose nothing, and from the response to an apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub losses: Option<LossesAnswer>,
+    /// Owners that no object and no operator had before: their names may be misspelt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_owners: Vec<NewOwnerAnswer>,
+}
+
+/// An owner that is named for the first time.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct NewOwnerAnswer {
+    pub name: OwnerName,
+    /// Owners with similar names.
+    pub near: Vec<OwnerName>,
 }
 
 impl AppliedAnswer {
     /// Changes that are not made.
     #[must_use]
     pub const fn unapplied(changes: Vec<PlannedChange>) -> Self {
-        Self { changes, applied: false, seq: None, durable: None, kept: false, plan: None, losses: None }
+        Self {
+            changes,
+            applied: false,
+            seq: None,
+            durable: None,
+            kept: false,
+            plan: None,
+            losses: None,
+            new_owners: Vec::new(),
+        }
     }
 }
 

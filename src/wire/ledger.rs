@@ -36,6 +36,20 @@ pub struct EntriesAnswer {
     /// operator that is bound to an owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indexed_through: Option<u64>,
+    /// The names in the filter that no object has, or had, within the operator's scope: they may be misspelt. Entries can
+    /// name them nevertheless, e.g. refused requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownNameAnswer>,
+}
+
+/// A name that no object has.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct UnknownNameAnswer {
+    /// The field of the filter, e.g. `agent`.
+    pub field: FixedText,
+    pub name: String,
+    /// Similar names of objects within the operator's scope, at most 3.
+    pub near: Vec<String>,
 }
 
 /// Entries after a page that fit the request.

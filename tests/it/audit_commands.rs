@@ -1,10 +1,11 @@
 //! `keyward audit` as a person uses it.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::process::Process;
 use crate::support::waiting::wait_until;
@@ -77,4 +78,55 @@ fn a_tail_goes_on_after_a_restart_and_ends_with_ctrl_c() {
     // And an interrupt ends it, which is no failure
     kill_process(Pid::from_raw(tail.id().cast_signed()).unwrap(), Signal::INT).unwrap();
     assert!(tail.wait().unwrap().success());
+}
+
+#[test]
+fn a_tail_ends_when_nobody_reads_its_output() {
+    let mut process = Process::init("warn");
+    process.serve();
+    // Given a tail whose reader takes one line, like `head -1`
+    let mut tail = process.command("operator", &["audit", "tail", "-f", "--kind", "operator.certified"]);
+    let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(tail.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("operator.certified"), "{line}");
+    // When the reader is gone and no entry comes, then the tail ends, and that is no failure
+    wait_until(|| tail.try_wait().unwrap().is_some());
+    assert!(tail.wait().unwrap().success());
+}
+
+#[test]
+fn a_name_that_no_object_has_is_named_with_similar_names() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let incident_filter = ["incident", "show", "secret/github/apq", "--timeline"];
+    for (args, told) in [
+        (
+            &["audit", "list", "--secret", "github/apq"][..],
+            "no secret that you may see is called `github/apq`",
+        ),
+        (&["audit", "tail", "--secret", "github/apq"], "did you mean `github/app`?"),
+        (&["audit", "tail", "-n", "0", "--secret", "github/apq"], "did you mean `github/app`?"),
+        (&incident_filter, "did you mean `github/app`?"),
+        (&["audit", "list", "--agent", "nobody"], "no agent that you may see is called `nobody`"),
+        (&["audit", "list", "--operator", "amdin"], "did you mean `admin`?"),
+        (&["audit", "list", "--capability", "x"], "no capability that you may see is called `x`"),
+        (&["audit", "list", "--owner", "payments"], "no object and no operator has the owner `payments`"),
+        (&["audit", "list", "--instance", "ins_x"], "no instance has the id `ins_x`"),
+    ] {
+        let output = process.run_as("operator", args, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains(told), "{args:?}: {said}");
+    }
+    // And a program finds the names in the answer; a known name is none of them
+    let listed = process.json(&["audit", "list", "--secret", "github/apq", "--agent", "a"]);
+    assert_eq!(
+        listed["unknown"],
+        json!([{ "field": "secret", "name": "github/apq", "near": ["github/app"] }])
+    );
+    // And a deleted name is known
+    process.good_as("operator", &["agent", "delete", "a", "--yes"], b"");
+    let listed = process.json(&["audit", "list", "--agent", "a"]);
+    assert!(listed["unknown"].is_null() && !listed["items"].as_array().unwrap().is_empty(), "{listed}");
 }

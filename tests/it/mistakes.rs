@@ -100,6 +100,32 @@ fn owner_of_nothing_is_noted() {
 }
 
 #[test]
+fn owner_that_is_declared_for_the_first_time_is_noted() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["secret", "put", "pay/key", "--owner", "payments"], b"value");
+    let file = process.path("owners.toml").display().to_string();
+    let noted = |verb: &str, owner: &str| {
+        fs::write(&file, format!("[[role]]\nname = \"r\"\nowner = \"{owner}\"\ncapabilities = []\n"))
+            .unwrap();
+        let output = process.run_as("operator", &[verb, "-f", &file], b"");
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    for verb in ["plan", "apply"] {
+        let told = noted(verb, "paymnts");
+        assert!(
+            told.contains("the owner `paymnts` is new") && told.contains("did you mean `payments`?"),
+            "{told}"
+        );
+    }
+    // The twins: an owner that an object has
+    for owner in ["payments", "paymnts"] {
+        assert!(!noted("plan", owner).contains("is new"), "{owner}");
+    }
+}
+
+#[test]
 fn a_capability_of_another_secret_is_named_with_the_right_one() {
     // Given an agent with capabilities that deliver two secrets, and a token
     let mut process = Process::init("warn");

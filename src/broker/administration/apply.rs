@@ -22,12 +22,15 @@ use crate::ledger::AppendError;
 use crate::policy::{Authorised, Declare, Right};
 use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, Undeclared};
 use crate::store::{Change, CommitError};
+use crate::wire::NewOwnerAnswer;
 
 /// The result of an application.
 #[derive(Debug)]
 pub struct Applied {
     /// The changes.
     pub changes: Vec<PlannedChange>,
+    /// The owners that nothing had before.
+    pub new_owners: Vec<NewOwnerAnswer>,
     /// The state of the application; `None` if there was nothing to change. Only removals can be in force in memory.
     pub done: Option<Ended>,
 }
@@ -68,7 +71,7 @@ impl AdminServices {
             };
             // A request with a key has its entry even then: the same one later finds the same outcome.
             if drawn.changes.is_empty() && idempotency.is_none() {
-                return Ok(Applied { changes: Vec::new(), done: None });
+                return Ok(Applied { changes: Vec::new(), new_owners: Vec::new(), done: None });
             }
             let (change, ()) = services.state.completed(request, draft, preconditions)?;
             let applied = if drawn.removals.is_empty() {
@@ -82,7 +85,8 @@ impl AdminServices {
             drawn.places.iter().for_each(|place| services.close_circuit_of(place));
             services.notifications.rotations_changed();
             services.notifications.leases_changed();
-            Ok(Applied { changes: drawn.changes, done: Some(services.conclude(applied).await) })
+            let done = Some(services.conclude(applied).await);
+            Ok(Applied { changes: drawn.changes, new_owners: drawn.new_owners, done })
         })
     }
 }
@@ -118,7 +122,8 @@ impl Services {
                 .mended_by("apply the files again, with a new Idempotency-Key"));
         }
         let event: Event = self.state.said(before)?;
-        Ok(Applied { changes: event.changes, done: Some(Ended::Recorded(before.seq)) })
+        let done = Some(Ended::Recorded(before.seq));
+        Ok(Applied { changes: event.changes, new_owners: Vec::new(), done })
     }
 
     pub(super) fn draw(

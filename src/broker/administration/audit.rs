@@ -32,7 +32,8 @@ impl AdminServices {
         query: &EntriesQuery,
         work: &Cancellation,
     ) -> Result<EntriesAnswer, Failure> {
-        self.entries_for(by.operator(), query, work)
+        let page = self.entries_for(by.operator(), query, work)?;
+        Ok(EntriesAnswer { unknown: self.unknown_names(by.operator().scope(), &query.filter), ..page })
     }
 
     /// The same for a request with another right.
@@ -80,6 +81,7 @@ impl AdminServices {
             items,
             next_after,
             next_before,
+            unknown: Vec::new(),
         })
     }
 }
@@ -108,8 +110,15 @@ impl AdminServices {
 /// A page without entries: those that the filter wants are not shown to the operator.
 fn nothing(query: &EntriesQuery) -> EntriesAnswer {
     let head = query.after.unwrap_or(0);
-    let (items, next_after, next_before) = (Vec::new(), None, None);
-    EntriesAnswer { items, next_after, next_before, head, more: None, indexed_through: None }
+    EntriesAnswer {
+        items: Vec::new(),
+        next_after: None,
+        next_before: None,
+        head,
+        more: None,
+        indexed_through: None,
+        unknown: Vec::new(),
+    }
 }
 
 /// The links of `entry` to earlier entries of the agents and operators that the shown `event` names.

@@ -16,6 +16,7 @@ pub(super) mod narrow;
 pub(super) mod overview;
 pub(super) mod plan;
 mod plan_id;
+mod unknown_names;
 pub(super) mod upload;
 mod visible;
 pub(super) mod watch;

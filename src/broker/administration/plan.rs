@@ -19,7 +19,7 @@ use crate::policy::{Authorised, PlanDeclarations};
 use crate::registry::PlannedChange;
 use crate::store::CommitError;
 use crate::token::TokenMinted;
-use crate::wire::{LiveCounts, LossAnswer, LossesAnswer};
+use crate::wire::{LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer};
 
 /// A plan: the changes of an application, and what agents lose by them.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Planned {
     pub id: String,
     /// What agents lose; `None` if they lose nothing.
     pub losses: Option<LossesAnswer>,
+    /// The owners that nothing had before.
+    pub new_owners: Vec<NewOwnerAnswer>,
 }
 
 impl AdminServices {
@@ -60,18 +62,19 @@ impl AdminServices {
                 return Err(too_large(plan.changes.len()));
             }
             fits?;
-            Ok::<_, Failure>((plan.changes, id, losses))
+            let planned = Planned { changes: plan.changes, id, losses: None, new_owners: plan.new_owners };
+            Ok::<_, Failure>((planned, losses))
         });
-        let (changes, id, losses) = planned.await?;
+        let (planned, losses) = planned.await?;
         if losses.is_empty() {
-            return Ok(Planned { changes, id, losses: None });
+            return Ok(planned);
         }
         let services = Arc::clone(&self.0);
         let counted = heavy.run(Priority::Low, move |work| {
             let tokens = services.count_tokens(&losses, work)?;
             Ok::<_, Failure>(answer(&losses, &tokens))
         });
-        Ok(Planned { changes, id, losses: Some(counted.await?) })
+        Ok(Planned { losses: Some(counted.await?), ..planned })
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::section::{Effects, NewAgent, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::base::{AgentId, Audience, Scope, Sensitivity};
+use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Tables};
 use crate::crypto::{Digest, sha256};
@@ -51,6 +52,8 @@ impl Section for RegistrySection {
         drawn.agent_roles =
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
         drawn.replaced.extend(removed_objects(registry, &plan));
+        let owners = plan.owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
+        drawn.new_owners = new_owners(world, &owners);
         drawn.changes.append(&mut plan.changes);
         let agents = plan.agents.drain(..).map(|(spec, PlannedTies { serves, person })| {
             let known = registry.agent_named(&spec.name);

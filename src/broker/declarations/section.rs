@@ -10,6 +10,7 @@ use crate::config::{FaultList, Faults, SourceFile, Tables};
 use crate::crypto::Digest;
 use crate::registry::{Declarations, ForeignNames, PlannedChange, Removals, Undeclared};
 use crate::store::Change;
+use crate::wire::NewOwnerAnswer;
 
 /// A part of the declaration files: the tables that it reads, and what it plans to do.
 pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
@@ -111,4 +112,6 @@ pub(in crate::broker) struct SectionPlan {
     pub(in crate::broker) replaced: Vec<Digest>,
     /// The places of upstreams that are declared anew.
     pub(in crate::broker) places: Vec<String>,
+    /// The owners that nothing had before.
+    pub(in crate::broker) new_owners: Vec<NewOwnerAnswer>,
 }

@@ -7,6 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{is_deleted, operator_unknown};
 use crate::broker::identity::revoke::agent_with;
 use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
+use crate::broker::owners::has_owner;
 use crate::broker::world::World;
 use crate::incidents::{AffectedSubject, Incident, IncidentSubject};
 use crate::operators::Operator;
@@ -90,11 +91,8 @@ impl<'w> FoundSubject<'w> {
     }
 
     fn of_owner(world: &World, name: &SubjectName, owner: &OwnerName) -> Option<Self> {
-        let has_secrets = || world.secrets.all().any(|secret| secret.owner.as_ref() == Some(owner));
-        let has_operators = || world.operators.all().any(|operator| operator.scope.owner() == Some(owner));
-        let is_known = world.registry.owners().count(owner) > 0 || has_secrets() || has_operators();
         let found = Self::shared(name, Subject::Owner(owner.clone()));
-        is_known.then(|| Self { owner: Some(owner.clone()), ..found })
+        has_owner(world, owner).then(|| Self { owner: Some(owner.clone()), ..found })
     }
 
     fn of_secret(world: &World, name: &SubjectName, secret: &SecretName) -> Option<Self> {

@@ -2,11 +2,11 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::client::{Client, Received};
-use crate::cli::session::VerbSession;
-use crate::console::CommandFailure;
+use crate::cli::session::{VerbSession, did_you_mean};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{
     EntriesAnswer, EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, LIST_ENTRIES, MoreEntries,
-    Nothing,
+    Nothing, UnknownNameAnswer,
 };
 
 /// `keyward audit list`
@@ -120,6 +120,7 @@ impl AuditList {
         let client = session.operator().await?;
         let entries = some_entries(&client, query, self.limit).await?;
         session.print_table(&client, &entries.sent, &entries.items).await;
+        say_unknown(session.console, &entries.answer);
         if !session.console.is_json() {
             self.say_more(session, &entries.answer);
         }
@@ -138,6 +139,18 @@ impl AuditList {
             "{} listed, {count}: `--limit` lists more at once, `{option} {next}` continues",
             entries.items.len()
         ));
+    }
+}
+
+/// Says which names of the filter no object has.
+pub(super) fn say_unknown(console: &Console, entries: &EntriesAnswer) {
+    for UnknownNameAnswer { field, name, near } in &entries.unknown {
+        let note = match field.as_ref() {
+            "instance" => format!("note: no instance has the id `{name}`"),
+            "owner" => format!("note: no object and no operator has the owner `{name}`"),
+            kind => format!("note: no {kind} that you may see is called `{name}`"),
+        };
+        console.say(&format!("{note}{}", did_you_mean(near)));
     }
 }
 

@@ -3,11 +3,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::SignalKind;
 
-use super::audit_list::{FilterArgs, some_entries};
+use super::audit_list::{FilterArgs, say_unknown, some_entries};
 use crate::base::{Clock, SystemClock, code};
 use crate::cli::client::{Attempts, Received};
 use crate::cli::session::VerbSession;
-use crate::console::{CommandFailure, signals};
+use crate::console::{CommandFailure, Console, signals};
 use crate::wire::{EntriesAnswer, EntriesQuery, EntryFilter, EntryOrder};
 
 /// `keyward audit tail`
@@ -42,8 +42,9 @@ impl AuditTail {
             filter: filter.clone(),
             ..EntriesQuery::default()
         };
+        let mut last = some_entries(&client, begun, self.lines.max(1)).await?;
+        say_unknown(session.console, &last.answer);
         if self.lines > 0 {
-            let mut last = some_entries(&client, begun, self.lines).await?;
             last.answer.items.reverse();
             if let Some(items) = last.sent.get_mut("items").and_then(serde_json::Value::as_array_mut) {
                 items.reverse();
@@ -59,8 +60,16 @@ impl AuditTail {
         tokio::select! {
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
+            () = until_unread(session.console) => Ok(()),
             ended = follow(session, filter, head) => ended,
         }
+    }
+}
+
+/// Returns when nobody reads standard output any more.
+async fn until_unread(console: &Console) {
+    while !console.is_unread() {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

@@ -9,12 +9,12 @@ use super::upstream_checks::conclude;
 use crate::base::code;
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::cli::client::{Client, Received};
-use crate::cli::session::{VerbSession, check_durable};
+use crate::cli::session::{VerbSession, check_durable, did_you_mean};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
     APPLY_DECLARATIONS, AppliedAnswer, ApplyBody, CHECK_PLANNED_ROTATION, ChangedValue, DeclarationFileBody,
-    DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, Nothing, PLAN_DECLARATIONS,
-    PlannedAction, PlannedChange, UpstreamCheckAnswer,
+    DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, NewOwnerAnswer, Nothing,
+    PLAN_DECLARATIONS, PlannedAction, PlannedChange, UpstreamCheckAnswer,
 };
 
 /// `keyward plan`
@@ -112,12 +112,14 @@ impl ApplyArgs {
 
 /// Shows a plan to the person who is asked about it.
 fn show(planned: &AppliedAnswer, console: &Console) {
+    note_new_owners(planned, console);
     for line in planned.changes.iter().map(line).chain(losses(planned)) {
         console.say(&line);
     }
 }
 
 fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), CommandFailure> {
+    note_new_owners(applied, console);
     if console.is_json() {
         console.json(&applied.sent);
     } else {
@@ -133,6 +135,15 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
     }
     let AppliedAnswer { seq, durable, kept, .. } = applied.answer;
     check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept, unchanged: false })
+}
+
+/// Says which owners are named for the first time: their names may be misspelt.
+fn note_new_owners(planned: &AppliedAnswer, console: &Console) {
+    for NewOwnerAnswer { name, near } in &planned.new_owners {
+        let question = did_you_mean(near);
+        console
+            .say(&format!("note: the owner `{name}` is new: no object and no operator has it yet{question}"));
+    }
 }
 
 /// Says that the files declare nothing, if `--prune` therefore removes all objects.

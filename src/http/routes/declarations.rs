@@ -126,8 +126,9 @@ async fn plan(
     services: AdminServices,
     call: Declaring<PlanDeclarations, Nothing>,
 ) -> Result<AppliedAnswer, Problem> {
-    let Planned { changes, id, losses } = services.plan(&call.by, &call.heavy, call.uploaded).await?;
-    Ok(AppliedAnswer { plan: Some(id), losses, ..AppliedAnswer::unapplied(changes) })
+    let planned = services.plan(&call.by, &call.heavy, call.uploaded).await?;
+    let Planned { changes, id, losses, new_owners } = planned;
+    Ok(AppliedAnswer { plan: Some(id), losses, new_owners, ..AppliedAnswer::unapplied(changes) })
 }
 
 async fn apply(services: AdminServices, call: Declaring<Declare, Nothing>) -> Result<AppliedAnswer, Problem> {
@@ -142,8 +143,8 @@ async fn check(
 }
 
 impl From<Applied> for AppliedAnswer {
-    fn from(Applied { changes, done }: Applied) -> Self {
-        let unapplied = Self::unapplied(changes);
+    fn from(Applied { changes, new_owners, done }: Applied) -> Self {
+        let unapplied = Self { new_owners, ..Self::unapplied(changes) };
         match done {
             None => unapplied,
             Some(Ended::Recorded(seq)) => {

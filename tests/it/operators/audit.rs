@@ -159,6 +159,15 @@ async fn a_team_filters_only_what_it_may_see() {
     assert_eq!((&other["items"], &other["next_before"]), (&json!([]), &Value::Null), "{other}");
     assert!(!page("owner=red").await["items"].as_array().unwrap().is_empty());
     assert_eq!(page("owner=blue").await["items"], json!([]));
+    // And a name of another team is one that no object has, and is similar to none
+    for (query, near) in
+        [("agent=blue-bot", json!([])), ("agent=rde-bot", json!(["red-bot"])), ("agent=blue-bto", json!([]))]
+    {
+        assert_eq!(page(query).await["unknown"][0]["near"], near, "{query}");
+    }
+    for query in ["agent=red-bot", "owner=red", "operator=nobody"] {
+        assert_eq!(page(query).await["unknown"], Value::Null, "{query}");
+    }
     // And it shows no entry that it does not list
     let all = broker.operator().get("/v1/ledger/entries?agent=blue-bot&kind=instance.enrolled").await.json();
     let path = |page: &Value| format!("/v1/ledger/entries/{}", page["items"][0]["seq"]);

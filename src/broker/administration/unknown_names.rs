@@ -1,0 +1,119 @@
+//! Names in a filter of entries that no object has: they may be misspelt.
+
+use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, near_texts};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::identity::revoke::agent_with;
+use crate::broker::owners::{has_owner, owners};
+use crate::broker::world::World;
+use crate::registry::{DeletedName, Owned};
+use crate::wire::{self, EntryField, FieldFilter, UnknownNameAnswer};
+
+/// Most objects whose names are compared with an unknown one.
+const NAMES_COMPARED_MAX: usize = 10_000;
+/// Most similar names of one unknown name.
+const NEAR_NAMES_MAX: usize = 3;
+
+impl AdminServices {
+    /// The names in `filter` that no object within `scope` has, or had.
+    pub(super) fn unknown_names(&self, scope: &Scope, filter: &wire::EntryFilter) -> Vec<UnknownNameAnswer> {
+        let store = &self.0.state.store;
+        let is_unknown = |one: &&FieldFilter| {
+            store.read(|world, _| Names { world, scope }.is_known(one.field, &one.text) == Some(false))
+        };
+        let answer = |one: &FieldFilter| {
+            let present = store.read(|world, _| Names { world, scope }.present(one.field));
+            let near = near_texts(&one.text, present.iter().map(String::as_str));
+            UnknownNameAnswer {
+                field: one.field.as_str().into(),
+                name: one.text.clone(),
+                near: near.into_iter().take(NEAR_NAMES_MAX).map(str::to_owned).collect(),
+            }
+        };
+        filter.fields.iter().filter(is_unknown).map(answer).collect()
+    }
+}
+
+/// The names of the objects within a scope.
+struct Names<'a> {
+    world: &'a World,
+    scope: &'a Scope,
+}
+
+impl Names<'_> {
+    /// Whether an object has this name, or had it; `None` if the operator may not know it, or the records do not say it.
+    fn is_known(&self, field: EntryField, text: &str) -> Option<bool> {
+        let world = self.world;
+        let is_deleted = |name: DeletedName| world.registry.former().is_deleted(&name);
+        let has_all = matches!(self.scope, Scope::Everything);
+        match field {
+            EntryField::Agent => Some(text.parse().is_ok_and(|name: AgentName| {
+                let is_there = world.registry.agent_named(&name).is_some();
+                let is_deleted = is_deleted(DeletedName::Agent(name.clone()));
+                self.knows(&Owned::Agent(name), is_there || is_deleted)
+            })),
+            EntryField::Capability => Some(text.parse().is_ok_and(|name: CapabilityName| {
+                let is_there = world.registry.declarations().capability(&name).is_some();
+                self.knows(&Owned::Capability(name), is_there)
+            })),
+            EntryField::SecretName => Some(text.parse().is_ok_and(|name: SecretName| {
+                world.secrets.named(&name).is_some_and(|secret| self.scope.covers(secret.owner.as_ref()))
+            })),
+            EntryField::Operator => has_all.then_some(text.parse().is_ok_and(|name: OperatorName| {
+                world.operators.named(&name).is_some() || is_deleted(DeletedName::Operator(name))
+            })),
+            EntryField::Owner => Some(text.parse().is_ok_and(|name: OwnerName| match self.scope.owner() {
+                Some(own) => *own == name,
+                None => has_owner(world, &name),
+            })),
+            EntryField::Instance => {
+                has_all.then_some(text.parse().is_ok_and(|id| agent_with(world, id).is_some()))
+            }
+            EntryField::Token
+            | EntryField::Lease
+            | EntryField::Kind
+            | EntryField::Outcome
+            | EntryField::Decision
+            | EntryField::Source => None,
+        }
+    }
+
+    /// Whether `thing`, which may be there, is within the scope, or was when it was removed.
+    fn knows(&self, thing: &Owned, is_there: bool) -> bool {
+        let (owners, former) = (self.world.registry.owners(), self.world.registry.former());
+        let owner = owners.of(thing).or_else(|| former.owner_of(thing));
+        (is_there || former.knows(thing)) && self.scope.covers(owner)
+    }
+
+    /// The names of the present objects of this kind, some of them if there are very many.
+    fn present(&self, field: EntryField) -> Vec<String> {
+        let (world, scope) = (self.world, self.scope);
+        let is_within = |thing: Owned| scope.covers(world.registry.owners().of(&thing));
+        match field {
+            EntryField::Agent => {
+                let names = world.registry.agents().map(|agent| &agent.name);
+                some(names.filter(|name| is_within(Owned::Agent((*name).clone()))))
+            }
+            EntryField::Capability => {
+                let names = world.registry.declarations().capabilities().map(|capability| &capability.name);
+                some(names.filter(|name| is_within(Owned::Capability((*name).clone()))))
+            }
+            EntryField::SecretName => {
+                let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
+                some(within.map(|secret| &secret.name))
+            }
+            EntryField::Operator => some(world.operators.all().map(|operator| &operator.name)),
+            EntryField::Owner => some(owners(world).into_iter().filter(|owner| scope.covers(Some(owner)))),
+            EntryField::Instance
+            | EntryField::Token
+            | EntryField::Lease
+            | EntryField::Kind
+            | EntryField::Outcome
+            | EntryField::Decision
+            | EntryField::Source => Vec::new(),
+        }
+    }
+}
+
+fn some<T: ToString>(names: impl Iterator<Item = T>) -> Vec<String> {
+    names.take(NAMES_COMPARED_MAX).map(|name| name.to_string()).collect()
+}
