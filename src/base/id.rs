@@ -15,6 +15,20 @@ pub struct IdError {
     kind: &'static str,
 }
 
+impl IdError {
+    /// Where a person finds ids of this kind.
+    #[must_use]
+    pub fn fix(&self) -> &'static str {
+        match self.kind {
+            "inc" => "copy the id from `keyward incident list`",
+            "lease" => "copy the id from `keyward lease list`",
+            "slot" => "copy the id from `keyward slot list`",
+            "inst" => "copy the id from `keyward agent show`",
+            _ => "copy the id from `keyward audit list` or `keyward audit show`",
+        }
+    }
+}
+
 fn mint(now: Timestamp, entropy: &dyn Entropy) -> Uuid {
     let ms = u64::try_from(now.ms()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(ms, &entropy.plain_bytes::<10>()).into_uuid()

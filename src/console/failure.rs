@@ -257,8 +257,7 @@ impl From<NameError> for CommandFailure {
 
 impl From<IdError> for CommandFailure {
     fn from(error: IdError) -> Self {
-        let fix = "copy the id from `keyward agent show` or `keyward audit list`";
-        Self::usage(&error.to_string(), fix)
+        Self::usage(&error.to_string(), error.fix())
     }
 }
 

@@ -42,10 +42,15 @@ impl Incidents {
     /// The incident that contains the subject, and is not lifted.
     #[must_use]
     pub fn containing(&self, subject: &IncidentSubject) -> Option<IncidentId> {
-        let contains = |incident: &&Incident| {
-            incident.containment(subject).is_some_and(|containment| containment.lifted.is_none())
-        };
-        self.all.values().chain(&self.unrecorded).find(contains).map(|incident| incident.id)
+        self.contained().find(|(contained, _)| *contained == subject).map(|(_, incident)| incident)
+    }
+
+    /// The subjects that incidents contain, with the incident.
+    pub fn contained(&self) -> impl Iterator<Item = (&IncidentSubject, IncidentId)> {
+        self.all.values().chain(&self.unrecorded).flat_map(|incident| {
+            let open = incident.containments.iter().filter(|containment| containment.lifted.is_none());
+            open.map(|containment| (&containment.affected.subject, incident.id))
+        })
     }
 
     /// All incidents, the oldest first. Those that are not recorded come last.

@@ -6,7 +6,8 @@ use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
-    AgentId, AgentName, CapabilityName, InstanceId, OwnerName, RoleName, SecretName, Serial, TokenId,
+    AgentId, AgentName, CapabilityName, IncidentId, InstanceId, OwnerName, RoleName, SecretName, Serial,
+    TokenId,
 };
 
 endpoints! {
@@ -46,6 +47,9 @@ pub struct CapabilityAnswer {
     pub secret: Option<SecretName>,
     pub max_life_s: u32,
     pub owner: Option<OwnerName>,
+    /// The incident that contains the capability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -53,6 +57,9 @@ pub struct RoleAnswer {
     pub name: RoleName,
     pub capabilities: Vec<CapabilityName>,
     pub owner: Option<OwnerName>,
+    /// The incident that contains the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -67,8 +74,11 @@ pub struct AgentAnswer {
     /// The person for whom the agent acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
-    /// `active` or `suspended`.
+    /// `active` or `suspended`; a contained agent is suspended.
     pub state: FixedText,
+    /// The incident that contains the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
     /// The operator's reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

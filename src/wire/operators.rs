@@ -6,7 +6,7 @@ use super::identity::CertificateAnswer;
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{ChangedAnswer, EndedAnswer, FixedText, ReasonBody};
-use crate::base::{OperatorId, OperatorName, OwnerName};
+use crate::base::{IncidentId, OperatorId, OperatorName, OwnerName};
 
 endpoints! {
     /// List operators
@@ -39,6 +39,9 @@ pub struct OperatorAnswer {
     pub role: FixedText,
     pub owner: Option<OwnerName>,
     pub state: FixedText,
+    /// The incident that contains the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
     /// The reason for the last revocation or suspension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

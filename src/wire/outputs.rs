@@ -2,11 +2,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declarations::PlannedChange;
+use super::incident_effects::IncidentEffectsAnswer;
+use super::incidents::{ContainedAnswer, ReachAnswer};
 use super::rotations::UpstreamCheckAnswer;
 use super::secret_text::SecretText;
 use super::status::FixedText;
 use super::tokens::AuthorizationDetail;
-use crate::base::{DecisionId, InstanceId, TokenId};
+use crate::base::{DecisionId, InstanceId, SecretName, TokenId};
 
 /// A failed command with `-o json`, on standard error.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -270,4 +272,25 @@ pub struct CheckedPlanOutput {
     /// The id of the plan, for `apply --plan`.
     #[serde(default)]
     pub plan: Option<String>,
+}
+
+/// `keyward contain -o json`: the response of the broker, and what followed until the command ended.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ContainedOutput {
+    #[serde(flatten)]
+    pub contained: ContainedAnswer,
+    #[serde(flatten)]
+    pub progress: ContainmentProgress,
+}
+
+/// What followed a containment.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+pub struct ContainmentProgress {
+    /// The credentials under the subject after the containment; null if they were not counted.
+    pub reach: Option<ReachAnswer>,
+    /// The ends of leases and connections, as far as the command has seen them; null if the broker did not tell them.
+    pub effects: Option<IncidentEffectsAnswer>,
+    /// With `--rotate-touched`: the secrets whose rotation has begun.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotated: Vec<SecretName>,
 }

@@ -6,7 +6,7 @@ use super::page::{PageAnswer, PageQuery};
 use super::rotations::ConsumerAnswer;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::{AgentName, CapabilityName, OwnerName, SecretName, Sensitivity};
+use crate::base::{AgentName, CapabilityName, IncidentId, OwnerName, SecretName, Sensitivity};
 
 endpoints! {
     /// List secrets; never values
@@ -17,7 +17,7 @@ endpoints! {
     PUT_SECRET: PUT "/v1/secrets/{*name}", SecretName, SecretUpload => StoredAnswer, 201, up to SECRET_BYTES_MAX;
     /// Read the value of a secret
     REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValueBody;
-    /// List the last readers of a secret
+    /// List the readers of a secret, with the versions that they read
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
     /// Roll back to a former version, or destroy it
     CHANGE_SECRET_VERSION: POST "/v1/secret-versions/{*name}", SecretName, VersionBody => EndedAnswer;
@@ -35,6 +35,9 @@ pub struct SecretAnswer {
     pub owner: Option<OwnerName>,
     #[schemars(with = "Sensitivity")]
     pub sensitivity: FixedText,
+    /// The incident that contains the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -43,6 +46,9 @@ pub struct SecretDetailAnswer {
     pub owner: Option<OwnerName>,
     #[schemars(with = "Sensitivity")]
     pub sensitivity: FixedText,
+    /// The incident that contains the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
     pub current: Option<u32>,
     pub upstream: Option<String>,
     pub versions: Vec<VersionAnswer>,
@@ -68,6 +74,10 @@ pub struct ReadersAnswer {
 pub struct ReaderAnswer {
     pub agent: AgentName,
     pub version: u32,
+    /// The first reading of this version by the agent in the searched entries.
+    #[serde(default)]
+    pub first_at: String,
+    /// The last one.
     pub at: String,
 }
 

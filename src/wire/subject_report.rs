@@ -14,7 +14,7 @@ endpoints! {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectReportBody {
-    /// An agent, instance, operator, capability, secret, token or network.
+    /// An agent, instance, operator, owner, capability, secret, token, network, or everything.
     pub subject: SubjectBody,
     /// Since this time (RFC 3339), or a length of time before now, e.g. `6h`.
     pub since: String,

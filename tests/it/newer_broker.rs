@@ -57,7 +57,7 @@ fn fields_and_kinds_of_a_newer_broker_are_printed() {
     assert_eq!((&renewed["more"], renewed.get("certificate")), (&json!(1), None));
     let head = |args: &[&str]| printed(args).lines().next().unwrap().to_owned();
     assert_eq!(head(&["secret", "versions", "a/b"]), "VERSION  STAGE    STORED AT  SEQ");
-    assert_eq!(head(&["secret", "readers", "a/b"]), "AGENT  VERSION  LAST AT");
+    assert_eq!(head(&["secret", "readers", "a/b"]), "AGENT  VERSION  FIRST AT  LAST AT");
 }
 
 #[test]

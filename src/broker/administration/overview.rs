@@ -3,10 +3,11 @@ use std::collections::BTreeSet;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentName, RoleName, SecretName, Timestamp};
+use crate::base::{AgentName, IncidentId, RoleName, SecretName, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::identity::standing::InstanceStanding;
+use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames};
@@ -46,7 +47,8 @@ impl AgentServices {
                 capabilities: capabilities
                     .into_iter()
                     .map(|one| {
-                        let view = capability_view(&world.registry, one, self.issuer());
+                        // An agent learns of no incident.
+                        let view = capability_view(&world.registry, one, self.issuer(), None);
                         let demanded = demands.life_max_s(&one.name).unwrap_or(u32::MAX);
                         CapabilityAnswer { max_life_s: view.max_life_s.min(demanded), ..view }
                     })
@@ -65,7 +67,8 @@ impl AdminServices {
             let owners = world.registry.owners();
             let owner = |agent: &Agent| owners.of(&Owned::Agent(agent.name.clone()));
             let within = world.registry.agents().filter(|agent| scope.covers(owner(agent)));
-            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(world, agent, now))
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
+            page.of(within, |agent| agent.name.as_str(), |agent| agent_view(world, agent, &incidents, now))
         })
     }
 
@@ -75,11 +78,10 @@ impl AdminServices {
     /// [`Failure`] if it does not exist within the operator's scope.
     pub fn agent(&self, by: &Authorised<ReadDeclared>, name: &AgentName) -> Result<AgentAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
-        let found = self
-            .0
-            .state
-            .store
-            .read(|world, _| world.registry.agent_named(name).map(|one| agent_view(world, one, now)));
+        let found = self.0.state.store.read(|world, _| {
+            let agent = world.registry.agent_named(name)?;
+            Some(agent_view(world, agent, &ContainingIncidents::shown_to(by.operator(), world), now))
+        });
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
         found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
     }
@@ -93,7 +95,12 @@ impl AdminServices {
             let owner = |one: &Capability| owners.of(&Owned::Capability(one.name.clone()));
             let all = world.registry.declarations().capabilities();
             let within = all.filter(|one| scope.covers(owner(one)));
-            page.of(within, |one| one.name.as_str(), |one| capability_view(&world.registry, one, broker))
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
+            let view = |one: &Capability| {
+                let incident = incidents.of_subject(&Subject::Capability(one.name.clone()));
+                capability_view(&world.registry, one, broker, incident)
+            };
+            page.of(within, |one| one.name.as_str(), view)
         })
     }
 
@@ -105,7 +112,9 @@ impl AdminServices {
             let owners = world.registry.owners();
             let owner = |role: &Role| owners.of(&Owned::Role(role.name.clone()));
             let within = world.registry.declarations().roles().filter(|role| scope.covers(owner(role)));
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let view = |role: &Role| RoleAnswer {
+                incident: incidents.of_subject(&Subject::Role(role.name.clone())),
                 name: role.name.clone(),
                 capabilities: role.capabilities.iter().cloned().collect(),
                 owner: owner(role).cloned(),
@@ -121,7 +130,9 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
             let held = within.filter_map(|secret| Some((secret, secret.current?)));
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let view = |(secret, current): (&Secret, Version)| SecretAnswer {
+                incident: incidents.of_subject(&Subject::Secret(secret.name.clone())),
                 name: secret.name.clone(),
                 version: current.number,
                 updated_at: current.stored_at.to_string(),
@@ -133,7 +144,7 @@ impl AdminServices {
     }
 }
 
-fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
+fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now: Timestamp) -> AgentAnswer {
     let mut live_instances = 0_u32;
     let instances = agent.instances.iter().map(|instance| {
         let standing = InstanceStanding::of(world, agent, instance, now);
@@ -157,6 +168,7 @@ fn agent_view(world: &World, agent: &Agent, now: Timestamp) -> AgentAnswer {
         max_instances: agent.max_instances,
         person: agent.person.as_ref().map(ToString::to_string),
         state: if is_suspended { "suspended" } else { "active" }.into(),
+        incident: incidents.of_subject(&Subject::Agent(agent.id)),
         reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
         instances,
         live_instances,
@@ -175,7 +187,12 @@ fn versions_delivered(world: &World, capabilities: &[&Capability]) -> Vec<Secret
     names.into_iter().map(|name| SecretVersionAnswer { version: version(&name), name }).collect()
 }
 
-fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -> CapabilityAnswer {
+fn capability_view(
+    registry: &Registry,
+    capability: &Capability,
+    broker: &str,
+    incident: Option<IncidentId>,
+) -> CapabilityAnswer {
     let (audience, secret) = match &capability.delivery {
         Delivery::Mint { audience } => (audience.to_string(), None),
         Delivery::Reveal { secret } => (broker.to_owned(), Some(secret.clone())),
@@ -189,5 +206,6 @@ fn capability_view(registry: &Registry, capability: &Capability, broker: &str) -
         secret,
         max_life_s: capability.max_life_s,
         owner: registry.owners().of(&Owned::Capability(capability.name.clone())).cloned(),
+        incident,
     }
 }

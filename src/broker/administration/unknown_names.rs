@@ -69,6 +69,7 @@ impl Names<'_> {
                 has_all.then_some(text.parse().is_ok_and(|id| agent_with(world, id).is_some()))
             }
             EntryField::Token
+            | EntryField::Incident
             | EntryField::Lease
             | EntryField::Kind
             | EntryField::Outcome
@@ -104,6 +105,7 @@ impl Names<'_> {
             EntryField::Operator => some(world.operators.all().map(|operator| &operator.name)),
             EntryField::Owner => some(owners(world).into_iter().filter(|owner| scope.covers(Some(owner)))),
             EntryField::Instance
+            | EntryField::Incident
             | EntryField::Token
             | EntryField::Lease
             | EntryField::Kind

@@ -4,6 +4,7 @@ use crate::base::{OperatorName, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::facts::counting;
+use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
 use crate::broker::world::World;
 use crate::operators::{Operator, OperatorProfile};
@@ -14,10 +15,14 @@ use crate::wire::{CertificateAnswer, OperatorAnswer, OperatorUseAnswer, PageAnsw
 impl AdminServices {
     /// All operators, by name.
     #[must_use]
-    pub fn operators(&self, _by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
+    pub fn operators(&self, by: &Authorised<ReadOperators>, page: &Page) -> PageAnswer<OperatorAnswer> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let seen = |one: &Operator| view(one, world, now, self.last_use(one));
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
+            let seen = |one: &Operator| OperatorAnswer {
+                incident: incidents.of_subject(&Subject::Operator(one.id)),
+                ..view(one, world, now, self.last_use(one))
+            };
             page.of(world.operators.all(), |one| one.name.as_str(), seen)
         })
     }
@@ -28,13 +33,15 @@ impl AdminServices {
     /// [`Failure`] if it does not exist.
     pub fn operator(
         &self,
-        _by: &Authorised<ReadOperators>,
+        by: &Authorised<ReadOperators>,
         name: &OperatorName,
     ) -> Result<OperatorAnswer, Failure> {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
-            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
-            Ok(view(operator, world, now, self.last_use(operator)))
+            let one = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
+            let incident = incidents.of_subject(&Subject::Operator(one.id));
+            Ok(OperatorAnswer { incident, ..view(one, world, now, self.last_use(one)) })
         })
     }
 }
@@ -72,6 +79,7 @@ fn view(
         role: operator.role.as_str().into(),
         owner: operator.scope.owner().cloned(),
         state: state.into(),
+        incident: None,
         reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
         certificates,
         networks: networks.iter().map(ToString::to_string).collect(),

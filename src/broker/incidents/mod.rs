@@ -2,6 +2,7 @@
 
 mod activity;
 pub(super) mod contain;
+pub(super) mod containing;
 mod effects;
 mod free_text;
 mod freeze;

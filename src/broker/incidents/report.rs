@@ -59,7 +59,7 @@ impl AdminServices {
             FoundSubject::find(world, scope, subject).map(|found| subject_answer(&found.named))
         })?;
         let text = subject.name().or_else(|| subject.id()).unwrap_or_default();
-        let fields = vec![FieldFilter { field: field_of(subject)?, text }];
+        let fields = field_of(subject)?.map(|field| FieldFilter { field, text }).into_iter().collect();
         let filter = EntryFilter { fields, since: Some(since.to_owned()), until: None };
         let query = EntriesQuery { order: EntryOrder::Newest, filter, ..EntriesQuery::default() };
         Ok(WantedReport {
@@ -128,7 +128,7 @@ impl AdminServices {
         query.limit = Some(PAGE_ENTRIES_MAX);
         let mut activity = Activity::default();
         loop {
-            let page = self.entries(by, &query, work)?;
+            let page = self.entries_for(by.operator(), &query, work)?;
             page.items.iter().for_each(|entry| activity.add(entry, actor));
             query.before = page.next_before;
             let (read, complete) = (activity.entries, page.next_before.is_none());
@@ -263,25 +263,29 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     found.ok_or_else(|| Failure::new(code::JSON_INVALID).because(why))
 }
 
-/// The field by which entries about the subject are found.
-fn field_of(subject: &SubjectName) -> Result<EntryField, Failure> {
-    Ok(match subject {
-        SubjectName::Agent(_) => EntryField::Agent,
-        SubjectName::Instance(_) => EntryField::Instance,
-        SubjectName::Operator(_) => EntryField::Operator,
-        SubjectName::Capability(_) => EntryField::Capability,
-        SubjectName::Secret(_) => EntryField::SecretName,
-        SubjectName::Token(_) => EntryField::Token,
-        SubjectName::Network(_) => EntryField::Source,
-        SubjectName::Role(_)
-        | SubjectName::Owner(_)
-        | SubjectName::Certificate(_)
-        | SubjectName::Everything => {
-            let why = "the ledger is not searched for subjects of this kind";
-            let fix = "name an agent, instance, operator, capability, secret, token or network";
-            return Err(Failure::new(code::SUBJECT_FORM_UNKNOWN).because(why).mended_by(fix));
+/// The field by which entries about the subject are found; none for everything.
+fn field_of(subject: &SubjectName) -> Result<Option<EntryField>, Failure> {
+    let fix = match subject {
+        SubjectName::Agent(_) => return Ok(Some(EntryField::Agent)),
+        SubjectName::Instance(_) => return Ok(Some(EntryField::Instance)),
+        SubjectName::Operator(_) => return Ok(Some(EntryField::Operator)),
+        SubjectName::Owner(_) => return Ok(Some(EntryField::Owner)),
+        SubjectName::Capability(_) => return Ok(Some(EntryField::Capability)),
+        SubjectName::Secret(_) => return Ok(Some(EntryField::SecretName)),
+        SubjectName::Token(_) => return Ok(Some(EntryField::Token)),
+        SubjectName::Network(_) => return Ok(Some(EntryField::Source)),
+        SubjectName::Everything => return Ok(None),
+        SubjectName::Role(_) => {
+            "name each agent that has the role, `agent/NAME`, or a capability of it, `capability/NAME`: \
+             `keyward agent list` and `keyward role show ROLE` show them"
         }
-    })
+        SubjectName::Certificate(_) => {
+            "name the agent or operator that has the certificate, or the instance, `instance/ID`: \
+             `keyward agent show` and `keyward operator show` show serial numbers"
+        }
+    };
+    let why = format!("entries of the ledger do not name a {}", subject.kind());
+    Err(Failure::new(code::SUBJECT_FORM_UNKNOWN).because(why).mended_by(fix))
 }
 
 /// The roles whose holders may read one of these secrets.

@@ -25,11 +25,9 @@ impl AdminServices {
         after: Option<IncidentId>,
         limit: usize,
     ) -> PageAnswer<IncidentAnswer> {
-        let (scope, limit) = (by.operator().scope(), limit.clamp(1, PAGE_ENTRIES_MAX));
+        let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         self.0.state.store.read(|world, _| {
-            let is_shown =
-                |one: &&Incident| is_within(world, scope, one) && !is_kept_from(one, by.operator());
-            let within = world.incidents().all().filter(is_shown);
+            let within = world.incidents().all().filter(|one| is_shown(world, by.operator(), one));
             let mut rest: Vec<&Incident> =
                 within.filter(|incident| after.is_none_or(|after| incident.id < after)).collect();
             rest.sort_unstable_by_key(|incident| std::cmp::Reverse(incident.id));
@@ -54,9 +52,7 @@ impl AdminServices {
     ) -> Result<IncidentAnswer, Failure> {
         let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
-            let is_shown =
-                |one: &&Incident| is_within(world, scope, one) && !is_kept_from(one, by.operator());
-            let found = world.incidents().get(id).filter(is_shown);
+            let found = world.incidents().get(id).filter(|one| is_shown(world, by.operator(), one));
             found.map(|incident| (incident.clone(), answer(world, incident)))
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
@@ -142,6 +138,11 @@ impl Services {
 pub(crate) fn sees_own_incidents(operator: &OperatorPrincipal) -> bool {
     *operator.scope() == Scope::Everything
         && matches!(operator.role(), OperatorRole::Admin | OperatorRole::Security)
+}
+
+/// Whether the operator sees the incident.
+pub(super) fn is_shown(world: &World, operator: &OperatorPrincipal, incident: &Incident) -> bool {
+    is_within(world, operator.scope(), incident) && !is_kept_from(incident, operator)
 }
 
 /// Whether the incident affects this operator, or a certificate of it, and is not shown to it.

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
 use crate::base::{AgentName, Cancellation, SecretId, SecretName, Timestamp, code};
@@ -7,6 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, OperatorRequest};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::failure::Failure;
+use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::rotation::{consumers, in_progress};
@@ -15,6 +16,7 @@ use crate::broker::world::Effect;
 use crate::custody::RevocationOrder;
 use crate::policy::{Authorised, ReadSecretNames, StoreSecrets};
 use crate::postings::TimeSpan;
+use crate::revocation::Subject;
 use crate::rotation::Rotation;
 use crate::secrets::{self, Secret, SecretRevealed, Version, VersionChanged, VersionStage};
 use crate::store::{Change, CommitError, Event as _};
@@ -56,6 +58,8 @@ impl AdminServices {
                 name: name.clone(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity.as_str().into(),
+                incident: ContainingIncidents::shown_to(by.operator(), reading.unconditional())
+                    .of_subject(&Subject::Secret(name.clone())),
                 current: secret.current.map(|version| version.number),
                 versions: secret.versions().map(version_of).collect(),
                 upstream: rotation.and_then(upstream).map(|driver| driver.describe()),
@@ -65,8 +69,8 @@ impl AdminServices {
         self.0.state.read(view).0
     }
 
-    /// The last readers of the secret `name`, and the entry from which on they were searched. The search reads at most
-    /// `READINGS_LOOKED_AT_MAX` entries, the newest ones.
+    /// The readers of the secret `name`, with each version that they read, the last reading first, and the entry from which on
+    /// they were searched. The search reads at most `READINGS_LOOKED_AT_MAX` entries, the newest ones.
     ///
     /// # Errors
     /// [`Failure`] if there is no such secret within the scope, or the ledger is damaged.
@@ -92,13 +96,22 @@ impl AdminServices {
             times: TimeSpan::default(),
             most: READINGS_LOOKED_AT_MAX,
         };
-        let (mut items, mut seen): (Vec<ReaderAnswer>, BTreeSet<AgentName>) = (Vec::new(), BTreeSet::new());
+        let (mut items, mut seen): (Vec<ReaderAnswer>, BTreeMap<(AgentName, u32), usize>) =
+            (Vec::new(), BTreeMap::new());
         let since_seq = search.run(work, |entries| {
             for entry in entries.iter().filter(|entry| entry.kind == SecretRevealed::KIND) {
                 let Ok(event) = serde_json::from_slice::<Event>(&entry.event) else { continue };
-                if event.secret == *name && seen.insert(event.agent.clone()) {
-                    let (agent, version, at) = (event.agent, event.version, entry.time.to_string());
-                    items.push(ReaderAnswer { agent, version, at });
+                if event.secret != *name {
+                    continue;
+                }
+                let (Event { agent, version, .. }, at) = (event, entry.time.to_string());
+                // The newest entries come first.
+                match seen.get(&(agent.clone(), version)).and_then(|known| items.get_mut(*known)) {
+                    Some(known) => known.first_at = at,
+                    None => {
+                        seen.insert((agent.clone(), version), items.len());
+                        items.push(ReaderAnswer { agent, version, first_at: at.clone(), at });
+                    }
                 }
             }
             Ok(())

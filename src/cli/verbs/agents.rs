@@ -227,6 +227,9 @@ columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES
 /// The state of an agent for a table: an active agent without a live certificate can do nothing.
 fn state(agent: &AgentAnswer) -> String {
     let is_live = agent.instances.iter().any(|instance| instance.state == "live");
+    if let Some(incident) = agent.incident {
+        return format!("contained ({incident})");
+    }
     if agent.state == "active" && !is_live {
         return "active, no live certificate".to_owned();
     }

@@ -15,19 +15,23 @@ const WAIT: Duration = Duration::from_secs(15);
 /// The time between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Prints each effect, until none is pending or every pending one has failed.
+/// Prints each effect and adds it to `seen`, until none is pending or every pending one has failed.
 ///
 /// # Errors
 /// [`CommandFailure`] with a list of what has not ended.
 pub(super) async fn follow(
     client: &Client,
     incident: IncidentId,
+    seen: &mut Option<IncidentEffectsAnswer>,
     console: &Console,
 ) -> Result<(), CommandFailure> {
     let (since, mut after, mut closed) = (Stopwatch::start(), None, 0);
     loop {
         let query = PageQuery { after, limit: None };
         let effects = client.call(LIST_INCIDENT_EFFECTS, &incident, &query).await?;
+        let before = seen.take().map(|seen| seen.items).unwrap_or_default();
+        let items = before.into_iter().chain(effects.items.iter().cloned()).collect();
+        *seen = Some(IncidentEffectsAnswer { items, ..effects.answer.clone() });
         if !console.is_json() {
             effects.items.iter().for_each(|effect| console.line(&said(effect)));
             if effects.connections.closed > closed {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::audit_list::some_entries;
+use super::audit_list::{say_unknown, some_entries};
 use super::incident_subject::{body_of, resolve};
 use crate::base::{IncidentId, SubjectName};
 use crate::cli::session::VerbSession;
@@ -16,7 +16,7 @@ use crate::wire::{
 /// `keyward incident show`
 #[derive(Args, Debug)]
 pub struct IncidentShowArgs {
-    /// The incident's id; or the subject of a report: agent/NAME, instance/ID, operator/NAME, capability/NAME, secret/NAME, token/ID, network/CIDR, or the name of an agent or operator
+    /// The incident's id; or the subject of a report: agent/NAME, instance/ID, operator/NAME, owner/NAME, capability/NAME, secret/NAME, token/ID, network/CIDR, everything, or the name of an agent or operator
     pub incident: String,
     /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
     #[arg(long, value_name = "TIME", default_value = "24h")]
@@ -31,7 +31,8 @@ const TIMELINE_ENTRIES_MAX: u64 = 20_000;
 
 impl IncidentShowArgs {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        if self.incident.starts_with(IncidentId::PREFIX) && !self.incident.contains('/') {
+        let id = self.incident.strip_prefix(IncidentId::PREFIX);
+        if id.is_some_and(|id| id.starts_with('_')) {
             let incident: IncidentId = self.incident.parse()?;
             if self.timeline {
                 let field = FieldFilter { field: EntryField::Incident, text: incident.to_string() };
@@ -63,11 +64,15 @@ impl IncidentShowArgs {
         let field = EntryField::ALL.into_iter().find(|field| field.as_str() == subject.kind());
         let field = if matches!(subject, SubjectName::Network(_)) { Some(EntryField::Source) } else { field };
         let text = subject.name().or_else(|| subject.id());
-        let Some((field, text)) = field.zip(text) else {
-            let fix = "name an agent, instance, operator, capability, secret, token or network";
-            return Err(CommandFailure::usage("a subject of this kind has no timeline", fix));
+        let fields = match (field, text) {
+            (Some(field), Some(text)) => vec![FieldFilter { field, text }],
+            (None, None) => Vec::new(),
+            _ => {
+                let why = format!("entries of the ledger do not name a {}", subject.kind());
+                let fix = "name an agent, instance, operator, owner, capability, secret, token or network";
+                return Err(CommandFailure::usage(&why, fix));
+            }
         };
-        let fields = vec![FieldFilter { field, text }];
         Ok(EntryFilter { fields, since: Some(self.since.clone()), until: None })
     }
 }
@@ -78,6 +83,7 @@ async fn list(session: VerbSession<'_>, filter: EntryFilter) -> Result<(), Comma
     let client = session.operator().await?;
     let entries = some_entries(&client, query, TIMELINE_ENTRIES_MAX).await?;
     session.print_table(&client, &entries.sent, &entries.items).await;
+    say_unknown(session.console, &entries.answer);
     Ok(())
 }
 

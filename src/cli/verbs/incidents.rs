@@ -1,16 +1,18 @@
 use clap::Args;
+use serde_json::Value;
 
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
 use crate::base::{IncidentId, Reason, Stopwatch, code, has_secret_form};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
-    CONTAIN, ContainBody, ContainedAnswer, FREEZE, FreezeBody, GET_INCIDENT, LIFT, LiftBody, LiftedAnswer,
-    NamesAnswer, Nothing, PREVIEW_CONTAINMENT, PreviewAnswer, PreviewBody, ReachAnswer, SubjectAnswer, THAW,
+    CONTAIN, ContainBody, ContainedAnswer, ContainmentProgress, FREEZE, FreezeBody, GET_INCIDENT, LIFT,
+    LiftBody, LiftedAnswer, NamesAnswer, Nothing, PREVIEW_CONTAINMENT, PreviewAnswer, PreviewBody,
+    ReachAnswer, SubjectAnswer, THAW,
 };
 
 /// `keyward contain`
@@ -67,22 +69,34 @@ impl ContainArgs {
         let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
         let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
         let contained = client.call(CONTAIN, &Nothing, &body).await?;
-        session.console.record_lines(&contained.sent, || containment(&contained));
+        if !session.console.is_json() {
+            containment(&contained).iter().for_each(|line| session.console.line(line));
+        }
         if has_secret_form(reason.as_str()) {
             session.console.say(
                 "a word of the reason looks like a token or an enrolment code: the ledger has the reason without this word",
             );
         }
-        let ContainedAnswer { incident, ended, spares_caller, .. } = contained.answer;
+        let Received { answer: ContainedAnswer { incident, ended, spares_caller, .. }, sent } = contained;
+        let mut progress = ContainmentProgress::default();
         if lost.is_some() {
+            if session.console.is_json() {
+                session.console.json(&with_progress(sent, &progress));
+            }
             say_way_back(lost, session.console);
             return check_durable(&ended);
         }
         // After the answer: counting takes time, and changes nothing.
-        let probed = probe(&client, incident, &since, session.console).await;
-        let followed = follow(&client, incident, session.console).await;
-        let rotated =
-            if self.rotate_touched { rotate_touched(&client, incident, session).await } else { Ok(()) };
+        let probed = probe(&client, incident, &mut progress.reach, &since, session.console).await;
+        let followed = follow(&client, incident, &mut progress.effects, session.console).await;
+        let rotated = if self.rotate_touched {
+            rotate_touched(&client, incident, &mut progress.rotated, session).await
+        } else {
+            Ok(())
+        };
+        if session.console.is_json() {
+            session.console.json(&with_progress(sent, &progress));
+        }
         session.console.say(&format!("to end the containment: `keyward lift {incident} --reason TEXT`"));
         check_durable(&ended)?;
         if !spares_caller {
@@ -93,13 +107,22 @@ impl ContainArgs {
     }
 }
 
-/// Prints the credentials under the subject, and how many of them the broker still accepts.
+/// The response of the broker, and what followed.
+fn with_progress(mut sent: Value, progress: &ContainmentProgress) -> Value {
+    if let (Some(fields), Ok(Value::Object(more))) = (sent.as_object_mut(), serde_json::to_value(progress)) {
+        fields.extend(more);
+    }
+    sent
+}
+
+/// Prints the credentials under the subject, and how many of them the broker still accepts, and stores them in `seen`.
 ///
 /// # Errors
 /// [`CommandFailure`] if the broker accepts one, or if it did not count them.
 async fn probe(
     client: &Client,
     incident: IncidentId,
+    seen: &mut Option<ReachAnswer>,
     since: &Stopwatch,
     console: &Console,
 ) -> Result<(), CommandFailure> {
@@ -111,6 +134,7 @@ async fn probe(
         let why = "the credentials of the subject were not counted: the incident has been lifted since";
         return Err(CommandFailure::new(code::CONTAINMENT_NOT_PROVED).because(why));
     };
+    *seen = Some(reach.clone());
     if !console.is_json() {
         counted(reach).iter().for_each(|line| console.line(line));
         console.line(&format!("checked {} ms after the command", since.elapsed().as_millis()));

@@ -174,4 +174,9 @@ fn last_use(operator: &OperatorAnswer) -> String {
     operator.last_use.as_ref().map(|last| last.at.clone()).unwrap_or_default()
 }
 
-columns!(OperatorAnswer "operators": name, kind, role, owner, state, networks, ("LAST USE", last_use), person);
+columns!(OperatorAnswer "operators": name, kind, role, owner, ("STATE", state), networks, ("LAST USE", last_use), person);
+
+fn state(operator: &OperatorAnswer) -> String {
+    let state = || operator.state.to_string();
+    operator.incident.map_or_else(state, |incident| format!("contained ({incident})"))
+}

@@ -45,7 +45,7 @@ pub enum SecretCommand {
         /// The secret's name
         name: String,
     },
-    /// List the last readers of a secret
+    /// List the readers of a secret, with the versions that they read
     Readers {
         /// The secret's name
         name: String,
@@ -274,4 +274,4 @@ columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at);
 
 columns!(VersionAnswer "versions": ("VERSION": number), stage, stored_at, seq);
 
-columns!(ReaderAnswer "readers": agent, version, ("LAST AT": at));
+columns!(ReaderAnswer "readers": agent, version, ("FIRST AT": first_at), ("LAST AT": at));

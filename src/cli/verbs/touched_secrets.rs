@@ -9,20 +9,24 @@ use crate::wire::{
     TouchedSecretsAnswer,
 };
 
-/// Begins the rotation of each secret, the most sensitive first.
+/// Begins the rotation of each secret, the most sensitive first, and adds its name to `rotated`.
 ///
 /// # Errors
 /// [`CommandFailure`] that names the secrets whose current value the subject has read, and that are not rotated.
 pub(super) async fn rotate_touched(
     client: &Client,
     incident: IncidentId,
+    rotated: &mut Vec<SecretName>,
     session: VerbSession<'_>,
 ) -> Result<(), CommandFailure> {
     let touched = client.call(LIST_TOUCHED_SECRETS, &incident, &Nothing).await?;
     let (mut left, mut said) = (Vec::new(), Vec::new());
     for secret in &touched.items {
         match rotate(client, secret).await {
-            Ok(line) => said.push(line),
+            Ok(line) => {
+                said.push(line);
+                rotated.extend(secret.is_current.then(|| secret.secret.clone()));
+            }
             Err(why) => left.push((secret.secret.clone(), why)),
         }
     }

@@ -177,6 +177,41 @@ fn a_sealed_broker_contains_before_it_serves() {
 }
 
 #[test]
+fn json_of_a_containment_has_its_effects_and_views_name_the_incident() {
+    let process = set_up();
+    process.good_as("p", &["whoami"], b"");
+    process.good(&["operator", "invite", "eve", "--role", "auditor"], b"");
+    // When subjects are contained, then the document says what followed
+    for (subject, show) in [
+        ("agent/p", &["agent", "show", "p"]),
+        ("operator/eve", &["operator", "show", "eve"]),
+        ("capability/github.repo.read", &["capability", "show", "github.repo.read"]),
+        ("role/repo-reader", &["role", "show", "repo-reader"]),
+        ("secret/github/app", &["secret", "show", "github/app"]),
+    ] {
+        assert!(process.json(show)["incident"].is_null(), "{subject}");
+        let (exit, answer) = contain(&process, subject);
+        assert_eq!((exit, &answer["effects"]["pending"]), (Some(0), &json!(false)), "{answer}");
+        assert_eq!(
+            (&answer["effects"]["items"], &answer["reach"]["accepted"]),
+            (&json!([]), &json!(0)),
+            "{answer}"
+        );
+        // And the subject's own view names the incident, until the lift
+        assert_eq!(process.json(show)["incident"], answer["incident"], "{subject}");
+        let incident = answer["incident"].as_str().unwrap();
+        let listed = String::from_utf8(process.good(&[show[0], "list", "--limit", "500"], b"")).unwrap();
+        let is_shown = listed.contains(&format!("contained ({incident})"));
+        assert_eq!(is_shown, ["agent", "operator"].contains(&show[0]), "{listed}");
+        process.good(&["lift", incident, "--reason", "over"], b"");
+        assert!(process.json(show)["incident"].is_null(), "{subject}");
+    }
+    // And a text that is no id of an incident is refused with the verb that lists them
+    let refused = process.run_as("operator", &["lift", "inc_x", "--reason", "over"], b"");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`keyward incident list`"), "{refused:?}");
+}
+
+#[test]
 fn the_command_line_names_subjects_in_every_form() {
     let process = set_up();
     let say = |args: &[&str], input: &[u8]| {

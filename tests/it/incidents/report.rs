@@ -84,7 +84,31 @@ async fn a_first_use_is_unusual_and_a_bad_request_is_refused() {
     };
     refused(&ask(agent("nobody"), "1h").await, 404, "subject_unknown");
     refused(&ask(agent("bot"), "yesterday").await, 400, "json_invalid");
-    refused(&ask(json!({ "kind": "everything" }), "1h").await, 400, "subject_form_unknown");
+    let role = ask(json!({ "kind": "role", "name": "repo-reader" }), "1h").await;
+    refused(&role, 400, "subject_form_unknown");
+    assert!(role.json()["fix"].as_str().unwrap().contains("agent/NAME"), "{}", role.text());
+}
+
+#[tokio::test]
+async fn an_owner_and_everything_have_reports() {
+    let (broker, red, _) = teams().await;
+    for team in ["red", "blue"] {
+        let bot = broker.agent(&format!("{team}-bot"), &[]).await;
+        bot.secret(&format!("{team}/app"), &bot.token(&format!("{team}.read")).await).await;
+    }
+    let (own, all) = (json!({ "kind": "owner", "name": "red" }), json!({ "kind": "everything" }));
+    for (by, subject, secrets) in [
+        (&broker.operator(), &own, &["red/app"][..]),
+        (&broker.operator(), &all, &["blue/app", "red/app"]),
+        (&red, &own, &["red/app"]),
+    ] {
+        let shown = report(by, subject.clone(), "1h").await;
+        let mut read = texts(&shown["secrets"], "secret");
+        read.sort_unstable();
+        assert_eq!(read, secrets, "{subject}");
+    }
+    let body = json!({ "subject": all, "since": "1h" });
+    refused(&red.post_json("/v1/subject-reports", &body).await, 403, "operator_scope_insufficient");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("config check", &[of::<Items<wire::FindingOutput>>]),
     ("demo", &[of::<wire::DemoOutput>]),
     ("dev", &[of::<wire::DevOutput>]),
-    ("contain", &[of::<wire::ContainedAnswer>, of::<wire::PreviewAnswer>]),
+    ("contain", &[of::<wire::ContainedOutput>, of::<wire::PreviewAnswer>]),
     // A JSON schema, which no type of `wire` describes.
     ("declaration schema", &[of::<Map<String, Value>>]),
     ("doctor", &[of::<Items<wire::FindingOutput>>]),
