@@ -2,8 +2,9 @@ use super::failure::Failure;
 use super::reading::{Preconditions, Reading};
 use super::retry::AttemptError;
 use super::services::{Services, State};
+use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
-use crate::base::{ClockReading, Connection, DecisionId, Timestamp};
+use crate::base::{CapabilityName, ClockReading, Connection, DecisionId, Timestamp};
 use crate::pki::PeerCertificate;
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
@@ -101,6 +102,14 @@ impl AdmittedAgent {
     }
 }
 
+/// The capabilities of `denial` that are declared, and whether its secret exists.
+fn existing(world: &World, denial: &Denial) -> (Vec<CapabilityName>, bool) {
+    let declared = |name: &&CapabilityName| world.registry.declarations().capability(name).is_some();
+    let capabilities = denial.requested.iter().filter(declared).cloned().collect();
+    let has_secret = denial.secret.as_ref().is_some_and(|name| world.secrets.existing(name).is_some());
+    (capabilities, has_secret)
+}
+
 impl Services {
     /// Admits a request of `principal`.
     ///
@@ -137,6 +146,8 @@ impl Services {
         self.notifications.meters.denied(denial.code.as_str());
         let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
         if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
+            let (capabilities, has_secret) =
+                self.state.read(|reading| existing(reading.unconditional(), &denial)).0;
             let event = TokenDenied {
                 agent: principal.name(),
                 instance: principal.instance(),
@@ -146,6 +157,8 @@ impl Services {
                 snapshot: snapshot.in_hex(),
                 rules,
                 request: request.in_hex(),
+                capabilities,
+                secret: denial.secret.as_ref().filter(|_| has_secret),
                 unrecorded,
             };
             self.record_refusal(&event, principal.connection()).await;

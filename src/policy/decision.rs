@@ -1,6 +1,6 @@
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::{CapabilityName, DecisionId};
+use crate::base::{CapabilityName, DecisionId, SecretName};
 use crate::crypto::Digest;
 
 /// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
@@ -34,7 +34,7 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new() })
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -43,7 +43,12 @@ impl<A> Decision<A> {
         code: Code,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        Self::Deny(Denial { basis, code, requested: requested.into_iter().cloned().collect() })
+        Self::Deny(Denial { basis, code, requested: requested.into_iter().cloned().collect(), secret: None })
+    }
+
+    /// Denies the value of this secret, which the caller named.
+    pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()) })
     }
 
     /// What it allows, if anything.
@@ -130,8 +135,10 @@ pub struct Denial {
     pub basis: Basis,
     /// The stable code.
     pub code: Code,
-    /// The refused capabilities, as the caller named them. For the response only: the ledger keeps no input.
+    /// The refused capabilities, as the caller named them: perhaps names of nothing.
     pub requested: Vec<CapabilityName>,
+    /// The refused secret, likewise.
+    pub secret: Option<SecretName>,
 }
 
 /// Acts that decisions allow.

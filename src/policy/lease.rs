@@ -127,7 +127,7 @@ pub fn decide_lease(
     }
     let now = context.now();
     if principal.not_after().seconds_since(now) < i64::from(LEASE_LIFE_MIN_S) {
-        return Decision::deny(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
+        return request.denied(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
     }
     let bounds = Bounds {
         renewable_until: now.plus_s(i64::from(capability.max_life_s)),
@@ -152,7 +152,7 @@ pub fn decide_lease_again(
         return request.denied(basis, code::LEASE_NOT_GRANTED);
     }
     if !matches!(lease.stage, LeaseStage::Live { .. }) {
-        return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
+        return request.denied(basis, code::LEASE_NOT_ACTIVE);
     }
     let ends = Ends { expires_at: lease.ends.expires_at, renewable_until: lease.ends.renewable_until };
     Decision::allow(basis, IssueLease { principal, capability: request.capability.clone(), ends })
@@ -169,14 +169,14 @@ pub fn decide_lease_renewal(
     let request = LeaseRequest { capability: lease.capability.clone(), life_s };
     let (capability, basis) = leased(context, &principal, &request, Some(lease.id));
     let Some(capability) = capability.filter(|_| is_own(lease, &principal)) else {
-        return Decision::deny(basis, code::LEASE_NOT_GRANTED);
+        return request.denied(basis, code::LEASE_NOT_GRANTED);
     };
     match later_end(context, lease, capability, principal.not_after(), life_s) {
         Ok((ends, constrained)) => {
             let capability = request.capability;
             Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
         }
-        Err(code) => Decision::deny(basis, code),
+        Err(code) => request.denied(basis, code),
     }
 }
 

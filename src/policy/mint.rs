@@ -130,7 +130,7 @@ pub fn decide_mint(
     }
     let longest = LongestLife::of(context, &granted, &demands, &principal);
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
-        return Decision::deny(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
+        return Decision::deny_capabilities(basis, code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope);
     };
     let reading = context.reading;
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);

@@ -83,14 +83,14 @@ pub fn decide_reveal(
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
     // A missing secret and one that the caller may not see get the same refusal.
     let Some(capability) = granted.iter().find(names_it) else {
-        return Decision::deny(basis, code::SECRET_NOT_GRANTED);
+        return Decision::deny_secret(basis, code::SECRET_NOT_GRANTED, secret);
     };
     let capability = capability.name.clone();
     if !demands.permits(&capability) {
-        return Decision::deny(basis, code::SECRET_OWNER_MISMATCH);
+        return Decision::deny_secret(basis, code::SECRET_OWNER_MISMATCH, secret);
     }
     let Some(current) = current else {
-        return Decision::deny(basis, code::SECRET_WITHOUT_VALUE);
+        return Decision::deny_secret(basis, code::SECRET_WITHOUT_VALUE, secret);
     };
     // A token that was issued before the secret's sensitivity was raised may live longer.
     let age_s = context.now().seconds_since(token.issued_at());
@@ -98,7 +98,7 @@ pub fn decide_reveal(
         .life_max_s(&capability)
         .is_some_and(|longest| age_s > i64::from(longest).saturating_add(LEEWAY_S))
     {
-        return Decision::deny(basis, code::TOKEN_TOO_OLD);
+        return Decision::deny_secret(basis, code::TOKEN_TOO_OLD, secret);
     }
     Decision::allow(basis, Reveal { token, capability, secret: secret.clone(), current })
 }

@@ -1,6 +1,8 @@
 use serde::Serialize;
 
-use crate::base::{AgentName, Audience, CapabilityName, DecisionId, InstanceId, TimeText, TokenId};
+use crate::base::{
+    AgentName, Audience, CapabilityName, DecisionId, InstanceId, SecretName, TimeText, TokenId,
+};
 use crate::crypto::HexText;
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -63,6 +65,12 @@ pub struct TokenDenied<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: HexText,
+    /// The requested capabilities that are declared. A name of nothing is a text of the caller, and is not recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<CapabilityName>,
+    /// The requested secret, if it exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<&'a SecretName>,
     /// Earlier denials of the same agent that got no entry of their own.
     pub unrecorded: u64,
 }

@@ -1,9 +1,10 @@
-//! What an operator who is bound to an owner sees of an entry: the names of its owner's objects and of operators, and no
-//! names of other objects. The rule goes by the names of fields, like the one for the links of entries.
+//! What an operator who is bound to an owner sees of an entry: the names of its owner's objects, of agents that have a right
+//! on them, and of operators, and no names of other objects. The rule goes by the names of fields, like the one for the
+//! links of entries.
 
 use serde_json::{Map, Value};
 
-use crate::base::{OperatorName, OwnerName};
+use crate::base::{CapabilityName, OperatorName, OwnerName};
 use crate::broker::world::World;
 use crate::registry::Owned;
 use crate::wire::EntryField;
@@ -190,6 +191,19 @@ struct Found {
     oneself: bool,
 }
 
+/// What a name is to an owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    /// The name of an operator.
+    Operator,
+    /// The name of an object of the owner.
+    Own,
+    /// The name of another owner's agent that has a right on an object of the owner.
+    Known,
+    /// Another name.
+    Foreign,
+}
+
 struct Filter<'a> {
     world: &'a World,
     owner: &'a OwnerName,
@@ -229,10 +243,13 @@ impl Filter<'_> {
     /// An object with fields; `None` if it describes a foreign one.
     fn object(&mut self, fields: Map<String, Value>) -> Option<Map<String, Value>> {
         let text = |field: &str| fields.get(field).and_then(Value::as_str);
-        if let (Some(noun), Some(name)) = (text("kind").and_then(Noun::of_kind), text("name"))
-            && !self.shows(noun, name)
-        {
-            return None;
+        if let (Some(noun), Some(name)) = (text("kind").and_then(Noun::of_kind), text("name")) {
+            match self.standing(noun, name) {
+                Standing::Own | Standing::Operator => {
+                    self.shows(noun, name);
+                }
+                standing @ (Standing::Known | Standing::Foreign) => return self.of_foreign(fields, standing),
+            }
         }
         let changed = text("field").map(ToOwned::to_owned);
         let shown = |(field, value): (String, Value)| {
@@ -250,6 +267,36 @@ impl Filter<'_> {
         Some(fields.into_iter().filter_map(shown).collect())
     }
 
+    /// What a changed object of another owner got or lost of the owner's objects, e.g. a role; `None` if nothing.
+    fn of_foreign(&mut self, fields: Map<String, Value>, standing: Standing) -> Option<Map<String, Value>> {
+        self.found.foreign = true;
+        let mut shown = Map::new();
+        let mut names_own = false;
+        for (field, value) in fields {
+            match (field.as_str(), value) {
+                ("action" | "kind", value) => drop(shown.insert(field, value)),
+                ("name", value) if standing == Standing::Known => drop(shown.insert(field, value)),
+                ("values", Value::Array(values)) => {
+                    let own: Vec<Value> =
+                        values.into_iter().filter_map(|value| self.own_value(value)).collect();
+                    names_own |= !own.is_empty();
+                    shown.insert(field, Value::Array(own));
+                }
+                _ => {}
+            }
+        }
+        names_own.then_some(shown)
+    }
+
+    /// A changed value, if it names an object of the owner.
+    fn own_value(&mut self, value: Value) -> Option<Value> {
+        let before = std::mem::replace(&mut self.found.own, false);
+        let shown = self.part(value, None);
+        let names_own = self.found.own;
+        self.found.own |= before;
+        shown.filter(|_| names_own)
+    }
+
     /// Whether a subject in this text is shown, e.g. `secret/github/app`.
     fn shows_subject(&mut self, subject: &str) -> bool {
         let named = subject.split_once('/').and_then(|(kind, name)| Some((Noun::of_kind(kind)?, name)));
@@ -265,19 +312,56 @@ impl Filter<'_> {
 
     /// Whether the name is shown. The names of operators are: who acted on an object is part of what happened to it.
     fn shows(&mut self, noun: Noun, name: &str) -> bool {
-        if noun == Noun::Operator {
-            self.found.oneself |= self.operator.is_some_and(|operator| name == operator.as_str());
-            return true;
+        match self.standing(noun, name) {
+            Standing::Operator => {
+                self.found.oneself |= self.operator.is_some_and(|operator| name == operator.as_str());
+                true
+            }
+            Standing::Own => {
+                self.found.own = true;
+                true
+            }
+            Standing::Known => true,
+            Standing::Foreign => {
+                self.found.foreign = true;
+                false
+            }
         }
+    }
+
+    fn standing(&self, noun: Noun, name: &str) -> Standing {
         let is_own = match noun {
+            Noun::Operator => return Standing::Operator,
             Noun::Owner => name == self.owner.as_str(),
-            Noun::Agent | Noun::Capability | Noun::Operator | Noun::Role | Noun::Secret => {
+            Noun::Agent | Noun::Capability | Noun::Role | Noun::Secret => {
                 self.owner_of(noun, name).is_some_and(|owner| owner == self.owner)
             }
         };
-        self.found.own |= is_own;
-        self.found.foreign |= !is_own;
-        is_own
+        match is_own {
+            true => Standing::Own,
+            false if noun == Noun::Agent && self.has_right(name) => Standing::Known,
+            false => Standing::Foreign,
+        }
+    }
+
+    /// Whether an agent has a role, a capability or a secret of the owner.
+    fn has_right(&self, agent: &str) -> bool {
+        let registry = &self.world.registry;
+        let is_own = |thing: &Owned| registry.owners().of(thing) == Some(self.owner);
+        let is_own_secret = |capability: &CapabilityName| {
+            let delivered = registry.declarations().capability(capability);
+            let secret = delivered.and_then(|one| self.world.secrets.named(one.delivery.secret()?));
+            secret.is_some_and(|secret| secret.owner.as_ref() == Some(self.owner))
+        };
+        let agent = agent.parse().ok().and_then(|name| registry.agent_named(&name));
+        agent.is_some_and(|agent| {
+            agent.roles.iter().any(|role| {
+                let held = registry.declarations().role(role).into_iter().flat_map(|one| &one.capabilities);
+                let is_reached =
+                    |one: &CapabilityName| is_own(&Owned::Capability(one.clone())) || is_own_secret(one);
+                is_own(&Owned::Role(role.clone())) || held.into_iter().any(is_reached)
+            })
+        })
     }
 
     /// The owner of an object, also of one that was removed; an operator has none.

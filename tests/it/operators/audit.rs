@@ -99,6 +99,62 @@ async fn an_entry_about_several_owners_shows_a_team_its_own_part() {
 }
 
 #[tokio::test]
+async fn a_team_sees_what_others_were_denied_and_given_of_its_objects() {
+    // Given an agent of another team
+    let (broker, red, _) = teams().await;
+    let bot = broker.agent("blue-bot", &[]).await;
+    // When it asks for a capability of the team, and for a name of nothing
+    let asked = bot.ask("grant_type=client_credentials&scope=red.call+not.declared").await;
+    assert_eq!(asked.status, 400, "{}", asked.text());
+    let token = bot.token("blue.read").await;
+    assert_eq!(bot.secret("red/app", &token).await.status, 403);
+    assert_eq!(bot.secret("not/stored", &token).await.status, 403);
+    // Then the entries name what exists, and filters find them
+    let denied = broker.entries("request.denied").await;
+    let named: Vec<_> =
+        denied.iter().map(|one| (&one["event"]["capabilities"], &one["event"]["secret"])).collect();
+    let (none, red_call, red_app) = (Value::Null, json!(["red.call"]), json!("red/app"));
+    assert_eq!(named, [(&red_call, &none), (&none, &red_app), (&none, &none)]);
+    let text = serde_json::to_string(&denied).unwrap();
+    assert!(!text.contains("not.declared") && !text.contains("not/stored"), "{text}");
+    for filter in ["secret=red/app", "capability=red.call"] {
+        let found = broker
+            .operator()
+            .get(&format!("/v1/ledger/entries?limit=9&outcome=denied&{filter}"))
+            .await
+            .json();
+        assert_eq!(found["items"].as_array().unwrap().len(), 1, "{filter}: {found}");
+    }
+    // And the team sees them, without the name of the agent
+    let seen = entries(&red, 500).await;
+    let seen: Vec<&Value> = seen.iter().filter(|entry| entry["kind"] == "request.denied").collect();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(
+        seen.iter().all(|entry| entry["redacted"] == true && entry["event"]["agent"].is_null()),
+        "{seen:?}"
+    );
+    // When the agent gets a role of the team, then the team sees which agent has it
+    let given =
+        "[[agent]]\nname = \"blue-bot\"\nowner = \"blue\"\nroles = [\"blue-reader\", \"red-reader\"]\n";
+    assert_eq!(broker.apply(given).await.status, 200);
+    let entry = entries(&red, 500).await.pop().unwrap();
+    let change = &entry["event"]["changes"][0];
+    assert_eq!(
+        (&change["name"], &change["values"][0]["added"]),
+        (&json!("blue-bot"), &json!(["red-reader"])),
+        "{entry}"
+    );
+    assert!(!entry.to_string().contains("blue-reader"), "{entry}");
+    bot.secret("red/app", &bot.token("red.read").await).await;
+    let entry = entries(&red, 500).await.pop().unwrap();
+    assert_eq!(
+        (&entry["kind"], &entry["event"]["agent"]),
+        (&json!("secret.revealed"), &json!("blue-bot")),
+        "{entry}"
+    );
+}
+
+#[tokio::test]
 async fn changed_values_show_a_team_no_names_of_others() {
     // Given an application that gives a role of a team a capability of another owner, and takes the team's own
     let (broker, red, _) = teams().await;
