@@ -78,8 +78,10 @@ pub struct ReachedSecretAnswer {
     pub is_current: bool,
     /// Whether a rotation with a driver is declared.
     pub has_rotation: bool,
-    /// The agents that may read the secret, with the subject.
+    /// The agents that read this version in the time of the report.
     pub readers: NamesAnswer,
+    /// The agents that can read the secret now, whether they did or not.
+    pub can_read: NamesAnswer,
 }
 
 /// A service for which tokens were issued.

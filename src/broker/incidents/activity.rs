@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::base::limits::INCIDENT_NAMES_MAX;
 use crate::wire::{
-    ActiveSourceAnswer, EntryAnswer, ReachedLoginAnswer, ReachedServiceAnswer, UnusualAnswer, actor_of,
+    ActiveSourceAnswer, EntryAnswer, NamesAnswer, ReachedLoginAnswer, ReachedServiceAnswer, UnusualAnswer,
+    actor_of,
 };
 
 /// When something was seen.
@@ -32,7 +33,7 @@ pub(super) struct IssuedToken {
 pub(super) struct Activity {
     pub(super) entries: u64,
     pub(super) denied: u64,
-    pub(super) secrets: BTreeMap<(String, u64), Seen>,
+    pub(super) secrets: BTreeMap<(String, u64), Readings>,
     pub(super) tokens: Vec<IssuedToken>,
     capabilities: BTreeMap<String, Seen>,
     services: BTreeMap<String, (Seen, BTreeSet<String>)>,
@@ -60,6 +61,36 @@ impl Seen {
     }
 }
 
+/// The readings of a version of a secret.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings {
+    pub(super) seen: Seen,
+    agents: BTreeSet<String>,
+    /// The instances of agents whose names the operator does not see.
+    hidden: BTreeSet<String>,
+}
+
+impl Readings {
+    fn note(&mut self, time: &str, event: &Value) {
+        self.seen.note(time);
+        match (text(event, "agent"), text(event, "instance")) {
+            (Some(agent), _) => {
+                self.agents.insert(agent.to_owned());
+            }
+            (None, Some(instance)) => {
+                self.hidden.insert(instance.to_owned());
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// The agents that read it; the count has those too whose names are not seen.
+    pub(super) fn readers(&self) -> NamesAnswer {
+        let count = self.agents.len().saturating_add(self.hidden.len());
+        NamesAnswer { count, names: self.agents.iter().take(INCIDENT_NAMES_MAX).cloned().collect() }
+    }
+}
+
 impl Activity {
     /// Adds an entry. `actor` is the name of the subject, if only its own requests count for sources and habits.
     pub(super) fn add(&mut self, entry: &EntryAnswer, actor: Option<&str>) {
@@ -81,7 +112,7 @@ impl Activity {
             "token.minted" => self.add_token(entry),
             "secret.revealed" => {
                 if let (Some(secret), Some(version)) = (text(event, "secret"), number(event, "version")) {
-                    self.secrets.entry((secret.to_owned(), version)).or_default().note(time);
+                    self.secrets.entry((secret.to_owned(), version)).or_default().note(time, event);
                 }
             }
             "lease.issued" => self.logins.push(ReachedLoginAnswer {
@@ -154,7 +185,7 @@ impl Activity {
         found.extend(new("new-source", sources.filter(|(name, _)| is_new_source(name))));
         let capabilities = self.capabilities.iter().filter(|(name, _)| !before.used(name));
         found.extend(new("new-capability", capabilities));
-        let secrets = self.secrets.iter().map(|((secret, _), seen)| (secret, seen));
+        let secrets = self.secrets.iter().map(|((secret, _), readings)| (secret, &readings.seen));
         let is_known = |secret: &String| before.secrets.keys().any(|(known, _)| known == secret);
         let unknown: BTreeMap<&String, &Seen> = secrets.filter(|(secret, _)| !is_known(secret)).collect();
         found.extend(new("new-secret", unknown));

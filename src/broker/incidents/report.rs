@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::activity::{Activity, IssuedToken, Seen};
+use super::activity::{Activity, IssuedToken, Readings, Seen};
 use super::subjects::FoundSubject;
 use super::views::subject_answer;
 use crate::authn::{Credential, live};
@@ -138,21 +138,21 @@ impl AdminServices {
         }
     }
 
-    /// The secrets that were read, each with its other readers within the scope.
+    /// The secrets that were read, each with the agents that read it, and those that can.
     fn reached_secrets(
         &self,
         scope: &Scope,
-        read: &BTreeMap<(String, u64), Seen>,
+        read: &BTreeMap<(String, u64), Readings>,
         work: &Cancellation,
     ) -> Result<Vec<ReachedSecretAnswer>, Failure> {
         let names: BTreeSet<SecretName> = read.keys().filter_map(|(secret, _)| secret.parse().ok()).collect();
-        let readers = self.possible_readers(scope, &names, work)?;
+        let can_read = self.possible_readers(scope, &names, work)?;
         Ok(self.0.state.store.read(|world, _| {
-            let answer = |((secret, version), seen): (&(String, u64), &Seen)| {
+            let answer = |((secret, version), readings): (&(String, u64), &Readings)| {
                 let name = secret.parse::<SecretName>().ok();
                 let known = name.as_ref().and_then(|name| world.secrets.existing(name));
                 let current = known.and_then(|secret| secret.current);
-                let Seen { first, last, count } = seen.clone();
+                let Seen { first, last, count } = readings.seen.clone();
                 ReachedSecretAnswer {
                     secret: secret.clone(),
                     version: *version,
@@ -161,8 +161,9 @@ impl AdminServices {
                     count,
                     is_current: current.is_some_and(|current| u64::from(current.number) == *version),
                     has_rotation: name.as_ref().is_some_and(|name| world.rotations.of(name).is_some()),
-                    readers: name
-                        .and_then(|name| readers.get(&name).cloned())
+                    readers: readings.readers(),
+                    can_read: name
+                        .and_then(|name| can_read.get(&name).cloned())
                         .unwrap_or(NamesAnswer { count: 0, names: Vec::new() }),
                 }
             };
@@ -170,7 +171,8 @@ impl AdminServices {
         }))
     }
 
-    /// The agents within the scope that may read each of these secrets.
+    /// The agents that can read each of these secrets: all of them for a secret within the scope, and otherwise those within
+    /// the scope.
     fn possible_readers(
         &self,
         scope: &Scope,
@@ -189,12 +191,14 @@ impl AdminServices {
                 for agent in agents.by_ref().take(PART) {
                     last = Some(agent.name.clone());
                     let owner = world.registry.owners().of(&Owned::Agent(agent.name.clone()));
-                    if !scope.covers(owner) {
-                        continue;
-                    }
+                    let is_within = scope.covers(owner);
                     let opened: BTreeSet<&SecretName> =
                         agent.roles.iter().filter_map(|role| opening.get(role)).flatten().copied().collect();
                     for secret in opened {
+                        let owner = world.secrets.named(secret).and_then(|one| one.owner.as_ref());
+                        if !is_within && !scope.covers(owner) {
+                            continue;
+                        }
                         let none = || NamesAnswer { count: 0, names: Vec::new() };
                         let known = readers.entry(secret.clone()).or_insert_with(none);
                         known.count = known.count.saturating_add(1);

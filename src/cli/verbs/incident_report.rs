@@ -49,7 +49,7 @@ impl IncidentShowArgs {
         }
         let body = SubjectReportBody { subject: body_of(&subject), since: self.since.clone() };
         let report = client.call(REPORT_SUBJECT, &Nothing, &body).await?;
-        session.print_object_as(&report.sent, || report.sent.clone());
+        session.print_object_as(&report.sent, || with_names(&report.sent));
         if !report.entries.complete {
             session.console.say(&format!(
                 "the report has the newest {} entries of this time: a later `--since` has fewer",
@@ -74,6 +74,29 @@ impl IncidentShowArgs {
             }
         };
         Ok(EntryFilter { fields, since: Some(self.since.clone()), until: None })
+    }
+}
+
+/// A report in which each number of names with the first of them is one text: `2: bot, other`.
+fn with_names(sent: &Value) -> Value {
+    match sent {
+        Value::Object(fields) => match (fields.get("count"), fields.get("names")) {
+            (Some(count), Some(Value::Array(names))) if fields.len() == 2 => text_of(count, names).into(),
+            _ => fields.iter().map(|(field, value)| (field.clone(), with_names(value))).collect(),
+        },
+        Value::Array(items) => items.iter().map(with_names).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => sent.clone(),
+    }
+}
+
+fn text_of(count: &Value, names: &[Value]) -> String {
+    let shown: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+    let count = count.as_u64().unwrap_or_default();
+    let more = count.saturating_sub(u64::try_from(shown.len()).unwrap_or(u64::MAX));
+    match (shown.is_empty(), more) {
+        (true, _) => count.to_string(),
+        (false, 0) => format!("{count}: {}", shown.join(", ")),
+        (false, more) => format!("{count}: {}, and {more} without a name here", shown.join(", ")),
     }
 }
 
@@ -106,4 +129,21 @@ fn for_people(sent: &Value) -> Value {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_in_a_report_are_one_text() {
+        let report = json!({ "secrets": [
+            { "secret": "a/b", "readers": { "count": 3, "names": ["bot", "other"] }, "can_read": { "count": 0, "names": [] } },
+        ] });
+        let shown = with_names(&report);
+        assert_eq!(shown["secrets"][0]["readers"], "3: bot, other, and 1 without a name here");
+        assert_eq!(shown["secrets"][0]["can_read"], "0");
+    }
 }

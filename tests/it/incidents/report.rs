@@ -47,7 +47,8 @@ async fn a_report_says_what_an_agent_reached_and_what_is_unusual() {
         (&secret["secret"], &secret["version"], &secret["count"]),
         (&json!("github/app"), &json!(1), &json!(1))
     );
-    assert_eq!(secret["readers"], json!({ "count": 2, "names": ["bot", "other"] }));
+    assert_eq!(secret["readers"], json!({ "count": 1, "names": ["bot"] }));
+    assert_eq!(secret["can_read"], json!({ "count": 2, "names": ["bot", "other"] }));
     assert_eq!((&secret["is_current"], &secret["has_rotation"]), (&json!(true), &json!(false)));
     // And its sources, with the one that is new
     assert_eq!(texts(&shown["sources"], "source"), ["127.0.0.1", "127.0.0.9"]);
