@@ -45,7 +45,7 @@ pub(super) fn load(layer: &dyn Layer, first_seq: u64) -> Result<(Vec<u8>, Segmen
 }
 
 /// The header of a segment whose entries are not read now.
-fn load_header(layer: &dyn Layer, first_seq: u64) -> Result<SegmentHeader, VerifyError> {
+pub(super) fn load_header(layer: &dyn Layer, first_seq: u64) -> Result<SegmentHeader, VerifyError> {
     let name = segment_name(first_seq);
     let mut bytes = vec![0; HEADER_BYTES];
     let read = layer.open(&name).and_then(|file| file.read_at(0, &mut bytes));

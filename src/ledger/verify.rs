@@ -8,7 +8,7 @@ use super::history::{Head, LedgerHistory};
 use super::key::Kind;
 use super::keys::DeltaKeys;
 use super::layer::Layer;
-use super::recovery::{check_closing, check_header, load, segments};
+use super::recovery::{check_closing, check_header, load, load_header, segments};
 use super::segment::{SegmentHeader, segment_name};
 use super::snapshot_check::{SnapshotSeen, SnapshotsThere};
 use super::walk::{SegmentBatch, SegmentStep, Torn, Walker};
@@ -199,7 +199,21 @@ impl LedgerCheck<'_> {
         let (file, header) = load(layer, first_seq)?;
         self.enter(&header)?;
         let name = segment_name(first_seq);
-        Walker::new(&file, &header, &name).walk_settled(next, |batch| self.take(&name, &batch))
+        let mut walker = Walker::new(&file, &header, &name);
+        walker.walk_settled(next, |batch| self.take(&name, &batch))?;
+        // A group commit at the end that was not whole, or that the next segment carries, was superseded.
+        let carried_here = header.carried_through.is_some_and(|through| through.saturating_add(1) >= next);
+        if carried_here || load_header(layer, next)?.carried_through.is_some() {
+            return Ok(());
+        }
+        match walker.step()? {
+            SegmentStep::Closed(mark) => self.closed(&header, &mark).map(drop),
+            SegmentStep::Batch(_) | SegmentStep::End => Ok(()),
+            SegmentStep::Torn(torn) => {
+                let what = format!("the closing mark is damaged: {}", torn.what);
+                Err(VerifyError::damaged(torn.bad_seq, &name, &what))
+            }
+        }
     }
 
     /// The last segment may be written to while it is read: an early part may have been read before,

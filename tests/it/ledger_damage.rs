@@ -2,7 +2,7 @@
 
 use keyward::base::LedgerId;
 use keyward::ledger::{
-    Draft, Entry, Key, Ledger, OpenError, Options, ReadError, VerifyError, VerifyQuery, verify,
+    Draft, End, Entry, Key, Ledger, OpenError, Options, ReadError, VerifyError, VerifyQuery, verify,
 };
 
 use crate::support::ledger_bed::{Recorder, UnsyncedBed, draft, fill, keys, wait};
@@ -132,6 +132,43 @@ fn a_zeroed_end_shows_a_true_beginning() {
         let taken = recorder.taken();
         assert!(taken.iter().enumerate().all(|(at, entry)| entry.delta == vec![at as u8; 100]));
         assert_eq!(report.head.seq, taken.len() as u64);
+    }
+}
+
+/// A ledger that was closed, and closed again after another start.
+fn closed_twice() -> Disk {
+    let bed = UnsyncedBed::new(64 * SEGMENT_BYTES);
+    for _ in 0..2 {
+        let (ledger, _) = bed.open_file(&Recorder::default()).unwrap();
+        fill(&ledger, 3);
+        ledger.close();
+    }
+    bed.disk.clone()
+}
+
+#[test]
+fn each_byte_of_a_closing_mark_is_checked() {
+    let disk = closed_twice();
+    let checked = |disk: &Disk| verify(disk.layer().as_ref(), None, Some(&keys()), VerifyQuery::default());
+    assert!(checked(&disk).is_ok());
+    let names = segments(&disk);
+    assert_eq!(names.len(), 2);
+    for name in names {
+        let content = disk.files()[&name].clone();
+        let mark = frames(&content).last().unwrap().at;
+        for at in mark..content.len() {
+            let mut content = content.clone();
+            content[at] ^= 1;
+            let altered = disk.copy();
+            altered.put(&name, content);
+            // The last segment may end with a group commit that a stop has cut off.
+            let is_noticed = match checked(&altered) {
+                Ok(verified) => matches!(verified.end, End::Unfinished(_)),
+                Err(VerifyError::Damaged { .. }) => true,
+                Err(error) => panic!("{name} byte {at}: {error}"),
+            };
+            assert!(is_noticed, "{name} byte {at}");
+        }
     }
 }
 
