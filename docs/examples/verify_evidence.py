@@ -1,6 +1,6 @@
 """Verifies an evidence bundle of Keyward without any code of Keyward.
 
-usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoint/key; never take it from the bundle)
+usage: verify_evidence.py BUNDLE KEY        (KEY is the line of GET /v1/checkpoint/key, or a file with it; never take it from the bundle)
 
 Needs the package `cryptography`. Checks that the manifest is signed by the key, that every file is the one that it was
 signed for, that every entry is in the ledger of the signed checkpoint (RFC 9162, section 2.1.3.2), and, for an agent or
@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import struct
 import sys
 import zipfile
@@ -225,7 +226,11 @@ def verify(bundle, key):
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
+    key = sys.argv[2]
+    if os.path.isfile(key):
+        with open(key, encoding="ascii") as file:
+            key = file.read().strip()
     try:
-        print(verify(sys.argv[1], sys.argv[2]))
+        print(verify(sys.argv[1], key))
     except Exception as error:
         sys.exit(f"refused: {type(error).__name__}: {error}")

@@ -18,6 +18,10 @@ impl<'a> OutFile<'a> {
     /// # Errors
     /// [`CommandFailure`] if there is a file of this name, or if it cannot be made.
     pub(crate) fn open(path: &'a Path, nothing: &str) -> Result<Self, CommandFailure> {
+        if path == Path::new("-") {
+            let why = format!("`-` is no file, and the output of `--out` goes to a file; {nothing}");
+            return Err(CommandFailure::usage(&why, "name a new file: `--out FILE`"));
+        }
         let file = NewFile::open(path).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 let why = format!("`{}` exists and was not overwritten; {nothing}", path.display());

@@ -1,6 +1,8 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::evidence::past_time;
+use crate::base::Timestamp;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, did_you_mean};
 use crate::console::{CommandFailure, Console};
@@ -79,6 +81,22 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// # Errors
+    /// [`CommandFailure`] if no time is in the range.
+    fn check_range(&self) -> Result<(), CommandFailure> {
+        let time = |option, text: &Option<String>| {
+            let time = past_time(option, text.as_deref()?).ok()?;
+            Timestamp::parse(&time)
+        };
+        match (time("since", &self.since), time("until", &self.until)) {
+            (Some(since), Some(until)) if since >= until => Err(CommandFailure::usage(
+                &format!("the range is empty: `--since` is {since}, and `--until` is {until}"),
+                "name an earlier time with `--since`, or a later one with `--until`; `6h` is six hours ago",
+            )),
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        }
+    }
+
     pub(super) fn filter(&self) -> EntryFilter {
         let texts = |field| match field {
             EntryField::Agent => &self.agent,
@@ -109,6 +127,7 @@ pub(super) const PAGE_ENTRIES: u64 = 500;
 
 impl AuditList {
     pub(super) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        self.filter.check_range()?;
         let order = if self.oldest_first { EntryOrder::Oldest } else { EntryOrder::Newest };
         let query = EntriesQuery {
             after: self.after,

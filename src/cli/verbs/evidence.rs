@@ -48,6 +48,11 @@ impl EvidenceArgs {
 
     fn body(&self) -> Result<EvidenceBody, CommandFailure> {
         let (kind, name) = self.subject()?;
+        if kind == "incident" && self.until.is_some() {
+            let why =
+                "the bundle of an incident has no `until`: it ends with the entry that records the bundle";
+            return Err(CommandFailure::usage(why, "leave out `--until`"));
+        }
         let (since, last_s) = match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
             None => (None, None),
             Some(Moment::Time(time)) => (Some(time), None),

@@ -99,7 +99,13 @@ impl GetArgs {
         let client = session.agent().await?;
         let capability = match &self.capability {
             Some(name) => name.clone(),
-            None => capability_for(&client, secret).await?,
+            None => {
+                let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+                match delivering(&me, secret) {
+                    Ok(name) => name,
+                    Err(none) => return refused_by_broker(&client, &me, secret, none).await,
+                }
+            }
         };
         let request = TokenRequest::for_scope(capability, None);
         let read =
@@ -177,8 +183,20 @@ async fn explained(
     }
 }
 
-async fn capability_for(client: &Client, secret: &SecretName) -> Result<String, CommandFailure> {
-    delivering(&*client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?, secret)
+/// Asks the broker, although no capability of the agent `me` delivers `secret`: the broker records the refusal, and a refusal
+/// of this program alone would leave no trace. An agent that delivers no secret gets no token to ask with.
+async fn refused_by_broker(
+    client: &Client,
+    me: &AgentWhoamiAnswer,
+    secret: &SecretName,
+    none: CommandFailure,
+) -> Result<RevealedSecret, CommandFailure> {
+    let Some(other) = me.capabilities.iter().find(|one| one.secret.is_some()) else { return Err(none) };
+    let token = TokenRequest::for_scope(other.name.to_string(), None).fresh(client).await?;
+    match client.reveal(secret, token.access_token.value()).await {
+        Err(refused) if refused.code() == none.code() => Err(none),
+        answered => answered,
+    }
 }
 
 /// The capability of the agent `me` that delivers `secret`.

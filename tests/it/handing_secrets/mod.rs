@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use changes::TWO;
 
+use crate::sealing::entries;
 use crate::support::process::{KEYWARD, Process};
 use crate::support::waiting::wait_until;
 
@@ -87,6 +88,19 @@ fn a_command_gets_secrets_in_its_environment_and_nowhere_else() {
     assert_eq!(fs::read_dir(process.path("runtime")).unwrap().count(), 0, "no token, no companion");
     let entries = process.json(&["audit", "list", "--oldest-first", "--limit", "500"]).to_string();
     assert!(!entries.contains("CNRY") && !process.log().contains("CNRY"));
+}
+
+#[test]
+fn refused_get_is_recorded_by_the_broker() {
+    // Given a secret that no capability of the agent delivers
+    let process = scene(b"value");
+    process.good(&["secret", "put", "other/app"], b"value");
+    // When the agent reads it, then the broker refuses and records it
+    let refused = process.run_as("a", &["get", "other/app"], b"");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(5) && said.contains("secret_not_granted"), "{said}");
+    let denied = entries(&process, &["request.denied"]);
+    assert_eq!((denied.len(), &denied[0]["event"]["secret"]), (1, &"other/app".into()), "{denied:?}");
 }
 
 #[test]
