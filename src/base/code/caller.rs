@@ -95,7 +95,7 @@ super::codes! {
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
         "lift or thaw as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";
     EVIDENCE_ABOUT_ONESELF "evidence_about_oneself" Denied:
-        "the range has steps of an incident about the operator itself",
+        "the bundle would be about the operator itself, or have steps of an incident about it",
         "ask an admin or security operator with the scope `all` to make the bundle";
     HOST_USER_NOT_ALLOWED "host_user_not_allowed" Denied:
         "the user of this process is neither root nor the broker's own user",

@@ -96,7 +96,7 @@ impl AdminServices {
         let found = store.entries(seq, 1)?.into_iter().find(|entry| entry.seq == seq);
         let entry = found.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
         let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
-        let shown = EntryReader::new(by.operator()).shown(store, event);
+        let shown = EntryReader::new(by.operator()).shown(store, &entry, event);
         let shown = shown.ok_or_else(|| Failure::new(code::ENTRY_UNKNOWN))?;
         Ok(EntryDetailsAnswer {
             outcome: outcome_of(entry.kind).map(|outcome| outcome.as_str().into()),

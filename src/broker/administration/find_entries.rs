@@ -160,7 +160,7 @@ impl<'a> EntrySearch<'a> {
             return Taken::On;
         }
         let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
-        let shown = self.reader.shown(self.store, event);
+        let shown = self.reader.shown(self.store, &entry, event);
         let Some(shown) = shown else { return Taken::On };
         // The filter is about what is shown: it does not tell what was removed.
         let with_world = |ask: &dyn Fn(&World) -> bool| self.store.read(|world, _| ask(world));
@@ -178,7 +178,7 @@ impl<'a> EntrySearch<'a> {
     /// The entries beyond a full page. `taken` candidates of its last part were on it or before it.
     fn further(&self, part: &SearchPart, taken: u64, mut search: Search<'_>) -> Result<Further, Failure> {
         let Some(last) = self.page.next else { return Ok(Further::AtLeast(1)) };
-        if self.reader.owner().is_none() && self.wanted.filter.is_empty() {
+        if self.reader.sees_all() && self.wanted.filter.is_empty() {
             let (first, end) =
                 (self.wanted.after, self.wanted.before.min(self.store.head().seq.saturating_add(1)));
             let count = match self.wanted.order {
@@ -187,7 +187,7 @@ impl<'a> EntrySearch<'a> {
             };
             return Ok(Further::Exactly(count));
         }
-        if self.reader.owner().is_some() || !self.wanted.filter.is_indexed_exactly() {
+        if !self.reader.sees_all() || !self.wanted.filter.is_indexed_exactly() {
             return Ok(Further::AtLeast(1));
         }
         // The entry for which there was no room is one of the candidates that were not taken.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ledger_readers::Reading;
 use crate::base::limits::REVOCATION_WAIT_MS;
+use crate::base::without_secret_forms;
 use crate::broker::caller_services::AdminServices;
 use crate::operators::LedgerRead;
 use crate::policy::{Authorised, ReadLedger};
@@ -38,8 +39,8 @@ impl AdminServices {
     }
 }
 
-/// The texts of a filter may be as long as a request is.
+/// The texts of a filter may be as long as a request is, and be a token that was given in the place of its id.
 fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 255;
-    text.chars().take(CHARS_MAX).collect()
+    without_secret_forms(text).chars().take(CHARS_MAX).collect()
 }

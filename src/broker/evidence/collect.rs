@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits::{EVIDENCE_BYTES_MAX, EVIDENCE_ENTRIES_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX};
 use crate::base::{Cancellation, IncidentId, Network, OperatorName, Timestamp, code};
-use crate::broker::administration::entry_reader::is_accused;
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::administration::entry_terms::{EntryTerm, source_term, terms_of};
+use crate::broker::administration::kept_entries::is_kept_from;
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::evidence::EntryPlace;
@@ -101,15 +101,24 @@ pub(super) fn collect(
         let related = Related { secrets, from: first, through, wanted };
         searched_from = related.read(store, &mut entries, &mut size, work)?;
     }
-    let accuses = |one: &CollectedEntry, operator: &OperatorName| {
-        is_accused(&serde_json::from_slice(&one.entry.event).unwrap_or_default(), operator)
-    };
-    let accused = wanted.kept_from.as_ref();
-    if accused.is_some_and(|operator| entries.values().any(|one| accuses(one, operator))) {
-        return Err(Failure::new(code::EVIDENCE_ABOUT_ONESELF));
+    if let Some(operator) = &wanted.kept_from {
+        check_not_kept(store, entries.values(), operator)?;
     }
     let entries = entries.into_values().collect();
     Ok(Collected { entries, through, searched_from: (searched_from > first).then_some(searched_from) })
+}
+
+/// Refuses a bundle with an entry that is kept from `operator`: a bundle cannot leave it out.
+fn check_not_kept<'a>(
+    store: &Store<World>,
+    mut entries: impl Iterator<Item = &'a CollectedEntry>,
+    operator: &OperatorName,
+) -> Result<(), Failure> {
+    let is_kept = |CollectedEntry { entry, .. }: &CollectedEntry| {
+        let event = serde_json::from_slice(&entry.event).unwrap_or_default();
+        store.read(|world, _| is_kept_from(world, operator, entry.cause.incident, &event))
+    };
+    if entries.any(is_kept) { Err(Failure::new(code::EVIDENCE_ABOUT_ONESELF)) } else { Ok(()) }
 }
 
 /// The steps of an incident by their entries, also those from before the search.

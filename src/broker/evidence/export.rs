@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::collect::{Wanted, collect};
 use super::summary::timeline;
+use crate::authn::OperatorPrincipal;
 use crate::base::{AgentName, Cancellation, IncidentId, OperatorName, Timestamp, code};
 use crate::broker::administration::events::event_name;
 use crate::broker::administration::heavy::Priority;
@@ -9,7 +10,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::unknown;
-use crate::broker::incidents::views::sees_own_incidents;
+use crate::broker::incidents::views::{is_shown, sees_own_incidents};
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::evidence::{
@@ -88,6 +89,21 @@ impl EvidenceOf {
     }
 }
 
+impl EvidenceOf {
+    /// # Errors
+    /// [`Failure`] if the subject is the operator itself, or an incident about it that it may not see.
+    fn is_shown_to(&self, world: &World, operator: &OperatorPrincipal) -> Result<(), Failure> {
+        let is_oneself = matches!(self, Self::Operator(name) if name == operator.name());
+        if is_oneself && !sees_own_incidents(operator) {
+            return Err(Failure::new(code::EVIDENCE_ABOUT_ONESELF));
+        }
+        let Self::Incident(id) = self else { return Ok(()) };
+        let incident = world.incidents().recorded_incident(*id);
+        let is_shown = incident.is_some_and(|one| is_shown(world, operator, one));
+        if is_shown { Ok(()) } else { Err(Failure::new(code::INCIDENT_UNKNOWN)) }
+    }
+}
+
 impl AdminServices {
     /// A signed bundle of the entries about an agent, an operator or the subjects of an incident, with their proofs. Its own
     /// entry is the last one of the range.
@@ -107,7 +123,8 @@ impl AdminServices {
         let request = ChangeRequest::by(by.operator(), None);
         let (known, preconditions) = services.state.read(|reading| {
             request.by.still_allowed(reading)?;
-            query.subject.is_known(reading.unconditional())
+            query.subject.is_known(reading.unconditional())?;
+            query.subject.is_shown_to(reading.unconditional(), by.operator())
         });
         known?;
         let until_text = until.map(|until| until.to_string());

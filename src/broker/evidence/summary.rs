@@ -132,7 +132,8 @@ fn completeness(collected: &Collected) -> String {
         |first| {
             format!(
                 "Rotations, and entries about subjects without proof of completeness, were not searched before entry {first}, \
-                 because the search index of the broker did not have these entries. A later bundle has more."
+                 because the search index of the broker did not have these entries yet, or too many entries come from the \
+                 networks of the incident."
             )
         },
     );

@@ -45,8 +45,8 @@ impl AdminServices {
         after: Option<u64>,
         work: &Cancellation,
     ) -> Result<IncidentEffectsAnswer, Failure> {
-        let (services, scope) = (&*self.0, by.operator().scope());
-        let subjects = services.affected_subjects(scope, id)?;
+        let services = &*self.0;
+        let subjects = services.affected_subjects(by.operator(), id)?;
         let contained = services.state.store.read(|world, _| {
             let incidents = world.incidents();
             let parts = incidents.recorded_incident(id).into_iter().chain(incidents.unrecorded_of(id));

@@ -70,7 +70,7 @@ impl AdminServices {
     ) -> Result<TouchedSecretsAnswer, Failure> {
         let services = &*self.0;
         let scope = by.operator().scope();
-        let subjects = services.named_subjects(scope, id)?;
+        let subjects = services.named_subjects(by.operator(), id)?;
         let mut last_readings: BTreeMap<SecretName, LastReading> = BTreeMap::new();
         let mut unknown_readings = 0_usize;
         let search = TermSearch {
@@ -90,7 +90,11 @@ impl AdminServices {
                     match concern_of_any(world, &subjects, &reading) {
                         Concern::Yes => {
                             let last = LastReading { at: entry.time.to_string(), reading };
-                            last_readings.entry(last.reading.secret.clone()).or_insert(last);
+                            let secret = last.reading.secret.clone();
+                            let known = last_readings.get(&secret).map_or(0, |known| known.reading.seq);
+                            if last.reading.seq > known {
+                                last_readings.insert(secret, last);
+                            }
                         }
                         Concern::Unknown => unknown_readings = unknown_readings.saturating_add(1),
                         Concern::No => {}

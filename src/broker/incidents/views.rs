@@ -2,7 +2,7 @@ use super::contain::spared;
 use super::subjects::{FoundSubject, is_within, owner_now, subject_of};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::base::{Cancellation, IncidentId, Scope, SubjectName, Timestamp, code};
+use crate::base::{Cancellation, IncidentId, OperatorName, Scope, SubjectName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
@@ -50,14 +50,13 @@ impl AdminServices {
         id: IncidentId,
         work: &Cancellation,
     ) -> Result<IncidentAnswer, Failure> {
-        let scope = by.operator().scope();
         let found = self.0.state.store.read(|world, _| {
             let found = world.incidents().get(id).filter(|one| is_shown(world, by.operator(), one));
             found.map(|incident| (incident.clone(), answer(world, incident)))
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
         if !incident.is_lifted() && incident.closed.is_none() {
-            let subjects = self.0.affected_subjects(scope, id)?;
+            let subjects = self.0.affected_subjects(by.operator(), id)?;
             let contained = incident.contained().map_or_else(|| self.0.state.clock.now(), |step| step.at);
             let count = || self.0.count_credentials(&subjects, contained, work);
             answer.reach = (!subjects.is_empty()).then(count).transpose()?;
@@ -97,9 +96,13 @@ impl Services {
     /// The affected subjects of the incident, also those that are gone. While it contains subjects, only these.
     ///
     /// # Errors
-    /// [`Failure`] if no incident within the scope has this id.
-    pub(super) fn affected_subjects(&self, scope: &Scope, id: IncidentId) -> Result<Vec<Subject>, Failure> {
-        let named = self.named_subjects(scope, id)?;
+    /// [`Failure`] if the operator is shown no incident of this id.
+    pub(super) fn affected_subjects(
+        &self,
+        by: &OperatorPrincipal,
+        id: IncidentId,
+    ) -> Result<Vec<Subject>, Failure> {
+        let named = self.named_subjects(by, id)?;
         Ok(named.into_iter().map(|(subject, _)| subject).collect())
     }
 
@@ -109,11 +112,11 @@ impl Services {
     /// [`Failure`], likewise.
     pub(super) fn named_subjects(
         &self,
-        scope: &Scope,
+        by: &OperatorPrincipal,
         id: IncidentId,
     ) -> Result<Vec<(Subject, IncidentSubject)>, Failure> {
         self.state.store.read(|world, _| {
-            let found = world.incidents().get(id).filter(|incident| is_within(world, scope, incident));
+            let found = world.incidents().get(id).filter(|one| is_shown(world, by, one));
             let incident = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
             let unrecorded = world.incidents().unrecorded_of(id).flat_map(|one| &one.containments);
             let open = incident.containments.iter().filter(|one| one.lifted.is_none()).chain(unrecorded);
@@ -140,19 +143,19 @@ pub(crate) fn sees_own_incidents(operator: &OperatorPrincipal) -> bool {
         && matches!(operator.role(), OperatorRole::Admin | OperatorRole::Security)
 }
 
-/// Whether the operator sees the incident.
-pub(super) fn is_shown(world: &World, operator: &OperatorPrincipal, incident: &Incident) -> bool {
-    is_within(world, operator.scope(), incident) && !is_kept_from(incident, operator)
-}
-
-/// Whether the incident affects this operator, or a certificate of it, and is not shown to it.
-fn is_kept_from(incident: &Incident, operator: &OperatorPrincipal) -> bool {
-    let own = Some(operator.name().as_str());
-    let is_it = |one: &AffectedSubject| {
+/// Whether the incident affects this operator, or a certificate of it.
+pub(crate) fn affects(incident: &Incident, operator: &OperatorName) -> bool {
+    let own = Some(operator.as_str());
+    incident.affected.iter().any(|one| {
         let IncidentSubject { kind, name, operator, .. } = &one.subject;
         operator.as_deref() == own || (kind == "operator" && name.as_deref() == own)
-    };
-    !sees_own_incidents(operator) && incident.affected.iter().any(is_it)
+    })
+}
+
+/// Whether the incident is within the operator's scope, and not one about itself that it may not see.
+pub(crate) fn is_shown(world: &World, operator: &OperatorPrincipal, incident: &Incident) -> bool {
+    is_within(world, operator.scope(), incident)
+        && (sees_own_incidents(operator) || !affects(incident, operator.name()))
 }
 
 /// The record of the incident, without counts.
