@@ -22,6 +22,6 @@ pub use freezing::Freezing;
 pub use incident::{
     AffectedSubject, Incident, IncidentClosing, IncidentStep, IncidentSubject, SubjectContainment,
 };
-pub use recognised::{RecognisedValue, ValueRecognised};
+pub use recognised::{RecognisedValue, TextRefused, ValueRecognised};
 pub use state::Incidents;
 pub use times::{IncidentTimes, IncidentTimesError};

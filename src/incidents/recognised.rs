@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use crate::base::IncidentId;
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -29,6 +30,23 @@ pub struct RecognisedValue {
     /// The version of the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+}
+
+/// A text for the record of an incident was refused, because it contains a secret. The entry has no part of the text.
+#[derive(Debug, Serialize)]
+pub struct TextRefused<'a> {
+    /// The operator's name.
+    pub by: &'a str,
+    /// The incident; none for a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
+    /// `form` (a word has the form of a token or an enrolment code) or `value` (a word is a value that the broker knows).
+    pub found: &'static str,
+}
+
+impl Event for TextRefused<'_> {
+    const KIND: Kind = Kind(0x0e21);
+    const NAME: &'static str = "text.refused";
 }
 
 impl Event for ValueRecognised<'_> {

@@ -292,7 +292,7 @@ impl Issuer {
         Ok(Issued::assertion(values))
     }
 
-    /// Whether `candidate` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
+    /// Whether one of `candidates` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
     /// opened.
     ///
     /// # Errors
@@ -302,9 +302,9 @@ impl Issuer {
         id: SecretId,
         version: u32,
         stored: &StoredVersion,
-        candidate: &[u8],
+        candidates: &[&[u8]],
     ) -> Result<bool, IssueError> {
-        Ok(self.opener.recognises(id, version, stored, candidate)?)
+        Ok(self.opener.recognises(id, version, stored, candidates)?)
     }
 
     /// Opens what another value key wraps, too.

@@ -231,7 +231,7 @@ impl Opener {
         Ok(Some(newest.seal(&bound, data_key.expose(), entropy)?))
     }
 
-    /// Whether `candidate` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
+    /// Whether one of `candidates` is the value of `version` of the secret `id`, of which `stored` is kept. The value is not
     /// opened.
     ///
     /// # Errors
@@ -241,11 +241,12 @@ impl Opener {
         id: SecretId,
         version: u32,
         stored: &StoredVersion,
-        candidate: &[u8],
+        candidates: &[&[u8]],
     ) -> Result<bool, VaultError> {
         let sealed = SealedValue::from_bytes(stored.record.expose())?;
         let data_key = self.unwrap(&bound(id, version), stored.wrapped_key(&sealed))?;
-        Ok(digest_key(&data_key).verify(candidate, &sealed.digest))
+        let key = digest_key(&data_key);
+        Ok(candidates.iter().any(|candidate| key.verify(candidate, &sealed.digest)))
     }
 
     /// Opens `stored`, what is kept of `version` of the secret `id`.
@@ -367,8 +368,11 @@ mod tests {
         assert_eq!(opener.open(one, 1, &kept(&stored)).unwrap().expose(), b"v", "both keys are there");
         opener.shed();
         assert_eq!(opener.open(one, 1, &over).unwrap().expose(), b"v");
-        assert!(opener.recognises(one, 1, &over, b"v").unwrap(), "the digest belongs to the data key");
-        assert!(opener.recognises(one, 1, &kept(&stored), b"v").is_err(), "nor does the digest say anything");
+        assert!(opener.recognises(one, 1, &over, &[b"v"]).unwrap(), "the digest belongs to the data key");
+        assert!(
+            opener.recognises(one, 1, &kept(&stored), &[b"v"]).is_err(),
+            "nor does the digest say anything"
+        );
         assert!(opener.open(one, 1, &kept(&stored)).is_err(), "the old key has gone");
         assert!(opener.open(one, 2, &over).is_err(), "another version");
         assert!(opener.rewrap(one, 1, &over, &sealer, &SystemEntropy).unwrap().is_none(), "once");
@@ -403,9 +407,9 @@ mod tests {
         let (stored, again) = (record(&value(b"hunter2")), record(&value(b"hunter2")));
         assert_ne!(stored.digest, again.digest, "equal values have digests of their own");
         let (opener, stored) = (Opener::new([value_key()]), kept(&stored.to_bytes()));
-        assert!(opener.recognises(one, 1, &stored, b"hunter2").unwrap());
-        assert!(!opener.recognises(one, 1, &stored, b"hunter3").unwrap());
-        assert!(opener.recognises(one, 2, &stored, b"hunter2").is_err(), "another version");
+        assert!(opener.recognises(one, 1, &stored, &[b"hunter2"]).unwrap());
+        assert!(!opener.recognises(one, 1, &stored, &[b"hunter3"]).unwrap());
+        assert!(opener.recognises(one, 2, &stored, &[b"hunter2"]).is_err(), "another version");
     }
 
     #[test]

@@ -151,6 +151,9 @@ super::codes! {
     REASON_INVALID "reason_invalid" Invalid:
         "the reason is empty, has several lines, or is longer than 300 characters",
         "give the reason in one line of 1 to 300 characters; the ledger keeps it";
+    TEXT_TOO_MANY_WORDS "text_too_many_words" Invalid:
+        "the texts of the request have more than 200 words that the broker has to compare with stored values",
+        "shorten the texts, or add further notes: `keyward incident note INCIDENT TEXT`";
     TEXT_CONTAINS_SECRET "text_contains_secret" Invalid:
         "the text contains a token, an enrolment code, or a value that the broker knows as a secret; it was not recorded",
         "write the name of the secret or the id of the token instead: the ledger keeps every text; revoke or replace what was leaked";

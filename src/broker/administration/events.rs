@@ -5,7 +5,7 @@ use crate::custody::{
 use crate::evidence::EvidenceExported;
 use crate::incidents::{
     BrokerFrozen, BrokerThawed, IncidentClosed, IncidentContained, IncidentLifted, IncidentNoted,
-    IncidentOpened, IncidentUpdated, ValueRecognised,
+    IncidentOpened, IncidentUpdated, TextRefused, ValueRecognised,
 };
 use crate::leases::{
     LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
@@ -149,6 +149,7 @@ const EVENTS: &[(Kind, &str)] = known![
     IncidentUpdated<'_>,
     IncidentNoted<'_>,
     IncidentClosed<'_>,
+    TextRefused<'_>,
     ValueRecognised<'_>,
 ];
 
@@ -183,6 +184,7 @@ const DENIED: &[Kind] = kinds![
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
     OperatorElsewhere<'_>,
+    TextRefused<'_>,
     TokenDenied<'_>,
     TokenRefused<'_>,
 ];

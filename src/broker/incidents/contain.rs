@@ -186,7 +186,7 @@ fn decide(
     Ok(Removal {
         // A repetition must not use up the reserve of the disk for first containments.
         change: if is_repeated { change } else { change.urgent() },
-        denial: Some(relatives.denied_with(reading.now(), MemoryRevocation::Incident(Box::new(denied)))),
+        denial: Some(relatives.denied_with(MemoryRevocation::Incident(Box::new(denied)))),
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,
     })

@@ -5,72 +5,131 @@ use std::collections::BTreeSet;
 
 use tokio::runtime::Handle;
 
-use super::known_values::candidates;
+use super::known_values::{Comparison, Covered, candidates};
+use crate::authn::OperatorPrincipal;
 use crate::base::limits::{TEXT_WORDS_MAX, WORD_BYTES_MIN};
-use crate::base::{Cancellation, Reason, Sensitive, code, has_secret_form};
+use crate::base::{Cancellation, IncidentId, Reason, Scope, Sensitive, Stopwatch, code, has_secret_form};
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
+use crate::incidents::TextRefused;
 use crate::policy::{Authorised, HandleIncidents};
 
 impl AdminServices {
-    /// Refuses texts that contain a token, an enrolment code, a value of a secret or the password of a lease. Values are
-    /// compared by their keyed digests, with at most `TEXT_WORDS_MAX` words.
+    /// Refuses texts that contain a token, an enrolment code, a value of a secret or the password of a lease within the
+    /// operator's scope. Values are compared by their keyed digests. Each comparison counts as a check of a value, so that
+    /// nobody guesses values with texts, and each refusal has an entry.
     ///
     /// # Errors
-    /// [`Failure`]; it does not repeat the text.
+    /// [`Failure`]; it does not repeat the text. It also fails if not everything was compared in time.
     pub(super) async fn refuse_secrets(
         &self,
         by: &Authorised<HandleIncidents>,
+        incident: Option<IncidentId>,
         texts: impl IntoIterator<Item = &Reason>,
     ) -> Result<(), Failure> {
-        let mut words = BTreeSet::new();
-        for text in texts {
-            if has_secret_form(text.as_str()) {
-                return Err(refused("a word with the form of a token or an enrolment code"));
-            }
-            words.extend(words_of(text.as_str()));
+        let (operator, texts) = (by.operator(), texts.into_iter().collect::<Vec<_>>());
+        if texts.iter().any(|text| has_secret_form(text.as_str())) {
+            return Err(self.refused(operator, incident, "form").await);
         }
-        if words.is_empty() {
+        let words: BTreeSet<&str> = texts.iter().flat_map(|text| words_of(text.as_str())).collect();
+        if words.len() > TEXT_WORDS_MAX {
+            return Err(Failure::new(code::TEXT_TOO_MANY_WORDS));
+        }
+        let whole = texts.iter().map(|text| text.as_str());
+        let parts: BTreeSet<&str> = whole.chain(words).flat_map(parts_of).collect();
+        if parts.is_empty() {
             return Ok(());
         }
-        let all: Vec<Sensitive<Vec<u8>>> = words
-            .into_iter()
-            .take(TEXT_WORDS_MAX)
-            .flat_map(|word| candidates(&Sensitive::new(word.to_owned())))
-            .collect();
+        let all: Vec<Sensitive<Vec<u8>>> =
+            parts.into_iter().flat_map(|part| candidates(&Sensitive::new(part.to_owned()))).collect();
         let heavy = self.heavy(by)?;
-        let (services, runtime) = (self.clone(), Handle::current());
+        let _admitted = self.0.values.checks.admit(&operator.id())?;
+        let (services, scope, runtime) = (self.clone(), operator.scope().clone(), Handle::current());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
-        let compare = move |work: &Cancellation| runtime.block_on(services.has_known_value(&all, work));
+        let compare =
+            move |work: &Cancellation| runtime.block_on(services.has_known_value(&all, &scope, work));
         if heavy.run(Priority::Ordinary, compare).await? {
-            return Err(refused("the value of a secret, or the password of a lease"));
+            return Err(self.refused(operator, incident, "value").await);
         }
         Ok(())
     }
 
+    /// # Errors
+    /// [`Failure`] if the time was over before everything was compared.
     async fn has_known_value(
         &self,
         texts: &[Sensitive<Vec<u8>>],
+        scope: &Scope,
         work: &Cancellation,
     ) -> Result<bool, Failure> {
-        let (login, _) = self.0.known_login(texts, work)?;
-        Ok(login.is_some() || !self.0.known_versions(texts, work).await?.0.is_empty())
+        let comparison = Comparison { texts, scope, work, begun: Stopwatch::start() };
+        let (login, of_logins) = self.0.known_login(&comparison)?;
+        let (versions, of_versions) = self.0.known_versions(&comparison).await?;
+        let is_found = login.is_some() || !versions.is_empty();
+        if !is_found && of_logins.max(of_versions) == Covered::Late {
+            return Err(Failure::new(code::HEAVY_TIMEOUT));
+        }
+        Ok(is_found)
+    }
+
+    /// Records that a text was refused; the failure for its operator.
+    async fn refused(
+        &self,
+        by: &OperatorPrincipal,
+        incident: Option<IncidentId>,
+        found: &'static str,
+    ) -> Failure {
+        let event = TextRefused { by: by.name().as_str(), incident, found };
+        if let Err(error) = self.0.state.record_request(&event, by.connection()).await {
+            tracing::error!(%error, "the refusal of a text could not be recorded");
+            return error.into();
+        }
+        let why = match found {
+            "form" => "the text contains a word with the form of a token or an enrolment code",
+            _ => "the text contains the value of a secret, or the password of a lease",
+        };
+        Failure::new(code::TEXT_CONTAINS_SECRET).because(why)
     }
 }
 
-fn refused(what: &str) -> Failure {
-    Failure::new(code::TEXT_CONTAINS_SECRET).because(format!("the text contains {what}"))
+/// The words of `text` that may be or contain a value.
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace().filter(|word| word.len() >= WORD_BYTES_MIN)
 }
 
-/// The parts of `text` that may be values: the whole text, its words as they stand between spaces, and these without
-/// quotation marks, punctuation and the name of a field.
-fn words_of(text: &str) -> impl Iterator<Item = &str> {
-    let parts = text.split_whitespace().flat_map(|word| {
-        let bare = word.split(['=', ':', '"', '\'', '`', ',', ';']).chain([word]);
-        bare.flat_map(|part| [part, part.trim_matches(|c: char| c.is_ascii_punctuation())])
+/// The parts of a word that may be values: between punctuation that separates fields, after the name of a field, and
+/// without what is around them.
+fn parts_of(word: &str) -> impl Iterator<Item = &str> {
+    let pieces = word.split(is_separator).chain([word]);
+    let pieces = pieces.flat_map(|piece| {
+        let value = piece.split_once(['=', ':']).map(|(_, value)| value);
+        [Some(piece), value].into_iter().flatten()
     });
-    [text].into_iter().chain(parts.chain(text.split_whitespace())).filter(|word| word.len() >= WORD_BYTES_MIN)
+    pieces.flat_map(trimmed).filter(|part| part.len() >= WORD_BYTES_MIN)
+}
+
+/// Whether the character separates fields, and is in no value in base64, base64url or hex.
+const fn is_separator(c: char) -> bool {
+    c.is_ascii_punctuation() && !matches!(c, '-' | '_' | '.' | '+' | '/' | '=')
+}
+
+/// Punctuation at each end of a part that may belong to the value or not.
+const AROUND_MAX: usize = 4;
+
+/// `part` without each number of punctuation marks at its beginning and its end.
+fn trimmed(part: &str) -> impl Iterator<Item = &str> {
+    let is_around = |c: &char| !c.is_alphanumeric();
+    let before = part
+        .char_indices()
+        .take_while(move |(_, c)| is_around(c))
+        .map(|(at, c)| at.saturating_add(c.len_utf8()));
+    let starts: Vec<usize> = [0].into_iter().chain(before.take(AROUND_MAX)).collect();
+    let after = part.char_indices().rev().take_while(move |(_, c)| is_around(c)).map(|(at, _)| at);
+    let ends: Vec<usize> = [part.len()].into_iter().chain(after.take(AROUND_MAX)).collect();
+    starts
+        .into_iter()
+        .flat_map(move |start| ends.clone().into_iter().filter_map(move |end| part.get(start..end)))
 }
 
 #[cfg(test)]
@@ -78,13 +137,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_found_between_quotation_marks_and_after_a_name() {
-        for text in
-            ["hunter22", "in a log: hunter22.", "pw=hunter22", "(\"hunter22\")", "key:'hunter22', see"]
-        {
-            assert!(words_of(text).any(|word| word == "hunter22"), "{text}");
+    fn a_value_is_found_however_it_is_written() {
+        for (text, value) in [
+            ("hunter22", "hunter22"),
+            ("in a log: hunter22.", "hunter22"),
+            ("pw=hunter22", "hunter22"),
+            ("(\"hunter22\")", "hunter22"),
+            ("key:'hunter22', see", "hunter22"),
+            ("pw=c2VjcmV0cw==", "c2VjcmV0cw=="),
+            ("\"c2VjcmV0cw==\",", "c2VjcmV0cw=="),
+            ("key=a:b;c,d=e", "a:b;c,d=e"),
+            ("postgres://app:hunter22@db/orders", "hunter22"),
+            ("https://x.example/?token=hunter22&x=1", "hunter22"),
+            ("<password>hunter22</password>", "hunter22"),
+            ("\u{201c}hunter22\u{201d}", "hunter22"),
+            ("it was hunter22\u{2026}", "hunter22"),
+            ("\"pass!word?\"", "pass!word?"),
+            ("a pass phrase", "a pass phrase"),
+        ] {
+            let words = [text].into_iter().chain(words_of(text));
+            assert!(words.flat_map(parts_of).any(|part| part == value), "{text}");
         }
-        assert!(words_of("a pass phrase").any(|word| word == "a pass phrase"));
         assert!(words_of("seven77 it").all(|word| word.len() >= WORD_BYTES_MIN));
+        assert!(parts_of("pw=seven77").all(|part| part.len() >= WORD_BYTES_MIN));
     }
 }

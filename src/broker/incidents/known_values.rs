@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use crate::base::limits::{HEAVY_WAIT_S, INCIDENT_NAMES_MAX, VALUE_CHECK_VALUES_MAX};
-use crate::base::{AgentName, Cancellation, LeaseId, SecretId, SecretName, Sensitive};
+use crate::base::{AgentName, Cancellation, LeaseId, Scope, SecretId, SecretName, Sensitive, Stopwatch};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::crypto::KeyedDigest;
 use crate::leases::LeaseStage;
+use crate::registry::Owned;
 use crate::rotation::RotationStage;
 use crate::secrets::{Version, VersionStage};
 
@@ -26,9 +27,31 @@ pub(super) struct KnownVersion {
     pub(super) accepted: bool,
 }
 
-/// Whether the search has to end, so that there is an answer.
-pub(super) fn is_late(work: &Cancellation) -> bool {
-    work.elapsed() >= Duration::from_secs(HEAVY_WAIT_S / 2)
+/// A comparison of texts with the values within a scope.
+pub(super) struct Comparison<'a> {
+    pub(super) texts: &'a [Sensitive<Vec<u8>>],
+    pub(super) scope: &'a Scope,
+    pub(super) work: &'a Cancellation,
+    /// Since the work began on its thread.
+    pub(super) begun: Stopwatch,
+}
+
+/// How much was compared.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Covered {
+    /// Every value.
+    All,
+    /// Not the values beyond the limit, or one that could not be read.
+    Some,
+    /// The time was over.
+    Late,
+}
+
+impl Comparison<'_> {
+    /// Whether the search has to end, so that there is an answer.
+    pub(super) fn is_late(&self) -> bool {
+        self.begun.elapsed() >= Duration::from_secs(HEAVY_WAIT_S / 2)
+    }
 }
 
 /// The text as it was given, without the line break at its end, and with one: files and programs add and remove it.
@@ -48,12 +71,16 @@ impl Services {
     /// are compared outside of the state.
     pub(super) fn known_login(
         &self,
-        texts: &[Sensitive<Vec<u8>>],
-        work: &Cancellation,
-    ) -> Result<(Option<(LeaseId, AgentName)>, bool), Failure> {
+        comparison: &Comparison<'_>,
+    ) -> Result<(Option<(LeaseId, AgentName)>, Covered), Failure> {
+        let Comparison { texts, scope, work, .. } = comparison;
+        let short: Vec<_> = texts.iter().filter(|text| text.expose().len() <= PASSWORD_BYTES_MAX).collect();
         let (mut compared, mut before): (usize, Option<LeaseId>) = (0, None);
-        while compared < VALUE_CHECK_VALUES_MAX && !is_late(work) {
+        while compared < VALUE_CHECK_VALUES_MAX {
             work.step()?;
+            if comparison.is_late() {
+                return Ok((None, Covered::Late));
+            }
             let (part, last) = self.state.store.read(|world, _| {
                 let mut leases = world.leases.before(before);
                 let (mut part, mut last) = (Vec::new(), None);
@@ -64,34 +91,37 @@ impl Services {
                         LeaseStage::Ending(ending) => ending.digest,
                         LeaseStage::Intended => None,
                     };
-                    part.extend(digest.map(|digest| (lease.id, lease.holder.agent_name.clone(), digest)));
+                    let agent = &lease.holder.agent_name;
+                    let owner = world.registry.owners().of(&Owned::Agent(agent.clone()));
+                    let digest = digest.filter(|_| scope.covers(owner));
+                    part.extend(digest.map(|digest| (lease.id, agent.clone(), digest)));
                 }
                 (part, leases.next().and(last))
             });
-            let short: Vec<_> =
-                texts.iter().filter(|text| text.expose().len() <= PASSWORD_BYTES_MAX).collect();
             let is_it = |digest: &KeyedDigest| {
                 short.iter().any(|text| self.values.digests.recognises(digest, text.expose()))
             };
             let found = part.into_iter().find(|(.., digest)| is_it(digest));
             compared = compared.saturating_add(PART);
             if found.is_some() || last.is_none() {
-                return Ok((found.map(|(lease, agent, _)| (lease, agent)), true));
+                return Ok((found.map(|(lease, agent, _)| (lease, agent)), Covered::All));
             }
             before = last;
         }
-        Ok((None, false))
+        Ok((None, Covered::Some))
     }
 
     /// The versions of secrets with this value, and whether all were compared. A destroyed version is not.
     pub(super) async fn known_versions(
         &self,
-        texts: &[Sensitive<Vec<u8>>],
-        work: &Cancellation,
-    ) -> Result<(Vec<KnownVersion>, bool), Failure> {
-        let (versions, mut is_whole) = self.state.store.read(|world, _| {
+        comparison: &Comparison<'_>,
+    ) -> Result<(Vec<KnownVersion>, Covered), Failure> {
+        let scope = comparison.scope;
+        let texts: Vec<&[u8]> = comparison.texts.iter().map(|text| text.expose().as_slice()).collect();
+        let (versions, mut covered) = self.state.store.read(|world, _| {
             let kept = |is_wanted: fn(VersionStage) -> bool| {
-                world.secrets.all().flat_map(move |secret| {
+                let within = world.secrets.all().filter(move |secret| scope.covers(secret.owner.as_ref()));
+                within.flat_map(move |secret| {
                     let kept = secret.versions().filter(move |version| is_wanted(version.stage));
                     kept.map(|version| {
                         let accepted = is_accepted(world, &secret.name, version);
@@ -108,42 +138,35 @@ impl Services {
             let kept = in_use.chain(kept(|stage| stage == VersionStage::Former));
             let mut kept: Vec<(KnownVersion, SecretId, Version)> =
                 kept.take(VALUE_CHECK_VALUES_MAX.saturating_add(1)).collect();
-            let is_whole = kept.len() <= VALUE_CHECK_VALUES_MAX;
+            let covered = if kept.len() > VALUE_CHECK_VALUES_MAX { Covered::Some } else { Covered::All };
             kept.truncate(VALUE_CHECK_VALUES_MAX);
-            (kept, is_whole)
+            (kept, covered)
         });
         let mut found = Vec::new();
         for (known, id, version) in versions {
-            work.step()?;
-            if is_late(work) || found.len() >= INCIDENT_NAMES_MAX {
-                return Ok((found, false));
+            comparison.work.step()?;
+            if comparison.is_late() {
+                return Ok((found, Covered::Late));
             }
-            match self.is_version(id, version, texts).await {
+            if found.len() >= INCIDENT_NAMES_MAX {
+                return Ok((found, Covered::Some));
+            }
+            match self.is_version(id, version, &texts).await {
                 Ok(true) => found.push(known),
                 Ok(false) => {}
                 // One that cannot be read hides no other one.
                 Err(failure) => {
                     tracing::warn!(secret = %known.secret, version = version.number, code = %failure.code, "a version could not be compared with a leaked text");
-                    is_whole = false;
+                    covered = Covered::Some;
                 }
             }
         }
-        Ok((found, is_whole))
+        Ok((found, covered))
     }
 
-    async fn is_version(
-        &self,
-        id: SecretId,
-        version: Version,
-        texts: &[Sensitive<Vec<u8>>],
-    ) -> Result<bool, Failure> {
+    async fn is_version(&self, id: SecretId, version: Version, texts: &[&[u8]]) -> Result<bool, Failure> {
         let stored = self.stored_version(id, version).await?;
-        for text in texts {
-            if self.signing.issuer.recognises(id, version.number, &stored, text.expose())? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(self.signing.issuer.recognises(id, version.number, &stored, texts)?)
     }
 }
 

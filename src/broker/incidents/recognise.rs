@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::known_values::{KnownVersion, candidates, is_late};
+use super::known_values::{Comparison, Covered, KnownVersion, candidates};
 use crate::authn::{Credential, OperatorPrincipal, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX};
 use crate::base::{
-    AgentName, Cancellation, ClockReading, Connection, LeaseId, SecretName, Sensitive, Timestamp,
+    AgentName, Cancellation, ClockReading, Connection, LeaseId, SecretName, Sensitive, Stopwatch, Timestamp,
 };
 use crate::broker::administration::heavy::Priority;
 use crate::broker::caller_services::AdminServices;
@@ -37,8 +37,8 @@ impl AdminServices {
         by: &Authorised<CheckValues>,
         value: &Sensitive<String>,
     ) -> Result<ValueCheckAnswer, Failure> {
-        let _admitted = self.0.values.checks.admit(&by.operator().id())?;
         let heavy = self.heavy(by)?;
+        let _admitted = self.0.values.checks.admit(&by.operator().id())?;
         let (services, operator, runtime) = (self.clone(), by.operator().clone(), Handle::current());
         let value = Sensitive::new(value.expose().clone());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
@@ -60,12 +60,15 @@ impl AdminServices {
         found.extend(services.recognised_token(value, operator.connection()).await?);
         found.extend(services.recognised_code(value));
         let texts = candidates(value);
-        let (known, mut complete) = services.known_login(&texts, work)?;
+        let (scope, begun) = (operator.scope(), Stopwatch::start());
+        let comparison = Comparison { texts: &texts, scope, work, begun };
+        let (known, mut covered) = services.known_login(&comparison)?;
         found.extend(known.map(|(lease, agent)| login(lease, &agent)));
-        let (secrets, is_whole) = services.known_versions(&texts, work).await?;
-        complete &= is_whole;
+        let (secrets, of_versions) = services.known_versions(&comparison).await?;
+        covered = covered.max(of_versions);
+        let mut complete = covered == Covered::All;
         for KnownVersion { secret, version, accepted } in secrets {
-            let (received_by, is_whole) = self.receivers(operator, &secret, version, work)?;
+            let (received_by, is_whole) = self.receivers(operator, &secret, version, &comparison)?;
             complete &= is_whole;
             found.push(RecognisedAnswer {
                 kind: "secret".into(),
@@ -85,7 +88,7 @@ impl AdminServices {
         operator: &OperatorPrincipal,
         secret: &SecretName,
         version: u32,
-        work: &Cancellation,
+        comparison: &Comparison<'_>,
     ) -> Result<(NamesAnswer, bool), Failure> {
         let field = |field, text: &str| FieldFilter { field, text: text.to_owned() };
         let fields =
@@ -94,10 +97,10 @@ impl AdminServices {
         let mut query = EntriesQuery { order: EntryOrder::Newest, filter, ..EntriesQuery::default() };
         let (mut agents, mut is_whole) = (BTreeSet::new(), false);
         for _ in 0..VALUE_CHECK_PAGES_MAX {
-            if is_late(work) {
+            if comparison.is_late() {
                 break;
             }
-            let page = self.entries_for(operator, &query, work)?;
+            let page = self.entries_for(operator, &query, comparison.work)?;
             for entry in page.items.iter().filter(|entry| {
                 entry.event.get("version").and_then(Value::as_u64) == Some(u64::from(version))
             }) {

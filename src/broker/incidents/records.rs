@@ -68,7 +68,6 @@ impl AdminServices {
         input: &IncidentInput,
         request: OperatorRequest<'_>,
     ) -> Result<OpenedIncident, Failure> {
-        self.refuse_secrets(by, request.reason).await?;
         let state = &self.0.state;
         let (operator, reason) = (by.operator(), request.reason);
         let incident = IncidentId::mint(state.clock.now(), &*state.entropy);
@@ -77,6 +76,8 @@ impl AdminServices {
                 Failure::new(code::INCIDENT_INCOMPLETE).because("the incident has no affected subject")
             );
         }
+        state.read(|reading| found(reading, operator.scope(), input).map(drop)).0?;
+        self.refuse_secrets(by, None, reason).await?;
         let changed = state.change(ChangeRequest::of(operator, request), |reading| {
             if reading.incidents().without_containment() >= INCIDENTS_OPEN_MAX {
                 return Err(Failure::new(code::TOO_MANY_INCIDENTS));
@@ -170,8 +171,9 @@ impl AdminServices {
         text: &Reason,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
-        self.refuse_secrets(by, [text]).await?;
         let operator = by.operator();
+        self.0.state.read(|reading| record(reading, operator.scope(), id).map(drop)).0?;
+        self.refuse_secrets(by, Some(id), [text]).await?;
         let changed = self.0.state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = record(reading, operator.scope(), id)?;
             if incident.notes.len() >= INCIDENT_NOTES_MAX {
@@ -203,7 +205,8 @@ impl AdminServices {
         if input.follow_ups.len() > INCIDENT_FOLLOW_UPS_MAX {
             return Err(incident_full("follow-up actions", INCIDENT_FOLLOW_UPS_MAX));
         }
-        self.refuse_secrets(by, std::iter::once(&input.cause).chain(&input.follow_ups)).await?;
+        state.read(|reading| open_record(reading, operator.scope(), id).map(drop)).0?;
+        self.refuse_secrets(by, Some(id), std::iter::once(&input.cause).chain(&input.follow_ups)).await?;
         let changed = state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = open_record(reading, operator.scope(), id)?;
             let incidents = reading.incidents();

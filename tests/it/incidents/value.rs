@@ -148,7 +148,25 @@ async fn texts_with_a_secret_are_not_recorded() {
     assert_eq!(entries[0]["reason"], "code [removed: looks like a secret] was published");
     let noted = operator.post_json(&format!("{path}/notes"), &json!({ "text": "it was a build log" })).await;
     assert_eq!(noted.status, 200, "{}", noted.text());
-    const { assert!(TEXT_WORDS_MAX >= 100 && WORD_BYTES_MIN == 8) };
+    const { assert!(WORD_BYTES_MIN == 8) };
+}
+
+#[tokio::test]
+async fn texts_have_no_more_words_than_are_compared() {
+    // Given an incident that still contains its subject
+    let broker = TestBroker::declared().await;
+    broker.agent("bot", &["repo-reader"]).await;
+    let operator = broker.operator();
+    let incident = super::contained(&operator, json!({ "kind": "agent", "name": "bot" })).await;
+    let close = async |words: usize| {
+        let words: Vec<String> = (0..words).map(|number| format!("w{number:07}")).collect();
+        let texts: Vec<String> = words.chunks(33).map(|words| words.join(" ")).collect();
+        let body = json!({ "cause": texts[0], "follow_ups": texts[1..] });
+        operator.post_json(&format!("/v1/incidents/{incident}/close"), &body).await
+    };
+    // When it is to be closed with many words, then one beyond the limit is refused
+    refused(&close(TEXT_WORDS_MAX).await, 409, "incident_still_contains");
+    refused(&close(TEXT_WORDS_MAX + 1).await, 400, "text_too_many_words");
 }
 
 #[tokio::test]
