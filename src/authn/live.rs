@@ -273,6 +273,9 @@ fn agent_code(
     code: &registry::AgentCode,
     from: Option<IpAddr>,
 ) -> Result<(), CredentialFault> {
+    if records.revocations.codes.contains(code.id) {
+        return Err(CredentialFault::Revoked);
+    }
     let agent = records.registry.agent(code.agent).ok_or(CredentialFault::HolderGone)?;
     let basis = agent_code_basis(records, code, from).ok_or(CredentialFault::HolderGone)?;
     judge(records, &basis)?;

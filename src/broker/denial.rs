@@ -23,6 +23,8 @@ pub enum MemoryRevocation {
     Freeze,
     /// Something else.
     Other(Arc<DeniedEffect>),
+    /// Enrolment codes of agents. No receipt of an enrolment with one of them is delivered.
+    Codes(Vec<CodeId>),
     /// All of these, by one entry.
     Several(Vec<Self>),
 }
@@ -60,12 +62,6 @@ impl MemoryRevocation {
         Self::ended(at, Effect::Secrets(secrets::Effect::Destroy { id, name, version }), Vec::new())
     }
 
-    /// Enrolment codes end. No receipt of an enrolment with one of them is delivered.
-    pub(crate) fn codes(at: Timestamp, codes: Vec<CodeId>) -> Self {
-        let withheld = codes.iter().copied().map(registry::keys::code).collect();
-        Self::ended(at, Effect::Registry(registry::Effect::EndCodes(codes)), withheld)
-    }
-
     /// A token key that signs no more is revoked.
     pub(crate) fn token_key(at: Timestamp, generation: u32) -> Self {
         let stage = KeyStage::Revoked;
@@ -94,6 +90,7 @@ impl MemoryRevocation {
             Self::Incident(denied) => vec![revocation::keys::subject(&denied.marks.subject)],
             Self::Freeze => vec![revocation::keys::wide()],
             Self::Other(ended) => ended.withheld.clone(),
+            Self::Codes(codes) => codes.iter().copied().map(registry::keys::code).collect(),
             Self::Several(all) => all.iter().flat_map(Self::withheld).collect(),
         }
     }

@@ -6,6 +6,7 @@
 
 mod containment;
 mod denial;
+mod denied_codes;
 mod effect;
 mod events;
 mod judged;
@@ -16,6 +17,7 @@ mod subject;
 
 pub use containment::Containment;
 pub use denial::Denial;
+pub use denied_codes::DeniedCodes;
 pub use effect::Effect;
 pub use events::{
     CertificateRefused, NamedSubject, RefusedCaller, RefusedSource, RefusedTimes, SubjectChange,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::containment::Containment;
 use super::denial::Denial;
+use super::denied_codes::DeniedCodes;
 use super::effect::Effect;
 use super::judged::{CredentialForm, Judged};
 use super::mark::{SubjectMark, UnrecordedMarks};
@@ -32,6 +33,9 @@ pub struct Revocations {
     /// Denials until their entries are durable. Never stored: a snapshot contains only recorded state.
     #[serde(skip)]
     denied: HashMap<Subject, UnrecordedMarks>,
+    /// Enrolment codes that ended in memory.
+    #[serde(skip)]
+    pub codes: DeniedCodes,
     marks: HashMap<Subject, SubjectMark>,
     /// The networks that have marks: an address is looked for in each of them.
     networks: Vec<Network>,

@@ -1,4 +1,4 @@
-use crate::base::{CodeId, OperatorEnrolment, Timestamp};
+use crate::base::{CodeId, OperatorEnrolment};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
@@ -32,12 +32,12 @@ impl Relatives {
     }
 
     /// The denial that revokes them too.
-    pub(crate) fn denied_with(self, at: Timestamp, denial: MemoryRevocation) -> MemoryRevocation {
+    pub(crate) fn denied_with(self, denial: MemoryRevocation) -> MemoryRevocation {
         if self.renewals.is_none() && self.codes.is_empty() {
             return denial;
         }
         let renewals = self.renewals.map(|renewals| MemoryRevocation::Subject(Denial::Kill(renewals)));
-        let codes = (!self.codes.is_empty()).then(|| MemoryRevocation::codes(at, self.codes));
+        let codes = (!self.codes.is_empty()).then(|| MemoryRevocation::Codes(self.codes));
         MemoryRevocation::Several([Some(denial), renewals, codes].into_iter().flatten().collect())
     }
 }

@@ -309,7 +309,7 @@ impl Services {
             if what == Revocation::Revoke {
                 let relatives = Relatives::of(reading, &subject, found.enrolment);
                 change = relatives.added_to(change);
-                denial = denial.map(|denial| relatives.denied_with(reading.now(), denial));
+                denial = denial.map(|denial| relatives.denied_with(denial));
             }
             if let Some(reason) = request.reason.cloned() {
                 change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));

@@ -189,6 +189,7 @@ impl store::StoredState for World {
             }
             MemoryRevocation::Freeze => self.incidents.freezing.deny(),
             MemoryRevocation::Other(ended) => self.end_before_its_entry(ended),
+            MemoryRevocation::Codes(codes) => self.revocations.codes.deny(codes),
             MemoryRevocation::Several(all) => all.iter().for_each(|one| self.deny(one)),
         }
     }
@@ -203,6 +204,7 @@ impl store::StoredState for World {
             MemoryRevocation::Incident(denied) => self.contained_by_entry(denied),
             MemoryRevocation::Freeze => self.incidents.freezing.settle(),
             MemoryRevocation::Other(ended) => self.forget_ended(ended, true),
+            MemoryRevocation::Codes(codes) => self.revocations.codes.recorded(codes),
             MemoryRevocation::Several(all) => all.iter().for_each(|one| self.recorded(one)),
         }
     }
@@ -214,6 +216,7 @@ impl store::StoredState for World {
             MemoryRevocation::Incident(denied) => self.contained_by_entry(denied),
             MemoryRevocation::Freeze => self.incidents.freezing.settle(),
             MemoryRevocation::Other(ended) => self.forget_ended(ended, false),
+            MemoryRevocation::Codes(codes) => self.revocations.codes.recorded(codes),
             MemoryRevocation::Several(all) => all.iter().for_each(|one| self.lift(one)),
         }
     }

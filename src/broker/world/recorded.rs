@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::base::{LeaseId, OperatorEnrolment, OperatorId, SystemEntropy};
+    use crate::base::{CodeId, LeaseId, OperatorEnrolment, OperatorId, SystemEntropy};
     use crate::base::{SecretId, SecretName, Timestamp};
     use crate::broker::denial::MemoryRevocation;
     use crate::crypto::sha256;
@@ -246,15 +246,16 @@ mod tests {
         let subjects = [Subject::Certificate([1; 16]), renewals];
         let mut all: Vec<MemoryRevocation> =
             subjects.iter().cloned().map(|one| MemoryRevocation::Subject(Denial::Kill(one))).collect();
-        all.push(MemoryRevocation::codes(NOW, Vec::new()));
+        let code = CodeId::mint(NOW, &SystemEntropy);
+        all.push(MemoryRevocation::Codes(vec![code]));
         let denial = MemoryRevocation::Several(all);
         let mut world = World::default();
         world.deny(&denial);
         assert!(subjects.iter().all(|one| world.revocations.is_unrecorded(one)));
-        assert_eq!(world.denied.ended.len(), 1, "the codes");
+        assert!(world.revocations.codes.contains(code));
         world.recorded(&denial);
         assert!(!subjects.iter().any(|one| world.revocations.is_unrecorded(one)));
-        assert!(world.denied.ended.is_empty() && world.denied.recorded.registry.is_none());
+        assert!(!world.revocations.codes.contains(code));
     }
 
     #[test]
@@ -267,7 +268,6 @@ mod tests {
             MemoryRevocation::authority(NOW, 1, false),
             MemoryRevocation::authority(NOW, 1, true),
             MemoryRevocation::withdrawal(NOW, Removals::default(), Vec::new()),
-            MemoryRevocation::codes(NOW, Vec::new()),
         ];
         for denial in all {
             let MemoryRevocation::Other(ended) = &denial else { panic!("{denial:?}") };

@@ -113,17 +113,17 @@ fn a_contained_instance_cannot_enrol_again_while_the_disk_hangs() {
     process.good_as("r", &["join"], &code);
     let known: Value = serde_json::from_slice(&process.good_as("r", &["whoami", "-o", "json"], b"")).unwrap();
     let instance = known["instance"].as_str().unwrap();
-    let codes = || process.json(&["contain", "agent/r", "--dry-run"])["reach"]["enrolment_codes"].clone();
-    assert_eq!(codes(), 1);
+    let accepted = || process.json(&["contain", "agent/r", "--dry-run"])["reach"]["accepted"].clone();
+    assert_eq!(accepted(), 2, "the certificate and the code");
     // When it is contained, and the disk hangs
     let mut minting = hang_with_a_mint(&process, "q");
     assert_eq!(contain(&process, &format!("instance/{instance}")).0, Some(12));
     // Then its code has ended too, before the ledger has the entry and afterwards
-    assert_eq!(codes(), 0);
+    assert_eq!(accepted(), 0);
     answer_again(&process);
     minting.wait().unwrap();
     wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
-    assert_eq!(codes(), 0);
+    assert_eq!(accepted(), 0);
 }
 
 #[test]
