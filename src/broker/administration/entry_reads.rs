@@ -4,7 +4,6 @@ use std::iter::Peekable;
 
 use super::entry_terms::EntryTerm;
 use crate::base::Cancellation;
-use crate::base::limits::PAGE_ENTRIES_MAX;
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::ledger::{Entry, ReadError};
@@ -56,8 +55,9 @@ pub(crate) struct TermSearch<'a> {
 }
 
 impl TermSearch<'_> {
-    /// Shows `take` the entries that may be wanted, some at a time: those that the index finds, and all entries of the
-    /// ranges that it does not have. Gives the entry from which on the range was searched.
+    /// Shows `take` the entries that may be wanted, a page at a time: those that the index finds, and all entries of the
+    /// ranges that it does not have. The newest ones come first, but not within some pages. Gives the entry from which on
+    /// the range was searched.
     ///
     /// # Errors
     /// [`Failure`] of `take`, or if the ledger is damaged there, or the work was cancelled.
@@ -77,14 +77,12 @@ impl TermSearch<'_> {
         while let Some(part) = search.next_part(work)? {
             let mut seqs = candidates(&part, order).peekable();
             while let Some(first) = seqs.peek().copied() {
-                let batch = budget.batch(&mut seqs, PAGE_ENTRIES_MAX);
+                let batch = budget.batch(&mut seqs, READ_AT_ONCE);
                 if batch.is_empty() {
                     return Ok(first.saturating_add(1));
                 }
                 work.step()?;
-                let mut entries = read_entries(store, &batch)?;
-                entries.reverse();
-                take(&entries)?;
+                each_page(store, &batch, |page| take(&page))?;
             }
         }
         Ok(search.position().map_or(from, |next| next.saturating_add(1)))
@@ -102,29 +100,35 @@ pub(super) fn candidates(part: &SearchPart, order: SearchOrder) -> Box<dyn Itera
 
 /// The entries with these numbers, rising.
 pub(super) fn read_entries(store: &Store<World>, seqs: &[u64]) -> Result<Vec<Entry>, ReadError> {
-    let mut sorted = seqs.to_vec();
-    sorted.sort_unstable();
     let mut found = Vec::with_capacity(seqs.len());
-    for run in sorted.chunk_by(|one, next| next.saturating_sub(*one) <= GAP_MAX) {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-        let entries = read_range(store, *first, *last)?;
-        found.extend(entries.into_iter().filter(|entry| run.binary_search(&entry.seq).is_ok()));
-    }
+    each_page(store, seqs, |page| {
+        found.extend(page);
+        Ok::<_, ReadError>(())
+    })?;
     Ok(found)
 }
 
-/// The entries from `first` to `last`.
-fn read_range(store: &Store<World>, first: u64, last: u64) -> Result<Vec<Entry>, ReadError> {
-    let mut found: Vec<Entry> = Vec::new();
-    let mut next = first;
-    while next <= last {
-        let wanted = usize::try_from(last.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
-        let entries = store.entries(next, wanted)?;
-        let Some(end) = entries.last().map(|entry| entry.seq) else { break };
-        found.extend(entries);
-        next = end.saturating_add(1);
+/// Shows `take` the entries with these numbers, rising, of one page of the ledger after the other.
+fn each_page<E: From<ReadError>>(
+    store: &Store<World>,
+    seqs: &[u64],
+    mut take: impl FnMut(Vec<Entry>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut sorted = seqs.to_vec();
+    sorted.sort_unstable();
+    for run in sorted.chunk_by(|one, next| next.saturating_sub(*one) <= GAP_MAX) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let mut next = *first;
+        while next <= *last {
+            let wanted = usize::try_from(last.saturating_sub(next)).unwrap_or(usize::MAX).saturating_add(1);
+            let mut page = store.entries(next, wanted)?;
+            let Some(end) = page.last().map(|entry| entry.seq) else { break };
+            page.retain(|entry| run.binary_search(&entry.seq).is_ok());
+            take(page)?;
+            next = end.saturating_add(1);
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -182,6 +186,7 @@ mod tests {
             found.extend(entries.iter().filter(|one| one.event.contains(&b'w')).map(|one| one.seq));
             Ok(())
         });
+        found.sort_unstable();
         (found, since.unwrap())
     }
 
@@ -204,7 +209,7 @@ mod tests {
                 std::thread::yield_now();
             }
             // When they are searched, then the whole range is with the index, and otherwise its end alone
-            let expected = if is_indexed { (vec![101, 1], 1) } else { (vec![], 151) };
+            let expected = if is_indexed { (vec![1, 101], 1) } else { (vec![], 151) };
             assert_eq!(searched(&store), expected);
         }
         const { assert!(READINGS_LOOKED_AT_MAX <= EVIDENCE_RELATED_ENTRIES_READ_MAX) };

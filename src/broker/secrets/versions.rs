@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
@@ -39,6 +40,25 @@ pub enum VersionAct {
     RollBack,
     /// Destroys it.
     Destroy,
+}
+
+/// The first and the last reading of a version by an agent: the entry and its time.
+#[derive(Default)]
+struct Readings {
+    first: (u64, String),
+    last: (u64, String),
+}
+
+impl Readings {
+    /// Entries come in any order.
+    fn note(&mut self, seq: u64, at: &str) {
+        if self.first.0 == 0 || seq < self.first.0 {
+            self.first = (seq, at.to_owned());
+        }
+        if seq > self.last.0 {
+            self.last = (seq, at.to_owned());
+        }
+    }
 }
 
 impl AdminServices {
@@ -96,26 +116,24 @@ impl AdminServices {
             times: TimeSpan::default(),
             most: READINGS_LOOKED_AT_MAX,
         };
-        let (mut items, mut seen): (Vec<ReaderAnswer>, BTreeMap<(AgentName, u32), usize>) =
-            (Vec::new(), BTreeMap::new());
+        let mut readings: BTreeMap<(AgentName, u32), Readings> = BTreeMap::new();
         let since_seq = search.run(work, |entries| {
             for entry in entries.iter().filter(|entry| entry.kind == SecretRevealed::KIND) {
                 let Ok(event) = serde_json::from_slice::<Event>(&entry.event) else { continue };
-                if event.secret != *name {
-                    continue;
-                }
-                let (Event { agent, version, .. }, at) = (event, entry.time.to_string());
-                // The newest entries come first.
-                match seen.get(&(agent.clone(), version)).and_then(|known| items.get_mut(*known)) {
-                    Some(known) => known.first_at = at,
-                    None => {
-                        seen.insert((agent.clone(), version), items.len());
-                        items.push(ReaderAnswer { agent, version, first_at: at.clone(), at });
-                    }
+                if event.secret == *name {
+                    let of_reader = readings.entry((event.agent, event.version)).or_default();
+                    of_reader.note(entry.seq, &entry.time.to_string());
                 }
             }
             Ok(())
         })?;
+        let mut readers: Vec<_> = readings.into_iter().collect();
+        readers.sort_by_key(|(_, readings)| Reverse(readings.last.0));
+        let reader = |((agent, version), Readings { first, last }): ((AgentName, u32), Readings)| {
+            let (first_at, at) = (first.1, last.1);
+            ReaderAnswer { agent, version, first_at, at }
+        };
+        let items = readers.into_iter().map(reader).collect();
         Ok(ReadersAnswer { items, since_seq })
     }
 
