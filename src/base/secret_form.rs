@@ -50,17 +50,23 @@ fn next_secret(text: &str) -> Option<Range<usize>> {
 }
 
 fn is_secret(word: &str) -> bool {
-    word.len() >= FORM_BYTES_MIN && (word.contains(ENROLMENT_CODE) || is_token(word.trim_matches('.')))
+    word.len() >= FORM_BYTES_MIN && (word.contains(ENROLMENT_CODE) || has_token(word))
 }
 
-/// Whether the word has the three parts of a JWT, of which the first one is a header.
-fn is_token(word: &str) -> bool {
+/// Whether two parts of the word that follow each other are the header and the claims of a JWT: with or without a
+/// signature, and between marks such as those of Markdown.
+fn has_token(word: &str) -> bool {
     let parts: Vec<&str> = word.split('.').collect();
-    let is_header = |part: &str| {
-        let bytes = from_base64url(part);
+    parts.windows(2).any(|pair| matches!(pair, [header, claims] if is_object(header) && is_object(claims)))
+}
+
+/// Whether the part is a JSON object in base64url.
+fn is_object(part: &str) -> bool {
+    let is_it = |text: &str| {
+        let bytes = from_base64url(text);
         bytes.is_some_and(|bytes| bytes.starts_with(b"{") && bytes.ends_with(b"}"))
     };
-    matches!(parts.as_slice(), [header, claims, _] if is_header(header) && is_header(claims))
+    is_it(part) || is_it(part.trim_matches(['-', '_']))
 }
 
 #[cfg(test)]
@@ -87,6 +93,21 @@ mod tests {
             let twice = without_secret_forms(&format!("{secret} und é {secret}"));
             assert_eq!(twice, format!("{REMOVED} und é {REMOVED}"));
             assert!(secret.len() >= FORM_BYTES_MIN && REMOVED.len() < FORM_BYTES_MIN);
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_between_marks_and_without_its_signature() {
+        let token = token();
+        let (unsigned, _) = token.rsplit_once('.').unwrap();
+        for text in [
+            format!("__{token}__"),
+            format!("{token}.more"),
+            format!("-{unsigned}."),
+            format!("..{unsigned}"),
+        ] {
+            assert!(has_secret_form(&text), "{text}");
+            assert!(!without_secret_forms(&text).contains(&unsigned[..20]), "{text}");
         }
     }
 

@@ -174,10 +174,8 @@ impl Incident {
         revokes_certificates: bool,
         step: IncidentStep,
     ) {
-        // A containment is never without an open record, and an open incident is not recovered.
-        if self.closed.take().is_some() {
-            self.stated.recovered = None;
-        }
+        // A containment is never without an open record, and an incident that contains a subject is not recovered.
+        (self.closed, self.stated.recovered) = (None, None);
         self.name(std::slice::from_ref(&affected), &[]);
         match self.containments.iter_mut().find(|one| one.affected.subject == affected.subject) {
             Some(before) => (before.last, before.lifted) = (step, None),

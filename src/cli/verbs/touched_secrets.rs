@@ -34,10 +34,10 @@ pub(super) async fn rotate_touched(
         said.push(searched(&touched));
         said.iter().for_each(|line| session.console.line(line));
     }
-    if left.is_empty() && touched.unknown_readings == 0 {
+    if left.is_empty() && touched.unknown_readings == 0 && touched.since_seq <= 1 {
         Ok(())
     } else {
-        Err(unrotated(&left, touched.unknown_readings))
+        Err(unrotated(&left, &touched))
     }
 }
 
@@ -74,24 +74,28 @@ fn searched(touched: &TouchedSecretsAnswer) -> String {
     if touched.since_seq <= 1 {
         return format!("{which}: the whole ledger was searched");
     }
-    format!(
-        "{which} since ledger entry {}; earlier entries were not searched: repeat the command when the broker's search \
-         index has them (`indexed_through` of `keyward audit list --limit 1 -o json`)",
-        touched.since_seq
-    )
+    format!("{which} since ledger entry {}", touched.since_seq)
 }
 
-fn unrotated(left: &[(SecretName, String)], unknown: usize) -> CommandFailure {
+fn unrotated(left: &[(SecretName, String)], touched: &TouchedSecretsAnswer) -> CommandFailure {
+    let TouchedSecretsAnswer { since_seq, unknown_readings: unknown, .. } = touched;
     let secrets: Vec<String> = left.iter().map(|(secret, why)| format!("`{secret}` ({why})")).collect();
     let mut why = Vec::new();
     if !left.is_empty() {
         let secrets = secrets.join(", ");
         why.push(format!("secrets that the subject has read, and that are not rotated: {secrets}"));
     }
-    if unknown > 0 {
+    if *unknown > 0 {
         why.push(format!(
             "{unknown} readings of deleted agents or forgotten instances may belong to the subject: \
              `keyward audit list --kind secret.revealed` shows them"
+        ));
+    }
+    if *since_seq > 1 {
+        why.push(format!(
+            "the entries before {since_seq} were not searched: the broker's search index does not have them yet (then \
+             repeat the command later), or the subject has read secrets too often \
+             (`keyward audit list --kind secret.revealed --before {since_seq}`)"
         ));
     }
     CommandFailure::new(code::SECRETS_NOT_ROTATED).because(why.join("; "))

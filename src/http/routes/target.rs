@@ -2,7 +2,8 @@ use std::str::FromStr;
 
 use crate::base::{
     AgentName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError,
-    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, without_secret_forms,
+    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, has_secret_form,
+    without_secret_forms,
 };
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
@@ -101,6 +102,9 @@ pub(crate) fn line(text: &str) -> Result<Reason, Problem> {
 
 /// The person that a request names, if it names one.
 pub(crate) fn person(text: Option<&str>) -> Result<Option<Person>, Problem> {
+    if text.is_some_and(has_secret_form) {
+        return Err(Problem::new(code::TEXT_CONTAINS_SECRET));
+    }
     let refused = |error: PersonError| Problem::new(code::PERSON_INVALID).because(error.to_string());
     text.map(str::parse).transpose().map_err(refused)
 }
