@@ -18,6 +18,7 @@ mod runtimes;
 mod sealing_keys;
 mod serve;
 pub(crate) mod server_identity;
+mod stop_signals;
 pub(crate) mod trusted_files;
 mod upkeep;
 

@@ -4,8 +4,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind};
-
 use super::data_dir::keyring_path;
 use super::duty::ServeMode;
 use super::environment::Environment;
@@ -13,13 +11,14 @@ use super::failures::start_failed;
 use super::listeners::{Listeners, SealedListeners};
 use super::running_broker::{OpenedBroker, ProcessReplacement, RunningBroker, StartOptions};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
+use super::stop_signals::{InputEnd, StopSignals};
 use super::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
 use crate::broker::{self, ProcessRequest, Unsealed};
 use crate::cli::ServeArgs;
 use crate::config::{Config, LogFormat, LogLevel, RootKey};
-use crate::console::{CommandFailure, signals};
+use crate::console::CommandFailure;
 use crate::keyring::{Keyring, KeyringError, SlotKey, slots_of};
 use crate::store::OnLostEntries;
 use crate::telemetry::{self, LineForm, Protection};
@@ -47,7 +46,8 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     TrustedFile::all(&args.config, config).iter().try_for_each(|one| one.check(user))?;
     log(config)?;
     harden();
-    let mut signals = StopSignals::listen()?;
+    let input_end = if args.stop.until_stdin_ends { InputEnd::Stops } else { InputEnd::Ignored };
+    let mut signals = StopSignals::listen(input_end)?;
     let environment = Environment::of(config);
     let opening = StartOptions { config, environment: &environment, on_lost_entries, duty };
     let start_as = sealed_if_ordered(config, start_as);
@@ -198,31 +198,5 @@ fn harden() {
     }
     if hardening.core_dumps_off == Protection::Refused || hardening.ptrace_off == Protection::Refused {
         tracing::warn!(?hardening, "the kernel refused a protection of this process's memory");
-    }
-}
-
-/// SIGTERM and SIGINT: the first one stops in order, the second one at once.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// Handled, so that the end of a terminal session does not end the broker.
-    _hangup: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> Result<Self, CommandFailure> {
-        let handler = |kind| signals::listen(kind).map_err(|error| start_failed(&error));
-        Ok(Self {
-            terminate: handler(SignalKind::terminate())?,
-            interrupt: handler(SignalKind::interrupt())?,
-            _hangup: handler(SignalKind::hangup())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -17,6 +17,17 @@ pub struct ServeArgs {
     /// Read-only mode, for a copy of the data while the original may still run: the broker records, issues and revokes nothing, and calls no upstream
     #[arg(long)]
     pub read_only: bool,
+    /// What stops the broker besides a signal
+    #[command(flatten)]
+    pub stop: StopArgs,
+}
+
+/// What stops the broker besides a signal.
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    /// Stop when standard input, a pipe, ends: with the process that started the broker
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
 }
 
 /// `keyward verify`

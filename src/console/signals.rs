@@ -2,10 +2,13 @@
 //! signals that only a prompt waits for do the usual thing at all other times.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::SigId;
@@ -49,6 +52,32 @@ pub fn listen(kind: SignalKind) -> io::Result<Signal> {
     }
     #[expect(clippy::disallowed_methods, reason = "the one place that calls it")]
     tokio::signal::unix::signal(kind)
+}
+
+/// The signals that end a process, without those that the caller of this process had it ignore, e.g. `nohup`: they stay
+/// ignored, also by a program that replaces this process.
+#[derive(Debug)]
+pub(crate) struct EndSignals(Vec<Signal>);
+
+impl EndSignals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let wanted = kinds.into_iter().filter(|kind| !is_ignored(kind.as_raw_value()));
+        wanted.map(listen).collect::<io::Result<Vec<Signal>>>().map(Self)
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        poll_fn(|context| {
+            let has_arrived = self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if has_arrived { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Whether a signal has arrived.
+    pub(crate) async fn has_arrived(&mut self) -> bool {
+        tokio::time::timeout(Duration::ZERO, self.wait()).await.is_ok()
+    }
 }
 
 /// Whether the caller of this process had it ignore this signal, e.g. `nohup`.

@@ -1,49 +1,58 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
+use super::demo_dir::{DATA, DemoDir, remove_left_over};
 use crate::base::code;
 use crate::base::encoding::base32;
 use crate::base::{Entropy, Sensitive, SystemEntropy};
 use crate::cli::identity::IdentityKind;
 use crate::cli::session::client_of;
-use crate::console::{CommandFailure, Refused};
-use crate::files::private_dir;
+use crate::console::signals::EndSignals;
+use crate::console::{CommandFailure, Console, Refused};
 use crate::wire::FailureOutput;
 use crate::wire::{Nothing, READINESS};
 
 /// A broker in its own directory, with a command line for it.
 pub(super) struct DemoBroker {
-    dir: PathBuf,
+    dir: DemoDir,
     exe: PathBuf,
     broker: Option<Child>,
+    /// The broker stops when this end of its standard input is closed, also by the end of this process.
+    lifeline: Option<ChildStdin>,
+    /// Whether a signal to end has arrived.
+    ended: watch::Receiver<bool>,
 }
 
 /// Most readiness checks, 50 ms apart.
 const READY_TRIES: u32 = 400;
 
 impl DemoBroker {
-    /// A broker in `keyward-NAME-…` below the directory for temporary files.
-    pub(super) fn set(name: &str) -> Result<Self, CommandFailure> {
-        let entropy: &dyn Entropy = &SystemEntropy;
-        let dir = std::env::temp_dir().join(format!("keyward-{name}-{}", base32(&entropy.bytes::<8>())));
-        private_dir(&dir.join("broker")).map_err(|error| CommandFailure::of_file(&dir, &error))?;
+    /// A broker for `verb` below the directory for temporary files. From now on, a signal ends the demo instead of the
+    /// process.
+    pub(super) fn set(verb: &str, console: &Console) -> Result<Self, CommandFailure> {
+        let ended = end_signal().map_err(|error| CommandFailure::of_file(Path::new("signals"), &error))?;
         let exe =
             std::env::current_exe().map_err(|error| CommandFailure::of_file(Path::new("keyward"), &error))?;
-        let broker = Self { dir, exe, broker: None };
+        remove_left_over(console);
+        let dir = DemoDir::create(verb);
+        let dir = dir.map_err(|error| CommandFailure::of_file(&std::env::temp_dir(), &error))?;
+        let broker = Self { dir, exe, broker: None, lifeline: None, ended };
         let (agents, admins) =
             free_ports().map_err(|error| CommandFailure::of_file(Path::new("loopback"), &error))?;
-        let root = broker.dir.display();
+        let root = broker.dir().display();
         broker.write(
             "keyward.toml",
             &format!(
-                "trust_domain = \"keyward.internal\"\ndata_dir = \"{root}/broker/data\"\n\
+                "trust_domain = \"keyward.internal\"\ndata_dir = \"{root}/{DATA}\"\n\
                  [root_key]\nfile = \"{root}/root.key\"\n\
                  [listen]\nagents = \"127.0.0.1:{agents}\"\nadmins = \"127.0.0.1:{admins}\"\n\
                  [server]\nnames = [\"127.0.0.1\"]\n"
@@ -54,11 +63,11 @@ impl DemoBroker {
 
     /// The directory of all files and logs of the broker.
     pub(super) fn dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     pub(super) fn path(&self, name: &str) -> String {
-        self.dir.join(name).display().to_string()
+        self.dir().join(name).display().to_string()
     }
 
     pub(super) fn config(&self) -> String {
@@ -76,33 +85,36 @@ impl DemoBroker {
     }
 
     pub(super) fn write(&self, name: &str, text: &str) -> Result<String, CommandFailure> {
-        let path = self.dir.join(name);
+        let path = self.dir().join(name);
         fs::write(&path, text).map_err(|error| CommandFailure::of_file(&path, &error))?;
         Ok(path.display().to_string())
     }
 
     /// Starts the broker and waits until it is ready.
     pub(super) async fn serve(&mut self) -> Result<(), CommandFailure> {
-        let log = self.dir.join("broker/log");
+        let log = self.dir().join("broker/log");
         let out = File::options()
             .append(true)
             .create(true)
             .open(&log)
             .map_err(|error| CommandFailure::of_file(&log, &error))?;
         let child = self
-            .command("operator", &["serve", "--config", &self.config()])
+            .command("operator", &["serve", "--config", &self.config(), "--until-stdin-ends"])
+            .stdin(Stdio::piped())
             .stderr(out)
             .stdout(Stdio::null())
             .spawn();
-        self.broker = Some(child.map_err(|error| CommandFailure::of_file(&self.exe, &error))?);
+        let mut child = child.map_err(|error| CommandFailure::of_file(&self.exe, &error))?;
+        self.lifeline = child.stdin.take();
+        self.broker = Some(child);
         for _ in 0..READY_TRIES {
             let client = client_of(Path::new(&self.home("operator")), IdentityKind::Operator).await?;
             let ready = client.call(READINESS, &Nothing, &Nothing).await;
             if ready.is_ok() {
                 return Ok(());
             }
-            let ended = self.broker.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            if ended.is_some() {
+            self.check_goes_on()?;
+            if self.has_ended() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -116,6 +128,17 @@ impl DemoBroker {
     /// Whether the broker has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         self.broker.as_mut().is_none_or(|child| child.try_wait().ok().flatten().is_some())
+    }
+
+    /// Waits for a signal to end.
+    pub(super) async fn wait_for_end(&mut self) {
+        // Without the task that listens, nobody can tell.
+        drop(self.ended.wait_for(|ended| *ended).await);
+    }
+
+    /// Fails after a signal to end.
+    fn check_goes_on(&self) -> Result<(), CommandFailure> {
+        if *self.ended.borrow() { Err(interrupted()) } else { Ok(()) }
     }
 
     /// Kills the broker with SIGKILL.
@@ -144,7 +167,7 @@ impl DemoBroker {
 
     pub(super) fn clear(&mut self) -> Result<(), CommandFailure> {
         self.kill()?;
-        fs::remove_dir_all(&self.dir).map_err(|error| CommandFailure::of_file(&self.dir, &error))
+        self.dir.remove().map_err(|error| CommandFailure::of_file(self.dir(), &error))
     }
 
     pub(super) fn run(
@@ -210,25 +233,44 @@ impl DemoBroker {
     }
 
     fn output(&self, who: &str, args: &[&str], input: Option<&[u8]>) -> Result<Output, CommandFailure> {
+        self.check_goes_on()?;
         let failed = |error: std::io::Error| CommandFailure::of_file(&self.exe, &error);
         let mut command = self.command(who, args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let Some(input) = input else { return command.output().map_err(failed) };
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(failed)?;
-        if let Some(mut stdin) = child.stdin.take() {
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
             stdin.write_all(input).map_err(failed)?;
         }
-        child.wait_with_output().map_err(failed)
+        let output = child.wait_with_output().map_err(failed)?;
+        // Ctrl-C reaches the command, too.
+        if output.status.signal().is_some() { Err(interrupted()) } else { Ok(output) }
     }
 }
 
 /// Kills the broker and removes its files, however the demo ends.
 impl Drop for DemoBroker {
     fn drop(&mut self) {
-        if self.dir.exists() {
+        if self.dir().exists() {
             drop(self.clear());
         }
     }
+}
+
+/// Becomes `true` when a signal ends the demo.
+fn end_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let mut signals = EndSignals::listen()?;
+    let (sender, ended) = watch::channel(false);
+    tokio::spawn(async move {
+        signals.wait().await;
+        sender.send_replace(true);
+    });
+    Ok(ended)
+}
+
+fn interrupted() -> CommandFailure {
+    CommandFailure::new(code::DEMO_FAILED)
+        .because("a signal ended it; the broker was stopped, and its files were deleted")
+        .mended_by("run it again if the signal was not meant for it")
 }
 
 fn good(what: &str, output: Output) -> Result<Vec<u8>, CommandFailure> {

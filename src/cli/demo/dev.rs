@@ -1,11 +1,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::signal::unix::SignalKind;
-
 use super::demo_broker::DemoBroker;
 use crate::base::code;
-use crate::console::{CommandFailure, Console, signals};
+use crate::console::{CommandFailure, Console};
 use crate::wire::{DevAgentOutput, DevOutput};
 
 /// The examples.
@@ -48,9 +46,9 @@ const AGENTS: [&str; 2] = ["research-bot", "report-bot"];
 const LOOK: Duration = Duration::from_millis(200);
 
 /// `keyward dev`: a temporary broker with the rules of production, and with everything declared and enrolled that a first
-/// request needs. Ends with Ctrl-C, and removes its files.
+/// request needs. Ends with Ctrl-C, SIGTERM or its terminal, and removes its files.
 pub(crate) async fn dev(seed: Option<&Path>, console: &Console) -> Result<(), CommandFailure> {
-    let mut broker = DemoBroker::set("dev")?;
+    let mut broker = DemoBroker::set("dev", console)?;
     let played = play(&mut broker, seed, console).await;
     let stopped = broker.stop();
     let cleared = broker.clear();
@@ -117,19 +115,14 @@ fn tell(broker: &DemoBroker, console: &Console) {
     console.line("ready");
 }
 
-/// Waits for Ctrl-C or SIGTERM; fails if the broker ends by itself.
+/// Waits for Ctrl-C, SIGTERM or the end of the terminal; fails if the broker ends by itself.
 async fn until_told(broker: &mut DemoBroker) -> Result<(), CommandFailure> {
-    let handler =
-        |kind| signals::listen(kind).map_err(|error| CommandFailure::of_file(Path::new("signal"), &error));
-    let (mut interrupt, mut terminate) =
-        (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            () = tokio::time::sleep(LOOK) => if broker.has_ended() {
-                return Err(CommandFailure::new(code::DEMO_FAILED).because("the broker ended by itself"));
-            },
+        if tokio::time::timeout(LOOK, broker.wait_for_end()).await.is_ok() {
+            return Ok(());
+        }
+        if broker.has_ended() {
+            return Err(CommandFailure::new(code::DEMO_FAILED).because("the broker ended by itself"));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! interface only. Every line is printed after its statement was checked.
 
 mod demo_broker;
+mod demo_dir;
 mod dev;
 mod scan;
 
@@ -51,7 +52,7 @@ roles = ["repo-reader"]
 pub(crate) async fn play(console: &Console) -> Result<(), CommandFailure> {
     let clock = SystemClock::new();
     let start = clock.now();
-    let mut broker = DemoBroker::set("demo")?;
+    let mut broker = DemoBroker::set("demo", console)?;
     let mut report = DemoActs { console, items: Vec::new() };
     report.line("Keyward demo: a real broker on loopback, driven by the public CLI and HTTP alone.");
     report.line("");

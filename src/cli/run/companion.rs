@@ -10,12 +10,13 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal, setsid};
 
 use super::args::{ChangeSignal, CompanionArgs};
-use super::signals::{EndSignals, end_of};
+use super::process_end::end_of;
 use super::sources::{Refusals, SecretSource, Versions};
 use super::token_file::TokenFile;
 use super::watched_files::{TemplateFiles, changes};
 use crate::base::{Clock, SecretName, SystemClock, code};
 use crate::cli::client::Attempts;
+use crate::console::signals::EndSignals;
 use crate::console::{CommandFailure, Console, Format};
 
 /// The process that keeps the credentials of `run` up to date. The first of two processes starts the second, and ends
@@ -44,7 +45,7 @@ async fn watch(home: &Path, args: &CompanionArgs) -> Result<(), CommandFailure> 
     let pid = i32::try_from(args.watch).ok().and_then(Pid::from_raw).ok_or_else(failed)?;
     let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| failed())?;
     let mut end = end_of(process.try_clone().map_err(|_| failed())?);
-    let mut signals = EndSignals::listen()?;
+    let mut signals = EndSignals::listen().map_err(|_| failed())?;
     let mut watch = Watch::new(home, args, process)?;
     // Signals from the command's terminal must not reach this process.
     let _its_own = setsid();

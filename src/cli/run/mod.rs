@@ -3,7 +3,7 @@
 
 mod args;
 mod companion;
-mod signals;
+mod process_end;
 mod sources;
 mod start;
 mod template;

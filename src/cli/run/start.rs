@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::args::{EnvSecret, RunArgs, TOKEN_FILE, check_variable};
-use super::signals::EndSignals;
 use super::sources::{SecretSource, SecretValues};
 use super::token_file::TokenFile;
 use super::watched_files::TemplateFiles;
@@ -18,6 +17,7 @@ use crate::cli::client::Received;
 use crate::cli::identity::{IdentityKind, runtime_dir};
 use crate::cli::session::client_of;
 use crate::cli::verbs::token::TokenRequest;
+use crate::console::signals::EndSignals;
 use crate::console::{CommandFailure, Console, Format};
 use crate::files::private_dir;
 use crate::wire::TokenAnswer;
@@ -44,7 +44,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailur
     })?;
     let mut plan = Plan::of(home, args)?;
     // No signal may end this process between the creation of a file and the start of its companion.
-    let mut signals = EndSignals::listen()?;
+    let mut signals = EndSignals::listen().map_err(|_| CommandFailure::new(code::COMMAND_FAILED))?;
     let gathered = tokio::select! {
         gathered = plan.gather() => gathered,
         () = signals.wait() => Err(ended()),

@@ -1,7 +1,9 @@
 //! The demo and the broker for development.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -28,11 +30,8 @@ fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
     let dir = tempfile::tempdir().unwrap();
     let seed = dir.path().join("seed.toml");
     std::fs::write(&seed, "[[role]]\nname = \"seeded\"\ncapabilities = [\"reports.read\"]\n").unwrap();
-    let mut command = Command::new(KEYWARD);
-    command.args(["dev", "--seed"]).arg(&seed).env("TMPDIR", dir.path());
-    let mut dev = command.stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let told: Vec<String> = lines.take_while(|line| line != "ready").collect();
+    let (mut dev, lines) = started(&["dev", "--seed", seed.to_str().unwrap()], dir.path());
+    let told: Vec<String> = lines.map(Result::unwrap).take_while(|line| line != "ready").collect();
     let script: Vec<&str> = told.iter().filter_map(|line| line.strip_prefix("  ")).collect();
     assert!(script.len() >= 8, "{told:?}");
     let bin = std::path::Path::new(KEYWARD).parent().unwrap().display().to_string();
@@ -46,11 +45,95 @@ fn dev_gives_a_broker_whose_printed_commands_work_and_takes_it_away_again() {
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    kill_process(Pid::from_raw(dev.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    send(&dev, Signal::INT);
     assert!(dev.wait().unwrap().success());
-    let left: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["seed.toml"], "nothing of it stays");
+    assert_eq!(left_in(dir.path()), ["seed.toml"]);
+}
+
+#[test]
+fn demo_and_dev_remove_their_files_when_a_signal_ends_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for (verb, line, signal, exit) in [
+        ("dev", "ready", Signal::HUP, Some(0)),
+        ("demo", "init", Signal::TERM, Some(1)),
+        ("demo", "mint", Signal::HUP, Some(1)),
+    ] {
+        // Given a temporary broker that runs
+        let (mut process, mut lines) = started(&[verb], dir.path());
+        lines.find(|told| told.as_ref().unwrap().contains(line)).unwrap().unwrap();
+        let broker = broker_in(dir.path());
+        // When the signal arrives
+        send(&process, signal);
+        // Then broker and files are gone
+        assert_eq!(process.wait().unwrap().code(), exit, "{verb}");
+        assert!(!is_running(&broker), "{verb}");
+        assert_eq!(left_in(dir.path()), [""; 0], "{verb}");
+    }
+}
+
+#[test]
+fn broker_of_a_killed_dev_ends_and_the_next_demo_removes_its_files() {
+    // Given a dev that was killed
+    let dir = tempfile::tempdir().unwrap();
+    let (mut dev, mut lines) = started(&["dev"], dir.path());
+    lines.find(|line| line.as_ref().unwrap() == "ready").unwrap().unwrap();
+    let broker = broker_in(dir.path());
+    let left = left_in(dir.path()).remove(0);
+    dev.kill().unwrap();
+    dev.wait().unwrap();
+    // Then its broker ends
+    let is_over = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        !is_running(&broker)
+    });
+    assert!(is_over);
+    // When a directory of another dev, which runs, is there, too
+    let (mut running, mut lines) = started(&["dev"], dir.path());
+    lines.find(|line| line.as_ref().unwrap() == "ready").unwrap().unwrap();
+    let [kept] = &left_in(dir.path())[..] else { panic!("{:?}", left_in(dir.path())) };
+    assert_ne!(*kept, left);
+    let output = Command::new(KEYWARD).arg("demo").env("TMPDIR", dir.path()).output().unwrap();
+    // Then the demo leaves it alone
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(left_in(dir.path()), [kept.as_str()]);
+    send(&running, Signal::TERM);
+    assert!(running.wait().unwrap().success());
+}
+
+/// `keyward ARGS` with this directory for temporary files, and its output.
+fn started(args: &[&str], dir: &Path) -> (Child, Lines<BufReader<ChildStdout>>) {
+    // A background process of a shell ignores some of the signals that these tests send.
+    let mut command = Command::new("env");
+    command.args(["--default-signal", KEYWARD]).args(args).env("TMPDIR", dir).stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    (process, lines)
+}
+
+fn send(process: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), signal).unwrap();
+}
+
+fn left_in(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap();
+    names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The command line of the broker below `dir`.
+fn broker_in(dir: &Path) -> String {
+    let is_broker = |line: &String| line.contains(" serve ") && line.contains(dir.to_str().unwrap());
+    command_lines().into_iter().find(is_broker).unwrap()
+}
+
+fn is_running(line: &String) -> bool {
+    command_lines().contains(line)
+}
+
+/// The command lines of all processes.
+fn command_lines() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    let lines = processes.filter_map(|path| std::fs::read(path).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
 }
 
 #[test]
