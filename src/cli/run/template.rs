@@ -15,8 +15,8 @@ use crate::console::CommandFailure;
 /// A template in the syntax of Jinja, and the file that is written from it.
 #[derive(Debug)]
 pub(super) struct Template {
-    path: PathBuf,
-    text: Arc<str>,
+    pub(super) path: PathBuf,
+    pub(super) text: Arc<str>,
     pub(super) file: PathBuf,
 }
 

@@ -100,8 +100,9 @@ impl TemplateFiles {
         let record = WrittenFiles::below(home);
         let read = |pair| {
             let template = Template::read(pair)?;
-            let used = record.begin_use(&template.file);
+            let used = record.begin_use(&template);
             let used = used.map_err(|error| CommandFailure::of_file(&template.file, &error))?;
+            used.check(&template)?;
             Ok(TemplateFile { template, written: None, used })
         };
         let files = pairs.into_iter().map(read).collect::<Result<_, CommandFailure>>()?;

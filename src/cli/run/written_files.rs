@@ -1,10 +1,14 @@
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use serde::{Deserialize, Serialize};
+
 use super::args::TemplatePair;
+use super::template::Template;
+use crate::base::code;
 use crate::console::CommandFailure;
 use crate::crypto::sha256;
 use crate::files::{OWNER_ONLY, Replacement, private_dir, replace};
@@ -24,6 +28,17 @@ pub(super) struct FileUse {
     lock: File,
     /// Whether another process used the file when the use began.
     pub(super) is_shared: bool,
+    /// The use of another process that has another template.
+    other: Option<TemplateUse>,
+}
+
+/// The template of the processes that use a file, as the first of them noted it.
+#[derive(Debug, Deserialize, Serialize)]
+struct TemplateUse {
+    process: u32,
+    template: String,
+    /// The digest of the text: a template may have copies.
+    text: String,
 }
 
 /// What stays the same about a file until it is replaced. The number of the device is no part of it: it may change when
@@ -92,13 +107,21 @@ impl WrittenFiles {
         new.commit()
     }
 
-    /// Notes that this process uses the file at `path`, until it ends or drops the use.
-    pub(super) fn begin_use(&self, path: &Path) -> io::Result<FileUse> {
+    /// Notes that this process uses the file of `template`, until it ends or drops the use.
+    pub(super) fn begin_use(&self, template: &Template) -> io::Result<FileUse> {
         let _lock = self.lock()?;
-        let lock = open_lock(&self.beside_entry(path, "users"))?;
+        let mut lock = open_lock(&self.beside_entry(&template.file, "users"))?;
+        let (own, mut noted) = (TemplateUse::of(template), String::new());
         let is_shared = lock.try_lock().is_err();
+        if is_shared {
+            lock.read_to_string(&mut noted)?;
+        } else {
+            lock.set_len(0)?;
+            lock.write_all(&serde_json::to_vec(&own).map_err(io::Error::other)?)?;
+        }
         lock.lock_shared()?;
-        Ok(FileUse { lock, is_shared })
+        let other = serde_json::from_str(&noted).ok().filter(|noted: &TemplateUse| !noted.is_same(&own));
+        Ok(FileUse { lock, is_shared, other })
     }
 
     /// Removes the file at `path` if `is_ours`, or if its process left it to this one, and its entry. A file that other
@@ -152,9 +175,39 @@ impl WrittenFiles {
     }
 }
 
+impl FileUse {
+    /// Refuses a file that another process writes from another template.
+    pub(super) fn check(&self, template: &Template) -> Result<(), CommandFailure> {
+        let Some(TemplateUse { process, template: others, .. }) = &self.other else { return Ok(()) };
+        // The process may have ended, while another one with the same template goes on.
+        let is_running = Path::new(&format!("/proc/{process}")).exists();
+        let process = if is_running { format!(" (process {process})") } else { String::new() };
+        let why = format!(
+            "another running `keyward run`{process} writes the file `{}` from the template `{others}`",
+            template.file.display()
+        );
+        let fix = "name another file: `--template TEMPLATE:FILE`, or end the other command first";
+        Err(CommandFailure::new(code::FILE_UNUSABLE).because(why).mended_by(fix))
+    }
+}
+
+impl TemplateUse {
+    fn of(template: &Template) -> Self {
+        Self {
+            process: std::process::id(),
+            template: place(&template.path).display().to_string(),
+            text: sha256(template.text.as_bytes()).hex(),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.template == other.template || self.text == other.text
+    }
+}
+
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true).mode(OWNER_ONLY);
+    options.create(true).truncate(false).read(true).write(true).mode(OWNER_ONLY);
     options.open(path)
 }
 

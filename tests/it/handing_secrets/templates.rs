@@ -70,6 +70,31 @@ fn a_file_that_two_commands_use_stays_until_both_have_ended() {
 }
 
 #[test]
+fn a_file_of_a_running_command_is_not_written_from_another_template() {
+    // Given a command that has written a file
+    let process = scene(b"value");
+    for (name, text) in [("app", "{{ secret(\"github/app\") }}"), ("other", "x={{ secret(\"github/app\") }}")]
+    {
+        fs::write(process.path(&format!("{name}.tmpl")), text).unwrap();
+    }
+    fs::copy(process.path("app.tmpl"), process.path("copy.tmpl")).unwrap();
+    let one = start(&process, &["--template", "app.tmpl:app.conf"], "echo ready; exec sleep 600");
+    // When another command has another template for it, then it is refused
+    let by = |template: &str| run(&process, &["--template", &format!("{template}.tmpl:./app.conf")], "true");
+    let (refused, same) = (by("other"), by("copy"));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("(process {})", one.id())) && said.contains("app.tmpl"), "{said}");
+    // And a copy of the template is not another one
+    assert!(same.status.success(), "{}", text(&same.stderr));
+    assert_eq!(fs::read(process.path("app.conf")).unwrap(), b"value");
+    // When the command has ended, then the file is free
+    end(one);
+    wait_until(|| by("other").status.success());
+    assert_eq!(fs::read(process.path("app.conf")).unwrap(), b"x=value");
+}
+
+#[test]
 fn swapped_names_of_a_template_destroy_no_file() {
     // Given a template and files of the user
     let process = scene(b"CNRY-value");
