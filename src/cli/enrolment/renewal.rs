@@ -34,7 +34,9 @@ pub struct RenewArgs {
 
 pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), CommandFailure> {
     let kind = IdentityKind::named(args.operator);
-    if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await }
+    let renewed =
+        if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await };
+    renewed.map_err(|failure| kind.or_as_operator(home, failure))
 }
 
 async fn renew_now(home: &Path, kind: IdentityKind, console: &Console) -> Result<(), CommandFailure> {

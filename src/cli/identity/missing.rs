@@ -1,34 +1,54 @@
 use std::path::Path;
 
+use super::{Identity, IdentityKind};
 use crate::base::code;
 use crate::console::CommandFailure;
 use crate::pki::SpiffeId;
 
-/// There is no identity of `kind` in `home`. `other` is the identity of the other kind in the same directory: a person
-/// who forgets `--operator` needs no new certificate.
-pub(super) fn failure(home: &Path, kind: &str, other: Option<&SpiffeId>) -> CommandFailure {
+/// There is no identity of `kind` in `home`. `other` is the identity of the other kind in the same directory.
+pub(super) fn failure(home: &Path, kind: IdentityKind, other: Option<&SpiffeId>) -> CommandFailure {
     let home = home.display();
-    let holds = match other {
-        None => String::new(),
-        Some(SpiffeId::Operator { name, .. }) => format!("; this directory holds the operator `{name}`"),
-        Some(SpiffeId::Agent { name, .. }) => format!("; this directory holds the agent `{name}`"),
-        Some(SpiffeId::ResourceServer { name, .. }) => {
-            format!("; this directory holds the resource server `{name}`")
-        }
+    let (who, noun) = match kind {
+        IdentityKind::Agent => ("an agent", "agent"),
+        IdentityKind::Operator => ("an operator", "operator"),
     };
-    let fix = match (kind, other) {
-        ("operator", None) => {
-            "enrol first: `keyward join`, with a code from `keyward operator invite NAME`; or, on the broker's host, `keyward init --reissue-operator`"
-        }
-        (_, None) => "enrol first: `keyward join`, with a code from `keyward agent invite NAME`",
-        (_, Some(SpiffeId::Operator { .. })) => {
-            "for the operator: add `--operator` (`whoami`, `renew` and `doctor` have it); for an agent: name its directory with `--home DIR`, or `keyward join` with a code from `keyward agent invite NAME`"
-        }
-        (_, Some(SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. })) => {
-            "for the present identity: leave out `--operator`; for an operator: name its directory with `--home DIR`, or `keyward join` with a code from `keyward operator invite NAME`"
-        }
+    let held = other.map(|other| match other {
+        SpiffeId::Operator { name, .. } => format!("the operator `{name}`"),
+        SpiffeId::Agent { name, .. } => format!("the agent `{name}`"),
+        SpiffeId::ResourceServer { name, .. } => format!("the resource server `{name}`"),
+    });
+    let why = match &held {
+        None => format!("there is no {noun} identity in `{home}`"),
+        Some(held) => format!("this command needs {who}'s identity; `{home}` holds {held}"),
     };
-    CommandFailure::new(code::NO_IDENTITY)
-        .because(format!("there is no {kind} identity in `{home}`{holds}"))
-        .mended_by(fix)
+    let join = format!("`keyward join`, with a code from `keyward {noun} invite NAME`");
+    let fix = match (kind, held) {
+        (_, Some(_)) => format!("name the directory of {who} with `--home DIR`, or {join}"),
+        (IdentityKind::Operator, None) => {
+            format!("enrol first: {join}; or, on the broker's host, `keyward init --reissue-operator`")
+        }
+        (IdentityKind::Agent, None) => format!("enrol first: {join}"),
+    };
+    CommandFailure::new(code::NO_IDENTITY).because(why).mended_by(fix)
+}
+
+impl IdentityKind {
+    /// The failure of a verb that can also use an identity of the other kind: if `home` holds one, with the `option` for it.
+    pub(crate) fn or_other(self, home: &Path, option: &str, failure: CommandFailure) -> CommandFailure {
+        let has_other = Identity::existing(home, self.other()).is_ok_and(|dir| dir.is_some());
+        if failure.code() != code::NO_IDENTITY.as_str() || !has_other {
+            return failure;
+        }
+        let fix = format!("for the present identity: {option}; otherwise: {}", failure.fix());
+        failure.mended_by(fix)
+    }
+
+    /// The same for a verb with the option `--operator`.
+    pub(crate) fn or_as_operator(self, home: &Path, failure: CommandFailure) -> CommandFailure {
+        let option = match self {
+            Self::Agent => "add `--operator`",
+            Self::Operator => "leave out `--operator`",
+        };
+        self.or_other(home, option, failure)
+    }
 }

@@ -113,7 +113,7 @@ impl Identity {
         if Self::existing(home, kind)?.is_none() {
             let other = Self::existing(home, kind.other()).ok().flatten();
             let spiffe = |dir: PathBuf| Some(Self::read(&dir).ok()?.certificate().ok()?.spiffe().clone());
-            return Err(missing::failure(home, kind.directory(), other.and_then(spiffe).as_ref()));
+            return Err(missing::failure(home, kind, other.and_then(spiffe).as_ref()));
         }
         loop {
             let before = Self::generation(&dir)?;

@@ -96,7 +96,7 @@ pub async fn doctor(operator: bool, home: &Path, console: &Console) -> Result<()
 /// Checks this machine's identity of `kind`, and the broker with it. Changes nothing.
 async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let dir = home.join(kind.directory());
-    let identity = Identity::load(home, kind);
+    let identity = Identity::load(home, kind).map_err(|failure| kind.or_as_operator(home, failure));
     let Ok(identity) = identity else {
         return vec![DoctorFinding::of("identity", &identity, "")];
     };

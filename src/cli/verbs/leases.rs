@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use super::lease_login::{LeaseGetArgs, run_with_login};
 use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code};
 use crate::cli::client::{Client, Received};
+use crate::cli::identity::IdentityKind;
 use crate::cli::listing::LimitArgs;
 use crate::cli::session::{ReasonArgs, VerbSession, check_durable, optional, text};
 use crate::cli::table::columns;
@@ -166,7 +167,8 @@ impl LeaseListArgs {
         let capability: Option<CapabilityName> = optional(self.capability.as_deref())?;
         let selection = self.limit.selection().with("agent", agent.map(|name| name.to_string()));
         let selection = selection.with("capability", capability.map(|name| name.to_string()));
-        session.list(LIST_LEASES, &selection).await
+        let listed = session.list(LIST_LEASES, &selection).await;
+        listed.map_err(|failure| IdentityKind::Operator.or_other(session.home, "add `--own`", failure))
     }
 }
 
@@ -226,7 +228,10 @@ async fn retry(session: VerbSession<'_>, which: &LeaseSelectionArgs) -> Result<(
         let count = retried.leases.unwrap_or(0);
         let noun = if count == 1 { "revocation" } else { "revocations" };
         let seq = text(retried.ended.seq.as_ref());
-        format!("{count} {noun} retried now (ledger entry {seq}); `keyward lease list` shows the results")
+        format!(
+            "the broker repeats {count} {noun} (ledger entry {seq}); `keyward lease list` shows the state, and the next attempt \
+             if one fails"
+        )
     });
     Ok(())
 }

@@ -1,6 +1,7 @@
 use clap::Args;
 
-use crate::cli::session::{VerbSession, text};
+use crate::cli::identity::IdentityKind;
+use crate::cli::session::{VerbSession, client_of, text};
 use crate::console::CommandFailure;
 use crate::rotation::spoken;
 use crate::wire::{AGENT_WHOAMI, AgentWhoamiAnswer, Nothing, OPERATOR_WHOAMI, OperatorWhoamiAnswer};
@@ -16,15 +17,18 @@ pub struct WhoamiArgs {
 impl WhoamiArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let console = session.console;
+        let kind = IdentityKind::named(self.operator);
+        let client = client_of(session.home, kind).await;
+        let client = client.map_err(|failure| kind.or_as_operator(session.home, failure))?;
         if self.operator {
-            let me = session.operator().await?.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
+            let me = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
             if console.is_json() {
                 console.json(&me.sent);
             } else {
                 tell_operator(&me.answer, session);
             }
         } else {
-            let me = session.agent().await?.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
+            let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
             if console.is_json() {
                 console.json(&me.sent);
             } else {
