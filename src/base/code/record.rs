@@ -189,7 +189,7 @@ super::codes! {
         "`keyward lease list` shows the state; `keyward lease revoke ID` revokes the lease";
     LEASE_MAX_LIFE_REACHED "lease_max_life_reached" Conflict:
         "the lease has reached the longest life that its capability allows",
-        "get a new one: `keyward lease get CAPABILITY`";
+        "get a new one: `keyward lease get CAPABILITY --fresh`";
     SECRET_VALUE_UNCERTAIN "secret_value_uncertain" Unavailable:
         "the secret is being rotated, and the broker does not know yet which value the upstream accepts",
         "repeat the request in some seconds; if it keeps failing, tell an operator: `keyward rotation show NAME` has the cause";

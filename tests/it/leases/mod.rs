@@ -258,6 +258,7 @@ async fn a_login_is_renewed_upstream_up_to_the_limit_of_its_capability() {
     assert_eq!(renewed["constrained"].as_array().unwrap().len(), 1);
     let refused = scene.act(&login, "renew", &json!({})).await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "lease_max_life_reached"));
+    assert!(refused.text().contains("--fresh"), "{}", refused.text());
     scene.broker.clock.advance_s(4401);
     let refused = scene.act(&login, "renew", &json!({})).await;
     assert_eq!(refused.code(), "lease_not_active");
