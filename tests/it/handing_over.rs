@@ -378,10 +378,10 @@ fn a_kept_token_is_given_again_while_it_has_time_left() {
     };
     let first = token(&[]);
     assert_eq!(token(&[]), first);
-    assert_ne!(token(&["--min-ttl", "300"]), first, "that one has less than it had at first");
+    assert_ne!(token(&["--min-ttl", "300s"]), first, "that one has less than it had at first");
     process.run_as("a", &["renew"], b"");
     let renewed = token(&[]);
     assert_ne!(renewed, first, "another certificate");
-    let refused = process.run_as("a", &["token", "github.repo.read", "--cached", "--min-ttl", "301"], b"");
+    let refused = process.run_as("a", &["token", "github.repo.read", "--cached", "--min-ttl", "301s"], b"");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("lifetime_too_short"));
 }

@@ -158,7 +158,7 @@ fn enrol(broker: &DemoBroker) -> Result<(), CommandFailure> {
 }
 
 fn mint(broker: &DemoBroker) -> Result<Sensitive<String>, CommandFailure> {
-    let args = ["token", "github.repo.read", "--expires-in", "120"];
+    let args = ["token", "github.repo.read", "--expires-in", "120s"];
     let minted: TokenAnswer = broker.json_as("research-bot", "token", &args)?;
     check("the token is a bearer with a bound certificate", minted.token_type == "Bearer")?;
     let is_as_requested = &*minted.scope == "github.repo.read" && minted.expires_in == 120;

@@ -197,7 +197,7 @@ impl<'a> Plan<'a> {
         between.args(files.templates.iter().flat_map(|pair| ["--template", pair]));
         between.args(files.remove_files.then_some("--remove-files"));
         between.args(files.on_change.iter().flat_map(|signal| ["--on-change", signal.as_str()]));
-        between.args(["--check-every", &files.check_every_s().to_string(), "--"]);
+        between.args(["--check-every", &format!("{}s", files.check_every_s()), "--"]);
         between.args(&token.capabilities).stdin(Stdio::null());
         let done = between.status().map_err(unstartable)?;
         if done.success() { Ok(()) } else { Err(failed("ended before it was ready")) }

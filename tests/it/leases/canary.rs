@@ -34,7 +34,7 @@ fn no_password_of_a_lease_is_anywhere_but_with_its_agent() {
     let url =
         String::from_utf8(process.good_as("bot", &["lease", "get", "orders.query", "--format", "url"], b""));
     assert!(passwords.iter().any(|password| url.as_ref().unwrap().contains(password)));
-    said.extend(process.good_as("bot", &["lease", "renew", &lease, "--life", "7200"], b""));
+    said.extend(process.good_as("bot", &["lease", "renew", &lease, "--life", "7200s"], b""));
     said.extend(process.good_as("bot", &["lease", "list", "--own"], b""));
     said.extend(process.good_as("bot", &["lease", "give-up", &lease], b""));
     said.extend(process.good(&["lease", "revoke", "--all"], b""));
