@@ -14,7 +14,7 @@ fn offered(home: &Path, line: &[&str]) -> Vec<String> {
     let words: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
     let script = format!(
         "source <(keyward completions bash)\nCOMP_WORDS=({})\nCOMP_CWORD={}\nCOMP_TYPE=9\n\
-         _clap_complete_keyward keyward \"${{COMP_WORDS[COMP_CWORD]}}\" x\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+         _clap_complete_keyward keyward \"${{COMP_WORDS[COMP_CWORD]#=}}\" x\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
         words.join(" "),
         line.len() - 1
     );
@@ -65,12 +65,19 @@ fn bash_completes_verbs_options_and_names() {
         );
     }
     let agent = process.path("home-a");
-    for (verb, name) in [("token", "github.repo.read"), ("get", "github/app")] {
+    for (line, name) in [
+        (&["keyward", "token", "git"][..], "github.repo.read"),
+        (&["keyward", "get", "git"], "github/app"),
+        (&["keyward", "run", "--capability", "git"], "github.repo.read"),
+        // bash gives `VARIABLE=SECRET` as three words, or two, and replaces the last one.
+        (&["keyward", "run", "--secret", "V", "=", "git"], "github/app"),
+        (&["keyward", "run", "--secret", "V", "="], "github/app"),
+    ] {
         let is_offered = |_: &u32| {
             drop(fs::remove_file(agent.join("completion.json")));
-            offered(&agent, &["keyward", verb, "git"]).iter().any(|word| word == name)
+            offered(&agent, line).iter().any(|word| word == name)
         };
-        assert!((0..50).find(is_offered).is_some(), "{verb}");
+        assert!((0..50).find(is_offered).is_some(), "{line:?}: {:?}", offered(&agent, line));
     }
     for home in [&operator, &agent] {
         let kept = fs::metadata(home.join("completion.json")).unwrap();
@@ -91,6 +98,18 @@ fn bash_completes_verbs_options_and_names() {
         offered(&agent, &line).iter().any(|word| word == "b")
     };
     assert!((0..50).find(is_offered).is_some(), "the option and its directory are one word");
+}
+
+#[test]
+fn bash_completes_the_words_of_help() {
+    let home = tempfile::tempdir().unwrap();
+    for (line, wanted) in [
+        (&["keyward", "help", "exit"][..], &["exit-codes"][..]),
+        (&["keyward", "help", "agent", "inv"], &["invite"]),
+        (&["keyward", "help", "error", "no_iden"], &["no_identity"]),
+    ] {
+        assert_eq!(offered(home.path(), line), wanted, "{line:?}");
+    }
 }
 
 #[test]

@@ -3,12 +3,16 @@
 
 mod cache;
 mod names;
+mod topics;
+
+use std::ffi::OsStr;
 
 use clap::Command;
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 
 use self::names::Named;
+use self::topics::topics;
 use super::help::command;
 use crate::base::code;
 use crate::console::{CommandFailure, Console};
@@ -32,20 +36,38 @@ pub fn complete() -> bool {
 /// The variable that the scripts set when they run `keyward`.
 const VARIABLE: &str = "_KEYWARD_COMPLETE";
 
-/// bash splits `--option=value` before the cursor into three words, and the program needs one. `BEFORE` runs the
-/// program in the script of `clap_complete`.
+/// bash splits `--option=value` before the cursor, and `VARIABLE=SECRET` of `run`, into three words, and the program needs
+/// one. `BEFORE` runs the program in the script of `clap_complete`.
 const BEFORE: &str = "    COMPREPLY=( $( \\\n";
-const JOINED: &str = r#"    local joined=() at
+const JOINED: &str = r#"    local joined=() at before=
     for ((at = 0; at <= COMP_CWORD; at++)); do
         if [[ ${#joined[@]} -gt 0 && ${joined[-1]} == --* && ${words[at]} == "=" && $((at + 1)) -lt $COMP_CWORD ]]; then
             at=$((at + 1))
             joined[-1]+="=${words[at]}"
             _CLAP_COMPLETE_INDEX=$((_CLAP_COMPLETE_INDEX - 2))
+        elif [[ ${#joined[@]} -gt 1 && ${joined[-2]} == --secret && ${COMP_WORDS[at]} == "=" ]]; then
+            before="${joined[-1]}="
+            joined[-1]+="="
+            _CLAP_COMPLETE_INDEX=$((_CLAP_COMPLETE_INDEX - 1))
+            if [[ $at -lt $COMP_CWORD ]]; then
+                at=$((at + 1))
+                joined[-1]+="${words[at]}"
+                _CLAP_COMPLETE_INDEX=$((_CLAP_COMPLETE_INDEX - 1))
+            fi
+            if [[ $at -lt $COMP_CWORD ]]; then before=; fi
         else
             joined+=("${words[at]}")
         fi
     done
     words=("${joined[@]}")
+"#;
+
+/// bash replaces only what follows the last `=`. `AFTER` is the end of the script's function.
+const AFTER: &str = "        compopt -o nospace\n    fi\n}\n";
+const CUT: &str = r#"        compopt -o nospace
+    fi
+    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+}
 "#;
 
 /// zsh runs a file below `fpath` at the first completion as the function itself.
@@ -70,8 +92,8 @@ pub fn completions(shell: clap_complete::Shell, console: &Console) -> Result<(),
                 script.extend_from_slice(AUTOLOADED);
             }
             if shell == clap_complete::Shell::Bash {
-                let joining =
-                    String::from_utf8_lossy(&script).replacen(BEFORE, &format!("{JOINED}{BEFORE}"), 1);
+                let text = String::from_utf8_lossy(&script);
+                let joining = text.replacen(BEFORE, &format!("{JOINED}{BEFORE}"), 1).replacen(AFTER, CUT, 1);
                 script = joining.into_bytes();
             }
             console.bytes(&script);
@@ -89,8 +111,13 @@ fn with_names(mut command: Command, path: &str) -> Command {
         let path = format!("{path} {}", below.get_name());
         *below = with_names(std::mem::take(below), path.trim_start());
     }
-    command.mut_args(|argument| match Named::of(path, argument.get_id().as_str()) {
-        Some(named) => argument.add(ArgValueCandidates::new(move || named.candidates())),
-        None => argument,
+    command.mut_args(|argument| match (path, argument.get_id().as_str()) {
+        ("help", "words") => argument.add(ArgValueCandidates::new(topics)),
+        ("run", "secrets") => argument
+            .add(ArgValueCompleter::new(|current: &OsStr| Named::OwnSecrets.candidates_of_variable(current))),
+        (path, id) => match Named::of(path, id) {
+            Some(named) => argument.add(ArgValueCandidates::new(move || named.candidates())),
+            None => argument,
+        },
     })
 }

@@ -9,9 +9,10 @@ use super::cache::CachedNames;
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind, default_home, directory_of};
 use crate::console::CommandFailure;
+use crate::registry::Delivery;
 use crate::wire::{
-    AGENT_WHOAMI, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES, LIST_ROTATIONS,
-    LIST_SECRETS, Nothing, PageAnswer, PageQuery,
+    AGENT_WHOAMI, CapabilityAnswer, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES,
+    LIST_ROTATIONS, LIST_SECRETS, Nothing, PageAnswer, PageQuery,
 };
 
 /// Longest wait for names, from the connection to the answer. A shell does not react to keys meanwhile.
@@ -29,8 +30,12 @@ pub(super) enum Named {
     Secrets,
     /// Secrets that have a rotation.
     Rotations,
-    /// The capabilities of this machine's agent.
+    /// The capabilities of this machine's agent for which it gets tokens.
     OwnCapabilities,
+    /// The capabilities of this machine's agent for which it gets leases.
+    OwnLeases,
+    /// The capabilities of this machine's agent that deliver a secret.
+    OwnReveals,
     /// The secrets that this machine's agent can read.
     OwnSecrets,
 }
@@ -47,7 +52,9 @@ impl Named {
             ("lease", "capability") if ["list", "retry", "revoke"].contains(&action) => Self::Capabilities,
             ("secret", "name") => Self::Secrets,
             ("rotation", "name") => Self::Rotations,
-            ("token" | "run", "capabilities") | ("lease" | "get", "capability") => Self::OwnCapabilities,
+            ("token" | "run", "capabilities") => Self::OwnCapabilities,
+            ("lease", "capability") => Self::OwnLeases,
+            ("get", "capability") => Self::OwnReveals,
             ("get", "secret") => Self::OwnSecrets,
             _ => return None,
         })
@@ -63,13 +70,17 @@ impl Named {
             Self::Secrets => "secrets",
             Self::Rotations => "rotations",
             Self::OwnCapabilities => "own-capabilities",
+            Self::OwnLeases => "own-leases",
+            Self::OwnReveals => "own-reveals",
             Self::OwnSecrets => "own-secrets",
         }
     }
 
     const fn identity(self) -> IdentityKind {
         match self {
-            Self::OwnCapabilities | Self::OwnSecrets => IdentityKind::Agent,
+            Self::OwnCapabilities | Self::OwnLeases | Self::OwnReveals | Self::OwnSecrets => {
+                IdentityKind::Agent
+            }
             Self::Agents
             | Self::Operators
             | Self::Capabilities
@@ -81,15 +92,27 @@ impl Named {
 
     /// The names; none without an identity, and none while the broker does not answer.
     pub(super) fn candidates(self) -> Vec<CompletionCandidate> {
+        self.all().into_iter().map(CompletionCandidate::new).collect()
+    }
+
+    /// The same for a value `VARIABLE=NAME`, once its `=` is typed.
+    pub(super) fn candidates_of_variable(self, current: &OsStr) -> Vec<CompletionCandidate> {
+        let Some((variable, typed)) = current.to_str().and_then(|text| text.split_once('=')) else {
+            return Vec::new();
+        };
+        let names = self.all().into_iter().filter(|name| name.starts_with(typed));
+        names.map(|name| CompletionCandidate::new(format!("{variable}={name}"))).collect()
+    }
+
+    fn all(self) -> Vec<String> {
         let Some(home) = home() else { return Vec::new() };
         let cache = CachedNames::in_home(&home);
-        let names = cache.find(self.word()).unwrap_or_else(|| {
+        cache.find(self.word()).unwrap_or_else(|| {
             let names = self.known_to_broker(&home).unwrap_or_default();
             // Also that there are none: the next key must not wait for a broker that does not answer.
             cache.keep(self.word(), &names);
             names
-        });
-        names.into_iter().map(CompletionCandidate::new).collect()
+        })
     }
 
     fn known_to_broker(self, home: &Path) -> Option<Vec<String>> {
@@ -114,16 +137,27 @@ impl Named {
             Self::Roles => listed(client, LIST_ROLES, |one| one.name.to_string()).await,
             Self::Secrets => listed(client, LIST_SECRETS, |one| one.name.to_string()).await,
             Self::Rotations => listed(client, LIST_ROTATIONS, |one| one.secret.to_string()).await,
-            Self::OwnCapabilities | Self::OwnSecrets => {
+            Self::OwnCapabilities | Self::OwnLeases | Self::OwnReveals | Self::OwnSecrets => {
                 let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
-                let capabilities = me.capabilities.iter();
-                Ok(if self == Self::OwnCapabilities {
-                    capabilities.map(|one| one.name.to_string()).collect()
-                } else {
-                    capabilities.filter_map(|one| one.secret.as_ref().map(ToString::to_string)).collect()
-                })
+                Ok(me.capabilities.iter().filter_map(|one| self.of_own(one)).collect())
             }
         }
+    }
+}
+
+impl Named {
+    /// What `capability` adds to the names of the agent's own objects.
+    fn of_own(self, capability: &CapabilityAnswer) -> Option<String> {
+        let is_lease = capability.delivery == Delivery::Lease.as_str();
+        if self == Self::OwnSecrets {
+            return capability.secret.as_ref().map(ToString::to_string);
+        }
+        let is_wanted = if self == Self::OwnReveals {
+            capability.secret.is_some()
+        } else {
+            is_lease == (self == Self::OwnLeases)
+        };
+        is_wanted.then(|| capability.name.to_string())
     }
 }
 
@@ -183,12 +217,35 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_are_offered_to_the_verbs_that_can_use_them() {
+        let offered = |named: Named, delivery: &str, secret: Option<&str>| {
+            let capability = serde_json::json!({
+                "name": "a.b", "access": "read", "delivery": delivery, "audience": "x", "secret": secret,
+                "max_life_s": 60, "owner": null,
+            });
+            named.of_own(&serde_json::from_value(capability).unwrap())
+        };
+        for (delivery, secret, token, lease, reveal) in [
+            ("mint", None, Some("a.b"), None, None),
+            ("reveal", Some("s/t"), Some("a.b"), None, Some("a.b")),
+            ("lease", None, None, Some("a.b"), None),
+        ] {
+            let by = |named| offered(named, delivery, secret);
+            let found = [Named::OwnCapabilities, Named::OwnLeases, Named::OwnReveals].map(by);
+            assert_eq!(found.each_ref().map(Option::as_deref), [token, lease, reveal], "{delivery}");
+            assert_eq!(by(Named::OwnSecrets).as_deref(), secret, "{delivery}");
+        }
+    }
+
+    #[test]
     fn arguments_are_completed_with_the_objects_that_they_name() {
         for (verb, id, named) in [
             ("agent show", "name", Some(Named::Agents)),
             ("agent invite", "roles", Some(Named::Roles)),
             ("lease revoke", "capability", Some(Named::Capabilities)),
-            ("lease get", "capability", Some(Named::OwnCapabilities)),
+            ("lease get", "capability", Some(Named::OwnLeases)),
+            ("lease run", "capability", Some(Named::OwnLeases)),
+            ("get", "capability", Some(Named::OwnReveals)),
             ("token", "capabilities", Some(Named::OwnCapabilities)),
             ("rotation retry", "name", Some(Named::Rotations)),
             ("operator invite", "role", None),
