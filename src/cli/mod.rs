@@ -10,6 +10,7 @@ mod demo;
 mod details;
 mod enrolment;
 mod examples;
+mod guesses;
 mod help;
 mod host_args;
 mod identity;

@@ -78,13 +78,19 @@ pub(crate) fn all_of_stdin(limit: usize) -> Result<Sensitive<Vec<u8>>, CommandFa
     bytes.ok_or_else(|| too_large(limit))
 }
 
-/// Refuses a secret that was given as an argument, without repeating it.
+/// Refuses a secret that was given as an argument, without repeating it. The name of a file is no secret: `file_option` is
+/// the option for it.
 ///
 /// # Errors
 /// [`CommandFailure`] if `argument` is not empty.
-pub fn not_an_argument(argument: &[OsString]) -> Result<(), CommandFailure> {
-    if argument.is_empty() {
-        return Ok(());
+pub fn not_an_argument(argument: &[OsString], file_option: &str) -> Result<(), CommandFailure> {
+    match argument {
+        [] => return Ok(()),
+        [file] if Path::new(file).is_file() => {
+            let why = format!("the file `{}` was given without its option", Path::new(file).display());
+            return Err(CommandFailure::usage(&why, &format!("name the file with `{file_option} FILE`")));
+        }
+        _ => {}
     }
     let why = "a secret was given as an argument, and every user of the machine can read arguments";
     let fix = "make a new secret, because this one may be known; give it on standard input, in a file or at the prompt";

@@ -37,7 +37,7 @@ pub async fn slot(command: &SlotCommand, console: &Console) -> Result<(), Comman
             NewSlot { place: Some(id), by, dealing, out_of_reach }.add(opening, environment, console).await
         }
         SlotCommand::Confirm { share_file, argument, others, opening } => {
-            not_an_argument(argument)?;
+            not_an_argument(argument, "--share-file")?;
             confirm(share_file, others, opening, environment, console).await
         }
         SlotCommand::Remove { id, others, opening } => {

@@ -52,7 +52,7 @@ enum OnExisting {
 /// Enrols this machine with the identity that the code names: makes a key, redeems the code, stores key and
 /// certificate. A repetition with the same code sends the same key and gets the same certificate.
 pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Result<(), CommandFailure> {
-    not_an_argument(&args.argument)?;
+    not_an_argument(&args.argument, "--code-file")?;
     let text = input::secret(args.code_file.as_deref(), "Enrolment code", CODE_BYTES_MAX, console)?;
     let text = std::str::from_utf8(text.expose()).unwrap_or_default();
     if text.trim().is_empty() {

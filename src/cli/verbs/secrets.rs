@@ -165,8 +165,8 @@ impl SecretCommand {
 
 impl PutArgs {
     async fn put(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        not_an_argument(&self.argument)?;
-        not_an_argument(self.value.as_slice())?;
+        not_an_argument(&self.argument, "--file")?;
+        not_an_argument(self.value.as_slice(), "--file")?;
         let name: SecretName = self.name.parse()?;
         let owner: Option<OwnerName> = optional(self.owner.as_deref())?;
         let client = session.operator().await?;

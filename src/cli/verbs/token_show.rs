@@ -36,7 +36,7 @@ impl TokenShowArgs {
             let fix = "give the token on standard input or with `--file`; `keyward audit list` shows the entry of an id";
             return Err(CommandFailure::usage(why, fix));
         }
-        not_an_argument(&tokens)?;
+        not_an_argument(&tokens, "--file")?;
         input::secret(self.file.as_deref(), "Token", INPUT_BYTES_MAX, console)
     }
 }

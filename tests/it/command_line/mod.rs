@@ -66,6 +66,51 @@ fn a_tip_names_an_option_that_the_verb_has() {
 }
 
 #[test]
+fn a_guessed_verb_leads_to_the_verb_that_is_meant() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    for (args, tip) in [
+        (&["secret", "get", "a/b"][..], "use `keyward get`"),
+        (&["secret", "create", "list"], "use `keyward secret put`"),
+        (&["agent", "rm", "a"], "use `keyward agent delete`"),
+        (&["secrets"], "use `keyward secret list`"),
+        (&["agent", "lisst"], "'list'"),
+        (&["run", "env"], "put `--` before the command and its arguments: `keyward run … -- COMMAND`"),
+        (&["lease", "run", "a.b", "psql", "-c", "x"], "`keyward lease run … -- COMMAND`"),
+        (&["token", "show", file], "`--file FILE`"),
+        (&["secret", "put", "a/b", file], "`--file FILE`"),
+        (&["join", file], "`--code-file FILE`"),
+    ] {
+        let output = Command::new(KEYWARD).args(args).stdin(Stdio::null()).output().unwrap();
+        let said = said(&output);
+        assert!(output.status.code() == Some(2) && said.contains(tip), "{args:?}: {said}");
+    }
+    let said = said(&Command::new(KEYWARD).arg("reset").output().unwrap());
+    assert!(said.contains("'reset'") && !said.contains("freeze"), "{said}");
+    let mut empty = Command::new(KEYWARD);
+    let said = self::said(&empty.arg("whoami").env("KEYWARD_HOME", "").output().unwrap());
+    assert!(said.contains("`KEYWARD_HOME` is empty"), "{said}");
+}
+
+#[test]
+fn wrong_usage_is_json_where_json_is_asked_for() {
+    for (args, why, fix) in [
+        (&["-o", "json", "agent", "show"][..], "<NAME>", "Usage: keyward agent show"),
+        (&["agent", "lst", "--output=jsonl"], "'lst'", "'list'"),
+        (&["agent", "-o", "json"], "requires a subcommand", "Usage: keyward agent"),
+        (&["token", "x.read", "--expires-in", "75", "-ojson"], "has no unit", "--help"),
+    ] {
+        let output = Command::new(KEYWARD).args(args).output().unwrap();
+        let said = said(&output);
+        let failure: serde_json::Value = serde_json::from_slice(&output.stderr).expect(&said);
+        assert_eq!((failure["code"].as_str(), output.status.code()), (Some("usage"), Some(2)), "{said}");
+        let text = |field: &str| failure[field].as_str().unwrap().to_owned();
+        assert!(text("detail").contains(why) && text("fix").contains(fix), "{args:?}: {said}");
+        assert!(output.stdout.is_empty() && !said.contains('\u{1b}'), "{said}");
+    }
+}
+
+#[test]
 fn verbs_on_the_host_need_no_home() {
     let mut process = Process::init("warn");
     process.serve();
@@ -200,17 +245,18 @@ fn a_secret_is_json_when_json_is_asked_for() {
 }
 
 #[test]
-fn duration_options_take_units_or_seconds() {
+fn duration_options_need_a_unit() {
     let mut process = Process::init("warn");
     process.serve();
     process.set_up(b"value");
-    for (duration, seconds) in [("2m", 120), ("90s", 90), ("75", 75)] {
+    for (duration, seconds) in [("2m", 120), ("90s", 90)] {
         let args = ["token", "github.repo.read", "--expires-in", duration, "-o", "json"];
         let token: serde_json::Value = serde_json::from_slice(&process.good_as("a", &args, b"")).unwrap();
         assert_eq!(token["expires_in"], seconds, "{duration}");
     }
     for args in [
         &["token", "github.repo.read", "--expires-in", "soon"][..],
+        &["token", "github.repo.read", "--expires-in", "75"],
         &["get", "github/app", "--min-ttl", "1 month"],
         &["agent", "invite", "a", "--expires-in", "-1h"],
         &["rotation", "calendar", "--next", "x"],
