@@ -46,8 +46,10 @@ async fn a_write_on_a_condition_changes_nothing_when_it_does_not_hold() {
     assert_eq!(put(&broker, "two", ("if-match", "\"1\"")).await.json()["version"], 2);
     let late = put(&broker, "late", ("if-match", "\"1\"")).await;
     assert_eq!((late.status, late.code().as_str()), (412, "version_mismatch"));
+    assert!(late.text().contains("is version 2, not 1"), "{}", late.text());
     let new = put(&broker, "late", ("if-none-match", "*")).await;
     assert_eq!((new.status, new.code().as_str()), (412, "version_mismatch"));
+    assert!(new.text().contains("exists already") && new.text().contains("--new"), "{}", new.text());
     for bad in [("if-match", "1"), ("if-match", "*"), ("if-match", "W/\"1\""), ("if-none-match", "\"1\"")] {
         let refused = put(&broker, "late", bad).await;
         assert_eq!((refused.status, refused.code().as_str()), (400, "precondition_invalid"), "{bad:?}");

@@ -40,11 +40,19 @@ pub enum Expected {
 }
 
 impl Expected {
-    fn holds(self, secret: Option<&Secret>) -> bool {
+    fn check(self, name: &SecretName, secret: Option<&Secret>) -> Result<(), Failure> {
         let current = secret.and_then(|secret| secret.current).map(|version| version.number);
+        let refused = Failure::new(code::VERSION_MISMATCH);
         match self {
-            Self::Version(number) => current == Some(number),
-            Self::Nothing => secret.is_none_or(Secret::is_deleted),
+            Self::Version(number) if current == Some(number) => Ok(()),
+            Self::Version(number) => {
+                let present = current.map_or_else(|| "none".to_owned(), |current| format!("version {current}"));
+                Err(refused.because(format!("the current version of `{name}` is {present}, not {number}")))
+            }
+            Self::Nothing if secret.is_none_or(Secret::is_deleted) => Ok(()),
+            Self::Nothing => Err(refused
+                .because(format!("the secret `{name}` exists already"))
+                .mended_by("choose another name; to store a new version of this secret: `keyward secret put NAME` without `--new`")),
         }
     }
 }
@@ -156,10 +164,7 @@ fn check_state(
     if let Some((rotation, run)) = active.filter(|(_, run)| !run.can_be_given_up(reading.now())) {
         return Err(in_progress(rotation, run, reading.now()));
     }
-    if expected.is_some_and(|expected| !expected.holds(known)) {
-        return Err(Failure::new(code::VERSION_MISMATCH));
-    }
-    Ok(())
+    expected.map_or(Ok(()), |expected| expected.check(name, known))
 }
 
 /// The upstream that has to accept the value of a rotated secret, for people.

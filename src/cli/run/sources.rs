@@ -101,7 +101,10 @@ impl SecretValues {
         let Some(field) = &wanted.field else { return Ok(Some(Zeroizing::new(whole.clone()))) };
         let unfit = |problem: &str| {
             let why = format!("the value of secret `{}` {problem}", wanted.name);
-            CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(why)
+            CommandFailure::new(code::VALUE_FORMAT_MISMATCH).because(why).mended_by(
+                "correct the field: `--secret VARIABLE=NAME#FIELD`, or `{{ secret(\"NAME\", \"FIELD\") }}` in a template; \
+                 without a field, the command gets the whole value",
+            )
         };
         let object: Value = serde_json::from_slice(whole).map_err(|_| unfit("is not a JSON object"))?;
         let text = match object.get(field) {
