@@ -157,7 +157,7 @@ fn live_operator(
         not_after: certificate.not_after,
         serving: certificate.serving,
         enrolled_seq: certificate.enrolled_seq,
-        enrolled_from: certificate.enrolled_from,
+        enrolled_from: certificate.enrolled_from.address(),
         connection,
         as_of,
     })

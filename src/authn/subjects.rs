@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::records::Records;
 use crate::base::{CapabilityName, InstanceId, OperatorEnrolment, OwnerName, RoleName, SecretName, TokenId};
 use crate::leases::Lease;
-use crate::operators::{self, Operator, is_of_host};
+use crate::operators::{self, EnrolledFrom, Operator};
 use crate::registry::{self, Agent, Delivery, Instance, InstanceCertificate, Owned};
 use crate::revocation::{CredentialForm, Judged, Subject};
 
@@ -80,8 +80,9 @@ pub(super) fn operator_certificate_basis(
     subjects.extend(operator.scope.owner().cloned().map(Subject::Owner));
     let enrolment = OperatorEnrolment { operator: operator.id, enrolled_seq };
     subjects.push(Subject::OperatorEnrolment(enrolment));
-    let form = CredentialForm::OperatorCertificate { enrolment, is_of_host: is_of_host(&operator.name) };
-    let addresses = certificate.enrolled_from.into_iter().chain(from).collect();
+    let is_of_host = certificate.enrolled_from == EnrolledFrom::Host;
+    let form = CredentialForm::OperatorCertificate { enrolment, is_of_host };
+    let addresses = certificate.enrolled_from.address().into_iter().chain(from).collect();
     Basis { issued: enrolled_seq, subjects, addresses, form }
 }
 

@@ -19,7 +19,8 @@ pub use events::{
     OperatorProfileChanged, OperatorRenewed, OperatorUsed, ProfileText,
 };
 pub use operator::{
-    BREAK_GLASS, Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate, is_of_host,
+    BREAK_GLASS, Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate,
+    is_of_host,
 };
 pub use profile::{OperatorKind, OperatorProfile, UnknownKind};
 pub use role::{OperatorRole, UnknownRole};

@@ -49,12 +49,35 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// The entry by which its holder enrolled. A renewal does not change it.
     pub enrolled_seq: u64,
-    /// From where its holder enrolled, as far as that was recorded. A renewal does not change it.
-    pub enrolled_from: Option<IpAddr>,
+    /// From where its holder enrolled. A renewal does not change it.
+    pub enrolled_from: EnrolledFrom,
     /// The signed certificate, if it was signed.
     pub signed: Option<SignedOperatorCertificate>,
     /// Whether it is in use.
     pub serving: Serving,
+}
+
+/// From where the holder of a certificate enrolled.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum EnrolledFrom {
+    /// This was not recorded.
+    #[default]
+    Unknown,
+    /// From this address.
+    Address(IpAddr),
+    /// The broker's host made the certificate.
+    Host,
+}
+
+impl EnrolledFrom {
+    /// The address, if the holder enrolled over the network and the address was recorded.
+    #[must_use]
+    pub const fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Unknown | Self::Host => None,
+        }
+    }
 }
 
 /// A certificate as it was signed.

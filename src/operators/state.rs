@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, OperatorCertificate};
-use super::operator::{Certificate, Operator, OperatorUse, Serving, SignedOperatorCertificate};
+use super::operator::{Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate};
 use super::profile::OperatorProfile;
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
@@ -173,7 +173,7 @@ impl Operators {
             }
             Effect::EnrolledFrom { operator, serial, address } => {
                 let held = self.certificate_mut(operator, serial);
-                held.into_iter().for_each(|held| held.enrolled_from = Some(*address));
+                held.into_iter().for_each(|held| held.enrolled_from = EnrolledFrom::Address(*address));
             }
             Effect::MadeFrom { code, address } => {
                 self.makers.get_mut(code).into_iter().for_each(|made| made.addresses[1] = Some(*address));
@@ -202,7 +202,7 @@ impl Operators {
             certificate: *certificate,
             authority: held.and_then(|held| held.signed?.authority),
             enrolled_seq: held.map(|held| held.enrolled_seq),
-            addresses: [held.and_then(|held| held.enrolled_from), None],
+            addresses: [held.and_then(|held| held.enrolled_from.address()), None],
             until,
         }
     }
@@ -227,6 +227,7 @@ impl Operators {
         operator.forget_expired_certificates(at.time);
         let not_before = at.time.plus_s(BACKDATE_S.saturating_neg());
         let mut certificate = certificate.held(at, not_before, Serving::Current);
+        certificate.enrolled_from = EnrolledFrom::Host;
         certificate.signed =
             Some(SignedOperatorCertificate { seq: at.seq, thumbprint: None, authority: None });
         operator.certificates.push(certificate);
@@ -293,7 +294,7 @@ impl OperatorCertificate {
             not_before,
             not_after: self.not_after,
             enrolled_seq: at.seq,
-            enrolled_from: None,
+            enrolled_from: EnrolledFrom::Unknown,
             signed: None,
             serving,
         }

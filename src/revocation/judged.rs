@@ -27,7 +27,7 @@ pub enum CredentialForm {
     OperatorCertificate {
         /// The enrolment.
         enrolment: OperatorEnrolment,
-        /// Whether it was issued by break-glass access: a containment before that does not refuse it.
+        /// Whether the broker's host issued it: a containment before that does not refuse it.
         is_of_host: bool,
     },
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,13 @@ impl Revocations {
     pub fn is_blocked(&self, subject: &Subject) -> bool {
         self.marks.get(subject).is_some_and(SubjectMark::is_blocked)
             || self.denied.get(subject).is_some_and(UnrecordedMarks::is_blocked)
+    }
+
+    /// Whether a contained network has the address.
+    #[must_use]
+    pub fn is_network_contained(&self, address: IpAddr) -> bool {
+        let around = self.networks.iter().filter(|network| network.contains(address));
+        around.map(|network| Subject::Network(*network)).any(|network| self.is_blocked(&network))
     }
 
     /// The incident whose containment of the subject, with this spared operator, is in force and not recorded yet.
@@ -241,8 +249,6 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::base::{AgentId, InstanceId, SystemEntropy};
 

@@ -2,11 +2,11 @@
 
 use keyward::base::encoding::base64url;
 use keyward::offline::{InitOptions, initialise};
-use keyward::pki::new_key_and_request;
+use keyward::pki::{EnrolmentCode, new_key_and_request};
 use serde_json::{Value, json};
 
 use super::{agent, contain, contained, lift, operator};
-use crate::operators::{Operator, holder, refused};
+use crate::operators::{Operator, holder, invite, redeem, refused, standing};
 use crate::routes::is_refused;
 use crate::support::broker::{Reply, TestBroker};
 use crate::support::host::ask;
@@ -66,14 +66,8 @@ async fn a_later_break_glass_certificate_is_spared() {
     }
 }
 
-#[tokio::test]
-async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
-    // Given an admin that the host has contained, although it is the last one
-    let mut broker = TestBroker::declared().await;
-    let body = json!({ "subject": operator("admin"), "reason": "a drill" });
-    assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
-    assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
-    // When the host gives it a certificate while the broker is stopped
+/// `keyward init --reissue-operator` for the operator `admin`.
+async fn reissue(broker: &mut TestBroker) {
     broker.stop().await;
     let home = broker.path().join("home");
     let order = InitOptions {
@@ -86,10 +80,64 @@ async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
     };
     initialise(&broker.config, order, &broker.environment()).await.unwrap();
     broker.serve().await;
-    // Then this certificate is accepted, and the incident is open until the operator lifts it
-    let admin = broker.operator();
-    assert_eq!(admin.get("/v1/whoami").await.json()["role"], "admin");
-    let open = admin.get("/v1/incidents").await.json()["items"][0].clone();
-    assert_eq!(open["state"], "contained", "{open}");
-    assert_eq!(lift(&admin, open["incident"].as_str().unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
+    // Given an admin that the host has contained, although it is the last one, or whose network the host has contained
+    let mut broker = TestBroker::declared().await;
+    let network = json!({ "kind": "network", "name": "127.0.0.0/8" });
+    for subject in [operator("admin"), network] {
+        let body = json!({ "subject": subject, "reason": "a drill" });
+        assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
+        assert!(is_refused(&broker.operator().attempt("GET", "/v1/whoami", &[], b"").await), "{subject}");
+        // When the host gives it a certificate while the broker is stopped
+        reissue(&mut broker).await;
+        // Then this certificate is accepted, and the incident is open until the operator lifts it
+        let admin = broker.operator();
+        assert_eq!(admin.get("/v1/whoami").await.json()["role"], "admin", "{subject}");
+        let open = admin.get("/v1/incidents").await.json()["items"][0].clone();
+        assert_eq!(open["state"], "contained", "{open}");
+        assert_eq!(lift(&admin, open["incident"].as_str().unwrap()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_keeps_that_the_host_issued_the_certificate() {
+    // Given an admin with a certificate of the host, made after the containment of its network
+    let mut broker = TestBroker::declared().await;
+    let network = json!({ "kind": "network", "name": "127.0.0.0/8" });
+    let body = json!({ "subject": network, "reason": "a drill" });
+    assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
+    reissue(&mut broker).await;
+    // When the certificate is renewed
+    let (key, request) = new_key_and_request().unwrap();
+    let body = json!({ "csr": base64url(&request) });
+    let reply = broker.operator().post_json("/v1/renew", &body).await;
+    let renewed = holder(&broker, &reply, key.expose());
+    // Then the next certificate is accepted, too; and one of a later containment is not
+    assert_eq!(renewed.caller.get("/v1/whoami").await.status, 200);
+    let body = json!({ "subject": operator("admin"), "reason": "a drill" });
+    assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
+    assert!(is_refused(&renewed.caller.attempt("GET", "/v1/whoami", &[], b"").await));
+}
+
+#[tokio::test]
+async fn no_code_is_redeemed_from_a_contained_network() {
+    // Given the containment of a network, and a valid code for an admin that break-glass access invited
+    let broker = TestBroker::declared().await;
+    let network = json!({ "kind": "network", "name": "127.0.0.0/8" });
+    let body = json!({ "subject": network, "reason": "a drill" });
+    assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
+    let glass = break_glass(&broker).await;
+    let invited = invite(&glass.caller, "rescue", &standing("admin", None)).await;
+    let code = EnrolmentCode::parse(invited.json()["code"].as_str().unwrap()).unwrap();
+    let (_, request) = new_key_and_request().unwrap();
+    // When it is redeemed from there, then the answer names the network
+    refused(&redeem(&broker, &code, &request).await, 401, "network_contained");
+    // And a wrong code gets the same answer.
+    let wrong =
+        json!({ "code_id": code.id.to_string(), "secret": base64url(&[7; 32]), "csr": base64url(&request) });
+    let reply = broker.nobody(broker.admins()).post_json("/v1/enrol", &wrong).await;
+    refused(&reply, 401, "network_contained");
 }
