@@ -3,7 +3,8 @@ use std::net::IpAddr;
 use super::context::DecisionContext;
 use super::decision::{Act, Basis, Certifying, Decision};
 use crate::authn::{Credential, Records, has_certificate, live};
-use crate::base::{AgentId, CodeId, InstanceId, OperatorId, OperatorName, code};
+use crate::base::code::{self, Code};
+use crate::base::{AgentId, CodeId, InstanceId, OperatorId, OperatorName};
 use crate::crypto::{Digest, matches, sha256};
 use crate::operators::Operators;
 use crate::quota::Permit;
@@ -26,6 +27,15 @@ impl EnrolmentRequest<'_> {
     pub(super) fn basis(&self, context: &DecisionContext<'_>) -> Basis {
         let canonical = [&self.code.as_bytes()[..], self.key.as_bytes()].concat();
         context.basis(vec![format!("enrolment code {}", self.code)], &canonical)
+    }
+
+    /// The refusal of a code that cannot be redeemed, which says nothing of the code.
+    pub(super) fn invalid(&self, context: &DecisionContext<'_>) -> Code {
+        if context.records.revocations.is_network_contained(self.source) {
+            code::NETWORK_CONTAINED
+        } else {
+            code::ENROLMENT_CODE_INVALID
+        }
     }
 }
 
@@ -101,7 +111,7 @@ pub fn decide_enrolment(
     let hash = sha256(request.secret);
     let code = registry.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let Some((code, agent)) = code.and_then(|code| Some((code, registry.agent(code.agent)?))) else {
-        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+        return Decision::deny(basis, request.invalid(context));
     };
     // Before any other check: a late second use is an alarm too.
     let repeats = code.redeemed_with(&request.key);
@@ -119,7 +129,7 @@ pub fn decide_enrolment(
         }),
     };
     if now >= code.expires_at || elsewhere || !counts {
-        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+        return Decision::deny(basis, request.invalid(context));
     }
     // The same rule as for a renewal: one key proves one agent.
     if repeats.is_none() && registry.is_key_of_another(agent.id, &request.key) {

@@ -128,7 +128,7 @@ pub fn decide_operator_enrolment(
     let hash = sha256(request.secret);
     let code = operators.code(request.code).filter(|code| matches(code.hash.as_bytes(), hash.as_bytes()));
     let Some((code, operator)) = code.and_then(|code| Some((code, operators.named(&code.operator)?))) else {
-        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+        return Decision::deny(basis, request.invalid(context));
     };
     // Before any other check: a late second use is an alarm too.
     let repeats = match &code.redeemed {
@@ -146,7 +146,7 @@ pub fn decide_operator_enrolment(
         }),
     };
     if context.reading.latest() >= code.expires_at || !counts {
-        return Decision::deny(basis, code::ENROLMENT_CODE_INVALID);
+        return Decision::deny(basis, request.invalid(context));
     }
     let maker = Maker::of(operators, code.id);
     let act =
