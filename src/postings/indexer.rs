@@ -13,7 +13,7 @@ use super::search::{PostingQuery, Search};
 use super::source::{PostedEntry, PostingSource};
 use super::state::{self, Blocks};
 use crate::base::{Stopwatch, Timestamp, ends_within, io_reason};
-use crate::telemetry::give_way;
+use crate::telemetry::wait_for_idle_processor;
 
 /// The index and the thread that follows the ledger.
 pub struct Postings {
@@ -23,6 +23,8 @@ pub struct Postings {
 
 /// Entries that are read at a time.
 const PAGE_ENTRIES: usize = 512;
+/// Entries that are added while searches wait: the thread may lose its processor meanwhile.
+const ADDED_AT_ONCE: usize = 32;
 /// The thread rests for this many times as long as it worked, so that requests have the processor.
 const REST: u32 = 3;
 const REST_MAX: Duration = Duration::from_millis(100);
@@ -133,7 +135,7 @@ impl Indexer {
     }
 
     fn run(mut self) {
-        give_way();
+        wait_for_idle_processor();
         let mut reported = BTreeSet::new();
         while self.blocks.is_open() {
             let work = Stopwatch::start();
@@ -177,8 +179,12 @@ impl Indexer {
 
     fn advance_newest(&self, next: u64) -> Result<(), String> {
         let page = self.page(next, last_of(block_of(next)))?;
-        let full = self.blocks.add(|newest| add_page(newest, &page));
-        full.map_or(Ok(()), |full| self.blocks.write(&full))
+        for part in page.chunks(ADDED_AT_ONCE) {
+            if let Some(full) = self.blocks.add(|newest| add_page(newest, part)) {
+                return self.blocks.write(&full);
+            }
+        }
+        Ok(())
     }
 
     fn advance_earlier(&mut self, missing: u64) -> Result<(), String> {

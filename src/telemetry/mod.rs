@@ -18,5 +18,5 @@ pub use hardening::{Hardening, Protection, free_bytes, harden, raise_open_files}
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
 pub use meters::{AnsweredRequest, Latency, Level, LevelGuard, Meters, RefusedCertificate};
-pub use priority::give_way;
+pub use priority::{give_way, wait_for_idle_processor};
 pub use reading::MeterReading;
