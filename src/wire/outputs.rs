@@ -149,13 +149,14 @@ pub struct CodeOutput {
     pub meaning: String,
 }
 
-/// `keyward rotation retry -o json`: no endpoint sends it.
+/// `keyward rotation retry -o json`, and that of `rotation revoke-previous`: no endpoint sends it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct RetriedRotationOutput {
-    /// The ledger entry of the retry.
+pub struct TriedRotationOutput {
+    /// The ledger entry of the command.
     pub seq: Option<u64>,
-    /// `succeeded`; null if the command did not wait.
+    /// `succeeded`; of `revoke-previous` `revoked`, or `orphan` if the broker cannot revoke the version; null if the command
+    /// did not wait.
     pub result: Option<FixedText>,
     /// The rotation after the attempt, as the broker sent it; null if the command did not wait.
     pub rotation: Option<serde_json::Value>,

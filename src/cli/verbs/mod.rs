@@ -40,6 +40,7 @@ mod operator_keys;
 mod operator_profile;
 mod rotation_calendar;
 mod rotation_retry;
+mod rotation_revoke_previous;
 mod rotation_state;
 mod token_show;
 mod touched_secrets;

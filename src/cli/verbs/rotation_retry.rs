@@ -8,8 +8,8 @@ use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, text};
 use crate::console::CommandFailure;
 use crate::wire::{
-    GET_ROTATION, GET_SECRET, Nothing, RetriedRotationOutput, RotationAction, RotationAnswer, STEER_ROTATION,
-    SteerRotationBody,
+    GET_ROTATION, GET_SECRET, Nothing, RotationAction, RotationAnswer, STEER_ROTATION, SteerRotationBody,
+    TriedRotationOutput,
 };
 
 /// `keyward rotation retry`
@@ -28,8 +28,8 @@ const LOOKS: u32 = 120;
 /// So many looks have to find an open circuit: a failed attempt opens it before the ledger has the failure.
 const UNTRIED_LOOKS: u32 = 8;
 
-/// The result of a retry, as far as it is known.
-enum Attempt {
+/// The result of an attempt that a command ordered, as far as it is known.
+pub(super) enum Attempt {
     /// The step and those after it succeeded.
     Succeeded,
     /// Another command ended the rotation without a new version.
@@ -48,7 +48,7 @@ impl RotationRetryArgs {
         let body = SteerRotationBody { action: RotationAction::Retry };
         let retried = client.call(STEER_ROTATION, &name, &body).await;
         let retried = retried.map_err(|failure| without_failed_step(failure, &name, &before))?;
-        let mut output = RetriedRotationOutput { seq: retried.seq, result: None, rotation: None };
+        let mut output = TriedRotationOutput { seq: retried.seq, result: None, rotation: None };
         if self.no_wait {
             session.console.record(&output, || format!("{name}: the failed step is retried now"));
             return Ok(());
@@ -76,7 +76,7 @@ impl RotationRetryArgs {
 }
 
 /// The rotation when the result is known, or after the longest wait.
-async fn settled(
+pub(super) async fn settled(
     client: &Client,
     name: &SecretName,
     before: &RotationAnswer,
@@ -97,7 +97,7 @@ async fn settled(
 }
 
 /// A retry removes the error of the attempt before, so an error is of a new attempt.
-fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
+pub(super) fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
     let same = now.run.as_ref().filter(|run| before.run.as_ref().is_some_and(|before| before.id == run.id));
     let Some(run) = same else { return ended(before, now) };
     if let Some(failure) = failure_of(now, run) {
@@ -124,7 +124,7 @@ fn ended(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
     if is_finished { Attempt::Succeeded } else { Attempt::Ended }
 }
 
-fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure {
+pub(super) fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure {
     let cause = rotation.circuit_cause.as_ref();
     let cause = cause.map_or_else(String::new, |cause| format!("; last cause: {cause}"));
     let why = format!(

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::rotation_calendar::print_calendar;
 use super::rotation_retry::RotationRetryArgs;
+use super::rotation_revoke_previous::RotationRevokePreviousArgs;
 use super::rotation_state::{failure_of, schedule, state, with_sentences};
 use super::upstream_checks::conclude;
 use crate::base::SecretName;
@@ -58,10 +59,7 @@ pub enum RotationCommand {
         unverified: bool,
     },
     /// Revoke the previous version now, before its grace period ends
-    RevokePrevious {
-        /// The secret's name
-        name: String,
-    },
+    RevokePrevious(RotationRevokePreviousArgs),
     /// Confirm that you deleted the orphans, which `rotation show` lists, at the upstream
     ClearOrphans {
         /// The secret's name
@@ -91,7 +89,7 @@ impl RotationCommand {
             Self::Pause { name } => steer(session, name, RotationAction::Pause).await,
             Self::Resume { name } => steer(session, name, RotationAction::Resume).await,
             Self::Retry(args) => args.retry(session).await,
-            Self::RevokePrevious { name } => steer(session, name, RotationAction::RevokePrevious).await,
+            Self::RevokePrevious(args) => args.revoke(session).await,
             Self::ClearOrphans { name } => steer(session, name, RotationAction::ClearOrphans).await,
             Self::Check { name } => {
                 let client = session.operator().await?;

@@ -9,6 +9,7 @@ mod http_driver;
 mod http_makes;
 mod kills;
 mod overtaken;
+mod previous_revoked;
 mod rebinding;
 mod setbacks;
 mod steering;
