@@ -37,7 +37,7 @@ impl Relatives {
             return denial;
         }
         let renewals = self.renewals.map(|renewals| MemoryRevocation::Subject(Denial::Kill(renewals)));
-        let codes = (!self.codes.is_empty()).then(|| MemoryRevocation::Codes(self.codes));
+        let codes = (!self.codes.is_empty()).then_some(MemoryRevocation::Codes(self.codes));
         MemoryRevocation::Several([Some(denial), renewals, codes].into_iter().flatten().collect())
     }
 }
