@@ -1,15 +1,21 @@
+use std::error::Error;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::base::{SlotId, code};
 use crate::broker;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, own_uid};
+use crate::files;
 use crate::keyring::KeyringError;
 use crate::ledger::{OpenError, TakeInError, VerifyError};
 use crate::store::StoreError;
 
 impl From<KeyringError> for CommandFailure {
     fn from(error: KeyringError) -> Self {
+        if let Some(denied) = access_denied(&error) {
+            return denied;
+        }
         let code = match &error {
             KeyringError::Share(error) => return (*error).into(),
             KeyringError::Missing(path) => return missing(path),
@@ -77,7 +83,48 @@ fn out_of_reach(slots: &[SlotId]) -> CommandFailure {
     CommandFailure::new(code::SLOTS_NOT_REWRAPPABLE).because(why)
 }
 
-pub(crate) fn start_failed(error: &dyn std::error::Error) -> CommandFailure {
+/// The failure if `error` has the cause that this process may not open a file of the broker.
+pub(crate) fn access_denied(error: &(dyn Error + 'static)) -> Option<CommandFailure> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(path) = cause.downcast_ref().and_then(files::denied_file) {
+            return Some(not_opened_by_user(path));
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn not_opened_by_user(path: &Path) -> CommandFailure {
+    let user = own_uid();
+    let owner = fs::metadata(path).map_or_else(
+        |_| "is in a directory that is closed to other users".to_owned(),
+        |found| format!("belongs to uid {} (mode {:o})", found.uid(), found.mode() & 0o7777),
+    );
+    let why = format!(
+        "`{}` {owner}, and this process, which runs as uid {user}, may not open it; the file itself can be intact",
+        path.display()
+    );
+    let above = path.parent().unwrap_or(path);
+    let fix = match fs::metadata(above) {
+        Ok(found) if found.uid() == user => format!(
+            "give the files of this directory to the broker's user, as root: `chown -R {user}:{} {}`",
+            found.gid(),
+            above.display()
+        ),
+        Ok(_) | Err(_) => {
+            "run this command as root, or as the broker's user, who owns the data directory".to_owned()
+        }
+    };
+    CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(fix)
+}
+
+/// The failure of a step that cannot read or write the broker's files, apart from what is in them.
+pub(crate) fn files_failed(error: &(dyn Error + 'static)) -> CommandFailure {
+    access_denied(error).unwrap_or_else(|| CommandFailure::new(code::STORE_FAILED).because(error.to_string()))
+}
+
+pub(crate) fn start_failed(error: &dyn Error) -> CommandFailure {
     CommandFailure::new(code::START_FAILED).because(error.to_string())
 }
 
@@ -89,6 +136,9 @@ impl From<broker::Failure> for CommandFailure {
 
 impl From<StoreError> for CommandFailure {
     fn from(error: StoreError) -> Self {
+        if let Some(denied) = access_denied(&error) {
+            return denied;
+        }
         let code = match &error {
             StoreError::InUse | StoreError::Ledger(OpenError::InUse) => code::DATA_DIR_IN_USE,
             StoreError::Ledger(OpenError::Files(VerifyError::KeyMissing { .. })) => code::KEYRING_OUTDATED,
@@ -97,8 +147,12 @@ impl From<StoreError> for CommandFailure {
                 | OpenError::NotTakenIn { why: TakeInError::Newer, .. },
             ) => code::DATA_NEWER,
             StoreError::Ledger(OpenError::Files(VerifyError::Older { .. })) => code::DATA_OLDER,
+            StoreError::Ledger(OpenError::NoSpace) => code::LEDGER_NO_SPACE,
+            StoreError::Ledger(OpenError::Files(VerifyError::Io { .. })) => code::STORE_FAILED,
             StoreError::Ledger(_) => code::LEDGER_DAMAGED,
-            StoreError::EntriesLost { .. } | StoreError::EntriesReplaced { .. } => code::ENTRIES_LOST,
+            StoreError::EntriesLost { .. }
+            | StoreError::EntriesReplaced { .. }
+            | StoreError::LedgerMissing(_) => code::ENTRIES_LOST,
             StoreError::KeyringOlder(_) => code::KEYRING_OUTDATED,
             StoreError::AnchorAltered(_) => code::ANCHOR_ALTERED,
             StoreError::Index(_) | StoreError::Keyring(_) | StoreError::Read(_) | StoreError::Io(_) => {

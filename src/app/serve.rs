@@ -156,7 +156,9 @@ async fn unseal<'a>(
 
 fn could_not_start(failure: &CommandFailure) -> broker::Failure {
     tracing::error!(?failure, "the broker could not start, and stays sealed");
-    broker::Failure::new(code::UNSEAL_FAILED).because(format!("{}: {}", failure.code(), failure.why()))
+    broker::Failure::new(code::UNSEAL_FAILED)
+        .because(format!("{}: {}", failure.code(), failure.why()))
+        .mended_by(format!("{}; then run `keyward unseal` again", failure.fix()))
 }
 
 /// Replaces this process by a new one with the same name and arguments, which has never held a key: all keys in memory,

@@ -94,7 +94,7 @@ impl TrustedFile {
 
 /// The user that the broker runs as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct BrokerUser(u32);
+pub(crate) struct BrokerUser(pub(super) u32);
 
 impl BrokerUser {
     /// The user of this process, which is the broker.
@@ -125,7 +125,7 @@ impl BrokerUser {
                     "`{path}` belongs to uid {uid}, and the data directory to the broker's user (uid {user})"
                 );
                 let fix = format!("find out why, then give it to the broker's user: `chown {user} {path}`");
-                return Err(CommandFailure::new(code::DATA_DIR_UNUSABLE).because(why).mended_by(fix));
+                return Err(CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(fix));
             }
             if found.uid() != user && found.mode() & OTHERS_READ == 0 {
                 return Err(unreadable(&path, self));
@@ -143,7 +143,7 @@ const OTHERS_READ: u32 = 0o004;
 
 fn unreadable(path: &Path, BrokerUser(user): BrokerUser) -> CommandFailure {
     let path = path.display();
-    CommandFailure::new(code::DATA_DIR_UNUSABLE)
+    CommandFailure::new(code::FILE_ACCESS_DENIED)
         .because(format!("`{path}` belongs to root, and the broker's user (uid {user}) cannot read it"))
         .mended_by(format!("give it to the broker's user: `chown {user} {path}`"))
 }

@@ -1,10 +1,14 @@
 //! Files that are written whole or not at all, and are on disk with their names before anything relies on them.
 
+mod access;
+
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+pub(crate) use access::{about, denied_file, give_to_owner_of};
 
 use crate::base::{Clock, SystemClock, Timestamp};
 

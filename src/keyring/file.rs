@@ -66,13 +66,13 @@ pub(super) fn read(path: &Path) -> Result<Unverified, KeyringError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(KeyringError::Missing(path.to_owned()));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(files::about(path, error).into()),
     };
     if size > KEYRING_BYTES_MAX {
         return Err(KeyringError::Altered("the file is too large"));
     }
-    let text =
-        String::from_utf8(fs::read(path)?).map_err(|_| KeyringError::Altered("the file is not text"))?;
+    let bytes = fs::read(path).map_err(|error| files::about(path, error))?;
+    let text = String::from_utf8(bytes).map_err(|_| KeyringError::Altered("the file is not text"))?;
     let (line, rest) = text.split_once('\n').ok_or(KeyringError::Altered("the second line is missing"))?;
     let mac = rest.strip_suffix('\n').and_then(from_hex).and_then(|mac| <[u8; 32]>::try_from(mac).ok());
     let mac = Digest::from_bytes(mac.ok_or(KeyringError::Altered("the second line is not an HMAC"))?);

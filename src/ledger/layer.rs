@@ -141,6 +141,11 @@ impl HostLayer {
     pub fn existing(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf() }
     }
+
+    fn opened(&self, name: &str, options: &OpenOptions) -> io::Result<File> {
+        let path = self.dir.join(name);
+        options.open(&path).map_err(|error| files::about(&path, error))
+    }
 }
 
 const LOCK_NAME: &str = "lock";
@@ -157,7 +162,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(25);
 /// # Errors
 /// The file cannot be made or locked.
 pub fn lock_file(path: &Path) -> io::Result<Option<File>> {
-    let file = plain_file().write(true).create(true).truncate(false).open(path)?;
+    let file = plain_file().write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| files::about(path, error))?;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
@@ -182,7 +188,8 @@ impl Layer for HostLayer {
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for found in std::fs::read_dir(&self.dir)? {
+        let listed = std::fs::read_dir(&self.dir).map_err(|error| files::about(&self.dir, error))?;
+        for found in listed {
             // A name that is no text is none of ours.
             if let Ok(name) = found?.file_name().into_string() {
                 names.push(name);
@@ -192,16 +199,16 @@ impl Layer for HostLayer {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
-        let file = plain_file().write(true).create_new(true).open(self.dir.join(name))?;
+        let file = self.opened(name, plain_file().write(true).create_new(true))?;
         Ok(Arc::new(HostFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
-        Ok(Arc::new(HostFile(plain_file().open(self.dir.join(name))?)))
+        Ok(Arc::new(HostFile(self.opened(name, &plain_file())?)))
     }
 
     fn reopen(&self, name: &str) -> io::Result<Arc<dyn LayerFile>> {
-        Ok(Arc::new(HostFile(plain_file().write(true).open(self.dir.join(name))?)))
+        Ok(Arc::new(HostFile(self.opened(name, plain_file().write(true))?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

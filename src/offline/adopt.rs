@@ -2,6 +2,7 @@ use std::io;
 use std::path::Path;
 
 use crate::app::adoption::{AdoptionFile, lock_of, unusable, write};
+use crate::app::data_dir::give_to_broker;
 use crate::base::{Clock, SystemClock, code};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console, host_user};
@@ -23,7 +24,7 @@ pub fn adopt(config: &Path, console: &Console) -> Result<(), CommandFailure> {
         CommandFailure::new(code::NOTHING_TO_ADOPT).because(why)
     })?;
     let options = AdoptionFile { lock, by: host_user(), at: Some(SystemClock::new().now()) };
-    write(dir, &options)?;
+    give_to_broker(&config, write(dir, &options))?;
     if console.is_json() {
         console.json(&AdoptOutput { data_dir: dir.display().to_string(), lock });
     } else {

@@ -3,11 +3,11 @@ use std::path::Path;
 
 use super::configuration::config_opened_by;
 use super::host_checks::{host_checks, private_files};
-use super::ledger_check::{VerifyOptions, is_running, look, unfinished_end};
-use crate::app::data_dir::keyring_path;
+use super::ledger_check::{VerifyOptions, look, unfinished_end};
+use crate::app::data_dir::{is_running, keyring_path};
 use crate::app::open_keyring::open_keyring;
 use crate::base::limits::DISK_FREE_BYTES_MIN;
-use crate::cli::{DoctorFinding, host_state, report};
+use crate::cli::{CLOCK_DISAGREES, DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console};
 use crate::keyring::{SlotKind, SlotState, slots_of};
@@ -101,7 +101,7 @@ async fn running(config: &Config) -> Vec<DoctorFinding> {
             return is_running.then(|| DoctorFinding::warn(WHAT, failure.why(), fix)).into_iter().collect();
         }
     };
-    let orders = orders(&state);
+    let (orders, warnings) = (orders(&state), warnings(&state));
     let readiness = match state.not_ready {
         _ if state.state != "open" => {
             let why = format!("the broker is {}: it serves no requests", state.state);
@@ -110,7 +110,23 @@ async fn running(config: &Config) -> Vec<DoctorFinding> {
         Some(not_ready) => DoctorFinding::fail(WHAT, not_ready.detail, not_ready.fix),
         None => DoctorFinding::ok(WHAT, "ready: the ledger is writable"),
     };
-    std::iter::once(readiness).chain(orders).collect()
+    std::iter::once(readiness).chain(warnings).chain(orders).collect()
+}
+
+/// The warnings of a running broker. A wrong clock comes first, because other problems can follow from it.
+fn warnings(state: &StateAnswer) -> Vec<DoctorFinding> {
+    let (clock, others): (Vec<&str>, Vec<&str>) =
+        state.warnings.iter().map(|warning| &**warning).partition(|warning| *warning == CLOCK_DISAGREES);
+    let clock = clock.first().map(|name| {
+        let why = format!("the system clock and the clock since boot disagree (`{name}`)");
+        let fix = "set the system clock right; if it is right: `keyward clock accept`; see docs/runbooks/wrong-clock.md";
+        DoctorFinding::warn("clock", why, fix)
+    });
+    let others = (!others.is_empty()).then(|| {
+        let fix = "the broker's log names the cause of each warning; docs/how-to/production.md lists them";
+        DoctorFinding::warn("warnings", format!("the broker reports {}", others.join(", ")), fix)
+    });
+    clock.into_iter().chain(others).collect()
 }
 
 /// The pending orders of the host: those that wait, and those that failed when the broker opened.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use super::checkpoint::{announcements, compare, note, own_key, signed, unverified};
 use super::configuration::config_opened_by;
-use crate::app::failures::start_failed;
+use crate::app::data_dir::is_running;
+use crate::app::failures::files_failed;
 use crate::app::open_keyring::open_keyring;
 use crate::base::code;
 use crate::broker::World;
@@ -17,7 +18,7 @@ use crate::custody::{CheckpointKeyRotated, SealingKeysRotated, SlotsChanged};
 use crate::keyring::Keyring;
 use crate::ledger::{
     Checkpoint, CheckpointKeyTerm, DeltaKeys, End, HostLayer, NoteVerifier, SnapshotStanding, TakeInError,
-    UnfinishedEnd, Verified, VerifyError, VerifyQuery, lock_file, verify as verify_ledger,
+    UnfinishedEnd, Verified, VerifyError, VerifyQuery, verify as verify_ledger,
 };
 use crate::store::{
     Anchor, AnchorFile, AnchorFileError, AnchorKeys, Event, SnapshotTaken, delta_keys, histories,
@@ -134,12 +135,6 @@ pub(super) fn unfinished_end(dir: &Path, tail: &UnfinishedEnd, entries: u64) -> 
     CommandFailure::new(code::LEDGER_UNFINISHED).because(why)
 }
 
-/// Whether a broker holds the lock of this data directory.
-pub(super) fn is_running(data_dir: &Path) -> bool {
-    let lock = data_dir.join("lock");
-    lock.exists() && !matches!(lock_file(&lock), Ok(Some(_)))
-}
-
 /// The newest anchor in the file beside the keyring.
 fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, CommandFailure> {
     let keys = AnchorKeys::of(keyring)?;
@@ -149,7 +144,7 @@ fn anchor(config: &Config, keyring: &Keyring) -> Result<Option<Anchor>, CommandF
             return Err(CommandFailure::new(code::KEYRING_OUTDATED).because(why));
         }
         Ok((_, anchor)) => return Ok(anchor),
-        Err(AnchorFileError::Io(error)) => return Err(start_failed(&error)),
+        Err(AnchorFileError::Io(error)) => return Err(files_failed(&error)),
         Err(error @ AnchorFileError::KeyMissing) => (code::KEYRING_OUTDATED, error),
         Err(error) => (code::ANCHOR_ALTERED, error),
     };
@@ -219,6 +214,6 @@ fn refused(error: &VerifyError) -> CommandFailure {
         VerifyError::KeyMissing { .. } => {
             CommandFailure::new(code::KEYRING_OUTDATED).because(error.to_string())
         }
-        VerifyError::Io { .. } => start_failed(error),
+        VerifyError::Io { .. } => files_failed(error),
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use crate::app::assemble::{FOUND_AT_START, assemble_to_record, record_slot_changes};
-use crate::app::data_dir::keyring_path;
+use crate::app::data_dir::{give_to_broker, keyring_path};
 use crate::app::environment::Environment;
 use crate::app::open_keyring::{open_by, slot_key};
 use crate::base::code;
@@ -33,6 +33,11 @@ impl SlotChange<'_> {
     /// Makes `change` and records it in the ledger. After a replacement of the root key, the ledger and the index are
     /// opened again: the entry is the first one under the new keys.
     pub(super) async fn carry_out<T>(&self, change: KeyringChange<'_, T>) -> Result<T, CommandFailure> {
+        let done = self.make_and_record(change).await;
+        give_to_broker(self.config, done)
+    }
+
+    async fn make_and_record<T>(&self, change: KeyringChange<'_, T>) -> Result<T, CommandFailure> {
         let keyring = open_by(self.config, self.opened_by)?;
         // From here on the store holds the lock of the data directory.
         let services = self.assemble(keyring).await?;

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use crate::base::io_reason;
 use crate::index::IndexError;
 use crate::keyring::KeyringError;
@@ -34,6 +36,11 @@ pub enum StoreError {
         /// The ledger's last sequence.
         ledger: u64,
     },
+    /// The ledger's directory is missing beside other files of a broker. Nothing was made.
+    #[error(
+        "there is no ledger: the directory `{}` is missing, but the broker has acknowledged entries", .0.display()
+    )]
+    LedgerMissing(PathBuf),
     /// The ledger is another history than the one that was anchored.
     #[error(
         "ledger entry {seq}, or an earlier one, differs from the one that the broker has acknowledged: entries are lost"

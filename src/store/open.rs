@@ -55,6 +55,7 @@ impl<W: StoredState> Store<W> {
     /// # Errors
     /// [`StoreError`]; nothing was changed then, except that a broken index has been moved aside.
     pub fn open(options: &StoreOptions, keyring: &Keyring) -> Result<(Self, OpenReport), StoreError> {
+        ledger_is_there(options)?;
         let layer = ledger_layer(options)?;
         Self::open_on(options, keyring, Box::new(FileLog::new(layer, options.segment_bytes, RESERVE_BYTES)))
     }
@@ -257,5 +258,20 @@ fn ledger_options(options: &StoreOptions, keyring: &Keyring) -> Result<Options, 
 }
 
 fn ledger_layer(options: &StoreOptions) -> Result<Arc<dyn Layer>, StoreError> {
-    Ok(Arc::new(HostLayer::open(&options.data_dir.join("ledger"))?))
+    Ok(Arc::new(HostLayer::open(&ledger_dir(options))?))
+}
+
+fn ledger_dir(options: &StoreOptions) -> PathBuf {
+    options.data_dir.join("ledger")
+}
+
+/// Refuses a data directory from which the ledger was removed. A new directory in its place would hide this, and a
+/// backup that is moved to the data directory would come to lie in it.
+fn ledger_is_there(options: &StoreOptions) -> Result<(), StoreError> {
+    let ledger = ledger_dir(options);
+    let is_used = ["anchor", "index"].iter().any(|name| options.data_dir.join(name).exists());
+    if options.on_lost_entries == OnLostEntries::Accept || ledger.exists() || !is_used {
+        return Ok(());
+    }
+    Err(StoreError::LedgerMissing(ledger))
 }

@@ -98,6 +98,30 @@ async fn an_older_ledger_is_refused_after_a_revocation() {
 }
 
 #[tokio::test]
+async fn start_without_a_ledger_is_refused_and_makes_none() {
+    // Given data from which the ledger was removed
+    let mut scene = Scene::new().await;
+    for gone in [None, Some("index"), Some("anchor")] {
+        scene.older(&[]);
+        let ledger = scene.broker.data().join("ledger");
+        remove(ledger.clone());
+        if let Some(gone) = gone {
+            remove(scene.broker.data().join(gone));
+        }
+        // When the broker starts
+        let started = start(&scene.broker.config, &scene.broker.environment(), OnLostEntries::Refuse)
+            .await
+            .unwrap_err();
+        // Then it says so, and a backup can be moved to the place of the ledger
+        assert_eq!(started.code(), "entries_lost", "without {gone:?}");
+        assert!(started.why().starts_with("there is no ledger"), "{}", started.why());
+        assert!(!ledger.exists(), "without {gone:?}");
+    }
+    scene.older(&[]);
+    scene.is_refused().await;
+}
+
+#[tokio::test]
 async fn an_older_index_anchor_or_snapshot_is_no_reason_to_refuse() {
     let mut scene = Scene::new().await;
     for parts in [&["index"][..], &["anchor"], &["index", "anchor"]] {

@@ -70,6 +70,9 @@ super::codes! {
     FILE_PERMISSIONS_TOO_OPEN "file_permissions_too_open" NotStarted:
         "another user of this host can read or replace a file that the broker trusts",
         "remove the permissions of group and others (`chmod go-rwx FILE`), and check who could have used them";
+    FILE_ACCESS_DENIED "file_access_denied" NotStarted:
+        "the user of this process may not open a file of the broker; the file itself can be intact",
+        "give the file to the broker's user, who owns the data directory: `chown USER FILE`; `keyward doctor --config FILE` checks every file";
     DATA_DIR_UNUSABLE "data_dir_unusable" Local:
         "the data directory cannot be created",
         "create it for the broker's user (mode 0700), or run the command as root";

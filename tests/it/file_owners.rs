@@ -1,0 +1,106 @@
+//! Files below the data directory: their owner after commands of root, and files that the broker may not open.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::process::{KEYWARD, Process, files};
+
+/// The user of a service, as systemd would choose one.
+const SERVICE: (u32, u32) = (64_001, 64_002);
+
+/// The data directory, with all files and directories below it.
+fn everything(data: &Path) -> Vec<PathBuf> {
+    let files = files(data);
+    let dirs = files.iter().flat_map(|file| file.ancestors().skip(1)).filter(|dir| dir.starts_with(data));
+    let mut all: Vec<PathBuf> = dirs.map(Path::to_owned).chain(files.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Runs `keyward` as a user who may open only files whose mode lets it; root has the right to open others.
+fn without_rights_of_root(args: &[&str]) -> Output {
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut limited = Command::new("setpriv");
+        limited.args(["--bounding-set=-dac_override,-dac_read_search", "--", KEYWARD]);
+        limited
+    } else {
+        Command::new(KEYWARD)
+    };
+    command.args(args).output().expect("setpriv is needed")
+}
+
+#[test]
+fn commands_of_root_leave_every_file_to_the_brokers_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Given a stopped broker whose data belong to the user of its service
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let data = process.path("data");
+    let give =
+        || everything(&data).iter().for_each(|path| chown(path, Some(SERVICE.0), Some(SERVICE.1)).unwrap());
+    let (config, key) = (process.config(), process.path("next.key").display().to_string());
+    let words = process.path("words").display().to_string();
+    fs::write(&words, "correct horse battery staple").unwrap();
+    let shares = process.path("shares").display().to_string();
+    fs::create_dir(&shares).unwrap();
+    for args in [
+        &["slot", "add", "--passphrase-file", &words][..],
+        &["slot", "add", "--shares", "3", "--threshold", "2", "--shares-dir", &shares],
+        &["slot", "add", "--key-file", &key],
+        &["init", "--reissue-operator"],
+        &["adopt"],
+    ] {
+        give();
+        let before = everything(&data).len();
+        // When root changes the data
+        process.good(&[args, &["--config", &config]].concat(), b"");
+        // Then every file belongs to that user
+        assert!(everything(&data).len() >= before, "{args:?}");
+        for path in everything(&data) {
+            let found = path.metadata().unwrap();
+            assert_eq!((found.uid(), found.gid()), SERVICE, "{args:?}: {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn file_that_the_broker_may_not_open_is_no_damage() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let (config, data) = (process.config(), process.path("data").display().to_string());
+    let segment = files(&process.path("data/ledger"))
+        .into_iter()
+        .find(|file| file.extension().is_some_and(|end| end == "seg"));
+    let segment = segment.unwrap();
+    for (path, owned) in
+        [(segment, "data/ledger"), (process.path("data/anchor"), "data"), (process.path("data/lock"), "data")]
+    {
+        // Given a file that the broker's user may not open
+        let mode = path.metadata().unwrap().permissions();
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+        let mut runs = vec![vec!["serve", "--config", &config]];
+        if path.extension().is_some() {
+            runs.extend([vec!["verify", "--config", &config], vec!["verify", "--data-dir", &data]]);
+        }
+        for args in runs {
+            // When a command needs the file
+            let output = without_rights_of_root(&args);
+            // Then it names the file and the command that gives the file to that user, and no damage
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(10), "{args:?}: {said}");
+            let fix = format!(" {}`", process.path(owned).display());
+            for part in ["file_access_denied", &format!("`{}`", path.display()), "chown -R", &fix] {
+                assert!(said.contains(part), "{args:?}: {part}: {said}");
+            }
+        }
+        fs::set_permissions(&path, mode).unwrap();
+    }
+    process.serve();
+}
