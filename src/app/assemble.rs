@@ -151,7 +151,7 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
         enrolments: Limiter::new(enrolments, clock()),
         denials: Denials::new(Limiter::new(denials(), clock())),
         operator_denials: Denials::new(Limiter::new(denials(), clock())),
-        operators_elsewhere: DenialsBySource::new(clock()),
+        elsewhere: DenialsBySource::new(clock()),
         operator_requests: Limiter::new(operations, clock()),
         heavy,
     }

@@ -95,7 +95,8 @@ pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
 pub use secrets::versions::VersionAct;
 pub use services::{
-    KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State, UpstreamAccess, Values,
+    ElsewhereCredential, KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State,
+    UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
 pub use world::{Effect, World};

@@ -20,7 +20,7 @@ use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
 use super::world::World;
 use crate::base::{
-    AgentId, Clock, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
+    AgentId, Clock, CodeId, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
 };
 use crate::crypto::{MacKey, ValueDigestKeys};
 use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
@@ -171,12 +171,21 @@ pub struct RequestLimits {
     pub denials: Denials<AgentId>,
     /// The rate limit of entries about denials of operators.
     pub operator_denials: Denials<OperatorId>,
-    /// The rate limit of alarms about uses of an operator's certificate from outside its networks.
-    pub operators_elsewhere: DenialsBySource<OperatorId>,
+    /// The rate limit of entries about uses of credentials from outside their networks.
+    pub elsewhere: DenialsBySource<ElsewhereCredential>,
     /// The rate limit of an operator; revocations are not counted.
     pub operator_requests: Limiter<OperatorId>,
     /// The threads for heavy requests of operators.
     pub heavy: HeavyWork,
+}
+
+/// A credential that is bound to networks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ElsewhereCredential {
+    /// The certificate of an operator.
+    Operator(OperatorId),
+    /// An enrolment code.
+    Code(CodeId),
 }
 
 /// Calls of upstreams: rotations and leases.

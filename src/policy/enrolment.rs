@@ -24,6 +24,12 @@ pub struct EnrolmentRequest<'a> {
 }
 
 impl EnrolmentRequest<'_> {
+    /// Whether the caller has the secret of the code with this hash.
+    #[must_use]
+    pub fn has_secret_of(&self, hash: &Digest) -> bool {
+        matches(hash.as_bytes(), sha256(self.secret).as_bytes())
+    }
+
     pub(super) fn basis(&self, context: &DecisionContext<'_>) -> Basis {
         let canonical = [&self.code.as_bytes()[..], self.key.as_bytes()].concat();
         context.basis(vec![format!("enrolment code {}", self.code)], &canonical)

@@ -101,6 +101,25 @@ pub struct CodeReused<'a> {
     pub peer: String,
 }
 
+/// An enrolment code was presented from outside the networks that it is bound to, and refused.
+#[derive(Debug, Serialize)]
+pub struct CodeElsewhere<'a> {
+    /// The agent that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a AgentName>,
+    /// The operator that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+    /// The code's id.
+    pub code: CodeId,
+    /// The networks of the code.
+    pub networks: Vec<String>,
+    /// The address of the caller.
+    pub peer: String,
+    /// Earlier refusals of this kind that got no entry of their own.
+    pub unrecorded: u64,
+}
+
 /// An instance asked for its next certificate, which is about to be signed.
 #[derive(Debug, Serialize)]
 pub struct InstanceRenewed<'a> {
@@ -194,5 +213,6 @@ events! {
     LateRenewal<'_> = 0x0108, "alarm.late-renewal";
     CertificatePromoted<'_> = 0x0109, "certificate.promoted";
     DeclarationsNarrowed<'_> = 0x010a, "declarations.narrowed";
+    CodeElsewhere<'_> = 0x010b, "enrolment.refused";
     AgentDeleted<'_> = 0x0140, "agent.deleted";
 }

@@ -34,8 +34,9 @@ pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal, RemovedPairs,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeElsewhere,
+    CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    RemovedPairs,
 };
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;

@@ -106,6 +106,10 @@ async fn a_code_for_a_network_is_nothing_anywhere_else() {
     let (_, request) = new_key_and_request().unwrap();
     let elsewhere = code(&broker, json!({ "network": "10.0.0.0/8" })).await;
     refused(&broker.redeem(&elsewhere, &request).await, 401, "enrolment_code_invalid");
+    let entries = broker.entries("enrolment.refused").await;
+    let event = &entries[0]["event"];
+    assert_eq!((&event["agent"], &event["networks"]), (&json!("fleet"), &json!(["10.0.0.0/8"])));
+    assert_eq!((entries.len(), &event["peer"]), (1, &json!("127.0.0.1")));
     let here = code(&broker, json!({ "network": "127.0.0.0/8" })).await;
     assert_eq!(broker.redeem(&here, &request).await.status, 201);
 }

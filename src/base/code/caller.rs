@@ -50,8 +50,9 @@ super::codes! {
         "the token is bound to another certificate than the one of this connection",
         "use the token over a connection of the agent that got it, or get a new token";
     ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
-        "the enrolment code is wrong, unknown or expired",
-        "check that you copied the whole code; otherwise ask an operator for a new one";
+        "the enrolment code is wrong, unknown or expired, or is bound to another network",
+        "check that you copied the whole code, and use it on a machine in its network; otherwise ask an operator for a new one: \
+         after a use from another network, `keyward audit list --kind enrolment.refused` shows the operator the address";
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
         "no role of this agent holds any of the requested capabilities",
         "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";

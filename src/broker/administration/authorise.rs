@@ -5,7 +5,7 @@ use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{CodeId, OwnerName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::services::Services;
+use crate::broker::services::{ElsewhereCredential, Services};
 use crate::broker::world::Effect;
 use crate::operators::{self, OperatorDenied, OperatorElsewhere, OperatorRole, Serving, is_of_host};
 use crate::pki::{PeerCertificate, SpiffeId};
@@ -78,7 +78,8 @@ impl Services {
         };
         let Some(operator) = known else { return AuthnError::Elsewhere.into() };
         let (name, networks) = (&operator.name, &operator.profile.networks);
-        if let Note::Record { unrecorded } = self.limits.operators_elsewhere.note(&operator.id, peer.from()) {
+        let credential = ElsewhereCredential::Operator(operator.id);
+        if let Note::Record { unrecorded } = self.limits.elsewhere.note(&credential, peer.from()) {
             let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
             self.notifications.meters.alarms().raise(
                 Alarm::OperatorElsewhere,

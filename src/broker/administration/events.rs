@@ -21,8 +21,8 @@ use crate::operators::{
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeReused,
-    DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeElsewhere,
+    CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::{CertificateRefused, SubjectResumed, SubjectRevoked, SubjectSuspended};
 use crate::rotation::{
@@ -56,6 +56,7 @@ const EVENTS: &[(Kind, &str)] = known![
     InstanceEnrolled<'_>,
     CertificateRecorded<'_>,
     CertificateRetried<'_>,
+    CodeElsewhere<'_>,
     CodeReused<'_>,
     InstanceRenewed<'_>,
     LateRenewal<'_>,
@@ -180,6 +181,7 @@ macro_rules! kinds {
 /// Entries about requests that the broker refused. Reviewed.
 const DENIED: &[Kind] = kinds![
     CertificateRefused,
+    CodeElsewhere<'_>,
     CodeReused<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
@@ -247,6 +249,7 @@ mod tests {
             "alarm.operator-elsewhere",
             "alarm.operator-enrolment-code-reused",
             "certificate.refused",
+            "enrolment.refused",
             "operator.denied",
             "request.denied",
             "token.refused",

@@ -2,6 +2,7 @@
 
 pub(super) mod bootstrap;
 pub(super) mod certificates;
+pub(super) mod code_elsewhere;
 pub(super) mod delete;
 pub(super) mod enrol;
 pub(super) mod enrol_operator;

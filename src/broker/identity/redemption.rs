@@ -96,6 +96,9 @@ impl Services {
                 Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
             }
         }
+        if denial.code == code::ENROLMENT_CODE_INVALID {
+            self.record_code_elsewhere(redemption).await;
+        }
         AttemptError::Stop(Failure::new(denial.code))
     }
 }

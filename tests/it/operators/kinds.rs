@@ -1,12 +1,12 @@
 //! Operators that are programs: services that read, bound to networks, and automations that declare for one owner.
 
-use keyward::base::Clock;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::{
     OPERATOR_LIFE_MAX_S, OPERATOR_LIFE_MIN_S, OPERATOR_NETWORKS_MAX, OPERATOR_USE_ENTRY_S, PERSON_CHARS_MAX,
     SERVICE_LIFE_MAX_S, SERVICE_LIFE_S,
 };
-use keyward::pki::new_key_and_request;
+use keyward::base::{Clock, Sensitive};
+use keyward::pki::{EnrolmentCode, new_key_and_request};
 use serde_json::{Value, json};
 
 use super::owners::apply;
@@ -110,7 +110,25 @@ async fn a_service_code_is_refused_from_elsewhere() {
     let invited = json!({ "kind": "service", "networks": [ELSEWHERE] });
     let code = code_for(&broker, "prometheus", &invited).await;
     let (_, request) = new_key_and_request().unwrap();
-    refused(&redeem(&broker, &code, &request).await, 401, "enrolment_code_invalid");
+    for _ in 0..2 {
+        refused(&redeem(&broker, &code, &request).await, 401, "enrolment_code_invalid");
+    }
+    // Then the ledger says so to admins, once a minute, and the answer does not
+    let entries = broker.entries("enrolment.refused").await;
+    let event = &entries[0]["event"];
+    assert_eq!((entries.len(), &event["operator"]), (1, &json!("prometheus")));
+    assert_eq!((&event["peer"], &event["networks"]), (&json!("127.0.0.1"), &json!([ELSEWHERE])));
+    // And a code with a wrong secret leaves no entry
+    let (id, address) = (code.id, code.address.clone());
+    let wrong = EnrolmentCode {
+        spiffe: code.spiffe.clone(),
+        address,
+        pin: code.pin,
+        id,
+        secret: Sensitive::new([7; 32]),
+    };
+    refused(&redeem(&broker, &wrong, &request).await, 401, "enrolment_code_invalid");
+    assert_eq!(broker.entries("enrolment.refused").await.len(), 1);
     assert_eq!(change(&broker.operator(), "prometheus", &profile(&[HERE])).await.status, 200);
     assert_eq!(redeem(&broker, &code, &request).await.status, 201);
 }
