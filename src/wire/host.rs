@@ -44,6 +44,9 @@ pub struct StateAnswer {
     /// The problem of an unsealed broker that cannot serve requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReadyAnswer>,
+    /// The warnings of an unsealed broker, as on the operators' port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<FixedText>,
     /// The pending orders that the broker settled when it was unsealed or started, and those that failed within the last
     /// 24 hours and were not repeated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

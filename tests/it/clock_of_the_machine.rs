@@ -68,6 +68,29 @@ fn a_wrong_hour_for_a_second_stops_nothing_for_longer() {
 }
 
 #[test]
+fn status_and_doctor_lead_to_the_wrong_clock_first() {
+    // Given a broker whose clock is set ten years ahead, so that it takes every certificate for expired
+    let process = served("[clock]\nsynchronised_by = \"none\"\n");
+    set(&process, 3652 * DAY_S);
+    until_logged(&process, "clock_disagrees");
+    let parsed = |who: &str, args: &[&str]| -> Value {
+        serde_json::from_slice(&process.run_as(who, args, b"").stdout).unwrap()
+    };
+    // When an admin asks for the status
+    let status = parsed("operator", &["status", "-o", "json"]);
+    // Then the first fix is to set the clock right
+    let problem = &status["identities"][0]["problems"][0];
+    let fix = problem["fix"].as_str().unwrap();
+    assert!(fix.starts_with("the broker reports `clock_disagrees`: first set the system clock"), "{problem}");
+    // And the check on the host says the same
+    let doctored = parsed("host", &["doctor", "-o", "json", "--config", &process.config()]);
+    let items = doctored["items"].as_array().unwrap();
+    let clock = items.iter().find(|item| item["what"] == "clock").unwrap_or_else(|| panic!("{doctored}"));
+    let fix = clock["fix"].as_str().unwrap();
+    assert!(clock["state"] == "warn" && fix.starts_with("set the system clock right"), "{clock}");
+}
+
+#[test]
 fn ten_years_that_were_accepted_are_taken_back_by_the_host() {
     let mut process = served("[clock]\nsynchronised_by = \"none\"\n");
     set(&process, 3652 * DAY_S);

@@ -1,5 +1,6 @@
 use crate::base::{ClockTrust, Timestamp};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::incidents::Incident;
 use crate::policy::{Authorised, ReadMetrics};
@@ -26,6 +27,8 @@ pub enum Warning {
     KeysDue,
     /// The broker is frozen: it hands out no tokens, values and logins.
     Frozen,
+    /// A caller has presented a credential that the ledger does not have: it is an older copy.
+    RollbackSuspected,
     /// A pending order was not carried out within the last 24 hours, and was not repeated since.
     PendingOrderFailed,
 }
@@ -44,31 +47,39 @@ impl Warning {
             Self::RevocationUnrecorded => "revocation_unrecorded",
             Self::KeysDue => "keys_due",
             Self::Frozen => "frozen",
+            Self::RollbackSuspected => "rollback_suspected",
             Self::PendingOrderFailed => "pending_order_failed",
         }
     }
 }
 
-impl AdminServices {
-    /// A problem that an operator should look at.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
-        let now = self.0.state.clock.now();
-        let (overdue, dead) = self.0.state.store.read(|world, _| troubled(world, now));
-        let services = &*self.0;
+impl Services {
+    /// Problems that an operator should look at.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let now = self.state.clock.now();
+        let (overdue, dead) = self.state.store.read(|world, _| troubled(world, now));
         let warnings = [
             (Warning::RotationsOverdue, overdue > 0),
             (Warning::RotationsDeadLetter, dead > 0),
-            (Warning::ClockDisagrees, !services.clocks_agree()),
-            (Warning::DiskSpaceLow, services.is_disk_space_low()),
-            (Warning::DiskSlow, services.is_disk_slow()),
-            (Warning::LedgerReserveMissing, !services.state.store.has_reserve()),
-            (Warning::RevocationUnrecorded, services.state.store.unrecorded_denials() > 0),
-            (Warning::KeysDue, services.keys_due() > 0),
-            (Warning::Frozen, services.is_frozen()),
-            (Warning::PendingOrderFailed, services.has_failed_orders(now)),
+            (Warning::ClockDisagrees, !self.clocks_agree()),
+            (Warning::DiskSpaceLow, self.is_disk_space_low()),
+            (Warning::DiskSlow, self.is_disk_slow()),
+            (Warning::LedgerReserveMissing, !self.state.store.has_reserve()),
+            (Warning::RevocationUnrecorded, self.state.store.unrecorded_denials() > 0),
+            (Warning::KeysDue, self.keys_due() > 0),
+            (Warning::Frozen, self.is_frozen()),
+            (Warning::RollbackSuspected, self.notifications.rollback.has_alarmed()),
+            (Warning::PendingOrderFailed, self.has_failed_orders(now)),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
+    }
+}
+
+impl AdminServices {
+    /// Problems that an operator should look at.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.0.warnings()
     }
 
     /// The metrics in `OpenMetrics` text.

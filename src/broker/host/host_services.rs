@@ -9,6 +9,7 @@ use crate::authn::{self, AuthnError, HostPrincipal};
 use crate::base::code;
 use crate::base::limits::{REVOCATION_WAIT_MS, UNSEAL_TRIES_MAX, UNSEAL_TRIES_PER_MINUTE};
 use crate::base::{Clock, Entropy, IncidentId, RequestId, Timestamp};
+use crate::broker::administration::watch::Warning;
 use crate::broker::failure::Failure;
 use crate::broker::host::orders::UnrecordedOrder;
 use crate::broker::host::settled::SettledOrder;
@@ -79,6 +80,8 @@ pub struct HostStanding {
     pub queued: usize,
     /// The reason why an open broker is not ready.
     pub not_ready: Option<Failure>,
+    /// The warnings of an open broker.
+    pub warnings: Vec<Warning>,
     /// The pending orders that an open broker settled when it opened.
     pub settled: Vec<SettledOrder>,
     /// The failed orders of the last 24 hours that were not repeated.
@@ -147,10 +150,11 @@ impl HostServices {
     /// The state of the broker, and its pending orders.
     pub async fn standing(&self, _by: HostPrincipal) -> HostStanding {
         let queued = self.orders().await.waiting().len();
-        let (settled, failed) = self.services().map_or_else(Default::default, |services| {
-            (services.state.kept_orders.settled().all(), services.failed_orders(self.now()))
+        let (settled, failed, warnings) = self.services().map_or_else(Default::default, |services| {
+            let settled = services.state.kept_orders.settled().all();
+            (settled, services.failed_orders(self.now()), services.warnings())
         });
-        HostStanding { state: self.state(), queued, not_ready: self.not_ready(), settled, failed }
+        HostStanding { state: self.state(), queued, not_ready: self.not_ready(), warnings, settled, failed }
     }
 
     fn not_ready(&self) -> Option<Failure> {

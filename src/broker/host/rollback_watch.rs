@@ -43,6 +43,11 @@ impl RollbackWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this process has raised the alarm.
+    pub(crate) fn has_alarmed(&self) -> bool {
+        self.lock().last.is_some()
+    }
+
     pub(crate) fn traced(&self, found: Option<[u8; 16]>) {
         let mut watched = self.lock();
         watched.is_tracing = false;

@@ -32,16 +32,19 @@ impl RefusedCertificate<'_> {
                 )),
             PeerRefusal::Unknown => CommandFailure::new(code::CERTIFICATE_UNKNOWN)
                 .because(format!(
-                    "the broker at {} has no record of {}: a newer certificate replaced it, or the {} was deleted",
+                    "the broker at {} has no record of {}: a newer certificate replaced it, the {} was deleted, or the \
+                     broker's ledger is an older copy, e.g. a restored backup",
                     self.address,
                     self.subject(),
                     self.noun()
                 ))
                 .mended_by(format!(
-                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}. If the \
+                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}. With \
+                     `--role ROLE`, the invitation also creates the {} if an older ledger does not have it. If the \
                      invitation fails with `name_deleted`, the name `{}` was deleted and stays reserved: ask for a code \
                      for another name",
                     self.enrol_again(),
+                    self.noun(),
                     self.name()
                 )),
             PeerRefusal::Authority => CommandFailure::new(code::AUTHORITY_REVOKED)
@@ -81,7 +84,11 @@ impl RefusedCertificate<'_> {
             ends.to_minute(),
             self.address
         );
-        CommandFailure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(self.enrol_again())
+        CommandFailure::new(code::CERTIFICATE_EXPIRED).because(why).mended_by(format!(
+            "if the clock of this machine, which reads {}, or of the broker's host is wrong, set it right; otherwise {}",
+            self.now.to_minute(),
+            self.enrol_again()
+        ))
     }
 
     fn wrong_listener(&self) -> CommandFailure {

@@ -7,7 +7,8 @@ use crate::cli::session::{VerbSession, joined};
 use crate::console::{CommandFailure, Console};
 use crate::rotation::spoken;
 use crate::wire::{
-    AGENT_WHOAMI, IdentityStatus, LIVENESS, Nothing, OPERATOR_WHOAMI, ProblemOutput, READINESS, StatusOutput,
+    AGENT_WHOAMI, FixedText, IdentityStatus, LIVENESS, Nothing, OPERATOR_WHOAMI, ProblemOutput, READINESS,
+    StatusOutput,
 };
 
 /// `keyward status`: the identities of this machine and their brokers. Changes nothing and renews nothing.
@@ -46,6 +47,7 @@ async fn examine(home: &Path, kind: IdentityKind, dir: &Path) -> IdentityStatus 
         problems: Vec::new(),
     };
     if let Err(failure) = ask(home, kind, &mut status).await {
+        let failure = with_clock(failure, &status.warnings);
         status.problems.push(ProblemOutput {
             code: failure.code().to_owned(),
             detail: failure.why().to_owned(),
@@ -54,6 +56,24 @@ async fn examine(home: &Path, kind: IdentityKind, dir: &Path) -> IdentityStatus 
     }
     status
 }
+
+/// A certificate that counts as expired or not yet valid can be valid, if the clock of the broker is wrong.
+fn with_clock(failure: CommandFailure, warnings: &[FixedText]) -> CommandFailure {
+    let by_time = [code::CERTIFICATE_EXPIRED, code::CLOCK_MISMATCH];
+    let disagrees = warnings.iter().any(|warning| warning == CLOCK_DISAGREES);
+    if !disagrees || !by_time.iter().any(|code| code.as_str() == failure.code()) {
+        return failure;
+    }
+    let fix = format!(
+        "the broker reports `{CLOCK_DISAGREES}`: first set the system clock of its host right; if the certificate is \
+         refused after that: {}",
+        failure.fix()
+    );
+    failure.mended_by(fix)
+}
+
+/// The broker's warning that its clocks disagree.
+pub(crate) const CLOCK_DISAGREES: &str = "clock_disagrees";
 
 /// Completes `status` up to the first problem.
 async fn ask(home: &Path, kind: IdentityKind, status: &mut IdentityStatus) -> Result<(), CommandFailure> {

@@ -137,7 +137,8 @@ impl From<HostStanding> for StateAnswer {
         });
         let settled = standing.settled.into_iter().map(Into::into);
         let settled = settled.chain(standing.failed.into_iter().map(Into::into)).collect();
-        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready, settled }
+        let warnings = standing.warnings.iter().map(|warning| warning.as_str().into()).collect();
+        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready, warnings, settled }
     }
 }
 
