@@ -2,7 +2,7 @@ use super::data_dir::keyring_path;
 use crate::base::code;
 use crate::config::{Config, RootKey};
 use crate::console::CommandFailure;
-use crate::keyring::{Keyring, KeyringError, SlotKey};
+use crate::keyring::{Keyring, KeyringError, SlotKey, SlotKind, opening_kinds};
 
 pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, CommandFailure> {
     let key = match &config.root_key {
@@ -20,8 +20,38 @@ pub(crate) fn attended() -> CommandFailure {
         .mended_by("name a key file or a passphrase; `--help` shows the options")
 }
 
+/// Opens the keyring with the key that `[root_key]` names.
 pub(crate) fn open_keyring(config: &Config) -> Result<Keyring, CommandFailure> {
-    open_by(config, &slot_key(config)?)
+    let opened = slot_key(config).and_then(|key| open_by(config, &key));
+    opened.map_err(|failure| with_other_slots(config, failure))
+}
+
+/// With the way out if other slots than those of key files open the keyring, and the key of `[root_key]` does not.
+fn with_other_slots(config: &Config, failure: CommandFailure) -> CommandFailure {
+    let of_key = [code::ROOT_KEY_UNUSABLE, code::ROOT_KEY_WRONG];
+    let file = match &config.root_key {
+        RootKey::File(file) => file.display().to_string(),
+        RootKey::Credential(_) => "FILE".to_owned(),
+        RootKey::Attended => return failure,
+    };
+    if !of_key.iter().any(|code| code.as_str() == failure.code()) {
+        return failure;
+    }
+    let by = |kind: &SlotKind| match kind {
+        SlotKind::KeyFile => None,
+        SlotKind::Passphrase => Some(format!("`keyward slot add --key-file {file} --by-passphrase`")),
+        SlotKind::Shares => Some(format!("`keyward slot add --key-file {file} --by-shares`")),
+    };
+    let kinds = opening_kinds(&keyring_path(config)).unwrap_or_default();
+    let ways: Vec<String> = kinds.iter().filter_map(by).collect();
+    if ways.is_empty() {
+        return failure;
+    }
+    let fix = format!(
+        "put the right key file back; if it is lost, the keyring has another slot: stop the broker, then {}",
+        ways.join(" or ")
+    );
+    failure.mended_by(fix)
 }
 
 pub(crate) fn open_by(config: &Config, key: &SlotKey) -> Result<Keyring, CommandFailure> {

@@ -13,7 +13,7 @@ use crate::keyring::Passphrase;
 /// # Errors
 /// [`CommandFailure`].
 pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, CommandFailure> {
-    let typed = input::secret(file, "Passphrase", TYPED_BYTES_MAX, console)?;
+    let typed = typed(file, "Passphrase", console)?;
     Ok(Passphrase::entered(&typed)?)
 }
 
@@ -22,13 +22,24 @@ pub fn known_passphrase(file: Option<&Path>, console: &Console) -> Result<Passph
 /// # Errors
 /// [`CommandFailure`].
 pub fn new_passphrase(file: Option<&Path>, console: &Console) -> Result<Passphrase, CommandFailure> {
-    let typed = input::secret(file, "New passphrase", TYPED_BYTES_MAX, console)?;
+    let typed = typed(file, "New passphrase", console)?;
     let chosen = Passphrase::chosen(&typed)?;
     if file.is_none() && console.is_interactive() {
         let again = input::secret(None, "Repeat the new passphrase", TYPED_BYTES_MAX, console)?;
         check_repeated(&typed, &again)?;
     }
     Ok(chosen)
+}
+
+/// What was typed or sent. An empty standard input is that of a command without a terminal.
+fn typed(file: Option<&Path>, prompt: &str, console: &Console) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    let typed = input::secret(file, prompt, TYPED_BYTES_MAX, console)?;
+    if file.is_some() || console.is_interactive() || !typed.expose().is_empty() {
+        return Ok(typed);
+    }
+    Err(CommandFailure::new(code::PASSPHRASE_REFUSED)
+        .because("standard input is empty, and without a terminal the command cannot ask for a passphrase")
+        .mended_by("run the command at a terminal, or send the passphrase to standard input"))
 }
 
 /// Reads the passphrase of an operator's sealed key: from `file` (`-`: standard input) or at the terminal, also if standard

@@ -55,7 +55,14 @@ fn of_prompts(console: &Console) -> Result<Vec<Share>, CommandFailure> {
         let typed = input::secret(None, &prompt, SHARES_BYTES_MAX, console)?;
         match Share::read(&typed) {
             Ok(read) if read.is_empty() => return Err(ShareError::NoShare(1).into()),
-            Ok(read) => shares.extend(read),
+            Ok(read) => {
+                for share in read {
+                    match share.check_beside(&shares) {
+                        Ok(()) => shares.push(share),
+                        Err(error) => console.say(&format!("enter another share: {error}")),
+                    }
+                }
+            }
             Err(error) => console.say(&format!("this share is not accepted, enter it again: {error}")),
         }
     }

@@ -92,7 +92,9 @@ impl KeyringError {
 #[non_exhaustive]
 pub enum ShareError {
     /// So nobody may split a key.
-    #[error("a slot has 2 to {SHARES_MAX} shares, and a threshold of at least {THRESHOLD_MIN}")]
+    #[error(
+        "a slot has 2 to {SHARES_MAX} shares, and a threshold of at least {THRESHOLD_MIN} and at most the number of its shares"
+    )]
     Bounds,
     /// Something else was given, or a part of a share.
     #[error("input number {0} is not a complete share")]

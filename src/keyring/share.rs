@@ -135,6 +135,21 @@ impl Share {
         Sensitive::new(format!("{}{}", self.label(), *handwritten(&bytes)))
     }
 
+    /// Checks that the share is another one of the same slot than those `before` it.
+    ///
+    /// # Errors
+    /// [`ShareError::Mixed`], [`ShareError::Twice`].
+    pub fn check_beside(&self, before: &[Self]) -> Result<(), ShareError> {
+        let other = before.first().map(|first| first.slot).filter(|slot| *slot != self.slot);
+        if let Some(slot) = other {
+            return Err(ShareError::Mixed(slot, self.slot));
+        }
+        if before.iter().any(|before| before.number == self.number) {
+            return Err(ShareError::Twice(self.number));
+        }
+        Ok(())
+    }
+
     fn label(&self) -> String {
         format!("{PREFIX}{}-of-{}:{}:", self.split.threshold, self.split.of, self.number)
     }
@@ -172,12 +187,7 @@ impl Shares {
         let first = shares.first().ok_or(ShareError::NoShare(1))?;
         let (slot, threshold) = (first.slot, first.split.threshold);
         for (at, share) in shares.iter().enumerate() {
-            if share.slot != slot {
-                return Err(ShareError::Mixed(slot, share.slot));
-            }
-            if shares.iter().take(at).any(|before| before.number == share.number) {
-                return Err(ShareError::Twice(share.number));
-            }
+            share.check_beside(shares.get(..at).unwrap_or_default())?;
         }
         let given = u8::try_from(shares.len()).unwrap_or(u8::MAX);
         let few = ShareError::TooFew { given, threshold };

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::guides::{blocks, said, shell};
 use crate::slots::{listed, refused, slot};
 use crate::support::host::until;
-use crate::support::process::{Process, files};
+use crate::support::process::{KEYWARD, Process, files};
+use crate::support::terminal::TypedCommand;
 
 const DEAL: [&str; 5] = ["add", "--shares", "5", "--threshold", "3"];
 
@@ -149,6 +150,23 @@ fn each_fault_of_shares_is_named_and_no_share_is_repeated() {
     refused(&slot(&process, &["confirm"], &vec![b'A'; 100 * 1024]), 2, "usage");
     assert_eq!(fs::read(process.path("data/keyring")).unwrap(), before, "nothing was changed");
     assert_eq!(slot(&process, &["confirm"], &lines(&[three, one, two])).0, Some(0));
+}
+
+#[test]
+fn share_that_is_typed_twice_is_asked_for_again_at_once() {
+    // Given an unconfirmed slot, whose shares three people type at a terminal
+    let process = Process::init("info");
+    let (_, shares) = dealt(&process, &DEAL);
+    let [one, two, three, ..] = &shares[..] else { panic!("five") };
+    let command = format!("{KEYWARD} slot confirm --config {}", process.config());
+    // When one of them types the share of another person
+    let lines = [one, two, one, three].map(String::as_str);
+    let typed = TypedCommand { command: &command, prompt: ", number ", ahead: "", lines: &lines };
+    let (is_done, said) = typed.run(&process.path("begin"));
+    // Then the command says so before it asks for the next one, and the earlier shares count
+    assert!(is_done && said.contains("confirmed shares, 3 of 5"), "{said}");
+    assert_eq!(said.matches("enter another share: share 1 was given twice").count(), 1, "{said}");
+    assert_eq!(said.matches("Share of 3, number 3").count(), 2, "{said}");
 }
 
 #[test]

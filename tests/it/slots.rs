@@ -48,6 +48,11 @@ fn a_passphrase_brings_back_a_broker_whose_key_file_is_lost() {
     let (exit, said) = process.refused_serve();
     assert!(exit == Some(10) && said.contains("root_key_unusable"), "{said}");
     let file = process.path("root.key").display().to_string();
+    // Then the failed start names the slot that is left, and the check of the host does, too
+    let way = format!("`keyward slot add --key-file {file} --by-passphrase`");
+    assert!(said.contains(&way), "{said}");
+    let doctored = process.run_as("host", &["doctor", "--config", &process.config(), "-o", "json"], b"");
+    assert!(String::from_utf8_lossy(&doctored.stdout).contains(&way), "{doctored:?}");
     let add = ["add", "--key-file", &file, "--by-passphrase"];
     refused(&slot(&process, &add, b"CNRY something else again"), 4, "passphrase_wrong");
     fs::remove_file(process.path("root.key")).unwrap();

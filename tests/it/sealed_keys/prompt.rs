@@ -9,42 +9,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{WORDS, sealed};
 use crate::support::process::{KEYWARD, Process};
+use crate::support::terminal::TypedCommand;
 use crate::support::waiting::wait_until;
 
-/// What a command at a terminal prints if a person types these lines, each after its own prompt. `ahead` is typed, and
-/// shown by the terminal, before the command begins.
+/// What `whoami` prints at a terminal if a person types these lines, each after its own prompt.
 fn typed_at_terminal(process: &Process, ahead: &str, lines: &[&str]) -> (bool, String) {
-    const PROMPT: &str = "Passphrase of the operator's key: ";
-    let (home, begin) = (process.path("home-operator"), process.path("begin"));
-    drop(fs::remove_file(&begin));
-    let line = format!(
-        "until [ -e {} ]; do sleep 0.02; done; exec {KEYWARD} whoami --operator --home {}",
-        begin.display(),
-        home.display()
-    );
-    let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh").env("NO_COLOR", "1");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut said, mut part) = (String::new(), [0; 256]);
-    let mut read_until = |said: &mut String, is_there: &dyn Fn(&str) -> bool| {
-        while !is_there(said) {
-            let len = stdout.read(&mut part).unwrap();
-            if len == 0 {
-                return;
-            }
-            said.push_str(&String::from_utf8_lossy(&part[..len]));
-        }
-    };
-    stdin.write_all(ahead.as_bytes()).unwrap();
-    read_until(&mut said, &|said| said.contains(ahead.trim_end()));
-    fs::write(&begin, "").unwrap();
-    for (at, line) in lines.iter().enumerate() {
-        read_until(&mut said, &|said| said.matches(PROMPT).count() > at);
-        writeln!(stdin, "{line}").unwrap();
-    }
-    read_until(&mut said, &|_| false);
-    (child.wait().unwrap().success(), said)
+    let home = process.path("home-operator");
+    let command = format!("{KEYWARD} whoami --operator --home {}", home.display());
+    let prompt = "Passphrase of the operator's key: ";
+    TypedCommand { command: &command, prompt, ahead, lines }.run(&process.path("begin"))
 }
 
 #[test]

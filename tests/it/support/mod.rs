@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod remote_log;
 pub(crate) mod rotating;
 pub(crate) mod source;
+pub(crate) mod terminal;
 pub(crate) mod test_state;
 pub(crate) mod unsynced;
 pub(crate) mod users;
