@@ -13,7 +13,7 @@ mod location;
 pub(crate) mod open_keyring;
 pub(crate) mod public_documents;
 mod running_broker;
-mod runtime_dir;
+pub(crate) mod runtime_dir;
 mod runtimes;
 mod sealing_keys;
 mod serve;

@@ -4,31 +4,58 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
+use super::trusted_files::BrokerUser;
 use crate::base::encoding::hex;
 use crate::base::io_reason;
 use crate::broker::{self, KeptOrders};
 use crate::config::Config;
-use crate::console::{CommandFailure, own_uid};
+use crate::console::CommandFailure;
 use crate::crypto::sha256;
 use crate::custody::{Orders, SealOrder};
 
 /// Bytes of the digest in a directory name: enough to distinguish the brokers of one machine.
 const NAME_CHARS: usize = 16;
 
-/// This broker's directory in the runtime directory, if only the broker's user can access it, and it is on another file
-/// system than the data directory.
+/// The use of the runtime directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RuntimeDir {
+    /// A broker of this user keeps orders there.
+    Usable,
+    /// It does not exist. systemd makes it when it starts the service.
+    Absent,
+    /// It is not used, for this reason.
+    Unusable(&'static str),
+}
+
+impl RuntimeDir {
+    /// As a broker of `user` finds it: only this user can access it, and it is on another file system than the data
+    /// directory.
+    pub(crate) fn of(config: &Config, BrokerUser(user): BrokerUser) -> Self {
+        let (runtime, data) = (fs::metadata(&config.runtime_dir), fs::metadata(&config.data_dir));
+        let (Ok(runtime), Ok(data)) = (runtime, data) else { return Self::Absent };
+        if runtime.dev() == data.dev() {
+            Self::Unusable("it is on the file system of the data directory")
+        } else if runtime.uid() != user {
+            Self::Unusable("it belongs to another user than the broker's")
+        } else if runtime.mode() & 0o077 != 0 {
+            Self::Unusable("other users can access it")
+        } else {
+            Self::Usable
+        }
+    }
+}
+
+/// This broker's directory in the runtime directory, if that is usable.
 fn usable(config: &Config) -> Option<PathBuf> {
-    let (runtime, data) = (fs::metadata(&config.runtime_dir).ok()?, fs::metadata(&config.data_dir).ok()?);
-    let why = if runtime.dev() == data.dev() {
-        "it is on the file system of the data directory"
-    } else if runtime.uid() != own_uid() || runtime.mode() & 0o077 != 0 {
-        "other users can access it"
-    } else {
-        return place(config);
-    };
-    let dir = config.runtime_dir.display();
-    tracing::warn!(%dir, why, "the runtime directory is not used: unrecorded revocations do not survive a restart");
-    None
+    match RuntimeDir::of(config, BrokerUser::of_process()) {
+        RuntimeDir::Usable => place(config),
+        RuntimeDir::Absent => None,
+        RuntimeDir::Unusable(why) => {
+            let dir = config.runtime_dir.display();
+            tracing::warn!(%dir, why, "the runtime directory is not used: unrecorded revocations do not survive a restart");
+            None
+        }
+    }
 }
 
 /// Brokers of one user can share the runtime directory: the path of the data directory determines the name. A copy of the

@@ -2,21 +2,54 @@ use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
-use crate::app::data_dir::keyring_path;
+use crate::app::data_dir::{is_running, keyring_path};
+use crate::app::failures::keyring_lost;
+use crate::app::public_documents::published;
+use crate::app::runtime_dir::RuntimeDir;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
+use crate::base::TrustDomain;
 use crate::cli::DoctorFinding;
 use crate::config::{Config, RootKey};
-use crate::pki::{ServerCertificate, certificate_from_pem};
+use crate::console::CommandFailure;
+use crate::pki::{AuthorityCertificate, ServerCertificate, certificate_from_pem, certificates_from_pem};
 
 /// The checks of a valid configuration against its host, which `config check` and `doctor` share: permissions, names,
 /// and the server's certificate. `from` is the configuration file.
 pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     let mut findings = permissions(from, config);
+    findings.push(data(config));
     findings.extend(trust_domain(config));
     findings.push(addresses(config));
     findings.push(resolution(config));
     findings.extend(server_certificate(config));
+    findings.push(runtime_dir(config));
     findings
+}
+
+/// Whether revocations that the ledger cannot record survive a restart.
+fn runtime_dir(config: &Config) -> DoctorFinding {
+    const WHAT: &str = "runtime directory";
+    let dir = config.runtime_dir.display();
+    let lost = "revocations that the ledger cannot record do not survive a restart of the broker";
+    let user = BrokerUser::of_data(config);
+    match RuntimeDir::of(config, user) {
+        RuntimeDir::Usable => DoctorFinding::ok(WHAT, format!("only the broker's user can use `{dir}`")),
+        RuntimeDir::Absent if is_running(&config.data_dir) => DoctorFinding::warn(
+            WHAT,
+            format!("`{dir}` does not exist: {lost}"),
+            "under systemd, set `RuntimeDirectory=` as in config/systemd/keyward.service; otherwise make it for the \
+             broker's user (mode 0700) in a tmpfs, and restart the broker",
+        ),
+        RuntimeDir::Absent => DoctorFinding::ok(
+            WHAT,
+            format!("`{dir}` does not exist: without it {lost}; systemd makes it when the service starts"),
+        ),
+        RuntimeDir::Unusable(why) => DoctorFinding::warn(
+            WHAT,
+            format!("`{dir}` is not used, because {why}: {lost}"),
+            "set `runtime_dir` to a directory of the broker's user (mode 0700) in a tmpfs, e.g. `/run/keyward`",
+        ),
+    }
 }
 
 /// The permissions that `serve` checks, those of the directories of keys, and the owner of each file of the broker. The
@@ -53,8 +86,23 @@ pub(super) fn private_files(config: &Config) -> Vec<(&'static str, &Path)> {
 /// The trust domain of the example configuration. `init` fixes the trust domain for good.
 const EXAMPLE_TRUST_DOMAIN: &str = "keyward.internal";
 
-/// Before `init`: whether the trust domain is still the one of the example.
+/// Before `init`: whether the trust domain is still the one of the example. Later: whether it is the one of the broker.
 fn trust_domain(config: &Config) -> Option<DoctorFinding> {
+    const WHAT: &str = "trust domain";
+    if let Some(own) = own_trust_domain(config) {
+        let set = &config.trust_domain;
+        if own == *set {
+            return Some(DoctorFinding::ok(WHAT, format!("`{own}`, as in the broker's certificates")));
+        }
+        let why = format!(
+            "`trust_domain` is `{set}`, and the broker in `{}` has the trust domain `{own}`: it does not start",
+            config.data_dir.display()
+        );
+        let fix = format!(
+            "set `trust_domain = \"{own}\"`, because it cannot change after `init`; for a new broker choose another `data_dir`"
+        );
+        return Some(DoctorFinding::fail(WHAT, why, fix));
+    }
     let is_example = config.trust_domain.as_str() == EXAMPLE_TRUST_DOMAIN;
     if !is_example || keyring_path(config).exists() {
         return None;
@@ -63,29 +111,68 @@ fn trust_domain(config: &Config) -> Option<DoctorFinding> {
         "`trust_domain` is `{EXAMPLE_TRUST_DOMAIN}`, as in the example, and cannot change after `init`"
     );
     Some(DoctorFinding::warn(
-        "trust domain",
+        WHAT,
         why,
         "set a name of your own before `keyward init`, e.g. `keyward.corp.example`",
     ))
 }
 
-/// The hosts that enrolment codes name have to be in the certificate, which names what `[server] names` lists.
-fn addresses(config: &Config) -> DoctorFinding {
-    const WHAT: &str = "addresses";
+/// The trust domain in the broker's published certificates of authorities; none before `init`.
+fn own_trust_domain(config: &Config) -> Option<TrustDomain> {
+    let published = published(config);
+    let authorities = certificates_from_pem(published.authorities_pem()).ok()?;
+    let newest = AuthorityCertificate::parse(authorities.into_iter().next()?).ok()?;
+    Some(newest.trust_domain().clone())
+}
+
+/// Whether the data directory has a broker. A wrong `data_dir` looks like a new one.
+fn data(config: &Config) -> DoctorFinding {
+    const WHAT: &str = "broker's data";
+    let dir = config.data_dir.display();
+    if keyring_path(config).exists() {
+        return DoctorFinding::ok(WHAT, format!("`{dir}` contains a broker"));
+    }
+    if let Some(lost) = keyring_lost(&config.data_dir) {
+        return DoctorFinding::fail(WHAT, lost.why(), lost.fix());
+    }
+    let problem = if config.data_dir.exists() { "contains no broker" } else { "does not exist" };
+    DoctorFinding::warn(
+        WHAT,
+        format!("`data_dir` is `{dir}`, which {problem}"),
+        "`keyward init` makes a new broker there; for an existing broker set `data_dir` to its directory",
+    )
+}
+
+/// Checks that the certificate, which has what `[server] names` lists, has the hosts that enrolment codes name.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(super) fn check_addresses(config: &Config) -> Result<(), CommandFailure> {
     let server = &config.server;
     for (setting, address) in [("address", &server.address), ("admin_address", &server.admin_address)] {
         let host = host_of(address);
         if !server.names.iter().any(|name| name == host) {
-            return DoctorFinding::fail(
-                WHAT,
-                format!(
+            return Err(CommandFailure::usage(
+                &format!(
                     "`{setting}` has the host `{host}`, which `[server] names` does not list: clients refuse the broker"
                 ),
-                format!("add `{host}` to `[server] names`, then restart the broker"),
-            );
+                &format!("add `{host}` to `[server] names`; a running broker has to be restarted then"),
+            ));
         }
     }
-    DoctorFinding::ok(WHAT, format!("{} for agents, {} for operators", server.address, server.admin_address))
+    Ok(())
+}
+
+fn addresses(config: &Config) -> DoctorFinding {
+    const WHAT: &str = "addresses";
+    let server = &config.server;
+    match check_addresses(config) {
+        Ok(()) => DoctorFinding::ok(
+            WHAT,
+            format!("{} for agents, {} for operators", server.address, server.admin_address),
+        ),
+        Err(failure) => DoctorFinding::fail(WHAT, failure.why(), failure.fix()),
+    }
 }
 
 /// A name can resolve elsewhere although it does not resolve on this host, so that this is no failure.

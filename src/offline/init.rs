@@ -2,9 +2,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::host_checks::check_addresses;
 use super::slot_keys::{KeyOptions, unnamed_key};
 use crate::app::assemble::{assemble_to_record, record_slot_changes};
-use crate::app::data_dir::{keyring_path, private_dir};
+use crate::app::data_dir::{give_to_broker, keyring_path, private_dir};
 use crate::app::environment::Environment;
 use crate::app::failures::{keyring_lost, start_failed};
 use crate::app::open_keyring::{open_by, slot_key};
@@ -75,13 +76,31 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
     // A question and a line of progress would be mixed.
     let progress = (!args.reissue_operator).then(|| console.progress("initialising the broker"));
     let was_sealed = Identity::has_sealed_key(home, IdentityKind::Operator);
-    let made = initialise(&config, options, &Environment::of(&config)).await?;
+    let made = initialise(&config, options, &Environment::of(&config)).await;
+    let made = give_to_broker(&config, made)?;
     drop(progress);
     tell(&made, console);
-    if was_sealed && !console.is_json() {
-        console.say(NEW_KEY_IN_CLEAR);
+    if !console.is_json() {
+        note(&config, args, was_sealed, console);
     }
     Ok(())
+}
+
+/// The notes that apply to what was made.
+fn note(config: &Config, args: &InitArgs, was_sealed: bool, console: &Console) {
+    if was_sealed {
+        console.say(NEW_KEY_IN_CLEAR);
+    }
+    if args.reissue_operator {
+        return;
+    }
+    let is_file = args.root_key_file.is_some() || config.root_key != RootKey::Attended;
+    console.say(if is_file {
+        "note: keep a copy of the unseal key away from the data directory: without an unseal key all data are lost"
+    } else {
+        "note: only the passphrase opens the keyring: without it all data are lost; `keyward slot add` adds another \
+         unseal key"
+    });
 }
 
 /// Says what the new certificate of an operator changes, and asks.
@@ -208,7 +227,6 @@ fn tell(made: &InitOutput, console: &Console) {
     console.line(&format!("broker in {data_dir}"));
     console.line(&format!("operator {operator} until {operator_until}"));
     console.line(&format!("identity in {operator_identity}"));
-    console.say("note: keep a copy of the unseal key away from the data directory: without an unseal key all data are lost");
 }
 
 fn create(
@@ -226,9 +244,9 @@ fn create(
         return Err(CommandFailure::new(code::ALREADY_INITIALISED).because(why));
     }
     check_space(&config.data_dir)?;
+    check_addresses(config)?;
     let user = BrokerUser::of_data(config);
     TrustedFile::key_directories(config).iter().try_for_each(|one| one.check(user))?;
-    private_dir(&config.data_dir)?;
     let by_itself = match &config.root_key {
         RootKey::File(file) if !file.exists() => Some(SlotKey::create_file(file, entropy)?),
         RootKey::File(_) | RootKey::Credential(_) => Some(slot_key(config)?),
@@ -242,6 +260,7 @@ fn create(
             "add `--passphrase`, or `--root-key-file FILE` on a removable medium",
         ));
     }
+    private_dir(&config.data_dir)?;
     let keyring = Keyring::create(&path, &slots, clock.now(), entropy);
     Ok((keyring?, slots.swap_remove(0)))
 }

@@ -108,6 +108,34 @@ fn config_check_finds_names_that_fit_neither_host_nor_certificate() {
 }
 
 #[test]
+fn config_check_finds_a_changed_trust_domain_and_data_of_no_broker() {
+    // Given a broker that has started, and a configuration that fits it
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let text = fs::read_to_string(process.config()).unwrap();
+    let with = |from: &str, to: &str| fs::write(process.config(), text.replace(from, to)).unwrap();
+    assert_eq!(checked(&process), (Some(0), Vec::new()));
+    // When the trust domain is changed, then both checks fail, as the start does
+    with("\"keyward.test\"", "\"other.test\"");
+    let (exit, found) = checked(&process);
+    assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(1), 1, "fail trust domain"), "{found:?}");
+    assert!(found[0].1.contains("`trust_domain = \"keyward.test\"`"), "{found:?}");
+    let (_, doctored) = findings(&process, "host", &["--config", &process.config()]);
+    assert_eq!(state(&doctored, "trust domain"), "fail");
+    assert!(process.refused_serve().1.contains("trust_domain_changed"));
+    // When the data directory is an empty or missing one, then the check says that it has no broker
+    fs::create_dir(process.path("empty")).unwrap();
+    fs::set_permissions(process.path("empty"), fs::Permissions::from_mode(0o700)).unwrap();
+    for dir in ["empty", "missing"] {
+        with("/data\"", &format!("/{dir}\""));
+        let (exit, found) = checked(&process);
+        assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(0), 1, "warn broker's data"), "{found:?}");
+        assert!(found[0].1.contains(&process.path(dir).display().to_string()), "{found:?}");
+    }
+}
+
+#[test]
 fn config_check_finds_keys_that_others_can_use_or_replace() {
     let mut process = Process::init("warn");
     process.serve();
@@ -190,4 +218,25 @@ fn owner_of_the_data_is_the_brokers_user_whoever_checks() {
         give(path, service);
     }
     assert_eq!(checked(&process), (Some(0), Vec::new()));
+}
+
+#[test]
+fn config_check_says_why_the_runtime_directory_is_not_used() {
+    // Given a runtime directory on the file system of the data
+    let mut process = Process::init("warn");
+    fs::create_dir(process.path("run")).unwrap();
+    let text = fs::read_to_string(process.config()).unwrap();
+    let run = process.path("run").display().to_string();
+    fs::write(process.config(), format!("runtime_dir = \"{run}\"\n{text}")).unwrap();
+    // Then the check warns, and names what does not survive a restart
+    let (exit, found) = checked(&process);
+    assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(0), 1, "warn runtime directory"), "{found:?}");
+    assert!(found[0].1.contains("file system of the data directory"), "{found:?}");
+    // And if the directory is missing while the broker runs, it warns, too
+    fs::remove_dir(&run).unwrap();
+    assert_eq!(checked(&process), (Some(0), Vec::new()));
+    process.serve();
+    let (exit, found) = checked(&process);
+    assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(0), 1, "warn runtime directory"), "{found:?}");
+    assert!(found[0].1.contains(&format!("`{run}` does not exist")), "{found:?}");
 }
