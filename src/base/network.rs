@@ -14,6 +14,14 @@ use super::name::NameError;
 pub struct Network(IpNet);
 
 impl Network {
+    /// The network that a text means which sets bits beyond its prefix, e.g. `10.3.0.0/24` for `10.3.0.7/24`.
+    #[must_use]
+    pub fn around(text: &str) -> Option<Self> {
+        let network: IpNet = text.parse().ok()?;
+        let around = network_of(network.addr(), network.prefix_len())?;
+        (around.0 != network).then_some(around)
+    }
+
     /// Whether the network contains `address`. An IPv4 address in its IPv6 spelling counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -208,6 +216,16 @@ mod tests {
         assert_eq!(peer("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(peer("2001:db8:1:2:ffff::"), peer("2001:db8:1:2::1"));
         assert_ne!(peer("2001:db8:1:3::1"), peer("2001:db8:1:2::1"));
+    }
+
+    #[test]
+    fn bits_beyond_the_prefix_lead_to_the_network_around_them() {
+        let around = |text: &str| Network::around(text).map(|network| network.to_string());
+        assert_eq!(around("10.3.0.7/24").as_deref(), Some("10.3.0.0/24"));
+        assert_eq!(around("2001:db8::1/32").as_deref(), Some("2001:db8::/32"));
+        for exact in ["10.3.0.0/24", "10.3.0.7", "10.3.0.0/33", "network"] {
+            assert_eq!(around(exact), None, "{exact}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod help;
 mod host_args;
 mod identity;
 mod listing;
+mod named_network;
 mod own_access;
 mod owners;
 mod run;
@@ -35,6 +36,7 @@ pub use identity::{Identity, IdentityKind, default_home};
 pub(crate) use identity::{NEW_KEY_IN_CLEAR, identity_lock};
 pub use slot_args::{DealingArgs, NewSlotArgs, OpeningArgs, OtherSlotsArgs, SlotCommand};
 pub use verbs::doctor::{DoctorFinding, doctor, report};
+pub(crate) use verbs::status::CLOCK_DISAGREES;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -71,7 +71,8 @@ impl VerbSession<'_> {
         self.print_rows(&client, &items).await;
         let seen = seen.into_inner();
         if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
-            self.console.say(&seen.note(T::NOUN, owner));
+            // Objects of other kinds have owners, too.
+            self.console.say(&SeenOwners::of_all(&client).await.note(T::NOUN, owner));
         }
         if has_more && !self.console.is_json() {
             let count = items.len();

@@ -140,7 +140,8 @@ fn word_tip(verb: &clap::Command, word: &str) -> Option<String> {
         let name = verb.get_bin_name().unwrap_or_default();
         return Some(format!("put `--` before the command and its arguments: `{name} … -- COMMAND`"));
     }
-    file_option(verb).filter(|_| Path::new(word).exists()).map(str::to_owned)
+    let tip = if Path::new(word).exists() { file_option(verb) } else { operator_option(verb) };
+    tip.map(str::to_owned)
 }
 
 /// The tip for an unknown verb. Of the verbs that `clap` suggests, those stay that can be misspelt so.
@@ -179,6 +180,12 @@ fn built(mut command: clap::Command) -> clap::Command {
 /// The verb that `words` name.
 fn verb_of(root: &clap::Command, words: impl Iterator<Item = OsString>) -> &clap::Command {
     words.fold(root, |found, word| found.find_subcommand(word).unwrap_or(found))
+}
+
+/// The option by which the verb takes the name of an operator, for a person who gives the name alone.
+fn operator_option(verb: &clap::Command) -> Option<&'static str> {
+    let operator = verb.get_arguments().find(|one| one.get_long() == Some("operator"))?;
+    operator.get_action().takes_values().then_some("name the operator with `--operator NAME`")
 }
 
 /// The option by which the verb takes a file, for a person who names the file alone.

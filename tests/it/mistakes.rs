@@ -217,3 +217,66 @@ fn stages_of_an_authority_differ_in_the_rows_of_the_ledger() {
         assert!(rows.contains(row), "{row}: {rows}");
     }
 }
+
+#[test]
+fn option_of_another_verb_kind_or_network_is_named() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    for (verb, exit, parts) in [
+        (
+            &["agent", "invite", "a", "--network", "10.3.0.7/24"][..],
+            2,
+            &["`10.3.0.7/24` is the address of a host", "name the network `10.3.0.0/24`"][..],
+        ),
+        (&["operator", "invite", "p", "--service", "--network", "10.3.0.7/24"], 2, &["`10.3.0.0/24`"]),
+        (&["operator", "invite", "p", "--role", "metrics"], 2, &["the kind service: `--service`"]),
+        (&["operator", "invite", "p", "--role", "deployer"], 2, &["the kind automation: `--automation`"]),
+        (&["operator", "update", "admin", "--role", "auditor"], 2, &["`keyward operator role admin ROLE`"]),
+        (&["init", "--reissue-operator", "bob"], 2, &["name the operator with `--operator NAME`"]),
+        (&["slot", "add", "--shares", "3", "--threshold", "5"], 2, &["at most the number of its shares"]),
+        (&["slot", "add", "--passphrase"], 2, &["standard input is empty, and without a terminal"]),
+        // Other objects than agents have owners
+        (&["agent", "list", "--owner", "paymnts"], 0, &["owners in use: payments"]),
+    ] {
+        let config = ["--config".to_owned(), process.config()];
+        let with_config = matches!(verb[0], "slot" | "init");
+        let config = config.iter().filter(|_| with_config).map(String::as_str);
+        if verb[0] == "agent" {
+            process.good(&["secret", "put", "pay/key", "--owner", "payments"], b"value");
+        }
+        // When a person makes the mistake, then the message names the option or the verb
+        let args: Vec<&str> = verb.iter().copied().chain(config).collect();
+        let output = process.run_as("operator", &args, b"");
+        let told = said(&output);
+        assert_eq!(output.status.code(), Some(exit), "{verb:?}: {told}");
+        parts.iter().for_each(|part| assert!(told.contains(part), "{verb:?}: {part}: {told}"));
+        assert!(!told.contains("bob"), "an argument in the wrong place may be a secret: {told}");
+    }
+}
+
+#[test]
+fn init_that_is_refused_makes_no_data_directory() {
+    // Given a configuration that `config check` refuses, or that names no unseal key
+    let process = Process::init("warn");
+    for made in ["data", "home-operator"] {
+        fs::remove_dir_all(process.path(made)).unwrap();
+    }
+    let text = fs::read_to_string(process.config()).unwrap();
+    let elsewhere = text.replace("\"localhost\"]", "\"localhost\"]\naddress = \"broker.example:8443\"");
+    let key = format!("file = \"{}\"", process.path("root.key").display());
+    for (config, part) in [
+        (elsewhere, "add `broker.example` to `[server] names`"),
+        (text.replace(&key, "attended = true"), "add `--passphrase`"),
+    ] {
+        fs::write(process.config(), &config).unwrap();
+        // When the broker is initialised
+        let output = process.run_as("operator", &["init", "--config", &process.config()], b"");
+        // Then the command says why not, and makes nothing
+        let told = said(&output);
+        assert!(output.status.code() == Some(2) && told.contains(part), "{part}: {told}");
+        assert!(!process.path("data").exists(), "{part}");
+    }
+    fs::write(process.config(), &text).unwrap();
+    process.good(&["init", "--config", &process.config()], b"");
+}

@@ -150,9 +150,14 @@ fn check_role(kind: OperatorKind, role: OperatorRole) -> Result<(), Failure> {
         return Ok(());
     }
     let roles: Vec<&str> = kind.roles().iter().map(|role| role.as_str()).collect();
+    let programs = [OperatorKind::Service, OperatorKind::Automation];
+    let others = programs.iter().filter(|other| **other != kind && other.roles().contains(&role));
+    let others: String = others
+        .map(|other| format!("; for this role invite an operator of the kind {other}: `--{other}`"))
+        .collect();
     Err(invalid(
         format!("the role `{role}` is not for an operator of the kind {kind}"),
-        format!("name a role for this kind: {}", roles.join(", ")),
+        format!("name a role for this kind: {}{others}", roles.join(", ")),
     ))
 }
 

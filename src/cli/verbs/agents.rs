@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::base::{AgentName, InstanceId, Network, Person};
+use crate::base::{AgentName, InstanceId, Person};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
-use crate::cli::session::{ReasonArgs, VerbSession, optional};
+use crate::cli::named_network::named_network;
+use crate::cli::session::{ReasonArgs, VerbSession};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, OnlyCopy, OutFile, duration_s};
 use crate::wire::{
@@ -166,7 +167,7 @@ impl InviteArgs {
             let fix = format!("repeat the option: `{}`", each.join(" "));
             return Err(CommandFailure::usage(&why, &fix));
         }
-        let network: Option<Network> = optional(self.network.as_deref())?;
+        let network = self.network.as_deref().map(named_network).transpose()?;
         let body = InviteAgentBody {
             roles: self.roles.clone(),
             uses: self.uses,

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::agents::NewCode;
-use crate::base::{BindingNetwork, Network, OperatorName, OwnerName, Person, PersonError, length_text};
+use crate::base::{BindingNetwork, OperatorName, OwnerName, Person, PersonError, length_text};
+use crate::cli::named_network::named_network;
 use crate::cli::owners::note_new_owner;
 use crate::cli::session::{VerbSession, optional};
 use crate::console::{CommandFailure, duration_s};
@@ -65,6 +66,12 @@ pub struct OperatorUpdateArgs {
     /// Life of the program's certificates, from the next renewal on
     #[arg(long, value_parser = duration_s, value_name = "DURATION")]
     life: Option<u32>,
+    /// Refused: another verb changes it
+    #[arg(long, hide = true)]
+    role: Option<String>,
+    /// Refused: another verb changes it
+    #[arg(long, hide = true)]
+    owner: Option<String>,
 }
 
 impl OperatorInviteArgs {
@@ -114,6 +121,14 @@ impl OperatorInviteArgs {
 impl OperatorUpdateArgs {
     pub(super) async fn update(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let name: OperatorName = self.name.parse()?;
+        if self.role.is_some() || self.owner.is_some() {
+            return Err(CommandFailure::usage(
+                "`operator update` changes neither the role nor the owner of an operator",
+                &format!(
+                    "change them with `keyward operator role {name} ROLE`, with `--owner OWNER` for an owner"
+                ),
+            ));
+        }
         let networks = canonical(&self.networks)?;
         let changes = self.person.is_some() || self.no_person || self.no_network || self.life.is_some();
         if !changes && networks.is_empty() {
@@ -154,7 +169,7 @@ pub(super) fn role_name(role: &str) -> Result<&'static str, CommandFailure> {
 
 fn canonical(networks: &[String]) -> Result<Vec<String>, CommandFailure> {
     let canonical = |text: &String| {
-        let network: Network = text.parse()?;
+        let network = named_network(text)?;
         BindingNetwork::try_from(network).map_err(|error| {
             CommandFailure::usage(
                 &error.to_string(),
