@@ -20,7 +20,7 @@ const GUESSES: &[(&str, &[&str], &str)] = &[
     ("incident", &["create", "new", "start"], "incident open"),
     ("incident", &["contain"], "contain"),
     ("incident", &["lift", "resolve"], "lift"),
-    ("audit", &["log", "logs", "search", "show"], "audit list"),
+    ("audit", &["log", "logs", "search"], "audit list"),
     ("audit", &["follow", "watch"], "audit tail"),
 ];
 

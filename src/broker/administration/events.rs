@@ -252,6 +252,7 @@ mod tests {
             "enrolment.refused",
             "operator.denied",
             "request.denied",
+            "text.refused",
             "token.refused",
         ];
         assert_eq!(of(Some(EntryOutcome::Denied)), denied);
