@@ -25,7 +25,7 @@ use crate::issuance::Issuer;
 use crate::keyring::{Family, Keyring};
 
 use crate::policy::LifeLimits;
-use crate::quota::{Denials, DenialsBySource, Limiter, Rate};
+use crate::quota::{Denials, DenialsBySource, Guesses, Limiter, Rate};
 use crate::secrets::{Opener, Sealer};
 use crate::store::{AcceptedLoss, OnLostEntries, Store};
 use crate::telemetry::{Alarm, Alarms, Meters};
@@ -182,9 +182,10 @@ async fn alarms_of(store: &Store<World>) -> Result<Alarms, CommandFailure> {
 }
 
 /// The rate limit of checks of leaked texts.
-fn value_checks(environment: &Environment) -> Limiter<OperatorId> {
+fn value_checks(environment: &Environment) -> Guesses<OperatorId> {
     let times = NonZeroU32::new(VALUE_CHECKS_PER_MINUTE).unwrap_or(NonZeroU32::MIN);
-    Limiter::per_minute(times, times, Arc::clone(&environment.clock))
+    let clock = || Arc::clone(&environment.clock);
+    Guesses::new(Limiter::per_minute(times, times, clock()), clock())
 }
 
 fn denials() -> Rate {

@@ -76,7 +76,12 @@ mod tests {
 
     fn token() -> String {
         let part = |text: &str| base64url(text.as_bytes());
-        format!("{}.{}.{}", part("{\"alg\":\"ES256\"}"), part("{\"sub\":\"agent\",\"aud\":\"x\"}"), part("signature"))
+        format!(
+            "{}.{}.{}",
+            part("{\"alg\":\"ES256\"}"),
+            part("{\"sub\":\"agent\",\"aud\":\"x\"}"),
+            part("signature")
+        )
     }
 
     #[test]

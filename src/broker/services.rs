@@ -27,7 +27,7 @@ use crate::idempotency::{IdempotencyCaller, IdempotencyKey, IdempotentRequest};
 use crate::issuance::Issuer;
 use crate::keyring::Keyring;
 use crate::policy::LifeLimits;
-use crate::quota::{Denials, DenialsBySource, Limiter, Refusals};
+use crate::quota::{Denials, DenialsBySource, Guesses, Limiter, Refusals};
 use crate::revocation::RefusedIdentity;
 use crate::secrets::Sealer;
 use crate::store::Store;
@@ -139,8 +139,8 @@ pub struct Values {
     pub put: PutValues,
     /// The keys of the digests that are stored with values.
     pub digests: ValueDigestKeys,
-    /// The rate limit of an operator's checks of leaked texts.
-    pub checks: Limiter<OperatorId>,
+    /// The rate limit of an operator's checks of leaked texts, and of its texts that were refused.
+    pub checks: Guesses<OperatorId>,
 }
 
 /// The keyring and its file.

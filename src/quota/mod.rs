@@ -5,12 +5,14 @@
 
 mod concurrency;
 mod denials;
+mod guesses;
 mod limiter;
 mod refusals;
 mod sources;
 
 pub use concurrency::{AtCapacity, Concurrency, ConcurrencyPermit};
 pub use denials::{Denials, Note};
+pub use guesses::Guesses;
 pub use limiter::{Admitted, Limited, Limiter, Permit, Rate};
 pub use refusals::{RefusalCount, RefusalSummary, Refusals, RefusedAt, RefusedSources};
 pub use sources::DenialsBySource;

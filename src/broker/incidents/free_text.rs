@@ -17,8 +17,8 @@ use crate::policy::{Authorised, HandleIncidents};
 
 impl AdminServices {
     /// Refuses texts that contain a token, an enrolment code, a value of a secret or the password of a lease within the
-    /// operator's scope. Values are compared by their keyed digests. Each comparison counts as a check of a value, so that
-    /// nobody guesses values with texts, and each refusal has an entry.
+    /// operator's scope. Values are compared by their keyed digests. Each refusal counts as a check of a value, so that
+    /// nobody guesses values with texts, and has an entry.
     ///
     /// # Errors
     /// [`Failure`]; it does not repeat the text. It also fails if not everything was compared in time.
@@ -44,13 +44,15 @@ impl AdminServices {
         let all: Vec<Sensitive<Vec<u8>>> =
             parts.into_iter().flat_map(|part| candidates(&Sensitive::new(part.to_owned()))).collect();
         let heavy = self.heavy(by)?;
-        let _admitted = self.0.values.checks.admit(&operator.id())?;
+        self.0.values.checks.may_compare(&operator.id())?;
         let (services, scope, runtime) = (self.clone(), operator.scope().clone(), Handle::current());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
         let compare =
             move |work: &Cancellation| runtime.block_on(services.has_known_value(&all, &scope, work));
         if heavy.run(Priority::Ordinary, compare).await? {
-            return Err(self.refused(operator, incident, "value").await);
+            let refused = self.refused(operator, incident, "value").await;
+            self.0.values.checks.hit(&operator.id())?;
+            return Err(refused);
         }
         Ok(())
     }
@@ -147,7 +149,7 @@ mod tests {
             ("pw=c2VjcmV0cw==", "c2VjcmV0cw=="),
             ("\"c2VjcmV0cw==\",", "c2VjcmV0cw=="),
             ("key=a:b;c,d=e", "a:b;c,d=e"),
-            ("postgres://app:hunter22@db/orders", "hunter22"),
+            ("db://app:hunter22@orders/x", "hunter22"),
             ("https://x.example/?token=hunter22&x=1", "hunter22"),
             ("<password>hunter22</password>", "hunter22"),
             ("\u{201c}hunter22\u{201d}", "hunter22"),

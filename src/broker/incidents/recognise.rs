@@ -38,7 +38,7 @@ impl AdminServices {
         value: &Sensitive<String>,
     ) -> Result<ValueCheckAnswer, Failure> {
         let heavy = self.heavy(by)?;
-        let _admitted = self.0.values.checks.admit(&by.operator().id())?;
+        self.0.values.checks.ask(&by.operator().id())?;
         let (services, operator, runtime) = (self.clone(), by.operator().clone(), Handle::current());
         let value = Sensitive::new(value.expose().clone());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
