@@ -321,7 +321,10 @@ impl Filter<'_> {
                 self.found.own = true;
                 true
             }
-            Standing::Known => true,
+            Standing::Known => {
+                self.found.foreign = true;
+                true
+            }
             Standing::Foreign => {
                 self.found.foreign = true;
                 false
