@@ -47,7 +47,7 @@ pub struct CapabilityAnswer {
     pub secret: Option<SecretName>,
     pub max_life_s: u32,
     pub owner: Option<OwnerName>,
-    /// The incident that contains the capability.
+    /// The incident that contains the capability; not in answers to agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
 }
