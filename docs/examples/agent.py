@@ -3,7 +3,7 @@
     agent.py CODE-FILE SERVICE-URL SERVICE-CA.pem
 
 Enrols when it has not yet, reads a secret, and asks a service that takes tokens; on a 401 it asks once
-more with a new one.
+more with a new one. The agent needs a capability that delivers the secret `github/app`, and `reports.read`.
 """
 
 import ssl

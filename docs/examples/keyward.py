@@ -13,8 +13,9 @@ ends or when a service has answered 401 (`token.renew()`). It is safe to share b
 source on, not what it gives: a copied token is the one that is stale an hour later.
 
 While the broker does not answer, a source raises `Unavailable`, and the next use asks again at once: repeat it
-every few seconds, and not before `retry_after_s` if the broker has said so (`Retry-After`). A refused certificate is `Unauthenticated`, with the same codes as the command line has
-(`certificate_revoked`, `certificate_expired`, `server_name_mismatch` …).
+every few seconds, and not before `retry_after_s` if the broker has said so (`Retry-After`). A refused certificate
+is `Unauthenticated`, with the same codes as the command line has (`certificate_revoked`, `certificate_expired`,
+`server_name_mismatch` …). A damaged identity is a `KeywardError` with `identity_damaged` or `address_invalid`.
 
 The certificate is renewed by `keyward renew --watch`, which makes the new keys: run it beside the agent, or
 inside `with agent.renewing():`. The next request uses the new certificate, also if another process renewed it.
@@ -212,7 +213,7 @@ class Agent:
         self._sources = {}
 
     def is_enrolled(self):
-        """Whether `keyward join` has stored an identity here."""
+        """Whether `keyward join` has stored an identity here. A damaged one counts: requests raise `identity_damaged`."""
         return (self._home / "agent").is_dir()
 
     def token(self, *capabilities, resource=None):
@@ -249,7 +250,7 @@ class Agent:
 
     def show_certificate(self, context):
         """Has `context` show this agent's certificate, to services that check what a token is bound to."""
-        context.load_cert_chain(self._home / "agent" / "certificate.pem", self._home / "agent" / "key.pem")
+        _load_certificate(context, self._home / "agent")
 
     @contextlib.contextmanager
     def renewing(self):
@@ -279,7 +280,7 @@ class Agent:
 
     def _send_once(self, method, path, form, bearer, body, key):
         context, address = self._connected_by()
-        host, _, port = address.rpartition(":")
+        host, port = _host_and_port(address, self._home / "agent" / "address")
         headers = {"Authorization": bearer.header()} if bearer else {}
         if body is not None:
             body = json.dumps(body)
@@ -288,7 +289,7 @@ class Agent:
             body = urllib.parse.urlencode(form)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection = http.client.HTTPSConnection(
-            host.strip("[]"), int(port), context=context, timeout=self._timeout_s
+            host, port, context=context, timeout=self._timeout_s
         )
         try:
             connection.request(method, path, body=body, headers=headers)
@@ -297,7 +298,10 @@ class Agent:
         except ssl.SSLError as error:
             raise _refused(error, address) from error
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable("broker_unreachable", "the broker does not answer") from error
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            why = f"the broker at {address} does not answer: {cause}"
+            fix = "check the address and the network; on the broker's host check that `keyward serve` runs"
+            raise Unavailable("broker_unreachable", why, fix) from error
         finally:
             connection.close()
         if response.status < 300:
@@ -314,21 +318,63 @@ class Agent:
         except FileNotFoundError as error:
             why = f"no agent has joined from {self._home}"
             raise Unauthenticated("no_identity", why, "keyward join, or name the directory: KEYWARD_HOME") from error
+        except OSError as error:
+            raise _damaged(f"{self._home / 'agent'} cannot be read: {error.strerror}") from error
 
     def _connected_by(self):
         with self._lock:
             directory = self._home / "agent"
-            read = self._identity().st_ino
-            if read != self._read:
-                context = ssl.create_default_context(cafile=directory / "authority.pem")
+            while (read := self._generation()) != self._read:
+                try:
+                    context = ssl.create_default_context(cafile=_readable(directory / "authority.pem"))
+                except ssl.SSLError as error:
+                    raise _damaged(f"{directory / 'authority.pem'} has no certificate in PEM") from error
                 context.minimum_version = ssl.TLSVersion.TLSv1_3
-                context.load_cert_chain(directory / "certificate.pem", directory / "key.pem")
-                self._context, self._read = context, read
-            return self._context, (directory / "address").read_text().strip()
+                try:
+                    _load_certificate(context, directory)
+                except KeywardError:
+                    # A renewal may have replaced the directory between two of its files.
+                    if self._generation() == read:
+                        raise
+                else:
+                    self._context, self._read = context, read
+            return self._context, _readable(directory / "address").read_text(errors="replace").strip()
 
 
 def _default_home():
     return pathlib.Path(os.environ.get("XDG_CONFIG_HOME") or pathlib.Path.home() / ".config") / "keyward"
+
+
+def _load_certificate(context, directory):
+    certificate, key = _readable(directory / "certificate.pem"), _readable(directory / "key.pem")
+    if "PRIVATE KEY" not in key.read_text(errors="replace"):
+        raise _damaged(f"{key} has no private key in PEM, or a sealed one, which only `keyward` can use")
+    try:
+        # Without a password, an encrypted key would ask for it at the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise _damaged(f"{certificate} and {key} are not a certificate and its private key") from error
+
+
+def _readable(path):
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        raise _damaged(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _damaged(why):
+    fix = "restore the file; otherwise ask an operator for an enrolment code, then: keyward join --replace"
+    return KeywardError("identity_damaged", why, fix)
+
+
+def _host_and_port(address, file):
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        why = f"the broker's address in {file} is not a host name with a port"
+        raise KeywardError("address_invalid", why, "correct the file, or enrol again: keyward join --replace")
+    return host.strip("[]"), int(port)
 
 
 def _refused(error, address):

@@ -20,8 +20,12 @@ const ca = readFileSync(authority);
 // Until then the broker has asked not to be called (`Retry-After`).
 let callableAt = 0;
 
+// Until then the broker lets the keys be kept (`max-age`): later it may have revoked one.
+let freshUntil = 0;
+
 async function fetchKeys() {
-  if (Date.now() < callableAt) throw new Error("the broker has asked for a pause");
+  const askedAt = Date.now();
+  if (askedAt < callableAt) throw new Error("the broker has asked for a pause");
   const answer = await new Promise((resolve, reject) => {
     const options = { ca, signal: AbortSignal.timeout(5000) };
     https.get(`${issuer}/.well-known/jwks.json`, options, resolve).on("error", reject);
@@ -32,7 +36,10 @@ async function fetchKeys() {
     callableAt = Date.now() + 1000 * (Number(answer.headers["retry-after"]) || 0);
     throw new Error(`the broker answered ${answer.statusCode}`);
   }
-  return createLocalJWKSet(JSON.parse(text));
+  const found = createLocalJWKSet(JSON.parse(text));
+  const age = /max-age=(\d+)/.exec(answer.headers["cache-control"] ?? "");
+  freshUntil = askedAt + 1000 * Number(age?.[1] ?? 0);
+  return found;
 }
 
 // The token is not taken: the caller is answered 401.
@@ -50,7 +57,7 @@ async function verified(token, peer) {
     clockTolerance: 5,
     requiredClaims: ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf"],
   };
-  keys ??= await fetchKeys();
+  if (Date.now() >= freshUntil) keys = await fetchKeys();
   const verify = () => jwtVerify(token, keys, options);
   const { payload } = await verify().catch(async (error) => {
     if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;

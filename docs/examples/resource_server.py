@@ -14,6 +14,7 @@ import base64
 import hashlib
 import http.server
 import json
+import re
 import ssl
 import sys
 import threading
@@ -31,31 +32,37 @@ class Refused(Exception):
 
 
 class Keys:
-    """The broker's token keys, fetched again when a token names one that is not known yet."""
+    """The broker's token keys, fetched again when a token names one that is not known yet, and when the time is over
+    for which the broker lets them be kept (`max-age`): it may have revoked one."""
 
     def __init__(self, issuer, authority):
         self.url = f"{issuer}/.well-known/jwks.json"
         self.context = ssl.create_default_context(cafile=authority)
         self.lock = threading.Lock()
         self.keys = {}
+        self.fresh_until = 0.0
         self.callable_at = 0.0
 
     def get(self, kid):
         with self.lock:
-            if kid not in self.keys:
+            if kid not in self.keys or time.monotonic() >= self.fresh_until:
                 self.keys = {key.key_id: key for key in self.fetch().keys}
             return self.keys.get(kid)
 
     def fetch(self):
-        if time.monotonic() < self.callable_at:
+        asked_at = time.monotonic()
+        if asked_at < self.callable_at:
             raise OSError("the broker has asked for a pause")
         try:
             with urllib.request.urlopen(self.url, context=self.context, timeout=5) as answer:
-                return jwt.PyJWKSet.from_dict(json.load(answer))
+                age = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
+                keys = jwt.PyJWKSet.from_dict(json.load(answer))
         except urllib.error.HTTPError as error:
             pause = error.headers.get("Retry-After") or "0"
             self.callable_at = time.monotonic() + (int(pause) if pause.isdecimal() else 0)
             raise
+        self.fresh_until = asked_at + (int(age[1]) if age else 0)
+        return keys
 
 
 def verified(token, certificate, keys, issuer, audience):

@@ -11,7 +11,7 @@ use super::failures::start_failed;
 use super::listeners::{Listeners, SealedListeners};
 use super::running_broker::{OpenedBroker, ProcessReplacement, RunningBroker, StartOptions};
 use super::runtime_dir::{forget_seal_order, is_seal_pending};
-use super::stop_signals::{InputEnd, StopSignals};
+use super::stop_signals::StopSignals;
 use super::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::limits::SEAL_WAIT_S;
@@ -46,8 +46,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), CommandFailure> {
     TrustedFile::all(&args.config, config).iter().try_for_each(|one| one.check(user))?;
     log(config)?;
     harden();
-    let input_end = if args.stop.until_stdin_ends { InputEnd::Stops } else { InputEnd::Ignored };
-    let mut signals = StopSignals::listen(input_end)?;
+    let mut signals = StopSignals::listen(args.stop.until_stdin_ends)?;
     let environment = Environment::of(config);
     let opening = StartOptions { config, environment: &environment, on_lost_entries, duty };
     let start_as = sealed_if_ordered(config, start_as);

@@ -6,6 +6,7 @@ mod csv;
 mod duration;
 mod failure;
 pub(crate) mod input;
+mod input_end;
 mod out_file;
 mod output;
 mod passphrase;
@@ -23,6 +24,7 @@ pub(crate) use duration::duration_s;
 pub use failure::CommandFailure;
 pub(crate) use failure::{EXIT_CODES, Refused, exit_code};
 pub use input::not_an_argument;
+pub(crate) use input_end::InputEnd;
 pub(crate) use out_file::OutFile;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{

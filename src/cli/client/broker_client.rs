@@ -228,14 +228,14 @@ impl Client {
     }
 
     async fn send_once(&self, request: ClientRequest) -> Result<ClientResponse, CommandFailure> {
-        let (changes, is_sent) = (request.changes, AtomicBool::new(false));
+        let (leaves_doubt, is_sent) = (request.leaves_doubt, AtomicBool::new(false));
         let sent = tokio::time::timeout(self.wait, self.connect_and_send(request, &is_sent)).await;
         let answered = sent.unwrap_or_else(|_| {
             let why = format!("no response within {} seconds", self.wait.as_secs());
             Err(self.transport.unreachable(&why))
         });
         answered.map_err(|failure| {
-            let is_in_doubt = changes && is_sent.load(Ordering::Relaxed);
+            let is_in_doubt = leaves_doubt && is_sent.load(Ordering::Relaxed);
             if is_in_doubt { failure.in_doubt() } else { failure }
         })
     }

@@ -14,8 +14,8 @@ pub(super) struct ClientRequest {
     pub(super) uri: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
-    /// Whether it changes something at the broker.
-    pub(super) changes: bool,
+    /// Whether its outcome is in doubt without a response.
+    pub(super) leaves_doubt: bool,
 }
 
 /// The input of a request besides its path.
@@ -77,8 +77,8 @@ impl ClientRequest {
 
     /// A request without a body.
     pub(super) fn to<T: Target, I, A>(endpoint: Endpoint<T, I, A>, target: &T) -> Self {
-        let (uri, changes) = (endpoint.path_to(target), endpoint.changes());
-        Self { method: endpoint.method, uri, headers: Vec::new(), body: Bytes::new(), changes }
+        let (uri, leaves_doubt) = (endpoint.path_to(target), endpoint.leaves_doubt());
+        Self { method: endpoint.method, uri, headers: Vec::new(), body: Bytes::new(), leaves_doubt }
     }
 
     pub(super) fn with_body(mut self, kind: &'static str, body: Bytes) -> Self {

@@ -10,7 +10,7 @@ use crate::base::{Clock, SystemClock, Timestamp, code};
 use crate::cli::client::{Attempts, Client, Received};
 use crate::cli::identity::{Identity, IdentityKind, PendingKey, identity_lock, warn_not_updated};
 use crate::cli::sealed_key::KeyOpener;
-use crate::console::{CommandFailure, Console, Format};
+use crate::console::{CommandFailure, Console, Format, InputEnd};
 use crate::pki::Requested;
 use crate::wire::{AGENT_WHOAMI, Nothing, OPERATOR_WHOAMI, RENEW, RenewBody, RenewalAnswer};
 
@@ -30,12 +30,25 @@ pub struct RenewArgs {
     /// Keep running, and renew the certificate each time it is due
     #[arg(long)]
     watch: bool,
+    /// With `--watch`: stop when standard input, a pipe, ends, e.g. with the program that started this one
+    #[arg(long, requires = "watch")]
+    until_stdin_ends: bool,
 }
 
 pub(crate) async fn renew(home: &Path, args: &RenewArgs, console: &Console) -> Result<(), CommandFailure> {
     let kind = IdentityKind::named(args.operator);
-    let renewed =
-        if args.watch { watch(home, kind, console).await } else { renew_now(home, kind, console).await };
+    let renewed = if !args.watch {
+        renew_now(home, kind, console).await
+    } else if args.until_stdin_ends {
+        let end = InputEnd::watch();
+        let end = end.map_err(|error| CommandFailure::of_file(Path::new("standard input"), &error))?;
+        tokio::select! {
+            watched = watch(home, kind, console) => watched,
+            () = end.wait() => Ok(()),
+        }
+    } else {
+        watch(home, kind, console).await
+    };
     renewed.map_err(|failure| kind.or_as_operator(home, failure))
 }
 

@@ -21,7 +21,9 @@ pub(super) struct TokenFile {
     renew_at: Duration,
     expires_at: Duration,
     content: Content,
-    /// The thumbprint of the certificate that the token is bound to, or of a later one that was seen.
+    /// The thumbprint of the certificate that the token is bound to.
+    bound_to: Option<String>,
+    /// The thumbprint of the agent's certificate that was seen last.
     certificate: Option<String>,
 }
 
@@ -56,9 +58,10 @@ impl TokenFile {
     ) -> Self {
         let path = Self::path_in(dir);
         let token = fs::read_to_string(&path).ok().map(Sensitive::new);
-        let certificate = token.and_then(|token| bound_to(token.expose()));
+        let bound_to = token.and_then(|token| bound_to(token.expose()));
         let (renew_at, expires_at, content) = (now, now, Content::Token);
-        let mut file = Self { path, scope, resource, renew_at, expires_at, content, certificate };
+        let certificate = bound_to.clone();
+        let mut file = Self { path, scope, resource, renew_at, expires_at, content, bound_to, certificate };
         file.lives_for(life_s, now);
         file
     }
@@ -97,7 +100,8 @@ impl TokenFile {
         let minted =
             TokenRequest::for_scope(self.scope.clone(), self.resource.clone()).fresh(&client).await?;
         Self::store(&self.path, &minted)?;
-        self.certificate = bound_to(minted.access_token.value().expose());
+        self.bound_to = bound_to(minted.access_token.value().expose());
+        self.certificate.clone_from(&self.bound_to);
         self.lives_for(u64::from(minted.expires_in), now);
         Ok(())
     }
@@ -116,6 +120,10 @@ impl TokenFile {
     /// The state of the file in a message about a failed renewal at `now`.
     pub(super) fn described(&self, now: Duration) -> String {
         match self.remove_at() {
+            Some(_) if self.certificate != self.bound_to => {
+                "the present token is bound to the agent's former certificate, and services refuse it with the new one"
+                    .to_owned()
+            }
             Some(at) => {
                 format!("the present token is valid for another {} s", at.saturating_sub(now).as_secs())
             }
@@ -139,6 +147,19 @@ fn present_certificate(home: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_of_a_former_certificate_is_not_called_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(TokenFile::path_in(dir.path()), "token").unwrap();
+        let now = Duration::from_secs(1000);
+        let mut file = TokenFile::existing(dir.path(), "a".to_owned(), None, 100, now);
+        file.bound_to = Some("former".to_owned());
+        file.certificate = Some("new".to_owned());
+        assert!(file.described(now).contains("former certificate"), "{}", file.described(now));
+        file.certificate = Some("former".to_owned());
+        assert!(file.described(now).contains("is valid for another 100 s"), "{}", file.described(now));
+    }
 
     #[test]
     fn an_expired_token_does_not_stay_in_its_file() {

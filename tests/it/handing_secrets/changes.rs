@@ -126,6 +126,17 @@ fn renew_watch_is_back_within_ten_seconds() {
     watch.wait().unwrap();
 }
 
+#[test]
+fn renew_watch_ends_with_its_standard_input_where_that_is_asked_for() {
+    let process = scene(b"value");
+    let mut watch = process.command("a", &["renew", "--watch", "--until-stdin-ends"]);
+    let mut watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let input = watch.stdin.take().unwrap();
+    assert!(watch.try_wait().unwrap().is_none());
+    drop(input);
+    wait_until(|| watch.try_wait().unwrap().is_some_and(|ended| ended.success()));
+}
+
 /// Seven tenths of the life of the agent's certificate: it is due, and valid.
 fn due_after_s(process: &Process) -> i64 {
     use keyward::cli::{Identity, IdentityKind};

@@ -68,7 +68,7 @@ with tempfile.TemporaryDirectory() as elsewhere:
     try:
         keyward.Agent(home=elsewhere, attempts=2).whoami()
     except keyward.Unavailable as error:
-        assert error.code == "broker_unreachable"
+        assert error.code == "broker_unreachable" and "127.0.0.1:1 " in error.why and "refused" in error.why, error
     else:
         raise AssertionError("nobody was there")
 
@@ -89,15 +89,15 @@ else:
 keyward.time.sleep = sleep
 
 
-def refused(change, code):
-    """Whether an identity that `change` has changed is refused with `code`."""
+def refused(change, code, kind=keyward.Unauthenticated, file=""):
+    """Whether an identity that `change` has changed is refused with `code`, naming `file`."""
     with tempfile.TemporaryDirectory() as elsewhere:
         shutil.copytree(home, elsewhere, dirs_exist_ok=True)
         change(pathlib.Path(elsewhere) / "agent")
         try:
             keyward.Agent(home=elsewhere, attempts=1).whoami()
-        except keyward.Unauthenticated as error:
-            assert error.code == code and error.fix, error
+        except kind as error:
+            assert error.code == code and error.fix and file in error.why, error
         else:
             raise AssertionError(code)
 
@@ -115,6 +115,14 @@ def other_authority(identity):
     shutil.copy(sys.argv[4], identity / "authority.pem")
 
 
+for name in ["key.pem", "certificate.pem", "authority.pem", "address"]:
+    damaged = "address_invalid" if name == "address" else "identity_damaged"
+    for change in [lambda file: file.write_text(""), lambda file: file.write_bytes(b"\xff no PEM")]:
+        refused(lambda identity: change(identity / name), damaged, keyward.KeywardError, name)
+    refused(lambda identity: (identity / name).unlink(), "identity_damaged", keyward.KeywardError, name)
+other_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+refused(lambda identity: (identity / "key.pem").write_text(other_key), "identity_damaged", keyward.KeywardError)
+refused(at("no-port"), "address_invalid", keyward.KeywardError)
 refused(at(sys.argv[5]), "certificate_wrong_kind")
 refused(other_authority, "tls_failed")
 with socket.create_server(("127.0.0.1", 0)) as nobody:
