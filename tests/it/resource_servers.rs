@@ -195,7 +195,13 @@ fn the_node_resource_server_checks_the_binding() {
                      Date.now = () => real() + (fs.existsSync('ahead') ? 61000 : 0);\n";
         fs::write(&clock, ahead).unwrap();
         let mut command = Command::new("node");
-        command.arg("--require").arg(clock).arg(script).args([&issuer(process), AUDIENCE, "authority.pem", "server.pem", "server.key"]);
+        command.arg("--require").arg(clock).arg(script).args([
+            &issuer(process),
+            AUDIENCE,
+            "authority.pem",
+            "server.pem",
+            "server.key",
+        ]);
         command.arg(port.to_string());
         command
     });
