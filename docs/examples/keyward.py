@@ -254,8 +254,9 @@ class Agent:
 
     @contextlib.contextmanager
     def renewing(self):
-        """Runs `keyward renew --watch` for as long as the block lasts."""
-        with subprocess.Popen(["keyward", "renew", "--watch", "--home", self._home]) as watcher:
+        """Runs `keyward renew --watch` for as long as the block lasts, and not longer than this process."""
+        command = ["keyward", "renew", "--watch", "--until-stdin-ends", "--home", self._home]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as watcher:
             try:
                 yield
             finally:
