@@ -1,10 +1,11 @@
 //! Mistakes on the command line: the message names the mistake, and the fix does not lead further away.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use crate::guides::said;
 use crate::handing_secrets::TWO;
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
 
 #[test]
 fn identity_of_the_other_kind_is_named() {
@@ -187,6 +188,21 @@ fn empty_code_list_of_roles_and_interval_zero_are_refused_with_a_hint() {
         assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
         assert!(parts.iter().all(|part| said.contains(part)), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn revocation_of_an_agent_says_at_a_terminal_how_many_instances_end() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let home = process.path("home-operator").display().to_string();
+    let verb = format!("{KEYWARD} agent revoke a --home {home}");
+    let at_terminal = Command::new("script").args(["-qec", &verb, "/dev/null"]).stdin(Stdio::null()).output();
+    let told = said(&at_terminal.unwrap());
+    assert!(told.contains("live instances of agent `a`: 1;") && told.contains("--instance ID"), "{told}");
+    assert!(told.contains("revoked in ledger entry"), "{told}");
+    let elsewhere = said(&process.run_as("operator", &["agent", "revoke", "a"], b""));
+    assert!(!elsewhere.contains("live instances"), "{elsewhere}");
 }
 
 #[test]

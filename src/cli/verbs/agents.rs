@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -104,7 +105,11 @@ impl AgentCommand {
                     let id: InstanceId = id.parse()?;
                     session.end(REVOKE_INSTANCE, &id, reason, "revoked").await
                 }
-                (Some(name), None) => session.end(REVOKE_AGENT, &name.parse()?, reason, "revoked").await,
+                (Some(name), None) => {
+                    let name = name.parse()?;
+                    say_instances(session, &name).await;
+                    session.end(REVOKE_AGENT, &name, reason, "revoked").await
+                }
                 (None, None) => Err(CommandFailure::usage(
                     "neither an agent nor an instance is named",
                     "name an agent, or an instance: `--instance ID`",
@@ -118,6 +123,23 @@ impl AgentCommand {
                 session.end(RESUME_AGENT, &name.parse()?, reason, "resumed").await
             }
         }
+    }
+}
+
+/// Longest delay of a revocation for the number of instances.
+const COUNT_WAIT: Duration = Duration::from_secs(1);
+
+/// Says at a terminal how many instances the revocation of the agent ends.
+async fn say_instances(session: VerbSession<'_>, name: &AgentName) {
+    if !session.console.is_interactive() {
+        return;
+    }
+    let asked = async { session.revoking_operator().await?.call(GET_AGENT, name, &Nothing).await };
+    if let Ok(Ok(agent)) = tokio::time::timeout(COUNT_WAIT, asked).await {
+        let live = agent.instances.iter().filter(|instance| instance.state == "live").count();
+        session.console.say(&format!(
+            "live instances of agent `{name}`: {live}; each of them is revoked (one alone: `--instance ID`)"
+        ));
     }
 }
 
@@ -180,7 +202,10 @@ impl InviteArgs {
         let invited = client.call(INVITE_AGENT, &name, &body).await?;
         let uses = self.uses.filter(|uses| *uses > 1);
         let uses = uses.map_or("one use".to_owned(), |uses| format!("{uses} uses"));
-        let said = format!("{uses}, until {}; on the agent's machine: `keyward join`", invited.expires_at);
+        let file = self.out.as_deref().and_then(Path::file_name).map(|file| file.to_string_lossy());
+        let file = file.map_or_else(String::new, |file| format!(" --code-file {file}"));
+        let said =
+            format!("{uses}, until {}; on the agent's machine: `keyward join{file}`", invited.expires_at);
         NewCode { sent: &invited.sent, code: &invited.code, said }.hand_over(out, session.console)
     }
 }
