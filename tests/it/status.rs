@@ -80,4 +80,6 @@ fn status_names_the_problem_when_an_identity_cannot_be_used() {
     assert!(exit == Some(1) && !seen.identities[0].reachable && !seen.identities[0].ready, "{seen:?}");
     assert_eq!(codes(&seen.identities[0]), ["broker_unreachable"]);
     assert!(told(&process, "operator").contains("the broker is not reachable"));
+    std::fs::remove_file(process.path("home-operator/operator/key.pem")).unwrap();
+    assert!(told(&process, "operator").contains("the broker was not asked: this identity cannot be used"));
 }

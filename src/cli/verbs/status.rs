@@ -135,7 +135,12 @@ fn validity(end: &str, now: Timestamp) -> String {
 }
 
 fn state(status: &IdentityStatus) -> String {
+    let unusable = [code::IDENTITY_DAMAGED, code::ADDRESS_INVALID, code::FILE_UNUSABLE];
+    let is_unusable = |problem: &ProblemOutput| unusable.iter().any(|code| code.as_str() == problem.code);
     let state = match (status.reachable, status.ready, status.accepted) {
+        (false, ..) if status.problems.iter().any(is_unusable) => {
+            "the broker was not asked: this identity cannot be used"
+        }
         (false, ..) => "the broker is not reachable",
         (true, false, _) => "the broker is not ready",
         (true, true, false) => "the broker is ready, and refuses this identity",
