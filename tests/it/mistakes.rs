@@ -191,6 +191,21 @@ fn empty_code_list_of_roles_and_interval_zero_are_refused_with_a_hint() {
 }
 
 #[test]
+fn a_refused_code_leaves_no_key_behind() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let code = process.path("code");
+    process.good(&["agent", "invite", "b", "--role", "repo-reader", "--out", code.to_str().unwrap()], b"");
+    let join = ["join", "--code-file", code.to_str().unwrap()];
+    process.good_as("b", &join, b"");
+    let refused = process.run_as("thief", &join, b"");
+    assert!(said(&refused).contains("enrolment_code_used"), "{}", said(&refused));
+    let left = fs::read_dir(process.path("home-thief")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("joining-")).count(), 0);
+}
+
+#[test]
 fn revocation_of_an_agent_says_at_a_terminal_how_many_instances_end() {
     let mut process = Process::init("warn");
     process.serve();

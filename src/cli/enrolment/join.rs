@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::issued::{issued, printed};
 use super::replaced::ReplacedOperator;
+use crate::base::code::{self, Code};
 use crate::base::encoding::base64url;
-use crate::base::{Clock, Sensitive, SystemClock, code};
-use crate::cli::client::{Client, retry_while_busy};
+use crate::base::{Clock, Sensitive, SystemClock};
+use crate::cli::client::{Client, Received, retry_while_busy};
 use crate::cli::identity::{Identity, IdentityKind, JOINING, NEW_KEY_IN_CLEAR, PendingKey, identity_lock};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{
@@ -16,7 +17,7 @@ use crate::console::{
 };
 use crate::files::private_dir;
 use crate::pki::{EnrolmentCode, PeerCertificate, Requested, SpiffeId};
-use crate::wire::{ENROL, EnrolBody, Nothing};
+use crate::wire::{ENROL, EnrolBody, IdentityAnswer, Nothing};
 
 /// `keyward join`
 #[derive(Args, Debug)]
@@ -41,6 +42,9 @@ pub struct JoinArgs {
 
 /// More than an enrolment code has.
 const CODE_BYTES_MAX: usize = 2048;
+
+/// The refusals of a code that no certificate can follow.
+const REFUSED_FOR_GOOD: [Code; 2] = [code::ENROLMENT_CODE_INVALID, code::ENROLMENT_CODE_USED];
 
 /// The treatment of an existing identity.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -94,10 +98,7 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
         None => PendingKey::open(home, &name)?,
         Some(by) => PendingKey::open_sealed(home, &name, &by)?,
     };
-    let secret = Sensitive::new(base64url(code.secret.expose())).into();
-    let body = EnrolBody { code_id: code.id.to_string(), secret, csr: base64url(&pending.request) };
-    let client = Client::pinned(&code)?;
-    let answer = retry_while_busy(async || client.call(ENROL, &Nothing, &body).await).await?;
+    let answer = redeem(&code, &pending).await?;
     let requested = Requested { key: pending.public()?.digest(), spiffe: &code.spiffe, trusted: &[code.pin] };
     let identity = issued(&answer, &requested, &code.address, &pending)?;
     identity.save(home, IdentityKind::of(&code.spiffe))?;
@@ -117,6 +118,23 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
         replaced.revoke(home, console).await;
     }
     Ok(())
+}
+
+/// Sends the code with the pending key. A refusal that no certificate can follow removes the key.
+async fn redeem(
+    code: &EnrolmentCode,
+    pending: &PendingKey,
+) -> Result<Received<IdentityAnswer>, CommandFailure> {
+    let secret = Sensitive::new(base64url(code.secret.expose())).into();
+    let body = EnrolBody { code_id: code.id.to_string(), secret, csr: base64url(&pending.request) };
+    let client = Client::pinned(code)?;
+    let answer = retry_while_busy(async || client.call(ENROL, &Nothing, &body).await).await;
+    let is_final =
+        |refusal: &CommandFailure| REFUSED_FOR_GOOD.iter().any(|code| code.as_str() == refusal.code());
+    if answer.as_ref().is_err_and(is_final) {
+        pending.remove()?;
+    }
+    answer
 }
 
 /// The opener of the new key, if it is to be sealed: with the passphrase of an earlier attempt, or with a new one.

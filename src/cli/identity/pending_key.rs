@@ -73,8 +73,13 @@ impl PendingKey {
             .map_err(|_| CommandFailure::internal("the certificate request of this program cannot be read"))
     }
 
-    /// Removes the file, after the certificate was stored or can never arrive.
+    /// Removes the file, after the certificate was stored.
     pub(crate) fn settle(self) -> Result<(), CommandFailure> {
+        self.remove()
+    }
+
+    /// Removes the file, because the certificate can never arrive.
+    pub(crate) fn remove(&self) -> Result<(), CommandFailure> {
         fs::remove_file(&self.path).map_err(|error| CommandFailure::of_file(&self.path, &error))
     }
 }
