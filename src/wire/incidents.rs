@@ -215,6 +215,20 @@ pub struct TouchedSecretAnswer {
     pub sensitivity: FixedText,
     /// Whether a rotation of the secret is declared.
     pub has_rotation: bool,
+    /// How long the replaced version works after a rotation, in seconds; absent if it ends with the rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_s: Option<u32>,
+    /// A version that was read too, and works beside the current one in a grace period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousVersionAnswer>,
+}
+
+/// A replaced version in its grace period.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct PreviousVersionAnswer {
+    pub version: u32,
+    /// The end of the grace period.
+    pub until: String,
 }
 
 /// Names, and how many there are.

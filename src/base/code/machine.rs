@@ -205,8 +205,8 @@ super::codes! {
         "the subject is contained, but logins or connections of it have not ended yet",
         "the broker goes on to end them; `keyward lease list` shows the failures, and `keyward lease retry` repeats at once";
     SECRETS_NOT_ROTATED "secrets_not_rotated" Partial:
-        "the subject is contained, but some secrets that it has read are not rotated",
-        "change each of these secrets at its upstream, then store the new value: `keyward secret put NAME`";
+        "the subject is contained, but some values that it has read still work",
+        "end the grace period of a rotated secret: `keyward rotation revoke-previous NAME`; change each other secret at its upstream, then store the new value: `keyward secret put NAME`";
     NOT_DURABLE "not_durable" Partial:
         "the change is in force in memory only: the ledger has not recorded it",
         "free space on the data disk or correct its fault; the ledger then records the change by itself. After a failed write (`ledger_failed`): restart the broker, then repeat the command, because a restart forgets the change";

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::authn::{Credential, is_under};
 use crate::base::limits::READINGS_LOOKED_AT_MAX;
@@ -17,9 +17,10 @@ use crate::policy::{Authorised, ReadIncidents};
 use crate::postings::TimeSpan;
 use crate::registry::Owned;
 use crate::revocation::Subject;
+use crate::rotation::{Rotation, RotationStage, Slots};
 use crate::secrets::SecretRevealed;
 use crate::store::Event;
-use crate::wire::{EntryField, TouchedSecretAnswer, TouchedSecretsAnswer};
+use crate::wire::{EntryField, PreviousVersionAnswer, TouchedSecretAnswer, TouchedSecretsAnswer};
 
 /// The parts of the entry of a reading that matter here.
 #[derive(serde::Deserialize)]
@@ -36,10 +37,12 @@ struct Reading {
 
 const REVEALED: Kind = <SecretRevealed<'_> as Event>::KIND;
 
-/// The last reading of a secret.
-struct LastReading {
-    reading: Reading,
-    at: String,
+/// The readings of a secret.
+#[derive(Default)]
+struct Readings {
+    /// The last one, and its time.
+    last: Option<(Reading, String)>,
+    versions: BTreeSet<u32>,
 }
 
 /// Whether a reading was one under a subject.
@@ -71,7 +74,7 @@ impl AdminServices {
         let services = &*self.0;
         let scope = by.operator().scope();
         let subjects = services.named_subjects(by.operator(), id)?;
-        let mut last_readings: BTreeMap<SecretName, LastReading> = BTreeMap::new();
+        let mut readings: BTreeMap<SecretName, Readings> = BTreeMap::new();
         let mut unknown_readings = 0_usize;
         let search = TermSearch {
             store: &services.state.store,
@@ -89,11 +92,10 @@ impl AdminServices {
                     let reading = Reading { seq: entry.seq, ..reading };
                     match concern_of_any(world, &subjects, &reading) {
                         Concern::Yes => {
-                            let last = LastReading { at: entry.time.to_string(), reading };
-                            let secret = last.reading.secret.clone();
-                            let known = last_readings.get(&secret).map_or(0, |known| known.reading.seq);
-                            if last.reading.seq > known {
-                                last_readings.insert(secret, last);
+                            let of_secret = readings.entry(reading.secret.clone()).or_default();
+                            of_secret.versions.insert(reading.version);
+                            if of_secret.last.as_ref().is_none_or(|(last, _)| last.seq < reading.seq) {
+                                of_secret.last = Some((reading, entry.time.to_string()));
                             }
                         }
                         Concern::Unknown => unknown_readings = unknown_readings.saturating_add(1),
@@ -103,20 +105,25 @@ impl AdminServices {
             });
             Ok(())
         })?;
-        let items = self.touched(scope, last_readings);
+        let items = self.touched(scope, readings);
         Ok(TouchedSecretsAnswer { items, since_seq, unknown_readings })
     }
 
     fn touched(
         &self,
         scope: &Scope,
-        last_readings: BTreeMap<SecretName, LastReading>,
+        readings: BTreeMap<SecretName, Readings>,
     ) -> Vec<TouchedSecretAnswer> {
         let mut items: Vec<TouchedSecretAnswer> = self.0.state.store.read(|world, _| {
-            let seen = last_readings.into_values().filter_map(|LastReading { reading, at }| {
+            let seen = readings.into_values().filter_map(|Readings { last, versions }| {
+                let (reading, at) = last?;
                 let secret = world.secrets.existing(&reading.secret)?;
+                let rotation = world.rotations.of(&reading.secret);
+                let overlapping = rotation.filter(|rotation| rotation.declared.slots == Slots::Two);
                 scope.covers(secret.owner.as_ref()).then(|| TouchedSecretAnswer {
-                    has_rotation: world.rotations.of(&reading.secret).is_some(),
+                    has_rotation: rotation.is_some(),
+                    grace_s: overlapping.map(|rotation| rotation.declared.grace_s),
+                    previous: rotation.and_then(previous).filter(|one| versions.contains(&one.version)),
                     is_current: secret.current.is_some_and(|current| current.number == reading.version),
                     sensitivity: secret.sensitivity.as_str().into(),
                     secret: reading.secret,
@@ -134,6 +141,13 @@ impl AdminServices {
         });
         items
     }
+}
+
+/// The replaced version that still works beside the current one.
+fn previous(rotation: &Rotation) -> Option<PreviousVersionAnswer> {
+    let run = rotation.run.as_ref().filter(|run| run.stage == RotationStage::Grace)?;
+    let (version, until) = (run.versions.replaced?, run.grace_until?);
+    Some(PreviousVersionAnswer { version, until: until.to_string() })
 }
 
 /// The terms of readings that may be ones under the subject; none if there are no such readings.

@@ -165,6 +165,35 @@ fn contain_rotates_what_was_read_and_names_the_rest() {
 }
 
 #[test]
+fn a_version_that_was_read_is_named_until_it_works_no_more() {
+    // Given an agent that has read a secret whose rotations have a grace period
+    let service = Webhook::start("the-first-key");
+    let process = with_rotation(&service);
+    process.good_as("bill", &["get", "billing/key"], b"");
+    let contain = || {
+        let args = ["contain", "bill", "--reason", "leaked", "--rotate-touched"];
+        let done = process.run_as("operator", &args, b"");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    // When it is contained, then the command says how long the version works on, and what ends it
+    let (exit, said) = contain();
+    assert_eq!(exit, Some(12), "{said}");
+    assert!(said.contains("`billing/key` version 1 for 1h after the rotation"), "{said}");
+    assert!(said.contains("`keyward rotation revoke-previous billing/key`"), "{said}");
+    wait_until(|| process.json(&["rotation", "show", "billing/key"])["run"]["stage"] == "grace");
+    let (exit, said) = contain();
+    assert_eq!(exit, Some(12), "{said}");
+    let until = process.json(&["rotation", "show", "billing/key"])["run"]["grace_until"].clone();
+    let until = format!("`billing/key` version 1 until {}", until.as_str().unwrap());
+    assert!(said.contains(&until), "{said}");
+    // And no more when it works no more
+    process.good(&["rotation", "revoke-previous", "billing/key"], b"");
+    wait_until(|| process.json(&["rotation", "show", "billing/key"])["run"].is_null());
+    let (exit, said) = contain();
+    assert!(exit == Some(0) && !said.contains("revoke-previous"), "{said}");
+}
+
+#[test]
 fn a_rotation_in_its_grace_period_is_ended_before_the_next_one() {
     // Given an agent that has read the present value, during the grace period of the previous one
     let service = Webhook::start("the-first-key");
