@@ -26,14 +26,17 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Works until `stop` is true: at once after a change of authorities, else at the interval.
+    /// Works until `stop` is true: at once after a change of authorities and the refusal of a contained subject, else at the
+    /// interval.
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.authorities.subscribe();
+        let mut refused = self.services.notifications.contained_refused.subscribe();
         let Some(mut requests) = self.services.keyring.publishing.requests() else { return };
         loop {
             let request = tokio::select! {
                 () = tokio::time::sleep(LOOK) => None,
                 result = changed.changed() => if result.is_ok() { None } else { return },
+                result = refused.changed() => if result.is_ok() { None } else { return },
                 request = requests.recv() => request,
                 _ = stop.wait_for(|stop| *stop) => return,
             };

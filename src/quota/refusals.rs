@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -16,12 +16,24 @@ pub struct Refusals<K, A> {
     alarms: DenialsBySource<A>,
     clock: Arc<dyn Clock>,
     counted: Mutex<Counted<K>>,
+    last: Mutex<HashMap<A, LastRefusal>>,
 }
 
 struct Counted<K> {
     /// When the next summary may be recorded.
     due: Duration,
     summary: RefusalSummary<K>,
+}
+
+/// The refusals about one subject since the start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LastRefusal {
+    /// The number of refusals.
+    pub count: u64,
+    /// When the last one was.
+    pub at: Timestamp,
+    /// Where it came from.
+    pub source: IpAddr,
 }
 
 /// The point at which a caller was refused.
@@ -133,7 +145,8 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let counted = Counted { due: Duration::ZERO, summary: RefusalSummary::default() };
-        Self { alarms: DenialsBySource::new(Arc::clone(&clock)), clock, counted: Mutex::new(counted) }
+        let alarms = DenialsBySource::new(Arc::clone(&clock));
+        Self { alarms, clock, counted: Mutex::new(counted), last: Mutex::default() }
     }
 
     /// Counts a refusal of `caller` at `source`.
@@ -147,6 +160,28 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
     /// The record of an alarm about `subject` at `source`: at most one a minute for each.
     pub fn note_alarm(&self, subject: &A, source: IpAddr) -> Note {
         self.alarms.note(subject, Some(source))
+    }
+
+    /// Counts a refusal about `subject` at `source`. Of too many subjects, the one that was refused longest ago is forgotten.
+    pub fn note_last(&self, subject: &A, source: IpAddr) {
+        let at = self.clock.now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= REFUSED_CALLERS_MAX && !last.contains_key(subject) {
+            let oldest = last.iter().min_by_key(|(_, one)| one.at).map(|(subject, _)| subject.clone());
+            oldest.into_iter().for_each(|oldest| drop(last.remove(&oldest)));
+        }
+        let known = last.entry(subject.clone()).or_insert(LastRefusal { count: 0, at, source });
+        *known = LastRefusal { count: known.count.saturating_add(1), at, source };
+    }
+
+    /// The refusals about `subject` since the start.
+    pub fn last(&self, subject: &A) -> Option<LastRefusal> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
+    }
+
+    /// Whether a summary may be recorded now.
+    pub fn is_due(&self) -> bool {
+        self.clock.elapsed() >= self.lock().due
     }
 
     /// Takes the refusals since the summary before, if there are any and that summary is old enough.
@@ -235,6 +270,20 @@ mod tests {
         assert!(refusals.take_due().is_none());
         clock.advance_s(1);
         assert!(refusals.take_due().is_some());
+    }
+
+    #[test]
+    fn last_refusals_of_so_many_subjects_are_remembered() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_s(1_000)));
+        let refusals: Refusals<usize, usize> = Refusals::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        for subject in 0..=REFUSED_CALLERS_MAX {
+            refusals.note_last(&subject, source(1));
+            refusals.note_last(&subject, source(2));
+            clock.advance_s(1);
+        }
+        assert_eq!(refusals.last(&0), None, "the one that was refused longest ago");
+        let last = refusals.last(&1).unwrap();
+        assert_eq!((last.count, last.at, last.source), (2, Timestamp::from_s(1_001), source(2)));
     }
 
     #[test]

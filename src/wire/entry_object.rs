@@ -63,9 +63,10 @@ fn object(event: &Value, actor: Option<&str>) -> String {
         let holder = agent.or_else(|| text_of(event, "operator").filter(|_| actor != Some("operator")));
         return with_holder(named(subject), holder);
     }
-    if let Some(Value::Array(things)) =
-        ["changes", "callers", "found"].iter().find_map(|field| event.get(*field))
-    {
+    if let Some(Value::Array(callers)) = event.get("callers") {
+        return shortened(callers.iter().map(refused).collect());
+    }
+    if let Some(Value::Array(things)) = ["changes", "found"].iter().find_map(|field| event.get(*field)) {
         return shortened(things.iter().map(named).collect());
     }
     if event.get("removed").is_some_and(Value::is_object) {
@@ -91,6 +92,21 @@ fn named(thing: &Value) -> String {
     let kind = text_of(thing, "kind").unwrap_or_default();
     let name = text_of(thing, "name").or_else(|| text_of(thing, "id")).unwrap_or_default();
     format!("{kind} {name}").trim().to_owned()
+}
+
+/// A caller whose certificates were refused, with how often and from where.
+fn refused(caller: &Value) -> String {
+    let sources = caller.get("sources").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let times = |source: &Value| {
+        ["presented", "requests"].iter().filter_map(|field| source.get(*field)?.as_u64()).sum::<u64>()
+    };
+    let count: u64 = sources.iter().map(times).sum();
+    let Some(last) = sources.last().and_then(|source| text_of(source, "source")) else {
+        return named(caller);
+    };
+    let more = sources.len().saturating_sub(1);
+    let others = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{} ({count} from {last}{others})", named(caller))
 }
 
 fn with_holder(object: String, holder: Option<String>) -> String {
@@ -196,6 +212,14 @@ mod tests {
                 json!({ "callers": [{ "kind": "agent", "name": "a" }, { "kind": "unknown" }] }),
                 "",
                 "agent a, unknown",
+            ),
+            (
+                json!({ "callers": [{ "kind": "agent", "name": "a", "sources": [
+                    { "source": "192.0.2.1", "presented": 2, "requests": 0 },
+                    { "source": "192.0.2.2", "presented": 1, "requests": 4 },
+                ] }] }),
+                "",
+                "agent a (7 from 192.0.2.2 and 1 more)",
             ),
             (
                 json!({ "by": "eve", "generation": 3, "pin": "x", "stage": "tainted" }),

@@ -155,6 +155,18 @@ pub struct IncidentAnswer {
     /// were deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<ReachAnswer>,
+    /// The certificates of contained subjects that the broker has refused since its start; absent in lists and without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedCertificatesAnswer>,
+}
+
+/// Refused certificates.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct RefusedCertificatesAnswer {
+    pub count: u64,
+    pub last_at: String,
+    /// The address of the last one.
+    pub last_source: String,
 }
 
 /// What a containment would concern.

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::incident_subject::{SubjectAnswer, SubjectBody};
-use super::incidents::NamesAnswer;
+use super::incidents::{NamesAnswer, RefusedCertificatesAnswer};
 use super::status::FixedText;
 
 endpoints! {
@@ -32,6 +32,10 @@ pub struct SubjectReportAnswer {
     pub baseline: ReportedEntries,
     /// Refused requests in this time.
     pub denied: u64,
+    /// The certificates of an agent, an operator or an instance's agent that were refused in this time, as the entries
+    /// `certificate.refused` count them; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedCertificatesAnswer>,
     pub unusual: Vec<UnusualAnswer>,
     pub secrets: Vec<ReachedSecretAnswer>,
     pub services: Vec<ReachedServiceAnswer>,

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::base::limits::INCIDENT_NAMES_MAX;
+use crate::revocation::CertificateRefused;
+use crate::store::Event as _;
 use crate::wire::{
-    ActiveSourceAnswer, EntryAnswer, NamesAnswer, ReachedLoginAnswer, ReachedServiceAnswer, UnusualAnswer,
-    actor_of,
+    ActiveSourceAnswer, EntryAnswer, NamesAnswer, ReachedLoginAnswer, ReachedServiceAnswer,
+    RefusedCertificatesAnswer, UnusualAnswer, actor_of,
 };
 
 /// When something was seen.
@@ -33,6 +35,7 @@ pub(super) struct IssuedToken {
 pub(super) struct Activity {
     pub(super) entries: u64,
     pub(super) denied: u64,
+    pub(super) refused: Option<RefusedCertificatesAnswer>,
     pub(super) secrets: BTreeMap<(String, u64), Readings>,
     pub(super) tokens: Vec<IssuedToken>,
     capabilities: BTreeMap<String, Seen>,
@@ -96,6 +99,9 @@ impl Activity {
     pub(super) fn add(&mut self, entry: &EntryAnswer, actor: Option<&str>) {
         let (event, time) = (&entry.event, entry.time.as_str());
         self.entries = self.entries.saturating_add(1);
+        if let Some(actor) = actor.filter(|_| entry.kind == CertificateRefused::NAME) {
+            self.note_refused(event, actor, time);
+        }
         if actor.is_some_and(|actor| actor_of(event) != actor) {
             return;
         }
@@ -128,6 +134,24 @@ impl Activity {
         }
         for capability in capabilities {
             self.capabilities.entry(capability.to_owned()).or_default().note(time);
+        }
+    }
+
+    /// Adds the refusals of `name` that a summary counts.
+    fn note_refused(&mut self, event: &Value, name: &str, time: &str) {
+        let callers = event.get("callers").and_then(Value::as_array).into_iter().flatten();
+        for caller in callers.filter(|caller| text(caller, "name") == Some(name)) {
+            let sources = caller.get("sources").and_then(Value::as_array).into_iter().flatten();
+            for source in sources {
+                let count = |field| number(source, field).unwrap_or_default();
+                let refused = self.refused.get_or_insert_with(|| RefusedCertificatesAnswer {
+                    count: 0,
+                    last_at: time.to_owned(),
+                    last_source: text(source, "source").unwrap_or_default().to_owned(),
+                });
+                refused.count =
+                    refused.count.saturating_add(count("presented")).saturating_add(count("requests"));
+            }
         }
     }
 

@@ -100,7 +100,12 @@ impl Services {
         if let Some(incident) = incidents.first() {
             self.raise_contained(*incident, &format!("{kind}/{name}"), connection, at);
         }
+        incidents.iter().for_each(|one| self.notifications.refusals.note_last(one, connection.source));
+        let is_contained = !incidents.is_empty();
         self.count_refused(RefusedIdentity { kind, name: Some(name), reason, incidents }, connection, at);
+        if is_contained {
+            self.notifications.contained_was_refused();
+        }
     }
 
     fn count_refused(&self, caller: RefusedIdentity, connection: Connection, at: RefusedAt) {
@@ -137,7 +142,8 @@ impl Services {
         );
     }
 
-    /// Records a summary of the certificates that were refused since the last one: at most one entry a minute. If it
+    /// Records a summary of the certificates that were refused since the last one: at most one entry a minute, the first one
+    /// about a contained subject at once. If it
     /// cannot be recorded, the next one has its counts.
     pub async fn record_refused_certificates(&self) {
         if self.state.store.is_read_only() {

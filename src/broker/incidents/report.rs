@@ -102,6 +102,7 @@ impl AdminServices {
             entries,
             baseline,
             denied: activity.denied,
+            refused: activity.refused.clone(),
             unusual: activity.unusual(&before),
             secrets: left.cut(self.reached_secrets(scope, &activity.secrets, work)?),
             services: left.cut(activity.services()),

@@ -109,11 +109,7 @@ impl AdminServices {
         Ok(TouchedSecretsAnswer { items, since_seq, unknown_readings })
     }
 
-    fn touched(
-        &self,
-        scope: &Scope,
-        readings: BTreeMap<SecretName, Readings>,
-    ) -> Vec<TouchedSecretAnswer> {
+    fn touched(&self, scope: &Scope, readings: BTreeMap<SecretName, Readings>) -> Vec<TouchedSecretAnswer> {
         let mut items: Vec<TouchedSecretAnswer> = self.0.state.store.read(|world, _| {
             let seen = readings.into_values().filter_map(|Readings { last, versions }| {
                 let (reading, at) = last?;

@@ -13,7 +13,7 @@ use crate::policy::{Authorised, ReadIncidents};
 use crate::revocation::Subject;
 use crate::wire::{
     AffectedSubjectAnswer, IncidentAnswer, IncidentClosingAnswer, IncidentStepAnswer, IncidentTimesAnswer,
-    PageAnswer, PreviewAnswer, SubjectAnswer,
+    PageAnswer, PreviewAnswer, RefusedCertificatesAnswer, SubjectAnswer,
 };
 
 impl AdminServices {
@@ -61,6 +61,11 @@ impl AdminServices {
             let count = || self.0.count_credentials(&subjects, contained, work);
             answer.reach = (!subjects.is_empty()).then(count).transpose()?;
         }
+        answer.refused = self.0.notifications.refusals.last(&id).map(|last| RefusedCertificatesAnswer {
+            count: last.count,
+            last_at: last.at.to_string(),
+            last_source: last.source.to_string(),
+        });
         Ok(answer)
     }
 
@@ -194,6 +199,7 @@ pub(crate) fn answer(world: &World, incident: &Incident) -> IncidentAnswer {
             follow_ups: closed.follow_ups.iter().map(ToString::to_string).collect(),
         }),
         reach: None,
+        refused: None,
     }
 }
 

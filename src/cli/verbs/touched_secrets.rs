@@ -63,7 +63,10 @@ impl Left {
             why.push(format!("secrets that the subject has read, and that are not rotated: {secrets}"));
         }
         if !self.working.is_empty() {
-            why.push(format!("versions that the subject has read, and that still work: {}", self.working.join(", ")));
+            why.push(format!(
+                "versions that the subject has read, and that still work: {}",
+                self.working.join(", ")
+            ));
         }
         if self.unknown > 0 {
             why.push(format!(
@@ -103,11 +106,15 @@ fn working(touched: &TouchedSecretAnswer) -> Vec<String> {
 }
 
 /// The line about a secret whose current version was not read.
-fn replaced(TouchedSecretAnswer { secret, version, previous, has_rotation, .. }: &TouchedSecretAnswer) -> String {
+fn replaced(
+    TouchedSecretAnswer { secret, version, previous, has_rotation, .. }: &TouchedSecretAnswer,
+) -> String {
     let state = match (previous, has_rotation) {
         (Some(PreviousVersionAnswer { until, .. }), _) => format!("works upstream until {until}"),
         (None, true) => "is in no grace period of a rotation".to_owned(),
-        (None, false) => "works upstream unless somebody has ended it there: no rotation is declared".to_owned(),
+        (None, false) => {
+            "works upstream unless somebody has ended it there: no rotation is declared".to_owned()
+        }
     };
     format!("secret `{secret}`: version {version} was read, and is not the current one any more; it {state}")
 }

@@ -32,8 +32,11 @@ async fn a_contained_agent_that_keeps_trying_is_an_alarm() {
     let broker = TestBroker::declared().await;
     let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
     let incident = contained(&operator, agent("bot")).await;
-    // When its program connects again, from two addresses
-    for source in [[127, 0, 0, 7], [127, 0, 0, 7], [127, 0, 0, 8]] {
+    // When its program connects again, then the ledger has it at once, before the upkeep of the next minute
+    refused_from(&bot, [127, 0, 0, 7]).await;
+    until(async || broker.entries("certificate.refused").await.len() == 1).await;
+    // When it goes on, from two addresses
+    for source in [[127, 0, 0, 7], [127, 0, 0, 8]] {
         refused_from(&bot, source).await;
     }
     // Then there is one alarm for each address, and a metric
@@ -44,21 +47,28 @@ async fn a_contained_agent_that_keeps_trying_is_an_alarm() {
     // And one entry with the counts, which the agent and the address find
     later(&broker).await;
     let entries = broker.entries("certificate.refused").await;
-    assert_eq!(entries.len(), 1);
-    let refused = &entries[0]["event"]["callers"];
+    assert_eq!(entries.len(), 2);
+    let refused = &entries[1]["event"]["callers"];
     let times =
         |presented: u64, source: &str| json!({ "source": source, "presented": presented, "requests": 0 });
     assert_eq!(
         *refused,
         json!([{
             "kind": "agent", "name": "bot", "reason": "contained", "incidents": [incident],
-            "sources": [times(2, "127.0.0.7"), times(1, "127.0.0.8")],
+            "sources": [times(1, "127.0.0.7"), times(1, "127.0.0.8")],
         }])
     );
+    // And the incident and the report about the agent say that it goes on
+    let shown = operator.get(&format!("/v1/incidents/{incident}")).await.json()["refused"].clone();
+    assert_eq!((&shown["count"], &shown["last_source"]), (&json!(3), &json!("127.0.0.8")), "{shown}");
+    let body = json!({ "subject": agent("bot"), "since": "1h" });
+    let shown = operator.post_json("/v1/subject-reports", &body).await.json()["refused"].clone();
+    assert_eq!(shown["count"], 3, "{shown}");
     for filter in ["agent=bot", "source=127.0.0.8"] {
         let page =
             operator.get(&format!("/v1/ledger/entries?kind=certificate.refused&{filter}")).await.json();
-        assert_eq!(page["items"].as_array().unwrap().len(), 1, "{filter}");
+        let expected = if filter == "agent=bot" { 2 } else { 1 };
+        assert_eq!(page["items"].as_array().unwrap().len(), expected, "{filter}");
     }
     assert_eq!(entries[0]["event"]["others"], Value::Null);
 }
