@@ -52,8 +52,8 @@ REFUSALS = {
     ),
     "ACCESS_DENIED": (
         "certificate_suspended",
-        "this agent is suspended",
-        "ask an operator why; the certificate is valid again after `keyward agent resume`",
+        "this agent is suspended, or an incident contains it",
+        "ask an operator why; the certificate is valid again after `keyward agent resume` or `keyward lift`",
     ),
     "CERTIFICATE_EXPIRED": (
         "certificate_expired",

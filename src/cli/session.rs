@@ -170,7 +170,10 @@ impl VerbSession<'_> {
         let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
         self.print(&ended, |ended| match ended.seq {
             Some(seq) if ended.unchanged => {
-                format!("was not suspended: nothing has changed; ledger entry {seq} records the command")
+                format!(
+                    "was not suspended: nothing has changed; ledger entry {seq} records the command; if its certificates are \
+                     refused, an incident may contain its owner, its roles or its network: `keyward incident list --open`"
+                )
             }
             seq => said(seq, done),
         });

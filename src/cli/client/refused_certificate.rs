@@ -24,9 +24,14 @@ impl RefusedCertificate<'_> {
                 .because(format!("{} was revoked", self.subject()))
                 .mended_by(format!("ask an operator with the role `admin` why, and {}", self.enrol_again())),
             PeerRefusal::Suspended => CommandFailure::new(code::CERTIFICATE_SUSPENDED)
-                .because(format!("{} is suspended", self.subject()))
+                .because(format!(
+                    "{} is suspended, or an incident contains it, e.g. with its owner or with the network from which it was enrolled",
+                    self.subject()
+                ))
                 .mended_by(format!(
-                    "ask an operator with the role `admin` why; the certificate is valid again after `keyward {} resume {}`",
+                    "ask an operator with the role `admin` or `security`; the certificate is valid again after `keyward {} resume \
+                     {}`, or, if an incident contains it (`keyward incident list --open`), after `keyward lift INCIDENT --reason \
+                     TEXT`",
                     self.noun(),
                     self.name()
                 )),
