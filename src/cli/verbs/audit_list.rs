@@ -2,7 +2,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::evidence::past_time;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, length_s};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, did_you_mean};
 use crate::console::{CommandFailure, Console};
@@ -73,10 +73,10 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "ADDRESS")]
     source: Vec<String>,
     /// Only entries from this time on: a time such as `2026-11-30T02:00:00Z`, or a length of time before now, e.g. `6h`
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment_text)]
     since: Option<String>,
     /// Only entries up to this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment_text)]
     until: Option<String>,
 }
 
@@ -159,6 +159,15 @@ impl AuditList {
             entries.items.len()
         ));
     }
+}
+
+/// A time, or a length of time before now, as the broker reads it.
+pub(super) fn moment_text(text: &str) -> Result<String, String> {
+    if Timestamp::parse(text).is_some() || length_s(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err("name a time such as `2026-11-30T02:00:00Z`, or a length of time with its unit, such as `6h`"
+        .to_owned())
 }
 
 /// Says which names of the filter no object has.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::audit_list::{say_unknown, some_entries};
+use super::audit_list::{moment_text, say_unknown, some_entries};
 use super::incident_subject::{body_of, resolve};
 use crate::base::{IncidentId, SubjectName};
 use crate::cli::session::VerbSession;
@@ -19,7 +19,7 @@ pub struct IncidentShowArgs {
     /// The incident's id; or the subject of a report: agent/NAME, instance/ID, operator/NAME, owner/NAME, capability/NAME, secret/NAME, token/ID, network/CIDR, everything, or the name of an agent or operator
     pub incident: String,
     /// The report begins at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
-    #[arg(long, value_name = "TIME", default_value = "24h")]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = moment_text)]
     pub since: String,
     /// List the entries of the ledger about the incident or the subject instead, the oldest first
     #[arg(long)]

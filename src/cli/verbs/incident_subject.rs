@@ -1,8 +1,10 @@
 //! The subject of a containment, as an argument.
 
+use std::net::IpAddr;
+
 use super::token_show::token_id;
 use crate::base::limits::TOKEN_BYTES_MAX;
-use crate::base::{AgentName, OperatorName, SUBJECT_FORMS, SubjectName, SubjectNameError, code};
+use crate::base::{AgentName, Network, OperatorName, SUBJECT_FORMS, SubjectName, SubjectNameError, code};
 use crate::cli::client::Client;
 use crate::console::{CommandFailure, Console, input};
 use crate::token::unverified_claims;
@@ -62,8 +64,16 @@ pub(super) fn written(text: &str, console: &Console) -> Result<SubjectName, Comm
             Ok(SubjectName::Token(claims.jti))
         }
         Some(id) => Ok(SubjectName::Token(token_id(id)?)),
-        None => Ok(text.parse()?),
+        None => match address_of(text).and_then(Network::of_host) {
+            Some(network) => Ok(SubjectName::Network(network)),
+            None => Ok(text.parse()?),
+        },
     }
+}
+
+/// The address in `network/ADDRESS`, for a person who means the network of this address alone.
+fn address_of(text: &str) -> Option<IpAddr> {
+    text.strip_prefix("network/")?.parse().ok()
 }
 
 /// The subject for a request.

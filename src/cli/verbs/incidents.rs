@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
-use crate::base::{IncidentId, Reason, Stopwatch, code, has_secret_form};
+use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code, has_secret_form};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
 use crate::cli::session::{VerbSession, check_durable, said};
@@ -68,9 +68,10 @@ impl ContainArgs {
         let since = Stopwatch::start();
         let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
         let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
-        let contained = client.call(CONTAIN, &Nothing, &body).await?;
+        let contained =
+            client.call(CONTAIN, &Nothing, &body).await.map_err(|failure| on_host(failure, &subject))?;
         if !session.console.is_json() {
-            containment(&contained).iter().for_each(|line| session.console.line(line));
+            self.containment(&contained).iter().for_each(|line| session.console.line(line));
         }
         if has_secret_form(reason.as_str()) {
             session.console.say(
@@ -105,6 +106,41 @@ impl ContainArgs {
         rotated?;
         followed
     }
+}
+
+impl ContainArgs {
+    fn containment(&self, contained: &ContainedAnswer) -> Vec<String> {
+        let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
+        // A subject that joins an incident may not have been contained before.
+        let again = if *new || self.incident.is_some() { "" } else { " again" };
+        let mut lines = vec![
+            format!("incident {incident}"),
+            format!("{} is {}", named(subject), said(ended.seq, &format!("contained{again}"))),
+        ];
+        if *spares_caller {
+            lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
+        }
+        if subject.kind == "token" && self.subject != "token/-" {
+            lines.push(
+                "the broker keeps no list of tokens and does not check the id: compare it with the leaked token, or send the \
+                 token itself to `keyward contain token/-`"
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+/// The failure of a containment; a sealed broker takes it on its host.
+fn on_host(failure: CommandFailure, subject: &SubjectName) -> CommandFailure {
+    if failure.code() != code::SEALED.as_str() {
+        return failure;
+    }
+    let fix = format!(
+        "on the broker's host, as root: `keyward break-glass contain {subject} --reason TEXT`, which is in force before the \
+         broker serves; or unseal the broker, and repeat the command"
+    );
+    failure.mended_by(fix)
 }
 
 /// The response of the broker, and what followed.
@@ -173,26 +209,6 @@ impl FreezeArgs {
     pub(super) fn body(&self) -> FreezeBody {
         FreezeBody { reason: self.reason.to_string() }
     }
-}
-
-fn containment(contained: &ContainedAnswer) -> Vec<String> {
-    let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
-    let again = if *new { "" } else { " again" };
-    let mut lines = vec![
-        format!("incident {incident}"),
-        format!("{} is {}", named(subject), said(ended.seq, &format!("contained{again}"))),
-    ];
-    if *spares_caller {
-        lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
-    }
-    if subject.kind == "token" {
-        lines.push(
-            "the broker keeps no list of tokens and does not check the id: compare it with the leaked token, or send the \
-             token itself to `keyward contain token/-`"
-                .to_owned(),
-        );
-    }
-    lines
 }
 
 fn previewed(preview: &PreviewAnswer) -> Vec<String> {

@@ -236,6 +236,12 @@ fn the_command_line_names_subjects_in_every_form() {
     }
     let (exit, said) = say(&["contain", "token/-", "--reason", "leaked"], &token);
     assert!(exit == Some(0) && said.contains("contained in ledger entry"), "{said}");
+    assert!(!said.contains("`keyward contain token/-`"), "that was done: {said}");
+    // An address is the network of this address alone, and a time needs its unit
+    let (exit, said) = say(&["contain", "network/192.0.2.2", "--dry-run"], b"");
+    assert!(exit == Some(0) && said.contains("network `192.0.2.2/32`"), "{said}");
+    let (exit, said) = say(&["incident", "show", "agent/p", "--since", "6"], b"");
+    assert!(exit == Some(2) && said.contains("--since") && said.contains("`6h`"), "{said}");
     assert!(crate::worst_day::introspect(&process, text.trim()).contains("\"active\":false"));
     // A name that nobody has, and one that an agent and an operator have
     let (exit, said) = say(&["contain", "nobody", "--reason", "x"], b"");
