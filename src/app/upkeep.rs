@@ -30,13 +30,13 @@ impl Upkeep {
     /// interval.
     pub(super) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut changed = self.services.notifications.authorities.subscribe();
-        let mut refused = self.services.notifications.contained_refused.subscribe();
+        let refusals = &self.services.notifications.refusals;
         let Some(mut requests) = self.services.keyring.publishing.requests() else { return };
         loop {
             let request = tokio::select! {
                 () = tokio::time::sleep(LOOK) => None,
                 result = changed.changed() => if result.is_ok() { None } else { return },
-                result = refused.changed() => if result.is_ok() { None } else { return },
+                () = refusals.summary_asked_for() => None,
                 request = requests.recv() => request,
                 _ = stop.wait_for(|stop| *stop) => return,
             };

@@ -224,8 +224,6 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
-    /// Counts refusals of contained subjects that a summary may tell at once.
-    pub contained_refused: watch::Sender<u64>,
 }
 
 impl Notifications {
@@ -242,7 +240,6 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
-            contained_refused: counter(),
         }
     }
 
@@ -259,13 +256,6 @@ impl Notifications {
 
     pub(crate) fn rotations_changed(&self) {
         count(&self.rotations);
-    }
-
-    /// Notifies that a contained subject was refused, if a summary is due: at most once a minute.
-    pub(crate) fn contained_was_refused(&self) {
-        if self.refusals.is_due() {
-            count(&self.contained_refused);
-        }
     }
 
     pub(crate) fn leases_changed(&self) {

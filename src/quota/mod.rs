@@ -14,5 +14,5 @@ pub use concurrency::{AtCapacity, Concurrency, ConcurrencyPermit};
 pub use denials::{Denials, Note};
 pub use guesses::Guesses;
 pub use limiter::{Admitted, Limited, Limiter, Permit, Rate};
-pub use refusals::{RefusalCount, RefusalSummary, Refusals, RefusedAt, RefusedSources};
+pub use refusals::{LastRefusal, RefusalCount, RefusalSummary, Refusals, RefusedAt, RefusedSources};
 pub use sources::DenialsBySource;

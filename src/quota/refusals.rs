@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::denials::Note;
 use super::sources::DenialsBySource;
 use crate::base::limits::{REFUSED_CALLERS_MAX, REFUSED_SOURCES_MAX, REFUSED_SUMMARY_S};
@@ -17,6 +19,7 @@ pub struct Refusals<K, A> {
     clock: Arc<dyn Clock>,
     counted: Mutex<Counted<K>>,
     last: Mutex<HashMap<A, LastRefusal>>,
+    asked: Notify,
 }
 
 struct Counted<K> {
@@ -146,7 +149,7 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let counted = Counted { due: Duration::ZERO, summary: RefusalSummary::default() };
         let alarms = DenialsBySource::new(Arc::clone(&clock));
-        Self { alarms, clock, counted: Mutex::new(counted), last: Mutex::default() }
+        Self { alarms, clock, counted: Mutex::new(counted), last: Mutex::default(), asked: Notify::new() }
     }
 
     /// Counts a refusal of `caller` at `source`.
@@ -168,7 +171,9 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= REFUSED_CALLERS_MAX && !last.contains_key(subject) {
             let oldest = last.iter().min_by_key(|(_, one)| one.at).map(|(subject, _)| subject.clone());
-            oldest.into_iter().for_each(|oldest| drop(last.remove(&oldest)));
+            if let Some(oldest) = oldest {
+                last.remove(&oldest);
+            }
         }
         let known = last.entry(subject.clone()).or_insert(LastRefusal { count: 0, at, source });
         *known = LastRefusal { count: known.count.saturating_add(1), at, source };
@@ -179,9 +184,16 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
     }
 
-    /// Whether a summary may be recorded now.
-    pub fn is_due(&self) -> bool {
-        self.clock.elapsed() >= self.lock().due
+    /// Asks for a summary, if one may be recorded now.
+    pub fn ask_for_summary(&self) {
+        if self.clock.elapsed() >= self.lock().due {
+            self.asked.notify_one();
+        }
+    }
+
+    /// Waits until somebody asks for a summary.
+    pub async fn summary_asked_for(&self) {
+        self.asked.notified().await;
     }
 
     /// Takes the refusals since the summary before, if there are any and that summary is old enough.

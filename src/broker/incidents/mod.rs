@@ -7,6 +7,7 @@ mod effects;
 mod free_text;
 mod freeze;
 mod known_values;
+mod last_token;
 pub(super) mod lift;
 mod on_host;
 mod reach;

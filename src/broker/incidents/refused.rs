@@ -104,7 +104,7 @@ impl Services {
         let is_contained = !incidents.is_empty();
         self.count_refused(RefusedIdentity { kind, name: Some(name), reason, incidents }, connection, at);
         if is_contained {
-            self.notifications.contained_was_refused();
+            self.notifications.refusals.ask_for_summary();
         }
     }
 

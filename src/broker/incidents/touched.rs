@@ -148,22 +148,29 @@ fn previous(rotation: &Rotation) -> Option<PreviousVersionAnswer> {
 
 /// The terms of readings that may be ones under the subject; none if there are no such readings.
 fn terms(subject: &Subject, named: &IncidentSubject) -> Option<Vec<Vec<EntryTerm>>> {
-    let own = match subject {
+    if matches!(subject, Subject::Operator(_) | Subject::OperatorEnrolment(_)) {
+        return None;
+    }
+    let kind = (EntryField::Kind, SecretRevealed::NAME.to_owned());
+    Some(std::iter::once(kind).chain(own_term(subject, named)).map(|term| vec![term]).collect())
+}
+
+/// The term of the entries that name the subject in a use of it; none if they do not name it.
+pub(super) fn own_term(subject: &Subject, named: &IncidentSubject) -> Option<EntryTerm> {
+    match subject {
         Subject::Token(id) => Some((EntryField::Token, id.to_string())),
         Subject::Instance(id) | Subject::Lineage(id) => Some((EntryField::Instance, id.to_string())),
         Subject::Capability(name) => Some((EntryField::Capability, name.to_string())),
         Subject::Secret(name) => Some((EntryField::SecretName, name.to_string())),
         Subject::Agent(_) => named.name.clone().map(|name| (EntryField::Agent, name)),
-        Subject::Operator(_) | Subject::OperatorEnrolment(_) => return None,
-        // The entry does not name them.
-        Subject::Role(_)
+        Subject::Operator(_)
+        | Subject::OperatorEnrolment(_)
+        | Subject::Role(_)
         | Subject::Owner(_)
         | Subject::Certificate(_)
         | Subject::Network(_)
         | Subject::Everything => None,
-    };
-    let kind = (EntryField::Kind, SecretRevealed::NAME.to_owned());
-    Some(std::iter::once(kind).chain(own).map(|term| vec![term]).collect())
+    }
 }
 
 fn concern_of_any(world: &World, subjects: &[(Subject, IncidentSubject)], reading: &Reading) -> Concern {

@@ -56,10 +56,14 @@ impl AdminServices {
         });
         let (incident, mut answer) = found.ok_or_else(|| Failure::new(code::INCIDENT_UNKNOWN))?;
         if !incident.is_lifted() && incident.closed.is_none() {
-            let subjects = self.0.affected_subjects(by.operator(), id)?;
+            let named = self.0.named_subjects(by.operator(), id)?;
+            let subjects: Vec<Subject> = named.iter().map(|(subject, _)| subject.clone()).collect();
             let contained = incident.contained().map_or_else(|| self.0.state.clock.now(), |step| step.at);
             let count = || self.0.count_credentials(&subjects, contained, work);
             answer.reach = (!subjects.is_empty()).then(count).transpose()?;
+            if let Some(reach) = &mut answer.reach {
+                reach.tokens_expire_by = self.0.tokens_expire_by(&named, contained, work)?.to_string();
+            }
         }
         answer.refused = self.0.notifications.refusals.last(&id).map(|last| RefusedCertificatesAnswer {
             count: last.count,
@@ -86,7 +90,10 @@ impl AdminServices {
         });
         let (subject, named) = found?;
         let revokes_certificates = subject.ends_certificates();
-        let reach = self.0.count_credentials(&[subject], self.0.state.clock.now(), work)?;
+        let now = self.0.state.clock.now();
+        let mut reach = self.0.count_credentials(std::slice::from_ref(&subject), now, work)?;
+        let tokens_expire_by = self.0.tokens_expire_by(&[(subject, named.clone())], now, work)?;
+        reach.tokens_expire_by = tokens_expire_by.to_string();
         let spares_caller = spared(by.operator(), name).is_some();
         Ok(PreviewAnswer { subject: subject_answer(&named), revokes_certificates, spares_caller, reach })
     }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::incident_subject::resolve;
 use crate::base::{Clock, IncidentId, SystemClock, Timestamp};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OutFile, duration_s};
@@ -11,7 +12,7 @@ use crate::wire::{EvidenceBody, EvidenceOutput};
 /// `keyward evidence`
 #[derive(Args, Debug)]
 pub struct EvidenceArgs {
-    /// The subject: `agent/NAME`, `operator/NAME`, or the id of an incident
+    /// The subject: `agent/NAME`, `operator/NAME`, the name of an agent or operator, or the id of an incident
     #[arg(value_name = "SUBJECT")]
     subject: String,
     /// Entries from this time on: a duration before now, e.g. `6h`, or a time, e.g. `2026-11-28T03:00:00Z` [default: all]
@@ -27,9 +28,25 @@ pub struct EvidenceArgs {
 
 impl EvidenceArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let body = self.body()?;
+        let subject = self.subject()?;
+        if matches!(subject, Some(("incident", _))) && self.until.is_some() {
+            let why =
+                "the bundle of an incident has no `until`: it ends with the entry that records the bundle";
+            return Err(CommandFailure::usage(why, "leave out `--until`"));
+        }
+        let (since, until) = (self.since()?, self.until()?);
+        let client = session.operator().await?;
+        let (kind, name) = match subject {
+            Some((kind, name)) => (kind.to_owned(), name.to_owned()),
+            None => {
+                let found = resolve(&client, &self.subject, session.console).await?;
+                (found.kind().to_owned(), found.name().unwrap_or_default())
+            }
+        };
+        let (since, last_s) = since;
+        let body = EvidenceBody { kind, name, since, until, last_s };
         let file = OutFile::open(&self.out, "no bundle was made")?;
-        let bytes = session.operator().await?.evidence(&body).await?;
+        let bytes = client.evidence(&body).await?;
         file.fill(&bytes)?;
         let output = EvidenceOutput {
             file: self.out.display().to_string(),
@@ -46,37 +63,32 @@ impl EvidenceArgs {
         Ok(())
     }
 
-    fn body(&self) -> Result<EvidenceBody, CommandFailure> {
-        let (kind, name) = self.subject()?;
-        if kind == "incident" && self.until.is_some() {
-            let why =
-                "the bundle of an incident has no `until`: it ends with the entry that records the bundle";
-            return Err(CommandFailure::usage(why, "leave out `--until`"));
-        }
-        let (since, last_s) = match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
+    /// The beginning as a time, or as so many seconds ago.
+    fn since(&self) -> Result<(Option<String>, Option<u32>), CommandFailure> {
+        Ok(match self.since.as_deref().map(|text| moment("since", text)).transpose()? {
             None => (None, None),
             Some(Moment::Time(time)) => (Some(time), None),
             Some(Moment::Ago(seconds)) => (None, Some(seconds)),
-        };
-        let until = match self.until.as_deref().map(|text| moment("until", text)).transpose()? {
-            None => None,
-            Some(Moment::Time(time)) => Some(time),
-            Some(Moment::Ago(seconds)) => Some(ago(seconds)),
-        };
-        Ok(EvidenceBody { kind: kind.to_owned(), name: name.to_owned(), since, until, last_s })
+        })
     }
 
-    fn subject(&self) -> Result<(&str, &str), CommandFailure> {
+    fn until(&self) -> Result<Option<String>, CommandFailure> {
+        self.until.as_deref().map(|text| past_time("until", text)).transpose()
+    }
+
+    /// The kind and the name or id; none for a name without a kind.
+    fn subject(&self) -> Result<Option<(&str, &str)>, CommandFailure> {
         if self.subject.parse::<IncidentId>().is_ok() {
-            return Ok(("incident", &self.subject));
+            return Ok(Some(("incident", &self.subject)));
         }
-        let subject = self.subject.split_once('/').filter(|(kind, _)| matches!(*kind, "agent" | "operator"));
-        subject.ok_or_else(|| {
-            CommandFailure::usage(
+        match self.subject.split_once('/') {
+            Some(named @ ("agent" | "operator", _)) => Ok(Some(named)),
+            None if self.subject != "everything" => Ok(None),
+            Some(_) | None => Err(CommandFailure::usage(
                 &format!("`{}` names no agent, no operator and no incident", self.subject.escape_default()),
                 "name `agent/NAME`, `operator/NAME` or an incident (`inc_…`)",
-            )
-        })
+            )),
+        }
     }
 }
 

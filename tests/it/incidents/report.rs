@@ -1,6 +1,7 @@
 //! The report about a subject: what it reached, from where, what it holds, and what is unusual.
 
-use keyward::base::limits::REPORT_ENTRIES_READ_MAX;
+use keyward::base::Timestamp;
+use keyward::base::limits::{LEEWAY_S, REPORT_ENTRIES_READ_MAX};
 use serde_json::{Value, json};
 
 use super::agent;
@@ -88,6 +89,34 @@ async fn a_first_use_is_unusual_and_a_bad_request_is_refused() {
     let role = ask(json!({ "kind": "role", "name": "repo-reader" }), "1h").await;
     refused(&role, 400, "subject_form_unknown");
     assert!(role.json()["fix"].as_str().unwrap().contains("agent/NAME"), "{}", role.text());
+}
+
+#[tokio::test]
+async fn tokens_of_a_subject_end_with_the_last_one_of_them() {
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    bot.token("github.repo.read").await;
+    let minted = broker.entries("token.minted").await;
+    let ends = Timestamp::parse(minted[0]["event"]["expires_at"].as_str().unwrap()).unwrap();
+    let by = ends.plus_s(LEEWAY_S).to_string();
+    let preview = |subject: Value| {
+        let body = json!({ "subject": subject });
+        let operator = broker.operator();
+        async move { operator.post_json("/v1/incident-previews", &body).await.json() }
+    };
+    // The issue names agent, token and capability; a role has the latest possible end
+    for (subject, is_known) in [
+        (agent("bot"), true),
+        (json!({ "kind": "token", "id": minted[0]["event"]["token"] }), true),
+        (json!({ "kind": "capability", "name": "github.repo.read" }), true),
+        (json!({ "kind": "role", "name": "repo-reader" }), false),
+    ] {
+        let shown = preview(subject).await;
+        assert_eq!(shown["reach"]["tokens_expire_by"] == by.as_str(), is_known, "{shown}");
+    }
+    let incident = super::contained(&operator, agent("bot")).await;
+    let shown = operator.get(&format!("/v1/incidents/{incident}")).await.json();
+    assert_eq!(shown["reach"]["tokens_expire_by"], by);
 }
 
 #[tokio::test]
