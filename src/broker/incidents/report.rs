@@ -284,10 +284,7 @@ fn field_of(subject: &SubjectName) -> Result<Option<EntryField>, Failure> {
             "name each agent that has the role, `agent/NAME`, or a capability of it, `capability/NAME`: \
              `keyward agent list` and `keyward role show ROLE` show them"
         }
-        SubjectName::Certificate(_) => {
-            "name the agent or operator that has the certificate, or the instance, `instance/ID`: \
-             `keyward agent show` and `keyward operator show` show serial numbers"
-        }
+        SubjectName::Certificate(_) => "name the agent, operator or instance that has the certificate",
     };
     let why = format!("entries of the ledger do not name a {}", subject.kind());
     Err(Failure::new(code::SUBJECT_FORM_UNKNOWN).because(why).mended_by(fix))

@@ -21,7 +21,10 @@ pub(super) async fn rotate_touched(
     session: VerbSession<'_>,
 ) -> Result<(), CommandFailure> {
     let touched = client.call(LIST_TOUCHED_SECRETS, &incident, &Nothing).await?;
-    let (mut said, mut left) = (Vec::new(), Left { unknown: touched.unknown_readings, since_seq: touched.since_seq, ..Left::default() });
+    let (mut said, mut left) = (
+        Vec::new(),
+        Left { unknown: touched.unknown_readings, since_seq: touched.since_seq, ..Left::default() },
+    );
     for secret in &touched.items {
         left.working.extend(working(secret));
         if !secret.is_current {
