@@ -33,7 +33,7 @@ pub struct StopArgs {
 /// `keyward verify`
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// An evidence bundle of `keyward evidence`. With `--config` or `--data-dir`, the ledger leads from `--key` to an earlier or later key that signed the bundle, and has to contain its entries
+    /// The evidence bundle. With `--config` or `--data-dir`, the ledger leads from `--key` to an earlier or later key that signed the bundle, and has to contain its entries
     #[arg(value_name = "BUNDLE", requires = "key", conflicts_with = "checkpoint")]
     pub bundle: Option<PathBuf>,
     /// The configuration file, which names the data directory and the unseal key: state changes are decrypted and checked too

@@ -338,7 +338,8 @@ async fn a_contained_instance_takes_its_code_along() {
         // When the instance is contained, then no other key redeems its code, also after the lift
         let incident = contained(&admin, subject).await;
         let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
-        refused(&another, 401, "enrolment_code_invalid");
+        let code = if kind == "network" { "network_contained" } else { "enrolment_code_invalid" };
+        refused(&another, 401, code);
         assert_eq!(lift(&admin, &incident).await.status, 200);
         let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
         refused(&another, 401, "enrolment_code_invalid");

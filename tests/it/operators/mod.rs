@@ -1,5 +1,6 @@
 //! The people who administer: their codes and certificates, their roles, and how they are taken away.
 
+mod accused;
 mod audit;
 mod authorities;
 mod certificates;
