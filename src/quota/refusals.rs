@@ -191,7 +191,7 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         }
     }
 
-    /// Waits until somebody asks for a summary.
+    /// Waits until [`Self::ask_for_summary`] asks for a summary.
     pub async fn summary_asked_for(&self) {
         self.asked.notified().await;
     }

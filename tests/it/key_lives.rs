@@ -7,7 +7,6 @@ use std::process::Command;
 use keyward::base::SystemEntropy;
 use keyward::base::limits::{EARLIER_DIGEST_LIFE_S, SEALS_DUE, SEALS_MAX};
 use keyward::keyring::{Keyring, SlotKey};
-use keyward::offline::{InitOptions, initialise};
 use serde_json::{Value, json};
 
 use crate::panel::set_up;
@@ -56,22 +55,6 @@ async fn warnings(broker: &TestBroker) -> Vec<Value> {
     ready.json()["warnings"].as_array().cloned().unwrap_or_default()
 }
 
-/// Another certificate for the operator, whose own is over.
-async fn reissue(broker: &mut TestBroker) {
-    broker.stop().await;
-    let home = broker.path().join("home");
-    let order = InitOptions {
-        operator: "admin",
-        reissue: true,
-        home: &home,
-        root_key: None,
-        confirm: &|_| Ok(()),
-        key: None,
-    };
-    initialise(&broker.config, order, &broker.environment()).await.unwrap();
-    broker.serve().await;
-}
-
 async fn metric(broker: &TestBroker, name: &str) -> u64 {
     let text = broker.operator().get("/metrics").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
@@ -99,7 +82,7 @@ async fn the_first_start_after_their_life_rotates_delta_index_and_digest_keys() 
     assert!(warnings(&broker).await.is_empty());
     broker.look_after().await;
     assert_eq!(generations(&broker, INDEX), [2], "the index has been built anew");
-    reissue(&mut broker).await;
+    broker.reissue_admin().await;
     let rotated = broker.entries("sealing-keys.rotated").await;
     assert_eq!(rotated.len(), 1, "once: {rotated:?}");
     assert_eq!(rotated[0]["event"], json!({ "delta": 2, "index": 2, "digest": 2 }));
@@ -155,7 +138,7 @@ async fn a_rotation_that_is_killed_before_its_entry_is_only_recorded() {
         let slots = broker.entries("keyring.slots-changed").await.len();
         rotate(&mut broker, rotation).await;
         broker.look_after().await;
-        reissue(&mut broker).await;
+        broker.reissue_admin().await;
         let all = [DELTA, INDEX, DIGEST].map(|family| generations(&broker, family));
         assert_eq!(all, [vec![1, 2], vec![2], vec![1, 2]], "{rotation:?}");
         let rotated = broker.entries("sealing-keys.rotated").await;

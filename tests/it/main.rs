@@ -33,6 +33,7 @@ mod ends_in_memory;
 mod enrolment;
 mod entry_filters;
 mod evidence;
+mod failed_orders;
 mod file_owners;
 mod first_path;
 mod fleet;

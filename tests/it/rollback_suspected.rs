@@ -3,6 +3,7 @@
 use crate::renewal::renew;
 use crate::support::broker::{Agent, DECLARATIONS, TestBroker};
 use crate::support::process::put_back;
+use crate::support::waiting::until;
 
 /// The broker on its older ledger, index and anchor, and agents that were enrolled since.
 struct RolledBack {
@@ -75,13 +76,7 @@ async fn a_certificate_without_a_record_is_refused_and_raises_an_alarm() {
         let caller = bed.broker.caller(address, Some(&bed.late.certificate), Some(&bed.late.key));
         assert!(caller.attempt("GET", "/v1/whoami", &[], b"").await.is_err());
     }
-    for _ in 0..500 {
-        if bed.broker.metric(SUSPECTED).await {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    assert!(bed.broker.metric(SUSPECTED).await);
+    until(async || bed.broker.metric(SUSPECTED).await).await;
     let alarms = bed.broker.entries("alarm.rollback-suspected").await;
     assert_eq!(alarms.len(), 1);
     assert_eq!(alarms[0]["event"]["subject"], "spiffe://keyward.test/agent/late");

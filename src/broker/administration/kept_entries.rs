@@ -8,8 +8,8 @@ use crate::broker::incidents::views::affects;
 use crate::broker::world::World;
 use crate::wire::EntryField;
 
-/// Whether an entry with this incident and `event` belongs to an incident that affects `operator`, or tells that somebody
-/// searched for one.
+/// Whether an entry with this incident and `event` belongs to an incident that affects `operator`, or is the record of a
+/// search for one by another operator.
 pub(crate) fn is_kept_from(
     world: &World,
     operator: &OperatorName,

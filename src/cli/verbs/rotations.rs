@@ -86,11 +86,13 @@ impl RotationCommand {
                 Ok(())
             }
             Self::Calendar { next, ical } => print_calendar(session, *next, *ical).await,
-            Self::Pause { name } => steer(session, name, RotationAction::Pause).await,
-            Self::Resume { name } => steer(session, name, RotationAction::Resume).await,
+            Self::Pause { name } => steer(session, name, RotationAction::Pause, "paused").await,
+            Self::Resume { name } => steer(session, name, RotationAction::Resume, "resumed").await,
             Self::Retry(args) => args.retry(session).await,
             Self::RevokePrevious(args) => args.revoke(session).await,
-            Self::ClearOrphans { name } => steer(session, name, RotationAction::ClearOrphans).await,
+            Self::ClearOrphans { name } => {
+                steer(session, name, RotationAction::ClearOrphans, "orphans cleared").await
+            }
             Self::Check { name } => {
                 let client = session.operator().await?;
                 let checked = client.call(CHECK_ROTATION, &name.parse()?, &Nothing).await?;
@@ -114,16 +116,14 @@ impl RotationCommand {
     }
 }
 
-async fn steer(session: VerbSession<'_>, name: &str, action: RotationAction) -> Result<(), CommandFailure> {
+/// Sends an action that is complete with its answer, and prints `done`.
+async fn steer(
+    session: VerbSession<'_>,
+    name: &str,
+    action: RotationAction,
+    done: &str,
+) -> Result<(), CommandFailure> {
     let steered = send(&session.operator().await?, &name.parse()?, action).await?;
-    let done = match action {
-        RotationAction::Pause => "paused",
-        RotationAction::Resume => "resumed",
-        RotationAction::Retry => "the failed step is retried",
-        RotationAction::RevokePrevious => "the previous version is revoked now",
-        RotationAction::ClearOrphans => "orphans cleared",
-        RotationAction::Rotate => "rotated",
-    };
     session.print(&steered, |_| format!("{name}: {done}"));
     Ok(())
 }

@@ -116,7 +116,7 @@ fn replaced(
         (Some(PreviousVersionAnswer { until, .. }), _) => format!("works upstream until {until}"),
         (None, true) => "is in no grace period of a rotation".to_owned(),
         (None, false) => {
-            "works upstream unless somebody has ended it there: no rotation is declared".to_owned()
+            "works upstream unless a person has ended it there: no rotation is declared".to_owned()
         }
     };
     format!("secret `{secret}`: version {version} was read, and is not the current one any more; it {state}")

@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::said;
 use crate::support::process::KEYWARD;
+use crate::support::waiting::wait_until;
 
 #[test]
 fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
@@ -82,11 +82,7 @@ fn broker_of_a_killed_dev_ends_and_the_next_demo_removes_its_files() {
     dev.kill().unwrap();
     dev.wait().unwrap();
     // Then its broker ends
-    let is_over = (0..600).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        !is_running(&broker)
-    });
-    assert!(is_over);
+    wait_until(|| !is_running(&broker));
     // When a directory of another dev, which runs, is there, too
     let (mut running, mut lines) = started(&["dev"], dir.path());
     lines.find(|line| line.as_ref().unwrap() == "ready").unwrap().unwrap();

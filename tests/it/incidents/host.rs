@@ -1,7 +1,6 @@
 //! Containment over the socket on the broker's host.
 
 use keyward::base::encoding::base64url;
-use keyward::offline::{InitOptions, initialise};
 use keyward::pki::{EnrolmentCode, new_key_and_request};
 use serde_json::{Value, json};
 
@@ -66,22 +65,6 @@ async fn a_later_break_glass_certificate_is_spared() {
     }
 }
 
-/// `keyward init --reissue-operator` for the operator `admin`.
-async fn reissue(broker: &mut TestBroker) {
-    broker.stop().await;
-    let home = broker.path().join("home");
-    let order = InitOptions {
-        operator: "admin",
-        reissue: true,
-        home: &home,
-        root_key: None,
-        confirm: &|_| Ok(()),
-        key: None,
-    };
-    initialise(&broker.config, order, &broker.environment()).await.unwrap();
-    broker.serve().await;
-}
-
 #[tokio::test]
 async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
     // Given an admin that the host has contained, although it is the last one, or whose network the host has contained
@@ -92,7 +75,7 @@ async fn a_certificate_of_the_host_ends_a_lockout_of_its_operator() {
         let ordered = on_host(&broker, "/v1/incidents", body).await.json();
         assert!(is_refused(&broker.operator().attempt("GET", "/v1/whoami", &[], b"").await), "{subject}");
         // When the host gives it a certificate while the broker is stopped
-        reissue(&mut broker).await;
+        broker.reissue_admin().await;
         // Then this certificate is accepted, and the incident is open until the operator lifts it
         let admin = broker.operator();
         assert_eq!(admin.get("/v1/whoami").await.json()["role"], "admin", "{subject}");
@@ -110,7 +93,7 @@ async fn a_renewal_keeps_that_the_host_issued_the_certificate() {
     let network = json!({ "kind": "network", "name": "127.0.0.0/8" });
     let body = json!({ "subject": network, "reason": "a drill" });
     assert_eq!(on_host(&broker, "/v1/incidents", body).await.status, 200);
-    reissue(&mut broker).await;
+    broker.reissue_admin().await;
     // When the certificate is renewed
     let (key, request) = new_key_and_request().unwrap();
     let body = json!({ "csr": base64url(&request) });

@@ -1,7 +1,6 @@
 //! Operators are taken away like agents: at the next request, on connections that are open too; and
 //! one unrestricted admin can always act.
 
-use keyward::offline::{InitOptions, initialise};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
 use serde_json::json;
@@ -92,18 +91,7 @@ async fn the_host_is_the_way_back_for_whoever_was_locked_out() {
     let second = join(&broker, "second", &standing("admin", None)).await.caller;
     assert_eq!(post(&second, "/v1/operators/admin/suspend").await.status, 200);
     assert!(broker.operator().attempt("GET", "/v1/whoami", &[], b"").await.is_err());
-    broker.stop().await;
-    let home = broker.path().join("home");
-    let order = InitOptions {
-        operator: "admin",
-        reissue: true,
-        home: &home,
-        root_key: None,
-        confirm: &|_| Ok(()),
-        key: None,
-    };
-    initialise(&broker.config, order, &broker.environment()).await.unwrap();
-    broker.serve().await;
+    broker.reissue_admin().await;
     let me = broker.operator().get("/v1/whoami").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"admin".into(), &"admin".into()));
     let second = broker.operator().get("/v1/operators/second").await.json();

@@ -79,18 +79,29 @@ impl TestBroker {
     /// The same at another time than this machine's.
     pub(crate) async fn start_at(now: Timestamp, settings: &str) -> Self {
         let mut broker = Self::laid_out(now, settings);
-        let home = &broker.home();
+        broker.certify_admin(false).await;
+        broker.serve().await;
+        broker
+    }
+
+    /// `keyward init`, or `keyward init --reissue-operator` if `reissue` is set, for the operator `admin`.
+    async fn certify_admin(&self, reissue: bool) {
         let order = InitOptions {
             operator: "admin",
-            reissue: false,
-            home,
+            reissue,
+            home: &self.home(),
             root_key: None,
             confirm: &|_| Ok(()),
             key: None,
         };
-        initialise(&broker.config, order, &broker.environment()).await.unwrap();
-        broker.serve().await;
-        broker
+        initialise(&self.config, order, &self.environment()).await.unwrap();
+    }
+
+    /// Starts again with another certificate for the operator `admin`, which the host has given it.
+    pub(crate) async fn reissue_admin(&mut self) {
+        self.stop().await;
+        self.certify_admin(true).await;
+        self.serve().await;
     }
 
     /// A broker with a directory and a configuration, and nothing in them yet.
