@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = True
@@ -114,6 +115,45 @@ def other_authority(identity):
     # A certificate that is no authority of the broker.
     shutil.copy(sys.argv[4], identity / "authority.pem")
 
+
+RENEWING = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+import keyward
+with keyward.Agent(home=sys.argv[2]).renewing():
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def is_renewed():
+    lines = []
+    for process in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(process.read_bytes().split(b"\0"))
+        except OSError:
+            pass  # It has ended.
+    return any(b"--watch" in line and home.encode() in line for line in lines)
+
+
+def wait_until(so, otherwise):
+    for _ in range(600):
+        if so():
+            return
+        time.sleep(0.05)
+    raise AssertionError(otherwise)
+
+
+# A program that a signal ends takes the renewal of its certificate with it.
+with subprocess.Popen([sys.executable, "-c", RENEWING, sys.argv[1], home], stdout=subprocess.PIPE) as program:
+    try:
+        assert program.stdout.readline() == b"ready\n"
+        # A process has no arguments yet while it begins.
+        wait_until(is_renewed, "the renewal has not begun")
+    finally:
+        program.terminate()
+wait_until(lambda: not is_renewed(), "the renewal goes on")
 
 for name in ["key.pem", "certificate.pem", "authority.pem", "address"]:
     damaged = "address_invalid" if name == "address" else "identity_damaged"
