@@ -11,7 +11,7 @@ use crate::listing::{self, Listing};
 use crate::{Extent, Failed};
 
 /// How long a snapshot may take to be there.
-const SNAPSHOT_WAIT: Duration = Duration::from_secs(300);
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(900);
 
 /// What was measured on it.
 pub(crate) struct Million {
