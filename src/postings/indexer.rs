@@ -9,6 +9,7 @@ use super::block::Block;
 use super::keys::Term;
 use super::options::PostingsOptions;
 use super::place::{block_of, last_of};
+use super::recent_terms::RecentTerms;
 use super::search::{PostingQuery, Search};
 use super::source::{PostedEntry, PostingSource};
 use super::state::{self, Blocks};
@@ -112,6 +113,7 @@ pub(super) struct Indexer {
     earlier: Option<Block>,
     /// The blocks that could not be built lately, and when they were tried.
     failed: BTreeMap<u64, Stopwatch>,
+    recent: RecentTerms,
 }
 
 /// Why a block could not be built.
@@ -130,8 +132,8 @@ pub(super) enum Progress {
 }
 
 impl Indexer {
-    pub(super) const fn new(blocks: Arc<Blocks>, source: Arc<dyn PostingSource>) -> Self {
-        Self { blocks, source, earlier: None, failed: BTreeMap::new() }
+    pub(super) fn new(blocks: Arc<Blocks>, source: Arc<dyn PostingSource>) -> Self {
+        Self { blocks, source, earlier: None, failed: BTreeMap::new(), recent: RecentTerms::default() }
     }
 
     fn run(mut self) {
@@ -177,7 +179,7 @@ impl Indexer {
         }
     }
 
-    fn advance_newest(&self, next: u64) -> Result<(), String> {
+    fn advance_newest(&mut self, next: u64) -> Result<(), String> {
         let page = self.page(next, last_of(block_of(next)))?;
         for part in page.chunks(ADDED_AT_ONCE) {
             if let Some(full) = self.blocks.add(|newest| add_page(newest, part)) {
@@ -200,18 +202,20 @@ impl Indexer {
     }
 
     /// Entries from `from` on, at most up to `last`, with their terms.
-    fn page(&self, from: u64, last: u64) -> Result<Vec<(Timestamp, Vec<Term>)>, String> {
+    fn page(&mut self, from: u64, last: u64) -> Result<Vec<(Timestamp, Vec<Term>)>, String> {
         let left = usize::try_from(last.saturating_sub(from)).unwrap_or(usize::MAX).saturating_add(1);
         let entries = self.source.read(from, left.min(PAGE_ENTRIES))?;
         if entries.is_empty() {
             return Err(format!("entry {from} is not there"));
         }
-        let keys = &self.blocks.keys;
-        let term = |(field, text): &(&'static str, String)| keys.term(field, text);
-        let posted =
-            |entry: PostedEntry| Some((entry.time, entry.terms.iter().map(term).collect::<Option<_>>()?));
+        let (keys, recent) = (&self.blocks.keys, &mut self.recent);
+        let mut term = |(field, text)| recent.get_or(field, text, |text| keys.term(field, text));
+        let posted = |entry: PostedEntry| {
+            let terms = entry.terms.into_iter().map(&mut term).collect::<Option<_>>()?;
+            Some((entry.time, terms))
+        };
         let page: Option<Vec<_>> = entries.into_iter().take(left).map(posted).collect();
-        page.ok_or_else(|| "the keys were wiped".to_owned())
+        page.filter(|_| keys.are_kept()).ok_or_else(|| "the keys were wiped".to_owned())
     }
 }
 

@@ -60,8 +60,12 @@ impl PostingsKeys {
         let tag = self.terms.tag(&[&[length], field.as_bytes(), text.as_bytes()].concat());
         let [term @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *tag.as_bytes();
         // The key of terms is wiped last: if that of the files is there now, the tag was made with it.
-        let is_kept = self.seal.read().unwrap_or_else(PoisonError::into_inner).is_some();
-        is_kept.then_some(Term(term))
+        self.are_kept().then_some(Term(term))
+    }
+
+    /// Whether the keys are not wiped.
+    pub(super) fn are_kept(&self) -> bool {
+        self.seal.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     pub(super) const fn generation(&self) -> u32 {

@@ -14,6 +14,7 @@ mod options;
 mod place;
 mod posting_list;
 mod recent;
+mod recent_terms;
 mod search;
 mod source;
 mod state;
