@@ -310,8 +310,9 @@ class Agent:
         raise _error(response.status, answer, response.getheader("Retry-After"))
 
     def _generation(self):
-        """Changes when another certificate is in place."""
-        return self._identity().st_ino
+        """Changes when another certificate is in place. A file system gives the number of a removed directory again."""
+        found = self._identity()
+        return found.st_ino, found.st_ctime_ns
 
     def _identity(self):
         try:

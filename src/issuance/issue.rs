@@ -64,6 +64,8 @@ pub struct Token {
     pub life_s: u32,
     /// The OAuth scope.
     pub scope: Arc<str>,
+    /// The capabilities, if the request has `authorization_details`.
+    pub details: Vec<AuthorizationDetail>,
     /// The decision that allowed it.
     pub decision: DecisionId,
     /// The parts of the request that were not granted, in words.
@@ -247,9 +249,10 @@ impl Issuer {
             decision: basis.decision,
         };
         let token = self.tokens.active().sign(&claims)?;
+        let details = if mint.is_detailed() { claims.authorization_details } else { Vec::new() };
         let life_s = u32::try_from(expires_at.saturating_sub(now.s())).unwrap_or(0);
         let (decision, left_out) = (basis.decision, mint.left_out().to_vec());
-        Ok(Issued::assertion(Token { token, id, life_s, scope, decision, constrained, left_out }))
+        Ok(Issued::assertion(Token { token, id, life_s, scope, details, decision, constrained, left_out }))
     }
 
     /// Opens the value that `receipt` proves to be recorded as leaving: `stored` opens as the version

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::context::DecisionContext;
 use super::granted::Granted;
+use super::mint_request::MintRequest;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::CapabilityName;
@@ -22,19 +23,21 @@ impl LeftOut {
     pub(super) fn of<'a>(
         context: &DecisionContext<'_>,
         principal: &AgentPrincipal,
-        requested: &BTreeSet<CapabilityName>,
+        request: &MintRequest,
         given: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Vec<Self> {
+        let requested = &request.scope;
         let given: BTreeSet<&CapabilityName> = given.into_iter().collect();
         if given.len() == requested.len() {
             return Vec::new();
         }
         let demands = CapabilityConstraints::of(context.records, Some(principal), requested);
         let held = Granted::of(context.declarations(), principal.roles(), requested).capabilities;
-        let code_of = |name: &CapabilityName| match held.iter().any(|one| one.name == *name) {
-            true if demands.suspends(name) => code::CAPABILITY_SUSPENDED,
-            true if !demands.permits(name) => code::SECRET_OWNER_MISMATCH,
-            true | false => code::CAPABILITY_NOT_GRANTED,
+        let code_of = |name: &CapabilityName| match held.iter().find(|one| one.name == *name) {
+            Some(_) if demands.suspends(name) => code::CAPABILITY_SUSPENDED,
+            Some(_) if !demands.permits(name) => code::SECRET_OWNER_MISMATCH,
+            Some(one) if !request.permits(one) => code::CAPABILITY_ACTION_MISMATCH,
+            Some(_) | None => code::CAPABILITY_NOT_GRANTED,
         };
         let left_out = requested.iter().filter(|name| !given.contains(name));
         left_out.map(|name| Self { capability: name.clone(), code: code_of(name) }).collect()

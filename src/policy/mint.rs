@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use super::canonical::Canonical;
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::left_out::LeftOut;
+use super::mint_request::MintRequest;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
@@ -13,17 +13,6 @@ use crate::base::{Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
-
-/// An agent's request for a token.
-#[derive(Debug)]
-pub struct MintRequest {
-    /// The requested capabilities; at least one.
-    pub scope: BTreeSet<CapabilityName>,
-    /// The requested audience of the token (RFC 8707).
-    pub resource: Option<Audience>,
-    /// The requested life of the token, in seconds.
-    pub life_s: Option<u32>,
-}
 
 /// Minting one token.
 #[derive(Debug)]
@@ -34,6 +23,7 @@ pub struct Mint {
     life_s: u32,
     reading: ClockReading,
     left_out: Vec<LeftOut>,
+    is_detailed: bool,
 }
 
 impl Mint {
@@ -59,6 +49,12 @@ impl Mint {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// Whether the request has `authorization_details`, so that the response has them, too.
+    #[must_use]
+    pub const fn is_detailed(&self) -> bool {
+        self.is_detailed
     }
 
     /// The reading of the clocks of the decision.
@@ -100,12 +96,15 @@ pub fn decide_mint(
     granted.retain(|capability| !demands.suspends(&capability.name));
     let is_suspended = is_held && granted.is_empty();
     granted.retain(|capability| demands.permits(&capability.name));
+    let is_permitted = !granted.is_empty();
+    granted.retain(|capability| request.permits(capability));
     let basis = request.basis(context, &principal, rules);
     let Some(first) = granted.first() else {
-        let code = match (is_held, is_suspended) {
-            (true, true) => code::CAPABILITY_SUSPENDED,
-            (true, false) => code::SECRET_OWNER_MISMATCH,
-            (false, _) => code::CAPABILITY_NOT_GRANTED,
+        let code = match (is_held, is_suspended, is_permitted) {
+            (true, true, _) => code::CAPABILITY_SUSPENDED,
+            (true, false, true) => code::CAPABILITY_ACTION_MISMATCH,
+            (true, false, false) => code::SECRET_OWNER_MISMATCH,
+            (false, _, _) => code::CAPABILITY_NOT_GRANTED,
         };
         return Decision::deny_capabilities(basis, code, &request.scope);
     };
@@ -136,26 +135,26 @@ pub fn decide_mint(
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
-    let left_out = LeftOut::of(context, &principal, &request.scope, granted.iter().map(|one| &one.name));
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out };
+    let left_out = LeftOut::of(context, &principal, request, granted.iter().map(|one| &one.name));
+    let is_detailed = request.details.is_some();
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
     Decision::allow_constrained(basis, mint, constrained)
 }
 
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
-/// granted, with the same life and for the same audience. `requested` are the capabilities of the request, which is the same
-/// as the first one.
+/// granted, with the same life and for the same audience. `requested` is the request, which is the same as the first one.
 pub fn decide_again(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
     _permit: Permit,
     minted: &MintedBefore,
-    requested: &BTreeSet<CapabilityName>,
+    requested: &MintRequest,
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
     let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
     let granted = Granted::of(context.declarations(), principal.roles(), &scope);
     let resource = Some(minted.audience.clone());
-    let request = MintRequest { scope, resource, life_s: Some(minted.life_s) };
+    let request = MintRequest { scope, resource, life_s: Some(minted.life_s), details: None };
     let basis = request.basis(context, &principal, granted.rules);
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
@@ -169,25 +168,15 @@ pub fn decide_again(
     let capabilities: Vec<_> = granted.map(|one| (one.name.clone(), one.access)).collect();
     let now = capabilities.iter().map(|(name, access)| (name, access.as_str()));
     if !now.eq(minted.capabilities.iter().map(|(name, access)| (name, access.as_str()))) {
-        return Decision::deny_capabilities(basis, code::CAPABILITY_NOT_GRANTED, requested);
+        return Decision::deny_capabilities(basis, code::CAPABILITY_NOT_GRANTED, &requested.scope);
     }
     // The token names the earlier decision.
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
     let left_out = LeftOut::of(context, &principal, requested, capabilities.iter().map(|(name, _)| name));
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out };
+    let is_detailed = requested.details.is_some();
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
-}
-
-impl MintRequest {
-    fn basis(&self, context: &DecisionContext<'_>, caller: &AgentPrincipal, rules: Vec<String>) -> Basis {
-        let mut canonical = Canonical::new("mint", caller, context.decision);
-        for capability in &self.scope {
-            canonical = canonical.field(capability.as_str());
-        }
-        let resource = self.resource.as_ref().map_or("", Audience::as_str);
-        context.basis(rules, canonical.field(resource).number(self.life_s).as_bytes())
-    }
 }
 
 fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {

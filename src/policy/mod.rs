@@ -14,6 +14,7 @@ mod introspection;
 mod lease;
 mod left_out;
 mod mint;
+mod mint_request;
 mod operator;
 mod reveal;
 mod right;
@@ -29,7 +30,8 @@ pub use lease::{
     decide_lease_renewal,
 };
 pub use left_out::LeftOut;
-pub use mint::{Mint, MintRequest, decide_again, decide_mint};
+pub use mint::{Mint, decide_again, decide_mint};
+pub use mint_request::{MintRequest, RequestedActions};
 pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,

@@ -28,6 +28,8 @@ pub struct AuthorizationServerAnswer {
     pub response_types_supported: Vec<FixedText>,
     pub grant_types_supported: Vec<FixedText>,
     pub token_endpoint_auth_methods_supported: Vec<FixedText>,
+    /// RFC 9396 §10.
+    pub authorization_details_types_supported: Vec<FixedText>,
     pub tls_client_certificate_bound_access_tokens: bool,
 }
 

@@ -20,13 +20,18 @@ endpoints! {
     INTROSPECT_TOKEN: POST "/oauth/introspect", Nothing, Form<TokenReferenceForm> => IntrospectionAnswer;
 }
 
-/// RFC 6749 §4.4.2, with RFC 8707's `resource`.
+/// RFC 6749 §4.4.2, with RFC 8707's `resource` and RFC 9396's `authorization_details`. It names capabilities in `scope`, in
+/// `authorization_details`, or in both.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TokenForm {
     /// `client_credentials`.
     pub grant_type: String,
     /// Names of capabilities, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
+    /// A JSON array of objects of the type `keyward_capability`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +54,9 @@ pub struct TokenAnswer {
     /// In seconds.
     pub expires_in: u32,
     pub scope: Arc<str>,
+    /// The capabilities of the token; only if the request has `authorization_details` (RFC 9396 §7).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<AuthorizationDetail>,
     pub token_id: TokenId,
     pub decision_id: DecisionId,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -97,6 +105,22 @@ pub struct ActiveTokenAnswer {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct InactiveTokenAnswer {
     pub active: bool,
+}
+
+/// A capability that a token request names (RFC 9396 §2).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestedDetail {
+    /// Always `keyward_capability`.
+    #[serde(rename = "type")]
+    pub kind: DetailType,
+    pub capability: CapabilityName,
+    /// Exactly one: the access of the capability, `read` or `write`.
+    #[serde(default)]
+    pub actions: Option<Vec<String>>,
+    /// Exactly one: the audience of the token, as `resource` names it.
+    #[serde(default)]
+    pub locations: Option<Vec<String>>,
 }
 
 /// One capability in a token (RFC 9396 §2).

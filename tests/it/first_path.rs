@@ -118,9 +118,9 @@ async fn nothing_is_never_everything_and_no_rule_means_no() {
             "client_id_mismatch",
         ),
         (
-            "grant_type=client_credentials&authorization_details=[]",
+            "grant_type=client_credentials&authorization_details={}",
             "invalid_authorization_details",
-            "authorization_details_not_supported",
+            "authorization_details_invalid",
         ),
         ("grant_type=password&scope=reports.read", "unsupported_grant_type", "grant_type_unsupported"),
         ("scope=reports.read", "invalid_request", "grant_type_missing"),

@@ -252,10 +252,7 @@ async fn what_stock_clients_look_for_is_there() {
         (&oauth["issuer"], &oauth["issuer"])
     );
     assert_eq!(resource["tls_client_certificate_bound_access_tokens"], true);
-    for document in [&oauth, &resource] {
-        let told = document.get("authorization_details_types_supported");
-        assert!(told.is_none(), "no request takes them yet");
-    }
+    assert_eq!(oauth["authorization_details_types_supported"], json!(["keyward_capability"]));
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ mod renewal;
 mod renewal_kills;
 mod resource_servers;
 mod revocation;
+mod rich_requests;
 mod rollback;
 mod rollback_suspected;
 mod root_rotation;

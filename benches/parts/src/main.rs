@@ -77,7 +77,7 @@ fn decision() -> Result<(), Failed> {
     let scope: BTreeSet<_> = [("bench.service.write").parse()?].into();
     tell("decision on a mint: who it is, what it may, the digest of the request", 10_000, || {
         let Ok(principal) = people.principal() else { return };
-        let request = MintRequest { scope: scope.clone(), resource: None, life_s: None };
+        let request = MintRequest { scope: scope.clone(), resource: None, life_s: None, details: None };
         let context = DecisionContext {
             decision: DecisionId::mint(NOW, entropy),
             records: people.records(),

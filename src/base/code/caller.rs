@@ -71,6 +71,9 @@ super::codes! {
     AUDIENCE_MISMATCH "audience_mismatch" InvalidTarget:
         "the requested capabilities have several audiences, or another one than `resource` names",
         "get one token for each audience; `keyward whoami` shows the audience of each capability";
+    CAPABILITY_ACTION_MISMATCH "capability_action_mismatch" InvalidDetails:
+        "`authorization_details` names another action than the access of the capability",
+        "leave `actions` out, or name the access that `keyward whoami` shows";
     SECRET_NOT_GRANTED "secret_not_granted" Denied:
         "no capability in the token delivers this secret",
         "get a token with the capability that delivers the secret; `keyward whoami` lists capabilities and secrets";

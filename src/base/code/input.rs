@@ -139,9 +139,9 @@ super::codes! {
     RESOURCE_REPEATED "resource_repeated" InvalidTarget:
         "`resource` occurs more than once, but a token has one audience",
         "get one token for each resource";
-    AUTHORIZATION_DETAILS_NOT_SUPPORTED "authorization_details_not_supported" InvalidDetails:
-        "the request contains `authorization_details`, which this broker does not accept",
-        "name the capabilities in `scope`";
+    AUTHORIZATION_DETAILS_INVALID "authorization_details_invalid" InvalidDetails:
+        "`authorization_details` is not a JSON array of objects of the type `keyward_capability`, each with a `capability` and at most `actions` and `locations`",
+        "correct the field, or name the capabilities in `scope`; docs/reference/http.md has an example";
     LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
         "`life_s` is less than 60 seconds",
         "ask for 60 seconds or more, or leave `life_s` out";

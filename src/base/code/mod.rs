@@ -48,7 +48,7 @@ pub enum CodeClass {
     UnsupportedGrant,
     /// The broker does not support the OAuth response type.
     UnsupportedResponse,
-    /// The broker does not accept the OAuth `authorization_details`.
+    /// The OAuth `authorization_details` are wrong.
     InvalidDetails,
     /// The object does not exist, or the caller may not know that it exists.
     NotFound,

@@ -13,7 +13,7 @@ use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::policy::{AgentAct, Grant, Mint, MintRequest, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, MintRequest, RequestedActions, decide_again, decide_mint};
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
@@ -28,6 +28,8 @@ pub struct MintInput {
     pub resource: Option<Audience>,
     /// The requested life in seconds, if any.
     pub life_s: Option<u32>,
+    /// The requested actions, if the request has `authorization_details`.
+    pub details: Option<RequestedActions>,
 }
 
 impl AgentServices {
@@ -44,7 +46,8 @@ impl AgentServices {
         if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
             return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
         }
-        let request = MintRequest { scope: input.scope, resource: input.resource, life_s: input.life_s };
+        let MintInput { scope, resource, life_s, details } = input;
+        let request = MintRequest { scope, resource, life_s, details };
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
         let issued = retry_on_conflict!(async {
@@ -57,7 +60,7 @@ impl AgentServices {
                 let before = still_live(reading, &principal, reading.outcome(idempotency)?)?;
                 let (decision, before) = match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
-                        let decision = decide_again(&context, principal, permit, &minted, &request.scope);
+                        let decision = decide_again(&context, principal, permit, &minted, &request);
                         (decision, Some(((seq, time), minted.token)))
                     }
                     Some(_) | None => (decide_mint(&context, principal, permit, &request), None),

@@ -108,6 +108,7 @@ impl TokenRequest {
         let form = TokenForm {
             grant_type: "client_credentials".to_owned(),
             scope: self.scope.clone(),
+            authorization_details: None,
             resource: self.resource.clone(),
             client_id: None,
             expires_in: self.life_s.map(|seconds| seconds.to_string()),

@@ -49,6 +49,7 @@ fn described(issuer: &str) -> AuthorizationServerAnswer {
         response_types_supported: vec!["none".into()],
         grant_types_supported: vec!["client_credentials".into()],
         token_endpoint_auth_methods_supported: by_certificate(),
+        authorization_details_types_supported: vec!["keyward_capability".into()],
         tls_client_certificate_bound_access_tokens: true,
     }
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, header};
 use super::answer::WithHeaders;
 use super::caller::{AnonymousCaller, ResourceServer};
 use super::form::FormFields;
+use super::requested::RequestedCapabilities;
 use super::table::{RouteRequest, Routes};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
@@ -48,6 +49,7 @@ async fn mint(
         token_type: "Bearer".into(),
         expires_in: minted.life_s,
         scope: minted.scope,
+        authorization_details: minted.details,
         token_id: minted.id,
         decision_id: minted.decision,
         constrained: minted.constrained,
@@ -71,22 +73,21 @@ fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
         Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
         None => return Err(Problem::new(code::GRANT_TYPE_MISSING)),
     }
-    if fields.contains_key("authorization_details") {
-        return Err(Problem::new(code::AUTHORIZATION_DETAILS_NOT_SUPPORTED));
-    }
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
+    let resource = fields.get("resource").map(|text| resource_named(text)).transpose()?;
+    let mut requested = RequestedCapabilities { scope: scope?, resource, details: None };
+    if let Some(details) = fields.get("authorization_details") {
+        requested.add_details(details)?;
+    }
     let life_s = fields.get("expires_in").map(|text| {
         let number = text.parse::<u32>().ok();
         number
             .filter(|seconds| i64::from(*seconds) >= TOKEN_LIFE_MIN_S)
             .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
-    Ok(MintInput {
-        scope: scope?,
-        resource: fields.get("resource").map(|text| resource_named(text)).transpose()?,
-        life_s: life_s.transpose()?,
-    })
+    let RequestedCapabilities { scope, resource, details } = requested;
+    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details })
 }
 
 /// A malformed capability name is a wrong scope (RFC 6749 §5.2), and a malformed audience a wrong target (RFC 8707 §2).

@@ -41,6 +41,13 @@ const twin = Buffer.from(body, "base64url");
 twin[10] ^= 1;
 await assert.rejects(verify([head, twin.toString("base64url"), signature].join(".")));
 
+// The same capability by a rich authorization request (RFC 9396).
+const detail = { type: "keyward_capability", capability: scope, actions: ["read"], locations: [audience] };
+const rich = (details) =>
+  client.clientCredentialsGrant(agent.config, { authorization_details: JSON.stringify([details]) });
+assert.deepEqual((await rich(detail)).authorization_details, payload.authorization_details);
+await assert.rejects(rich({ ...detail, actions: ["write"] }), { error: "invalid_authorization_details" });
+
 const server = await as(serverCert, serverKey);
 const said = await client.tokenIntrospection(server.config, token);
 assert.deepEqual([said.active, said.aud, said.sub], [true, audience, clientId]);

@@ -5,9 +5,11 @@ usage: authlib_client.py ISSUER CA.pem CERT.pem KEY.pem SERVER-CERT.pem SERVER-K
 """
 
 import base64
+import json
 import sys
 
 import requests
+from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oidc.discovery import OpenIDProviderMetadata
@@ -40,6 +42,21 @@ def main():
     claims = {"iss": issuer, "aud": audience, "sub": client_id, "client_id": client_id}
     registry = jwt.JWTClaimsRegistry(**{name: {"essential": True, "value": value} for name, value in claims.items()})
     registry.validate(decoded.claims)
+
+    # The same capability by a rich authorization request (RFC 9396)
+    detail = {"type": "keyward_capability", "capability": scope, "actions": ["read"], "locations": [audience]}
+    rich = OAuth2Session(client_id, token_endpoint_auth_method="none")
+    rich.cert, rich.verify, rich.trust_env = agent.cert, agent.verify, False
+    ask = {"grant_type": "client_credentials", "authorization_details": json.dumps([detail])}
+    granted = rich.fetch_token(metadata["token_endpoint"], **ask)
+    assert granted["authorization_details"] == decoded.claims["authorization_details"], granted
+    ask["authorization_details"] = json.dumps([{**detail, "actions": ["write"]}])
+    try:
+        rich.fetch_token(metadata["token_endpoint"], **ask)
+    except OAuthError as error:
+        assert error.error == "invalid_authorization_details", error
+    else:
+        raise AssertionError("another action was granted")
 
     head, body, signature = token.split(".")
     raw = bytearray(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))

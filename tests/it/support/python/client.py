@@ -73,6 +73,14 @@ with tempfile.TemporaryDirectory() as elsewhere:
     else:
         raise AssertionError("nobody was there")
 
+# A file system gives a new directory the number of a removed one: another identity is noticed all the same.
+with tempfile.TemporaryDirectory() as elsewhere:
+    shutil.copytree(home, elsewhere, dirs_exist_ok=True)
+    replaced, directory = keyward.Agent(home=elsewhere), pathlib.Path(elsewhere) / "agent"
+    before, number = replaced._generation(), directory.stat().st_ino
+    directory.chmod(0o700)
+    assert directory.stat().st_ino == number and replaced._generation() != before
+
 # A broker that asks for a pause gets it; a long one is the caller's decision.
 answers = [keyward._error(429, b'{"code":"rate_limited"}', pause) for pause in ["2", None]] + [b'{"name":"x"}']
 waits, sleep = [], keyward.time.sleep

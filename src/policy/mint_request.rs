@@ -1,0 +1,58 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::canonical::Canonical;
+use super::context::DecisionContext;
+use super::decision::Basis;
+use crate::authn::AgentPrincipal;
+use crate::base::{Audience, CapabilityName};
+use crate::registry::{Access, Capability};
+
+/// An agent's request for a token.
+#[derive(Debug)]
+pub struct MintRequest {
+    /// The requested capabilities; at least one.
+    pub scope: BTreeSet<CapabilityName>,
+    /// The requested audience of the token (RFC 8707).
+    pub resource: Option<Audience>,
+    /// The requested life of the token, in seconds.
+    pub life_s: Option<u32>,
+    /// What the request says of its capabilities beyond their names; `None` if it has no `authorization_details`.
+    pub details: Option<RequestedActions>,
+}
+
+/// The actions that `authorization_details` of a request name, each for one capability (RFC 9396 §2.2).
+#[derive(Clone, Debug, Default)]
+pub struct RequestedActions(BTreeMap<CapabilityName, Access>);
+
+impl RequestedActions {
+    /// Names `action` for `capability`.
+    pub fn name(&mut self, capability: CapabilityName, action: Access) {
+        self.0.insert(capability, action);
+    }
+
+    fn permit(&self, capability: &Capability) -> bool {
+        self.0.get(&capability.name).is_none_or(|action| *action == capability.access)
+    }
+}
+
+impl MintRequest {
+    /// Whether the request names the access of `capability`, or no action of it.
+    pub(super) fn permits(&self, capability: &Capability) -> bool {
+        self.details.as_ref().is_none_or(|actions| actions.permit(capability))
+    }
+
+    pub(super) fn basis(
+        &self,
+        context: &DecisionContext<'_>,
+        caller: &AgentPrincipal,
+        rules: Vec<String>,
+    ) -> Basis {
+        let mut canonical = Canonical::new("mint", caller, context.decision);
+        for capability in &self.scope {
+            let action = self.details.as_ref().and_then(|actions| actions.0.get(capability));
+            canonical = canonical.field(capability.as_str()).field(action.map_or("", |one| one.as_str()));
+        }
+        let resource = self.resource.as_ref().map_or("", Audience::as_str);
+        context.basis(rules, canonical.field(resource).number(self.life_s).as_bytes())
+    }
+}
