@@ -92,7 +92,7 @@ async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(),
                     if attempts.failed(&failure, now).is_some() {
                         console.report(&failure);
                     }
-                    attempts.next(now).saturating_sub(now)
+                    attempts.next(now).saturating_sub(now).min(due.longest_pause())
                 }
             },
         };
@@ -218,6 +218,12 @@ impl RenewalDue {
         let after_s = (life_s / 2).saturating_add(life_s.saturating_mul(jitter) / 2560);
         Self { moment: begins.plus_s(after_s), ends }
     }
+
+    /// Longest pause after a refused renewal: a certificate with a short life is renewed in time once its agent is resumed.
+    fn longest_pause(&self) -> Duration {
+        let tenth = self.ends.seconds_since(self.moment).div_euclid(10).max(1);
+        Duration::from_secs(u64::try_from(tenth).unwrap_or(1))
+    }
 }
 
 /// Each phase can be interrupted and repeated: the key is on disk before its certificate is requested; the identity is
@@ -293,5 +299,11 @@ mod tests {
             RenewalDue::at(BEGIN, end, &serial).moment.seconds_since(BEGIN)
         };
         assert_eq!((due(0), due(128), due(255)), (5000, 5500, 5996));
+    }
+
+    #[test]
+    fn a_refused_renewal_is_repeated_often_enough_for_a_short_life() {
+        let pause = |life_s| RenewalDue::at(BEGIN, BEGIN.plus_s(life_s), &[0; 16]).longest_pause().as_secs();
+        assert_eq!((pause(300), pause(86_400), pause(1)), (15, 4320, 1));
     }
 }
