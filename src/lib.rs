@@ -32,6 +32,7 @@ pub mod quota;
 pub mod registry;
 pub mod revocation;
 pub mod rotation;
+pub mod rules;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

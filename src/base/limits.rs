@@ -7,6 +7,10 @@ pub use super::incident_limits::{
     REFUSED_CALLERS_MAX, REFUSED_SOURCES_MAX, REFUSED_SUMMARY_S, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX,
     TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX, VALUE_CHECKS_PER_MINUTE, WORD_BYTES_MIN,
 };
+pub use super::policy_limits::{
+    ENVIRONMENTS_MAX, POLICIES_MAX, POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX,
+    ROLE_CAPABILITIES_MAX, ROLES_MAX,
+};
 
 /// Longest name segment, in bytes.
 pub const SEGMENT_BYTES_MAX: usize = 63;
@@ -244,10 +248,6 @@ pub const HEAVY_WAIT_S: u64 = 20;
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
 /// Maximum number of capabilities in one token request.
 pub const SCOPES_MAX: usize = 32;
-/// Maximum number of roles of one agent.
-pub const ROLES_MAX: usize = 32;
-/// Maximum number of capabilities of one role.
-pub const ROLE_CAPABILITIES_MAX: usize = 256;
 /// Size of entries at which a page of the ledger ends, in bytes.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum number of items in one page of a list.

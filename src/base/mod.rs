@@ -20,6 +20,7 @@ mod near;
 mod network;
 mod operator_reason;
 mod person;
+mod policy_limits;
 mod scope;
 mod secret_form;
 mod sensitive;
@@ -42,13 +43,13 @@ pub use id::{
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
 pub use name::{
-    AgentName, Audience, CapabilityName, NameError, OperatorName, OwnerName, RoleName, SecretName,
-    TrustDomain, UpstreamSlot,
+    AgentName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName, OwnerName, PolicyName,
+    RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};
 pub use operator_reason::{Reason, ReasonError};
-pub use person::{Person, PersonError};
+pub use person::{Person, PersonError, is_invisible};
 pub use scope::Scope;
 pub(crate) use scope::{fix_within, refusal_within};
 pub use secret_form::{has_secret_form, without_secret_forms};

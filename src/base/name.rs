@@ -164,6 +164,10 @@ names! {
     OperatorName, "operator name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// The name of an owner, e.g. a team: `payments`.
     OwnerName, "owner name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
+    /// A policy's name, e.g. `no-night-deploys`.
+    PolicyName, "policy name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
+    /// An environment's name, e.g. `production`.
+    EnvironmentName, "environment name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", segments!("[.]"), |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.

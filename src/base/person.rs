@@ -26,7 +26,8 @@ impl Person {
 
 /// Unicode's characters without a width, and those that change the direction of text: with them, two texts look the same, or
 /// one hides a part of itself.
-const fn is_invisible(c: char) -> bool {
+#[must_use]
+pub const fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -4,13 +4,15 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct DeclaredObjects(Vec<(usize, Option<String>)>);
 
 /// The tables of declaration files, each with the field that names the object.
-const NAMED_BY: [(&str, &str); 6] = [
+const NAMED_BY: [(&str, &str); 8] = [
     ("capability", "name"),
     ("role", "name"),
     ("agent", "name"),
     ("resource_server", "name"),
     ("rotation", "secret"),
     ("lease", "capability"),
+    ("environment", "name"),
+    ("policy", "name"),
 ];
 
 /// Longest name that an error repeats, in bytes.

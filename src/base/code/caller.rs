@@ -59,6 +59,12 @@ super::codes! {
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
         "an incident contains the capability, its owner, its secret, or a role that holds it",
         "ask an operator; the request works again once the operator lifts the containment: `keyward lift INCIDENT --reason TEXT`";
+    POLICY_DENIED "policy_denied" Denied:
+        "a policy denies the request",
+        "change the request as the reason of the policy says, or ask an operator: `keyward export --kind policy` shows the operator the rule";
+    POLICY_FAILED "policy_failed" Denied:
+        "a policy cannot be evaluated for this request, so the request is denied",
+        "ask an operator to correct the policy: `keyward export --kind policy` shows the rule, and the log has its name";
     CAPABILITY_DELIVERED_AS_LEASE "capability_delivered_as_lease" InvalidScope:
         "the scope names a capability that is delivered as a lease: there are no tokens for it",
         "leave the capability out of the scope; get its login with `keyward lease get CAPABILITY` or POST /v1/leases";

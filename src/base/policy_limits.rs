@@ -1,0 +1,16 @@
+//! The limits of roles, policies and environments, which are part of [`super::limits`].
+
+/// Maximum number of roles of one agent.
+pub const ROLES_MAX: usize = 32;
+/// Maximum number of capabilities of one role.
+pub const ROLE_CAPABILITIES_MAX: usize = 256;
+/// Maximum number of policies.
+pub const POLICIES_MAX: usize = 10_000;
+/// Maximum number of environments.
+pub const ENVIRONMENTS_MAX: usize = 1000;
+/// Longest rule of a policy, in bytes.
+pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
+/// Deepest nesting of a rule: its open brackets, and the operators since each of them.
+pub const POLICY_NESTING_MAX: usize = 32;
+/// Longest reason of a policy, in characters.
+pub const POLICY_REASON_CHARS_MAX: usize = 200;

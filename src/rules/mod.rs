@@ -1,0 +1,28 @@
+//! Policies and environments: rules in Cedar, their slices, and the verdict on a request.
+//!
+//! The only room that names Cedar. State is changed by [`Effect`]s alone. A policy restricts what roles grant: this room
+//! says which policies match a request and with which effect, and `policy` decides.
+
+mod annotations;
+mod declaration;
+mod declared;
+mod facts;
+mod fault;
+pub mod keys;
+mod model;
+mod nesting;
+mod rule;
+mod slices;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use declaration::{DeclaredRules, TABLES, parse, table_schemas};
+pub use declared::{Environment, Policy};
+pub use facts::{Action, AgentFacts, CapabilityFacts, Facts};
+pub use fault::RuleFault;
+pub use model::SCHEMA;
+pub use rule::{NamedEntity, Rule};
+pub use state::{Effect, Rules, RulesChange};
+pub use verdict::{MatchedPolicy, PolicyOutcome, Verdict};

@@ -1,0 +1,405 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::model::Question;
+use super::rule::Match;
+use super::*;
+use crate::base::limits::{POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX};
+use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Sensitivity, Timestamp};
+
+/// A Friday, 2027-01-15, 08:00 UTC.
+const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+fn rule(text: &str) -> Rule {
+    Rule::declared(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+}
+
+fn fault(text: &str) -> String {
+    Rule::declared(text).expect_err(text)[0].message.clone()
+}
+
+fn policy(name: &str, owner: Option<&str>, text: &str) -> Policy {
+    Policy { name: name.parse().unwrap(), rule: rule(text), owner: owner.map(|owner| owner.parse().unwrap()) }
+}
+
+fn rules(policies: impl IntoIterator<Item = Policy>) -> Rules {
+    let policies = policies.into_iter().collect();
+    let mut rules = Rules::default();
+    rules.apply(&Effect::Declare(RulesChange { policies, ..RulesChange::default() }));
+    rules
+}
+
+/// A request, with the objects that its facts borrow.
+#[derive(Clone, Debug)]
+struct Request {
+    action: Action,
+    agent: AgentName,
+    roles: BTreeSet<RoleName>,
+    capability: CapabilityName,
+    access: &'static str,
+    owner: Option<OwnerName>,
+    environment: Option<EnvironmentName>,
+    time: Timestamp,
+    source: Option<IpAddr>,
+    life_s: Option<u32>,
+}
+
+impl Request {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            action: self.action,
+            agent: AgentFacts { name: &self.agent, roles: &self.roles, owner: None, person: None },
+            capability: CapabilityFacts {
+                name: &self.capability,
+                access: self.access,
+                delivery: "mint",
+                owner: self.owner.as_ref(),
+                environment: self.environment.as_ref(),
+                sensitivity: Sensitivity::Ordinary,
+            },
+            time: self.time,
+            source: self.source,
+            requested_life_s: self.life_s,
+        }
+    }
+}
+
+fn request() -> Request {
+    Request {
+        action: Action::Token,
+        agent: "deploy-bot".parse().unwrap(),
+        roles: ["deployer".parse().unwrap()].into(),
+        capability: "web.deploy".parse().unwrap(),
+        access: "write",
+        owner: None,
+        environment: Some("production".parse().unwrap()),
+        time: NOW,
+        source: Some([192, 0, 2, 7].into()),
+        life_s: Some(600),
+    }
+}
+
+fn matches(text: &str, request: &Request) -> bool {
+    match rule(text).evaluate(Question::of(&request.facts()).as_ref()) {
+        Match::Yes(_) => true,
+        Match::No => false,
+        Match::Failed => panic!("{text} failed"),
+    }
+}
+
+#[test]
+fn cedar_accepts_the_schema() {
+    assert!(super::model::schema().is_some());
+}
+
+#[test]
+fn a_rule_sees_each_fact_of_a_request() {
+    let forbid = |condition: &str| format!("forbid (principal, action, resource) when {{ {condition} }};");
+    for (condition, expected) in [
+        ("principal == Keyward::Agent::\"deploy-bot\"", true),
+        ("principal in Keyward::Role::\"deployer\"", true),
+        ("principal in Keyward::Role::\"reader\"", false),
+        ("principal.name == \"deploy-bot\"", true),
+        ("principal has owner && principal.owner == \"payments\"", false),
+        ("resource == Keyward::Capability::\"web.deploy\"", true),
+        ("resource in Keyward::Environment::\"production\"", true),
+        ("resource in Keyward::Environment::\"staging\"", false),
+        ("resource.access == \"write\" && resource.delivery == \"mint\"", true),
+        ("resource has environment && resource.environment == \"production\"", true),
+        ("resource.sensitivity == \"ordinary\"", true),
+        ("context.time.unix_s == 1800000000", true),
+        ("context.time.hour == 8 && context.time.minute == 0", true),
+        ("context.time.weekday == 5", true),
+        ("context has source && context.source.isInRange(ip(\"192.0.2.0/24\"))", true),
+        ("context has source && context.source.isInRange(ip(\"198.51.100.0/24\"))", false),
+        ("context has requested_life_s && context.requested_life_s > 300", true),
+    ] {
+        assert_eq!(matches(&forbid(condition), &request()), expected, "{condition}");
+    }
+    let unknown = Request { source: None, life_s: None, environment: None, ..request() };
+    assert!(!matches(&forbid("context has source || context has requested_life_s"), &unknown));
+    assert!(!matches(&forbid("resource has environment"), &unknown));
+}
+
+#[test]
+fn weekdays_and_hours_follow_utc() {
+    for (time_s, weekday, hour) in
+        [(0, 4, 0), (-1, 3, 23), (345_600, 1, 0), (1_800_000_000 + 86_400 * 2, 7, 8)]
+    {
+        let condition = format!("context.time.weekday == {weekday} && context.time.hour == {hour}");
+        let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
+        assert!(matches(&text, &Request { time: Timestamp::from_s(time_s), ..request() }), "{time_s}");
+    }
+}
+
+#[test]
+fn ipv4_address_in_ipv6_form_is_the_same_address() {
+    let text = "forbid (principal, action, resource) when { context has source && context.source.isIpv4() };";
+    let mapped = Some(IpAddr::V6(std::net::Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped()));
+    assert!(matches(text, &Request { source: mapped, ..request() }));
+}
+
+#[test]
+fn faults_of_a_rule_name_the_problem_and_the_fix() {
+    for (text, says) in [
+        ("", "not exactly one statement"),
+        ("forbid (principal, action, resource); forbid (principal, action, resource);", "not exactly one"),
+        ("permit (principal, action, resource);", "roles grant, and a policy restricts"),
+        ("forbid (principal == ?principal, action, resource);", "slot"),
+        ("@quorum(\"2\") forbid (principal, action, resource);", "`@quorum` does not exist"),
+        ("@max_ttl(\"soon\") forbid (principal, action, resource);", "`@max_ttl` is not a length of time"),
+        ("@reason(\"\") forbid (principal, action, resource);", "`@reason` is not one line"),
+        ("@reason(\"a\\u{202e}b\") forbid (principal, action, resource);", "printable"),
+        ("forbid (principal, action, resource) when { principal.nme == \"a\" };", "nme"),
+        ("forbid (principal, action, resource) when { context.source.isLoopback() };", "has"),
+        ("forbid (principal == User::\"a\", action, resource);", "User"),
+        ("forbid (principal, action == Keyward::Action::\"tokn\", resource);", "tokn"),
+        ("forbid (principal, action, resource) when { context.time.hour == \"8\" };", "same type"),
+        ("forbid (principal, action, resource) when { 1 == 2 };", "never"),
+        ("forbid (principal, action, resource) wen { true };", "wen"),
+    ] {
+        let message = fault(text);
+        assert!(message.contains(says), "{text}: {message}");
+        assert!(!message.contains("policy0"), "{text}: {message}");
+    }
+}
+
+#[test]
+fn a_rule_ends_at_its_limits() {
+    let padded = |bytes: usize| {
+        let text = "forbid (principal, action, resource); // ";
+        format!("{text}{}", "x".repeat(bytes - text.len()))
+    };
+    rule(&padded(POLICY_RULE_BYTES_MAX));
+    assert!(fault(&padded(POLICY_RULE_BYTES_MAX + 1)).contains("bytes"));
+    // The brackets of `when` and each condition with its field.
+    let chain = |nesting: usize| {
+        let conditions = vec!["principal.name == \"a\""; nesting - 3];
+        format!("forbid (principal, action, resource) when {{ {} }};", conditions.join(" || "))
+    };
+    let longest = rule(&chain(POLICY_NESTING_MAX));
+    assert_eq!(longest.evaluate(Question::of(&request().facts()).as_ref()), Match::No);
+    assert!(fault(&chain(POLICY_NESTING_MAX + 1)).contains("nest"));
+    let reason =
+        |chars: usize| format!("@reason(\"{}\") forbid (principal, action, resource);", "é".repeat(chars));
+    assert_eq!(
+        rule(&reason(POLICY_REASON_CHARS_MAX)).reason().unwrap().chars().count(),
+        POLICY_REASON_CHARS_MAX
+    );
+    assert!(fault(&reason(POLICY_REASON_CHARS_MAX + 1)).contains("characters"));
+    for (life, is_allowed) in [("9s", false), ("10s", true), ("7d", true), ("8d", false)] {
+        let text = format!("@max_ttl(\"{life}\") forbid (principal, action, resource);");
+        assert_eq!(Rule::declared(&text).is_ok(), is_allowed, "{life}");
+    }
+}
+
+/// Hazard POL-13.
+#[test]
+fn hostile_texts_are_refused_without_much_work() {
+    for text in ["(", "[", "{", "!", "-", "a.", "a&&", "if a then ", "forbid(", "\"", "@a(", "principal in "]
+    {
+        let long = text.repeat(POLICY_RULE_BYTES_MAX / text.len());
+        assert!(Rule::declared(&long).is_err(), "{text}");
+        let within = format!("forbid (principal, action, resource) when {{ {long}");
+        assert!(Rule::declared(&within).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_rule_names_the_objects_of_its_head_and_its_conditions() {
+    let text = "forbid (principal in Keyward::Role::\"deployer\", action, resource in Keyward::Environment::\"production\")
+        unless { principal == Keyward::Agent::\"a\" && resource != Keyward::Capability::\"c.d\" };";
+    let names = [
+        NamedEntity::Agent("a".to_owned()),
+        NamedEntity::Role("deployer".to_owned()),
+        NamedEntity::Capability("c.d".to_owned()),
+        NamedEntity::Environment("production".to_owned()),
+    ];
+    assert_eq!(rule(text).names(), names);
+}
+
+const OVERFLOW: &str =
+    "forbid (principal, action, resource) when { context.time.unix_s * 9223372036854775807 > 0 };";
+
+#[test]
+fn a_rule_that_cannot_be_evaluated_denies() {
+    let verdict = rules([policy("broken", None, OVERFLOW)]).judge(&request().facts());
+    assert_eq!(verdict.refusal().map(|one| one.outcome), Some(PolicyOutcome::Failed));
+    let denies = policy("night", None, "forbid (principal, action, resource);");
+    let verdict = rules([policy("broken", None, OVERFLOW), denies]).judge(&request().facts());
+    assert_eq!(verdict.refusal().map(|one| one.name.as_str()), Some("night"), "a match before a failure");
+    assert_eq!(verdict.matched().len(), 2);
+}
+
+#[test]
+fn a_stored_rule_that_is_not_readable_denies_every_request() {
+    for text in [
+        "",
+        "permit (principal, action, resource);",
+        "forbid (principal, action",
+        "@later(\"1\") forbid (principal, action, resource);",
+    ] {
+        let stored: Rule = serde_json::from_value(text.into()).unwrap();
+        let policy = Policy { name: "later".parse().unwrap(), rule: stored, owner: None };
+        let verdict = rules([policy]).judge(&request().facts());
+        assert_eq!(verdict.refusal().map(|one| one.outcome), Some(PolicyOutcome::Failed), "{text}");
+    }
+}
+
+#[test]
+fn the_policy_of_an_owner_concerns_only_its_capabilities() {
+    let rules = rules([policy("p", Some("payments"), "forbid (principal, action, resource);")]);
+    let owned = |owner: &str| Request { owner: Some(owner.parse().unwrap()), ..request() };
+    assert!(rules.judge(&owned("payments").facts()).refusal().is_some());
+    assert!(rules.judge(&owned("search").facts()).refusal().is_none());
+    assert!(rules.judge(&request().facts()).refusal().is_none());
+}
+
+#[test]
+fn the_strictest_limit_applies_and_a_denial_before_it() {
+    let limit = |name: &str, life: &str| {
+        policy(name, None, &format!("@max_ttl(\"{life}\") forbid (principal, action, resource);"))
+    };
+    let verdict = rules([limit("a", "10m"), limit("b", "5m"), limit("c", "1h")]).judge(&request().facts());
+    assert_eq!(verdict.limit().map(|(max_s, one)| (max_s, one.name.as_str())), Some((300, "b")));
+    assert!(verdict.refusal().is_none());
+    let denies = policy("z", None, "forbid (principal, action, resource);");
+    let verdict = rules([limit("a", "10m"), denies]).judge(&request().facts());
+    assert_eq!(verdict.refusal().map(|one| one.name.as_str()), Some("z"));
+}
+
+#[test]
+fn a_removed_or_changed_policy_is_in_no_slice_any_more() {
+    let everything = "forbid (principal, action, resource);";
+    let mut rules = rules([policy("p", None, everything), policy("q", None, everything)]);
+    let other = policy("p", None, "forbid (principal == Keyward::Agent::\"other\", action, resource);");
+    let removed_policies = vec!["q".parse().unwrap()];
+    rules.apply(&Effect::Declare(RulesChange {
+        policies: vec![other],
+        removed_policies,
+        ..RulesChange::default()
+    }));
+    assert!(rules.judge(&request().facts()).matched().is_empty());
+    assert_eq!(rules.policies().count(), 1);
+}
+
+#[test]
+fn rules_are_stored_and_read_with_their_slices_and_their_hash() {
+    let before = rules([policy("p", Some("payments"), "forbid (principal, action, resource);")]);
+    let stored = serde_json::to_vec(&before).unwrap();
+    let after: Rules = serde_json::from_slice(&stored).unwrap();
+    let declared = crate::crypto::sha256(b"declared");
+    assert_eq!(after.snapshot_with(declared), before.snapshot_with(declared));
+    assert_ne!(after.snapshot_with(declared), declared);
+    assert_eq!(Rules::default().snapshot_with(declared), declared, "as before there were policies");
+    let owned = Request { owner: Some("payments".parse().unwrap()), ..request() };
+    assert!(after.judge(&owned.facts()).refusal().is_some());
+}
+
+fn one_of<T: Clone + std::fmt::Debug + 'static>(values: &'static [T]) -> impl Strategy<Value = T> {
+    proptest::sample::select(values)
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    let annotation = one_of(&["", "", "@max_ttl(\"5m\") ", "@max_ttl(\"1h\") @reason(\"r\") "]);
+    let principal = one_of(&[
+        "principal",
+        "principal is Keyward::Agent",
+        "principal == Keyward::Agent::\"a-1\"",
+        "principal in Keyward::Agent::\"a-2\"",
+        "principal in Keyward::Role::\"r-1\"",
+        "principal is Keyward::Agent in Keyward::Role::\"r-2\"",
+    ]);
+    let action = one_of(&[
+        "action",
+        "action == Keyward::Action::\"token\"",
+        "action in Keyward::Action::\"lease\"",
+        "action in [Keyward::Action::\"token\", Keyward::Action::\"read_secret\"]",
+    ]);
+    let resource = one_of(&[
+        "resource",
+        "resource is Keyward::Capability",
+        "resource == Keyward::Capability::\"c.1\"",
+        "resource in Keyward::Capability::\"c.2\"",
+        "resource in Keyward::Environment::\"e-1\"",
+        "resource is Keyward::Capability in Keyward::Environment::\"e-2\"",
+    ]);
+    let condition = one_of(&[
+        "",
+        "",
+        " when { resource.access == \"write\" }",
+        " unless { context.time.hour < 12 }",
+        " when { context.time.unix_s * 9223372036854775807 > 0 }",
+    ]);
+    (annotation, principal, action, resource, condition).prop_map(
+        |(annotation, principal, action, resource, condition)| {
+            format!("{annotation}forbid ({principal}, {action}, {resource}){condition};")
+        },
+    )
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let roles = proptest::sample::subsequence(vec!["r-1", "r-2", "r-3"], 0..=3);
+    (
+        one_of(&Action::ALL),
+        one_of(&["a-1", "a-2", "a-3"]),
+        roles,
+        one_of(&["c.1", "c.2", "c.3"]),
+        one_of(&["read", "write"]),
+        one_of(&[None, Some("payments"), Some("search")]),
+        one_of(&[None, Some("e-1"), Some("e-2")]),
+        0_i64..86_400,
+    )
+        .prop_map(|(action, agent, roles, capability, access, owner, environment, second)| Request {
+            action,
+            agent: agent.parse().unwrap(),
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            capability: capability.parse().unwrap(),
+            access,
+            owner: owner.map(|owner| owner.parse().unwrap()),
+            environment: environment.map(|one| one.parse().unwrap()),
+            time: NOW.plus_s(second),
+            ..request()
+        })
+}
+
+fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
+    let owner = one_of(&[None, None, Some("payments"), Some("search")]);
+    proptest::collection::vec((any_text(), owner), 0..9).prop_map(|texts| {
+        let numbered = texts.into_iter().enumerate();
+        numbered.map(|(number, (text, owner))| policy(&format!("p-{number}"), owner, &text)).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sliced_verdict_is_the_unsliced_one(policies in any_policies(), request in any_request()) {
+        let rules = rules(policies);
+        prop_assert_eq!(rules.judge(&request.facts()), rules.judge_unsliced(&request.facts()));
+    }
+
+    /// Hazard POL-02.
+    #[test]
+    fn deny_wins_in_any_order(policies in any_policies(), request in any_request(), more in any_text()) {
+        let (forward, mut backward) = (rules(policies.clone()), Rules::default());
+        for one in policies.iter().rev() {
+            let policies = vec![one.clone()];
+            backward.apply(&Effect::Declare(RulesChange { policies, ..RulesChange::default() }));
+        }
+        let verdict = forward.judge(&request.facts());
+        prop_assert_eq!(&verdict, &backward.judge(&request.facts()));
+        let is_denied = verdict.matched().iter().any(|one| {
+            matches!(one.outcome, PolicyOutcome::Denied | PolicyOutcome::Failed)
+        });
+        prop_assert_eq!(verdict.refusal().is_some(), is_denied);
+        // One more policy never allows more.
+        let widened = rules(policies.into_iter().chain([policy("z", None, &more)])).judge(&request.facts());
+        prop_assert!(!is_denied || widened.refusal().is_some());
+        let limit = |verdict: &Verdict| verdict.limit().map_or(u32::MAX, |(max_s, _)| max_s);
+        prop_assert!(limit(&widened) <= limit(&verdict));
+    }
+}

@@ -1,0 +1,77 @@
+use super::annotations::Obligation;
+use super::declared::Policy;
+use super::rule::Match;
+use crate::base::PolicyName;
+
+/// The policies that match a request, by name. Without any, the policies do not restrict the request.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Verdict {
+    matched: Vec<MatchedPolicy>,
+}
+
+/// A policy that matches a request, or that cannot be evaluated for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MatchedPolicy {
+    /// The name.
+    pub name: PolicyName,
+    /// The reason of its annotation.
+    pub reason: Option<String>,
+    /// The effect on the request.
+    pub outcome: PolicyOutcome,
+}
+
+/// The effect of a policy on a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyOutcome {
+    /// The request is denied.
+    Denied,
+    /// The policy cannot be evaluated: the request is denied.
+    Failed,
+    /// The life is limited.
+    Limited {
+        /// To so many seconds.
+        max_s: u32,
+    },
+}
+
+impl Verdict {
+    /// Results in any order make the same verdict.
+    pub(super) fn of<'a>(results: impl Iterator<Item = (&'a Policy, Match)>) -> Self {
+        let matched = results.filter_map(|(policy, result)| {
+            let outcome = match result {
+                Match::No => return None,
+                Match::Failed => PolicyOutcome::Failed,
+                Match::Yes(Obligation::Deny) => PolicyOutcome::Denied,
+                Match::Yes(Obligation::LimitLife { max_s }) => PolicyOutcome::Limited { max_s },
+            };
+            let reason = policy.rule.reason().map(str::to_owned);
+            Some(MatchedPolicy { name: policy.name.clone(), reason, outcome })
+        });
+        let mut matched: Vec<_> = matched.collect();
+        matched.sort_by(|one, other| one.name.cmp(&other.name));
+        Self { matched }
+    }
+
+    /// All policies that match or fail.
+    #[must_use]
+    pub fn matched(&self) -> &[MatchedPolicy] {
+        &self.matched
+    }
+
+    /// The policy that denies the request, if one does: one that matches before one that cannot be evaluated.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&MatchedPolicy> {
+        let with = |outcome| self.matched.iter().find(move |one| one.outcome == outcome);
+        with(PolicyOutcome::Denied).or_else(|| with(PolicyOutcome::Failed))
+    }
+
+    /// The strictest limit of the life in seconds, with its policy.
+    #[must_use]
+    pub fn limit(&self) -> Option<(u32, &MatchedPolicy)> {
+        let limits = self.matched.iter().filter_map(|one| match one.outcome {
+            PolicyOutcome::Limited { max_s } => Some((max_s, one)),
+            PolicyOutcome::Denied | PolicyOutcome::Failed => None,
+        });
+        limits.min_by_key(|(max_s, _)| *max_s)
+    }
+}
