@@ -75,7 +75,7 @@ impl<'a> Details<'a> {
 fn sorted(fields: &Map<String, Value>) -> Vec<&str> {
     let mut keys: Vec<&str> = fields.keys().map(String::as_str).collect();
     let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
-    keys.sort_by_key(|key| place(key));
+    keys.sort_by_key(|key| (place(key), *key));
     keys
 }
 

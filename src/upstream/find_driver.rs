@@ -51,6 +51,14 @@ pub fn outspoken_libraries() -> Vec<&'static str> {
     KINDS.iter().flat_map(|kind| kind.outspoken).copied().collect()
 }
 
+/// The stored form of a declared upstream: equal tables have equal texts, whatever the order of their fields.
+#[must_use]
+pub fn stored_upstream(upstream: &Map<String, Value>) -> String {
+    let mut fields = Value::Object(upstream.clone());
+    fields.sort_all_objects();
+    fields.to_string()
+}
+
 fn fields_of(stored: &str) -> Result<Map<String, Value>, TargetError> {
     serde_json::from_str(stored).or_else(|_| refuse("it is not a table"))
 }
@@ -107,6 +115,13 @@ fn unknown<T>(known: impl Iterator<Item = &'static str>) -> Result<T, TargetErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stored_text_of_an_upstream_does_not_depend_on_the_order_of_fields() {
+        let text = |json: &str| stored_upstream(&serde_json::from_str(json).unwrap());
+        let sorted = r#"{"a":{"c":1,"d":2},"b":3}"#;
+        assert_eq!((text(sorted).as_str(), text(r#"{"b":3,"a":{"d":2,"c":1}}"#).as_str()), (sorted, sorted));
+    }
 
     #[test]
     fn an_unknown_driver_is_refused_without_its_name() {

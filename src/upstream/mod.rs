@@ -39,7 +39,7 @@ pub use driver::{
 pub use fault::{Explanation, UpstreamFault, UpstreamOutcome, explained, is_shut_out};
 pub use find_driver::{
     client_file, client_url, client_variables, declared_driver, declared_lease_driver, outspoken_libraries,
-    stored_driver, stored_lease_driver,
+    stored_driver, stored_lease_driver, stored_upstream,
 };
 pub use finding::{Finding, Verdict};
 pub use guard::AllowedNetworks;

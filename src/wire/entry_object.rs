@@ -1,5 +1,7 @@
 //! The actor and the object of a ledger entry, as tables and timelines show them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// The fields that name an actor, the most telling first.
@@ -146,7 +148,7 @@ fn names(value: &Value) -> Vec<String> {
     };
     match value {
         Value::Array(items) => items.iter().map(name).collect(),
-        Value::Object(fields) => fields.keys().cloned().collect(),
+        Value::Object(fields) => fields.keys().cloned().collect::<BTreeSet<String>>().into_iter().collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }

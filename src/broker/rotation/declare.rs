@@ -16,7 +16,9 @@ use crate::rotation::{
 };
 use crate::secrets;
 use crate::store::Change;
-use crate::upstream::{SlotCount, TargetError, changed_fields, declared_driver, stored_driver};
+use crate::upstream::{
+    SlotCount, TargetError, changed_fields, declared_driver, stored_driver, stored_upstream,
+};
 
 /// The changes of an application to rotations.
 #[derive(Debug, Default)]
@@ -145,7 +147,7 @@ pub(super) fn declared(
             "`every` must be longer than `grace`, in which the previous version still works",
         );
     }
-    let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
+    let upstream = stored_upstream(&asked.upstream);
     let (schedule, grace_s) = (asked.schedule.clone(), asked.grace_s);
     Ok(Declared { secret: secret.clone(), upstream, slots, schedule, grace_s })
 }

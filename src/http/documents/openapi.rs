@@ -23,7 +23,7 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
             path.insert(route.method.as_str().to_lowercase(), operation);
         }
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": { "title": title, "version": env!("CARGO_PKG_VERSION"), "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" } },
         "paths": paths,
@@ -34,7 +34,9 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
                 "token": { "type": "http", "scheme": "bearer", "description": "an access token bound to the certificate" },
             },
         },
-    })
+    });
+    document.sort_all_objects();
+    document
 }
 
 fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {

@@ -149,7 +149,8 @@ fn golden_bodies_have_every_field_and_variant() {
 fn golden_files_are_written_in_one_form() {
     for file in files(&golden("bodies")) {
         let text = fs::read_to_string(&file).unwrap();
-        let value: Value = serde_json::from_str(&text).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        value.sort_all_objects();
         let canonical = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if is_written_anew() {
             fs::write(&file, &canonical).unwrap();
