@@ -12,8 +12,8 @@ use crate::base::limits::{
     LEASE_LIFE_MAX_S, LEASE_LIFE_MIN_S, ROLE_CAPABILITIES_MAX, ROLES_MAX, TOKEN_LIFE_MAX_S, TOKEN_LIFE_MIN_S,
 };
 use crate::base::{
-    AgentName, Audience, CapabilityName, NameError, OwnerName, Person, PersonError, RoleName, Scope,
-    SecretName,
+    AgentName, Audience, CapabilityName, EnvironmentName, NameError, OwnerName, Person, PersonError,
+    RoleName, Scope, SecretName,
 };
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
@@ -27,6 +27,7 @@ pub struct Declaration {
     pub(super) serving: BTreeMap<AgentName, Audience>,
     pub(super) persons: BTreeMap<AgentName, Person>,
     pub(super) owners: BTreeMap<Owned, OwnerName>,
+    pub(super) environments: BTreeMap<CapabilityName, (EnvironmentName, SourcePosition)>,
 }
 
 /// The tables of declaration files that this room reads.
@@ -76,6 +77,9 @@ struct RawCapability {
     /// The longest life in seconds: of a token 10 to 3,600, of a lease 60 to 604,800.
     #[schemars(with = "u32", range(min = 10, max = 604_800))]
     max_life_s: Spanned<u32>,
+    /// The environment, which has to be declared.
+    #[schemars(with = "Option<EnvironmentName>")]
+    environment: Option<Spanned<String>>,
     /// The owner.
     #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
@@ -206,7 +210,12 @@ impl Reader<'_> {
             self.fault(at, format!("`max_life_s` must be {least} to {most}"));
         }
         let delivery = self.delivery(place, &raw);
+        let environment = raw.environment.as_ref();
+        let environment = environment.and_then(|text| Some((self.name(place, text)?, place.of(text))));
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
+        if let Some(environment) = environment {
+            self.declaration.environments.insert(name.clone(), environment);
+        }
         self.owner(place, Owned::Capability(name.clone()), raw.owner.as_ref());
         let at = place.of(&raw.name);
         let capability = Capability { name: name.clone(), access: raw.access, delivery, max_life_s: life };

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Audience, CapabilityName, RoleName, SecretName};
+use crate::base::{Audience, CapabilityName, EnvironmentName, RoleName, SecretName};
 use crate::crypto::{Digest, sha256};
 
 /// The access of a capability: read or write.
@@ -95,6 +95,8 @@ pub struct Role {
 pub struct Declarations {
     capabilities: BTreeMap<CapabilityName, Capability>,
     roles: BTreeMap<RoleName, Role>,
+    /// The environments of capabilities; others have none.
+    environments: BTreeMap<CapabilityName, EnvironmentName>,
     snapshot: Digest,
 }
 
@@ -102,10 +104,22 @@ impl Declarations {
     /// These capabilities and roles.
     #[must_use]
     pub fn new(capabilities: BTreeMap<CapabilityName, Capability>, roles: BTreeMap<RoleName, Role>) -> Self {
+        Self::with_environments(capabilities, roles, BTreeMap::new())
+    }
+
+    fn with_environments(
+        capabilities: BTreeMap<CapabilityName, Capability>,
+        roles: BTreeMap<RoleName, Role>,
+        environments: BTreeMap<CapabilityName, EnvironmentName>,
+    ) -> Self {
         // Ordered maps of canonical names have one JSON form. What cannot be written down at all
         // hashes as nothing, which no set of declarations does.
-        let text = serde_json::to_vec(&(&capabilities, &roles)).unwrap_or_default();
-        Self { capabilities, roles, snapshot: sha256(&text) }
+        let text = if environments.is_empty() {
+            serde_json::to_vec(&(&capabilities, &roles))
+        } else {
+            serde_json::to_vec(&(&capabilities, &roles, &environments))
+        };
+        Self { capabilities, roles, environments, snapshot: sha256(&text.unwrap_or_default()) }
     }
 
     /// The hash of the snapshot, as decisions and tokens carry it.
@@ -124,6 +138,17 @@ impl Declarations {
     #[must_use]
     pub fn role(&self, name: &RoleName) -> Option<&Role> {
         self.roles.get(name)
+    }
+
+    /// The environment of this capability, if it has one.
+    #[must_use]
+    pub fn environment_of(&self, capability: &CapabilityName) -> Option<&EnvironmentName> {
+        self.environments.get(capability)
+    }
+
+    /// The environment of each capability that has one, by capability.
+    pub fn environments(&self) -> impl Iterator<Item = (&CapabilityName, &EnvironmentName)> {
+        self.environments.iter()
     }
 
     /// All capabilities, by name.
@@ -154,7 +179,20 @@ impl Declarations {
         for role in all_roles.values_mut() {
             role.capabilities.retain(|name| !gone.contains(&name));
         }
-        Self::new(all, all_roles)
+        let mut environments = self.environments.clone();
+        environments.retain(|name, _| !gone.contains(name));
+        Self::with_environments(all, all_roles, environments)
+    }
+
+    pub(super) fn placed(&self, environments: &[(CapabilityName, Option<EnvironmentName>)]) -> Self {
+        let mut all = self.environments.clone();
+        for (capability, environment) in environments {
+            match environment {
+                Some(environment) => drop(all.insert(capability.clone(), environment.clone())),
+                None => drop(all.remove(capability)),
+            }
+        }
+        Self::with_environments(self.capabilities.clone(), self.roles.clone(), all)
     }
 }
 

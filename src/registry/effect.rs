@@ -11,8 +11,8 @@ use super::narrowing::Narrowing;
 use super::owners::Owned;
 use super::removals::Removals;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, Network, OwnerName, Person, RoleName,
-    Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, EnvironmentName, InstanceId, Network, OwnerName,
+    Person, RoleName, Timestamp,
 };
 use crate::crypto::{Digest, KeyedDigest};
 use crate::ledger::Key;
@@ -155,6 +155,8 @@ pub enum Effect {
     Withdraw(Removals),
     /// Enrolment codes end, also with remaining uses.
     EndCodes(Vec<CodeId>),
+    /// Sets the environments of capabilities.
+    Place(Vec<(CapabilityName, Option<EnvironmentName>)>),
 }
 
 impl Effect {
@@ -185,6 +187,10 @@ impl Effect {
             Self::Own { thing: Owned::Agent(name), .. } => keys.push(keys::agent_name(name)),
             Self::ActsFor { agent, .. } => keys.push(keys::agent_name(agent)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
+            Self::Place(environments) => {
+                keys.push(keys::declarations());
+                keys.extend(environments.iter().map(|(capability, _)| keys::capability(capability)));
+            }
             Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
             Self::Withdraw(removals) => {
@@ -212,7 +218,8 @@ impl Effect {
             | Self::Narrow(_)
             | Self::Reserve(_)
             | Self::Withdraw(_)
-            | Self::EndCodes(_) => true,
+            | Self::EndCodes(_)
+            | Self::Place(_) => true,
             Self::IssueCode { .. }
             | Self::Enrol { .. }
             | Self::RecordCertificate { .. }

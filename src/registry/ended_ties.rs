@@ -78,6 +78,7 @@ impl Registry {
             | Effect::EnrolledFrom { .. }
             | Effect::Reserve(_)
             | Effect::EndCodes(_)
+            | Effect::Place(_)
             | Effect::ActsFor { .. } => {}
         }
         found

@@ -41,7 +41,7 @@ pub use events::{
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;
 pub use owners::{Owned, Owners};
-pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedTies, draw};
+pub use plan::{Action, ChangedValue, Noun, Plan, PlannedChange, PlannedMoves, PlannedTies, draw};
 pub use plan_context::{ForeignNames, PlanContext, SecretFacts, Undeclared};
 pub use removals::Removals;
 pub use state::{CERTIFICATES, RENEWED_CERTIFICATES, Registry};

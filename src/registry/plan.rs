@@ -8,7 +8,9 @@ use super::plan_context::{PlanContext, Undeclared, dangling, out_of_reach, still
 use super::removals::Removals;
 use super::state::Registry;
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
-use crate::base::{AgentName, Audience, CapabilityName, OwnerName, Person, RoleName, Sensitivity};
+use crate::base::{
+    AgentName, Audience, CapabilityName, EnvironmentName, OwnerName, Person, RoleName, Sensitivity,
+};
 use crate::config::{FaultList, Faults, SourceFile, SourcePosition};
 pub use crate::wire::{ChangedValue, DeclaredKind as Noun, PlannedAction as Action, PlannedChange};
 
@@ -29,8 +31,17 @@ pub struct Plan {
     pub agents: Vec<(AgentSpec, PlannedTies)>,
     /// Agents to take away.
     pub removed_agents: Vec<AgentName>,
+    /// Objects that belong elsewhere from here on.
+    pub moved: PlannedMoves,
+}
+
+/// Objects that belong to another owner or environment.
+#[derive(Debug, Default)]
+pub struct PlannedMoves {
     /// Objects that have another owner from here on, or none.
     pub owners: Vec<(Owned, Option<OwnerName>)>,
+    /// Capabilities that are in another environment from here on, or in none.
+    pub environments: Vec<(CapabilityName, Option<EnvironmentName>)>,
 }
 
 /// The properties of a planned agent or resource server besides its specification.
@@ -109,7 +120,21 @@ impl Plan {
     ) -> Option<ChangedValue> {
         let (old, new) = (ground.registry.owners().of(&thing), declaration.owners.get(&thing));
         let changed = ChangedValue::single("owner", old, new)?;
-        self.owners.push((thing, new.cloned()));
+        self.moved.owners.push((thing, new.cloned()));
+        Some(changed)
+    }
+
+    /// The environment of a capability, if it gets another one, which is noted then.
+    fn environment(
+        &mut self,
+        ground: &PlanContext<'_>,
+        declaration: &Declaration,
+        name: &CapabilityName,
+    ) -> Option<ChangedValue> {
+        let old = ground.registry.declarations().environment_of(name);
+        let new = declaration.environments.get(name).map(|(environment, _)| environment);
+        let changed = ChangedValue::single("environment", old, new)?;
+        self.moved.environments.push((name.clone(), new.cloned()));
         Some(changed)
     }
 
@@ -119,10 +144,11 @@ impl Plan {
                 return;
             }
             let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
+            let environment = self.environment(ground, declaration, name);
             match ground.capability(name) {
-                Some(old) if old == new && owner.is_none() => continue,
+                Some(old) if old == new && owner.is_none() && environment.is_none() => continue,
                 Some(old) => {
-                    let values = changed_capability(old, new).chain(owner).collect();
+                    let values = changed_capability(old, new).chain(environment).chain(owner).collect();
                     self.note_values(Noun::Capability, name.as_str(), values);
                 }
                 None => self.note(Action::Create, Noun::Capability, name.as_str()),
@@ -261,7 +287,9 @@ impl Declarations {
     /// These declarations once `plan` has been carried out.
     #[must_use]
     pub fn after(&self, plan: &Plan) -> Self {
-        self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles)
+        let changed =
+            self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles);
+        if plan.moved.environments.is_empty() { changed } else { changed.placed(&plan.moved.environments) }
     }
 }
 

@@ -8,7 +8,8 @@ use super::former_names::NameRefusal;
 use super::owners::Owned;
 use super::state::Registry;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, OwnerName, RoleName, Scope, SecretName, Sensitivity,
+    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope,
+    SecretName, Sensitivity,
 };
 use crate::config::SourcePosition;
 
@@ -23,6 +24,8 @@ pub struct PlanContext<'a> {
     pub foreign_names: ForeignNames,
     /// The secret of this name, when there is one within reach, or a declared rotation makes it.
     pub secret: &'a dyn Fn(&SecretName) -> Option<SecretFacts>,
+    /// The environments that capabilities can name.
+    pub environments: &'a BTreeSet<EnvironmentName>,
     /// The broker itself as an audience.
     pub broker: &'a Audience,
     /// Asked at every step of the plan.
@@ -286,6 +289,14 @@ pub(super) fn dangling(
                 report(*place, OTHER_OWNER.to_owned());
             }
             Some(_) => {}
+        }
+    }
+    for (environment, place) in declaration.environments.values() {
+        if !ground.environments.contains(environment) {
+            let message = format!(
+                "environment `{environment}` is not declared: declare it with an `[[environment]]`, or correct the name"
+            );
+            report(*place, message);
         }
     }
     for (role, place) in declaration.roles.values() {

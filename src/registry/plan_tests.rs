@@ -59,6 +59,7 @@ fn plan_of(text: &str, secret: bool) -> Result<Plan, FaultList> {
         scope: &scope,
         foreign_names: ForeignNames::Told,
         secret: &there,
+        environments: &BTreeSet::new(),
         broker: &broker,
         work: &work,
     };
@@ -142,6 +143,7 @@ fn steps(count: usize) -> u64 {
             scope,
             foreign_names: ForeignNames::Told,
             secret: &|_| None,
+            environments: &BTreeSet::new(),
             broker: &broker,
             work: &work,
         };
@@ -181,6 +183,7 @@ fn a_plan_that_is_cancelled_at_any_step_has_no_result() {
             scope: &scope,
             foreign_names: ForeignNames::Told,
             secret: &secret,
+            environments: &BTreeSet::new(),
             broker: &broker,
             work: &work,
         };

@@ -177,6 +177,9 @@ impl Registry {
                 }
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
+            Effect::Place(environments) => {
+                self.declarations = Arc::new(self.declarations.placed(environments));
+            }
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
@@ -254,6 +257,7 @@ impl Registry {
             | Effect::Narrow(_)
             | Effect::Withdraw(_)
             | Effect::EndCodes(_)
+            | Effect::Place(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}
