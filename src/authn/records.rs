@@ -2,6 +2,7 @@ use crate::operators::Operators;
 use crate::pki::Record;
 use crate::registry::Registry;
 use crate::revocation::Revocations;
+use crate::rules::Rules;
 use crate::secrets::Catalogue;
 
 /// The live records that credentials are judged by.
@@ -13,6 +14,8 @@ pub struct Records<'a> {
     pub operators: &'a Operators,
     /// Secrets.
     pub secrets: &'a Catalogue,
+    /// Policies and environments.
+    pub rules: &'a Rules,
     /// Revocations and suspensions.
     pub revocations: &'a Revocations,
     /// The certificate authority's generations.

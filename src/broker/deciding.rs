@@ -4,6 +4,7 @@ use super::retry::AttemptError;
 use super::services::{Services, State};
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
+use crate::base::code;
 use crate::base::{CapabilityName, ClockReading, Connection, DecisionId, Timestamp};
 use crate::pki::PeerCertificate;
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
@@ -145,6 +146,9 @@ impl Services {
     async fn refuse(&self, principal: &AgentPrincipal, action: &'static str, denial: Denial) -> Failure {
         self.notifications.meters.denied(denial.code.as_str());
         let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
+        if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
+            tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
+        }
         if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let (capabilities, has_secret) =
                 self.state.read(|reading| existing(reading.unconditional(), &denial)).0;

@@ -5,7 +5,8 @@ use crate::ledger::Key;
 use crate::revocation::Subject;
 use crate::store::History;
 use crate::{
-    custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation, secrets, token,
+    custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation, rules, secrets,
+    token,
 };
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -38,6 +39,8 @@ pub enum Effect {
     },
     /// Of incidents.
     Incident(incidents::Effect),
+    /// Of policies and environments.
+    Rules(rules::Effect),
 }
 
 /// What the time is, beyond its going on.
@@ -65,6 +68,7 @@ impl Effect {
             Self::Rotation(effect) => effect.advances(keys),
             Self::Custody(effect) => effect.advances(keys),
             Self::Lease(effect) => effect.advances(keys),
+            Self::Rules(effect) => effect.advances(keys),
             Self::Clock { .. } => keys.push(clock_key()),
             Self::Incident(effect) => {
                 effect.advances(keys);
@@ -88,6 +92,7 @@ impl Effect {
             Self::Custody(effect) => effect.takes_away(),
             Self::Lease(effect) => effect.takes_away(),
             Self::Incident(effect) => effect.takes_away(),
+            Self::Rules(effect) => effect.takes_away(),
             Self::Clock { .. } => false,
         }
     }
@@ -105,7 +110,8 @@ impl Effect {
             | Self::Rotation(_)
             | Self::Lease(_)
             | Self::Clock { .. }
-            | Self::Incident(_) => None,
+            | Self::Incident(_)
+            | Self::Rules(_) => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
-use crate::policy::Denial;
+use crate::policy::{Denial, PolicyRefusal};
 use crate::quota::Limited;
 use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
@@ -143,6 +143,14 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
         let failure = Self { decision, ..Self::new(denial.code) };
+        if let Some(PolicyRefusal { why, .. }) = denial.policy {
+            let why = if denial.requested.is_empty() {
+                why
+            } else {
+                format!("{}: {why}", named(&denial.requested))
+            };
+            return failure.because(why);
+        }
         if denial.requested.is_empty() {
             return failure;
         }

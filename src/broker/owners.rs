@@ -11,7 +11,7 @@ fn named(world: &World) -> impl Iterator<Item = &OwnerName> {
     let secrets = world.secrets.all().filter(|secret| !secret.is_deleted());
     let of_secrets = secrets.filter_map(|secret| secret.owner.as_ref());
     let of_operators = world.operators.all().filter_map(|operator| operator.scope.owner());
-    of_operators.chain(of_secrets).chain(world.registry.owners().named())
+    of_operators.chain(of_secrets).chain(world.registry.owners().named()).chain(world.rules().owners())
 }
 
 /// Whether an object or an operator has this owner.

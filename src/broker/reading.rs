@@ -19,6 +19,7 @@ use crate::pki;
 use crate::registry::{self, Agent, Delivery, NameRefusal, Owned, Registry, Role};
 use crate::revocation::{self, Subject};
 use crate::rotation::{self, Rotation};
+use crate::rules;
 use crate::secrets::{self, Secret, Version};
 use crate::store::{Change, Store};
 use crate::token::{self, TokenKeys};
@@ -188,6 +189,7 @@ impl<'w> Reading<'w> {
     /// The records that a decision judges credentials by. Shared subjects are noted here, other objects by their accessors.
     pub(crate) fn records(&self) -> Records<'w> {
         self.under(pki::keys::authority());
+        self.under(rules::keys::rules());
         records(self.under(revocation::keys::wide()))
     }
 

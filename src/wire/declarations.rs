@@ -283,11 +283,21 @@ pub enum DeclaredKind {
     ResourceServer,
     Rotation,
     Lease,
+    Environment,
+    Policy,
 }
 
 impl DeclaredKind {
-    pub const ALL: [Self; 6] =
-        [Self::Capability, Self::Role, Self::Agent, Self::ResourceServer, Self::Rotation, Self::Lease];
+    pub const ALL: [Self; 8] = [
+        Self::Capability,
+        Self::Role,
+        Self::Agent,
+        Self::ResourceServer,
+        Self::Rotation,
+        Self::Lease,
+        Self::Environment,
+        Self::Policy,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -298,6 +308,8 @@ impl DeclaredKind {
             Self::ResourceServer => "resource-server",
             Self::Rotation => "rotation",
             Self::Lease => "lease",
+            Self::Environment => "environment",
+            Self::Policy => "policy",
         }
     }
 }

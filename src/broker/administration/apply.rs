@@ -202,7 +202,7 @@ impl Drawn {
         let event = DeclarationsApplied {
             operator: operator.name(),
             changes: &recorded,
-            snapshot: self.plan.declarations.snapshot().hex(),
+            snapshot: self.plan.after.snapshot().hex(),
         };
         let change = Change::new(&event)?;
         let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));

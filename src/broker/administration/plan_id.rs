@@ -72,7 +72,7 @@ pub(super) fn plan_id(
 /// The roles of changed agents, the capabilities of these and of changed roles, and the capabilities of changed leases, as
 /// they are declared after the application.
 fn granted(drawn: &SectionPlan, work: &Cancellation) -> Result<Vec<String>, Cancelled> {
-    let declared = &drawn.declarations;
+    let declared = &drawn.after.declarations;
     let changed = |noun: Noun| drawn.changes.iter().filter(move |change| change.kind == noun.as_str());
     let mut roles: BTreeSet<RoleName> =
         changed(Noun::Role).filter_map(|change| change.name.parse().ok()).collect();

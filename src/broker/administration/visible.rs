@@ -128,8 +128,10 @@ const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
 enum Noun {
     Agent,
     Capability,
+    Environment,
     Operator,
     Owner,
+    Policy,
     Role,
     Secret,
 }
@@ -151,6 +153,7 @@ impl Noun {
     fn of_value(field: &str) -> Option<Self> {
         match field {
             "capabilities" => Some(Self::Capability),
+            "environment" => Some(Self::Environment),
             "roles" => Some(Self::Role),
             "secret" | "upstream.admin_secret" => Some(Self::Secret),
             _ => None,
@@ -162,8 +165,10 @@ impl Noun {
         match kind {
             "agent" | "resource-server" => Some(Self::Agent),
             "capability" | "lease" => Some(Self::Capability),
+            "environment" => Some(Self::Environment),
             "operator" => Some(Self::Operator),
             "owner" => Some(Self::Owner),
+            "policy" => Some(Self::Policy),
             "role" => Some(Self::Role),
             "secret" | "rotation" => Some(Self::Secret),
             _ => None,
@@ -175,7 +180,12 @@ impl Noun {
         match self {
             Self::Agent => Some(Self::Role),
             Self::Role => Some(Self::Capability),
-            Self::Capability | Self::Operator | Self::Owner | Self::Secret => None,
+            Self::Capability
+            | Self::Environment
+            | Self::Operator
+            | Self::Owner
+            | Self::Policy
+            | Self::Secret => None,
         }
     }
 }
@@ -336,7 +346,7 @@ impl Filter<'_> {
         let is_own = match noun {
             Noun::Operator => return Standing::Operator,
             Noun::Owner => name == self.owner.as_str(),
-            Noun::Agent | Noun::Capability | Noun::Role | Noun::Secret => {
+            Noun::Agent | Noun::Capability | Noun::Environment | Noun::Policy | Noun::Role | Noun::Secret => {
                 self.owner_of(noun, name).is_some_and(|owner| owner == self.owner)
             }
         };
@@ -375,6 +385,8 @@ impl Filter<'_> {
             Noun::Agent => owner(&Owned::Agent(name.parse().ok()?)),
             Noun::Capability => owner(&Owned::Capability(name.parse().ok()?)),
             Noun::Role => owner(&Owned::Role(name.parse().ok()?)),
+            Noun::Environment => self.world.rules().environment(&name.parse().ok()?)?.owner.as_ref(),
+            Noun::Policy => self.world.rules().policy(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Secret => self.world.secrets.named(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Operator | Noun::Owner => None,
         }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, OwnerName, Person, RoleName, Scope, SecretName, code,
-    length_text,
+    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, Person, PolicyName,
+    RoleName, Scope, SecretName, code, length_text,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -17,6 +17,7 @@ use crate::config::toml_table;
 use crate::policy::{Authorised, ExportDeclarations};
 use crate::registry::{Agent, Capability, Owned, Role};
 use crate::rotation::{Rotation, ScheduleFields};
+use crate::rules::{Environment, Policy};
 use crate::upstream::{stored_driver, stored_lease_driver};
 use crate::wire::{DeclaredKind, ExportAnswer};
 
@@ -44,6 +45,8 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let mut export =
                 Export { world, scope, filter, work, text: HEAD.to_owned(), objects: 0, left_out: 0 };
+            export.environments()?;
+            export.policies()?;
             export.capabilities()?;
             export.roles()?;
             export.agents()?;
@@ -120,17 +123,49 @@ impl Export<'_> {
         secret.is_some_and(|secret| self.scope.covers(secret.owner.as_ref()))
     }
 
+    fn environments(&mut self) -> Result<(), Failure> {
+        let world = self.world;
+        for Environment { name, owner } in world.rules().environments() {
+            self.add(&Exported {
+                kind: DeclaredKind::Environment,
+                table: "environment",
+                name: name.as_str(),
+                owner: owner.as_ref(),
+                is_beyond: false,
+                fields: EnvironmentTable { name, owner: owner.as_ref() },
+            })?;
+        }
+        Ok(())
+    }
+
+    fn policies(&mut self) -> Result<(), Failure> {
+        let world = self.world;
+        for Policy { name, rule, owner } in world.rules().policies() {
+            self.add(&Exported {
+                kind: DeclaredKind::Policy,
+                table: "policy",
+                name: name.as_str(),
+                owner: owner.as_ref(),
+                // A policy that stays as it is can be declared again, also if it names other objects.
+                is_beyond: false,
+                fields: PolicyTable { name, rule: rule.text(), owner: owner.as_ref() },
+            })?;
+        }
+        Ok(())
+    }
+
     fn capabilities(&mut self) -> Result<(), Failure> {
         let world = self.world;
         for one in world.registry.declarations().capabilities() {
             let owner = world.registry.owners().of(&Owned::Capability(one.name.clone()));
+            let environment = world.registry.declarations().environment_of(&one.name);
             self.add(&Exported {
                 kind: DeclaredKind::Capability,
                 table: "capability",
                 name: one.name.as_str(),
                 owner,
                 is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret)),
-                fields: CapabilityTable::of(one, owner),
+                fields: CapabilityTable::of(one, environment, owner),
             })?;
         }
         Ok(())
@@ -223,6 +258,21 @@ impl Export<'_> {
 }
 
 #[derive(Serialize)]
+struct EnvironmentTable<'a> {
+    name: &'a EnvironmentName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a OwnerName>,
+}
+
+#[derive(Serialize)]
+struct PolicyTable<'a> {
+    name: &'a PolicyName,
+    rule: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a OwnerName>,
+}
+
+#[derive(Serialize)]
 struct CapabilityTable<'a> {
     name: &'a CapabilityName,
     access: &'static str,
@@ -233,11 +283,17 @@ struct CapabilityTable<'a> {
     secret: Option<&'a SecretName>,
     max_life_s: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a EnvironmentName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
 }
 
 impl<'a> CapabilityTable<'a> {
-    const fn of(one: &'a Capability, owner: Option<&'a OwnerName>) -> Self {
+    const fn of(
+        one: &'a Capability,
+        environment: Option<&'a EnvironmentName>,
+        owner: Option<&'a OwnerName>,
+    ) -> Self {
         Self {
             name: &one.name,
             access: one.access.as_str(),
@@ -245,6 +301,7 @@ impl<'a> CapabilityTable<'a> {
             audience: one.delivery.audience(),
             secret: one.delivery.secret(),
             max_life_s: one.max_life_s,
+            environment,
             owner,
         }
     }

@@ -130,7 +130,7 @@ impl<'a> SharedAccess<'a> {
         roles_after: &BTreeSet<RoleName>,
     ) -> Result<LostAccess, Failure> {
         let (ground, drawn) = (self.ground, self.drawn);
-        let (before, after) = (&**ground.world.registry.declarations(), &drawn.declarations);
+        let (before, after) = (&**ground.world.registry.declarations(), &drawn.after.declarations);
         let held = self.capabilities(before, roles_before)?;
         let kept = self.capabilities(after, roles_after)?;
         let mut lost = LostAccess::default();
@@ -195,7 +195,7 @@ fn secrets<'a>(declarations: &'a Declarations, held: &BTreeSet<&CapabilityName>)
 mod tests {
     use super::*;
     use crate::base::{AgentId, Cancellation, Scope, SystemEntropy, Timestamp};
-    use crate::broker::declarations::section::{NewAgent, PlanRules};
+    use crate::broker::declarations::section::{DeclaredAfter, NewAgent, PlanRules};
     use crate::broker::world::World;
     use crate::registry::{
         Access, AgentSpec, Capability, Delivery, Effect, ForeignNames, Plan, Removals, Role, Undeclared,
@@ -243,7 +243,7 @@ mod tests {
         let removed_capabilities = declared.capabilities().map(|one| one.name.clone()).collect();
         let plan = Plan { removed_capabilities, ..Plan::default() };
         let drawn = SectionPlan {
-            declarations: declared.after(&plan),
+            after: DeclaredAfter { declarations: declared.after(&plan), ..DeclaredAfter::default() },
             removals: Removals::of(&world.registry, &plan),
             ..SectionPlan::default()
         };

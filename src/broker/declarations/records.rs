@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::section::{Effects, NewAgent, Section, SectionContext, SectionFailure, SectionPlan};
+use super::section::{Announced, Effects, NewAgent, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::base::{AgentId, Audience, Scope, Sensitivity};
 use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
@@ -27,7 +27,7 @@ impl Section for RegistrySection {
 
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         let SectionContext { world, scope, work, broker, rules, .. } = *ground;
-        let first_values = &drawn.first_values;
+        let Announced { first_values, environments } = &drawn.announced;
         let secret = |name: &_| match world.secrets.existing(name) {
             Some(secret) if scope.covers(secret.owner.as_ref()) => {
                 Some(SecretFacts { owner: secret.owner.clone(), sensitivity: secret.sensitivity })
@@ -42,9 +42,10 @@ impl Section for RegistrySection {
         };
         let registry = &world.registry;
         let foreign_names = rules.foreign_names;
-        let on = registry::PlanContext { registry, scope, foreign_names, secret: &secret, broker, work };
+        let secret = &secret;
+        let on = registry::PlanContext { registry, scope, foreign_names, secret, environments, broker, work };
         let mut plan = draw(&on, &self.0, rules.unnamed, ground.files)?;
-        drawn.declarations = registry.declarations().after(&plan);
+        drawn.after.declarations = registry.declarations().after(&plan);
         if foreign_names == ForeignNames::Hidden {
             plan.hide_foreign(&on);
         }
@@ -52,7 +53,7 @@ impl Section for RegistrySection {
         drawn.agent_roles =
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
         drawn.replaced.extend(removed_objects(registry, &plan));
-        let owners = plan.owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
+        let owners = plan.moved.owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
         drawn.new_owners = new_owners(world, &owners);
         drawn.changes.append(&mut plan.changes);
         let agents = plan.agents.drain(..).map(|(spec, PlannedTies { serves, person })| {
@@ -140,7 +141,10 @@ fn effects(
         change =
             change.rely(keys::agent(id), as_of).effect(Effect::Registry(registry::Effect::RemoveAgent(id)));
     }
-    for (thing, owner) in plan.owners {
+    if !plan.moved.environments.is_empty() {
+        change = change.effect(Effect::Registry(registry::Effect::Place(plan.moved.environments)));
+    }
+    for (thing, owner) in plan.moved.owners {
         change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
     }
     change

@@ -2,7 +2,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::upstream::{lease_upstream_schema, rotation_upstream_schema};
-use crate::{leases, registry, rotation};
+use crate::{leases, registry, rotation, rules};
 
 /// The JSON schema of declaration files, for editors. It describes tables, fields, names and words. The broker also checks
 /// what a schema does not say, e.g. which fields contradict each other.
@@ -13,6 +13,7 @@ pub fn declaration_schema() -> Value {
     let mut tables = registry::table_schemas(&mut generator);
     tables.extend(rotation::table_schemas(&mut generator));
     tables.extend(leases::table_schemas(&mut generator));
+    tables.extend(rules::table_schemas(&mut generator));
     let upstreams = [
         ("rotation", rotation_upstream_schema(&mut generator)),
         ("lease", lease_upstream_schema(&mut generator)),
@@ -26,12 +27,14 @@ pub fn declaration_schema() -> Value {
         }
         properties.insert(name.to_owned(), json!({ "type": "array", "items": table }));
     }
-    json!({
+    let mut schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Keyward declarations",
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
         "definitions": generator.take_definitions(true),
-    })
+    });
+    schema.sort_all_objects();
+    schema
 }

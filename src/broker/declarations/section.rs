@@ -2,13 +2,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{
-    AgentId, AgentName, Audience, Cancellation, Cancelled, RoleName, Scope, SecretName, Timestamp,
+    AgentId, AgentName, Audience, Cancellation, Cancelled, EnvironmentName, RoleName, Scope, SecretName,
+    Timestamp,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
 use crate::crypto::Digest;
 use crate::registry::{Declarations, ForeignNames, PlannedChange, Removals, Undeclared};
+use crate::rules::Rules;
 use crate::store::Change;
 use crate::wire::NewOwnerAnswer;
 
@@ -26,6 +28,11 @@ pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
     /// The secrets that have no value yet and get their first one by what is declared afterwards: other sections may name
     /// them.
     fn first_values(&self, _ground: &SectionContext<'_>) -> BTreeSet<SecretName> {
+        BTreeSet::new()
+    }
+
+    /// The environments that exist after the application and that a capability of this upload can name.
+    fn environments(&self, _ground: &SectionContext<'_>) -> BTreeSet<EnvironmentName> {
         BTreeSet::new()
     }
 
@@ -95,15 +102,40 @@ impl<'a> SectionContext<'a> {
     }
 }
 
+/// What sections declare that other sections can name, known before any section is planned.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Announced {
+    /// The secrets without a value that a declared rotation makes.
+    pub(in crate::broker) first_values: BTreeSet<SecretName>,
+    /// Environments.
+    pub(in crate::broker) environments: BTreeSet<EnvironmentName>,
+}
+
+/// The declarations after an application.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct DeclaredAfter {
+    /// Capabilities and roles.
+    pub(in crate::broker) declarations: Declarations,
+    /// Policies and environments.
+    pub(in crate::broker) rules: Rules,
+}
+
+impl DeclaredAfter {
+    /// The hash of the policy snapshot.
+    pub(in crate::broker) fn snapshot(&self) -> Digest {
+        self.rules.snapshot_with(self.declarations.snapshot())
+    }
+}
+
 /// What an application does, apart from its effects.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct SectionPlan {
-    /// The secrets without a value that a declared rotation makes.
-    pub(in crate::broker) first_values: BTreeSet<SecretName>,
+    /// What the sections announced.
+    pub(in crate::broker) announced: Announced,
     /// The changes.
     pub(in crate::broker) changes: Vec<PlannedChange>,
     /// The declarations once it has been carried out.
-    pub(in crate::broker) declarations: Declarations,
+    pub(in crate::broker) after: DeclaredAfter,
     /// What it takes away.
     pub(in crate::broker) removals: Removals,
     /// The roles of the agents that it creates or changes.

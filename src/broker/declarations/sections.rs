@@ -1,16 +1,21 @@
 use std::collections::BTreeSet;
 
+use super::policies::RulesSection;
 use super::records::RegistrySection;
-use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
-use crate::base::{Cancellation, Scope, SecretName};
+use super::section::{Announced, Effects, Section, SectionContext, SectionFailure, SectionPlan};
+use crate::base::{Cancellation, EnvironmentName, Scope, SecretName};
 use crate::broker::failure::Failure;
 use crate::broker::leases::Offers;
 use crate::broker::rotation::RotationSection;
 use crate::config::{FaultList, SourceFile, Tables};
 
 /// The sections in the order in which they are planned: each finds the declarations of those before it.
-const SECTIONS: &[Registered] =
-    &[Registered::of::<RegistrySection>(), Registered::of::<RotationSection>(), Registered::of::<Offers>()];
+const SECTIONS: &[Registered] = &[
+    Registered::of::<RegistrySection>(),
+    Registered::of::<RotationSection>(),
+    Registered::of::<Offers>(),
+    Registered::of::<RulesSection>(),
+];
 
 /// What files declare.
 pub(in crate::broker) struct Sections(Vec<Box<dyn ReadSection>>);
@@ -38,8 +43,11 @@ impl Sections {
         &self,
         ground: &SectionContext<'_>,
     ) -> Result<(SectionPlan, Vec<Effects>), Failure> {
-        let first_values = self.0.iter().flat_map(|section| section.first_values(ground)).collect();
-        let mut drawn = SectionPlan { first_values, ..SectionPlan::default() };
+        let announced = Announced {
+            first_values: self.0.iter().flat_map(|section| section.first_values(ground)).collect(),
+            environments: self.0.iter().flat_map(|section| section.environments(ground)).collect(),
+        };
+        let mut drawn = SectionPlan { announced, ..SectionPlan::default() };
         let (mut effects, mut faults) = (Vec::new(), Vec::new());
         for section in &self.0 {
             if !faults.is_empty() && section.needs_earlier() {
@@ -92,6 +100,8 @@ trait ReadSection: Send + Sync {
 
     fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName>;
 
+    fn environments(&self, ground: &SectionContext<'_>) -> BTreeSet<EnvironmentName>;
+
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure>;
 }
 
@@ -102,6 +112,10 @@ impl<S: Section> ReadSection for S {
 
     fn first_values(&self, ground: &SectionContext<'_>) -> BTreeSet<SecretName> {
         Section::first_values(self, ground)
+    }
+
+    fn environments(&self, ground: &SectionContext<'_>) -> BTreeSet<EnvironmentName> {
+        Section::environments(self, ground)
     }
 
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {

@@ -34,7 +34,7 @@ impl Services {
             }
             let record = serde_json::json!({
                 "record": answer(world, incident),
-                "declarations_snapshot": world.registry.declarations().snapshot().hex(),
+                "declarations_snapshot": world.rules().snapshot_with(world.registry.declarations().snapshot()).hex(),
             });
             let networks = incident.affected.iter().filter(|one| one.subject.kind == "network");
             let networks = networks.filter_map(|one| one.subject.name.as_ref()?.parse().ok()).collect();

@@ -12,7 +12,7 @@ use crate::registry::{
     Action, Capability, ChangedValue, Delivery, ForeignNames, Noun, Owned, PlannedChange, Undeclared,
 };
 use crate::store::Change;
-use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver};
+use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver, stored_upstream};
 
 /// The changes of an application to lease offers.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Section for Offers {
     /// Checks that after the plan exactly the capabilities with delivery by lease have an offer.
     fn plan(&self, ground: &SectionContext<'_>, drawn: &mut SectionPlan) -> Result<Effects, SectionFailure> {
         let SectionContext { world, scope, .. } = *ground;
-        let declared = &drawn.declarations;
+        let declared = &drawn.after.declarations;
         let leased = |name: &CapabilityName| {
             declared.capability(name).is_some_and(|capability| capability.delivery == Delivery::Lease)
         };
@@ -120,7 +120,7 @@ fn offer(
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
         return refuse(asked.upstream_place, &missing_admin_secret(driver.admin_secret(), scope));
     }
-    let upstream = serde_json::Value::Object(asked.upstream.clone()).to_string();
+    let upstream = stored_upstream(&asked.upstream);
     Ok(LeaseOffer { capability: capability.clone(), upstream, per_agent: asked.per_agent })
 }
 

@@ -6,7 +6,7 @@ use super::reuse::{own_login, remembering_lease};
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
 use crate::base::{CapabilityName, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
-use crate::broker::deciding::AdmittedAgent;
+use crate::broker::deciding::{AdmittedAgent, IssueTime};
 use crate::broker::failure::Failure;
 use crate::broker::reading::{Preconditions, Reading};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -22,7 +22,8 @@ use crate::leases::{
 use crate::ledger::Receipt;
 use crate::pki::PeerCertificate;
 use crate::policy::{
-    AgentAct, Grant, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again,
+    AgentAct, Grant, IssueLease, LeaseCount, LeaseRequest, created_lease_refusal, decide_lease,
+    decide_lease_again, is_reusable_lease,
 };
 use crate::secrets::SecretValue;
 use crate::store::{Change, CommitError};
@@ -162,13 +163,15 @@ impl Services {
         let (capability, life_s) = (input.capability.clone(), input.life_s);
         let request = LeaseRequest { capability, life_s };
         let (read, preconditions) = self.state.read_as(&caller, now, |reading| {
+            let context = deciding.timed_on(reading);
             let again = match self.earlier_login(reading, idempotency)? {
                 Some(lease) if lease.stage == LeaseStage::Intended => return Ok(Err(lease.id)),
                 Some(lease) => Some(lease),
                 None if input.freshness == Freshness::Fresh => None,
-                None => own_login(reading, &principal, &request.capability, life_s),
+                None => own_login(reading, &principal, &request.capability, life_s, &|lease| {
+                    is_reusable_lease(&context, &principal, &request, lease)
+                }),
             };
-            let context = deciding.timed_on(reading);
             let offer = reading.lease_offer(&request.capability);
             let counter = offer.map(|(_, upstream)| LeaseUpstream::of(reading.unconditional(), *upstream));
             let Some(lease) = again else {
@@ -323,12 +326,17 @@ impl Services {
         password: &SecretValue,
     ) -> Result<Receipt<LeaseId>, AttemptError> {
         let time = self.state.clock.reading();
+        let deciding = self.deciding(IssueTime { time, as_of: 0 });
         let (read, preconditions) = self.state.read(|reading| {
             reading.value_key();
             let lease = reading.lease(intent.id).filter(|lease| lease.stage == LeaseStage::Intended);
             let holder = lease.and_then(|lease| reading.lease_holder(lease));
-            reading.agent_behind(peer, time)?;
-            holder.map(|_| ()).ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))
+            let principal = reading.agent_behind(peer, time)?;
+            holder.map(|_| ()).ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
+            match created_lease_refusal(&deciding.on(reading), &principal, &intent.capability) {
+                Some(refusal) => Err(Failure::new(refusal.code).because(refusal.why)),
+                None => Ok(()),
+            }
         });
         read?;
         let event = LeaseIssued {

@@ -7,7 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::policy::{Authorised, RenewLeases, decide_lease_extension};
+use crate::policy::{Authorised, Denial, RenewLeases, decide_lease_extension};
 
 impl AdminServices {
     /// Renews a lease within the operator's scope, up to the end that its holder could request.
@@ -46,7 +46,9 @@ impl Services {
             Ok::<_, Failure>((LeaseToRenew { lease: lease.clone(), counter }, decision))
         });
         let (target, decision) = read?;
-        let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
+        // The denial of an operator's request has no entry that its id could name.
+        let denied = |denial: Box<Denial>| Failure { decision: None, ..Failure::from(*denial) };
+        let grant = decision.grant().map_err(denied)?;
         let (basis, extend) = (grant.basis(), grant.act());
         let renewal = Renewal {
             lease: id,

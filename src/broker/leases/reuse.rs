@@ -21,12 +21,13 @@ pub(super) fn is_reusable(world: &World, lease: &Lease) -> bool {
         && turned.is_none_or(|since| lease.issued.at > since)
 }
 
-/// A login of the instance of `principal` that is sufficient for a request of `life_s` seconds.
+/// A login of the instance of `principal` that is sufficient for a request of `life_s` seconds, and that policies allow.
 pub(super) fn own_login<'w>(
     reading: &Reading<'w>,
     principal: &AgentPrincipal,
     capability: &CapabilityName,
     life_s: Option<u32>,
+    is_allowed: &dyn Fn(&Lease) -> bool,
 ) -> Option<&'w Lease> {
     let world = reading.unconditional();
     let declared = world.registry.declarations().capability(capability).map_or(0, |one| one.max_life_s);
@@ -38,6 +39,7 @@ pub(super) fn own_login<'w>(
             && is_reusable(world, lease)
             && !is_ineligible(world, lease)
             && lease.ends.expires_at.seconds_since(reading.now()) >= i64::from(asked / 2)
+            && is_allowed(lease)
     };
     world.leases.of_agent(principal.agent()).filter(will_do).max_by_key(|lease| lease.ends.expires_at)
 }

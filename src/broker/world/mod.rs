@@ -14,6 +14,7 @@ use crate::pki;
 use crate::registry::Registry;
 use crate::revocation::Revocations;
 use crate::rotation::Rotations;
+use crate::rules::Rules;
 use crate::secrets::Catalogue;
 use crate::store::{self, At, History, Projection};
 use crate::token::TokenKeys;
@@ -41,6 +42,8 @@ pub struct World {
     /// Which logins are lent.
     pub leases: Leases,
     incidents: Incidents,
+    /// Policies and environments.
+    rules: Rules,
     /// The entry of the newest adjustment of the clock; 0 without one.
     clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
@@ -65,6 +68,7 @@ pub(crate) const fn records(world: &World) -> Records<'_> {
         registry: &world.registry,
         operators: &world.operators,
         secrets: &world.secrets,
+        rules: &world.rules,
         revocations: &world.revocations,
         authorities: &world.keys.authority,
         is_frozen: world.incidents.freezing.is_frozen(),
@@ -75,6 +79,11 @@ impl World {
     /// Incidents.
     pub(crate) const fn incidents(&self) -> &Incidents {
         &self.incidents
+    }
+
+    /// Policies and environments.
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The entry of the newest adjustment of the clock; 0 without one.
@@ -157,6 +166,7 @@ impl store::StoredState for World {
                 }
             }
             Effect::Incident(effect) => self.incidents.apply(at, effect),
+            Effect::Rules(effect) => self.rules.apply(effect),
             Effect::Clock { was } => {
                 self.clock_adjusted = at.seq;
                 if *was > at.time {
@@ -244,6 +254,7 @@ impl store::StoredState for World {
             | Effect::Custody(_)
             | Effect::Lease(_)
             | Effect::Incident(_)
+            | Effect::Rules(_)
             | Effect::Clock { .. } => {}
         }
     }

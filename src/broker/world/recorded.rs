@@ -47,6 +47,7 @@ impl World {
             | Effect::Rotation(_)
             | Effect::Custody(_)
             | Effect::Incident(_)
+            | Effect::Rules(_)
             | Effect::Clock { .. } => return,
         }
         self.end_again(ended);
@@ -75,6 +76,7 @@ impl World {
             | Effect::Rotation(_)
             | Effect::Custody(_)
             | Effect::Incident(_)
+            | Effect::Rules(_)
             | Effect::Clock { .. } => {}
         }
     }
@@ -104,6 +106,7 @@ impl World {
             | Effect::Rotation(_)
             | Effect::Custody(_)
             | Effect::Incident(_)
+            | Effect::Rules(_)
             | Effect::Clock { .. } => {}
         }
         denied.ended.retain(|one| !is_of_room(one));

@@ -9,7 +9,7 @@ use crate::wire::{DeclaredKind, EXPORT_DECLARATIONS, ExportBody, Nothing, Option
 /// `keyward export`
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// Only objects of this kind: capability, role, agent, resource-server, rotation or lease; repeat it for further kinds
+    /// Only objects of this kind: capability, role, agent, resource-server, rotation, lease, environment or policy; repeat it for further kinds
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
     /// Only objects of this owner
