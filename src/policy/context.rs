@@ -43,7 +43,7 @@ impl<'a> DecisionContext<'a> {
     pub(super) fn basis(&self, rules: Vec<String>, canonical: &[u8]) -> Basis {
         Basis {
             decision: self.decision,
-            snapshot: self.declarations().snapshot(),
+            snapshot: self.records.rules.snapshot_with(self.declarations().snapshot()),
             rules,
             request: self.digests.tag(canonical),
             is_frozen: self.records.is_frozen,

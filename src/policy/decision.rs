@@ -1,3 +1,4 @@
+use super::policy_refusal::PolicyRefusal;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::{CapabilityName, DecisionId, SecretName};
@@ -34,7 +35,7 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None })
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -43,12 +44,29 @@ impl<A> Decision<A> {
         code: Code,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
-        Self::Deny(Denial { basis, code, requested: requested.into_iter().cloned().collect(), secret: None })
+        let requested = requested.into_iter().cloned().collect();
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None })
+    }
+
+    /// Denies these capabilities, which the caller named, because of a policy.
+    pub(super) fn deny_by_policy<'a>(
+        basis: Basis,
+        refusal: PolicyRefusal,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        let requested = requested.into_iter().cloned().collect();
+        Self::Deny(Denial { basis, code: refusal.code, requested, secret: None, policy: Some(refusal) })
+    }
+
+    /// Denies the value of this secret, which the caller named, because of a policy.
+    pub(super) fn deny_secret_by_policy(basis: Basis, refusal: PolicyRefusal, secret: &SecretName) -> Self {
+        let (code, secret) = (refusal.code, Some(secret.clone()));
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret, policy: Some(refusal) })
     }
 
     /// Denies the value of this secret, which the caller named.
     pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()) })
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()), policy: None })
     }
 
     /// What it allows, if anything.
@@ -139,6 +157,8 @@ pub struct Denial {
     pub requested: Vec<CapabilityName>,
     /// The refused secret, likewise.
     pub secret: Option<SecretName>,
+    /// The policy that denies the request.
+    pub policy: Option<PolicyRefusal>,
 }
 
 /// Acts that decisions allow.

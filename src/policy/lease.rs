@@ -4,14 +4,17 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
+use super::judged::{Judged, JudgedRequest, LifeLimit};
+use super::policy_refusal::PolicyRefusal;
 use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
-use crate::base::{CapabilityName, LeaseId, RoleName, Timestamp};
+use crate::base::{CapabilityName, LeaseId, Timestamp};
 use crate::leases::{Lease, LeaseStage};
 use crate::quota::Permit;
 use crate::registry::{Capability, Delivery};
+use crate::rules::Action;
 
 /// An agent's request for a lease, or for its renewal.
 #[derive(Debug)]
@@ -25,6 +28,13 @@ pub struct LeaseRequest {
 impl LeaseRequest {
     fn denied<A>(&self, basis: Basis, code: Code) -> Decision<A> {
         Decision::deny_capabilities(basis, code, [&self.capability])
+    }
+
+    fn refused<A>(&self, basis: Basis, refusal: LeaseRefusal) -> Decision<A> {
+        match refusal {
+            LeaseRefusal::Code(code) => self.denied(basis, code),
+            LeaseRefusal::Policy(refusal) => Decision::deny_by_policy(basis, refusal, [&self.capability]),
+        }
     }
 }
 
@@ -118,10 +128,13 @@ pub fn decide_lease(
     request: &LeaseRequest,
     count: LeaseCount,
 ) -> Decision<IssueLease> {
-    let (capability, basis) = leased(context, &principal, request, None);
-    let (Some(capability), Some(per_agent)) = (capability, count.per_agent) else {
+    let (offered, basis) = leased(context, &principal, request, None);
+    let (Some(offered), Some(per_agent)) = (offered, count.per_agent) else {
         return request.denied(basis, code::LEASE_NOT_GRANTED);
     };
+    if let Some(refusal) = offered.refusal() {
+        return Decision::deny_by_policy(basis, refusal, [&request.capability]);
+    }
     if !u32::try_from(count.outstanding).is_ok_and(|outstanding| outstanding < per_agent) {
         return request.denied(basis, code::LEASE_LIMIT_REACHED);
     }
@@ -130,12 +143,12 @@ pub fn decide_lease(
         return request.denied(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
     }
     let bounds = Bounds {
-        renewable_until: now.plus_s(i64::from(capability.max_life_s)),
+        renewable_until: now.plus_s(i64::from(offered.max_life_s())),
         certificate: principal.not_after(),
         earliest: now,
     };
-    let (ends, constrained) = bounds.end(capability, request.life_s, now);
-    let capability = capability.name.clone();
+    let (ends, constrained) = bounds.end(&offered, request.life_s, now);
+    let capability = offered.capability.name.clone();
     Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
 }
 
@@ -147,9 +160,13 @@ pub fn decide_lease_again(
     request: &LeaseRequest,
     lease: &Lease,
 ) -> Decision<IssueLease> {
-    let (capability, basis) = leased(context, &principal, request, None);
-    if capability.is_none() || !is_own(lease, &principal) || lease.capability != request.capability {
+    let (offered, basis) = leased(context, &principal, request, None);
+    let is_same = is_own(lease, &principal) && lease.capability == request.capability;
+    let Some(offered) = offered.filter(|_| is_same) else {
         return request.denied(basis, code::LEASE_NOT_GRANTED);
+    };
+    if let Some(refusal) = offered.refusal().or_else(|| offered.outlived_by(lease, context.now())) {
+        return Decision::deny_by_policy(basis, refusal, [&request.capability]);
     }
     if !matches!(lease.stage, LeaseStage::Live { .. }) {
         return request.denied(basis, code::LEASE_NOT_ACTIVE);
@@ -167,17 +184,44 @@ pub fn decide_lease_renewal(
     life_s: Option<u32>,
 ) -> Decision<IssueLease> {
     let request = LeaseRequest { capability: lease.capability.clone(), life_s };
-    let (capability, basis) = leased(context, &principal, &request, Some(lease.id));
-    let Some(capability) = capability.filter(|_| is_own(lease, &principal)) else {
+    let (offered, basis) = leased(context, &principal, &request, Some(lease.id));
+    let Some(offered) = offered.filter(|_| is_own(lease, &principal)) else {
         return request.denied(basis, code::LEASE_NOT_GRANTED);
     };
-    match later_end(context, lease, capability, principal.not_after(), life_s) {
+    match later_end(context, lease, &offered, principal.not_after(), life_s) {
         Ok((ends, constrained)) => {
             let capability = request.capability;
             Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
         }
-        Err(code) => request.denied(basis, code),
+        Err(refusal) => request.refused(basis, refusal),
     }
+}
+
+/// Whether policies let `lease` be reused: an agent whose login lives longer than they allow gets a new one.
+#[must_use]
+pub fn is_reusable_lease(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    request: &LeaseRequest,
+    lease: &Lease,
+) -> bool {
+    if context.records.rules.is_empty() {
+        return true;
+    }
+    let asked = JudgedRequest::by(principal, Action::Lease, request.life_s);
+    let (offered, _) = Offered::of(context, &asked, &request.capability);
+    offered.is_none_or(|offered| offered.outlived_by(lease, context.now()).is_none())
+}
+
+/// The refusal of a policy to a lease whose login was created: policies may have changed during the call of the upstream.
+#[must_use]
+pub fn created_lease_refusal(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    capability: &CapabilityName,
+) -> Option<PolicyRefusal> {
+    let asked = JudgedRequest::by(principal, Action::Lease, None);
+    Offered::of(context, &asked, capability).0?.refusal()
 }
 
 /// Decides on the extension of a live lease by an operator, with the limits of a renewal by its holder.
@@ -189,17 +233,26 @@ pub fn decide_lease_extension(
 ) -> Decision<Extend> {
     let agent = context.records.registry.agent(lease.holder.agent);
     let roles = agent.map_or_else(Default::default, |agent| agent.roles.clone());
-    let (capability, rules) = offered(context, &roles, &lease.capability);
+    let asked = JudgedRequest {
+        action: Action::Lease,
+        agent: lease.holder.agent,
+        name: &lease.holder.agent_name,
+        roles: &roles,
+        source: None,
+        life_s,
+    };
+    let (offered, rules) = Offered::of(context, &asked, &lease.capability);
     let life = life_s.unwrap_or_default().to_be_bytes();
     let canonical = [&by.operator().id().as_bytes()[..], lease.id.as_bytes(), &life].concat();
     let basis = context.basis(rules, &canonical);
     let Some(instance) = agent.and_then(|agent| agent.instances.get(lease.holder.instance)) else {
         return Decision::deny(basis, code::LEASE_NOT_ACTIVE);
     };
-    let Some(capability) = capability else { return Decision::deny(basis, code::LEASE_NOT_GRANTED) };
-    match later_end(context, lease, capability, instance.not_after(), life_s) {
+    let Some(offered) = offered else { return Decision::deny(basis, code::LEASE_NOT_GRANTED) };
+    match later_end(context, lease, &offered, instance.not_after(), life_s) {
         Ok((ends, constrained)) => Decision::allow_constrained(basis, Extend { ends }, constrained),
-        Err(code) => Decision::deny(basis, code),
+        Err(LeaseRefusal::Code(code)) => Decision::deny(basis, code),
+        Err(LeaseRefusal::Policy(refusal)) => Decision::deny_by_policy(basis, refusal, [&lease.capability]),
     }
 }
 
@@ -207,25 +260,37 @@ pub fn decide_lease_extension(
 fn later_end(
     context: &DecisionContext<'_>,
     lease: &Lease,
-    capability: &Capability,
+    offered: &Offered<'_>,
     certificate: Timestamp,
     life_s: Option<u32>,
-) -> Result<(Ends, Vec<String>), Code> {
+) -> Result<(Ends, Vec<String>), LeaseRefusal> {
     let now = context.now();
+    if let Some(refusal) = offered.refusal() {
+        return Err(LeaseRefusal::Policy(refusal));
+    }
     if !matches!(lease.stage, LeaseStage::Live { .. }) || lease.ends.expires_at <= now {
-        return Err(code::LEASE_NOT_ACTIVE);
+        return Err(LeaseRefusal::Code(code::LEASE_NOT_ACTIVE));
     }
     // A shorter life of the capability shortens the renewal, never the granted life.
-    let longest = lease.issued.at.plus_s(i64::from(capability.max_life_s));
-    let renewable_until = lease.ends.renewable_until.min(longest);
-    if lease.ends.expires_at >= renewable_until {
-        return Err(code::LEASE_MAX_LIFE_REACHED);
+    let longest = |life_s: u32| lease.ends.renewable_until.min(lease.issued.at.plus_s(i64::from(life_s)));
+    if lease.ends.expires_at >= longest(offered.capability.max_life_s) {
+        return Err(LeaseRefusal::Code(code::LEASE_MAX_LIFE_REACHED));
+    }
+    let renewable_until = longest(offered.max_life_s());
+    if let Some(limit) = offered.limit.as_ref().filter(|_| lease.ends.expires_at >= renewable_until) {
+        return Err(LeaseRefusal::Policy(limit.refusal("the lease already lives so long")));
     }
     if lease.ends.expires_at >= certificate {
-        return Err(code::CERTIFICATE_EXPIRES_TOO_SOON);
+        return Err(LeaseRefusal::Code(code::CERTIFICATE_EXPIRES_TOO_SOON));
     }
     let bounds = Bounds { renewable_until, certificate, earliest: lease.ends.expires_at };
-    Ok(bounds.end(capability, life_s, now))
+    Ok(bounds.end(offered, life_s, now))
+}
+
+/// Why a lease is refused.
+enum LeaseRefusal {
+    Code(Code),
+    Policy(PolicyRefusal),
 }
 
 fn is_own(lease: &Lease, principal: &AgentPrincipal) -> bool {
@@ -238,23 +303,66 @@ fn leased<'a>(
     principal: &AgentPrincipal,
     request: &LeaseRequest,
     renewed: Option<LeaseId>,
-) -> (Option<&'a Capability>, Basis) {
-    let (capability, rules) = offered(context, principal.roles(), &request.capability);
+) -> (Option<Offered<'a>>, Basis) {
+    let asked = JudgedRequest::by(principal, Action::Lease, request.life_s);
+    let (offered, rules) = Offered::of(context, &asked, &request.capability);
     let canonical = Canonical::new("lease", principal, context.decision);
     let canonical = canonical.field(request.capability.as_str()).number(request.life_s);
     let canonical = canonical.bytes(renewed.as_ref().map_or(&[], |lease| lease.as_bytes()));
-    (capability, context.basis(rules, canonical.as_bytes()))
+    (offered, context.basis(rules, canonical.as_bytes()))
 }
 
-/// The capability, if one of `roles` holds it and it is delivered as a lease, with the rules.
-fn offered<'a>(
-    context: &DecisionContext<'a>,
-    roles: &BTreeSet<RoleName>,
-    capability: &CapabilityName,
-) -> (Option<&'a Capability>, Vec<String>) {
-    let Granted { capabilities, rules } =
-        Granted::of(context.declarations(), roles, &BTreeSet::from([capability.clone()]));
-    (capabilities.into_iter().find(|one| one.delivery == Delivery::Lease), rules)
+/// A capability that a role of the agent holds and that is delivered as a lease, with the verdict of the policies.
+struct Offered<'a> {
+    capability: &'a Capability,
+    judged: Judged,
+    limit: Option<LifeLimit>,
+}
+
+impl<'a> Offered<'a> {
+    /// With the rules of the decision's basis.
+    fn of(
+        context: &DecisionContext<'a>,
+        request: &JudgedRequest<'_>,
+        capability: &CapabilityName,
+    ) -> (Option<Self>, Vec<String>) {
+        let Granted { capabilities, mut rules } =
+            Granted::of(context.declarations(), request.roles, &BTreeSet::from([capability.clone()]));
+        let found = capabilities.into_iter().find(|one| one.delivery == Delivery::Lease);
+        let judged = Judged::of(context, request, found);
+        judged.name_in(&mut rules);
+        let limit = judged.life_limit([capability]);
+        (found.map(|capability| Self { capability, judged, limit }), rules)
+    }
+
+    /// The refusal of every lease.
+    fn refusal(&self) -> Option<PolicyRefusal> {
+        let too_short = |limit: &&LifeLimit| limit.max_s < LEASE_LIFE_MIN_S;
+        let problem = format!("a lease lives at least {LEASE_LIFE_MIN_S} s");
+        let limited = || self.limit.as_ref().filter(too_short).map(|limit| limit.refusal(&problem));
+        self.judged.refusal(&self.capability.name).or_else(limited)
+    }
+
+    /// The refusal to give a login again that lives longer than a new one would.
+    fn outlived_by(&self, lease: &Lease, now: Timestamp) -> Option<PolicyRefusal> {
+        let left_s = lease.ends.expires_at.seconds_since(now);
+        let limit = self.limit.as_ref().filter(|limit| left_s > i64::from(limit.max_s))?;
+        Some(limit.refusal("the login of this request lives longer"))
+    }
+
+    /// The longest life, in seconds.
+    fn max_life_s(&self) -> u32 {
+        let declared = self.capability.max_life_s;
+        self.limit.as_ref().map_or(declared, |limit| limit.max_s.min(declared))
+    }
+
+    /// What limits the life.
+    fn limited_by(&self) -> String {
+        match self.limit.as_ref().filter(|limit| limit.max_s < self.capability.max_life_s) {
+            Some(limit) => limit.cause(),
+            None => "the capability".to_owned(),
+        }
+    }
 }
 
 /// The limits of the end of a lease.
@@ -266,14 +374,18 @@ struct Bounds {
 
 impl Bounds {
     /// The end of a lease with a requested life of `life_s` from now on, with the reasons for a shorter life.
-    fn end(&self, capability: &Capability, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
+    fn end(&self, offered: &Offered<'_>, life_s: Option<u32>, now: Timestamp) -> (Ends, Vec<String>) {
         let Self { renewable_until, certificate, earliest } = *self;
-        let requested = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(capability.max_life_s));
+        let requested = life_s.unwrap_or_else(|| LEASE_LIFE_S.min(offered.capability.max_life_s));
         let wanted = now.plus_s(i64::from(requested));
         let expires_at = wanted.min(renewable_until.min(certificate)).max(earliest);
         let mut constrained = Vec::new();
         if expires_at < wanted {
-            let by = if certificate < renewable_until { "the agent's certificate" } else { "the capability" };
+            let by = if certificate < renewable_until {
+                "the agent's certificate".to_owned()
+            } else {
+                offered.limited_by()
+            };
             let given = expires_at.seconds_since(now);
             constrained.push(format!("life shortened from {requested} s to {given} s by {by}"));
         }

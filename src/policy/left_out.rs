@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::context::DecisionContext;
 use super::granted::Granted;
+use super::judged::Judged;
 use super::mint_request::MintRequest;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
@@ -15,6 +17,8 @@ pub struct LeftOut {
     pub capability: CapabilityName,
     /// The code.
     pub code: Code,
+    /// The reason of the policy that denies it.
+    pub policy: Option<String>,
 }
 
 impl LeftOut {
@@ -24,6 +28,7 @@ impl LeftOut {
         context: &DecisionContext<'_>,
         principal: &AgentPrincipal,
         request: &MintRequest,
+        judged: &Judged,
         given: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Vec<Self> {
         let requested = &request.scope;
@@ -37,19 +42,29 @@ impl LeftOut {
             Some(_) if demands.suspends(name) => code::CAPABILITY_SUSPENDED,
             Some(_) if !demands.permits(name) => code::SECRET_OWNER_MISMATCH,
             Some(one) if !request.permits(one) => code::CAPABILITY_ACTION_MISMATCH,
-            Some(_) | None => code::CAPABILITY_NOT_GRANTED,
+            Some(_) => judged.refusal(name).map_or(code::CAPABILITY_NOT_GRANTED, |refusal| refusal.code),
+            None => code::CAPABILITY_NOT_GRANTED,
         };
         let left_out = requested.iter().filter(|name| !given.contains(name));
-        left_out.map(|name| Self { capability: name.clone(), code: code_of(name) }).collect()
+        left_out
+            .map(|name| {
+                let code = code_of(name);
+                let policy = judged.refusal(name).filter(|refusal| refusal.code == code).map(|one| one.why);
+                Self { capability: name.clone(), code, policy }
+            })
+            .collect()
     }
 
     /// Why it is left out.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Cow<'static, str> {
+        if let Some(policy) = &self.policy {
+            return policy.clone().into();
+        }
         if self.code == code::CAPABILITY_NOT_GRANTED {
-            "no role of this agent holds a capability of this name"
+            "no role of this agent holds a capability of this name".into()
         } else {
-            self.code.meaning()
+            self.code.meaning().into()
         }
     }
 }

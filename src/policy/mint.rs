@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
+use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::left_out::LeftOut;
 use super::mint_request::MintRequest;
 use super::sensitivity::CapabilityConstraints;
@@ -13,6 +14,7 @@ use crate::base::{Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
+use crate::rules::Action;
 
 /// Minting one token.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl AgentAct for Mint {
 /// Decides on a token.
 ///
 /// The token gets the requested capabilities that are declared and held by the agent's roles. Others are left out, with a
-/// remark, unless none remains. The sensitivity of secrets restricts the token further.
+/// remark, unless none remains. The sensitivity of secrets and policies restrict the token further.
 pub fn decide_mint(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
@@ -90,7 +92,7 @@ pub fn decide_mint(
 ) -> Decision<Mint> {
     let limits = context.limits;
     let demands = CapabilityConstraints::of(context.records, Some(&principal), &request.scope);
-    let Granted { capabilities: mut granted, rules } =
+    let Granted { capabilities: mut granted, mut rules } =
         Granted::of(context.declarations(), principal.roles(), &request.scope);
     let is_held = !granted.is_empty();
     granted.retain(|capability| !demands.suspends(&capability.name));
@@ -98,8 +100,15 @@ pub fn decide_mint(
     granted.retain(|capability| demands.permits(&capability.name));
     let is_permitted = !granted.is_empty();
     granted.retain(|capability| request.permits(capability));
+    let asked = JudgedRequest::by(&principal, Action::Token, request.life_s);
+    let judged = Judged::of(context, &asked, granted.iter().copied());
+    judged.name_in(&mut rules);
+    granted.retain(|capability| judged.permits(&capability.name));
     let basis = request.basis(context, &principal, rules);
     let Some(first) = granted.first() else {
+        if let Some(refusal) = judged.first_refusal() {
+            return Decision::deny_by_policy(basis, refusal, &request.scope);
+        }
         let code = match (is_held, is_suspended, is_permitted) {
             (true, true, _) => code::CAPABILITY_SUSPENDED,
             (true, false, true) => code::CAPABILITY_ACTION_MISMATCH,
@@ -127,7 +136,8 @@ pub fn decide_mint(
         let left_out = requested.saturating_sub(given);
         constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
     }
-    let longest = LongestLife::of(context, &granted, &demands, &principal);
+    let ruled = judged.life_limit(granted.iter().map(|one| &one.name));
+    let longest = LongestLife { ruled, ..LongestLife::of(context, &granted, &demands, &principal) };
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
         return Decision::deny_capabilities(basis, code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope);
     };
@@ -135,7 +145,8 @@ pub fn decide_mint(
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
     let audience = audience.clone();
-    let left_out = LeftOut::of(context, &principal, request, granted.iter().map(|one| &one.name));
+    let given = granted.iter().map(|one| &one.name);
+    let left_out = LeftOut::of(context, &principal, request, &judged, given);
     let is_detailed = request.details.is_some();
     let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
     Decision::allow_constrained(basis, mint, constrained)
@@ -152,10 +163,21 @@ pub fn decide_again(
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
     let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
-    let granted = Granted::of(context.declarations(), principal.roles(), &scope);
+    let mut granted = Granted::of(context.declarations(), principal.roles(), &scope);
+    let asked = JudgedRequest::by(&principal, Action::Token, Some(minted.life_s));
+    let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
+    judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
     let request = MintRequest { scope, resource, life_s: Some(minted.life_s), details: None };
     let basis = request.basis(context, &principal, granted.rules);
+    if let Some(refusal) = judged.first_refusal() {
+        return Decision::deny_by_policy(basis, refusal, &requested.scope);
+    }
+    let limit = judged.life_limit(minted.capabilities.iter().map(|(name, _)| name));
+    if let Some(limit) = limit.filter(|limit| minted.life_s > limit.max_s) {
+        let refusal = limit.refusal("the first token of this Idempotency-Key lives longer");
+        return Decision::deny_by_policy(basis, refusal, &requested.scope);
+    }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
         !demands.suspends(&one.name)
@@ -173,7 +195,8 @@ pub fn decide_again(
     // The token names the earlier decision.
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
-    let left_out = LeftOut::of(context, &principal, requested, capabilities.iter().map(|(name, _)| name));
+    let given = capabilities.iter().map(|(name, _)| name);
+    let left_out = LeftOut::of(context, &principal, requested, &judged, given);
     let is_detailed = requested.details.is_some();
     let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
@@ -191,6 +214,8 @@ struct LongestLife {
     declared: u32,
     demanded: Option<u32>,
     certificate: u32,
+    /// By policies.
+    ruled: Option<LifeLimit>,
 }
 
 impl LongestLife {
@@ -204,6 +229,7 @@ impl LongestLife {
             declared: granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0),
             demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
             certificate: u32::try_from(principal.not_after().seconds_since(context.now())).unwrap_or(0),
+            ruled: None,
         }
     }
 
@@ -214,20 +240,21 @@ impl LongestLife {
         limits: &LifeLimits,
         constrained: &mut Vec<String>,
     ) -> Option<u32> {
-        let Self { declared, demanded, certificate } = *self;
+        let Self { declared, demanded, certificate, .. } = *self;
+        let ruled = self.ruled.as_ref();
         let requested = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
         let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
-        let life_s = requested.min(allowed).min(certificate);
+        let unruled = allowed.min(certificate);
+        let life_s = requested.min(ruled.map_or(unruled, |limit| limit.max_s.min(unruled)));
         if i64::from(life_s) < TOKEN_LIFE_MIN_S {
             return None;
         }
         if life_s < requested {
-            let by = if certificate < allowed {
-                "the agent's certificate"
-            } else if allowed < declared {
-                "the sensitivity `high` of a secret"
-            } else {
-                "the capability"
+            let by = match ruled.filter(|limit| limit.max_s < unruled) {
+                Some(limit) => limit.cause(),
+                None if certificate < allowed => "the agent's certificate".to_owned(),
+                None if allowed < declared => "the sensitivity `high` of a secret".to_owned(),
+                None => "the capability".to_owned(),
             };
             constrained.push(format!("life shortened from {requested} s to {life_s} s by {by}"));
         }

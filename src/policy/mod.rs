@@ -1,4 +1,4 @@
-//! Decisions: declared ∩ granted ∩ requested; a denial if the intersection is empty.
+//! Decisions: declared ∩ granted ∩ requested, restricted by policies; a denial if nothing remains.
 //!
 //! Pure and synchronous: the same snapshot and the same facts give the same decision. This room knows no storage, no key
 //! and no HTTP. It makes the proof [`Grant`], in one place, and [`Authorised`], which every use case of operators
@@ -11,11 +11,13 @@ mod decision;
 mod enrolment;
 mod granted;
 mod introspection;
+mod judged;
 mod lease;
 mod left_out;
 mod mint;
 mod mint_request;
 mod operator;
+mod policy_refusal;
 mod reveal;
 mod right;
 mod sensitivity;
@@ -26,8 +28,8 @@ pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
-    Extend, IssueLease, LeaseCount, LeaseRequest, decide_lease, decide_lease_again, decide_lease_extension,
-    decide_lease_renewal,
+    Extend, IssueLease, LeaseCount, LeaseRequest, created_lease_refusal, decide_lease, decide_lease_again,
+    decide_lease_extension, decide_lease_renewal, is_reusable_lease,
 };
 pub use left_out::LeftOut;
 pub use mint::{Mint, decide_again, decide_mint};
@@ -36,6 +38,7 @@ pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,
 };
+pub use policy_refusal::PolicyRefusal;
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,

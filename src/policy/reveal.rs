@@ -4,6 +4,7 @@ use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Decision};
 use super::granted::Granted;
+use super::judged::{Judged, JudgedRequest};
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::code;
@@ -11,6 +12,7 @@ use crate::base::limits::LEEWAY_S;
 use crate::base::{CapabilityName, SecretId, SecretName, TokenId};
 use crate::quota::Permit;
 use crate::registry::{Capability, Delivery};
+use crate::rules::Action;
 
 /// Revealing one version of one secret once.
 #[derive(Debug)]
@@ -70,24 +72,34 @@ pub fn decide_reveal(
 ) -> Decision<Reveal> {
     let requested: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
     let demands = CapabilityConstraints::of(context.records, Some(token.holder()), &requested);
-    let Granted { capabilities: granted, rules } =
+    let Granted { capabilities: granted, mut rules } =
         Granted::of(context.declarations(), token.holder().roles(), &requested);
     let canonical = Canonical::new("reveal", token.holder(), context.decision);
     let canonical = canonical.field(&token.token().to_string()).field(secret.as_str());
-    let basis = context.basis(rules, canonical.as_bytes());
     let names_it = |capability: &&&Capability| match &capability.delivery {
         Delivery::Reveal { secret: named } => named == secret,
         Delivery::Mint { .. } | Delivery::Lease => false,
     };
     let current =
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
+    let capability = granted.iter().find(names_it);
+    let judged = Judged::of(
+        context,
+        &JudgedRequest::by(token.holder(), Action::ReadSecret, None),
+        capability.filter(|one| demands.permits(&one.name)).copied(),
+    );
+    judged.name_in(&mut rules);
+    let basis = context.basis(rules, canonical.as_bytes());
     // A missing secret and one that the caller may not see get the same refusal.
-    let Some(capability) = granted.iter().find(names_it) else {
+    let Some(capability) = capability else {
         return Decision::deny_secret(basis, code::SECRET_NOT_GRANTED, secret);
     };
     let capability = capability.name.clone();
     if !demands.permits(&capability) {
         return Decision::deny_secret(basis, code::SECRET_OWNER_MISMATCH, secret);
+    }
+    if let Some(refusal) = judged.refusal(&capability) {
+        return Decision::deny_secret_by_policy(basis, refusal, secret);
     }
     let Some(current) = current else {
         return Decision::deny_secret(basis, code::SECRET_WITHOUT_VALUE, secret);
@@ -99,6 +111,10 @@ pub fn decide_reveal(
         .is_some_and(|longest| age_s > i64::from(longest).saturating_add(LEEWAY_S))
     {
         return Decision::deny_secret(basis, code::TOKEN_TOO_OLD, secret);
+    }
+    let limit = judged.life_limit([&capability]);
+    if let Some(limit) = limit.filter(|limit| age_s > i64::from(limit.max_s).saturating_add(LEEWAY_S)) {
+        return Decision::deny_secret_by_policy(basis, limit.refusal("the token is older"), secret);
     }
     Decision::allow(basis, Reveal { token, capability, secret: secret.clone(), current })
 }

@@ -62,7 +62,7 @@ async fn mint(
 fn left_out(left_out: LeftOut) -> LeftOutAnswer {
     LeftOutAnswer {
         code: left_out.code.as_str().into(),
-        reason: left_out.reason().into(),
+        reason: left_out.reason(),
         capability: left_out.capability,
     }
 }

@@ -1,0 +1,158 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::context::DecisionContext;
+use super::policy_refusal::PolicyRefusal;
+use crate::authn::AgentPrincipal;
+use crate::base::code;
+use crate::base::{AgentId, AgentName, CapabilityName, PolicyName, RoleName, Sensitivity};
+use crate::registry::{Capability, Owned};
+use crate::rules::{
+    Action, AgentFacts, CapabilityFacts, Facts, MatchedPolicy, PolicyOutcome, Rules, Verdict,
+};
+
+/// A request as policies judge it: an action of an agent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JudgedRequest<'a> {
+    pub(super) action: Action,
+    pub(super) agent: AgentId,
+    pub(super) name: &'a AgentName,
+    pub(super) roles: &'a BTreeSet<RoleName>,
+    pub(super) source: Option<IpAddr>,
+    pub(super) life_s: Option<u32>,
+}
+
+impl<'a> JudgedRequest<'a> {
+    pub(super) fn by(principal: &'a AgentPrincipal, action: Action, life_s: Option<u32>) -> Self {
+        Self {
+            action,
+            agent: principal.agent(),
+            name: principal.name(),
+            roles: principal.roles(),
+            source: principal.connection().map(|connection| connection.source),
+            life_s,
+        }
+    }
+}
+
+/// The verdicts of the policies on the capabilities of a request. Capabilities without a verdict are not restricted.
+#[derive(Debug, Default)]
+pub(super) struct Judged(Vec<(CapabilityName, Verdict)>);
+
+/// The longest life that the policies allow.
+#[derive(Clone, Debug)]
+pub(super) struct LifeLimit {
+    pub(super) max_s: u32,
+    matched: MatchedPolicy,
+}
+
+impl Judged {
+    /// The verdicts on `capabilities`, which the agent is granted. Without policies this costs nothing.
+    pub(super) fn of<'c>(
+        context: &DecisionContext<'_>,
+        request: &JudgedRequest<'_>,
+        capabilities: impl IntoIterator<Item = &'c Capability>,
+    ) -> Self {
+        let rules = context.records.rules;
+        if rules.is_empty() {
+            return Self::default();
+        }
+        let judge = |one: &Capability| (one.name.clone(), verdict(context, rules, request, one));
+        Self(
+            capabilities
+                .into_iter()
+                .map(judge)
+                .filter(|(_, verdict)| !verdict.matched().is_empty())
+                .collect(),
+        )
+    }
+
+    fn verdict(&self, capability: &CapabilityName) -> Option<&Verdict> {
+        self.0.iter().find(|(name, _)| name == capability).map(|(_, verdict)| verdict)
+    }
+
+    /// The denial of this capability, if a policy denies it.
+    pub(super) fn refusal(&self, capability: &CapabilityName) -> Option<PolicyRefusal> {
+        self.verdict(capability)?.refusal().map(PolicyRefusal::of)
+    }
+
+    /// The denial of the first capability that a policy denies.
+    pub(super) fn first_refusal(&self) -> Option<PolicyRefusal> {
+        self.0.iter().find_map(|(_, verdict)| verdict.refusal()).map(PolicyRefusal::of)
+    }
+
+    /// Whether no policy denies this capability.
+    pub(super) fn permits(&self, capability: &CapabilityName) -> bool {
+        self.verdict(capability).is_none_or(|verdict| verdict.refusal().is_none())
+    }
+
+    /// The strictest limit of the life of these capabilities together.
+    pub(super) fn life_limit<'c>(
+        &self,
+        capabilities: impl IntoIterator<Item = &'c CapabilityName>,
+    ) -> Option<LifeLimit> {
+        let limits = capabilities.into_iter().filter_map(|name| self.verdict(name)?.limit());
+        let (max_s, matched) = limits.min_by_key(|(max_s, _)| *max_s)?;
+        Some(LifeLimit { max_s, matched: matched.clone() })
+    }
+
+    /// Adds the policies that match or fail to the `rules` of a decision's basis.
+    pub(super) fn name_in(&self, rules: &mut Vec<String>) {
+        let matched: BTreeSet<(&PolicyName, bool)> = self
+            .0
+            .iter()
+            .flat_map(|(_, verdict)| verdict.matched())
+            .map(|one| (&one.name, one.outcome == PolicyOutcome::Failed))
+            .collect();
+        rules.extend(matched.into_iter().map(|(name, is_failed)| {
+            if is_failed { format!("policy {name}: cannot be evaluated") } else { format!("policy {name}") }
+        }));
+    }
+}
+
+fn verdict(
+    context: &DecisionContext<'_>,
+    rules: &Rules,
+    request: &JudgedRequest<'_>,
+    capability: &Capability,
+) -> Verdict {
+    let registry = context.records.registry;
+    let owner = |thing: Owned| registry.owners().of(&thing);
+    let secret = capability.delivery.secret().and_then(|secret| context.records.secrets.named(secret));
+    rules.judge(&Facts {
+        action: request.action,
+        agent: AgentFacts {
+            name: request.name,
+            roles: request.roles,
+            owner: owner(Owned::Agent(request.name.clone())),
+            person: registry.agent(request.agent).and_then(|agent| agent.person.as_ref()),
+        },
+        capability: CapabilityFacts {
+            name: &capability.name,
+            access: capability.access.as_str(),
+            delivery: capability.delivery.as_str(),
+            owner: owner(Owned::Capability(capability.name.clone())),
+            environment: registry.declarations().environment_of(&capability.name),
+            sensitivity: secret.map_or(Sensitivity::default(), |secret| secret.sensitivity),
+        },
+        time: context.now(),
+        source: request.source,
+        requested_life_s: request.life_s,
+    })
+}
+
+impl LifeLimit {
+    /// The denial because the limit contradicts the request: `problem` follows the limit.
+    pub(super) fn refusal(&self, problem: &str) -> PolicyRefusal {
+        let MatchedPolicy { name, reason, .. } = &self.matched;
+        let problem = format!("limits the life to {} s, and {problem}", self.max_s);
+        PolicyRefusal::new(code::POLICY_DENIED, name, &problem, reason.as_deref())
+    }
+
+    /// The policy, as the cause of a shorter life.
+    pub(super) fn cause(&self) -> String {
+        let MatchedPolicy { name, reason, .. } = &self.matched;
+        let reason = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("policy `{name}`{reason}")
+    }
+}
