@@ -82,6 +82,7 @@ mod operators;
 mod output;
 mod panel;
 mod pending_orders;
+mod policies;
 mod progress;
 mod races;
 mod read_only;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::operators::{join, standing};
 use crate::renewal::renew;
-use crate::support::broker::{Caller, TestBroker};
+use crate::support::broker::{Caller, DECLARATIONS, TestBroker};
 use crate::support::waiting::{Patience, until};
 
 /// Rounds of giving a role and taking it away under load.
@@ -20,22 +20,40 @@ const ROUNDS: usize = 12;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_mint_decided_before_a_role_was_removed_does_not_commit() {
     let agent = |roles: &str| format!("[[agent]]\nname = \"a\"\nroles = {roles}\n");
-    mints_against("a", [agent("[]"), agent("[\"publisher\"]")]).await;
+    mints_against("a", DECLARATIONS, "capability_not_granted", [agent("[]"), agent("[\"publisher\"]")]).await;
 }
 
 /// Hazard REV-02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_mint_decided_before_a_role_lost_a_capability_does_not_commit() {
     let role = |held: &str| format!("[[role]]\nname = \"publisher\"\ncapabilities = {held}\n");
-    mints_against("publisher", [role("[]"), role("[\"reports.read\"]")]).await;
+    mints_against(
+        "publisher",
+        DECLARATIONS,
+        "capability_not_granted",
+        [role("[]"), role("[\"reports.read\"]")],
+    )
+    .await;
 }
 
-/// Mints by agent `a` while `declarations` of `name` take away what they need, and give it back.
-async fn mints_against(name: &str, declarations: [String; 2]) {
+/// Hazard POL-12.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mint_decided_before_a_policy_denied_it_does_not_commit() {
+    let policy = |action: &str| {
+        format!(
+            "[[policy]]\nname = \"stop\"\nrule = 'forbid (principal, action == Keyward::Action::\"{action}\", resource);'\n"
+        )
+    };
+    mints_against("stop", &policy("lease"), "policy_denied", [policy("token"), policy("lease")]).await;
+}
+
+/// Mints by agent `a` while `declarations` of `name` take away what they need, and give it back. `before` is declared first.
+async fn mints_against(name: &str, before: &str, refusal: &'static str, declarations: [String; 2]) {
     let broker =
         Arc::new(TestBroker::start_with("[quota]\nmints_per_s = 100000\nmints_burst = 100000\n").await);
     broker.declare().await;
     let agent = Arc::new(broker.agent("a", &["publisher"]).await);
+    assert_eq!(broker.apply(before).await.status, 200);
     let stop = Arc::new(AtomicBool::new(false));
     let minters: Vec<_> = (0..8)
         .map(|_| {
@@ -47,7 +65,7 @@ async fn mints_against(name: &str, declarations: [String; 2]) {
                     let headers = [("content-type", "application/x-www-form-urlencoded")];
                     let form = b"grant_type=client_credentials&scope=reports.read";
                     let reply = open.send("POST", "/oauth/token", &headers, form).await.unwrap();
-                    match (reply.status, reply.status == 200 || reply.code() == "capability_not_granted") {
+                    match (reply.status, reply.status == 200 || reply.code() == refusal) {
                         (200, _) => given += 1,
                         (_, true) => refused += 1,
                         (503, _) => assert_eq!(reply.code(), "modified_concurrently"),

@@ -28,10 +28,11 @@ use keyward::policy::{DecisionContext, LifeLimits, MintRequest, decide_mint};
 use keyward::quota::{Admitted, Limiter, Rate};
 use keyward::registry::{Access, AgentSpec, Capability, Delivery, Registry, Role};
 use keyward::revocation::{Containment, Revocations, Subject};
+use keyward::rules::{Policy, Rule, Rules, RulesChange};
 use keyward::secrets::Catalogue;
 use keyward::store::At;
 use keyward::token::{AuthorizationDetail, Claims, Confirmation, DetailType, Signer};
-use keyward::{pki, registry, revocation};
+use keyward::{pki, registry, revocation, rules};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -46,6 +47,9 @@ fn main() -> Result<(), Failed> {
     let dir = std::env::args().nth(1).ok_or("usage: parts DIR")?;
     let dir = Path::new(&dir);
     decision()?;
+    for policies in [10, 1_000, 10_000] {
+        decision_under(policies)?;
+    }
     for tokens in [10_000, 1_000_000] {
         containment(tokens)?;
     }
@@ -69,13 +73,36 @@ fn tell(name: &str, times: usize, mut part: impl FnMut()) {
 }
 
 fn decision() -> Result<(), Failed> {
+    decide("decision on a mint: who it is, what it may, the digest of the request", &People::new()?)
+}
+
+/// The same with so many policies: three concern the request, and each of the others another agent.
+fn decision_under(policies: usize) -> Result<(), Failed> {
+    let named = |number: usize| {
+        let head = match number {
+            0 => "principal == Keyward::Agent::\"a\", action, resource".to_owned(),
+            1 => "principal in Keyward::Role::\"bench\", action, resource".to_owned(),
+            2 => "principal, action, resource == Keyward::Capability::\"bench.service.write\"".to_owned(),
+            _ => format!("principal == Keyward::Agent::\"other-{number}\", action, resource"),
+        };
+        let rule = Rule::declared(&format!("forbid ({head}) when {{ context.time.hour > 23 }};"));
+        let rule = rule.map_err(|faults| format!("{faults:?}"))?;
+        Ok::<_, Failed>(Policy { name: format!("p-{number}").parse()?, rule, owner: None })
+    };
+    let policies_of = (0..policies).map(named).collect::<Result<Vec<_>, _>>()?;
+    let mut people = People::new()?;
+    let change = RulesChange { policies: policies_of, ..RulesChange::default() };
+    people.rules.apply(&rules::Effect::Declare(change));
+    decide(&format!("decision on a mint with {policies} policies, of which 3 concern it"), &people)
+}
+
+fn decide(name: &str, people: &People) -> Result<(), Failed> {
     let entropy: &dyn Entropy = &SystemEntropy;
-    let people = People::new()?;
     let mut admitted = people.admitted()?;
     let digests = MacKey::new(&Sensitive::new([5; 32]));
     let limits = LifeLimits { default_s: 300, broker: "https://broker.internal".parse()? };
     let scope: BTreeSet<_> = [("bench.service.write").parse()?].into();
-    tell("decision on a mint: who it is, what it may, the digest of the request", 10_000, || {
+    tell(name, 10_000, || {
         let Ok(principal) = people.principal() else { return };
         let request = MintRequest { scope: scope.clone(), resource: None, life_s: None, details: None };
         let context = DecisionContext {
@@ -123,6 +150,7 @@ struct People {
     operators: Operators,
     authorities: Record,
     revocations: Revocations,
+    rules: Rules,
     peer: PeerCertificate,
 }
 
@@ -171,12 +199,13 @@ impl People {
         effects.iter().for_each(|effect| registry.apply(at, effect));
         let (secrets, revocations) = (Catalogue::default(), Revocations::default());
         let operators = Operators::default();
-        Ok(Self { registry, secrets, operators, authorities, revocations, peer })
+        let rules = Rules::default();
+        Ok(Self { registry, secrets, operators, authorities, revocations, rules, peer })
     }
 
     fn records(&self) -> Records<'_> {
-        let Self { registry, secrets, operators, authorities, revocations, .. } = self;
-        Records { registry, operators, secrets, revocations, authorities, is_frozen: false }
+        let Self { registry, secrets, operators, authorities, revocations, rules, .. } = self;
+        Records { registry, operators, secrets, rules, revocations, authorities, is_frozen: false }
     }
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {

@@ -7,7 +7,7 @@ use crate::guides::fenced;
 use crate::reference::compare;
 use crate::support::process::Process;
 
-const PAGES: [&str; 2] = ["reference/declarations.md", "how-to/mariadb-logins.md"];
+const PAGES: [&str; 3] = ["reference/declarations.md", "reference/policy.md", "how-to/mariadb-logins.md"];
 
 fn validator() -> Validator {
     jsonschema::validator_for(&keyward::broker::declaration_schema()).unwrap()
@@ -39,7 +39,7 @@ fn every_example_of_the_pages_fits_the_schema() {
 }
 
 /// Declarations with one fault each.
-const NONSENSE: [&str; 16] = [
+const NONSENSE: [&str; 18] = [
     "[[nonsense]]\nname = \"a\"\n",
     "[[agent]]\nname = \"a\"\nroles = []\nnonsense = 1\n",
     "[[agent]]\nname = \"A\"\nroles = []\n",
@@ -55,6 +55,8 @@ const NONSENSE: [&str; 16] = [
     "[[rotation]]\nsecret = \"a\"\nupstream = { driver = \"nonsense\" }\n",
     "[[rotation]]\nsecret = \"a\"\nupstream = { driver = \"generate\", host = \"a\" }\n",
     "[[lease]]\ncapability = \"a\"\n",
+    "[[environment]]\nname = \"A\"\n",
+    "[[policy]]\nname = \"a\"\n",
     "[[lease]]\ncapability = \"a\"\nupstream = { driver = \"postgresql-dynamic\", host = \"a\", database = \"d\" }\n",
 ];
 

@@ -6,11 +6,12 @@ use keyward::base::SecretId;
 use keyward::base::encoding::{from_hex, hex};
 use keyward::broker::Effect;
 use keyward::registry::DeletedName;
+use keyward::rules::{self, Environment, Policy, Rule, RulesChange};
 use keyward::{operators, registry, secrets};
 
 use super::{compare, golden};
 
-/// Effects of deletions, by the names of their samples.
+/// Effects of deletions and of policies, by the names of their samples.
 fn samples() -> BTreeMap<&'static str, Effect> {
     let agent = registry::Effect::Reserve(DeletedName::Agent("research-bot".parse().unwrap()));
     let operator = registry::Effect::Reserve(DeletedName::Operator("alice".parse().unwrap()));
@@ -19,16 +20,30 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         name: "github/app".parse().unwrap(),
         versions: vec![3, 4],
     };
+    let place = registry::Effect::Place(vec![
+        ("web.deploy".parse().unwrap(), Some("production".parse().unwrap())),
+        ("web.read".parse().unwrap(), None),
+    ]);
+    let rule = Rule::declared("@max_ttl(\"5m\") forbid (principal, action, resource);").unwrap();
+    let owner = Some("payments".parse().unwrap());
+    let declare = rules::Effect::Declare(RulesChange {
+        policies: vec![Policy { name: "short".parse().unwrap(), rule, owner: owner.clone() }],
+        removed_policies: vec!["old".parse().unwrap()],
+        environments: vec![Environment { name: "production".parse().unwrap(), owner }],
+        removed_environments: vec!["test".parse().unwrap()],
+    });
     BTreeMap::from([
         ("operators.remove", Effect::Operators(operators::Effect::Remove("alice".parse().unwrap()))),
         ("registry.reserve.agent", Effect::Registry(agent)),
         ("registry.reserve.operator", Effect::Registry(operator)),
+        ("registry.place", Effect::Registry(place)),
+        ("rules.declare", Effect::Rules(declare)),
         ("secrets.delete", Effect::Secrets(delete)),
     ])
 }
 
 #[test]
-fn effects_of_deletions_are_written_and_read_as_they_were() {
+fn effects_are_written_and_read_as_they_were() {
     let bytes = |effect: &Effect| hex(&postcard::to_stdvec(effect).unwrap());
     let written: BTreeMap<_, _> = samples().iter().map(|(name, effect)| (*name, bytes(effect))).collect();
     compare("effects.json", &(serde_json::to_string_pretty(&written).unwrap() + "\n"));

@@ -10,13 +10,15 @@ use crate::support::process::Process;
 const PAGE: &str = "reference/declarations.md";
 
 /// Declarations with a field that does not exist, and the heading of the section that lists the fields beside it.
-const UNKNOWN_FIELDS: [(&str, &str); 14] = [
+const UNKNOWN_FIELDS: [(&str, &str); 16] = [
     ("[[capability]]\nnonsense = 1", "## `capability`"),
     ("[[role]]\nnonsense = 1", "## `role`"),
     ("[[agent]]\nnonsense = 1", "## `agent`"),
     ("[[resource_server]]\nnonsense = 1", "## `resource_server`"),
     ("[[rotation]]\nnonsense = 1", "## `rotation`"),
     ("[[lease]]\nnonsense = 1", "## `lease`"),
+    ("[[environment]]\nnonsense = 1", "## `environment`"),
+    ("[[policy]]\nnonsense = 1", "## `policy`"),
     (
         "[[rotation]]\nsecret = \"a\"\nupstream = { driver = \"generate\", nonsense = 1 }",
         "### `driver = \"generate\"`",
