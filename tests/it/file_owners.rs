@@ -5,6 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::sealing::{WORDS, refused, verb};
+use crate::support::host::until;
 use crate::support::process::{KEYWARD, Process, files};
 
 /// The user of a service, as systemd would choose one.
@@ -30,6 +32,32 @@ fn without_rights_of_root(args: &[&str]) -> Output {
         Command::new(KEYWARD)
     };
     command.args(args).output().expect("setpriv is needed")
+}
+
+#[test]
+fn unseal_names_the_file_that_the_broker_may_not_open() {
+    // Given a sealed broker whose user may not open a segment of the ledger
+    let mut process = Process::init_attended("warn", WORDS);
+    if rustix::process::geteuid().is_root() {
+        process.started_by =
+            ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"].map(Into::into).to_vec();
+    }
+    process.spawn();
+    until(&process.socket(), "sealed");
+    let segments = files(&process.path("data/ledger"));
+    let segment = segments.iter().find(|file| file.extension().is_some_and(|end| end == "seg")).unwrap();
+    let mode = segment.metadata().unwrap().permissions();
+    fs::set_permissions(segment, Permissions::from_mode(0o000)).unwrap();
+    // When a user unseals it, then the refusal names the file and the fix, and the broker stays sealed
+    let failed = verb(&process, &["unseal"], WORDS.as_bytes());
+    refused(&failed, 10, "unseal_failed");
+    let why = failed.1["detail"].as_str().unwrap();
+    assert!(why.starts_with("file_access_denied: "), "{failed:?}");
+    assert!(why.contains(&segment.display().to_string()), "{failed:?}");
+    assert!(failed.1["fix"].as_str().unwrap().contains("chown"), "{failed:?}");
+    // And with the file opened again, the same command succeeds
+    fs::set_permissions(segment, mode).unwrap();
+    assert_eq!(verb(&process, &["unseal"], WORDS.as_bytes()).0, Some(0));
 }
 
 #[test]
