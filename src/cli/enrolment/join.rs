@@ -10,7 +10,9 @@ use crate::base::code::{self, Code};
 use crate::base::encoding::base64url;
 use crate::base::{Clock, Sensitive, SystemClock};
 use crate::cli::client::{Client, Received, retry_while_busy};
-use crate::cli::identity::{Identity, IdentityKind, JOINING, NEW_KEY_IN_CLEAR, PendingKey, identity_lock};
+use crate::cli::identity::{
+    Identity, IdentityKind, NEW_KEY_IN_CLEAR, PendingKey, identity_lock, joining_file, remove_other_joining,
+};
 use crate::cli::sealed_key::KeyOpener;
 use crate::console::{
     CommandFailure, Console, input, known_key_passphrase, new_key_passphrase, not_an_argument,
@@ -85,7 +87,7 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     private_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
     let lock = identity_lock(home)?;
     lock.lock().map_err(|error| CommandFailure::of_file(home, &error))?;
-    let name = format!("{JOINING}{}.pem", code.id);
+    let name = joining_file(home, &code.spiffe, code.id);
     let existing = if args.replace { OnExisting::Replace } else { OnExisting::Keep };
     let mut replaced_operator = None;
     if let Some(replaced) = check_existing(home, &code, &name, existing)? {
@@ -103,6 +105,7 @@ pub(crate) async fn join(home: &Path, args: &JoinArgs, console: &Console) -> Res
     let identity = issued(&answer, &requested, &code.address, &pending)?;
     identity.save(home, IdentityKind::of(&code.spiffe))?;
     pending.settle()?;
+    remove_other_joining(home, &code.spiffe)?;
     // A renewal that the replaced identity began would give the new one a key from before.
     Identity::forget_renewal(home, IdentityKind::of(&code.spiffe))?;
     if console.is_json() {

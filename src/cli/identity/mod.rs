@@ -4,7 +4,7 @@ mod missing;
 mod pending_key;
 mod replacement;
 
-pub(crate) use pending_key::{JOINING, PendingKey, files_with_key};
+pub(crate) use pending_key::{PendingKey, files_with_key, joining_file, remove_other_joining};
 pub(crate) use replacement::identity_lock;
 
 use std::fs;

@@ -1,17 +1,54 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::Sensitive;
+use crate::base::{CodeId, Sensitive};
 use crate::cli::sealed_key::{KeyOpener, SealedKey};
 use crate::console::CommandFailure;
 use crate::crypto::Digest;
 use crate::files::{private_dir, replace};
-use crate::pki::{PublicKey, new_key_and_request, read_request, request_for_key};
+use crate::pki::{PublicKey, SpiffeId, new_key_and_request, read_request, request_for_key};
 
 /// The first part of the name of a file with the key of an enrolment in progress.
-pub(crate) const JOINING: &str = "joining-";
+pub(super) const JOINING: &str = "joining-";
 /// A part of the name of a file with the key of a renewal in progress.
 pub(super) const RENEWING: &str = "-renewing.pem";
+
+/// The name of the file with the key of the enrolment of `spiffe` by the code `code` below `home`.
+pub(crate) fn joining_file(home: &Path, spiffe: &SpiffeId, code: CodeId) -> String {
+    let former = format!("{JOINING}{code}.pem");
+    // Of a version before names were part of it.
+    if home.join(&former).exists() { former } else { format!("{}{code}{PEM}", joining_prefix(spiffe)) }
+}
+
+/// Removes the keys of earlier enrolments of `spiffe` by other codes, after an enrolment of it was stored. The caller holds
+/// the lock, so none of these is in progress, and a later attempt with such a code makes a new key.
+pub(crate) fn remove_other_joining(home: &Path, spiffe: &SpiffeId) -> Result<(), CommandFailure> {
+    let prefix = joining_prefix(spiffe);
+    let entries = fs::read_dir(home).map_err(|error| CommandFailure::of_file(home, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| CommandFailure::of_file(home, &error))?;
+        let name = entry.file_name();
+        let code = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(PEM));
+        if code.is_some_and(|code| code.parse::<CodeId>().is_ok()) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|error| CommandFailure::of_file(&path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the names of all files with keys of enrolments of `spiffe` start with. A code's id follows, which no name contains.
+fn joining_prefix(spiffe: &SpiffeId) -> String {
+    let (kind, name) = match spiffe {
+        SpiffeId::Agent { name, .. } => ("agent", name.as_str()),
+        SpiffeId::ResourceServer { name, .. } => ("resource", name.as_str()),
+        SpiffeId::Operator { name, .. } => ("operator", name.as_str()),
+    };
+    format!("{JOINING}{kind}-{name}-")
+}
+
+/// The last part of the name of a file with a key.
+const PEM: &str = ".pem";
 
 /// A key whose certificate is requested. It is stored before the first attempt until the certificate is stored: if a
 /// response is lost, the next attempt sends the same key and gets the same certificate.

@@ -302,6 +302,36 @@ fn a_join_whose_answer_was_lost_is_finished_by_joining_again() {
 }
 
 #[test]
+fn a_join_removes_the_keys_of_earlier_attempts_of_the_same_name() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let invite = |name: &str| process.good(&["agent", "invite", name, "--role", "repo-reader"], b"");
+    let id = |code: &[u8]| std::str::from_utf8(code).unwrap().split('.').nth(4).unwrap().to_owned();
+    let (earlier, code) = (id(&invite("b")), invite("b"));
+    // Given keys of an earlier attempt, of the attempts of other names, and a file that is no key
+    let home = process.path("home-b");
+    std::fs::create_dir(&home).unwrap();
+    let others = [
+        format!("joining-agent-b-2-{earlier}.pem"),
+        format!("joining-operator-b-{earlier}.pem"),
+        "joining-agent-b-notes.pem".to_owned(),
+    ];
+    for name in others.iter().cloned().chain([format!("joining-agent-b-{earlier}.pem")]) {
+        std::fs::write(home.join(name), "key").unwrap();
+    }
+    // When the machine enrols under the name, then its earlier key alone is removed
+    process.good_as("b", &["join"], &code);
+    let names =
+        std::fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<String> = names.filter(|name| name.starts_with("joining-")).collect();
+    left.sort();
+    let mut others = others;
+    others.sort();
+    assert_eq!(left, others);
+}
+
+#[test]
 fn config_check_names_the_place() {
     let process = Process::init("warn");
     process.good(&["config", "check", "--config", &process.config()], b"");
