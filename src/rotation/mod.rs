@@ -16,8 +16,8 @@ pub use events::{
     RotationFailed, RotationFinished, RotationOrphaned, RotationPrepared, RotationUnchecked, RotationUpdated,
 };
 pub use record::{
-    Declared, FinishedRotation, Rotation, RotationStage, Run, RunVersions, Slots, StepAttempts, StepFailure,
-    Trigger, UpstreamValue, UpstreamValues, ValueCheck,
+    Declared, FinishedRotation, Rotation, RotationEnding, RotationStage, Run, RunVersions, Slots,
+    StepAttempts, StepFailure, Trigger, UpstreamValue, UpstreamValues, ValueCheck,
 };
 pub use schedule::{Schedule, ScheduleError, ScheduleFields, ScheduleText, spoken};
 pub use state::{Effect, Rotations};

@@ -194,6 +194,31 @@ pub struct FinishedRotation {
     pub at: Timestamp,
     /// The version that it brought; `None` when it was given up.
     pub version: Option<u32>,
+    /// How it ended.
+    pub ending: RotationEnding,
+}
+
+/// How a rotation ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum RotationEnding {
+    /// With its last step: the previous version is revoked, or is an orphan.
+    Finished,
+    /// An operator made a version the current one. The upstream may accept other versions.
+    Adopted,
+    /// It was given up: a value was stored, or the declaration changed. The upstream may accept other versions.
+    Abandoned,
+}
+
+impl RotationEnding {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Adopted => "adopted",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// A value as upstream knows it.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys;
 use super::record::{
-    Declared, FinishedRotation, Rotation, RotationStage, Run, RunVersions, StepAttempts, StepFailure,
-    Trigger, UpstreamValue, UpstreamValues, ValueCheck,
+    Declared, FinishedRotation, Rotation, RotationEnding, RotationStage, Run, RunVersions, StepAttempts,
+    StepFailure, Trigger, UpstreamValue, UpstreamValues, ValueCheck,
 };
 use crate::base::{RotationId, SecretName, Timestamp, code};
 use crate::ledger::Key;
@@ -226,11 +226,12 @@ impl Rotations {
             Effect::Finish { secret, next } => self.with(secret, |rotation| {
                 let replaced = rotation.run.as_ref().and_then(|run| run.versions.replaced);
                 rotation.upstream.made.retain(|value| value.version != replaced);
-                rotation.end(at.time, *next, |run| run.versions.new);
+                rotation.end(at.time, *next, RotationEnding::Finished, |run| run.versions.new);
                 rotation.check = ValueCheck::passed(at.time);
             }),
             Effect::Abandon { secret, next } => {
-                self.with(secret, |rotation| rotation.end(at.time, *next, |_| None));
+                let ending = RotationEnding::Abandoned;
+                self.with(secret, |rotation| rotation.end(at.time, *next, ending, |_| None));
             }
             Effect::Prepare { secret, version, replaces } => self.with_run(secret, |run| {
                 run.versions = RunVersions { new: Some(*version), replaced: *replaces };
@@ -360,16 +361,22 @@ impl Rotation {
         self.upstream.orphans.retain(|(_, orphan)| !is_it(orphan));
         self.upstream.made.extend(taken);
         if self.run.is_some() {
-            self.end(at, next, |_| Some(version));
+            self.end(at, next, RotationEnding::Adopted, |_| Some(version));
         }
         if works {
             self.check = ValueCheck::passed(at);
         }
     }
 
-    fn end(&mut self, at: Timestamp, next: Option<Timestamp>, version: impl FnOnce(&Run) -> Option<u32>) {
+    fn end(
+        &mut self,
+        at: Timestamp,
+        next: Option<Timestamp>,
+        ending: RotationEnding,
+        version: impl FnOnce(&Run) -> Option<u32>,
+    ) {
         if let Some(run) = self.run.take() {
-            self.last = Some(FinishedRotation { id: run.id, at, version: version(&run) });
+            self.last = Some(FinishedRotation { id: run.id, at, version: version(&run), ending });
         }
         self.next = next;
     }

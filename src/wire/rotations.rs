@@ -64,6 +64,10 @@ pub struct FinishedRotationAnswer {
     pub rotation: RotationId,
     /// The version that the rotation made current; null if it ended without a new one.
     pub version: Option<u32>,
+    /// `finished`, `adopted` (an operator made a version current) or `abandoned` (a value was stored, or the declaration
+    /// changed); only after `finished` the previous version is revoked, or is an orphan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<FixedText>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -191,7 +195,7 @@ pub struct UpstreamCheckAnswer {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct FindingAnswer {
-    /// `connection`, `role`, `privilege` or `value`.
+    /// `connection`, `role`, `privilege`, `sessions` or `value`; for a lease also `login` or `grants`.
     pub what: FixedText,
     pub ok: bool,
     /// The result in a sentence.

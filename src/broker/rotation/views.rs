@@ -139,8 +139,9 @@ impl Services {
     }
 }
 
-const fn finished_of(last: &FinishedRotation) -> FinishedRotationAnswer {
-    FinishedRotationAnswer { rotation: last.id, version: last.version }
+fn finished_of(last: &FinishedRotation) -> FinishedRotationAnswer {
+    let ending = Some(last.ending.as_str().into());
+    FinishedRotationAnswer { rotation: last.id, version: last.version, ending }
 }
 
 fn text(at: Option<Timestamp>) -> Option<String> {

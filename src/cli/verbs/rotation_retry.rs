@@ -32,7 +32,8 @@ const UNTRIED_LOOKS: u32 = 8;
 pub(super) enum Attempt {
     /// The step and those after it succeeded.
     Succeeded,
-    /// Another command ended the rotation without a new version.
+    /// The rotation has ended, and not by the attempt: another command adopted a version, stored a value or changed the
+    /// declaration.
     Ended,
     Failed(CommandFailure),
     /// The circuit of the upstream is open: nothing was tried.
@@ -50,14 +51,14 @@ impl RotationRetryArgs {
         let retried = retried.map_err(|failure| without_failed_step(failure, &name, &before))?;
         let mut output = TriedRotationOutput { seq: retried.seq, result: None, rotation: None };
         if self.no_wait {
-            session.console.record(&output, || format!("{name}: the failed step is retried now"));
+            session.console.record(&output, || ordered(&name, &before));
             return Ok(());
         }
         let after = settled(&client, &name, &before).await?;
         match attempt(&before, &after) {
             Attempt::Succeeded => {}
             Attempt::Ended => {
-                let why = "the rotation ended without a new version: another command ended it";
+                let why = "another command ended the rotation: it adopted a version, stored a value or changed the declaration";
                 return Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why));
             }
             Attempt::Failed(failure) => return Err(failure),
@@ -118,7 +119,11 @@ pub(super) fn attempt(before: &RotationAnswer, now: &RotationAnswer) -> Attempt 
 fn ended(before: &RotationAnswer, now: &RotationAnswer) -> Attempt {
     let id = before.run.as_ref().map(|run| run.id);
     let is_finished = match &now.last {
-        Some(last) => Some(last.rotation) == id && last.version.is_some(),
+        Some(last) if Some(last.rotation) != id => false,
+        Some(last) => match &last.ending {
+            Some(ending) => ending == "finished",
+            None => last.version.is_some(),
+        },
         None => now.last_at != before.last_at,
     };
     if is_finished { Attempt::Succeeded } else { Attempt::Ended }
@@ -136,6 +141,21 @@ pub(super) fn untried(rotation: &RotationAnswer, until: &str) -> CommandFailure 
     let fix = format!("`keyward rotation check {secret}` shows the problem of the upstream now");
     CommandFailure::new(code::ROTATION_UNFINISHED).because(why).mended_by(fix)
 }
+
+/// What happens after the order of a retry.
+fn ordered(name: &SecretName, before: &RotationAnswer) -> String {
+    let step = before.run.as_ref().map_or_else(
+        || "the failed step".to_owned(),
+        |run| format!("the failed step, at the stage `{}`,", run.stage),
+    );
+    format!(
+        "{name}: the broker tries {step} again within {RETRY_WITHIN_S} seconds, also if the circuit of the upstream is open; \
+         `keyward rotation show {name}` shows the result"
+    )
+}
+
+/// The broker begins a step that is due within this time, in seconds, unless too many others are in progress.
+const RETRY_WITHIN_S: u32 = 5;
 
 fn succeeded(name: &SecretName, current: Option<u32>, rotation: &RotationAnswer) -> String {
     let mut line = format!("{name}: tried now and succeeded; version {} is current", text(current.as_ref()));
@@ -218,6 +238,11 @@ mod tests {
         assert!(after(last('1', Some(2)), Value::Null));
         assert!(after(last('1', Some(2)), run('2', "begun", false)), "the next one has begun");
         assert!(!after(last('1', None), Value::Null), "it was given up");
+        for (ending, is_success) in [("finished", true), ("adopted", false), ("abandoned", false)] {
+            let mut ended = last('1', Some(2));
+            ended["ending"] = json!(ending);
+            assert_eq!(after(ended, Value::Null), is_success, "{ending}");
+        }
         assert!(!after(last('0', Some(1)), Value::Null), "an earlier one");
         assert_eq!(result("grace", run('1', "grace", false)), "succeeded");
         assert_eq!(result("in-progress", run('1', "applied", false)), "in progress");
@@ -227,6 +252,14 @@ mod tests {
         let before = rotation("retry-scheduled", run('1', "grace", true));
         let now = rotation("in-progress", run('1', "grace", false));
         assert!(matches!(attempt(&before, &now), Attempt::InProgress), "it is to end");
+    }
+
+    #[test]
+    fn a_retry_without_a_wait_says_what_will_happen_when() {
+        let said = ordered(&"a/b".parse().unwrap(), &rotation("retry-scheduled", run('1', "applied", true)));
+        for part in ["at the stage `applied`", "within 5 seconds", "`keyward rotation show a/b`"] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

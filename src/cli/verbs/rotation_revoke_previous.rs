@@ -35,23 +35,43 @@ impl RotationRevokePreviousArgs {
             return Ok(());
         }
         let after = settled(&client, &name, &before).await?;
-        match attempt(&before, &after) {
-            Attempt::Succeeded | Attempt::Ended => {}
-            Attempt::Failed(failure) => {
-                let why = format!("the previous version may still work: {}", failure.why());
-                return Err(failure.because(why));
-            }
-            Attempt::Untried(until) => return Err(untried(&after, &until)),
-            Attempt::InProgress => {
-                let why = "the upstream has not revoked the previous version yet, which may still work";
-                return Err(CommandFailure::new(code::ROTATION_UNFINISHED).because(why));
-            }
-        }
+        check_revoked(&name, &before, &after)?;
         let is_orphan = after.orphans.len() > before.orphans.len();
         let result = if is_orphan { "orphan" } else { "revoked" };
         (output.result, output.rotation) = (Some(result.into()), Some(after.sent.clone()));
         session.console.record(&output, || revoked(&name, is_orphan));
         Ok(())
+    }
+}
+
+/// Checks that the rotation has ended with its last step, which revokes the previous version or makes it an orphan.
+fn check_revoked(
+    name: &SecretName,
+    before: &RotationAnswer,
+    after: &RotationAnswer,
+) -> Result<(), CommandFailure> {
+    match attempt(before, after) {
+        Attempt::Succeeded => Ok(()),
+        Attempt::Ended => {
+            let why = format!(
+                "another command ended the rotation of {name}: it adopted a version, stored a value or changed the \
+                 declaration; the upstream may still accept the previous version"
+            );
+            let fix = format!(
+                "`keyward audit list --secret {name}` shows the command; if the upstream must not accept the previous \
+                 version, delete it there, or rotate again: `keyward secret rotate {name}`"
+            );
+            Err(CommandFailure::new(code::ROTATION_INVALID_STATE).because(why).mended_by(fix))
+        }
+        Attempt::Failed(failure) => {
+            let why = format!("the previous version may still work: {}", failure.why());
+            Err(failure.because(why))
+        }
+        Attempt::Untried(until) => Err(untried(after, &until)),
+        Attempt::InProgress => {
+            let why = "the upstream has not revoked the previous version yet, which may still work";
+            Err(CommandFailure::new(code::ROTATION_UNFINISHED).because(why))
+        }
     }
 }
 
@@ -87,4 +107,42 @@ fn without_previous(failure: CommandFailure, name: &SecretName, rotation: &Rotat
         ),
     };
     failure.because(why).mended_by(fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "rot_00000000000000000000000010";
+
+    fn rotation(run: Value, last: Value) -> RotationAnswer {
+        serde_json::from_value(json!({
+            "secret": "a/b", "upstream": "u", "schedule": null, "overlap": true, "grace_s": 60, "paused_at": null,
+            "next": null, "overdue": false, "run": run, "last_at": null, "state": "grace", "last": last,
+            "checked_at": null, "orphans": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_rotation_that_another_command_ended_is_no_revocation() {
+        let run = json!({
+            "id": ID, "trigger": "manual", "begun_at": "x", "stage": "grace", "version": 2, "touched": true,
+            "failures": 0, "trouble": null, "grace_until": "then",
+        });
+        let (name, before) = ("a/b".parse().unwrap(), rotation(run, Value::Null));
+        let checked = |version: Option<u32>, ending: &str| {
+            let last = json!({ "rotation": ID, "version": version, "ending": ending });
+            check_revoked(&name, &before, &rotation(Value::Null, last))
+        };
+        assert!(checked(Some(2), "finished").is_ok());
+        // The new version may have been adopted as well as the previous one.
+        for (version, ending) in [(Some(1), "adopted"), (Some(2), "adopted"), (None, "abandoned")] {
+            let refused = checked(version, ending).unwrap_err();
+            assert_eq!(refused.code(), code::ROTATION_INVALID_STATE.as_str(), "{ending}");
+            assert!(refused.why().contains("may still accept the previous version"), "{}", refused.why());
+        }
+    }
 }

@@ -236,7 +236,8 @@ async fn the_replaced_version_is_adopted_again_while_its_grace_lasts() {
     let adopted = scene.broker.operator().post_json("/v1/rotation-adoptions/orders-db/app", &adopt).await;
     assert_eq!(adopted.status, 200, "{}", adopted.text());
     assert_eq!(scene.read().await, (first, "2".to_owned()));
-    assert!(scene.shown().await["run"].is_null());
+    let shown = scene.shown().await;
+    assert_eq!((&shown["run"], &shown["last"]["ending"]), (&Value::Null, &json!("adopted")), "{shown}");
 }
 
 #[tokio::test]
