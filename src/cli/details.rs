@@ -42,6 +42,9 @@ pub(crate) fn print_details(object: &Value, console: &Console) {
     if let Value::Object(fields) = object {
         details.add("", fields);
     }
+    if console.is_csv() {
+        details.unfold_lists();
+    }
     console.table("fields", &["FIELD", "VALUE"], &details.fields);
     for list in &details.lists {
         console.line("");
@@ -57,6 +60,17 @@ pub(crate) fn print_details(object: &Value, console: &Console) {
 }
 
 impl<'a> Details<'a> {
+    /// Makes fields of all lists, with the number of the item in their names: one table is one CSV file.
+    fn unfold_lists(&mut self) {
+        while !self.lists.is_empty() {
+            for List { name, items } in std::mem::take(&mut self.lists) {
+                for (number, item) in (1_u32..).zip(items) {
+                    self.add(&format!("{name}.{number}."), item);
+                }
+            }
+        }
+    }
+
     fn add(&mut self, before: &str, fields: &'a Map<String, Value>) {
         for key in sorted(fields) {
             let name = format!("{before}{key}");
@@ -123,6 +137,13 @@ mod tests {
             "wait_s=5",
         ];
         assert_eq!(fields, expected);
+        let mut csv = Details::default();
+        csv.add("", object.as_object().unwrap());
+        csv.unfold_lists();
+        let unfolded: Vec<String> = csv.fields[8..].iter().map(|field| field.join("=")).collect();
+        let items = ["instances.1.id", "instances.1.state", "instances.2.id", "instances.2.state"];
+        assert_eq!(unfolded.iter().map(|one| one.split('=').next().unwrap()).collect::<Vec<_>>(), items);
+        assert_eq!((csv.lists.len(), unfolded[3].as_str()), (0, "instances.2.state=revoked"));
         let [list] = &details.lists[..] else { panic!("{:?}", details.lists) };
         assert_eq!(
             (list.name.as_str(), list.items.len(), sorted(list.items[0])),

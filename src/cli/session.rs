@@ -13,8 +13,9 @@ use super::table::Row;
 use crate::base::{Reason, code};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
-use crate::cli::identity::IdentityKind;
+use crate::cli::identity::{Identity, IdentityKind};
 use crate::console::{CommandFailure, Console};
+use crate::pki::SpiffeId;
 use crate::wire::{
     EndedAnswer, Endpoint, Items, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, Target,
 };
@@ -30,9 +31,9 @@ pub(crate) struct VerbSession<'a> {
 const UNRENEWED_S: i64 = 60;
 
 impl VerbSession<'_> {
-    /// A client with the agent's identity, which is renewed first if it is due.
+    /// A client with the agent's identity for a verb of agents, which is renewed first if it is due.
     pub(crate) async fn agent(&self) -> Result<Client, CommandFailure> {
-        client_of(self.home, IdentityKind::Agent).await
+        agent_client(self.home).await
     }
 
     /// A client with the operator's identity, which is renewed first if it is due.
@@ -149,6 +150,11 @@ impl VerbSession<'_> {
         self.console.table(&noun, &T::head(), &rows);
     }
 
+    /// Prints the head of the lines of [`VerbSession::print_stream`], if the format has one.
+    pub(crate) fn print_stream_head<T: Row>(&self) {
+        self.console.head_of_rows(&T::head());
+    }
+
     /// Prints items that follow others, a line each.
     pub(crate) fn print_stream<'i, T: Row + 'i>(
         &self,
@@ -159,7 +165,7 @@ impl VerbSession<'_> {
         self.console.further_rows(sent, &rows);
     }
 
-    /// Revokes, suspends or resumes `target` as an operator, and prints the result.
+    /// Revokes or suspends `target` as an operator, and prints the result.
     pub(crate) async fn end<T: Target>(
         &self,
         endpoint: Endpoint<T, Optional<ReasonBody>, EndedAnswer>,
@@ -168,15 +174,7 @@ impl VerbSession<'_> {
         done: &str,
     ) -> Result<(), CommandFailure> {
         let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
-        self.print(&ended, |ended| match ended.seq {
-            Some(seq) if ended.unchanged => {
-                format!(
-                    "was not suspended: nothing has changed; ledger entry {seq} records the command; if its certificates are \
-                     refused, an incident may contain its owner, its roles or its network: `keyward incident list --open`"
-                )
-            }
-            seq => said(seq, done),
-        });
+        self.print(&ended, |ended| said(ended.seq, done));
         check_durable(&ended)
     }
 }
@@ -203,6 +201,26 @@ impl ReasonArgs {
 pub(crate) async fn client_of(home: &Path, kind: IdentityKind) -> Result<Client, CommandFailure> {
     renew_if_due(home, kind).await?;
     Client::at(IdentitySource { home: home.to_owned(), kind })
+}
+
+/// A client with the identity of an agent below `home`, which is renewed first if it is due.
+///
+/// # Errors
+/// [`CommandFailure`], also if the identity is that of a resource server.
+pub(crate) async fn agent_client(home: &Path) -> Result<Client, CommandFailure> {
+    let held = Identity::load(home, IdentityKind::Agent)?.certificate()?;
+    if let SpiffeId::ResourceServer { name, .. } = held.spiffe() {
+        let why = format!(
+            "the identity in `{}` is of the resource server `{name}`: it introspects tokens, and gets no tokens, secrets and \
+             leases",
+            home.display()
+        );
+        let fix = "name the directory of an agent (`--home DIR`), or ask an operator for an enrolment code of an agent \
+                   (`keyward agent invite NAME --role ROLE`) and `keyward join` in another directory; to introspect a \
+                   token: POST /oauth/introspect with this certificate, as docs/how-to/take-tokens.md shows";
+        return Err(CommandFailure::new(code::CERTIFICATE_WRONG_KIND).because(why).mended_by(fix));
+    }
+    client_of(home, IdentityKind::Agent).await
 }
 
 /// The line for a change that is in force from the next request on.

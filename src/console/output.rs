@@ -108,6 +108,12 @@ impl Console {
         matches!(self.format, Format::Json | Format::Jsonl)
     }
 
+    /// Whether the output format is CSV.
+    #[must_use]
+    pub fn is_csv(&self) -> bool {
+        self.format == Format::Csv
+    }
+
     /// Prints a line of data.
     pub fn line(&self, text: &str) {
         self.styled_line(text, Style::Plain);
@@ -183,6 +189,13 @@ impl Console {
         let items = value.get("items").and_then(Value::as_array);
         for item in items.map_or(std::slice::from_ref(value), Vec::as_slice) {
             self.print(&[printable(&item.to_string(), Breaks::Keep).as_bytes(), b"\n"]);
+        }
+    }
+
+    /// Prints the head of a table whose rows follow by [`Console::further_rows`], if the format is CSV.
+    pub fn head_of_rows(&self, head: &[String]) {
+        if self.is_csv() {
+            self.print(&[csv::line(head).as_bytes()]);
         }
     }
 

@@ -69,6 +69,9 @@ pub struct EntryAnswer {
     /// Whether names of other owners' objects were removed from the event; then the leaf does not belong to what is shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redacted: bool,
+    /// Whether the actor is one of the removed names: an agent of another owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub actor_hidden: bool,
     /// The operator's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -39,6 +39,17 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     let rows: Vec<&str> = csv.split("\r\n").collect();
     assert!(rows[0].starts_with("SEQ,TIME,WHAT,WHO,ON") && rows[1].contains(",secret.revealed,a,"), "{csv}");
     let seq = entry["seq"].to_string();
+    let csv = text(&process, &["audit", "tail", "--agent", "a", "-n", "1", "-o", "csv"]);
+    let rows: Vec<&str> = csv.split("\r\n").collect();
+    assert!(rows[0] == "SEQ,TIME,WHAT,WHO,ON" && rows[1].contains(",secret.revealed,a,"), "{csv}");
+    let csv = text(&process, &["audit", "show", &seq, "-o", "csv"]);
+    let rows: Vec<&str> = csv.trim_end().split("\r\n").collect();
+    assert_eq!((rows[0], csv.matches('\n').count()), ("FIELD,VALUE", rows.len()), "one table: {csv}");
+    for row in ["event.agent,a", "kind,secret.revealed", "links.1.name,a"] {
+        assert!(rows.contains(&row), "{row}: {csv}");
+    }
+    let refused = process.said_by("operator", &["audit", "list", "--source", "10.0.0.5/24"]).unwrap_err();
+    assert!(refused.contains("query_invalid") && refused.contains("`10.0.0.0/24`"), "{refused}");
     let shown = process.json(&["audit", "show", &seq]);
     assert_eq!(
         (shown["event"]["agent"].as_str(), shown["links"][0]["name"].as_str()),

@@ -150,6 +150,7 @@ fn answer(FoundEntry { entry, shown }: FoundEntry) -> EntryAnswer {
         leaf: hex(&entry.leaf()),
         event: shown.event,
         redacted: shown.is_redacted,
+        actor_hidden: shown.hides_actor,
         // A reason may name what was removed from the event.
         reason: entry.cause.reason.filter(|_| !shown.is_redacted).map(|reason| reason.to_string()),
     }

@@ -44,8 +44,7 @@ impl EntryFilter {
                     filter.owners.push(owner);
                 }
                 EntryField::Source => {
-                    let why = "is not an address or a network such as 10.1.0.0/16";
-                    filter.networks.push(network(text).ok_or_else(|| refused("source", why))?);
+                    filter.networks.push(network(text).ok_or_else(|| no_source(text))?);
                 }
                 EntryField::Kind if !is_event_name(text) => {
                     return Err(refused("kind", "is not the name of an event, e.g. secret.revealed"));
@@ -155,6 +154,17 @@ fn refused(parameter: &'static str, why: &str) -> Failure {
         .mended_by(format!("correct `{parameter}`; docs/reference/http.md describes the filters of entries"))
 }
 
+/// The refusal of a text that is no source.
+fn no_source(text: &str) -> Failure {
+    match Network::around(text) {
+        Some(around) => refused("source", "is the address of a host and a prefix length, not a network")
+            .mended_by(format!(
+                "name the network `{around}`, or the address alone, without the prefix length"
+            )),
+        None => refused("source", "is not an address or a network such as 10.1.0.0/16"),
+    }
+}
+
 /// A network, or an address as one.
 fn network(text: &str) -> Option<Network> {
     text.parse().ok().or_else(|| Network::of_host(text.parse().ok()?))
@@ -178,6 +188,16 @@ mod tests {
     fn filter(field: EntryField, text: &str) -> wire::EntryFilter {
         let fields = vec![wire::FieldFilter { field, text: text.to_owned() }];
         wire::EntryFilter { fields, ..wire::EntryFilter::default() }
+    }
+
+    #[test]
+    fn source_with_bits_beyond_its_prefix_is_refused_with_the_network() {
+        for (text, meant) in [("10.0.0.5/24", "`10.0.0.0/24`"), ("fd00::5/64", "`fd00::/64`")] {
+            let failure = EntryFilter::check(&filter(EntryField::Source, text), NOW).unwrap_err();
+            assert_eq!(failure.code, code::QUERY_INVALID);
+            assert!(failure.why.contains("not a network") && failure.fix.contains(meant), "{}", failure.fix);
+        }
+        assert!(EntryFilter::check(&filter(EntryField::Source, "10.0.0.5"), NOW).is_ok());
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl<'a> EntryReader<'a> {
     /// The part of `event`, that of `entry`, which the reader sees; `None` if the entry is not shown.
     pub(super) fn shown(&self, store: &Store<World>, entry: &Entry, event: Value) -> Option<VisibleEvent> {
         if self.sees_all() {
-            return Some(VisibleEvent { event, is_redacted: false });
+            return Some(VisibleEvent::whole(event));
         }
         let operator = self.0.name();
         store.read(|world, _| {
@@ -39,7 +39,7 @@ impl<'a> EntryReader<'a> {
                 return None;
             }
             match self.owner() {
-                None => Some(VisibleEvent { event, is_redacted: false }),
+                None => Some(VisibleEvent::whole(event)),
                 Some(owner) => visible(world, owner, operator, event),
             }
         })

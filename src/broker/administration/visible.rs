@@ -7,13 +7,22 @@ use serde_json::{Map, Value};
 use crate::base::{CapabilityName, OperatorName, OwnerName};
 use crate::broker::world::World;
 use crate::registry::Owned;
-use crate::wire::EntryField;
+use crate::wire::{EntryField, actor_of};
 
 /// An event as an operator may see it.
 pub(super) struct VisibleEvent {
     pub(super) event: Value,
     /// Whether names of other owners' objects were removed.
     pub(super) is_redacted: bool,
+    /// Whether the name of the actor was: then the actor is an agent of another owner.
+    pub(super) hides_actor: bool,
+}
+
+impl VisibleEvent {
+    /// The whole event.
+    pub(super) const fn whole(event: Value) -> Self {
+        Self { event, is_redacted: false, hides_actor: false }
+    }
 }
 
 /// The part of `event` that `operator`, who is bound to `owner`, may see; `None` if the entry does not concern them.
@@ -24,6 +33,7 @@ pub(super) fn visible(
     event: Value,
 ) -> Option<VisibleEvent> {
     let mut filter = Filter { world, owner, operator: Some(operator), found: Found::default() };
+    let has_actor = !actor_of(&event).is_empty();
     let mut event = filter.part(event, None)?;
     let Found { own, foreign, oneself } = filter.found;
     if !own && (foreign || !oneself) {
@@ -33,7 +43,8 @@ pub(super) fn visible(
         UNDIVIDED.iter().for_each(|field| drop(fields.remove(*field)));
         hide_texts(fields);
     }
-    Some(VisibleEvent { event, is_redacted: foreign })
+    let hides_actor = has_actor && actor_of(&event).is_empty();
+    Some(VisibleEvent { event, is_redacted: foreign, hides_actor })
 }
 
 /// Whether `event` names an object of `owner`.
@@ -64,7 +75,7 @@ pub(super) fn is_object_of(world: &World, owner: &OwnerName, field: EntryField, 
 }
 
 /// Fields that say something about all objects of an entry at once.
-const UNDIVIDED: [&str; 5] = ["constrained", "count", "left_out", "others", "rules"];
+const UNDIVIDED: [&str; 6] = ["constrained", "count", "left_out", "others", "rules", "values_left_out"];
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.

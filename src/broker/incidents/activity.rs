@@ -285,7 +285,16 @@ mod tests {
 
     fn entry(kind: &'static str, time: &str, event: Value) -> EntryAnswer {
         let (time, leaf) = (time.to_owned(), String::new());
-        EntryAnswer { seq: 1, time, kind: kind.into(), event, redacted: false, reason: None, leaf }
+        EntryAnswer {
+            seq: 1,
+            time,
+            kind: kind.into(),
+            event,
+            redacted: false,
+            actor_hidden: false,
+            reason: None,
+            leaf,
+        }
     }
 
     fn read(day: u32, hour: u32, source: &str, secret: &str) -> EntryAnswer {

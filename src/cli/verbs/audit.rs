@@ -39,7 +39,7 @@ fn what(entry: &EntryAnswer) -> String {
 }
 
 fn who(entry: &EntryAnswer) -> String {
-    actor_of(&entry.event)
+    if entry.actor_hidden { "(agent of another owner)".to_owned() } else { actor_of(&entry.event) }
 }
 
 fn on(entry: &EntryAnswer) -> String {

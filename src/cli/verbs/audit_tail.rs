@@ -8,7 +8,7 @@ use crate::base::{Clock, SystemClock, code};
 use crate::cli::client::{Attempts, Received};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, Console, signals};
-use crate::wire::{EntriesAnswer, EntriesQuery, EntryFilter, EntryOrder};
+use crate::wire::{EntriesAnswer, EntriesQuery, EntryAnswer, EntryFilter, EntryOrder};
 
 /// `keyward audit tail`
 #[derive(Args, Debug)]
@@ -44,6 +44,7 @@ impl AuditTail {
         };
         let mut last = some_entries(&client, begun, self.lines.max(1)).await?;
         say_unknown(session.console, &last.answer);
+        session.print_stream_head::<EntryAnswer>();
         if self.lines > 0 {
             last.answer.items.reverse();
             if let Some(items) = last.sent.get_mut("items").and_then(serde_json::Value::as_array_mut) {

@@ -94,7 +94,7 @@ async fn an_entry_about_several_owners_shows_a_team_its_own_part() {
     // Then it sees its own role, and that there was more
     let changes = entry["event"]["changes"].as_array().unwrap();
     assert_eq!((changes.len(), &changes[0]["name"]), (1, &json!("red-reader")), "{entry}");
-    assert_eq!(entry["redacted"], true);
+    assert_eq!((&entry["redacted"], &entry["actor_hidden"]), (&json!(true), &Value::Null));
     assert!(!entry.to_string().contains("blue") && !entry.to_string().contains("reports"), "{entry}");
 }
 
@@ -130,7 +130,10 @@ async fn a_team_sees_what_others_were_denied_and_given_of_its_objects() {
     let seen: Vec<&Value> = seen.iter().filter(|entry| entry["kind"] == "request.denied").collect();
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert!(
-        seen.iter().all(|entry| entry["redacted"] == true && entry["event"]["agent"].is_null()),
+        seen.iter().all(|entry| {
+            let is_hidden = entry["actor_hidden"] == true && entry["event"]["agent"].is_null();
+            entry["redacted"] == true && is_hidden
+        }),
         "{seen:?}"
     );
     // When the agent gets a role of the team, then the team sees which agent has it
