@@ -20,6 +20,10 @@ const GUESSES: &[(&str, &[&str], &str)] = &[
     ("incident", &["create", "new", "start"], "incident open"),
     ("incident", &["contain"], "contain"),
     ("incident", &["lift", "resolve"], "lift"),
+    ("token", &["decode", "describe", "info", "inspect", "verify", "view"], "token show"),
+    ("token", &["delete", "disable", "remove", "rm"], "token revoke"),
+    ("token", &["all", "list", "ls"], "audit list"),
+    ("token", &["create", "get", "issue", "mint", "new"], "token"),
     ("audit", &["log", "logs", "search"], "audit list"),
     ("audit", &["follow", "watch"], "audit tail"),
 ];

@@ -46,7 +46,7 @@ use clap::FromArgMatches;
 use self::enrolment::{join, renew};
 use self::run::{companion, run as run_command};
 use self::session::VerbSession;
-use self::usage::{report_usage, with_tips};
+use self::usage::{report_usage, with_meant_verb, with_tips};
 use self::verbs::sealing::seal;
 use self::verbs::status::status;
 use self::verbs::version::version;
@@ -93,7 +93,9 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
     match command {
         ClientCommand::Join(args) => join(home, args, console).await,
         ClientCommand::Renew(args) => renew(home, args, console).await,
-        ClientCommand::Token(args) => args.run(session).await,
+        ClientCommand::Token(args) => {
+            args.run(session).await.map_err(|failure| with_meant_verb("token", &args.capabilities, failure))
+        }
         ClientCommand::Get(args) => args.run(session).await,
         ClientCommand::Run(args) => run_command(home, args).await,
         ClientCommand::Companion(args) => companion(home, args).await,

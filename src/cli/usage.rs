@@ -164,6 +164,19 @@ fn verb_tip(error: &mut clap::Error, root: &clap::Command) -> Option<String> {
     None
 }
 
+/// `failure` of the verb `noun` with the verb that is meant, if the only capability in `given` is a usual verb, and the agent
+/// does not have it.
+pub(super) fn with_meant_verb(noun: &str, given: &[String], failure: CommandFailure) -> CommandFailure {
+    let of_word = [code::CAPABILITY_NOT_GRANTED, code::SCOPE_MALFORMED, code::NO_IDENTITY];
+    let is_of_word = of_word.iter().any(|code| failure.code() == code.as_str());
+    let [word] = given else { return failure };
+    let Some((words, help)) = meant_verb(&help::command(), noun, word).filter(|_| is_of_word) else {
+        return failure;
+    };
+    let why = format!("`{word}` was taken for the name of a capability: {}", failure.why());
+    failure.because(why).mended_by(format!("use `keyward {words}`: {help}"))
+}
+
 /// The tip for an empty home directory that nobody typed.
 fn home_tip(error: &clap::Error) -> Option<String> {
     let is_empty = std::env::var_os("KEYWARD_HOME").is_some_and(|home| home.is_empty());

@@ -237,6 +237,97 @@ fn resumption_of_a_subject_that_is_not_suspended_says_so() {
 }
 
 #[test]
+fn verbs_of_agents_name_the_resource_server_whose_identity_they_find() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    let file = process.path("server.toml").display().to_string();
+    fs::write(&file, "[[resource_server]]\nname = \"reports\"\naudience = \"https://reports.test\"\n")
+        .unwrap();
+    process.good(&["apply", "-f", &file], b"");
+    let code = process.good(&["agent", "invite", "reports"], b"");
+    process.good_as("reports", &["join"], &code);
+    let home = process.path("home-reports").display().to_string();
+    for verb in [
+        &["get", "github/app"][..],
+        &["token", "github.repo.read"],
+        &["token", "--cached", "github.repo.read"],
+        &["lease", "get", "orders.query"],
+        &["run", "--home", &home, "--secret", "VALUE=github/app", "--", "true"],
+    ] {
+        let refused = process.said_by("reports", verb).unwrap_err();
+        for part in
+            ["certificate_wrong_kind", "the resource server `reports`", "`--home DIR`", "/oauth/introspect"]
+        {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+    }
+    process.good_as("reports", &["whoami"], b"");
+    process.good_as("reports", &["renew"], b"");
+}
+
+#[test]
+fn misspelt_agent_and_guessed_verb_lead_to_what_is_meant() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.good(&["agent", "invite", "report-bot", "--role", "repo-reader"], b"");
+    for verb in ["invite", "show"] {
+        let refused = process.said_by("operator", &["agent", verb, "reprot-bot"]).unwrap_err();
+        assert!(refused.contains("did you mean `report-bot`?"), "{refused}");
+    }
+    let refused = process.said_by("operator", &["agent", "invite", "elsewhere"]).unwrap_err();
+    assert!(refused.contains("agent_unknown") && !refused.contains("did you mean"), "{refused}");
+    for (word, verb) in [("list", "`keyward audit list`"), ("inspect", "`keyward token show`")] {
+        for who in ["a", "operator"] {
+            let refused = process.said_by(who, &["token", word]).unwrap_err();
+            assert!(refused.contains("was taken for the name of a capability"), "{refused}");
+            assert!(refused.contains(verb), "{who}: {refused}");
+        }
+    }
+    let refused = process.said_by("a", &["token", "not.granted"]).unwrap_err();
+    assert!(!refused.contains("was taken for"), "{refused}");
+}
+
+#[test]
+fn resumption_after_a_revocation_says_what_stays_revoked() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    // Given an agent with a certificate that is suspended
+    process.good(&["agent", "suspend", "a"], b"");
+    let said = String::from_utf8(process.good(&["agent", "resume", "a"], b"")).unwrap();
+    assert!(
+        said.contains("has ended") && said.contains("it has 1 live instance; what was revoked"),
+        "{said}"
+    );
+    // When it is also revoked
+    process.good(&["agent", "suspend", "a"], b"");
+    process.good(&["agent", "revoke", "a"], b"");
+    // Then a resumption ends the suspension alone, and names the way to a new certificate
+    let said = String::from_utf8(process.good(&["agent", "resume", "a"], b"")).unwrap();
+    assert!(said.contains("no valid certificate") && said.contains("`keyward agent invite a`"), "{said}");
+    assert_eq!(process.run_as("a", &["whoami"], b"").status.code(), Some(4));
+}
+
+#[test]
+fn change_of_a_role_shows_the_former_role_and_scope() {
+    let mut process = Process::init("warn");
+    process.serve();
+    process.good(&["operator", "invite", "eve", "--role", "auditor"], b"");
+    let placed = |args: &[&str]| {
+        let said = process.good(&[&["operator", "role", "eve"][..], args].concat(), b"");
+        String::from_utf8(said).unwrap()
+    };
+    let said = placed(&["security", "--owner", "red"]);
+    assert!(said.contains("role security (before: auditor) and the scope owner red (before: all)"), "{said}");
+    let said = placed(&["admin"]);
+    assert!(said.contains("role admin (before: security) and the scope owner red (unchanged)"), "{said}");
+    let said = placed(&["admin", "--no-owner"]);
+    assert!(said.contains("role admin (unchanged) and the scope all (before: owner red)"), "{said}");
+}
+
+#[test]
 fn stages_of_an_authority_differ_in_the_rows_of_the_ledger() {
     let mut process = Process::init("warn");
     process.serve();

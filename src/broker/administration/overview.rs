@@ -83,7 +83,7 @@ impl AdminServices {
             Some(agent_view(world, agent, &ContainingIncidents::shown_to(by.operator(), world), now))
         });
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
-        found.ok_or_else(|| Failure::new(code::AGENT_UNKNOWN))
+        found.ok_or_else(|| self.0.with_near_agents(Failure::new(code::AGENT_UNKNOWN), scope, name))
     }
 
     /// The capabilities within the operator's scope, by name.

@@ -1,9 +1,11 @@
-//! Names in a filter of entries that no object has: they may be misspelt.
+//! Names that no object has, e.g. in a filter of entries: they may be misspelt.
 
-use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, near_texts};
+use crate::base::{AgentName, CapabilityName, OperatorName, OwnerName, Scope, SecretName, code, near_texts};
 use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::agent_with;
 use crate::broker::owners::{has_owner, owners};
+use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::registry::{DeletedName, Owned};
 use crate::wire::{self, EntryField, FieldFilter, UnknownNameAnswer};
@@ -30,6 +32,31 @@ impl AdminServices {
             }
         };
         filter.fields.iter().filter(is_unknown).map(answer).collect()
+    }
+}
+
+impl Services {
+    /// `failure`, and if it is that no agent of this name exists within `scope`, also the similar names of those that do.
+    pub(in crate::broker) fn with_near_agents(
+        &self,
+        failure: Failure,
+        scope: &Scope,
+        name: &AgentName,
+    ) -> Failure {
+        if failure.code != code::AGENT_UNKNOWN {
+            return failure;
+        }
+        let present = self.state.store.read(|world, _| Names { world, scope }.present(EntryField::Agent));
+        let near: Vec<String> = near_texts(name.as_str(), present.iter().map(String::as_str))
+            .into_iter()
+            .take(NEAR_NAMES_MAX)
+            .map(|near| format!("`{near}`"))
+            .collect();
+        if near.is_empty() {
+            return failure;
+        }
+        let why = format!("{}; did you mean {}?", failure.why, near.join(" or "));
+        failure.because(why)
     }
 }
 

@@ -7,8 +7,7 @@ use zeroize::Zeroizing;
 use super::args::SecretRef;
 use crate::base::{SecretName, code};
 use crate::cli::client::{Client, Received, RevealedSecret};
-use crate::cli::identity::IdentityKind;
-use crate::cli::session::client_of;
+use crate::cli::session::agent_client;
 use crate::cli::verbs::get::delivering;
 use crate::cli::verbs::token::TokenRequest;
 use crate::console::CommandFailure;
@@ -33,7 +32,7 @@ pub(super) type Refusals = BTreeMap<SecretName, CommandFailure>;
 impl SecretSource {
     /// Asks the broker. Writes no entry of the ledger.
     pub(super) async fn open(home: &Path) -> Result<Self, CommandFailure> {
-        let client = client_of(home, IdentityKind::Agent).await?;
+        let client = agent_client(home).await?;
         let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
         Ok(Self { client, me })
     }

@@ -14,8 +14,8 @@ use super::watched_files::TemplateFiles;
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SecretName, SystemEntropy, code, io_reason};
 use crate::cli::client::Received;
-use crate::cli::identity::{IdentityKind, runtime_dir};
-use crate::cli::session::client_of;
+use crate::cli::identity::runtime_dir;
+use crate::cli::session::agent_client;
 use crate::cli::verbs::token::TokenRequest;
 use crate::console::signals::EndSignals;
 use crate::console::{CommandFailure, Console, Format};
@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
         let token = match self.args.token.capabilities.join(" ") {
             scope if scope.is_empty() => None,
             scope => {
-                let client = client_of(self.home, IdentityKind::Agent).await?;
+                let client = agent_client(self.home).await?;
                 let request = TokenRequest::for_scope(scope, self.args.token.resource.clone());
                 let minted = request.fresh(&client).await?;
                 all_granted(&self.args.token.capabilities, &minted.scope)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::Sensitive;
 use crate::cli::identity::IdentityKind;
-use crate::cli::session::client_of;
+use crate::cli::session::agent_client;
 use crate::cli::verbs::token::TokenRequest;
 use crate::console::CommandFailure;
 use crate::files::{remove, replace};
@@ -96,7 +96,7 @@ impl TokenFile {
 
     /// Gets a new token, at `now`.
     pub(super) async fn renew(&mut self, home: &Path, now: Duration) -> Result<(), CommandFailure> {
-        let client = client_of(home, IdentityKind::Agent).await?;
+        let client = agent_client(home).await?;
         let minted =
             TokenRequest::for_scope(self.scope.clone(), self.resource.clone()).fresh(&client).await?;
         Self::store(&self.path, &minted)?;

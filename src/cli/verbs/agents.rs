@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::resumption::resume_agent;
 use crate::base::{AgentName, InstanceId, Person};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
@@ -13,7 +14,7 @@ use crate::cli::table::columns;
 use crate::console::{CommandFailure, Console, OnlyCopy, OutFile, duration_s};
 use crate::wire::{
     AgentAnswer, AgentDeletedAnswer, DELETE_AGENT, GET_AGENT, INVITE_AGENT, InviteAgentBody, LIST_AGENTS,
-    Nothing, RESUME_AGENT, REVOKE_AGENT, REVOKE_INSTANCE, SUSPEND_AGENT, SecretText,
+    Nothing, REVOKE_AGENT, REVOKE_INSTANCE, SUSPEND_AGENT, SecretText,
 };
 
 /// `keyward agent …`
@@ -119,9 +120,7 @@ impl AgentCommand {
             Self::Suspend { name, reason } => {
                 session.end(SUSPEND_AGENT, &name.parse()?, reason, "suspended").await
             }
-            Self::Resume { name, reason } => {
-                session.end(RESUME_AGENT, &name.parse()?, reason, "resumed").await
-            }
+            Self::Resume { name, reason } => resume_agent(session, &name.parse()?, reason).await,
         }
     }
 }

@@ -38,6 +38,7 @@ mod kept_token;
 mod lease_login;
 mod operator_keys;
 mod operator_profile;
+mod resumption;
 mod rotation_calendar;
 mod rotation_retry;
 mod rotation_revoke_previous;

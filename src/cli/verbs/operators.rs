@@ -2,6 +2,7 @@ use clap::Subcommand;
 
 use super::operator_keys::{KeyAgentArgs, SealKeyArgs};
 use super::operator_profile::{OperatorInviteArgs, OperatorUpdateArgs, role_name};
+use super::resumption::resume_operator;
 use crate::base::{OperatorName, OwnerName, SubjectName};
 use crate::cli::confirmation::ConfirmArgs;
 use crate::cli::listing::ListArgs;
@@ -12,8 +13,7 @@ use crate::cli::table::columns;
 use crate::console::CommandFailure;
 use crate::wire::{
     DELETE_OPERATOR, ExpectedOperatorPlace, GET_OPERATOR, LIST_OPERATORS, Nothing, OperatorAnswer,
-    OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, RESUME_OPERATOR, REVOKE_OPERATOR,
-    SUSPEND_OPERATOR,
+    OperatorDeletedAnswer, PLACE_OPERATOR, PlaceOperatorBody, REVOKE_OPERATOR, SUSPEND_OPERATOR,
 };
 
 /// `keyward operator …`
@@ -104,15 +104,18 @@ impl OperatorCommand {
                     owner: owner.map(|owner| owner.to_string()),
                     expected: None,
                 };
+                let before = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
+                let before = ExpectedOperatorPlace {
+                    role: before.role.into_owned(),
+                    owner: before.owner.map(|owner| owner.to_string()),
+                };
                 if body.owner.is_none() && !no_owner {
                     // The scope is not to change, also not if another admin changes it at this moment.
-                    let now = client.call(GET_OPERATOR, &name, &Nothing).await?.answer;
-                    body.owner = now.owner.map(|owner| owner.to_string());
-                    let (role, owner) = (now.role.into_owned(), body.owner.clone());
-                    body.expected = Some(ExpectedOperatorPlace { role, owner });
+                    body.owner.clone_from(&before.owner);
+                    body.expected = Some(before.clone());
                 }
                 let placed = client.call(PLACE_OPERATOR, &name, &body).await?;
-                session.print(&placed, |_| format!("{name} has the role {role} from the next request on"));
+                session.print(&placed, |_| placed_line(&name, &before, &body));
                 Ok(())
             }
             Self::Update(args) => args.update(session).await,
@@ -131,13 +134,23 @@ impl OperatorCommand {
                 say_way_back(lost.filter(|_| ended.is_ok()), session.console);
                 ended
             }
-            Self::Resume { name, reason } => {
-                session.end(RESUME_OPERATOR, &name.parse()?, reason, "resumed").await
-            }
+            Self::Resume { name, reason } => resume_operator(session, &name.parse()?, reason).await,
             Self::SealKey(args) => args.run(session),
             Self::KeyAgent(args) => args.run(session).await,
         }
     }
+}
+
+/// The new role and scope of an operator, and those before.
+fn placed_line(name: &OperatorName, before: &ExpectedOperatorPlace, after: &PlaceOperatorBody) -> String {
+    let was = |before: String, after: &str| {
+        if before == after { " (unchanged)".to_owned() } else { format!(" (before: {before})") }
+    };
+    let scope =
+        |owner: Option<&String>| owner.map_or_else(|| "all".to_owned(), |owner| format!("owner {owner}"));
+    let (role, reach) = (&after.role, scope(after.owner.as_ref()));
+    let (role_was, reach_was) = (was(before.role.clone(), role), was(scope(before.owner.as_ref()), &reach));
+    format!("{name} has the role {role}{role_was} and the scope {reach}{reach_was} from the next request on")
 }
 
 async fn delete(

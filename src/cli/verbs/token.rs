@@ -7,7 +7,7 @@ use super::token_show::{TokenShowArgs, show, token_id};
 use crate::base::{Clock, SystemClock, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{ReasonArgs, VerbSession, client_of};
+use crate::cli::session::{ReasonArgs, VerbSession, agent_client};
 use crate::console::{CommandFailure, OnlyCopy, duration_s};
 use crate::wire::{LeftOutAnswer, REVOKE_TOKEN, TokenAnswer, TokenForm};
 
@@ -130,7 +130,7 @@ impl TokenRequest {
     }
 
     pub(super) async fn fresh_and_kept(&self, home: &Path) -> Result<Received<TokenAnswer>, CommandFailure> {
-        let client = client_of(home, IdentityKind::Agent).await?;
+        let client = agent_client(home).await?;
         let now = SystemClock::new().now();
         let answer = self.fresh(&client).await?;
         // The identity may have been renewed just now.
