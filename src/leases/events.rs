@@ -300,6 +300,19 @@ pub struct LoginsInspected<'a> {
     pub administering: &'a SecretName,
 }
 
+/// The upstream of a lease is about to be checked, before its declaration is applied.
+#[derive(Debug, Serialize)]
+pub struct LeaseCheckAttempted<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// The capability.
+    pub capability: &'a CapabilityName,
+    /// The upstream, in words.
+    pub upstream: String,
+    /// The secret that is opened for it.
+    pub administering: &'a SecretName,
+}
+
 /// A login of our name that no lease knows, whose time was over, was ended: the ledger has lost entries.
 #[derive(Debug, Serialize)]
 pub struct StrayLoginEnded<'a> {
@@ -348,4 +361,5 @@ events! {
     LeaseForgotten<'_> = 0x090f, "alarm.lease-forgotten";
     LeaseStillOpen<'_> = 0x0910, "alarm.login-still-valid";
     UnknownLogins<'_> = 0x0911, "alarm.login-unknown";
+    LeaseCheckAttempted<'_> = 0x0912, "lease.check-attempted";
 }

@@ -13,9 +13,10 @@ pub(crate) mod tests;
 
 pub use declaration::{DeclaredLease, TABLES, parse, table_schemas};
 pub use events::{
-    LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
-    LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
-    LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
+    LeaseCheckAttempted, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed,
+    LeaseStillOpen, LeaseUseReleased, LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded,
+    UnknownLogins,
 };
 pub use record::{
     EndReason, Ending, Lease, LeaseEnds, LeaseHolder, LeaseIntent, LeaseIssue, LeaseLogin, LeaseOffer,

@@ -130,7 +130,7 @@ rights! {
     ExportDeclarations = "export-declarations", [Admin], Owned, Yes;
     /// Applying declarations.
     Declare = "declare", [Admin, Deployer], Owned, Yes;
-    /// Trying the upstream of a rotation before it is declared. The role `deployer` does not have it: a plan of a change
+    /// Trying the upstream of a rotation or a lease before it is declared. The role `deployer` does not have it: a plan of a change
     /// that nobody has reviewed must not use a secret.
     CheckPlanned = "check-planned", [Admin], Owned, Yes;
     /// Inviting agents.

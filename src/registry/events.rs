@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::narrowing::Narrowing;
 use super::plan::PlannedChange;
-use crate::base::{AgentId, AgentName, CapabilityName, CodeId, InstanceId, OperatorName, Person, RoleName};
+use crate::base::{
+    AgentId, AgentName, CapabilityName, CodeId, InstanceId, OperatorName, OwnerName, Person, RoleName,
+};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -13,9 +15,13 @@ use crate::store::Event;
 pub struct DeclarationsApplied<'a> {
     /// The operator.
     pub operator: &'a OperatorName,
-    /// The changes.
+    /// The changes, with the values that change, and those of new objects.
     pub changes: &'a [PlannedChange],
-    /// The policy snapshot from here on, in hex.
+    /// The number of changes whose values do not fit into the entry.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub values_left_out: usize,
+    /// SHA-256 of all capabilities and roles from here on, in hex. It covers no agents: an entry can have the roles of an
+    /// agent in `changes`.
     pub snapshot: String,
 }
 
@@ -39,6 +45,12 @@ pub struct AgentInvited<'a> {
     pub network: Option<String>,
     /// The roles the agent was created with, when the invitation created it.
     pub created_with: Option<Vec<RoleName>>,
+    /// The number of instances that the agent may have, when the invitation created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_instances: Option<u32>,
+    /// The owner of the agent, when the invitation created it for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'a OwnerName>,
     /// The person for whom the agent acts, when the invitation created it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<&'a Person>,
@@ -191,6 +203,11 @@ pub struct AgentDeleted<'a> {
     pub instances: usize,
     /// The number of its leases that the broker revokes.
     pub leases: usize,
+}
+
+// A reference, because serde passes one.
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 macro_rules! events {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agent::Agent;
 use super::agent_spec::AgentSpec;
 use super::declaration::Declaration;
 use super::declared::{Capability, Declarations, Delivery, Role};
@@ -111,6 +112,18 @@ impl Plan {
         self.changes.push(PlannedChange { fields, values, ..change });
     }
 
+    /// Notes a new object with these values, and with its owner.
+    fn note_created<T: PartialEq + ToString>(
+        &mut self,
+        kind: Noun,
+        name: &str,
+        values: impl Iterator<Item = ChangedValue>,
+        owner: Option<T>,
+    ) {
+        let values = values.chain(ChangedValue::single("owner", None, owner)).collect();
+        self.changes.push(PlannedChange { values, ..PlannedChange::new(Action::Create, kind, name) });
+    }
+
     /// The owner of `thing`, if it gets another one, which is noted then.
     fn owner(
         &mut self,
@@ -148,10 +161,15 @@ impl Plan {
             match ground.capability(name) {
                 Some(old) if old == new && owner.is_none() && environment.is_none() => continue,
                 Some(old) => {
-                    let values = changed_capability(old, new).chain(environment).chain(owner).collect();
+                    let values =
+                        changed_capability(Some(old), new).chain(environment).chain(owner).collect();
                     self.note_values(Noun::Capability, name.as_str(), values);
                 }
-                None => self.note(Action::Create, Noun::Capability, name.as_str()),
+                None => {
+                    let owner = declaration.owners.get(&Owned::Capability(name.clone()));
+                    let values = changed_capability(None, new).chain(environment);
+                    self.note_created(Noun::Capability, name.as_str(), values, owner);
+                }
             }
             self.remark(ground, new);
             self.capabilities.push(new.clone());
@@ -195,7 +213,12 @@ impl Plan {
                     let values = capabilities.into_iter().chain(owner).collect();
                     self.note_values(Noun::Role, name.as_str(), values);
                 }
-                None => self.note(Action::Create, Noun::Role, name.as_str()),
+                None => {
+                    let owner = declaration.owners.get(&Owned::Role(name.clone()));
+                    let capabilities =
+                        ChangedValue::list("capabilities", &BTreeSet::new(), &new.capabilities);
+                    self.note_created(Noun::Role, name.as_str(), capabilities.into_iter(), owner);
+                }
             }
             self.roles.push(new.clone());
         }
@@ -218,27 +241,19 @@ impl Plan {
             let noun = noun_of(serves);
             let owner = self.owner(ground, declaration, Owned::Agent(name.clone()));
             let (old, person) = (ground.agent(name), declaration.persons.get(name));
-            let before = old.and_then(|old| old.person.as_ref());
+            let values = changed_agent(old, new, serves, person);
             match old {
-                Some(old) => {
-                    let changed = [
-                        ChangedValue::list("roles", &old.roles, &new.roles),
-                        ChangedValue::single(
-                            "max_instances",
-                            Some(old.max_instances),
-                            Some(new.max_instances),
-                        ),
-                        ChangedValue::single("audience", old.serves.as_ref(), serves),
-                        ChangedValue::single("person", before, person),
-                        owner,
-                    ];
-                    let values: Vec<ChangedValue> = changed.into_iter().flatten().collect();
+                Some(_) => {
+                    let values: Vec<ChangedValue> = values.chain(owner).collect();
                     if values.is_empty() {
                         continue;
                     }
                     self.note_values(noun, name.as_str(), values);
                 }
-                None => self.note(Action::Create, noun, name.as_str()),
+                None => {
+                    let owner = declaration.owners.get(&Owned::Agent(name.clone()));
+                    self.note_created(noun, name.as_str(), values, owner);
+                }
             }
             self.agents.push((new.clone(), PlannedTies { serves: serves.cloned(), person: person.cloned() }));
         }
@@ -297,16 +312,36 @@ const fn noun_of(serves: Option<&Audience>) -> Noun {
     if serves.is_some() { Noun::ResourceServer } else { Noun::Agent }
 }
 
-/// The values of `old` that are others in `new`.
-fn changed_capability(old: &Capability, new: &Capability) -> impl Iterator<Item = ChangedValue> {
-    let word = |one: &Capability| Some(one.delivery.as_str());
-    let lives = (Some(old.max_life_s), Some(new.max_life_s));
+/// The values of a capability that are others in `new` than in `old`; all values of a new capability.
+fn changed_capability(old: Option<&Capability>, new: &Capability) -> impl Iterator<Item = ChangedValue> {
+    let access = |one: &Capability| one.access.as_str();
+    let delivery = |one: &Capability| one.delivery.as_str();
+    let (audience, secret) =
+        (old.and_then(|old| old.delivery.audience()), old.and_then(|old| old.delivery.secret()));
     let changed = [
-        ChangedValue::single("access", Some(old.access.as_str()), Some(new.access.as_str())),
-        ChangedValue::single("delivery", word(old), word(new)),
-        ChangedValue::single("audience", old.delivery.audience(), new.delivery.audience()),
-        ChangedValue::single("secret", old.delivery.secret(), new.delivery.secret()),
-        ChangedValue::single("max_life_s", lives.0, lives.1),
+        ChangedValue::single("access", old.map(access), Some(access(new))),
+        ChangedValue::single("delivery", old.map(delivery), Some(delivery(new))),
+        ChangedValue::single("audience", audience, new.delivery.audience()),
+        ChangedValue::single("secret", secret, new.delivery.secret()),
+        ChangedValue::single("max_life_s", old.map(|old| old.max_life_s), Some(new.max_life_s)),
+    ];
+    changed.into_iter().flatten()
+}
+
+/// The values of an agent or a resource server, except its owner, that are others than in `old`; all values of a new one.
+fn changed_agent(
+    old: Option<&Agent>,
+    new: &AgentSpec,
+    serves: Option<&Audience>,
+    person: Option<&Person>,
+) -> impl Iterator<Item = ChangedValue> {
+    let none = BTreeSet::new();
+    let roles = old.map_or(&none, |old| &old.roles);
+    let changed = [
+        ChangedValue::list("roles", roles, &new.roles),
+        ChangedValue::single("max_instances", old.map(|old| old.max_instances), Some(new.max_instances)),
+        ChangedValue::single("audience", old.and_then(|old| old.serves.as_ref()), serves),
+        ChangedValue::single("person", old.and_then(|old| old.person.as_ref()), person),
     ];
     changed.into_iter().flatten()
 }

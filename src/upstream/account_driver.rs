@@ -90,6 +90,14 @@ impl<S: AccountServer> Driver for AccountDriver<S> {
         self.0.accounts().capabilities()
     }
 
+    fn value_form(&self) -> Option<String> {
+        self.0.accounts().value_form()
+    }
+
+    fn has_form(&self, value: &SecretValue) -> bool {
+        self.0.accounts().account(value).is_ok()
+    }
+
     fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared> {
         Box::pin(async move {
             // Before any change, check that the login that sets passwords works.
@@ -128,7 +136,14 @@ impl<S: AccountServer> Driver for AccountDriver<S> {
             };
             let mut findings = vec![Finding::good("connection", format!("logged in as `{}`", by.name))];
             findings.extend(rights);
-            if let Some(current) = call.current {
+            let formless = call.current.filter(|current| !self.has_form(current)).and(self.value_form());
+            if let Some(form) = formless {
+                findings.push(Finding::bad(
+                    "value",
+                    format!("the current value has another form: this upstream needs {form}"),
+                    "store such a value: `keyward secret put NAME`",
+                ));
+            } else if let Some(current) = call.current {
                 let verdict = self.verify(call.with, current).await;
                 findings.push(Finding::of_value(
                     verdict,

@@ -124,6 +124,18 @@ impl Accounts {
         self.admin.is_none()
     }
 
+    /// The form of the values of two accounts, for people.
+    pub(super) fn value_form(&self) -> Option<String> {
+        let Kept::InTurn([one, other]) = &self.kept else { return None };
+        let form = r#"{"username":"…","password":"…"}"#;
+        Some(format!("a value of the form `{form}`, with the user name `{one}` or `{other}`"))
+    }
+
+    /// Whether there are two accounts. After the grace period, the sessions of the unused one are ended.
+    pub(super) const fn are_in_turn(&self) -> bool {
+        matches!(self.kept, Kept::InTurn(_))
+    }
+
     /// The names of the accounts whose passwords are rotated.
     pub(super) fn names(&self) -> &[String] {
         match &self.kept {
@@ -152,7 +164,7 @@ impl Accounts {
     pub(super) fn new_value(&self, call: RotationCall<'_>) -> Result<SecretValue, UpstreamFault> {
         let password = random_password(&*call.with.entropy)?;
         let Kept::InTurn([first, second]) = &self.kept else { return Ok(password) };
-        let used = call.current.and_then(|value| self.account(value).ok());
+        let used = call.current.map(|value| self.account(value)).transpose()?;
         let name = if used.is_some_and(|used| used.name == *first) { second } else { first };
         let json = serde_json::to_vec(&Account::of(name, &password)?).map_err(|_| internal())?;
         SecretValue::new(Sensitive::new(json)).map_err(|_| internal())

@@ -28,11 +28,12 @@ const SHOWN: [&str; 21] = [
     "users",
 ];
 
-/// The fields of the declared upstream `before` that are others in `after`. Both are as they are stored.
+/// The fields of the declared upstream `before` that are others in `after`; all fields of a new upstream. Both are as they
+/// are stored.
 #[must_use]
-pub fn changed_fields(before: &str, after: &str) -> Vec<ChangedValue> {
+pub fn changed_fields(before: Option<&str>, after: &str) -> Vec<ChangedValue> {
     let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
-    let (before, after) = (read(before), read(after));
+    let (before, after) = (before.map(read).unwrap_or_default(), read(after));
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort_unstable();
     names.dedup();
@@ -57,7 +58,7 @@ mod tests {
     fn names_and_numbers_are_shown_and_texts_are_not() {
         let before = r#"{"driver":"http","timeout_s":5,"ca":"CNRY-1","headers":{"x":"CNRY-2"},"slots":1}"#;
         let after = r#"{"driver":"http","timeout_s":9,"ca":"CNRY-3","roles":["a","b"],"slots":1}"#;
-        let changed = changed_fields(before, after);
+        let changed = changed_fields(Some(before), after);
         let fields: Vec<&str> = changed.iter().map(|one| one.field.as_str()).collect();
         assert_eq!(fields, ["upstream.ca", "upstream.headers", "upstream.roles", "upstream.timeout_s"]);
         assert_eq!((changed[2].from.as_deref(), changed[2].to.as_deref()), (None, Some(r#"["a","b"]"#)));

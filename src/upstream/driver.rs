@@ -39,6 +39,16 @@ pub trait Driver: fmt::Debug + Send + Sync {
     /// The capabilities of the upstream.
     fn capabilities(&self) -> Capabilities;
 
+    /// The form that every value has, for people; `None` if each text can be a value.
+    fn value_form(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether `value` has the form of [`value_form`](Self::value_form).
+    fn has_form(&self, _value: &SecretValue) -> bool {
+        true
+    }
+
     /// Makes a new value. Changes nothing at the upstream, unless the upstream creates the value: then each call creates one.
     fn prepare<'a>(&'a self, call: RotationCall<'a>) -> DriverFuture<'a, Prepared>;
 

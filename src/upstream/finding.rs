@@ -12,13 +12,13 @@ pub enum Verdict {
 /// One thing that was looked at when a declared upstream was tried. Nothing is changed for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Finding {
-    /// What was looked at: `connection`, `role`, `privilege` or `value`.
+    /// What was looked at: `connection`, `role`, `privilege`, `sessions`, `value`, and for leases `login` or `grants`.
     pub what: &'static str,
-    /// Whether a rotation can do with it as it is.
+    /// Whether a rotation or a lease can do with it as it is.
     pub ok: bool,
     /// What was found, in a sentence.
     pub says: String,
-    /// What mends it, also for a finding that does not prevent a rotation.
+    /// What mends it, also for a finding that prevents nothing.
     pub fix: Option<String>,
 }
 
@@ -26,6 +26,11 @@ impl Finding {
     /// It is as it should be.
     pub(super) const fn good(what: &'static str, says: String) -> Self {
         Self { what, ok: true, says, fix: None }
+    }
+
+    /// It was not looked at, or matters little now; `fix` says what to do about it.
+    pub(super) fn warn(what: &'static str, says: String, fix: &str) -> Self {
+        Self { what, ok: true, says, fix: Some(fix.to_owned()) }
     }
 
     /// It is not.
@@ -60,13 +65,11 @@ impl Finding {
                      rotate NAME`"
                 },
             ),
-            Ok(Verdict::Refused) if !sets_itself => Self {
-                fix: Some("rotate it now: `keyward secret rotate NAME`".to_owned()),
-                ..Self::good(
-                    "value",
-                    "the upstream does not accept the current value: the first rotation replaces it".to_owned(),
-                )
-            },
+            Ok(Verdict::Refused) if !sets_itself => Self::warn(
+                "value",
+                "the upstream does not accept the current value: the first rotation replaces it".to_owned(),
+                "rotate it now: `keyward secret rotate NAME`",
+            ),
             Ok(Verdict::Refused) => Self::bad(
                 "value",
                 "the upstream does not accept the current value, and the login sets its own password"

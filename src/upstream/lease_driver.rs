@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::driver::{DriverContext, DriverFuture};
+use super::driver::{Checking, DriverContext, DriverFuture};
 use crate::base::{SecretName, Timestamp};
 use crate::secrets::SecretValue;
 
@@ -26,6 +26,9 @@ pub trait LeaseDriver: fmt::Debug + Send + Sync {
 
     /// Creates a login completely or not at all, and only if it can be revoked; returns its credential.
     fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue>;
+
+    /// Checks whether `login` could be created, without creating it; also returns findings if the upstream does not answer.
+    fn check<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Checking<'a>;
 
     /// Extends a login. No effect if logins do not expire without the broker.
     fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> DriverFuture<'a, ()>;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::object::objects;
-use super::rotations::UpstreamCheckAnswer;
+use super::rotations::{FindingAnswer, UpstreamCheckAnswer};
 use super::status::FixedText;
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{AgentName, CapabilityName, OwnerName, SecretName};
@@ -19,6 +19,8 @@ endpoints! {
     EXPORT_DECLARATIONS: POST "/v1/export", Nothing, Optional<ExportBody> => ExportAnswer;
     /// Check the upstream of a rotation before it is applied; nothing is changed
     CHECK_PLANNED_ROTATION: POST "/v1/plan-checks/{*name}", SecretName, DeclareBody => UpstreamCheckAnswer, up to DECLARATION_BYTES_MAX;
+    /// Check the upstream of a lease before it is applied; nothing is changed
+    CHECK_PLANNED_LEASE: POST "/v1/lease-plan-checks/{name}", CapabilityName, DeclareBody => LeaseCheckAnswer, up to DECLARATION_BYTES_MAX;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -70,6 +72,18 @@ pub struct AppliedAnswer {
     /// Owners that no object and no operator had before: their names may be misspelt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_owners: Vec<NewOwnerAnswer>,
+    /// Rotations and leases of the files that a plan does not change; absent from the response to an apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<UnchangedObject>,
+}
+
+/// A declared object that a plan does not change.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct UnchangedObject {
+    // Text, so that a client reads a kind of a newer broker.
+    #[schemars(with = "DeclaredKind")]
+    pub kind: FixedText,
+    pub name: String,
 }
 
 /// An owner that is named for the first time.
@@ -93,6 +107,7 @@ impl AppliedAnswer {
             plan: None,
             losses: None,
             new_owners: Vec::new(),
+            unchanged: Vec::new(),
         }
     }
 }
@@ -150,6 +165,16 @@ pub struct LiveCounts {
     pub leases: usize,
 }
 
+/// A check of the upstream of a lease.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct LeaseCheckAnswer {
+    pub capability: CapabilityName,
+    pub upstream: String,
+    /// Whether all checks passed.
+    pub ok: bool,
+    pub findings: Vec<FindingAnswer>,
+}
+
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportBody {
@@ -184,7 +209,7 @@ pub struct PlannedChange {
     /// The changed fields of an update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
-    /// The values that change in an update; no secret values.
+    /// The values that change in an update, and those of a new object; no secret values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<ChangedValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

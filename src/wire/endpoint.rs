@@ -62,7 +62,13 @@ impl<T, I, A> Endpoint<T, I, A> {
 }
 
 /// Paths of requests with a body that change nothing.
-const READING: [&str; 4] = ["/oauth/introspect", "/v1/export", "/v1/plan", "/v1/plan-checks/{*name}"];
+const READING: [&str; 5] = [
+    "/oauth/introspect",
+    "/v1/export",
+    "/v1/lease-plan-checks/{name}",
+    "/v1/plan",
+    "/v1/plan-checks/{*name}",
+];
 
 /// Paths of requests that are simply repeated: a lost token expires, and an enrolment or renewal that sends the same key
 /// again gets the same certificate.

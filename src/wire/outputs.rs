@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::declarations::PlannedChange;
+use super::declarations::{LeaseCheckAnswer, PlannedChange};
 use super::incident_effects::IncidentEffectsAnswer;
 use super::incidents::{ContainedAnswer, ReachAnswer};
 use super::rotations::UpstreamCheckAnswer;
@@ -265,9 +265,12 @@ pub struct DevAgentOutput {
 #[serde(deny_unknown_fields)]
 pub struct CheckedPlanOutput {
     pub changes: Vec<PlannedChange>,
-    /// A check of the upstream of each rotation that the plan adds or changes.
+    /// A check of the upstream of each rotation in the files.
     pub checks: Vec<UpstreamCheckAnswer>,
-    /// Objects with an upstream that was not checked, e.g. `lease orders.query`.
+    /// A check of the upstream of each lease in the files.
+    #[serde(default)]
+    pub lease_checks: Vec<LeaseCheckAnswer>,
+    /// Objects of a kind that this program does not know, which it did not check, e.g. `queue jobs`.
     #[serde(default)]
     pub not_checked: Vec<String>,
     /// The id of the plan, for `apply --plan`.

@@ -188,6 +188,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "enrolment_malformed",
             "generation_unknown",
             "rotation_unknown",
+            "capability_unknown",
             "version_unknown",
             "json_invalid",
             "operator_unknown",

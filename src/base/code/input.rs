@@ -28,6 +28,9 @@ super::codes! {
     TOKEN_PARAMETER_MISSING "token_parameter_missing" Invalid:
         "the form has no field `token`",
         "send the token as `token=…`";
+    ROTATED_VALUE_INVALID "rotated_value_invalid" Invalid:
+        "the value does not have the form that the rotation of the secret needs; nothing was stored",
+        "store a value as docs/reference/drivers.md shows it for this driver: `keyward secret put NAME`";
     SCOPE_MALFORMED "scope_malformed" InvalidScope:
         "a word in `scope` is not the name of a capability",
         "separate the names by one space; `keyward whoami` lists them";

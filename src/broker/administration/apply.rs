@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::plan_id::{is_plan_id, plan_id};
@@ -20,7 +20,9 @@ use crate::broker::services::Services;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, Declare, Right};
-use crate::registry::{DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, Undeclared};
+use crate::registry::{
+    Action, DeclarationsApplied, DeclarationsNarrowed, ForeignNames, PlannedChange, Undeclared,
+};
 use crate::store::{Change, CommitError};
 use crate::wire::NewOwnerAnswer;
 
@@ -51,6 +53,7 @@ impl AdminServices {
     ) -> Result<Applied, Failure> {
         let upload = Arc::new(Upload::read(by.operator(), heavy, uploaded).await?);
         let (services, request) = (&*self.0, ChangeRequest::by(by.operator(), idempotency));
+        self.0.check_forms(by.operator(), heavy, &upload).await?;
         retry_on_conflict!(async {
             let (drawing, upload, key) = (Arc::clone(&self.0), Arc::clone(&upload), idempotency.cloned());
             let drawn = heavy.run(Priority::Ordinary, move |work| {
@@ -82,7 +85,7 @@ impl AdminServices {
             };
             services.notifications.revocations_changed();
             // The failures under the previous declaration say nothing about the corrected one.
-            drawn.places.iter().for_each(|place| services.close_circuit_of(place));
+            drawn.upstreams.places.iter().for_each(|place| services.close_circuit_of(place));
             services.notifications.rotations_changed();
             services.notifications.leases_changed();
             let done = Some(services.conclude(applied).await);
@@ -198,10 +201,11 @@ impl Drawn {
         self,
         operator: &OperatorPrincipal,
     ) -> Result<(SectionPlan, ChangeDraft<()>), Failure> {
-        let recorded = recorded(&self.plan.changes);
+        let (recorded, values_left_out) = recorded(&self.plan.changes);
         let event = DeclarationsApplied {
             operator: operator.name(),
             changes: &recorded,
+            values_left_out,
             snapshot: self.plan.after.snapshot().hex(),
         };
         let change = Change::new(&event)?;
@@ -227,14 +231,67 @@ pub(super) fn too_large(changes: usize) -> Failure {
     Failure::new(code::ENTRY_TOO_LARGE).because(why).mended_by(fix)
 }
 
-/// The changes as the entry says them: without the values, if these are too long for one entry.
-fn recorded(changes: &[PlannedChange]) -> Cow<'_, [PlannedChange]> {
-    let bytes = serde_json::to_vec(changes).map_or(usize::MAX, |written| written.len());
-    if bytes <= CHANGES_BYTES_MAX {
-        return Cow::Borrowed(changes);
+/// The changes as the entry says them, and the number of those without their values. If all values are too long for one
+/// entry, the values of objects that exist come first, then those of as many new objects as fit.
+fn recorded(changes: &[PlannedChange]) -> (Cow<'_, [PlannedChange]>, usize) {
+    let written = |change: &PlannedChange| serde_json::to_vec(change).map_or(usize::MAX, |text| text.len());
+    let bare = |change: &PlannedChange| PlannedChange { values: Vec::new(), ..change.clone() };
+    let sum = |lengths: &[usize]| lengths.iter().fold(0_usize, |sum, length| sum.saturating_add(*length));
+    let without: Vec<usize> = changes.iter().map(|change| written(&bare(change)).saturating_add(1)).collect();
+    let values: Vec<usize> = std::iter::zip(changes, &without)
+        .map(|(change, without)| written(change).saturating_add(1).saturating_sub(*without))
+        .collect();
+    let room = CHANGES_BYTES_MAX.saturating_sub(sum(&without));
+    if sum(&values) <= room {
+        return (Cow::Borrowed(changes), 0);
     }
-    Cow::Owned(changes.iter().map(|change| PlannedChange { values: Vec::new(), ..change.clone() }).collect())
+    let is_new = |change: &PlannedChange| change.action == Action::Create.as_str();
+    let mut order: Vec<(&PlannedChange, usize, usize)> = std::iter::zip(changes, values)
+        .enumerate()
+        .map(|(at, (change, length))| (change, length, at))
+        .collect();
+    order.sort_by_key(|(change, ..)| is_new(change));
+    let (mut left_out, mut used) = (BTreeSet::new(), 0_usize);
+    for (_, length, at) in order {
+        let with = used.saturating_add(length);
+        if with <= room {
+            used = with;
+        } else {
+            left_out.insert(at);
+        }
+    }
+    let shortened =
+        |(at, change)| if left_out.contains(&at) { bare(change) } else { PlannedChange::clone(change) };
+    (Cow::Owned(changes.iter().enumerate().map(shortened).collect()), left_out.len())
 }
 
-/// Most bytes of changes with their values in an entry, which has other fields too.
-const CHANGES_BYTES_MAX: usize = EVENT_BYTES_MAX / 2;
+/// Most bytes of changes in an entry, which has other fields too.
+const CHANGES_BYTES_MAX: usize = EVENT_BYTES_MAX.saturating_sub(4096);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{ChangedValue, Noun};
+
+    #[test]
+    fn values_of_new_objects_give_way_to_those_of_changed_objects() {
+        let text = "x".repeat(EVENT_BYTES_MAX / 4);
+        let change = |action: Action, name: &str| PlannedChange {
+            values: ChangedValue::single("audience", None, Some(&text)).into_iter().collect(),
+            ..PlannedChange::new(action, Noun::Capability, name)
+        };
+        let [a, b, c, d] = [
+            change(Action::Create, "a"),
+            change(Action::Update, "b"),
+            change(Action::Create, "c"),
+            change(Action::Update, "d"),
+        ];
+        assert_eq!(recorded(&[a.clone(), b.clone()]).1, 0);
+        let all = [a, b, c, d];
+        let (changes, left_out) = recorded(&all);
+        let with: Vec<&str> =
+            changes.iter().filter(|one| !one.values.is_empty()).map(|one| &*one.name).collect();
+        assert_eq!((with.as_slice(), changes.len(), left_out), (&["a", "b", "d"][..], 4, 1));
+        assert!(serde_json::to_vec(&*changes).unwrap().len() <= CHANGES_BYTES_MAX);
+    }
+}

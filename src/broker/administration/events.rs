@@ -8,9 +8,10 @@ use crate::incidents::{
     IncidentOpened, IncidentUpdated, TextRefused, ValueRecognised,
 };
 use crate::leases::{
-    LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued, LeaseRenewalAttempted, LeaseRenewed,
-    LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed, LeaseStillOpen, LeaseUseReleased,
-    LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded, UnknownLogins,
+    LeaseCheckAttempted, LeaseEnded, LeaseFailed, LeaseForgotten, LeaseIntended, LeaseIssued,
+    LeaseRenewalAttempted, LeaseRenewed, LeaseReused, LeaseRevocationAttempted, LeaseRevocationFailed,
+    LeaseStillOpen, LeaseUseReleased, LeasesRetried, LeasesRevoked, LoginsInspected, StrayLoginEnded,
+    UnknownLogins,
 };
 use crate::ledger::Kind;
 use crate::operators::{
@@ -137,6 +138,7 @@ const EVENTS: &[(Kind, &str)] = known![
     LoginsInspected<'_>,
     StrayLoginEnded<'_>,
     UnknownLogins<'_>,
+    LeaseCheckAttempted<'_>,
     LeasesRetried<'_>,
     LeaseForgotten<'_>,
     LeaseStillOpen<'_>,

@@ -11,6 +11,7 @@ use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::declarations::losses::Loss;
+use crate::broker::declarations::section::SectionPlan;
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
@@ -19,7 +20,7 @@ use crate::policy::{Authorised, PlanDeclarations};
 use crate::registry::PlannedChange;
 use crate::store::CommitError;
 use crate::token::TokenMinted;
-use crate::wire::{LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer};
+use crate::wire::{LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer, UnchangedObject};
 
 /// A plan: the changes of an application, and what agents lose by them.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Planned {
     pub losses: Option<LossesAnswer>,
     /// The owners that nothing had before.
     pub new_owners: Vec<NewOwnerAnswer>,
+    /// Declared objects with an upstream that it does not change.
+    pub unchanged: Vec<UnchangedObject>,
 }
 
 impl AdminServices {
@@ -62,7 +65,9 @@ impl AdminServices {
                 return Err(too_large(plan.changes.len()));
             }
             fits?;
-            let planned = Planned { changes: plan.changes, id, losses: None, new_owners: plan.new_owners };
+            let SectionPlan { changes, new_owners, upstreams, .. } = plan;
+            let unchanged = upstreams.unchanged;
+            let planned = Planned { changes, id, losses: None, new_owners, unchanged };
             Ok::<_, Failure>((planned, losses))
         });
         let (planned, losses) = planned.await?;

@@ -27,6 +27,12 @@ pub(super) struct Upload {
     pub(super) names_losses: bool,
 }
 
+impl AsRef<[SourceFile]> for Upload {
+    fn as_ref(&self) -> &[SourceFile] {
+        &self.files
+    }
+}
+
 impl Upload {
     pub(super) async fn read(
         operator: &OperatorPrincipal,

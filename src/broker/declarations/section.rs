@@ -12,7 +12,7 @@ use crate::crypto::Digest;
 use crate::registry::{Declarations, ForeignNames, PlannedChange, Removals, Undeclared};
 use crate::rules::Rules;
 use crate::store::Change;
-use crate::wire::NewOwnerAnswer;
+use crate::wire::{NewOwnerAnswer, UnchangedObject};
 
 /// A part of the declaration files: the tables that it reads, and what it plans to do.
 pub(in crate::broker) trait Section: Sized + Send + Sync + 'static {
@@ -142,8 +142,17 @@ pub(in crate::broker) struct SectionPlan {
     pub(in crate::broker) agent_roles: BTreeMap<AgentName, BTreeSet<RoleName>>,
     /// The present declarations of the objects that it removes, and of the values that it changes and does not show.
     pub(in crate::broker) replaced: Vec<Digest>,
-    /// The places of upstreams that are declared anew.
-    pub(in crate::broker) places: Vec<String>,
+    /// The upstreams.
+    pub(in crate::broker) upstreams: PlannedUpstreams,
     /// The owners that nothing had before.
     pub(in crate::broker) new_owners: Vec<NewOwnerAnswer>,
+}
+
+/// The upstreams of declared rotations and leases.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct PlannedUpstreams {
+    /// The places of those that are declared anew.
+    pub(in crate::broker) places: Vec<String>,
+    /// The objects that keep theirs.
+    pub(in crate::broker) unchanged: Vec<UnchangedObject>,
 }

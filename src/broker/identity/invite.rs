@@ -77,7 +77,7 @@ impl AdminServices {
         }
         let scope = by.operator().scope();
         let new_agent = AgentId::mint(services.state.clock.now(), &*services.state.entropy);
-        retry_on_conflict!(async {
+        let invited: Result<Invitation, Failure> = retry_on_conflict!(async {
             let made = services.make_code(by.operator(), life_s)?;
             let decide = |reading: &Reading<'_>| {
                 let InvitedAgent { known, kind, create } = invitee(reading, &input, scope)?;
@@ -92,6 +92,8 @@ impl AdminServices {
                     uses,
                     network: input.network.map(|network| network.to_string()),
                     created_with: create.as_ref().map(|spec| spec.roles.iter().cloned().collect()),
+                    max_instances: create.as_ref().map(|spec| spec.max_instances),
+                    owner: create.as_ref().and(scope.owner()),
                     person: create.as_ref().and(input.person.as_ref()),
                 };
                 let mut draft =
@@ -115,7 +117,8 @@ impl AdminServices {
             let (id, spiffe) = (made.id, services.agent_spiffe(&input.agent, kind));
             let code = services.code_text(made, spiffe, &services.settings.address);
             Ok::<_, AttemptError>(Invitation { agent: input.agent.clone(), id, code, expires_at })
-        })
+        });
+        invited.map_err(|failure| services.with_near_agents(failure, scope, &input.agent))
     }
 }
 

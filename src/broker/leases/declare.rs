@@ -13,12 +13,15 @@ use crate::registry::{
 };
 use crate::store::Change;
 use crate::upstream::{changed_fields, declared_lease_driver, stored_lease_driver, stored_upstream};
+use crate::wire::UnchangedObject;
 
 /// The changes of an application to lease offers.
 #[derive(Debug, Default)]
 struct PlannedLeases {
     /// The changes.
     changes: Vec<PlannedChange>,
+    /// The declared leases that stay as they are.
+    unchanged: Vec<UnchangedObject>,
     /// The present upstreams of what it changes and removes.
     replaced: Vec<Digest>,
     put: Vec<LeaseOffer>,
@@ -57,7 +60,8 @@ impl Section for Offers {
         let known = |name: &CapabilityName| world.leases.offer(name).filter(|_| is_visible(name));
         for (capability, asked) in &self.0 {
             ground.work.step()?;
-            match offer(ground, capability, asked, &|name| leased(name) && is_here(name)) {
+            match offer(world, scope, ground.rules.foreign_names, capability, asked) {
+                Ok(_) if !(leased(capability) && is_here(capability)) => faults.tell(asked.place, NOT_LEASED),
                 Ok(offer) => planned.put(known(&offer.capability), offer),
                 Err((place, message)) => faults.tell(place, message),
             }
@@ -67,7 +71,7 @@ impl Section for Offers {
             let pruned = ground.rules.unnamed == Undeclared::Prune && within;
             // The offer of a capability that is removed, or delivered in another way, is removed too.
             if pruned || (!leased(&offer.capability) && is_visible(&offer.capability)) {
-                planned.note(Action::Remove, &offer.capability);
+                planned.remove(&offer.capability);
                 planned.replaced.push(sha256(offer.upstream.as_bytes()));
                 planned.removed.insert(offer.capability.clone());
             }
@@ -87,34 +91,34 @@ impl Section for Offers {
         }
         let mut planned = faults.or(planned)?;
         drawn.changes.append(&mut planned.changes);
+        drawn.upstreams.unchanged.append(&mut planned.unchanged);
         drawn.replaced.append(&mut planned.replaced);
-        drawn.places.extend(planned.places());
+        drawn.upstreams.places.extend(planned.places());
         Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
 }
+
+const NOT_LEASED: &str = "this `capability` is not declared with the delivery `lease`";
 
 fn owner<'a>(world: &'a World, capability: &CapabilityName) -> Option<&'a crate::base::OwnerName> {
     world.registry.owners().of(&Owned::Capability(capability.clone()))
 }
 
 /// The declared lease, if it is valid.
-fn offer(
-    ground: &SectionContext<'_>,
+pub(super) fn offer(
+    world: &World,
+    scope: &Scope,
+    foreign_names: ForeignNames,
     capability: &CapabilityName,
     asked: &DeclaredLease,
-    leased: &dyn Fn(&CapabilityName) -> bool,
 ) -> Result<LeaseOffer, (SourcePosition, String)> {
-    let SectionContext { world, scope, .. } = *ground;
     let refuse = |place, message: &str| Err((place, message.to_owned()));
     let driver =
         declared_lease_driver(&asked.upstream).map_err(|error| (asked.upstream_place, error.to_string()))?;
     let is_there = world.registry.declarations().capability(capability).is_some();
     let is_own = is_there && scope.covers(owner(world, capability));
-    if is_there && !is_own && ground.rules.foreign_names == ForeignNames::Told {
+    if is_there && !is_own && foreign_names == ForeignNames::Told {
         return refuse(asked.place, "this `capability` belongs to another owner");
-    }
-    if !leased(capability) {
-        return refuse(asked.place, "this `capability` is not declared with the delivery `lease`");
     }
     let admin = world.secrets.existing(driver.admin_secret());
     if admin.is_none_or(|admin| !scope.covers(admin.owner.as_ref())) {
@@ -128,12 +132,16 @@ impl PlannedLeases {
     /// `known` is the present offer.
     fn put(&mut self, known: Option<&(LeaseOffer, u64)>, offer: LeaseOffer) {
         match known {
-            Some((old, _)) if *old == offer => return,
+            Some((old, _)) if *old == offer => {
+                let (kind, name) = (Noun::Lease.as_str().into(), offer.capability.to_string());
+                self.unchanged.push(UnchangedObject { kind, name });
+                return;
+            }
             Some((old, _)) => {
                 let mut change = PlannedChange::new(Action::Update, Noun::Lease, offer.capability.as_str());
                 if old.upstream != offer.upstream {
                     change.fields.push("upstream".to_owned());
-                    change.values = changed_fields(&old.upstream, &offer.upstream);
+                    change.values = changed_fields(Some(&old.upstream), &offer.upstream);
                     self.replaced.push(sha256(old.upstream.as_bytes()));
                 }
                 let per_agent = ChangedValue::single("per_agent", Some(old.per_agent), Some(offer.per_agent));
@@ -141,13 +149,18 @@ impl PlannedLeases {
                 change.values.extend(per_agent);
                 self.changes.push(change);
             }
-            None => self.note(Action::Create, &offer.capability),
+            None => {
+                let change = PlannedChange::new(Action::Create, Noun::Lease, offer.capability.as_str());
+                let mut values = changed_fields(None, &offer.upstream);
+                values.extend(ChangedValue::single("per_agent", None, Some(offer.per_agent)));
+                self.changes.push(PlannedChange { values, ..change });
+            }
         }
         self.put.push(offer);
     }
 
-    fn note(&mut self, action: Action, capability: &CapabilityName) {
-        self.changes.push(PlannedChange::new(action, Noun::Lease, capability.as_str()));
+    fn remove(&mut self, capability: &CapabilityName) {
+        self.changes.push(PlannedChange::new(Action::Remove, Noun::Lease, capability.as_str()));
     }
 
     /// The places of upstreams whose declaration changes: their circuits are closed.

@@ -19,7 +19,7 @@ pub(super) struct LeaseUpstream {
     pub(super) driver: Box<dyn LeaseDriver>,
     /// Its place: upstreams with the same place share a circuit.
     pub(super) place: String,
-    /// The entry that declared it.
+    /// The entry that declared it; 0 before that.
     pub(super) declared: u64,
     secret: SecretId,
     version: Version,
@@ -31,11 +31,16 @@ impl LeaseUpstream {
         let json = world.leases.upstream(declared).unwrap_or_default();
         let driver =
             stored_lease_driver(json).map_err(|error| Failure::internal(code::RECORD_UNREADABLE, &error))?;
+        Ok(Self { declared, ..Self::planned(world, driver)? })
+    }
+
+    /// The upstream of a lease that is not declared yet.
+    pub(super) fn planned(world: &World, driver: Box<dyn LeaseDriver>) -> Result<Self, Failure> {
         let admin = world.secrets.named(driver.admin_secret());
         let (secret, version) = admin
             .and_then(|secret| Some((secret.id, secret.current?)))
             .ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
-        Ok(Self { place: driver.place(), declared, driver, secret, version })
+        Ok(Self { place: driver.place(), declared: 0, driver, secret, version })
     }
 
     /// The name of the administering secret.

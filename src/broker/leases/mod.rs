@@ -1,5 +1,6 @@
 //! Leases of logins: one file for each use case.
 
+mod check;
 mod declare;
 mod due;
 mod failed_revocations;

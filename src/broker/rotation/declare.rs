@@ -19,12 +19,15 @@ use crate::store::Change;
 use crate::upstream::{
     SlotCount, TargetError, changed_fields, declared_driver, stored_driver, stored_upstream,
 };
+use crate::wire::UnchangedObject;
 
 /// The changes of an application to rotations.
 #[derive(Debug, Default)]
 struct PlannedRotations {
     /// The changes.
     changes: Vec<PlannedChange>,
+    /// The declared rotations that stay as they are.
+    unchanged: Vec<UnchangedObject>,
     /// The present upstreams of what it changes and removes.
     replaced: Vec<Digest>,
     put: Vec<(Declared, Option<Timestamp>)>,
@@ -91,8 +94,9 @@ impl Section for RotationSection {
             }
         }
         drawn.changes.append(&mut planned.changes);
+        drawn.upstreams.unchanged.append(&mut planned.unchanged);
         drawn.replaced.append(&mut planned.replaced);
-        drawn.places.append(&mut planned.places);
+        drawn.upstreams.places.append(&mut planned.places);
         Ok(Box::new(move |change, as_of| planned.added_to(change, as_of)))
     }
 }
@@ -157,27 +161,39 @@ fn update(old: &Declared, new: &Declared) -> PlannedChange {
     let mut change = PlannedChange::new(Action::Update, Noun::Rotation, new.secret.as_str());
     if old.upstream != new.upstream || old.slots != new.slots {
         change.fields.push("upstream".to_owned());
-        change.values = changed_fields(&old.upstream, &new.upstream);
+        change.values = changed_fields(Some(&old.upstream), &new.upstream);
     }
     if old.schedule != new.schedule {
         change.fields.push("schedule".to_owned());
-        let fields = |one: &Declared| one.schedule.as_ref().map(Schedule::fields).unwrap_or_default();
-        let (from, to) = (fields(old), fields(new));
-        let days = |one: &ScheduleFields| one.blackout.iter().cloned().collect();
-        let blackout = ChangedValue::list("blackout", &days(&from), &days(&to));
-        let single = [
-            ChangedValue::single("every", from.every, to.every),
-            ChangedValue::single("cron", from.cron, to.cron),
-            ChangedValue::single("zone", from.zone, to.zone),
-            ChangedValue::single("window", from.window, to.window),
-            ChangedValue::single("jitter", from.jitter, to.jitter),
-        ];
-        change.values.extend(single.into_iter().flatten().chain(blackout));
+        change.values.extend(changed_schedule(old.schedule.as_ref(), new.schedule.as_ref()));
     }
     let grace = ChangedValue::single("grace", Some(length_text(old.grace_s)), Some(length_text(new.grace_s)));
     change.fields.extend(grace.iter().map(|value| value.field.clone()));
     change.values.extend(grace);
     change
+}
+
+/// The values of a new rotation.
+fn created(new: &Declared) -> Vec<ChangedValue> {
+    let mut values = changed_fields(None, &new.upstream);
+    values.extend(changed_schedule(None, new.schedule.as_ref()));
+    values.extend(ChangedValue::single("grace", None, Some(length_text(new.grace_s))));
+    values
+}
+
+/// The values of the schedule `old` that are others in `new`.
+fn changed_schedule(old: Option<&Schedule>, new: Option<&Schedule>) -> impl Iterator<Item = ChangedValue> {
+    let [from, to] = [old, new].map(|one| one.map(Schedule::fields).unwrap_or_default());
+    let days = |one: &ScheduleFields| one.blackout.iter().cloned().collect();
+    let blackout = ChangedValue::list("blackout", &days(&from), &days(&to));
+    let single = [
+        ChangedValue::single("every", from.every, to.every),
+        ChangedValue::single("cron", from.cron, to.cron),
+        ChangedValue::single("zone", from.zone, to.zone),
+        ChangedValue::single("window", from.window, to.window),
+        ChangedValue::single("jitter", from.jitter, to.jitter),
+    ];
+    single.into_iter().flatten().chain(blackout)
 }
 
 /// When the first value of a secret without one is made, for the line of the plan.
@@ -241,7 +257,11 @@ impl PlannedRotations {
         let current = world.secrets.named(&declared.secret).and_then(|secret| secret.current);
         let mut fated = None;
         match known.map(|known| &known.declared) {
-            Some(old) if *old == declared => return Ok(()),
+            Some(old) if *old == declared => {
+                let (kind, name) = (Noun::Rotation.as_str().into(), declared.secret.to_string());
+                self.unchanged.push(UnchangedObject { kind, name });
+                return Ok(());
+            }
             Some(old) => {
                 if let Some(known) = known.filter(|_| old.upstream != declared.upstream) {
                     fated = fate(known, &declared, now)?;
@@ -260,7 +280,8 @@ impl PlannedRotations {
             }
             None => {
                 let remark = current.is_none().then(|| first_value_remark(&declared).to_owned());
-                self.note(Action::Create, &declared.secret, remark);
+                let change = PlannedChange::new(Action::Create, Noun::Rotation, declared.secret.as_str());
+                self.changes.push(PlannedChange { remark, values: created(&declared), ..change });
             }
         }
         let rescheduled = known.is_none_or(|known| known.declared.schedule != declared.schedule);
@@ -296,15 +317,11 @@ impl PlannedRotations {
         if !rotation.upstream.orphans.is_empty() {
             return Err(has_orphans(secret));
         }
-        self.note(Action::Remove, secret, remark);
+        let change = PlannedChange::new(Action::Remove, Noun::Rotation, secret.as_str());
+        self.changes.push(PlannedChange { remark, ..change });
         self.replaced.push(sha256(rotation.declared.upstream.as_bytes()));
         self.removed.push(secret.clone());
         Ok(())
-    }
-
-    fn note(&mut self, action: Action, secret: &SecretName, remark: Option<String>) {
-        let change = PlannedChange::new(action, Noun::Rotation, secret.as_str());
-        self.changes.push(PlannedChange { remark, ..change });
     }
 
     /// Adds these changes to `change`, which relies on unchanged rotations and secrets.

@@ -14,6 +14,7 @@ mod record_retries;
 mod step_error;
 mod swap;
 mod update;
+mod value_form;
 mod views;
 
 pub use adopt::{Adopted, Adopting, AdoptionProof};
@@ -23,4 +24,5 @@ pub(super) use declare::RotationSection;
 pub(super) use in_progress::in_progress;
 pub(super) use outlook::next_rotation;
 pub use update::{Rotating, RotationUpdate};
+pub(super) use value_form::check_form;
 pub(super) use views::consumers;

@@ -5,7 +5,7 @@ use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed, ReadOutcome};
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::retry_on_conflict;
-use crate::broker::rotation::{in_progress, next_of};
+use crate::broker::rotation::{check_form, in_progress, next_of};
 use crate::broker::secrets::classify::judged_anew;
 use crate::broker::secrets::surplus::Surplus;
 use crate::broker::services::Services;
@@ -96,6 +96,7 @@ impl AdminServices {
         let decide = |reading: &Reading<'_>| {
             let (known, rotation) = (reading.secret(&name), reading.rotation(&name));
             check_state(reading, scope, &name, expected)?;
+            rotation.map_or(Ok(()), |rotation| check_form(rotation, &value))?;
             let said = StatedFacts::new(known, owner.as_ref(), sensitivity)?;
             let surplus = Surplus::of(known, rotation, services.settings.keep_versions);
             let secret_id = known.map_or(new_secret, |secret| secret.id);

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::upstream_checks::conclude;
+use super::upstream_checks::{UpstreamCheck, conclude};
 use crate::base::code;
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{VerbSession, check_durable, did_you_mean};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
-    APPLY_DECLARATIONS, AppliedAnswer, ApplyBody, CHECK_PLANNED_ROTATION, ChangedValue, DeclarationFileBody,
-    DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, NewOwnerAnswer, Nothing,
-    PLAN_DECLARATIONS, PlannedAction, PlannedChange, UpstreamCheckAnswer,
+    APPLY_DECLARATIONS, AppliedAnswer, ApplyBody, CHECK_PLANNED_LEASE, CHECK_PLANNED_ROTATION, ChangedValue,
+    DeclarationFileBody, DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, NewOwnerAnswer,
+    Nothing, PLAN_DECLARATIONS, PlannedAction, PlannedChange,
 };
 
 /// `keyward plan`
@@ -22,8 +22,8 @@ use crate::wire::{
 pub struct PlanArgs {
     #[command(flatten)]
     declared: DeclaredArgs,
-    /// Also check the upstream of each rotation that the plan adds or changes; nothing is changed there. Upstreams of leases
-    /// are not checked
+    /// Also check the upstream of each rotation and lease in the files, also of those that are applied already; nothing is
+    /// changed there
     #[arg(long)]
     check: bool,
 }
@@ -181,11 +181,24 @@ fn line(change: &PlannedChange) -> String {
     let fields = match (change.values.as_slice(), change.fields.as_slice()) {
         ([], []) => String::new(),
         ([], fields) => format!("  ({})", fields.join(", ")),
-        (values, _) => format!("  {}", values.iter().map(value).collect::<Vec<_>>().join(", ")),
+        (values, _) => {
+            let is_new = change.action == PlannedAction::Create.as_str();
+            let shown = if is_new { new_value } else { value };
+            format!("  {}", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
     };
     let remark = change.remark.as_deref().filter(|remark| !remark.is_empty());
     let remark = remark.map_or_else(String::new, |remark| format!("  {remark}"));
     format!("{sign} {} {}{fields}{remark}", change.kind, change.name)
+}
+
+/// A value of a new object.
+fn new_value(ChangedValue { field, to, added, .. }: &ChangedValue) -> String {
+    match to {
+        Some(to) => format!("{field}: {to}"),
+        None if added.is_empty() => format!("{field} set"),
+        None => format!("{field}: {}", added.join(" ")),
+    }
 }
 
 fn value(changed: &ChangedValue) -> String {
@@ -245,42 +258,51 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Checks the upstreams of the planned rotations, and prints the results.
+/// Checks the upstreams of the declared rotations and leases, and prints the results.
 async fn check_upstreams(
     client: &Client,
     body: &DeclareBody,
     planned: &Received<AppliedAnswer>,
     console: &Console,
 ) -> Result<(), CommandFailure> {
-    let checks = check_rotations(client, body, &planned.changes).await?;
-    let leases = planned.changes.iter().filter(|change| {
-        change.kind == DeclaredKind::Lease.as_str() && change.action != PlannedAction::Remove.as_str()
-    });
-    let not_checked: Vec<String> = leases.map(|lease| format!("lease {}", lease.name)).collect();
+    let changed = planned.changes.iter().filter(|change| change.action != PlannedAction::Remove.as_str());
+    let changed = changed.map(|change| (&change.kind, &change.name));
+    let unchanged = planned.unchanged.iter().map(|object| (&object.kind, &object.name));
+    let (mut checks, mut lease_checks, mut not_checked) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, name) in changed.chain(unchanged) {
+        match DeclaredKind::ALL.into_iter().find(|known| *kind == known.as_str()) {
+            Some(DeclaredKind::Rotation) => {
+                checks.push(client.call(CHECK_PLANNED_ROTATION, &name.parse()?, body).await?);
+            }
+            Some(DeclaredKind::Lease) => {
+                lease_checks.push(client.call(CHECK_PLANNED_LEASE, &name.parse()?, body).await?);
+            }
+            Some(
+                DeclaredKind::Capability
+                | DeclaredKind::Role
+                | DeclaredKind::Agent
+                | DeclaredKind::ResourceServer,
+            ) => {}
+            None => not_checked.push(format!("{kind} {name}")),
+        }
+    }
     if console.is_json() {
         let (changes, plan) = (planned.sent.get("changes"), &planned.plan);
         console.json(&json!({
-            "changes": changes, "checks": checks, "plan": plan, "not_checked": not_checked,
+            "changes": changes, "checks": checks, "lease_checks": lease_checks, "plan": plan,
+            "not_checked": not_checked,
         }));
     } else {
+        let unchanged = planned.unchanged.iter();
+        unchanged.for_each(|object| console.line(&format!("unchanged: {} {}", object.kind, object.name)));
         not_checked.iter().for_each(|object| console.line(&format!("not checked: {object}")));
     }
-    conclude(&checks, console)
-}
-
-/// Checks the upstreams of the rotations that `changes` declare.
-async fn check_rotations(
-    client: &Client,
-    body: &DeclareBody,
-    changes: &[PlannedChange],
-) -> Result<Vec<Received<UpstreamCheckAnswer>>, CommandFailure> {
-    let mut checked = Vec::new();
-    for change in changes {
-        if change.kind == DeclaredKind::Rotation.as_str() && change.action != PlannedAction::Remove.as_str() {
-            checked.push(client.call(CHECK_PLANNED_ROTATION, &change.name.parse()?, body).await?);
-        }
-    }
-    Ok(checked)
+    let rotations =
+        checks.iter().map(|check| UpstreamCheck { of: check.secret.as_str(), findings: &check.findings });
+    let leases = lease_checks
+        .iter()
+        .map(|check| UpstreamCheck { of: check.capability.as_str(), findings: &check.findings });
+    conclude(rotations.chain(leases), console)
 }
 
 impl DeclaredArgs {
@@ -358,6 +380,12 @@ mod tests {
             { "field": "upstream.ca" },
         ] });
         assert_eq!(shown(valued), "~ role a  capabilities: +b -c, owner: none → red, upstream.ca changed");
+        let created = json!({ "action": "create", "kind": "agent", "name": "a", "values": [
+            { "field": "roles", "added": ["b", "c"] },
+            { "field": "max_instances", "to": "2" },
+            { "field": "upstream.ca" },
+        ] });
+        assert_eq!(shown(created), "+ agent a  roles: b c, max_instances: 2, upstream.ca set");
         let newer = json!({ "action": "adopt", "kind": "queue", "name": "a", "remark": "of tomorrow" });
         assert_eq!(shown(newer), "adopt queue a  of tomorrow");
     }

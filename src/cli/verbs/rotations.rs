@@ -6,7 +6,7 @@ use super::rotation_calendar::print_calendar;
 use super::rotation_retry::RotationRetryArgs;
 use super::rotation_revoke_previous::RotationRevokePreviousArgs;
 use super::rotation_state::{failure_of, schedule, state, with_sentences};
-use super::upstream_checks::conclude;
+use super::upstream_checks::{UpstreamCheck, conclude};
 use crate::base::SecretName;
 use crate::base::code;
 use crate::cli::client::{Client, Received};
@@ -99,7 +99,8 @@ impl RotationCommand {
                 if session.console.is_json() {
                     session.console.json(&checked.sent);
                 }
-                conclude(&[checked], session.console)
+                let check = UpstreamCheck { of: checked.secret.as_str(), findings: &checked.findings };
+                conclude(std::iter::once(check), session.console)
             }
             Self::Adopt { name, number, unverified } => {
                 let body = AdoptBody { version: *number, unverified: *unverified };

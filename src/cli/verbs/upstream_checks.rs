@@ -1,16 +1,21 @@
 use crate::base::code;
-use crate::cli::client::Received;
 use crate::console::{CommandFailure, Console};
-use crate::wire::UpstreamCheckAnswer;
+use crate::wire::FindingAnswer;
+
+/// A checked upstream, of a secret or of a capability.
+pub(super) struct UpstreamCheck<'a> {
+    pub(super) of: &'a str,
+    pub(super) findings: &'a [FindingAnswer],
+}
 
 /// Prints the results of upstream checks; fails if a check failed.
-pub(super) fn conclude(
-    checked: &[Received<UpstreamCheckAnswer>],
+pub(super) fn conclude<'a>(
+    checked: impl Iterator<Item = UpstreamCheck<'a>>,
     console: &Console,
 ) -> Result<(), CommandFailure> {
-    let findings = checked.iter().flat_map(|check| check.findings.iter().map(move |found| (check, found)));
+    let findings = checked.flat_map(|check| check.findings.iter().map(move |found| (check.of, found)));
     let (mut all, mut missing) = (0_u32, 0_u32);
-    for (check, finding) in findings {
+    for (of, finding) in findings {
         all = all.saturating_add(1);
         missing = missing.saturating_add(u32::from(!finding.ok));
         if console.is_json() {
@@ -21,7 +26,7 @@ pub(super) fn conclude(
             (true, Some(_)) => "warn",
             (false, _) => "FAIL",
         };
-        console.line(&format!("{verdict} {} {}: {}", check.secret, finding.what, finding.says));
+        console.line(&format!("{verdict} {of} {}: {}", finding.what, finding.says));
         if let Some(fix) = &finding.fix {
             console.line(&format!("     fix: {fix}"));
         }

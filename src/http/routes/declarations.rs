@@ -7,9 +7,9 @@ use super::caller::{AuthorisedOperator, Identify, Repeats};
 use super::input::{Input, parse_json};
 use super::table::{AdminRequest, RequestHead, Routes, body_of, described, success, within};
 use super::target::{FromPath, name};
-use crate::base::SecretName;
 use crate::base::code;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
+use crate::base::{CapabilityName, SecretName};
 use crate::broker::{AdminServices, Applied, Ended, ExportFilter, HeavyRequest, Planned, Priority, Uploaded};
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
@@ -18,7 +18,8 @@ use crate::idempotency::IdempotencyKey;
 use crate::policy::{CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right};
 use crate::registry::Undeclared;
 use crate::wire::{
-    self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, Nothing, Optional, UpstreamCheckAnswer,
+    self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, LeaseCheckAnswer, Nothing, Optional,
+    UpstreamCheckAnswer,
 };
 
 /// The routes of declarations.
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::PLAN_DECLARATIONS, Repetition::Harmless, plan)
         .declaring(&wire::APPLY_DECLARATIONS, Repetition::Once, apply)
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
+        .declaring(&wire::CHECK_PLANNED_LEASE, Repetition::Harmless, check_lease)
         .heavy(
             &wire::EXPORT_DECLARATIONS,
             |services, call: &AdminRequest<ExportDeclarations, Nothing, Optional<ExportBody>>, work| {
@@ -127,8 +129,9 @@ async fn plan(
     call: Declaring<PlanDeclarations, Nothing>,
 ) -> Result<AppliedAnswer, Problem> {
     let planned = services.plan(&call.by, &call.heavy, call.uploaded).await?;
-    let Planned { changes, id, losses, new_owners } = planned;
-    Ok(AppliedAnswer { plan: Some(id), losses, new_owners, ..AppliedAnswer::unapplied(changes) })
+    let Planned { changes, id, losses, new_owners, unchanged } = planned;
+    let unapplied = AppliedAnswer::unapplied(changes);
+    Ok(AppliedAnswer { plan: Some(id), losses, new_owners, unchanged, ..unapplied })
 }
 
 async fn apply(services: AdminServices, call: Declaring<Declare, Nothing>) -> Result<AppliedAnswer, Problem> {
@@ -140,6 +143,13 @@ async fn check(
     call: Declaring<CheckPlanned, SecretName>,
 ) -> Result<UpstreamCheckAnswer, Problem> {
     Ok(services.check_planned(&call.by, &call.heavy, call.uploaded.files, &call.target).await?)
+}
+
+async fn check_lease(
+    services: AdminServices,
+    call: Declaring<CheckPlanned, CapabilityName>,
+) -> Result<LeaseCheckAnswer, Problem> {
+    Ok(services.check_planned_lease(&call.by, &call.heavy, call.uploaded.files, &call.target).await?)
 }
 
 impl From<Applied> for AppliedAnswer {

@@ -1,8 +1,8 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError,
-    Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, has_secret_form,
+    AgentName, CapabilityName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person,
+    PersonError, Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, has_secret_form,
     without_secret_forms,
 };
 use crate::http::documents::operation::OperationDocument;
@@ -45,7 +45,7 @@ macro_rules! from_path {
 }
 
 from_path!(
-    AgentName by name, OperatorName by name, SecretName by name, IncidentId by id, InstanceId by id, LeaseId by id, TokenId by id,
+    AgentName by name, CapabilityName by name, OperatorName by name, SecretName by name, IncidentId by id, InstanceId by id, LeaseId by id, TokenId by id,
     Serial by serial, u32 by generation, u64 by sequence
 );
 

@@ -2,8 +2,9 @@ use serde_json::{Map, Value};
 
 use super::super::account_driver::LoginError;
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::DriverFuture;
+use super::super::driver::{Checking, DriverFuture};
 use super::super::fault::UpstreamFault;
+use super::super::finding::Finding;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 use super::super::leased_logins::{LOGIN_FIELD, connection};
 use super::super::random::random_password;
@@ -25,9 +26,6 @@ pub(super) fn read(fields: Fields) -> Result<Box<dyn LeaseDriver>, TargetError> 
 
 /// The oldest release at which logins are created: earlier ones have no privilege to end sessions but SUPER.
 const RELEASE_MIN: (u32, u32) = (10, 5);
-
-/// The privileges of the administering user to create an account, and to find and end its sessions.
-const NEEDED: [&str; 3] = [sql::CREATE_USER, "PROCESS", "CONNECTION ADMIN"];
 
 impl MariadbLeases {
     async fn session<T>(
@@ -93,7 +91,8 @@ impl MariadbLeases {
             return refuse(code::UPSTREAM_CONNECTION_LIMIT, &free.to_string());
         }
         let privileges = session.column(&sql::own_privileges()).await?;
-        if let Some(missing) = NEEDED.iter().find(|needed| !privileges.iter().any(|one| one == **needed)) {
+        let mut needed = [sql::CREATE_USER].into_iter().chain(sql::OF_SESSIONS);
+        if let Some(missing) = needed.find(|needed| !privileges.iter().any(|one| one == needed)) {
             return refuse(code::UPSTREAM_LOGIN_IRREVOCABLE, missing);
         }
         match session.column(&sql::users(login.name, &self.0.accounts.account_host)).await {
@@ -134,6 +133,30 @@ impl LeaseDriver for MariadbLeases {
                 self.session(call, async |session| self.create_account(session, login, &password).await);
             created.await??;
             Ok(password)
+        })
+    }
+
+    fn check<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Checking<'a> {
+        Box::pin(async move {
+            let user = &self.0.accounts.admin_user;
+            let state =
+                match self.session(call, async |session| self.server_state(session, login).await).await {
+                    Ok(state) => state,
+                    Err(error) => return vec![Finding::fault("connection", &error.into())],
+                };
+            let mut findings = vec![Finding::good("connection", format!("logged in as `{user}`"))];
+            findings.push(match state {
+                Ok(()) => Finding::good("login", format!("`{user}` can create a login, and revoke it")),
+                Err(fault) => Finding::fault("login", &fault),
+            });
+            if !self.0.accounts.grants.is_empty() {
+                findings.push(Finding::warn(
+                    "grants",
+                    "`grants` are not tried, because MariaDB cannot roll a trial back".to_owned(),
+                    "after the apply, get one lease: `keyward lease get NAME`",
+                ));
+            }
+            findings
         })
     }
 

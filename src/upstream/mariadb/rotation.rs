@@ -99,7 +99,11 @@ impl AccountServer for MariadbRotation {
             session.column(&sql::own_privileges()).await
         });
         let privileges = privileges.await?;
-        Ok(if self.users.sets_itself() { Vec::new() } else { vec![privilege(&by.name, &privileges)] })
+        if self.users.sets_itself() {
+            return Ok(Vec::new());
+        }
+        let sessions = self.users.are_in_turn().then(|| sessions(&by.name, &privileges));
+        Ok([privilege(&by.name, &privileges)].into_iter().chain(sessions).collect())
     }
 }
 
@@ -110,6 +114,19 @@ fn privilege(setter: &str, privileges: &[String]) -> Finding {
         let says = format!("`{setter}` cannot set passwords");
         Finding::bad("privilege", says, &format!("GRANT CREATE USER ON *.* TO {setter}"))
     }
+}
+
+/// The privileges to find and end the sessions of other users.
+fn sessions(setter: &str, privileges: &[String]) -> Finding {
+    let missing: Vec<&str> = sql::OF_SESSIONS
+        .into_iter()
+        .filter(|needed| !privileges.iter().any(|privilege| privilege == needed))
+        .collect();
+    if missing.is_empty() {
+        return Finding::good("sessions", format!("`{setter}` can end sessions"));
+    }
+    let says = format!("`{setter}` cannot end sessions, which is necessary after the grace period");
+    Finding::bad("sessions", says, &format!("GRANT {} ON *.* TO {setter}", missing.join(", ")))
 }
 
 #[cfg(test)]

@@ -100,6 +100,9 @@ pub(super) fn own_privileges() -> String {
 /// The privilege to create accounts, to set their passwords and to drop them.
 pub(super) const CREATE_USER: &str = "CREATE USER";
 
+/// The privileges to find and end the sessions of other accounts.
+pub(super) const OF_SESSIONS: [&str; 2] = ["PROCESS", "CONNECTION ADMIN"];
+
 /// One row: the release, and the server's connection limit.
 pub(super) const SERVER_STATE: &str = "SELECT VERSION(), @@GLOBAL.max_connections";
 

@@ -15,6 +15,26 @@ use crate::secrets::SecretValue;
 
 /// Creates a login completely or not at all, and only if it can be revoked.
 pub(super) async fn create(by: Administrator<'_>, login: NewLogin<'_>) -> Result<SecretValue, UpstreamFault> {
+    create_or_try(by, login, Purpose::Create).await
+}
+
+/// Checks whether a login could be created: creates it in a transaction that is rolled back.
+pub(super) async fn try_creation(by: Administrator<'_>, login: NewLogin<'_>) -> Result<(), UpstreamFault> {
+    create_or_try(by, login, Purpose::Try).await.map(drop)
+}
+
+/// What a creation is for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Purpose {
+    Create,
+    Try,
+}
+
+async fn create_or_try(
+    by: Administrator<'_>,
+    login: NewLogin<'_>,
+    purpose: Purpose,
+) -> Result<SecretValue, UpstreamFault> {
     let password = random_password(&*by.call.with.entropy)?;
     let declared = &by.declared.logins;
     // The session is found by the login's name: a revocation of the login ends this first.
@@ -42,7 +62,10 @@ pub(super) async fn create(by: Administrator<'_>, login: NewLogin<'_>) -> Result
         if let Some(why) = irrevocable(&transaction, login.name, by.heir(), take_over).await? {
             return Ok(Err(UpstreamFault::refused(code::UPSTREAM_LOGIN_IRREVOCABLE).with(why)));
         }
-        transaction.commit().await?;
+        match purpose {
+            Purpose::Create => transaction.commit().await?,
+            Purpose::Try => transaction.roll_back().await?,
+        }
         Ok(Ok(()))
     });
     created.await?.map(|()| password)

@@ -2,12 +2,14 @@ use serde_json::{Map, Value};
 use tokio_postgres::SimpleQueryRow;
 
 use super::super::declaration::{Fields, TargetError};
-use super::super::driver::DriverFuture;
+use super::super::driver::{Checking, DriverFuture};
 use super::super::fault::UpstreamFault;
+use super::super::finding::Finding;
 use super::super::lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 use super::super::leased_logins::connection;
 use super::administrator::Administrator;
-use super::create::{create, extension};
+use super::check::ends_sessions;
+use super::create::{create, extension, try_creation};
 use super::lease_declaration::DeclaredLeases;
 use super::revoke::revoke;
 use super::session::is_true;
@@ -55,6 +57,28 @@ impl LeaseDriver for PostgresqlLeases {
 
     fn create<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> DriverFuture<'a, SecretValue> {
         Box::pin(create(self.administrator(call), login))
+    }
+
+    fn check<'a>(&'a self, call: LeaseCall<'a>, login: NewLogin<'a>) -> Checking<'a> {
+        Box::pin(async move {
+            let by = self.administrator(call);
+            let role = &self.0.logins.admin_role;
+            let signal = match by.session(async |session| ends_sessions(session, role).await).await {
+                Ok(signal) => signal,
+                Err(error) => return vec![Finding::fault("connection", &error.into())],
+            };
+            let connection = Finding::good("connection", format!("logged in as `{role}`"));
+            let login = match try_creation(by, login).await {
+                Ok(()) => Finding::good(
+                    "login",
+                    format!(
+                        "`{role}` can create a login with these rights, and revoke it: a trial was rolled back"
+                    ),
+                ),
+                Err(fault) => Finding::fault("login", &fault),
+            };
+            vec![connection, signal, login]
+        })
     }
 
     fn extend<'a>(&'a self, call: LeaseCall<'a>, login: &'a str, until: Timestamp) -> DriverFuture<'a, ()> {

@@ -9,7 +9,7 @@ use super::super::driver::{Driver, DriverContext, RotationCall};
 use super::super::fault::UpstreamFault;
 use super::super::finding::Finding;
 use super::super::mark::Mark;
-use super::check::of_role;
+use super::check::{ends_sessions_of, of_role};
 use super::login::{ANY_PURPOSE, Login, logged_in};
 use super::rotation_declaration::DeclaredRotation;
 use super::session::{self, Transaction, first_column, is_true};
@@ -84,6 +84,9 @@ impl AccountServer for PostgresqlRotation {
             let mut findings = Vec::new();
             for role in self.0.roles.names() {
                 findings.extend(of_role(session, role, &by.name).await?);
+                if self.0.roles.are_in_turn() {
+                    findings.extend(ends_sessions_of(session, role, &by.name).await?);
+                }
             }
             Ok(findings)
         });

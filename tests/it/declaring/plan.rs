@@ -60,6 +60,66 @@ async fn a_plan_shows_the_values_that_change() {
 }
 
 #[tokio::test]
+async fn a_plan_and_its_entry_have_the_values_of_new_objects() {
+    // Given declarations of objects that do not exist
+    let broker = TestBroker::declared().await;
+    let text = "[[capability]]\nname = \"red.read\"\naccess = \"read\"\ndelivery = \"reveal\"\nsecret = \"github/app\"\n\
+                max_life_s = 60\nowner = \"red\"\n\
+                [[role]]\nname = \"red-reader\"\ncapabilities = [\"red.read\", \"reports.read\"]\n\
+                [[agent]]\nname = \"red-bot\"\nroles = [\"red-reader\"]\nmax_instances = 3\nowner = \"red\"\n\
+                [[rotation]]\nsecret = \"red/key\"\nevery = \"30d\"\nupstream = { driver = \"generate\", alphabet = \"abcdef0123456789\" }\n";
+    // When they are planned and applied
+    let planned = plan(&broker.operator(), text, false).await;
+    assert_eq!(planned.status, 200, "{}", planned.text());
+    assert_eq!(broker.apply(text).await.status, 200);
+    // Then each line has the values, except those that are never shown
+    let values = |name: &str| {
+        let changes = planned.json()["changes"].as_array().unwrap().clone();
+        changes.into_iter().find(|change| change["name"] == name).unwrap()["values"].clone()
+    };
+    assert_eq!(
+        values("red.read"),
+        json!([
+            { "field": "access", "to": "read" }, { "field": "delivery", "to": "reveal" },
+            { "field": "secret", "to": "github/app" }, { "field": "max_life_s", "to": "60" },
+            { "field": "owner", "to": "red" },
+        ])
+    );
+    assert_eq!(
+        values("red-reader"),
+        json!([{ "field": "capabilities", "added": ["red.read", "reports.read"] }])
+    );
+    assert_eq!(
+        values("red-bot"),
+        json!([
+            { "field": "roles", "added": ["red-reader"] }, { "field": "max_instances", "to": "3" },
+            { "field": "owner", "to": "red" },
+        ])
+    );
+    let rotation = values("red/key");
+    for one in [
+        json!({ "field": "upstream.alphabet" }),
+        json!({ "field": "upstream.driver", "to": "generate" }),
+        json!({ "field": "every", "to": "30d" }),
+    ] {
+        assert!(rotation.as_array().unwrap().contains(&one), "{one}: {rotation}");
+    }
+    let entries = broker.entries("declarations.applied").await;
+    assert_eq!(entries.last().unwrap()["event"]["changes"], planned.json()["changes"]);
+    // And an invitation that creates an agent records its values
+    let (_broker, red, _) = teams().await;
+    let invite = json!({ "roles": ["red-reader"], "uses": 2 });
+    assert_eq!(red.post_json("/v1/agents/red-new/invitations", &invite).await.status, 201);
+    let page = red.get("/v1/ledger/entries?limit=500").await.json();
+    let invited = page["items"].as_array().unwrap().iter().find(|entry| entry["event"]["agent"] == "red-new");
+    let event = &invited.unwrap()["event"];
+    assert_eq!(
+        (&event["created_with"], &event["max_instances"], &event["owner"]),
+        (&json!(["red-reader"]), &json!(2), &json!("red"))
+    );
+}
+
+#[tokio::test]
 async fn a_plan_shows_what_agents_lose_and_what_is_live() {
     // Given two agents with an instance each; one of them has tokens
     let broker = TestBroker::declared().await;

@@ -131,19 +131,31 @@ fn rotation_in_its_grace_period_is_pruned_after_the_advised_command() {
 }
 
 #[test]
-fn plan_in_a_file_ends_with_its_id_and_names_what_was_not_checked() {
+fn plan_in_a_file_ends_with_its_id_after_the_checks() {
     let process = scene();
     let file = one(&process);
     let lease = "[[capability]]\nname = \"a.b\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 600\n\
                  [[lease]]\ncapability = \"a.b\"\n[lease.upstream]\ndriver = \"postgresql-dynamic\"\nhost = \"127.0.0.1\"\n\
-                 tls = \"off\"\ndatabase = \"d\"\nmember_of = [\"m\"]\nadmin_role = \"k\"\nadmin_secret = \"github/app\"\n";
+                 port = 1\ntls = \"off\"\ndatabase = \"d\"\nmember_of = [\"m\"]\nadmin_role = \"k\"\nadmin_secret = \"github/app\"\n";
     std::fs::write(&file, lease).unwrap();
-    let planned = String::from_utf8(process.good(&["plan", "--check", "-f", &file], b"")).unwrap();
-    assert!(planned.contains("not checked: lease a.b"), "{planned}");
+    let check = ["plan", "--check", "-f", &file];
+    let checked = process.run_as("operator", &check, b"");
+    let (planned, why) =
+        (String::from_utf8(checked.stdout).unwrap(), String::from_utf8(checked.stderr).unwrap());
+    assert!(planned.contains("FAIL a.b connection: "), "{planned}");
+    assert!(why.contains("upstream_check_failed") && why.contains("1 of 1 checks failed"), "{why}");
     let command = planned.lines().last().unwrap().split_once(": ").unwrap().1;
-    let json = process.json(&["plan", "--check", "-f", &file]);
-    assert_eq!(json["not_checked"], serde_json::json!(["lease a.b"]));
+    let json = process.run_as("operator", &[&check[..], &["-o", "json"]].concat(), b"");
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&json["not_checked"], &json["lease_checks"][0]["capability"]),
+        (&serde_json::json!([]), &"a.b".into())
+    );
     assert!(command.ends_with(json["plan"].as_str().unwrap()), "{command}");
     let words: Vec<&str> = command.split(' ').skip(1).collect();
     process.good(&words, b"");
+    // And what is applied already is checked too
+    let again = process.run_as("operator", &check, b"");
+    let said = String::from_utf8(again.stdout).unwrap();
+    assert!(said.contains("unchanged: lease a.b") && said.contains("FAIL a.b connection: "), "{said}");
 }

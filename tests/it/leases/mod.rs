@@ -2,6 +2,7 @@
 
 mod bounds;
 mod canary;
+mod checks;
 mod endings;
 mod extension;
 mod held;

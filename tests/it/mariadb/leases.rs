@@ -61,6 +61,28 @@ impl Scene {
 }
 
 #[tokio::test]
+async fn a_check_of_a_mariadb_lease_names_a_missing_privilege_and_creates_nothing() {
+    let scene = Scene::start(BY_ADMIN).await;
+    let text = declared(&scene.server, 20, BY_ADMIN);
+    let check = async || {
+        let body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+        let reply = scene.broker.operator().post_json("/v1/lease-plan-checks/orders.query", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    };
+    let good = check().await;
+    let grants = good["findings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&good["ok"], &grants["what"]), (&json!(true), &json!("grants")), "{good}");
+    assert!(grants["fix"].as_str().unwrap().contains("`keyward lease get orders.query`"), "{grants}");
+    scene.server.sql("REVOKE CONNECTION ADMIN ON *.* FROM keyward_admin@'%'");
+    let faulty = check().await;
+    let login = &faulty["findings"][1];
+    assert_eq!((&login["what"], &login["ok"]), (&json!("login"), &json!(false)), "{faulty}");
+    assert!(login["says"].as_str().unwrap().contains("(CONNECTION ADMIN)"), "{faulty}");
+    assert_eq!(scene.server.sql("SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'kw%'"), "0");
+}
+
+#[tokio::test]
 async fn a_mariadb_login_works_and_its_sessions_end_with_it() {
     // Given a login
     let scene = Scene::start(BY_ADMIN).await;

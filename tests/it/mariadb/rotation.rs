@@ -131,6 +131,25 @@ async fn a_check_of_mariadb_says_which_privilege_is_missing() {
 }
 
 #[tokio::test]
+async fn a_check_of_two_mariadb_users_says_whether_sessions_can_be_ended() {
+    let first = json!({ "username": "app", "password": FIRST }).to_string();
+    let scene = Scene::start(IN_TURN, &first).await;
+    let sessions = async || {
+        let checked =
+            scene.broker.operator().post_json("/v1/rotation-checks/orders-db/app", &json!({})).await.json();
+        let findings = checked["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|one| one["what"] == "sessions").unwrap()
+    };
+    assert_eq!(sessions().await["ok"], true);
+    scene.server.sql("REVOKE PROCESS ON *.* FROM keyward_admin@'%'");
+    let found = sessions().await;
+    assert_eq!(
+        (&found["ok"], &found["fix"]),
+        (&json!(false), &json!("GRANT PROCESS ON *.* TO keyward_admin"))
+    );
+}
+
+#[tokio::test]
 async fn a_mariadb_with_a_wrong_certificate_is_refused_with_the_reason() {
     let mut scene = Scene::start(BY_ADMIN, FIRST).await;
     for (name, reason) in [("db.other.example", "wrong_name"), ("127.0.0.1", "bad_signature")] {

@@ -115,6 +115,64 @@ async fn a_check_finds_what_is_missing_at_the_server() {
 }
 
 #[tokio::test]
+async fn a_check_of_two_roles_names_a_missing_right_to_end_sessions() {
+    let scene = Scene::start("every = \"30d\"\ngrace = \"2h\"", super::IN_TURN).await;
+    scene.postgres.sql("CREATE ROLE app_b LOGIN");
+    scene.postgres.has_administered("app_b");
+    let sessions = async |is_good: bool| {
+        let check = checked(&scene).await;
+        let findings = check["findings"].as_array().unwrap().clone();
+        let found: Vec<Value> = findings.into_iter().filter(|one| one["what"] == "sessions").collect();
+        assert_eq!((found.len(), check["ok"] == true), (2, is_good), "{check}");
+        found
+    };
+    sessions(true).await;
+    // An administering role with the rights of both roles needs no other right
+    scene.postgres.sql("REVOKE pg_signal_backend FROM keyward_admin");
+    sessions(true).await;
+    scene.postgres.sql("ALTER ROLE keyward_admin NOINHERIT");
+    let found = sessions(false).await;
+    assert!(found[1]["says"].as_str().unwrap().contains("cannot end the sessions of `app_b`"), "{found:?}");
+    assert_eq!(found[1]["fix"], "ALTER ROLE keyward_admin INHERIT; GRANT pg_signal_backend TO keyward_admin");
+}
+
+#[tokio::test]
+async fn a_value_without_the_form_for_two_roles_is_refused() {
+    // Given a secret with the password of one role
+    let scene = Scene::start("", BY_ADMIN).await;
+    let operator = scene.broker.operator();
+    let text = declared(&scene.postgres, "every = \"30d\"\ngrace = \"2h\"", super::IN_TURN);
+    // When a rotation with two roles is applied, then the apply is refused, and a check says why
+    let refused = scene.broker.apply(&text).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "declarations_invalid"),
+        "{}",
+        refused.text()
+    );
+    let why = "the current value of secret `orders-db/app` has another form";
+    assert!(refused.text().contains(why) && refused.text().contains("app_b"), "{}", refused.text());
+    let asked = json!({ "files": [{ "name": "a.toml", "text": text }] });
+    let check = operator.post_json("/v1/plan-checks/orders-db/app", &asked).await.json();
+    let value = check["findings"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&value["what"], &value["ok"]), (&json!("value"), &json!(false)), "{check}");
+    assert!(value["says"].as_str().unwrap().contains("has another form"), "{check}");
+    assert!(!refused.text().contains("CNRY") && !check.to_string().contains("CNRY"));
+    // When a value of the form is stored, then the rotation is applied
+    let named = |user: &str| json!({ "username": user, "password": super::FIRST }).to_string();
+    operator.put("/v1/secrets/orders-db/app", BYTES, named("app").as_bytes()).await;
+    let applied = scene.broker.apply(&text).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    // And from then on no value of another form is stored
+    for wrong in ["password", &named("nobody")] {
+        let put = operator.put("/v1/secrets/orders-db/app", BYTES, wrong.as_bytes()).await;
+        assert_eq!((put.status, put.code().as_str()), (400, "rotated_value_invalid"), "{}", put.text());
+        assert!(put.text().contains("`app` or `app_b`"), "{}", put.text());
+    }
+    assert_eq!(operator.put("/v1/secrets/orders-db/app", BYTES, named("app_b").as_bytes()).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_check_of_a_service_names_the_fault_of_its_certificate() {
     let service = Webhook::start_as(super::http_driver::FIRST, &["billing.example"]);
     let broker = crate::support::broker::TestBroker::start_with(super::LOOPBACK).await;

@@ -63,7 +63,12 @@ impl Scene {
         // Long enough for a look at what is handed out, once a day.
         let broker = TestBroker::start_with("[certificates]\nagent_life_s = 604800\n").await;
         let operator = broker.operator();
-        for (name, value) in [("orders-db/app", FIRST), ("orders-db/admin", ADMIN_PASSWORD)] {
+        let first = if upstream == IN_TURN {
+            json!({ "username": "app", "password": FIRST }).to_string()
+        } else {
+            FIRST.to_owned()
+        };
+        for (name, value) in [("orders-db/app", &*first), ("orders-db/admin", ADMIN_PASSWORD)] {
             let stored = operator.put(&format!("/v1/secrets/{name}"), BYTES, value.as_bytes()).await;
             assert_eq!(stored.status, 201, "{}", stored.text());
         }
@@ -141,8 +146,6 @@ async fn two_roles_take_turns_and_the_old_one_works_through_its_grace() {
     let scene = Scene::start("every = \"30d\"\ngrace = \"2h\"", IN_TURN).await;
     scene.postgres.sql("CREATE ROLE app_b LOGIN");
     scene.postgres.has_administered("app_b");
-    let first = json!({ "username": "app", "password": FIRST }).to_string();
-    scene.broker.operator().put("/v1/secrets/orders-db/app", BYTES, first.as_bytes()).await;
     scene.act("rotate").await;
     scene.broker.rotate_due().await;
     let (value, _) = scene.read().await;
@@ -154,6 +157,7 @@ async fn two_roles_take_turns_and_the_old_one_works_through_its_grace() {
     scene.broker.clock.advance_s(2 * 3600);
     scene.broker.rotate_due().await;
     assert!(!scene.postgres.lets_in("app", FIRST), "its grace has ended");
+    assert_eq!(scene.shown().await["last"]["ending"], "finished");
     assert!(scene.postgres.lets_in("app_b", slot["password"].as_str().unwrap()));
     scene.act("rotate").await;
     scene.broker.rotate_due().await;

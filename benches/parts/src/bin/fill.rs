@@ -118,7 +118,8 @@ fn declared(operator: &OperatorName, roles: std::ops::Range<u64>) -> Result<Chan
         roles: roles.map(role).collect::<Result<_, _>>()?,
         removed_roles: Vec::new(),
     };
-    let event = DeclarationsApplied { operator, changes: &[], snapshot: sha256(b"").hex() };
+    let event =
+        DeclarationsApplied { operator, changes: &[], values_left_out: 0, snapshot: sha256(b"").hex() };
     Ok(Change::new(&event)?.effect(Effect::Registry(effect)))
 }
 
@@ -150,6 +151,8 @@ async fn enrol(
         uses: 1,
         network: None,
         created_with: Some(Vec::new()),
+        max_instances: Some(1),
+        owner: None,
         person: None,
     };
     let hash = sha256(&number.to_be_bytes());

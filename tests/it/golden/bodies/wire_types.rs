@@ -103,6 +103,7 @@ fn declared() -> Vec<Typed> {
         takes(&wire::APPLY_DECLARATIONS),
         takes_or_not(&wire::EXPORT_DECLARATIONS),
         takes(&wire::CHECK_PLANNED_ROTATION),
+        takes(&wire::CHECK_PLANNED_LEASE),
         answers(&wire::LIST_OWN_LEASES),
         takes(&wire::ISSUE_LEASE),
         takes(&wire::RENEW_LEASE),
