@@ -70,9 +70,10 @@ impl AdminServices {
                 "it cannot be deleted; to end its access run `keyward operator revoke break-glass`",
             ));
         }
+        let grace_s = self.0.settings.operator_renewal_grace_s;
         let changed = self.0.state.change(ChangeRequest::of(by.operator(), request), |reading| {
             let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
-            reading.lasting_admin_than(operator)?;
+            reading.another_admin_than(operator, grace_s)?;
             room_for_deletion(reading)?;
             let certificates = counting(operator, reading.unconditional(), reading.now()).count();
             let event = OperatorDeleted {

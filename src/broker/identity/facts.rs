@@ -158,27 +158,18 @@ impl<'w> Reading<'w> {
         Ok(())
     }
 
-    /// Checks that an admin with the scope `all` remains without `leaving`: otherwise only the host could help.
+    /// Checks that an unrestricted admin that can act remains without `leaving`: otherwise only the host could help. An
+    /// admin can act if it [has a certificate](acting) for that; the operator of break-glass access, which ends within an
+    /// hour, neither counts nor has to stay. `grace_s` is the grace period of operators.
     ///
     /// # Errors
     /// [`Failure`].
-    pub(crate) fn another_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
-        self.admin_than(leaving, |_| true)
-    }
-
-    /// The same for good: break-glass access, which ends within an hour, does not count.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub(crate) fn lasting_admin_than(&self, leaving: &Operator) -> Result<(), Failure> {
-        self.admin_than(leaving, |one| !is_of_host(&one.name))
-    }
-
-    fn admin_than(&self, leaving: &Operator, counts: impl Fn(&Operator) -> bool) -> Result<(), Failure> {
+    pub(crate) fn another_admin_than(&self, leaving: &Operator, grace_s: i64) -> Result<(), Failure> {
         let world = self.under(operators::keys::admins());
-        let can_act = |one: &Operator| counts(one) && counting(one, world, self.now()).next().is_some();
-        let mut others = world.operators.all().filter(|one| one.id != leaving.id && one.is_full_admin());
-        if !leaving.is_full_admin() || others.any(can_act) {
+        let is_lasting = |one: &Operator| one.is_full_admin() && !is_of_host(&one.name);
+        let can_act = |one: &Operator| acting(one, world, grace_s, self.now()).next().is_some();
+        let mut others = world.operators.all().filter(|one| one.id != leaving.id && is_lasting(one));
+        if !is_lasting(leaving) || others.any(can_act) {
             return Ok(());
         }
         Err(Failure::new(code::LAST_ADMIN))
@@ -194,14 +185,15 @@ impl Reading<'_> {
         &self,
         holder: &Operator,
         serial: &[u8; 16],
+        grace_s: i64,
     ) -> Result<(), Failure> {
         let world = self.under(operators::keys::admins());
         let enrolment = holder.certificate(serial).map(|one| one.enrolled_seq);
-        let mut own = counting(holder, world, self.now());
+        let mut own = acting(holder, world, grace_s, self.now());
         if own.any(|one| Some(one.enrolled_seq) != enrolment) {
             return Ok(());
         }
-        self.another_admin_than(holder)
+        self.another_admin_than(holder, grace_s)
     }
 }
 
@@ -231,6 +223,17 @@ pub(crate) fn renewable<'o>(
         let grace_s = if is_tainted(one) { 0 } else { grace_s };
         now < operator.renewable_until(one, grace_s)
     })
+}
+
+/// The certificates with which `operator` can act at `now`: their time has begun, and they are valid or can be renewed. A
+/// certificate from a time when the clock was wrong may begin in the future.
+fn acting<'o>(
+    operator: &'o Operator,
+    world: &'o World,
+    grace_s: i64,
+    now: Timestamp,
+) -> impl Iterator<Item = &'o Certificate> {
+    renewable(operator, world, grace_s, now).filter(move |one| one.not_before <= now)
 }
 
 /// The certificates of `operator` that are neither revoked nor suspended; they may have expired.

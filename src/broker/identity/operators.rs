@@ -146,6 +146,7 @@ impl AdminServices {
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<u64, Failure> {
         let OperatorPlaceInput { place: OperatorPlace { role, scope }, expected } = &input;
+        let grace_s = self.0.settings.operator_renewal_grace_s;
         let changed = self.0.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
             let is_as_read =
@@ -154,7 +155,7 @@ impl AdminServices {
                 return Err(changed_since(code::OPERATOR_ROLE_MISMATCH, "role or owner", name));
             }
             if *role != OperatorRole::Admin || *scope != Scope::Everything {
-                reading.another_admin_than(operator)?;
+                reading.another_admin_than(operator, grace_s)?;
             }
             Settings::check_place(operator.profile.kind, *role, scope)?;
             let event = OperatorPlaced {

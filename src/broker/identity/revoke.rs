@@ -215,7 +215,7 @@ impl AdminServices {
             let world = reading.unconditional();
             let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             if what != Revocation::Resume {
-                reading.another_admin_than(operator)?;
+                reading.another_admin_than(operator, self.0.settings.operator_renewal_grace_s)?;
             }
             Ok(FoundSubject::of_operator(operator))
         };

@@ -23,7 +23,7 @@ impl AdminServices {
         serial: Serial,
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
-        let scope = by.operator().scope();
+        let (scope, grace_s) = (by.operator().scope(), self.0.settings.operator_renewal_grace_s);
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
             if let Some((id, agent)) = holder_of(world, serial).filter(|(_, agent)| reaches(by, world, agent))
@@ -31,7 +31,7 @@ impl AdminServices {
                 return Ok(FoundSubject::of_instance(id, agent));
             }
             let operator = operator_of(world, serial).filter(|_| *scope == Scope::Everything);
-            revocable(reading, operator.ok_or_else(unknown)?, serial)
+            revocable(reading, operator.ok_or_else(unknown)?, serial, grace_s)
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
@@ -46,17 +46,23 @@ impl AdminServices {
         request: OperatorRequest<'_>,
     ) -> Result<Ended, Failure> {
         let serial = Serial::from_bytes(*by.operator().serial());
+        let grace_s = self.0.settings.operator_renewal_grace_s;
         let find = |reading: &Reading<'_>| {
             let operator = operator_of(reading.unconditional(), serial).ok_or_else(unknown)?;
-            revocable(reading, operator, serial)
+            revocable(reading, operator, serial, grace_s)
         };
         self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
     }
 }
 
 /// The certificate of `operator`, if an admin who can act remains without it.
-fn revocable(reading: &Reading<'_>, operator: &Operator, serial: Serial) -> Result<FoundSubject, Failure> {
-    reading.another_admin_certificate_than(operator, serial.as_bytes())?;
+fn revocable(
+    reading: &Reading<'_>,
+    operator: &Operator,
+    serial: Serial,
+    grace_s: i64,
+) -> Result<FoundSubject, Failure> {
+    reading.another_admin_certificate_than(operator, serial.as_bytes(), grace_s)?;
     Ok(FoundSubject::of_certificate(serial, operator))
 }
 

@@ -136,7 +136,9 @@ impl Services {
         request: ChangeRequest<'_>,
         order: ContainmentOrder<'_>,
     ) -> Result<Removed, Failure> {
-        let applied = self.state.change_revoking(request, |reading| decide(reading, request, order)).await?;
+        let grace_s = self.settings.operator_renewal_grace_s;
+        let decide = |reading: &Reading<'_>| decide(reading, request, order, grace_s);
+        let applied = self.state.change_revoking(request, decide).await?;
         // Connections do not depend on tokens.
         if !matches!(order.subject, SubjectName::Token(_)) {
             self.notifications.revocations_changed();
@@ -149,12 +151,13 @@ fn decide(
     reading: &Reading<'_>,
     request: ChangeRequest<'_>,
     order: ContainmentOrder<'_>,
+    grace_s: i64,
 ) -> Result<Removal, Failure> {
     let world = reading.unconditional();
     let found = FoundSubject::find(world, request.by.scope(), order.subject)?;
     if let (Some(operator), Initiator::Operator(_)) = (found.operator, request.by) {
         // A user of the host may also contain the last admin.
-        reading.another_admin_than(operator)?;
+        reading.another_admin_than(operator, grace_s)?;
     }
     let (incident, spared) = (incident_for(reading, request, order, &found.named)?, order.spared);
     let by = request.by.name();
@@ -169,7 +172,6 @@ fn decide(
         by: by.to_owned(),
         reason: request.reason.cloned(),
     };
-    let is_repeated = world.revocations.containing(&found.subject).contains(&incident);
     let subject = found.subject;
     let mut change = Change::new(&event)?
         .of_incident(incident)
@@ -184,8 +186,7 @@ fn decide(
     let denied = UnrecordedContainment { at: reading.now(), marks, contained };
     let order = RevocationOrder::Contain { incident, subject: order.subject.clone(), spared };
     Ok(Removal {
-        // A repetition must not use up the reserve of the disk for first containments.
-        change: if is_repeated { change } else { change.urgent() },
+        change: change.urgent(),
         denial: Some(relatives.denied_with(MemoryRevocation::Incident(Box::new(denied)))),
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,

@@ -172,7 +172,7 @@ pub(crate) fn is_shown(world: &World, operator: &OperatorPrincipal, incident: &I
 
 /// The record of the incident, without counts.
 pub(crate) fn answer(world: &World, incident: &Incident) -> IncidentAnswer {
-    let is_unrecorded = world.incidents().unrecorded_of(incident.id).next().is_some();
+    let is_unrecorded = has_unrecorded(world, incident.id);
     let state = if is_unrecorded {
         "unrecorded"
     } else if incident.closed.is_some() {
@@ -208,6 +208,18 @@ pub(crate) fn answer(world: &World, incident: &Incident) -> IncidentAnswer {
         reach: None,
         refused: None,
     }
+}
+
+/// Whether the incident contains a subject of which the ledger does not say so. A repetition that the ledger does not have
+/// yet takes nothing from the containment that it has.
+fn has_unrecorded(world: &World, id: IncidentId) -> bool {
+    let recorded = world.incidents().recorded_incident(id);
+    let is_recorded = |subject: &IncidentSubject| {
+        let containment = recorded.and_then(|incident| incident.containment(subject));
+        containment.is_some_and(|one| one.lifted.is_none())
+    };
+    let mut unrecorded = world.incidents().unrecorded_of(id).flat_map(|one| &one.containments);
+    unrecorded.any(|one| !is_recorded(&one.affected.subject))
 }
 
 /// The affected subjects, with their containments, also those that the ledger does not have yet.

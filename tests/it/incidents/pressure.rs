@@ -195,6 +195,12 @@ fn on_a_full_disk_containment_and_freeze_are_durable_and_survive_a_kill() {
         let (exit, answer) = ordered(&process, args);
         assert_eq!((exit, &answer["durable"]), (Some(0), &json!(true)), "{answer}");
     }
+    // And so is a repetition, after which the incident is still recorded
+    for args in [&["contain", "agent/p"][..], &["freeze"]] {
+        let (exit, answer) = ordered(&process, args);
+        assert_eq!((exit, &answer["durable"]), (Some(0), &json!(true)), "{answer}");
+    }
+    assert_eq!(process.json(&["incident", "list"])["items"][0]["state"], "contained");
     // And the first request after a kill is refused
     process.kill();
     process.serve();
