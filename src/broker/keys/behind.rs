@@ -7,7 +7,7 @@ use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::keyring::{KeyStage, StageSince};
-use crate::operators::Operator;
+use crate::operators::{Operator, is_of_host};
 
 impl Services {
     /// The names of the holders that would lose access by the next change of the authority `generation`, once for each
@@ -35,8 +35,12 @@ impl Services {
         instances_with(world, unfit, now).chain(locked_out.map(|operator| operator.name.as_str())).collect()
     }
 
-    /// Whether the operator has a certificate that it can use or renew, and all of them are unfit.
+    /// Whether the operator has a certificate that it can use or renew, and all of them are unfit. Break-glass access does
+    /// not count: its certificate cannot be renewed and ends within an hour, and the host makes another one at any time.
     fn has_only(&self, operator: &Operator, unfit: Unfit, world: &World, now: Timestamp) -> bool {
+        if is_of_host(&operator.name) {
+            return false;
+        }
         let grace_s = self.settings.operator_renewal_grace_s;
         let mut usable = renewable(operator, world, grace_s, now).peekable();
         usable.peek().is_some()
