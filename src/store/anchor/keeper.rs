@@ -187,7 +187,8 @@ impl Worker {
                 self.kept(tree.size(), false);
             }
             Err(error) => {
-                if !self.shared.kept.borrow().is_failing {
+                // After a seal no anchor is written.
+                if !keys.is_forgotten() && !self.shared.kept.borrow().is_failing {
                     tracing::error!(%error, "the file `anchor` cannot be written: an older ledger put in its \
                         place is noticed by the index alone; mend the disk");
                 }

@@ -108,6 +108,11 @@ impl AnchorKeys {
         self.macs.iter().for_each(|(_, mac)| mac.forget());
     }
 
+    /// Whether they were wiped.
+    fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Acquire)
+    }
+
     /// An anchor of the head that `tree` is of.
     #[must_use]
     pub fn anchor(&self, tree: &Tree) -> Anchor {
@@ -129,7 +134,7 @@ impl AnchorKeys {
         let line = serde_json::to_string(anchor).ok()?;
         let tag = mac.tag(line.as_bytes());
         // What a wiped key authenticated nobody would believe.
-        (!self.is_forgotten.load(Ordering::Acquire)).then(|| format!("{line}\n{tag}\n"))
+        (!self.is_forgotten()).then(|| format!("{line}\n{tag}\n"))
     }
 
     /// Reads the stored form.
