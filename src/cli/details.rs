@@ -1,6 +1,8 @@
 //! One object for a person: a table of its fields, then a table for each list of objects in it. All fields that the
 //! broker sent are shown, also those that this version does not know.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::table::Cell;
@@ -49,7 +51,7 @@ pub(crate) fn print_details(object: &Value, console: &Console) {
     for list in &details.lists {
         console.line("");
         console.line(&format!("{}:", list.name));
-        let keys = list.items.first().map(|first| sorted(first)).unwrap_or_default();
+        let keys = in_order(list.items.iter().flat_map(|item| item.keys()));
         let head: Vec<String> = keys.iter().map(|key| key.replace('_', " ").to_uppercase()).collect();
         let cells = |item: &&Map<String, Value>| -> Vec<String> {
             keys.iter().map(|key| text_of(key, item.get(*key))).collect()
@@ -87,7 +89,12 @@ impl<'a> Details<'a> {
 }
 
 fn sorted(fields: &Map<String, Value>) -> Vec<&str> {
-    let mut keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+    in_order(fields.keys())
+}
+
+/// The names of fields, each once, in the order in which they are shown.
+fn in_order<'n>(names: impl Iterator<Item = &'n String>) -> Vec<&'n str> {
+    let mut keys: Vec<&str> = names.map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
     let place = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
     keys.sort_by_key(|key| (place(key), *key));
     keys
@@ -115,6 +122,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn list_has_a_column_for_each_field_of_any_item() {
+        let items = [json!({ "name": "a", "audience": "x" }), json!({ "name": "b", "values": "y" })];
+        let keys = in_order(items.iter().filter_map(Value::as_object).flat_map(Map::keys));
+        assert_eq!(keys, ["name", "audience", "values"]);
+    }
 
     #[test]
     fn object_is_its_fields_and_its_lists() {
