@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use super::administration::refusals::RequestedObject;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
@@ -29,6 +30,8 @@ pub struct Failure {
     pub decision: Option<DecisionId>,
     /// What is wrong with declarations, place by place.
     pub faults: Vec<Fault>,
+    /// The object that the body of the request names, if it was refused because of this object.
+    pub(crate) object: Option<Box<RequestedObject>>,
 }
 
 impl Failure {
@@ -42,7 +45,15 @@ impl Failure {
             retry_after_s: None,
             decision: None,
             faults: Vec::new(),
+            object: None,
         }
+    }
+
+    /// The same, about an object that the body of the request names.
+    #[must_use]
+    pub(crate) fn about(mut self, object: RequestedObject) -> Self {
+        self.object = Some(Box::new(object));
+        self
     }
 
     /// The same, with a reason that says more than the code does.
@@ -63,7 +74,7 @@ impl Failure {
     /// another owner, and names the scope as a possible cause.
     #[must_use]
     pub(crate) fn within(self, owner: &OwnerName) -> Self {
-        if self.code.sort() != CodeClass::NotFound || OF_NO_OWNER.contains(&self.code) {
+        if !is_about_owned(self.code) {
             return self;
         }
         let (why, fix) = (refusal_within(owner.as_str(), &self.why), fix_within(&self.fix));
@@ -97,6 +108,11 @@ impl Failure {
         tracing::error!(%code, error = %error, "a use case failed");
         Self::new(code).because(code::INTERNAL.meaning()).mended_by(code::INTERNAL.fix())
     }
+}
+
+/// Whether the code says that an object with an owner does not exist.
+pub(crate) fn is_about_owned(code: Code) -> bool {
+    code.sort() == CodeClass::NotFound && !OF_NO_OWNER.contains(&code)
 }
 
 /// Codes about objects that have no owner, or that are parts of an object that the operator sees.

@@ -8,52 +8,65 @@ use serde_json::Value;
 use super::client::{Client, Received};
 use crate::base::OwnerName;
 use crate::console::Console;
+use crate::policy::{Reach, ReadDeclared, ReadOperators, ReadSecretNames, RequiredRight, Right};
 use crate::wire::{
-    Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES, LIST_SECRETS, Nothing, PageAnswer,
-    PageQuery,
+    Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES, LIST_SECRETS, Nothing,
+    OPERATOR_WHOAMI, OperatorWhoamiAnswer, PageAnswer, PageQuery,
 };
 
 /// The owners of objects, as far as the operator can see them.
 #[derive(Debug, Default)]
-pub(crate) struct SeenOwners(BTreeSet<String>);
+pub(crate) struct SeenOwners {
+    owners: BTreeSet<String>,
+    /// Whether the operator may not read a list of objects.
+    is_partial: bool,
+}
 
 /// Most owners that a note names.
 const OWNERS_NAMED_MAX: usize = 5;
 
 impl SeenOwners {
-    /// The owners of all objects within the operator's scope. A list that the operator may not read is left out.
-    pub(crate) async fn of_all(client: &Client) -> Self {
+    /// The owners of all objects within the operator's scope; `None` if they could not be read. A list that the operator may
+    /// not read is not asked for: the broker records refused requests.
+    pub(crate) async fn of_all(client: &Client) -> Option<Self> {
+        let operator = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await.ok()?.answer;
         let mut seen = Self::default();
-        seen.read(client, LIST_CAPABILITIES).await;
-        seen.read(client, LIST_ROLES).await;
-        seen.read(client, LIST_AGENTS).await;
-        seen.read(client, LIST_SECRETS).await;
-        seen.read(client, LIST_OPERATORS).await;
-        seen
+        seen.read::<ReadDeclared, _, _>(client, &operator, LIST_CAPABILITIES).await?;
+        seen.read::<ReadDeclared, _, _>(client, &operator, LIST_ROLES).await?;
+        seen.read::<ReadDeclared, _, _>(client, &operator, LIST_AGENTS).await?;
+        seen.read::<ReadSecretNames, _, _>(client, &operator, LIST_SECRETS).await?;
+        seen.read::<ReadOperators, _, _>(client, &operator, LIST_OPERATORS).await?;
+        Some(seen)
     }
 
-    async fn read<C, A: DeserializeOwned>(
+    async fn read<R: Right, C, A: DeserializeOwned>(
         &mut self,
         client: &Client,
+        operator: &OperatorWhoamiAnswer,
         endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<A>>,
-    ) {
-        let items: Vec<Received<A>> = client.list(endpoint).await.unwrap_or_default();
+    ) -> Option<()> {
+        if !may::<R>(operator) {
+            self.is_partial = true;
+            return Some(());
+        }
+        let items: Vec<Received<A>> = client.list(endpoint).await.ok()?;
         items.iter().for_each(|item| self.add(&item.sent));
+        Some(())
     }
 
     /// Adds the owner of `item`, as the broker sent it.
     pub(crate) fn add(&mut self, item: &Value) {
-        self.0.extend(item.get("owner").and_then(Value::as_str).map(str::to_owned));
+        self.owners.extend(item.get("owner").and_then(Value::as_str).map(str::to_owned));
     }
 
     pub(crate) fn has(&self, owner: &str) -> bool {
-        self.0.contains(owner)
+        self.owners.contains(owner)
     }
 
     /// The note about `objects` of `owner`, e.g. "agents", which do not exist.
     pub(crate) fn note(&self, objects: &str, owner: &str) -> String {
-        let named: Vec<&str> = self.0.iter().take(OWNERS_NAMED_MAX).map(String::as_str).collect();
-        let more = self.0.len().saturating_sub(named.len());
+        let named: Vec<&str> = self.owners.iter().take(OWNERS_NAMED_MAX).map(String::as_str).collect();
+        let more = self.owners.len().saturating_sub(named.len());
         let known = match (named.as_slice(), more) {
             ([], _) => "no owner is in use".to_owned(),
             (named, 0) => format!("owners in use: {}", named.join(", ")),
@@ -63,11 +76,18 @@ impl SeenOwners {
     }
 }
 
-/// Says on standard error if no object and no operator has `owner` yet.
+/// Whether the operator has the right `R`.
+pub(crate) fn may<R: Right>(operator: &OperatorWhoamiAnswer) -> bool {
+    let RequiredRight { roles, reach, .. } = R::NEED;
+    roles.iter().any(|role| role.as_str() == operator.role)
+        && (reach == Reach::Owned || operator.owner.is_none())
+}
+
+/// Says on standard error if no object and no operator has `owner` yet, as far as the operator can see all of them.
 pub(crate) async fn note_new_owner(client: &Client, owner: Option<&OwnerName>, console: &Console) {
     let Some(owner) = owner else { return };
-    let seen = SeenOwners::of_all(client).await;
-    if !seen.has(owner.as_str()) {
+    let Some(seen) = SeenOwners::of_all(client).await else { return };
+    if !seen.is_partial && !seen.has(owner.as_str()) {
         console.say(&seen.note("object or operator so far is", owner.as_str()));
     }
 }

@@ -73,7 +73,9 @@ impl VerbSession<'_> {
         let seen = seen.into_inner();
         if let Some(owner) = selection.owner().filter(|owner| !seen.has(owner)) {
             // Objects of other kinds have owners, too.
-            self.console.say(&SeenOwners::of_all(&client).await.note(T::NOUN, owner));
+            if let Some(seen) = SeenOwners::of_all(&client).await {
+                self.console.say(&seen.note(T::NOUN, owner));
+            }
         }
         if has_more && !self.console.is_json() {
             let count = items.len();

@@ -1,5 +1,6 @@
 use super::documents::operation::OperationDocument;
 use super::documents::problem::ProblemForm;
+use crate::broker::RequestedObject;
 use crate::policy::RequiredRight;
 use crate::wire::Method;
 
@@ -49,6 +50,8 @@ pub struct Route {
     pub takes_query: bool,
     /// Whether requests wait for no other request, because the route revokes.
     pub is_urgent: bool,
+    /// The object that a path for this route names.
+    pub(crate) object: fn(&str, &str) -> Option<RequestedObject>,
 }
 
 /// The description of a route in the `OpenAPI` document.

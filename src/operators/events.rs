@@ -230,15 +230,20 @@ pub struct BreakGlassUsed<'a> {
     pub not_after: String,
 }
 
-/// An operator asked for something that its role or its reach does not give.
+/// A request of an operator was refused: its role or scope does not allow it, an object is not one that it may see, or it
+/// would take away the last admin.
 #[derive(Debug, Serialize)]
 pub struct OperatorDenied<'a> {
     /// The caller.
     pub operator: &'a OperatorName,
     /// Its role.
     pub role: &'static str,
-    /// The right that it lacks.
+    /// The right that the request needs.
     pub right: &'static str,
+    /// The object that the request named, e.g. `secret/github/app`, if it exists. A name of nothing may be a secret that
+    /// was typed by mistake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// The stable code of the refusal.
     pub code: &'static str,
     /// Earlier denials of the same operator that got no entry of their own.

@@ -10,3 +10,5 @@ pub const NEXT_ROTATION_HEADER: &str = "keyward-next-rotation";
 pub const DECISION_ID_HEADER: &str = "keyward-decision-id";
 /// Header with the idempotency key of a request (draft-ietf-httpapi-idempotency-key-header).
 pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
+/// Header of every response of a broker in read-only mode, with the value `true`.
+pub const READ_ONLY_HEADER: &str = "keyward-read-only";

@@ -67,4 +67,7 @@ pub struct EndedAnswer {
     /// Whether the resumption changed nothing, because the subject was not suspended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchanged: bool,
+    /// `revoked` if the resumed subject was revoked, and has no valid certificate: it needs a new enrolment code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<FixedText>,
 }

@@ -234,6 +234,9 @@ fn resumption_of_a_subject_that_is_not_suspended_says_so() {
         let resumed = process.json(&[noun, "resume", name]);
         assert!(resumed["unchanged"].is_null() && resumed["seq"].is_u64(), "{resumed}");
     }
+    process.good(&["agent", "revoke", "a"], b"");
+    let said = String::from_utf8(process.good(&["agent", "resume", "a"], b"")).unwrap();
+    assert!(said.contains("it was revoked, and has no valid certificate"), "{said}");
 }
 
 #[test]

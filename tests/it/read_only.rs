@@ -64,7 +64,15 @@ async fn a_read_only_copy_shows_everything_and_does_nothing() {
     for (who, kind) in [("operator", "operator"), ("a", "agent")] {
         let ready = caller(&process, who, kind).get("/readyz").await;
         assert_eq!((ready.status, ready.code().as_str()), (503, "read_only"));
+        let path = if kind == "agent" { "/v1/whoami" } else { "/v1/agents" };
+        let listed = caller(&process, who, kind).get(path).await;
+        assert_eq!((listed.status, listed.header("keyward-read-only")), (200, "true"), "{path}");
     }
+    let listed = process.run_as("operator", &["agent", "list"], b"");
+    assert!(
+        String::from_utf8_lossy(&listed.stderr).contains("note: the broker is in read-only mode"),
+        "{listed:?}"
+    );
     let found = process.run_as("operator", &["doctor", "--operator"], b"");
     assert!(String::from_utf8_lossy(&found.stdout).contains("--read-only"), "{found:?}");
     assert_eq!(entries(&process), before, "nothing was recorded, so nothing was done");

@@ -7,15 +7,14 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::{ElsewhereCredential, Services};
 use crate::broker::world::Effect;
-use crate::operators::{self, OperatorDenied, OperatorElsewhere, OperatorRole, Serving, is_of_host};
+use crate::operators::{self, OperatorElsewhere, OperatorRole, Serving, is_of_host};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
 use crate::telemetry::Alarm;
 
 impl AdminServices {
-    /// The operator behind the certificate of a connection, as one that may do `R` now. A refusal of
-    /// an operator is recorded.
+    /// The operator behind the certificate of a connection, as one that may do `R` now.
     ///
     /// # Errors
     /// [`Failure`].
@@ -33,7 +32,7 @@ impl AdminServices {
                 self.note_use(&principal).await;
                 Ok(authorised)
             }
-            Err(refused) => Err(self.0.refuse_operator::<R>(&principal, refused).await),
+            Err(refused) => Err(unauthorised::<R>(&principal, refused)),
         }
     }
 }
@@ -98,41 +97,26 @@ impl Services {
             "the certificate of the operator `{name}` is bound to networks, and {address} is in none of them; the broker has raised an alarm"
         ))
     }
+}
 
-    async fn refuse_operator<R: Right>(
-        &self,
-        operator: &OperatorPrincipal,
-        refused: Unauthorised,
-    ) -> Failure {
-        let failure = match refused {
-            Unauthorised::Role => {
-                let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
-                let (needed, name) = (words.join(" or "), operator.name());
-                Failure::new(code::OPERATOR_ROLE_INSUFFICIENT)
-                    .because(format!(
-                        "the operator `{name}` has the role {}, and this needs {needed}",
-                        operator.role().as_str()
-                    ))
-                    .mended_by(format!(
-                        "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
-                    ))
-            }
-            Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(format!(
-                "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
-                operator.name(),
-                operator.scope().owner().map_or("", OwnerName::as_str)
-            )),
-        };
-        if let Note::Record { unrecorded } = self.limits.operator_denials.note(&operator.id()) {
-            let event = OperatorDenied {
-                operator: operator.name(),
-                role: operator.role().as_str(),
-                right: R::NEED.right,
-                code: failure.code.as_str(),
-                unrecorded,
-            };
-            self.record_refusal(&event, operator.connection()).await;
+fn unauthorised<R: Right>(operator: &OperatorPrincipal, refused: Unauthorised) -> Failure {
+    match refused {
+        Unauthorised::Role => {
+            let words: Vec<&str> = R::NEED.roles.iter().copied().map(OperatorRole::as_str).collect();
+            let (needed, name) = (words.join(" or "), operator.name());
+            Failure::new(code::OPERATOR_ROLE_INSUFFICIENT)
+                .because(format!(
+                    "the operator `{name}` has the role {}, and this needs {needed}",
+                    operator.role().as_str()
+                ))
+                .mended_by(format!(
+                    "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
+                ))
         }
-        failure
+        Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(format!(
+            "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
+            operator.name(),
+            operator.scope().owner().map_or("", OwnerName::as_str)
+        )),
     }
 }

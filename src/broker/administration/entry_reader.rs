@@ -7,7 +7,8 @@ use crate::base::OwnerName;
 use crate::broker::incidents::views::sees_own_incidents;
 use crate::broker::world::World;
 use crate::ledger::Entry;
-use crate::store::Store;
+use crate::operators::OperatorDenied;
+use crate::store::{Event, Store};
 
 /// An operator who reads entries.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,12 @@ impl<'a> EntryReader<'a> {
     }
 
     /// The part of `event`, that of `entry`, which the reader sees; `None` if the entry is not shown.
-    pub(super) fn shown(&self, store: &Store<World>, entry: &Entry, event: Value) -> Option<VisibleEvent> {
+    pub(super) fn shown(
+        &self,
+        store: &Store<World>,
+        entry: &Entry,
+        mut event: Value,
+    ) -> Option<VisibleEvent> {
         if self.sees_all() {
             return Some(VisibleEvent::whole(event));
         }
@@ -40,7 +46,13 @@ impl<'a> EntryReader<'a> {
             }
             match self.owner() {
                 None => Some(VisibleEvent::whole(event)),
-                Some(owner) => visible(world, owner, operator, event),
+                Some(owner) => {
+                    // Whether the object of a refused request exists is not for an operator that may not see it.
+                    if entry.kind == <OperatorDenied<'_> as Event>::KIND {
+                        event.as_object_mut().into_iter().for_each(|fields| drop(fields.remove("subject")));
+                    }
+                    visible(world, owner, operator, event)
+                }
             }
         })
     }

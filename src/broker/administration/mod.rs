@@ -17,6 +17,7 @@ pub(super) mod narrow;
 pub(super) mod overview;
 pub(super) mod plan;
 mod plan_id;
+pub(super) mod refusals;
 mod unknown_names;
 pub(super) mod upload;
 mod visible;

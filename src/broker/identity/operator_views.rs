@@ -1,4 +1,5 @@
 use super::operators::operator_unknown;
+use crate::authn::{Credential, CredentialFault, live};
 use crate::base::encoding::hex;
 use crate::base::{OperatorName, Timestamp};
 use crate::broker::caller_services::AdminServices;
@@ -6,7 +7,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::facts::counting;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
-use crate::broker::world::World;
+use crate::broker::world::{World, records};
 use crate::operators::{Operator, OperatorProfile};
 use crate::policy::{Authorised, ReadOperators};
 use crate::revocation::Subject;
@@ -55,6 +56,24 @@ impl AdminServices {
     }
 }
 
+/// The state of an operator that is not suspended, and has no valid certificate.
+fn inactivity(operator: &Operator, world: &World, now: Timestamp) -> &'static str {
+    let faults = operator.certificates.iter().filter(|one| now < one.not_after).filter_map(|certificate| {
+        live(Credential::OperatorCertificate { operator, certificate, from: None }, records(world)).err()
+    });
+    let faults: Vec<CredentialFault> = faults.collect();
+    let is_dead = world.revocations.dead_before(&Subject::Operator(operator.id)) > 0;
+    if faults.contains(&CredentialFault::Suspended) {
+        "contained"
+    } else if is_dead || !faults.is_empty() {
+        "revoked"
+    } else if operator.certificates.is_empty() && operator.last_use.is_none() {
+        "invited"
+    } else {
+        "expired"
+    }
+}
+
 fn view(
     operator: &Operator,
     world: &World,
@@ -68,7 +87,7 @@ fn view(
     let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
         "suspended"
     } else if certificates.is_empty() {
-        "inactive"
+        inactivity(operator, world, now)
     } else {
         "active"
     };

@@ -28,4 +28,5 @@ pub use lift::Lifted;
 pub use on_host::OrderedContainment;
 pub use records::{ClosedIncident, ClosingInput, IncidentInput, OpenedIncident};
 pub use report::WantedReport;
+pub(super) use subjects::has_subject;
 pub use views::{subject_answer, times_answer};

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use crate::base::{
     CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
 };
+use crate::broker::administration::refusals::RequestedObject;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{is_deleted, operator_unknown};
 use crate::broker::identity::revoke::agent_with;
@@ -33,9 +34,10 @@ impl<'w> FoundSubject<'w> {
     /// # Errors
     /// [`Failure`].
     pub(super) fn find(world: &'w World, scope: &Scope, name: &SubjectName) -> Result<Self, Failure> {
-        check_scope(scope, name)?;
+        let about = |failure: Failure| failure.about(RequestedObject::Subject(name.clone()));
+        check_scope(scope, name).map_err(about)?;
         let found = Self::named(world, name).filter(|found| scope.covers(found.owner.as_ref()));
-        found.ok_or_else(|| unknown(world, scope, name))
+        found.ok_or_else(|| about(unknown(world, scope, name)))
     }
 
     fn named(world: &'w World, name: &SubjectName) -> Option<Self> {
@@ -116,6 +118,11 @@ impl<'w> FoundSubject<'w> {
     fn shared(name: &SubjectName, subject: Subject) -> Self {
         Self { subject, named: named_as(name), owner: None, operator: None, enrolment: None }
     }
+}
+
+/// Whether there is a subject of this name. Tokens and networks are in no list.
+pub(crate) fn has_subject(world: &World, name: &SubjectName) -> bool {
+    FoundSubject::named(world, name).is_some()
 }
 
 /// The subject that `named` was when it was contained, also if it is gone.

@@ -15,12 +15,12 @@ use super::transport::{ClientResponse, Transport, TransportFailure};
 use crate::base::{Clock, SystemClock, TrustDomain, code};
 use crate::cli::identity::{Identity, IdentityKind, warn_not_updated};
 use crate::cli::sealed_key::{KeyOpener, SealedKeySigner};
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, Console, Format};
 use crate::pki::tls::{HandshakeSigner, TlsError, client_config, pinned_client_config, signed_client_config};
 use crate::pki::{AuthorityCertificate, EnrolmentCode, PeerCertificate};
 use crate::wire::{
     Endpoint, Form, GET_STATE, Items, MINT_TOKEN, Nothing, OPERATOR_WHOAMI, PageAnswer, PageQuery,
-    StateAnswer, Target, TokenAnswer, TokenForm,
+    READ_ONLY_HEADER, StateAnswer, Target, TokenAnswer, TokenForm,
 };
 
 /// A client of one broker. Each request uses a new connection.
@@ -253,6 +253,10 @@ impl Client {
         is_sent.store(true, Ordering::Relaxed);
         let exchanged = self.transport.exchange(connection, request).await;
         let response = exchanged.map_err(|failure| self.explained(failure))?;
+        // The completion of a word has no identity that is updated, and prints nothing.
+        if self.source.is_some() && response.headers.contains_key(READ_ONLY_HEADER) {
+            note_read_only();
+        }
         if (200..300).contains(&response.status) {
             return Ok(response);
         }
@@ -326,6 +330,17 @@ pub(super) fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, 
         CommandFailure::new(code::RESPONSE_INVALID)
             .because("the response is not the JSON that this version of keyward expects")
     })
+}
+
+/// Says once that the answers are those of a broker in read-only mode.
+fn note_read_only() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        Console::new(Format::Table).say(
+            "note: the broker is in read-only mode: its data may be an old copy, and it records, issues and changes nothing; \
+             if it is to replace the original: `keyward adopt` on its host",
+        );
+    }
 }
 
 fn signed(

@@ -8,11 +8,13 @@ use clap_complete::CompletionCandidate;
 use super::cache::CachedNames;
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind, default_home, directory_of};
+use crate::cli::owners::may;
 use crate::console::CommandFailure;
+use crate::policy::{ReadDeclared, ReadOperators, ReadSecretNames, Right};
 use crate::registry::Delivery;
 use crate::wire::{
     AGENT_WHOAMI, CapabilityAnswer, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES,
-    LIST_ROTATIONS, LIST_SECRETS, Nothing, PageAnswer, PageQuery,
+    LIST_ROTATIONS, LIST_SECRETS, Nothing, OPERATOR_WHOAMI, PageAnswer, PageQuery,
 };
 
 /// Longest wait for names, from the connection to the answer. A shell does not react to keys meanwhile.
@@ -131,12 +133,22 @@ impl Named {
 
     async fn names(self, client: &Client) -> Result<Vec<String>, CommandFailure> {
         match self {
-            Self::Agents => listed(client, LIST_AGENTS, |one| one.name.to_string()).await,
-            Self::Operators => listed(client, LIST_OPERATORS, |one| one.name.to_string()).await,
-            Self::Capabilities => listed(client, LIST_CAPABILITIES, |one| one.name.to_string()).await,
-            Self::Roles => listed(client, LIST_ROLES, |one| one.name.to_string()).await,
-            Self::Secrets => listed(client, LIST_SECRETS, |one| one.name.to_string()).await,
-            Self::Rotations => listed(client, LIST_ROTATIONS, |one| one.secret.to_string()).await,
+            Self::Agents => {
+                listed::<ReadDeclared, _, _>(client, LIST_AGENTS, |one| one.name.to_string()).await
+            }
+            Self::Operators => {
+                listed::<ReadOperators, _, _>(client, LIST_OPERATORS, |one| one.name.to_string()).await
+            }
+            Self::Capabilities => {
+                listed::<ReadDeclared, _, _>(client, LIST_CAPABILITIES, |one| one.name.to_string()).await
+            }
+            Self::Roles => listed::<ReadDeclared, _, _>(client, LIST_ROLES, |one| one.name.to_string()).await,
+            Self::Secrets => {
+                listed::<ReadSecretNames, _, _>(client, LIST_SECRETS, |one| one.name.to_string()).await
+            }
+            Self::Rotations => {
+                listed::<ReadSecretNames, _, _>(client, LIST_ROTATIONS, |one| one.secret.to_string()).await
+            }
             Self::OwnCapabilities | Self::OwnLeases | Self::OwnReveals | Self::OwnSecrets => {
                 let me = client.call(AGENT_WHOAMI, &Nothing, &Nothing).await?;
                 Ok(me.capabilities.iter().filter_map(|one| self.of_own(one)).collect())
@@ -161,11 +173,15 @@ impl Named {
     }
 }
 
-async fn listed<C, T: serde::de::DeserializeOwned>(
+/// The names of a listing; none if the operator may not read it: the broker records refused requests.
+async fn listed<R: Right, C, T: serde::de::DeserializeOwned>(
     client: &Client,
     endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
     name: impl Fn(&T) -> String,
 ) -> Result<Vec<String>, CommandFailure> {
+    if !may::<R>(&client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?) {
+        return Ok(Vec::new());
+    }
     let (items, _) = client.list_some(endpoint, NAMES_MAX, |_| true).await?;
     Ok(items.iter().map(|item| name(&item.answer)).collect())
 }

@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
-use crate::base::{OwnerName, RequestId};
+use crate::base::{OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
 use crate::wire::{OAuthBody, ProblemBody};
 
@@ -21,6 +21,8 @@ pub struct Problem {
     request_id: Option<RequestId>,
     /// The scope of a sufficient token, for the challenge (RFC 6750 §3); only capabilities of the caller.
     scope: Option<String>,
+    /// The operator whose request it refuses, for the log.
+    operator: Option<OperatorName>,
 }
 
 /// The format of a refusal.
@@ -116,6 +118,7 @@ impl From<Failure> for Problem {
             form: ProblemForm::Problem,
             request_id: None,
             scope: None,
+            operator: None,
         }
     }
 }
@@ -200,6 +203,23 @@ impl Problem {
     /// The code for the log.
     pub(crate) const fn code(&self) -> Code {
         self.failure.code
+    }
+
+    /// The failure behind the response.
+    pub(crate) const fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    /// The operator whose request it refuses.
+    pub(crate) const fn operator(&self) -> Option<&OperatorName> {
+        self.operator.as_ref()
+    }
+
+    /// With the operator whose request it refuses.
+    #[must_use]
+    pub(crate) fn of_operator(mut self, operator: OperatorName) -> Self {
+        self.operator = Some(operator);
+        self
     }
 
     /// The final response.

@@ -11,8 +11,12 @@ impl From<Part<String>> for Page {
 impl From<Ended> for EndedAnswer {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Recorded(seq) => Self { seq: Some(seq), durable: true, kept: false, unchanged: false },
-            Ended::InMemory { kept } => Self { seq: None, durable: false, kept, unchanged: false },
+            Ended::Recorded(seq) => {
+                Self { seq: Some(seq), durable: true, kept: false, unchanged: false, state: None }
+            }
+            Ended::InMemory { kept } => {
+                Self { seq: None, durable: false, kept, unchanged: false, state: None }
+            }
         }
     }
 }

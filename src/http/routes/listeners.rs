@@ -72,10 +72,10 @@ pub fn host_routes() -> Vec<Route> {
 /// The agent listener's router.
 #[must_use]
 pub fn agent_router(services: AgentServices) -> ListenerRouter {
-    let own = services.clone();
+    let (own, marked) = (services.clone(), services.clone());
     let middleware = Middleware::new("agents", agent_routes(), services.meters(), move || own.request_id());
     ListenerRouter::new(
-        middleware.of_resource(services.issuer()),
+        middleware.of_resource(services.issuer()).marking(move || marked.is_read_only()),
         agent_table().router().with_state(services),
     )
 }
@@ -88,9 +88,12 @@ pub(crate) fn document_router(services: AgentServices) -> Router {
 /// The admin listener's router.
 #[must_use]
 pub fn admin_router(services: AdminServices) -> ListenerRouter {
-    let own = services.clone();
+    let (own, marked) = (services.clone(), services.clone());
     let middleware = Middleware::new("admins", admin_routes(), services.meters(), move || own.request_id());
-    ListenerRouter::new(middleware, admin_table().router().with_state(services))
+    ListenerRouter::new(
+        middleware.marking(move || marked.is_read_only()),
+        admin_table().router().with_state(services),
+    )
 }
 
 /// The host socket's router. It outlives the serving broker, whose metrics would end before.

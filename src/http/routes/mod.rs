@@ -19,6 +19,7 @@ pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod operators;
 pub(crate) mod public_documents;
+pub(crate) mod refusals;
 mod requested;
 pub(crate) mod rotations;
 pub(crate) mod sealed;

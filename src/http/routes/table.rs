@@ -10,9 +10,10 @@ use super::answer::{Answer, IntoAnswer};
 use super::caller::{AnonymousCaller, AuthorisedOperator, Identify, Repeats};
 use super::idempotency_header::IdempotencyHeader;
 use super::input::{Input, InputHead};
+use super::refusals::{RecordRefusals, RefusableRequest};
 use super::target::FromPath;
 use crate::base::{Cancellation, OwnerName, Sensitive};
-use crate::broker::{AdminServices, Priority};
+use crate::broker::{AdminServices, Priority, RequestedObject};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Repetition, Route, RouteDocument};
@@ -36,7 +37,7 @@ pub(crate) type PublicRequest = RouteRequest<AnonymousCaller, Nothing, Nothing>;
 /// The routes of a listener, with their handlers. The description of a route follows from the types of its handler.
 pub(crate) struct Routes<S>(Vec<(Route, MethodRouter<S>)>);
 
-impl<S: Clone + Send + Sync + 'static> Routes<S> {
+impl<S: RecordRefusals + Clone + Send + Sync + 'static> Routes<S> {
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -134,8 +135,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
     {
         let answering = move |State(services): State<S>, request: Request| {
-            let answered = handler(services, request);
-            async move { answered.await.unwrap_or_else(IntoResponse::into_response) }
+            let refusable = RefusableRequest::of(&request, &route);
+            let answered = handler(services.clone(), request);
+            async move {
+                match answered.await {
+                    Ok(response) => response,
+                    Err(problem) => services.recorded(refusable, problem).await.into_response(),
+                }
+            }
         };
         self.0.push((route, on(filter(route.method), answering)));
         self
@@ -236,7 +243,12 @@ where
         repetition,
         takes_query: I::TAKES_QUERY,
         is_urgent: false,
+        object: object_of::<T>,
     }
+}
+
+fn object_of<T: FromPath>(path: &str, template: &str) -> Option<RequestedObject> {
+    T::of_path(path, template).ok()?.object()
 }
 
 fn describe<S, C, T, I, A>(document: &mut OperationDocument<'_>)

@@ -2,9 +2,10 @@ use std::str::FromStr;
 
 use crate::base::{
     AgentName, CapabilityName, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person,
-    PersonError, Reason, ReasonError, SecretName, Serial, SerialError, TokenId, code, has_secret_form,
+    PersonError, Reason, ReasonError, SecretName, Serial, SerialError, SubjectName, TokenId, code, has_secret_form,
     without_secret_forms,
 };
+use crate::broker::RequestedObject;
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::wire::{Nothing, Target};
@@ -13,6 +14,11 @@ use crate::wire::{Nothing, Target};
 pub(crate) trait FromPath: Target + Sized + Send + Sync + 'static {
     fn parse(text: &str) -> Result<Self, Problem>;
     fn describe(document: &mut OperationDocument<'_>);
+
+    /// The object, for the entry about a refused request.
+    fn object(&self) -> Option<RequestedObject> {
+        None
+    }
 
     /// The target in a path for `template`. Paths have one spelling, without escapes.
     fn of_path(path: &str, template: &str) -> Result<Self, Problem> {
@@ -31,7 +37,7 @@ impl FromPath for Nothing {
 }
 
 macro_rules! from_path {
-    ($($target:ident by $parse:ident),*) => {$(
+    ($($target:ident by $parse:ident $(is $subject:ident)?),*) => {$(
         impl FromPath for $target {
             fn parse(text: &str) -> Result<Self, Problem> {
                 $parse(text)
@@ -40,14 +46,32 @@ macro_rules! from_path {
             fn describe(document: &mut OperationDocument<'_>) {
                 document.path_parameter::<Self>();
             }
+
+            $(fn object(&self) -> Option<RequestedObject> {
+                Some(RequestedObject::Subject(SubjectName::$subject(Clone::clone(self))))
+            })?
         }
     )*};
 }
 
 from_path!(
-    AgentName by name, CapabilityName by name, OperatorName by name, SecretName by name, IncidentId by id, InstanceId by id, LeaseId by id, TokenId by id,
-    Serial by serial, u32 by generation, u64 by sequence
+    AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CapabilityName by name, u32 by generation, u64 by sequence
 );
+
+impl FromPath for IncidentId {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        id(text)
+    }
+
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.path_parameter::<Self>();
+    }
+
+    fn object(&self) -> Option<RequestedObject> {
+        Some(RequestedObject::Incident(*self))
+    }
+}
 
 /// A canonical name from the path or the body.
 pub(crate) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem> {

@@ -17,6 +17,7 @@ use crate::http::documents::problem::{Problem, ProblemForm};
 use crate::http::documents::resource_metadata::pointed_to;
 use crate::http::route::{Caller, Route};
 use crate::telemetry::{AnsweredRequest, Meters};
+use crate::wire::READ_ONLY_HEADER;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -31,6 +32,8 @@ pub(crate) struct Middleware {
     name: Box<dyn Fn() -> RequestId + Send + Sync>,
     /// The `iss` of tokens, if the listener is a protected resource.
     issuer: Option<String>,
+    /// Whether the broker is in read-only mode now: its responses say so.
+    is_read_only: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The route of unknown paths in logs and metrics.
@@ -80,7 +83,13 @@ impl Middleware {
             drop(routes.insert(path, methods));
         }
         let under_way = Arc::new(Semaphore::new(REQUESTS_UNDER_WAY_MAX));
-        Self { listener, routes, meters, under_way, name: Box::new(name), issuer: None }
+        let is_read_only = Box::new(|| false);
+        Self { listener, routes, meters, under_way, name: Box::new(name), issuer: None, is_read_only }
+    }
+
+    /// The middleware of a listener of a broker that is in read-only mode whenever `is_read_only` says so.
+    pub(crate) fn marking(self, is_read_only: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { is_read_only: Box::new(is_read_only), ..self }
     }
 
     /// The middleware of a listener that is a protected resource for tokens of `issuer`.
@@ -152,6 +161,7 @@ impl Middleware {
         }
         if let Some(problem) = problem {
             code = problem.code().as_str();
+            let operator = problem.operator().map(ToString::to_string);
             let is_shed = problem.code() == code::OVERLOADED;
             response = problem.in_form(form).of_request(id).write_out();
             // RFC 9110 §15.5.6.
@@ -165,7 +175,7 @@ impl Middleware {
             if is_shed {
                 response.extensions_mut().insert(Overloaded);
             } else {
-                tracing::info!(request.id = %id, connection, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
+                tracing::info!(request.id = %id, connection, operator, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), code, "refused");
             }
         } else {
             tracing::debug!(request.id = %id, connection, request.what = %format_args!("{method} {route}"), status = response.status().as_u16(), "answered");
@@ -178,6 +188,9 @@ impl Middleware {
         let headers = response.headers_mut();
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if (self.is_read_only)() {
+            headers.insert(HeaderName::from_static(READ_ONLY_HEADER), HeaderValue::from_static("true"));
+        }
         match &self.issuer {
             Some(issuer) if is_of_resource => pointed_to(issuer, response),
             Some(_) | None => response,

@@ -5,7 +5,7 @@ use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
 use serde_json::json;
 
-use super::{join, post, redeem, refused, standing};
+use super::{Operator, join, post, redeem, refused, renewed, standing};
 use crate::support::broker::{Caller, Reply, TestBroker};
 use crate::support::process::Process;
 use crate::support::waiting::until;
@@ -83,6 +83,63 @@ async fn the_last_admin_who_can_act_stays() {
     assert_eq!(post(&admin, "/v1/operators/admin/revoke").await.status, 200);
     refused(&post(&security, "/v1/operators/second/revoke").await, 409, "last_admin");
     assert_eq!(second.get("/v1/operators").await.status, 200);
+}
+
+/// Advances by `count` lives of the operators' certificates, renewing that of `operator`.
+async fn outlive(broker: &TestBroker, operator: Operator, count: u32) -> Operator {
+    let mut operator = operator;
+    for _ in 0..2 * count {
+        broker.clock.advance_s(1800);
+        operator = renewed(broker, &operator).await;
+    }
+    operator
+}
+
+#[tokio::test]
+async fn an_admin_who_can_only_renew_remains_and_an_expired_one_does_not() {
+    // Given an admin that renews its certificate, and one whose certificate expires
+    let settings = "[certificates]\noperator_life_s = 3600\noperator_renewal_grace_s = 7200\n";
+    let broker = TestBroker::start_with(settings).await;
+    let busy = join(&broker, "busy", &standing("admin", None)).await;
+    join(&broker, "absent", &standing("admin", None)).await;
+    // When the certificate is past its grace period, then the admin does not count as one that remains
+    let busy = outlive(&broker, busy, 4).await;
+    refused(&post(&busy.caller, "/v1/operators/busy/revoke").await, 409, "last_admin");
+    refused(&post(&busy.caller, "/v1/certificate/revoke").await, 409, "last_admin");
+    // When it is within its grace period, then the admin can renew, and counts
+    let code = super::invite(&busy.caller, "second", &standing("admin", None)).await.json();
+    let code = EnrolmentCode::parse(code["code"].as_str().unwrap()).unwrap();
+    let (_, request) = new_key_and_request().unwrap();
+    assert_eq!(redeem(&broker, &code, &request).await.status, 201);
+    let busy = outlive(&broker, busy, 2).await;
+    assert_eq!(post(&busy.caller, "/v1/operators/busy/suspend").await.status, 200);
+}
+
+#[tokio::test]
+async fn break_glass_access_neither_counts_as_an_admin_nor_has_to_stay() {
+    let broker = TestBroker::declared().await;
+    let security = join(&broker, "sec", &standing("security", None)).await.caller;
+    crate::incidents::host::break_glass(&broker).await;
+    for verb in ["revoke", "suspend"] {
+        refused(&post(&security, &format!("/v1/operators/admin/{verb}")).await, 409, "last_admin");
+    }
+    let subject = json!({ "subject": { "kind": "operator", "name": "admin" }, "reason": "a drill" });
+    refused(&security.post_json("/v1/incidents", &subject).await, 409, "last_admin");
+    assert_eq!(post(&security, "/v1/operators/break-glass/revoke").await.status, 200);
+}
+
+#[tokio::test]
+async fn operators_without_a_valid_certificate_are_told_apart() {
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    super::code_for(&broker, "new", &standing("auditor", None)).await;
+    join(&broker, "gone", &standing("auditor", None)).await;
+    assert_eq!(post(&admin, "/v1/operators/gone/revoke").await.status, 200);
+    let resumed = post(&admin, "/v1/operators/gone/resume").await.json();
+    assert_eq!((&resumed["unchanged"], &resumed["state"]), (&true.into(), &"revoked".into()), "{resumed}");
+    for (name, state) in [("new", "invited"), ("gone", "revoked"), ("admin", "active")] {
+        assert_eq!(admin.get(&format!("/v1/operators/{name}")).await.json()["state"], state, "{name}");
+    }
 }
 
 #[tokio::test]

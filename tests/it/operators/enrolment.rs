@@ -60,7 +60,7 @@ async fn an_invitation_says_what_is_new_and_contradicts_nothing_that_is_there() 
     refused(&invite(&admin, "bob", &standing("admin", None)).await, 409, "operator_role_mismatch");
     refused(&invite(&admin, "bob", &standing("security", Some("a"))).await, 409, "operator_role_mismatch");
     let bob = admin.get("/v1/operators/bob").await.json();
-    assert_eq!((&bob["role"], &bob["state"]), (&"security".into(), &"inactive".into()));
+    assert_eq!((&bob["role"], &bob["state"]), (&"security".into(), &"invited".into()));
     refused(&admin.get("/v1/operators/carol").await, 404, "operator_unknown");
 }
 

@@ -15,6 +15,7 @@ mod own_access;
 mod owners;
 mod persons;
 mod preconditions;
+mod refusals;
 mod renewal;
 
 pub(crate) use owners::teams;

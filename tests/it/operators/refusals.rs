@@ -1,0 +1,80 @@
+//! Every refused request of an operator is on the ledger, with its object if that exists.
+
+use serde_json::{Value, json};
+
+use super::{post, refused, teams};
+use crate::support::broker::{Caller, Reply};
+use crate::support::process::Process;
+
+async fn contain(by: &Caller, subject: Value) -> Reply {
+    by.post_json("/v1/incidents", &json!({ "subject": subject, "reason": "a drill" })).await
+}
+
+/// Right, code and object of an entry.
+fn told(entry: &Value) -> [String; 3] {
+    ["right", "code", "subject"].map(|field| entry["event"][field].as_str().unwrap_or("-").to_owned())
+}
+
+/// Hazard POL-08.
+#[tokio::test]
+async fn every_refusal_of_an_operator_is_recorded_with_its_object() {
+    // Given two teams, each with an admin
+    let (broker, _red, blue) = teams().await;
+    // When one asks for what it may not do, or for objects of the other, then each refusal has an entry
+    refused(&contain(&blue, json!({ "kind": "everything" })).await, 403, "operator_scope_insufficient");
+    refused(&contain(&blue, json!({ "kind": "agent", "name": "red-bot" })).await, 404, "subject_unknown");
+    refused(&contain(&blue, json!({ "kind": "agent", "name": "none-bot" })).await, 404, "subject_unknown");
+    let headers = [("content-type", "application/octet-stream"), ("keyward-owner", "red")];
+    let put = blue.send("PUT", "/v1/secrets/red/app", &headers, b"value").await;
+    refused(&put, 403, "operator_scope_insufficient");
+    refused(&post(&blue, "/v1/secret-deletions/red/app").await, 404, "secret_unknown");
+    refused(&post(&blue, "/v1/agents/red-bot/revoke").await, 404, "subject_unknown");
+    refused(&post(&blue, "/v1/operators/admin/revoke").await, 403, "operator_scope_insufficient");
+    refused(&post(&broker.operator(), "/v1/operators/admin/revoke").await, 409, "last_admin");
+    let entries = broker.entries("operator.denied").await;
+    let expected = [
+        ["handle-incidents", "operator_scope_insufficient", "everything"],
+        ["handle-incidents", "subject_unknown", "agent/red-bot"],
+        ["handle-incidents", "subject_unknown", "-"],
+        ["store-secrets", "operator_scope_insufficient", "secret/red/app"],
+        ["store-secrets", "secret_unknown", "secret/red/app"],
+        ["contain", "subject_unknown", "agent/red-bot"],
+        ["contain-operators", "operator_scope_insufficient", "operator/admin"],
+        ["contain-operators", "last_admin", "operator/admin"],
+    ];
+    let told: Vec<[String; 3]> = entries.iter().map(told).collect();
+    assert_eq!(told, expected, "{entries:?}");
+    // Then the entries do not tell the refused operator which objects exist
+    let seen = blue.get("/v1/ledger/entries?kind=operator.denied").await.json();
+    let items = seen["items"].as_array().unwrap();
+    assert_eq!(items.len(), 7, "{seen}");
+    assert!(items.iter().all(|item| item["event"].get("subject").is_none()), "{seen}");
+}
+
+#[test]
+fn a_hint_of_a_command_asks_for_nothing_that_is_refused() {
+    // Given an admin of the owner `payments`
+    let mut process = Process::init("info");
+    process.serve();
+    process.set_up(b"value");
+    let invite = ["operator", "invite", "bob", "--role", "admin", "--owner", "payments"];
+    let code = process.good(&invite, b"");
+    process.good_as("bob", &["join"], &code);
+    // When it names another owner, then the one entry is about the request itself, and no note guesses
+    let put = process.run_as("bob", &["secret", "put", "bad/x", "--owner", "other"], b"value");
+    let said = String::from_utf8_lossy(&put.stderr).into_owned();
+    assert!(!put.status.success() && said.contains("operator_scope_insufficient"), "{said}");
+    assert!(!said.contains("note: no object"), "{said}");
+    let denied = process.json(&["audit", "list", "--kind", "operator.denied"]);
+    let rights: Vec<&Value> =
+        denied["items"].as_array().unwrap().iter().map(|one| &one["event"]["right"]).collect();
+    assert_eq!(rights, ["store-secrets"], "{denied}");
+    // And the log line of the refusal names the operator
+    let log = process.log();
+    assert!(log.lines().any(|line| line.contains("refused") && line.contains("bob")), "{log}");
+    // When the certificate is revoked, then a look-up that failed says nothing
+    process.good(&["operator", "revoke", "bob"], b"");
+    let put = process.run_as("bob", &["secret", "put", "bad/x", "--owner", "other"], b"value");
+    let said = String::from_utf8_lossy(&put.stderr).into_owned();
+    assert!(said.contains("certificate_revoked") && !said.contains("note: no object"), "{said}");
+}
