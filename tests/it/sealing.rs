@@ -190,6 +190,7 @@ async fn sealing_cuts_every_connection_and_leaves_no_key_in_memory() {
         assert_eq!((reply.status, reply.code().as_str()), (503, "sealed"), "{path}");
     }
     assert_eq!(verb(&process, &["seal"], b"").0, Some(0), "it is already");
+    assert!(!process.log().contains("the file `anchor` cannot be written"), "{}", process.log());
 
     let key = process.path("root.key").display().to_string();
     assert_eq!(verb(&process, &["unseal", "--key-file", &key], b"").0, Some(0));
