@@ -56,7 +56,7 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
-    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CapabilityName by name, u32 by generation, u64 by sequence
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CapabilityName by name is Capability, u32 by generation, u64 by sequence
 );
 
 impl FromPath for IncidentId {
