@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::base::{SlotId, code};
 use crate::broker;
 use crate::console::{CommandFailure, own_uid};
-use crate::files;
+use crate::files::{self, FileUser};
 use crate::keyring::KeyringError;
 use crate::ledger::{OpenError, TakeInError, VerifyError};
 use crate::store::StoreError;
@@ -96,6 +96,15 @@ pub(crate) fn access_denied(error: &(dyn Error + 'static)) -> Option<CommandFail
 }
 
 fn not_opened_by_user(path: &Path) -> CommandFailure {
+    if let Some(closed) = FileUser::of_process().closed_directory_above(path) {
+        return CommandFailure::new(code::FILE_ACCESS_DENIED)
+            .because(format!(
+                "{}, so this process cannot open `{}`; the file itself can be intact",
+                closed.why(),
+                path.display()
+            ))
+            .mended_by(closed.fix());
+    }
     let user = own_uid();
     let owner = fs::metadata(path).map_or_else(
         |_| "is in a directory that is closed to other users".to_owned(),

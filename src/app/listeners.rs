@@ -102,7 +102,13 @@ impl BoundListener {
     fn bind(address: SocketAddr) -> Result<Self, CommandFailure> {
         let refuse = |error: std::io::Error| {
             let why = format!("the broker cannot listen on {address}: {}", io_reason(&error));
-            CommandFailure::new(code::LISTEN_FAILED).because(why)
+            let failure = CommandFailure::new(code::LISTEN_FAILED).because(why);
+            if error.kind() == std::io::ErrorKind::AddrNotAvailable {
+                let fix = "set `[listen]` to an address of this host (`ip address` lists them), or to `0.0.0.0:PORT` or \
+                           `[::]:PORT` for all of them";
+                return failure.mended_by(fix);
+            }
+            failure
         };
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(refuse)?;

@@ -1,3 +1,7 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use super::data_dir::keyring_path;
 use crate::base::code;
 use crate::config::{Config, RootKey};
@@ -36,6 +40,14 @@ fn with_other_slots(config: &Config, failure: CommandFailure) -> CommandFailure 
     };
     if !of_key.iter().any(|code| code.as_str() == failure.code()) {
         return failure;
+    }
+    // The key is there: no other slot is needed.
+    let is_open = |file: &Path| fs::metadata(file).is_ok_and(|found| found.mode() & 0o077 != 0);
+    if let RootKey::File(key) = &config.root_key
+        && failure.code() == code::ROOT_KEY_UNUSABLE.as_str()
+        && is_open(key)
+    {
+        return failure.mended_by(format!("find out who could read the file, then `chmod 600 {file}`"));
     }
     let by = |kind: &SlotKind| match kind {
         SlotKind::KeyFile => None,

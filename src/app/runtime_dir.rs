@@ -31,9 +31,10 @@ impl RuntimeDir {
     /// As a broker of `user` finds it: only this user can access it, and it is on another file system than the data
     /// directory.
     pub(crate) fn of(config: &Config, BrokerUser(user): BrokerUser) -> Self {
-        let (runtime, data) = (fs::metadata(&config.runtime_dir), fs::metadata(&config.data_dir));
-        let (Ok(runtime), Ok(data)) = (runtime, data) else { return Self::Absent };
-        if runtime.dev() == data.dev() {
+        let Ok(runtime) = fs::metadata(&config.runtime_dir) else { return Self::Absent };
+        // Before `init` there is no data directory.
+        let data = fs::metadata(&config.data_dir).ok();
+        if data.is_some_and(|data| runtime.dev() == data.dev()) {
             Self::Unusable("it is on the file system of the data directory")
         } else if runtime.uid() != user {
             Self::Unusable("it belongs to another user than the broker's")

@@ -9,6 +9,7 @@ use super::data_dir::keyring_path;
 use crate::base::{code, io_reason};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, own_uid};
+use crate::files::FileUser;
 
 /// Permissions of group and others.
 const ANY: u32 = 0o077;
@@ -106,6 +107,20 @@ impl BrokerUser {
     /// user of this process, who will make it.
     pub(crate) fn of_data(config: &Config) -> Self {
         fs::metadata(&config.data_dir).map_or_else(|_| Self::of_process(), |found| Self(found.uid()))
+    }
+
+    /// Checks that this user can pass every directory above the data directory, and can read the configuration, which was
+    /// read from the file `from`.
+    pub(crate) fn check_ways_to(self, from: &Path, data_dir: &Path) -> Result<(), CommandFailure> {
+        let gid = fs::metadata(data_dir).map_err(|error| unusable(data_dir, &error))?.gid();
+        let user = FileUser { uid: self.0, gid };
+        let closed = user.closed_directory_above(data_dir).map(|closed| (closed, data_dir));
+        let Some((closed, path)) = closed.or_else(|| user.closed_file(from).map(|closed| (closed, from)))
+        else {
+            return Ok(());
+        };
+        let why = format!("{}, the broker's user, which needs `{}`", closed.why(), path.display());
+        Err(CommandFailure::new(code::FILE_ACCESS_DENIED).because(why).mended_by(closed.fix()))
     }
 
     /// Checks the files below the data directory: each belongs to this user, or to root and is readable.

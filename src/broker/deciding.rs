@@ -4,13 +4,14 @@ use super::retry::AttemptError;
 use super::services::{Services, State};
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
-use crate::base::code;
-use crate::base::{CapabilityName, ClockReading, Connection, DecisionId, Timestamp};
-use crate::pki::PeerCertificate;
+use crate::base::{
+    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, Timestamp, code,
+};
+use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
 use crate::store::Event;
-use crate::token::{TokenDenied, TokenRefused};
+use crate::token::{IssuanceRefused, TokenDenied, TokenRefused};
 
 /// The time for something that is to be issued.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,8 @@ impl State {
 
 /// An agent whose request is within its rate, to be decided until there is no conflict.
 pub(crate) struct AdmittedAgent {
+    id: AgentId,
+    instance: InstanceId,
     certificate: PeerCertificate,
     proved: Option<AgentPrincipal>,
     admitted: Admitted,
@@ -81,6 +84,11 @@ impl AdmittedAgent {
     /// The certificate of its connection.
     pub(crate) const fn certificate(&self) -> &PeerCertificate {
         &self.certificate
+    }
+
+    /// The caller, for the record of a refusal.
+    pub(crate) const fn caller(&self) -> IssuanceCaller<'_> {
+        IssuanceCaller { id: self.id, instance: self.instance, certificate: &self.certificate }
     }
 
     /// The request has waited: its next attempt proves the agent as of then.
@@ -103,6 +111,14 @@ impl AdmittedAgent {
     }
 }
 
+/// An authenticated agent that asked the broker to issue something.
+#[derive(Clone, Copy)]
+pub(crate) struct IssuanceCaller<'a> {
+    pub(crate) id: AgentId,
+    pub(crate) instance: InstanceId,
+    pub(crate) certificate: &'a PeerCertificate,
+}
+
 /// The capabilities of `denial` that are declared, and whether its secret exists.
 fn existing(world: &World, denial: &Denial) -> (Vec<CapabilityName>, bool) {
     let declared = |name: &&CapabilityName| world.registry.declarations().capability(name).is_some();
@@ -119,7 +135,8 @@ impl Services {
     pub(crate) fn admit(&self, principal: AgentPrincipal) -> Result<AdmittedAgent, Limited> {
         let admitted = self.limits.mints.admit(&principal.agent())?;
         let certificate = principal.certificate().clone();
-        Ok(AdmittedAgent { certificate, proved: Some(principal), admitted })
+        let (id, instance) = (principal.agent(), principal.instance());
+        Ok(AdmittedAgent { id, instance, certificate, proved: Some(principal), admitted })
     }
 
     /// What a decision is made with at the time of `issue`.
@@ -192,6 +209,27 @@ impl Services {
             self.record_refusal(&event, principal.connection()).await;
         }
         failure
+    }
+
+    /// Records that nothing was issued to `caller` because of the clock, unless its agent has had its share of entries.
+    /// Other results are returned unchanged.
+    pub(crate) async fn noting_clock_refusal<T>(
+        &self,
+        caller: IssuanceCaller<'_>,
+        action: &'static str,
+        issued: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Err(failure) = issued else { return issued };
+        if failure.code == code::CLOCK_UNTRUSTED
+            && let SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. } =
+                caller.certificate.spiffe()
+            && let Note::Record { unrecorded } = self.limits.denials.note(&caller.id)
+        {
+            let (agent, instance, code) = (name, caller.instance, failure.code.as_str());
+            let event = IssuanceRefused { agent, instance, action, code, unrecorded };
+            self.record_refusal(&event, caller.certificate.connection()).await;
+        }
+        Err(failure)
     }
 
     pub(crate) async fn record_refusal<V: Event + Sync>(&self, event: &V, connection: Option<Connection>) {

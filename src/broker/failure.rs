@@ -284,6 +284,13 @@ mod tests {
     }
 
     #[test]
+    fn refusal_on_a_full_disk_names_the_size_of_a_segment() {
+        let needed = format!("{} MiB", crate::ledger::SEGMENT_BYTES / (1024 * 1024));
+        let code = code::LEDGER_NO_SPACE;
+        assert!(code.meaning().contains(&needed) && code.fix().contains(&needed), "{code}");
+    }
+
+    #[test]
     fn a_write_that_wrote_nothing_has_another_code_than_one_in_doubt() {
         let code_of = |error: AppendError| Failure::from(CommitError::Append(error)).code;
         assert_eq!(code_of(AppendError::Unwritten), code::LEDGER_UNWRITTEN);

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
@@ -24,8 +25,11 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with the place and without the value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: io_reason(&error) })?;
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            why: io_reason(&error),
+            denied: error.kind() == io::ErrorKind::PermissionDenied,
+        })?;
         Self::parse(&text, path)
     }
 

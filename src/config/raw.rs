@@ -14,6 +14,8 @@ pub enum ConfigError {
         path: PathBuf,
         /// The reason, in plain words.
         why: String,
+        /// Whether the user of this process may not read it.
+        denied: bool,
     },
     /// A setting is wrong.
     #[error("`{path}` line {line}, column {column}: {message}")]

@@ -4,6 +4,7 @@ use std::path::Path;
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason, refusal_within};
 use crate::config::ConfigError;
+use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
 use crate::wire::FailureOutput;
 
@@ -237,9 +238,26 @@ impl CommandFailure {
     }
 }
 
+/// The configuration at `path` is closed to the user of this process.
+fn config_denied(path: &Path) -> CommandFailure {
+    let user = FileUser::of_process();
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = path.display();
+    let failure = CommandFailure::new(code::FILE_ACCESS_DENIED);
+    match user.closed_file(&path) {
+        Some(closed) => failure
+            .because(format!("{}, and this process cannot read the configuration `{shown}`", closed.why()))
+            .mended_by(closed.fix()),
+        None => failure
+            .because(format!("uid {} of this process may not read the configuration `{shown}`", user.uid))
+            .mended_by(format!("let this user read it, e.g. as root: `chmod o+r {shown}`, or name another file: `--config FILE`")),
+    }
+}
+
 impl From<ConfigError> for CommandFailure {
     fn from(error: ConfigError) -> Self {
         let fix = match &error {
+            ConfigError::Unreadable { path, denied: true, .. } => return config_denied(path),
             ConfigError::Unreadable { .. } => {
                 "check the path and its permissions, or name another file: `--config FILE`"
             }

@@ -1,6 +1,7 @@
 //! Files that are written whole or not at all, and are on disk with their names before anything relies on them.
 
 mod access;
+mod closed;
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -9,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(crate) use access::{about, denied_file, give_to_owner_of};
+pub(crate) use closed::FileUser;
 
 use crate::base::{Clock, SystemClock, Timestamp};
 

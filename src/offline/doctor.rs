@@ -11,6 +11,7 @@ use crate::cli::{CLOCK_DISAGREES, DoctorFinding, host_state, report};
 use crate::config::{Config, RootKey};
 use crate::console::{CommandFailure, Console};
 use crate::keyring::{SlotKind, SlotState, slots_of};
+use crate::ledger::SEGMENT_BYTES;
 use crate::telemetry::{Protection, free_bytes, harden};
 use crate::wire::StateAnswer;
 
@@ -44,8 +45,9 @@ async fn host(path: &Path, key_file: Option<&Path>) -> Vec<DoctorFinding> {
     findings.extend(slots(&config));
     findings.push(space(&config.data_dir));
     findings.push(ledger(&config));
-    findings.extend(running(&config).await);
-    findings.push(memory());
+    let state = host_state(&config.listen.host).await;
+    findings.push(memory(state.as_ref().ok().and_then(|state| state.memory_locked)));
+    findings.extend(running(&config, state));
     findings
 }
 
@@ -73,6 +75,8 @@ fn slots(config: &Config) -> Option<DoctorFinding> {
     })
 }
 
+const MIB: u64 = 1024 * 1024;
+
 fn space(dir: &Path) -> DoctorFinding {
     const WHAT: &str = "disk space";
     let Some(free) = free_bytes(dir) else {
@@ -82,8 +86,16 @@ fn space(dir: &Path) -> DoctorFinding {
             "check that the directory exists",
         );
     };
-    let said = format!("{} MiB are free below `{}`", free / (1024 * 1024), dir.display());
-    if free < DISK_FREE_BYTES_MIN {
+    let said = format!("{} MiB are free below `{}`", free / MIB, dir.display());
+    if free < SEGMENT_BYTES {
+        let needed = SEGMENT_BYTES / MIB;
+        let why = format!(
+            "{said}, and the next segment of the ledger needs {needed} MiB: the broker refuses writes when the present \
+             segment is full"
+        );
+        let fix = format!("free at least {needed} MiB on the data disk; see docs/runbooks/full-disk.md");
+        DoctorFinding::fail(WHAT, why, fix)
+    } else if free < DISK_FREE_BYTES_MIN {
         DoctorFinding::warn(WHAT, said, "free space on the data disk: the ledger grows")
     } else {
         DoctorFinding::ok(WHAT, said)
@@ -91,9 +103,9 @@ fn space(dir: &Path) -> DoctorFinding {
 }
 
 /// The readiness of a running broker, and its pending orders. A sealed broker holds no lock.
-async fn running(config: &Config) -> Vec<DoctorFinding> {
+fn running(config: &Config, state: Result<StateAnswer, CommandFailure>) -> Vec<DoctorFinding> {
     const WHAT: &str = "readiness";
-    let state = match host_state(&config.listen.host).await {
+    let state = match state {
         Ok(state) => state,
         Err(failure) => {
             let fix = "run this command on the broker's host as root";
@@ -119,7 +131,7 @@ fn warnings(state: &StateAnswer) -> Vec<DoctorFinding> {
         state.warnings.iter().map(|warning| &**warning).partition(|warning| *warning == CLOCK_DISAGREES);
     let clock = clock.first().map(|name| {
         let why = format!("the system clock and the clock since boot disagree (`{name}`)");
-        let fix = "set the system clock right; if it is right: `keyward clock accept`; see docs/runbooks/wrong-clock.md";
+        let fix = "set the system clock right; if it is right: `keyward clock accept`; until then operators may be refused: `keyward break-glass contain SUBJECT --reason TEXT` on this host works; see docs/runbooks/wrong-clock.md";
         DoctorFinding::warn("clock", why, fix)
     });
     let others = (!others.is_empty()).then(|| {
@@ -176,20 +188,39 @@ fn ledger(config: &Config) -> DoctorFinding {
     DoctorFinding::of(WHAT, &looked, "all entries are intact")
 }
 
-fn memory() -> DoctorFinding {
+/// The memory of the running broker, if it told whether it `is_locked`; otherwise of this process, which has the limits of
+/// the user's session and not those of the service.
+fn memory(is_locked: Option<bool>) -> DoctorFinding {
     const WHAT: &str = "memory";
-    let hardening = harden();
     let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
-    match (hardening.memory_locked, swaps) {
-        (Protection::On, _) => {
-            DoctorFinding::ok(WHAT, "core dumps and tracing are off, and memory is locked")
-        }
-        (Protection::Refused, false) => {
-            DoctorFinding::ok(WHAT, "core dumps and tracing are off, and the host has no swap")
-        }
-        (Protection::Refused, true) => {
-            let fix = "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service";
-            DoctorFinding::warn(WHAT, "the process cannot lock its memory: keys may be written to swap", fix)
-        }
+    let own_lock = || harden().memory_locked == Protection::On;
+    match (is_locked, swaps) {
+        (Some(true), _) => DoctorFinding::ok(WHAT, "the memory of the running broker is locked"),
+        (Some(false), false) => DoctorFinding::ok(
+            WHAT,
+            "the memory of the running broker is not locked, and the host has no swap",
+        ),
+        (Some(false), true) => DoctorFinding::warn(
+            WHAT,
+            "the memory of the running broker is not locked: keys may be written to swap",
+            LOCK_FIX,
+        ),
+        (None, false) => DoctorFinding::ok(
+            WHAT,
+            "the host has no swap; no running broker told whether its memory is locked",
+        ),
+        (None, true) if own_lock() => DoctorFinding::ok(
+            WHAT,
+            "this process can lock its memory; no running broker told whether its memory is locked",
+        ),
+        (None, true) => DoctorFinding::warn(
+            WHAT,
+            "this process cannot lock its memory, and no running broker told whether its memory is locked: keys may be \
+             written to swap",
+            LOCK_FIX,
+        ),
     }
 }
+
+const LOCK_FIX: &str =
+    "under systemd: `LimitMEMLOCK=infinity`, as in config/systemd/keyward.service; then restart the broker";

@@ -65,8 +65,12 @@ fn permissions(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     });
     let mut findings: Vec<DoctorFinding> = checked.collect();
     if config.data_dir.exists() {
-        let well = format!("the broker's user can read every file below `{}`", config.data_dir.display());
-        findings.push(match user.check_files_below(&config.data_dir) {
+        let well = format!(
+            "the broker's user can read the configuration and every file below `{}`",
+            config.data_dir.display()
+        );
+        let checked = user.check_ways_to(from, &config.data_dir);
+        findings.push(match checked.and_then(|()| user.check_files_below(&config.data_dir)) {
             Ok(()) => DoctorFinding::ok("owner of the data", well),
             Err(failure) => DoctorFinding::fail("owner of the data", failure.why(), failure.fix()),
         });

@@ -18,6 +18,7 @@ pub use events::{
     OperatorElsewhere, OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced,
     OperatorProfileChanged, OperatorRenewed, OperatorUsed, ProfileText,
 };
+pub(crate) use operator::CONTAIN_ON_HOST;
 pub use operator::{
     BREAK_GLASS, Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate,
     is_of_host,

@@ -153,6 +153,10 @@ impl Operator {
 /// The name of the operator of break-glass access.
 pub const BREAK_GLASS: &str = "break-glass";
 
+/// The advice for an operator whose certificate is refused because of a wrong clock.
+pub(crate) const CONTAIN_ON_HOST: &str = "to contain at once, on the broker's host, as root: `keyward break-glass contain SUBJECT --reason \
+    TEXT` or `keyward break-glass freeze --reason TEXT`, which need no certificate";
+
 /// Whether the name is the host's own: nobody is invited by it, and nobody renews.
 #[must_use]
 pub fn is_of_host(name: &OperatorName) -> bool {

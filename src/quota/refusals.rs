@@ -66,12 +66,20 @@ pub struct RefusedSources {
     pub left_out: u64,
     /// From the sources that were left out.
     pub others: RefusalCount,
+    /// The last one.
+    pub last: Option<(Timestamp, IpAddr)>,
 }
 
 /// Sources that stay, so that newer ones do not push them out.
 const FIRST_SOURCES: usize = REFUSED_SOURCES_MAX / 2;
 
 impl RefusedSources {
+    /// The number of refusals.
+    fn total(&self) -> u64 {
+        let counts = self.by_source.iter().map(|(_, count)| *count).chain([self.others]);
+        counts.fold(0, |sum, count| sum.saturating_add(count.handshakes).saturating_add(count.requests))
+    }
+
     fn add(&mut self, source: IpAddr, count: RefusalCount) {
         let known = self.by_source.iter().position(|(one, _)| *one == source);
         if let Some((_, first)) =
@@ -158,6 +166,9 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
         let mut counted = self.lock();
         counted.summary.since.get_or_insert(now);
         counted.summary.add(&caller, peer_of(source), RefusalCount::one(at));
+        if let Some(sources) = counted.summary.sources(&caller) {
+            sources.last = Some((now, source));
+        }
     }
 
     /// The record of an alarm about `subject` at `source`: at most one a minute for each.
@@ -182,6 +193,21 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
     /// The refusals about `subject` since the start.
     pub fn last(&self, subject: &A) -> Option<LastRefusal> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).get(subject).copied()
+    }
+
+    /// The refusals of the callers that `is_it` that no summary has yet.
+    pub fn pending(&self, is_it: impl Fn(&K) -> bool) -> Option<LastRefusal> {
+        let counted = self.lock();
+        let callers = counted.summary.callers.iter().filter(|(caller, _)| is_it(caller));
+        let mut pending: Option<LastRefusal> = None;
+        for (_, sources) in callers {
+            let Some((at, source)) = sources.last else { continue };
+            let known = pending.get_or_insert(LastRefusal { count: 0, at, source });
+            let latest = if at >= known.at { (at, source) } else { (known.at, known.source) };
+            let count = known.count.saturating_add(sources.total());
+            *known = LastRefusal { count, at: latest.0, source: latest.1 };
+        }
+        pending
     }
 
     /// Asks for a summary, if one may be recorded now.
@@ -218,6 +244,7 @@ impl<K: Ord + Clone, A: Hash + Eq + Clone> Refusals<K, A> {
             match counted.summary.sources(caller) {
                 Some(known) => {
                     known.others.add(sources.others);
+                    known.last = sources.last.or(known.last);
                     known.left_out = known.left_out.saturating_add(sources.left_out);
                 }
                 None => counted.summary.others.add(sources.others),

@@ -10,6 +10,7 @@ use super::state::Registry;
 use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope,
     SecretName, Sensitivity,
+    refusal_within,
 };
 use crate::config::SourcePosition;
 
@@ -261,6 +262,23 @@ fn is_unchanged(ground: &PlanContext<'_>, capability: &Capability, owner: Option
 
 const OTHER_OWNER: &str = "the `secret` has the sensitivity `high`, so only capabilities of its owner deliver it: declare this capability with the secret's `owner`";
 
+/// The fault of a declaration whose secret is not among the objects of `scope`. To an operator with an owner it does not say
+/// whether another owner has the secret.
+pub(crate) fn absent_secret(secret: &SecretName, scope: &Scope) -> String {
+    match scope {
+        Scope::Everything => {
+            format!("secret `{secret}` does not exist: store it first (`keyward secret put {secret}`)")
+        }
+        Scope::Owner(owner) => {
+            let absent = refusal_within(owner.as_str(), &format!("there is no secret `{secret}`"));
+            format!(
+                "{absent}: an operator with the scope `all` sees whether it exists with another owner or with none \
+                 (`keyward secret show {secret}`); a new one is stored with `keyward secret put {secret} --owner {owner}`"
+            )
+        }
+    }
+}
+
 /// What of the declarations that there would be names something that is not there, or may not be reached.
 pub(super) fn dangling(
     ground: &PlanContext<'_>,
@@ -279,8 +297,8 @@ pub(super) fn dangling(
             None => report(
                 *place,
                 format!(
-                    "secret `{secret}` does not exist: store it first (`keyward secret put {secret}`), or declare a \
-                     `[[rotation]]` that makes its first value"
+                    "{}; or declare a `[[rotation]]` that makes its first value",
+                    absent_secret(secret, ground.scope)
                 ),
             ),
             // Its secret may have become so later: a capability that stays as it is can be declared again.

@@ -61,6 +61,15 @@ fn lock_memory() -> Protection {
     Protection::of(&mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT))
 }
 
+/// Whether memory of this process is locked; `None` if the kernel does not say.
+#[must_use]
+pub fn is_memory_locked() -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"))?;
+    let kilobytes: u64 = locked.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kilobytes > 0)
+}
+
 /// Whether the process has `CAP_IPC_LOCK` (bit 14 of the effective set).
 fn may_lock() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

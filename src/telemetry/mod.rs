@@ -14,7 +14,7 @@ mod priority;
 mod reading;
 
 pub use alarm::{Alarm, Alarms};
-pub use hardening::{Hardening, Protection, free_bytes, harden, raise_open_files};
+pub use hardening::{Hardening, Protection, free_bytes, harden, is_memory_locked, raise_open_files};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};
 pub use meters::{AnsweredRequest, Latency, Level, LevelGuard, Meters, RefusedCertificate};

@@ -101,6 +101,27 @@ impl Event for TokenRefused<'_> {
     const NAME: &'static str = "token.refused";
 }
 
+/// The broker did not issue to an authenticated agent, because it did not trust its clock. No decision was made, or its
+/// grant was not used.
+#[derive(Debug, Serialize)]
+pub struct IssuanceRefused<'a> {
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The act: `mint`, `reveal`, `lease` or `renew`.
+    pub action: &'static str,
+    /// Why, as a stable code.
+    pub code: &'static str,
+    /// Earlier refusals of the same agent that got no entry of their own.
+    pub unrecorded: u64,
+}
+
+impl Event for IssuanceRefused<'_> {
+    const KIND: Kind = Kind(0x0405);
+    const NAME: &'static str = "issuance.refused";
+}
+
 /// A token that was minted before is about to be signed once more, for a request that was repeated.
 #[derive(Debug, Serialize)]
 pub struct TokenRepeated<'a> {

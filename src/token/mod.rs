@@ -15,7 +15,7 @@ mod tests;
 mod verifier;
 
 pub use claims::{AuthorizationDetail, Claims, Confirmation, DetailType};
-pub use events::{TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
+pub use events::{IssuanceRefused, TokenDenied, TokenMinted, TokenRefused, TokenRepeated};
 pub use jwk::{Jwk, KEY_SET, KeySet};
 pub use key_state::{Effect, TokenKeyStaged, TokenKeys, keys};
 pub use minted::{Minted, MintedLately};

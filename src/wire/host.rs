@@ -47,6 +47,9 @@ pub struct StateAnswer {
     /// The warnings of an unsealed broker, as on the operators' port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<FixedText>,
+    /// Whether the memory of the broker is locked, so that no key reaches swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_locked: Option<bool>,
     /// The pending orders that the broker settled when it was unsealed or started, and those that failed within the last
     /// 24 hours and were not repeated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -42,6 +42,9 @@ pub struct RecognisedAnswer {
     pub holder: Option<String>,
     /// Whether the broker, or the upstream of the secret or lease, accepts it now, as far as the records say.
     pub accepted: bool,
+    /// What `accepted` does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<FixedText>,
     /// The agents that read this version of the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_by: Option<NamesAnswer>,

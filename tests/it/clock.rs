@@ -70,6 +70,13 @@ async fn a_wrong_hour_for_a_second_leaves_nothing_behind() {
     broker.look_at_clock().await;
     assert_eq!(agent.secret("github/app", &token).await.status, 401, "it has ended by one of the readings");
     assert!(is_in_doubt(&agent.ask(MINT).await), "it would have ended when it is issued");
+    let refused = broker.entries("issuance.refused").await;
+    let event = &refused[0]["event"];
+    assert_eq!(
+        (&event["action"], &event["code"]),
+        (&json!("mint"), &json!("clock_untrusted")),
+        "{refused:?}"
+    );
     let ready = broker.operator().get("/readyz").await;
     assert_eq!((ready.status, &ready.json()["warnings"]), (200, &json!(["clock_disagrees"])));
     let metrics = broker.operator().get("/metrics").await.text();

@@ -132,3 +132,45 @@ fn file_that_the_broker_may_not_open_is_no_damage() {
     }
     process.serve();
 }
+
+#[test]
+fn directory_closed_above_the_data_is_named_by_serve_and_doctor() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Given a stopped broker of a service, in a directory of root that is closed to the service
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let (config, above) = (process.config(), process.path(""));
+    for path in everything(&process.path("data")) {
+        chown(&path, Some(SERVICE.0), Some(SERVICE.1)).unwrap();
+    }
+    fs::set_permissions(&config, Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&above, Permissions::from_mode(0o700)).unwrap();
+    let above = above.display().to_string();
+    let above = above.trim_end_matches('/');
+    // When root checks the host, then the closed directory is named with the command that opens it
+    for args in [&["config", "check", "--config", &config][..], &["doctor", "--config", &config]] {
+        let checked = process.run_as("host", &[args, &["-o", "json"]].concat(), b"");
+        let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+        let fix = format!("chmod o+x {above}`");
+        assert!(checked.contains(&format!("the directory `{above}`")) && checked.contains(&fix), "{checked}");
+    }
+    // When the service starts, then it names the same directory; the service may not reach the binary of this test
+    let ids = [format!("--reuid={}", SERVICE.0), format!("--regid={}", SERVICE.1)];
+    let as_service = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(&ids).args(["--clear-groups", "--", KEYWARD]).args(args);
+        command.output().expect("setpriv is needed")
+    };
+    if !as_service(&["--version"]).status.success() {
+        return;
+    }
+    let output = as_service(&["serve", "--config", &config]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in ["file_access_denied", &format!("the directory `{above}`"), "chmod o+x"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("error: usage"), "{said}");
+}

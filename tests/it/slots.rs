@@ -44,6 +44,16 @@ fn a_passphrase_brings_back_a_broker_whose_key_file_is_lost() {
     let (exit, added) = slot(&process, &["add", "--passphrase"], format!("{WORDS}\n").as_bytes());
     assert_eq!((exit, &added["kind"]), (Some(0), &"passphrase".into()), "{added}");
 
+    // When others can read the key file, then its mode is the problem, and no other slot is needed
+    let with_mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(process.path("root.key"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    with_mode(0o644);
+    let (_, said) = process.refused_serve();
+    assert!(said.contains("chmod 600") && !said.contains("slot add"), "{said}");
+    with_mode(0o600);
+    // When it is lost
     fs::remove_file(process.path("root.key")).unwrap();
     let (exit, said) = process.refused_serve();
     assert!(exit == Some(10) && said.contains("root_key_unusable"), "{said}");

@@ -15,7 +15,7 @@ super::codes! {
         "ask an operator for a new enrolment code, then `keyward join --replace`; the only admin runs `keyward init --reissue-operator` on the broker's host";
     CLOCK_MISMATCH "clock_mismatch" Unauthenticated:
         "the clocks of this machine and of the broker differ: a certificate is valid by only one of them",
-        "compare `date -u` on this machine and on the broker's host, and correct the wrong clock";
+        "compare `date -u` on this machine and on the broker's host, and correct the wrong clock; if an operator cannot wait for that: on the broker's host, as root, `keyward break-glass contain SUBJECT --reason TEXT` and `keyward break-glass freeze --reason TEXT` need no certificate";
     SERVER_NAME_MISMATCH "server_name_mismatch" Unauthenticated:
         "the broker's certificate does not name the host of the broker's address",
         "add the host to `[server] names` on the broker's host and restart the broker, or correct the address";
@@ -99,7 +99,7 @@ super::codes! {
         "nothing was changed; name the key file that belongs to one of the slots (`keyward slot list`)";
     ROOT_KEY_UNUSABLE "root_key_unusable" NotStarted:
         "the file that `[root_key]` names cannot be used",
-        "check that the file exists and that only its owner can read it (mode 0600); for a credential outside the service: `keyward serve --sealed`, then `keyward unseal --key-file FILE`; `keyward doctor` takes `--root-key-file FILE`";
+        "check that the file exists and that only its owner can read it (mode 0600); for a credential outside the service: `keyward serve --sealed`, then `keyward unseal --key-file FILE`; `keyward init` and `keyward doctor` take `--root-key-file FILE`";
     PASSPHRASE_REFUSED "passphrase_refused" Usage:
         "the passphrase is too short, too easy to guess, or not one line",
         "choose at least 15 characters on one line, e.g. five or six unrelated words";

@@ -216,13 +216,13 @@ super::codes! {
         "the broker serves in read-only mode; when no other broker will serve these data again, run `keyward adopt` on this host";
     CLOCK_UNTRUSTED "clock_untrusted" Unavailable:
         "the system clock and the boot clock of the broker's host disagree, so the broker issues no credential that could be valid for too long",
-        "repeat the request later; operators: correct the system clock of the broker's host; if the broker does not adopt the clock by itself, run `keyward clock accept` on that host";
+        "repeat the request later; operators: correct the system clock of the broker's host; if the broker does not adopt the clock by itself, run `keyward clock accept` on that host; until then `keyward break-glass contain SUBJECT --reason TEXT` and `keyward break-glass freeze --reason TEXT` work on that host, as root";
     LEDGER_STALLED "ledger_stalled" Unavailable:
         "the broker's data disk does not answer a write",
         "repeat the request later; operators: check the data disk; the broker continues by itself once the disk answers";
     LEDGER_NO_SPACE "ledger_no_space" Unavailable:
-        "the broker's data disk is full",
-        "repeat the request later; operators: free space on the data disk; the broker continues by itself";
+        "the broker's data disk has no space for the next segment of the ledger, which needs 64 MiB",
+        "repeat the request later; operators: free at least 64 MiB on the data disk (docs/runbooks/full-disk.md); the broker continues by itself";
     REVOCATION_UNRECORDED "revocation_unrecorded" Unavailable:
         "a revocation or suspension of the same subject is in force, but not recorded in the ledger yet",
         "repeat the request later; operators: check the data disk; the broker records the revocation by itself once the disk answers";

@@ -35,7 +35,7 @@ use crate::secrets::{
     ValueKeyShed, VersionChanged, VersionsRewrapped,
 };
 use crate::store::{AcceptedLoss, ClockAdjusted, ClockDisagrees, Event, SnapshotTaken};
-use crate::token::{TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
+use crate::token::{IssuanceRefused, TokenDenied, TokenKeyStaged, TokenMinted, TokenRefused, TokenRepeated};
 
 /// The name of an entry's kind.
 #[must_use]
@@ -104,6 +104,7 @@ const EVENTS: &[(Kind, &str)] = known![
     TokenMinted<'_>,
     TokenDenied<'_>,
     TokenRefused<'_>,
+    IssuanceRefused<'_>,
     TokenRepeated<'_>,
     TokenKeyStaged<'_>,
     AuthorityFounded<'_>,
@@ -185,6 +186,7 @@ const DENIED: &[Kind] = kinds![
     CertificateRefused,
     CodeElsewhere<'_>,
     CodeReused<'_>,
+    IssuanceRefused<'_>,
     OperatorCodeReused<'_>,
     OperatorDenied<'_>,
     OperatorElsewhere<'_>,
@@ -252,6 +254,7 @@ mod tests {
             "alarm.operator-enrolment-code-reused",
             "certificate.refused",
             "enrolment.refused",
+            "issuance.refused",
             "operator.denied",
             "request.denied",
             "text.refused",

@@ -2,6 +2,7 @@ use crate::authn::{AuthnError, RenewingAgent, Timeliness};
 use crate::base::encoding::hex;
 use crate::base::{Connection, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
+use crate::broker::deciding::IssuanceCaller;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{
     CertificateOccasion, Enrolled, Holder, PlannedCertificate, PresentedKey, read_key,
@@ -58,7 +59,7 @@ impl AgentServices {
         let mut admitted = services.limits.mints.admit(&renewing.agent())?;
         let key = read_key(&input.request)?;
         let peer = renewing.certificate();
-        retry_on_conflict!(async {
+        let renewed = retry_on_conflict!(async {
             let issue = services.state.certifying(services.settings.agent_life_s)?;
             let (time, deciding) = (issue.time, services.deciding(issue));
             let (read, preconditions) = services.state.read(|reading| {
@@ -84,7 +85,10 @@ impl AgentServices {
             }
             let next = NextCertificate { agent, instance, timeliness: renewing.timeliness() };
             services.renew_new(next, grant, &key, &input, preconditions).await
-        })
+        });
+        let caller =
+            IssuanceCaller { id: renewing.agent(), instance: renewing.instance(), certificate: peer };
+        services.noting_clock_refusal(caller, "renew", renewed).await
     }
 
     /// Whether the certificate of `peer` has to be renewed now, because its authority is tainted.

@@ -1,14 +1,13 @@
 use crate::authn::{AuthnError, OperatorPrincipal, RenewingOperator, Timeliness};
-use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::peer_of;
+use crate::base::{ClockReading, ClockTrust, code, peer_of};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, read_key};
 use crate::broker::identity::renew::RenewInput;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::world::Effect;
-use crate::operators::{self, OperatorCertificatePromoted, Serving, is_of_host};
+use crate::operators::{self, CONTAIN_ON_HOST, OperatorCertificatePromoted, Serving, is_of_host};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::decide_operator_renewal;
 use crate::store::Change;
@@ -75,6 +74,9 @@ impl AdminServices {
     async fn refuse_out_of_time(&self, peer: &PeerCertificate) -> Failure {
         match self.identify_renewing(peer) {
             Err(AuthnError::Elsewhere) => self.0.refuse_elsewhere(peer).await,
+            Ok(_) | Err(_) if self.0.state.clock.reading().trust() != ClockTrust::Agreed => {
+                by_one_clock(peer, self.0.state.clock.reading())
+            }
             Ok(renewing) if renewing.timeliness() == Timeliness::Late => expired_in_grace(&renewing),
             Ok(_) | Err(_) if peer.not_after() <= self.0.state.clock.now() => refused_for_good(peer),
             Ok(_) | Err(_) => AuthnError::OutOfTime.into(),
@@ -145,6 +147,23 @@ impl AdminServices {
             Ok(())
         })
     }
+}
+
+/// The refusal of a certificate while the clocks of the broker's host disagree: a renewal can fail too.
+fn by_one_clock(peer: &PeerCertificate, reading: ClockReading) -> Failure {
+    Failure::new(code::CERTIFICATE_EXPIRED)
+        .because(format!(
+            "the system clock of the broker's host is at {}, and its boot clock leads to {}; your certificate, which \
+             is valid from {} until {}, is not valid at both times",
+            reading.wall().to_minute(),
+            reading.now().to_minute(),
+            peer.not_before().to_minute(),
+            peer.not_after().to_minute()
+        ))
+        .mended_by(format!(
+            "correct the system clock of the broker's host, or, if it is right, run `keyward clock accept` there; \
+             {CONTAIN_ON_HOST}; renew the certificate after that if it has expired: `keyward renew --operator`"
+        ))
 }
 
 /// The refusal of an expired certificate that can be renewed.

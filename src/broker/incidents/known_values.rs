@@ -23,8 +23,30 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 pub(super) struct KnownVersion {
     pub(super) secret: SecretName,
     pub(super) version: u32,
-    /// Whether its upstream accepts it, as far as the records say.
-    pub(super) accepted: bool,
+    pub(super) standing: UpstreamStanding,
+}
+
+/// Whether the upstream of a secret accepts one of its versions, as far as the records say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum UpstreamStanding {
+    /// It does.
+    Accepted,
+    /// A rotation has ended it there, or has not yet made it known there.
+    Refused,
+    /// It was replaced in the broker. Nothing says that it was ended at the upstream.
+    Replaced,
+}
+
+impl UpstreamStanding {
+    /// What a refused or accepted version does not say.
+    pub(super) const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Replaced => {
+                Some("the broker does not give it out any more; it works upstream until it is ended there")
+            }
+            Self::Accepted | Self::Refused => None,
+        }
+    }
 }
 
 /// A comparison of texts with the values within a scope.
@@ -124,9 +146,9 @@ impl Services {
                 within.flat_map(move |secret| {
                     let kept = secret.versions().filter(move |version| is_wanted(version.stage));
                     kept.map(|version| {
-                        let accepted = is_accepted(world, &secret.name, version);
+                        let standing = standing_of(world, &secret.name, version);
                         (
-                            KnownVersion { secret: secret.name.clone(), version: version.number, accepted },
+                            KnownVersion { secret: secret.name.clone(), version: version.number, standing },
                             secret.id,
                             version,
                         )
@@ -170,11 +192,12 @@ impl Services {
     }
 }
 
-/// Whether the upstream of the secret accepts the version, as far as the records say: the current one, the previous one in
-/// its grace period, and a new one that the upstream may have been told.
-fn is_accepted(world: &World, name: &SecretName, version: Version) -> bool {
-    let run = world.rotations.of(name).and_then(|rotation| rotation.run.as_ref());
-    match version.stage {
+/// Accepted are the current version, the previous one in its grace period, and a new one that the upstream may have been
+/// told.
+fn standing_of(world: &World, name: &SecretName, version: Version) -> UpstreamStanding {
+    let rotation = world.rotations.of(name);
+    let run = rotation.and_then(|rotation| rotation.run.as_ref());
+    let is_accepted = match version.stage {
         VersionStage::Current => true,
         VersionStage::Pending => {
             run.is_some_and(|run| run.touched && run.versions.new == Some(version.number))
@@ -183,6 +206,13 @@ fn is_accepted(world: &World, name: &SecretName, version: Version) -> bool {
             run.stage == RotationStage::Grace && run.versions.replaced == Some(version.number)
         }),
         VersionStage::Destroyed => false,
+    };
+    if is_accepted {
+        UpstreamStanding::Accepted
+    } else if version.stage == VersionStage::Former && rotation.is_none() {
+        UpstreamStanding::Replaced
+    } else {
+        UpstreamStanding::Refused
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::known_values::{Comparison, Covered, KnownVersion, candidates};
+use super::known_values::{Comparison, Covered, KnownVersion, UpstreamStanding, candidates};
 use crate::authn::{Credential, OperatorPrincipal, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX};
 use crate::base::{
@@ -67,7 +67,7 @@ impl AdminServices {
         let (secrets, of_versions) = services.known_versions(&comparison).await?;
         covered = covered.max(of_versions);
         let mut complete = covered == Covered::All;
-        for KnownVersion { secret, version, accepted } in secrets {
+        for KnownVersion { secret, version, standing } in secrets {
             let (received_by, is_whole) = self.receivers(operator, &secret, version, &comparison)?;
             complete &= is_whole;
             found.push(RecognisedAnswer {
@@ -75,7 +75,8 @@ impl AdminServices {
                 which: secret.to_string(),
                 version: Some(version),
                 holder: None,
-                accepted,
+                accepted: standing == UpstreamStanding::Accepted,
+                note: standing.note().map(Into::into),
                 received_by: Some(received_by),
             });
         }
@@ -157,6 +158,7 @@ impl Services {
             version: None,
             holder,
             accepted,
+            note: None,
             received_by: None,
         }))
     }
@@ -177,6 +179,7 @@ impl Services {
                 version: None,
                 holder: Some(holder),
                 accepted,
+                note: None,
                 received_by: None,
             };
             let of_agent = world.registry.code(code.id).filter(|known| known.hash == hash);
@@ -202,6 +205,7 @@ fn login(lease: LeaseId, agent: &AgentName) -> RecognisedAnswer {
         holder: Some(agent.to_string()),
         // Also while it is being revoked.
         accepted: true,
+        note: None,
         received_by: None,
     }
 }

@@ -22,10 +22,12 @@ use crate::broker::world::{World, records};
 use crate::leases::LeaseStage;
 use crate::policy::{Authorised, ReadLedger};
 use crate::postings::TimeSpan;
+use crate::quota::LastRefusal;
 use crate::registry::{Agent, Delivery, Owned};
 use crate::wire::{
     EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, HeldCredentialAnswer, NamesAnswer,
-    ReachableCapabilityAnswer, ReachedSecretAnswer, ReportedEntries, SubjectAnswer, SubjectReportAnswer,
+    ReachableCapabilityAnswer, ReachedSecretAnswer, RefusedCertificatesAnswer, ReportedEntries,
+    SubjectAnswer, SubjectReportAnswer,
 };
 
 /// Agents that are read at a time, so that no request waits.
@@ -102,7 +104,7 @@ impl AdminServices {
             entries,
             baseline,
             denied: activity.denied,
-            refused: activity.refused.clone(),
+            refused: self.with_pending(activity.refused.clone(), actor.as_deref()),
             unusual: activity.unusual(&before),
             secrets: left.cut(self.reached_secrets(scope, &activity.secrets, work)?),
             services: left.cut(activity.services()),
@@ -111,6 +113,26 @@ impl AdminServices {
             credentials: left.cut(credentials),
             capabilities: left.cut(capabilities),
             left_out: left.0,
+        })
+    }
+
+    /// The refusals that entries count, and those since the newest summary, which no entry has yet.
+    fn with_pending(
+        &self,
+        recorded: Option<RefusedCertificatesAnswer>,
+        actor: Option<&str>,
+    ) -> Option<RefusedCertificatesAnswer> {
+        let pending = self
+            .0
+            .notifications
+            .refusals
+            .pending(|caller| actor.is_some_and(|actor| caller.name.as_deref() == Some(actor)));
+        let Some(LastRefusal { count, at, source }) = pending else { return recorded };
+        let before = recorded.map_or(0, |recorded| recorded.count);
+        Some(RefusedCertificatesAnswer {
+            count: before.saturating_add(count),
+            last_at: at.to_string(),
+            last_source: source.to_string(),
         })
     }
 

@@ -87,7 +87,8 @@ impl AgentServices {
             let begun = {
                 let _turn = services.upstream.leasing.lock(id).await;
                 agent.waited();
-                retry_on_conflict!(services.begin_lease(&mut agent, input, idempotency))?
+                let begun = retry_on_conflict!(services.begin_lease(&mut agent, input, idempotency));
+                services.noting_clock_refusal(agent.caller(), "lease", begun).await?
             };
             match begun {
                 LeaseStep::Reused(leased) => return Ok(*leased),

@@ -85,7 +85,8 @@ impl AgentServices {
         let mut agent = services.admit(principal)?;
         let _turn = services.upstream.renewals.lock(lease).await;
         agent.waited();
-        let attempted = retry_on_conflict!(services.attempt_renewal(&mut agent, lease, life_s))?;
+        let attempted = retry_on_conflict!(services.attempt_renewal(&mut agent, lease, life_s));
+        let attempted = services.noting_clock_refusal(agent.caller(), "lease", attempted).await?;
         services.renew(attempted).await
     }
 }

@@ -10,7 +10,7 @@ use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
-use crate::registry::{Action, ChangedValue, ForeignNames, Noun, PlannedChange, Undeclared};
+use crate::registry::{Action, ChangedValue, ForeignNames, Noun, PlannedChange, Undeclared, absent_secret};
 use crate::rotation::{
     self, Declared, Rotation, RotationDeclaration, Run, Schedule, ScheduleFields, Slots, UpstreamValue, keys,
 };
@@ -124,16 +124,14 @@ pub(super) fn declared(
         return refuse(asked.place, "a secret of another owner has this name: choose another name");
     }
     if !is_there && capabilities.needs_current {
-        let message = format!(
-            "secret `{secret}` does not exist, and a rotation of this driver needs a value that works: store it first \
-             (`keyward secret put {secret}`)"
-        );
+        let message =
+            format!("a rotation of this driver needs a value that works: {}", absent_secret(secret, scope));
         return refuse(asked.place, &message);
     }
     if !is_there && *scope != Scope::Everything {
         let message = format!(
-            "secret `{secret}` does not exist: store it first (`keyward secret put {secret}`); only a rotation that an \
-             operator with the scope `all` declares makes the first value"
+            "{}; only a rotation that an operator with the scope `all` declares makes the first value",
+            absent_secret(secret, scope)
         );
         return refuse(asked.place, &message);
     }

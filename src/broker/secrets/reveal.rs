@@ -44,7 +44,7 @@ impl AgentServices {
     ) -> Result<Revealed, Failure> {
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
-        retry_on_conflict!(async {
+        let revealed = retry_on_conflict!(async {
             let issue = services.state.issuing()?;
             let (time, deciding) = (issue.time, services.deciding(issue));
             let (principal, permit) = agent.attempt(services, time)?;
@@ -93,6 +93,7 @@ impl AgentServices {
             let receipt = services.state.commit(change, preconditions, grant).await?;
             let issued = services.signing.issuer.reveal(receipt, &stored)?;
             Ok(Revealed { value: issued.deliver(), version, next_rotation: next, decision })
-        })
+        });
+        services.noting_clock_refusal(agent.caller(), "reveal", revealed).await
     }
 }

@@ -81,7 +81,8 @@ impl AgentServices {
             let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
             services.notifications.meters.minted();
             Ok(services.signing.issuer.mint(receipt)?)
-        })?;
+        });
+        let issued = services.noting_clock_refusal(agent.caller(), "mint", issued).await?;
         Ok(issued.deliver())
     }
 }

@@ -1,7 +1,7 @@
 use super::address_origin::AddressOrigin;
 use crate::base::{Timestamp, code};
 use crate::console::CommandFailure;
-use crate::operators::BREAK_GLASS;
+use crate::operators::{BREAK_GLASS, CONTAIN_ON_HOST};
 use crate::pki::tls::PeerRefusal;
 use crate::pki::{PeerCertificate, SpiffeId};
 
@@ -69,7 +69,7 @@ impl RefusedCertificate<'_> {
                 begins.to_minute(),
                 self.now.to_minute()
             );
-            return CommandFailure::new(code::CLOCK_MISMATCH).because(why);
+            return self.by_one_clock(why);
         }
         if self.now < ends {
             let why = format!(
@@ -80,7 +80,7 @@ impl RefusedCertificate<'_> {
                 self.now.to_minute(),
                 ends.to_minute()
             );
-            return CommandFailure::new(code::CLOCK_MISMATCH).because(why);
+            return self.by_one_clock(why);
         }
         // The handshake admits a certificate that can still be renewed.
         let why = format!(
@@ -94,6 +94,17 @@ impl RefusedCertificate<'_> {
             self.now.to_minute(),
             self.enrol_again()
         ))
+    }
+
+    /// An operator can contain on the broker's host, where no certificate is needed.
+    fn by_one_clock(&self, why: String) -> CommandFailure {
+        let failure = CommandFailure::new(code::CLOCK_MISMATCH).because(why);
+        let compare =
+            "compare `date -u` on this machine and on the broker's host, and correct the wrong clock";
+        failure.mended_by(match self.certificate.spiffe() {
+            SpiffeId::Operator { .. } => format!("{compare}; {CONTAIN_ON_HOST}"),
+            SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => compare.to_owned(),
+        })
     }
 
     fn wrong_listener(&self) -> CommandFailure {

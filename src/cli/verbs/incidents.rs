@@ -172,7 +172,9 @@ async fn probe(
     };
     *seen = Some(reach.clone());
     if !console.is_json() {
-        counted(reach).iter().for_each(|line| console.line(line));
+        counted(reach, shown.subjects.len() <= 1 && is_token(&shown.subject))
+            .iter()
+            .for_each(|line| console.line(line));
         console.line(&format!("checked {} ms after the command", since.elapsed().as_millis()));
     }
     if reach.accepted == 0 {
@@ -217,7 +219,7 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
         "dry run: nothing was changed; a containment of {} would concern:",
         named(&preview.subject)
     )];
-    lines.extend(counted(&preview.reach));
+    lines.extend(counted(&preview.reach, is_token(&preview.subject)));
     lines.push(format!(
         "its certificates would be {effect}; tokens, enrolment codes and leases would be revoked for good"
     ));
@@ -231,8 +233,15 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
     lines
 }
 
+fn is_token(subject: &SubjectAnswer) -> bool {
+    subject.kind == "token"
+}
+
 /// The counts of credentials, one kind a line.
-fn counted(reach: &ReachAnswer) -> Vec<String> {
+fn counted(reach: &ReachAnswer, of_token: bool) -> Vec<String> {
+    if of_token {
+        return vec!["the token alone: no other credential is under it".to_owned()];
+    }
     vec![
         format!("agents: {}", names(&reach.agents)),
         format!("operators: {}", names(&reach.operators)),
@@ -259,14 +268,19 @@ fn lift(lifted: &LiftedAnswer) -> Vec<String> {
         lifted;
     let all: Vec<String> = std::iter::once(subject).chain(subjects).map(named).collect();
     let (all, are) = (all.join(", "), if subjects.is_empty() { "is" } else { "are" });
-    let kinds = if *revoked_certificates {
-        "certificates, tokens, enrolment codes and leases"
+    let still = if is_token(subject) && subjects.iter().all(is_token) {
+        "still revoked: the contained tokens, for good; nothing else was revoked".to_owned()
     } else {
-        "tokens, enrolment codes and leases"
+        let kinds = if *revoked_certificates {
+            "certificates, tokens, enrolment codes and leases"
+        } else {
+            "tokens, enrolment codes and leases"
+        };
+        format!("still revoked: the {kinds} from before ledger entry {revoked_before}")
     };
     let mut lines = vec![
         format!("lifted in ledger entry {seq}: {all} {are} no longer contained by this incident"),
-        format!("still revoked: the {kinds} from before ledger entry {revoked_before}"),
+        still,
     ];
     if *revoked_certificates {
         lines.push(

@@ -231,6 +231,8 @@ fn tell_consumer(consumer: &ConsumerAnswer, console: &Console) {
     let ConsumerAnswer { capability, agents, live_instances, token_life_s, cut_off } = consumer;
     console.line(&if *cut_off {
         format!("  capability {capability} does not deliver the secret: it has another owner")
+    } else if agents.is_empty() {
+        format!("  capability {capability} is used by no agent")
     } else {
         format!(
             "  capability {capability} is used by {}: {live_instances} live instances, tokens of up to {token_life_s} s",

@@ -5,6 +5,7 @@ use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{VerbSession, joined};
 use crate::console::{CommandFailure, Console};
+use crate::operators::CONTAIN_ON_HOST;
 use crate::rotation::spoken;
 use crate::wire::{
     AGENT_WHOAMI, FixedText, IdentityStatus, LIVENESS, Nothing, OPERATOR_WHOAMI, ProblemOutput, READINESS,
@@ -47,7 +48,7 @@ async fn examine(home: &Path, kind: IdentityKind, dir: &Path) -> IdentityStatus 
         problems: Vec::new(),
     };
     if let Err(failure) = ask(home, kind, &mut status).await {
-        let failure = with_clock(failure, &status.warnings);
+        let failure = with_clock(failure, kind, &status.warnings);
         status.problems.push(ProblemOutput {
             code: failure.code().to_owned(),
             detail: failure.why().to_owned(),
@@ -58,18 +59,20 @@ async fn examine(home: &Path, kind: IdentityKind, dir: &Path) -> IdentityStatus 
 }
 
 /// A certificate that counts as expired or not yet valid can be valid, if the clock of the broker is wrong.
-fn with_clock(failure: CommandFailure, warnings: &[FixedText]) -> CommandFailure {
+fn with_clock(failure: CommandFailure, kind: IdentityKind, warnings: &[FixedText]) -> CommandFailure {
     let by_time = [code::CERTIFICATE_EXPIRED, code::CLOCK_MISMATCH];
     let disagrees = warnings.iter().any(|warning| warning == CLOCK_DISAGREES);
     if !disagrees || !by_time.iter().any(|code| code.as_str() == failure.code()) {
         return failure;
     }
-    let fix = format!(
-        "the broker reports `{CLOCK_DISAGREES}`: first set the system clock of its host right; if the certificate is \
-         refused after that: {}",
-        failure.fix()
+    let first = format!(
+        "the broker reports `{CLOCK_DISAGREES}`: first set the system clock of its host right; if it is right, run \
+         `keyward clock accept` there; then run `keyward status` again"
     );
-    failure.mended_by(fix)
+    failure.mended_by(match kind {
+        IdentityKind::Operator => format!("{first}; {CONTAIN_ON_HOST}"),
+        IdentityKind::Agent => first,
+    })
 }
 
 /// The broker's warning that its clocks disagree.
@@ -169,7 +172,7 @@ fn conclude(status: &StatusOutput) -> Result<(), CommandFailure> {
         .map(|one| one.kind.as_ref())
         .collect();
     Err(failure
-        .because(format!("identities that cannot be used now: {}", joined(&unusable)))
+        .because(format!("identities with a problem: {}", joined(&unusable)))
         .mended_by("each identity in the output has its problem and its fix; `keyward doctor` checks more"))
 }
 

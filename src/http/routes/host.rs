@@ -11,6 +11,7 @@ use crate::broker::{
 use crate::custody::{FailedOrder, RevocationOrder};
 use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
+use crate::telemetry::is_memory_locked;
 use crate::wire::{
     self, ClockAnswer, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
     OrderContainBody, OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, SettledOrderAnswer,
@@ -138,7 +139,8 @@ impl From<HostStanding> for StateAnswer {
         let settled = standing.settled.into_iter().map(Into::into);
         let settled = settled.chain(standing.failed.into_iter().map(Into::into)).collect();
         let warnings = standing.warnings.iter().map(|warning| warning.as_str().into()).collect();
-        Self { state: standing.state.as_str().into(), queued: standing.queued, not_ready, warnings, settled }
+        let (state, queued) = (standing.state.as_str().into(), standing.queued);
+        Self { state, queued, not_ready, warnings, memory_locked: is_memory_locked(), settled }
     }
 }
 

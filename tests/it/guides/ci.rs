@@ -29,6 +29,21 @@ fn ci_plans_with_one_identity_and_applies_with_another_by_the_page() {
     fs::write(process.path("declarations/pay.toml"), DECLARED).unwrap();
     let planned = run("runner", &blocks[3], plan);
     assert!(planned.contains("+ capability pay.call"), "{planned}");
+    // A secret without the owner does not exist for it, and the message names the option that sets the owner.
+    process.good(&["secret", "put", "payments/stripe"], b"value");
+    let reveal = DECLARED
+        .replace("pay.call", "pay.stripe")
+        .replace("\"mint\"", "\"reveal\"")
+        .replace("audience = \"https://pay.example.com\"", "secret = \"payments/stripe\"");
+    fs::write(process.path("stripe.toml"), reveal).unwrap();
+    let file = process.path("stripe.toml").display().to_string();
+    let hidden = process.run_as("runner", &["plan", "--home", &of_plan, "-f", &file], b"");
+    let told = String::from_utf8_lossy(&hidden.stderr).into_owned();
+    for part in
+        ["among the objects that you may see (owner `payments`)", "put payments/stripe --owner payments"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     // The identity of pull requests cannot apply.
     let refused = process.run_as("runner", &["apply", "--home", &of_plan, "-f", "declarations"], b"");
     assert!(!refused.status.success());

@@ -169,19 +169,36 @@ fn a_wrong_clock_is_accepted_or_set_right_by_the_runbook() {
     process.broker_environment = process.clock_in("clock");
     process.serve();
     process.set_up(b"value");
-    let blocks = runbook("wrong-clock.md", 3);
-    // Given a system clock that was wrong for an hour, and is right again
+    process.enrol("research-bot", "repo-reader");
+    let blocks = runbook("wrong-clock.md", 5);
+    // Given a system clock that is an hour behind: no certificate of the operator is valid by it
+    process.set_clock("clock", -3600);
+    wait_until(|| run_as(&process, "operator", &blocks[0], &[]).contains("clock_disagrees"));
+    let refused = process.run_as("operator", &["contain", "agent/research-bot", "--reason", "a test"], b"");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("keyward break-glass contain SUBJECT"), "{told}");
+    // Then root on the host contains all the same
+    assert!(run_as(&process, "operator", &blocks[1], &[]).contains("contained"));
+    process.set_clock("clock", 0);
+    wait_until(|| process.run_as("operator", &["incident", "list"], b"").status.success());
+    assert_eq!(state(&process), "contained");
+    process.good(&["lift", &incident(&process), "--reason", "a test"], b"");
+    wait_until(|| gets(&process));
+    // And one that was wrong for an hour ahead, and is right again
     process.set_clock("clock", 3600);
     wait_until(|| run_as(&process, "operator", &blocks[0], &[]).contains("clock_disagrees"));
     assert!(!gets(&process));
     process.set_clock("clock", 0);
     wait_until(|| gets(&process));
+    let informed = run_as(&process, "operator", &blocks[4], &[]);
+    assert!(informed.contains("issuance.refused"), "{informed}");
     // And one that is an hour ahead, and is right
     process.set_clock("clock", 3600);
     wait_until(|| run_as(&process, "operator", &blocks[0], &[]).contains("clock_disagrees"));
-    run_as(&process, "operator", &blocks[1], &[]);
+    run_as(&process, "operator", &blocks[2], &[]);
     wait_until(|| gets(&process));
-    let shown = run_as(&process, "operator", &blocks[2], &[]);
+    let shown = run_as(&process, "operator", &blocks[3], &[]);
     assert!(shown.contains("clock.adjusted") && !shown.contains("clock_disagrees"), "{shown}");
 }
 

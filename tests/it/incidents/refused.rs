@@ -79,6 +79,7 @@ async fn there_is_at_most_one_summary_a_minute_of_refusals() {
     let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
     let reply = operator.post_json("/v1/agents/bot/suspend", &json!({})).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
+    let mut count = 0;
     for (expected, wait) in [(1, false), (1, false), (2, true)] {
         refused_from(&bot, [127, 0, 0, 1]).await;
         if wait {
@@ -87,6 +88,11 @@ async fn there_is_at_most_one_summary_a_minute_of_refusals() {
             broker.look_after().await;
         }
         assert_eq!(broker.entries("certificate.refused").await.len(), expected);
+        // The report counts those too that no entry has yet.
+        count += 1;
+        let body = json!({ "subject": agent("bot"), "since": "1h" });
+        let shown = operator.post_json("/v1/subject-reports", &body).await.json()["refused"].clone();
+        assert_eq!(shown["count"], count, "{shown}");
     }
     let entries = broker.entries("certificate.refused").await;
     let presented = |entry: &Value| entry["event"]["callers"][0]["sources"][0]["presented"].clone();
