@@ -67,7 +67,7 @@ pub use identity::operator_uses::OperatorUses;
 pub use identity::operators::{OperatorInvitation, OperatorInviteInput, OperatorPlace, OperatorPlaceInput};
 pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
-pub use identity::revoke::Revocation;
+pub use identity::revoke::{HolderRevoked, Revocation};
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
     ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, OpenedIncident,

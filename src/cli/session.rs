@@ -177,6 +177,9 @@ impl VerbSession<'_> {
     ) -> Result<(), CommandFailure> {
         let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
         self.print(&ended, |ended| said(ended.seq, done));
+        if let Some(unused) = ended.unused_uses.filter(|_| !self.console.is_json()) {
+            self.console.say(&said_of_codes(unused));
+        }
         check_durable(&ended)
     }
 }
@@ -229,6 +232,15 @@ pub(crate) async fn agent_client(home: &Path) -> Result<Client, CommandFailure> 
 pub(crate) fn said(seq: Option<u64>, done: &str) -> String {
     let entry = seq.map_or_else(String::new, |seq| format!(" in ledger entry {seq}"));
     format!("{done}{entry}: in force from the next request on")
+}
+
+/// The note about the enrolment codes that ended with an instance.
+fn said_of_codes(unused: usize) -> String {
+    let uses = if unused == 1 { "unused use" } else { "unused uses" };
+    format!(
+        "note: the enrolment code that the instance had used ended too, with {unused} {uses}: its holder could enrol \
+         again with it; make a new code for further machines: `keyward agent invite NAME`"
+    )
 }
 
 /// Fails if the ledger has not recorded the change.

@@ -2,13 +2,13 @@ use std::net::IpAddr;
 
 use super::context::DecisionContext;
 use super::decision::{Act, Basis, Certifying, Decision};
-use crate::authn::{Credential, Records, has_certificate, live};
+use crate::authn::{Credential, CredentialFault, Records, has_certificate, live};
 use crate::base::code::{self, Code};
 use crate::base::{AgentId, CodeId, InstanceId, OperatorId, OperatorName};
 use crate::crypto::{Digest, matches, sha256};
 use crate::operators::Operators;
 use crate::quota::Permit;
-use crate::registry::{Instance, InstanceState};
+use crate::registry::{Agent, AgentCode, Instance, InstanceState};
 
 /// A caller without a certificate redeems an enrolment code.
 #[derive(Debug)]
@@ -103,8 +103,22 @@ impl Enrol {
     }
 }
 
+/// The instance that redeemed the code and was revoked: its revocation ended the code.
+#[must_use]
+pub fn revoked_user(records: Records<'_>, agent: &Agent, code: &AgentCode) -> Option<InstanceId> {
+    let is_revoked = |instance: &&Instance| {
+        instance.holdings().any(|holding| {
+            let certificate = Credential::Certificate { agent, instance, holding, from: None };
+            live(certificate, records) == Err(CredentialFault::Revoked)
+        })
+    };
+    let mut users = code.instances().filter_map(|id| agent.instances.get(id));
+    users.find(is_revoked).map(|instance| instance.id)
+}
+
 /// Decides on an enrolment. A code that is unknown, wrong, expired, used from another network, of a removed agent, or of
-/// an operator without the right gets the same refusal, so that the caller learns nothing.
+/// an operator without the right gets the same refusal, so that the caller learns nothing. The caller that has the secret
+/// of a code learns that an instance that had used it was revoked.
 pub fn decide_enrolment(
     context: &DecisionContext<'_>,
     request: &EnrolmentRequest<'_>,
@@ -135,7 +149,11 @@ pub fn decide_enrolment(
         }),
     };
     if now >= code.expires_at || elsewhere || !counts {
-        return Decision::deny(basis, request.invalid(context));
+        let refusal = request.invalid(context);
+        let is_revoked = refusal == code::ENROLMENT_CODE_INVALID
+            && !elsewhere
+            && revoked_user(context.records, agent, code).is_some();
+        return Decision::deny(basis, if is_revoked { code::ENROLMENT_CODE_REVOKED } else { refusal });
     }
     // The same rule as for a renewal: one key proves one agent.
     if repeats.is_none() && registry.is_key_of_another(agent.id, &request.key) {

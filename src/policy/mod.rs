@@ -25,7 +25,7 @@ mod sensitivity;
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
-pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment};
+pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment, revoked_user};
 pub use introspection::{Introspection, decide_introspection};
 pub use lease::{
     Extend, IssueLease, LeaseCount, LeaseRequest, created_lease_refusal, decide_lease, decide_lease_again,

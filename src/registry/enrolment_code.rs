@@ -66,7 +66,7 @@ impl AgentCode {
     }
 
     /// The instances that redeemed it.
-    pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> {
+    pub fn instances(&self) -> impl Iterator<Item = InstanceId> {
         self.redeemed.values().copied()
     }
 
@@ -79,7 +79,13 @@ impl AgentCode {
     /// Whether as many keys have redeemed it as can.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
-        self.redeemed.len() >= usize::try_from(self.uses).unwrap_or(usize::MAX)
+        self.uses_left() == 0
+    }
+
+    /// The number of further keys that can redeem it.
+    #[must_use]
+    pub fn uses_left(&self) -> usize {
+        usize::try_from(self.uses).unwrap_or(usize::MAX).saturating_sub(self.redeemed.len())
     }
 
     /// Whether its use with another key has been reported.

@@ -113,9 +113,9 @@ pub struct CodeReused<'a> {
     pub peer: String,
 }
 
-/// An enrolment code was presented from outside the networks that it is bound to, and refused.
+/// An enrolment code was refused to a caller that has its secret.
 #[derive(Debug, Serialize)]
-pub struct CodeElsewhere<'a> {
+pub struct CodeRefused<'a> {
     /// The agent that it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<&'a AgentName>,
@@ -124,8 +124,14 @@ pub struct CodeElsewhere<'a> {
     pub operator: Option<&'a OperatorName>,
     /// The code's id.
     pub code: CodeId,
-    /// The networks of the code.
+    /// The code of the error in the response.
+    pub refusal: &'static str,
+    /// The networks of the code, if the caller is outside them: the response does not say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// The revoked instance that had used the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
     /// The address of the caller.
     pub peer: String,
     /// Earlier refusals of this kind that got no entry of their own.
@@ -230,6 +236,6 @@ events! {
     LateRenewal<'_> = 0x0108, "alarm.late-renewal";
     CertificatePromoted<'_> = 0x0109, "certificate.promoted";
     DeclarationsNarrowed<'_> = 0x010a, "declarations.narrowed";
-    CodeElsewhere<'_> = 0x010b, "enrolment.refused";
+    CodeRefused<'_> = 0x010b, "enrolment.refused";
     AgentDeleted<'_> = 0x0140, "agent.deleted";
 }

@@ -34,7 +34,7 @@ pub use declared::{Access, Capability, Declarations, Delivery, Role};
 pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeElsewhere,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
     CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
     RemovedPairs,
 };

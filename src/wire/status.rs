@@ -53,7 +53,7 @@ pub struct ReasonBody {
 }
 
 /// The result of a revocation, suspension or resumption.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct EndedAnswer {
     /// The ledger entry; absent if the ledger did not record the change in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,4 +70,8 @@ pub struct EndedAnswer {
     /// `revoked` if the resumed subject was revoked, and has no valid certificate: it needs a new enrolment code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<FixedText>,
+    /// The number of unused uses of the enrolment codes that ended with an instance of an agent, because it had used
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_uses: Option<usize>,
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyward::base::Clock;
 use keyward::base::limits::{CODE_LIFE_MAX_S, CODE_LIFE_S, CODE_USES_MAX};
+use keyward::base::{Clock, Sensitive};
 use keyward::pki::EnrolmentCode;
 use keyward::pki::new_key_and_request;
 use serde_json::{Value, json};
@@ -158,6 +158,34 @@ async fn a_certificate_is_revoked_by_its_serial_and_its_holder_with_it() {
     refused(&revoke("xyz".to_owned()).await, 400, "id_not_canonical");
 }
 
+#[tokio::test]
+async fn revocation_of_an_instance_says_that_its_code_ended_with_it() {
+    // Given an agent with two instances at most, and a code with three uses, one of which is left for a third machine
+    let broker = TestBroker::declared().await;
+    let code = code(&broker, json!({ "uses": 3 })).await;
+    broker.apply("[[agent]]\nname = \"fleet\"\nroles = [\"repo-reader\"]\nmax_instances = 2\n").await;
+    let request = || new_key_and_request().unwrap().1;
+    let first = broker.redeem(&code, &request()).await.json();
+    assert_eq!(broker.redeem(&code, &request()).await.status, 201);
+    refused(&broker.redeem(&code, &request()).await, 409, "too_many_instances");
+    // When one of the instances is revoked, then the response says how many uses ended
+    let revoke = format!("/v1/instances/{}/revoke", first["instance"].as_str().unwrap());
+    let revoked = broker.operator().post_json(&revoke, &json!({})).await;
+    assert_eq!((revoked.status, &revoked.json()["unused_uses"]), (200, &json!(1)), "{}", revoked.text());
+    // Then the holder of the code learns the cause, and a caller without its secret does not
+    broker.clock.advance_s(61);
+    let third = broker.redeem(&code, &request()).await;
+    refused(&third, 401, "enrolment_code_revoked");
+    let guess = EnrolmentCode { secret: Sensitive::new([0; 32]), ..code };
+    refused(&broker.redeem(&guess, &request()).await, 401, "enrolment_code_invalid");
+    // And the ledger has both refusals
+    let entries = broker.entries("enrolment.refused").await;
+    let refusals: Vec<&Value> = entries.iter().map(|entry| &entry["event"]["refusal"]).collect();
+    assert_eq!(refusals, ["too_many_instances", "enrolment_code_revoked"]);
+    let last = &entries[1]["event"];
+    assert_eq!((&last["agent"], &last["instance"]), (&json!("fleet"), &first["instance"]), "{last}");
+}
+
 #[test]
 fn a_fleet_joins_at_once_by_one_code_on_the_command_line() {
     let mut process = Process::init("warn");
@@ -182,4 +210,14 @@ fn a_fleet_joins_at_once_by_one_code_on_the_command_line() {
     let refused = process.run_as("m3", &["whoami"], b"");
     assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
     process.good_as("m4", &["whoami"], b"");
+    // And the revocation of an instance says that a code with unused uses ended
+    let code = process.good(&["agent", "invite", "pair", "--role", "repo-reader", "--uses", "2"], b"");
+    process.good_as("p1", &["join"], &code);
+    let id = process.json(&["agent", "show", "pair"])["instances"][0]["id"].as_str().unwrap().to_owned();
+    let revoked = process.run_as("operator", &["agent", "revoke", "--instance", &id], b"");
+    let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert!(said.contains("with 1 unused use:") && said.contains("keyward agent invite"), "{said}");
+    let late = process.run_as("p2", &["join"], &code);
+    let said = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(late.status.code() == Some(4) && said.contains("enrolment_code_revoked"), "{said}");
 }

@@ -119,7 +119,9 @@ async fn bodies_headers_and_lists_end_at_their_limits() {
     let operator = broker.operator();
     let roles: Vec<String> = (0..=ROLES_MAX).map(|i| format!("r{i}")).collect();
     let invite = |count: usize| json!({ "roles": &roles[..count] });
-    refused(&operator.post_json("/v1/agents/b/invitations", &invite(ROLES_MAX)).await, 404, "role_unknown");
+    let unknown = operator.post_json("/v1/agents/b/invitations", &invite(ROLES_MAX)).await;
+    refused(&unknown, 404, "role_unknown");
+    assert!(unknown.text().contains("no role that you may see is called `r0`"), "{}", unknown.text());
     refused(
         &operator.post_json("/v1/agents/b/invitations", &invite(ROLES_MAX + 1)).await,
         400,

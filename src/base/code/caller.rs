@@ -21,7 +21,7 @@ super::codes! {
         "ask an operator for a new enrolment code, then `keyward join --replace`";
     CERTIFICATE_UNKNOWN "certificate_unknown" Unauthenticated:
         "the certificate is not in this broker's records",
-        "check that the address is that of the broker that you joined; then ask an operator for a new enrolment code, and `keyward join --replace`; the name of a deleted agent or operator stays reserved, so that the code has to be for another name";
+        "check that the address is that of the broker that you joined; if this directory is a copy of a renewed identity, use the renewed one; if no program on your machines renewed the certificate, another person may have a copy of the key and have renewed it: tell an operator, who revokes the instance (`keyward agent revoke --instance ID`), because a new enrolment does not; then ask an operator for a new enrolment code, and `keyward join --replace`; the name of a deleted agent or operator stays reserved, so that the code has to be for another name";
     CERTIFICATE_WRONG_KIND "certificate_wrong_kind" Unauthenticated:
         "the listener does not accept certificates of this kind",
         "agents and resource servers call the agents' listener (port 8443 by default), operators the admins' listener (8444)";
@@ -50,12 +50,15 @@ super::codes! {
         "the token is bound to another certificate than the one of this connection",
         "use the token over a connection of the agent that got it, or get a new token";
     ENROLMENT_CODE_INVALID "enrolment_code_invalid" Unauthenticated:
-        "the enrolment code is wrong, unknown or expired, or is bound to another network",
+        "the enrolment code is wrong, unknown, expired or revoked, or is bound to another network",
         "check that you copied the whole code, and use it on a machine in its network; otherwise ask an operator for a new one: \
          after a use from another network, `keyward audit list --kind enrolment.refused` shows the operator the address";
+    ENROLMENT_CODE_REVOKED "enrolment_code_revoked" Unauthenticated:
+        "the enrolment code was revoked with an instance that had used it: a revoked machine must not enrol again",
+        "ask an operator for a new code: `keyward agent invite NAME`, with `--uses N` for N further machines";
     CAPABILITY_NOT_GRANTED "capability_not_granted" NotGranted:
         "no role of this agent holds any of the requested capabilities",
-        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
+        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability, and name the decision (`dec_…`): `keyward audit list --decision ID` shows it to the operator, who adds the role to the agent's `[[agent]]` table with all its roles (`keyward export`, `keyward apply`)";
     CAPABILITY_SUSPENDED "capability_suspended" Denied:
         "an incident contains the capability, its owner, its secret, or a role that holds it",
         "ask an operator; the request works again once the operator lifts the containment: `keyward lift INCIDENT --reason TEXT`";
@@ -70,7 +73,7 @@ super::codes! {
         "leave the capability out of the scope; get its login with `keyward lease get CAPABILITY` or POST /v1/leases";
     LEASE_NOT_GRANTED "lease_not_granted" Denied:
         "no role of this agent holds a capability of this name that is delivered as a lease",
-        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability";
+        "`keyward whoami` lists the agent's capabilities; ask an operator for a role that holds the capability, and name the decision (`dec_…`): `keyward audit list --decision ID` shows it to the operator, who adds the role to the agent's `[[agent]]` table with all its roles (`keyward export`, `keyward apply`)";
     SCOPE_EMPTY_OR_TOO_LONG "scope_empty_or_too_long" InvalidScope:
         "`scope` names no capability, or more than 32",
         "name 1 to 32 capabilities; `keyward whoami` lists them";

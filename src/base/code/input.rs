@@ -146,8 +146,8 @@ super::codes! {
         "`authorization_details` is not a JSON array of objects of the type `keyward_capability`, each with a `capability` and at most `actions` and `locations`",
         "correct the field, or name the capabilities in `scope`; docs/reference/http.md has an example";
     LEASE_LIFE_TOO_SHORT "lease_life_too_short" Invalid:
-        "`life_s` is less than 60 seconds",
-        "ask for 60 seconds or more, or leave `life_s` out";
+        "the requested life of the lease is less than 60 seconds",
+        "ask for 60 seconds or more (`--life 60s`; over HTTP `life_s`), or leave the life out";
     LEASE_SELECTION_INVALID "lease_selection_invalid" Invalid:
         "the request names none, or more than one, of `lease`, `agent`, `capability` and `all`",
         "select the leases to revoke by exactly one of them";

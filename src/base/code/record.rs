@@ -102,13 +102,13 @@ super::codes! {
         "if you lost that response, send the request with a new Idempotency-Key; an unused code or login of the first request expires";
     ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
         "the enrolment code was used with another key and has no uses left; the broker has raised an alarm",
-        "if you did not use the code, another person has it: tell an operator at once, and ask for a new code";
+        "if fewer machines used the code than it has uses, another person has it: tell an operator at once; for one machine more than the code has uses, ask for a new code";
     ENROLMENT_KEY_IN_USE "enrolment_key_in_use" Conflict:
         "the key of the certificate request belongs to another agent",
         "make a new key for every agent, as `keyward join` does; the enrolment code is still valid";
     TOO_MANY_INSTANCES "too_many_instances" Conflict:
         "the agent has as many live instances as `max_instances` of its declaration allows",
-        "ask an operator to revoke an instance that is no longer used (`keyward agent revoke --instance ID`), or to raise `max_instances`";
+        "ask an operator to raise `max_instances` in the agent's declaration (`keyward apply`), or to revoke an instance that is no longer used (`keyward agent revoke --instance ID`); that also revokes the enrolment code that the instance had used, with its unused uses, so that further machines need a new code (`keyward agent invite NAME`)";
     RENEWAL_SAME_KEY "renewal_same_key" Conflict:
         "the certificate request contains the key of the current certificate",
         "make a new key for every renewal, as `keyward renew` does";
@@ -123,7 +123,7 @@ super::codes! {
         "resume it first (`keyward operator resume NAME`), then invite it again; what was revoked stays revoked";
     AGENT_ROLES_MISMATCH "agent_roles_mismatch" Conflict:
         "the agent exists and has other roles than the invitation names",
-        "leave the roles out of the invitation, or change them in the agent's declaration and `keyward apply` it";
+        "leave the roles out of the invitation; to change them, declare the agent with all its roles in a `[[agent]]` table (`keyward export` prints the present one), then `keyward plan -f FILE` and `keyward apply -f FILE`";
     AGENT_PERSON_MISMATCH "agent_person_mismatch" Conflict:
         "the agent exists and acts for another person than the invitation names",
         "leave the person out of the invitation, or change it in the agent's declaration and `keyward apply` it";

@@ -22,7 +22,7 @@ use crate::operators::{
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
-    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeElsewhere,
+    AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
     CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
 };
 use crate::revocation::{CertificateRefused, SubjectResumed, SubjectRevoked, SubjectSuspended};
@@ -57,7 +57,7 @@ const EVENTS: &[(Kind, &str)] = known![
     InstanceEnrolled<'_>,
     CertificateRecorded<'_>,
     CertificateRetried<'_>,
-    CodeElsewhere<'_>,
+    CodeRefused<'_>,
     CodeReused<'_>,
     InstanceRenewed<'_>,
     LateRenewal<'_>,
@@ -184,7 +184,7 @@ macro_rules! kinds {
 /// Entries about requests that the broker refused. Reviewed.
 const DENIED: &[Kind] = kinds![
     CertificateRefused,
-    CodeElsewhere<'_>,
+    CodeRefused<'_>,
     CodeReused<'_>,
     IssuanceRefused<'_>,
     OperatorCodeReused<'_>,

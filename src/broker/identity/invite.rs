@@ -243,8 +243,9 @@ fn invitee(reading: &Reading<'_>, input: &InviteInput, scope: &Scope) -> Result<
         }
     }
     let known = |role: &RoleName| reading.role(role).is_some() && reaches(&Owned::Role(role.clone()));
-    if !roles.iter().all(known) {
-        return Err(Failure::new(code::ROLE_UNKNOWN));
+    if let Some(role) = roles.iter().find(|role| !known(role)) {
+        let why = format!("no role that you may see is called `{role}`");
+        return Err(Failure::new(code::ROLE_UNKNOWN).because(why));
     }
     let spec = AgentSpec { name: name.clone(), roles: roles.clone(), max_instances: input.uses.unwrap_or(1) };
     Ok(InvitedAgent { known: None, kind: AgentKind::Agent, create: Some(spec) })

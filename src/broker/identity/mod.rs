@@ -2,7 +2,6 @@
 
 pub(super) mod bootstrap;
 pub(super) mod certificates;
-pub(super) mod code_elsewhere;
 pub(super) mod delete;
 pub(super) mod enrol;
 pub(super) mod enrol_operator;
@@ -14,6 +13,7 @@ pub(super) mod operator_uses;
 pub(super) mod operator_views;
 pub(super) mod operators;
 pub(super) mod redemption;
+pub(super) mod refused_code;
 pub(super) mod relatives;
 pub(super) mod renew;
 pub(super) mod renew_operator;

@@ -96,9 +96,7 @@ impl Services {
                 Err(error) => tracing::error!(%error, "an alarm could not be recorded"),
             }
         }
-        if denial.code == code::ENROLMENT_CODE_INVALID {
-            self.record_code_elsewhere(redemption).await;
-        }
+        self.record_refused_code(redemption, denial.code).await;
         AttemptError::Stop(Failure::new(denial.code))
     }
 }

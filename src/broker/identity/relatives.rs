@@ -2,7 +2,7 @@ use crate::base::{CodeId, OperatorEnrolment};
 use crate::broker::denial::MemoryRevocation;
 use crate::broker::reading::Reading;
 use crate::broker::world::Effect;
-use crate::registry::{self, Instance};
+use crate::registry::{self, AgentCode, Instance};
 use crate::revocation::{self, Denial, Subject};
 use crate::store::Change;
 
@@ -18,6 +18,14 @@ impl Relatives {
     pub(crate) fn of(reading: &Reading<'_>, subject: &Subject, enrolment: Option<OperatorEnrolment>) -> Self {
         let renewals = enrolment.map(Subject::OperatorEnrolment);
         Self { renewals, codes: codes_of_holders(reading, subject) }
+    }
+
+    /// The number of uses that the codes have left; none if no code is revoked.
+    pub(crate) fn unused_uses(&self, reading: &Reading<'_>) -> Option<usize> {
+        let registry = &reading.unconditional().registry;
+        let left = self.codes.iter().filter_map(|id| registry.code(*id)).map(AgentCode::uses_left);
+        let sum = left.fold(0, usize::saturating_add);
+        (sum > 0).then_some(sum)
     }
 
     /// The change that revokes them too.

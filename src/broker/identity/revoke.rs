@@ -62,6 +62,15 @@ impl Revocation {
     }
 }
 
+/// An instance of an agent, or a certificate of an operator, was revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HolderRevoked {
+    /// The state of the change.
+    pub ended: Ended,
+    /// The number of uses that the enrolment codes had left that ended too, because the instance had used them.
+    pub unused_uses: Option<usize>,
+}
+
 /// A subject with the name of its agent or operator.
 pub(crate) struct FoundSubject {
     subject: Subject,
@@ -175,14 +184,14 @@ impl AdminServices {
         by: &Authorised<Contain>,
         id: InstanceId,
         request: OperatorRequest<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<HolderRevoked, Failure> {
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
             let agent =
                 agent_with(world, id).filter(|agent| reaches(by, world, agent)).ok_or_else(unknown)?;
             Ok(FoundSubject::of_instance(id, agent))
         };
-        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+        self.0.revoke_holder(ChangeRequest::of(by.operator(), request), &find).await
     }
 
     /// Revokes one token by its id. There is no list of tokens, so that the id is not checked.
@@ -273,6 +282,17 @@ impl Services {
         Ok(self.conclude(applied).await)
     }
 
+    /// Revokes the holder of a certificate, with the open enrolment codes that it had used.
+    pub(super) async fn revoke_holder(
+        &self,
+        request: ChangeRequest<'_>,
+        find: &(dyn Fn(&Reading<'_>) -> Result<FoundSubject, Failure> + Sync),
+    ) -> Result<HolderRevoked, Failure> {
+        let applied = self.apply_revocation(request, Revocation::Revoke, find).await?;
+        let unused_uses = applied.count;
+        Ok(HolderRevoked { ended: self.conclude(applied).await, unused_uses })
+    }
+
     /// Records a mark on any kind of subject, after which all open connections and leases are judged again. No verb marks
     /// shared subjects yet; their effect is implemented here.
     ///
@@ -306,8 +326,10 @@ impl Services {
                 check_not_contained(reading, &subject)?;
             }
             let mut change = what.change(subject.clone(), said)?;
+            let mut unused_uses = None;
             if what == Revocation::Revoke {
                 let relatives = Relatives::of(reading, &subject, found.enrolment);
+                unused_uses = relatives.unused_uses(reading);
                 change = relatives.added_to(change);
                 denial = denial.map(|denial| relatives.denied_with(denial));
             }
@@ -317,7 +339,7 @@ impl Services {
             // Revocations of an agent's own tokens must not use up the reserved space.
             let is_urgent = what != Revocation::Resume && !matches!(request.by, Initiator::Holder(_));
             let change = if is_urgent { change.urgent() } else { change };
-            Ok(Removal { change, denial, order: RemovalOrder::Unconditional(order), count: None })
+            Ok(Removal { change, denial, order: RemovalOrder::Unconditional(order), count: unused_uses })
         });
         let applied = applied.await?;
         // Connections do not depend on tokens.

@@ -2,7 +2,7 @@ use crate::base::{InstanceId, Scope};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
 use crate::broker::failure::Failure;
-use crate::broker::identity::revoke::{FoundSubject, Revocation, reaches, unknown};
+use crate::broker::identity::revoke::{FoundSubject, HolderRevoked, Revocation, reaches, unknown};
 use crate::broker::reading::Reading;
 use crate::broker::removals::Ended;
 use crate::broker::world::World;
@@ -22,7 +22,7 @@ impl AdminServices {
         by: &Authorised<Contain>,
         serial: Serial,
         request: OperatorRequest<'_>,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<HolderRevoked, Failure> {
         let (scope, grace_s) = (by.operator().scope(), self.0.settings.operator_renewal_grace_s);
         let find = |reading: &Reading<'_>| {
             let world = reading.unconditional();
@@ -33,7 +33,7 @@ impl AdminServices {
             let operator = operator_of(world, serial).filter(|_| *scope == Scope::Everything);
             revocable(reading, operator.ok_or_else(unknown)?, serial, grace_s)
         };
-        self.0.revoke(ChangeRequest::of(by.operator(), request), Revocation::Revoke, &find).await
+        self.0.revoke_holder(ChangeRequest::of(by.operator(), request), &find).await
     }
 
     /// Revokes the certificate of the caller's own connection, with those that were renewed from it.

@@ -46,7 +46,8 @@ pub struct JoinArgs {
 const CODE_BYTES_MAX: usize = 2048;
 
 /// The refusals of a code that no certificate can follow.
-const REFUSED_FOR_GOOD: [Code; 2] = [code::ENROLMENT_CODE_INVALID, code::ENROLMENT_CODE_USED];
+const REFUSED_FOR_GOOD: [Code; 3] =
+    [code::ENROLMENT_CODE_INVALID, code::ENROLMENT_CODE_REVOKED, code::ENROLMENT_CODE_USED];
 
 /// The treatment of an existing identity.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -165,12 +166,17 @@ fn announce(code: &EnrolmentCode, console: &Console) {
         SpiffeId::ResourceServer { name, .. } => ("resource server", name.as_str()),
         SpiffeId::Operator { name, .. } => ("operator", name.as_str()),
     };
-    let (address, trust_domain) = (&code.address, code.spiffe.trust_domain());
+    let (address, trust_domain, pin) = (&code.address, code.spiffe.trust_domain(), code.pin.hex());
     if console.is_json() {
-        let joining = json!({ "address": address, "trust_domain": trust_domain, "kind": kind, "name": name });
+        let joining = json!({
+            "address": address, "trust_domain": trust_domain, "kind": kind, "name": name, "authority_pin": pin
+        });
         console.say(&json!({ "joining": joining }).to_string());
     } else {
-        console.say(&format!("joining {address} as {kind} `{name}` of trust domain {trust_domain}"));
+        console.say(&format!(
+            "joining {address} as {kind} `{name}` of trust domain {trust_domain}; the SHA-256 digest of the authority's key is \
+             {pin} (an operator sees it with `keyward authority list`, as `pin`)"
+        ));
     }
 }
 

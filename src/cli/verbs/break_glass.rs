@@ -168,7 +168,7 @@ fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Res
         },
     );
     let OrderedAnswer { seq, durable, kept, .. } = ordered.answer;
-    check_durable(&EndedAnswer { seq, durable, kept, unchanged: false, state: None })
+    check_durable(&EndedAnswer { seq, durable, kept, ..EndedAnswer::default() })
 }
 
 fn tell_contained(
@@ -180,7 +180,7 @@ fn tell_contained(
         let done = if queued { QUEUED.to_owned() } else { said(seq, "contained") };
         vec![format!("incident {incident}"), done]
     });
-    check_durable(&EndedAnswer { seq, durable, kept, unchanged: false, state: None })
+    check_durable(&EndedAnswer { seq, durable, kept, ..EndedAnswer::default() })
 }
 
 const QUEUED: &str = "queued: the broker is sealed, and carries this out before it serves requests again; it checks the \

@@ -134,7 +134,7 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
         }
     }
     let AppliedAnswer { seq, durable, kept, .. } = applied.answer;
-    check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept, unchanged: false, state: None })
+    check_durable(&EndedAnswer { seq, durable: durable.unwrap_or(true), kept, ..EndedAnswer::default() })
 }
 
 /// Says which owners are named for the first time: their names may be misspelt.

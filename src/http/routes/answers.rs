@@ -1,5 +1,5 @@
 use super::input::Part;
-use crate::broker::{Ended, Page};
+use crate::broker::{Ended, HolderRevoked, Page};
 use crate::wire::EndedAnswer;
 
 impl From<Part<String>> for Page {
@@ -12,11 +12,17 @@ impl From<Ended> for EndedAnswer {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Recorded(seq) => {
-                Self { seq: Some(seq), durable: true, kept: false, unchanged: false, state: None }
+                Self { seq: Some(seq), durable: true, ..Self::default() }
             }
             Ended::InMemory { kept } => {
-                Self { seq: None, durable: false, kept, unchanged: false, state: None }
+                Self { kept, ..Self::default() }
             }
         }
+    }
+}
+
+impl From<HolderRevoked> for EndedAnswer {
+    fn from(HolderRevoked { ended, unused_uses }: HolderRevoked) -> Self {
+        Self { unused_uses, ..ended.into() }
     }
 }

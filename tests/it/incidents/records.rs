@@ -308,7 +308,7 @@ async fn a_revoked_instance_takes_its_code_along() {
         let path = format!("/v1/{kind}/{}/revoke", id.as_str().unwrap());
         assert_eq!(admin.post_json(&path, &json!({})).await.status, 200);
         let another = broker.redeem(&code, &new_key_and_request().unwrap().1).await;
-        refused(&another, 401, "enrolment_code_invalid");
+        refused(&another, 401, "enrolment_code_revoked");
     }
 }
 
