@@ -63,7 +63,8 @@ REFUSALS = {
     "CERTIFICATE_UNKNOWN": (
         "certificate_unknown",
         "the broker has no record of this certificate: a newer one replaced it, or the agent was removed",
-        "use the newer identity; otherwise ask an operator for an enrolment code, then: keyward join --replace",
+        "use the newer identity; if no program on your machines renewed the certificate, another person may have a copy of the key: tell an "
+        "operator; otherwise ask an operator for an enrolment code, then: keyward join --replace",
     ),
     "UNSUPPORTED_CERTIFICATE": (
         "certificate_wrong_kind",

@@ -2,7 +2,8 @@
 //! TLS handshake is what refuses.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -57,6 +58,17 @@ fn copy(process: &Process, from: &str, to: &str) {
     }
 }
 
+/// The first line that `renew --watch` prints on standard error.
+fn first_words_of_a_watch(process: &Process, who: &str, renew: &[&str]) -> String {
+    let mut watch = process.command(who, &[renew, &["--watch"]].concat());
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(watch.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    line
+}
+
 #[test]
 fn suspended_revoked_and_unknown_certificates_have_their_own_codes() {
     let process = served();
@@ -79,8 +91,12 @@ fn suspended_revoked_and_unknown_certificates_have_their_own_codes() {
         let renew: &[&str] = if noun == "agent" { &["renew"] } else { &["renew", "--operator"] };
         process.good_as(who, renew, b"");
         let unknown = told(&process, &format!("copy-of-{who}"), args);
-        let fix = ["--home", invite.as_str(), "`name_deleted`", "for another name"];
+        let show = format!("`keyward {noun} show {name}`");
+        let fix =
+            ["--home", "may have a copy of the key", &show, &invite, "`name_deleted`", "for another name"];
         is_told(&unknown, "certificate_unknown", &["no record of", &subject], &fix);
+        let watched = first_words_of_a_watch(&process, &format!("copy-of-{who}"), renew);
+        assert!(watched.contains("certificate_unknown"), "{watched}");
         // When it is revoked
         process.good(&[noun, "revoke", name], b"");
         let revoked = told(&process, who, args);

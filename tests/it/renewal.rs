@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyward::base::encoding::base64url;
+use keyward::base::limits::REFUSED_SUMMARY_S;
 use keyward::pki::{PeerCertificate, certificate_from_pem, new_key_and_request, request_for_key};
 use serde_json::json;
 
@@ -194,6 +195,24 @@ async fn a_late_instance_does_not_take_the_place_of_one_that_came_after_it() {
     broker.agent("a", &[]).await;
     let (_, request) = new_key_and_request().unwrap();
     refused(&ask(&late.caller, &request).await, 409, "too_many_instances");
+}
+
+#[tokio::test]
+async fn the_ledger_names_the_agent_whose_replaced_certificate_is_refused() {
+    let broker = declared().await;
+    let original = broker.agent("a", &["repo-reader"]).await;
+    // When another holder of the key renews the certificate, and the original holder goes on
+    let copy = renew(&broker, &original).await;
+    assert_eq!(copy.caller.get("/v1/whoami").await.status, 200);
+    assert!(is_turned_away(&original.caller).await);
+    broker.clock.advance_s(u32::try_from(REFUSED_SUMMARY_S).unwrap());
+    broker.look_after().await;
+    // Then an entry names the agent and the address of the refused holder, and the renewal has its own address
+    let entries = broker.entries("certificate.refused").await;
+    let caller = &entries[0]["event"]["callers"][0];
+    assert_eq!((&caller["name"], &caller["reason"]), (&json!("a"), &json!("unknown")), "{caller}");
+    assert_eq!(caller["sources"][0]["source"], "127.0.0.1", "{caller}");
+    assert_eq!(broker.entries("instance.renewed").await[0]["event"]["peer"], "127.0.0.1");
 }
 
 #[tokio::test]

@@ -44,10 +44,11 @@ impl RefusedCertificate<'_> {
                     self.noun()
                 ))
                 .mended_by(format!(
-                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`); otherwise {}. With \
+                    "if this directory is a copy of a renewed identity, use the renewed one (`--home DIR`). {} Otherwise {}. With \
                      `--role ROLE`, the invitation also creates the {} if an older ledger does not have it. If the \
                      invitation fails with `name_deleted`, the name `{}` was deleted and stays reserved: ask for a code \
                      for another name",
+                    self.if_stolen(),
                     self.enrol_again(),
                     self.noun(),
                     self.name()
@@ -57,6 +58,23 @@ impl RefusedCertificate<'_> {
                 .mended_by(self.enrol_again()),
             PeerRefusal::WrongKind => self.wrong_listener(),
         }
+    }
+
+    /// The step for a certificate that another holder of its key may have replaced.
+    fn if_stolen(&self) -> String {
+        let name = self.name();
+        let revoke = match self.certificate.spiffe() {
+            SpiffeId::Operator { .. } => {
+                format!("`keyward operator show {name}`, `keyward cert revoke SERIAL`")
+            }
+            SpiffeId::Agent { .. } | SpiffeId::ResourceServer { .. } => {
+                format!("`keyward agent show {name}`, `keyward agent revoke --instance ID`")
+            }
+        };
+        format!(
+            "If no program on your machines renewed it, another person may have a copy of the key and have renewed the certificate: tell an \
+             operator at once, who revokes the certificate that replaced it ({revoke}); a new enrolment does not revoke it."
+        )
     }
 
     /// The alert is the same for an expired certificate, one of the future, and clocks that differ.

@@ -71,12 +71,13 @@ async fn watch(home: &Path, kind: IdentityKind, console: &Console) -> Result<(),
     KeyOpener::use_only_the_agent();
     let clock = SystemClock::new();
     let mut attempts = Attempts::default();
+    let mut acceptance = Acceptance::default();
     loop {
         let due = RenewalDue::of(&Identity::load(home, kind)?)?;
         let now = clock.now();
         let ahead = due.moment.seconds_since(now);
         let wait = match ahead {
-            1.. if !is_wanted_now(home, kind).await => {
+            1.. if !acceptance.is_wanted_now(home, kind, console).await => {
                 Duration::from_secs(u64::try_from(ahead.min(LOOK_AGAIN_S)).unwrap_or(1))
             }
             _ => match renew_now(home, kind, console).await {
@@ -108,13 +109,37 @@ pub(crate) async fn is_renewal_wanted(client: &Client, kind: IdentityKind) -> Re
     })
 }
 
-/// The same; `false` without a response.
-async fn is_wanted_now(home: &Path, kind: IdentityKind) -> bool {
-    let asking = async {
-        let client = Client::with(&Identity::load(home, kind)?, home, kind)?;
-        is_renewal_wanted(&client, kind).await
-    };
-    asking.await.unwrap_or(false)
+/// The last answer of the broker to `--watch` about a certificate that is not due.
+#[derive(Default)]
+struct Acceptance {
+    /// The code of the last refusal, until the broker accepts the certificate again.
+    refused: Option<String>,
+}
+
+impl Acceptance {
+    /// Whether the broker asks to replace the certificate now; `false` without a response. Reports that the broker refuses
+    /// the certificate, once for each cause: another holder of the key may have renewed it.
+    async fn is_wanted_now(&mut self, home: &Path, kind: IdentityKind, console: &Console) -> bool {
+        let asking = async {
+            let client = Client::with(&Identity::load(home, kind)?, home, kind)?;
+            is_renewal_wanted(&client, kind).await
+        };
+        match asking.await {
+            Ok(is_wanted) => {
+                if self.refused.take().is_some() {
+                    console.say("the broker accepts the certificate again");
+                }
+                is_wanted
+            }
+            Err(failure) => {
+                if failure.is_unauthenticated() && self.refused.as_deref() != Some(failure.code()) {
+                    console.report(&failure);
+                    self.refused = Some(failure.code().to_owned());
+                }
+                false
+            }
+        }
+    }
 }
 
 /// Whether the certificate is valid for more than `seconds` from now.
