@@ -23,6 +23,10 @@ let callableAt = 0;
 // Until then the broker lets the keys be kept (`max-age`): later it may have revoked one.
 let freshUntil = 0;
 
+// While the broker cannot be reached, its keys are used for so long after their `max-age`. Price: a key that the broker
+// has revoked is accepted for so much longer. With 0, the server refuses every token as soon as `max-age` is over.
+const staleMs = 600_000;
+
 async function fetchKeys() {
   const askedAt = Date.now();
   if (askedAt < callableAt) throw new Error("the broker has asked for a pause");
@@ -47,6 +51,21 @@ class Refused extends Error {}
 
 let keys;
 
+async function currentKeys() {
+  if (Date.now() < freshUntil) return keys;
+  try {
+    keys = await fetchKeys();
+  } catch (error) {
+    const now = Date.now();
+    if (!keys || now >= freshUntil + staleMs) throw error;
+    if (now >= callableAt) {
+      console.error(`the broker's keys cannot be read; the server uses the keys from before: ${error.message}`);
+      callableAt = now + 5000;
+    }
+  }
+  return keys;
+}
+
 // The claims of `token`, once it is known to be good, for us, and the holder's of `peer` (DER).
 async function verified(token, peer) {
   const options = {
@@ -57,7 +76,7 @@ async function verified(token, peer) {
     clockTolerance: 5,
     requiredClaims: ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "cnf"],
   };
-  if (Date.now() >= freshUntil) keys = await fetchKeys();
+  await currentKeys();
   const verify = () => jwtVerify(token, keys, options);
   const { payload } = await verify().catch(async (error) => {
     if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;

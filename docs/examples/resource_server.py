@@ -31,6 +31,11 @@ class Refused(Exception):
     """The token is not taken: the caller answers 401."""
 
 
+# While the broker cannot be reached, its keys are used for so long after their `max-age`. Price: a key that the broker
+# has revoked is accepted for so much longer. With 0, the server refuses every token as soon as `max-age` is over.
+STALE_S = 600
+
+
 class Keys:
     """The broker's token keys, fetched again when a token names one that is not known yet, and when the time is over
     for which the broker lets them be kept (`max-age`): it may have revoked one."""
@@ -46,7 +51,15 @@ class Keys:
     def get(self, kid):
         with self.lock:
             if kid not in self.keys or time.monotonic() >= self.fresh_until:
-                self.keys = {key.key_id: key for key in self.fetch().keys}
+                try:
+                    self.keys = {key.key_id: key for key in self.fetch().keys}
+                except (OSError, ValueError) as error:
+                    now = time.monotonic()
+                    if kid not in self.keys or now >= self.fresh_until + STALE_S:
+                        raise
+                    if now >= self.callable_at:
+                        log("the broker's keys cannot be read; the server uses the keys from before", error)
+                        self.callable_at = now + 5
             return self.keys.get(kid)
 
     def fetch(self):

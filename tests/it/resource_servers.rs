@@ -128,8 +128,8 @@ impl Bed {
         token
     }
 
-    /// It refuses the tokens of a revoked key once the keys may not be kept any longer. The server's clock goes ahead when
-    /// the file `ahead` is there.
+    /// It refuses the tokens of a revoked key once the keys may not be kept any longer. The server's clock goes ahead by the
+    /// seconds in the file `ahead`.
     fn learns_that_a_key_was_revoked(&self) {
         let old = self.token("p", "reports.read");
         assert_eq!(self.ask("p", Some(&old)).0, "200");
@@ -138,11 +138,24 @@ impl Bed {
         }
         let (status, said) = self.ask("p", Some(&self.token("p", "reports.read")));
         assert_eq!(status, "200", "a key that came later: {said}");
-        fs::write(self.process.path("ahead"), "").unwrap();
+        fs::write(self.process.path("ahead"), AHEAD_S.to_string()).unwrap();
         let (status, said) = self.ask("p", Some(&old));
         assert_eq!(status, "401", "{said}");
         let (status, said) = self.ask("p", Some(&self.token("p", "reports.read")));
         assert_eq!(status, "200", "{said}");
+    }
+
+    /// While the broker is away, it uses the keys from before for ten minutes more, and then it cannot judge.
+    fn uses_keys_for_ten_minutes_without_the_broker(&mut self) {
+        let token = self.token("p", "reports.read");
+        assert_eq!(self.ask("p", Some(&token)).0, "200");
+        self.process.kill();
+        for (ahead_s, expected) in [(AHEAD_S + 61, "200"), (AHEAD_S + 590, "200"), (AHEAD_S + 661, "503")] {
+            fs::write(self.process.path("ahead"), ahead_s.to_string()).unwrap();
+            let (status, said) = self.ask("p", Some(&token));
+            assert_eq!(status, expected, "{ahead_s}: {said}");
+        }
+        self.process.serve();
     }
 
     /// While it has no keys and the broker is away, it cannot judge, and says so.
@@ -155,11 +168,14 @@ impl Bed {
     }
 }
 
-/// Runs a program with a clock that is a minute and a second ahead once the file `ahead` exists.
+/// Longer than the keys may be kept.
+const AHEAD_S: u32 = 61;
+
+/// Runs a program with a clock that is ahead by the seconds in the file `ahead`, if it exists.
 const AHEAD: &str = "
 import pathlib, runpy, sys, time
-real = time.monotonic
-time.monotonic = lambda: real() + (61 if pathlib.Path('ahead').exists() else 0)
+real, ahead = time.monotonic, pathlib.Path('ahead')
+time.monotonic = lambda: real() + (int(ahead.read_text()) if ahead.exists() else 0)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 ";
@@ -181,6 +197,7 @@ fn the_python_resource_server_checks_the_binding() {
     let (status, said) = bed.ask("p", Some(&bed.token("p", "reports.publish")));
     assert_eq!(status, "403", "a scope that does not let it look: {said}");
     bed.learns_that_a_key_was_revoked();
+    bed.uses_keys_for_ten_minutes_without_the_broker();
 }
 
 #[test]
@@ -192,7 +209,7 @@ fn the_node_resource_server_checks_the_binding() {
         std::os::unix::fs::symlink(node_home().join("node_modules"), process.path("node_modules")).unwrap();
         let clock = process.path("clock.cjs");
         let ahead = "const real = Date.now, fs = require('node:fs');\n\
-                     Date.now = () => real() + (fs.existsSync('ahead') ? 61000 : 0);\n";
+                     Date.now = () => real() + (fs.existsSync('ahead') ? 1000 * fs.readFileSync('ahead') : 0);\n";
         fs::write(&clock, ahead).unwrap();
         let mut command = Command::new("node");
         command.arg("--require").arg(clock).arg(script).args([
@@ -208,6 +225,7 @@ fn the_node_resource_server_checks_the_binding() {
     bed.says_when_it_cannot_ask();
     bed.takes_the_holders_token_and_nobody_elses();
     bed.learns_that_a_key_was_revoked();
+    bed.uses_keys_for_ten_minutes_without_the_broker();
 }
 
 #[test]
