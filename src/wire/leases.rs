@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::{Nothing, endpoints};
+use super::endpoint::{Nothing, Optional, endpoints};
 use super::page::{Items, PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText};
@@ -13,13 +13,13 @@ endpoints! {
     /// Get a database login (lease)
     ISSUE_LEASE: POST "/v1/leases", Nothing, LeaseBody => LoginAnswer;
     /// Renew a lease of the caller's instance
-    RENEW_LEASE: POST "/v1/leases/{id}/renew", LeaseId, RenewLeaseBody => LeaseRenewalAnswer;
+    RENEW_LEASE: POST "/v1/leases/{id}/renew", LeaseId, Optional<RenewLeaseBody> => LeaseRenewalAnswer;
     /// Give up a lease, so that its login is revoked
-    GIVE_UP_LEASE: POST "/v1/leases/{id}/give-up", LeaseId, GiveUpLeaseBody => GivenUpLeaseAnswer;
+    GIVE_UP_LEASE: POST "/v1/leases/{id}/give-up", LeaseId, Optional<GiveUpLeaseBody> => GivenUpLeaseAnswer;
     /// List leases; never passwords
     LIST_LEASES: GET "/v1/leases", Nothing, PageQuery<LeaseId> => PageAnswer<LeaseAnswer>;
     /// Extend a lease of any agent
-    EXTEND_LEASE: POST "/v1/leases/{id}/renew", LeaseId, RenewLeaseBody => LeaseRenewalAnswer;
+    EXTEND_LEASE: POST "/v1/leases/{id}/renew", LeaseId, Optional<RenewLeaseBody> => LeaseRenewalAnswer;
     /// Revoke leases
     REVOKE_LEASES: POST "/v1/lease-endings", Nothing, RevokeLeasesBody => EndedLeasesAnswer;
     /// Retry failed revocations of logins
@@ -57,7 +57,7 @@ pub struct LoginAnswer {
     pub constrained: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenewLeaseBody {
     /// Remaining life from now on, in seconds.
@@ -74,7 +74,7 @@ pub struct LeaseRenewalAnswer {
     pub constrained: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GiveUpLeaseBody {
     /// The decision id of the use to give up; without it all uses.

@@ -14,7 +14,7 @@ use crate::console::{CommandFailure, duration_s};
 use crate::wire::{
     EXTEND_LEASE, EndedLeasesAnswer, Endpoint, FORGET_LEASE, ForgetLeaseBody, GIVE_UP_LEASE, GiveUpLeaseBody,
     LIST_LEASES, LIST_OWN_LEASES, LeaseAnswer, LeaseEndingAnswer, LeaseRenewalAnswer, LeaseSelectionBody,
-    Nothing, RENEW_LEASE, RETRY_LEASES, REVOKE_LEASES, RenewLeaseBody, RevokeLeasesBody,
+    Nothing, Optional, RENEW_LEASE, RETRY_LEASES, REVOKE_LEASES, RenewLeaseBody, RevokeLeasesBody,
 };
 
 /// `keyward lease …`
@@ -180,11 +180,11 @@ fn lease_id(text: &str) -> Result<LeaseId, CommandFailure> {
 async fn renew(
     session: VerbSession<'_>,
     client: &Client,
-    endpoint: Endpoint<LeaseId, RenewLeaseBody, LeaseRenewalAnswer>,
+    endpoint: Endpoint<LeaseId, Optional<RenewLeaseBody>, LeaseRenewalAnswer>,
     id: &str,
     life_s: Option<u32>,
 ) -> Result<(), CommandFailure> {
-    let renewed = client.call(endpoint, &lease_id(id)?, &RenewLeaseBody { life_s }).await?;
+    let renewed = client.call(endpoint, &lease_id(id)?, &Optional(Some(RenewLeaseBody { life_s }))).await?;
     session.print(&renewed, |renewed| format!("{id} expires at {}", renewed.expires_at));
     if !session.console.is_json() {
         renewed.constrained.iter().for_each(|why| session.console.say(why));
@@ -196,7 +196,7 @@ async fn give_up(session: VerbSession<'_>, id: &str, used_by: Option<&str>) -> R
     let used_by: Option<DecisionId> = used_by.map(str::parse).transpose().map_err(|error: IdError| {
         CommandFailure::usage(&error.to_string(), "copy the `decision_id` from `keyward lease get -o json`")
     })?;
-    let body = GiveUpLeaseBody { decision_id: used_by.map(|id| id.to_string()) };
+    let body = Optional(Some(GiveUpLeaseBody { decision_id: used_by.map(|id| id.to_string()) }));
     let given_up = session.agent().await?.call(GIVE_UP_LEASE, &lease_id(id)?, &body).await?;
     session.print(&given_up, |_| format!("{id}: given up"));
     Ok(())

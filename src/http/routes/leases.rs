@@ -10,8 +10,8 @@ use crate::idempotency::IdempotencyKey;
 use crate::policy::{EndLeases, ForgetLeases, ReadLeases, RenewLeases};
 use crate::wire::{
     self, EndedLeasesAnswer, ForgetLeaseBody, ForgottenLeaseAnswer, GiveUpLeaseBody, GivenUpLeaseAnswer,
-    Items, LeaseAnswer, LeaseBody, LeaseRenewalAnswer, LeaseSelectionBody, LoginAnswer, Nothing, PageAnswer,
-    PageQuery, RenewLeaseBody, RevokeLeasesBody,
+    Items, LeaseAnswer, LeaseBody, LeaseRenewalAnswer, LeaseSelectionBody, LoginAnswer, Nothing, Optional,
+    PageAnswer, PageQuery, RenewLeaseBody, RevokeLeasesBody,
 };
 
 type ByAgent<T = Nothing, I = Nothing> = RouteRequest<AgentPrincipal, T, I>;
@@ -62,14 +62,14 @@ async fn issue(
 
 async fn renew(
     services: AgentServices,
-    call: ByAgent<LeaseId, RenewLeaseBody>,
+    call: ByAgent<LeaseId, Optional<RenewLeaseBody>>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
     Ok(services.renew_lease(call.by, call.target, call.input.life_s).await?.into())
 }
 
 async fn give_up(
     services: AgentServices,
-    call: ByAgent<LeaseId, GiveUpLeaseBody>,
+    call: ByAgent<LeaseId, Optional<GiveUpLeaseBody>>,
 ) -> Result<GivenUpLeaseAnswer, Problem> {
     let used_by = call.input.decision_id.as_deref().map(id).transpose()?;
     services.give_up_lease(&call.by, call.target, used_by).await?;
@@ -89,7 +89,7 @@ async fn list(
 
 async fn extend(
     services: AdminServices,
-    call: AdminRequest<RenewLeases, LeaseId, RenewLeaseBody>,
+    call: AdminRequest<RenewLeases, LeaseId, Optional<RenewLeaseBody>>,
 ) -> Result<LeaseRenewalAnswer, Problem> {
     Ok(services.extend_lease(&call.by, call.target, call.input.life_s).await?.into())
 }

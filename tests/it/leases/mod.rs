@@ -284,4 +284,10 @@ async fn nobody_sees_renews_or_gives_up_somebody_elses_lease() {
     let mine = own(&scene.agent).get("/v1/leases").await;
     assert_eq!(mine.json()["items"][0]["lease"], login.id());
     assert!(!mine.text().contains(login.password()));
+    // A request without a body is one with the default values.
+    for what in ["renew", "give-up"] {
+        let reply =
+            scene.agent.caller.send("POST", &format!("/v1/leases/{}/{what}", login.id()), &[], b"").await;
+        assert_eq!(reply.status, 200, "{what}: {}", reply.text());
+    }
 }
