@@ -130,6 +130,10 @@ fn a_name_that_no_object_has_is_named_with_similar_names() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success() && said.contains(told), "{args:?}: {said}");
     }
+    // And the id of a decision is no sequence number
+    let output = process.run_as("operator", &["audit", "show", "dec_x"], b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("keyward audit list --decision dec_x"), "{said}");
     // And a program finds the names in the answer; a known name is none of them
     let listed = process.json(&["audit", "list", "--secret", "github/apq", "--agent", "a"]);
     assert_eq!(

@@ -168,6 +168,8 @@ async fn a_filter_that_no_entry_can_fit_is_refused() {
         let reply = operator.get(&format!("/v1/ledger/entries?{query}")).await;
         refused(&reply, 400, "query_invalid");
     }
+    let alarm = operator.get("/v1/ledger/entries?kind=late_renewal").await;
+    assert!(alarm.text().contains("its event is alarm.late-renewal"), "{}", alarm.text());
     let most = ["agent=a"; FORM_FIELDS_MAX].join("&");
     assert_eq!(found(&page(&operator, &most).await), []);
 }

@@ -47,7 +47,13 @@ impl EntryFilter {
                     filter.networks.push(network(text).ok_or_else(|| no_source(text))?);
                 }
                 EntryField::Kind if !is_event_name(text) => {
-                    return Err(refused("kind", "is not the name of an event, e.g. secret.revealed"));
+                    let event = format!("alarm.{}", text.replace('_', "-"));
+                    let why = if is_event_name(&event) {
+                        format!("is the name of an alarm; its event is {event}")
+                    } else {
+                        "is not the name of an event, e.g. secret.revealed".to_owned()
+                    };
+                    return Err(refused("kind", &why));
                 }
                 EntryField::Outcome if EntryOutcome::ALL.iter().all(|outcome| outcome.as_str() != text) => {
                     return Err(refused("outcome", "is not allowed, denied or failed"));

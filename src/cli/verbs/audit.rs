@@ -15,7 +15,7 @@ pub enum AuditCommand {
     /// Show an entry, and the entries before it of the same agents and operators
     Show {
         /// The entry's sequence number
-        #[arg(value_name = "SEQ")]
+        #[arg(value_name = "SEQ", value_parser = sequence)]
         seq: u64,
     },
     /// Show the newest entries, and follow new ones
@@ -30,6 +30,17 @@ impl AuditCommand {
             Self::Tail(tail) => tail.run(session).await,
         }
     }
+}
+
+/// A sequence number. The id of a decision is not one: several entries can have it.
+fn sequence(text: &str) -> Result<u64, String> {
+    if text.starts_with("dec_") {
+        return Err(format!(
+            "this is the id of a decision; `keyward audit list --decision {text}` lists its entries"
+        ));
+    }
+    text.parse()
+        .map_err(|_| "a sequence number is a whole number, as `keyward audit list` prints it".to_owned())
 }
 
 columns!(EntryAnswer "entries": seq, time, ("WHAT", what), ("WHO", who), ("ON", on));
