@@ -93,6 +93,14 @@ pub fn default_home() -> Result<PathBuf, CommandFailure> {
     })
 }
 
+/// The environment variable with the directory of this machine's identities.
+pub(crate) const HOME_VARIABLE: &str = "KEYWARD_HOME";
+
+/// `home` for a program that may have another working directory.
+pub(crate) fn absolute_home(home: &Path) -> Result<PathBuf, CommandFailure> {
+    std::path::absolute(home).map_err(|error| CommandFailure::of_file(home, &error))
+}
+
 /// The directory that an environment variable names: an empty one counts as unset (XDG base directories).
 pub(crate) fn directory_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)

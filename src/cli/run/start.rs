@@ -14,7 +14,7 @@ use super::watched_files::TemplateFiles;
 use crate::base::encoding::hex;
 use crate::base::{Entropy, SecretName, SystemEntropy, code, io_reason};
 use crate::cli::client::Received;
-use crate::cli::identity::runtime_dir;
+use crate::cli::identity::{HOME_VARIABLE, absolute_home, runtime_dir};
 use crate::cli::session::agent_client;
 use crate::cli::verbs::token::TokenRequest;
 use crate::console::signals::EndSignals;
@@ -56,7 +56,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailur
         return Err(ended());
     }
     let mut command = Command::new(program);
-    command.args(rest);
+    command.args(rest).env(HOME_VARIABLE, absolute_home(home)?);
     if let (Some(dir), Some(minted)) = (&dir, &credentials.token) {
         command.env(TOKEN_FILE, TokenFile::path_in(dir));
         command.envs(args.token.env.iter().map(|name| (name, minted.access_token.value().expose())));

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::base::{CapabilityName, code, io_reason};
 use crate::cli::client::Received;
-use crate::cli::identity::runtime_dir;
+use crate::cli::identity::{HOME_VARIABLE, absolute_home, runtime_dir};
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, OnlyCopy, duration_s, own_uid};
 use crate::crypto::sha256;
@@ -133,7 +133,8 @@ pub(super) async fn run_with_login(
     let client = client_login(&login, ca_file.as_deref());
     let variables = client_variables(&client).ok_or_else(unknown_driver)?;
     login.constrained.iter().for_each(|why| session.console.say(why));
-    let error = Command::new(program).args(rest).envs(variables).exec();
+    let home = absolute_home(session.home)?;
+    let error = Command::new(program).args(rest).envs(variables).env(HOME_VARIABLE, home).exec();
     let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
     Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
 }

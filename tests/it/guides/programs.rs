@@ -53,6 +53,11 @@ fn a_program_runs_with_secrets_by_the_page() {
     let blocks = blocks("how-to/run-a-program.md");
     assert_eq!(run_as(&process, "a", &blocks[0], &[]), "9 characters\n");
     assert_eq!(run_as(&process, "a", &blocks[1], &[]), "2\n");
+    // The program finds the identities of `--home`.
+    let home = "home=$KEYWARD_HOME; unset KEYWARD_HOME; keyward run --home \"$home\" --secret T=github/app -- \
+                sh -c 'echo \"$KEYWARD_HOME\"'";
+    let expected = format!("{}\n", process.path("home-a").display());
+    assert_eq!(run_as(&process, "a", home, &[]), expected);
     let app = process.path("app");
     fs::write(&app, "#!/bin/sh\ntest -s app.conf && echo \"the program runs\"\n").unwrap();
     fs::set_permissions(&app, fs::Permissions::from_mode(0o755)).unwrap();
