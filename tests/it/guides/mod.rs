@@ -78,8 +78,34 @@ fn an_agent_is_added_in_two_commands() {
     let home = |who: &str| process.path(&format!("home-{who}")).display().to_string();
     for (block, who) in blocks.iter().zip(["operator", "added", "added", "operator"]) {
         let output = shell(&process.path(""), block, &[("KEYWARD_HOME", &home(who))]);
-        assert!(output.status.success(), "{block}: {}", said(&output));
+        let said = said(&output);
+        assert!(output.status.success(), "{block}: {said}");
+        // The operator and the new agent compare the digest of the authority's key.
+        let authorities = process.json(&["authority", "list"]);
+        let pin = authorities["items"][0]["pin"].as_str().unwrap();
+        assert_eq!(said.contains(pin), block.starts_with("keyward join"), "{pin}: {said}");
     }
+}
+
+#[test]
+fn an_existing_agent_gets_one_more_role_by_the_page() {
+    // Given an agent that an invitation made
+    let mut process = Process::init("warn");
+    process.serve();
+    process.set_up(b"value");
+    process.enrol("research-bot", "repo-reader");
+    let page = "how-to/add-an-agent.md";
+    let exported = as_operator(&process, page, 4..5, &[]);
+    assert!(exported.contains("name = \"research-bot\"\nroles = [\"repo-reader\"]"), "{exported}");
+    // When its declaration with one more role is planned and applied
+    let changed = as_operator(&process, page, 5..6, &[]);
+    assert_eq!(changed.matches("roles: +publisher").count(), 2, "{changed}");
+    // Then the agent has both roles, and the other agents are unchanged
+    let shown = process.json(&["agent", "show", "research-bot"]);
+    assert_eq!(shown["roles"], serde_json::json!(["publisher", "repo-reader"]));
+    assert_eq!(shown["max_instances"], 3);
+    assert_eq!(process.json(&["agent", "show", "a"])["roles"], serde_json::json!(["repo-reader"]));
+    process.good_as("research-bot", &["get", "github/app"], b"");
 }
 
 #[test]
