@@ -2,13 +2,13 @@
 //! TLS handshake is what refuses.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::clock_of_the_machine::until_serving;
 use crate::support::process::{Process, files};
+use crate::support::waiting::wait_until;
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -58,15 +58,16 @@ fn copy(process: &Process, from: &str, to: &str) {
     }
 }
 
-/// The first line that `renew --watch` prints on standard error.
-fn first_words_of_a_watch(process: &Process, who: &str, renew: &[&str]) -> String {
+/// The lines that `renew --watch` prints on standard error at first.
+fn reported_by_a_watch(process: &Process, who: &str, renew: &[&str]) -> String {
+    let file = process.path("watch.err");
     let mut watch = process.command(who, &[renew, &["--watch"]].concat());
-    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(watch.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    watch.stdout(Stdio::null()).stderr(fs::File::create(&file).unwrap());
+    let mut watch = watch.spawn().unwrap();
+    wait_until(|| fs::read_to_string(&file).unwrap().contains('\n'));
     watch.kill().unwrap();
     watch.wait().unwrap();
-    line
+    fs::read_to_string(file).unwrap()
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn suspended_revoked_and_unknown_certificates_have_their_own_codes() {
         let fix =
             ["--home", "may have a copy of the key", &show, &invite, "`name_deleted`", "for another name"];
         is_told(&unknown, "certificate_unknown", &["no record of", &subject], &fix);
-        let watched = first_words_of_a_watch(&process, &format!("copy-of-{who}"), renew);
+        let watched = reported_by_a_watch(&process, &format!("copy-of-{who}"), renew);
         assert!(watched.contains("certificate_unknown"), "{watched}");
         // When it is revoked
         process.good(&[noun, "revoke", name], b"");
