@@ -179,7 +179,8 @@ async fn listed<R: Right, C, T: serde::de::DeserializeOwned>(
     endpoint: Endpoint<Nothing, PageQuery<C>, PageAnswer<T>>,
     name: impl Fn(&T) -> String,
 ) -> Result<Vec<String>, CommandFailure> {
-    if !may::<R>(&client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?) {
+    let operator = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
+    if !may::<R>(&operator) {
         return Ok(Vec::new());
     }
     let (items, _) = client.list_some(endpoint, NAMES_MAX, |_| true).await?;

@@ -279,6 +279,8 @@ async fn check_upstreams(
             }
             Some(
                 DeclaredKind::Capability
+                | DeclaredKind::Environment
+                | DeclaredKind::Policy
                 | DeclaredKind::Role
                 | DeclaredKind::Agent
                 | DeclaredKind::ResourceServer,
