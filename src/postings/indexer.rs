@@ -9,10 +9,10 @@ use super::block::Block;
 use super::keys::Term;
 use super::options::PostingsOptions;
 use super::place::{block_of, last_of};
-use super::recent_terms::RecentTerms;
 use super::search::{PostingQuery, Search};
 use super::source::{PostedEntry, PostingSource};
 use super::state::{self, Blocks};
+use super::term_cache::TermCache;
 use crate::base::{Stopwatch, Timestamp, ends_within, io_reason};
 use crate::telemetry::wait_for_idle_processor;
 
@@ -113,7 +113,7 @@ pub(super) struct Indexer {
     earlier: Option<Block>,
     /// The blocks that could not be built lately, and when they were tried.
     failed: BTreeMap<u64, Stopwatch>,
-    recent: RecentTerms,
+    terms: TermCache,
 }
 
 /// Why a block could not be built.
@@ -133,7 +133,7 @@ pub(super) enum Progress {
 
 impl Indexer {
     pub(super) fn new(blocks: Arc<Blocks>, source: Arc<dyn PostingSource>) -> Self {
-        Self { blocks, source, earlier: None, failed: BTreeMap::new(), recent: RecentTerms::default() }
+        Self { blocks, source, earlier: None, failed: BTreeMap::new(), terms: TermCache::default() }
     }
 
     fn run(mut self) {
@@ -208,14 +208,17 @@ impl Indexer {
         if entries.is_empty() {
             return Err(format!("entry {from} is not there"));
         }
-        let (keys, recent) = (&self.blocks.keys, &mut self.recent);
-        let mut term = |(field, text)| recent.get_or(field, text, |text| keys.term(field, text));
+        let keys = &self.blocks.keys;
+        let mut term = |(field, text): &(&'static str, String)| self.terms.term(keys, field, text);
         let posted = |entry: PostedEntry| {
-            let terms = entry.terms.into_iter().map(&mut term).collect::<Option<_>>()?;
-            Some((entry.time, terms))
+            Some((entry.time, entry.terms.iter().map(&mut term).collect::<Option<_>>()?))
         };
         let page: Option<Vec<_>> = entries.into_iter().take(left).map(posted).collect();
-        page.filter(|_| keys.are_kept()).ok_or_else(|| "the keys were wiped".to_owned())
+        // A kept term needs no key.
+        page.filter(|_| keys.are_kept()).ok_or_else(|| {
+            self.terms.clear();
+            "the keys were wiped".to_owned()
+        })
     }
 }
 

@@ -56,14 +56,28 @@ impl PostingsKeys {
 
     /// The term of `text` in the field called `field`; `None` once the keys were wiped.
     pub(super) fn term(&self, field: &str, text: &str) -> Option<Term> {
-        let length = u8::try_from(field.len()).unwrap_or(u8::MAX);
-        let tag = self.terms.tag(&[&[length], field.as_bytes(), text.as_bytes()].concat());
+        let mut message = Vec::new();
+        Self::write_message(&mut message, field, text);
+        self.term_of(&message)
+    }
+
+    /// Writes what the term of `text` in the field called `field` is a digest of.
+    pub(super) fn write_message(message: &mut Vec<u8>, field: &str, text: &str) {
+        message.clear();
+        message.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
+        message.extend_from_slice(field.as_bytes());
+        message.extend_from_slice(text.as_bytes());
+    }
+
+    /// The term with this message; `None` once the keys were wiped.
+    pub(super) fn term_of(&self, message: &[u8]) -> Option<Term> {
+        let tag = self.terms.tag(message);
         let [term @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = *tag.as_bytes();
         // The key of terms is wiped last: if that of the files is there now, the tag was made with it.
         self.are_kept().then_some(Term(term))
     }
 
-    /// Whether the keys are not wiped.
+    /// Whether the keys were not wiped.
     pub(super) fn are_kept(&self) -> bool {
         self.seal.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }

@@ -14,10 +14,10 @@ mod options;
 mod place;
 mod posting_list;
 mod recent;
-mod recent_terms;
 mod search;
 mod source;
 mod state;
+mod term_cache;
 mod times;
 
 pub use indexer::{Postings, discard};

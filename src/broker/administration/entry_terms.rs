@@ -1,10 +1,12 @@
 //! By what an entry of the ledger is found. The rule goes by the names of fields, like the one for the links of entries, so
 //! that no event can forget it.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::event_node::EventNode;
 use super::events::{event_name, outcome_of};
 use crate::base::Network;
 use crate::ledger::{Entry, Kind};
@@ -19,12 +21,16 @@ pub(crate) const TERMS_RULE: u16 = 3;
 
 /// The fields of `entry` by which it is found. [`EntryField::Owner`] is none of them, because an owner changes.
 pub(crate) fn terms_of(entry: &Entry) -> Vec<EntryTerm> {
-    shown_terms(entry.kind, &serde_json::from_slice(&entry.event).unwrap_or_default())
+    terms_with(entry.kind, &EventNode::read(&entry.event))
 }
 
 /// The same for an entry of this kind that its reader is shown with `event`.
 pub(super) fn shown_terms(kind: Kind, event: &Value) -> Vec<EntryTerm> {
-    let mut terms = event_terms(event);
+    terms_with(kind, &EventNode::from(event))
+}
+
+fn terms_with(kind: Kind, event: &EventNode<'_>) -> Vec<EntryTerm> {
+    let mut terms = terms_in(event);
     terms.push((EntryField::Kind, event_name(kind).to_owned()));
     terms.extend(outcome_of(kind).map(|outcome| (EntryField::Outcome, outcome.as_str().to_owned())));
     terms
@@ -39,6 +45,10 @@ pub(crate) fn source_term(network: &Network) -> Option<EntryTerm> {
 
 /// The fields of an event by which its entry is found.
 pub(super) fn event_terms(event: &Value) -> Vec<EntryTerm> {
+    terms_in(&EventNode::from(event))
+}
+
+fn terms_in(event: &EventNode<'_>) -> Vec<EntryTerm> {
     let mut found = Finder(Vec::new());
     found.take(event, None);
     found.0.sort_unstable();
@@ -124,11 +134,11 @@ impl Noun {
 struct Finder(Vec<EntryTerm>);
 
 impl Finder {
-    fn take(&mut self, value: &Value, noun: Option<Noun>) {
+    fn take(&mut self, value: &EventNode<'_>, noun: Option<Noun>) {
         match value {
-            Value::String(text) => self.note(text, noun),
-            Value::Array(items) => items.iter().for_each(|item| self.take(item, noun)),
-            Value::Object(fields) => match noun {
+            EventNode::Text(text) => self.note(text, noun),
+            EventNode::Items(items) => items.iter().for_each(|item| self.take(item, noun)),
+            EventNode::Fields(fields) => match noun {
                 Some(noun) => {
                     for (name, value) in fields {
                         self.note(name, Some(noun));
@@ -137,21 +147,26 @@ impl Finder {
                 }
                 None => self.object(fields),
             },
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            EventNode::Other => {}
         }
     }
 
-    fn object(&mut self, fields: &Map<String, Value>) {
+    fn object(&mut self, fields: &[(Cow<'_, str>, EventNode<'_>)]) {
         const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
-        let text = |field: &str| fields.get(field).and_then(Value::as_str);
+        let text = |wanted: &str| {
+            fields.iter().find_map(|(field, value)| match value {
+                EventNode::Text(text) if field == wanted => Some(text.as_ref()),
+                EventNode::Text(_) | EventNode::Items(_) | EventNode::Fields(_) | EventNode::Other => None,
+            })
+        };
         let (kind, changed) = (text("kind").unwrap_or_default(), text("field"));
         for (field, value) in fields {
-            if let ("subject", Value::String(subject)) = (field.as_str(), value) {
+            if let ("subject", EventNode::Text(subject)) = (field.as_ref(), value) {
                 let found = Noun::of_subject(subject);
                 found.into_iter().for_each(|(noun, which)| self.note(which, Some(noun)));
                 continue;
             }
-            let noun = match (field.as_str(), changed) {
+            let noun = match (field.as_ref(), changed) {
                 (field, Some(changed)) if VALUES.contains(&field) => Noun::of_value(changed),
                 ("name", _) => Noun::of_named(kind),
                 ("id", _) => Noun::of_id(kind),
@@ -260,7 +275,18 @@ mod tests {
             ),
         ] {
             assert_eq!(found(&event), expected, "{event}");
+            let json = event.to_string();
+            assert_eq!(terms_in(&EventNode::read(json.as_bytes())), event_terms(&event), "{event}");
         }
+    }
+
+    #[test]
+    fn names_with_escapes_are_found_in_stored_events() {
+        let json = br#"{ "agent": "a\u0062", "n": [1, 2.5, -3, true, null], "\u0062y": "o" }"#;
+        let terms = terms_in(&EventNode::read(json));
+        let expected = [(EntryField::Agent, "ab".to_owned()), (EntryField::Operator, "o".to_owned())];
+        assert_eq!(terms, expected);
+        assert_eq!(terms_in(&EventNode::read(b"no JSON")), Vec::new());
     }
 
     #[test]

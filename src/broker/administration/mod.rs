@@ -7,6 +7,7 @@ mod entry_filter;
 mod entry_reader;
 pub(super) mod entry_reads;
 pub(super) mod entry_terms;
+mod event_node;
 pub(super) mod events;
 mod find_entries;
 pub(super) mod heavy;
