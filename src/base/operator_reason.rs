@@ -12,7 +12,10 @@ pub struct Reason(String);
 
 /// The text is not a reason.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a reason is one line of 1 to {REASON_CHARS_MAX} characters")]
+#[error(
+    "a reason, note or cause is one line of 1 to {REASON_CHARS_MAX} characters; a longer text fits into several notes \
+     (`keyward incident note`)"
+)]
 pub struct ReasonError;
 
 impl Reason {

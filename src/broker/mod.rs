@@ -70,8 +70,8 @@ pub use identity::renew::RenewInput;
 pub use identity::revoke::{HolderRevoked, Revocation};
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
-    ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, OpenedIncident,
-    OrderedContainment, WantedReport, subject_answer, times_answer,
+    ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, NotedIncident,
+    OpenedIncident, OrderedContainment, TextComparison, WantedReport, subject_answer, times_answer,
 };
 pub use keyed_locks::KeyedLocks;
 pub use keys::checkpoints::notary;

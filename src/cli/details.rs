@@ -51,7 +51,7 @@ pub(crate) fn print_details(object: &Value, console: &Console) {
     for list in &details.lists {
         console.line("");
         console.line(&format!("{}:", list.name));
-        let keys = in_order(list.items.iter().flat_map(|item| item.keys()));
+        let keys = list.keys();
         let head: Vec<String> = keys.iter().map(|key| key.replace('_', " ").to_uppercase()).collect();
         let cells = |item: &&Map<String, Value>| -> Vec<String> {
             keys.iter().map(|key| text_of(key, item.get(*key))).collect()
@@ -85,6 +85,13 @@ impl<'a> Details<'a> {
                 value => self.fields.push(vec![name, text_of(key, value)]),
             }
         }
+    }
+}
+
+impl List<'_> {
+    /// The fields that an item has.
+    fn keys(&self) -> Vec<&str> {
+        in_order(self.items.iter().flat_map(|item| item.keys()))
     }
 }
 
@@ -135,7 +142,7 @@ mod tests {
         let object = json!({
             "audience": null, "name": "a", "roles": ["x", "y"], "orphans": [], "max_life_s": 14_400, "wait_s": 5,
             "run": { "stage": "verified", "trouble": { "code": "upstream_timeout" } },
-            "instances": [{ "state": "live", "id": "inst_1" }, { "id": "inst_2", "state": "revoked" }],
+            "instances": [{ "state": "live", "id": "inst_1" }, { "id": "inst_2", "state": "revoked", "at": "x" }],
         });
         let mut details = Details::default();
         details.add("", object.as_object().unwrap());
@@ -160,8 +167,8 @@ mod tests {
         assert_eq!((csv.lists.len(), unfolded[3].as_str()), (0, "instances.2.state=revoked"));
         let [list] = &details.lists[..] else { panic!("{:?}", details.lists) };
         assert_eq!(
-            (list.name.as_str(), list.items.len(), sorted(list.items[0])),
-            ("instances", 2, vec!["id", "state"])
+            (list.name.as_str(), list.items.len(), list.keys()),
+            ("instances", 2, vec!["id", "state", "at"])
         );
     }
 }

@@ -10,7 +10,7 @@ use super::details::print_details;
 use super::listing::Selection;
 use super::owners::SeenOwners;
 use super::table::Row;
-use crate::base::{Reason, code};
+use crate::base::{Reason, code, has_secret_form};
 use crate::cli::client::{Client, IdentitySource, Received};
 use crate::cli::enrolment::{is_valid_for, renew_if_due};
 use crate::cli::identity::{Identity, IdentityKind};
@@ -175,7 +175,8 @@ impl VerbSession<'_> {
         reason: &ReasonArgs,
         done: &str,
     ) -> Result<(), CommandFailure> {
-        let ended = self.revoking_operator().await?.call(endpoint, target, &reason.body()).await?;
+        let ended =
+            self.revoking_operator().await?.call(endpoint, target, &reason.body(self.console)).await?;
         self.print(&ended, |ended| said(ended.seq, done));
         if let Some(unused) = ended.unused_uses.filter(|_| !self.console.is_json()) {
             self.console.say(&said_of_codes(unused));
@@ -193,13 +194,24 @@ pub struct ReasonArgs {
 }
 
 impl ReasonArgs {
-    pub(crate) fn text(&self) -> Option<String> {
-        self.reason.as_ref().map(Reason::to_string)
+    /// The reason to send. See [`sent_reason`].
+    pub(crate) fn text(&self, console: &Console) -> Option<String> {
+        self.reason.as_ref().map(|reason| sent_reason(reason, console))
     }
 
-    pub(crate) fn body(&self) -> Optional<ReasonBody> {
-        Optional(self.text().map(|reason| ReasonBody { reason: Some(reason) }))
+    pub(crate) fn body(&self, console: &Console) -> Optional<ReasonBody> {
+        Optional(self.text(console).map(|reason| ReasonBody { reason: Some(reason) }))
     }
+}
+
+/// The reason to send. Says that the broker replaces words with the form of a credential.
+pub(crate) fn sent_reason(reason: &Reason, console: &Console) -> String {
+    if has_secret_form(reason.as_str()) {
+        console.say(
+            "a word of the reason looks like a token or an enrolment code: the ledger gets the reason without this word",
+        );
+    }
+    reason.to_string()
 }
 
 /// A client with the identity of `kind` below `home`, which is renewed first if it is due.

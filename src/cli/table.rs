@@ -41,8 +41,15 @@ impl Cell for Value {
         match self {
             Self::Null => String::new(),
             Self::String(text) => text.clone(),
+            Self::Array(items) if items.iter().any(Self::is_object) => {
+                items.iter().map(Cell::text).collect::<Vec<_>>().join("; ")
+            }
             Self::Array(items) => items.text(),
-            Self::Bool(_) | Self::Number(_) | Self::Object(_) => self.to_string(),
+            Self::Object(fields) => {
+                let shown = fields.iter().filter(|(_, value)| !value.is_null());
+                shown.map(|(name, value)| format!("{name} {}", value.text())).collect::<Vec<_>>().join(", ")
+            }
+            Self::Bool(_) | Self::Number(_) => self.to_string(),
         }
     }
 }
@@ -84,3 +91,23 @@ macro_rules! columns {
 }
 
 pub(crate) use columns;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_has_words_and_no_json() {
+        for (value, text) in [
+            (json!({ "at": "now", "by": null, "seq": 5 }), "at now, seq 5"),
+            (json!([{ "name": "a" }, { "name": "b", "of": ["x", "y"] }]), "name a; name b, of x,y"),
+            (json!(["a", 1, true]), "a,1,true"),
+            (json!({ "inner": { "name": "a" } }), "inner name a"),
+            (json!(null), ""),
+        ] {
+            assert_eq!(value.text(), text);
+        }
+    }
+}

@@ -10,7 +10,7 @@ endpoints! {
     /// Begin the record of an incident without a containment
     OPEN_INCIDENT: POST "/v1/incident-records", super::endpoint::Nothing, OpenIncidentBody => OpenedIncidentAnswer;
     /// Add a note to the record of an incident
-    NOTE_INCIDENT: POST "/v1/incidents/{id}/notes", IncidentId, IncidentNoteBody => ChangedAnswer;
+    NOTE_INCIDENT: POST "/v1/incidents/{id}/notes", IncidentId, IncidentNoteBody => NotedIncidentAnswer;
     /// Add subjects, people or times to the record of an open incident
     UPDATE_INCIDENT: POST "/v1/incidents/{id}/details", IncidentId, IncidentDetailsBody => ChangedAnswer;
     /// Close an incident that contains no subject any more
@@ -37,6 +37,10 @@ pub struct OpenedIncidentAnswer {
     pub incident: IncidentId,
     /// The ledger entry.
     pub seq: u64,
+    /// Whether the reason was compared with a part of the stored values only, because there are more than are compared, or one
+    /// could not be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partly_compared: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -44,6 +48,17 @@ pub struct OpenedIncidentAnswer {
 pub struct IncidentNoteBody {
     /// One line of 1 to 300 characters; the ledger keeps it.
     pub text: String,
+}
+
+/// A note that is recorded.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct NotedIncidentAnswer {
+    /// The ledger entry.
+    pub seq: u64,
+    /// Whether the text was compared with a part of the stored values only, because there are more than are compared, or one
+    /// could not be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partly_compared: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -106,6 +121,10 @@ pub struct ClosedIncidentAnswer {
     /// The ledger entry.
     pub seq: u64,
     pub times: IncidentTimesAnswer,
+    /// Whether the texts were compared with a part of the stored values only, because there are more than are compared, or one
+    /// could not be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partly_compared: bool,
 }
 
 /// A subject that an incident affects.

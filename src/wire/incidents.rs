@@ -121,6 +121,9 @@ pub struct LiftedAnswer {
     /// Further subjects of the incident.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<SubjectAnswer>,
+    /// Whether an earlier lift, in the ledger entry `seq`, had ended the containments: nothing has changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

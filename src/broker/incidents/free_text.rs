@@ -15,6 +15,33 @@ use crate::broker::failure::Failure;
 use crate::incidents::TextRefused;
 use crate::policy::{Authorised, HandleIncidents};
 
+/// How much of the stored values a text was compared with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TextComparison {
+    /// All of them.
+    Whole,
+    /// A part: there are more than are compared, or one could not be read.
+    Part,
+}
+
+impl TextComparison {
+    /// # Errors
+    /// [`Failure`] if the time was over before.
+    fn of(covered: Covered) -> Result<Self, Failure> {
+        match covered {
+            Covered::All => Ok(Self::Whole),
+            Covered::Some => Ok(Self::Part),
+            Covered::Late => Err(Failure::new(code::HEAVY_TIMEOUT)),
+        }
+    }
+
+    /// Whether the text was compared with a part of the values only.
+    #[must_use]
+    pub fn is_part(self) -> bool {
+        self == Self::Part
+    }
+}
+
 impl AdminServices {
     /// Refuses texts that contain a token, an enrolment code, a value of a secret or the password of a lease within the
     /// operator's scope. Values are compared by their keyed digests. Each refusal counts as a check of a value, so that
@@ -27,7 +54,7 @@ impl AdminServices {
         by: &Authorised<HandleIncidents>,
         incident: Option<IncidentId>,
         texts: impl IntoIterator<Item = &Reason>,
-    ) -> Result<(), Failure> {
+    ) -> Result<TextComparison, Failure> {
         let (operator, texts) = (by.operator(), texts.into_iter().collect::<Vec<_>>());
         if texts.iter().any(|text| has_secret_form(text.as_str())) {
             return Err(self.refused(operator, incident, "form").await);
@@ -39,7 +66,7 @@ impl AdminServices {
         let whole = texts.iter().map(|text| text.as_str());
         let parts: BTreeSet<&str> = whole.chain(words).flat_map(parts_of).collect();
         if parts.is_empty() {
-            return Ok(());
+            return Ok(TextComparison::Whole);
         }
         let all: Vec<Sensitive<Vec<u8>>> =
             parts.into_iter().flat_map(|part| candidates(&Sensitive::new(part.to_owned()))).collect();
@@ -47,32 +74,32 @@ impl AdminServices {
         self.0.values.checks.may_compare(&operator.id())?;
         let (services, scope, runtime) = (self.clone(), operator.scope().clone(), Handle::current());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
-        let compare =
-            move |work: &Cancellation| runtime.block_on(services.has_known_value(&all, &scope, work));
-        if heavy.run(Priority::Ordinary, compare).await? {
-            let refused = self.refused(operator, incident, "value").await;
-            self.0.values.checks.hit(&operator.id())?;
-            return Err(refused);
+        let compare = move |work: &Cancellation| runtime.block_on(services.compared(&all, &scope, work));
+        if let Some(comparison) = heavy.run(Priority::Ordinary, compare).await? {
+            return Ok(comparison);
         }
-        Ok(())
+        let refused = self.refused(operator, incident, "value").await;
+        self.0.values.checks.hit(&operator.id())?;
+        Err(refused)
     }
 
+    /// How much was compared; none if a text has a known value.
+    ///
     /// # Errors
     /// [`Failure`] if the time was over before everything was compared.
-    async fn has_known_value(
+    async fn compared(
         &self,
         texts: &[Sensitive<Vec<u8>>],
         scope: &Scope,
         work: &Cancellation,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<TextComparison>, Failure> {
         let comparison = Comparison { texts, scope, work, begun: Stopwatch::start() };
         let (login, of_logins) = self.0.known_login(&comparison)?;
         let (versions, of_versions) = self.0.known_versions(&comparison).await?;
-        let is_found = login.is_some() || !versions.is_empty();
-        if !is_found && of_logins.max(of_versions) == Covered::Late {
-            return Err(Failure::new(code::HEAVY_TIMEOUT));
+        if login.is_some() || !versions.is_empty() {
+            return Ok(None);
         }
-        Ok(is_found)
+        TextComparison::of(of_logins.max(of_versions)).map(Some)
     }
 
     /// Records that a text was refused; the failure for its operator.
@@ -162,5 +189,15 @@ mod tests {
         }
         assert!(words_of("seven77 it").all(|word| word.len() >= WORD_BYTES_MIN));
         assert!(parts_of("pw=seven77").all(|part| part.len() >= WORD_BYTES_MIN));
+    }
+
+    #[test]
+    fn a_text_that_was_compared_in_part_is_said_to_be_so() {
+        let part = |covered| TextComparison::of(covered).map(TextComparison::is_part);
+        assert!(!part(Covered::All).unwrap());
+        assert!(part(Covered::Some).unwrap());
+        assert_eq!(part(Covered::Late).unwrap_err().code, code::HEAVY_TIMEOUT);
+        // With a value that could not be read, and more leases than are compared
+        assert_eq!(Covered::All.max(Covered::Some), Covered::Some);
     }
 }

@@ -24,6 +24,8 @@ pub struct Lifted {
     pub revokes_certificates: bool,
     /// Other incidents that contain one of the subjects.
     pub contained_by: Vec<IncidentId>,
+    /// Whether an earlier lift had the same result: nothing has changed.
+    pub unchanged: bool,
 }
 
 impl AdminServices {
@@ -106,7 +108,7 @@ fn lifted(reading: &Reading<'_>, by: &Authorised<HandleIncidents>, id: IncidentI
     let is_unrecorded = reading.unconditional().incidents().unrecorded_of(id).next().is_some();
     let step = found.lifted().filter(|_| found.is_lifted() && !is_unrecorded)?;
     let containments: Vec<_> = found.containments.iter().collect();
-    Some(Lifted { seq: step.seq, ..outcome(reading, found, containments) })
+    Some(Lifted { seq: step.seq, unchanged: true, ..outcome(reading, found, containments) })
 }
 
 /// The result of a lift of these containments, without its entry. A later revocation, or another incident, can have revoked
@@ -128,5 +130,6 @@ fn outcome(reading: &Reading<'_>, incident: &Incident, containments: Vec<&Subjec
         revokes_certificates: containments.iter().any(|one| one.revokes_certificates),
         subjects: containments.into_iter().map(|one| one.affected.subject.clone()).collect(),
         contained_by,
+        unchanged: false,
     }
 }

@@ -24,9 +24,10 @@ mod used_from;
 pub(super) mod views;
 
 pub use contain::{ContainInput, ContainedSubject};
+pub use free_text::TextComparison;
 pub use lift::Lifted;
 pub use on_host::OrderedContainment;
-pub use records::{ClosedIncident, ClosingInput, IncidentInput, OpenedIncident};
+pub use records::{ClosedIncident, ClosingInput, IncidentInput, NotedIncident, OpenedIncident};
 pub use report::WantedReport;
 pub(super) use subjects::has_subject;
 pub use views::{subject_answer, times_answer};

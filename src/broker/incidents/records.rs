@@ -1,3 +1,4 @@
+use super::free_text::TextComparison;
 use super::subjects::{FoundSubject, is_within};
 use crate::base::limits::{
     INCIDENT_FOLLOW_UPS_MAX, INCIDENT_NOTES_MAX, INCIDENT_PEOPLE_MAX, INCIDENT_SUBJECTS_MAX,
@@ -45,6 +46,17 @@ pub struct OpenedIncident {
     pub incident: IncidentId,
     /// The entry.
     pub seq: u64,
+    /// How much the reason was compared with.
+    pub compared: TextComparison,
+}
+
+/// A note that is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct NotedIncident {
+    /// The entry.
+    pub seq: u64,
+    /// How much the text was compared with.
+    pub compared: TextComparison,
 }
 
 /// A closed incident.
@@ -54,6 +66,8 @@ pub struct ClosedIncident {
     pub seq: u64,
     /// All times.
     pub times: IncidentTimes,
+    /// How much the texts were compared with.
+    pub compared: TextComparison,
 }
 
 impl AdminServices {
@@ -77,7 +91,7 @@ impl AdminServices {
             );
         }
         state.read(|reading| found(reading, operator.scope(), input).map(drop)).0?;
-        self.refuse_secrets(by, None, reason).await?;
+        let compared = self.refuse_secrets(by, None, reason).await?;
         let changed = state.change(ChangeRequest::of(operator, request), |reading| {
             if reading.incidents().without_containment() >= INCIDENTS_OPEN_MAX {
                 return Err(Failure::new(code::TOO_MANY_INCIDENTS));
@@ -114,7 +128,7 @@ impl AdminServices {
             }
         };
         let incident = opened.ok_or(Failure::new(code::INCIDENT_UNKNOWN))?;
-        Ok(OpenedIncident { incident, seq })
+        Ok(OpenedIncident { incident, seq, compared })
     }
 
     /// Adds details to the record of an open incident; the sequence of the entry.
@@ -170,10 +184,10 @@ impl AdminServices {
         id: IncidentId,
         text: &Reason,
         idempotency: Option<&IdempotencyKey>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<NotedIncident, Failure> {
         let operator = by.operator();
         self.0.state.read(|reading| record(reading, operator.scope(), id).map(drop)).0?;
-        self.refuse_secrets(by, Some(id), [text]).await?;
+        let compared = self.refuse_secrets(by, Some(id), [text]).await?;
         let changed = self.0.state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = record(reading, operator.scope(), id)?;
             if incident.notes.len() >= INCIDENT_NOTES_MAX {
@@ -186,7 +200,7 @@ impl AdminServices {
             let draft = ChangeDraft::new(&event, ())?.of_incident(id);
             Ok(draft.effect(Effect::Incident(incidents::Effect::Note { incident: id, by, text })))
         });
-        Ok(changed.await?.seq())
+        Ok(NotedIncident { seq: changed.await?.seq(), compared })
     }
 
     /// Closes an incident that contains no subject any more.
@@ -206,7 +220,8 @@ impl AdminServices {
             return Err(incident_full("follow-up actions", INCIDENT_FOLLOW_UPS_MAX));
         }
         state.read(|reading| open_record(reading, operator.scope(), id).map(drop)).0?;
-        self.refuse_secrets(by, Some(id), std::iter::once(&input.cause).chain(&input.follow_ups)).await?;
+        let texts = std::iter::once(&input.cause).chain(&input.follow_ups);
+        let compared = self.refuse_secrets(by, Some(id), texts).await?;
         let changed = state.change(ChangeRequest::by(operator, idempotency), |reading| {
             let incident = open_record(reading, operator.scope(), id)?;
             let incidents = reading.incidents();
@@ -258,7 +273,7 @@ impl AdminServices {
                 state.read(times).0.ok_or(Failure::new(code::INCIDENT_UNKNOWN))?
             }
         };
-        Ok(ClosedIncident { seq, times })
+        Ok(ClosedIncident { seq, times, compared })
     }
 }
 

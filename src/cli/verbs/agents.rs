@@ -168,7 +168,7 @@ async fn delete(
          agent can have this name again"
     );
     confirm.check(&format!("agent `{name}`"), &effect, session.console)?;
-    let deleted = client.call(DELETE_AGENT, name, &reason.body()).await?;
+    let deleted = client.call(DELETE_AGENT, name, &reason.body(session.console)).await?;
     session.print(&deleted, |AgentDeletedAnswer { seq, instances, leases }| {
         format!(
             "deleted in ledger entry {seq}; live instances that are refused now: {instances}; leases that are revoked: \

@@ -137,8 +137,11 @@ impl AuditList {
             filter: self.filter.filter(),
         };
         let client = session.operator().await?;
-        let entries = some_entries(&client, query, self.limit).await?;
-        session.print_table(&client, &entries.sent, &entries.items).await;
+        let names: Vec<String> = query.filter.fields.iter().map(|field| field.text.clone()).collect();
+        let mut entries = some_entries(&client, query, self.limit).await?;
+        // For the table, which shows the first names of a list only.
+        entries.answer.items.iter_mut().for_each(|entry| put_first(&mut entry.event, &names));
+        session.print_table(&client, &entries.sent, &entries.answer.items).await;
         say_unknown(session.console, &entries.answer);
         if !session.console.is_json() {
             self.say_more(session, &entries.answer);
@@ -158,6 +161,28 @@ impl AuditList {
             "{} listed, {count}: `--limit` lists more at once, `{option} {next}` continues",
             entries.items.len()
         ));
+    }
+}
+
+/// Puts items that have one of these texts before the others, in every list of `event`.
+fn put_first(event: &mut Value, texts: &[String]) {
+    match event {
+        Value::Array(items) => {
+            items.sort_by_key(|item| !has_text(item, texts));
+            items.iter_mut().for_each(|item| put_first(item, texts));
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|value| put_first(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Whether a text in `value` is one of these.
+fn has_text(value: &Value, texts: &[String]) -> bool {
+    match value {
+        Value::String(text) => texts.contains(text),
+        Value::Array(items) => items.iter().any(|item| has_text(item, texts)),
+        Value::Object(fields) => fields.values().any(|value| has_text(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -208,6 +233,33 @@ pub(super) async fn some_entries(
                 }
                 return Ok(page);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::object_of;
+
+    #[test]
+    fn a_filtered_name_is_the_first_of_a_row() {
+        let change = |name: &str| json!({ "kind": "agent", "name": name });
+        for (mut event, row) in [
+            (
+                json!({ "agent": "a", "capabilities": ["b", "c", "d", "e", "wanted"] }),
+                "wanted, b, c and 2 more",
+            ),
+            (
+                json!({ "operator": "o", "changes": [change("a"), change("b"), change("c"), change("wanted")] }),
+                "agent wanted, agent a, agent b and 1 more",
+            ),
+            (json!({ "operator": "o", "agent": "a" }), "a"),
+        ] {
+            put_first(&mut event, &["wanted".to_owned()]);
+            assert_eq!(object_of(&event), row);
         }
     }
 }

@@ -52,7 +52,7 @@ impl RevokeAuthorityArgs {
                 Question { act: &act, question: &question, fix: &loss.fix() }.ask(session.console)?;
             }
         }
-        let body = StageBody { force: self.force, reason: self.reason.text() };
+        let body = StageBody { force: self.force, reason: self.reason.text(session.console) };
         let staged = client.call(REVOKE_AUTHORITY, &self.generation, &body).await?;
         let sent =
             Items { items: staged.sent.get("items").and_then(Value::as_array).cloned().unwrap_or_default() };

@@ -9,7 +9,7 @@ use crate::base::encoding::base64url;
 use crate::base::{Reason, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
-use crate::cli::session::{ReasonArgs, check_durable, said};
+use crate::cli::session::{ReasonArgs, check_durable, said, sent_reason};
 use crate::config::Config;
 use crate::console::{CommandFailure, Console};
 use crate::operators::is_of_host;
@@ -112,16 +112,20 @@ impl BreakGlassCommand {
             Self::Revoke { what, which, reason, broker } => {
                 let client = broker.client()?;
                 let ordered = match what {
-                    Revocable::Agent => order(&client, ORDER_REVOKE_AGENT, which.parse()?, reason).await,
+                    Revocable::Agent => {
+                        order(&client, ORDER_REVOKE_AGENT, which.parse()?, reason, console).await
+                    }
                     Revocable::Instance => {
-                        order(&client, ORDER_REVOKE_INSTANCE, which.parse()?, reason).await
+                        order(&client, ORDER_REVOKE_INSTANCE, which.parse()?, reason, console).await
                     }
                     Revocable::Certificate => {
-                        order(&client, ORDER_REVOKE_CERTIFICATE, which.parse()?, reason).await
+                        order(&client, ORDER_REVOKE_CERTIFICATE, which.parse()?, reason, console).await
                     }
-                    Revocable::Token => order(&client, ORDER_REVOKE_TOKEN, which.parse()?, reason).await,
+                    Revocable::Token => {
+                        order(&client, ORDER_REVOKE_TOKEN, which.parse()?, reason, console).await
+                    }
                     Revocable::Operator => {
-                        order(&client, ORDER_REVOKE_OPERATOR, which.parse()?, reason).await
+                        order(&client, ORDER_REVOKE_OPERATOR, which.parse()?, reason, console).await
                     }
                 };
                 tell(&ordered?, "revoked", console)
@@ -129,21 +133,23 @@ impl BreakGlassCommand {
             Self::Suspend { what, which, reason, broker } => {
                 let client = broker.client()?;
                 let ordered = match what {
-                    Suspendable::Agent => order(&client, ORDER_SUSPEND_AGENT, which.parse()?, reason).await,
+                    Suspendable::Agent => {
+                        order(&client, ORDER_SUSPEND_AGENT, which.parse()?, reason, console).await
+                    }
                     Suspendable::Operator => {
-                        order(&client, ORDER_SUSPEND_OPERATOR, which.parse()?, reason).await
+                        order(&client, ORDER_SUSPEND_OPERATOR, which.parse()?, reason, console).await
                     }
                 };
                 tell(&ordered?, "suspended", console)
             }
             Self::Contain { subject, reason, broker } => {
                 let subject = body_of(&written(subject, console)?);
-                let body = OrderContainBody { subject, reason: reason.to_string() };
+                let body = OrderContainBody { subject, reason: sent_reason(reason, console) };
                 let ordered = broker.client()?.call(ORDER_CONTAIN, &Nothing, &body).await?;
                 tell_contained(&ordered, console)
             }
             Self::Freeze { freeze, broker } => {
-                let ordered = broker.client()?.call(ORDER_FREEZE, &Nothing, &freeze.body()).await?;
+                let ordered = broker.client()?.call(ORDER_FREEZE, &Nothing, &freeze.body(console)).await?;
                 tell(&ordered, "the broker is frozen", console)
             }
             Self::Operator { out, broker } => operator(&Config::load(&broker.config)?, out, console).await,
@@ -156,8 +162,9 @@ async fn order<T: Target>(
     endpoint: Endpoint<T, Optional<ReasonBody>, OrderedAnswer>,
     target: T,
     reason: &ReasonArgs,
+    console: &Console,
 ) -> Result<Received<OrderedAnswer>, CommandFailure> {
-    client.call(endpoint, &target, &reason.body()).await
+    client.call(endpoint, &target, &reason.body(console)).await
 }
 
 fn tell(ordered: &Received<OrderedAnswer>, done: &str, console: &Console) -> Result<(), CommandFailure> {

@@ -34,7 +34,7 @@ pub enum IncidentCommand {
     Note {
         /// The incident's id
         incident: String,
-        /// The note, in one line; the ledger keeps it
+        /// The note, in one line of at most 300 characters; the ledger keeps it. A longer text fits into several notes
         text: Reason,
     },
     /// Add subjects, people or times to the record of an open incident
@@ -129,6 +129,7 @@ impl IncidentCommand {
                 let (incident, body) = (incident.parse()?, IncidentNoteBody { text: text.to_string() });
                 let noted = session.operator().await?.call(NOTE_INCIDENT, &incident, &body).await?;
                 session.print(&noted, |noted| recorded(noted.seq, "the note is recorded"));
+                say_partly(noted.partly_compared, session.console);
                 Ok(())
             }
             Self::Update(args) => args.run(session).await,
@@ -151,6 +152,7 @@ impl IncidentOpenArgs {
         session.print(&opened, |opened| {
             recorded(opened.seq, &format!("incident {incident} is open; it contains nothing"))
         });
+        say_partly(opened.partly_compared, session.console);
         session.console.say(&format!(
             "to contain a subject: `keyward contain SUBJECT --reason TEXT --incident {incident}`"
         ));
@@ -183,6 +185,7 @@ impl IncidentCloseArgs {
         };
         let closed = session.operator().await?.call(CLOSE_INCIDENT, &incident, &body).await?;
         session.console.record_lines(&closed.sent, || closing(&closed));
+        say_partly(closed.partly_compared, session.console);
         Ok(())
     }
 }
@@ -215,12 +218,22 @@ async fn bodies(
     Ok(bodies)
 }
 
+/// Says that a text may contain a value, although it was not refused.
+fn say_partly(partly_compared: bool, console: &Console) {
+    if partly_compared {
+        console.say(
+            "the text was compared with a part of the stored values only: check that it contains none, because the ledger keeps \
+             it",
+        );
+    }
+}
+
 fn recorded(seq: u64, done: &str) -> String {
     format!("{done}, in ledger entry {seq}")
 }
 
 fn closing(closed: &ClosedIncidentAnswer) -> Vec<String> {
-    let ClosedIncidentAnswer { incident, seq, times } = closed;
+    let ClosedIncidentAnswer { incident, seq, times, .. } = closed;
     let IncidentTimesAnswer { to_detect_s, to_contain_s, to_recover_s, .. } = times;
     let took = |what: &str, seconds: Option<u64>| {
         let took = seconds.map_or_else(

@@ -4,10 +4,10 @@ use serde_json::Value;
 use super::incident_effects::follow;
 use super::incident_subject::{body_of, resolve};
 use super::touched_secrets::rotate_touched;
-use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code, has_secret_form};
+use crate::base::{IncidentId, Reason, Stopwatch, SubjectName, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::own_access::{AccessLoss, OwnAccessArgs, say_way_back};
-use crate::cli::session::{VerbSession, check_durable, said};
+use crate::cli::session::{VerbSession, check_durable, said, sent_reason};
 use crate::console::{CommandFailure, Console};
 use crate::wire::{
     CONTAIN, ContainBody, ContainedAnswer, ContainmentProgress, FREEZE, FreezeBody, GET_INCIDENT, LIFT,
@@ -67,16 +67,15 @@ impl ContainArgs {
         let lost = self.own.check(session, &subject, AccessLoss::Contained)?;
         let since = Stopwatch::start();
         let incident = self.incident.as_deref().map(str::parse::<IncidentId>).transpose()?;
-        let body = ContainBody { subject: body_of(&subject), reason: reason.to_string(), incident };
+        let body = ContainBody {
+            subject: body_of(&subject),
+            reason: sent_reason(reason, session.console),
+            incident,
+        };
         let contained =
             client.call(CONTAIN, &Nothing, &body).await.map_err(|failure| on_host(failure, &subject))?;
         if !session.console.is_json() {
             self.containment(&contained).iter().for_each(|line| session.console.line(line));
-        }
-        if has_secret_form(reason.as_str()) {
-            session.console.say(
-                "a word of the reason looks like a token or an enrolment code: the ledger has the reason without this word",
-            );
         }
         let Received { answer: ContainedAnswer { incident, ended, spares_caller, .. }, sent } = contained;
         let mut progress = ContainmentProgress::default();
@@ -187,7 +186,7 @@ async fn probe(
 impl LiftArgs {
     pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
         let incident: IncidentId = self.incident.parse()?;
-        let body = LiftBody { reason: self.reason.to_string() };
+        let body = LiftBody { reason: sent_reason(&self.reason, session.console) };
         let lifted = session.operator().await?.call(LIFT, &incident, &body).await?;
         session.console.record_lines(&lifted.sent, || lift(&lifted));
         Ok(())
@@ -196,20 +195,21 @@ impl LiftArgs {
 
 impl FreezeArgs {
     pub(crate) async fn freeze(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let frozen = session.revoking_operator().await?.call(FREEZE, &Nothing, &self.body()).await?;
+        let frozen =
+            session.revoking_operator().await?.call(FREEZE, &Nothing, &self.body(session.console)).await?;
         session.print(&frozen, |frozen| said(frozen.seq, "the broker is frozen"));
         session.console.say("to end the freeze: `keyward thaw --reason TEXT`");
         check_durable(&frozen)
     }
 
     pub(crate) async fn thaw(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
-        let thawed = session.operator().await?.call(THAW, &Nothing, &self.body()).await?;
+        let thawed = session.operator().await?.call(THAW, &Nothing, &self.body(session.console)).await?;
         session.print(&thawed, |thawed| said(Some(thawed.seq), "the broker is thawed"));
         Ok(())
     }
 
-    pub(super) fn body(&self) -> FreezeBody {
-        FreezeBody { reason: self.reason.to_string() }
+    pub(super) fn body(&self, console: &Console) -> FreezeBody {
+        FreezeBody { reason: sent_reason(&self.reason, console) }
     }
 }
 
@@ -264,8 +264,16 @@ fn names(NamesAnswer { count, names }: &NamesAnswer) -> String {
 }
 
 fn lift(lifted: &LiftedAnswer) -> Vec<String> {
-    let LiftedAnswer { subject, subjects, seq, revoked_before, revoked_certificates, contained_by, .. } =
-        lifted;
+    let LiftedAnswer {
+        subject,
+        subjects,
+        seq,
+        revoked_before,
+        revoked_certificates,
+        contained_by,
+        unchanged,
+        ..
+    } = lifted;
     let all: Vec<String> = std::iter::once(subject).chain(subjects).map(named).collect();
     let (all, are) = (all.join(", "), if subjects.is_empty() { "is" } else { "are" });
     let still = if is_token(subject) && subjects.iter().all(is_token) {
@@ -279,7 +287,13 @@ fn lift(lifted: &LiftedAnswer) -> Vec<String> {
         format!("still revoked: the {kinds} from before ledger entry {revoked_before}")
     };
     let mut lines = vec![
-        format!("lifted in ledger entry {seq}: {all} {are} no longer contained by this incident"),
+        if *unchanged {
+            format!(
+                "nothing has changed: {all} {are} not contained by this incident since ledger entry {seq}"
+            )
+        } else {
+            format!("lifted in ledger entry {seq}: {all} {are} no longer contained by this incident")
+        },
         still,
     ];
     if *revoked_certificates {

@@ -93,7 +93,7 @@ impl AuthorityCommand {
                 authorities.stage(ACTIVATE_AUTHORITY, *generation, *force, None).await
             }
             Self::Taint { generation, reason } => {
-                authorities.stage(TAINT_AUTHORITY, *generation, false, reason.text()).await
+                authorities.stage(TAINT_AUTHORITY, *generation, false, reason.text(session.console)).await
             }
             Self::Revoke(args) => args.run(session).await,
         }
@@ -110,7 +110,7 @@ impl TokenKeyCommand {
                 keys.stage(ACTIVATE_TOKEN_KEY, *generation, *force, None).await
             }
             Self::Revoke { generation, reason } => {
-                keys.stage(REVOKE_TOKEN_KEY, *generation, false, reason.text()).await
+                keys.stage(REVOKE_TOKEN_KEY, *generation, false, reason.text(session.console)).await
             }
         }
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::lease_login::{LeaseGetArgs, run_with_login};
-use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, code};
+use crate::base::{AgentName, CapabilityName, DecisionId, IdError, LeaseId, Reason, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::IdentityKind;
 use crate::cli::listing::LimitArgs;
-use crate::cli::session::{ReasonArgs, VerbSession, check_durable, optional, text};
+use crate::cli::session::{ReasonArgs, VerbSession, check_durable, optional, sent_reason, text};
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, duration_s};
 use crate::wire::{
@@ -72,7 +72,7 @@ pub enum LeaseCommand {
         id: String,
         /// Reason, in one line; the ledger keeps it
         #[arg(long, value_name = "TEXT")]
-        reason: String,
+        reason: Reason,
     },
     /// As an operator: revoke leases, and wait until their logins are deleted
     Revoke(LeaseRevokeArgs),
@@ -141,7 +141,7 @@ impl LeaseCommand {
             Self::List(args) => args.list(session).await,
             Self::Retry(which) => retry(session, which).await,
             Self::Forget { id, reason } => {
-                let body = ForgetLeaseBody { reason: reason.clone() };
+                let body = ForgetLeaseBody { reason: sent_reason(reason, session.console) };
                 let forgotten = session.operator().await?.call(FORGET_LEASE, &lease_id(id)?, &body).await?;
                 session.print(&forgotten, |forgotten| {
                     format!(
@@ -241,7 +241,7 @@ async fn revoke(session: VerbSession<'_>, args: &LeaseRevokeArgs) -> Result<(), 
     let client = session.revoking_operator().await?;
     // Only the leases of before: the command does not wait for new ones.
     let mut left = ids_of(&client, &which).await?;
-    let body = RevokeLeasesBody::new(which.clone(), args.reason.text());
+    let body = RevokeLeasesBody::new(which.clone(), args.reason.text(session.console));
     let ended = client.call(REVOKE_LEASES, &Nothing, &body).await?;
     // The broker calls no upstream before the ledger has recorded the revocation.
     let durable = check_durable(&ended.ended);

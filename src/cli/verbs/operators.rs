@@ -172,7 +172,7 @@ async fn delete(
         session.console.say(&own(&subject));
     }
     confirm.check(&format!("operator `{name}`"), &effect, session.console)?;
-    let deleted = client.call(DELETE_OPERATOR, name, &reason.body()).await?;
+    let deleted = client.call(DELETE_OPERATOR, name, &reason.body(session.console)).await?;
     session.print(&deleted, |OperatorDeletedAnswer { seq, certificates }| {
         format!(
             "deleted in ledger entry {seq}; valid certificates that are refused now: {certificates}; the name stays \

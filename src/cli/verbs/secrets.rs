@@ -146,7 +146,14 @@ impl SecretCommand {
                     let why = "a destroyed version cannot be restored";
                     return Err(CommandFailure::usage(why, "add `--yes` to destroy the version"));
                 }
-                change(session, &name.parse()?, *number, VersionAction::Destroy, reason.text()).await?;
+                change(
+                    session,
+                    &name.parse()?,
+                    *number,
+                    VersionAction::Destroy,
+                    reason.text(session.console),
+                )
+                .await?;
                 if *now {
                     return rotate_value_key(session).await;
                 }
@@ -207,7 +214,7 @@ async fn delete(
         secret.versions.iter().filter(|version| version.stage != "destroyed").count()
     );
     confirm.check(&format!("secret `{name}`"), &effect, session.console)?;
-    let deleted = client.call(DELETE_SECRET, name, &reason.body()).await?;
+    let deleted = client.call(DELETE_SECRET, name, &reason.body(session.console)).await?;
     session.print(&deleted, |SecretDeletedAnswer { seq, versions }| {
         format!(
             "deleted in ledger entry {seq}; destroyed versions: {}; after `keyward value-key rotate` they cannot be decrypted \

@@ -13,9 +13,9 @@ use crate::policy::{CheckValues, FreezeBroker, HandleIncidents, ReadIncidents, R
 use crate::wire::{
     self, ChangedAnswer, CloseIncidentBody, ClosedIncidentAnswer, ContainBody, ContainedAnswer, EndedAnswer,
     FreezeBody, IncidentAnswer, IncidentDetailsBody, IncidentEffectsAnswer, IncidentNoteBody,
-    IncidentTimesBody, LiftBody, LiftedAnswer, Nothing, OpenIncidentBody, OpenedIncidentAnswer, PageAnswer,
-    PageQuery, PreviewAnswer, PreviewBody, SubjectBody, SubjectReportBody, TouchedSecretsAnswer,
-    ValueCheckAnswer, ValueCheckBody,
+    IncidentTimesBody, LiftBody, LiftedAnswer, NotedIncidentAnswer, Nothing, OpenIncidentBody,
+    OpenedIncidentAnswer, PageAnswer, PageQuery, PreviewAnswer, PreviewBody, SubjectBody, SubjectReportBody,
+    TouchedSecretsAnswer, ValueCheckAnswer, ValueCheckBody,
 };
 
 /// The routes of incidents.
@@ -61,18 +61,19 @@ async fn open(
     let OpenIncidentBody { subjects, reason, people, times } = &call.input;
     let (input, reason) = (incident_input(subjects, people, times)?, line(reason)?);
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: Some(&reason) };
-    let OpenedIncident { incident, seq } = services.open_incident(&call.by, &input, request).await?;
-    Ok(OpenedIncidentAnswer { incident, seq })
+    let OpenedIncident { incident, seq, compared } =
+        services.open_incident(&call.by, &input, request).await?;
+    Ok(OpenedIncidentAnswer { incident, seq, partly_compared: compared.is_part() })
 }
 
 async fn note(
     services: AdminServices,
     call: ByHandler<IncidentId, IncidentNoteBody>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<ChangedAnswer, Problem> {
+) -> Result<NotedIncidentAnswer, Problem> {
     let text = line(&call.input.text)?;
-    let seq = services.note_incident(&call.by, call.target, &text, idempotency.as_ref()).await?;
-    Ok(ChangedAnswer { seq })
+    let noted = services.note_incident(&call.by, call.target, &text, idempotency.as_ref()).await?;
+    Ok(NotedIncidentAnswer { seq: noted.seq, partly_compared: noted.compared.is_part() })
 }
 
 async fn update(
@@ -99,7 +100,8 @@ async fn close(
     };
     let closed = services.close_incident(&call.by, call.target, &input, idempotency.as_ref()).await?;
     let times = times_answer(&closed.times);
-    Ok(ClosedIncidentAnswer { incident: call.target, seq: closed.seq, times })
+    let partly_compared = closed.compared.is_part();
+    Ok(ClosedIncidentAnswer { incident: call.target, seq: closed.seq, times, partly_compared })
 }
 
 fn incident_input(
@@ -155,6 +157,7 @@ async fn lift(
         revoked_before: lifted.revoked_before,
         revoked_certificates: lifted.revokes_certificates,
         contained_by: lifted.contained_by,
+        unchanged: lifted.unchanged,
     })
 }
 

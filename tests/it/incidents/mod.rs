@@ -12,6 +12,7 @@ mod record;
 mod records;
 mod refused;
 mod report;
+mod said;
 mod scopes;
 mod touched;
 mod value;
