@@ -37,11 +37,14 @@ pub struct SubjectReportAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedCertificatesAnswer>,
     pub unusual: Vec<UnusualAnswer>,
+    /// What an operator did in this time, by the kinds of its entries; empty for other subjects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<ActsAnswer>,
     pub secrets: Vec<ReachedSecretAnswer>,
     pub services: Vec<ReachedServiceAnswer>,
     pub logins: Vec<ReachedLoginAnswer>,
     pub sources: Vec<ActiveSourceAnswer>,
-    /// The credentials of an agent or instance that have not expired.
+    /// The credentials of an agent, instance or operator that have not expired; also the open codes that an operator made.
     pub credentials: Vec<HeldCredentialAnswer>,
     /// What an agent or instance may request.
     pub capabilities: Vec<ReachableCapabilityAnswer>,
@@ -68,6 +71,15 @@ pub struct UnusualAnswer {
     /// When it was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+}
+
+/// Entries of one kind about what an operator did.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ActsAnswer {
+    pub kind: String,
+    pub count: u64,
+    pub first: String,
+    pub last: String,
 }
 
 /// A version of a secret that was read.
@@ -125,6 +137,9 @@ pub struct HeldCredentialAnswer {
     pub expires_at: String,
     /// Whether the broker accepts it now.
     pub accepted: bool,
+    /// The subject of a code that an operator made, e.g. `agent/research-bot`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_for: Option<String>,
 }
 
 /// A capability that may be requested.

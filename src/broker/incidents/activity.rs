@@ -8,7 +8,7 @@ use crate::base::limits::INCIDENT_NAMES_MAX;
 use crate::revocation::CertificateRefused;
 use crate::store::Event as _;
 use crate::wire::{
-    ActiveSourceAnswer, EntryAnswer, NamesAnswer, ReachedLoginAnswer, ReachedServiceAnswer,
+    ActiveSourceAnswer, ActsAnswer, EntryAnswer, NamesAnswer, ReachedLoginAnswer, ReachedServiceAnswer,
     RefusedCertificatesAnswer, UnusualAnswer, actor_of,
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Activity {
     services: BTreeMap<String, (Seen, BTreeSet<String>)>,
     logins: Vec<ReachedLoginAnswer>,
     sources: BTreeMap<String, (Seen, BTreeSet<String>)>,
+    /// What the actor did, by the kinds of entries.
+    acts: BTreeMap<String, Seen>,
     /// Entries by date and hour, e.g. `2026-11-30T02`.
     hours: BTreeMap<String, u64>,
 }
@@ -113,6 +115,7 @@ impl Activity {
         let hour: String = time.chars().take(HOUR_CHARS).collect();
         let count = self.hours.entry(hour).or_default();
         *count = count.saturating_add(1);
+        self.acts.entry(entry.kind.to_string()).or_default().note(time);
         let capabilities = names(event, "capabilities").into_iter().chain(text(event, "capability"));
         match &*entry.kind.to_string() {
             "token.minted" => self.add_token(entry),
@@ -180,6 +183,22 @@ impl Activity {
             ReachedServiceAnswer { audience: audience.clone(), capabilities, first, last, count }
         };
         self.services.iter().map(service).collect()
+    }
+
+    /// What the actor did, the newest kind first.
+    pub(super) fn acts(&self) -> Vec<ActsAnswer> {
+        let mut acts: Vec<ActsAnswer> = self
+            .acts
+            .iter()
+            .map(|(kind, Seen { first, last, count })| ActsAnswer {
+                kind: kind.clone(),
+                count: *count,
+                first: first.clone(),
+                last: last.clone(),
+            })
+            .collect();
+        acts.sort_by(|one, other| other.last.cmp(&one.last));
+        acts
     }
 
     pub(super) fn logins(&self) -> Vec<ReachedLoginAnswer> {
@@ -340,6 +359,6 @@ mod tests {
         let by_admin =
             json!({ "by": "admin", "subject": { "kind": "agent", "name": "bot" }, "source": "10.9.9.9" });
         let activity = of(&[entry("subject.suspended", "2026-11-01T09:00:00.000Z", by_admin)]);
-        assert_eq!((activity.entries, activity.sources().len()), (1, 0));
+        assert_eq!((activity.entries, activity.sources().len(), activity.acts().len()), (1, 0, 0));
     }
 }

@@ -6,6 +6,7 @@ pub(super) mod containing;
 mod effects;
 mod free_text;
 mod freeze;
+mod held_credentials;
 mod known_values;
 mod last_token;
 pub(super) mod lift;

@@ -4,28 +4,27 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::activity::{Activity, IssuedToken, Readings, Seen};
+use super::activity::{Activity, Readings, Seen};
+use super::held_credentials::{held_by_agent, held_by_operator};
 use super::subjects::FoundSubject;
 use super::views::subject_answer;
-use crate::authn::{Credential, live};
 use crate::base::limits::{
     HEAVY_WAIT_S, INCIDENT_NAMES_MAX, PAGE_ENTRIES_MAX, REPORT_BASELINE_S, REPORT_ENTRIES_READ_MAX,
 };
 use crate::base::{
-    AgentName, Cancellation, CapabilityName, InstanceId, RoleName, Scope, SecretName, Serial, SubjectName,
-    Timestamp, code, length_s,
+    AgentName, Cancellation, CapabilityName, InstanceId, RoleName, Scope, SecretName, SubjectName, Timestamp,
+    code, length_s,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke::agent_with;
-use crate::broker::world::{World, records};
-use crate::leases::LeaseStage;
+use crate::broker::world::World;
 use crate::policy::{Authorised, ReadLedger};
 use crate::postings::TimeSpan;
 use crate::quota::LastRefusal;
 use crate::registry::{Agent, Delivery, Owned};
 use crate::wire::{
-    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, HeldCredentialAnswer, NamesAnswer,
+    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, NamesAnswer,
     ReachableCapabilityAnswer, ReachedSecretAnswer, RefusedCertificatesAnswer, ReportedEntries,
     SubjectAnswer, SubjectReportAnswer,
 };
@@ -83,7 +82,8 @@ impl AdminServices {
         work: &Cancellation,
     ) -> Result<SubjectReportAnswer, Failure> {
         let (now, scope, since) = (self.0.state.clock.now(), by.operator().scope(), wanted.since);
-        let is_actor = matches!(wanted.subject, SubjectName::Agent(_) | SubjectName::Operator(_));
+        let is_operator = matches!(wanted.subject, SubjectName::Operator(_));
+        let is_actor = is_operator || matches!(wanted.subject, SubjectName::Agent(_));
         let actor = if is_actor { wanted.subject.name() } else { wanted.named.agent.clone() };
         let (activity, entries) = self.activity_of(by, wanted, span(since, now), actor.as_deref(), work)?;
         let begin = since.plus_s(REPORT_BASELINE_S.saturating_neg());
@@ -91,9 +91,14 @@ impl AdminServices {
         let (before, baseline) = self.activity_of(by, wanted, span(begin, end), actor.as_deref(), work)?;
         let agent = wanted.agent();
         let (capabilities, mut credentials) = self.0.state.store.read(|world, _| {
+            if let SubjectName::Operator(name) = &wanted.subject {
+                let operator = world.operators.named(name);
+                let held = operator.map(|operator| held_by_operator(world, operator, now));
+                return (Vec::new(), held.unwrap_or_default());
+            }
             let agent = agent.as_ref().and_then(|agent| agent.in_records(world));
             let Some(agent) = agent else { return (Vec::new(), Vec::new()) };
-            (reachable(world, scope, agent, &activity), held(world, agent, &activity.tokens, now))
+            (reachable(world, scope, agent, &activity), held_by_agent(world, agent, &activity.tokens, now))
         });
         credentials.sort_by_key(|one| Reverse(one.accepted));
         let mut left = LeftOut(0);
@@ -106,6 +111,7 @@ impl AdminServices {
             denied: activity.denied,
             refused: self.with_pending(activity.refused.clone(), actor.as_deref()),
             unusual: activity.unusual(&before),
+            acts: if is_operator { left.cut(activity.acts()) } else { Vec::new() },
             secrets: left.cut(self.reached_secrets(scope, &activity.secrets, work)?),
             services: left.cut(activity.services()),
             logins: left.cut(activity.logins()),
@@ -353,55 +359,6 @@ fn reachable(
         used: activity.used(capability.name.as_str()),
     });
     answer.collect()
-}
-
-/// The credentials of the agent that have not expired; of its tokens those that were issued in the time of the report.
-fn held(world: &World, agent: &Agent, tokens: &[IssuedToken], now: Timestamp) -> Vec<HeldCredentialAnswer> {
-    let records = records(world);
-    let mut held = Vec::new();
-    let mut add = |kind: &'static str, id: String, expires_at: String, accepted: bool| {
-        held.push(HeldCredentialAnswer { kind: kind.into(), id, expires_at, accepted });
-    };
-    for instance in agent.instances.iter() {
-        for holding in instance.holdings().filter(|holding| now < holding.not_after) {
-            let certificate = Credential::Certificate { agent, instance, holding, from: None };
-            let serial = Serial::from_bytes(holding.serial).to_string();
-            add("certificate", serial, holding.not_after.to_string(), live(certificate, records).is_ok());
-        }
-    }
-    let of_agent = world.registry.codes().filter(|code| code.agent == agent.id);
-    for code in of_agent.filter(|code| now < code.expires_at && !code.is_used_up()) {
-        let credential = Credential::Code { code, from: None };
-        add(
-            "enrolment-code",
-            code.id.to_string(),
-            code.expires_at.to_string(),
-            live(credential, records).is_ok(),
-        );
-    }
-    for lease in world.leases.of_agent(agent.id) {
-        let administering = crate::broker::leases::administering(world, lease);
-        let lent = Credential::Lease { lease, administering: administering.as_ref() };
-        let is_live = matches!(lease.stage, LeaseStage::Live { .. }) && live(lent, records).is_ok();
-        add("lease", lease.id.to_string(), lease.ends.expires_at.to_string(), is_live);
-    }
-    for token in tokens {
-        let IssuedToken { token: id, seq, instance, capabilities, expires_at } = token;
-        let Some(until) = Timestamp::parse(expires_at).filter(|until| now < *until) else { continue };
-        let (Ok(token), Ok(instance)) = (id.parse(), instance.parse()) else { continue };
-        let names: Vec<(CapabilityName, String)> =
-            capabilities.iter().filter_map(|name| Some((name.parse().ok()?, String::new()))).collect();
-        let minted = agent.instances.get(instance).map(|instance| Credential::MintedBefore {
-            token,
-            seq: *seq,
-            agent,
-            instance,
-            capabilities: &names,
-        });
-        let accepted = minted.is_some_and(|minted| live(minted, records).is_ok());
-        add("token", id.clone(), until.to_string(), accepted);
-    }
-    held
 }
 
 #[cfg(test)]

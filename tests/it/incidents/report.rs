@@ -5,7 +5,7 @@ use keyward::base::limits::{LEEWAY_S, REPORT_ENTRIES_READ_MAX};
 use serde_json::{Value, json};
 
 use super::agent;
-use crate::operators::teams;
+use crate::operators::{join, standing, teams};
 use crate::refusals::refused;
 use crate::support::broker::{Agent, Caller, TestBroker};
 
@@ -71,6 +71,44 @@ async fn a_report_says_what_an_agent_reached_and_what_is_unusual() {
     // And after a containment nothing is accepted
     super::contained(&operator, agent("bot")).await;
     let shown = report(&operator, agent("bot"), "1h").await;
+    assert!(shown["credentials"].as_array().unwrap().iter().all(|one| one["accepted"] == false), "{shown}");
+}
+
+#[tokio::test]
+async fn a_report_says_what_an_operator_did_and_holds() {
+    // Given an operator that invited an agent and an operator, and looked at the ledger
+    let broker = TestBroker::declared().await;
+    let (eve, operator) = (join(&broker, "eve", &standing("admin", None)).await, broker.operator());
+    let made = eve.caller.post_json("/v1/agents/bot/invitations", &json!({ "roles": ["repo-reader"] })).await;
+    let invited = eve.caller.post_json("/v1/operators/ann/invitations", &standing("auditor", None)).await;
+    assert_eq!((made.status, invited.status), (201, 201), "{}", invited.text());
+    assert_eq!(eve.caller.get("/v1/ledger/entries?kind=agent.invited").await.status, 200);
+    // When a responder asks about it
+    let shown = report(&operator, json!({ "kind": "operator", "name": "eve" }), "1h").await;
+    // Then the report counts what it did by kind, and not what others did to it
+    let acts = shown["acts"].as_array().unwrap();
+    let count = |kind: &str| acts.iter().find(|act| act["kind"] == kind).map(|act| act["count"].clone());
+    assert_eq!(count("agent.invited"), Some(json!(1)), "{shown}");
+    assert_eq!(
+        (count("ledger.read"), count("operator.invited")),
+        (Some(json!(1)), Some(json!(1))),
+        "{shown}"
+    );
+    assert!(acts.iter().all(|act| act["last"].is_string() && act["first"].is_string()), "{shown}");
+    // And has its certificate, and the codes that it made
+    let held = |kind: &str| -> Vec<Value> {
+        let all = shown["credentials"].as_array().unwrap().iter();
+        all.filter(|one| one["kind"] == kind && one["accepted"] == true).cloned().collect()
+    };
+    assert_eq!(held("certificate").len(), 1, "{shown}");
+    let codes = held("enrolment-code");
+    let mut made_for: Vec<&str> = codes.iter().map(|code| code["made_for"].as_str().unwrap()).collect();
+    made_for.sort_unstable();
+    assert_eq!(made_for, ["agent/bot", "operator/ann"], "{shown}");
+    assert!(codes.iter().any(|code| code["id"] == made.json()["code_id"]), "{shown}");
+    // And after a containment none of them is accepted
+    super::contained(&operator, json!({ "kind": "operator", "name": "eve" })).await;
+    let shown = report(&operator, json!({ "kind": "operator", "name": "eve" }), "1h").await;
     assert!(shown["credentials"].as_array().unwrap().iter().all(|one| one["accepted"] == false), "{shown}");
 }
 
