@@ -30,8 +30,10 @@ pub const CLOSED_CONNECTIONS_MAX: usize = 10_000;
 pub const REPORT_ENTRIES_READ_MAX: u64 = 20_000;
 /// Length of the period before a report, in seconds; the report compares the acts of its subject with this period.
 pub const REPORT_BASELINE_S: i64 = 30 * 24 * 3600;
-/// Maximum number of leaked texts that an operator can check in a minute.
+/// Maximum number of leaked texts, or parts of them, that an operator can check in a minute.
 pub const VALUE_CHECKS_PER_MINUTE: u32 = 10;
+/// Maximum number of parts of a leaked text that are compared: the text itself, and values in it. Each counts as a check.
+pub const VALUE_CHECK_TEXTS_MAX: usize = 8;
 /// Maximum number of versions of secrets, and of leases, with which a leaked text is compared.
 pub const VALUE_CHECK_VALUES_MAX: usize = 10_000;
 /// Maximum number of pages of entries that are read to find the receivers of a leaked value.

@@ -52,7 +52,7 @@ pub use operator_reason::{Reason, ReasonError};
 pub use person::{Person, PersonError, is_invisible};
 pub use scope::Scope;
 pub(crate) use scope::{fix_within, refusal_within};
-pub use secret_form::{has_secret_form, without_secret_forms};
+pub use secret_form::{has_secret_form, without_secret_forms, words_of_secret_form};
 pub use sensitive::Sensitive;
 pub use sensitivity::{Sensitivity, SensitivityError};
 pub use serial::{Serial, SerialError};

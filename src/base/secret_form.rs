@@ -33,6 +33,17 @@ pub fn without_secret_forms(text: &str) -> String {
     kept
 }
 
+/// The words of `text` that have the form of a token or an enrolment code, without marks around them.
+pub fn words_of_secret_form(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let Range { start, end } = next_secret(rest)?;
+        let word = rest.get(start..end)?;
+        rest = rest.get(end..)?;
+        Some(word.trim_matches(['-', '_', '.']))
+    })
+}
+
 /// The first word with such a form.
 fn next_secret(text: &str) -> Option<Range<usize>> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

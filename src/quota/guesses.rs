@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ impl<K: Hash + Eq + Clone> Guesses<K> {
         Self { limiter, clock, blocked: Mutex::default() }
     }
 
-    /// Counts a question of `key`.
+    /// Counts a question of `key` with this number of guesses, at least one: all of them or none.
     ///
     /// # Errors
     /// [`Limited`].
-    pub fn ask(&self, key: &K) -> Result<(), Limited> {
-        self.limiter.admit(key).map(drop)
+    pub fn ask(&self, key: &K, guesses: u32) -> Result<(), Limited> {
+        self.limiter.admit_several(key, NonZeroU32::new(guesses).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Whether a text of `key` may be compared.
@@ -50,7 +51,7 @@ impl<K: Hash + Eq + Clone> Guesses<K> {
     /// # Errors
     /// [`Limited`] if there are too many: then nothing is compared until that time.
     pub fn hit(&self, key: &K) -> Result<(), Limited> {
-        let Err(limited) = self.ask(key) else { return Ok(()) };
+        let Err(limited) = self.ask(key, 1) else { return Ok(()) };
         let until = self.clock.elapsed().saturating_add(Duration::from_secs(limited.retry_after_s));
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), until);
         Err(limited)
@@ -65,8 +66,6 @@ impl<K: Hash + Eq + Clone> fmt::Debug for Guesses<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
     use crate::base::{ManualClock, Timestamp};
 
@@ -81,5 +80,15 @@ mod tests {
         assert!(guesses.may_compare(&1).is_err() && guesses.may_compare(&2).is_ok());
         clock.advance_s(u32::try_from(limited.retry_after_s).unwrap());
         assert!(guesses.may_compare(&1).is_ok());
+    }
+
+    #[test]
+    fn several_guesses_of_a_question_count_together() {
+        let (clock, two) = (Arc::new(ManualClock::new(Timestamp::from_s(1))), NonZeroU32::new(2).unwrap());
+        let limiter = Limiter::per_minute(two, two, Arc::clone(&clock) as Arc<dyn Clock>);
+        let guesses = Guesses::new(limiter, Arc::clone(&clock) as Arc<dyn Clock>);
+        assert!(guesses.ask(&1, 1).is_ok() && guesses.ask(&1, 2).is_err(), "only one is left");
+        assert!(guesses.ask(&1, 1).is_ok() && guesses.ask(&1, 1).is_err(), "the refused ones did not count");
+        assert!(guesses.ask(&2, 3).is_err(), "more than at once");
     }
 }

@@ -91,6 +91,21 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             }
         }
     }
+
+    /// Counts `times` of `key` at once: all of them or none.
+    ///
+    /// # Errors
+    /// [`Limited`]; also for more than are ever admitted at once.
+    pub(super) fn admit_several(&self, key: &K, times: NonZeroU32) -> Result<(), Limited> {
+        match self.limiter.check_key_n(key, times) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(self.clock.now());
+                Err(Limited { retry_after_s: wait.as_secs().saturating_add(1) })
+            }
+            Err(_) => Err(Limited { retry_after_s: u64::from(u32::MAX) }),
+        }
+    }
 }
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Limiter<K> {

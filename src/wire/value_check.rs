@@ -14,7 +14,7 @@ endpoints! {
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueCheckBody {
-    /// The leaked text. It is neither stored nor logged.
+    /// The leaked text, alone or in a line with other text. It is neither stored nor logged.
     pub value: SecretText,
 }
 
@@ -22,7 +22,7 @@ pub struct ValueCheckBody {
 pub struct ValueCheckAnswer {
     /// What the text is; empty if the broker does not know it.
     pub found: Vec<RecognisedAnswer>,
-    /// Whether the text was compared with every stored value, and all readers were found.
+    /// Whether the text and all its parts were compared with every stored value, and all readers were found.
     pub complete: bool,
     /// The ledger entry of the check.
     pub seq: u64,

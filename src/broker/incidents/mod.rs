@@ -11,6 +11,7 @@ mod known_values;
 mod last_token;
 pub(super) mod lift;
 mod on_host;
+mod pasted_text;
 mod reach;
 mod reads;
 mod recognise;

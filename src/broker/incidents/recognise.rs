@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::known_values::{Comparison, Covered, KnownVersion, UpstreamStanding, candidates};
+use super::pasted_text::PastedText;
 use crate::authn::{Credential, OperatorPrincipal, live};
 use crate::base::limits::{INCIDENT_NAMES_MAX, VALUE_CHECK_PAGES_MAX};
 use crate::base::{
@@ -28,7 +29,7 @@ use crate::wire::{
 };
 
 impl AdminServices {
-    /// Recognises `value`. One entry says what was recognised.
+    /// Recognises `value` and its parts. Each compared part counts as a guess. One entry says what was recognised.
     ///
     /// # Errors
     /// [`Failure`] if the operator asks too often, the entry cannot be written, or a record is damaged.
@@ -38,12 +39,12 @@ impl AdminServices {
         value: &Sensitive<String>,
     ) -> Result<ValueCheckAnswer, Failure> {
         let heavy = self.heavy(by)?;
-        self.0.values.checks.ask(&by.operator().id())?;
+        let pasted = PastedText::of(value);
+        self.0.values.checks.ask(&by.operator().id(), pasted.guesses())?;
         let (services, operator, runtime) = (self.clone(), by.operator().clone(), Handle::current());
-        let value = Sensitive::new(value.expose().clone());
         // On a thread of its own: the threads that answer are for orders to contain and to freeze.
         let compare =
-            move |work: &Cancellation| runtime.block_on(services.recognised(&operator, &value, work));
+            move |work: &Cancellation| runtime.block_on(services.recognised(&operator, &pasted, work));
         let Recognised { found, complete } = heavy.run(Priority::Ordinary, compare).await?;
         let seq = self.0.record_recognised(by.operator(), &found).await?;
         Ok(ValueCheckAnswer { found, complete, seq })
@@ -52,21 +53,23 @@ impl AdminServices {
     async fn recognised(
         &self,
         operator: &OperatorPrincipal,
-        value: &Sensitive<String>,
+        pasted: &PastedText,
         work: &Cancellation,
     ) -> Result<Recognised, Failure> {
         let services = &*self.0;
         let mut found = Vec::new();
-        found.extend(services.recognised_token(value, operator.connection()).await?);
-        found.extend(services.recognised_code(value));
-        let texts = candidates(value);
+        for credential in &pasted.credentials {
+            found.extend(services.recognised_token(credential, operator.connection()).await?);
+            found.extend(services.recognised_code(credential));
+        }
+        let texts: Vec<_> = pasted.values.iter().flat_map(candidates).collect();
         let (scope, begun) = (operator.scope(), Stopwatch::start());
         let comparison = Comparison { texts: &texts, scope, work, begun };
         let (known, mut covered) = services.known_login(&comparison)?;
         found.extend(known.map(|(lease, agent)| login(lease, &agent)));
         let (secrets, of_versions) = services.known_versions(&comparison).await?;
         covered = covered.max(of_versions);
-        let mut complete = covered == Covered::All;
+        let mut complete = covered == Covered::All && pasted.is_whole;
         for KnownVersion { secret, version, standing } in secrets {
             let (received_by, is_whole) = self.receivers(operator, &secret, version, &comparison)?;
             complete &= is_whole;
@@ -132,7 +135,7 @@ impl Services {
         value: &Sensitive<String>,
         connection: Option<Connection>,
     ) -> Result<Option<RecognisedAnswer>, Failure> {
-        let text = value.expose().trim();
+        let text = value.expose();
         let Ok(claimed) = unverified_claims(text) else { return Ok(None) };
         // As of its issue: a leaked token is often an expired one.
         let then = ClockReading::at(Timestamp::from_s(claimed.iat));

@@ -8,7 +8,7 @@ use crate::base::Sensitive;
 use crate::base::limits::SECRET_BYTES_MAX;
 use crate::cli::session::VerbSession;
 use crate::console::{CommandFailure, input};
-use crate::wire::{CHECK_VALUE, Nothing, SecretText, ValueCheckBody};
+use crate::wire::{CHECK_VALUE, Nothing, RecognisedAnswer, SecretText, ValueCheckBody};
 
 /// `keyward incident value`
 #[derive(Args, Debug)]
@@ -35,9 +35,10 @@ impl IncidentValueArgs {
         let body = ValueCheckBody { value: SecretText::from(Sensitive::new(text.to_owned())) };
         let checked = session.operator().await?.call(CHECK_VALUE, &Nothing, &body).await?;
         session.print_object_as(&checked.sent, || checked.sent.clone());
+        checked.answer.found.iter().filter_map(next_step).for_each(|step| session.console.say(&step));
         if !checked.complete {
             session.console.say(
-                "not everything was searched: the text may be another value too, and more agents may have received it",
+                "not everything was searched: the text may be another value too, and more agents may have received it; check the parts of a long text one by one",
             );
         } else if checked.found.is_empty() {
             session.console.say(
@@ -46,5 +47,16 @@ impl IncidentValueArgs {
             );
         }
         Ok(())
+    }
+}
+
+/// The command that ends an accepted credential of the broker alone.
+fn next_step(found: &RecognisedAnswer) -> Option<String> {
+    let RecognisedAnswer { which, .. } = found.accepted.then_some(found)?;
+    match &*found.kind {
+        "enrolment-code" => Some(format!("to revoke this code alone: `keyward code revoke {which}`")),
+        "token" => Some(format!("to revoke this token alone: `keyward token revoke {which}`")),
+        "login" => Some(format!("to revoke this login alone: `keyward lease revoke {which}`")),
+        _ => None,
     }
 }

@@ -7,6 +7,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/broker/identity/invite.rs",
     "src/broker/identity/redemption.rs",
     "src/broker/incidents/known_values.rs",
+    "src/broker/incidents/pasted_text.rs",
     "src/broker/incidents/recognise.rs",
     "src/broker/leases/issue.rs",
     "src/broker/secrets/put_values.rs",

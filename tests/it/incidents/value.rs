@@ -2,7 +2,8 @@
 
 use keyward::base::encoding::{base64url, from_base64url};
 use keyward::base::limits::{
-    TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_VALUES_MAX, VALUE_CHECKS_PER_MINUTE, WORD_BYTES_MIN,
+    TEXT_WORDS_MAX, VALUE_CHECK_PAGES_MAX, VALUE_CHECK_TEXTS_MAX, VALUE_CHECK_VALUES_MAX,
+    VALUE_CHECKS_PER_MINUTE, WORD_BYTES_MIN,
 };
 use serde_json::{Value, json};
 
@@ -72,6 +73,56 @@ async fn a_leaked_text_is_recognised_and_is_in_no_entry() {
     let page = operator.get("/v1/ledger/entries?secret=github%2Fapp&kind=value.recognised").await.json();
     assert_eq!(page["items"].as_array().unwrap().len(), 2, "found by what was recognised: {page}");
     const { assert!(VALUE_CHECK_VALUES_MAX >= 10_000 && VALUE_CHECK_PAGES_MAX > 0) };
+}
+
+#[tokio::test]
+async fn a_leaked_value_is_recognised_in_a_pasted_line() {
+    // Given a secret, a token and an open code
+    let broker = TestBroker::declared().await;
+    let (bot, operator) = (broker.agent("bot", &["repo-reader"]).await, broker.operator());
+    let put = operator.put("/v1/secrets/github/app", "application/octet-stream", CANARY.as_bytes()).await;
+    assert_eq!(put.status, 201);
+    let (token, code) = (bot.token("github.repo.read").await, broker.invite("bot", &[]).await.to_text());
+    // When a line with one of them is checked, then it is recognised
+    for (line, kind) in [
+        (format!("postgres://app:{CANARY}@db.example/orders"), "secret"),
+        (format!("  \"password\": \"{CANARY}\","), "secret"),
+        (format!("export GITHUB_KEY='{CANARY}'"), "secret"),
+        (format!("Authorization: Bearer {token}"), "token"),
+        (format!("KEYWARD_CODE={}", code.expose()), "enrolment-code"),
+    ] {
+        let shown = check(&operator, &line).await;
+        assert_eq!((&shown["found"][0]["kind"], &shown["complete"]), (&json!(kind), &json!(true)), "{kind}");
+        broker.clock.advance_s(60);
+    }
+    // And no entry has a part of it
+    let text = serde_json::to_string(&broker.entries("value.recognised").await).unwrap();
+    for hidden in [CANARY, token.as_str(), code.expose(), "db.example"] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+    // And a text with too many parts is said to be compared in part
+    let many: Vec<String> = (0..VALUE_CHECK_TEXTS_MAX).map(|n| format!("KEY_{n}=value-{n}")).collect();
+    assert_eq!(check(&operator, &many.join("\n")).await["complete"], false);
+}
+
+#[tokio::test]
+async fn values_in_a_pasted_line_count_as_guesses() {
+    // Given an operator that has as many checks left as a text has at most parts
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let line: Vec<String> = (0..VALUE_CHECK_TEXTS_MAX).map(|n| format!("KEY_{n}=value-{n}")).collect();
+    let body = json!({ "value": line.join(" ") });
+    // When it checks one such text, then the next one is refused, and a short one is not
+    assert_eq!(operator.post_json("/v1/value-checks", &body).await.status, 200);
+    refused(&operator.post_json("/v1/value-checks", &body).await, 429, "rate_limited");
+    for _ in 0..VALUE_CHECKS_PER_MINUTE as usize - VALUE_CHECK_TEXTS_MAX {
+        check(&operator, "a-guess").await;
+    }
+    refused(
+        &operator.post_json("/v1/value-checks", &json!({ "value": "a-guess" })).await,
+        429,
+        "rate_limited",
+    );
 }
 
 #[tokio::test]
