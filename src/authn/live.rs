@@ -289,6 +289,9 @@ fn operator_code(
     code: &operators::OperatorCode,
     from: Option<IpAddr>,
 ) -> Result<(), CredentialFault> {
+    if records.revocations.codes.contains(code.id) {
+        return Err(CredentialFault::Revoked);
+    }
     let operator = records.operators.named(&code.operator).ok_or(CredentialFault::HolderGone)?;
     let basis = operator_code_basis(records, code, from).ok_or(CredentialFault::HolderGone)?;
     judge(records, &basis)?;

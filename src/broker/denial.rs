@@ -6,6 +6,7 @@ use crate::incidents;
 use crate::keyring::KeyStage;
 use crate::leases::{self, EndReason, LeaseSelection, Leases};
 use crate::ledger::Key;
+use crate::operators;
 use crate::pki;
 use crate::registry::{self, Registry, Removals};
 use crate::revocation;
@@ -23,7 +24,7 @@ pub enum MemoryRevocation {
     Freeze,
     /// Something else.
     Other(Arc<DeniedEffect>),
-    /// Enrolment codes of agents. No receipt of an enrolment with one of them is delivered.
+    /// Enrolment codes. No receipt of an enrolment with one of them is delivered.
     Codes(Vec<CodeId>),
     /// All of these, by one entry.
     Several(Vec<Self>),
@@ -90,7 +91,10 @@ impl MemoryRevocation {
             Self::Incident(denied) => vec![revocation::keys::subject(&denied.marks.subject)],
             Self::Freeze => vec![revocation::keys::wide()],
             Self::Other(ended) => ended.withheld.clone(),
-            Self::Codes(codes) => codes.iter().copied().map(registry::keys::code).collect(),
+            Self::Codes(codes) => {
+                let keys = |code: &CodeId| [registry::keys::code(*code), operators::keys::code(*code)];
+                codes.iter().flat_map(keys).collect()
+            }
             Self::Several(all) => all.iter().flat_map(Self::withheld).collect(),
         }
     }

@@ -68,6 +68,7 @@ pub use identity::operators::{OperatorInvitation, OperatorInviteInput, OperatorP
 pub use identity::redemption::EnrolInput;
 pub use identity::renew::RenewInput;
 pub use identity::revoke::{HolderRevoked, Revocation};
+pub use identity::revoke_code::{CodeUse, RevokedCode};
 pub use identity::standing::InstanceStanding;
 pub use incidents::{
     ClosedIncident, ClosingInput, ContainInput, ContainedSubject, IncidentInput, Lifted, NotedIncident,

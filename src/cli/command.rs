@@ -13,6 +13,7 @@ use super::verbs::break_glass::BreakGlassCommand;
 use super::verbs::capabilities::{CapabilityCommand, RoleCommand};
 use super::verbs::certificates::CertCommand;
 use super::verbs::clock::ClockCommand;
+use super::verbs::codes::CodeCommand;
 use super::verbs::declaration::DeclarationCommand;
 use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::evidence::EvidenceArgs;
@@ -195,6 +196,9 @@ pub enum ClientCommand {
     /// Certificates: revoke
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Enrolment codes: revoke
+    #[command(subcommand)]
+    Code(CodeCommand),
     /// Generations of the certificate authority: prepared, active, old, tainted (no longer trusted), revoked
     #[command(subcommand)]
     Authority(AuthorityCommand),

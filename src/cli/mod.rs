@@ -108,6 +108,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Agent(command) => command.run(session).await,
         ClientCommand::Operator(command) => command.run(session).await,
         ClientCommand::Cert(command) => command.run(session).await,
+        ClientCommand::Code(command) => command.run(session).await,
         ClientCommand::Authority(command) => command.run(session).await,
         ClientCommand::TokenKey(command) => command.run(session).await,
         ClientCommand::CheckpointKey(command) => command.run(session).await,

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::encoding::hex;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, Connection, IncidentId, InstanceId, LeaseId, OperatorEnrolment,
-    OperatorId, OperatorName, Reason, RoleName, Scope, SecretName, SubjectName, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, CodeId, Connection, IncidentId, InstanceId, LeaseId,
+    OperatorEnrolment, OperatorId, OperatorName, Reason, RoleName, Scope, SecretName, SubjectName, Timestamp,
+    TokenId,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -80,6 +81,8 @@ pub enum RevocationOrder {
     },
     /// The freeze of the broker, until an operator thaws it.
     Freeze,
+    /// One enrolment code.
+    RevokeCode(CodeId),
 }
 
 impl RevocationOrder {
@@ -147,6 +150,7 @@ impl fmt::Display for RevocationOrder {
             Self::NarrowDeclarations { .. } | Self::RemoveDeclared { .. } => f.write_str("keyward apply"),
             Self::Contain { subject, .. } => write!(f, "keyward contain {subject}"),
             Self::Freeze => f.write_str("keyward freeze"),
+            Self::RevokeCode(id) => write!(f, "keyward code revoke {id}"),
         }
     }
 }

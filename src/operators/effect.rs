@@ -130,6 +130,8 @@ pub enum Effect {
         /// The address.
         address: IpAddr,
     },
+    /// Enrolment codes end.
+    EndCodes(Vec<CodeId>),
 }
 
 impl Effect {
@@ -148,6 +150,7 @@ impl Effect {
             | Self::RecordCertificate { operator, .. }
             | Self::Promote { operator, .. } => keys.push(keys::certificates(operator)),
             Self::ReportCode(code) => keys.push(keys::code_alarm(*code)),
+            Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             // An admin that becomes bound to networks may not be able to act.
             Self::Describe { operator, .. } => keys.extend([keys::operator(operator), keys::admins()]),
             Self::IssueCode { .. }
@@ -162,7 +165,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Place { .. } | Self::Remove(_) | Self::Describe { .. } => true,
+            Self::Place { .. } | Self::Remove(_) | Self::Describe { .. } | Self::EndCodes(_) => true,
             Self::Certify { .. }
             | Self::IssueCode { .. }
             | Self::Enrol { .. }

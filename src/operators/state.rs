@@ -179,10 +179,9 @@ impl Operators {
                 self.makers.get_mut(code).into_iter().for_each(|made| made.addresses[1] = Some(*address));
             }
             Effect::Remove(name) => drop(self.by_name.remove(name)),
+            Effect::EndCodes(codes) => codes.iter().for_each(|code| self.end_code(at.time, *code)),
             Effect::ReportCode(code) => {
-                if let Some(code) = self.codes.get_mut(code) {
-                    code.reported = true;
-                }
+                self.codes.get_mut(code).into_iter().for_each(|code| code.reported = true);
             }
             Effect::Describe { operator, profile } => {
                 self.by_name.get_mut(operator).into_iter().for_each(|one| one.profile = profile.clone());
@@ -254,6 +253,12 @@ impl Operators {
         for used in self.by_name.values_mut().filter_map(|operator| operator.last_use.as_mut()) {
             used.at = used.at.min(now);
         }
+    }
+
+    /// Ends a code that can still be redeemed.
+    fn end_code(&mut self, now: Timestamp, id: CodeId) {
+        let Some(code) = self.codes.get_mut(&id).filter(|code| code.expires_at > now) else { return };
+        (code.expires_at, code.digest) = (now, None);
     }
 
     fn forget_codes(&mut self, now: Timestamp) {

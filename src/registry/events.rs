@@ -138,6 +138,21 @@ pub struct CodeRefused<'a> {
     pub unrecorded: u64,
 }
 
+/// An enrolment code was revoked; what was enrolled with it stays valid.
+#[derive(Debug, Serialize)]
+pub struct CodeRevoked<'a> {
+    /// The operator's name, or `host uid N`.
+    pub by: &'a str,
+    /// The code's id.
+    pub code: CodeId,
+    /// The agent or resource server that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a AgentName>,
+    /// The operator that it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+}
+
 /// An instance asked for its next certificate, which is about to be signed.
 #[derive(Debug, Serialize)]
 pub struct InstanceRenewed<'a> {
@@ -237,5 +252,6 @@ events! {
     CertificatePromoted<'_> = 0x0109, "certificate.promoted";
     DeclarationsNarrowed<'_> = 0x010a, "declarations.narrowed";
     CodeRefused<'_> = 0x010b, "enrolment.refused";
+    CodeRevoked<'_> = 0x010c, "enrolment-code.revoked";
     AgentDeleted<'_> = 0x0140, "agent.deleted";
 }

@@ -35,8 +35,8 @@ pub use effect::Effect;
 pub use enrolment_code::AgentCode;
 pub use events::{
     AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
-    CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
-    RemovedPairs,
+    CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed,
+    LateRenewal, RemovedPairs,
 };
 pub use former_names::{DeletedName, FormerNames, NameRefusal};
 pub use narrowing::Narrowing;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use crate::base::CodeId;
 
-/// Enrolment codes of agents that ended together with an instance, until the entries are durable, and by how many denials.
+/// Enrolment codes that ended alone or together with an instance, until the entries are durable, and by how many denials.
 #[derive(Debug, Default)]
 pub struct DeniedCodes(HashMap<CodeId, u32>);
 

@@ -6,8 +6,8 @@ use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
-    AgentId, AgentName, CapabilityName, IncidentId, InstanceId, OwnerName, RoleName, SecretName, Serial,
-    TokenId,
+    AgentId, AgentName, CapabilityName, CodeId, IncidentId, InstanceId, OperatorName, OwnerName, RoleName,
+    SecretName, Serial, TokenId,
 };
 
 endpoints! {
@@ -29,6 +29,8 @@ endpoints! {
     REVOKE_INSTANCE: POST "/v1/instances/{id}/revoke", InstanceId, Optional<ReasonBody> => EndedAnswer;
     /// Revoke the instance of an agent that has a certificate, or the certificate of an operator
     REVOKE_CERTIFICATE: POST "/v1/certificates/{serial}/revoke", Serial, Optional<ReasonBody> => EndedAnswer;
+    /// Revoke an enrolment code of an agent or operator
+    REVOKE_CODE: POST "/v1/enrolment-codes/{id}/revoke", CodeId, Optional<ReasonBody> => CodeRevokedAnswer;
     /// Revoke an access token
     REVOKE_TOKEN: POST "/v1/tokens/{id}/revoke", TokenId, Optional<ReasonBody> => EndedAnswer;
     /// List declared capabilities
@@ -86,6 +88,40 @@ pub struct AgentAnswer {
     /// The number of instances in the state `live`: without one, the agent has to enrol before it can do anything.
     #[serde(default)]
     pub live_instances: u32,
+    /// The enrolment codes that can be used; only in the answer about one agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_codes: Vec<OpenCodeAnswer>,
+}
+
+/// An enrolment code that can be used.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OpenCodeAnswer {
+    pub id: CodeId,
+    pub expires_at: String,
+    /// The number of keys that can still enrol with it.
+    pub uses_left: u32,
+    /// The operator that made it, if it was not made on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<OperatorName>,
+}
+
+/// The result of the revocation of an enrolment code.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CodeRevokedAnswer {
+    #[serde(flatten)]
+    pub ended: EndedAnswer,
+    /// The agent or resource server of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    /// The operator of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorName>,
+    /// The instances that enrolled with the code. Their certificates stay valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceId>,
+    /// The serial number of the operator's certificate that the code gave. It stays valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -3,7 +3,8 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, IncidentId, InstanceId, LeaseId, OperatorName, SecretName, Serial, TokenId,
+    AgentName, CapabilityName, CodeId, IncidentId, InstanceId, LeaseId, OperatorName, SecretName, Serial,
+    TokenId,
 };
 
 /// An operation of a listener: method, path, target in the path, input, and response of a success.
@@ -156,6 +157,7 @@ macro_rules! targets {
 targets!(
     AgentName,
     CapabilityName,
+    CodeId,
     IncidentId,
     InstanceId,
     LeaseId,

@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::agents::OpenCodeAnswer;
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::CertificateAnswer;
 use super::page::{PageAnswer, PageQuery};
@@ -46,6 +47,9 @@ pub struct OperatorAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub certificates: Vec<CertificateAnswer>,
+    /// The enrolment codes that can be used; only in the answer about one operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_codes: Vec<OpenCodeAnswer>,
     /// The networks from which its certificates can be used; empty for all.
     #[serde(default)]
     pub networks: Vec<String>,

@@ -64,7 +64,7 @@ pub struct EndedAnswer {
     /// Whether the runtime directory stores the change until the ledger has recorded it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kept: bool,
-    /// Whether the resumption changed nothing, because the subject was not suspended.
+    /// Whether nothing has changed: a resumed subject was not suspended, a revoked code had ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchanged: bool,
     /// `revoked` if the resumed subject was revoked, and has no valid certificate: it needs a new enrolment code.

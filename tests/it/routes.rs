@@ -31,7 +31,7 @@ const PUBLIC: [(&str, &str); 15] = [
 ];
 
 pub(crate) fn path(route: &Route) -> String {
-    let kinds = [("tokens", "tok"), ("leases", "lease"), ("incidents", "inc")];
+    let kinds = [("tokens", "tok"), ("leases", "lease"), ("incidents", "inc"), ("enrolment-codes", "code")];
     let kind = kinds.iter().find(|(part, _)| route.path.contains(part));
     let id = kind.map_or("inst", |(_, kind)| *kind);
     let id = format!("{id}_{}", "0".repeat(26));
@@ -205,6 +205,7 @@ async fn the_right_caller_passes_every_door_and_the_wrong_one_none() {
             "broker_not_frozen",
             "entry_unknown",
             "last_admin",
+            "enrolment_code_unknown",
         ];
         assert!(reply.status < 400 || behind.contains(&reply.code().as_str()), "{route:?}: {}", reply.text());
     }

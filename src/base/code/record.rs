@@ -28,6 +28,10 @@ super::codes! {
     SUBJECT_UNKNOWN "subject_unknown" NotFound:
         "there is no agent, instance or certificate of this name, id or serial number",
         "`keyward agent list` shows the agents, `keyward agent show NAME` the instances and certificates of one";
+    ENROLMENT_CODE_UNKNOWN "enrolment_code_unknown" NotFound:
+        "there is no enrolment code of this id within your scope, or it ended more than a day ago",
+        "`keyward agent show NAME` and `keyward operator show NAME` list the codes that can be used; `keyward audit list --kind \
+         agent.invited` shows the ids of all";
     INCIDENT_UNKNOWN "incident_unknown" NotFound:
         "there is no incident of this id within your scope",
         "`keyward incident list` shows the incidents";

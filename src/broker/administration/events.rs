@@ -23,7 +23,8 @@ use crate::operators::{
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
     AgentDeleted, AgentInvited, CertificatePromoted, CertificateRecorded, CertificateRetried, CodeRefused,
-    CodeReused, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed, LateRenewal,
+    CodeReused, CodeRevoked, DeclarationsApplied, DeclarationsNarrowed, InstanceEnrolled, InstanceRenewed,
+    LateRenewal,
 };
 use crate::revocation::{CertificateRefused, SubjectResumed, SubjectRevoked, SubjectSuspended};
 use crate::rotation::{
@@ -59,6 +60,7 @@ const EVENTS: &[(Kind, &str)] = known![
     CertificateRetried<'_>,
     CodeRefused<'_>,
     CodeReused<'_>,
+    CodeRevoked<'_>,
     InstanceRenewed<'_>,
     LateRenewal<'_>,
     CertificatePromoted<'_>,

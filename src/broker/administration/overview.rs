@@ -6,6 +6,7 @@ use crate::base::encoding::hex;
 use crate::base::{AgentName, IncidentId, RoleName, SecretName, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
+use crate::broker::identity::revoke_code::open_codes_of_agent;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
@@ -80,7 +81,9 @@ impl AdminServices {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let found = self.0.state.store.read(|world, _| {
             let agent = world.registry.agent_named(name)?;
-            Some(agent_view(world, agent, &ContainingIncidents::shown_to(by.operator(), world), now))
+            let incidents = ContainingIncidents::shown_to(by.operator(), world);
+            let open_codes = open_codes_of_agent(world, agent.id, now);
+            Some(AgentAnswer { open_codes, ..agent_view(world, agent, &incidents, now) })
         });
         let found = found.filter(|view| scope.covers(view.owner.as_ref()));
         found.ok_or_else(|| self.0.with_near_agents(Failure::new(code::AGENT_UNKNOWN), scope, name))
@@ -172,6 +175,7 @@ fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now
         reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
         instances,
         live_instances,
+        open_codes: Vec::new(),
     }
 }
 

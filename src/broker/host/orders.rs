@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::base::Timestamp;
 use crate::base::code::{self, Code};
 use crate::base::limits::REVOCATION_WAIT_MS;
+use crate::base::{Scope, Timestamp};
 use crate::broker::changes::{ChangeRequest, StoredOrder};
 use crate::broker::failure::Failure;
 use crate::broker::host::settled::{OrderSettlement, SettledOrder};
@@ -32,6 +32,7 @@ use crate::telemetry::{Alarm, Alarms};
 const IN_VAIN: &[Code] = &[
     code::SUBJECT_UNKNOWN,
     code::OPERATOR_UNKNOWN,
+    code::ENROLMENT_CODE_UNKNOWN,
     code::LEASE_UNKNOWN,
     code::SECRET_UNKNOWN,
     code::VERSION_UNKNOWN,
@@ -279,6 +280,9 @@ impl Services {
                 return self.apply_containment(request, order).await;
             }
             RevocationOrder::Freeze => return self.apply_freeze(request).await,
+            RevocationOrder::RevokeCode(id) => {
+                return self.apply_code_revocation(request, *id, &Scope::Everything).await;
+            }
         };
         let find = |reading: &Reading<'_>| found(reading.unconditional(), what);
         self.apply_revocation(request, how, &find).await
@@ -329,6 +333,7 @@ fn found(world: &World, what: &RevocationOrder) -> Result<FoundSubject, Failure>
         | RevocationOrder::NarrowDeclarations { .. }
         | RevocationOrder::RemoveDeclared { .. }
         | RevocationOrder::Contain { .. }
-        | RevocationOrder::Freeze => Err(unknown()),
+        | RevocationOrder::Freeze
+        | RevocationOrder::RevokeCode(_) => Err(unknown()),
     }
 }

@@ -19,5 +19,6 @@ pub(super) mod renew;
 pub(super) mod renew_operator;
 pub(super) mod revoke;
 pub(super) mod revoke_certificate;
+pub(super) mod revoke_code;
 pub(super) mod standing;
 pub(super) mod suspended;

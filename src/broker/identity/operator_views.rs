@@ -5,6 +5,7 @@ use crate::base::{OperatorName, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::facts::counting;
+use crate::broker::identity::revoke_code::open_codes_of_operator;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
 use crate::broker::world::{World, records};
@@ -42,7 +43,8 @@ impl AdminServices {
             let one = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
             let incident = incidents.of_subject(&Subject::Operator(one.id));
-            Ok(OperatorAnswer { incident, ..view(one, world, now, self.last_use(one)) })
+            let open_codes = open_codes_of_operator(world, name, now);
+            Ok(OperatorAnswer { incident, open_codes, ..view(one, world, now, self.last_use(one)) })
         })
     }
 }
@@ -101,6 +103,7 @@ fn view(
         incident: None,
         reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
         certificates,
+        open_codes: Vec::new(),
         networks: networks.iter().map(ToString::to_string).collect(),
         life_s: *life_s,
         person: person.as_ref().map(ToString::to_string),

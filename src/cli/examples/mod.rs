@@ -148,6 +148,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward cert revoke 5f0c9a417be2d8364c1f7ae09b25d683 --reason \"host stolen\"",
         ],
     ),
+    (
+        "code revoke",
+        [
+            "keyward code revoke code_06h2htbrfhs6388gu9e2l31ivk --reason \"posted in a chat\"",
+            "keyward code revoke -",
+        ],
+    ),
     ("authority list", ["keyward authority list", "keyward authority list -o json"]),
     ("authority prepare", ["keyward authority prepare", "keyward authority prepare -o json"]),
     ("authority activate", ["keyward authority activate 2", "keyward authority activate 2 -o json"]),

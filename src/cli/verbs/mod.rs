@@ -8,6 +8,7 @@ pub(crate) mod break_glass;
 pub(crate) mod capabilities;
 pub(crate) mod certificates;
 pub(crate) mod clock;
+pub(crate) mod codes;
 pub(crate) mod declaration;
 pub(crate) mod declarations;
 pub(crate) mod doctor;

@@ -1,13 +1,13 @@
 use super::table::{AdminRequest, Routes};
 use super::target::{name, person, reason};
-use crate::base::{AgentName, InstanceId, Serial, TokenId};
-use crate::broker::{AdminServices, InviteInput, OperatorRequest, Revocation};
+use crate::base::{AgentName, CodeId, InstanceId, Serial, TokenId};
+use crate::broker::{AdminServices, CodeUse, InviteInput, OperatorRequest, Revocation, RevokedCode};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
 use crate::policy::{Contain, DeleteAgents, InviteAgents, ReadDeclared, RevokeTokens};
 use crate::wire::{
-    self, AgentAnswer, AgentDeletedAnswer, AgentInvitationAnswer, CapabilityAnswer, EndedAnswer,
-    InviteAgentBody, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
+    self, AgentAnswer, AgentDeletedAnswer, AgentInvitationAnswer, CapabilityAnswer, CodeRevokedAnswer,
+    EndedAnswer, InviteAgentBody, Nothing, Optional, PageAnswer, PageQuery, ReasonBody, RoleAnswer,
 };
 
 /// The routes of agents, capabilities and roles.
@@ -31,6 +31,8 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .idempotent(&wire::REVOKE_INSTANCE, revoke_instance)
         .without_waiting()
         .idempotent(&wire::REVOKE_CERTIFICATE, revoke_certificate)
+        .without_waiting()
+        .idempotent(&wire::REVOKE_CODE, revoke_code)
         .without_waiting()
         .idempotent(&wire::REVOKE_TOKEN, revoke_token)
         .without_waiting()
@@ -117,6 +119,30 @@ async fn revoke_certificate(
     let reason = reason(call.input.reason.as_deref())?;
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     Ok(services.revoke_certificate(&call.by, call.target, request).await?.into())
+}
+
+async fn revoke_code(
+    services: AdminServices,
+    call: AdminRequest<Contain, CodeId, Optional<ReasonBody>>,
+    idempotency: Option<IdempotencyKey>,
+) -> Result<CodeRevokedAnswer, Problem> {
+    let reason = reason(call.input.reason.as_deref())?;
+    let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
+    let RevokedCode { ended, had_ended, enrolled } =
+        services.revoke_code(&call.by, call.target, request).await?;
+    let ended = EndedAnswer { unchanged: had_ended, ..ended.into() };
+    Ok(match enrolled {
+        CodeUse::Agent { name, instances } => {
+            CodeRevokedAnswer { ended, agent: Some(name), operator: None, instances, serial: None }
+        }
+        CodeUse::Operator { name, serial } => CodeRevokedAnswer {
+            ended,
+            agent: None,
+            operator: Some(name),
+            instances: Vec::new(),
+            serial: serial.map(|serial| serial.to_string()),
+        },
+    })
 }
 
 async fn revoke_token(

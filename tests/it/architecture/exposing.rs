@@ -25,6 +25,7 @@ pub(super) const EXPOSING: &[&str] = &[
     "src/cli/run/token_file.rs",
     "src/cli/sealed_key/record.rs",
     "src/cli/verbs/agents.rs",
+    "src/cli/verbs/codes.rs",
     "src/cli/verbs/credential_form.rs",
     "src/cli/verbs/get.rs",
     "src/cli/verbs/incident_subject.rs",

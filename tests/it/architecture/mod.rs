@@ -145,6 +145,7 @@ const REVOKING: &[&str] = &[
     "src/broker/leases/revoke.rs",
     "src/broker/administration/narrow.rs",
     "src/broker/identity/revoke.rs",
+    "src/broker/identity/revoke_code.rs",
     "src/broker/incidents/contain.rs",
     "src/broker/incidents/freeze.rs",
     "src/broker/secrets/versions.rs",

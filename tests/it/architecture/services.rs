@@ -83,6 +83,7 @@ const SERVICES: &[Service] = &[
             "src/broker/identity/renew.rs",
             "src/broker/identity/renew_operator.rs",
             "src/broker/identity/revoke.rs",
+            "src/broker/identity/revoke_code.rs",
             "src/broker/incidents/contain.rs",
             "src/broker/incidents/freeze.rs",
             "src/broker/incidents/lift.rs",

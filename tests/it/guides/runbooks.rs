@@ -64,6 +64,31 @@ fn a_leaked_token_is_contained_by_the_runbook() {
 }
 
 #[test]
+fn a_leaked_code_is_revoked_by_the_runbook() {
+    // Given a code with two uses that another person used
+    let process = served();
+    let code = process.good(&["agent", "invite", "b", "--role", "repo-reader", "--uses", "2"], b"");
+    process.good_as("thief", &["join"], &code);
+    fs::write(process.path("code"), &code).unwrap();
+    let blocks = runbook("leaked-code.md", 5);
+    // When the operator follows the page
+    run_as(&process, "operator", &blocks[0], &[]);
+    let shown = process.json(&["agent", "show", "b"]);
+    let instance = shown["instances"][0]["id"].as_str().unwrap();
+    let known = [("AGENT", "b"), ("INSTANCE", instance)];
+    let said: String = blocks[1..5].iter().map(|block| run_as(&process, "operator", block, &known)).collect();
+    // Then the code and the instance are refused, and the agent enrols with a new code
+    for part in ["enrolment-code", "instance.enrolled", instance, "revoked"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains(String::from_utf8_lossy(&code).trim()), "{said}");
+    assert!(!process.run_as("b", &["join"], &code).status.success());
+    assert!(!process.run_as("thief", &["whoami"], b"").status.success());
+    let new = process.path("new-code").display().to_string();
+    process.good_as("b", &["join", "--code-file", &new], b"");
+}
+
+#[test]
 fn a_leaked_secret_is_replaced_by_the_runbook() {
     let process = served();
     assert!(gets(&process));

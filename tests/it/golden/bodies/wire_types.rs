@@ -62,6 +62,7 @@ fn identities() -> Vec<Typed> {
         takes_or_not(&wire::RESUME_AGENT),
         takes_or_not(&wire::REVOKE_INSTANCE),
         takes_or_not(&wire::REVOKE_CERTIFICATE),
+        takes_or_not(&wire::REVOKE_CODE),
         takes_or_not(&wire::REVOKE_TOKEN),
         answers(&wire::LIST_CAPABILITIES),
         answers(&wire::LIST_ROLES),

@@ -46,6 +46,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("capability list", &[of::<Items<wire::CapabilityAnswer>>]),
     ("capability show", &[of::<wire::CapabilityAnswer>]),
     ("cert revoke", &[of::<wire::EndedAnswer>]),
+    ("code revoke", &[of::<wire::CodeRevokedAnswer>]),
     ("checkpoint-key rotate", &[of::<wire::CheckpointKeyAnswer>]),
     ("clock accept", &[of::<wire::ClockAnswer>]),
     ("config check", &[of::<Items<wire::FindingOutput>>]),
@@ -62,7 +63,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("help", &[of::<Items<wire::CodeOutput>>, of::<wire::ErrorCodeOutput>, of::<wire::HelpOutput>]),
     ("incident close", &[of::<wire::ClosedIncidentAnswer>]),
     ("incident list", &[of::<Items<wire::IncidentAnswer>>]),
-    ("incident note", &[of::<wire::ChangedAnswer>]),
+    ("incident note", &[of::<wire::NotedIncidentAnswer>]),
     ("incident open", &[of::<wire::OpenedIncidentAnswer>]),
     (
         "incident show",

@@ -154,6 +154,8 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
     let serial = world.field(&["agent", "show", "b"], "/instances/0/serial");
     run("cert revoke", &[&serial]);
+    let open = run("agent invite", &["b"])["code_id"].as_str().unwrap().to_owned();
+    run("code revoke", &[&open]);
     run("agent revoke", &["b"]);
     run("agent delete", &["b", "--yes"]);
     run("operator delete", &["eve", "--yes"]);
