@@ -264,3 +264,31 @@ fn a_repeated_application_says_that_only_its_removals_are_recorded() {
     assert!(again["code"] == "modified_concurrently" && detail.contains("only the removals"), "{again}");
     assert_eq!(entries(&process, &["declarations.narrowed"]).len(), 1);
 }
+
+#[test]
+fn a_renewed_certificate_contains_at_its_first_use_while_the_disk_hangs() {
+    // Given an operator whose renewed certificate was never used, and a disk that hangs
+    let (_elsewhere, process) = with_former_versions();
+    renew(&process);
+    let minting = hang_with_a_mint(&process, "q");
+    // When the operator contains an agent with it, and freezes the broker
+    let post =
+        |path: &str, body: &Value| answer_of(request(&process, "new", path, &["-d", &body.to_string()]));
+    let subject = json!({ "kind": "agent", "name": "p" });
+    let contained = post("/v1/incidents", &json!({ "subject": subject, "reason": "key leaked" }));
+    let frozen = post("/v1/freeze", &json!({ "reason": "key leaked" }));
+    // Then both are in force in memory, and the previous certificate is still accepted
+    assert_eq!((&contained["durable"], &frozen["durable"]), (&json!(false), &json!(false)), "{contained}");
+    assert_eq!(process.run_as("p", &["whoami"], b"").status.code(), Some(4), "{contained}");
+    process.good_as("eve", &["agent", "list"], b"");
+    // And the ledger records them when the disk answers, with the first use of the certificate
+    answer(&process, minting);
+    wait_until(|| metrics_of(&process, "keyward_revocations_unrecorded 0"));
+    let count = |kind: &str| entries(&process, &[kind]).len();
+    let recorded = (count(PROMOTED), count("incident.contained"), count("broker.frozen"));
+    assert_eq!(recorded, (1, 1, 1));
+    // From then on the previous certificate is refused
+    assert_eq!(process.run_as("eve", &["agent", "list"], b"").status.code(), Some(4));
+    let thawed = post("/v1/thaw", &json!({ "reason": "over" }));
+    assert!(thawed["seq"].is_u64(), "{thawed}");
+}
