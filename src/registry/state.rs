@@ -18,7 +18,8 @@ use super::removals::Removals;
 use super::ties::Ties;
 use crate::base::limits::RENEWAL_GRACE_MAX_S;
 use crate::base::{
-    AgentId, AgentName, Audience, CapabilityName, CodeId, InstanceId, OwnerName, RoleName, Timestamp,
+    AgentId, AgentName, Audience, CapabilityName, CodeId, EnvironmentName, InstanceId, OwnerName, RoleName,
+    Timestamp,
 };
 use crate::crypto::{Digest, sha256};
 use crate::index::IndexTree;
@@ -177,9 +178,7 @@ impl Registry {
                 }
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
-            Effect::Place(environments) => {
-                self.declarations = Arc::new(self.declarations.placed(environments));
-            }
+            Effect::Place(environments) => self.place(environments),
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
@@ -198,6 +197,10 @@ impl Registry {
                 }
             }
         }
+    }
+
+    fn place(&mut self, environments: &[(CapabilityName, Option<EnvironmentName>)]) {
+        self.declarations = Arc::new(self.declarations.placed(environments));
     }
 
     fn serve(&mut self, agent: AgentId, audience: Option<&Audience>) {
