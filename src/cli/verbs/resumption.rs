@@ -68,7 +68,7 @@ async fn resume<T: Target + ToString>(
     count: impl AsyncFnOnce(Client) -> Option<usize>,
 ) -> Result<(), CommandFailure> {
     let client = session.revoking_operator().await?;
-    let ended = client.call(endpoint, name, &reason.body()).await?;
+    let ended = client.call(endpoint, name, &reason.body(session.console)).await?;
     let credentials = if session.console.is_json() {
         Credentials::Unknown
     } else {
