@@ -338,11 +338,16 @@ async fn a_contained_instance_takes_its_code_along() {
         // When the instance is contained, then no other key redeems its code, also after the lift
         let incident = contained(&admin, subject).await;
         let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
-        let code = if kind == "network" { "network_contained" } else { "enrolment_code_invalid" };
-        refused(&another, 401, code);
+        // The containment of a network revokes no certificate.
+        let (during, after) = if kind == "network" {
+            ("network_contained", "enrolment_code_invalid")
+        } else {
+            ("enrolment_code_revoked", "enrolment_code_revoked")
+        };
+        refused(&another, 401, during);
         assert_eq!(lift(&admin, &incident).await.status, 200);
         let another = broker.redeem(&used, &new_key_and_request().unwrap().1).await;
-        refused(&another, 401, "enrolment_code_invalid");
+        refused(&another, 401, after);
         // The other code was made from the contained network, too
         let other = broker.redeem(&unused, &new_key_and_request().unwrap().1).await;
         assert_eq!(other.status == 201, kind != "network", "{kind}: {}", other.text());
