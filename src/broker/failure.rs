@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::administration::refusals::RequestedObject;
+use super::requested_object::RequestedObject;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};

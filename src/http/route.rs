@@ -50,11 +50,9 @@ pub struct Route {
     pub takes_query: bool,
     /// Whether requests wait for no other request, because the route revokes.
     pub is_urgent: bool,
-    /// The object that a path for this route names.
-    pub(crate) object: fn(&str, &str) -> Option<RequestedObject>,
 }
 
-/// The description of a route in the `OpenAPI` document.
+/// The description of a route, for the `OpenAPI` document and for the record of a refusal.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteDocument {
     /// A summary in one line.
@@ -62,6 +60,8 @@ pub struct RouteDocument {
     /// The operation's id, in upper case.
     pub operation: &'static str,
     pub(crate) describe: fn(&mut OperationDocument<'_>),
+    /// The object that a path for the route names.
+    pub(crate) object: fn(&str, &str) -> Option<RequestedObject>,
 }
 
 impl Route {

@@ -161,8 +161,7 @@ impl Plan {
             match ground.capability(name) {
                 Some(old) if old == new && owner.is_none() && environment.is_none() => continue,
                 Some(old) => {
-                    let values =
-                        changed_capability(Some(old), new).chain(environment).chain(owner).collect();
+                    let values = changed_capability(Some(old), new).chain(environment).chain(owner).collect();
                     self.note_values(Noun::Capability, name.as_str(), values);
                 }
                 None => {

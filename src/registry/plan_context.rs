@@ -9,8 +9,7 @@ use super::owners::Owned;
 use super::state::Registry;
 use crate::base::{
     AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope,
-    SecretName, Sensitivity,
-    refusal_within,
+    SecretName, Sensitivity, refusal_within,
 };
 use crate::config::SourcePosition;
 

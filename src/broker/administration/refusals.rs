@@ -1,42 +1,14 @@
-use std::fmt;
-
 use crate::authn::OperatorPrincipal;
+use crate::base::OperatorName;
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{IncidentId, OperatorName, SubjectName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::{Failure, is_about_owned};
 use crate::broker::incidents::has_subject;
+use crate::broker::requested_object::RequestedObject;
 use crate::broker::world::World;
 use crate::operators::OperatorDenied;
 use crate::pki::PeerCertificate;
 use crate::quota::Note;
-
-/// An object that a request names.
-#[derive(Clone, Debug)]
-pub enum RequestedObject {
-    /// An object that can be contained.
-    Subject(SubjectName),
-    /// An incident.
-    Incident(IncidentId),
-}
-
-impl fmt::Display for RequestedObject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Subject(name) => name.fmt(f),
-            Self::Incident(id) => write!(f, "incident/{id}"),
-        }
-    }
-}
-
-impl RequestedObject {
-    fn exists(&self, world: &World) -> bool {
-        match self {
-            Self::Subject(name) => has_subject(world, name),
-            Self::Incident(id) => world.incidents().get(*id).is_some(),
-        }
-    }
-}
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
 const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
@@ -49,6 +21,13 @@ fn is_recorded(operator: &OperatorPrincipal, code: Code) -> bool {
     code.sort() == CodeClass::Denied
         || RECORDED_CONFLICTS.contains(&code)
         || (is_bound && is_about_owned(code))
+}
+
+fn exists(world: &World, object: &RequestedObject) -> bool {
+    match object {
+        RequestedObject::Subject(name) => has_subject(world, name),
+        RequestedObject::Incident(id) => world.incidents().get(*id).is_some(),
+    }
 }
 
 impl AdminServices {
@@ -66,7 +45,7 @@ impl AdminServices {
             && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&operator.id())
         {
             let named = failure.object.as_deref().or(object);
-            let subject = self.0.state.store.read(|world, _| named.filter(|one| one.exists(world)));
+            let subject = self.0.state.store.read(|world, _| named.filter(|one| exists(world, one)));
             let event = OperatorDenied {
                 operator: operator.name(),
                 role: operator.role().as_str(),

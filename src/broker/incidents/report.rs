@@ -24,9 +24,8 @@ use crate::postings::TimeSpan;
 use crate::quota::LastRefusal;
 use crate::registry::{Agent, Delivery, Owned};
 use crate::wire::{
-    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, NamesAnswer,
-    ReachableCapabilityAnswer, ReachedSecretAnswer, RefusedCertificatesAnswer, ReportedEntries,
-    SubjectAnswer, SubjectReportAnswer,
+    EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, NamesAnswer, ReachableCapabilityAnswer,
+    ReachedSecretAnswer, RefusedCertificatesAnswer, ReportedEntries, SubjectAnswer, SubjectReportAnswer,
 };
 
 /// Agents that are read at a time, so that no request waits.

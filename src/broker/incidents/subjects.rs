@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use crate::base::{
     CapabilityName, OperatorEnrolment, OwnerName, RoleName, Scope, SecretName, Serial, SubjectName, code,
 };
-use crate::broker::administration::refusals::RequestedObject;
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{is_deleted, operator_unknown};
 use crate::broker::identity::revoke::agent_with;
 use crate::broker::identity::revoke_certificate::{holder_of, operator_of};
 use crate::broker::owners::has_owner;
+use crate::broker::requested_object::RequestedObject;
 use crate::broker::world::World;
 use crate::incidents::{AffectedSubject, Incident, IncidentSubject};
 use crate::operators::Operator;

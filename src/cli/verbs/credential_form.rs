@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(given("p\n", HelperFormat::Raw).unwrap(), "p\n");
         assert_eq!(
             given("p", HelperFormat::Json).unwrap(),
-            "{\"encoding\":\"text\",\"name\":\"a/b\",\"value\":\"p\",\"version\":3}\n"
+            "{\"name\":\"a/b\",\"version\":3,\"encoding\":\"text\",\"value\":\"p\"}\n"
         );
         assert_eq!(given("p\n", HelperFormat::Git).unwrap(), "username=x-access-token\npassword=p\n");
         let login = "{\"username\":\"u\",\"password\":\"p\"}";

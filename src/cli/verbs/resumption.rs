@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_resumption_says_what_stays_revoked() {
-        let ended = |unchanged| EndedAnswer { seq: Some(9), durable: true, unchanged, ..EndedAnswer::default() };
+        let ended =
+            |unchanged| EndedAnswer { seq: Some(9), durable: true, unchanged, ..EndedAnswer::default() };
         let valid = |count| Credentials::Valid { noun: "live instance", count };
         for (unchanged, credentials, parts) in [
             (

@@ -11,12 +11,8 @@ impl From<Part<String>> for Page {
 impl From<Ended> for EndedAnswer {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Recorded(seq) => {
-                Self { seq: Some(seq), durable: true, ..Self::default() }
-            }
-            Ended::InMemory { kept } => {
-                Self { kept, ..Self::default() }
-            }
+            Ended::Recorded(seq) => Self { seq: Some(seq), durable: true, ..Self::default() },
+            Ended::InMemory { kept } => Self { kept, ..Self::default() },
         }
     }
 }

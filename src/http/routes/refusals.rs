@@ -25,7 +25,7 @@ impl RefusableRequest {
         };
         let peer = request.extensions().get::<Peer>().filter(|_| right.is_some());
         let certificate = peer.and_then(|peer| peer.certificate.clone());
-        let object = right.and_then(|_| (route.object)(request.uri().path(), route.path));
+        let object = right.and_then(|_| (route.document.object)(request.uri().path(), route.path));
         Self { certificate, right, object }
     }
 }

@@ -238,12 +238,12 @@ where
             summary: endpoint.summary,
             operation: endpoint.name,
             describe: describe::<S, C, T, I, A>,
+            object: object_of::<T>,
         },
         caller: C::CALLER,
         repetition,
         takes_query: I::TAKES_QUERY,
         is_urgent: false,
-        object: object_of::<T>,
     }
 }
 
