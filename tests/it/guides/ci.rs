@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{blocks, fenced, run_as};
+use super::{blocks, fenced, run_as, said, shell};
 use crate::support::process::Process;
 
 const PAGE: &str = "how-to/ci.md";
@@ -29,6 +29,7 @@ fn ci_plans_with_one_identity_and_applies_with_another_by_the_page() {
     fs::write(process.path("declarations/pay.toml"), DECLARED).unwrap();
     let planned = run("runner", &blocks[3], plan);
     assert!(planned.contains("+ capability pay.call"), "{planned}");
+    let by_hand = |command: &str| shell(&process.path(""), command, &[plan]);
     // A secret without the owner does not exist for it, and the message names the option that sets the owner.
     process.good(&["secret", "put", "payments/stripe"], b"value");
     let reveal = DECLARED
@@ -37,16 +38,18 @@ fn ci_plans_with_one_identity_and_applies_with_another_by_the_page() {
         .replace("audience = \"https://pay.example.com\"", "secret = \"payments/stripe\"");
     fs::write(process.path("stripe.toml"), reveal).unwrap();
     let file = process.path("stripe.toml").display().to_string();
-    let hidden = process.run_as("runner", &["plan", "--home", &of_plan, "-f", &file], b"");
-    let told = String::from_utf8_lossy(&hidden.stderr).into_owned();
+    let told = said(&by_hand(&format!("keyward plan --home \"$PLAN_HOME\" -f {file}")));
     for part in
         ["among the objects that you may see (owner `payments`)", "put payments/stripe --owner payments"]
     {
         assert!(told.contains(part), "{part}: {told}");
     }
     // The identity of pull requests cannot apply.
-    let refused = process.run_as("runner", &["apply", "--home", &of_plan, "-f", "declarations"], b"");
-    assert!(!refused.status.success());
+    let refused = by_hand("keyward apply --home \"$PLAN_HOME\" -f declarations");
+    assert!(
+        !refused.status.success() && said(&refused).contains("operator_role_insufficient"),
+        "{refused:?}"
+    );
     run("runner", &blocks[4], apply);
     let applied = process.json(&["capability", "show", "pay.call"]);
     assert_eq!(applied["owner"], "payments");
