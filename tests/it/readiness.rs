@@ -164,7 +164,7 @@ fn readiness_metrics_alerts_and_doctor_report_a_full_disk() {
     let refused = process.run_as("a", &["token", "github.repo.read"], b"");
     assert_eq!(refused.status.code(), Some(10), "{}", String::from_utf8_lossy(&refused.stderr));
     assert!(fires(&process, "KeywardLedgerNotWritable") && fires(&process, "KeywardDataDiskLow"));
-    is_unwell(&process, "disk is full");
+    is_unwell(&process, "no space for the next segment of the ledger");
     fs::remove_file(inside.join("rest")).unwrap();
     fs::remove_file(inside.join("fill")).unwrap();
     is_well(&process);
