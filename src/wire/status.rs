@@ -67,9 +67,6 @@ pub struct EndedAnswer {
     /// Whether nothing has changed: a resumed subject was not suspended, a revoked code had ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchanged: bool,
-    /// `revoked` if the resumed subject was revoked, and has no valid certificate: it needs a new enrolment code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<FixedText>,
     /// The number of unused uses of the enrolment codes that ended with an instance of an agent, because it had used
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

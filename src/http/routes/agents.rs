@@ -87,8 +87,7 @@ async fn contain(
     let request = OperatorRequest { idempotency: idempotency.as_ref(), reason: reason.as_ref() };
     let is_needless = what == Revocation::Resume && !services.is_agent_suspended(&call.by, &call.target);
     let ended: EndedAnswer = services.revoke_agent(&call.by, &call.target, what, request).await?.into();
-    let revoked = what == Revocation::Resume && services.is_agent_revoked(&call.by, &call.target);
-    Ok(EndedAnswer { unchanged: is_needless, state: revoked.then(|| "revoked".into()), ..ended })
+    Ok(EndedAnswer { unchanged: is_needless, ..ended })
 }
 
 async fn delete(

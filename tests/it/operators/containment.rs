@@ -136,7 +136,7 @@ async fn operators_without_a_valid_certificate_are_told_apart() {
     join(&broker, "gone", &standing("auditor", None)).await;
     assert_eq!(post(&admin, "/v1/operators/gone/revoke").await.status, 200);
     let resumed = post(&admin, "/v1/operators/gone/resume").await.json();
-    assert_eq!((&resumed["unchanged"], &resumed["state"]), (&true.into(), &"revoked".into()), "{resumed}");
+    assert_eq!(resumed["unchanged"], true, "{resumed}");
     for (name, state) in [("new", "invited"), ("gone", "revoked"), ("admin", "active")] {
         assert_eq!(admin.get(&format!("/v1/operators/{name}")).await.json()["state"], state, "{name}");
     }
