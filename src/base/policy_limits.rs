@@ -6,11 +6,18 @@ pub const ROLES_MAX: usize = 32;
 pub const ROLE_CAPABILITIES_MAX: usize = 256;
 /// Maximum number of policies.
 pub const POLICIES_MAX: usize = 10_000;
+/// Maximum number of policies of one owner: the policies of an owner delay requests for its capabilities only, and other
+/// owners can still declare theirs.
+pub const OWNER_POLICIES_MAX: usize = 256;
 /// Maximum number of environments.
 pub const ENVIRONMENTS_MAX: usize = 1000;
+/// Maximum number of environments of one owner.
+pub const OWNER_ENVIRONMENTS_MAX: usize = 64;
+/// Policies that the entry of a decision names.
+pub const NAMED_POLICIES_MAX: usize = 8;
 /// Longest rule of a policy, in bytes.
 pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of a rule: its open brackets, and the operators since each of them.
-pub const POLICY_NESTING_MAX: usize = 32;
+pub const POLICY_NESTING_MAX: usize = 24;
 /// Longest reason of a policy, in characters.
 pub const POLICY_REASON_CHARS_MAX: usize = 200;

@@ -108,9 +108,8 @@ fn explained(error: &ValidationError) -> String {
         | ValidationError::HierarchyNotRespected(_)
         | ValidationError::InternalInvariantViolation(_)
         | ValidationError::EntityDerefLevelViolation(_)
-        | ValidationError::InvalidEnumEntity(_) => FIELDS,
-        // Variants of a later version.
-        _ => FIELDS,
+        | ValidationError::InvalidEnumEntity(_)
+        | _ => FIELDS,
     };
     format!("the rule does not fit the model of requests: {text}; {fix}")
 }

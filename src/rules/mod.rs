@@ -4,6 +4,7 @@
 //! says which policies match a request and with which effect, and `policy` decides.
 
 mod annotations;
+mod closed_values;
 mod declaration;
 mod declared;
 mod facts;

@@ -6,7 +6,7 @@ use std::str::CharIndices;
 pub(super) fn nesting(text: &str) -> usize {
     let mut levels = vec![Level::default()];
     let mut deepest = 0;
-    for token in Tokens(text.char_indices().peekable()) {
+    for token in Tokens::of(text) {
         match token {
             Token::Open => levels.push(Level::default()),
             Token::Close if levels.len() > 1 => drop(levels.pop()),
@@ -54,17 +54,27 @@ enum Token {
 }
 
 /// The tokens of a rule that nest, without texts and comments.
-struct Tokens<'a>(Peekable<CharIndices<'a>>);
+struct Tokens<'a> {
+    characters: Peekable<CharIndices<'a>>,
+    /// Whether a value ends here, so that a bracket which follows is an index: a part that stays.
+    is_after_value: bool,
+    /// Whether the bracket of an index comes next.
+    opens_index: bool,
+}
 
-impl Tokens<'_> {
+impl<'a> Tokens<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { characters: text.char_indices().peekable(), is_after_value: false, opens_index: false }
+    }
+
     fn take(&mut self, wanted: char) -> bool {
-        self.0.next_if(|(_, next)| *next == wanted).is_some()
+        self.characters.next_if(|(_, next)| *next == wanted).is_some()
     }
 
     fn skip_text(&mut self) {
-        while let Some((_, character)) = self.0.next() {
+        while let Some((_, character)) = self.characters.next() {
             match character {
-                '\\' => drop(self.0.next()),
+                '\\' => drop(self.characters.next()),
                 '"' => return,
                 _ => {}
             }
@@ -73,7 +83,9 @@ impl Tokens<'_> {
 
     fn word(&mut self, first: char) -> String {
         let mut word = String::from(first);
-        while let Some((_, next)) = self.0.next_if(|(_, next)| next.is_alphanumeric() || *next == '_') {
+        while let Some((_, next)) =
+            self.characters.next_if(|(_, next)| next.is_alphanumeric() || *next == '_')
+        {
             word.push(next);
         }
         word
@@ -84,19 +96,36 @@ impl Iterator for Tokens<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
+        if std::mem::take(&mut self.opens_index) {
+            return Some(Token::Open);
+        }
         loop {
-            let (_, character) = self.0.next()?;
+            let (_, character) = self.characters.next()?;
+            if character.is_whitespace() {
+                continue;
+            }
+            let follows_value = std::mem::take(&mut self.is_after_value);
             let token = match character {
                 '"' => {
                     self.skip_text();
+                    self.is_after_value = true;
                     continue;
                 }
                 '/' if self.take('/') => {
-                    while self.0.next_if(|(_, next)| *next != '\n').is_some() {}
+                    // As Cedar's own lexer ends a comment.
+                    while self.characters.next_if(|(_, next)| !matches!(next, '\n' | '\r')).is_some() {}
+                    self.is_after_value = follows_value;
                     continue;
                 }
+                '[' if follows_value => {
+                    self.opens_index = true;
+                    Token::Part
+                }
                 '(' | '[' | '{' => Token::Open,
-                ')' | ']' | '}' => Token::Close,
+                ')' | ']' | '}' => {
+                    self.is_after_value = true;
+                    Token::Close
+                }
                 ',' | ';' => Token::Comma,
                 '&' | '|' if self.take(character) => Token::Operator,
                 '+' | '-' | '*' => Token::Operator,
@@ -105,9 +134,12 @@ impl Iterator for Tokens<'_> {
                 '.' | '<' | '>' => Token::Part,
                 '=' if self.take('=') => Token::Part,
                 first if first.is_alphabetic() || first == '_' => match &*self.word(first) {
-                    "if" | "then" | "else" => Token::Operator,
+                    "if" | "then" | "else" | "when" | "unless" => Token::Operator,
                     "has" | "like" | "in" | "is" => Token::Part,
-                    _ => continue,
+                    _ => {
+                        self.is_after_value = true;
+                        continue;
+                    }
                 },
                 _ => continue,
             };
@@ -136,6 +168,11 @@ mod tests {
             ("if a then b else c", 4),
             ("\"((( && \\\" (((\"", 0),
             ("// ((((\n(a)", 2),
+            ("//\r((a))", 3),
+            ("a[\"x\"][\"y\"]", 4),
+            ("a[\"x\"] // [\n [\"y\"]", 4),
+            ("[a, [b]]", 3),
+            ("when { a } unless { b }", 4),
             (")))(a)", 2),
         ] {
             assert_eq!(nesting(text), depth, "{text}");

@@ -8,6 +8,7 @@ use cedar_policy::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::annotations::{Obligation, annotations};
+use super::closed_values::closed_value_faults;
 use super::facts::Action;
 use super::fault::{RuleFault, parse_faults, validation_faults};
 use super::model::{EntityKind, Question, action_of};
@@ -108,6 +109,9 @@ impl Rule {
             );
             return Err(vec![RuleFault::whole(message)]);
         }
+        if text.chars().any(|one| one.is_control() && !matches!(one, '\n' | '\r' | '\t')) {
+            return Err(vec![RuleFault::whole("the rule has control characters: remove them")]);
+        }
         if nesting(text) > POLICY_NESTING_MAX {
             let message = format!(
                 "the brackets and operators of the rule nest more than {POLICY_NESTING_MAX} deep: use a set (`[…].contains(…)`), or divide it into several policies"
@@ -116,7 +120,8 @@ impl Rule {
         }
         let set: PolicySet = text.parse::<PolicySet>().map_err(|errors| parse_faults(&errors))?;
         let compiled = Compiled::of(set)?;
-        let faults = validation_faults(&compiled.set);
+        let mut faults = validation_faults(&compiled.set);
+        faults.extend(compiled.set.policies().flat_map(closed_value_faults));
         if !faults.is_empty() {
             return Err(faults);
         }

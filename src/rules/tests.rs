@@ -158,6 +158,13 @@ fn faults_of_a_rule_name_the_problem_and_the_fix() {
         ("forbid (principal, action == Keyward::Action::\"tokn\", resource);", "tokn"),
         ("forbid (principal, action, resource) when { context.time.hour == \"8\" };", "same type"),
         ("forbid (principal, action, resource) when { 1 == 2 };", "never"),
+        ("forbid (principal, action, resource) when { resource.access == \"wirte\" };", "`read`, `write`"),
+        ("forbid (principal, action, resource) when { \"hgih\" != resource.sensitivity };", "`ordinary`"),
+        ("forbid (principal, action, resource) when { [\"mnit\"].contains(resource.delivery) };", "mnit"),
+        ("forbid (principal, action, resource) unless { context.time.hour == 24 };", "0 to 23"),
+        ("forbid (principal, action, resource) when { context.time.hour > 25 };", "0 to 23"),
+        ("forbid (principal, action, resource) when { context.time.weekday == 0 };", "1 to 7"),
+        ("forbid (principal, action, resource) when { true \u{b} };", "control characters"),
         ("forbid (principal, action, resource) wen { true };", "wen"),
     ] {
         let message = fault(text);
@@ -174,9 +181,9 @@ fn a_rule_ends_at_its_limits() {
     };
     rule(&padded(POLICY_RULE_BYTES_MAX));
     assert!(fault(&padded(POLICY_RULE_BYTES_MAX + 1)).contains("bytes"));
-    // The brackets of `when` and each condition with its field.
+    // `when` with its brackets, and each condition with its field.
     let chain = |nesting: usize| {
-        let conditions = vec!["principal.name == \"a\""; nesting - 3];
+        let conditions = vec!["principal.name == \"a\""; nesting - 4];
         format!("forbid (principal, action, resource) when {{ {} }};", conditions.join(" || "))
     };
     let longest = rule(&chain(POLICY_NESTING_MAX));
@@ -192,6 +199,33 @@ fn a_rule_ends_at_its_limits() {
     for (life, is_allowed) in [("9s", false), ("10s", true), ("7d", true), ("8d", false)] {
         let text = format!("@max_ttl(\"{life}\") forbid (principal, action, resource);");
         assert_eq!(Rule::declared(&text).is_ok(), is_allowed, "{life}");
+    }
+}
+
+#[test]
+fn a_value_that_a_fact_can_have_is_accepted() {
+    for condition in [
+        "resource.access == \"write\"",
+        "[\"mint\", \"lease\"].contains(resource.delivery)",
+        "context.time.hour < 24 && context.time.minute == 59",
+        "resource.name == \"wirte\"",
+    ] {
+        rule(&format!("forbid (principal, action, resource) when {{ {condition} }};"));
+    }
+}
+
+/// Hazard POL-13: Cedar ends a comment at a carriage return, too.
+#[test]
+fn brackets_after_a_comment_and_chains_of_an_index_nest() {
+    let brackets = format!("//\r{}true{}", "(".repeat(100), ")".repeat(100));
+    let index = format!("context{}", "[\"time\"]".repeat(100));
+    let clauses = " when { true }".repeat(100);
+    for text in [
+        format!("forbid (principal, action, resource) when {{ {brackets} }};"),
+        format!("forbid (principal, action, resource) when {{ {index} }};"),
+        format!("forbid (principal, action, resource) {clauses};"),
+    ] {
+        assert!(fault(&text).contains("nest"), "{}", fault(&text));
     }
 }
 
