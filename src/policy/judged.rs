@@ -5,6 +5,7 @@ use super::context::DecisionContext;
 use super::policy_refusal::PolicyRefusal;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
+use crate::base::limits::NAMED_POLICIES_MAX;
 use crate::base::{AgentId, AgentName, CapabilityName, PolicyName, RoleName, Sensitivity};
 use crate::registry::{Capability, Owned};
 use crate::rules::{
@@ -98,15 +99,29 @@ impl Judged {
 
     /// Adds the policies that match or fail to the `rules` of a decision's basis.
     pub(super) fn name_in(&self, rules: &mut Vec<String>) {
-        let matched: BTreeSet<(&PolicyName, bool)> = self
-            .0
-            .iter()
-            .flat_map(|(_, verdict)| verdict.matched())
-            .map(|one| (&one.name, one.outcome == PolicyOutcome::Failed))
-            .collect();
-        rules.extend(matched.into_iter().map(|(name, is_failed)| {
-            if is_failed { format!("policy {name}: cannot be evaluated") } else { format!("policy {name}") }
+        let matched = self.0.iter().flat_map(|(_, verdict)| verdict.matched());
+        // Those that deny come first.
+        let matched: BTreeSet<(u8, &PolicyName)> =
+            matched.map(|one| (rank(one.outcome), &one.name)).collect();
+        let further = matched.len().saturating_sub(NAMED_POLICIES_MAX);
+        rules.extend(matched.into_iter().take(NAMED_POLICIES_MAX).map(|(rank, name)| match rank {
+            FAILED => format!("policy {name}: cannot be evaluated"),
+            _ => format!("policy {name}"),
         }));
+        if further > 0 {
+            rules.push(format!("{further} further policies"));
+        }
+    }
+}
+
+const FAILED: u8 = 1;
+
+/// The place of a policy among those that an entry names.
+const fn rank(outcome: PolicyOutcome) -> u8 {
+    match outcome {
+        PolicyOutcome::Denied => 0,
+        PolicyOutcome::Failed => FAILED,
+        PolicyOutcome::Limited { .. } => 2,
     }
 }
 

@@ -164,7 +164,7 @@ pub fn decide_again(
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
     let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
     let mut granted = Granted::of(context.declarations(), principal.roles(), &scope);
-    let asked = JudgedRequest::by(&principal, Action::Token, Some(minted.life_s));
+    let asked = JudgedRequest::by(&principal, Action::Token, requested.life_s);
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());

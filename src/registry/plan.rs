@@ -144,7 +144,8 @@ impl Plan {
         declaration: &Declaration,
         name: &CapabilityName,
     ) -> Option<ChangedValue> {
-        let old = ground.registry.declarations().environment_of(name);
+        // Of a name that is planned as a new one, nothing is told.
+        let old = ground.capability(name).and_then(|_| ground.registry.declarations().environment_of(name));
         let new = declaration.environments.get(name).map(|(environment, _)| environment);
         let changed = ChangedValue::single("environment", old, new)?;
         self.moved.environments.push((name.clone(), new.cloned()));

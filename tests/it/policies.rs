@@ -1,6 +1,7 @@
 //! Policies: what they deny and limit, what the agent is told, and who may declare which.
 
 use keyward::base::Timestamp;
+use keyward::base::limits::NAMED_POLICIES_MAX;
 use serde_json::{Value, json};
 
 use crate::guides::fenced;
@@ -96,6 +97,26 @@ async fn the_shortest_life_of_matching_policies_applies() {
     let minted = broker.entries("token.minted").await;
     let event = &minted.last().unwrap()["event"];
     assert_eq!(event["rules"], json!(["role publisher", "policy longer", "policy no-nights"]));
+}
+
+#[tokio::test]
+async fn an_entry_names_few_policies_and_those_that_deny_first() {
+    // Given more policies that match than an entry names, the last of which by name denies
+    let (broker, agent) =
+        broker_with("forbid (principal, action, resource) when { resource.access == \"write\" };").await;
+    let limit = "@max_ttl(\"1m\") forbid (principal, action, resource);";
+    let limits: String =
+        (0..NAMED_POLICIES_MAX).map(|number| policy(&format!("l-{number}"), limit)).collect();
+    applied(&broker, &limits).await;
+    refused(&ask(&agent, "reports.publish").await, 403, "policy_denied");
+    let denied = broker.entries("request.denied").await.last().unwrap()["event"]["rules"].clone();
+    let names: Vec<&str> = denied.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    assert_eq!((names[1], names.last()), ("policy no-nights", Some(&"1 further policies")), "{names:?}");
+    assert_eq!(names.len(), 2 + NAMED_POLICIES_MAX);
+    // And a request that they only limit names as many as there are
+    assert_eq!(ask(&agent, "reports.read").await.status, 200);
+    let minted = broker.entries("token.minted").await.last().unwrap()["event"]["rules"].clone();
+    assert_eq!(minted.as_array().unwrap().len(), 1 + NAMED_POLICIES_MAX, "{minted}");
 }
 
 #[tokio::test]

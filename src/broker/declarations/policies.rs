@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
-use crate::base::limits::{ENVIRONMENTS_MAX, POLICIES_MAX};
+use crate::base::limits::{ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX, OWNER_POLICIES_MAX, POLICIES_MAX};
 use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope, near_texts};
 use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
@@ -40,8 +40,12 @@ impl Section for RulesSection {
         planned.policies(ground, &self.0, drawn, &mut faults);
         let after = ground.world.rules().after(&planned.change);
         still_named(ground, drawn, &planned.change.removed_environments, &mut faults);
-        too_many("policies", after.policies().count(), POLICIES_MAX, &mut faults);
-        too_many("environments", after.environments().count(), ENVIRONMENTS_MAX, &mut faults);
+        let (policies, environments) = (
+            after.policies().map(|one| one.owner.as_ref()),
+            after.environments().map(|one| one.owner.as_ref()),
+        );
+        too_many("policies", policies, (POLICIES_MAX, OWNER_POLICIES_MAX), &mut faults);
+        too_many("environments", environments, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX), &mut faults);
         let mut planned = faults.or(planned)?;
         let named: BTreeSet<&OwnerName> = planned.owners().collect();
         let new = new_owners(ground.world, &named);
@@ -61,10 +65,29 @@ impl Section for RulesSection {
     }
 }
 
-fn too_many(noun: &str, count: usize, max: usize, faults: &mut Faults<'_>) {
-    if count > max {
-        let message = format!("there would be {count} {noun}, and the broker holds {max}: remove some");
+/// Objects of these owners are more than `max` in all, or than `of_owner` of one owner. No message has the number of all:
+/// an operator with an owner does not see the others.
+fn too_many<'o>(
+    noun: &str,
+    owners: impl Iterator<Item = Option<&'o OwnerName>>,
+    (max, of_owner): (usize, usize),
+    faults: &mut Faults<'_>,
+) {
+    let mut counts: BTreeMap<Option<&OwnerName>, usize> = BTreeMap::new();
+    for owner in owners {
+        let count = counts.entry(owner).or_default();
+        *count = count.saturating_add(1);
+    }
+    if counts.values().sum::<usize>() > max {
+        let message = format!("there would be more than {max} {noun} of all owners: remove some");
         faults.tell(SourcePosition::UPLOAD, message);
+    }
+    for (owner, count) in counts.iter().filter_map(|(owner, count)| Some(((*owner)?, count))) {
+        if *count > of_owner {
+            let message =
+                format!("owner `{owner}` would have {count} {noun}, and can have {of_owner}: remove some");
+            faults.tell(SourcePosition::UPLOAD, message);
+        }
     }
 }
 
@@ -145,7 +168,7 @@ impl PlannedRules {
                     let values: Vec<_> = owner_changed(old.owner.as_ref(), new.owner.as_ref());
                     self.note_values(Noun::Environment, name.as_str(), Vec::new(), values);
                 }
-                Present::Absent => self.note(Action::Create, Noun::Environment, name.as_str()),
+                Present::Absent => self.note_created(Noun::Environment, name.as_str(), new.owner.as_ref()),
                 Present::Foreign => {
                     faults.tell(*place, FOREIGN);
                     continue;
@@ -191,7 +214,7 @@ impl PlannedRules {
                     self.note_values(Noun::Policy, name.as_str(), fields, values);
                     self.replaced.push(sha256(old.rule.text().as_bytes()));
                 }
-                Present::Absent => self.note(Action::Create, Noun::Policy, name.as_str()),
+                Present::Absent => self.note_created(Noun::Policy, name.as_str(), new.owner.as_ref()),
                 Present::Foreign => {
                     faults.tell(*place, FOREIGN);
                     continue;
@@ -212,6 +235,11 @@ impl PlannedRules {
         self.note(Action::Remove, Noun::Policy, policy.name.as_str());
         self.replaced.push(sha256(policy.rule.text().as_bytes()));
         self.change.removed_policies.push(policy.name.clone());
+    }
+
+    fn note_created(&mut self, kind: Noun, name: &str, owner: Option<&OwnerName>) {
+        let change = PlannedChange::new(Action::Create, kind, name);
+        self.lines.push(PlannedChange { values: owner_changed(None, owner), ..change });
     }
 
     fn note_values(&mut self, kind: Noun, name: &str, mut fields: Vec<String>, values: Vec<ChangedValue>) {
@@ -238,6 +266,14 @@ impl ExistingNames<'_> {
 
     fn reaches(&self, thing: &Owned) -> bool {
         self.ground.scope.covers(self.world().registry.owners().of(thing))
+    }
+
+    /// Whether the plan creates this object. A plan that hides names of other owners says so of their names, too.
+    fn is_created(&self, kind: Noun, name: &str) -> bool {
+        let is_it = |change: &PlannedChange| {
+            change.action == Action::Create.as_str() && change.kind == kind.as_str() && change.name == name
+        };
+        self.drawn.changes.iter().any(is_it)
     }
 
     /// The fault if there is no object of this name.
@@ -287,7 +323,9 @@ impl ExistingNames<'_> {
         }
         let known = self.world().registry.agent_named(name).filter(|one| one.kind() == AgentKind::Agent);
         match known {
-            Some(_) => self.reaches(&Owned::Agent(name.clone())),
+            Some(_) => {
+                self.reaches(&Owned::Agent(name.clone())) || self.is_created(Noun::Agent, name.as_str())
+            }
             None => self.drawn.agent_roles.contains_key(name),
         }
     }
@@ -295,13 +333,17 @@ impl ExistingNames<'_> {
     fn has_role(&self, name: &RoleName) -> bool {
         let is_new = || self.world().registry.declarations().role(name).is_none();
         self.drawn.after.declarations.role(name).is_some()
-            && (is_new() || self.reaches(&Owned::Role(name.clone())))
+            && (is_new()
+                || self.reaches(&Owned::Role(name.clone()))
+                || self.is_created(Noun::Role, name.as_str()))
     }
 
     fn has_capability(&self, name: &CapabilityName) -> bool {
         let is_new = || self.world().registry.declarations().capability(name).is_none();
         self.drawn.after.declarations.capability(name).is_some()
-            && (is_new() || self.reaches(&Owned::Capability(name.clone())))
+            && (is_new()
+                || self.reaches(&Owned::Capability(name.clone()))
+                || self.is_created(Noun::Capability, name.as_str()))
     }
 }
 
@@ -320,11 +362,16 @@ mod tests {
 
     #[test]
     fn so_many_policies_and_environments_can_be_declared() {
-        let work = Cancellation::new();
-        for max in [POLICIES_MAX, ENVIRONMENTS_MAX] {
+        let (work, payments) = (Cancellation::new(), "payments".parse().unwrap());
+        for (owner, max, limits) in [
+            (None, POLICIES_MAX, (POLICIES_MAX, OWNER_POLICIES_MAX)),
+            (None, ENVIRONMENTS_MAX, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX)),
+            (Some(&payments), OWNER_POLICIES_MAX, (POLICIES_MAX, OWNER_POLICIES_MAX)),
+            (Some(&payments), OWNER_ENVIRONMENTS_MAX, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX)),
+        ] {
             for (count, is_accepted) in [(max, true), (max + 1, false)] {
                 let mut faults = Faults::of(&[], &work);
-                too_many("objects", count, max, &mut faults);
+                too_many("objects", std::iter::repeat_n(owner, count), limits, &mut faults);
                 assert_eq!(faults.or(()).is_ok(), is_accepted, "{count}");
             }
         }
