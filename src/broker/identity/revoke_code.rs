@@ -1,3 +1,5 @@
+use super::facts::counting;
+use super::standing::InstanceStanding;
 use crate::authn::{Credential, live};
 use crate::base::code;
 use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, Scope, Serial, Timestamp};
@@ -33,14 +35,14 @@ pub enum CodeUse {
     Agent {
         /// The name.
         name: AgentName,
-        /// The instances that enrolled.
+        /// The instances that enrolled and are live.
         instances: Vec<InstanceId>,
     },
     /// A code of an operator.
     Operator {
         /// The name.
         name: OperatorName,
-        /// The serial number of the certificate of the enrolment.
+        /// The serial number of the certificate of the enrolment, unless it is revoked.
         serial: Option<Serial>,
     },
 }
@@ -76,8 +78,10 @@ impl AdminServices {
         let removed = self.0.apply_code_revocation(request, id, scope).await?;
         let ended = self.0.conclude(removed).await;
         // After the revocation, so that no enrolment is missed.
-        let enrolled =
-            state.read(|reading| found(reading.unconditional(), id, scope).map(|code| code.enrolled()));
+        let enrolled = state.read(|reading| {
+            let world = reading.unconditional();
+            found(world, id, scope).map(|code| code.enrolled(world, reading.now()))
+        });
         let enrolled = enrolled.0?;
         Ok(RevokedCode { ended, had_ended, enrolled })
     }
@@ -119,15 +123,30 @@ impl FoundCode<'_> {
         }
     }
 
-    fn enrolled(&self) -> CodeUse {
+    /// What was enrolled with the code and is valid now.
+    fn enrolled(&self, world: &World, now: Timestamp) -> CodeUse {
         match self {
             Self::Agent(code, name) => {
-                CodeUse::Agent { name: (*name).clone(), instances: code.instances().collect() }
+                let agent = world.registry.agent(code.agent);
+                let is_live = |id: &InstanceId| {
+                    let found = agent.and_then(|agent| Some((agent, agent.instances.get(*id)?)));
+                    found.is_some_and(|(agent, instance)| {
+                        InstanceStanding::of(world, agent, instance, now) == InstanceStanding::Live
+                    })
+                };
+                CodeUse::Agent {
+                    name: (*name).clone(),
+                    instances: code.instances().filter(is_live).collect(),
+                }
             }
-            Self::Operator(code) => CodeUse::Operator {
-                name: code.operator.clone(),
-                serial: code.redeemed.map(|(serial, _)| Serial::from_bytes(serial)),
-            },
+            Self::Operator(code) => {
+                let operator = world.operators.named(&code.operator);
+                let counts = |serial: &[u8; 16]| {
+                    operator.is_some_and(|one| counting(one, world, now).any(|held| held.serial == *serial))
+                };
+                let serial = code.redeemed.map(|(serial, _)| serial).filter(counts);
+                CodeUse::Operator { name: code.operator.clone(), serial: serial.map(Serial::from_bytes) }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::broker::failure::Failure;
 use crate::broker::identity::relatives::Relatives;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
+use crate::broker::requested_object::RequestedObject;
 use crate::broker::services::Services;
 use crate::broker::world::Effect;
 use crate::custody::{PendingOrder, RevocationOrder};
@@ -157,7 +158,8 @@ fn decide(
     let found = FoundSubject::find(world, request.by.scope(), order.subject)?;
     if let (Some(operator), Initiator::Operator(_)) = (found.operator, request.by) {
         // A user of the host may also contain the last admin.
-        reading.another_admin_than(operator, grace_s)?;
+        let about = |failure: Failure| failure.about(RequestedObject::Subject(order.subject.clone()));
+        reading.another_admin_than(operator, grace_s).map_err(about)?;
     }
     let (incident, spared) = (incident_for(reading, request, order, &found.named)?, order.spared);
     let by = request.by.name();

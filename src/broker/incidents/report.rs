@@ -23,6 +23,7 @@ use crate::policy::{Authorised, ReadLedger};
 use crate::postings::TimeSpan;
 use crate::quota::LastRefusal;
 use crate::registry::{Agent, Delivery, Owned};
+use crate::revocation::Subject;
 use crate::wire::{
     EntriesQuery, EntryField, EntryFilter, EntryOrder, FieldFilter, NamesAnswer, ReachableCapabilityAnswer,
     ReachedSecretAnswer, RefusedCertificatesAnswer, ReportedEntries, SubjectAnswer, SubjectReportAnswer,
@@ -218,6 +219,9 @@ impl AdminServices {
                 let mut last = None;
                 for agent in agents.by_ref().take(PART) {
                     last = Some(agent.name.clone());
+                    if world.revocations.is_blocked(&Subject::Agent(agent.id)) {
+                        continue;
+                    }
                     let owner = world.registry.owners().of(&Owned::Agent(agent.name.clone()));
                     let is_within = scope.covers(owner);
                     let opened: BTreeSet<&SecretName> =

@@ -15,6 +15,7 @@ use crate::broker::services::Services;
 use crate::broker::world::World;
 use crate::policy::{Authorised, ReadSecretNames};
 use crate::registry::{Agent, Delivery, Role};
+use crate::revocation::Subject;
 use crate::rotation::{FinishedRotation, Rotation, Run, Slots, UpstreamValue};
 use crate::upstream::{explained, stored_driver};
 use crate::wire::PageAnswer;
@@ -218,7 +219,7 @@ fn sensitivity(world: &World, secret: &SecretName) -> Sensitivity {
     world.secrets.named(secret).map_or(Sensitivity::default(), |secret| secret.sensitivity)
 }
 
-/// The agents that can read `secret`.
+/// The agents that can read `secret`, without suspended and contained ones.
 pub(in crate::broker) fn consumers(
     world: &World,
     secret: &SecretName,
@@ -239,7 +240,8 @@ pub(in crate::broker) fn consumers(
     let by_role: BTreeMap<_, _> = declared.roles().map(|role| (&role.name, reads(role))).collect();
     let mut holders: BTreeMap<&CapabilityName, Vec<&Agent>> = BTreeMap::new();
     // One pass over the agents for all capabilities that deliver the secret.
-    for agent in world.registry.agents() {
+    let may_act = |agent: &&Agent| !world.revocations.is_blocked(&Subject::Agent(agent.id));
+    for agent in world.registry.agents().filter(may_act) {
         let held = agent.roles.iter().filter_map(|role| by_role.get(role)).flatten();
         for name in held.collect::<BTreeSet<_>>() {
             holders.entry(name).or_default().push(agent);
