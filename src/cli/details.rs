@@ -162,7 +162,8 @@ mod tests {
         csv.add("", object.as_object().unwrap());
         csv.unfold_lists();
         let unfolded: Vec<String> = csv.fields[8..].iter().map(|field| field.join("=")).collect();
-        let items = ["instances.1.id", "instances.1.state", "instances.2.id", "instances.2.state"];
+        let items =
+            ["instances.1.id", "instances.1.state", "instances.2.id", "instances.2.state", "instances.2.at"];
         assert_eq!(unfolded.iter().map(|one| one.split('=').next().unwrap()).collect::<Vec<_>>(), items);
         assert_eq!((csv.lists.len(), unfolded[3].as_str()), (0, "instances.2.state=revoked"));
         let [list] = &details.lists[..] else { panic!("{:?}", details.lists) };

@@ -89,6 +89,9 @@ pub async fn run_local(command: &LocalCommand, console: &Console) -> Result<(), 
 /// # Errors
 /// [`CommandFailure`].
 pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Result<(), CommandFailure> {
+    if console.is_json() {
+        client::say_nothing_of_read_only();
+    }
     let session = VerbSession { home, console };
     match command {
         ClientCommand::Join(args) => join(home, args, console).await,

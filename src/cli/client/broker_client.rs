@@ -332,10 +332,17 @@ pub(super) fn read<A: DeserializeOwned>(response: &ClientResponse) -> Result<A, 
     })
 }
 
+/// Whether nothing needs to be said any more of a broker in read-only mode.
+static READ_ONLY_IS_SAID: AtomicBool = AtomicBool::new(false);
+
+/// For a program that reads standard error as JSON: `keyward status` and every refusal name the read-only mode.
+pub(crate) fn say_nothing_of_read_only() {
+    READ_ONLY_IS_SAID.store(true, Ordering::Relaxed);
+}
+
 /// Says once that the answers are those of a broker in read-only mode.
 fn note_read_only() {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if !SAID.swap(true, Ordering::Relaxed) {
+    if !READ_ONLY_IS_SAID.swap(true, Ordering::Relaxed) {
         Console::new(Format::Table).say(
             "note: the broker is in read-only mode: its data may be an old copy, and it records, issues and changes nothing; \
              if it is to replace the original: `keyward adopt` on its host",

@@ -16,7 +16,7 @@ mod transport;
 pub(crate) use address_origin::AddressOrigin;
 pub(crate) use attempts::Attempts;
 pub use broker_client::host_state;
-pub(crate) use broker_client::{Client, IdentitySource};
+pub(crate) use broker_client::{Client, IdentitySource, say_nothing_of_read_only};
 pub(crate) use received::Received;
 pub(crate) use retry::retry_while_busy;
 pub(crate) use secret_values::{PutConditions, RevealedSecret};

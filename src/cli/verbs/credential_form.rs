@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(given("p\n", HelperFormat::Git).unwrap(), "username=x-access-token\npassword=p\n");
         let login = "{\"username\":\"u\",\"password\":\"p\"}";
         assert_eq!(given(login, HelperFormat::Git).unwrap(), "username=u\npassword=p\n");
-        let docker = "{\"Secret\":\"p\",\"ServerURL\":\"https://index.docker.io/v1/\",\"Username\":\"u\"}\n";
+        let docker = "{\"ServerURL\":\"https://index.docker.io/v1/\",\"Username\":\"u\",\"Secret\":\"p\"}\n";
         assert_eq!(given(login, HelperFormat::Docker).unwrap(), docker);
         let k8s: Value = serde_json::from_str(&given("t\n", HelperFormat::K8s).unwrap()).unwrap();
         assert_eq!((&k8s["kind"], &k8s["status"]["token"]), (&"ExecCredential".into(), &"t".into()));

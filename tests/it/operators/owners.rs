@@ -177,8 +177,8 @@ async fn a_team_declares_nothing_that_reaches_beyond_its_own() {
         ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"blue.read\"]\n".to_owned()),
         ("not declared", "[[role]]\nname = \"r\"\ncapabilities = [\"github.repo.read\"]\n".to_owned()),
         ("not declared", "[[agent]]\nname = \"red-bot\"\nroles = [\"blue-reader\"]\n".to_owned()),
-        ("does not exist", RED.replace("red/app", "blue/app")),
-        ("does not exist", RED.replace("red/app", "github/app")),
+        ("there is no secret", RED.replace("red/app", "blue/app")),
+        ("there is no secret", RED.replace("red/app", "github/app")),
         ("of another owner", mint("red.more", "https://blue.example.com")),
         ("of another owner", mint("red.more", "https://reports.example.com")),
         (
