@@ -49,7 +49,9 @@ impl<'a> EntryReader<'a> {
                 Some(owner) => {
                     // Whether the object of a refused request exists is not for an operator that may not see it.
                     if entry.kind == <OperatorDenied<'_> as Event>::KIND {
-                        event.as_object_mut().into_iter().for_each(|fields| drop(fields.remove("subject")));
+                        // The order of the other fields must not tell that it was there.
+                        let fields = event.as_object_mut();
+                        fields.into_iter().for_each(|fields| fields.retain(|name, _| name != "subject"));
                     }
                     visible(world, owner, operator, event)
                 }

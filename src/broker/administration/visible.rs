@@ -40,7 +40,7 @@ pub(super) fn visible(
         return None;
     }
     if let Some(fields) = event.as_object_mut().filter(|_| foreign) {
-        UNDIVIDED.iter().for_each(|field| drop(fields.remove(*field)));
+        fields.retain(|name, _| !UNDIVIDED.contains(&name.as_str()));
         hide_texts(fields);
     }
     let hides_actor = has_actor && actor_of(&event).is_empty();

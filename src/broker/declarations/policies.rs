@@ -44,8 +44,8 @@ impl Section for RulesSection {
             after.policies().map(|one| one.owner.as_ref()),
             after.environments().map(|one| one.owner.as_ref()),
         );
-        too_many("policies", policies, (POLICIES_MAX, OWNER_POLICIES_MAX), &mut faults);
-        too_many("environments", environments, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX), &mut faults);
+        OF_POLICIES.check(policies, &mut faults);
+        OF_ENVIRONMENTS.check(environments, &mut faults);
         let mut planned = faults.or(planned)?;
         let named: BTreeSet<&OwnerName> = planned.owners().collect();
         let new = new_owners(ground.world, &named);
@@ -65,28 +65,40 @@ impl Section for RulesSection {
     }
 }
 
-/// Objects of these owners are more than `max` in all, or than `of_owner` of one owner. No message has the number of all:
-/// an operator with an owner does not see the others.
-fn too_many<'o>(
-    noun: &str,
-    owners: impl Iterator<Item = Option<&'o OwnerName>>,
-    (max, of_owner): (usize, usize),
-    faults: &mut Faults<'_>,
-) {
-    let mut counts: BTreeMap<Option<&OwnerName>, usize> = BTreeMap::new();
-    for owner in owners {
-        let count = counts.entry(owner).or_default();
-        *count = count.saturating_add(1);
-    }
-    if counts.values().sum::<usize>() > max {
-        let message = format!("there would be more than {max} {noun} of all owners: remove some");
-        faults.tell(SourcePosition::UPLOAD, message);
-    }
-    for (owner, count) in counts.iter().filter_map(|(owner, count)| Some(((*owner)?, count))) {
-        if *count > of_owner {
-            let message =
-                format!("owner `{owner}` would have {count} {noun}, and can have {of_owner}: remove some");
+/// How many objects of one kind there can be.
+struct ObjectLimit {
+    /// The kind, in the plural.
+    noun: &'static str,
+    all: usize,
+    of_owner: usize,
+}
+
+const OF_POLICIES: ObjectLimit =
+    ObjectLimit { noun: "policies", all: POLICIES_MAX, of_owner: OWNER_POLICIES_MAX };
+const OF_ENVIRONMENTS: ObjectLimit =
+    ObjectLimit { noun: "environments", all: ENVIRONMENTS_MAX, of_owner: OWNER_ENVIRONMENTS_MAX };
+
+impl ObjectLimit {
+    /// Checks the number of objects, which have these owners. No message has the number of all: an operator with an owner
+    /// does not see the others.
+    fn check<'o>(&self, owners: impl Iterator<Item = Option<&'o OwnerName>>, faults: &mut Faults<'_>) {
+        let Self { noun, all, of_owner } = self;
+        let mut counts: BTreeMap<Option<&OwnerName>, usize> = BTreeMap::new();
+        for owner in owners {
+            let count = counts.entry(owner).or_default();
+            *count = count.saturating_add(1);
+        }
+        if counts.values().sum::<usize>() > *all {
+            let message = format!("there would be more than {all} {noun} of all owners: remove some");
             faults.tell(SourcePosition::UPLOAD, message);
+        }
+        for (owner, count) in counts.iter().filter_map(|(owner, count)| Some(((*owner)?, count))) {
+            if count > of_owner {
+                let message = format!(
+                    "owner `{owner}` would have {count} {noun}, and can have {of_owner}: remove some"
+                );
+                faults.tell(SourcePosition::UPLOAD, message);
+            }
         }
     }
 }
@@ -364,14 +376,14 @@ mod tests {
     fn so_many_policies_and_environments_can_be_declared() {
         let (work, payments) = (Cancellation::new(), "payments".parse().unwrap());
         for (owner, max, limits) in [
-            (None, POLICIES_MAX, (POLICIES_MAX, OWNER_POLICIES_MAX)),
-            (None, ENVIRONMENTS_MAX, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX)),
-            (Some(&payments), OWNER_POLICIES_MAX, (POLICIES_MAX, OWNER_POLICIES_MAX)),
-            (Some(&payments), OWNER_ENVIRONMENTS_MAX, (ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX)),
+            (None, POLICIES_MAX, OF_POLICIES),
+            (None, ENVIRONMENTS_MAX, OF_ENVIRONMENTS),
+            (Some(&payments), OWNER_POLICIES_MAX, OF_POLICIES),
+            (Some(&payments), OWNER_ENVIRONMENTS_MAX, OF_ENVIRONMENTS),
         ] {
             for (count, is_accepted) in [(max, true), (max + 1, false)] {
                 let mut faults = Faults::of(&[], &work);
-                too_many("objects", std::iter::repeat_n(owner, count), limits, &mut faults);
+                limits.check(std::iter::repeat_n(owner, count), &mut faults);
                 assert_eq!(faults.or(()).is_ok(), is_accepted, "{count}");
             }
         }

@@ -62,7 +62,8 @@ impl AdminServices {
             found.extend(services.recognised_token(credential, operator.connection()).await?);
             found.extend(services.recognised_code(credential));
         }
-        let texts: Vec<_> = pasted.values.iter().flat_map(candidates).collect();
+        // A word with the form of a token may be a stored value: no one guesses it, so that it is no guess.
+        let texts: Vec<_> = pasted.values.iter().chain(&pasted.credentials).flat_map(candidates).collect();
         let (scope, begun) = (operator.scope(), Stopwatch::start());
         let comparison = Comparison { texts: &texts, scope, work, begun };
         let (known, mut covered) = services.known_login(&comparison)?;

@@ -106,6 +106,23 @@ async fn a_leaked_value_is_recognised_in_a_pasted_line() {
 }
 
 #[tokio::test]
+async fn a_stored_value_with_the_form_of_a_token_is_recognised() {
+    // Given a secret whose value is a JWT of another service
+    let broker = TestBroker::declared().await;
+    let operator = broker.operator();
+    let jwt =
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb2xlIjoiYW5vbiJ9.c2lnbmF0dXJlLXNpZ25hdHVyZS1zaWduYXR1cmU";
+    let put = operator.put("/v1/secrets/supa/key", "application/octet-stream", jwt.as_bytes()).await;
+    assert_eq!(put.status, 201);
+    // Then it is recognised alone and in a line
+    for line in [jwt.to_owned(), format!("SUPABASE_KEY={jwt}"), format!("\"key\": \"{jwt}\",")] {
+        let shown = check(&operator, &line).await;
+        assert_eq!(shown["found"][0]["which"], "supa/key", "{shown}");
+        broker.clock.advance_s(60);
+    }
+}
+
+#[tokio::test]
 async fn values_in_a_pasted_line_count_as_guesses() {
     // Given an operator that has as many checks left as a text has at most parts
     let broker = TestBroker::declared().await;

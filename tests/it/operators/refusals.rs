@@ -49,6 +49,9 @@ async fn every_refusal_of_an_operator_is_recorded_with_its_object() {
     let items = seen["items"].as_array().unwrap();
     assert_eq!(items.len(), 7, "{seen}");
     assert!(items.iter().all(|item| item["event"].get("subject").is_none()), "{seen}");
+    // And the order of the fields is that of an entry without an object
+    let last = |item: &Value| item["event"].as_object().unwrap().keys().last().cloned();
+    assert!(items.iter().all(|item| last(item).as_deref() == Some("connection")), "{seen}");
 }
 
 #[test]
