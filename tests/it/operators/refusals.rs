@@ -50,7 +50,7 @@ async fn every_refusal_of_an_operator_is_recorded_with_its_object() {
     assert_eq!(items.len(), 7, "{seen}");
     assert!(items.iter().all(|item| item["event"].get("subject").is_none()), "{seen}");
     // And the order of the fields is that of an entry without an object
-    let last = |item: &Value| item["event"].as_object().unwrap().keys().last().cloned();
+    let last = |item: &Value| item["event"].as_object().unwrap().keys().next_back().cloned();
     assert!(items.iter().all(|item| last(item).as_deref() == Some("connection")), "{seen}");
 }
 
