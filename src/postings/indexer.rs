@@ -28,7 +28,11 @@ const PAGE_ENTRIES: usize = 512;
 const ADDED_AT_ONCE: usize = 32;
 /// The thread rests for this many times as long as it worked, so that requests have the processor.
 const REST: u32 = 3;
-const REST_MAX: Duration = Duration::from_millis(100);
+/// The same while the ledger grows fast: requests need the processor then, and the index catches up afterwards.
+const BUSY_REST: u32 = 30;
+/// Entries a second from which the ledger grows fast.
+const BUSY_ENTRIES_PER_S: u128 = 2000;
+const REST_MAX: Duration = Duration::from_millis(200);
 /// The time between two looks at the ledger, when everything is indexed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The time until the next try after a failure.
@@ -116,6 +120,23 @@ pub(super) struct Indexer {
     terms: TermCache,
 }
 
+/// How fast the ledger grows.
+struct Growth {
+    /// The newest entry at the last look.
+    head: u64,
+    since: Stopwatch,
+}
+
+impl Growth {
+    /// Whether the ledger grew fast since the last look.
+    fn is_fast(&mut self, head: u64) -> bool {
+        let entries = u128::from(head.saturating_sub(self.head)).saturating_mul(1000);
+        let ms = self.since.elapsed().as_millis().max(1);
+        *self = Self { head, since: Stopwatch::start() };
+        entries > ms.saturating_mul(BUSY_ENTRIES_PER_S)
+    }
+}
+
 /// Why a block could not be built.
 #[derive(Debug)]
 pub(super) struct BlockFailure {
@@ -139,10 +160,13 @@ impl Indexer {
     fn run(mut self) {
         wait_for_idle_processor();
         let mut reported = BTreeSet::new();
+        let mut growth = Growth { head: self.source.head(), since: Stopwatch::start() };
         while self.blocks.is_open() {
             let work = Stopwatch::start();
-            let pause = match self.advance() {
-                Ok(Progress::Some) => work.elapsed().saturating_mul(REST).min(REST_MAX),
+            let advanced = self.advance();
+            let rest = if growth.is_fast(self.source.head()) { BUSY_REST } else { REST };
+            let pause = match advanced {
+                Ok(Progress::Some) => work.elapsed().saturating_mul(rest).min(REST_MAX),
                 Ok(Progress::None) => LOOK_EVERY,
                 Err(BlockFailure { block, reason }) => {
                     if self.blocks.is_open() && reported.insert(block) {
