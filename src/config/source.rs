@@ -1,10 +1,13 @@
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::fault::Positions;
 use super::objects::DeclaredObjects;
-use crate::base::Cancellation;
 use crate::base::limits::{DECLARED_MAX, FAULTS_LISTED_MAX};
+use crate::base::{Cancellation, NameError, OwnerName, Scope};
 
 /// A declaration file.
 #[derive(Clone, Debug)]
@@ -84,6 +87,33 @@ impl<'a> Faults<'a> {
         if self.listed.len() < FAULTS_LISTED_MAX {
             self.listed.push(UnlocatedFault { place, message: message.into() });
         }
+    }
+
+    /// The name in `text`; none, with an error, if it is not canonical.
+    pub fn name<N: FromStr<Err = NameError>>(
+        &mut self,
+        place: SourcePosition,
+        text: &Spanned<String>,
+    ) -> Option<N> {
+        let name = text.get_ref().parse();
+        name.map_err(|error: NameError| self.tell(place.of(text), error.to_string())).ok()
+    }
+
+    /// The owner that `text` names for an operator of this `scope`. Without a name the owner is that of the scope; another
+    /// owner is an error.
+    pub fn owner(
+        &mut self,
+        place: SourcePosition,
+        text: Option<&Spanned<String>>,
+        scope: &Scope,
+    ) -> Option<OwnerName> {
+        let Some(text) = text else { return scope.owner().cloned() };
+        let owner: OwnerName = self.name(place, text)?;
+        if !scope.covers(Some(&owner)) {
+            let message = "`owner` is not the owner that you are bound to: leave it out";
+            self.tell(place.of(text), message);
+        }
+        Some(owner)
     }
 
     /// Whether to check one more object, declared at `place`. Stops when the work is cancelled, and with an error

@@ -171,3 +171,26 @@ impl LifeLimit {
         format!("policy `{name}`{reason}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::base::{SecretName, Sensitivity};
+    use crate::registry::{Access, Delivery};
+    use crate::rules::Rule;
+
+    #[test]
+    fn a_rule_can_name_each_value_of_a_capability() {
+        let secret: SecretName = "a/b".parse().unwrap();
+        let audience = "https://a".parse().unwrap();
+        let deliveries = [Delivery::Mint { audience }, Delivery::Reveal { secret }, Delivery::Lease];
+        let accesses = [Access::Read, Access::Write].map(|one| ("access", one.as_str()));
+        let deliveries = deliveries.each_ref().map(|one| ("delivery", one.as_str()));
+        let sensitivities =
+            [Sensitivity::Ordinary, Sensitivity::High].map(|one| ("sensitivity", one.as_str()));
+        for (field, value) in accesses.into_iter().chain(deliveries).chain(sensitivities) {
+            let text =
+                format!("forbid (principal, action, resource) when {{ resource.{field} == \"{value}\" }};");
+            assert!(Rule::declared(&text).is_ok(), "{text}");
+        }
+    }
+}

@@ -168,38 +168,15 @@ impl Reader<'_> {
         self.faults.tell(place, message);
     }
 
-    fn name<N: FromStr<Err = NameError>>(
-        &mut self,
-        place: SourcePosition,
-        text: &Spanned<String>,
-    ) -> Option<N> {
-        match text.get_ref().parse() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.fault(place.of(text), error.to_string());
-                None
-            }
-        }
-    }
-
     /// Notes whose `thing` is to be.
     fn owner(&mut self, place: SourcePosition, thing: Owned, text: Option<&Spanned<String>>) {
-        let named: Option<OwnerName> = text.and_then(|text| self.name(place, text));
-        match (named, text) {
-            (Some(owner), Some(text)) if !self.scope.covers(Some(&owner)) => {
-                self.fault(place.of(text), "`owner` is not the owner that you are bound to: leave it out");
-            }
-            (Some(owner), _) => drop(self.declaration.owners.insert(thing, owner)),
-            (None, _) => {
-                if let Some(own) = self.scope.owner() {
-                    self.declaration.owners.insert(thing, own.clone());
-                }
-            }
+        if let Some(owner) = self.faults.owner(place, text, self.scope) {
+            self.declaration.owners.insert(thing, owner);
         }
     }
 
     fn capability(&mut self, place: SourcePosition, raw: RawCapability) {
-        let name = self.name::<CapabilityName>(place, &raw.name);
+        let name = self.faults.name::<CapabilityName>(place, &raw.name);
         let life = *raw.max_life_s.get_ref();
         let (least, most) = match raw.delivery.get_ref() {
             RawDelivery::Mint | RawDelivery::Reveal => (TOKEN_LIFE_MIN_S, TOKEN_LIFE_MAX_S),
@@ -211,7 +188,7 @@ impl Reader<'_> {
         }
         let delivery = self.delivery(place, &raw);
         let environment = raw.environment.as_ref();
-        let environment = environment.and_then(|text| Some((self.name(place, text)?, place.of(text))));
+        let environment = environment.and_then(|text| Some((self.faults.name(place, text)?, place.of(text))));
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
         if let Some(environment) = environment {
             self.declaration.environments.insert(name.clone(), environment);
@@ -228,10 +205,10 @@ impl Reader<'_> {
         let at = place.of(&raw.delivery);
         match (raw.delivery.get_ref(), &raw.audience, &raw.secret) {
             (RawDelivery::Mint, Some(audience), None) => {
-                self.name(place, audience).map(|audience| Delivery::Mint { audience })
+                self.faults.name(place, audience).map(|audience| Delivery::Mint { audience })
             }
             (RawDelivery::Reveal, None, Some(secret)) => {
-                self.name(place, secret).map(|secret| Delivery::Reveal { secret })
+                self.faults.name(place, secret).map(|secret| Delivery::Reveal { secret })
             }
             (RawDelivery::Lease, None, None) => Some(Delivery::Lease),
             (RawDelivery::Lease, _, _) => {
@@ -276,7 +253,7 @@ impl Reader<'_> {
         }
         let mut names = BTreeSet::new();
         for text in texts.get_ref() {
-            if let Some(name) = self.name(place, text)
+            if let Some(name) = self.faults.name(place, text)
                 && !names.insert(name)
             {
                 self.fault(place.of(text), "this name is in the list twice");
@@ -286,7 +263,7 @@ impl Reader<'_> {
     }
 
     fn role(&mut self, place: SourcePosition, raw: RawRole) {
-        let name = self.name::<RoleName>(place, &raw.name);
+        let name = self.faults.name::<RoleName>(place, &raw.name);
         let capabilities = self.list(place, &raw.capabilities, ROLE_CAPABILITIES_MAX);
         let (Some(name), Some(capabilities)) = (name, capabilities) else { return };
         self.owner(place, Owned::Role(name.clone()), raw.owner.as_ref());
@@ -298,7 +275,7 @@ impl Reader<'_> {
     }
 
     fn agent(&mut self, place: SourcePosition, raw: RawAgent) {
-        let name = self.name::<AgentName>(place, &raw.name);
+        let name = self.faults.name::<AgentName>(place, &raw.name);
         let roles = self.list(place, &raw.roles, ROLES_MAX);
         let max_instances = self.max_instances(place, raw.max_instances.as_ref());
         let person = raw.person.as_ref().and_then(|text| self.person(place, text));
@@ -326,8 +303,8 @@ impl Reader<'_> {
     }
 
     fn resource_server(&mut self, place: SourcePosition, raw: RawResourceServer) {
-        let name = self.name::<AgentName>(place, &raw.name);
-        let audience = self.name::<Audience>(place, &raw.audience);
+        let name = self.faults.name::<AgentName>(place, &raw.name);
+        let audience = self.faults.name::<Audience>(place, &raw.audience);
         let max_instances = self.max_instances(place, raw.max_instances.as_ref());
         let (Some(name), Some(audience)) = (name, audience) else { return };
         self.owner(place, Owned::Agent(name.clone()), raw.owner.as_ref());

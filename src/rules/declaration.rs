@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
@@ -8,7 +7,7 @@ use toml::Spanned;
 
 use super::declared::{Environment, Policy};
 use super::rule::Rule;
-use crate::base::{EnvironmentName, NameError, OwnerName, PolicyName, Scope};
+use crate::base::{EnvironmentName, OwnerName, PolicyName, Scope};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// The policies and environments that a set of files declares, each with its place.
@@ -78,28 +77,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn name<N: FromStr<Err = NameError>>(
-        &mut self,
-        place: SourcePosition,
-        text: &Spanned<String>,
-    ) -> Option<N> {
-        let name = text.get_ref().parse();
-        name.map_err(|error: NameError| self.faults.tell(place.of(text), error.to_string())).ok()
-    }
-
-    fn owner(&mut self, place: SourcePosition, text: Option<&Spanned<String>>) -> Option<OwnerName> {
-        let Some(text) = text else { return self.scope.owner().cloned() };
-        let owner: OwnerName = self.name(place, text)?;
-        if !self.scope.covers(Some(&owner)) {
-            let message = "`owner` is not the owner that you are bound to: leave it out";
-            self.faults.tell(place.of(text), message);
-        }
-        Some(owner)
-    }
-
     fn environment(&mut self, place: SourcePosition, raw: &RawEnvironment) {
-        let owner = self.owner(place, raw.owner.as_ref());
-        let Some(name) = self.name::<EnvironmentName>(place, &raw.name) else { return };
+        let owner = self.faults.owner(place, raw.owner.as_ref(), self.scope);
+        let Some(name) = self.faults.name::<EnvironmentName>(place, &raw.name) else { return };
         let environment = Environment { name: name.clone(), owner };
         if self.declared.environments.insert(name, (environment, place)).is_some() {
             self.faults.tell(place.of(&raw.name), "this environment is declared twice");
@@ -107,8 +87,8 @@ impl Reader<'_> {
     }
 
     fn policy(&mut self, place: SourcePosition, raw: &RawPolicy) {
-        let name = self.name::<PolicyName>(place, &raw.name);
-        let owner = self.owner(place, raw.owner.as_ref());
+        let name = self.faults.name::<PolicyName>(place, &raw.name);
+        let owner = self.faults.owner(place, raw.owner.as_ref(), self.scope);
         let rule = match Rule::declared(raw.rule.get_ref()) {
             Ok(rule) => rule,
             Err(faults) => {

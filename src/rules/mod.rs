@@ -12,6 +12,8 @@ mod fault;
 pub mod keys;
 mod model;
 mod nesting;
+#[cfg(test)]
+mod property_tests;
 mod rule;
 mod slices;
 mod state;

@@ -1,8 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proptest::prelude::*;
-
 use super::model::Question;
 use super::rule::Match;
 use super::*;
@@ -10,7 +8,7 @@ use crate::base::limits::{POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RU
 use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Sensitivity, Timestamp};
 
 /// A Friday, 2027-01-15, 08:00 UTC.
-const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
 
 fn rule(text: &str) -> Rule {
     Rule::declared(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
@@ -20,11 +18,11 @@ fn fault(text: &str) -> String {
     Rule::declared(text).expect_err(text)[0].message.clone()
 }
 
-fn policy(name: &str, owner: Option<&str>, text: &str) -> Policy {
+pub(super) fn policy(name: &str, owner: Option<&str>, text: &str) -> Policy {
     Policy { name: name.parse().unwrap(), rule: rule(text), owner: owner.map(|owner| owner.parse().unwrap()) }
 }
 
-fn rules(policies: impl IntoIterator<Item = Policy>) -> Rules {
+pub(super) fn rules(policies: impl IntoIterator<Item = Policy>) -> Rules {
     let policies = policies.into_iter().collect();
     let mut rules = Rules::default();
     rules.apply(&Effect::Declare(RulesChange { policies, ..RulesChange::default() }));
@@ -33,21 +31,21 @@ fn rules(policies: impl IntoIterator<Item = Policy>) -> Rules {
 
 /// A request, with the objects that its facts borrow.
 #[derive(Clone, Debug)]
-struct Request {
-    action: Action,
-    agent: AgentName,
-    roles: BTreeSet<RoleName>,
-    capability: CapabilityName,
-    access: &'static str,
-    owner: Option<OwnerName>,
-    environment: Option<EnvironmentName>,
-    time: Timestamp,
-    source: Option<IpAddr>,
-    life_s: Option<u32>,
+pub(super) struct Request {
+    pub(super) action: Action,
+    pub(super) agent: AgentName,
+    pub(super) roles: BTreeSet<RoleName>,
+    pub(super) capability: CapabilityName,
+    pub(super) access: &'static str,
+    pub(super) owner: Option<OwnerName>,
+    pub(super) environment: Option<EnvironmentName>,
+    pub(super) time: Timestamp,
+    pub(super) source: Option<IpAddr>,
+    pub(super) life_s: Option<u32>,
 }
 
 impl Request {
-    fn facts(&self) -> Facts<'_> {
+    pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             action: self.action,
             agent: AgentFacts { name: &self.agent, roles: &self.roles, owner: None, person: None },
@@ -66,7 +64,7 @@ impl Request {
     }
 }
 
-fn request() -> Request {
+pub(super) fn request() -> Request {
     Request {
         action: Action::Token,
         agent: "deploy-bot".parse().unwrap(),
@@ -330,110 +328,4 @@ fn rules_are_stored_and_read_with_their_slices_and_their_hash() {
     assert_eq!(Rules::default().snapshot_with(declared), declared, "as before there were policies");
     let owned = Request { owner: Some("payments".parse().unwrap()), ..request() };
     assert!(after.judge(&owned.facts()).refusal().is_some());
-}
-
-fn one_of<T: Clone + std::fmt::Debug + 'static>(values: &'static [T]) -> impl Strategy<Value = T> {
-    proptest::sample::select(values)
-}
-
-fn any_text() -> impl Strategy<Value = String> {
-    let annotation = one_of(&["", "", "@max_ttl(\"5m\") ", "@max_ttl(\"1h\") @reason(\"r\") "]);
-    let principal = one_of(&[
-        "principal",
-        "principal is Keyward::Agent",
-        "principal == Keyward::Agent::\"a-1\"",
-        "principal in Keyward::Agent::\"a-2\"",
-        "principal in Keyward::Role::\"r-1\"",
-        "principal is Keyward::Agent in Keyward::Role::\"r-2\"",
-    ]);
-    let action = one_of(&[
-        "action",
-        "action == Keyward::Action::\"token\"",
-        "action in Keyward::Action::\"lease\"",
-        "action in [Keyward::Action::\"token\", Keyward::Action::\"read_secret\"]",
-    ]);
-    let resource = one_of(&[
-        "resource",
-        "resource is Keyward::Capability",
-        "resource == Keyward::Capability::\"c.1\"",
-        "resource in Keyward::Capability::\"c.2\"",
-        "resource in Keyward::Environment::\"e-1\"",
-        "resource is Keyward::Capability in Keyward::Environment::\"e-2\"",
-    ]);
-    let condition = one_of(&[
-        "",
-        "",
-        " when { resource.access == \"write\" }",
-        " unless { context.time.hour < 12 }",
-        " when { context.time.unix_s * 9223372036854775807 > 0 }",
-    ]);
-    (annotation, principal, action, resource, condition).prop_map(
-        |(annotation, principal, action, resource, condition)| {
-            format!("{annotation}forbid ({principal}, {action}, {resource}){condition};")
-        },
-    )
-}
-
-fn any_request() -> impl Strategy<Value = Request> {
-    let roles = proptest::sample::subsequence(vec!["r-1", "r-2", "r-3"], 0..=3);
-    (
-        one_of(&Action::ALL),
-        one_of(&["a-1", "a-2", "a-3"]),
-        roles,
-        one_of(&["c.1", "c.2", "c.3"]),
-        one_of(&["read", "write"]),
-        one_of(&[None, Some("payments"), Some("search")]),
-        one_of(&[None, Some("e-1"), Some("e-2")]),
-        0_i64..86_400,
-    )
-        .prop_map(|(action, agent, roles, capability, access, owner, environment, second)| Request {
-            action,
-            agent: agent.parse().unwrap(),
-            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-            capability: capability.parse().unwrap(),
-            access,
-            owner: owner.map(|owner| owner.parse().unwrap()),
-            environment: environment.map(|one| one.parse().unwrap()),
-            time: NOW.plus_s(second),
-            ..request()
-        })
-}
-
-fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
-    let owner = one_of(&[None, None, Some("payments"), Some("search")]);
-    proptest::collection::vec((any_text(), owner), 0..9).prop_map(|texts| {
-        let numbered = texts.into_iter().enumerate();
-        numbered.map(|(number, (text, owner))| policy(&format!("p-{number}"), owner, &text)).collect()
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    #[test]
-    fn sliced_verdict_is_the_unsliced_one(policies in any_policies(), request in any_request()) {
-        let rules = rules(policies);
-        prop_assert_eq!(rules.judge(&request.facts()), rules.judge_unsliced(&request.facts()));
-    }
-
-    /// Hazard POL-02.
-    #[test]
-    fn deny_wins_in_any_order(policies in any_policies(), request in any_request(), more in any_text()) {
-        let (forward, mut backward) = (rules(policies.clone()), Rules::default());
-        for one in policies.iter().rev() {
-            let policies = vec![one.clone()];
-            backward.apply(&Effect::Declare(RulesChange { policies, ..RulesChange::default() }));
-        }
-        let verdict = forward.judge(&request.facts());
-        prop_assert_eq!(&verdict, &backward.judge(&request.facts()));
-        let is_denied = verdict.matched().iter().any(|one| {
-            matches!(one.outcome, PolicyOutcome::Denied | PolicyOutcome::Failed)
-        });
-        prop_assert_eq!(verdict.refusal().is_some(), is_denied);
-        // One more policy never allows more.
-        let widened = rules(policies.into_iter().chain([policy("z", None, &more)])).judge(&request.facts());
-        prop_assert!(!is_denied || widened.refusal().is_some());
-        let limit = |verdict: &Verdict| verdict.limit().map_or(u32::MAX, |(max_s, _)| max_s);
-        prop_assert!(limit(&widened) <= limit(&verdict));
-    }
 }

@@ -51,7 +51,7 @@ pub fn outspoken_libraries() -> Vec<&'static str> {
     KINDS.iter().flat_map(|kind| kind.outspoken).copied().collect()
 }
 
-/// The stored form of a declared upstream: equal tables have equal texts, whatever the order of their fields.
+/// The stored form of a declared upstream. The order of the fields in the file does not change it.
 #[must_use]
 pub fn stored_upstream(upstream: &Map<String, Value>) -> String {
     let mut fields = Value::Object(upstream.clone());

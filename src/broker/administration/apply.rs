@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::plan_id::{is_plan_id, plan_id};
@@ -234,35 +234,28 @@ pub(super) fn too_large(changes: usize) -> Failure {
 /// The changes as the entry says them, and the number of those without their values. If all values are too long for one
 /// entry, the values of objects that exist come first, then those of as many new objects as fit.
 fn recorded(changes: &[PlannedChange]) -> (Cow<'_, [PlannedChange]>, usize) {
-    let written = |change: &PlannedChange| serde_json::to_vec(change).map_or(usize::MAX, |text| text.len());
-    let bare = |change: &PlannedChange| PlannedChange { values: Vec::new(), ..change.clone() };
-    let sum = |lengths: &[usize]| lengths.iter().fold(0_usize, |sum, length| sum.saturating_add(*length));
-    let without: Vec<usize> = changes.iter().map(|change| written(&bare(change)).saturating_add(1)).collect();
-    let values: Vec<usize> = std::iter::zip(changes, &without)
-        .map(|(change, without)| written(change).saturating_add(1).saturating_sub(*without))
-        .collect();
-    let room = CHANGES_BYTES_MAX.saturating_sub(sum(&without));
-    if sum(&values) <= room {
+    // With the comma after it.
+    let bytes =
+        |one: &PlannedChange| serde_json::to_vec(one).map_or(usize::MAX, |text| text.len()).saturating_add(1);
+    let sum = |all: &[PlannedChange]| all.iter().map(bytes).fold(0, usize::saturating_add);
+    if sum(changes) <= CHANGES_BYTES_MAX {
         return (Cow::Borrowed(changes), 0);
     }
-    let is_new = |change: &PlannedChange| change.action == Action::Create.as_str();
-    let mut order: Vec<(&PlannedChange, usize, usize)> = std::iter::zip(changes, values)
-        .enumerate()
-        .map(|(at, (change, length))| (change, length, at))
-        .collect();
-    order.sort_by_key(|(change, ..)| is_new(change));
-    let (mut left_out, mut used) = (BTreeSet::new(), 0_usize);
-    for (_, length, at) in order {
-        let with = used.saturating_add(length);
-        if with <= room {
-            used = with;
-        } else {
-            left_out.insert(at);
+    let bare = |one: &PlannedChange| PlannedChange { values: Vec::new(), ..one.clone() };
+    let mut shortened: Vec<PlannedChange> = changes.iter().map(bare).collect();
+    let (mut used, mut left_out) = (sum(&shortened), 0_usize);
+    for of_new in [false, true] {
+        let is_next = |one: &PlannedChange| (one.action == Action::Create.as_str()) == of_new;
+        for (short, whole) in shortened.iter_mut().zip(changes).filter(|(_, whole)| is_next(whole)) {
+            let with = used.saturating_add(bytes(whole).saturating_sub(bytes(short)));
+            if with <= CHANGES_BYTES_MAX {
+                (*short, used) = (whole.clone(), with);
+            } else {
+                left_out = left_out.saturating_add(1);
+            }
         }
     }
-    let shortened =
-        |(at, change)| if left_out.contains(&at) { bare(change) } else { PlannedChange::clone(change) };
-    (Cow::Owned(changes.iter().enumerate().map(shortened).collect()), left_out.len())
+    (Cow::Owned(shortened), left_out)
 }
 
 /// Most bytes of changes in an entry, which has other fields too.

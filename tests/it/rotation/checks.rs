@@ -144,12 +144,7 @@ async fn a_value_without_the_form_for_two_roles_is_refused() {
     let text = declared(&scene.postgres, "every = \"30d\"\ngrace = \"2h\"", super::IN_TURN);
     // When a rotation with two roles is applied, then the apply is refused, and a check says why
     let refused = scene.broker.apply(&text).await;
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (422, "declarations_invalid"),
-        "{}",
-        refused.text()
-    );
+    crate::refusals::refused(&refused, 422, "declarations_invalid");
     let why = "the current value of secret `orders-db/app` has another form";
     assert!(refused.text().contains(why) && refused.text().contains("app_b"), "{}", refused.text());
     let asked = json!({ "files": [{ "name": "a.toml", "text": text }] });
