@@ -22,6 +22,7 @@ mod leases;
 mod open_connections;
 mod owners;
 mod page;
+mod policies;
 mod reading;
 mod removals;
 mod replay;

@@ -25,6 +25,7 @@ use super::verbs::keys::{AuthorityCommand, CheckpointKeyCommand, TokenKeyCommand
 use super::verbs::leases::LeaseCommand;
 use super::verbs::on_host::OnHostArgs;
 use super::verbs::operators::OperatorCommand;
+use super::verbs::policies::PolicyCommand;
 use super::verbs::rotations::RotationCommand;
 use super::verbs::sealing::UnsealArgs;
 use super::verbs::secrets::SecretCommand;
@@ -217,6 +218,9 @@ pub enum ClientCommand {
     /// Declared roles: list, show
     #[command(subcommand)]
     Role(RoleCommand),
+    /// Declared policies: list, show
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate, delete
     #[command(subcommand)]
     Secret(SecretCommand),

@@ -117,6 +117,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::CheckpointKey(command) => command.run(session).await,
         ClientCommand::Capability(command) => command.run(session).await,
         ClientCommand::Role(command) => command.run(session).await,
+        ClientCommand::Policy(command) => command.run(session).await,
         ClientCommand::Secret(command) => command.run(session).await,
         ClientCommand::ValueKey(command) => command.run(session).await,
         ClientCommand::Rotation(command) => command.run(session).await,

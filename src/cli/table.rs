@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::base::{
-    AgentName, CapabilityName, IncidentId, LeaseId, OperatorName, OwnerName, RoleName, SecretName,
+    AgentName, CapabilityName, EnvironmentName, IncidentId, LeaseId, OperatorName, OwnerName, PolicyName,
+    RoleName, SecretName,
 };
 use crate::wire::FixedText;
 
@@ -33,7 +34,18 @@ macro_rules! plain_cells {
 }
 
 plain_cells!(String, FixedText, u32, u64, usize);
-plain_cells!(AgentName, CapabilityName, IncidentId, LeaseId, OperatorName, OwnerName, RoleName, SecretName);
+plain_cells!(
+    AgentName,
+    CapabilityName,
+    EnvironmentName,
+    IncidentId,
+    LeaseId,
+    OperatorName,
+    OwnerName,
+    PolicyName,
+    RoleName,
+    SecretName
+);
 
 /// A value whose type this version does not know.
 impl Cell for Value {

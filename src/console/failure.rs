@@ -57,6 +57,7 @@ const NAMELESS: &[Code] = &[
     code::SUBJECT_UNKNOWN,
     code::LEASE_UNKNOWN,
     code::GENERATION_UNKNOWN,
+    code::POLICY_UNKNOWN,
 ];
 
 impl CommandFailure {

@@ -7,6 +7,7 @@ mod annotations;
 mod closed_values;
 mod declaration;
 mod declared;
+mod described;
 mod facts;
 mod fault;
 pub mod keys;
@@ -23,6 +24,7 @@ mod verdict;
 
 pub use declaration::{DeclaredRules, TABLES, parse, table_schemas};
 pub use declared::{Environment, Policy};
+pub use described::HeadDescription;
 pub use facts::{Action, AgentFacts, CapabilityFacts, Facts};
 pub use fault::RuleFault;
 pub use model::SCHEMA;

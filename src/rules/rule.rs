@@ -154,6 +154,11 @@ impl Rule {
         self.0.compiled.as_ref()?.reason.as_deref()
     }
 
+    /// The effect if it matches; `None` if it cannot be read.
+    pub(super) fn obligation(&self) -> Option<Obligation> {
+        self.0.compiled.as_ref().map(|compiled| compiled.obligation)
+    }
+
     /// The agents, roles, capabilities and environments that it names.
     #[must_use]
     pub fn names(&self) -> &[NamedEntity] {

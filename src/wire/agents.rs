@@ -6,7 +6,7 @@ use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
-    AgentId, AgentName, CapabilityName, CodeId, IncidentId, InstanceId, OperatorName, OwnerName, RoleName,
+    AgentId, AgentName, CapabilityName, CodeId, EnvironmentName, IncidentId, InstanceId, OperatorName, OwnerName, RoleName,
     SecretName, Serial, TokenId,
 };
 
@@ -49,6 +49,9 @@ pub struct CapabilityAnswer {
     pub secret: Option<SecretName>,
     pub max_life_s: u32,
     pub owner: Option<OwnerName>,
+    /// The environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
     /// The incident that contains the capability; not in answers to agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,

@@ -22,6 +22,9 @@ super::codes! {
     ROLE_UNKNOWN "role_unknown" NotFound:
         "a role that the request names is not declared",
         "check the name (`keyward role list`), or declare the role in a file and `keyward apply` it";
+    POLICY_UNKNOWN "policy_unknown" NotFound:
+        "there is no policy of this name",
+        "check the name: `keyward policy list` shows the policies";
     SECRET_UNKNOWN "secret_unknown" NotFound:
         "there is no secret of this name, or no value is stored in it",
         "check the name; an operator stores the value with `keyward secret put NAME`";

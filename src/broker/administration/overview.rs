@@ -210,6 +210,7 @@ fn capability_view(
         secret,
         max_life_s: capability.max_life_s,
         owner: registry.owners().of(&Owned::Capability(capability.name.clone())).cloned(),
+        environment: registry.declarations().environment_of(&capability.name).cloned(),
         incident,
     }
 }

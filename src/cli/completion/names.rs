@@ -13,8 +13,8 @@ use crate::console::CommandFailure;
 use crate::policy::{ReadDeclared, ReadOperators, ReadSecretNames, Right};
 use crate::registry::Delivery;
 use crate::wire::{
-    AGENT_WHOAMI, CapabilityAnswer, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_ROLES,
-    LIST_ROTATIONS, LIST_SECRETS, Nothing, OPERATOR_WHOAMI, PageAnswer, PageQuery,
+    AGENT_WHOAMI, CapabilityAnswer, Endpoint, LIST_AGENTS, LIST_CAPABILITIES, LIST_OPERATORS, LIST_POLICIES,
+    LIST_ROLES, LIST_ROTATIONS, LIST_SECRETS, Nothing, OPERATOR_WHOAMI, PageAnswer, PageQuery,
 };
 
 /// Longest wait for names, from the connection to the answer. A shell does not react to keys meanwhile.
@@ -29,6 +29,7 @@ pub(super) enum Named {
     Operators,
     Capabilities,
     Roles,
+    Policies,
     Secrets,
     /// Secrets that have a rotation.
     Rotations,
@@ -52,6 +53,7 @@ impl Named {
             ("operator", "name") => Self::Operators,
             ("capability", "name") => Self::Capabilities,
             ("lease", "capability") if ["list", "retry", "revoke"].contains(&action) => Self::Capabilities,
+            ("policy", "name") => Self::Policies,
             ("secret", "name") => Self::Secrets,
             ("rotation", "name") => Self::Rotations,
             ("token" | "run", "capabilities") => Self::OwnCapabilities,
@@ -69,6 +71,7 @@ impl Named {
             Self::Operators => "operators",
             Self::Capabilities => "capabilities",
             Self::Roles => "roles",
+            Self::Policies => "policies",
             Self::Secrets => "secrets",
             Self::Rotations => "rotations",
             Self::OwnCapabilities => "own-capabilities",
@@ -87,6 +90,7 @@ impl Named {
             | Self::Operators
             | Self::Capabilities
             | Self::Roles
+            | Self::Policies
             | Self::Secrets
             | Self::Rotations => IdentityKind::Operator,
         }
@@ -143,6 +147,9 @@ impl Named {
                 listed::<ReadDeclared, _, _>(client, LIST_CAPABILITIES, |one| one.name.to_string()).await
             }
             Self::Roles => listed::<ReadDeclared, _, _>(client, LIST_ROLES, |one| one.name.to_string()).await,
+            Self::Policies => {
+                listed::<ReadDeclared, _, _>(client, LIST_POLICIES, |one| one.name.to_string()).await
+            }
             Self::Secrets => {
                 listed::<ReadSecretNames, _, _>(client, LIST_SECRETS, |one| one.name.to_string()).await
             }

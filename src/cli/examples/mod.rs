@@ -218,6 +218,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["keyward capability show github.repo.read", "keyward capability show github.repo.read -o json"],
     ),
     ("role list", ["keyward role list --limit 20", "keyward role list --owner payments -o json"]),
+    ("policy list", ["keyward policy list --prefix no-", "keyward policy list --owner payments -o json"]),
+    ("policy show", ["keyward policy show no-night-deploys", "keyward policy show no-night-deploys -o json"]),
     ("role show", ["keyward role show repo-reader", "keyward role show repo-reader -o json"]),
     (
         "secret put",

@@ -13,7 +13,7 @@ use crate::wire::{CapabilityAnswer, LIST_CAPABILITIES, LIST_ROLES, RoleAnswer};
 pub enum CapabilityCommand {
     /// List capabilities
     List(ListArgs),
-    /// Show a capability: its kind of delivery, its source and the longest life
+    /// Show a capability: its kind of delivery, its source, its environment and the longest life
     Show {
         /// The capability's name
         name: String,
@@ -63,7 +63,7 @@ impl RoleCommand {
     }
 }
 
-columns!(CapabilityAnswer "capabilities": name, owner, access, delivery, ("MAX LIFE", max_life), secret, audience);
+columns!(CapabilityAnswer "capabilities": name, owner, access, environment, delivery, ("MAX LIFE", max_life), secret, audience);
 
 fn max_life(capability: &CapabilityAnswer) -> String {
     spoken(capability.max_life_s)

@@ -21,6 +21,7 @@ pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod on_host;
 pub(crate) mod operators;
+pub(crate) mod policies;
 pub(crate) mod rotations;
 pub(crate) mod sealing;
 pub(crate) mod secrets;

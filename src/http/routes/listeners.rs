@@ -9,7 +9,7 @@ use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
     agents, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
-    rotations, secrets, status, tokens,
+    policies, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -41,6 +41,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(identity::operator_routes())
         .and(declarations::routes())
         .and(agents::routes())
+        .and(policies::routes())
         .and(ledger::routes())
         .and(evidence::routes())
         .and(operators::routes())

@@ -18,6 +18,7 @@ pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod operators;
+pub(crate) mod policies;
 pub(crate) mod public_documents;
 pub(crate) mod refusals;
 mod requested;

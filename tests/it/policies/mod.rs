@@ -1,6 +1,7 @@
 //! Policies: what they deny and limit, and what the agent is told.
 
 mod declared;
+mod views;
 
 use keyward::base::Timestamp;
 use keyward::base::limits::NAMED_POLICIES_MAX;

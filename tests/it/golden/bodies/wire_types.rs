@@ -66,6 +66,8 @@ fn identities() -> Vec<Typed> {
         takes_or_not(&wire::REVOKE_TOKEN),
         answers(&wire::LIST_CAPABILITIES),
         answers(&wire::LIST_ROLES),
+        answers(&wire::LIST_POLICIES),
+        answers(&wire::GET_POLICY),
         takes(&wire::ENROL),
         takes(&wire::RENEW),
         answers(&wire::AGENT_WHOAMI),

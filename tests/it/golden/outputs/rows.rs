@@ -96,6 +96,8 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("operator update", &[of::<wire::ChangedAnswer>]),
     ("plan", &[of::<wire::AppliedAnswer>, of::<wire::CheckedPlanOutput>]),
     ("renew", &[of::<wire::IdentityOutput>]),
+    ("policy list", &[of::<Items<wire::PolicyAnswer>>]),
+    ("policy show", &[of::<wire::PolicyAnswer>]),
     ("role list", &[of::<Items<wire::RoleAnswer>>]),
     ("role show", &[of::<wire::RoleAnswer>]),
     ("rotation adopt", &[of::<wire::AdoptedAnswer>]),

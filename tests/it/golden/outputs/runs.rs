@@ -142,6 +142,10 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("capability list", &[]);
     run("capability show", &["github.repo.read"]);
     run("role list", &[]);
+    let policy = "[[policy]]\nname = \"short\"\nrule = '@max_ttl(\"5m\") forbid (principal, action, resource);'\n";
+    run("apply", &["-f", &world.write(policy)]);
+    run("policy list", &[]);
+    run("policy show", &["short"]);
     run("role show", &["repo-reader"]);
     let declared = world.write(&world.rotation().replace("30d", "31d"));
     run("plan", &["-f", &declared]);

@@ -1,0 +1,52 @@
+use crate::base::{PolicyName, code};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::page::Page;
+use crate::policy::{Authorised, ReadDeclared};
+use crate::rules::{Action, HeadDescription, Policy, PolicyOutcome};
+use crate::wire::{FixedText, PageAnswer, PolicyAnswer};
+
+impl AdminServices {
+    /// The policies within the operator's scope, by name, without their rules.
+    #[must_use]
+    pub fn policies(&self, by: &Authorised<ReadDeclared>, page: &Page) -> PageAnswer<PolicyAnswer> {
+        let scope = by.operator().scope();
+        self.0.state.store.read(|world, _| {
+            let within = world.rules().policies().filter(|policy| scope.covers(policy.owner.as_ref()));
+            page.of(within, |policy| policy.name.as_str(), policy_view)
+        })
+    }
+
+    /// The policy called `name`, with its rule.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not exist within the operator's scope.
+    pub fn policy(&self, by: &Authorised<ReadDeclared>, name: &PolicyName) -> Result<PolicyAnswer, Failure> {
+        let scope = by.operator().scope();
+        let found = self.0.state.store.read(|world, _| {
+            let policy = world.rules().policy(name).filter(|policy| scope.covers(policy.owner.as_ref()))?;
+            Some(PolicyAnswer { rule: Some(policy.rule.text().to_owned()), ..policy_view(policy) })
+        });
+        found.ok_or_else(|| Failure::new(code::POLICY_UNKNOWN))
+    }
+}
+
+fn policy_view(policy: &Policy) -> PolicyAnswer {
+    let HeadDescription { actions, principal, resource } = policy.rule.described_head();
+    let (effect, max_life_s) = match policy.rule.outcome() {
+        PolicyOutcome::Denied => ("deny", None),
+        PolicyOutcome::Limited { max_s } => ("limit-life", Some(max_s)),
+        PolicyOutcome::Failed => ("unreadable", None),
+    };
+    PolicyAnswer {
+        name: policy.name.clone(),
+        owner: policy.owner.clone(),
+        effect: effect.into(),
+        max_life_s,
+        actions: actions.into_iter().map(|action| FixedText::from(Action::as_str(action))).collect(),
+        principal: principal.map(|one| one.to_string()),
+        resource: resource.map(|one| one.to_string()),
+        reason: policy.rule.reason().map(str::to_owned),
+        rule: None,
+    }
+}

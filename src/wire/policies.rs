@@ -1,0 +1,39 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, endpoints};
+use super::page::{PageAnswer, PageQuery};
+use super::status::FixedText;
+use crate::base::{OwnerName, PolicyName};
+
+endpoints! {
+    /// List declared policies
+    LIST_POLICIES: GET "/v1/policies", Nothing, PageQuery<String> => PageAnswer<PolicyAnswer>;
+    /// Show a policy with its rule
+    GET_POLICY: GET "/v1/policies/{name}", PolicyName, Nothing => PolicyAnswer;
+}
+
+/// A declared policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct PolicyAnswer {
+    pub name: PolicyName,
+    pub owner: Option<OwnerName>,
+    /// The effect if the rule matches: `deny` or `limit-life`; `unreadable` if this version cannot read the rule, so that
+    /// it denies each request that it concerns.
+    pub effect: FixedText,
+    /// The longest life in seconds, of the effect `limit-life`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_life_s: Option<u32>,
+    /// The actions that the head names.
+    pub actions: Vec<FixedText>,
+    /// The principal that the head names, e.g. `agent deploy-bot` or `role deployer`; null if it names none.
+    pub principal: Option<String>,
+    /// The resource that the head names, e.g. `capability web.deploy` or `environment production`; null if it names none.
+    pub resource: Option<String>,
+    /// The reason that agents see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The rule, in Cedar; only in the answer about one policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
