@@ -90,6 +90,7 @@ pub use keys::value_key::value_key_is_there;
 pub use leases::{Chosen, Freshness, LeaseInput, Leased, LeasesEnded, Renewal};
 pub use open_connections::{ClosedConnection, OpenConnections};
 pub use page::Page;
+pub use policies::cases::{PolicyCaseResult, PolicyTest, run_policy_test};
 pub use removals::Ended;
 pub use requested_object::RequestedObject;
 pub use rotation::{Adopted, Adopting, AdoptionProof, Progress, Rotating, RotationUpdate};

@@ -218,7 +218,7 @@ pub enum ClientCommand {
     /// Declared roles: list, show
     #[command(subcommand)]
     Role(RoleCommand),
-    /// Declared policies: list, show
+    /// Declared policies: list, show, test
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Upstream secrets: store, list, show, classify, roll back, destroy, rotate, delete

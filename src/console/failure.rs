@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::{IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason, refusal_within};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Fault};
 use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
 use crate::wire::FailureOutput;
@@ -86,6 +86,14 @@ impl CommandFailure {
     #[must_use]
     pub fn mended_by(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
+        self
+    }
+
+    /// With the errors in files, with their places.
+    #[must_use]
+    pub fn at(mut self, faults: &[Fault]) -> Self {
+        let place = |Fault { file, line, column, message }: &Fault| format!("{file}:{line}:{column}: {message}");
+        self.places = faults.iter().map(place).collect();
         self
     }
 

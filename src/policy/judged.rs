@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use super::context::DecisionContext;
 use super::policy_refusal::PolicyRefusal;
+use super::requester::Requester;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::NAMED_POLICIES_MAX;
@@ -25,14 +26,12 @@ pub(super) struct JudgedRequest<'a> {
 
 impl<'a> JudgedRequest<'a> {
     pub(super) fn by(principal: &'a AgentPrincipal, action: Action, life_s: Option<u32>) -> Self {
-        Self {
-            action,
-            agent: principal.agent(),
-            name: principal.name(),
-            roles: principal.roles(),
-            source: principal.connection().map(|connection| connection.source),
-            life_s,
-        }
+        Self::of(&Requester::of(principal), action, life_s)
+    }
+
+    pub(super) const fn of(requester: &Requester<'a>, action: Action, life_s: Option<u32>) -> Self {
+        let Requester { agent, name, roles, source, .. } = *requester;
+        Self { action, agent, name, roles, source, life_s }
     }
 }
 
@@ -97,6 +96,12 @@ impl Judged {
         Some(LifeLimit { max_s, matched: matched.clone() })
     }
 
+    /// The policies that match a capability, or fail for it.
+    pub(super) fn policies(&self) -> BTreeSet<PolicyName> {
+        let matched = self.0.iter().flat_map(|(_, verdict)| verdict.matched());
+        matched.map(|one| one.name.clone()).collect()
+    }
+
     /// Adds the policies that match or fail to the `rules` of a decision's basis.
     pub(super) fn name_in(&self, rules: &mut Vec<String>) {
         let matched = self.0.iter().flat_map(|(_, verdict)| verdict.matched());
@@ -131,10 +136,19 @@ fn verdict(
     request: &JudgedRequest<'_>,
     capability: &Capability,
 ) -> Verdict {
+    rules.judge(&facts(context, request, capability))
+}
+
+/// The facts of a request for `capability`, which policies can test.
+pub(super) fn facts<'f>(
+    context: &DecisionContext<'f>,
+    request: &JudgedRequest<'f>,
+    capability: &'f Capability,
+) -> Facts<'f> {
     let registry = context.records.registry;
     let owner = |thing: Owned| registry.owners().of(&thing);
     let secret = capability.delivery.secret().and_then(|secret| context.records.secrets.named(secret));
-    rules.judge(&Facts {
+    Facts {
         action: request.action,
         agent: AgentFacts {
             name: request.name,
@@ -153,7 +167,7 @@ fn verdict(
         time: context.now(),
         source: request.source,
         requested_life_s: request.life_s,
-    })
+    }
 }
 
 impl LifeLimit {

@@ -6,11 +6,13 @@ use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::policy_refusal::PolicyRefusal;
+use super::refusal::Refusal;
+use super::requester::Requester;
 use super::right::{Authorised, RenewLeases};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{LEASE_LIFE_MIN_S, LEASE_LIFE_S};
-use crate::base::{CapabilityName, LeaseId, Timestamp};
+use crate::base::{CapabilityName, LeaseId, PolicyName, Timestamp};
 use crate::leases::{Lease, LeaseStage};
 use crate::quota::Permit;
 use crate::registry::{Capability, Delivery};
@@ -138,18 +140,57 @@ pub fn decide_lease(
     if !u32::try_from(count.outstanding).is_ok_and(|outstanding| outstanding < per_agent) {
         return request.denied(basis, code::LEASE_LIMIT_REACHED);
     }
-    let now = context.now();
-    if principal.not_after().seconds_since(now) < i64::from(LEASE_LIFE_MIN_S) {
-        return request.denied(basis, code::CERTIFICATE_EXPIRES_TOO_SOON);
-    }
-    let bounds = Bounds {
-        renewable_until: now.plus_s(i64::from(offered.max_life_s())),
-        certificate: principal.not_after(),
-        earliest: now,
+    let (ends, constrained) = match first_end(context, &offered, principal.not_after(), request.life_s) {
+        Ok(ends) => ends,
+        Err(code) => return request.denied(basis, code),
     };
-    let (ends, constrained) = bounds.end(&offered, request.life_s, now);
     let capability = offered.capability.name.clone();
     Decision::allow_constrained(basis, IssueLease { principal, capability, ends }, constrained)
+}
+
+/// The end of a new lease, with the reasons for a shorter life; otherwise the reason for a refusal.
+fn first_end(
+    context: &DecisionContext<'_>,
+    offered: &Offered<'_>,
+    certificate: Timestamp,
+    life_s: Option<u32>,
+) -> Result<(Ends, Vec<String>), Code> {
+    let now = context.now();
+    if certificate.seconds_since(now) < i64::from(LEASE_LIFE_MIN_S) {
+        return Err(code::CERTIFICATE_EXPIRES_TOO_SOON);
+    }
+    let renewable_until = now.plus_s(i64::from(offered.max_life_s()));
+    Ok(Bounds { renewable_until, certificate, earliest: now }.end(offered, life_s, now))
+}
+
+/// The judgement of a request for a new lease, apart from the number of leases that the agent has.
+#[derive(Debug)]
+pub(super) struct JudgedLease {
+    pub(super) rules: Vec<String>,
+    pub(super) policies: BTreeSet<PolicyName>,
+    /// The life in seconds, and the reasons for a shorter one.
+    pub(super) terms: Result<(u32, Vec<String>), Refusal>,
+}
+
+/// Judges a request for a new lease as [`decide_lease`] does.
+pub(super) fn judge_lease(
+    context: &DecisionContext<'_>,
+    requester: &Requester<'_>,
+    request: &LeaseRequest,
+) -> JudgedLease {
+    let asked = JudgedRequest::of(requester, Action::Lease, request.life_s);
+    let (offered, rules) = Offered::of(context, &asked, &request.capability);
+    let refused = |code| Refusal::of(code, [&request.capability]);
+    let Some(offered) = offered else {
+        return JudgedLease { rules, policies: BTreeSet::new(), terms: Err(refused(code::LEASE_NOT_GRANTED)) };
+    };
+    let terms = match offered.refusal() {
+        Some(refusal) => Err(Refusal::by_policy(refusal, [&request.capability])),
+        None => first_end(context, &offered, requester.not_after, request.life_s).map_err(refused),
+    };
+    let life_s = |ends: Ends| u32::try_from(ends.expires_at.seconds_since(context.now())).unwrap_or(0);
+    let terms = terms.map(|(ends, constrained)| (life_s(ends), constrained));
+    JudgedLease { rules, policies: offered.judged.policies(), terms }
 }
 
 /// Decides on the reuse of a lease that the same instance has already.

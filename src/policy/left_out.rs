@@ -5,8 +5,8 @@ use super::context::DecisionContext;
 use super::granted::Granted;
 use super::judged::Judged;
 use super::mint_request::MintRequest;
+use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
-use crate::authn::AgentPrincipal;
 use crate::base::CapabilityName;
 use crate::base::code::{self, Code};
 
@@ -26,7 +26,7 @@ impl LeftOut {
     /// no role of the agent holds.
     pub(super) fn of<'a>(
         context: &DecisionContext<'_>,
-        principal: &AgentPrincipal,
+        requester: &Requester<'_>,
         request: &MintRequest,
         judged: &Judged,
         given: impl IntoIterator<Item = &'a CapabilityName>,
@@ -36,8 +36,8 @@ impl LeftOut {
         if given.len() == requested.len() {
             return Vec::new();
         }
-        let demands = CapabilityConstraints::of(context.records, Some(principal), requested);
-        let held = Granted::of(context.declarations(), principal.roles(), requested).capabilities;
+        let demands = CapabilityConstraints::of(context.records, Some(requester), requested);
+        let held = Granted::of(context.declarations(), requester.roles, requested).capabilities;
         let code_of = |name: &CapabilityName| match held.iter().find(|one| one.name == *name) {
             Some(_) if demands.suspends(name) => code::CAPABILITY_SUSPENDED,
             Some(_) if !demands.permits(name) => code::SECRET_OWNER_MISMATCH,

@@ -6,11 +6,13 @@ use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::left_out::LeftOut;
 use super::mint_request::MintRequest;
+use super::refusal::Refusal;
+use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
-use crate::base::{Audience, CapabilityName, ClockReading};
+use crate::base::{Audience, CapabilityName, ClockReading, PolicyName};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
@@ -90,45 +92,97 @@ pub fn decide_mint(
     _permit: Permit,
     request: &MintRequest,
 ) -> Decision<Mint> {
-    let limits = context.limits;
-    let demands = CapabilityConstraints::of(context.records, Some(&principal), &request.scope);
+    let JudgedMint { rules, terms, .. } = judge_mint(context, &Requester::of(&principal), request);
+    let basis = request.basis(context, &principal, rules);
+    match terms {
+        Ok(MintTerms { capabilities, audience, life_s, left_out, constrained }) => {
+            let (reading, is_detailed) = (context.reading, request.details.is_some());
+            let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
+            Decision::allow_constrained(basis, mint, constrained)
+        }
+        Err(refusal) => refusal.denied(basis),
+    }
+}
+
+/// A token that a request may get.
+#[derive(Debug)]
+pub(super) struct MintTerms {
+    pub(super) capabilities: Vec<(CapabilityName, Access)>,
+    audience: Audience,
+    pub(super) life_s: u32,
+    left_out: Vec<LeftOut>,
+    pub(super) constrained: Vec<String>,
+}
+
+/// The judgement of a request for a token: of a decision, and of a trial.
+#[derive(Debug)]
+pub(super) struct JudgedMint {
+    /// The rules that determine it.
+    pub(super) rules: Vec<String>,
+    /// The policies that match or fail.
+    pub(super) policies: BTreeSet<PolicyName>,
+    pub(super) terms: Result<MintTerms, Refusal>,
+}
+
+/// Judges a request for a token.
+pub(super) fn judge_mint(
+    context: &DecisionContext<'_>,
+    requester: &Requester<'_>,
+    request: &MintRequest,
+) -> JudgedMint {
+    let demands = CapabilityConstraints::of(context.records, Some(requester), &request.scope);
     let Granted { capabilities: mut granted, mut rules } =
-        Granted::of(context.declarations(), principal.roles(), &request.scope);
+        Granted::of(context.declarations(), requester.roles, &request.scope);
     let is_held = !granted.is_empty();
     granted.retain(|capability| !demands.suspends(&capability.name));
     let is_suspended = is_held && granted.is_empty();
     granted.retain(|capability| demands.permits(&capability.name));
     let is_permitted = !granted.is_empty();
     granted.retain(|capability| request.permits(capability));
-    let asked = JudgedRequest::by(&principal, Action::Token, request.life_s);
+    let asked = JudgedRequest::of(requester, Action::Token, request.life_s);
     let judged = Judged::of(context, &asked, granted.iter().copied());
     judged.name_in(&mut rules);
+    let policies = judged.policies();
     granted.retain(|capability| judged.permits(&capability.name));
-    let basis = request.basis(context, &principal, rules);
-    let Some(first) = granted.first() else {
-        if let Some(refusal) = judged.first_refusal() {
-            return Decision::deny_by_policy(basis, refusal, &request.scope);
-        }
+    let terms = if granted.is_empty() {
         let code = match (is_held, is_suspended, is_permitted) {
             (true, true, _) => code::CAPABILITY_SUSPENDED,
             (true, false, true) => code::CAPABILITY_ACTION_MISMATCH,
             (true, false, false) => code::SECRET_OWNER_MISMATCH,
             (false, _, _) => code::CAPABILITY_NOT_GRANTED,
         };
-        return Decision::deny_capabilities(basis, code, &request.scope);
+        Err(match judged.first_refusal() {
+            Some(refusal) => Refusal::by_policy(refusal, &request.scope),
+            None => Refusal::of(code, &request.scope),
+        })
+    } else {
+        let limits = (&demands, &judged);
+        terms(context, requester, request, &granted, limits)
     };
+    JudgedMint { rules, policies, terms }
+}
+
+/// The token for the `granted` capabilities, of which there is one, within the limits of sensitivities and policies.
+fn terms(
+    context: &DecisionContext<'_>,
+    requester: &Requester<'_>,
+    request: &MintRequest,
+    granted: &[&Capability],
+    (demands, judged): (&CapabilityConstraints, &Judged),
+) -> Result<MintTerms, Refusal> {
+    let limits = context.limits;
     let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);
     let mut leased = leased.peekable();
     if leased.peek().is_some() {
-        return Decision::deny_capabilities(basis, code::CAPABILITY_DELIVERED_AS_LEASE, leased);
+        return Err(Refusal::of(code::CAPABILITY_DELIVERED_AS_LEASE, leased));
     }
-    let audience = audience_of(first, limits);
-    let agreed = granted.iter().all(|capability| audience_of(capability, limits) == audience)
-        && request.resource.as_ref().is_none_or(|resource| resource == audience);
-    if !agreed {
-        let named = granted.iter().map(|one| &one.name);
-        return Decision::deny_capabilities(basis, code::AUDIENCE_MISMATCH, named);
-    }
+    let mut audiences = granted.iter().map(|capability| audience_of(capability, limits));
+    let audience = audiences.next().filter(|first| {
+        audiences.all(|one| one == *first) && request.resource.as_ref().is_none_or(|one| one == *first)
+    });
+    let Some(audience) = audience else {
+        return Err(Refusal::of(code::AUDIENCE_MISMATCH, granted.iter().map(|one| &one.name)));
+    };
     let mut constrained = Vec::new();
     let (requested, given) = (request.scope.len(), granted.len());
     if given < requested {
@@ -137,19 +191,15 @@ pub fn decide_mint(
         constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
     }
     let ruled = judged.life_limit(granted.iter().map(|one| &one.name));
-    let longest = LongestLife { ruled, ..LongestLife::of(context, &granted, &demands, &principal) };
+    let longest = LongestLife { ruled, ..LongestLife::of(context, granted, demands, requester) };
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
-        return Decision::deny_capabilities(basis, code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope);
+        return Err(Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope));
     };
-    let reading = context.reading;
-    let life_s = counted_from_earliest(life_s, reading, &mut constrained);
+    let life_s = counted_from_earliest(life_s, context.reading, &mut constrained);
     let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
-    let audience = audience.clone();
     let given = granted.iter().map(|one| &one.name);
-    let left_out = LeftOut::of(context, &principal, request, &judged, given);
-    let is_detailed = request.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
-    Decision::allow_constrained(basis, mint, constrained)
+    let left_out = LeftOut::of(context, requester, request, judged, given);
+    Ok(MintTerms { capabilities, audience: audience.clone(), life_s, left_out, constrained })
 }
 
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
@@ -162,9 +212,10 @@ pub fn decide_again(
     requested: &MintRequest,
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
-    let demands = CapabilityConstraints::of(context.records, Some(&principal), &scope);
+    let requester = Requester::of(&principal);
+    let demands = CapabilityConstraints::of(context.records, Some(&requester), &scope);
     let mut granted = Granted::of(context.declarations(), principal.roles(), &scope);
-    let asked = JudgedRequest::by(&principal, Action::Token, requested.life_s);
+    let asked = JudgedRequest::of(&requester, Action::Token, requested.life_s);
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
@@ -196,7 +247,7 @@ pub fn decide_again(
     let basis = Basis { decision: minted.decision, ..basis };
     let (audience, life_s, reading) = (minted.audience.clone(), minted.life_s, context.reading);
     let given = capabilities.iter().map(|(name, _)| name);
-    let left_out = LeftOut::of(context, &principal, requested, &judged, given);
+    let left_out = LeftOut::of(context, &requester, requested, &judged, given);
     let is_detailed = requested.details.is_some();
     let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
@@ -223,12 +274,12 @@ impl LongestLife {
         context: &DecisionContext<'_>,
         granted: &[&Capability],
         demands: &CapabilityConstraints,
-        principal: &AgentPrincipal,
+        requester: &Requester<'_>,
     ) -> Self {
         Self {
             declared: granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0),
             demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
-            certificate: u32::try_from(principal.not_after().seconds_since(context.now())).unwrap_or(0),
+            certificate: u32::try_from(requester.not_after.seconds_since(context.now())).unwrap_or(0),
             ruled: None,
         }
     }

@@ -18,9 +18,12 @@ mod mint;
 mod mint_request;
 mod operator;
 mod policy_refusal;
+mod refusal;
+mod requester;
 mod reveal;
 mod right;
 mod sensitivity;
+mod trial;
 
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
@@ -39,6 +42,8 @@ pub use operator::{
     decide_operator_enrolment, decide_operator_renewal,
 };
 pub use policy_refusal::PolicyRefusal;
+pub use refusal::Refusal;
+pub use requester::Requester;
 pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
@@ -49,3 +54,4 @@ pub use right::{
     Unauthorised, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
+pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};

@@ -5,13 +5,14 @@ use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Decision};
 use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest};
+use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::{AgentPrincipal, BoundToken};
 use crate::base::code;
 use crate::base::limits::LEEWAY_S;
 use crate::base::{CapabilityName, SecretId, SecretName, TokenId};
 use crate::quota::Permit;
-use crate::registry::{Capability, Delivery};
+use crate::registry::Capability;
 use crate::rules::Action;
 
 /// Revealing one version of one secret once.
@@ -63,6 +64,34 @@ impl AgentAct for Reveal {
     }
 }
 
+/// The judgement of a request for a secret with a token for `requested` capabilities: of a decision, and of a trial.
+#[derive(Debug)]
+pub(super) struct JudgedReveal<'a> {
+    pub(super) rules: Vec<String>,
+    pub(super) demands: CapabilityConstraints,
+    pub(super) judged: Judged,
+    /// The capability that delivers the secret.
+    pub(super) capability: Option<&'a Capability>,
+}
+
+impl<'a> JudgedReveal<'a> {
+    pub(super) fn of(
+        context: &DecisionContext<'a>,
+        requester: &Requester<'_>,
+        requested: &BTreeSet<CapabilityName>,
+        secret: &SecretName,
+    ) -> Self {
+        let demands = CapabilityConstraints::of(context.records, Some(requester), requested);
+        let Granted { capabilities, mut rules } =
+            Granted::of(context.declarations(), requester.roles, requested);
+        let capability = capabilities.into_iter().find(|one| one.delivery.secret() == Some(secret));
+        let asked = JudgedRequest::of(requester, Action::ReadSecret, None);
+        let judged = Judged::of(context, &asked, capability.filter(|one| demands.permits(&one.name)));
+        judged.name_in(&mut rules);
+        Self { rules, demands, judged, capability }
+    }
+}
+
 /// Decides on revealing a secret: the token's capabilities are judged again by the present records.
 pub fn decide_reveal(
     context: &DecisionContext<'_>,
@@ -71,24 +100,12 @@ pub fn decide_reveal(
     secret: &SecretName,
 ) -> Decision<Reveal> {
     let requested: BTreeSet<CapabilityName> = token.capabilities().iter().cloned().collect();
-    let demands = CapabilityConstraints::of(context.records, Some(token.holder()), &requested);
-    let Granted { capabilities: granted, mut rules } =
-        Granted::of(context.declarations(), token.holder().roles(), &requested);
+    let JudgedReveal { rules, demands, judged, capability } =
+        JudgedReveal::of(context, &Requester::of(token.holder()), &requested, secret);
     let canonical = Canonical::new("reveal", token.holder(), context.decision);
     let canonical = canonical.field(&token.token().to_string()).field(secret.as_str());
-    let names_it = |capability: &&&Capability| match &capability.delivery {
-        Delivery::Reveal { secret: named } => named == secret,
-        Delivery::Mint { .. } | Delivery::Lease => false,
-    };
     let current =
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
-    let capability = granted.iter().find(names_it);
-    let judged = Judged::of(
-        context,
-        &JudgedRequest::by(token.holder(), Action::ReadSecret, None),
-        capability.filter(|one| demands.permits(&one.name)).copied(),
-    );
-    judged.name_in(&mut rules);
     let basis = context.basis(rules, canonical.as_bytes());
     // A missing secret and one that the caller may not see get the same refusal.
     let Some(capability) = capability else {

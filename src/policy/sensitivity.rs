@@ -1,4 +1,5 @@
-use crate::authn::{AgentPrincipal, Records, may_be_issued};
+use super::requester::Requester;
+use crate::authn::{Records, may_be_issued};
 use crate::base::limits::HIGH_TOKEN_LIFE_MAX_S;
 use crate::base::{CapabilityName, Sensitivity};
 use crate::registry::{Capability, Delivery, Owned};
@@ -26,7 +27,7 @@ impl CapabilityConstraints {
     /// The restrictions for these capabilities and `holder`.
     pub fn of<'a>(
         records: Records<'_>,
-        holder: Option<&AgentPrincipal>,
+        holder: Option<&Requester<'_>>,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let mut demands = Self { high: Vec::new(), suspended: Vec::new() };
@@ -37,7 +38,7 @@ impl CapabilityConstraints {
                 demands.high.push((name.clone(), reached));
             }
             let may_be_issued =
-                |holder: &AgentPrincipal| may_be_issued(records, holder.roles(), holder.instance(), name);
+                |holder: &Requester<'_>| may_be_issued(records, holder.roles, holder.instance, name);
             if !holder.is_some_and(may_be_issued) {
                 demands.suspended.push(name.clone());
             }

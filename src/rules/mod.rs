@@ -20,6 +20,7 @@ mod slices;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod verdict;
 
 pub use declaration::{DeclaredRules, TABLES, parse, table_schemas};
@@ -30,4 +31,5 @@ pub use fault::RuleFault;
 pub use model::SCHEMA;
 pub use rule::{NamedEntity, Rule};
 pub use state::{Effect, Rules, RulesChange};
+pub use trace::{HeadPart, TraceResult, TracedPolicy};
 pub use verdict::{MatchedPolicy, PolicyOutcome, Verdict};

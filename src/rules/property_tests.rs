@@ -87,6 +87,18 @@ proptest! {
         prop_assert_eq!(rules.judge(&request.facts()), rules.judge_unsliced(&request.facts()));
     }
 
+    #[test]
+    fn traced_matches_are_the_verdict(policies in any_policies(), request in any_request()) {
+        let rules = rules(policies);
+        let traced = rules.trace(&request.facts()).into_iter().filter_map(|one| match one.result {
+            TraceResult::Matched(outcome) => Some((one.policy.name.clone(), outcome)),
+            TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
+        });
+        let verdict = rules.judge(&request.facts());
+        let judged = verdict.matched().iter().map(|one| (one.name.clone(), one.outcome));
+        prop_assert_eq!(traced.collect::<Vec<_>>(), judged.collect::<Vec<_>>());
+    }
+
     /// Hazard POL-02.
     #[test]
     fn deny_wins_in_any_order(policies in any_policies(), request in any_request(), more in any_text()) {

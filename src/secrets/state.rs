@@ -188,6 +188,19 @@ impl Catalogue {
         self.secrets.get(name)
     }
 
+    /// Adds a secret without a value to a state that no ledger records: declarations can name it.
+    pub fn assume(
+        &mut self,
+        id: SecretId,
+        name: SecretName,
+        owner: Option<OwnerName>,
+        sensitivity: Sensitivity,
+    ) {
+        let versions = BTreeMap::new();
+        let secret = Secret { id, name: name.clone(), current: None, owner, sensitivity, versions };
+        self.secrets.insert(name, secret);
+    }
+
     /// The owners of the secret that it lost after entry `issued`.
     pub fn former_owners(&self, name: &SecretName, issued: u64) -> impl Iterator<Item = &OwnerName> {
         self.former_owners.of(name, issued)

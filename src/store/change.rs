@@ -247,6 +247,12 @@ impl<E: Serialize> Change<E> {
         if self.into_draft::<W>()?.is_too_large() { Err(AppendError::TooLarge.into()) } else { Ok(()) }
     }
 
+    /// Its effects, for a state that no ledger records.
+    #[must_use]
+    pub fn into_effects(self) -> Vec<E> {
+        self.effects
+    }
+
     /// Whether one of its effects does what `is` asks.
     pub(super) fn any_effect(&self, is: impl Fn(&E) -> bool) -> bool {
         self.effects.iter().any(is)

@@ -37,3 +37,30 @@ pub struct PolicyAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
+
+/// `keyward policy test -o json`
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTestOutput {
+    pub cases: Vec<PolicyCaseOutput>,
+    /// The number of failed cases.
+    pub failed: usize,
+}
+
+/// The result of a case.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyCaseOutput {
+    pub name: String,
+    pub passed: bool,
+    /// The outcome that the case expects: `allow`, `constrain` or `deny`.
+    pub expected: FixedText,
+    pub outcome: FixedText,
+    /// The reason for the outcome.
+    pub why: String,
+    /// The policies that match.
+    pub policies: Vec<PolicyName>,
+    /// The policy that the case expects to match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_policy: Option<PolicyName>,
+}

@@ -43,6 +43,9 @@ super::codes! {
     TOKEN_UNVERIFIED "token_unverified" Unverified:
         "the token is not valid, or its signature could not be verified",
         "do not accept the token; get a new one: `keyward token CAPABILITY`";
+    POLICY_TEST_FAILED "policy_test_failed" Unverified:
+        "a case of a policy test has another outcome than it expects",
+        "correct the policies, or the expectation of the case";
     VALUE_FORMAT_MISMATCH "value_format_mismatch" Local:
         "the secret's value lacks a part that this format needs",
         "choose another format, or ask an operator to store the value as docs/how-to/helpers.md shows";

@@ -11,7 +11,7 @@ use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
 use crate::broker::world::{World, records};
-use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames};
+use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames, Requester};
 use crate::registry::{Agent, Capability, Delivery, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
@@ -39,7 +39,11 @@ impl AgentServices {
             let declarations = world.registry.declarations();
             let held = principal.roles().iter().filter_map(|name| declarations.role(name));
             let names: BTreeSet<_> = held.flat_map(|role| &role.capabilities).collect();
-            let demands = CapabilityConstraints::of(records(world), Some(principal), names.iter().copied());
+            let demands = CapabilityConstraints::of(
+                records(world),
+                Some(&Requester::of(principal)),
+                names.iter().copied(),
+            );
             let capabilities: Vec<&Capability> =
                 names.into_iter().filter_map(|name| declarations.capability(name)).collect();
             AgentOverview {

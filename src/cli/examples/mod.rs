@@ -220,6 +220,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("role list", ["keyward role list --limit 20", "keyward role list --owner payments -o json"]),
     ("policy list", ["keyward policy list --prefix no-", "keyward policy list --owner payments -o json"]),
     ("policy show", ["keyward policy show no-night-deploys", "keyward policy show no-night-deploys -o json"]),
+    (
+        "policy test",
+        [
+            "keyward policy test cases.toml -f declarations.toml",
+            "keyward policy test cases/ -f declarations/ -o json",
+        ],
+    ),
     ("role show", ["keyward role show repo-reader", "keyward role show repo-reader -o json"]),
     (
         "secret put",

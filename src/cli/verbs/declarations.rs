@@ -320,37 +320,40 @@ impl DeclaredArgs {
         format!("keyward apply{}{prune} --plan {id}", files.concat())
     }
 
-    /// The files, and those in directories in the order of their names.
     fn body(&self) -> Result<DeclareBody, CommandFailure> {
-        let mut files = Vec::new();
-        for path in &self.files {
-            if path.is_dir() {
-                let entries = fs::read_dir(path).map_err(|error| CommandFailure::of_file(path, &error))?;
-                let mut inside: Vec<PathBuf> =
-                    entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
-                inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
-                if inside.is_empty() {
-                    // With `--prune`, no declarations would remove every object.
-                    let why = format!("`{}` contains no *.toml files", path.display());
-                    let fix = "name a directory with declarations, or a file: `-f FILE`";
-                    return Err(CommandFailure::usage(&why, fix));
-                }
-                inside.sort();
-                files.extend(inside);
-            } else {
-                files.push(path.clone());
-            }
-        }
-        let read = |path: &PathBuf| {
-            if path.as_os_str() == "-" {
-                return standard_input();
-            }
-            let text = fs::read_to_string(path).map_err(|error| CommandFailure::of_file(path, &error))?;
-            Ok(DeclarationFileBody { name: path.display().to_string(), text })
-        };
-        let files = files.iter().map(read).collect::<Result<_, CommandFailure>>()?;
-        Ok(DeclareBody { files, prune: self.prune })
+        Ok(DeclareBody { files: read_files(&self.files)?, prune: self.prune })
     }
+}
+
+/// The files at `paths`, and those in directories in the order of their names.
+pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Vec<DeclarationFileBody>, CommandFailure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).map_err(|error| CommandFailure::of_file(path, &error))?;
+            let mut inside: Vec<PathBuf> =
+                entries.filter_map(|entry| entry.ok().map(|one| one.path())).collect();
+            inside.retain(|one| one.extension().is_some_and(|extension| extension == "toml"));
+            if inside.is_empty() {
+                // With `--prune`, no declarations would remove every object.
+                let why = format!("`{}` contains no *.toml files", path.display());
+                let fix = "name a directory with declarations, or a file: `-f FILE`";
+                return Err(CommandFailure::usage(&why, fix));
+            }
+            inside.sort();
+            files.extend(inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let read = |path: &PathBuf| {
+        if path.as_os_str() == "-" {
+            return standard_input();
+        }
+        let text = fs::read_to_string(path).map_err(|error| CommandFailure::of_file(path, &error))?;
+        Ok(DeclarationFileBody { name: path.display().to_string(), text })
+    };
+    files.iter().map(read).collect()
 }
 
 /// Declarations on standard input.

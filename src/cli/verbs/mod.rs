@@ -40,6 +40,7 @@ mod kept_token;
 mod lease_login;
 mod operator_keys;
 mod operator_profile;
+mod policy_test;
 mod resumption;
 mod rotation_calendar;
 mod rotation_retry;

@@ -1,6 +1,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::policy_test::PolicyTestArgs;
 use crate::base::PolicyName;
 use crate::cli::listing::ListArgs;
 use crate::cli::session::VerbSession;
@@ -19,6 +20,8 @@ pub enum PolicyCommand {
         /// The policy's name
         name: String,
     },
+    /// Decide cases on declaration files, without a broker. The exit code is 11 if a case has another outcome than it expects
+    Test(PolicyTestArgs),
 }
 
 impl PolicyCommand {
@@ -26,6 +29,7 @@ impl PolicyCommand {
         match self {
             Self::List(args) => session.list(LIST_POLICIES, &args.selection()?).await,
             Self::Show { name } => show(name.parse()?, session).await,
+            Self::Test(args) => args.run(session.console),
         }
     }
 }

@@ -98,6 +98,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("renew", &[of::<wire::IdentityOutput>]),
     ("policy list", &[of::<Items<wire::PolicyAnswer>>]),
     ("policy show", &[of::<wire::PolicyAnswer>]),
+    ("policy test", &[of::<wire::PolicyTestOutput>]),
     ("role list", &[of::<Items<wire::RoleAnswer>>]),
     ("role show", &[of::<wire::RoleAnswer>]),
     ("rotation adopt", &[of::<wire::AdoptedAnswer>]),

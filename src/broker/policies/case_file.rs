@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::trial_world::AssumedSecret;
+use crate::base::{
+    AgentName, Cancellation, CapabilityName, OwnerName, PolicyName, SecretName, Sensitivity, Timestamp,
+    length_s,
+};
+use crate::config::{FaultList, Faults, SourceFile, SourcePosition, Tables};
+use crate::rules::Action;
+
+/// The time of a case that names none: a Monday, 2026-01-05, 12:00 UTC.
+const NOON: Timestamp = Timestamp::from_s(1_767_614_400);
+
+/// A request of a policy test, and the outcome that it expects.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyCase {
+    pub(super) name: String,
+    pub(super) agent: AgentName,
+    pub(super) capability: CapabilityName,
+    /// The action; by default the one that the delivery of the capability has.
+    pub(super) action: Option<Action>,
+    pub(super) time: Timestamp,
+    pub(super) source: Option<IpAddr>,
+    pub(super) life_s: Option<u32>,
+    pub(super) expect: ExpectedOutcome,
+    /// A policy that has to match.
+    pub(super) policy: Option<PolicyName>,
+    pub(super) place: SourcePosition,
+}
+
+/// The outcome that a case expects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ExpectedOutcome {
+    Allow,
+    Constrain,
+    Deny,
+}
+
+impl ExpectedOutcome {
+    const ALL: [Self; 3] = [Self::Allow, Self::Constrain, Self::Deny];
+
+    /// The word for it in case files, and of the outcome of a trial.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Constrain => "constrain",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// The content of case files.
+#[derive(Debug, Default)]
+pub(super) struct CaseFile {
+    pub(super) cases: Vec<PolicyCase>,
+    pub(super) secrets: BTreeMap<SecretName, AssumedSecret>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCase {
+    name: String,
+    agent: String,
+    capability: String,
+    action: Option<String>,
+    time: Option<String>,
+    source: Option<String>,
+    life: Option<String>,
+    expect: String,
+    policy: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSecret {
+    name: String,
+    owner: Option<String>,
+    sensitivity: Option<String>,
+}
+
+impl CaseFile {
+    /// Reads the `[[case]]` and `[[secret]]` tables of `files`.
+    ///
+    /// # Errors
+    /// The faults of the files.
+    pub(super) fn read(files: &[SourceFile], work: &Cancellation) -> Result<Self, FaultList> {
+        let mut tables = Tables::parse(files, &["case", "secret"], work)?;
+        let mut faults = tables.faults();
+        let mut read = Self::default();
+        for (place, raw) in tables.take::<RawSecret>("secret", &mut faults) {
+            read.secrets.extend(secret(&raw, place, &mut faults));
+        }
+        for (place, raw) in tables.take::<RawCase>("case", &mut faults) {
+            let case = case(&raw, place, &mut faults);
+            if read.cases.iter().any(|known| known.name == raw.name) {
+                faults.tell(place, "another case has the same name");
+            }
+            read.cases.extend(case);
+        }
+        faults.or(read)
+    }
+}
+
+/// The value of a field, or a fault with the reason.
+fn field<T, E: ToString>(
+    read: Result<T, E>,
+    field: &str,
+    place: SourcePosition,
+    faults: &mut Faults<'_>,
+) -> Option<T> {
+    read.map_err(|error| faults.tell(place, format!("`{field}`: {}", error.to_string()))).ok()
+}
+
+fn secret(
+    raw: &RawSecret,
+    place: SourcePosition,
+    faults: &mut Faults<'_>,
+) -> Option<(SecretName, AssumedSecret)> {
+    let name = field(raw.name.parse::<SecretName>(), "name", place, faults);
+    let owner = raw.owner.as_deref().map(str::parse::<OwnerName>).transpose();
+    let owner = field(owner, "owner", place, faults);
+    let known = |text: &str| {
+        let all = [Sensitivity::Ordinary, Sensitivity::High];
+        all.into_iter().find(|one| one.as_str() == text).ok_or("`ordinary` or `high`")
+    };
+    let sensitivity = raw.sensitivity.as_deref().map(known).transpose();
+    let sensitivity = field(sensitivity, "sensitivity", place, faults)?.unwrap_or_default();
+    Some((name?, AssumedSecret { owner: owner?, sensitivity }))
+}
+
+fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option<PolicyCase> {
+    let agent = field(raw.agent.parse::<AgentName>(), "agent", place, faults);
+    let capability = field(raw.capability.parse::<CapabilityName>(), "capability", place, faults);
+    let action = raw.action.as_deref().map(|text| {
+        let known = Action::ALL.into_iter().find(|one| one.as_str() == text);
+        known.ok_or("the actions are `token`, `read_secret` and `lease`")
+    });
+    let action = field(action.transpose(), "action", place, faults);
+    let time = raw.time.as_deref().map_or(Ok(NOON), |text| {
+        Timestamp::parse(text).ok_or("write a time as in RFC 3339, e.g. \"2026-01-05T12:00:00Z\"")
+    });
+    let time = field(time, "time", place, faults);
+    let source = raw.source.as_deref().map(|text| text.parse::<IpAddr>().map_err(|_| "not an IP address"));
+    let source = field(source.transpose(), "source", place, faults);
+    let life = raw.life.as_deref();
+    let life_s = life.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose();
+    let life_s = field(life_s, "life", place, faults);
+    let expect = ExpectedOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
+    let expect = expect.ok_or("the outcomes are `allow`, `constrain` and `deny`");
+    let expect = field(expect, "expect", place, faults);
+    let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);
+    Some(PolicyCase {
+        name: raw.name.clone(),
+        agent: agent?,
+        capability: capability?,
+        action: action?,
+        time: time?,
+        source: source?,
+        life_s: life_s?,
+        expect: expect?,
+        policy: policy?,
+        place,
+    })
+}

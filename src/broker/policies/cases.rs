@@ -1,0 +1,160 @@
+use std::collections::BTreeSet;
+
+use super::case_file::{CaseFile, ExpectedOutcome, PolicyCase};
+use super::trial_world::{broker_audience, trial_world};
+use crate::base::{
+    Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, Sensitive,
+    SystemEntropy, Timestamp, code,
+};
+use crate::broker::failure::Failure;
+use crate::broker::world::{World, records};
+use crate::config::{Faults, SourceFile};
+use crate::crypto::MacKey;
+use crate::policy::{
+    DecisionContext, LifeLimits, MintRequest, Requester, Trial, TrialOutcome, TrialRequest, try_request,
+};
+use crate::registry::{AgentKind, Delivery};
+use crate::rules::Action;
+
+/// Declaration files, and files with cases.
+#[derive(Clone, Debug)]
+pub struct PolicyTest {
+    /// Declarations.
+    pub declarations: Vec<SourceFile>,
+    /// Files with `[[case]]` tables.
+    pub cases: Vec<SourceFile>,
+}
+
+/// The result of one case.
+#[derive(Clone, Debug)]
+pub struct PolicyCaseResult {
+    /// The case.
+    pub name: String,
+    /// The outcome that it expects.
+    pub expected: &'static str,
+    /// The outcome.
+    pub outcome: &'static str,
+    /// The reason for the outcome.
+    pub why: String,
+    /// The policies that match.
+    pub policies: BTreeSet<PolicyName>,
+    /// The policy that the case expects to match.
+    pub expected_policy: Option<PolicyName>,
+}
+
+impl PolicyCaseResult {
+    /// Whether the outcome is the expected one, and the expected policy matches.
+    #[must_use]
+    pub fn has_passed(&self) -> bool {
+        let matches = self.expected_policy.as_ref().is_none_or(|policy| self.policies.contains(policy));
+        self.expected == self.outcome && matches
+    }
+}
+
+/// Default life of a token, in seconds, as in the settings.
+const DEFAULT_LIFE_S: u32 = 300;
+
+/// Decides each case on the declarations alone, with the decisions of the broker. The agent has a certificate that does not
+/// shorten a life, and asks for nothing else.
+///
+/// # Errors
+/// [`Failure`] with the faults of the files.
+pub fn run_policy_test(test: &PolicyTest) -> Result<Vec<PolicyCaseResult>, Failure> {
+    let CaseFile { cases, secrets } = CaseFile::read(&test.cases, &Cancellation::new())?;
+    if cases.is_empty() {
+        let why = "the case files have no `[[case]]`";
+        return Err(Failure::new(code::FILE_COUNT_INVALID).because(why).mended_by("write a case"));
+    }
+    let declared_at = cases.iter().map(|case| case.time).min().unwrap_or(Timestamp::from_s(0));
+    let world = trial_world(&test.declarations, secrets, declared_at)?;
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let trials = Trials {
+        world: &world,
+        limits: LifeLimits { default_s: DEFAULT_LIFE_S, broker: broker_audience()? },
+        digests: MacKey::new(&Sensitive::new(entropy.bytes::<32>())),
+    };
+    let work = Cancellation::new();
+    let (mut results, mut faults) = (Vec::new(), Faults::of(&test.cases, &work));
+    for case in cases {
+        let place = case.place;
+        match trials.decided(case) {
+            Ok(result) => results.push(result),
+            Err(message) => faults.tell(place, message),
+        }
+    }
+    Ok(faults.or(results)?)
+}
+
+/// What the cases are decided with.
+struct Trials<'w> {
+    world: &'w World,
+    limits: LifeLimits,
+    digests: MacKey,
+}
+
+impl Trials<'_> {
+    /// The result of a case; the fault of the case if it names what is not declared.
+    fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
+        let PolicyCase { name, agent, capability, action, time, source, life_s, expect, policy, .. } = case;
+        let found = self.world.registry.agent_named(&agent).filter(|one| one.kind() == AgentKind::Agent);
+        let found = found.ok_or_else(|| format!("case `{name}`: agent `{agent}` is not declared"))?;
+        let action = self.action(&capability, action).map_err(|fault| format!("case `{name}`: {fault}"))?;
+        if let Some(policy) = policy.as_ref().filter(|policy| self.world.rules().policy(policy).is_none()) {
+            return Err(format!("case `{name}`: policy `{policy}` is not declared"));
+        }
+        let entropy = SystemEntropy;
+        let context = DecisionContext {
+            decision: DecisionId::mint(time, &entropy),
+            records: records(self.world),
+            reading: ClockReading::at(time),
+            limits: &self.limits,
+            digests: &self.digests,
+        };
+        let by = Requester {
+            agent: found.id,
+            instance: InstanceId::mint(time, &entropy),
+            name: &found.name,
+            roles: &found.roles,
+            source,
+            not_after: time.plus_s(CERTIFICATE_LIFE_S),
+        };
+        let request = MintRequest { scope: [capability].into(), resource: None, life_s, details: None };
+        let trial = try_request(&context, &by, &TrialRequest { action, request });
+        Ok(result(name, expect, policy, trial))
+    }
+
+    /// The action of a case, by default the one that the delivery of its capability has.
+    fn action(&self, capability: &CapabilityName, named: Option<Action>) -> Result<Action, String> {
+        let declared = self.world.registry.declarations().capability(capability);
+        let declared = declared.ok_or_else(|| format!("capability `{capability}` is not declared"))?;
+        let is_lease = declared.delivery == Delivery::Lease;
+        let action = named.unwrap_or(if is_lease { Action::Lease } else { Action::Token });
+        let fits = match action {
+            Action::Token => !is_lease,
+            Action::Lease => is_lease,
+            Action::ReadSecret => declared.delivery.secret().is_some(),
+        };
+        if fits {
+            return Ok(action);
+        }
+        let (action, delivery) = (action.as_str(), declared.delivery.as_str());
+        Err(format!("capability `{capability}` is delivered by `{delivery}`, and has no action `{action}`"))
+    }
+}
+
+/// The life of the certificate of an agent in a trial: longer than any token or lease.
+const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
+
+fn result(name: String, expect: ExpectedOutcome, policy: Option<PolicyName>, trial: Trial) -> PolicyCaseResult {
+    let Trial { outcome, rules, policies } = trial;
+    let why = match &outcome {
+        TrialOutcome::Allowed { .. } => rules.join(", "),
+        TrialOutcome::Constrained { reasons, .. } => reasons.join("; "),
+        TrialOutcome::Denied(refusal) => match &refusal.policy {
+            Some(policy) => policy.why.clone(),
+            None => format!("{}: {}", refusal.code, refusal.code.meaning()),
+        },
+    };
+    let (expected, outcome) = (expect.as_str(), outcome.as_str());
+    PolicyCaseResult { name, expected, outcome, why, policies, expected_policy: policy }
+}

@@ -1,0 +1,174 @@
+//! Requests as they would be decided now: the judgements of decisions, without a proof. A trial hands out nothing.
+
+use std::collections::BTreeSet;
+
+use super::context::DecisionContext;
+use super::judged::{JudgedRequest, facts};
+use super::lease::{LeaseRequest, judge_lease};
+use super::mint::{JudgedMint, judge_mint};
+use super::mint_request::MintRequest;
+use super::refusal::Refusal;
+use super::requester::Requester;
+use super::reveal::JudgedReveal;
+use crate::base::code;
+use crate::base::{CapabilityName, PolicyName, RoleName};
+use crate::registry::Role;
+use crate::rules::{Action, TracedPolicy};
+
+/// A request to try.
+#[derive(Debug)]
+pub struct TrialRequest {
+    /// The action.
+    pub action: Action,
+    /// Tokens, leases and readings name capabilities; a lease and a reading have one.
+    pub request: MintRequest,
+}
+
+/// The result of a request that is tried.
+#[derive(Debug)]
+pub struct Trial {
+    /// The outcome.
+    pub outcome: TrialOutcome,
+    /// The rules that determine it, e.g. `role repo-reader`.
+    pub rules: Vec<String>,
+    /// The policies that match, or that cannot be evaluated.
+    pub policies: BTreeSet<PolicyName>,
+}
+
+/// The outcome of a trial.
+#[derive(Debug, Eq, PartialEq)]
+pub enum TrialOutcome {
+    /// As requested, with this life in seconds.
+    Allowed {
+        /// The life in seconds; a reading has none.
+        life_s: Option<u32>,
+    },
+    /// Less than requested.
+    Constrained {
+        /// The life in seconds.
+        life_s: u32,
+        /// The parts of the request that are not granted, in words.
+        reasons: Vec<String>,
+    },
+    /// Not at all.
+    Denied(Refusal),
+}
+
+impl TrialOutcome {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allowed { .. } => "allow",
+            Self::Constrained { .. } => "constrain",
+            Self::Denied(_) => "deny",
+        }
+    }
+
+    fn of(terms: Result<(u32, Vec<String>), Refusal>) -> Self {
+        match terms {
+            Ok((life_s, reasons)) if reasons.is_empty() => Self::Allowed { life_s: Some(life_s) },
+            Ok((life_s, reasons)) => Self::Constrained { life_s, reasons },
+            Err(refusal) => Self::Denied(refusal),
+        }
+    }
+}
+
+/// Judges a request as a decision does, apart from quotas, the number of leases, and whether the broker is frozen. A reading
+/// is judged as with a new token.
+#[must_use]
+pub fn try_request(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &TrialRequest) -> Trial {
+    match asked.action {
+        Action::Token => {
+            let JudgedMint { rules, policies, terms } = judge_mint(context, by, &asked.request);
+            let terms = terms.map(|terms| (terms.life_s, terms.constrained));
+            Trial { outcome: TrialOutcome::of(terms), rules, policies }
+        }
+        Action::Lease => try_lease(context, by, &asked.request),
+        Action::ReadSecret => try_reading(context, by, &asked.request),
+    }
+}
+
+fn try_lease(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequest) -> Trial {
+    let Some(capability) = only(&asked.scope) else { return unfit(asked) };
+    let request = LeaseRequest { capability: capability.clone(), life_s: asked.life_s };
+    let judged = judge_lease(context, by, &request);
+    Trial { outcome: TrialOutcome::of(judged.terms), rules: judged.rules, policies: judged.policies }
+}
+
+fn try_reading(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequest) -> Trial {
+    let declared = only(&asked.scope).and_then(|name| context.declarations().capability(name));
+    let Some(secret) = declared.and_then(|capability| capability.delivery.secret()) else {
+        return unfit(asked);
+    };
+    let JudgedReveal { rules, demands, judged, capability } =
+        JudgedReveal::of(context, by, &asked.scope, secret);
+    let refusal = match capability {
+        None => Some(Refusal::of(code::SECRET_NOT_GRANTED, &asked.scope)),
+        Some(one) if !demands.permits(&one.name) => {
+            Some(Refusal::of(code::SECRET_OWNER_MISMATCH, &asked.scope))
+        }
+        Some(one) => judged.refusal(&one.name).map(|refusal| Refusal::by_policy(refusal, &asked.scope)),
+    };
+    let outcome = refusal.map_or(TrialOutcome::Allowed { life_s: None }, TrialOutcome::Denied);
+    Trial { outcome, rules, policies: judged.policies() }
+}
+
+fn only(scope: &BTreeSet<CapabilityName>) -> Option<&CapabilityName> {
+    scope.first().filter(|_| scope.len() == 1)
+}
+
+/// A request that the action does not have.
+fn unfit(asked: &MintRequest) -> Trial {
+    let refusal = Refusal::of(code::CAPABILITY_NOT_GRANTED, &asked.scope);
+    Trial { outcome: TrialOutcome::Denied(refusal), rules: Vec::new(), policies: BTreeSet::new() }
+}
+
+/// What decides on one capability of a request.
+#[derive(Debug)]
+pub struct Traced<'a> {
+    /// Whether the agent may hold it.
+    pub holding: Holding,
+    /// What each policy says of the request, by name; empty for a capability that is not declared.
+    pub policies: Vec<TracedPolicy<'a>>,
+}
+
+/// Whether the roles of an agent hold a capability.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Holding {
+    /// These roles of the agent hold it.
+    Held(Vec<RoleName>),
+    /// None of the agent's roles holds it. These roles do.
+    NotHeld(Vec<RoleName>),
+    /// It is not declared.
+    Undeclared,
+}
+
+/// Says of each requested capability which roles hold it and what each policy says of it.
+#[must_use]
+pub fn trace_request<'a>(
+    context: &DecisionContext<'a>,
+    by: &Requester<'a>,
+    asked: &'a TrialRequest,
+) -> Vec<(&'a CapabilityName, Traced<'a>)> {
+    let asking = JudgedRequest::of(by, asked.action, asked.request.life_s);
+    let traced = |name: &'a CapabilityName| {
+        let Some(capability) = context.declarations().capability(name) else {
+            return (name, Traced { holding: Holding::Undeclared, policies: Vec::new() });
+        };
+        let holding = Holding::of(context, by, name);
+        let policies = context.records.rules.trace(&facts(context, &asking, capability));
+        (name, Traced { holding, policies })
+    };
+    asked.request.scope.iter().map(traced).collect()
+}
+
+impl Holding {
+    fn of(context: &DecisionContext<'_>, by: &Requester<'_>, name: &CapabilityName) -> Self {
+        let holds = |role: &&Role| role.capabilities.contains(name);
+        let holding: Vec<RoleName> =
+            context.declarations().roles().filter(holds).map(|role| role.name.clone()).collect();
+        let own: Vec<RoleName> = holding.iter().filter(|role| by.roles.contains(role)).cloned().collect();
+        if own.is_empty() { Self::NotHeld(holding) } else { Self::Held(own) }
+    }
+}
