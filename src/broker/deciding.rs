@@ -5,7 +5,7 @@ use super::services::{Services, State};
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
 use crate::base::{
-    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, Timestamp, code,
+    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, RequestFacts, Timestamp, code,
 };
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
@@ -181,6 +181,7 @@ impl Services {
                 capabilities,
                 secret: denial.secret.as_ref().filter(|_| has_secret),
                 unrecorded,
+                facts: RequestFacts::new(principal.roles(), denial.basis.life_s),
             };
             self.record_refusal(&event, principal.connection()).await;
         }

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, OperatorName, Reason, SecretName,
+    AgentName, CapabilityName, DecisionId, InstanceId, LeaseId, OperatorName, Reason, RequestFacts,
+    SecretName,
 };
 use crate::ledger::Kind;
 use crate::store::Event;
@@ -38,6 +39,8 @@ pub struct LeaseIntended<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: String,
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 /// Upstream made the login; its password is about to be handed out.
@@ -92,6 +95,8 @@ pub struct LeaseReused<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: String,
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 /// Upstream is about to be told of a later end.

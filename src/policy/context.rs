@@ -46,6 +46,7 @@ impl<'a> DecisionContext<'a> {
             snapshot: self.records.rules.snapshot_with(self.declarations().snapshot()),
             rules,
             request: self.digests.tag(canonical),
+            life_s: None,
             is_frozen: self.records.is_frozen,
         }
     }

@@ -100,6 +100,8 @@ pub struct Basis {
     pub rules: Vec<String>,
     /// The keyed digest of the canonical request.
     pub request: Digest,
+    /// The requested life in seconds, if the request names one.
+    pub life_s: Option<u32>,
     /// Whether the broker is frozen.
     pub(super) is_frozen: bool,
 }

@@ -17,6 +17,8 @@ pub struct LeftOut {
     pub capability: CapabilityName,
     /// The code.
     pub code: Code,
+    /// Whether a capability of this name is declared.
+    pub is_declared: bool,
     /// The reason of the policy that denies it.
     pub policy: Option<String>,
 }
@@ -50,7 +52,8 @@ impl LeftOut {
             .map(|name| {
                 let code = code_of(name);
                 let policy = judged.refusal(name).filter(|refusal| refusal.code == code).map(|one| one.why);
-                Self { capability: name.clone(), code, policy }
+                let is_declared = context.declarations().capability(name).is_some();
+                Self { capability: name.clone(), code, is_declared, policy }
             })
             .collect()
     }

@@ -53,6 +53,7 @@ impl MintRequest {
             canonical = canonical.field(capability.as_str()).field(action.map_or("", |one| one.as_str()));
         }
         let resource = self.resource.as_ref().map_or("", Audience::as_str);
-        context.basis(rules, canonical.field(resource).number(self.life_s).as_bytes())
+        let canonical = canonical.field(resource).number(self.life_s);
+        Basis { life_s: self.life_s, ..context.basis(rules, canonical.as_bytes()) }
     }
 }

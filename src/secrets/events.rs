@@ -1,8 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, SecretId, SecretName,
-    Sensitivity, TokenId,
+    AgentName, CapabilityName, DecisionId, InstanceId, OperatorName, OwnerName, RequestFacts, SecretId,
+    SecretName, Sensitivity, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -60,6 +60,8 @@ pub struct SecretRevealed<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: HexText,
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 impl Event for SecretRevealed<'_> {

@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, Audience, CapabilityName, DecisionId, InstanceId, SecretName, TimeText, TokenId,
+    AgentName, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName, TimeText,
+    TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -39,6 +40,8 @@ pub struct TokenMinted<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: HexText,
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 impl Event for TokenMinted<'_> {
@@ -73,6 +76,8 @@ pub struct TokenDenied<'a> {
     pub secret: Option<&'a SecretName>,
     /// Earlier denials of the same agent that got no entry of their own.
     pub unrecorded: u64,
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 impl Event for TokenDenied<'_> {

@@ -261,8 +261,9 @@ impl Filter<'_> {
         fields.into_iter().filter_map(shown).collect()
     }
 
-    /// An object with fields; `None` if it describes a foreign one.
-    fn object(&mut self, fields: Map<String, Value>) -> Option<Map<String, Value>> {
+    /// An object with fields; `None` if it describes a foreign one. The facts of a request are not for operators with an owner.
+    fn object(&mut self, mut fields: Map<String, Value>) -> Option<Map<String, Value>> {
+        fields.retain(|field, _| field != "facts");
         let text = |field: &str| fields.get(field).and_then(Value::as_str);
         if let (Some(noun), Some(name)) = (text("kind").and_then(Noun::of_kind), text("name")) {
             match self.standing(noun, name) {

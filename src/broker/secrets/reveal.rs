@@ -1,5 +1,5 @@
 use crate::authn::AgentPrincipal;
-use crate::base::{DecisionId, SecretName, Sensitivity, Timestamp, code};
+use crate::base::{DecisionId, RequestFacts, SecretName, Sensitivity, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -84,6 +84,7 @@ impl AgentServices {
                 snapshot: basis.snapshot.in_hex(),
                 rules: &basis.rules,
                 request: basis.request.in_hex(),
+                facts: RequestFacts::new(principal.roles(), None),
             };
             let change = Change::new(&event)?.requested_on(principal.connection());
             let kept =

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
 use crate::base::limits::SCOPES_MAX;
-use crate::base::{Audience, CapabilityName, Timestamp, TokenId};
+use crate::base::{Audience, CapabilityName, RequestFacts, Timestamp, TokenId};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
@@ -135,6 +135,10 @@ fn record(
         snapshot: basis.snapshot.in_hex(),
         rules: &basis.rules,
         request: basis.request.in_hex(),
+        facts: RequestFacts {
+            left_out: mint.left_out().iter().filter(|one| one.is_declared).map(|one| &one.capability).collect(),
+            ..RequestFacts::new(principal.roles(), basis.life_s)
+        },
     };
     let minted = || {
         let named = |(name, access): &(CapabilityName, _)| (name.clone(), Access::as_str(*access).to_owned());

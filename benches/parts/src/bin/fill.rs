@@ -4,13 +4,14 @@
 //!
 //! `fill CONFIG AGENTS ENTRIES`: so many agents, and mints until there are so many entries.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
 use keyward::base::{
-    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, Sensitive, SystemClock,
-    SystemEntropy, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, RequestFacts, Sensitive,
+    SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::broker::{Effect, World};
 use keyward::config::{Config, RootKey};
@@ -193,6 +194,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
     let entropy: &dyn keyward::base::Entropy = &SystemEntropy;
     let digest = sha256(instance.as_bytes());
     let capability = "bench.service-0.write".parse()?;
+    let roles = BTreeSet::from(["bench".parse()?]);
     let event = TokenMinted {
         agent: &agent,
         instance,
@@ -208,6 +210,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         snapshot: digest.in_hex(),
         rules: &["role bench grants bench.service-0.write".to_owned()],
         request: digest.in_hex(),
+        facts: RequestFacts::new(&roles, None),
     };
     store.commit(Change::new(&event)?, ()).await?.redeem();
     Ok(())
