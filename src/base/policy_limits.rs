@@ -15,6 +15,10 @@ pub const ENVIRONMENTS_MAX: usize = 1000;
 pub const OWNER_ENVIRONMENTS_MAX: usize = 64;
 /// Policies that the entry of a decision names.
 pub const NAMED_POLICIES_MAX: usize = 8;
+/// Policies that the explanation of a decision lists for one capability; others are counted.
+pub const EXPLAINED_POLICIES_MAX: usize = 50;
+/// Maximum number of ledger entries that the search for a decision reads.
+pub const DECISION_ENTRIES_READ_MAX: u64 = 20_000;
 /// Longest rule of a policy, in bytes.
 pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of a rule: its open brackets, and the operators since each of them.

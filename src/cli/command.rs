@@ -17,6 +17,7 @@ use super::verbs::codes::CodeCommand;
 use super::verbs::declaration::DeclarationCommand;
 use super::verbs::declarations::{ApplyArgs, PlanArgs};
 use super::verbs::evidence::EvidenceArgs;
+use super::verbs::explain::ExplainArgs;
 use super::verbs::export::ExportArgs;
 use super::verbs::get::GetArgs;
 use super::verbs::incident_records::IncidentCommand;
@@ -187,6 +188,8 @@ pub enum ClientCommand {
     Plan(PlanArgs),
     /// Apply declaration files: all changes or none
     Apply(ApplyArgs),
+    /// Explain a decision on a request of an agent: the roles, what each policy says, and the change that would allow the request
+    Explain(ExplainArgs),
     /// Write the broker's present declarations to standard output; a plan of them shows no change
     Export(ExportArgs),
     /// Write the ledger entries about an agent or operator, with their proofs, to a file that can be verified on any machine

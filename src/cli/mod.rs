@@ -106,6 +106,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Status => status(session).await,
         ClientCommand::Plan(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
+        ClientCommand::Explain(args) => args.run(session).await,
         ClientCommand::Export(args) => args.run(session).await,
         ClientCommand::Evidence(args) => args.run(session).await,
         ClientCommand::Agent(command) => command.run(session).await,

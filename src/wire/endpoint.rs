@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, CodeId, IncidentId, InstanceId, LeaseId, OperatorName, PolicyName, SecretName,
+    AgentName, CapabilityName, CodeId, DecisionId, IncidentId, InstanceId, LeaseId, OperatorName, PolicyName, SecretName,
     Serial, TokenId,
 };
 
@@ -158,6 +158,7 @@ targets!(
     AgentName,
     CapabilityName,
     CodeId,
+    DecisionId,
     IncidentId,
     InstanceId,
     LeaseId,

@@ -25,6 +25,9 @@ super::codes! {
     POLICY_UNKNOWN "policy_unknown" NotFound:
         "there is no policy of this name",
         "check the name: `keyward policy list` shows the policies";
+    DECISION_UNKNOWN "decision_unknown" NotFound:
+        "the ledger has no decision of this id, or none that the caller may see",
+        "copy the id from the answer to the request, or from `keyward audit list`";
     SECRET_UNKNOWN "secret_unknown" NotFound:
         "there is no secret of this name, or no value is stored in it",
         "check the name; an operator stores the value with `keyward secret put NAME`";

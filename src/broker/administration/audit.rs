@@ -107,6 +107,15 @@ impl AdminServices {
     }
 }
 
+impl AdminServices {
+    /// Whether the operator sees the whole event of `entry`.
+    pub(in crate::broker) fn shows_whole(&self, operator: &OperatorPrincipal, entry: &Entry) -> bool {
+        let event: Value = serde_json::from_slice(&entry.event).unwrap_or_default();
+        let shown = EntryReader::new(operator).shown(&self.0.state.store, entry, event);
+        shown.is_some_and(|shown| !shown.is_redacted)
+    }
+}
+
 /// A page without entries: those that the filter wants are not shown to the operator.
 fn nothing(query: &EntriesQuery) -> EntriesAnswer {
     let head = query.after.unwrap_or(0);

@@ -192,7 +192,7 @@ impl Finder {
 }
 
 /// The address in the text of a source, with or without a port.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     text.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
 }

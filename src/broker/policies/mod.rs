@@ -2,5 +2,8 @@
 
 pub(super) mod case_file;
 pub(super) mod cases;
+mod change;
+pub(super) mod explain;
+mod recorded_request;
 mod trial_world;
 pub(super) mod views;

@@ -105,6 +105,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward apply -f declarations/ --prune --plan 00112233445566778899aabbccddeeff",
         ],
     ),
+    (
+        "explain",
+        [
+            "keyward explain dec_01k3x5c2p8e9r7m4t6w1z0y8vq",
+            "keyward explain --own dec_01k3x5c2p8e9r7m4t6w1z0y8vq -o json",
+        ],
+    ),
     ("export", ["keyward export > declarations.toml", "keyward export --kind agent --owner payments"]),
     (
         "declaration schema",

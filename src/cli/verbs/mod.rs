@@ -13,6 +13,7 @@ pub(crate) mod declaration;
 pub(crate) mod declarations;
 pub(crate) mod doctor;
 pub(crate) mod evidence;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod incident_records;

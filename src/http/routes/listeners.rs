@@ -8,7 +8,7 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
+    agents, decisions, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
     policies, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
@@ -33,6 +33,7 @@ fn agent_table() -> Routes<AgentServices> {
         .and(identity::agent_routes())
         .and(secrets::agent_routes())
         .and(leases::agent_routes())
+        .and(decisions::agent_routes())
 }
 
 fn admin_table() -> Routes<AdminServices> {
@@ -42,6 +43,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(declarations::routes())
         .and(agents::routes())
         .and(policies::routes())
+        .and(decisions::routes())
         .and(ledger::routes())
         .and(evidence::routes())
         .and(operators::routes())

@@ -3,6 +3,7 @@ pub(crate) mod answer;
 pub(crate) mod answers;
 pub(crate) mod caller;
 pub(crate) mod client_id;
+pub(crate) mod decisions;
 pub(crate) mod declarations;
 pub(crate) mod discovery;
 pub(crate) mod entries_query;

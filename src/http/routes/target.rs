@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, CapabilityName, CodeId, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName,
+    AgentName, CapabilityName, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName,
     Person, PersonError, PolicyName, Reason, ReasonError, SecretName, Serial, SerialError, SubjectName, TokenId, code,
     has_secret_form, without_secret_forms,
 };
@@ -56,7 +56,7 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
-    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CodeId by id, CapabilityName by name is Capability, PolicyName by name, u32 by generation, u64 by sequence
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CodeId by id, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u32 by generation, u64 by sequence
 );
 
 impl FromPath for IncidentId {

@@ -1,6 +1,8 @@
 //! Policies: what they deny and limit, and what the agent is told.
 
+mod cases;
 mod declared;
+mod explain;
 mod views;
 
 use keyward::base::Timestamp;

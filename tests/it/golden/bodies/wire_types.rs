@@ -68,6 +68,8 @@ fn identities() -> Vec<Typed> {
         answers(&wire::LIST_ROLES),
         answers(&wire::LIST_POLICIES),
         answers(&wire::GET_POLICY),
+        answers(&wire::EXPLAIN_DECISION),
+        answers(&wire::EXPLAIN_OWN_DECISION),
         takes(&wire::ENROL),
         takes(&wire::RENEW),
         answers(&wire::AGENT_WHOAMI),

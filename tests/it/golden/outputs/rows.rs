@@ -57,6 +57,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("declaration schema", &[of::<Map<String, Value>>]),
     ("doctor", &[of::<Items<wire::FindingOutput>>]),
     ("evidence", &[of::<wire::EvidenceOutput>]),
+    ("explain", &[of::<wire::ExplanationAnswer>, of::<wire::OwnExplanationAnswer>]),
     ("export", &[of::<wire::ExportAnswer>]),
     ("freeze", &[of::<wire::EndedAnswer>]),
     ("get", &[of::<wire::SecretOutput>]),

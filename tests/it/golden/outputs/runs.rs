@@ -50,9 +50,32 @@ pub(super) fn on_a_stopped_broker(recorder: &mut Recorder) {
     assert_eq!(recorder.refused(&process, "nobody", &["whoami"]), "no_identity");
 }
 
+/// Declarations, and cases of a policy test on them.
+const TESTED: [(&str, &str); 2] = [
+    (
+        "declared.toml",
+        "[[capability]]\nname = \"reports.read\"\naccess = \"read\"\ndelivery = \"mint\"\n\
+         audience = \"https://reports.example.com\"\nmax_life_s = 600\n\
+         [[role]]\nname = \"reader\"\ncapabilities = [\"reports.read\"]\n\
+         [[agent]]\nname = \"a\"\nroles = [\"reader\"]\n\
+         [[policy]]\nname = \"short\"\nrule = '@max_ttl(\"1m\") forbid (principal, action, resource);'\n",
+    ),
+    (
+        "cases.toml",
+        "[[case]]\nname = \"short\"\nagent = \"a\"\ncapability = \"reports.read\"\nexpect = \"constrain\"\n\
+         policy = \"short\"\n",
+    ),
+];
+
 /// Verbs that start a broker of their own or need none.
 pub(super) fn without_a_broker(recorder: &mut Recorder) {
     let process = Process::init("warn");
+    let [declared, cases] = TESTED.map(|(name, text)| {
+        let path = process.path(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    });
+    recorder.run(&process, "operator", "policy test", &[&cases, "-f", &declared]);
     let man = process.path("man").display().to_string();
     recorder.run(&process, "operator", "version", &[]);
     recorder.run(&process, "operator", "man", &["--out", &man]);
@@ -103,6 +126,9 @@ fn identities(recorder: &mut Recorder, world: &World) {
     let text = token["access_token"].as_str().unwrap();
     let shown = recorder.run_with(process, "a", "token show", &["-"], text.as_bytes());
     recorder.run_with(process, "operator", "incident value", &["-"], text.as_bytes());
+    let decision = token["decision_id"].as_str().unwrap();
+    recorder.run(process, "operator", "explain", &[decision]);
+    recorder.run(process, "a", "explain", &["--own", decision]);
     recorder.run(process, "operator", "token revoke", &[shown["token_id"].as_str().unwrap()]);
     assert_eq!(recorder.refused(process, "a", &["token", "reports.read"]), "capability_not_granted");
     assert_eq!(recorder.refused(process, "operator", &["agent", "show", "absent"]), "agent_unknown");
@@ -143,7 +169,8 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("capability show", &["github.repo.read"]);
     run("role list", &[]);
     let policy = "[[policy]]\nname = \"short\"\nrule = '@max_ttl(\"5m\") forbid (principal, action, resource);'\n";
-    run("apply", &["-f", &world.write(policy)]);
+    let declared = world.write(policy);
+    run("apply", &["-f", &declared]);
     run("policy list", &[]);
     run("policy show", &["short"]);
     run("role show", &["repo-reader"]);

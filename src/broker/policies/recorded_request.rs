@@ -1,0 +1,156 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::base::{
+    AgentId, AgentName, CapabilityName, DecisionId, InstanceId, RoleName, SecretName, SystemEntropy,
+    Timestamp,
+};
+use crate::broker::administration::entry_terms::address;
+use crate::broker::world::World;
+use crate::leases::{LeaseIntended, LeaseReused};
+use crate::ledger::{Entry, Kind};
+use crate::policy::{MintRequest, TrialRequest};
+use crate::registry::Capability;
+use crate::rules::Action;
+use crate::secrets::SecretRevealed;
+use crate::store::Event;
+use crate::token::{TokenDenied, TokenMinted};
+
+/// A request of an agent, as the entry of its decision says.
+#[derive(Clone, Debug)]
+pub(super) struct RecordedRequest {
+    pub(super) seq: u64,
+    pub(super) event: DecisionEvent,
+    pub(super) action: Action,
+    /// `allow`, `constrain` or `deny`.
+    pub(super) outcome: RecordedOutcome,
+}
+
+/// The recorded outcome of a decision.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum RecordedOutcome {
+    Allow,
+    Constrain,
+    Deny,
+}
+
+impl RecordedOutcome {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Constrain => "constrain",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// The fields of the events of decisions that a replay reads.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct DecisionEvent {
+    pub(super) agent: AgentName,
+    pub(super) instance: InstanceId,
+    pub(super) decision: DecisionId,
+    action: Option<String>,
+    pub(super) code: Option<String>,
+    #[serde(default)]
+    constrained: Vec<String>,
+    pub(super) snapshot: String,
+    #[serde(default)]
+    pub(super) rules: Vec<String>,
+    capability: Option<CapabilityName>,
+    #[serde(default)]
+    capabilities: Vec<CapabilityName>,
+    secret: Option<SecretName>,
+    pub(super) source: Option<String>,
+    facts: Option<EntryFacts>,
+}
+
+/// See [`RequestFacts`](crate::base::RequestFacts). Entries of earlier versions have none.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct EntryFacts {
+    roles: BTreeSet<RoleName>,
+    #[serde(default)]
+    left_out: Vec<CapabilityName>,
+    life_s: Option<u32>,
+}
+
+/// The kinds of entries of decisions on requests of agents.
+const DECISIONS: [Kind; 5] = [
+    TokenMinted::KIND,
+    TokenDenied::KIND,
+    SecretRevealed::KIND,
+    LeaseIntended::KIND,
+    LeaseReused::KIND,
+];
+
+impl RecordedRequest {
+    /// The request of `entry`, if it records a decision on one.
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        if !DECISIONS.contains(&entry.kind) {
+            return None;
+        }
+        let event: DecisionEvent = serde_json::from_slice(&entry.event).ok()?;
+        let is_denied = entry.kind == TokenDenied::KIND;
+        let action = match (entry.kind, event.action.as_deref()) {
+            (TokenMinted::KIND, _) | (TokenDenied::KIND, Some("mint")) => Action::Token,
+            (SecretRevealed::KIND, _) | (TokenDenied::KIND, Some("reveal")) => Action::ReadSecret,
+            (LeaseIntended::KIND | LeaseReused::KIND, _) | (TokenDenied::KIND, Some("lease")) => Action::Lease,
+            _ => return None,
+        };
+        let outcome = match (is_denied, event.constrained.is_empty()) {
+            (true, _) => RecordedOutcome::Deny,
+            (false, false) => RecordedOutcome::Constrain,
+            (false, true) => RecordedOutcome::Allow,
+        };
+        Some(Self { seq: entry.seq, event, action, outcome })
+    }
+
+    /// The time of the decision.
+    pub(super) fn at(&self) -> Timestamp {
+        self.event.decision.minted_at()
+    }
+
+    pub(super) fn life_s(&self) -> Option<u32> {
+        self.event.facts.as_ref().and_then(|facts| facts.life_s)
+    }
+
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.event.source.as_deref().and_then(address)
+    }
+
+    /// The roles of the agent then; as of now if the entry does not say them.
+    pub(super) fn roles(&self, world: &World) -> BTreeSet<RoleName> {
+        let now = || world.registry.agent_named(&self.event.agent).map(|agent| (*agent.roles).clone());
+        self.event.facts.as_ref().map(|facts| facts.roles.clone()).or_else(now).unwrap_or_default()
+    }
+
+    /// The request, without names of capabilities that were not declared then.
+    pub(super) fn request(&self, world: &World, roles: &BTreeSet<RoleName>) -> TrialRequest {
+        let DecisionEvent { capability, capabilities, secret, facts, .. } = &self.event;
+        let left_out = facts.iter().flat_map(|facts| &facts.left_out);
+        let mut scope: BTreeSet<CapabilityName> =
+            capabilities.iter().chain(capability).chain(left_out).cloned().collect();
+        if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
+            scope.extend(delivering(world, roles, secret));
+        }
+        let request = MintRequest { scope, resource: None, life_s: self.life_s(), details: None };
+        TrialRequest { action: self.action, request }
+    }
+
+    /// The id of the agent, or of an agent that does not exist any more.
+    pub(super) fn agent_id(&self, world: &World) -> AgentId {
+        let found = world.registry.agent_named(&self.event.agent).map(|agent| agent.id);
+        found.unwrap_or_else(|| AgentId::mint(self.at(), &SystemEntropy))
+    }
+}
+
+/// The capability that delivers `secret`: one that the roles hold, if there is one.
+fn delivering(world: &World, roles: &BTreeSet<RoleName>, secret: &SecretName) -> Option<CapabilityName> {
+    let declarations = world.registry.declarations();
+    let delivers = |one: &&Capability| one.delivery.secret() == Some(secret);
+    let held = roles.iter().filter_map(|role| declarations.role(role)).flat_map(|role| &role.capabilities);
+    let held = held.filter_map(|name| declarations.capability(name)).find(delivers);
+    held.or_else(|| declarations.capabilities().find(delivers)).map(|one| one.name.clone())
+}

@@ -1,0 +1,144 @@
+//! Explanations of decisions, for operators and for agents.
+
+use serde_json::{Value, json};
+
+use super::{NO_NIGHTS, applied, ask, broker_with, policy};
+use crate::operators::{join, standing, teams};
+use crate::refusals::refused;
+use crate::support::broker::{Agent, Reply, TestBroker};
+
+fn decision(reply: &Reply) -> String {
+    reply.json()["decision_id"].as_str().unwrap().to_owned()
+}
+
+async fn explained(broker: &TestBroker, decision: &str) -> Value {
+    let reply = broker.operator().get(&format!("/v1/decisions/{decision}")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()
+}
+
+async fn own(agent: &Agent, decision: &str) -> Reply {
+    agent.caller.get(&format!("/v1/decisions/{decision}")).await
+}
+
+#[tokio::test]
+async fn a_denial_is_explained_by_each_rule_and_the_change_that_would_allow() {
+    // Given a denial by one of four policies
+    let (broker, agent) = broker_with(NO_NIGHTS).await;
+    for (name, rule) in [
+        ("of-leases", "forbid (principal, action == Keyward::Action::\"lease\", resource);"),
+        ("of-reports", "forbid (principal, action, resource == Keyward::Capability::\"reports.read\");"),
+        ("of-readers", "forbid (principal in Keyward::Role::\"repo-reader\", action, resource);"),
+        ("of-long", "forbid (principal, action, resource) when { context has requested_life_s && context.requested_life_s > 900 };"),
+    ] {
+        applied(&broker, &policy(name, rule)).await;
+    }
+    broker.clock.advance_s(8 * 3600);
+    let denied = agent.ask("grant_type=client_credentials&scope=reports.publish&expires_in=120").await;
+    refused(&denied, 403, "policy_denied");
+    // When an operator asks, then the explanation has each rule and why it did not match
+    let answer = explained(&broker, &decision(&denied)).await;
+    assert_eq!(
+        (&answer["action"], &answer["outcome"], &answer["code"], &answer["life_s"]),
+        (&json!("token"), &json!("deny"), &json!("policy_denied"), &json!(120))
+    );
+    assert_eq!(answer["rules"], json!(["role publisher", "policy no-nights"]));
+    let capability = &answer["capabilities"][0];
+    assert_eq!(capability["held_by"], json!(["publisher"]));
+    let results: Vec<(&str, &str)> = capability["policies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["policy"].as_str().unwrap(), one["result"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        results,
+        [
+            ("no-nights", "denies"),
+            ("of-long", "condition"),
+            ("of-leases", "other-action"),
+            ("of-readers", "other-principal"),
+            ("of-reports", "other-resource"),
+        ]
+    );
+    assert_eq!(answer["now"]["same_declarations"], true);
+    assert_eq!((&answer["change"]["kind"], &answer["change"]["name"]), (&json!("change-policy"), &json!("no-nights")));
+    // And the agent sees the policy that denies it, and no other
+    let answer = own(&agent, &decision(&denied)).await.json();
+    let policies = answer["capabilities"][0]["policies"].as_array().unwrap();
+    assert_eq!((policies.len(), &policies[0]["policy"]), (1, &json!("no-nights")));
+    assert!(answer.get("rules").is_none() && answer.get("seq").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn the_role_that_an_agent_lacks_is_named_to_operators_only() {
+    let (broker, _) = broker_with(NO_NIGHTS).await;
+    let reader = broker.agent("b", &["repo-reader"]).await;
+    let denied = ask(&reader, "reports.publish").await;
+    refused(&denied, 400, "capability_not_granted");
+    let answer = explained(&broker, &decision(&denied)).await;
+    assert_eq!(answer["capabilities"][0]["other_roles"], json!(["publisher"]));
+    assert_eq!((&answer["change"]["kind"], &answer["change"]["name"]), (&json!("hold-role"), &json!("publisher")));
+    let told = own(&reader, &decision(&denied)).await.text();
+    assert!(!told.contains("publisher"), "{told}");
+    // And a name of nothing looks the same to the agent
+    let nothing = ask(&reader, "absent.read").await;
+    let (known, unknown) =
+        (own(&reader, &decision(&denied)).await.json(), own(&reader, &decision(&nothing)).await.json());
+    assert_eq!(known["change"], unknown["change"]);
+    assert_eq!(known["now"]["code"], unknown["now"]["code"]);
+}
+
+#[tokio::test]
+async fn grants_leases_and_readings_are_explained() {
+    let (broker, agent) = broker_with("@max_ttl(\"1m\") forbid (principal, action, resource);").await;
+    let minted = ask(&agent, "reports.read%20absent.read").await;
+    let answer = explained(&broker, &decision(&minted)).await;
+    assert_eq!((&answer["outcome"], &answer["now"]["outcome"]), (&json!("constrain"), &json!("constrain")));
+    assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "limits-life");
+    assert!(answer.get("change").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_decision_of_earlier_declarations_is_decided_again() {
+    let (broker, agent) = broker_with(NO_NIGHTS).await;
+    broker.clock.advance_s(8 * 3600);
+    let denied = ask(&agent, "reports.publish").await;
+    let before = explained(&broker, &decision(&denied)).await;
+    applied(&broker, &policy("no-nights", "forbid (principal, action == Keyward::Action::\"lease\", resource);")).await;
+    let answer = explained(&broker, &decision(&denied)).await;
+    assert_eq!(answer["rules"], before["rules"], "as the entry says");
+    assert_eq!(
+        (&answer["now"]["same_declarations"], &answer["now"]["outcome"], &answer["outcome"]),
+        (&json!(false), &json!("allow"), &json!("deny"))
+    );
+}
+
+#[tokio::test]
+async fn a_decision_is_explained_to_its_agent_and_to_operators_who_see_its_entry() {
+    let (broker, red, blue) = teams().await;
+    let agent = broker.agent("red-bot", &[]).await;
+    let other = broker.agent("blue-bot", &[]).await;
+    let minted = decision(&ask(&agent, "red.call").await);
+    assert_eq!(own(&agent, &minted).await.status, 200);
+    refused(&own(&other, &minted).await, 404, "decision_unknown");
+    let path = format!("/v1/decisions/{minted}");
+    assert_eq!(red.get(&path).await.status, 200);
+    refused(&blue.get(&path).await, 404, "decision_unknown");
+    let approver = join(&broker, "amy", &standing("approver", None)).await.caller;
+    refused(&approver.get(&path).await, 403, "operator_role_insufficient");
+    let absent = "/v1/decisions/dec_00000000000000000000000000";
+    refused(&broker.operator().get(absent).await, 404, "decision_unknown");
+    refused(&broker.operator().get("/v1/decisions/x").await, 400, "id_not_canonical");
+}
+
+#[tokio::test]
+async fn roles_in_the_facts_of_a_request_are_not_shown_to_other_owners() {
+    let (broker, red, _) = teams().await;
+    let agent = broker.agent("red-bot", &[]).await;
+    assert_eq!(ask(&agent, "red.call").await.status, 200);
+    let whole = broker.entries("token.minted").await;
+    assert!(whole.last().unwrap()["event"]["facts"]["roles"].is_array(), "{whole:?}");
+    let shown = red.get("/v1/ledger/entries?kind=token.minted").await.text();
+    assert!(shown.contains("red-bot") && !shown.contains("\"facts\""), "{shown}");
+}
