@@ -19,6 +19,12 @@ pub const NAMED_POLICIES_MAX: usize = 8;
 pub const EXPLAINED_POLICIES_MAX: usize = 50;
 /// Maximum number of ledger entries that the search for a decision reads.
 pub const DECISION_ENTRIES_READ_MAX: u64 = 20_000;
+/// Maximum number of recorded requests that one request of a simulation replays; the next one continues.
+pub const SIMULATED_REQUESTS_MAX: usize = 5_000;
+/// Maximum number of ledger entries that one request of a simulation reads.
+pub const SIMULATED_ENTRIES_READ_MAX: u64 = 20_000;
+/// Maximum number of changes that one request of a simulation lists; others are counted.
+pub const SIMULATED_CHANGES_MAX: usize = 1_000;
 /// Longest rule of a policy, in bytes.
 pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of a rule: its open brackets, and the operators since each of them.

@@ -41,6 +41,7 @@ pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
 pub use administration::ledger_readers::LedgerReadings;
 pub use administration::overview::AgentOverview;
 pub use administration::plan::Planned;
+pub use administration::simulate::ReplayedSpan;
 pub use administration::upload::Uploaded;
 pub use administration::watch::Warning;
 pub use caller_services::{AdminServices, AgentServices};

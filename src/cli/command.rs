@@ -30,6 +30,7 @@ use super::verbs::policies::PolicyCommand;
 use super::verbs::rotations::RotationCommand;
 use super::verbs::sealing::UnsealArgs;
 use super::verbs::secrets::SecretCommand;
+use super::verbs::simulate::SimulateArgs;
 use super::verbs::token::TokenArgs;
 use super::verbs::whoami::WhoamiArgs;
 use crate::console::{ColorChoice, CommandFailure, Format};
@@ -186,6 +187,8 @@ pub enum ClientCommand {
     Status,
     /// Show the changes that `apply` would make
     Plan(PlanArgs),
+    /// Replay recorded requests of agents against declaration files: which would be decided otherwise; nothing is changed
+    Simulate(SimulateArgs),
     /// Apply declaration files: all changes or none
     Apply(ApplyArgs),
     /// Explain a decision on a request of an agent: the roles, what each policy says, and the change that would allow the request

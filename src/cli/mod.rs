@@ -105,6 +105,7 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Whoami(args) => args.run(session).await,
         ClientCommand::Status => status(session).await,
         ClientCommand::Plan(args) => args.run(session).await,
+        ClientCommand::Simulate(args) => args.run(session).await,
         ClientCommand::Apply(args) => args.run(session).await,
         ClientCommand::Explain(args) => args.run(session).await,
         ClientCommand::Export(args) => args.run(session).await,

@@ -50,7 +50,8 @@ pub use right::{
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
     InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
     ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
-    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets,
+    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
+    SimulateDeclarations, StoreSecrets,
     Unauthorised, authorise,
 };
 pub use sensitivity::CapabilityConstraints;

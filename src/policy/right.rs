@@ -126,6 +126,9 @@ rights! {
     RotateSigningKeys = "rotate-signing-keys", [Admin], Everything, Never;
     /// Planning declarations, which changes nothing.
     PlanDeclarations = "plan-declarations", [Admin, Auditor, Deployer], Owned, Yes;
+    /// Replaying recorded requests against declarations. The scope `all` is required, because the requests of all agents are
+    /// replayed.
+    SimulateDeclarations = "simulate", [Admin, Security], Everything, Yes;
     /// Exporting declarations, with the requests and SQL of upstreams that a plan does not show.
     ExportDeclarations = "export-declarations", [Admin], Owned, Yes;
     /// Applying declarations.

@@ -33,6 +33,8 @@ pub struct Trial {
     pub rules: Vec<String>,
     /// The policies that match, or that cannot be evaluated.
     pub policies: BTreeSet<PolicyName>,
+    /// The capabilities that the request gets.
+    pub granted: BTreeSet<CapabilityName>,
 }
 
 /// The outcome of a trial.
@@ -65,6 +67,16 @@ impl TrialOutcome {
         }
     }
 
+    /// The life that the request gets, in seconds.
+    #[must_use]
+    pub const fn life_s(&self) -> Option<u32> {
+        match self {
+            Self::Allowed { life_s } => *life_s,
+            Self::Constrained { life_s, .. } => Some(*life_s),
+            Self::Denied(_) => None,
+        }
+    }
+
     fn of(terms: Result<(u32, Vec<String>), Refusal>) -> Self {
         match terms {
             Ok((life_s, reasons)) if reasons.is_empty() => Self::Allowed { life_s: Some(life_s) },
@@ -81,8 +93,10 @@ pub fn try_request(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &Tr
     match asked.action {
         Action::Token => {
             let JudgedMint { rules, policies, terms } = judge_mint(context, by, &asked.request);
+            let names = terms.iter().flat_map(|terms| &terms.capabilities);
+            let granted = names.map(|(name, _)| name.clone()).collect();
             let terms = terms.map(|terms| (terms.life_s, terms.constrained));
-            Trial { outcome: TrialOutcome::of(terms), rules, policies }
+            Trial { outcome: TrialOutcome::of(terms), rules, policies, granted }
         }
         Action::Lease => try_lease(context, by, &asked.request),
         Action::ReadSecret => try_reading(context, by, &asked.request),
@@ -93,7 +107,9 @@ fn try_lease(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequ
     let Some(capability) = only(&asked.scope) else { return unfit(asked) };
     let request = LeaseRequest { capability: capability.clone(), life_s: asked.life_s };
     let judged = judge_lease(context, by, &request);
-    Trial { outcome: TrialOutcome::of(judged.terms), rules: judged.rules, policies: judged.policies }
+    let granted = judged.terms.iter().map(|_| capability.clone()).collect();
+    let outcome = TrialOutcome::of(judged.terms);
+    Trial { outcome, rules: judged.rules, policies: judged.policies, granted }
 }
 
 fn try_reading(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequest) -> Trial {
@@ -110,8 +126,9 @@ fn try_reading(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRe
         }
         Some(one) => judged.refusal(&one.name).map(|refusal| Refusal::by_policy(refusal, &asked.scope)),
     };
+    let granted = if refusal.is_none() { asked.scope.clone() } else { BTreeSet::new() };
     let outcome = refusal.map_or(TrialOutcome::Allowed { life_s: None }, TrialOutcome::Denied);
-    Trial { outcome, rules, policies: judged.policies() }
+    Trial { outcome, rules, policies: judged.policies(), granted }
 }
 
 fn only(scope: &BTreeSet<CapabilityName>) -> Option<&CapabilityName> {
@@ -121,7 +138,8 @@ fn only(scope: &BTreeSet<CapabilityName>) -> Option<&CapabilityName> {
 /// A request that the action does not have.
 fn unfit(asked: &MintRequest) -> Trial {
     let refusal = Refusal::of(code::CAPABILITY_NOT_GRANTED, &asked.scope);
-    Trial { outcome: TrialOutcome::Denied(refusal), rules: Vec::new(), policies: BTreeSet::new() }
+    let (rules, policies, granted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    Trial { outcome: TrialOutcome::Denied(refusal), rules, policies, granted }
 }
 
 /// What decides on one capability of a request.

@@ -63,12 +63,13 @@ impl<T, I, A> Endpoint<T, I, A> {
 }
 
 /// Paths of requests with a body that change nothing.
-const READING: [&str; 5] = [
+const READING: [&str; 6] = [
     "/oauth/introspect",
     "/v1/export",
     "/v1/lease-plan-checks/{name}",
     "/v1/plan",
     "/v1/plan-checks/{*name}",
+    "/v1/simulations",
 ];
 
 /// Paths of requests that are simply repeated: a lost token expires, and an enrolment or renewal that sends the same key

@@ -17,6 +17,7 @@ use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
+use crate::broker::world::Effect;
 use crate::idempotency::{IdempotencyKey, Remembered};
 use crate::ledger::AppendError;
 use crate::policy::{Authorised, Declare, Right};
@@ -194,6 +195,18 @@ impl Drawn {
             "if the plan was made {made}, {fix}; otherwise plan again with the same files (`keyward plan -f FILE`), read the \
              changes, then apply the plan of the new id"
         )))
+    }
+
+    /// The plan, and the effects of its application, for a state that no ledger records.
+    pub(super) fn into_effects(
+        self,
+        operator: &OperatorPrincipal,
+    ) -> Result<(SectionPlan, Vec<Effect>), Failure> {
+        let (values_left_out, snapshot) = (0, self.plan.after.snapshot().hex());
+        let event = DeclarationsApplied { operator: operator.name(), changes: &[], values_left_out, snapshot };
+        let change = Change::new(&event)?;
+        let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
+        Ok((self.plan, change.into_effects()))
     }
 
     /// The plan as one change. It advances everything that it touches, so that no mint decided before commits after.

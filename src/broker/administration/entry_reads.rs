@@ -138,7 +138,8 @@ mod tests {
 
     use super::*;
     use crate::base::limits::{
-        AUDIT_ENTRIES_READ_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX, READINGS_LOOKED_AT_MAX,
+        AUDIT_ENTRIES_READ_MAX, DECISION_ENTRIES_READ_MAX, EVIDENCE_RELATED_ENTRIES_READ_MAX,
+        READINGS_LOOKED_AT_MAX, SIMULATED_ENTRIES_READ_MAX,
     };
     use crate::base::{Stopwatch, SystemClock, SystemEntropy, Timestamp};
     use crate::keyring::{Keyring, SlotKey};
@@ -217,12 +218,14 @@ mod tests {
 
     #[test]
     fn so_many_entries_are_read_for_one_request() {
-        let mut budget = ReadBudget::new(AUDIT_ENTRIES_READ_MAX);
-        let mut seqs = (1..=AUDIT_ENTRIES_READ_MAX + 1).peekable();
-        let batches = std::iter::from_fn(|| Some(budget.batch(&mut seqs, READ_AT_ONCE)));
-        let read: usize = batches.map(|batch| batch.len()).take_while(|size| *size > 0).sum();
-        assert_eq!(read as u64, AUDIT_ENTRIES_READ_MAX);
-        assert_eq!(seqs.next(), Some(AUDIT_ENTRIES_READ_MAX + 1), "one beyond it is left for the next page");
+        for most in [AUDIT_ENTRIES_READ_MAX, DECISION_ENTRIES_READ_MAX, SIMULATED_ENTRIES_READ_MAX] {
+            let mut budget = ReadBudget::new(most);
+            let mut seqs = (1..=most + 1).peekable();
+            let batches = std::iter::from_fn(|| Some(budget.batch(&mut seqs, READ_AT_ONCE)));
+            let read: usize = batches.map(|batch| batch.len()).take_while(|size| *size > 0).sum();
+            assert_eq!(read as u64, most);
+            assert_eq!(seqs.next(), Some(most + 1), "one beyond it is left for the next page");
+        }
     }
 
     #[test]

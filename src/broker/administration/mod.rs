@@ -19,6 +19,7 @@ pub(super) mod overview;
 pub(super) mod plan;
 mod plan_id;
 pub(super) mod refusals;
+pub(super) mod simulate;
 mod unknown_names;
 pub(super) mod upload;
 mod visible;

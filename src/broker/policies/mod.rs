@@ -4,6 +4,6 @@ pub(super) mod case_file;
 pub(super) mod cases;
 mod change;
 pub(super) mod explain;
-mod recorded_request;
+pub(super) mod recorded_request;
 mod trial_world;
 pub(super) mod views;

@@ -20,24 +20,24 @@ use crate::token::{TokenDenied, TokenMinted};
 
 /// A request of an agent, as the entry of its decision says.
 #[derive(Clone, Debug)]
-pub(super) struct RecordedRequest {
-    pub(super) seq: u64,
-    pub(super) event: DecisionEvent,
-    pub(super) action: Action,
+pub(in crate::broker) struct RecordedRequest {
+    pub(in crate::broker) seq: u64,
+    pub(in crate::broker) event: DecisionEvent,
+    pub(in crate::broker) action: Action,
     /// `allow`, `constrain` or `deny`.
-    pub(super) outcome: RecordedOutcome,
+    pub(in crate::broker) outcome: RecordedOutcome,
 }
 
 /// The recorded outcome of a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum RecordedOutcome {
+pub(in crate::broker) enum RecordedOutcome {
     Allow,
     Constrain,
     Deny,
 }
 
 impl RecordedOutcome {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(in crate::broker) const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Constrain => "constrain",
@@ -48,22 +48,22 @@ impl RecordedOutcome {
 
 /// The fields of the events of decisions that a replay reads.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct DecisionEvent {
-    pub(super) agent: AgentName,
-    pub(super) instance: InstanceId,
-    pub(super) decision: DecisionId,
+pub(in crate::broker) struct DecisionEvent {
+    pub(in crate::broker) agent: AgentName,
+    pub(in crate::broker) instance: InstanceId,
+    pub(in crate::broker) decision: DecisionId,
     action: Option<String>,
-    pub(super) code: Option<String>,
+    pub(in crate::broker) code: Option<String>,
     #[serde(default)]
     constrained: Vec<String>,
-    pub(super) snapshot: String,
+    pub(in crate::broker) snapshot: String,
     #[serde(default)]
-    pub(super) rules: Vec<String>,
+    pub(in crate::broker) rules: Vec<String>,
     capability: Option<CapabilityName>,
     #[serde(default)]
     capabilities: Vec<CapabilityName>,
     secret: Option<SecretName>,
-    pub(super) source: Option<String>,
+    pub(in crate::broker) source: Option<String>,
     facts: Option<EntryFacts>,
 }
 
@@ -85,9 +85,18 @@ const DECISIONS: [Kind; 5] = [
     LeaseReused::KIND,
 ];
 
+/// The names of [`DECISIONS`].
+pub(in crate::broker) const DECISION_NAMES: [&str; 5] = [
+    TokenMinted::NAME,
+    TokenDenied::NAME,
+    SecretRevealed::NAME,
+    LeaseIntended::NAME,
+    LeaseReused::NAME,
+];
+
 impl RecordedRequest {
     /// The request of `entry`, if it records a decision on one.
-    pub(super) fn of(entry: &Entry) -> Option<Self> {
+    pub(in crate::broker) fn of(entry: &Entry) -> Option<Self> {
         if !DECISIONS.contains(&entry.kind) {
             return None;
         }
@@ -108,26 +117,26 @@ impl RecordedRequest {
     }
 
     /// The time of the decision.
-    pub(super) fn at(&self) -> Timestamp {
+    pub(in crate::broker) fn at(&self) -> Timestamp {
         self.event.decision.minted_at()
     }
 
-    pub(super) fn life_s(&self) -> Option<u32> {
+    pub(in crate::broker) fn life_s(&self) -> Option<u32> {
         self.event.facts.as_ref().and_then(|facts| facts.life_s)
     }
 
-    pub(super) fn source(&self) -> Option<IpAddr> {
+    pub(in crate::broker) fn source(&self) -> Option<IpAddr> {
         self.event.source.as_deref().and_then(address)
     }
 
     /// The roles of the agent then; as of now if the entry does not say them.
-    pub(super) fn roles(&self, world: &World) -> BTreeSet<RoleName> {
+    pub(in crate::broker) fn roles(&self, world: &World) -> BTreeSet<RoleName> {
         let now = || world.registry.agent_named(&self.event.agent).map(|agent| (*agent.roles).clone());
         self.event.facts.as_ref().map(|facts| facts.roles.clone()).or_else(now).unwrap_or_default()
     }
 
     /// The request, without names of capabilities that were not declared then.
-    pub(super) fn request(&self, world: &World, roles: &BTreeSet<RoleName>) -> TrialRequest {
+    pub(in crate::broker) fn request(&self, world: &World, roles: &BTreeSet<RoleName>) -> TrialRequest {
         let DecisionEvent { capability, capabilities, secret, facts, .. } = &self.event;
         let left_out = facts.iter().flat_map(|facts| &facts.left_out);
         let mut scope: BTreeSet<CapabilityName> =
@@ -140,9 +149,22 @@ impl RecordedRequest {
     }
 
     /// The id of the agent, or of an agent that does not exist any more.
-    pub(super) fn agent_id(&self, world: &World) -> AgentId {
+    pub(in crate::broker) fn agent_id(&self, world: &World) -> AgentId {
         let found = world.registry.agent_named(&self.event.agent).map(|agent| agent.id);
         found.unwrap_or_else(|| AgentId::mint(self.at(), &SystemEntropy))
+    }
+}
+
+#[cfg(test)]
+impl RecordedRequest {
+    /// A granted request in the entry `seq`.
+    pub(in crate::broker) fn example(seq: u64) -> Self {
+        let event = serde_json::json!({
+            "agent": "a", "instance": "inst_00000000000000000000000000",
+            "decision": "dec_00000000000000000000000000", "snapshot": "",
+        });
+        let event = serde_json::from_value(event).unwrap();
+        Self { seq, event, action: Action::Token, outcome: RecordedOutcome::Allow }
     }
 }
 

@@ -99,6 +99,13 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("status", ["keyward status", "keyward status --home /etc/keyward-client -o json"]),
     ("plan", ["keyward plan -f declarations/", "keyward plan -f declarations/ --prune"]),
     (
+        "simulate",
+        [
+            "keyward simulate -f declarations/",
+            "keyward simulate -f policies.toml --against 30d -o json",
+        ],
+    ),
+    (
         "apply",
         [
             "keyward apply -f declarations/",

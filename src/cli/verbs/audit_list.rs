@@ -187,7 +187,7 @@ fn has_text(value: &Value, texts: &[String]) -> bool {
 }
 
 /// A time, or a length of time before now, as the broker reads it.
-pub(super) fn moment_text(text: &str) -> Result<String, String> {
+pub(crate) fn moment_text(text: &str) -> Result<String, String> {
     if Timestamp::parse(text).is_some() || length_s(text).is_some() {
         return Ok(text.to_owned());
     }

@@ -26,6 +26,7 @@ pub(crate) mod policies;
 pub(crate) mod rotations;
 pub(crate) mod sealing;
 pub(crate) mod secrets;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod version;

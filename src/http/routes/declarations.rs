@@ -10,16 +10,18 @@ use super::target::{FromPath, name};
 use crate::base::code;
 use crate::base::limits::{DECLARATION_FILES_MAX, FILE_NAME_BYTES_MAX};
 use crate::base::{CapabilityName, SecretName};
-use crate::broker::{AdminServices, Applied, Ended, ExportFilter, HeavyRequest, Planned, Priority, Uploaded};
+use crate::broker::{
+    AdminServices, Applied, Ended, ExportFilter, HeavyRequest, Planned, Priority, ReplayedSpan, Uploaded,
+};
 use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
-use crate::policy::{CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right};
+use crate::policy::{CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right, SimulateDeclarations};
 use crate::registry::Undeclared;
 use crate::wire::{
     self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, LeaseCheckAnswer, Nothing, Optional,
-    UpstreamCheckAnswer,
+    SimulateBody, SimulationAnswer, UpstreamCheckAnswer,
 };
 
 /// The routes of declarations.
@@ -29,6 +31,7 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .declaring(&wire::APPLY_DECLARATIONS, Repetition::Once, apply)
         .declaring(&wire::CHECK_PLANNED_ROTATION, Repetition::Harmless, check)
         .declaring(&wire::CHECK_PLANNED_LEASE, Repetition::Harmless, check_lease)
+        .declaring(&wire::SIMULATE_DECLARATIONS, Repetition::Harmless, simulate)
         .heavy(
             &wire::EXPORT_DECLARATIONS,
             |services, call: &AdminRequest<ExportDeclarations, Nothing, Optional<ExportBody>>, work| {
@@ -41,10 +44,12 @@ pub(crate) fn routes() -> Routes<AdminServices> {
 }
 
 /// Declarations of an operator, and the heavy request that processes them.
-struct Declaring<R, T> {
+struct Declaring<R, T, M = ()> {
     by: AuthorisedOperator<R>,
     target: T,
     uploaded: Uploaded,
+    /// What the body has beyond declarations.
+    more: M,
     idempotency: Option<IdempotencyKey>,
     heavy: HeavyRequest,
 }
@@ -55,7 +60,7 @@ impl Routes<AdminServices> {
         self,
         endpoint: &Endpoint<T, B, A>,
         repetition: Repetition,
-        handler: impl Fn(AdminServices, Declaring<R, T>) -> F + Clone + Send + Sync + 'static,
+        handler: impl Fn(AdminServices, Declaring<R, T, B::More>) -> F + Clone + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<A, Problem>> + Send + 'static,
@@ -78,11 +83,12 @@ impl Routes<AdminServices> {
                         Repetition::Once => by.idempotency_key(&own, idempotency, B::digested(&body)),
                         Repetition::Harmless => None,
                     };
-                    Ok::<_, Problem>((by, uploaded(parse_json::<B>(&body)?)?, idempotency))
+                    let (uploaded, more) = uploaded(parse_json::<B>(&body)?)?;
+                    Ok::<_, Problem>((by, uploaded, more, idempotency))
                 });
-                let (by, uploaded, idempotency) = parsed.await?;
+                let (by, uploaded, more, idempotency) = parsed.await?;
                 let owner = by.owner().cloned();
-                let declaring = Declaring { by, target, uploaded, idempotency, heavy: heavy.clone() };
+                let declaring = Declaring { by, target, uploaded, more, idempotency, heavy: heavy.clone() };
                 let answer = handler(services, declaring).await;
                 let answer = answer.map_err(|problem| within(problem, owner.as_ref()))?;
                 heavy.run(Priority::Low, move |_| Ok(answer.give(status))).await
@@ -93,25 +99,41 @@ impl Routes<AdminServices> {
 
 /// The body of a request with declaration files.
 trait Upload: DeserializeOwned + JsonSchema + Send + 'static {
+    /// What the body has beyond declarations.
+    type More: Send + 'static;
+
     /// The same with the id of a plan.
-    fn planned(self) -> ApplyBody;
+    fn planned(self) -> (ApplyBody, Self::More);
 }
 
 impl Upload for ApplyBody {
-    fn planned(self) -> ApplyBody {
-        self
+    type More = ();
+
+    fn planned(self) -> (ApplyBody, ()) {
+        (self, ())
     }
 }
 
 impl Upload for DeclareBody {
-    fn planned(self) -> ApplyBody {
+    type More = ();
+
+    fn planned(self) -> (ApplyBody, ()) {
         let Self { files, prune } = self;
-        ApplyBody { files, prune, plan: None }
+        (ApplyBody { files, prune, plan: None }, ())
     }
 }
 
-fn uploaded(body: impl Upload) -> Result<Uploaded, Problem> {
-    let body = body.planned();
+impl Upload for SimulateBody {
+    type More = ReplayedSpan;
+
+    fn planned(self) -> (ApplyBody, ReplayedSpan) {
+        let Self { files, prune, since, before } = self;
+        (ApplyBody { files, prune, plan: None }, ReplayedSpan { since, before })
+    }
+}
+
+fn uploaded<B: Upload>(body: B) -> Result<(Uploaded, B::More), Problem> {
+    let (body, more) = body.planned();
     if body.files.is_empty() || body.files.len() > DECLARATION_FILES_MAX {
         let why = format!("an upload has 1 to {DECLARATION_FILES_MAX} files");
         return Err(Problem::new(code::FILE_COUNT_INVALID).because(why));
@@ -121,7 +143,7 @@ fn uploaded(body: impl Upload) -> Result<Uploaded, Problem> {
     }
     let unnamed = if body.prune { Undeclared::Prune } else { Undeclared::Keep };
     let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
-    Ok(Uploaded { files: files.collect(), unnamed, plan: body.plan })
+    Ok((Uploaded { files: files.collect(), unnamed, plan: body.plan }, more))
 }
 
 async fn plan(
@@ -132,6 +154,13 @@ async fn plan(
     let Planned { changes, id, losses, new_owners, unchanged } = planned;
     let unapplied = AppliedAnswer::unapplied(changes);
     Ok(AppliedAnswer { plan: Some(id), losses, new_owners, unchanged, ..unapplied })
+}
+
+async fn simulate(
+    services: AdminServices,
+    call: Declaring<SimulateDeclarations, Nothing, ReplayedSpan>,
+) -> Result<SimulationAnswer, Problem> {
+    Ok(services.simulate(&call.by, &call.heavy, call.uploaded, &call.more).await?)
 }
 
 async fn apply(services: AdminServices, call: Declaring<Declare, Nothing>) -> Result<AppliedAnswer, Problem> {

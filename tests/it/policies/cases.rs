@@ -38,7 +38,14 @@ max_life_s = 3600
 [[lease]]
 capability = "db.read"
 per_agent = 2
-upstream = { kind = "postgres", host = "db.example.com", dbname = "app", admin_secret = "db/admin", grant_roles = ["reader"] }
+[lease.upstream]
+driver = "postgresql-dynamic"
+host = "127.0.0.1"
+tls = "off"
+database = "app"
+member_of = ["reader"]
+admin_role = "keyward_admin"
+admin_secret = "db/admin"
 
 [[role]]
 name = "deployer"

@@ -3,6 +3,7 @@
 mod cases;
 mod declared;
 mod explain;
+mod simulate;
 mod views;
 
 use keyward::base::Timestamp;

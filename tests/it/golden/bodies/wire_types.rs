@@ -106,6 +106,7 @@ fn declared() -> Vec<Typed> {
     vec![
         takes(&wire::PLAN_DECLARATIONS),
         takes(&wire::APPLY_DECLARATIONS),
+        takes(&wire::SIMULATE_DECLARATIONS),
         takes_or_not(&wire::EXPORT_DECLARATIONS),
         takes(&wire::CHECK_PLANNED_ROTATION),
         takes(&wire::CHECK_PLANNED_LEASE),

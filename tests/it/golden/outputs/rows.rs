@@ -100,6 +100,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("policy list", &[of::<Items<wire::PolicyAnswer>>]),
     ("policy show", &[of::<wire::PolicyAnswer>]),
     ("policy test", &[of::<wire::PolicyTestOutput>]),
+    ("simulate", &[of::<wire::SimulationAnswer>]),
     ("role list", &[of::<Items<wire::RoleAnswer>>]),
     ("role show", &[of::<wire::RoleAnswer>]),
     ("rotation adopt", &[of::<wire::AdoptedAnswer>]),

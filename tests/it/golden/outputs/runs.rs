@@ -171,6 +171,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     let policy = "[[policy]]\nname = \"short\"\nrule = '@max_ttl(\"5m\") forbid (principal, action, resource);'\n";
     let declared = world.write(policy);
     run("apply", &["-f", &declared]);
+    run("simulate", &["-f", &declared]);
     run("policy list", &[]);
     run("policy show", &["short"]);
     run("role show", &["repo-reader"]);

@@ -1,0 +1,302 @@
+//! Replays of recorded requests against declarations that are not applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::entry_filter::moment;
+use super::entry_reads::TermSearch;
+use super::upload::{Upload, Uploaded};
+use crate::authn::Records;
+use crate::base::limits::{
+    SIMULATED_CHANGES_MAX, SIMULATED_ENTRIES_READ_MAX, SIMULATED_REQUESTS_MAX,
+};
+use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Timestamp};
+use crate::broker::administration::heavy::{HeavyRequest, Priority};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::policies::recorded_request::{DECISION_NAMES, RecordedRequest};
+use crate::broker::services::Services;
+use crate::broker::world::{Effect, World, records};
+use crate::policy::{Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, try_request};
+use crate::postings::TimeSpan;
+use crate::registry::Registry;
+use crate::rules::Rules;
+use crate::store::At;
+use crate::wire::{EntryField, SimulatedChangeAnswer, SimulationAnswer};
+
+/// Which recorded requests are replayed.
+#[derive(Clone, Debug)]
+pub struct ReplayedSpan {
+    /// The earliest time, in RFC 3339, or a length of time before now.
+    pub since: String,
+    /// Only requests of entries before this one.
+    pub before: Option<u64>,
+}
+
+/// Requests that are replayed under one hold of the state's lock.
+const REPLAYED_AT_ONCE: usize = 32;
+
+impl AdminServices {
+    /// Replays recorded requests on the present declarations and on those that the files would make of them, and compares.
+    /// Agents have their present roles, or those of the files. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`Failure`] with the faults of the files, or if the ledger is damaged there.
+    pub async fn simulate(
+        &self,
+        by: &Authorised<SimulateDeclarations>,
+        heavy: &HeavyRequest,
+        uploaded: Uploaded,
+        span: &ReplayedSpan,
+    ) -> Result<SimulationAnswer, Failure> {
+        let upload = Upload::read(by.operator(), heavy, uploaded).await?;
+        let since = moment("since", Some(&span.since), self.0.state.clock.now())?;
+        let (services, before) = (Arc::clone(&self.0), span.before);
+        heavy.run(Priority::Ordinary, move |work| services.simulate(&upload, since, before, work)).await
+    }
+}
+
+impl Services {
+    fn simulate(
+        &self,
+        upload: &Upload,
+        since: Option<Timestamp>,
+        before: Option<u64>,
+        work: &Cancellation,
+    ) -> Result<SimulationAnswer, Failure> {
+        let (requests, next_before) = self.recorded_requests(since, before, work)?;
+        let agents: BTreeSet<&AgentName> = requests.iter().map(|one| &one.event.agent).collect();
+        let draft = self.draft(upload, &agents, work)?;
+        let mut found = Differences::default();
+        for batch in requests.chunks(REPLAYED_AT_ONCE) {
+            work.step()?;
+            self.state.store.read(|world, _| {
+                for request in batch {
+                    found.note(request, &self.replays(world, &draft, request));
+                }
+            });
+        }
+        let count = u64::try_from(requests.len()).unwrap_or(u64::MAX);
+        Ok(found.answer(count, next_before))
+    }
+
+    /// The recorded requests, the newest first, and the entry before which the next ones are.
+    fn recorded_requests(
+        &self,
+        since: Option<Timestamp>,
+        before: Option<u64>,
+        work: &Cancellation,
+    ) -> Result<(Vec<RecordedRequest>, Option<u64>), Failure> {
+        let kinds = DECISION_NAMES.map(|name| (EntryField::Kind, name.to_owned()));
+        let head = self.state.store.head().seq;
+        let search = TermSearch {
+            store: &self.state.store,
+            any: vec![vec![kinds.to_vec()]],
+            from: 1,
+            through: before.map_or(head, |before| before.saturating_sub(1).min(head)),
+            times: TimeSpan { since, until: None },
+            most: SIMULATED_ENTRIES_READ_MAX,
+        };
+        let mut requests: Vec<RecordedRequest> = Vec::new();
+        let searched_from = search.run(work, |entries| {
+            let in_time = entries.iter().filter(|entry| since.is_none_or(|since| entry.time >= since));
+            requests.extend(in_time.filter_map(RecordedRequest::of));
+            Ok(())
+        })?;
+        Ok(part(requests, searched_from))
+    }
+
+    /// The records that decisions read, as the files would make them.
+    fn draft(
+        &self,
+        upload: &Upload,
+        agents: &BTreeSet<&AgentName>,
+        work: &Cancellation,
+    ) -> Result<Draft, Failure> {
+        let (drawn, _) = self.state.read(|reading| {
+            let registry = reading.unconditional().registry.reduced_to(agents.iter().copied());
+            Ok::<_, Failure>((self.draw(upload, reading, work)?, registry))
+        });
+        let (drawn, mut registry) = drawn?;
+        let (plan, effects) = drawn.into_effects(&upload.operator)?;
+        let at = At { seq: 0, time: self.state.clock.now() };
+        for effect in &effects {
+            if let Effect::Registry(effect) = effect {
+                registry.apply(at, effect);
+            }
+        }
+        Ok(Draft { registry, rules: plan.after.rules })
+    }
+
+    /// The decisions on a recorded request: by the present records, and by the draft.
+    fn replays(&self, world: &World, draft: &Draft, request: &RecordedRequest) -> Replays {
+        let present = records(world);
+        let drafted = Records { registry: &draft.registry, rules: &draft.rules, ..present };
+        Replays {
+            present: self.replay(world, present, request),
+            drafted: self.replay(world, drafted, request),
+        }
+    }
+
+    fn replay(&self, world: &World, records: Records<'_>, request: &RecordedRequest) -> Option<Trial> {
+        let agent = records.registry.agent_named(&request.event.agent)?;
+        let context = DecisionContext {
+            decision: request.event.decision,
+            records,
+            reading: ClockReading::at(request.at()),
+            limits: &self.settings.tokens,
+            digests: &self.state.digests,
+        };
+        let roles: &BTreeSet<RoleName> = &agent.roles;
+        let by = Requester {
+            agent: agent.id,
+            instance: request.event.instance,
+            name: &agent.name,
+            roles,
+            source: request.source(),
+            not_after: request.at().plus_s(self.settings.agent_life_s),
+        };
+        Some(try_request(&context, &by, &request.request(world, roles)))
+    }
+}
+
+/// The requests of one part of a simulation, the newest first, and the entry before which the next ones are.
+fn part(mut requests: Vec<RecordedRequest>, searched_from: u64) -> (Vec<RecordedRequest>, Option<u64>) {
+    requests.sort_by_key(|one| std::cmp::Reverse(one.seq));
+    let mut next = Some(searched_from).filter(|from| *from > 1);
+    if let Some(further) = requests.get(SIMULATED_REQUESTS_MAX) {
+        next = Some(further.seq.saturating_add(1));
+        requests.truncate(SIMULATED_REQUESTS_MAX);
+    }
+    (requests, next)
+}
+
+/// Records as the files would make them.
+struct Draft {
+    registry: Registry,
+    rules: Rules,
+}
+
+/// The decisions on one request; `None` if the agent does not exist.
+struct Replays {
+    present: Option<Trial>,
+    drafted: Option<Trial>,
+}
+
+/// How a capability of a request is decided otherwise.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Difference {
+    NewlyAllowed,
+    NewlyDenied,
+    ShorterLife,
+    LongerLife,
+}
+
+impl Difference {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewlyAllowed => "newly-allowed",
+            Self::NewlyDenied => "newly-denied",
+            Self::ShorterLife => "shorter-life",
+            Self::LongerLife => "longer-life",
+        }
+    }
+
+    /// The difference for one capability.
+    fn of(present: Option<&Trial>, drafted: Option<&Trial>, name: &CapabilityName) -> Option<Self> {
+        let gets = |trial: Option<&Trial>| trial.is_some_and(|trial| trial.granted.contains(name));
+        match (gets(present), gets(drafted)) {
+            (false, false) => None,
+            (false, true) => Some(Self::NewlyAllowed),
+            (true, false) => Some(Self::NewlyDenied),
+            (true, true) => {
+                let life = |trial: Option<&Trial>| trial.and_then(|trial| trial.outcome.life_s());
+                let (before, after) = (life(present)?, life(drafted)?);
+                match after.cmp(&before) {
+                    std::cmp::Ordering::Less => Some(Self::ShorterLife),
+                    std::cmp::Ordering::Equal => None,
+                    std::cmp::Ordering::Greater => Some(Self::LongerLife),
+                }
+            }
+        }
+    }
+}
+
+/// The requests that are decided otherwise, by agent, capability and difference.
+#[derive(Default)]
+struct Differences(BTreeMap<(AgentName, CapabilityName, Difference), Counted>);
+
+struct Counted {
+    requests: u64,
+    decision: DecisionId,
+    rules: Vec<String>,
+}
+
+impl Differences {
+    /// The newest requests come first.
+    fn note(&mut self, request: &RecordedRequest, Replays { present, drafted }: &Replays) {
+        let granted = |trial: &Option<Trial>| trial.iter().flat_map(|one| one.granted.clone()).collect();
+        let (before, after): (BTreeSet<CapabilityName>, BTreeSet<CapabilityName>) =
+            (granted(present), granted(drafted));
+        for name in before.union(&after) {
+            let difference = Difference::of(present.as_ref(), drafted.as_ref(), name);
+            let Some(difference) = difference else { continue };
+            let key = (request.event.agent.clone(), name.clone(), difference);
+            let counted = self.0.entry(key).or_insert_with(|| Counted {
+                requests: 0,
+                decision: request.event.decision,
+                rules: drafted.as_ref().map(|trial| trial.rules.clone()).unwrap_or_default(),
+            });
+            counted.requests = counted.requests.saturating_add(1);
+        }
+    }
+
+    fn answer(self, requests: u64, next_before: Option<u64>) -> SimulationAnswer {
+        let further = self.0.len().saturating_sub(SIMULATED_CHANGES_MAX);
+        let changes = self.0.into_iter().take(SIMULATED_CHANGES_MAX);
+        let change = |((agent, capability, difference), counted): (_, Counted)| SimulatedChangeAnswer {
+            agent,
+            capability,
+            change: Difference::as_str(difference).into(),
+            requests: counted.requests,
+            decision: counted.decision,
+            rules: counted.rules,
+        };
+        SimulationAnswer { requests, changes: changes.map(change).collect(), further, next_before }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SystemEntropy;
+
+    #[test]
+    fn so_many_requests_are_replayed_at_once() {
+        let requests = |count: usize| -> Vec<RecordedRequest> {
+            (1..=count).map(|seq| RecordedRequest::example(u64::try_from(seq).unwrap())).collect()
+        };
+        let (whole, next) = part(requests(SIMULATED_REQUESTS_MAX), 1);
+        assert_eq!((whole.len(), whole[0].seq, next), (SIMULATED_REQUESTS_MAX, 5_000, None));
+        let (first, next) = part(requests(SIMULATED_REQUESTS_MAX + 1), 1);
+        assert_eq!((first.len(), first[0].seq, next), (SIMULATED_REQUESTS_MAX, 5_001, Some(2)));
+        assert_eq!(part(requests(1), 7).1, Some(7), "not all entries were searched");
+    }
+
+    #[test]
+    fn so_many_changes_are_listed() {
+        let of = |count: usize| {
+            let mut found = Differences::default();
+            for number in 0..count {
+                let agent: AgentName = format!("a-{number}").parse().unwrap();
+                let key = (agent, "c.read".parse().unwrap(), Difference::NewlyDenied);
+                let decision = DecisionId::mint(Timestamp::from_s(1_800_000_000), &SystemEntropy);
+                found.0.insert(key, Counted { requests: 1, decision, rules: Vec::new() });
+            }
+            let answer = found.answer(0, None);
+            (answer.changes.len(), answer.further)
+        };
+        assert_eq!(of(SIMULATED_CHANGES_MAX), (SIMULATED_CHANGES_MAX, 0));
+        assert_eq!(of(SIMULATED_CHANGES_MAX + 1), (SIMULATED_CHANGES_MAX, 1));
+    }
+}

@@ -1,0 +1,89 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+
+use super::audit_list::moment_text;
+use super::declarations::read_files;
+use crate::cli::session::VerbSession;
+use crate::cli::table::columns;
+use crate::console::CommandFailure;
+use crate::wire::{
+    Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer,
+};
+
+/// `keyward simulate`
+#[derive(Args, Debug)]
+pub struct SimulateArgs {
+    /// A file with declarations, a directory of *.toml files, or `-` for standard input
+    #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Also remove declared objects that the files do not name
+    #[arg(long)]
+    prune: bool,
+    /// Replay the requests since this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = moment_text)]
+    against: String,
+}
+
+impl SimulateArgs {
+    pub(crate) async fn run(&self, session: VerbSession<'_>) -> Result<(), CommandFailure> {
+        let (files, prune, since) = (read_files(&self.files)?, self.prune, self.against.clone());
+        let client = session.operator().await?;
+        let mut whole = Simulation::default();
+        let mut body = SimulateBody { files, prune, since, before: None };
+        let progress = session.console.progress("replaying requests");
+        loop {
+            let part = client.call(SIMULATE_DECLARATIONS, &Nothing, &body).await?.answer;
+            progress.counted().fetch_add(part.requests, Ordering::Relaxed);
+            body.before = part.next_before;
+            whole.add(part);
+            if body.before.is_none() {
+                break;
+            }
+        }
+        drop(progress);
+        let answer = whole.answer();
+        if session.console.is_json() {
+            session.console.json(&answer);
+            return Ok(());
+        }
+        session.print_table(&client, &answer, answer.changes.iter()).await;
+        let further = match answer.further {
+            0 => String::new(),
+            count => format!("; at least {count} further changes are not listed"),
+        };
+        session.console.say(&format!("{} requests were replayed{further}", answer.requests));
+        Ok(())
+    }
+}
+
+/// The parts of a simulation together.
+#[derive(Default)]
+struct Simulation {
+    requests: u64,
+    further: usize,
+    changes: BTreeMap<(String, String, String), SimulatedChangeAnswer>,
+}
+
+impl Simulation {
+    fn add(&mut self, part: SimulationAnswer) {
+        self.requests = self.requests.saturating_add(part.requests);
+        self.further = self.further.saturating_add(part.further);
+        for change in part.changes {
+            let key = (change.agent.to_string(), change.capability.to_string(), change.change.to_string());
+            let requests = change.requests;
+            // The newest part comes first, and its decision stays.
+            let known = self.changes.entry(key).or_insert(SimulatedChangeAnswer { requests: 0, ..change });
+            known.requests = known.requests.saturating_add(requests);
+        }
+    }
+
+    fn answer(self) -> SimulationAnswer {
+        let Self { requests, further, changes } = self;
+        SimulationAnswer { requests, changes: changes.into_values().collect(), further, next_before: None }
+    }
+}
+
+columns!(SimulatedChangeAnswer "changes of decisions": agent, capability, change, requests, rules);

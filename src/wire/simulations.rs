@@ -1,0 +1,56 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::declarations::DeclarationFileBody;
+use super::endpoint::{Nothing, endpoints};
+use super::object::objects;
+use super::status::FixedText;
+use crate::base::limits::DECLARATION_BYTES_MAX;
+use crate::base::{AgentName, CapabilityName, DecisionId};
+
+endpoints! {
+    /// Replay recorded requests against declarations; nothing is changed
+    SIMULATE_DECLARATIONS: POST "/v1/simulations", Nothing, SimulateBody => SimulationAnswer, up to DECLARATION_BYTES_MAX;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulateBody {
+    #[serde(deserialize_with = "objects")]
+    pub files: Vec<DeclarationFileBody>,
+    #[serde(default)]
+    pub prune: bool,
+    /// The earliest time of the requests, in RFC 3339, or a length of time before now, e.g. `7d`.
+    pub since: String,
+    /// Only requests of entries before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+}
+
+/// A part of a simulation, the newest requests first.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SimulationAnswer {
+    /// The number of replayed requests.
+    pub requests: u64,
+    /// What would be decided otherwise, by agent and capability; at most 1,000.
+    pub changes: Vec<SimulatedChangeAnswer>,
+    /// The number of further changes.
+    pub further: usize,
+    /// `before` of the next part; null if this is the last one.
+    pub next_before: Option<u64>,
+}
+
+/// Requests of an agent for a capability that would be decided otherwise.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SimulatedChangeAnswer {
+    pub agent: AgentName,
+    pub capability: CapabilityName,
+    /// `newly-allowed`, `newly-denied`, `shorter-life` or `longer-life`.
+    pub change: FixedText,
+    /// The number of requests.
+    pub requests: u64,
+    /// The newest of these decisions.
+    pub decision: DecisionId,
+    /// The rules that would determine it.
+    pub rules: Vec<String>,
+}
