@@ -25,6 +25,8 @@ pub const SIMULATED_REQUESTS_MAX: usize = 5_000;
 pub const SIMULATED_ENTRIES_READ_MAX: u64 = 20_000;
 /// Maximum number of changes that one request of a simulation lists; others are counted.
 pub const SIMULATED_CHANGES_MAX: usize = 1_000;
+/// Maximum number of newly reachable requests that a plan lists; others are counted.
+pub const WIDENINGS_LISTED_MAX: usize = 500;
 /// Longest rule of a policy, in bytes.
 pub const POLICY_RULE_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of a rule: its open brackets, and the operators since each of them.

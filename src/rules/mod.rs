@@ -5,6 +5,7 @@
 
 mod annotations;
 mod closed_values;
+mod compare;
 mod declaration;
 mod declared;
 mod described;

@@ -159,6 +159,11 @@ impl Rule {
         self.0.compiled.as_ref().map(|compiled| compiled.obligation)
     }
 
+    /// The statement; `None` if it cannot be read.
+    pub(super) fn statement(&self) -> Option<&Policy> {
+        self.0.compiled.as_ref()?.set.policies().next()
+    }
+
     /// The agents, roles, capabilities and environments that it names.
     #[must_use]
     pub fn names(&self) -> &[NamedEntity] {

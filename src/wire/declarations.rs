@@ -8,7 +8,7 @@ use super::object::objects;
 use super::rotations::{FindingAnswer, UpstreamCheckAnswer};
 use super::status::FixedText;
 use crate::base::limits::DECLARATION_BYTES_MAX;
-use crate::base::{AgentName, CapabilityName, OwnerName, SecretName};
+use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, SecretName};
 
 endpoints! {
     /// Show the changes that declarations would make
@@ -43,6 +43,9 @@ pub struct ApplyBody {
     /// The id of a plan of these files: the broker makes exactly its changes, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Confirms that the changes give more access than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub widen: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -69,6 +72,9 @@ pub struct AppliedAnswer {
     /// What agents lose by a plan; absent if they lose nothing, and from the response to an apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub losses: Option<LossesAnswer>,
+    /// What a plan makes newly reachable; absent if that is nothing, and from the response to an apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widening: Option<WideningAnswer>,
     /// Owners that no object and no operator had before: their names may be misspelt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_owners: Vec<NewOwnerAnswer>,
@@ -106,10 +112,39 @@ impl AppliedAnswer {
             kept: false,
             plan: None,
             losses: None,
+            widening: None,
             new_owners: Vec::new(),
             unchanged: Vec::new(),
         }
     }
+}
+
+/// What a plan makes newly reachable. To apply it, the request has to confirm this (`widen`).
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct WideningAnswer {
+    /// Within the operator's scope, by agent and capability; at most 500.
+    pub items: Vec<WidenedAnswer>,
+    /// The number of further ones within the scope.
+    pub further: usize,
+    /// The number of those outside of the operator's scope.
+    pub others: usize,
+}
+
+/// Requests that become possible, or that are restricted less.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct WidenedAnswer {
+    /// The agent; absent for all agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    pub capability: CapabilityName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+    /// `granted`, `policy-removed`, `policy-changed` (the new rule is less strict, or cannot be compared), `facts-changed`
+    /// (facts that policies test), `longer-life` or `delivered-otherwise`.
+    pub cause: FixedText,
+    /// The policy, or the facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
 }
 
 /// What agents and resource servers lose when a plan is applied.

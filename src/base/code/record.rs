@@ -25,6 +25,9 @@ super::codes! {
     POLICY_UNKNOWN "policy_unknown" NotFound:
         "there is no policy of this name",
         "check the name: `keyward policy list` shows the policies";
+    WIDENING_NOT_CONFIRMED "widening_not_confirmed" Conflict:
+        "the application gives more access than before, and the request does not confirm this; nothing was changed",
+        "read what becomes reachable (`keyward plan -f FILE`), then add `--widen` to `keyward apply`";
     DECISION_UNKNOWN "decision_unknown" NotFound:
         "the ledger has no decision of this id, or none that the caller may see",
         "copy the id from the answer to the request, or from `keyward audit list`";

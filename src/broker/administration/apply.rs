@@ -12,6 +12,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use crate::broker::declarations::losses::{Loss, losses};
 use crate::broker::declarations::section::{Effects, NewAgent, PlanRules, SectionContext, SectionPlan};
+use crate::broker::declarations::widening::Widening;
 use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removed};
@@ -63,6 +64,9 @@ impl AdminServices {
                 Ok::<_, AttemptError>(match read {
                     ReadOutcome::Now(drawn, preconditions) => {
                         drawn.check(&upload, work)?;
+                        if !upload.widen && !drawn.widening.is_empty() {
+                            return Err(drawn.widening.unconfirmed().into());
+                        }
                         let (drawn, draft) = drawn.drafted(&upload.operator)?;
                         ReadOutcome::Now((drawn, draft), preconditions)
                     }
@@ -157,7 +161,8 @@ impl Services {
         };
         let (plan, effects) = upload.sections.plan(&ground)?;
         let losses = if upload.names_losses { losses(&ground, &plan)? } else { BTreeMap::new() };
-        Ok(Drawn { plan, effects, as_of: reading.as_of(), losses })
+        let widening = Widening::of(&ground, &plan)?;
+        Ok(Drawn { plan, effects, as_of: reading.as_of(), losses, widening })
     }
 }
 
@@ -167,12 +172,13 @@ pub(super) struct Drawn {
     effects: Vec<Effects>,
     as_of: u64,
     pub(super) losses: BTreeMap<AgentName, Loss>,
+    pub(super) widening: Widening,
 }
 
 impl Drawn {
     /// Its id. This takes time, and needs no records.
     pub(super) fn id(&self, upload: &Upload, work: &Cancellation) -> Result<String, Cancelled> {
-        plan_id(upload, &self.plan, &self.losses, work)
+        plan_id(upload, &self.plan, &self.losses, &self.widening, work)
     }
 
     /// Checks that it is the plan that `upload` names.

@@ -12,6 +12,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::ChangeRequest;
 use crate::broker::declarations::losses::Loss;
 use crate::broker::declarations::section::SectionPlan;
+use crate::broker::declarations::widening::{Widened, Widening};
 use crate::broker::failure::Failure;
 use crate::broker::services::Services;
 use crate::broker::world::World;
@@ -20,7 +21,9 @@ use crate::policy::{Authorised, PlanDeclarations};
 use crate::registry::PlannedChange;
 use crate::store::CommitError;
 use crate::token::TokenMinted;
-use crate::wire::{LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer, UnchangedObject};
+use crate::wire::{
+    LiveCounts, LossAnswer, LossesAnswer, NewOwnerAnswer, UnchangedObject, WidenedAnswer, WideningAnswer,
+};
 
 /// A plan: the changes of an application, and what agents lose by them.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Planned {
     pub id: String,
     /// What agents lose; `None` if they lose nothing.
     pub losses: Option<LossesAnswer>,
+    /// What becomes newly reachable; `None` if that is nothing.
+    pub widening: Option<WideningAnswer>,
     /// The owners that nothing had before.
     pub new_owners: Vec<NewOwnerAnswer>,
     /// Declared objects with an upstream that it does not change.
@@ -57,6 +62,7 @@ impl AdminServices {
             let mut drawn = drawn?;
             let id = drawn.id(&upload, work)?;
             let losses = std::mem::take(&mut drawn.losses);
+            let widening = Some(&drawn.widening).filter(|widening| !widening.is_empty()).map(widened);
             let (plan, draft) = drawn.drafted(&upload.operator)?;
             let fits = services.state.completed(request, draft, preconditions)?.0.fits::<World>();
             let is_too_large =
@@ -67,7 +73,7 @@ impl AdminServices {
             fits?;
             let SectionPlan { changes, new_owners, upstreams, .. } = plan;
             let unchanged = upstreams.unchanged;
-            let planned = Planned { changes, id, losses: None, new_owners, unchanged };
+            let planned = Planned { changes, id, losses: None, widening, new_owners, unchanged };
             Ok::<_, Failure>((planned, losses))
         });
         let (planned, losses) = planned.await?;
@@ -81,6 +87,21 @@ impl AdminServices {
         });
         Ok(Planned { losses: Some(counted.await?), ..planned })
     }
+}
+
+fn widened(widening: &Widening) -> WideningAnswer {
+    let answer = |one: &Widened| {
+        let (cause, what) = one.cause_text();
+        WidenedAnswer {
+            agent: one.agent.clone(),
+            capability: one.capability.clone(),
+            environment: one.environment.clone(),
+            cause: cause.into(),
+            what,
+        }
+    };
+    let (further, others) = (widening.further, widening.others);
+    WideningAnswer { items: widening.items.iter().map(answer).collect(), further, others }
 }
 
 /// Tokens that have not expired and end by a plan.

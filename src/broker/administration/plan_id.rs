@@ -8,6 +8,7 @@ use crate::base::encoding::hex;
 use crate::base::{AgentName, Cancellation, Cancelled, CapabilityName, OwnerName, RoleName};
 use crate::broker::declarations::losses::{Loss, LostAccess};
 use crate::broker::declarations::section::SectionPlan;
+use crate::broker::declarations::widening::{Widened, Widening};
 use crate::crypto::{Digest, sha256};
 use crate::registry::{Noun, PlannedChange, Undeclared};
 
@@ -28,6 +29,9 @@ struct PlanContent<'a> {
     losses: Vec<(&'a AgentName, bool, String)>,
     /// The number of agents outside of the operator's scope.
     other_losses: usize,
+    /// What becomes newly reachable.
+    widening: Vec<String>,
+    other_widening: (usize, usize),
 }
 
 /// Whether `text` has the form of an id.
@@ -41,6 +45,7 @@ pub(super) fn plan_id(
     upload: &Upload,
     drawn: &SectionPlan,
     losses: &BTreeMap<AgentName, Loss>,
+    widening: &Widening,
     work: &Cancellation,
 ) -> Result<String, Cancelled> {
     let mut files: Vec<String> =
@@ -48,7 +53,7 @@ pub(super) fn plan_id(
     files.sort_unstable();
     let mut digests = AccessDigests::default();
     let mut content = PlanContent {
-        format: "keyward plan 2",
+        format: "keyward plan 3",
         owner: upload.operator.scope().owner().map(OwnerName::as_str),
         prune: upload.unnamed == Undeclared::Prune,
         files,
@@ -57,6 +62,8 @@ pub(super) fn plan_id(
         granted: granted(drawn, work)?,
         losses: Vec::new(),
         other_losses: 0,
+        widening: widening.items.iter().map(Widened::text).collect(),
+        other_widening: (widening.further, widening.others),
     };
     for (name, loss) in losses {
         work.step()?;

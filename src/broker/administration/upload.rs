@@ -14,6 +14,8 @@ pub struct Uploaded {
     pub unnamed: Undeclared,
     /// The id of the plan whose changes are made. Without an id, the changes that the files declare are made.
     pub plan: Option<String>,
+    /// Whether the request confirms that the changes give more access.
+    pub widen: bool,
 }
 
 /// Files that an operator uploaded, and what they declare.
@@ -23,6 +25,7 @@ pub(super) struct Upload {
     pub(super) sections: Sections,
     pub(super) unnamed: Undeclared,
     pub(super) plan: Option<String>,
+    pub(super) widen: bool,
     /// Whether what agents lose is wanted: for a plan, and for an application that names one.
     pub(super) names_losses: bool,
 }
@@ -37,13 +40,13 @@ impl Upload {
     pub(super) async fn read(
         operator: &OperatorPrincipal,
         heavy: &HeavyRequest,
-        Uploaded { files, unnamed, plan }: Uploaded,
+        Uploaded { files, unnamed, plan, widen }: Uploaded,
     ) -> Result<Self, Failure> {
         let operator = operator.clone();
         let reading = heavy.run(Priority::Low, move |work| {
             let sections = Sections::read(&files, operator.scope(), work)?;
             let names_losses = plan.is_some();
-            Ok::<_, Failure>(Self { operator, files, sections, unnamed, plan, names_losses })
+            Ok::<_, Failure>(Self { operator, files, sections, unnamed, plan, widen, names_losses })
         });
         reading.await
     }

@@ -9,3 +9,4 @@ mod records;
 pub(super) mod schema;
 pub(in crate::broker) mod section;
 pub(in crate::broker) mod sections;
+pub(in crate::broker) mod widening;

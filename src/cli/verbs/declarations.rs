@@ -14,7 +14,7 @@ use crate::console::{CommandFailure, Console};
 use crate::wire::{
     APPLY_DECLARATIONS, AppliedAnswer, ApplyBody, CHECK_PLANNED_LEASE, CHECK_PLANNED_ROTATION, ChangedValue,
     DeclarationFileBody, DeclareBody, DeclaredKind, EndedAnswer, LiveCounts, LossAnswer, NewOwnerAnswer,
-    Nothing, PLAN_DECLARATIONS, PlannedAction, PlannedChange,
+    Nothing, PLAN_DECLARATIONS, PlannedAction, PlannedChange, WidenedAnswer,
 };
 
 /// `keyward plan`
@@ -39,6 +39,9 @@ pub struct ApplyArgs {
     /// Remove without a question; where there is no terminal, `--prune` needs this option or `--plan`
     #[arg(long, conflicts_with = "plan")]
     yes: bool,
+    /// Confirm that the changes give more access than before: `keyward plan` lists what becomes reachable
+    #[arg(long)]
+    widen: bool,
 }
 
 #[derive(Args, Debug)]
@@ -68,7 +71,8 @@ impl PlanArgs {
         // The last line, also after failed checks and in a file.
         let is_told = !session.console.is_json() && !planned.changes.is_empty();
         if let Some(id) = planned.plan.as_ref().filter(|_| is_told) {
-            let command = self.declared.command(id);
+            let widen = if planned.widening.is_some() { " --widen" } else { "" };
+            let command = format!("{}{widen}", self.declared.command(id));
             session.console.line(&format!("to make exactly these changes: {command}"));
         }
         checked
@@ -86,7 +90,7 @@ impl ApplyArgs {
         }
         let DeclareBody { files, prune } = self.declared.body()?;
         let client = session.operator().await?;
-        let mut body = ApplyBody { files, prune, plan: self.plan.clone() };
+        let mut body = ApplyBody { files, prune, plan: self.plan.clone(), widen: self.widen };
         if prune && body.plan.is_none() {
             let request = DeclareBody { files: body.files.clone(), prune };
             let planned = client.call(PLAN_DECLARATIONS, &Nothing, &request).await?;
@@ -113,7 +117,7 @@ impl ApplyArgs {
 /// Shows a plan to the person who is asked about it.
 fn show(planned: &AppliedAnswer, console: &Console) {
     note_new_owners(planned, console);
-    for line in planned.changes.iter().map(line).chain(losses(planned)) {
+    for line in planned.changes.iter().map(line).chain(losses(planned)).chain(widening(planned)) {
         console.say(&line);
     }
 }
@@ -123,7 +127,8 @@ fn tell(applied: &Received<AppliedAnswer>, console: &Console) -> Result<(), Comm
     if console.is_json() {
         console.json(&applied.sent);
     } else {
-        applied.changes.iter().map(line).chain(losses(applied)).for_each(|line| console.line(&line));
+        let lines = applied.changes.iter().map(line).chain(losses(applied)).chain(widening(applied));
+        lines.for_each(|line| console.line(&line));
         match (applied.changes.is_empty(), applied.seq) {
             (true, _) => console.say("no changes"),
             (false, Some(seq)) => console.say(&format!("applied in ledger entry {seq}")),
@@ -213,6 +218,37 @@ fn value(changed: &ChangedValue) -> String {
             format!("{field}: {from} → {to}")
         }
     }
+}
+
+/// Lines about what becomes newly reachable.
+fn widening(planned: &AppliedAnswer) -> Vec<String> {
+    let Some(widening) = &planned.widening else { return Vec::new() };
+    let mut lines = vec!["newly reachable (apply it with `--widen`):".to_owned()];
+    lines.extend(widening.items.iter().map(widened));
+    if widening.further > 0 {
+        lines.push(format!("  {} more", widening.further));
+    }
+    if widening.others > 0 {
+        lines.push(format!("  {} of other owners", widening.others));
+    }
+    lines
+}
+
+fn widened(one: &WidenedAnswer) -> String {
+    let agent = one.agent.as_ref().map_or_else(|| "all agents".to_owned(), ToString::to_string);
+    let environment = one.environment.as_ref().map_or_else(String::new, |one| format!(" in {one}"));
+    let what = one.what.as_deref().unwrap_or_default();
+    let cause = match one.cause.as_ref() {
+        "granted" => "granted".to_owned(),
+        "policy-removed" => format!("policy {what} is removed"),
+        "policy-changed" => format!("policy {what} changes, and may restrict less"),
+        "facts-changed" => format!("the {what} changes, which policies test"),
+        "longer-life" => "longer life".to_owned(),
+        "delivered-otherwise" => "delivered in another way".to_owned(),
+        // Of a newer broker.
+        other => format!("{other} {what}"),
+    };
+    format!("  {agent}  {}{environment}  {cause}", one.capability)
 }
 
 /// Lines about what agents lose.

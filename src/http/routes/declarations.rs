@@ -119,7 +119,7 @@ impl Upload for DeclareBody {
 
     fn planned(self) -> (ApplyBody, ()) {
         let Self { files, prune } = self;
-        (ApplyBody { files, prune, plan: None }, ())
+        (ApplyBody { files, prune, plan: None, widen: false }, ())
     }
 }
 
@@ -128,7 +128,7 @@ impl Upload for SimulateBody {
 
     fn planned(self) -> (ApplyBody, ReplayedSpan) {
         let Self { files, prune, since, before } = self;
-        (ApplyBody { files, prune, plan: None }, ReplayedSpan { since, before })
+        (ApplyBody { files, prune, plan: None, widen: false }, ReplayedSpan { since, before })
     }
 }
 
@@ -143,7 +143,7 @@ fn uploaded<B: Upload>(body: B) -> Result<(Uploaded, B::More), Problem> {
     }
     let unnamed = if body.prune { Undeclared::Prune } else { Undeclared::Keep };
     let files = body.files.into_iter().map(|file| SourceFile::new(file.name, file.text));
-    Ok((Uploaded { files: files.collect(), unnamed, plan: body.plan }, more))
+    Ok((Uploaded { files: files.collect(), unnamed, plan: body.plan, widen: body.widen }, more))
 }
 
 async fn plan(
@@ -151,9 +151,9 @@ async fn plan(
     call: Declaring<PlanDeclarations, Nothing>,
 ) -> Result<AppliedAnswer, Problem> {
     let planned = services.plan(&call.by, &call.heavy, call.uploaded).await?;
-    let Planned { changes, id, losses, new_owners, unchanged } = planned;
+    let Planned { changes, id, losses, widening, new_owners, unchanged } = planned;
     let unapplied = AppliedAnswer::unapplied(changes);
-    Ok(AppliedAnswer { plan: Some(id), losses, new_owners, unchanged, ..unapplied })
+    Ok(AppliedAnswer { plan: Some(id), losses, widening, new_owners, unchanged, ..unapplied })
 }
 
 async fn simulate(

@@ -133,7 +133,7 @@ impl TestBroker {
     }
 
     pub(crate) async fn apply(&self, text: &str) -> Reply {
-        let body = json!({ "files": [{ "name": "a.toml", "text": text }] });
+        let body = json!({ "files": [{ "name": "a.toml", "text": text }], "widen": true });
         self.operator().post_json("/v1/apply", &body).await
     }
 

@@ -1,0 +1,316 @@
+//! What an application makes newly reachable: capabilities that existing agents get, and restrictions that end. A restriction
+//! that cannot be compared with the earlier one counts as ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::section::{SectionContext, SectionPlan};
+use crate::base::limits::WIDENINGS_LISTED_MAX;
+use crate::base::{AgentName, CapabilityName, EnvironmentName, PolicyName, RoleName, Sensitivity, code};
+use crate::broker::failure::Failure;
+use crate::registry::{Action, Agent, AgentKind, Capability, Declarations, Noun, Owned, PlannedChange};
+use crate::rules::{AgentFacts, CapabilityFacts, NamedEntity, Policy};
+
+/// What an application makes newly reachable.
+#[derive(Clone, Debug, Default)]
+pub(in crate::broker) struct Widening {
+    /// In the order of agents and capabilities; at most `WIDENINGS_LISTED_MAX`.
+    pub(in crate::broker) items: Vec<Widened>,
+    /// The number of further ones.
+    pub(in crate::broker) further: usize,
+    /// The number of those outside of the operator's scope.
+    pub(in crate::broker) others: usize,
+}
+
+/// A request that becomes possible, or that is restricted less.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::broker) struct Widened {
+    /// The agent; `None` for all.
+    pub(in crate::broker) agent: Option<AgentName>,
+    pub(in crate::broker) capability: CapabilityName,
+    pub(in crate::broker) environment: Option<EnvironmentName>,
+    pub(in crate::broker) cause: WideningCause,
+}
+
+/// Why it becomes possible.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::broker) enum WideningCause {
+    /// The agent gets the capability.
+    Granted,
+    /// A policy that can restrict it is removed.
+    PolicyRemoved(PolicyName),
+    /// A policy that can restrict it changes, and the new rule is less strict, or cannot be compared.
+    PolicyChanged(PolicyName),
+    /// Facts that policies test change.
+    FactsChanged(String),
+    /// The longest life is longer.
+    LongerLife,
+    /// The token or the secret is another one.
+    DeliveredOtherwise,
+}
+
+impl Widened {
+    /// The kind, and the policy or the fact.
+    pub(in crate::broker) fn cause_text(&self) -> (&'static str, Option<String>) {
+        match &self.cause {
+            WideningCause::Granted => ("granted", None),
+            WideningCause::PolicyRemoved(policy) => ("policy-removed", Some(policy.to_string())),
+            WideningCause::PolicyChanged(policy) => ("policy-changed", Some(policy.to_string())),
+            WideningCause::FactsChanged(fact) => ("facts-changed", Some(fact.clone())),
+            WideningCause::LongerLife => ("longer-life", None),
+            WideningCause::DeliveredOtherwise => ("delivered-otherwise", None),
+        }
+    }
+
+    /// One line about it.
+    pub(in crate::broker) fn text(&self) -> String {
+        let agent = self.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent `{agent}`"));
+        let environment =
+            self.environment.as_ref().map_or_else(String::new, |environment| format!(" in `{environment}`"));
+        let (cause, what) = self.cause_text();
+        let what = what.map_or_else(String::new, |what| format!(" {what}"));
+        format!("{agent}, capability `{}`{environment}: {cause}{what}", self.capability)
+    }
+}
+
+impl Widening {
+    /// The failure of an application that does not confirm it.
+    pub(in crate::broker) fn unconfirmed(&self) -> Failure {
+        let shown: Vec<String> = self.items.iter().take(UNCONFIRMED_SHOWN).map(Widened::text).collect();
+        let count = self.items.len().saturating_add(self.further).saturating_add(self.others);
+        let more = count.saturating_sub(shown.len());
+        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let why = format!("the application gives more access: {}{more}; nothing was changed", shown.join("; "));
+        Failure::new(code::WIDENING_NOT_CONFIRMED).because(why)
+    }
+
+    /// Whether nothing is newly reachable.
+    pub(in crate::broker) const fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.others == 0
+    }
+
+    /// What the application that was `drawn` makes newly reachable.
+    ///
+    /// # Errors
+    /// [`Failure`] if the work is cancelled.
+    pub(in crate::broker) fn of(ground: &SectionContext<'_>, drawn: &SectionPlan) -> Result<Self, Failure> {
+        let mut finder = Finder { ground, drawn, found: BTreeSet::new(), others: 0 };
+        finder.capabilities()?;
+        finder.agents()?;
+        let (mut items, others): (Vec<Widened>, usize) = (finder.found.into_iter().collect(), finder.others);
+        let further = items.len().saturating_sub(WIDENINGS_LISTED_MAX);
+        items.truncate(WIDENINGS_LISTED_MAX);
+        Ok(Self { items, further, others })
+    }
+}
+
+/// Lines that the refusal of an unconfirmed application has.
+const UNCONFIRMED_SHOWN: usize = 5;
+/// Fields of declared objects that policies test.
+const FACTS: [&str; 4] = ["access", "environment", "owner", "person"];
+/// Fields that say what a capability delivers.
+const DELIVERY: [&str; 3] = ["audience", "delivery", "secret"];
+
+/// The capabilities that these roles hold.
+fn held<'d>(declarations: &'d Declarations, roles: &BTreeSet<RoleName>) -> Vec<&'d Capability> {
+    let roles = roles.iter().filter_map(|name| declarations.role(name));
+    let names: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+    names.into_iter().filter_map(|name| declarations.capability(name)).collect()
+}
+
+struct Finder<'a> {
+    ground: &'a SectionContext<'a>,
+    drawn: &'a SectionPlan,
+    found: BTreeSet<Widened>,
+    others: usize,
+}
+
+impl<'a> Finder<'a> {
+    fn updates(&self, noun: Noun) -> impl Iterator<Item = &'a PlannedChange> + use<'a> {
+        let is_update =
+            move |one: &&PlannedChange| one.action == Action::Update.as_str() && one.kind == noun.as_str();
+        self.drawn.changes.iter().filter(is_update)
+    }
+
+    fn note(&mut self, agent: Option<&AgentName>, capability: &CapabilityName, cause: WideningCause) {
+        let owners = self.ground.world.registry.owners();
+        let of_agent = agent.and_then(|agent| owners.of(&Owned::Agent(agent.clone())));
+        let of_capability = owners.of(&Owned::Capability(capability.clone()));
+        let scope = self.ground.scope;
+        let is_within = scope.covers(of_capability) && (agent.is_none() || scope.covers(of_agent));
+        if !is_within {
+            self.others = self.others.saturating_add(1);
+            return;
+        }
+        self.found.insert(Widened {
+            agent: agent.cloned(),
+            capability: capability.clone(),
+            environment: self.drawn.after.declarations.environment_of(capability).cloned(),
+            cause,
+        });
+    }
+
+    /// Changed capabilities.
+    fn capabilities(&mut self) -> Result<(), Failure> {
+        let has_policies = !self.ground.world.rules().is_empty();
+        for change in self.updates(Noun::Capability) {
+            self.ground.work.step()?;
+            let Ok(name) = change.name.parse::<CapabilityName>() else { continue };
+            let fields = || change.values.iter().map(|value| value.field.as_str());
+            if fields().any(|field| DELIVERY.contains(&field)) {
+                self.note(None, &name, WideningCause::DeliveredOtherwise);
+            }
+            let declared = |of: &Declarations| of.capability(&name).map(|one| one.max_life_s);
+            let before = declared(self.ground.world.registry.declarations());
+            if declared(&self.drawn.after.declarations) > before {
+                self.note(None, &name, WideningCause::LongerLife);
+            }
+            if has_policies {
+                for field in fields().filter(|field| FACTS.contains(field)) {
+                    self.note(None, &name, WideningCause::FactsChanged(format!("{field} of the capability")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Existing agents, with what they get and what restricts them less.
+    fn agents(&mut self) -> Result<(), Failure> {
+        let loosened = self.loosened()?;
+        let gaining = self.gaining()?;
+        let facts = self.changed_agents();
+        if loosened.is_empty() && gaining.is_empty() && facts.is_empty() && self.drawn.agent_roles.is_empty() {
+            return Ok(());
+        }
+        for agent in self.ground.world.registry.agents() {
+            self.ground.work.step()?;
+            let is_removed = self.drawn.removals.removed_agents.contains(&agent.name);
+            if agent.kind() == AgentKind::Agent && !is_removed {
+                self.agent(agent, &loosened, &gaining, facts.get(agent.name.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn agent(
+        &mut self,
+        agent: &'a Agent,
+        loosened: &[(&'a Policy, WideningCause)],
+        gaining: &BTreeSet<RoleName>,
+        facts: Option<&Vec<String>>,
+    ) -> Result<(), Failure> {
+        let roles = self.drawn.agent_roles.get(&agent.name).unwrap_or(&agent.roles);
+        let is_unchanged = *roles == *agent.roles && !roles.iter().any(|role| gaining.contains(role));
+        if is_unchanged && loosened.is_empty() && facts.is_none() {
+            return Ok(());
+        }
+        let (before, after) = (self.ground.world.registry.declarations(), &self.drawn.after.declarations);
+        let before: BTreeSet<&CapabilityName> =
+            held(before, &agent.roles).into_iter().map(|capability| &capability.name).collect();
+        for capability in held(after, roles) {
+            self.ground.work.step()?;
+            if !before.contains(&capability.name) {
+                self.note(Some(&agent.name), &capability.name, WideningCause::Granted);
+                continue;
+            }
+            for fact in facts.into_iter().flatten() {
+                self.note(Some(&agent.name), &capability.name, WideningCause::FactsChanged(fact.clone()));
+            }
+            for (policy, cause) in loosened {
+                if self.concerned(policy, agent, capability) {
+                    self.note(Some(&agent.name), &capability.name, cause.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the head of the present policy fits requests of the agent for the capability, as they are now.
+    fn concerned(&self, policy: &Policy, agent: &Agent, capability: &Capability) -> bool {
+        let registry = &self.ground.world.registry;
+        let facts = AgentFacts {
+            name: &agent.name,
+            roles: &agent.roles,
+            owner: registry.owners().of(&Owned::Agent(agent.name.clone())),
+            person: agent.person.as_ref(),
+        };
+        let capability = CapabilityFacts {
+            name: &capability.name,
+            access: capability.access.as_str(),
+            delivery: capability.delivery.as_str(),
+            owner: registry.owners().of(&Owned::Capability(capability.name.clone())),
+            environment: registry.declarations().environment_of(&capability.name),
+            sensitivity: Sensitivity::default(),
+        };
+        policy.can_concern(&facts, &capability)
+    }
+
+    /// The present policies that are removed, or changed so that they may restrict less.
+    fn loosened(&self) -> Result<Vec<(&'a Policy, WideningCause)>, Failure> {
+        let mut loosened = Vec::new();
+        if self.drawn.changes.iter().all(|change| change.kind != Noun::Policy.as_str()) {
+            return Ok(loosened);
+        }
+        for before in self.ground.world.rules().policies() {
+            self.ground.work.step()?;
+            let cause = match self.drawn.after.rules.policy(&before.name) {
+                None => WideningCause::PolicyRemoved(before.name.clone()),
+                Some(after) => {
+                    let covers = after.owner.is_none() || after.owner == before.owner;
+                    if covers && after.rule.restricts_as_much_as(&before.rule) {
+                        continue;
+                    }
+                    WideningCause::PolicyChanged(before.name.clone())
+                }
+            };
+            loosened.push((before, cause));
+        }
+        Ok(loosened)
+    }
+
+    /// The roles that get a capability.
+    fn gaining(&self) -> Result<BTreeSet<RoleName>, Failure> {
+        let before = self.ground.world.registry.declarations();
+        let mut gaining = BTreeSet::new();
+        let named = self.drawn.changes.iter().filter(|change| {
+            [Noun::Role, Noun::Capability].iter().any(|noun| change.kind == noun.as_str())
+        });
+        if named.count() == 0 {
+            return Ok(gaining);
+        }
+        for role in self.drawn.after.declarations.roles() {
+            self.ground.work.step()?;
+            let gains = |name: &CapabilityName| {
+                let had = before.role(&role.name).is_some_and(|role| role.capabilities.contains(name));
+                !had || before.capability(name).is_none()
+            };
+            if role.capabilities.iter().any(gains) {
+                gaining.insert(role.name.clone());
+            }
+        }
+        Ok(gaining)
+    }
+
+    /// The facts that change of each agent, if there are policies.
+    fn changed_agents(&self) -> BTreeMap<&'a str, Vec<String>> {
+        let rules = self.ground.world.rules();
+        let mut changed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        if rules.is_empty() {
+            return changed;
+        }
+        let names_role = |role: &String| {
+            rules.policies().any(|policy| policy.rule.names().contains(&NamedEntity::Role(role.clone())))
+        };
+        for change in self.updates(Noun::Agent) {
+            for value in &change.values {
+                let fact = value.field.as_str();
+                let lost = value.removed.iter().find(|role| fact == "roles" && names_role(role));
+                if let Some(role) = lost {
+                    changed.entry(&change.name).or_default().push(format!("role `{role}` of the agent"));
+                } else if FACTS.contains(&fact) {
+                    changed.entry(&change.name).or_default().push(format!("{fact} of the agent"));
+                }
+            }
+        }
+        changed
+    }
+}

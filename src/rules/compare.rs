@@ -1,0 +1,82 @@
+use serde_json::Value;
+
+use super::declared::Policy;
+use super::facts::{AgentFacts, CapabilityFacts};
+use super::rule::{PrincipalScope, ResourceScope, Rule};
+use super::verdict::PolicyOutcome;
+
+impl Rule {
+    /// Whether it restricts each request at least as much as `before`. `false` if that is not known: only rules that are equal
+    /// but for their annotations are compared.
+    #[must_use]
+    pub fn restricts_as_much_as(&self, before: &Self) -> bool {
+        if self.text() == before.text() {
+            return true;
+        }
+        let bodies = self.body().zip(before.body());
+        bodies.is_some_and(|(own, other)| own == other) && is_as_strict(self.outcome(), before.outcome())
+    }
+
+    /// The statement without its annotations.
+    fn body(&self) -> Option<Value> {
+        let mut body = self.statement()?.to_json().ok()?;
+        body.as_object_mut()?.remove("annotations");
+        Some(body)
+    }
+}
+
+fn is_as_strict(own: PolicyOutcome, before: PolicyOutcome) -> bool {
+    match (own, before) {
+        (PolicyOutcome::Denied | PolicyOutcome::Failed, _) => true,
+        (PolicyOutcome::Limited { max_s }, PolicyOutcome::Limited { max_s: before }) => max_s <= before,
+        (PolicyOutcome::Limited { .. }, PolicyOutcome::Denied | PolicyOutcome::Failed) => false,
+    }
+}
+
+impl Policy {
+    /// Whether its head fits requests of this agent for this capability, by any action.
+    #[must_use]
+    pub fn can_concern(&self, agent: &AgentFacts<'_>, capability: &CapabilityFacts<'_>) -> bool {
+        if self.owner.is_some() && self.owner.as_ref() != capability.owner {
+            return false;
+        }
+        let head = self.rule.head();
+        let fits = match &head.principal {
+            PrincipalScope::Any => true,
+            PrincipalScope::Agent(name) => name == agent.name,
+            PrincipalScope::Role(name) => agent.roles.contains(name),
+        };
+        fits && match &head.resource {
+            ResourceScope::Any => true,
+            ResourceScope::Capability(name) => name == capability.name,
+            ResourceScope::Environment(name) => capability.environment == Some(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONDITION: &str = "forbid (principal, action, resource) when { resource.access == \"write\" };";
+
+    #[test]
+    fn only_rules_that_differ_in_annotations_are_compared() {
+        let rule = |text: &str| Rule::declared(text).unwrap();
+        let limit = |life: &str| rule(&format!("@max_ttl(\"{life}\") {CONDITION}"));
+        let deny = rule(CONDITION);
+        for (own, before, is_as_strict) in [
+            (&deny, &deny, true),
+            (&rule(&format!("@reason(\"r\")\n{CONDITION}")), &deny, true),
+            (&deny, &limit("5m"), true),
+            (&limit("5m"), &deny, false),
+            (&limit("5m"), &limit("5m"), true),
+            (&limit("4m"), &limit("5m"), true),
+            (&limit("6m"), &limit("5m"), false),
+            // Stricter, but that is not known.
+            (&rule("forbid (principal, action, resource);"), &deny, false),
+        ] {
+            assert_eq!(own.restricts_as_much_as(before), is_as_strict, "{own:?} after {before:?}");
+        }
+    }
+}
