@@ -5,3 +5,4 @@ mod export;
 mod plan;
 mod prune;
 mod schema;
+mod widening;

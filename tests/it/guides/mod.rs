@@ -8,6 +8,7 @@ mod incident;
 mod monitor;
 mod operators;
 mod options;
+mod policies;
 mod programs;
 mod runbooks;
 mod upstreams;

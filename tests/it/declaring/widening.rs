@@ -1,0 +1,149 @@
+//! What a plan makes newly reachable, and that an application has to confirm it.
+
+use serde_json::{Value, json};
+
+use crate::operators::{refused, teams};
+use crate::support::broker::{Caller, DECLARATIONS, Reply, TestBroker};
+
+fn body(text: &str, prune: bool) -> Value {
+    json!({ "files": [{ "name": "a.toml", "text": text }], "prune": prune })
+}
+
+/// What becomes newly reachable, as agent, capability, environment, cause and what changes.
+async fn widening(by: &Caller, text: &str, prune: bool) -> Vec<String> {
+    let reply = by.post_json("/v1/plan", &body(text, prune)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let planned = reply.json();
+    let items = planned["widening"]["items"].as_array().cloned().unwrap_or_default();
+    let line = |one: &Value| {
+        let text = |field: &str| one[field].as_str().unwrap_or("-").to_owned();
+        ["agent", "capability", "environment", "cause", "what"].map(text).join(" ")
+    };
+    items.iter().map(line).collect()
+}
+
+async fn applied(by: &Caller, text: &str, prune: bool, widen: bool) -> Reply {
+    let mut body = body(text, prune);
+    body["widen"] = json!(widen);
+    by.post_json("/v1/apply", &body).await
+}
+
+const AGENT: &str = "[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\n";
+
+fn policy(rule: &str) -> String {
+    format!("[[policy]]\nname = \"p\"\nrule = '{rule}'\n")
+}
+
+#[tokio::test]
+async fn new_grants_to_existing_agents_need_a_confirmation() {
+    // Given an agent
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    assert_eq!(applied(&by, AGENT, false, false).await.status, 200, "a new agent needs none");
+    // When it gets a role, then the plan says which capabilities become reachable
+    let wider = AGENT.replace("[\"repo-reader\"]", "[\"publisher\", \"repo-reader\"]");
+    let expected = ["a reports.publish - granted -", "a reports.read - granted -"];
+    assert_eq!(widening(&by, &wider, false).await, expected);
+    // And only a confirmed application makes the change
+    let reply = applied(&by, &wider, false, false).await;
+    refused(&reply, 409, "widening_not_confirmed");
+    assert!(reply.text().contains("agent `a`, capability `reports.publish`: granted"), "{}", reply.text());
+    assert_eq!(by.get("/v1/agents/a").await.json()["roles"], json!(["repo-reader"]));
+    assert_eq!(applied(&by, &wider, false, true).await.status, 200);
+    assert_eq!(by.get("/v1/agents/a").await.json()["roles"], json!(["publisher", "repo-reader"]));
+    // When a role gets a capability, or a capability returns to a role, then its agents are listed
+    let role = DECLARATIONS.replace("[\"reports.publish\", ", "[\"github.repo.write\", \"reports.publish\", ");
+    let capability = "[[capability]]\nname = \"github.repo.write\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                      audience = \"https://github.example.com\"\nmax_life_s = 60\n";
+    let wider = format!("{role}{capability}");
+    assert_eq!(widening(&by, &wider, false).await, ["a github.repo.write - granted -"]);
+    // The twin: less access needs no confirmation
+    assert!(widening(&by, AGENT, false).await.is_empty());
+    assert_eq!(applied(&by, AGENT, false, false).await.status, 200);
+}
+
+#[tokio::test]
+async fn policies_that_restrict_less_need_a_confirmation() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    const WRITES: &str =
+        "forbid (principal in Keyward::Role::\"publisher\", action, resource) when { resource.access == \"write\" };";
+    let agents = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n[[agent]]\nname = \"b\"\nroles = [\"repo-reader\"]\n";
+    let limit = |life: &str| policy(&format!("@max_ttl(\"{life}\") {WRITES}"));
+    assert_eq!(applied(&by, &format!("{agents}{}", policy(WRITES)), false, false).await.status, 200, "new ones");
+    // Rules of the same conditions are compared
+    let changed = ["a reports.publish - policy-changed p", "a reports.read - policy-changed p"];
+    assert_eq!(widening(&by, &limit("5m"), false).await, changed);
+    assert_eq!(applied(&by, &limit("5m"), false, true).await.status, 200);
+    assert!(widening(&by, &limit("4m"), false).await.is_empty(), "stricter");
+    assert_eq!(widening(&by, &limit("6m"), false).await, changed);
+    assert!(widening(&by, &policy(WRITES), false).await.is_empty(), "a denial is stricter than a limit");
+    // Others are not
+    let other = policy("forbid (principal, action, resource);");
+    assert_eq!(widening(&by, &other, false).await, changed);
+    refused(&applied(&by, &other, false, false).await, 409, "widening_not_confirmed");
+    // A removal counts
+    let without = format!("{DECLARATIONS}{agents}");
+    let removed = widening(&by, &without, true).await;
+    assert_eq!(removed, ["a reports.publish - policy-removed p", "a reports.read - policy-removed p"]);
+    refused(&applied(&by, &without, true, false).await, 409, "widening_not_confirmed");
+}
+
+#[tokio::test]
+async fn facts_that_policies_test_and_longer_lives_need_a_confirmation() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let agent = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\nperson = \"Ann Li\"\n";
+    assert_eq!(applied(&by, agent, false, false).await.status, 200);
+    let longer = DECLARATIONS.replace("max_life_s = 120", "max_life_s = 121");
+    assert_eq!(widening(&by, &longer, false).await, ["- reports.publish - longer-life -"]);
+    let placed = format!(
+        "[[environment]]\nname = \"staging\"\n{}",
+        DECLARATIONS.replace("max_life_s = 120", "max_life_s = 120\nenvironment = \"staging\"")
+    );
+    assert!(widening(&by, &placed, false).await.is_empty(), "no policy tests it");
+    let rule = policy("forbid (principal in Keyward::Role::\"repo-reader\", action, resource);");
+    assert_eq!(applied(&by, &rule, false, false).await.status, 200);
+    let moved = ["- reports.publish staging facts-changed environment of the capability"];
+    assert_eq!(widening(&by, &placed, false).await, moved);
+    let other_person = widening(&by, &agent.replace("Ann Li", "Bo Li"), false).await;
+    assert_eq!(other_person.len(), 2, "{other_person:?}");
+    assert!(other_person.iter().all(|one| one.ends_with("facts-changed person of the agent")), "{other_person:?}");
+    // A role that a policy names and that is lost can end a restriction
+    let both = "[[agent]]\nname = \"b\"\nroles = [\"publisher\", \"repo-reader\"]\n";
+    assert_eq!(applied(&by, both, false, false).await.status, 200);
+    let lost = widening(&by, &both.replace("\"publisher\", \"repo-reader\"", "\"publisher\""), false).await;
+    assert!(!lost.is_empty(), "{lost:?}");
+    assert!(lost.iter().all(|one| one.ends_with("facts-changed role `repo-reader` of the agent")), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_plan_id_alone_confirms_nothing() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    assert_eq!(applied(&by, AGENT, false, false).await.status, 200);
+    let wider = AGENT.replace("[\"repo-reader\"]", "[\"publisher\", \"repo-reader\"]");
+    let planned = by.post_json("/v1/plan", &body(&wider, false)).await.json();
+    let named = |widen: bool| {
+        let mut body = body(&wider, false);
+        (body["plan"], body["widen"]) = (planned["plan"].clone(), json!(widen));
+        body
+    };
+    // The id alone does not confirm it
+    refused(&by.post_json("/v1/apply", &named(false)).await, 409, "widening_not_confirmed");
+    // The twin: confirmed, it is made
+    assert_eq!(by.post_json("/v1/apply", &named(true)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_team_sees_the_number_and_not_the_names_of_foreign_agents() {
+    let (broker, red, _) = teams().await;
+    let role = "[[role]]\nname = \"red-empty\"\ncapabilities = []\n";
+    assert_eq!(applied(&red, role, false, false).await.status, 200);
+    broker.agent("foreign", &["red-empty"]).await;
+    let filled = role.replace("[]", "[\"red.call\"]");
+    let reply = red.post_json("/v1/plan", &body(&filled, false)).await;
+    let planned = reply.json();
+    assert_eq!((&planned["widening"]["items"], &planned["widening"]["others"]), (&json!([]), &json!(1)), "{planned}");
+    assert!(!reply.text().contains("foreign"), "{}", reply.text());
+}
