@@ -30,7 +30,7 @@ pub(super) fn is_written_anew() -> bool {
 
 /// Compares a golden file of text with what is printed now.
 #[track_caller]
-fn compare(name: &str, printed: &str) {
+pub(super) fn compare(name: &str, printed: &str) {
     let path = golden(name);
     if is_written_anew() {
         std::fs::write(&path, printed).unwrap();

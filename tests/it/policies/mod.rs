@@ -3,6 +3,7 @@
 mod cases;
 mod declared;
 mod explain;
+mod matrix;
 mod simulate;
 mod views;
 

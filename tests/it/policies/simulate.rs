@@ -83,9 +83,12 @@ async fn the_present_declarations_change_no_decision() {
     let reply = simulated(&broker.operator(), &policy("no-nights", NO_NIGHTS), false).await;
     assert!(changes(&reply).is_empty(), "{}", reply.text());
     // And earlier requests than `since` are left out
-    broker.clock.advance_s(8 * 86_400);
-    let reply = simulated(&broker.operator(), &policy("no-nights", NO_NIGHTS), false).await;
-    assert_eq!(reply.json()["requests"], 0);
+    broker.clock.advance_s(2 * 3600);
+    let body = json!({ "files": [{ "name": "draft.toml", "text": policy("no-nights", NO_NIGHTS) }], "since": "1h" });
+    let reply = broker.operator().post_json("/v1/simulations", &body).await;
+    assert_eq!(reply.json()["requests"], 0, "{}", reply.text());
+    let malformed = json!({ "files": [{ "name": "draft.toml", "text": "" }], "since": "soon" });
+    assert_eq!(broker.operator().post_json("/v1/simulations", &malformed).await.status, 400);
 }
 
 #[tokio::test]
