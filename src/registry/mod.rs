@@ -20,6 +20,7 @@ mod narrowing;
 mod owners;
 mod plan;
 mod plan_context;
+mod reduced;
 mod removals;
 mod state;
 mod ties;

@@ -36,7 +36,7 @@ const INSTANCE_MEMORY_S: i64 = RENEWAL_GRACE_MAX_S;
 /// Agents, codes and declarations in memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Registry {
-    declarations: Arc<Declarations>,
+    pub(super) declarations: Arc<Declarations>,
     owners: Owners,
     former: FormerNames,
     agents: Agents,
@@ -51,32 +51,6 @@ impl Registry {
     #[must_use]
     pub const fn declarations(&self) -> &Arc<Declarations> {
         &self.declarations
-    }
-
-    /// The declarations of capabilities and roles, and these agents without their instances: what decisions that are only
-    /// tried read of it. The copy of the agents is small, because a broker can have very many.
-    #[must_use]
-    pub fn reduced_to<'a>(&self, agents: impl IntoIterator<Item = &'a AgentName>) -> Self {
-        let mut reduced = Self { declarations: Arc::clone(&self.declarations), ..Self::default() };
-        let at = At { seq: 0, time: Timestamp::from_s(0) };
-        let things = self.declarations.capabilities().map(|one| Owned::Capability(one.name.clone()));
-        let things = things.chain(self.declarations.roles().map(|one| Owned::Role(one.name.clone())));
-        let mut effects: Vec<Effect> = Vec::new();
-        let found = agents.into_iter().filter_map(|name| self.agent_named(name)).collect::<Vec<_>>();
-        let things = things.chain(found.iter().map(|agent| Owned::Agent(agent.name.clone())));
-        for agent in &found {
-            let (name, roles) = (agent.name.clone(), (*agent.roles).clone());
-            let spec = AgentSpec { name: name.clone(), roles, max_instances: agent.max_instances };
-            effects.push(Effect::PutAgent { id: agent.id, spec });
-            effects.push(Effect::ActsFor { agent: name, person: agent.person.clone() });
-        }
-        for thing in things {
-            if let Some(owner) = self.owners.of(&thing).cloned() {
-                effects.push(Effect::Own { thing, owner: Some(owner) });
-            }
-        }
-        effects.iter().for_each(|effect| reduced.apply(at, effect));
-        reduced
     }
 
     /// The owners of objects.

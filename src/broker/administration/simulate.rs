@@ -14,7 +14,7 @@ use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, Decisio
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::policies::recorded_request::{DECISION_NAMES, RecordedRequest};
+use crate::broker::policies::recorded_request::{RecordedRequest, decision_names};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
 use crate::policy::{Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, try_request};
@@ -87,11 +87,11 @@ impl Services {
         before: Option<u64>,
         work: &Cancellation,
     ) -> Result<(Vec<RecordedRequest>, Option<u64>), Failure> {
-        let kinds = DECISION_NAMES.map(|name| (EntryField::Kind, name.to_owned()));
+        let kinds = decision_names().map(|name| (EntryField::Kind, name.to_owned())).collect();
         let head = self.state.store.head().seq;
         let search = TermSearch {
             store: &self.state.store,
-            any: vec![vec![kinds.to_vec()]],
+            any: vec![vec![kinds]],
             from: 1,
             through: before.map_or(head, |before| before.saturating_sub(1).min(head)),
             times: TimeSpan { since, until: None },

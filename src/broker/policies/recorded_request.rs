@@ -77,35 +77,34 @@ struct EntryFacts {
 }
 
 /// The kinds of entries of decisions on requests of agents.
-const DECISIONS: [Kind; 5] = [
-    TokenMinted::KIND,
-    TokenDenied::KIND,
-    SecretRevealed::KIND,
-    LeaseIntended::KIND,
-    LeaseReused::KIND,
+const DECISIONS: [(Kind, &str); 5] = [
+    (MINTED, <TokenMinted<'_> as Event>::NAME),
+    (DENIED, <TokenDenied<'_> as Event>::NAME),
+    (REVEALED, <SecretRevealed<'_> as Event>::NAME),
+    (LEASED, <LeaseIntended<'_> as Event>::NAME),
+    (LEASED_AGAIN, <LeaseReused<'_> as Event>::NAME),
 ];
+const MINTED: Kind = <TokenMinted<'_> as Event>::KIND;
+const DENIED: Kind = <TokenDenied<'_> as Event>::KIND;
+const REVEALED: Kind = <SecretRevealed<'_> as Event>::KIND;
+const LEASED: Kind = <LeaseIntended<'_> as Event>::KIND;
+const LEASED_AGAIN: Kind = <LeaseReused<'_> as Event>::KIND;
 
-/// The names of [`DECISIONS`].
-pub(in crate::broker) const DECISION_NAMES: [&str; 5] = [
-    TokenMinted::NAME,
-    TokenDenied::NAME,
-    SecretRevealed::NAME,
-    LeaseIntended::NAME,
-    LeaseReused::NAME,
-];
+/// The names of the kinds of entries that record decisions on requests of agents.
+pub(in crate::broker) fn decision_names() -> impl Iterator<Item = &'static str> {
+    DECISIONS.into_iter().map(|(_, name)| name)
+}
 
 impl RecordedRequest {
     /// The request of `entry`, if it records a decision on one.
     pub(in crate::broker) fn of(entry: &Entry) -> Option<Self> {
-        if !DECISIONS.contains(&entry.kind) {
-            return None;
-        }
+        let kind = DECISIONS.into_iter().map(|(kind, _)| kind).find(|kind| *kind == entry.kind)?;
         let event: DecisionEvent = serde_json::from_slice(&entry.event).ok()?;
-        let is_denied = entry.kind == TokenDenied::KIND;
-        let action = match (entry.kind, event.action.as_deref()) {
-            (TokenMinted::KIND, _) | (TokenDenied::KIND, Some("mint")) => Action::Token,
-            (SecretRevealed::KIND, _) | (TokenDenied::KIND, Some("reveal")) => Action::ReadSecret,
-            (LeaseIntended::KIND | LeaseReused::KIND, _) | (TokenDenied::KIND, Some("lease")) => Action::Lease,
+        let is_denied = kind == DENIED;
+        let action = match (kind, event.action.as_deref()) {
+            (MINTED, _) | (DENIED, Some("mint")) => Action::Token,
+            (REVEALED, _) | (DENIED, Some("reveal")) => Action::ReadSecret,
+            (LEASED | LEASED_AGAIN, _) | (DENIED, Some("lease")) => Action::Lease,
             _ => return None,
         };
         let outcome = match (is_denied, event.constrained.is_empty()) {
