@@ -156,8 +156,7 @@ pub(super) fn judge_mint(
             None => Refusal::of(code, &request.scope),
         })
     } else {
-        let limits = (&demands, &judged);
-        terms(context, requester, request, &granted, limits)
+        terms(context, requester, request, &granted, &demands, &judged)
     };
     JudgedMint { rules, policies, terms }
 }
@@ -168,7 +167,8 @@ fn terms(
     requester: &Requester<'_>,
     request: &MintRequest,
     granted: &[&Capability],
-    (demands, judged): (&CapabilityConstraints, &Judged),
+    demands: &CapabilityConstraints,
+    judged: &Judged,
 ) -> Result<MintTerms, Refusal> {
     let limits = context.limits;
     let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);
