@@ -51,8 +51,7 @@ pub use right::{
     InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
     ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
     RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
-    SimulateDeclarations, StoreSecrets,
-    Unauthorised, authorise,
+    SimulateDeclarations, StoreSecrets, Unauthorised, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
 pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};

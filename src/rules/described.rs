@@ -71,7 +71,10 @@ mod tests {
                     action == Keyward::Action::\"lease\", resource in Keyward::Environment::\"production\");";
         let named = Rule::declared(text).unwrap();
         let head = named.described_head();
-        assert_eq!((&head.actions[..], named.outcome()), (&[Action::Lease][..], PolicyOutcome::Limited { max_s: 300 }));
+        assert_eq!(
+            (&head.actions[..], named.outcome()),
+            (&[Action::Lease][..], PolicyOutcome::Limited { max_s: 300 })
+        );
         assert_eq!(head.principal.unwrap().to_string(), "role deployer");
         assert_eq!(head.resource.unwrap().to_string(), "environment production");
     }

@@ -1,8 +1,7 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName, TimeText,
-    TokenId,
+    AgentName, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName, TimeText, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;

@@ -3,8 +3,8 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, CodeId, DecisionId, IncidentId, InstanceId, LeaseId, OperatorName, PolicyName, SecretName,
-    Serial, TokenId,
+    AgentName, CapabilityName, CodeId, DecisionId, IncidentId, InstanceId, LeaseId, OperatorName, PolicyName,
+    SecretName, Serial, TokenId,
 };
 
 /// An operation of a listener: method, path, target in the path, input, and response of a success.

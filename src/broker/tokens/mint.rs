@@ -136,7 +136,12 @@ fn record(
         rules: &basis.rules,
         request: basis.request.in_hex(),
         facts: RequestFacts {
-            left_out: mint.left_out().iter().filter(|one| one.is_declared).map(|one| &one.capability).collect(),
+            left_out: mint
+                .left_out()
+                .iter()
+                .filter(|one| one.is_declared)
+                .map(|one| &one.capability)
+                .collect(),
             ..RequestFacts::new(principal.roles(), basis.life_s)
         },
     };

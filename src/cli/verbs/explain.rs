@@ -33,8 +33,8 @@ impl ExplainArgs {
             return Ok(());
         }
         let client = session.operator().await;
-        let client =
-            client.map_err(|failure| IdentityKind::Operator.or_other(session.home, "add `--own`", failure))?;
+        let client = client
+            .map_err(|failure| IdentityKind::Operator.or_other(session.home, "add `--own`", failure))?;
         let found = client.call(EXPLAIN_DECISION, &decision, &Nothing).await?;
         session.console.record_lines(&found.sent, || lines(&found.answer));
         Ok(())

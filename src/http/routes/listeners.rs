@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, decisions, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
-    policies, rotations, secrets, status, tokens,
+    agents, decisions, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger,
+    operators, policies, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;

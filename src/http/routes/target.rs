@@ -1,9 +1,9 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, CapabilityName, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName,
-    Person, PersonError, PolicyName, Reason, ReasonError, SecretName, Serial, SerialError, SubjectName, TokenId, code,
-    has_secret_form, without_secret_forms,
+    AgentName, CapabilityName, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, NameError,
+    OperatorName, Person, PersonError, PolicyName, Reason, ReasonError, SecretName, Serial, SerialError,
+    SubjectName, TokenId, code, has_secret_form, without_secret_forms,
 };
 use crate::broker::RequestedObject;
 use crate::http::documents::operation::OperationDocument;
