@@ -152,7 +152,7 @@ fn result(
     policy: Option<PolicyName>,
     trial: Trial,
 ) -> PolicyCaseResult {
-    let Trial { outcome, rules, policies } = trial;
+    let Trial { outcome, rules, policies, .. } = trial;
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),
         TrialOutcome::Constrained { reasons, .. } => reasons.join("; "),
