@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod approvals;
 mod declarations;
 mod discovery;
 mod endpoint;
@@ -40,6 +41,7 @@ mod tokens;
 mod value_check;
 
 pub use agents::*;
+pub use approvals::*;
 pub use declarations::*;
 pub use discovery::*;
 pub use endpoint::*;
