@@ -138,6 +138,7 @@ const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Noun {
     Agent,
+    ApproverGroup,
     Capability,
     Environment,
     Operator,
@@ -175,6 +176,7 @@ impl Noun {
     fn of_kind(kind: &str) -> Option<Self> {
         match kind {
             "agent" | "resource-server" => Some(Self::Agent),
+            "approver-group" => Some(Self::ApproverGroup),
             "capability" | "lease" => Some(Self::Capability),
             "environment" => Some(Self::Environment),
             "operator" => Some(Self::Operator),
@@ -191,7 +193,8 @@ impl Noun {
         match self {
             Self::Agent => Some(Self::Role),
             Self::Role => Some(Self::Capability),
-            Self::Capability
+            Self::ApproverGroup
+            | Self::Capability
             | Self::Environment
             | Self::Operator
             | Self::Owner
@@ -357,9 +360,13 @@ impl Filter<'_> {
         let is_own = match noun {
             Noun::Operator => return Standing::Operator,
             Noun::Owner => name == self.owner.as_str(),
-            Noun::Agent | Noun::Capability | Noun::Environment | Noun::Policy | Noun::Role | Noun::Secret => {
-                self.owner_of(noun, name).is_some_and(|owner| owner == self.owner)
-            }
+            Noun::Agent
+            | Noun::ApproverGroup
+            | Noun::Capability
+            | Noun::Environment
+            | Noun::Policy
+            | Noun::Role
+            | Noun::Secret => self.owner_of(noun, name).is_some_and(|owner| owner == self.owner),
         };
         match is_own {
             true => Standing::Own,
@@ -397,6 +404,7 @@ impl Filter<'_> {
             Noun::Capability => owner(&Owned::Capability(name.parse().ok()?)),
             Noun::Role => owner(&Owned::Role(name.parse().ok()?)),
             Noun::Environment => self.world.rules().environment(&name.parse().ok()?)?.owner.as_ref(),
+            Noun::ApproverGroup => self.world.rules().group(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Policy => self.world.rules().policy(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Secret => self.world.secrets.named(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Operator | Noun::Owner => None,
