@@ -79,12 +79,15 @@ const UNDIVIDED: [&str; 6] = ["constrained", "count", "left_out", "others", "rul
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.
-const TEXTS_SHOWN: [&str; 28] = [
+const TEXTS_SHOWN: [&str; 33] = [
     "action",
     "added",
     "agent_id",
+    "approval",
+    "approval_key",
     "at",
     "code",
+    "digest",
     "entry",
     "expires_at",
     "field",
@@ -102,8 +105,10 @@ const TEXTS_SHOWN: [&str; 28] = [
     "request",
     "retry_at",
     "role",
+    "rules_hash",
     "secret_id",
     "serial",
+    "signature",
     "snapshot",
     "stage",
     "thumbprint",
