@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod approval_keys;
 mod declarations;
 mod discovery;
 mod endpoint;
@@ -40,6 +41,7 @@ mod tokens;
 mod value_check;
 
 pub use agents::*;
+pub use approval_keys::*;
 pub use declarations::*;
 pub use discovery::*;
 pub use endpoint::*;
