@@ -3,8 +3,8 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, CodeId, IncidentId, InstanceId, LeaseId, OperatorName, SecretName, Serial,
-    TokenId,
+    AgentName, ApprovalId, ApprovalReference, CapabilityName, CodeId, IncidentId, InstanceId, LeaseId,
+    OperatorName, SecretName, Serial, TokenId,
 };
 
 /// An operation of a listener: method, path, target in the path, input, and response of a success.
@@ -163,6 +163,8 @@ macro_rules! targets {
 
 targets!(
     AgentName,
+    ApprovalId,
+    ApprovalReference,
     CapabilityName,
     CodeId,
     IncidentId,

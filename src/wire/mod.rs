@@ -10,6 +10,7 @@
 
 mod agents;
 mod approval_keys;
+mod approvals;
 mod declarations;
 mod discovery;
 mod endpoint;
@@ -42,6 +43,7 @@ mod value_check;
 
 pub use agents::*;
 pub use approval_keys::*;
+pub use approvals::*;
 pub use declarations::*;
 pub use discovery::*;
 pub use endpoint::*;
