@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod approval_context;
 mod approval_keys;
 mod approvals;
 mod declarations;
@@ -42,6 +43,7 @@ mod tokens;
 mod value_check;
 
 pub use agents::*;
+pub use approval_context::*;
 pub use approval_keys::*;
 pub use approvals::*;
 pub use declarations::*;
