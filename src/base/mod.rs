@@ -3,6 +3,7 @@
 //! Only [`SystemClock`] and [`SystemEntropy`] do I/O. Text becomes a typed value here, once; inside the broker no code
 //! compares text.
 
+mod approval_demand;
 mod approval_limits;
 mod approval_reference;
 mod cancellation;
@@ -34,6 +35,7 @@ mod thread;
 mod timekeeper;
 mod timestamp;
 
+pub use approval_demand::{ApprovalDemand, DemandKind};
 pub use approval_reference::{ApprovalReference, ApprovalReferenceError, UserCode};
 pub use cancellation::{Cancellation, Cancelled};
 pub use canonical_json::{NotCanonical, canonical_json};

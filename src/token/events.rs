@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, Audience, CapabilityName, DecisionId, InstanceId, SecretName, TimeText, TokenId,
+    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, SecretName, TimeText, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -39,6 +39,9 @@ pub struct TokenMinted<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: HexText,
+    /// The approval that the request used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
 }
 
 impl Event for TokenMinted<'_> {

@@ -310,10 +310,11 @@ pub enum DeclaredKind {
     Lease,
     Environment,
     Policy,
+    ApproverGroup,
 }
 
 impl DeclaredKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Capability,
         Self::Role,
         Self::Agent,
@@ -322,6 +323,7 @@ impl DeclaredKind {
         Self::Lease,
         Self::Environment,
         Self::Policy,
+        Self::ApproverGroup,
     ];
 
     #[must_use]
@@ -335,6 +337,7 @@ impl DeclaredKind {
             Self::Lease => "lease",
             Self::Environment => "environment",
             Self::Policy => "policy",
+            Self::ApproverGroup => "approver-group",
         }
     }
 }

@@ -1,3 +1,4 @@
+use crate::approvals::{ApprovalApproved, ApprovalDenied, ApprovalRequested, ApprovalWithdrawn};
 use crate::custody::{
     BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
@@ -161,6 +162,10 @@ const EVENTS: &[(Kind, &str)] = known![
     IncidentClosed<'_>,
     TextRefused<'_>,
     ValueRecognised<'_>,
+    ApprovalRequested<'_>,
+    ApprovalApproved<'_>,
+    ApprovalDenied<'_>,
+    ApprovalWithdrawn<'_>,
 ];
 
 /// The outcome of what an entry says.
@@ -189,6 +194,7 @@ macro_rules! kinds {
 
 /// Entries about requests that the broker refused. Reviewed.
 const DENIED: &[Kind] = kinds![
+    ApprovalDenied<'_>,
     CertificateRefused,
     CodeRefused<'_>,
     CodeReused<'_>,
@@ -258,6 +264,7 @@ mod tests {
             "alarm.enrolment-code-reused",
             "alarm.operator-elsewhere",
             "alarm.operator-enrolment-code-reused",
+            "approval.denied",
             "certificate.refused",
             "enrolment.refused",
             "issuance.refused",

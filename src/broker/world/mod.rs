@@ -2,6 +2,7 @@ mod recorded;
 
 use super::administration::entry_terms::{TERMS_RULE, terms_of};
 use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
+use crate::approvals::Approvals;
 use crate::authn::Records;
 use crate::base::{OperatorEnrolment, Timestamp};
 use crate::custody::Custody;
@@ -44,6 +45,8 @@ pub struct World {
     incidents: Incidents,
     /// Policies and environments.
     rules: Rules,
+    /// Requests for approval.
+    approvals: Approvals,
     /// The entry of the newest adjustment of the clock; 0 without one.
     clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
@@ -69,6 +72,7 @@ pub(crate) const fn records(world: &World) -> Records<'_> {
         operators: &world.operators,
         secrets: &world.secrets,
         rules: &world.rules,
+        approvals: &world.approvals,
         revocations: &world.revocations,
         authorities: &world.keys.authority,
         is_frozen: world.incidents.freezing.is_frozen(),
@@ -84,6 +88,11 @@ impl World {
     /// Policies and environments.
     pub(crate) const fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Requests for approval.
+    pub(crate) const fn approvals(&self) -> &Approvals {
+        &self.approvals
     }
 
     /// The entry of the newest adjustment of the clock; 0 without one.
@@ -141,6 +150,7 @@ impl World {
         self.keys.custody.time_went_back(at.time);
         self.outcomes.time_went_back(was);
         self.incidents.time_went_back(at.time);
+        self.approvals.time_went_back(at.time);
     }
 }
 
@@ -189,6 +199,7 @@ impl store::StoredState for World {
             }
             Effect::Incident(effect) => self.incidents.apply(at, effect),
             Effect::Rules(effect) => self.rules.apply(effect),
+            Effect::Approval(effect) => self.approvals.apply(at, effect),
             Effect::Clock { was } => {
                 self.clock_adjusted = at.seq;
                 if *was > at.time {
@@ -277,6 +288,7 @@ impl store::StoredState for World {
             | Effect::Lease(_)
             | Effect::Incident(_)
             | Effect::Rules(_)
+            | Effect::Approval(_)
             | Effect::Clock { .. } => {}
         }
     }

@@ -281,6 +281,7 @@ async fn check_upstreams(
                 DeclaredKind::Capability
                 | DeclaredKind::Environment
                 | DeclaredKind::Policy
+                | DeclaredKind::ApproverGroup
                 | DeclaredKind::Role
                 | DeclaredKind::Agent
                 | DeclaredKind::ResourceServer,
