@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn text_is_escaped_as_the_rfc_says() {
         // RFC 8785 §3.2.4.
-        let value = json!({ "string": "\u{20ac}$\u{f}\nA'B\"\\\\\"/\u{8}\u{7f}", "literals": [null, true, false] });
-        let expected =
-            "{\"literals\":[null,true,false],\"string\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\\b\u{7f}\"}";
+        let value =
+            json!({ "string": "\u{20ac}$\u{f}\nA'B\"\\\\\"/\u{8}\u{7f}", "literals": [null, true, false] });
+        let expected = "{\"literals\":[null,true,false],\"string\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\\b\u{7f}\"}";
         assert_eq!(text(&value), expected);
     }
 

@@ -44,14 +44,14 @@ pub use connection::Connection;
 pub use entropy::{Entropy, SystemEntropy};
 pub use former_ties::FormerTies;
 pub use id::{
-    AgentId, ApprovalId, CodeId, ConnectionId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId,
-    OperatorId, RequestId, RotationId, SecretId, SlotId, TokenId,
+    AgentId, ApprovalId, CodeId, ConnectionId, DecisionId, IdError, IncidentId, InstanceId, LeaseId,
+    LedgerId, OperatorId, RequestId, RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
 pub use name::{
-    AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName, OwnerName, PolicyName,
-    RoleName, SecretName, TrustDomain, UpstreamSlot,
+    AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
+    OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};

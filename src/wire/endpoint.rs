@@ -71,9 +71,16 @@ const READING: [&str; 5] = [
     "/v1/plan-checks/{*name}",
 ];
 
-/// Paths of requests that are simply repeated: a lost token expires, and an enrolment or renewal that sends the same key
-/// again gets the same certificate.
-const REPEATABLE: [&str; 3] = ["/oauth/token", "/v1/enrol", "/v1/renew"];
+/// Paths of requests that are simply repeated: a lost token expires, an enrolment or renewal that sends the same key again
+/// gets the same certificate, and an approval key that is proposed, accepted or removed stays so.
+const REPEATABLE: [&str; 6] = [
+    "/oauth/token",
+    "/v1/approval-key",
+    "/v1/enrol",
+    "/v1/operators/{name}/approval-key/accept",
+    "/v1/operators/{name}/approval-key/remove",
+    "/v1/renew",
+];
 
 impl<T, I, A> Endpoint<T, I, A> {
     /// Whether a client without a response has to find out what the request has changed before it repeats the request.

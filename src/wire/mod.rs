@@ -9,6 +9,8 @@
 )]
 
 mod agents;
+mod approval_context;
+mod approval_keys;
 mod approvals;
 mod declarations;
 mod discovery;
@@ -41,6 +43,8 @@ mod tokens;
 mod value_check;
 
 pub use agents::*;
+pub use approval_context::*;
+pub use approval_keys::*;
 pub use approvals::*;
 pub use declarations::*;
 pub use discovery::*;

@@ -46,6 +46,9 @@ super::codes! {
     RENEWAL_MALFORMED "renewal_malformed" Invalid:
         "the certificate request in `csr` is not base64url",
         "use `keyward renew`, or send a PKCS#10 request in DER, encoded as base64url";
+    FINGERPRINT_MALFORMED "fingerprint_malformed" Invalid:
+        "the fingerprint is not the SHA-256 of a key in 64 hexadecimal digits, in lower case",
+        "copy it from `keyward approval key show`, which the operator of the key runs";
     CSR_TOO_LARGE "csr_too_large" Invalid:
         "the certificate request is larger than a request for one key",
         "send a PKCS#10 request for one P-256 key";

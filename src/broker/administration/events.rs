@@ -16,10 +16,11 @@ use crate::leases::{
 };
 use crate::ledger::Kind;
 use crate::operators::{
-    BreakGlassUsed, LedgerRead, OperatorCertificatePromoted, OperatorCertificateRecorded,
-    OperatorCertificateRetried, OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied,
-    OperatorElsewhere, OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced,
-    OperatorProfileChanged, OperatorRenewed, OperatorUsed,
+    ApprovalKeyAccepted, ApprovalKeyProposed, ApprovalKeysRemoved, BreakGlassUsed, LedgerRead,
+    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
+    OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere, OperatorEnrolled,
+    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged, OperatorRenewed,
+    OperatorUsed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
@@ -80,6 +81,9 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorProfileChanged<'_>,
     OperatorUsed<'_>,
     OperatorElsewhere<'_>,
+    ApprovalKeyProposed<'_>,
+    ApprovalKeyAccepted<'_>,
+    ApprovalKeysRemoved<'_>,
     LedgerRead<'_>,
     EvidenceExported<'_>,
     CheckpointKeyRotated<'_>,

@@ -4,7 +4,7 @@ use super::administration::entry_terms::{TERMS_RULE, terms_of};
 use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
 use crate::approvals::Approvals;
 use crate::authn::Records;
-use crate::base::Timestamp;
+use crate::base::{OperatorEnrolment, Timestamp};
 use crate::custody::Custody;
 use crate::idempotency::Outcomes;
 use crate::incidents::Incidents;
@@ -13,7 +13,7 @@ use crate::ledger::{Entry, Key};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::Registry;
-use crate::revocation::Revocations;
+use crate::revocation::{self, Revocations, Subject};
 use crate::rotation::Rotations;
 use crate::rules::Rules;
 use crate::secrets::Catalogue;
@@ -111,6 +111,25 @@ impl World {
         }
     }
 
+    /// The approval keys of an operator end with a revocation of the operator, or of the enrolment that proposed them. A
+    /// suspension ends none.
+    fn end_approval_keys(&mut self, effect: &revocation::Effect) {
+        let revocation::Effect::Kill(subject) = effect else { return };
+        if let Subject::Operator(id) = subject {
+            self.operators.end_approval_keys(*id, None);
+        }
+        let enrolment = if let Subject::OperatorEnrolment(enrolment) = subject {
+            Some(*enrolment)
+        } else if let Subject::Certificate(serial) = subject {
+            self.operators.enrolment_of(serial)
+        } else {
+            None
+        };
+        if let Some(OperatorEnrolment { operator, enrolled_seq }) = enrolment {
+            self.operators.end_approval_keys(operator, Some(enrolled_seq));
+        }
+    }
+
     /// The entry of a containment that was in force in memory has been taken in.
     fn contained_by_entry(&mut self, denied: &UnrecordedContainment) {
         self.revocations.recorded(&denied.denial());
@@ -161,7 +180,10 @@ impl store::StoredState for World {
             Effect::Pki(effect) => {
                 both(&mut self.keys.authority, &mut recorded.authority, |room| room.apply(at, effect));
             }
-            Effect::Revocation(effect) => self.revocations.apply(at, effect),
+            Effect::Revocation(effect) => {
+                self.end_approval_keys(effect);
+                self.revocations.apply(at, effect);
+            }
             Effect::Token(effect) => {
                 both(&mut self.keys.token_keys, &mut recorded.token_keys, |room| room.apply(at, effect));
             }

@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger, operators,
-    rotations, secrets, status, tokens,
+    agents, approval_keys, declarations, discovery, evidence, host, identity, incidents, keys, leases,
+    ledger, operators, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -44,6 +44,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(ledger::routes())
         .and(evidence::routes())
         .and(operators::routes())
+        .and(approval_keys::routes())
         .and(keys::routes())
         .and(secrets::routes())
         .and(rotations::routes())
