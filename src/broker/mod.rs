@@ -5,6 +5,7 @@
 //! Nothing here knows HTTP.
 
 mod administration;
+mod approvals;
 mod caller_services;
 mod changes;
 mod deciding;
@@ -42,6 +43,9 @@ pub use administration::overview::AgentOverview;
 pub use administration::plan::Planned;
 pub use administration::upload::Uploaded;
 pub use administration::watch::Warning;
+pub use approvals::ask::{ApprovalInput, AskedApproval};
+pub use approvals::vote::VoteInput;
+pub use approvals::wait::ApprovalWait;
 pub use caller_services::{AdminServices, AgentServices};
 pub use changes::OperatorRequest;
 pub use declarations::export::ExportFilter;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
 use super::administration::ledger_readers::LedgerReadings;
+use super::approvals::turns::ApprovalTurns;
 use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
@@ -224,6 +225,7 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
+    approvals: ApprovalTurns,
 }
 
 impl Notifications {
@@ -240,7 +242,13 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
+            approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The turns of changes of approvals, and the requests that wait for them.
+    pub(crate) const fn approvals(&self) -> &ApprovalTurns {
+        &self.approvals
     }
 
     /// Notifies that a valid credential was revoked.
