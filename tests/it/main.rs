@@ -10,6 +10,7 @@
 )]
 
 mod anchor_file;
+mod approvals;
 mod architecture;
 mod audit_commands;
 mod authority_rotation;
