@@ -32,6 +32,7 @@ mod secrets;
 mod services;
 mod tokens;
 mod upstreams;
+mod webhook;
 mod world;
 
 pub use administration::apply::Applied;
@@ -102,4 +103,5 @@ pub use services::{
     UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
+pub use webhook::announcements::Announcements;
 pub use world::{Effect, World};

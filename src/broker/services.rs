@@ -18,6 +18,7 @@ use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
+use super::webhook::announcements::Announcements;
 use super::world::World;
 use crate::base::{
     AgentId, Clock, CodeId, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
@@ -33,7 +34,7 @@ use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::token::{MintedLately, Verifier};
-use crate::upstream::{Breakers, DriverContext};
+use crate::upstream::{Breakers, DriverContext, Webhook};
 
 /// The settings from the configuration.
 #[derive(Clone, Debug)]
@@ -203,6 +204,8 @@ pub struct UpstreamAccess {
     pub renewals: KeyedLocks<LeaseId>,
     /// The prefix of the names of this broker's logins.
     pub login_prefix: String,
+    /// The service that gets a message for each request for approval.
+    pub webhook: Option<Webhook>,
 }
 
 /// The notifications of changes.
@@ -224,6 +227,8 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
+    /// The messages about pending requests for approval.
+    pub announcements: Announcements,
 }
 
 impl Notifications {
@@ -240,6 +245,7 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
+            announcements: Announcements::default(),
         }
     }
 
