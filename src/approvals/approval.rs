@@ -208,7 +208,7 @@ impl Approval {
 
 /// The number of persons behind `votes`: a person with two operator names counts once.
 fn count_persons<'a>(votes: impl Iterator<Item = &'a CastVote>) -> u32 {
-    let persons: BTreeSet<&str> =
-        votes.filter_map(|vote| vote.ballot.person.as_ref()).map(Person::as_str).collect();
+    let persons: BTreeSet<String> =
+        votes.filter_map(|vote| vote.ballot.person.as_ref()).map(|one| one.as_str().to_lowercase()).collect();
     u32::try_from(persons.len()).unwrap_or(u32::MAX)
 }

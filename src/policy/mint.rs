@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::approval::{ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, judge_approval};
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
@@ -10,7 +11,7 @@ use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
-use crate::base::{Audience, CapabilityName, ClockReading};
+use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
@@ -26,6 +27,7 @@ pub struct Mint {
     reading: ClockReading,
     left_out: Vec<LeftOut>,
     is_detailed: bool,
+    approval: Option<ApprovalId>,
 }
 
 impl Mint {
@@ -57,6 +59,12 @@ impl Mint {
     #[must_use]
     pub const fn is_detailed(&self) -> bool {
         self.is_detailed
+    }
+
+    /// The approval that is used.
+    #[must_use]
+    pub const fn approval(&self) -> Option<ApprovalId> {
+        self.approval
     }
 
     /// The reading of the clocks of the decision.
@@ -138,8 +146,26 @@ pub fn decide_mint(
     }
     let ruled = judged.life_limit(granted.iter().map(|one| &one.name));
     let longest = LongestLife { ruled, ..LongestLife::of(context, &granted, &demands, &principal) };
-    let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
+    if longest.for_request(request, limits, &mut Vec::new()).is_none() {
         return Decision::deny_capabilities(basis, code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope);
+    }
+    if basis.is_frozen {
+        return Decision::deny(basis, code::BROKER_FROZEN);
+    }
+    let asked_s = longest.asked_by(request, limits);
+    let asked = GrantedRequest { capabilities: &granted, audience, life_s: asked_s };
+    let (approval, approved) = match judge_approval(context, &principal, request, &judged, asked) {
+        ApprovalOutcome::NotNeeded => (None, None),
+        ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
+        ApprovalOutcome::Denied(code, approval) => {
+            return Decision::deny_unapproved(basis, code, approval, asked.capabilities.iter().map(|one| &one.name));
+        }
+    };
+    let longest = LongestLife { approved, ..longest };
+    let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
+        // Only the time of the approval is too short.
+        let refusal = approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code::APPROVAL_EXPIRED, refusal, &request.scope);
     };
     let reading = context.reading;
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
@@ -148,7 +174,7 @@ pub fn decide_mint(
     let given = granted.iter().map(|one| &one.name);
     let left_out = LeftOut::of(context, &principal, request, &judged, given);
     let is_detailed = request.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
     Decision::allow_constrained(basis, mint, constrained)
 }
 
@@ -168,7 +194,8 @@ pub fn decide_again(
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
-    let request = MintRequest { scope, resource, life_s: Some(minted.life_s), details: None };
+    let (life_s, approval, asked) = (Some(minted.life_s), requested.approval, AskedGrant::default());
+    let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
     let basis = request.basis(context, &principal, granted.rules);
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
@@ -198,7 +225,8 @@ pub fn decide_again(
     let given = capabilities.iter().map(|(name, _)| name);
     let left_out = LeftOut::of(context, &principal, requested, &judged, given);
     let is_detailed = requested.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
+    let approval = requested.approval;
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
 }
 
@@ -216,6 +244,8 @@ struct LongestLife {
     certificate: u32,
     /// By policies.
     ruled: Option<LifeLimit>,
+    /// By the time of an approval.
+    approved: Option<u32>,
 }
 
 impl LongestLife {
@@ -230,7 +260,13 @@ impl LongestLife {
             demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
             certificate: u32::try_from(principal.not_after().seconds_since(context.now())).unwrap_or(0),
             ruled: None,
+            approved: None,
         }
+    }
+
+    /// The life that the request asks for, in seconds, as far as it is declared: the life that is approved.
+    fn asked_by(&self, request: &MintRequest, limits: &LifeLimits) -> u32 {
+        request.life_s.unwrap_or(limits.default_s).min(self.declared)
     }
 
     /// The life of the token in seconds; `None` if the certificate expires too soon.
@@ -240,17 +276,19 @@ impl LongestLife {
         limits: &LifeLimits,
         constrained: &mut Vec<String>,
     ) -> Option<u32> {
-        let Self { declared, demanded, certificate, .. } = *self;
+        let Self { declared, demanded, certificate, approved, .. } = *self;
         let ruled = self.ruled.as_ref();
         let requested = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
         let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
         let unruled = allowed.min(certificate);
-        let life_s = requested.min(ruled.map_or(unruled, |limit| limit.max_s.min(unruled)));
+        let ruled_s = ruled.map_or(unruled, |limit| limit.max_s.min(unruled));
+        let life_s = requested.min(approved.map_or(ruled_s, |approved| approved.min(ruled_s)));
         if i64::from(life_s) < TOKEN_LIFE_MIN_S {
             return None;
         }
         if life_s < requested {
             let by = match ruled.filter(|limit| limit.max_s < unruled) {
+                _ if approved.is_some_and(|approved| approved < ruled_s) => "the time of the approval".to_owned(),
                 Some(limit) => limit.cause(),
                 None if certificate < allowed => "the agent's certificate".to_owned(),
                 None if allowed < declared => "the sensitivity `high` of a secret".to_owned(),

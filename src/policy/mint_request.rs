@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approval::AskedGrant;
 use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::Basis;
 use crate::authn::AgentPrincipal;
-use crate::base::{Audience, CapabilityName};
+use crate::base::{ApprovalId, Audience, CapabilityName};
 use crate::registry::{Access, Capability};
 
 /// An agent's request for a token.
@@ -18,6 +19,10 @@ pub struct MintRequest {
     pub life_s: Option<u32>,
     /// What the request says of its capabilities beyond their names; `None` if it has no `authorization_details`.
     pub details: Option<RequestedActions>,
+    /// The approval that the request names.
+    pub approval: Option<ApprovalId>,
+    /// What the request asks for if it needs an approval.
+    pub asked: AskedGrant,
 }
 
 /// The actions that `authorization_details` of a request name, each for one capability (RFC 9396 §2.2).
@@ -53,6 +58,11 @@ impl MintRequest {
             canonical = canonical.field(capability.as_str()).field(action.map_or("", |one| one.as_str()));
         }
         let resource = self.resource.as_ref().map_or("", Audience::as_str);
-        context.basis(rules, canonical.field(resource).number(self.life_s).as_bytes())
+        let canonical = canonical.field(resource).number(self.life_s);
+        let canonical = match &self.approval {
+            Some(approval) => canonical.bytes(approval.as_bytes()),
+            None => canonical,
+        };
+        context.basis(rules, canonical.as_bytes())
     }
 }

@@ -4,6 +4,8 @@
 //! and no HTTP. It makes the proof [`Grant`], in one place, and [`Authorised`], which every use case of operators
 //! requires. A [`Denial`] has the reason and the next step.
 
+mod approval;
+mod approver;
 mod canonical;
 mod certificate_renewal;
 mod context;
@@ -22,6 +24,8 @@ mod reveal;
 mod right;
 mod sensitivity;
 
+pub use approval::{ApprovalRefusal, AskedGrant};
+pub use approver::{demands_met_by, is_within};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
@@ -44,8 +48,8 @@ pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
     InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
-    ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
+    ReadApprovals, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
     RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets,
-    Unauthorised, authorise,
+    Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;

@@ -208,6 +208,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         snapshot: digest.in_hex(),
         rules: &["role bench grants bench.service-0.write".to_owned()],
         request: digest.in_hex(),
+        approval: None,
     };
     store.commit(Change::new(&event)?, ()).await?.redeem();
     Ok(())
