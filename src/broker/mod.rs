@@ -5,6 +5,7 @@
 //! Nothing here knows HTTP.
 
 mod administration;
+mod approvals;
 mod caller_services;
 mod changes;
 mod deciding;

@@ -1,0 +1,3 @@
+//! Requests for approval.
+
+pub(super) mod context;
