@@ -10,9 +10,9 @@ use crate::leaks::holds;
 use crate::support::process::{KEYWARD, Process, files};
 use crate::support::terminal::TypedCommand;
 
-pub(super) const WORDS: &str = "CNRY purple harbour ladder 4b90";
+pub(crate) const WORDS: &str = "CNRY purple harbour ladder 4b90";
 /// Any prompt for the passphrase of an approval key.
-pub(super) const PROMPT: &str = "passphrase";
+pub(crate) const PROMPT: &str = "passphrase";
 
 /// Runs a command of `who` that has no terminal.
 fn without_terminal(process: &Process, who: &str, args: &[&str]) -> Output {
@@ -22,7 +22,7 @@ fn without_terminal(process: &Process, who: &str, args: &[&str]) -> Output {
 }
 
 /// Runs a command of `who` at a terminal, where a person types these lines, each after its own prompt.
-pub(super) fn typed(
+pub(crate) fn typed(
     process: &Process,
     who: &str,
     args: &str,
@@ -35,7 +35,7 @@ pub(super) fn typed(
 }
 
 /// A broker that serves, with the admins `bob` and `operator`, and the approver `alice`, each a person.
-pub(super) fn persons() -> Process {
+pub(crate) fn persons() -> Process {
     let mut process = Process::init("info");
     process.serve();
     let admin = ["operator", "update", "admin", "--person", "admin@corp.example"];

@@ -1,7 +1,7 @@
 //! The keys that sign approvals: proposed by their operators, accepted by other persons, and never by the operator's
 //! certificate alone.
 
-mod commands;
+pub(crate) mod commands;
 mod lying_broker;
 mod webhook;
 
