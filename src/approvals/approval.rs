@@ -9,6 +9,7 @@ use crate::base::{
     AgentId, AgentName, ApprovalId, DecisionId, InstanceId, OperatorId, OperatorName, Person, PolicyName,
     Timestamp, UserCode,
 };
+use crate::crypto::Digest;
 use crate::store::At;
 use crate::wire::ApprovalState;
 
@@ -55,6 +56,8 @@ pub struct Ballot {
     pub enrolled_seq: u64,
     /// The person who is the operator. An approval always has one.
     pub person: Option<Person>,
+    /// The approval key of the signature. An approval always has one.
+    pub key: Option<Digest>,
     /// Whether the operator approves; otherwise it denies.
     pub approves: bool,
     /// The policies whose demands the vote counts for.

@@ -218,6 +218,7 @@ mod tests {
             operator_id: OperatorId::mint(NOW, &SystemEntropy),
             enrolled_seq: 1,
             person: Some(person.parse().unwrap()),
+            key: None,
             approves,
             meets: meets.iter().map(|policy| policy.parse().unwrap()).collect(),
         }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
 use super::administration::ledger_readers::LedgerReadings;
+use super::approvals::turns::ApprovalTurns;
 use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
@@ -229,6 +230,7 @@ pub struct Notifications {
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
     /// The messages about pending requests for approval.
     pub announcements: Announcements,
+    approvals: ApprovalTurns,
 }
 
 impl Notifications {
@@ -246,7 +248,13 @@ impl Notifications {
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
             announcements: Announcements::default(),
+            approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The turns of changes of approvals, and the requests that wait for them.
+    pub(crate) const fn approvals(&self) -> &ApprovalTurns {
+        &self.approvals
     }
 
     /// Notifies that a valid credential was revoked.

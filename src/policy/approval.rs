@@ -94,6 +94,36 @@ pub(super) fn judge_approval(
     ApprovalOutcome::Denied(code::APPROVAL_REQUIRED, Some(ApprovalRefusal::Needed(Box::new(terms))))
 }
 
+/// Checks that a token that was issued before can be signed again: the policies demand no approval, or the same one as then, which
+/// was not ended since. The approval may be used up.
+///
+/// # Errors
+/// The code of the refusal.
+pub(super) fn approved_again(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    approval: Option<ApprovalId>,
+    judged: &Judged,
+    capabilities: &[&Capability],
+) -> Result<(), Code> {
+    let (matched, demands) = demanded(judged, capabilities);
+    let Some(id) = approval else {
+        return if demands.is_empty() { Ok(()) } else { Err(code::APPROVAL_REQUIRED) };
+    };
+    let approval = context.records.approvals.get(id).ok_or(code::APPROVAL_UNKNOWN)?;
+    if approval.opened.requester.agent != principal.agent() {
+        return Err(code::APPROVAL_OF_ANOTHER_AGENT);
+    }
+    match approval.state(context.now()) {
+        ApprovalState::Approved | ApprovalState::Used | ApprovalState::Expired => {}
+        state => return Err(refusal_of(state).unwrap_or(code::APPROVAL_UNKNOWN)),
+    }
+    if rules_hash(&matched) != approval.opened.terms.rules {
+        return Err(code::APPROVAL_RULES_CHANGED);
+    }
+    if is_still_met(context.records, approval) { Ok(()) } else { Err(code::APPROVER_INELIGIBLE) }
+}
+
 /// The policies that match one of `capabilities`, and the demand of each that has one.
 fn demanded(judged: &Judged, capabilities: &[&Capability]) -> (MatchedRules, Vec<PolicyDemand>) {
     let (mut matched, mut demands) = (MatchedRules::new(), BTreeMap::new());

@@ -3,7 +3,7 @@ use crate::approvals::{Approval, CastVote, PolicyDemand};
 use crate::authn::{Records, enrolled_operator};
 use crate::base::code::{self, Code};
 use crate::base::{ApproverGroupName, DemandKind, Person, PolicyName, Scope, Timestamp};
-use crate::operators::{Operator, OperatorKind, is_of_host};
+use crate::operators::{ApprovalKey, Operator, OperatorKind, is_of_host};
 use crate::registry::Owned;
 
 /// The policies whose demands the vote of `operator` at `now` counts for: at least one.
@@ -62,6 +62,8 @@ fn counts(records: Records<'_>, approval: &Approval, demand: &PolicyDemand, vote
     operator.is_ok_and(|operator| {
         VoteApprovals::NEED.roles.contains(&operator.role)
             && operator.profile.person == ballot.person
+            && ballot.key.is_some()
+            && records.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint) == ballot.key
             && is_within(records, approval, &operator.scope)
             && can_meet(records, approval, demand, operator, vote.at).is_ok()
     })

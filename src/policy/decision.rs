@@ -102,6 +102,14 @@ impl<A> Decision<A> {
         })
     }
 
+    /// Whether it denies a request that an approval would allow.
+    pub const fn needs_approval(&self) -> bool {
+        match self {
+            Self::Deny(denial) => matches!(denial.approval, Some(ApprovalRefusal::Needed(_))),
+            Self::Allow(_) | Self::Constrain(_) => false,
+        }
+    }
+
     /// What it allows, if anything.
     pub const fn act(&self) -> Option<&A> {
         match self {

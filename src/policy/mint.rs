@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use super::approval::{ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, judge_approval};
+use super::approval::{
+    ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval,
+};
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
@@ -209,6 +211,11 @@ pub fn decide_again(
     if let Some(limit) = limit.filter(|limit| minted.life_s > limit.max_s) {
         let refusal = limit.refusal("the first token of this Idempotency-Key lives longer");
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
+    }
+    let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
+    if let Err(code) = approved {
+        let approval = requested.approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code, approval, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);

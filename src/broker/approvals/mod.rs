@@ -1,3 +1,10 @@
-//! Requests for approval.
+//! Requests for approval: agents ask for them and use them, operators vote.
 
-pub(super) mod context;
+pub(in crate::broker) mod ask;
+mod context;
+mod reads;
+pub(in crate::broker) mod turns;
+mod views;
+pub(in crate::broker) mod vote;
+pub(in crate::broker) mod wait;
+mod withdraw;

@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, approval_context, approval_keys, declarations, discovery, evidence, host, identity, incidents,
-    keys, leases, ledger, operators, rotations, secrets, status, tokens,
+    agents, approval_context, approval_keys, approvals, declarations, discovery, evidence, host, identity,
+    incidents, keys, leases, ledger, operators, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -33,6 +33,7 @@ fn agent_table() -> Routes<AgentServices> {
         .and(identity::agent_routes())
         .and(secrets::agent_routes())
         .and(leases::agent_routes())
+        .and(approvals::agent_routes())
 }
 
 fn admin_table() -> Routes<AdminServices> {
@@ -51,6 +52,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(rotations::routes())
         .and(leases::routes())
         .and(incidents::routes())
+        .and(approvals::operator_routes())
 }
 
 /// The agent listener's routes.
