@@ -13,9 +13,8 @@ use crate::base::limits::{
 use crate::base::{ApprovalReference, Cancellation, CapabilityName, Scope, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
-use crate::broker::world::World;
-use crate::policy::{Authorised, ReadApprovals};
-use crate::registry::Owned;
+use crate::broker::world::{World, records};
+use crate::policy::{Authorised, ReadApprovals, is_within};
 use crate::store::Event as _;
 use crate::token::TokenMinted;
 use crate::wire::{
@@ -40,7 +39,8 @@ impl AdminServices {
     ) -> Result<ApprovalContextAnswer, Failure> {
         let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         let (approval, previous) = self.0.state.store.read(|world, _| {
-            let approval = world.approvals().find(reference).filter(|one| is_within(world, scope, one));
+            let approval =
+                world.approvals().find(reference).filter(|one| is_within(records(world), one, scope));
             let approval = approval.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
             Ok::<_, Failure>((approval.clone(), previous_requests(world, scope, approval, now)))
         })?;
@@ -87,13 +87,6 @@ impl AdminServices {
     }
 }
 
-/// Whether an operator with this scope sees the request: it sees each of its capabilities.
-fn is_within(world: &World, scope: &Scope, approval: &Approval) -> bool {
-    let owners = world.registry.owners();
-    let capabilities = &approval.opened.terms.request.capabilities;
-    capabilities.iter().all(|one| scope.covers(owners.of(&Owned::Capability(one.name.clone()))))
-}
-
 /// Earlier requests for some of the capabilities, the newest first.
 fn previous_requests(
     world: &World,
@@ -108,7 +101,7 @@ fn previous_requests(
         let capabilities = &one.opened.terms.request.capabilities;
         one.opened_seq < approval.opened_seq
             && capabilities.iter().any(|capability| wanted(&capability.name))
-            && is_within(world, scope, one)
+            && is_within(records(world), one, scope)
     };
     let answer = |one: &Approval| {
         let request = &one.opened.terms.request;

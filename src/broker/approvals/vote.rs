@@ -67,6 +67,7 @@ impl AdminServices {
             // The request has no idempotency key.
             Changed::Before(_) => return Err(Failure::new(code::INTERNAL)),
         };
+        services.measure_answer(id, state);
         Ok(VotedApprovalAnswer { approval: id, state: state.as_str().into(), seq, unchanged: false })
     }
 
