@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::environment::Environment;
 use crate::base::{Sensitive, code};
@@ -37,7 +37,7 @@ pub(super) fn webhook(config: &Config, environment: &Environment) -> Result<Opti
 }
 
 /// The key in the file that the broker made, or a new one.
-fn own_key(path: &PathBuf, environment: &Environment) -> Result<WebhookKey, CommandFailure> {
+fn own_key(path: &Path, environment: &Environment) -> Result<WebhookKey, CommandFailure> {
     if path.exists() {
         return read_key(path);
     }

@@ -31,11 +31,11 @@ enum DeliveryStage {
 
 /// The number of messages that wait, and of those that are not sent any more.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct AnnouncementCounts {
+pub(crate) struct AnnouncementCounts {
     /// Not delivered yet.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Given up after the last attempt.
-    pub dead_letters: usize,
+    pub(crate) dead_letters: usize,
 }
 
 impl Announcements {
