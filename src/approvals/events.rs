@@ -1,8 +1,7 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, Person,
-    PolicyName,
+    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, Person, PolicyName,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;

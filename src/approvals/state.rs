@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Ending, OpenedApproval};
 use super::effect::Effect;
-use crate::base::limits::{
-    APPROVAL_KEPT_S, APPROVALS_MAX, APPROVALS_OF_AGENT_MAX, APPROVALS_PENDING_MAX,
-};
+use crate::base::limits::{APPROVAL_KEPT_S, APPROVALS_MAX, APPROVALS_OF_AGENT_MAX, APPROVALS_PENDING_MAX};
 use crate::base::{AgentId, ApprovalId, ApprovalReference, Timestamp, UserCode};
 use crate::crypto::Digest;
 use crate::store::At;
@@ -89,9 +87,8 @@ impl Approvals {
     pub fn has_room_for(&self, agent: AgentId, now: Timestamp) -> bool {
         let is_pending = |one: &&Approval| one.state(now) == ApprovalState::Pending;
         let pending = self.of_agent(agent).filter(is_pending).count();
-        let has_room = || {
-            self.all.len() < APPROVALS_MAX || self.all.values().any(|one| one.state(now).is_ended())
-        };
+        let has_room =
+            || self.all.len() < APPROVALS_MAX || self.all.values().any(|one| one.state(now).is_ended());
         pending < APPROVALS_PENDING_MAX && has_room()
     }
 
@@ -124,7 +121,8 @@ impl Approvals {
     }
 
     fn remove(&mut self, id: ApprovalId) {
-        let Some(Approval { opened: OpenedApproval { code, requester, .. }, .. }) = self.all.remove(&id) else {
+        let Some(Approval { opened: OpenedApproval { code, requester, .. }, .. }) = self.all.remove(&id)
+        else {
             return;
         };
         self.codes.remove(&code);
@@ -151,7 +149,9 @@ impl Approvals {
         if is_full && let Some(id) = first_ended(Box::new(self.of_agent(agent))) {
             self.remove(id);
         }
-        if self.all.len() >= APPROVALS_MAX && let Some(id) = first_ended(Box::new(self.all.values())) {
+        if self.all.len() >= APPROVALS_MAX
+            && let Some(id) = first_ended(Box::new(self.all.values()))
+        {
             self.remove(id);
         }
     }

@@ -3,6 +3,7 @@
 //! Only [`SystemClock`] and [`SystemEntropy`] do I/O. Text becomes a typed value here, once; inside the broker no code
 //! compares text.
 
+mod announcement_limits;
 mod approval_demand;
 mod approval_limits;
 mod approval_reference;

@@ -5,8 +5,8 @@ use crate::ledger::Key;
 use crate::revocation::Subject;
 use crate::store::History;
 use crate::{
-    approvals, custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation, rules, secrets,
-    token,
+    approvals, custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation,
+    rules, secrets, token,
 };
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.

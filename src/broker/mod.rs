@@ -33,6 +33,7 @@ mod secrets;
 mod services;
 mod tokens;
 mod upstreams;
+mod webhook;
 mod world;
 
 pub use administration::apply::Applied;
@@ -106,4 +107,5 @@ pub use services::{
     UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
+pub use webhook::announcements::Announcements;
 pub use world::{Effect, World};

@@ -19,6 +19,7 @@ use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
+use super::webhook::announcements::Announcements;
 use super::world::World;
 use crate::base::{
     AgentId, Clock, CodeId, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
@@ -34,7 +35,7 @@ use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::token::{MintedLately, Verifier};
-use crate::upstream::{Breakers, DriverContext};
+use crate::upstream::{Breakers, DriverContext, Webhook};
 
 /// The settings from the configuration.
 #[derive(Clone, Debug)]
@@ -204,6 +205,8 @@ pub struct UpstreamAccess {
     pub renewals: KeyedLocks<LeaseId>,
     /// The prefix of the names of this broker's logins.
     pub login_prefix: String,
+    /// The service that gets a message for each request for approval.
+    pub webhook: Option<Webhook>,
 }
 
 /// The notifications of changes.
@@ -225,6 +228,8 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
+    /// The messages about pending requests for approval.
+    pub announcements: Announcements,
     approvals: ApprovalTurns,
 }
 
@@ -242,6 +247,7 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
+            announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
         }
     }

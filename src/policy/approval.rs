@@ -222,12 +222,16 @@ pub(super) const fn refusal_of(state: ApprovalState) -> Option<Code> {
 /// The fields in which the request differs from the approved one. No value of the request is repeated.
 fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
     let fields = [
-        ("the capabilities, their access or their environment", approved.capabilities != present.capabilities),
+        (
+            "the capabilities, their access or their environment",
+            approved.capabilities != present.capabilities,
+        ),
         ("the audience", approved.audience != present.audience),
         ("the life", approved.life_s != present.life_s),
         ("the identity of the agent", approved.agent != present.agent),
     ];
-    let different: Vec<&str> = fields.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
+    let different: Vec<&str> =
+        fields.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
     format!("the request differs from the approved one in {}", different.join(", "))
 }
 

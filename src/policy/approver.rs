@@ -38,7 +38,8 @@ pub fn is_within(records: Records<'_>, approval: &Approval, scope: &Scope) -> bo
 /// same enrolment, as when it voted.
 pub(super) fn is_still_met(records: Records<'_>, approval: &Approval) -> bool {
     approval.opened.terms.demands.iter().all(|demand| {
-        let counting = approval.votes_for(&demand.policy).filter(|vote| counts(records, approval, demand, vote));
+        let counting =
+            approval.votes_for(&demand.policy).filter(|vote| counts(records, approval, demand, vote));
         persons(counting) >= demand.demand.quorum
     })
 }
@@ -107,9 +108,8 @@ fn is_member(
     if group.has(&operator.name, owner) {
         return true;
     }
-    let escalated = group.escalation.as_ref().filter(|one| {
-        at >= approval.opened_at.plus_s(i64::from(one.after_s))
-    });
+    let escalated =
+        group.escalation.as_ref().filter(|one| at >= approval.opened_at.plus_s(i64::from(one.after_s)));
     let escalated = escalated.and_then(|one| records.rules.group(&one.to));
     escalated.is_some_and(|group| group.has(&operator.name, owner))
 }

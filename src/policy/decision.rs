@@ -56,7 +56,14 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code: refusal.code, requested, secret: None, policy: Some(refusal), approval: None })
+        Self::Deny(Denial {
+            basis,
+            code: refusal.code,
+            requested,
+            secret: None,
+            policy: Some(refusal),
+            approval: None,
+        })
     }
 
     /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
@@ -73,12 +80,26 @@ impl<A> Decision<A> {
     /// Denies the value of this secret, which the caller named, because of a policy.
     pub(super) fn deny_secret_by_policy(basis: Basis, refusal: PolicyRefusal, secret: &SecretName) -> Self {
         let (code, secret) = (refusal.code, Some(secret.clone()));
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret, policy: Some(refusal), approval: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret,
+            policy: Some(refusal),
+            approval: None,
+        })
     }
 
     /// Denies the value of this secret, which the caller named.
     pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()), policy: None, approval: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: Some(secret.clone()),
+            policy: None,
+            approval: None,
+        })
     }
 
     /// Whether it denies a request that an approval would allow.

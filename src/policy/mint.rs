@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use super::approval::{ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval};
+use super::approval::{
+    ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval,
+};
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
@@ -158,7 +160,12 @@ pub fn decide_mint(
         ApprovalOutcome::NotNeeded => (None, None),
         ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
         ApprovalOutcome::Denied(code, approval) => {
-            return Decision::deny_unapproved(basis, code, approval, asked.capabilities.iter().map(|one| &one.name));
+            return Decision::deny_unapproved(
+                basis,
+                code,
+                approval,
+                asked.capabilities.iter().map(|one| &one.name),
+            );
         }
     };
     let longest = LongestLife { approved, ..longest };
@@ -293,7 +300,9 @@ impl LongestLife {
         }
         if life_s < requested {
             let by = match ruled.filter(|limit| limit.max_s < unruled) {
-                _ if approved.is_some_and(|approved| approved < ruled_s) => "the time of the approval".to_owned(),
+                _ if approved.is_some_and(|approved| approved < ruled_s) => {
+                    "the time of the approval".to_owned()
+                }
                 Some(limit) => limit.cause(),
                 None if certificate < allowed => "the agent's certificate".to_owned(),
                 None if allowed < declared => "the sensitivity `high` of a secret".to_owned(),

@@ -47,9 +47,9 @@ pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
-    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
-    ReadApprovals, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
-    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey, StoreSecrets,
-    Unauthorised, VoteApprovals, authorise,
+    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadApprovals, ReadDeclared,
+    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys,
+    RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
+    StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;

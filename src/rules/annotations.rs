@@ -110,9 +110,9 @@ fn decision(value: &str) -> Result<DemandKind, String> {
 }
 
 fn group(value: &str) -> Result<ApproverGroupName, String> {
-    value
-        .parse()
-        .map_err(|error: NameError| format!("`@approvers` is not the name of a group of approvers: use {}", error.rule()))
+    value.parse().map_err(|error: NameError| {
+        format!("`@approvers` is not the name of a group of approvers: use {}", error.rule())
+    })
 }
 
 fn quorum(value: &str) -> Result<u32, String> {

@@ -9,9 +9,7 @@ use super::approver_group::{ApproverGroup, Escalation};
 use super::declared::{Environment, Policy};
 use super::rule::Rule;
 use crate::base::limits::{APPROVAL_PENDING_S, APPROVER_GROUP_OPERATORS_MAX};
-use crate::base::{
-    ApproverGroupName, EnvironmentName, OperatorName, OwnerName, PolicyName, Scope, length_s,
-};
+use crate::base::{ApproverGroupName, EnvironmentName, OperatorName, OwnerName, PolicyName, Scope, length_s};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// The policies and environments that a set of files declares, each with its place.
@@ -129,7 +127,8 @@ impl Reader<'_> {
             self.faults.tell(place.of(&raw.name), message);
         }
         if raw.operators.len() > APPROVER_GROUP_OPERATORS_MAX {
-            let message = format!("the group names more than {APPROVER_GROUP_OPERATORS_MAX} operators: divide it");
+            let message =
+                format!("the group names more than {APPROVER_GROUP_OPERATORS_MAX} operators: divide it");
             self.faults.tell(place.of(&raw.name), message);
         }
         let Some(name) = self.faults.name::<ApproverGroupName>(place, &raw.name) else { return };
@@ -153,7 +152,8 @@ impl Reader<'_> {
         let longest = u32::try_from(APPROVAL_PENDING_S).unwrap_or(u32::MAX);
         let after_s = length_s(after.get_ref()).filter(|after_s| (60..longest).contains(after_s));
         if after_s.is_none() {
-            let message = "`escalate_after` is not a length of time of 1 minute to less than 24 hours, e.g. `30m`";
+            let message =
+                "`escalate_after` is not a length of time of 1 minute to less than 24 hours, e.g. `30m`";
             self.faults.tell(place.of(after), message);
         }
         let to = self.faults.name::<ApproverGroupName>(place, to);

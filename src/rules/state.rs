@@ -196,10 +196,10 @@ impl Rules {
     /// The hash of all policies, environments and groups, in the order of their names.
     fn digested(&self) -> Option<Digest> {
         let Self { policies, environments, groups, .. } = self;
-        let rules = (!policies.is_empty() || !environments.is_empty()).then(|| digest(policies, environments));
-        let groups = (!groups.is_empty()).then(|| {
-            sha256(&serde_json::to_vec(&groups.values().collect::<Vec<_>>()).unwrap_or_default())
-        });
+        let rules =
+            (!policies.is_empty() || !environments.is_empty()).then(|| digest(policies, environments));
+        let groups = (!groups.is_empty())
+            .then(|| sha256(&serde_json::to_vec(&groups.values().collect::<Vec<_>>()).unwrap_or_default()));
         match (rules, groups) {
             (rules, None) => rules,
             (None, Some(groups)) => Some(groups),

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use super::model::Question;
 use super::rule::Match;
 use super::*;
-use crate::base::limits::{APPROVAL_QUORUM_MAX, POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX};
+use crate::base::limits::{
+    APPROVAL_QUORUM_MAX, POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX,
+};
 use crate::base::{
     AgentName, ApprovalDemand, CapabilityName, DemandKind, EnvironmentName, OwnerName, RoleName, Sensitivity,
     Timestamp,
@@ -338,7 +340,8 @@ const TOKENS: &str = "forbid (principal, action == Keyward::Action::\"token\", r
 #[test]
 fn a_rule_demands_approval_by_its_annotations() {
     let needs = |annotations: &str| {
-        let verdict = rules([policy("p", None, &format!("{annotations} {TOKENS}"))]).judge(&request().facts());
+        let verdict =
+            rules([policy("p", None, &format!("{annotations} {TOKENS}"))]).judge(&request().facts());
         assert!(verdict.refusal().is_none(), "{annotations}");
         let (_, demand) = verdict.demands().next().expect(annotations);
         (demand.clone(), verdict.limit().map(|(max_s, _)| max_s))
@@ -356,7 +359,10 @@ fn a_rule_demands_approval_by_its_annotations() {
     );
     let confirmation = "@decision(\"require_confirmation\")";
     assert_eq!(needs(confirmation), (demand(DemandKind::Confirmation, None, 1), None));
-    assert_eq!(rule(&format!("{approval} @approvers(\"leads\") {TOKENS}")).approvers().unwrap().as_str(), "leads");
+    assert_eq!(
+        rule(&format!("{approval} @approvers(\"leads\") {TOKENS}")).approvers().unwrap().as_str(),
+        "leads"
+    );
 }
 
 #[test]
@@ -380,7 +386,11 @@ fn annotations_of_approvals_that_contradict_each_other_are_refused() {
 
 #[test]
 fn only_requests_for_tokens_can_be_approved() {
-    for action in ["action", "action == Keyward::Action::\"lease\"", "action in [Keyward::Action::\"token\", Keyward::Action::\"read_secret\"]"] {
+    for action in [
+        "action",
+        "action == Keyward::Action::\"lease\"",
+        "action in [Keyward::Action::\"token\", Keyward::Action::\"read_secret\"]",
+    ] {
         let text = format!("@decision(\"require_approval\") forbid (principal, {action}, resource);");
         assert!(fault(&text).contains("only requests for tokens"), "{text}");
     }
@@ -397,7 +407,8 @@ fn a_denial_comes_before_a_demand_for_approval() {
 #[test]
 fn the_hash_of_rules_depends_on_their_names_and_texts() {
     let hash = |rules: &[(&str, &str)]| {
-        let one = |(name, text): &(&str, &str)| (name.parse().unwrap(), crate::crypto::sha256(text.as_bytes()));
+        let one =
+            |(name, text): &(&str, &str)| (name.parse().unwrap(), crate::crypto::sha256(text.as_bytes()));
         rules_hash(&rules.iter().map(one).collect())
     };
     let first = hash(&[("a", "x"), ("b", "y")]);

@@ -106,7 +106,8 @@ fn decide(name: &str, people: &People) -> Result<(), Failed> {
     tell(name, 10_000, || {
         let Ok(principal) = people.principal() else { return };
         let (scope, asked) = (scope.clone(), AskedGrant::default());
-        let request = MintRequest { scope, resource: None, life_s: None, details: None, approval: None, asked };
+        let request =
+            MintRequest { scope, resource: None, life_s: None, details: None, approval: None, asked };
         let context = DecisionContext {
             decision: DecisionId::mint(NOW, entropy),
             records: people.records(),

@@ -121,6 +121,9 @@ super::codes! {
     KEY_AGENT_FAILED "key_agent_failed" Local:
         "the key agent ended, or refused a request",
         "start it again: `keyward operator key-agent`";
+    WEBHOOK_UNUSABLE "webhook_unusable" NotStarted:
+        "the webhook of `[approvals]` cannot be used, so the broker does not start",
+        "correct `webhook`, `webhook_ca` or `webhook_key` in the configuration, or remove them";
     APPROVAL_KEY_NOT_ON_MACHINE "approval_key_not_on_machine" Local:
         "the accepted approval key of this operator is not on this machine",
         "approve on the machine that has the key, or make a key on this one: `keyward approval key create`; another admin has to accept it";

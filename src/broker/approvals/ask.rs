@@ -16,6 +16,7 @@ use crate::policy::{
     ApprovalRefusal, AskedGrant, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
 };
 use crate::store::{Change, CommitError};
+use crate::telemetry::ApprovalOutcome;
 use crate::wire::ApprovalState;
 
 /// A request for an approval that an agent makes before it requests a token.
@@ -189,6 +190,7 @@ impl Services {
         };
         let change = opening(opened, &caller)?;
         self.state.commit(change, preconditions, ()).await?.redeem();
+        self.measure_approval(ApprovalOutcome::Requested, new.0);
         let expires_at = now.plus_s(APPROVAL_PENDING_S);
         Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending, expires_at })
     }

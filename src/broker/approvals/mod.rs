@@ -1,6 +1,8 @@
 //! Requests for approval: agents ask for them and use them, operators vote.
 
 pub(in crate::broker) mod ask;
+mod context;
+mod measures;
 mod reads;
 pub(in crate::broker) mod turns;
 mod views;

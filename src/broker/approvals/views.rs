@@ -21,9 +21,10 @@ impl AdminServices {
         let limit = query.limit.unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
         self.0.state.store.read(|world, _| {
             let scope = by.operator().scope();
-            let shown = world.approvals().newest().filter(|one| {
-                fits(one, query, now) && is_within(records(world), one, scope)
-            });
+            let shown = world
+                .approvals()
+                .newest()
+                .filter(|one| fits(one, query, now) && is_within(records(world), one, scope));
             let mut shown = shown.peekable();
             let items: Vec<_> = shown.by_ref().take(limit).map(|one| answer(world, one, now)).collect();
             let next_after = shown.peek().and_then(|_| items.last().map(|last| last.approval.to_string()));

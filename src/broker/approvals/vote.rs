@@ -67,6 +67,7 @@ impl AdminServices {
             // The request has no idempotency key.
             Changed::Before(_) => return Err(Failure::new(code::INTERNAL)),
         };
+        services.measure_answer(id, state);
         Ok(VotedApprovalAnswer { approval: id, state: state.as_str().into(), seq, unchanged: false })
     }
 
@@ -80,7 +81,8 @@ impl AdminServices {
         let now = self.0.state.clock.now();
         let (found, _) = self.0.state.read(|reading| {
             let approval = within(reading, operator, id)?;
-            let is_same = |ballot: &Ballot| ballot.operator_id == operator.id() && ballot.approves == approves;
+            let is_same =
+                |ballot: &Ballot| ballot.operator_id == operator.id() && ballot.approves == approves;
             let vote = approval.votes.iter().find(|vote| is_same(&vote.ballot));
             Ok::<_, Failure>(vote.map(|vote| (approval.state(now), vote.seq)))
         });
@@ -99,7 +101,8 @@ impl AdminServices {
         id: ApprovalId,
         input: &'a VoteInput,
     ) -> Result<VerifiedVote<'a>, Failure> {
-        let VoteInput { digest: Some(digest), rules: Some(rules), signature: Some(signature), .. } = input else {
+        let VoteInput { digest: Some(digest), rules: Some(rules), signature: Some(signature), .. } = input
+        else {
             return Err(Failure::new(code::APPROVAL_VOTE_INCOMPLETE));
         };
         let find = |reading: &Reading<'_>| -> Option<ApprovalKey> {

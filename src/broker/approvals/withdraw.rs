@@ -35,7 +35,10 @@ impl AgentServices {
                 ApprovalState::Withdrawn => return Ok(answer),
                 state if state.is_ended() => {
                     let why = format!("the approval is {state}");
-                    return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id).into());
+                    return Err(Failure::new(code::APPROVAL_ALREADY_ENDED)
+                        .because(why)
+                        .of_approval(id)
+                        .into());
                 }
                 _ => {}
             }

@@ -13,11 +13,7 @@ pub(super) struct PlannedGroups {
 }
 
 impl PlannedGroups {
-    pub(super) fn of(
-        ground: &SectionContext<'_>,
-        declared: &DeclaredRules,
-        faults: &mut Faults<'_>,
-    ) -> Self {
+    pub(super) fn of(ground: &SectionContext<'_>, declared: &DeclaredRules, faults: &mut Faults<'_>) -> Self {
         let mut planned = Self::default();
         for (name, (new, place)) in &declared.groups {
             let found = ground.world.rules().group(name);
@@ -51,7 +47,11 @@ impl PlannedGroups {
     fn note_changed(&mut self, old: &ApproverGroup, new: &ApproverGroup) {
         let mut values = owner_changed(old.owner.as_ref(), new.owner.as_ref());
         values.extend(ChangedValue::list("operators", &old.operators, &new.operators));
-        values.extend(ChangedValue::single("operators_of", old.operators_of.as_ref(), new.operators_of.as_ref()));
+        values.extend(ChangedValue::single(
+            "operators_of",
+            old.operators_of.as_ref(),
+            new.operators_of.as_ref(),
+        ));
         let after = |group: &ApproverGroup| group.escalation.as_ref().map(|one| length_text(one.after_s));
         let to = |group: &ApproverGroup| group.escalation.as_ref().map(|one| one.to.clone());
         values.extend(ChangedValue::single("escalate_after", after(old).as_ref(), after(new).as_ref()));
@@ -79,13 +79,20 @@ pub(super) fn check_named(
     for (group, place) in declared.groups.values() {
         let Some(escalation) = &group.escalation else { continue };
         if let Some(message) = missing(ground, after, group.owner.as_ref(), &escalation.to) {
-            faults.tell(*place, format!("`escalate_to` names group of approvers `{}`, which {message}", escalation.to));
+            faults.tell(
+                *place,
+                format!("`escalate_to` names group of approvers `{}`, which {message}", escalation.to),
+            );
         }
     }
     for removed in ground.world.rules().groups().filter(|one| after.group(&one.name).is_none()) {
         let names_it = |policy: &&Policy| policy.rule.approvers() == Some(&removed.name);
-        let by = after.policies().find(names_it).map(|policy| (policy.owner.as_ref(), format!("policy `{}`", policy.name)));
-        let escalates = |group: &&ApproverGroup| group.escalation.as_ref().is_some_and(|one| one.to == removed.name);
+        let by = after
+            .policies()
+            .find(names_it)
+            .map(|policy| (policy.owner.as_ref(), format!("policy `{}`", policy.name)));
+        let escalates =
+            |group: &&ApproverGroup| group.escalation.as_ref().is_some_and(|one| one.to == removed.name);
         let by = by.or_else(|| {
             let group = after.groups().find(escalates)?;
             Some((group.owner.as_ref(), format!("group of approvers `{}`", group.name)))

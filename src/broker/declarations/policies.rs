@@ -163,11 +163,7 @@ pub(super) enum Present<'a, T> {
 }
 
 impl<'a, T> Present<'a, T> {
-    pub(super) fn of(
-        ground: &SectionContext<'_>,
-        found: Option<&'a T>,
-        owner: Option<&OwnerName>,
-    ) -> Self {
+    pub(super) fn of(ground: &SectionContext<'_>, found: Option<&'a T>, owner: Option<&OwnerName>) -> Self {
         match found {
             Some(found) if ground.scope.covers(owner) => Self::Own(found),
             Some(_) if ground.rules.foreign_names == ForeignNames::Told => Self::Foreign,

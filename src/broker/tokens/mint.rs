@@ -11,6 +11,7 @@ use crate::broker::host::clock::outlasts;
 use crate::broker::reading::Reading;
 use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
@@ -18,6 +19,7 @@ use crate::policy::{AgentAct, Grant, Mint, RequestedActions, decide_again, decid
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
+use crate::telemetry::{ApprovalOutcome, DecisionOutcome};
 use crate::token::{TokenMinted, TokenRepeated};
 use crate::wire::ApprovalState;
 
@@ -90,17 +92,45 @@ impl AgentServices {
             outlasts(time, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
             let change = record(token, idempotency, &grant, now)?;
+            let granted = Granted::of(&grant);
             let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
-            services.notifications.meters.minted();
+            services.measure(&granted);
             Ok(Some(services.signing.issuer.mint(receipt)?))
         });
         drop(turn);
         match services.noting_clock_refusal(agent.caller(), "mint", issued).await? {
             Some(issued) => Ok(issued.deliver()),
             None => {
+                services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
                 let asked = services.ask(&mut agent, &request, Occasion::TokenRequest).await;
                 Err(asked.map_or_else(asked_instead, needed))
             }
+        }
+    }
+}
+
+/// A granted request, for the metrics.
+struct Granted {
+    outcome: DecisionOutcome,
+    capabilities: Vec<CapabilityName>,
+    approval: Option<ApprovalId>,
+}
+
+impl Granted {
+    fn of(grant: &Grant<Mint>) -> Self {
+        let outcome =
+            if grant.constrained().is_empty() { DecisionOutcome::Allow } else { DecisionOutcome::Constrain };
+        let capabilities = grant.act().capability_names().cloned().collect();
+        Self { outcome, capabilities, approval: grant.act().approval() }
+    }
+}
+
+impl Services {
+    fn measure(&self, granted: &Granted) {
+        self.notifications.meters.minted();
+        self.measure_decision(granted.outcome, &granted.capabilities);
+        if let Some(approval) = granted.approval {
+            self.measure_approval(ApprovalOutcome::Used, approval);
         }
     }
 }
@@ -109,7 +139,9 @@ impl AgentServices {
 fn needed(asked: AskedApproval) -> Failure {
     let AskedApproval { approval, code, state, .. } = asked;
     let why = match state {
-        ApprovalState::Approved => format!("the request needs an approval; `{approval}` approves it, and the request does not name it"),
+        ApprovalState::Approved => format!(
+            "the request needs an approval; `{approval}` approves it, and the request does not name it"
+        ),
         _ => format!("the request needs an approval, and `{approval}` (code {code}) is {state}"),
     };
     Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval)
@@ -117,7 +149,11 @@ fn needed(asked: AskedApproval) -> Failure {
 
 /// The refusal when the approval cannot be asked for. If the policies have changed since, the request can be repeated.
 fn asked_instead(failure: Failure) -> Failure {
-    if failure.code == code::APPROVAL_NOT_NEEDED { Failure::new(code::MODIFIED_CONCURRENTLY) } else { failure }
+    if failure.code == code::APPROVAL_NOT_NEEDED {
+        Failure::new(code::MODIFIED_CONCURRENTLY)
+    } else {
+        failure
+    }
 }
 
 /// The outcome of a repeated request, unless its token is no longer valid: then it is not signed again.

@@ -66,9 +66,8 @@ impl RequestArgs {
             Some(ApprovalState::Pending) => Err(CommandFailure::new(code::APPROVAL_PENDING)),
             Some(ApprovalState::Denied) => Err(CommandFailure::new(code::APPROVAL_DENIED)),
             Some(ApprovalState::Used) => Err(CommandFailure::new(code::APPROVAL_USED)),
-            Some(ApprovalState::Expired | ApprovalState::Withdrawn) => {
-                Err(CommandFailure::new(code::APPROVAL_EXPIRED))
-            }
+            Some(ApprovalState::Expired) => Err(CommandFailure::new(code::APPROVAL_EXPIRED)),
+            Some(ApprovalState::Withdrawn) => Err(CommandFailure::new(code::APPROVAL_WITHDRAWN)),
             // A state of a newer broker, which was printed.
             None => Ok(()),
         }

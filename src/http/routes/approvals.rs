@@ -61,7 +61,10 @@ async fn open(
 /// With the address of the approval.
 pub(super) fn located(answer: OwnApprovalAnswer) -> WithHeaders<OwnApprovalAnswer> {
     let location = HeaderValue::try_from(answer.approval_uri.as_str()).ok();
-    WithHeaders { answer, headers: location.map(|location| (header::LOCATION, location)).into_iter().collect() }
+    WithHeaders {
+        answer,
+        headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
+    }
 }
 
 async fn own(
@@ -166,9 +169,8 @@ async fn vote(
     call: AdminRequest<VoteApprovals, ApprovalId, ApprovalVoteBody>,
 ) -> Result<VotedApprovalAnswer, Problem> {
     let ApprovalVoteBody { verdict, digest, rules, signature, reason: said } = call.input;
-    let signature = signature.map(|text| {
-        from_base64url(&text).ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID))
-    });
+    let signature = signature
+        .map(|text| from_base64url(&text).ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID)));
     let (signature, reason) = (signature.transpose()?, reason(said.as_deref())?);
     let input = VoteInput { verdict, digest, rules, signature, reason };
     Ok(services.vote_approval(&call.by, call.target, &input).await?)

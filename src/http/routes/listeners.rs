@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, approval_keys, approvals, declarations, discovery, evidence, host, identity, incidents, keys, leases,
-    ledger, operators, rotations, secrets, status, tokens,
+    agents, approval_context, approval_keys, approvals, declarations, discovery, evidence, host, identity,
+    incidents, keys, leases, ledger, operators, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -46,6 +46,7 @@ fn admin_table() -> Routes<AdminServices> {
         .and(evidence::routes())
         .and(operators::routes())
         .and(approval_keys::routes())
+        .and(approval_context::routes())
         .and(keys::routes())
         .and(secrets::routes())
         .and(rotations::routes())

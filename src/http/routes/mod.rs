@@ -1,6 +1,7 @@
 pub(crate) mod agents;
 pub(crate) mod answer;
 pub(crate) mod answers;
+pub(crate) mod approval_context;
 pub(crate) mod approval_keys;
 pub(crate) mod approvals;
 pub(crate) mod caller;

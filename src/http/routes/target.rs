@@ -1,9 +1,9 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, ApprovalId, ApprovalReference, ApprovalReferenceError, CapabilityName, CodeId, IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName,
-    Person, PersonError, Reason, ReasonError, SecretName, Serial, SerialError, SubjectName, TokenId, code,
-    has_secret_form, without_secret_forms,
+    AgentName, ApprovalId, ApprovalReference, ApprovalReferenceError, CapabilityName, CodeId, IdError,
+    IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError, Reason, ReasonError,
+    SecretName, Serial, SerialError, SubjectName, TokenId, code, has_secret_form, without_secret_forms,
 };
 use crate::broker::RequestedObject;
 use crate::http::documents::operation::OperationDocument;
@@ -87,7 +87,8 @@ pub(crate) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
 }
 
 fn approval(text: &str) -> Result<ApprovalReference, Problem> {
-    let refused = |error: ApprovalReferenceError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string());
+    let refused =
+        |error: ApprovalReferenceError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string());
     text.parse().map_err(refused)
 }
 
