@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use super::requested_object::RequestedObject;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
+use crate::base::{ApprovalId, CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
 use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
-use crate::policy::{Denial, PolicyRefusal};
+use crate::policy::{ApprovalRefusal, Denial, PolicyRefusal};
 use crate::quota::Limited;
 use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
@@ -32,6 +32,8 @@ pub struct Failure {
     pub faults: Vec<Fault>,
     /// The object that the body of the request names, if it was refused because of this object.
     pub(crate) object: Option<Box<RequestedObject>>,
+    /// The approval that the request needs or names.
+    pub(crate) approval: Option<ApprovalId>,
 }
 
 impl Failure {
@@ -46,6 +48,7 @@ impl Failure {
             decision: None,
             faults: Vec::new(),
             object: None,
+            approval: None,
         }
     }
 
@@ -54,6 +57,20 @@ impl Failure {
     pub(crate) fn about(mut self, object: RequestedObject) -> Self {
         self.object = Some(Box::new(object));
         self
+    }
+
+    /// The same, about an approval that the request needs or names.
+    #[must_use]
+    pub(crate) const fn of_approval(mut self, approval: ApprovalId) -> Self {
+        self.approval = Some(approval);
+        self
+    }
+
+    /// The approval that the refused request waits for.
+    #[must_use]
+    pub fn awaits_approval(&self) -> Option<ApprovalId> {
+        let awaits = self.code == code::APPROVAL_REQUIRED || self.code == code::APPROVAL_PENDING;
+        self.approval.filter(|_| awaits)
     }
 
     /// The same, with a reason that says more than the code does.
@@ -166,6 +183,13 @@ impl From<Denial> for Failure {
                 format!("{}: {why}", named(&denial.requested))
             };
             return failure.because(why);
+        }
+        if let Some(ApprovalRefusal::Named(id, why)) = denial.approval {
+            let failure = failure.of_approval(id);
+            return match why {
+                Some(why) => failure.because(why),
+                None => failure,
+            };
         }
         if denial.requested.is_empty() {
             return failure;

@@ -1,3 +1,4 @@
+use super::approval::ApprovalRefusal;
 use super::policy_refusal::PolicyRefusal;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
@@ -35,7 +36,7 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None })
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -45,7 +46,7 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None })
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval: None })
     }
 
     /// Denies these capabilities, which the caller named, because of a policy.
@@ -55,18 +56,58 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code: refusal.code, requested, secret: None, policy: Some(refusal) })
+        Self::Deny(Denial {
+            basis,
+            code: refusal.code,
+            requested,
+            secret: None,
+            policy: Some(refusal),
+            approval: None,
+        })
+    }
+
+    /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
+    pub(super) fn deny_unapproved<'a>(
+        basis: Basis,
+        code: Code,
+        approval: Option<ApprovalRefusal>,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        let requested = requested.into_iter().cloned().collect();
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval })
     }
 
     /// Denies the value of this secret, which the caller named, because of a policy.
     pub(super) fn deny_secret_by_policy(basis: Basis, refusal: PolicyRefusal, secret: &SecretName) -> Self {
         let (code, secret) = (refusal.code, Some(secret.clone()));
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret, policy: Some(refusal) })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret,
+            policy: Some(refusal),
+            approval: None,
+        })
     }
 
     /// Denies the value of this secret, which the caller named.
     pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()), policy: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: Some(secret.clone()),
+            policy: None,
+            approval: None,
+        })
+    }
+
+    /// Whether it denies a request that an approval would allow.
+    pub const fn needs_approval(&self) -> bool {
+        match self {
+            Self::Deny(denial) => matches!(denial.approval, Some(ApprovalRefusal::Needed(_))),
+            Self::Allow(_) | Self::Constrain(_) => false,
+        }
     }
 
     /// What it allows, if anything.
@@ -161,6 +202,8 @@ pub struct Denial {
     pub secret: Option<SecretName>,
     /// The policy that denies the request.
     pub policy: Option<PolicyRefusal>,
+    /// The approval that the request needs or names.
+    pub approval: Option<ApprovalRefusal>,
 }
 
 /// Acts that decisions allow.

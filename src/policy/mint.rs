@@ -1,5 +1,8 @@
 use std::collections::BTreeSet;
 
+use super::approval::{
+    ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval,
+};
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
@@ -12,7 +15,7 @@ use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
-use crate::base::{Audience, CapabilityName, ClockReading, PolicyName};
+use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
@@ -28,6 +31,7 @@ pub struct Mint {
     reading: ClockReading,
     left_out: Vec<LeftOut>,
     is_detailed: bool,
+    approval: Option<ApprovalId>,
 }
 
 impl Mint {
@@ -61,6 +65,12 @@ impl Mint {
         self.is_detailed
     }
 
+    /// The approval that is used.
+    #[must_use]
+    pub const fn approval(&self) -> Option<ApprovalId> {
+        self.approval
+    }
+
     /// The reading of the clocks of the decision.
     #[must_use]
     pub const fn reading(&self) -> ClockReading {
@@ -92,16 +102,34 @@ pub fn decide_mint(
     _permit: Permit,
     request: &MintRequest,
 ) -> Decision<Mint> {
-    let JudgedMint { rules, terms, .. } = judge_mint(context, &Requester::of(&principal), request);
+    let JudgedMint { rules, judged, draft, .. } = judge_mint(context, &Requester::of(&principal), request);
     let basis = request.basis(context, &principal, rules);
-    match terms {
-        Ok(MintTerms { capabilities, audience, life_s, left_out, constrained }) => {
-            let (reading, is_detailed) = (context.reading, request.details.is_some());
-            let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
-            Decision::allow_constrained(basis, mint, constrained)
-        }
-        Err(refusal) => refusal.denied(basis),
+    let draft = match draft {
+        Ok(draft) => draft,
+        Err(refusal) => return refusal.denied(basis),
+    };
+    if basis.is_frozen {
+        return Decision::deny(basis, code::BROKER_FROZEN);
     }
+    let asked = draft.asked(request, context.limits);
+    let (approval, approved) = match judge_approval(context, &principal, request, &judged, asked) {
+        ApprovalOutcome::NotNeeded => (None, None),
+        ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
+        ApprovalOutcome::Denied(code, approval) => {
+            let named = asked.capabilities.iter().map(|one| &one.name);
+            return Decision::deny_unapproved(basis, code, approval, named);
+        }
+    };
+    let Some(MintTerms { capabilities, audience, life_s, left_out, constrained }) =
+        draft.terms(context, request, approved)
+    else {
+        // Only the time of the approval is too short.
+        let refusal = approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code::APPROVAL_EXPIRED, refusal, &request.scope);
+    };
+    let (reading, is_detailed) = (context.reading, request.details.is_some());
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
+    Decision::allow_constrained(basis, mint, constrained)
 }
 
 /// A token that a request may get.
@@ -116,20 +144,30 @@ pub(super) struct MintTerms {
 
 /// The judgement of a request for a token: of a decision, and of a trial.
 #[derive(Debug)]
-pub(super) struct JudgedMint {
+pub(super) struct JudgedMint<'a> {
     /// The rules that determine it.
     pub(super) rules: Vec<String>,
-    /// The policies that match or fail.
-    pub(super) policies: BTreeSet<PolicyName>,
-    pub(super) terms: Result<MintTerms, Refusal>,
+    pub(super) judged: Judged,
+    /// The token, apart from approvals.
+    pub(super) draft: Result<MintDraft<'a>, Refusal>,
+}
+
+/// A token that a request may get if no policy demands an approval, or with one.
+#[derive(Debug)]
+pub(super) struct MintDraft<'a> {
+    pub(super) granted: Vec<&'a Capability>,
+    audience: &'a Audience,
+    longest: LongestLife,
+    left_out: Vec<LeftOut>,
+    constrained: Vec<String>,
 }
 
 /// Judges a request for a token.
-pub(super) fn judge_mint(
-    context: &DecisionContext<'_>,
+pub(super) fn judge_mint<'a>(
+    context: &DecisionContext<'a>,
     requester: &Requester<'_>,
     request: &MintRequest,
-) -> JudgedMint {
+) -> JudgedMint<'a> {
     let demands = CapabilityConstraints::of(context.records, Some(requester), &request.scope);
     let Granted { capabilities: mut granted, mut rules } =
         Granted::of(context.declarations(), requester.roles, &request.scope);
@@ -142,9 +180,8 @@ pub(super) fn judge_mint(
     let asked = JudgedRequest::of(requester, Action::Token, request.life_s);
     let judged = Judged::of(context, &asked, granted.iter().copied());
     judged.name_in(&mut rules);
-    let policies = judged.policies();
     granted.retain(|capability| judged.permits(&capability.name));
-    let terms = if granted.is_empty() {
+    let draft = if granted.is_empty() {
         let code = match (is_held, is_suspended, is_permitted) {
             (true, true, _) => code::CAPABILITY_SUSPENDED,
             (true, false, true) => code::CAPABILITY_ACTION_MISMATCH,
@@ -156,20 +193,19 @@ pub(super) fn judge_mint(
             None => Refusal::of(code, &request.scope),
         })
     } else {
-        let limits = (&demands, &judged);
-        terms(context, requester, request, &granted, limits)
+        drafted(context, requester, request, granted, (&demands, &judged))
     };
-    JudgedMint { rules, policies, terms }
+    JudgedMint { rules, judged, draft }
 }
 
 /// The token for the `granted` capabilities, of which there is one, within the limits of sensitivities and policies.
-fn terms(
-    context: &DecisionContext<'_>,
+fn drafted<'a>(
+    context: &DecisionContext<'a>,
     requester: &Requester<'_>,
     request: &MintRequest,
-    granted: &[&Capability],
+    granted: Vec<&'a Capability>,
     (demands, judged): (&CapabilityConstraints, &Judged),
-) -> Result<MintTerms, Refusal> {
+) -> Result<MintDraft<'a>, Refusal> {
     let limits = context.limits;
     let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);
     let mut leased = leased.peekable();
@@ -191,15 +227,37 @@ fn terms(
         constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
     }
     let ruled = judged.life_limit(granted.iter().map(|one| &one.name));
-    let longest = LongestLife { ruled, ..LongestLife::of(context, granted, demands, requester) };
-    let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
+    let longest = LongestLife { ruled, ..LongestLife::of(context, &granted, demands, requester) };
+    if longest.for_request(request, limits, &mut Vec::new()).is_none() {
         return Err(Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope));
-    };
-    let life_s = counted_from_earliest(life_s, context.reading, &mut constrained);
-    let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+    }
     let given = granted.iter().map(|one| &one.name);
     let left_out = LeftOut::of(context, requester, request, judged, given);
-    Ok(MintTerms { capabilities, audience: audience.clone(), life_s, left_out, constrained })
+    Ok(MintDraft { granted, audience, longest, left_out, constrained })
+}
+
+impl MintDraft<'_> {
+    /// What an approval is asked for.
+    pub(super) fn asked(&self, request: &MintRequest, limits: &LifeLimits) -> GrantedRequest<'_> {
+        let life_s = self.longest.asked_by(request, limits);
+        GrantedRequest { capabilities: &self.granted, audience: self.audience, life_s }
+    }
+
+    /// The token, with an approval for at most `approved` seconds; `None` if these are too few.
+    pub(super) fn terms(
+        &self,
+        context: &DecisionContext<'_>,
+        request: &MintRequest,
+        approved: Option<u32>,
+    ) -> Option<MintTerms> {
+        let mut constrained = self.constrained.clone();
+        let longest = LongestLife { approved, ..self.longest.clone() };
+        let life_s = longest.for_request(request, context.limits, &mut constrained)?;
+        let life_s = counted_from_earliest(life_s, context.reading, &mut constrained);
+        let capabilities = self.granted.iter().map(|one| (one.name.clone(), one.access)).collect();
+        let (audience, left_out) = (self.audience.clone(), self.left_out.clone());
+        Some(MintTerms { capabilities, audience, life_s, left_out, constrained })
+    }
 }
 
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
@@ -219,7 +277,8 @@ pub fn decide_again(
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
-    let request = MintRequest { scope, resource, life_s: Some(minted.life_s), details: None };
+    let (life_s, approval, asked) = (Some(minted.life_s), requested.approval, AskedGrant::default());
+    let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
     let basis = request.basis(context, &principal, granted.rules);
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
@@ -228,6 +287,11 @@ pub fn decide_again(
     if let Some(limit) = limit.filter(|limit| minted.life_s > limit.max_s) {
         let refusal = limit.refusal("the first token of this Idempotency-Key lives longer");
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
+    }
+    let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
+    if let Err(code) = approved {
+        let approval = requested.approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code, approval, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
@@ -249,7 +313,8 @@ pub fn decide_again(
     let given = capabilities.iter().map(|(name, _)| name);
     let left_out = LeftOut::of(context, &requester, requested, &judged, given);
     let is_detailed = requested.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
+    let approval = requested.approval;
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
 }
 
@@ -261,12 +326,15 @@ fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Au
 }
 
 /// The longest life of a token by each limit, in seconds.
+#[derive(Clone, Debug)]
 struct LongestLife {
     declared: u32,
     demanded: Option<u32>,
     certificate: u32,
     /// By policies.
     ruled: Option<LifeLimit>,
+    /// By the time of an approval.
+    approved: Option<u32>,
 }
 
 impl LongestLife {
@@ -281,7 +349,13 @@ impl LongestLife {
             demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
             certificate: u32::try_from(requester.not_after.seconds_since(context.now())).unwrap_or(0),
             ruled: None,
+            approved: None,
         }
+    }
+
+    /// The life that the request asks for, in seconds, as far as it is declared: the life that is approved.
+    fn asked_by(&self, request: &MintRequest, limits: &LifeLimits) -> u32 {
+        request.life_s.unwrap_or(limits.default_s).min(self.declared)
     }
 
     /// The life of the token in seconds; `None` if the certificate expires too soon.
@@ -291,17 +365,21 @@ impl LongestLife {
         limits: &LifeLimits,
         constrained: &mut Vec<String>,
     ) -> Option<u32> {
-        let Self { declared, demanded, certificate, .. } = *self;
+        let Self { declared, demanded, certificate, approved, .. } = *self;
         let ruled = self.ruled.as_ref();
         let requested = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
         let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
         let unruled = allowed.min(certificate);
-        let life_s = requested.min(ruled.map_or(unruled, |limit| limit.max_s.min(unruled)));
+        let ruled_s = ruled.map_or(unruled, |limit| limit.max_s.min(unruled));
+        let life_s = requested.min(approved.map_or(ruled_s, |approved| approved.min(ruled_s)));
         if i64::from(life_s) < TOKEN_LIFE_MIN_S {
             return None;
         }
         if life_s < requested {
             let by = match ruled.filter(|limit| limit.max_s < unruled) {
+                _ if approved.is_some_and(|approved| approved < ruled_s) => {
+                    "the time of the approval".to_owned()
+                }
                 Some(limit) => limit.cause(),
                 None if certificate < allowed => "the agent's certificate".to_owned(),
                 None if allowed < declared => "the sensitivity `high` of a secret".to_owned(),

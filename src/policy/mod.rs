@@ -4,6 +4,8 @@
 //! and no HTTP. It makes the proof [`Grant`], in one place, and [`Authorised`], which every use case of operators
 //! requires. A [`Denial`] has the reason and the next step.
 
+mod approval;
+mod approver;
 mod canonical;
 mod certificate_renewal;
 mod context;
@@ -25,6 +27,8 @@ mod right;
 mod sensitivity;
 mod trial;
 
+pub use approval::{ApprovalRefusal, AskedGrant};
+pub use approver::{demands_met_by, is_within};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
@@ -48,11 +52,10 @@ pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
-    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
-    ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
-    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
-    SimulateDeclarations, StoreSecrets,
-    Unauthorised, authorise,
+    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadApprovals, ReadDeclared,
+    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys,
+    RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
+    SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
 pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};

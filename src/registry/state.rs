@@ -100,6 +100,14 @@ impl Registry {
         self.key_uses.may_have(key) && self.agents.in_order().any(holds)
     }
 
+    /// Whether an agent or resource server holds `key`, or is about to.
+    #[must_use]
+    pub fn is_key_of_an_agent(&self, key: &Digest) -> bool {
+        let holds =
+            |one: &Agent| one.instances.iter().flat_map(|its| its.holdings()).any(|its| its.key == *key);
+        self.key_uses.may_have(key) && self.agents.in_order().any(holds)
+    }
+
     /// All agents, by name.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
         self.agents.in_order()

@@ -35,6 +35,12 @@ pub struct ProblemBody {
     pub decision_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// The approval that the request needs, or that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// The path of the approval on the agents' listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_uri: Option<String>,
 }
 
 // Likewise; a client knows it by `error`.
@@ -56,4 +62,10 @@ pub struct OAuthBody {
     pub request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<String>,
+    /// The approval that the request needs, or that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// The path of the approval on the agents' listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_uri: Option<String>,
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, Person, PolicyName,
-    RoleName, Scope, SecretName, code, length_text,
+    AgentName, ApproverGroupName, Audience, Cancellation, CapabilityName, EnvironmentName, OperatorName,
+    OwnerName, Person, PolicyName, RoleName, Scope, SecretName, code, length_text,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -46,6 +46,7 @@ impl AdminServices {
             let mut export =
                 Export { world, scope, filter, work, text: HEAD.to_owned(), objects: 0, left_out: 0 };
             export.environments()?;
+            export.approver_groups()?;
             export.policies()?;
             export.capabilities()?;
             export.roles()?;
@@ -133,6 +134,29 @@ impl Export<'_> {
                 owner: owner.as_ref(),
                 is_beyond: false,
                 fields: EnvironmentTable { name, owner: owner.as_ref() },
+            })?;
+        }
+        Ok(())
+    }
+
+    fn approver_groups(&mut self) -> Result<(), Failure> {
+        let world = self.world;
+        for group in world.rules().groups() {
+            let escalation = group.escalation.as_ref();
+            self.add(&Exported {
+                kind: DeclaredKind::ApproverGroup,
+                table: "approver_group",
+                name: group.name.as_str(),
+                owner: group.owner.as_ref(),
+                is_beyond: false,
+                fields: ApproverGroupTable {
+                    name: &group.name,
+                    operators: &group.operators,
+                    operators_of: group.operators_of.as_ref(),
+                    escalate_after: escalation.map(|one| length_text(one.after_s)),
+                    escalate_to: escalation.map(|one| &one.to),
+                    owner: group.owner.as_ref(),
+                },
             })?;
         }
         Ok(())
@@ -260,6 +284,20 @@ impl Export<'_> {
 #[derive(Serialize)]
 struct EnvironmentTable<'a> {
     name: &'a EnvironmentName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a OwnerName>,
+}
+
+#[derive(Serialize)]
+struct ApproverGroupTable<'a> {
+    name: &'a ApproverGroupName,
+    operators: &'a BTreeSet<OperatorName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operators_of: Option<&'a OwnerName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalate_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalate_to: Option<&'a ApproverGroupName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
 }

@@ -118,7 +118,7 @@ impl Trials<'_> {
             source,
             not_after: time.plus_s(CERTIFICATE_LIFE_S),
         };
-        let request = MintRequest { scope: [capability].into(), resource: None, life_s, details: None };
+        let request = MintRequest::plain([capability].into(), life_s);
         let trial = try_request(&context, &by, &TrialRequest { action, request });
         Ok(result(name, expect, policy, trial))
     }
@@ -150,6 +150,10 @@ fn result(name: String, expect: ExpectedOutcome, policy: Option<PolicyName>, tri
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),
         TrialOutcome::Constrained { reasons, .. } => reasons.join("; "),
+        TrialOutcome::NeedsApproval(policies) => {
+            let policies: Vec<String> = policies.iter().map(|policy| format!("`{policy}`")).collect();
+            format!("approval is demanded by {}", policies.join(", "))
+        }
         TrialOutcome::Denied(refusal) => match &refusal.policy {
             Some(policy) => policy.why.clone(),
             None => format!("{}: {}", refusal.code, refusal.code.meaning()),

@@ -57,7 +57,7 @@ fn policy_in_the_way(
     traced: &[&Traced<'_>],
 ) -> Option<PolicyName> {
     let policies = traced.iter().flat_map(|one| &one.policies);
-    let matched = policies.filter_map(|one| match one.result {
+    let matched = policies.filter_map(|one| match &one.result {
         TraceResult::Matched(outcome) => Some((outcome, &one.policy.name)),
         TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
     });
@@ -65,7 +65,7 @@ fn policy_in_the_way(
     for (outcome, name) in matched {
         match outcome {
             PolicyOutcome::Denied | PolicyOutcome::Failed => denying.insert(name),
-            PolicyOutcome::Limited { .. } => limiting.insert(name),
+            PolicyOutcome::Limited { .. } | PolicyOutcome::NeedsApproval { .. } => limiting.insert(name),
         };
     }
     let candidates = if denying.is_empty() { limiting } else { denying };

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::base::{
     AgentId, AgentName, CapabilityName, DecisionId, InstanceId, RoleName, SecretName, SystemEntropy,
-    Timestamp,
+    Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -33,6 +33,7 @@ pub(in crate::broker) struct RecordedRequest {
 pub(in crate::broker) enum RecordedOutcome {
     Allow,
     Constrain,
+    Approval,
     Deny,
 }
 
@@ -41,6 +42,7 @@ impl RecordedOutcome {
         match self {
             Self::Allow => "allow",
             Self::Constrain => "constrain",
+            Self::Approval => "approval",
             Self::Deny => "deny",
         }
     }
@@ -107,7 +109,9 @@ impl RecordedRequest {
             (LEASED | LEASED_AGAIN, _) | (DENIED, Some("lease")) => Action::Lease,
             _ => return None,
         };
+        let needs_approval = event.code.as_deref() == Some(code::APPROVAL_REQUIRED.as_str());
         let outcome = match (is_denied, event.constrained.is_empty()) {
+            (true, _) if needs_approval => RecordedOutcome::Approval,
             (true, _) => RecordedOutcome::Deny,
             (false, false) => RecordedOutcome::Constrain,
             (false, true) => RecordedOutcome::Allow,
@@ -143,7 +147,7 @@ impl RecordedRequest {
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
             scope.extend(delivering(world, roles, secret));
         }
-        let request = MintRequest { scope, resource: None, life_s: self.life_s(), details: None };
+        let request = MintRequest::plain(scope, self.life_s());
         TrialRequest { action: self.action, request }
     }
 
