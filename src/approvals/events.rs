@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use crate::base::{
     AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, Person, PolicyName,
+    RequestFacts,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -36,6 +37,12 @@ pub struct ApprovalRequested<'a> {
     /// The decision that opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionId>,
+    /// The policy snapshot it was decided on, in hex.
+    pub snapshot: HexText,
+    /// The rules that determined it.
+    pub rules: &'a [String],
+    /// What a replay of the decision needs beside these fields.
+    pub facts: RequestFacts<'a>,
 }
 
 /// What an operator votes on.

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{APPROVAL_PENDING_S, SCOPES_MAX};
-use crate::base::{ApprovalId, DecisionId, Person, Timestamp, UserCode, code};
+use crate::base::{ApprovalId, Person, RequestFacts, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
@@ -13,7 +13,7 @@ use crate::broker::services::Services;
 use crate::broker::tokens::mint::MintInput;
 use crate::broker::world::Effect;
 use crate::policy::{
-    ApprovalRefusal, AskedGrant, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
+    ApprovalRefusal, AskedGrant, Basis, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
 };
 use crate::store::{Change, CommitError};
 use crate::telemetry::ApprovalOutcome;
@@ -129,7 +129,8 @@ enum AskStep {
 /// An approval that is to be opened.
 struct NeededApproval {
     terms: ApprovalTerms,
-    decision: DecisionId,
+    /// The decision that demands it.
+    basis: Basis,
     /// The person for whom the agent acts.
     person: Option<Person>,
 }
@@ -184,11 +185,11 @@ impl Services {
                 person: needed.person,
                 source: caller.connection().map(|connection| connection.source),
             },
-            decision: (occasion == Occasion::TokenRequest).then_some(needed.decision),
+            decision: (occasion == Occasion::TokenRequest).then_some(needed.basis.decision),
             terms: needed.terms,
             is_detailed: request.details.is_some(),
         };
-        let change = opening(opened, &caller)?;
+        let change = opening(opened, &caller, &needed.basis)?;
         self.state.commit(change, preconditions, ()).await?.redeem();
         self.measure_approval(ApprovalOutcome::Requested, new.0);
         let expires_at = now.plus_s(APPROVAL_PENDING_S);
@@ -197,7 +198,11 @@ impl Services {
 }
 
 /// The change that opens an approval.
-fn opening(opened: OpenedApproval, caller: &AgentPrincipal) -> Result<Change<Effect>, CommitError> {
+fn opening(
+    opened: OpenedApproval,
+    caller: &AgentPrincipal,
+    basis: &Basis,
+) -> Result<Change<Effect>, CommitError> {
     let request = &opened.terms.request;
     let event = ApprovalRequested {
         agent: &opened.requester.name,
@@ -212,6 +217,9 @@ fn opening(opened: OpenedApproval, caller: &AgentPrincipal) -> Result<Change<Eff
         rules_hash: opened.terms.rules.in_hex(),
         policies: opened.terms.demands.iter().map(|one| &one.policy).collect(),
         decision: opened.decision,
+        snapshot: basis.snapshot.in_hex(),
+        rules: &basis.rules,
+        facts: RequestFacts::new(caller.roles(), basis.life_s),
     };
     let change = Change::new(&event)?.requested_on(caller.connection());
     let change = match &request.reason {
@@ -249,6 +257,6 @@ impl Reading<'_> {
         }
         let agent = self.unconditional().registry.agent(caller.agent());
         let person = agent.and_then(|agent| agent.person.clone());
-        AskStep::Open(Box::new(NeededApproval { terms: *terms, decision: denial.basis.decision, person }))
+        AskStep::Open(Box::new(NeededApproval { terms: *terms, basis: denial.basis, person }))
     }
 }

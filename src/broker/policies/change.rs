@@ -5,7 +5,7 @@ use crate::base::{PolicyName, RoleName, code};
 use crate::policy::{
     DecisionContext, Holding, Refusal, Requester, Traced, TrialOutcome, TrialRequest, try_request,
 };
-use crate::rules::{PolicyOutcome, RulesChange, TraceResult};
+use crate::rules::{GroupsChange, PolicyOutcome, RulesChange, TraceResult};
 
 /// The single change that would allow a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,7 +71,7 @@ fn policy_in_the_way(
     let candidates = if denying.is_empty() { limiting } else { denying };
     let only = candidates.first().filter(|_| candidates.len() == 1)?;
     let change = RulesChange { removed_policies: vec![(*only).clone()], ..RulesChange::default() };
-    let rules = context.records.rules.after(&change);
+    let rules = context.records.rules.after(&change, &GroupsChange::default());
     let records = Records { rules: &rules, ..context.records };
     let without = DecisionContext { records, ..*context };
     is_allowed(&without, by, asked).then(|| (*only).clone())

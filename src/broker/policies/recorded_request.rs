@@ -3,9 +3,10 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use crate::approvals::ApprovalRequested;
 use crate::base::{
     AgentId, AgentName, CapabilityName, DecisionId, InstanceId, RoleName, SecretName, SystemEntropy,
-    Timestamp, code,
+    Timestamp,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -79,13 +80,15 @@ struct EntryFacts {
 }
 
 /// The kinds of entries of decisions on requests of agents.
-const DECISIONS: [(Kind, &str); 5] = [
+const DECISIONS: [(Kind, &str); 6] = [
+    (APPROVAL, <ApprovalRequested<'_> as Event>::NAME),
     (MINTED, <TokenMinted<'_> as Event>::NAME),
     (DENIED, <TokenDenied<'_> as Event>::NAME),
     (REVEALED, <SecretRevealed<'_> as Event>::NAME),
     (LEASED, <LeaseIntended<'_> as Event>::NAME),
     (LEASED_AGAIN, <LeaseReused<'_> as Event>::NAME),
 ];
+const APPROVAL: Kind = <ApprovalRequested<'_> as Event>::KIND;
 const MINTED: Kind = <TokenMinted<'_> as Event>::KIND;
 const DENIED: Kind = <TokenDenied<'_> as Event>::KIND;
 const REVEALED: Kind = <SecretRevealed<'_> as Event>::KIND;
@@ -104,14 +107,13 @@ impl RecordedRequest {
         let event: DecisionEvent = serde_json::from_slice(&entry.event).ok()?;
         let is_denied = kind == DENIED;
         let action = match (kind, event.action.as_deref()) {
-            (MINTED, _) | (DENIED, Some("mint")) => Action::Token,
+            (MINTED | APPROVAL, _) | (DENIED, Some("mint")) => Action::Token,
             (REVEALED, _) | (DENIED, Some("reveal")) => Action::ReadSecret,
             (LEASED | LEASED_AGAIN, _) | (DENIED, Some("lease")) => Action::Lease,
             _ => return None,
         };
-        let needs_approval = event.code.as_deref() == Some(code::APPROVAL_REQUIRED.as_str());
         let outcome = match (is_denied, event.constrained.is_empty()) {
-            (true, _) if needs_approval => RecordedOutcome::Approval,
+            _ if kind == APPROVAL => RecordedOutcome::Approval,
             (true, _) => RecordedOutcome::Deny,
             (false, false) => RecordedOutcome::Constrain,
             (false, true) => RecordedOutcome::Allow,
