@@ -1,5 +1,6 @@
 //! Policies: what they deny and limit, and what the agent is told.
 
+mod approvals;
 mod cases;
 mod declared;
 mod explain;
