@@ -193,7 +193,7 @@ pub(super) fn judge_mint<'a>(
             None => Refusal::of(code, &request.scope),
         })
     } else {
-        drafted(context, requester, request, granted, (&demands, &judged))
+        drafted(context, requester, request, granted, &demands, &judged)
     };
     JudgedMint { rules, judged, draft }
 }
@@ -204,7 +204,8 @@ fn drafted<'a>(
     requester: &Requester<'_>,
     request: &MintRequest,
     granted: Vec<&'a Capability>,
-    (demands, judged): (&CapabilityConstraints, &Judged),
+    demands: &CapabilityConstraints,
+    judged: &Judged,
 ) -> Result<MintDraft<'a>, Refusal> {
     let limits = context.limits;
     let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);

@@ -18,6 +18,16 @@ const NOON: Timestamp = Timestamp::from_s(1_767_614_400);
 #[derive(Clone, Debug)]
 pub(super) struct PolicyCase {
     pub(super) name: String,
+    pub(super) request: CaseRequest,
+    pub(super) expect: ExpectedOutcome,
+    /// A policy that has to match.
+    pub(super) policy: Option<PolicyName>,
+    pub(super) place: SourcePosition,
+}
+
+/// The request of a case.
+#[derive(Clone, Debug)]
+pub(super) struct CaseRequest {
     pub(super) agent: AgentName,
     pub(super) capability: CapabilityName,
     /// The action; by default the one that the delivery of the capability has.
@@ -25,10 +35,6 @@ pub(super) struct PolicyCase {
     pub(super) time: Timestamp,
     pub(super) source: Option<IpAddr>,
     pub(super) life_s: Option<u32>,
-    pub(super) expect: ExpectedOutcome,
-    /// A policy that has to match.
-    pub(super) policy: Option<PolicyName>,
-    pub(super) place: SourcePosition,
 }
 
 /// The outcome that a case expects.
@@ -154,16 +160,13 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);
-    Some(PolicyCase {
-        name: raw.name.clone(),
+    let request = CaseRequest {
         agent: agent?,
         capability: capability?,
         action: action?,
         time: time?,
         source: source?,
         life_s: life_s?,
-        expect: expect?,
-        policy: policy?,
-        place,
-    })
+    };
+    Some(PolicyCase { name: raw.name.clone(), request, expect: expect?, policy: policy?, place })
 }

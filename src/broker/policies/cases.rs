@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::case_file::{CaseFile, ExpectedOutcome, PolicyCase};
+use super::case_file::{CaseFile, CaseRequest, ExpectedOutcome, PolicyCase};
 use super::trial_world::{broker_audience, trial_world};
 use crate::base::{
     Cancellation, CapabilityName, ClockReading, DecisionId, Entropy, InstanceId, PolicyName, Sensitive,
@@ -65,7 +65,7 @@ pub fn run_policy_test(test: &PolicyTest) -> Result<Vec<PolicyCaseResult>, Failu
         let why = "the case files have no `[[case]]`";
         return Err(Failure::new(code::FILE_COUNT_INVALID).because(why).mended_by("write a case"));
     }
-    let declared_at = cases.iter().map(|case| case.time).min().unwrap_or(Timestamp::from_s(0));
+    let declared_at = cases.iter().map(|case| case.request.time).min().unwrap_or(Timestamp::from_s(0));
     let world = trial_world(&test.declarations, secrets, declared_at)?;
     let entropy: &dyn Entropy = &SystemEntropy;
     let trials = Trials {
@@ -95,7 +95,8 @@ struct Trials<'w> {
 impl Trials<'_> {
     /// The result of a case; the fault of the case if it names what is not declared.
     fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
-        let PolicyCase { name, agent, capability, action, time, source, life_s, expect, policy, .. } = case;
+        let PolicyCase { name, request, expect, policy, .. } = case;
+        let CaseRequest { agent, capability, action, time, source, life_s } = request;
         let found = self.world.registry.agent_named(&agent).filter(|one| one.kind() == AgentKind::Agent);
         let found = found.ok_or_else(|| format!("case `{name}`: agent `{agent}` is not declared"))?;
         let action = self.action(&capability, action).map_err(|fault| format!("case `{name}`: {fault}"))?;
