@@ -8,7 +8,7 @@ use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
-use crate::policy::{ApprovalRefusal, Denial, PolicyRefusal};
+use crate::policy::{ApprovalRefusal, Denial, PolicyRefusal, SmallerRequest};
 use crate::quota::Limited;
 use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
@@ -34,6 +34,8 @@ pub struct Failure {
     pub(crate) object: Option<Box<RequestedObject>>,
     /// The approval that the request needs or names.
     pub(crate) approval: Option<ApprovalId>,
+    /// A smaller request that would be allowed now.
+    pub(crate) instead: Option<Box<SmallerRequest>>,
 }
 
 impl Failure {
@@ -49,6 +51,7 @@ impl Failure {
             faults: Vec::new(),
             object: None,
             approval: None,
+            instead: None,
         }
     }
 
@@ -63,6 +66,20 @@ impl Failure {
     #[must_use]
     pub(crate) const fn of_approval(mut self, approval: ApprovalId) -> Self {
         self.approval = Some(approval);
+        self
+    }
+
+    /// The same, with a smaller request that would be allowed, and the command that sends it.
+    fn with_remedy(mut self, instead: Box<SmallerRequest>, denied: DecisionId) -> Self {
+        let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
+        let life = instead.life_s.map(|life_s| format!(" --expires-in {life_s}s")).unwrap_or_default();
+        self.fix = format!(
+            "this smaller request is allowed now: `keyward token {}{life} --remediates {denied}`; otherwise: {}",
+            names.join(" "),
+            self.fix
+        )
+        .into();
+        self.instead = Some(instead);
         self
     }
 
@@ -176,6 +193,10 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
         let failure = Self { decision, ..Self::new(denial.code) };
+        let failure = match denial.instead {
+            Some(instead) => failure.with_remedy(instead, denial.basis.decision),
+            None => failure,
+        };
         if let Some(PolicyRefusal { why, .. }) = denial.policy {
             let why = if denial.requested.is_empty() {
                 why

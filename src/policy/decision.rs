@@ -1,5 +1,6 @@
 use super::approval::ApprovalRefusal;
 use super::policy_refusal::PolicyRefusal;
+use super::smaller_request::SmallerRequest;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::{CapabilityName, DecisionId, SecretName};
@@ -36,7 +37,7 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None })
+        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None, instead: None })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -46,7 +47,7 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval: None })
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval: None, instead: None })
     }
 
     /// Denies these capabilities, which the caller named, because of a policy.
@@ -63,6 +64,7 @@ impl<A> Decision<A> {
             secret: None,
             policy: Some(refusal),
             approval: None,
+            instead: None,
         })
     }
 
@@ -74,7 +76,7 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval })
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval, instead: None })
     }
 
     /// Denies the value of this secret, which the caller named, because of a policy.
@@ -87,6 +89,7 @@ impl<A> Decision<A> {
             secret,
             policy: Some(refusal),
             approval: None,
+            instead: None,
         })
     }
 
@@ -99,6 +102,7 @@ impl<A> Decision<A> {
             secret: Some(secret.clone()),
             policy: None,
             approval: None,
+            instead: None,
         })
     }
 
@@ -108,6 +112,14 @@ impl<A> Decision<A> {
             Self::Deny(denial) => matches!(denial.approval, Some(ApprovalRefusal::Needed(_))),
             Self::Allow(_) | Self::Constrain(_) => false,
         }
+    }
+
+    /// The decision, with a smaller request that would be allowed if this one is denied.
+    pub(super) fn with_remedy(mut self, instead: impl FnOnce() -> Option<SmallerRequest>) -> Self {
+        if let Self::Deny(denial) = &mut self {
+            denial.instead = instead().map(Box::new);
+        }
+        self
     }
 
     /// What it allows, if anything.
@@ -204,6 +216,8 @@ pub struct Denial {
     pub policy: Option<PolicyRefusal>,
     /// The approval that the request needs or names.
     pub approval: Option<ApprovalRefusal>,
+    /// A smaller request that would be allowed now.
+    pub instead: Option<Box<SmallerRequest>>,
 }
 
 /// Acts that decisions allow.

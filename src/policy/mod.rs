@@ -14,6 +14,7 @@ mod enrolment;
 mod granted;
 mod introspection;
 mod judged;
+mod judged_mint;
 mod lease;
 mod left_out;
 mod mint;
@@ -21,10 +22,12 @@ mod mint_request;
 mod operator;
 mod policy_refusal;
 mod refusal;
+mod remedy;
 mod requester;
 mod reveal;
 mod right;
 mod sensitivity;
+mod smaller_request;
 mod trial;
 
 pub use approval::{ApprovalRefusal, AskedGrant};
@@ -58,4 +61,5 @@ pub use right::{
     SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
+pub use smaller_request::SmallerRequest;
 pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};

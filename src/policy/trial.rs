@@ -6,7 +6,7 @@ use super::context::DecisionContext;
 use super::approval::demanded;
 use super::judged::{Judged, JudgedRequest, facts};
 use super::lease::{LeaseRequest, judge_lease};
-use super::mint::{JudgedMint, MintDraft, judge_mint};
+use super::judged_mint::{JudgedMint, MintDraft, judge_mint};
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
 use super::requester::Requester;

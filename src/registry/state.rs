@@ -187,6 +187,7 @@ impl Registry {
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
             Effect::Place(environments) => self.place(environments),
+            Effect::Redirect(changes) => self.declarations = Arc::new(self.declarations.redirected(changes)),
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
@@ -269,6 +270,7 @@ impl Registry {
             | Effect::Withdraw(_)
             | Effect::EndCodes(_)
             | Effect::Place(_)
+            | Effect::Redirect(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}

@@ -43,6 +43,9 @@ pub struct TokenMinted<'a> {
     /// The approval that the request used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
+    /// The denial whose smaller request this is, as the agent says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediates: Option<DecisionId>,
     /// What a replay of the decision needs beside these fields.
     pub facts: RequestFacts<'a>,
 }

@@ -42,6 +42,9 @@ pub struct TokenForm {
     /// The id of an approval of this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<String>,
+    /// The id of the denial whose smaller request this is (`instead` of the refusal).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediates: Option<String>,
     /// The device code of RFC 8628 §3.4, instead of all fields but `client_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_code: Option<String>,

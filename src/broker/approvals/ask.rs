@@ -91,6 +91,7 @@ impl AgentServices {
                 life_s: Some(request.life_s),
                 details: approval.opened.is_detailed.then(RequestedActions::default),
                 approval: Some(id),
+                remediates: None,
             })
         });
         let input = found?;
@@ -102,7 +103,7 @@ impl AgentServices {
 impl MintInput {
     /// The request that is decided.
     pub(crate) fn into_request(self) -> Result<MintRequest, Failure> {
-        let Self { scope, resource, life_s, details, approval } = self;
+        let Self { scope, resource, life_s, details, approval, remediates: _ } = self;
         if scope.is_empty() || scope.len() > SCOPES_MAX {
             return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
         }

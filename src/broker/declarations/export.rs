@@ -183,13 +183,15 @@ impl Export<'_> {
         for one in world.registry.declarations().capabilities() {
             let owner = world.registry.owners().of(&Owned::Capability(one.name.clone()));
             let environment = world.registry.declarations().environment_of(&one.name);
+            let instead = world.registry.declarations().instead_of(&one.name);
             self.add(&Exported {
                 kind: DeclaredKind::Capability,
                 table: "capability",
                 name: one.name.as_str(),
                 owner,
-                is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret)),
-                fields: CapabilityTable::of(one, environment, owner),
+                is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret))
+                    || instead.is_some_and(|instead| !self.reaches(Owned::Capability(instead.clone()))),
+                fields: CapabilityTable::of(one, environment, instead, owner),
             })?;
         }
         Ok(())
@@ -323,6 +325,8 @@ struct CapabilityTable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<&'a EnvironmentName>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    instead: Option<&'a CapabilityName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
 }
 
@@ -330,6 +334,7 @@ impl<'a> CapabilityTable<'a> {
     const fn of(
         one: &'a Capability,
         environment: Option<&'a EnvironmentName>,
+        instead: Option<&'a CapabilityName>,
         owner: Option<&'a OwnerName>,
     ) -> Self {
         Self {
@@ -340,6 +345,7 @@ impl<'a> CapabilityTable<'a> {
             secret: one.delivery.secret(),
             max_life_s: one.max_life_s,
             environment,
+            instead,
             owner,
         }
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
-use crate::base::{ApprovalId, Audience, CapabilityName, RequestFacts, Timestamp, TokenId};
+use crate::base::{ApprovalId, Audience, CapabilityName, DecisionId, RequestFacts, Timestamp, TokenId};
 use crate::broker::approvals::ask::{AskedApproval, Occasion};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
@@ -36,6 +36,8 @@ pub struct MintInput {
     pub details: Option<RequestedActions>,
     /// The approval of the request, if it names one.
     pub approval: Option<ApprovalId>,
+    /// The denial whose smaller request this is, as the caller says.
+    pub remediates: Option<DecisionId>,
 }
 
 impl AgentServices {
@@ -49,6 +51,7 @@ impl AgentServices {
         input: MintInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Token, Failure> {
+        let remediates = input.remediates;
         let request = input.into_request()?;
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
@@ -91,8 +94,8 @@ impl AgentServices {
             }
             outlasts(time, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
-            let change = record(token, idempotency, &grant, now)?;
-            let granted = Granted::of(&grant);
+            let change = record((token, remediates), idempotency, &grant, now)?;
+            let granted = Granted::of(&grant, remediates);
             let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
             services.measure(&granted);
             Ok(Some(services.signing.issuer.mint(receipt)?))
@@ -117,9 +120,12 @@ struct Granted {
 }
 
 impl Granted {
-    fn of(grant: &Grant<Mint>) -> Self {
-        let outcome =
-            if grant.constrained().is_empty() { DecisionOutcome::Allow } else { DecisionOutcome::Constrain };
+    fn of(grant: &Grant<Mint>, remediates: Option<DecisionId>) -> Self {
+        let outcome = match (remediates, grant.constrained()) {
+            (Some(_), _) => DecisionOutcome::Remediated,
+            (None, []) => DecisionOutcome::Allow,
+            (None, _) => DecisionOutcome::Constrain,
+        };
         let capabilities = grant.act().capability_names().cloned().collect();
         Self { outcome, capabilities, approval: grant.act().approval() }
     }
@@ -182,12 +188,12 @@ fn still_live(
 
 /// The entry that precedes the token.
 fn record(
-    token: TokenId,
+    named: (TokenId, Option<DecisionId>),
     idempotency: Option<&IdempotencyKey>,
     grant: &Grant<Mint>,
     now: Timestamp,
 ) -> Result<Change<Effect>, CommitError> {
-    let (basis, mint) = (grant.basis(), grant.act());
+    let ((token, remediates), basis, mint) = (named, grant.basis(), grant.act());
     let principal = mint.principal();
     let event = TokenMinted {
         agent: principal.name(),
@@ -205,6 +211,7 @@ fn record(
         rules: &basis.rules,
         request: basis.request.in_hex(),
         approval: mint.approval(),
+        remediates,
         facts: RequestFacts {
             left_out: mint.left_out().iter().filter(|one| one.is_declared).map(|one| &one.capability).collect(),
             ..RequestFacts::new(principal.roles(), basis.life_s)

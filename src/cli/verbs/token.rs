@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
 use super::token_show::{TokenShowArgs, show, token_id};
-use crate::base::{ApprovalId, Clock, SystemClock, code};
+use crate::base::{ApprovalId, Clock, DecisionId, SystemClock, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, agent_client};
@@ -35,6 +35,9 @@ pub struct TokenArgs {
     /// Use an approval of this request, e.g. one of `keyward request`; each token is one use
     #[arg(long, value_name = "ID", conflicts_with = "cached")]
     pub approval: Option<ApprovalId>,
+    /// Send the smaller request that a refusal named; the ledger records that it remediates this decision
+    #[arg(long, value_name = "DECISION", conflicts_with = "cached")]
+    pub remediates: Option<DecisionId>,
 }
 
 /// `keyward token show` and `keyward token revoke`
@@ -74,6 +77,7 @@ impl TokenArgs {
             resource: self.resource.clone(),
             life_s: self.expires_in,
             approval: self.approval,
+            remediates: self.remediates,
         };
         let minted = if self.cached {
             request.kept_or_fresh(session.home, i64::from(self.min_ttl)).await?
@@ -101,12 +105,13 @@ pub(crate) struct TokenRequest {
     pub(super) resource: Option<String>,
     pub(super) life_s: Option<u32>,
     pub(super) approval: Option<ApprovalId>,
+    pub(super) remediates: Option<DecisionId>,
 }
 
 impl TokenRequest {
     /// A token for these capabilities with the default life.
     pub(crate) const fn for_scope(scope: String, resource: Option<String>) -> Self {
-        Self { scope, resource, life_s: None, approval: None }
+        Self { scope, resource, life_s: None, approval: None, remediates: None }
     }
 
     pub(crate) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
@@ -118,6 +123,7 @@ impl TokenRequest {
             client_id: None,
             expires_in: self.life_s.map(|seconds| seconds.to_string()),
             approval: self.approval.map(|id| id.to_string()),
+            remediates: self.remediates.map(|id| id.to_string()),
             device_code: None,
         };
         client.mint(&form).await

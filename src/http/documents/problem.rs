@@ -6,9 +6,9 @@ use axum::response::IntoResponse;
 
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
-use crate::base::{OperatorName, OwnerName, RequestId};
+use crate::base::{CapabilityName, OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
-use crate::wire::{GET_OWN_APPROVAL, OAuthBody, ProblemBody};
+use crate::wire::{GET_OWN_APPROVAL, OAuthBody, ProblemBody, SmallerRequestBody};
 
 /// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
@@ -289,6 +289,20 @@ impl Problem {
         }
     }
 
+    /// The smaller request that would be allowed, as a form that the caller can send.
+    fn instead(&self) -> Option<SmallerRequestBody> {
+        let (instead, denied) = (self.failure.instead.as_ref()?, self.failure.decision?);
+        let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
+        let (scope, expires_in) = (names.join(" "), instead.life_s);
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials").append_pair("scope", &scope);
+        expires_in.into_iter().for_each(|life_s| {
+            form.append_pair("expires_in", &life_s.to_string());
+        });
+        form.append_pair("remediates", &denied.to_string());
+        Some(SmallerRequestBody { scope, expires_in, form: form.finish() })
+    }
+
     fn body(&self) -> (&'static str, Vec<u8>) {
         let request_id = self.request_id.map(|id| id.to_string());
         let decision_id = self.failure.decision.map(|id| id.to_string());
@@ -324,6 +338,7 @@ impl Problem {
                     decision_id,
                     approval_id,
                     approval_uri,
+                    instead: self.instead(),
                 };
                 ("application/json", serde_json::to_vec(&body))
             }

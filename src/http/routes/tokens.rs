@@ -123,7 +123,8 @@ fn mint_input(
     match fields.get("grant_type").map(AsRef::as_ref) {
         Some("client_credentials") => {
             let approval = fields.get("approval").map(|text| id(text)).transpose()?;
-            Ok(MintInput { approval, ..requested_token(fields)? })
+            let remediates = fields.get("remediates").map(|text| id(text)).transpose()?;
+            Ok(MintInput { approval, remediates, ..requested_token(fields)? })
         }
         Some(DEVICE_CODE) => {
             let device = fields.get("device_code").ok_or_else(|| Problem::new(code::DEVICE_CODE_MISSING))?;
@@ -152,7 +153,7 @@ pub(super) fn requested_token(fields: &FormFields<'_>) -> Result<MintInput, Prob
             .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
     let RequestedCapabilities { scope, resource, details } = requested;
-    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details, approval: None })
+    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details, approval: None, remediates: None })
 }
 
 /// A malformed capability name is a wrong scope (RFC 6749 §5.2), and a malformed audience a wrong target (RFC 8707 §2).

@@ -5,6 +5,7 @@ mod cases;
 mod declared;
 mod explain;
 mod matrix;
+mod remedies;
 mod simulate;
 mod views;
 

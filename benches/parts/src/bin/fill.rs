@@ -212,6 +212,7 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         request: digest.in_hex(),
         facts: RequestFacts::new(&roles, None),
         approval: None,
+        remediates: None,
     };
     store.commit(Change::new(&event)?, ()).await?.redeem();
     Ok(())
