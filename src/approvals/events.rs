@@ -1,8 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, Person, PolicyName,
-    RequestFacts,
+    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, Person,
+    PolicyName, RequestFacts,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;

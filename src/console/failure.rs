@@ -95,7 +95,8 @@ impl CommandFailure {
     /// With the errors in files, with their places.
     #[must_use]
     pub fn at(mut self, faults: &[Fault]) -> Self {
-        let place = |Fault { file, line, column, message }: &Fault| format!("{file}:{line}:{column}: {message}");
+        let place =
+            |Fault { file, line, column, message }: &Fault| format!("{file}:{line}:{column}: {message}");
         self.places = faults.iter().map(place).collect();
         self
     }

@@ -37,7 +37,15 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None, approval: None, instead: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: None,
+            policy: None,
+            approval: None,
+            instead: None,
+        })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -47,7 +55,15 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval: None, instead: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested,
+            secret: None,
+            policy: None,
+            approval: None,
+            instead: None,
+        })
     }
 
     /// Denies these capabilities, which the caller named, because of a policy.

@@ -182,7 +182,11 @@ pub(super) fn judge_lease(
     let (offered, rules) = Offered::of(context, &asked, &request.capability);
     let refused = |code| Refusal::of(code, [&request.capability]);
     let Some(offered) = offered else {
-        return JudgedLease { rules, policies: BTreeSet::new(), terms: Err(refused(code::LEASE_NOT_GRANTED)) };
+        return JudgedLease {
+            rules,
+            policies: BTreeSet::new(),
+            terms: Err(refused(code::LEASE_NOT_GRANTED)),
+        };
     };
     let terms = match offered.refusal() {
         Some(refusal) => Err(Refusal::by_policy(refusal, [&request.capability])),

@@ -23,8 +23,7 @@ pub(super) fn smaller_request(
         let plain = MintRequest::plain(smaller.scope.clone(), smaller.life_s);
         let trial = try_request(context, by, &TrialRequest { action: Action::Token, request: plain });
         let is_granted = trial.granted == smaller.scope;
-        is_granted
-            && matches!(trial.outcome, TrialOutcome::Allowed { .. } | TrialOutcome::Constrained { .. })
+        is_granted && matches!(trial.outcome, TrialOutcome::Allowed { .. } | TrialOutcome::Constrained { .. })
     };
     let asked = || SmallerRequest { scope: request.scope.clone(), life_s: request.life_s };
     let shorter = LIVES_S.into_iter().filter(|life_s| request.life_s.is_some_and(|asked| *life_s < asked));

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::context::DecisionContext;
 use super::approval::demanded;
+use super::context::DecisionContext;
 use super::judged::{Judged, JudgedRequest, facts};
-use super::lease::{LeaseRequest, judge_lease};
 use super::judged_mint::{JudgedMint, MintDraft, judge_mint};
+use super::lease::{LeaseRequest, judge_lease};
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
 use super::requester::Requester;
@@ -122,8 +122,7 @@ fn try_draft(
         return (TrialOutcome::NeedsApproval(policies), BTreeSet::new());
     }
     let terms = draft.terms(context, &asked.request, None);
-    let terms =
-        terms.ok_or_else(|| Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &asked.request.scope));
+    let terms = terms.ok_or_else(|| Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &asked.request.scope));
     let names = terms.iter().flat_map(|terms| &terms.capabilities);
     let granted = names.map(|(name, _)| name.clone()).collect();
     (TrialOutcome::of(terms.map(|terms| (terms.life_s, terms.constrained))), granted)

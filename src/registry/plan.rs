@@ -322,8 +322,11 @@ impl Declarations {
     pub fn after(&self, plan: &Plan) -> Self {
         let changed =
             self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles);
-        let changed =
-            if plan.moved.environments.is_empty() { changed } else { changed.placed(&plan.moved.environments) };
+        let changed = if plan.moved.environments.is_empty() {
+            changed
+        } else {
+            changed.placed(&plan.moved.environments)
+        };
         if plan.moved.instead.is_empty() { changed } else { changed.redirected(&plan.moved.instead) }
     }
 }

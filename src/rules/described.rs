@@ -74,9 +74,14 @@ mod tests {
                     action == Keyward::Action::\"lease\", resource in Keyward::Environment::\"production\");";
         let named = Rule::declared(text).unwrap();
         let head = named.described_head();
-        let approved = Rule::declared("@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);");
+        let approved = Rule::declared(
+            "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);",
+        );
         assert!(matches!(approved.unwrap().outcome(), PolicyOutcome::NeedsApproval { max_s: None, .. }));
-        assert_eq!((&head.actions[..], named.outcome()), (&[Action::Lease][..], PolicyOutcome::Limited { max_s: 300 }));
+        assert_eq!(
+            (&head.actions[..], named.outcome()),
+            (&[Action::Lease][..], PolicyOutcome::Limited { max_s: 300 })
+        );
         assert_eq!(head.principal.unwrap().to_string(), "role deployer");
         assert_eq!(head.resource.unwrap().to_string(), "environment production");
     }

@@ -6,8 +6,8 @@ use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
 use crate::base::{
-    AgentId, AgentName, CapabilityName, CodeId, EnvironmentName, IncidentId, InstanceId, OperatorName, OwnerName, RoleName,
-    SecretName, Serial, TokenId,
+    AgentId, AgentName, CapabilityName, CodeId, EnvironmentName, IncidentId, InstanceId, OperatorName,
+    OwnerName, RoleName, SecretName, Serial, TokenId,
 };
 
 endpoints! {

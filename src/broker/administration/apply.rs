@@ -209,7 +209,8 @@ impl Drawn {
         operator: &OperatorPrincipal,
     ) -> Result<(SectionPlan, Vec<Effect>), Failure> {
         let (values_left_out, snapshot) = (0, self.plan.after.snapshot().hex());
-        let event = DeclarationsApplied { operator: operator.name(), changes: &[], values_left_out, snapshot };
+        let event =
+            DeclarationsApplied { operator: operator.name(), changes: &[], values_left_out, snapshot };
         let change = Change::new(&event)?;
         let change = self.effects.into_iter().fold(change, |change, add| add(change, self.as_of));
         Ok((self.plan, change.into_effects()))

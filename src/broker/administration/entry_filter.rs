@@ -177,7 +177,11 @@ fn network(text: &str) -> Option<Network> {
 }
 
 /// A moment in RFC 3339, or so long before `now`.
-pub(super) fn moment(parameter: &'static str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+pub(super) fn moment(
+    parameter: &'static str,
+    text: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Failure> {
     let Some(text) = text else { return Ok(None) };
     let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
     let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));

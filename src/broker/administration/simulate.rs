@@ -7,9 +7,7 @@ use super::entry_filter::moment;
 use super::entry_reads::TermSearch;
 use super::upload::{Upload, Uploaded};
 use crate::authn::Records;
-use crate::base::limits::{
-    SIMULATED_CHANGES_MAX, SIMULATED_ENTRIES_READ_MAX, SIMULATED_REQUESTS_MAX,
-};
+use crate::base::limits::{SIMULATED_CHANGES_MAX, SIMULATED_ENTRIES_READ_MAX, SIMULATED_REQUESTS_MAX};
 use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Timestamp};
 use crate::broker::administration::heavy::{HeavyRequest, Priority};
 use crate::broker::caller_services::AdminServices;
@@ -17,7 +15,9 @@ use crate::broker::failure::Failure;
 use crate::broker::policies::recorded_request::{RecordedRequest, decision_names};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
-use crate::policy::{Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, TrialOutcome, try_request};
+use crate::policy::{
+    Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, TrialOutcome, try_request,
+};
 use crate::postings::TimeSpan;
 use crate::registry::Registry;
 use crate::rules::Rules;

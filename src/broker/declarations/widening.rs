@@ -63,7 +63,8 @@ impl Widened {
 
     /// One line about it.
     pub(in crate::broker) fn text(&self) -> String {
-        let agent = self.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent `{agent}`"));
+        let agent =
+            self.agent.as_ref().map_or_else(|| "all agents".to_owned(), |agent| format!("agent `{agent}`"));
         let environment =
             self.environment.as_ref().map_or_else(String::new, |environment| format!(" in `{environment}`"));
         let (cause, what) = self.cause_text();
@@ -79,7 +80,8 @@ impl Widening {
         let count = self.items.len().saturating_add(self.further).saturating_add(self.others);
         let more = count.saturating_sub(shown.len());
         let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-        let why = format!("the application gives more access: {}{more}; nothing was changed", shown.join("; "));
+        let why =
+            format!("the application gives more access: {}{more}; nothing was changed", shown.join("; "));
         Failure::new(code::WIDENING_NOT_CONFIRMED).because(why)
     }
 
@@ -178,7 +180,8 @@ impl<'a> Finder<'a> {
         let loosened = self.loosened()?;
         let gaining = self.gaining()?;
         let facts = self.changed_agents();
-        if loosened.is_empty() && gaining.is_empty() && facts.is_empty() && self.drawn.agent_roles.is_empty() {
+        if loosened.is_empty() && gaining.is_empty() && facts.is_empty() && self.drawn.agent_roles.is_empty()
+        {
             return Ok(());
         }
         for agent in self.ground.world.registry.agents() {
@@ -257,7 +260,10 @@ impl<'a> Finder<'a> {
                 None => WideningCause::PolicyRemoved(before.name.clone()),
                 Some(after) => {
                     let covers = after.owner.is_none() || after.owner == before.owner;
-                    if covers && after.rule.restricts_as_much_as(&before.rule) && !self.approvers_change(after) {
+                    if covers
+                        && after.rule.restricts_as_much_as(&before.rule)
+                        && !self.approvers_change(after)
+                    {
                         continue;
                     }
                     WideningCause::PolicyChanged(before.name.clone())
@@ -278,9 +284,10 @@ impl<'a> Finder<'a> {
     fn gaining(&self) -> Result<BTreeSet<RoleName>, Failure> {
         let before = self.ground.world.registry.declarations();
         let mut gaining = BTreeSet::new();
-        let named = self.drawn.changes.iter().filter(|change| {
-            [Noun::Role, Noun::Capability].iter().any(|noun| change.kind == noun.as_str())
-        });
+        let named =
+            self.drawn.changes.iter().filter(|change| {
+                [Noun::Role, Noun::Capability].iter().any(|noun| change.kind == noun.as_str())
+            });
         if named.count() == 0 {
             return Ok(gaining);
         }

@@ -146,7 +146,12 @@ impl Trials<'_> {
 /// The life of the certificate of an agent in a trial: longer than any token or lease.
 const CERTIFICATE_LIFE_S: i64 = 366 * 86_400;
 
-fn result(name: String, expect: ExpectedOutcome, policy: Option<PolicyName>, trial: Trial) -> PolicyCaseResult {
+fn result(
+    name: String,
+    expect: ExpectedOutcome,
+    policy: Option<PolicyName>,
+    trial: Trial,
+) -> PolicyCaseResult {
     let Trial { outcome, rules, policies } = trial;
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),

@@ -78,7 +78,8 @@ impl AgentServices {
         let (_, recorded) = found.ok_or_else(|| Failure::new(code::DECISION_UNKNOWN))?;
         Ok(self.0.state.store.read(|world, _| {
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
-                let capabilities = explanation.traced.iter().map(|(name, traced)| own_capability(name, traced));
+                let capabilities =
+                    explanation.traced.iter().map(|(name, traced)| own_capability(name, traced));
                 (capabilities.collect(), explanation.change.as_ref().and_then(own_change))
             });
             let ((capabilities, change), now) = explained;
@@ -249,7 +250,8 @@ fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
     }
 }
 
-const FEWER: &str = "the request names only capabilities of one audience, and none that is delivered as a lease";
+const FEWER: &str =
+    "the request names only capabilities of one audience, and none that is delivered as a lease";
 
 /// The change, for an operator.
 fn change(change: &AllowingChange) -> AllowingChangeAnswer {
@@ -257,9 +259,11 @@ fn change(change: &AllowingChange) -> AllowingChangeAnswer {
         AllowingChange::HoldRole(role) => {
             ("hold-role", Some(role.to_string()), format!("the agent holds the role `{role}`"))
         }
-        AllowingChange::ChangePolicy(policy) => {
-            ("change-policy", Some(policy.to_string()), format!("policy `{policy}` does not restrict the request"))
-        }
+        AllowingChange::ChangePolicy(policy) => (
+            "change-policy",
+            Some(policy.to_string()),
+            format!("policy `{policy}` does not restrict the request"),
+        ),
         AllowingChange::NameFewer => ("name-fewer", None, FEWER.to_owned()),
         AllowingChange::Declare => {
             let text = "the capability is declared, and a role of the agent holds it";

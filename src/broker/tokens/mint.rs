@@ -213,7 +213,12 @@ fn record(
         approval: mint.approval(),
         remediates,
         facts: RequestFacts {
-            left_out: mint.left_out().iter().filter(|one| one.is_declared).map(|one| &one.capability).collect(),
+            left_out: mint
+                .left_out()
+                .iter()
+                .filter(|one| one.is_declared)
+                .map(|one| &one.capability)
+                .collect(),
             ..RequestFacts::new(principal.roles(), basis.life_s)
         },
     };

@@ -100,10 +100,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("plan", ["keyward plan -f declarations/", "keyward plan -f declarations/ --prune"]),
     (
         "simulate",
-        [
-            "keyward simulate -f declarations/",
-            "keyward simulate -f policies.toml --against 30d -o json",
-        ],
+        ["keyward simulate -f declarations/", "keyward simulate -f policies.toml --against 30d -o json"],
     ),
     (
         "apply",

@@ -7,7 +7,8 @@ use crate::console::CommandFailure;
 use crate::rotation::spoken;
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EXPLAIN_DECISION, EXPLAIN_OWN_DECISION,
-    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplanationAnswer, Nothing, OwnExplanationAnswer, PolicyDemandAnswer,
+    ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplanationAnswer, Nothing, OwnExplanationAnswer,
+    PolicyDemandAnswer,
 };
 
 /// `keyward explain`
@@ -33,8 +34,8 @@ impl ExplainArgs {
             return Ok(());
         }
         let client = session.operator().await;
-        let client =
-            client.map_err(|failure| IdentityKind::Operator.or_other(session.home, "add `--own`", failure))?;
+        let client = client
+            .map_err(|failure| IdentityKind::Operator.or_other(session.home, "add `--own`", failure))?;
         let found = client.call(EXPLAIN_DECISION, &decision, &Nothing).await?;
         session.console.record_lines(&found.sent, || lines(&found.answer));
         Ok(())

@@ -9,9 +9,7 @@ use super::declarations::read_files;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
 use crate::console::CommandFailure;
-use crate::wire::{
-    Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer,
-};
+use crate::wire::{Nothing, SIMULATE_DECLARATIONS, SimulateBody, SimulatedChangeAnswer, SimulationAnswer};
 
 /// `keyward simulate`
 #[derive(Args, Debug)]

@@ -138,7 +138,8 @@ fn approval_input(body: &OpenApprovalBody) -> Result<ApprovalInput, Problem> {
     }
     let resource = resource.as_deref().map(resource_named).transpose()?;
     let scope = capabilities.iter().cloned().collect();
-    let request = MintInput { scope, resource, life_s: *life_s, details: None, approval: None, remediates: None };
+    let request =
+        MintInput { scope, resource, life_s: *life_s, details: None, approval: None, remediates: None };
     Ok(ApprovalInput { request, asked: asked_grant(*uses, *grant_life_s, line(reason)?) })
 }
 

@@ -17,7 +17,9 @@ use crate::config::SourceFile;
 use crate::http::documents::problem::Problem;
 use crate::http::route::Repetition;
 use crate::idempotency::IdempotencyKey;
-use crate::policy::{CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right, SimulateDeclarations};
+use crate::policy::{
+    CheckPlanned, Declare, ExportDeclarations, PlanDeclarations, Right, SimulateDeclarations,
+};
 use crate::registry::Undeclared;
 use crate::wire::{
     self, AppliedAnswer, ApplyBody, DeclareBody, Endpoint, ExportBody, LeaseCheckAnswer, Nothing, Optional,

@@ -52,7 +52,8 @@ async fn new_grants_to_existing_agents_need_a_confirmation() {
     assert_eq!(applied(&by, &wider, false, true).await.status, 200);
     assert_eq!(by.get("/v1/agents/a").await.json()["roles"], json!(["publisher", "repo-reader"]));
     // When a role gets a capability, or a capability returns to a role, then its agents are listed
-    let role = DECLARATIONS.replace("[\"reports.publish\", ", "[\"github.repo.write\", \"reports.publish\", ");
+    let role =
+        DECLARATIONS.replace("[\"reports.publish\", ", "[\"github.repo.write\", \"reports.publish\", ");
     let capability = "[[capability]]\nname = \"github.repo.write\"\naccess = \"write\"\ndelivery = \"mint\"\n\
                       audience = \"https://github.example.com\"\nmax_life_s = 60\n";
     let wider = format!("{role}{capability}");
@@ -66,11 +67,14 @@ async fn new_grants_to_existing_agents_need_a_confirmation() {
 async fn policies_that_restrict_less_need_a_confirmation() {
     let broker = TestBroker::declared().await;
     let by = broker.operator();
-    const WRITES: &str =
-        "forbid (principal in Keyward::Role::\"publisher\", action, resource) when { resource.access == \"write\" };";
+    const WRITES: &str = "forbid (principal in Keyward::Role::\"publisher\", action, resource) when { resource.access == \"write\" };";
     let agents = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n[[agent]]\nname = \"b\"\nroles = [\"repo-reader\"]\n";
     let limit = |life: &str| policy(&format!("@max_ttl(\"{life}\") {WRITES}"));
-    assert_eq!(applied(&by, &format!("{agents}{}", policy(WRITES)), false, false).await.status, 200, "new ones");
+    assert_eq!(
+        applied(&by, &format!("{agents}{}", policy(WRITES)), false, false).await.status,
+        200,
+        "new ones"
+    );
     // Rules of the same conditions are compared
     let changed = ["a reports.publish - policy-changed p", "a reports.read - policy-changed p"];
     assert_eq!(widening(&by, &limit("5m"), false).await, changed);
@@ -108,13 +112,19 @@ async fn facts_that_policies_test_and_longer_lives_need_a_confirmation() {
     assert_eq!(widening(&by, &placed, false).await, moved);
     let other_person = widening(&by, &agent.replace("Ann Li", "Bo Li"), false).await;
     assert_eq!(other_person.len(), 2, "{other_person:?}");
-    assert!(other_person.iter().all(|one| one.ends_with("facts-changed person of the agent")), "{other_person:?}");
+    assert!(
+        other_person.iter().all(|one| one.ends_with("facts-changed person of the agent")),
+        "{other_person:?}"
+    );
     // A role that a policy names and that is lost can end a restriction
     let both = "[[agent]]\nname = \"b\"\nroles = [\"publisher\", \"repo-reader\"]\n";
     assert_eq!(applied(&by, both, false, false).await.status, 200);
     let lost = widening(&by, &both.replace("\"publisher\", \"repo-reader\"", "\"publisher\""), false).await;
     assert!(!lost.is_empty(), "{lost:?}");
-    assert!(lost.iter().all(|one| one.ends_with("facts-changed role `repo-reader` of the agent")), "{lost:?}");
+    assert!(
+        lost.iter().all(|one| one.ends_with("facts-changed role `repo-reader` of the agent")),
+        "{lost:?}"
+    );
 }
 
 #[tokio::test]
@@ -144,6 +154,10 @@ async fn a_team_sees_the_number_and_not_the_names_of_foreign_agents() {
     let filled = role.replace("[]", "[\"red.call\"]");
     let reply = red.post_json("/v1/plan", &body(&filled, false)).await;
     let planned = reply.json();
-    assert_eq!((&planned["widening"]["items"], &planned["widening"]["others"]), (&json!([]), &json!(1)), "{planned}");
+    assert_eq!(
+        (&planned["widening"]["items"], &planned["widening"]["others"]),
+        (&json!([]), &json!(1)),
+        "{planned}"
+    );
     assert!(!reply.text().contains("foreign"), "{}", reply.text());
 }

@@ -34,7 +34,10 @@ fn policies_are_tested_planned_simulated_and_applied_by_the_page() {
         .collect();
     let [test, first, change, simulated, applied] = &outputs[..] else { panic!("{commands:?}") };
     // Then the cases pass, and the first application needs no confirmation
-    assert!(test.contains("2 passed, 0 failed") && first.contains("+ policy no-night-deploys"), "{test}{first}");
+    assert!(
+        test.contains("2 passed, 0 failed") && first.contains("+ policy no-night-deploys"),
+        "{test}{first}"
+    );
     // And the plan is the one of the page
     assert!(change.contains(&texts[0]), "{change}");
     assert!(simulated.contains("0 requests were replayed"), "{simulated}");

@@ -24,7 +24,10 @@ async fn a_demand_is_listed_and_explained() {
     let decision = requested.last().unwrap()["event"]["decision"].as_str().unwrap().to_owned();
     // Then the explanation says which policy demands it and who could approve
     let explained = operator.get(&format!("/v1/decisions/{decision}")).await.json();
-    assert_eq!((&explained["outcome"], &explained["now"]["outcome"]), (&json!("approval"), &json!("approval")));
+    assert_eq!(
+        (&explained["outcome"], &explained["now"]["outcome"]),
+        (&json!("approval"), &json!("approval"))
+    );
     assert_eq!(explained["now"]["same_declarations"], true);
     let demanding = &explained["capabilities"][0]["policies"][0];
     assert_eq!(
@@ -39,8 +42,10 @@ async fn a_new_demand_is_simulated_and_a_removed_one_is_a_widening() {
     assert_eq!(ask(&agent, "reports.publish").await.status, 200);
     let operator = broker.operator();
     let files = |rule: &str| json!([{ "name": "draft.toml", "text": policy("no-nights", rule) }]);
-    let simulated =
-        operator.post_json("/v1/simulations", &json!({ "files": files(APPROVED), "since": "1d" })).await.json();
+    let simulated = operator
+        .post_json("/v1/simulations", &json!({ "files": files(APPROVED), "since": "1d" }))
+        .await
+        .json();
     assert_eq!(simulated["changes"][0]["change"], "newly-needing-approval", "{simulated}");
     applied(&broker, &policy("no-nights", APPROVED)).await;
     // When fewer persons approve, or nobody has to, then the application needs a confirmation

@@ -83,7 +83,8 @@ fn run(declared: &str, cases: &str) -> Result<Vec<PolicyCaseResult>, Vec<String>
         cases: vec![file("cases.toml", cases)],
     };
     run_policy_test(&test).map_err(|failure| {
-        let place = |fault: &keyward::config::Fault| format!("{}:{}: {}", fault.file, fault.line, fault.message);
+        let place =
+            |fault: &keyward::config::Fault| format!("{}:{}: {}", fault.file, fault.line, fault.message);
         let faults: Vec<String> = failure.faults.iter().map(place).collect();
         if faults.is_empty() { vec![failure.why.into_owned()] } else { faults }
     })
@@ -100,12 +101,7 @@ fn cases_are_decided_by_time_source_life_action_and_sensitivity() {
         ("web.deploy", inside, "allow", vec![]),
         ("web.deploy", "", "constrain", vec!["short-outside"]),
         ("web.deploy", "life = \"2m\"", "allow", vec!["short-outside"]),
-        (
-            "web.deploy",
-            "time = \"2026-01-05T20:00:00Z\"\nsource = \"10.1.2.3\"",
-            "deny",
-            vec!["no-nights"],
-        ),
+        ("web.deploy", "time = \"2026-01-05T20:00:00Z\"\nsource = \"10.1.2.3\"", "deny", vec!["no-nights"]),
         ("key.read", "time = \"2026-01-05T20:00:00Z\"\nsource = \"10.1.2.3\"", "allow", vec![]),
         ("key.read", "action = \"read_secret\"\nsource = \"10.1.2.3\"", "allow", vec![]),
         ("db.read", inside, "allow", vec![]),
@@ -131,9 +127,11 @@ fn cases_are_decided_by_time_source_life_action_and_sensitivity() {
 
 #[test]
 fn a_case_can_expect_an_approval() {
-    let rule = "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);";
+    let rule =
+        "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);";
     let declared = format!("{DECLARED}{}", policy("approved", rule));
-    let results = run(&declared, &case("one", "web.deploy", "expect = \"approval\"\npolicy = \"approved\"")).unwrap();
+    let results =
+        run(&declared, &case("one", "web.deploy", "expect = \"approval\"\npolicy = \"approved\"")).unwrap();
     assert!(results[0].has_passed(), "{}", results[0].why);
     let results = run(&declared, &case("one", "db.read", "expect = \"allow\"")).unwrap();
     assert!(results[0].has_passed(), "{}", results[0].why);
@@ -149,7 +147,8 @@ fn a_case_names_the_policy_that_has_to_match() {
             Err(faults) => assert!(!passes && faults[0].contains("policy `none-such` is not declared")),
         }
     }
-    let elsewhere = case("one", "web.deploy", "source = \"10.0.0.1\"\nexpect = \"allow\"\npolicy = \"no-nights\"");
+    let elsewhere =
+        case("one", "web.deploy", "source = \"10.0.0.1\"\nexpect = \"allow\"\npolicy = \"no-nights\"");
     assert!(!run(&declared(), &elsewhere).unwrap()[0].has_passed(), "it does not match by day");
 }
 
@@ -164,10 +163,7 @@ fn faults_of_cases_have_their_place() {
         (case("one", "web.deploy", "expect = \"allow\"\nlife = \"soon\""), "`life`: write a length"),
         (case("one", "web.deplyo", "expect = \"allow\""), "capability `web.deplyo` is not declared"),
         (case("one", "web.deploy", "expect = \"allow\"\naction = \"lease\""), "has no action `lease`"),
-        (
-            case("one", "web.deploy", "expect = \"allow\"").repeat(2),
-            "another case has the same name",
-        ),
+        (case("one", "web.deploy", "expect = \"allow\"").repeat(2), "another case has the same name"),
         ("[[cases]]\nname = \"one\"\n".to_owned(), "unknown table"),
         (String::new(), "no `[[case]]`"),
     ] {

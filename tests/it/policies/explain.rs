@@ -29,7 +29,10 @@ async fn a_denial_is_explained_by_each_rule_and_the_change_that_would_allow() {
         ("of-leases", "forbid (principal, action == Keyward::Action::\"lease\", resource);"),
         ("of-reports", "forbid (principal, action, resource == Keyward::Capability::\"reports.read\");"),
         ("of-readers", "forbid (principal in Keyward::Role::\"repo-reader\", action, resource);"),
-        ("of-long", "forbid (principal, action, resource) when { context has requested_life_s && context.requested_life_s > 900 };"),
+        (
+            "of-long",
+            "forbid (principal, action, resource) when { context has requested_life_s && context.requested_life_s > 900 };",
+        ),
     ] {
         applied(&broker, &policy(name, rule)).await;
     }
@@ -62,7 +65,10 @@ async fn a_denial_is_explained_by_each_rule_and_the_change_that_would_allow() {
         ]
     );
     assert_eq!(answer["now"]["same_declarations"], true);
-    assert_eq!((&answer["change"]["kind"], &answer["change"]["name"]), (&json!("change-policy"), &json!("no-nights")));
+    assert_eq!(
+        (&answer["change"]["kind"], &answer["change"]["name"]),
+        (&json!("change-policy"), &json!("no-nights"))
+    );
     // And the agent sees the policy that denies it, and no other
     let answer = own(&agent, &decision(&denied)).await.json();
     let policies = answer["capabilities"][0]["policies"].as_array().unwrap();
@@ -78,7 +84,10 @@ async fn the_role_that_an_agent_lacks_is_named_to_operators_only() {
     refused(&denied, 400, "capability_not_granted");
     let answer = explained(&broker, &decision(&denied)).await;
     assert_eq!(answer["capabilities"][0]["other_roles"], json!(["publisher"]));
-    assert_eq!((&answer["change"]["kind"], &answer["change"]["name"]), (&json!("hold-role"), &json!("publisher")));
+    assert_eq!(
+        (&answer["change"]["kind"], &answer["change"]["name"]),
+        (&json!("hold-role"), &json!("publisher"))
+    );
     let told = own(&reader, &decision(&denied)).await.text();
     assert!(!told.contains("publisher"), "{told}");
     // And a name of nothing looks the same to the agent
@@ -105,7 +114,11 @@ async fn a_decision_of_earlier_declarations_is_decided_again() {
     broker.clock.advance_s(8 * 3600);
     let denied = ask(&agent, "reports.publish").await;
     let before = explained(&broker, &decision(&denied)).await;
-    applied(&broker, &policy("no-nights", "forbid (principal, action == Keyward::Action::\"lease\", resource);")).await;
+    applied(
+        &broker,
+        &policy("no-nights", "forbid (principal, action == Keyward::Action::\"lease\", resource);"),
+    )
+    .await;
     let answer = explained(&broker, &decision(&denied)).await;
     assert_eq!(answer["rules"], before["rules"], "as the entry says");
     assert_eq!(

@@ -43,8 +43,7 @@ fn outcomes(cases: &[(String, String, String)]) -> Vec<String> {
             )
         })
         .collect();
-    let test =
-        PolicyTest { declarations: vec![file("sample", SAMPLE)], cases: vec![file("cases", &cases)] };
+    let test = PolicyTest { declarations: vec![file("sample", SAMPLE)], cases: vec![file("cases", &cases)] };
     let results = run_policy_test(&test).unwrap_or_else(|failure| panic!("{:?}", failure.faults));
     let shown = |result: keyward::broker::PolicyCaseResult| match result.outcome {
         "constrain" => {
@@ -97,7 +96,11 @@ impl Numbers {
 #[tokio::test]
 async fn decisions_explanations_and_replays_agree() {
     // Given a broker with the sample, from midnight on
-    let broker = TestBroker::start_at(Timestamp::from_s(1_767_571_200), "[certificates]\nagent_life_s = 604800\noperator_life_s = 86400\n").await;
+    let broker = TestBroker::start_at(
+        Timestamp::from_s(1_767_571_200),
+        "[certificates]\nagent_life_s = 604800\noperator_life_s = 86400\n",
+    )
+    .await;
     let headers = [("content-type", "application/octet-stream")];
     let stored = broker.operator().send("PUT", "/v1/secrets/deploy/key", &headers, b"value").await;
     assert_eq!(stored.status, 201, "{}", stored.text());
@@ -142,7 +145,11 @@ async fn decisions_explanations_and_replays_agree() {
     // And a replay on the present declarations changes nothing
     let body = json!({ "files": [{ "name": "a.toml", "text": SAMPLE }], "since": "7d" });
     let replayed = broker.operator().post_json("/v1/simulations", &body).await.json();
-    assert_eq!((&replayed["changes"], &replayed["requests"]), (&json!([]), &json!(decided.len())), "{replayed}");
+    assert_eq!(
+        (&replayed["changes"], &replayed["requests"]),
+        (&json!([]), &json!(decided.len())),
+        "{replayed}"
+    );
     // The twin: another declaration changes decisions
     let stop = policy("stop", "forbid (principal, action, resource);");
     let body = json!({ "files": [{ "name": "a.toml", "text": stop }], "since": "7d" });

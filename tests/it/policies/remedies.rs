@@ -27,7 +27,10 @@ async fn a_denial_names_a_shorter_life_and_the_ledger_records_that_it_is_accepte
     refused(&denied, 403, "policy_denied");
     // Then the refusal has a request that the agent can send, and the command
     let answer = denied.json();
-    assert_eq!((&answer["instead"]["scope"], &answer["instead"]["expires_in"]), (&json!("reports.read"), &json!(60)));
+    assert_eq!(
+        (&answer["instead"]["scope"], &answer["instead"]["expires_in"]),
+        (&json!("reports.read"), &json!(60))
+    );
     let fix = answer["fix"].as_str().unwrap();
     assert!(fix.contains("keyward token reports.read --expires-in 60s --remediates dec_"), "{fix}");
     let accepted = accept(&agent, &denied).await;
@@ -54,7 +57,9 @@ async fn a_denial_names_the_capabilities_of_one_audience() {
 
 #[tokio::test]
 async fn a_denial_names_the_declared_capability_if_it_is_allowed() {
-    let (broker, agent) = broker_with("forbid (principal, action, resource == Keyward::Capability::\"reports.publish\");").await;
+    let (broker, agent) =
+        broker_with("forbid (principal, action, resource == Keyward::Capability::\"reports.publish\");")
+            .await;
     let publish = "[[capability]]\nname = \"reports.publish\"\naccess = \"write\"\ndelivery = \"mint\"\n\
                    audience = \"https://reports.example.com\"\nmax_life_s = 120\ninstead = \"reports.read\"\n";
     // Nothing is named without a declaration
@@ -70,7 +75,9 @@ async fn a_denial_names_the_declared_capability_if_it_is_allowed() {
     applied(&broker, &policy("all", "forbid (principal, action, resource);")).await;
     assert_eq!(ask(&agent, "reports.publish").await.json()["instead"], Value::Null);
     // Faults of the declaration
-    for (wrong, says) in [("reports.publish", "names the capability itself"), ("absent.read", "is not declared")] {
+    for (wrong, says) in
+        [("reports.publish", "names the capability itself"), ("absent.read", "is not declared")]
+    {
         let text = publish.replace("\"reports.read\"", &format!("\"{wrong}\""));
         let faults = broker.apply(&text).await;
         refused(&faults, 422, "declarations_invalid");

@@ -46,10 +46,7 @@ async fn recorded_requests_are_compared_with_those_of_a_draft() {
     // Then the changes are counted by agent and capability
     assert_eq!(
         changes(&reply),
-        [
-            change("a", "reports.publish", "newly-allowed", 1),
-            change("a", "reports.read", "newly-denied", 2),
-        ]
+        [change("a", "reports.publish", "newly-allowed", 1), change("a", "reports.read", "newly-denied", 2),]
     );
     let answer = reply.json();
     assert_eq!((&answer["requests"], &answer["next_before"]), (&json!(4), &Value::Null));
@@ -84,7 +81,8 @@ async fn the_present_declarations_change_no_decision() {
     assert!(changes(&reply).is_empty(), "{}", reply.text());
     // And earlier requests than `since` are left out
     broker.clock.advance_s(2 * 3600);
-    let body = json!({ "files": [{ "name": "draft.toml", "text": policy("no-nights", NO_NIGHTS) }], "since": "1h" });
+    let body =
+        json!({ "files": [{ "name": "draft.toml", "text": policy("no-nights", NO_NIGHTS) }], "since": "1h" });
     let reply = broker.operator().post_json("/v1/simulations", &body).await;
     assert_eq!(reply.json()["requests"], 0, "{}", reply.text());
     let malformed = json!({ "files": [{ "name": "draft.toml", "text": "" }], "since": "soon" });

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyward::base::{
-    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, RequestFacts, Sensitive,
-    SystemClock, SystemEntropy, Timestamp, TokenId,
+    AgentId, AgentName, CapabilityName, CodeId, DecisionId, InstanceId, OperatorName, RequestFacts,
+    Sensitive, SystemClock, SystemEntropy, Timestamp, TokenId,
 };
 use keyward::broker::{Effect, World};
 use keyward::config::{Config, RootKey};
