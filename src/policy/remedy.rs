@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::DecisionContext;
+use super::granted::Granted;
 use super::mint_request::MintRequest;
 use super::requester::Requester;
 use super::smaller_request::SmallerRequest;
 use super::trial::{TrialOutcome, TrialRequest, try_request};
 use crate::base::CapabilityName;
-use crate::registry::Delivery;
+use crate::registry::{Capability, Delivery};
 use crate::rules::Action;
 
 /// Lives that are tried in place of a longer one, in seconds.
@@ -28,16 +29,21 @@ pub(super) fn smaller_request(
     let asked = || SmallerRequest { scope: request.scope.clone(), life_s: request.life_s };
     let shorter = LIVES_S.into_iter().filter(|life_s| request.life_s.is_some_and(|asked| *life_s < asked));
     let shorter = shorter.map(|life_s| SmallerRequest { life_s: Some(life_s), ..asked() });
-    let fewer = one_audience(context, request).map(|scope| SmallerRequest { scope, ..asked() });
-    let others = instead(context, request).map(|scope| SmallerRequest { scope, ..asked() });
+    // Of other capabilities it must not show whether they are declared.
+    let held = Granted::of(context.declarations(), by.roles, &request.scope).capabilities;
+    let fewer = one_audience(context, request, &held).map(|scope| SmallerRequest { scope, ..asked() });
+    let others = instead(context, request, &held).map(|scope| SmallerRequest { scope, ..asked() });
     shorter.chain(fewer).chain(others).find(is_allowed)
 }
 
-/// The most capabilities of the request that a token of one audience can have, if they are fewer than all.
-fn one_audience(context: &DecisionContext<'_>, request: &MintRequest) -> Option<BTreeSet<CapabilityName>> {
+/// The most `held` capabilities of the request that a token of one audience can have, if they are fewer than all.
+fn one_audience(
+    context: &DecisionContext<'_>,
+    request: &MintRequest,
+    held: &[&Capability],
+) -> Option<BTreeSet<CapabilityName>> {
     let mut groups: BTreeMap<&str, BTreeSet<CapabilityName>> = BTreeMap::new();
-    let declared = request.scope.iter().filter_map(|name| context.declarations().capability(name));
-    for capability in declared {
+    for capability in held {
         let audience = match &capability.delivery {
             Delivery::Mint { audience } => audience.as_str(),
             Delivery::Reveal { .. } => context.limits.broker.as_str(),
@@ -49,10 +55,18 @@ fn one_audience(context: &DecisionContext<'_>, request: &MintRequest) -> Option<
     (largest.len() < request.scope.len()).then_some(largest)
 }
 
-/// The request with the capabilities that are declared as `instead` of its own, if there are any.
-fn instead(context: &DecisionContext<'_>, request: &MintRequest) -> Option<BTreeSet<CapabilityName>> {
-    let declarations = context.declarations();
-    let other = |name: &CapabilityName| declarations.instead_of(name).unwrap_or(name).clone();
-    let scope: BTreeSet<CapabilityName> = request.scope.iter().map(other).collect();
+/// The request with the capabilities that are declared as `instead` of the `held` ones, if there are any.
+fn instead(
+    context: &DecisionContext<'_>,
+    request: &MintRequest,
+    held: &[&Capability],
+) -> Option<BTreeSet<CapabilityName>> {
+    let mut scope = request.scope.clone();
+    for capability in held {
+        if let Some(other) = context.declarations().instead_of(&capability.name) {
+            scope.remove(&capability.name);
+            scope.insert(other.clone());
+        }
+    }
     (scope != request.scope).then_some(scope)
 }
