@@ -24,6 +24,8 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("operator", "operator show", &["eve"]),
     ("operator", "capability list", &[]),
     ("operator", "capability show", &["payments.write"]),
+    ("operator", "policy list", &[]),
+    ("operator", "policy show", &["short-writes"]),
     ("operator", "role list", &[]),
     ("operator", "role show", &["publisher"]),
     ("operator", "secret list", &[]),
@@ -150,6 +152,11 @@ fn outputs_on_terminals_are_the_golden_ones() {
     process.good_as("orders-bot", &["lease", "get", "orders.query"], b"");
     let token = process.path("token").display().to_string();
     std::fs::write(&token, process.good_as("a", &["token", "github.repo.read"], b"")).unwrap();
+    // After the credentials, so that it restricts none of them.
+    world.apply(
+        "[[policy]]\nname = \"short-writes\"\nrule = '''\n@max_ttl(\"5m\")\n@reason(\"writes are short\")\n\
+         forbid (principal, action, resource)\nwhen { resource.access == \"write\" };\n'''\n",
+    );
     let contain = ["contain", "role/payer", "--reason", "ticket 18: token in a public log", "-o", "json"];
     let contained: serde_json::Value = serde_json::from_slice(&process.good(&contain, b"")).unwrap();
     let incident = contained["incident"].as_str().unwrap();
