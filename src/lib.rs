@@ -4,6 +4,7 @@
 //! strictly lower floors, and a test says so.
 
 pub mod app;
+pub mod approvals;
 pub mod authn;
 pub mod base;
 pub mod broker;

@@ -8,6 +8,7 @@ use super::failures::start_failed;
 use super::location::DataLocation;
 use super::runtime_dir::kept_orders;
 use super::sealing_keys::keep_sealing_keys;
+use super::webhook::webhook;
 use crate::base::code;
 use crate::base::encoding::hex;
 use crate::base::limits::{EARLIER_DIGESTS_MAX, VALUE_CHECKS_PER_MINUTE};
@@ -86,6 +87,7 @@ pub(crate) async fn assemble(
             making: Mutex::default(),
             renewals: KeyedLocks::default(),
             login_prefix: login_prefix(keyring.ledger()),
+            webhook: webhook(config, environment)?,
         },
         notifications: Notifications::new(meters, Arc::clone(&environment.clock)),
         state: State {

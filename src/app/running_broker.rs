@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::console::CommandFailure;
 use crate::http::listener::{self, CredentialWatch, ListenerConditions, ListenerState};
 use crate::http::{DetachedHandlers, admin_router, agent_router};
-use crate::jobs::{ClockWatcher, LeaseEnder, Rotator, Snapshots};
+use crate::jobs::{Announcer, ClockWatcher, LeaseEnder, Rotator, Snapshots};
 use crate::keyring::Keyring;
 use crate::pki::tls::{Gate, ServerTls, TlsIdentity};
 use crate::revocation::Subject;
@@ -52,6 +52,7 @@ pub struct RunningBroker {
     ender: Arc<LeaseEnder>,
     snapshots: Arc<Snapshots>,
     clock_watcher: Arc<ClockWatcher>,
+    announcer: Arc<Announcer>,
     /// Jobs and upkeep.
     jobs: Vec<JoinHandle<()>>,
     /// Dropped last, because it runs the tasks.
@@ -175,10 +176,13 @@ impl OpenedBroker<'_> {
         let of = || Arc::clone(&services);
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
+        let announcer = Arc::new(Announcer::new(of()));
         let jobs = match duty {
             ServeMode::Full => {
                 let _entered = runtimes.jobs.handle().enter();
-                at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped)
+                let mut jobs = at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped);
+                jobs.push(tokio::spawn(Arc::clone(&announcer).work(stopped.clone())));
+                jobs
             }
             ServeMode::ReadOnly => Vec::new(),
         };
@@ -199,6 +203,7 @@ impl OpenedBroker<'_> {
             ender,
             snapshots,
             clock_watcher,
+            announcer,
             jobs,
             runtimes,
         })
@@ -254,6 +259,11 @@ impl RunningBroker {
     /// Runs all due revocations of leases at once.
     pub async fn end_due_leases(&self) {
         self.ender.look().await;
+    }
+
+    /// Sends all due messages about requests for approval at once.
+    pub async fn announce_due(&self) {
+        self.announcer.look().await;
     }
 
     /// Records a revocation mark on any kind of subject, in the name of the broker's host.

@@ -1,3 +1,4 @@
+use crate::approvals::Approvals;
 use crate::operators::Operators;
 use crate::pki::Record;
 use crate::registry::Registry;
@@ -16,6 +17,8 @@ pub struct Records<'a> {
     pub secrets: &'a Catalogue,
     /// Policies and environments.
     pub rules: &'a Rules,
+    /// Requests for approval.
+    pub approvals: &'a Approvals,
     /// Revocations and suspensions.
     pub revocations: &'a Revocations,
     /// The certificate authority's generations.

@@ -21,6 +21,7 @@ impl IdError {
     pub fn fix(&self) -> &'static str {
         match self.kind {
             "inc" => "copy the id from `keyward incident list`",
+            "appr" => "copy the id from `keyward approval list`",
             "lease" => "copy the id from `keyward lease list`",
             "slot" => "copy the id from `keyward slot list`",
             "inst" => "copy the id from `keyward agent show`",
@@ -150,6 +151,8 @@ typed_ids! {
     IncidentId = "inc";
     /// Names one lease: one login upstream, from its intent to its end.
     LeaseId = "lease";
+    /// Names one request for approval, from its opening to its last use.
+    ApprovalId = "appr";
 }
 
 #[cfg(test)]

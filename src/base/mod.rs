@@ -3,7 +3,12 @@
 //! Only [`SystemClock`] and [`SystemEntropy`] do I/O. Text becomes a typed value here, once; inside the broker no code
 //! compares text.
 
+mod announcement_limits;
+mod approval_demand;
+mod approval_limits;
+mod approval_reference;
 mod cancellation;
+mod canonical_json;
 mod clock;
 pub mod code;
 mod connection;
@@ -32,20 +37,23 @@ mod thread;
 mod timekeeper;
 mod timestamp;
 
+pub use approval_demand::{ApprovalDemand, DemandKind};
+pub use approval_reference::{ApprovalReference, ApprovalReferenceError, UserCode};
 pub use cancellation::{Cancellation, Cancelled};
+pub use canonical_json::{NotCanonical, canonical_json};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use connection::Connection;
 pub use entropy::{Entropy, SystemEntropy};
 pub use former_ties::FormerTies;
 pub use id::{
-    AgentId, CodeId, ConnectionId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, LedgerId,
-    OperatorId, RequestId, RotationId, SecretId, SlotId, TokenId,
+    AgentId, ApprovalId, CodeId, ConnectionId, DecisionId, IdError, IncidentId, InstanceId, LeaseId,
+    LedgerId, OperatorId, RequestId, RotationId, SecretId, SlotId, TokenId,
 };
 pub use io_reason::io_reason;
 pub use length::{length_s, length_text};
 pub use name::{
-    AgentName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName, OwnerName, PolicyName,
-    RoleName, SecretName, TrustDomain, UpstreamSlot,
+    AgentName, ApproverGroupName, Audience, CapabilityName, EnvironmentName, NameError, OperatorName,
+    OwnerName, PolicyName, RoleName, SecretName, TrustDomain, UpstreamSlot,
 };
 pub use near::near_texts;
 pub use network::{BindingNetwork, Network, NetworkTooWide, peer_of};

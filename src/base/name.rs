@@ -168,6 +168,8 @@ names! {
     PolicyName, "policy name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// An environment's name, e.g. `production`.
     EnvironmentName, "environment name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
+    /// The name of a group of approvers, e.g. `payments-leads`.
+    ApproverGroupName, "approver group name", "1 to 63 of a-z, 0-9 and -, not starting with -", segments!(""), is_segment;
     /// A capability's name, segments joined by dots, e.g. `github.repo.read`. It is the OAuth scope.
     CapabilityName, "capability name", "segments of a-z, 0-9 and - joined by `.`", segments!("[.]"), |text| is_path(text, '.');
     /// An upstream secret's name, segments joined by slashes, e.g. `github/app`.

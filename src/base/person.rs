@@ -22,6 +22,12 @@ impl Person {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether both texts name the same person: the case of letters does not tell persons apart.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.to_lowercase() == other.0.to_lowercase()
+    }
 }
 
 /// Unicode's characters without a width, and those that change the direction of text: with them, two texts look the same, or
@@ -65,6 +71,13 @@ impl fmt::Display for Person {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn person_is_the_same_in_upper_and_lower_case() {
+        let person = |text: &str| text.parse::<Person>().unwrap();
+        assert!(person("Ann@corp.example").is_same_as(&person("ann@Corp.example")));
+        assert!(!person("ann@corp.example").is_same_as(&person("anne@corp.example")));
+    }
 
     #[test]
     fn a_person_is_one_visible_line_of_limited_length() {

@@ -11,6 +11,7 @@ use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
 use crate::quota::{Admitted, Limited, Note, Permit};
 use crate::store::Event;
+use crate::telemetry::DecisionOutcome;
 use crate::token::{IssuanceRefused, TokenDenied, TokenRefused};
 
 /// The time for something that is to be issued.
@@ -162,6 +163,9 @@ impl Services {
     /// still a denial.
     async fn refuse(&self, principal: &AgentPrincipal, action: &'static str, denial: Denial) -> Failure {
         self.notifications.meters.denied(denial.code.as_str());
+        if action == "mint" {
+            self.measure_decision(DecisionOutcome::Deny, &denial.requested);
+        }
         let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
         if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");

@@ -5,8 +5,8 @@ use crate::ledger::Key;
 use crate::revocation::Subject;
 use crate::store::History;
 use crate::{
-    custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation, rules, secrets,
-    token,
+    approvals, custody, idempotency, incidents, leases, operators, pki, registry, revocation, rotation,
+    rules, secrets, token,
 };
 
 /// A state change of any record room. New rooms join at the end: the position is the stored form.
@@ -41,6 +41,8 @@ pub enum Effect {
     Incident(incidents::Effect),
     /// Of policies and environments.
     Rules(rules::Effect),
+    /// Of requests for approval.
+    Approval(approvals::Effect),
 }
 
 /// What the time is, beyond its going on.
@@ -69,6 +71,7 @@ impl Effect {
             Self::Custody(effect) => effect.advances(keys),
             Self::Lease(effect) => effect.advances(keys),
             Self::Rules(effect) => effect.advances(keys),
+            Self::Approval(effect) => effect.advances(keys),
             Self::Clock { .. } => keys.push(clock_key()),
             Self::Incident(effect) => {
                 effect.advances(keys);
@@ -93,6 +96,7 @@ impl Effect {
             Self::Lease(effect) => effect.takes_away(),
             Self::Incident(effect) => effect.takes_away(),
             Self::Rules(effect) => effect.takes_away(),
+            Self::Approval(effect) => effect.takes_away(),
             Self::Clock { .. } => false,
         }
     }
@@ -111,7 +115,8 @@ impl Effect {
             | Self::Lease(_)
             | Self::Clock { .. }
             | Self::Incident(_)
-            | Self::Rules(_) => None,
+            | Self::Rules(_)
+            | Self::Approval(_) => None,
         }
     }
 }

@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use super::requested_object::RequestedObject;
 use crate::authn::{AuthnError, PresentError};
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
+use crate::base::{ApprovalId, CapabilityName, DecisionId, OwnerName, fix_within, refusal_within};
 use crate::config::{Fault, FaultList};
 use crate::issuance::IssueError;
 use crate::keyring::KeyringError;
 use crate::ledger::{AppendError, ReadError};
-use crate::policy::{Denial, PolicyRefusal};
+use crate::policy::{ApprovalRefusal, Denial, PolicyRefusal, SmallerRequest};
 use crate::quota::Limited;
 use crate::secrets::VaultError;
 use crate::store::{CommitError, RecordError};
@@ -32,6 +32,10 @@ pub struct Failure {
     pub faults: Vec<Fault>,
     /// The object that the body of the request names, if it was refused because of this object.
     pub(crate) object: Option<Box<RequestedObject>>,
+    /// The approval that the request needs or names.
+    pub(crate) approval: Option<ApprovalId>,
+    /// A smaller request that would be allowed now.
+    pub(crate) instead: Option<Box<SmallerRequest>>,
 }
 
 impl Failure {
@@ -46,6 +50,8 @@ impl Failure {
             decision: None,
             faults: Vec::new(),
             object: None,
+            approval: None,
+            instead: None,
         }
     }
 
@@ -54,6 +60,34 @@ impl Failure {
     pub(crate) fn about(mut self, object: RequestedObject) -> Self {
         self.object = Some(Box::new(object));
         self
+    }
+
+    /// The same, about an approval that the request needs or names.
+    #[must_use]
+    pub(crate) const fn of_approval(mut self, approval: ApprovalId) -> Self {
+        self.approval = Some(approval);
+        self
+    }
+
+    /// The same, with a smaller request that would be allowed, and the command that sends it.
+    fn with_remedy(mut self, instead: Box<SmallerRequest>, denied: DecisionId) -> Self {
+        let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
+        let life = instead.life_s.map(|life_s| format!(" --expires-in {life_s}s")).unwrap_or_default();
+        self.fix = format!(
+            "this smaller request is allowed now: `keyward token {}{life} --remediates {denied}`; otherwise: {}",
+            names.join(" "),
+            self.fix
+        )
+        .into();
+        self.instead = Some(instead);
+        self
+    }
+
+    /// The approval that the refused request waits for.
+    #[must_use]
+    pub fn awaits_approval(&self) -> Option<ApprovalId> {
+        let awaits = self.code == code::APPROVAL_REQUIRED || self.code == code::APPROVAL_PENDING;
+        self.approval.filter(|_| awaits)
     }
 
     /// The same, with a reason that says more than the code does.
@@ -159,6 +193,10 @@ impl From<Denial> for Failure {
     fn from(denial: Denial) -> Self {
         let decision = Some(denial.basis.decision);
         let failure = Self { decision, ..Self::new(denial.code) };
+        let failure = match denial.instead {
+            Some(instead) => failure.with_remedy(instead, denial.basis.decision),
+            None => failure,
+        };
         if let Some(PolicyRefusal { why, .. }) = denial.policy {
             let why = if denial.requested.is_empty() {
                 why
@@ -166,6 +204,13 @@ impl From<Denial> for Failure {
                 format!("{}: {why}", named(&denial.requested))
             };
             return failure.because(why);
+        }
+        if let Some(ApprovalRefusal::Named(id, why)) = denial.approval {
+            let failure = failure.of_approval(id);
+            return match why {
+                Some(why) => failure.because(why),
+                None => failure,
+            };
         }
         if denial.requested.is_empty() {
             return failure;

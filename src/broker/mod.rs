@@ -5,6 +5,7 @@
 //! Nothing here knows HTTP.
 
 mod administration;
+mod approvals;
 mod caller_services;
 mod changes;
 mod deciding;
@@ -33,6 +34,7 @@ mod secrets;
 mod services;
 mod tokens;
 mod upstreams;
+mod webhook;
 mod world;
 
 pub use administration::apply::Applied;
@@ -44,6 +46,9 @@ pub use administration::plan::Planned;
 pub use administration::simulate::ReplayedSpan;
 pub use administration::upload::Uploaded;
 pub use administration::watch::Warning;
+pub use approvals::ask::{ApprovalInput, AskedApproval};
+pub use approvals::vote::VoteInput;
+pub use approvals::wait::ApprovalWait;
 pub use caller_services::{AdminServices, AgentServices};
 pub use changes::OperatorRequest;
 pub use declarations::export::ExportFilter;
@@ -105,4 +110,5 @@ pub use services::{
     UpstreamAccess, Values,
 };
 pub use tokens::mint::MintInput;
+pub use webhook::announcements::Announcements;
 pub use world::{Effect, World};

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::administration::heavy::HeavyWork;
 use super::administration::ledger_readers::LedgerReadings;
+use super::approvals::turns::ApprovalTurns;
 use super::evidence::proofs::Proofs;
 use super::host::kept::KeptOrders;
 use super::host::rollback_watch::RollbackWatch;
@@ -18,6 +19,7 @@ use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
+use super::webhook::announcements::Announcements;
 use super::world::World;
 use crate::base::{
     AgentId, Clock, CodeId, DecisionId, Entropy, IncidentId, LeaseId, OperatorId, Timestamp, TrustDomain,
@@ -33,7 +35,7 @@ use crate::secrets::Sealer;
 use crate::store::Store;
 use crate::telemetry::Meters;
 use crate::token::{MintedLately, Verifier};
-use crate::upstream::{Breakers, DriverContext};
+use crate::upstream::{Breakers, DriverContext, Webhook};
 
 /// The settings from the configuration.
 #[derive(Clone, Debug)]
@@ -203,6 +205,8 @@ pub struct UpstreamAccess {
     pub renewals: KeyedLocks<LeaseId>,
     /// The prefix of the names of this broker's logins.
     pub login_prefix: String,
+    /// The service that gets a message for each request for approval.
+    pub webhook: Option<Webhook>,
 }
 
 /// The notifications of changes.
@@ -224,6 +228,9 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
+    /// The messages about pending requests for approval.
+    pub announcements: Announcements,
+    approvals: ApprovalTurns,
 }
 
 impl Notifications {
@@ -240,7 +247,14 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
+            announcements: Announcements::default(),
+            approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The turns of changes of approvals, and the requests that wait for them.
+    pub(crate) const fn approvals(&self) -> &ApprovalTurns {
+        &self.approvals
     }
 
     /// Notifies that a valid credential was revoked.

@@ -8,6 +8,8 @@ use super::identity::default_home;
 use super::run::{CompanionArgs, RunArgs};
 use super::slot_args::SlotCommand;
 use super::verbs::agents::AgentCommand;
+use super::verbs::approval_request::RequestArgs;
+use super::verbs::approvals::ApprovalCommand;
 use super::verbs::audit::AuditCommand;
 use super::verbs::break_glass::BreakGlassCommand;
 use super::verbs::capabilities::{CapabilityCommand, RoleCommand};
@@ -250,6 +252,11 @@ pub enum ClientCommand {
     /// Records of incidents: list, show, open, note, update, close
     #[command(subcommand)]
     Incident(IncidentCommand),
+    /// Requests for approval: list, show, approve, deny; the key that signs approvals
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
+    /// As an agent: ask for the approval of tokens that need one, and optionally wait for the answer
+    Request(RequestArgs),
     /// Entries of the ledger
     #[command(subcommand)]
     Audit(AuditCommand),

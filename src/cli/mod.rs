@@ -2,6 +2,7 @@
 //!
 //! Verbs for a running broker use only its public HTTP interface; `offline` has the verbs for the data directory.
 
+mod approval_key;
 mod client;
 mod command;
 mod completion;
@@ -129,6 +130,8 @@ pub async fn run(command: &ClientCommand, home: &Path, console: &Console) -> Res
         ClientCommand::Freeze(args) => args.freeze(session).await,
         ClientCommand::Thaw(args) => args.thaw(session).await,
         ClientCommand::Incident(command) => command.run(session).await,
+        ClientCommand::Approval(command) => command.run(session).await,
+        ClientCommand::Request(args) => args.run(session).await,
         ClientCommand::Audit(command) => command.run(session).await,
     }
 }

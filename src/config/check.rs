@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::fault::{setting_at, toml_message, toml_place};
-use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
+use super::raw::{ConfigError, Raw, RawApprovals, RawCertificates, RawClock, RawConnections};
 use super::settings::{
-    Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen, LogFormat,
-    LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
+    ApprovalSettings, Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen,
+    LogFormat, LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
+    WebhookSettings,
 };
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
@@ -134,6 +135,7 @@ impl Check<'_> {
                 operations_burst: self.count(raw.quota.operations_burst.as_ref(), 2000, RATES)?,
             },
             upstream: Upstream { allow_networks: self.networks(&raw.upstream.allow_networks)? },
+            approvals: ApprovalSettings { webhook: self.webhook(&raw.approvals)? },
             clock: self.clock(&raw.clock)?,
             log: LogSettings {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
@@ -152,6 +154,29 @@ impl Check<'_> {
             }
         };
         Ok(ClockSettings { synchronised_by })
+    }
+
+    fn webhook(&self, raw: &RawApprovals) -> Result<Option<WebhookSettings>, ConfigError> {
+        let absolute = |file: &Spanned<PathBuf>| {
+            let path = file.get_ref().clone();
+            if path.is_absolute() { Ok(path) } else { Err(self.refuse(file, "must be an absolute path")) }
+        };
+        let Some(url) = &raw.webhook else {
+            return match raw.webhook_ca.as_ref().or(raw.webhook_key.as_ref()) {
+                Some(needless) => Err(self.refuse(needless, "is only for a `webhook`, and none is set")),
+                None => Ok(None),
+            };
+        };
+        let is_https = url.get_ref().strip_prefix("https://").is_some_and(|rest| rest.contains('/'));
+        if !is_https {
+            return Err(self.refuse(url, "must be https://, a host and a path"));
+        }
+        let Some(ca) = &raw.webhook_ca else {
+            return Err(self
+                .refuse(url, "needs `webhook_ca`: the file with the CA certificates of its server in PEM"));
+        };
+        let (ca, key) = (absolute(ca)?, raw.webhook_key.as_ref().map(absolute).transpose()?);
+        Ok(Some(WebhookSettings { url: url.get_ref().clone(), ca, key }))
     }
 
     fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, ConfigError> {

@@ -17,8 +17,9 @@ mod written;
 pub use fault::without_values;
 pub use raw::ConfigError;
 pub use settings::{
-    Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen, LogFormat,
-    LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
+    ApprovalSettings, Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen,
+    LogFormat, LogLevel, LogSettings, Quota, RootKey, Secrets, ServerSettings, Tokens, Upstream,
+    WebhookSettings,
 };
 pub use source::{Fault, FaultList, Faults, SourceFile, SourcePosition};
 pub use tables::{FieldOffsets, Tables};

@@ -59,6 +59,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) upstream: RawUpstream,
     #[serde(default)]
+    pub(super) approvals: RawApprovals,
+    #[serde(default)]
     pub(super) clock: RawClock,
     #[serde(default)]
     pub(super) log: RawLog,
@@ -157,6 +159,14 @@ pub(super) struct RawQuota {
 pub(super) struct RawUpstream {
     #[serde(default)]
     pub(super) allow_networks: Vec<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApprovals {
+    pub(super) webhook: Option<Spanned<String>>,
+    pub(super) webhook_ca: Option<Spanned<PathBuf>>,
+    pub(super) webhook_key: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Default, Deserialize)]

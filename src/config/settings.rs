@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct Config {
     pub quota: Quota,
     /// Networks of upstreams.
     pub upstream: Upstream,
+    /// Requests for approval.
+    pub approvals: ApprovalSettings,
     /// Synchronisation of the system clock.
     pub clock: ClockSettings,
     /// The log.
@@ -177,6 +180,33 @@ pub struct Quota {
 pub struct Upstream {
     /// Networks in which the broker may call them, in addition to the public internet.
     pub allow_networks: Vec<Network>,
+}
+
+/// Requests for approval.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApprovalSettings {
+    /// The service that gets a message for each request.
+    pub webhook: Option<WebhookSettings>,
+}
+
+/// A service that gets signed messages.
+#[derive(Clone, Eq, PartialEq)]
+pub struct WebhookSettings {
+    /// Its URL, which may contain a secret.
+    pub url: String,
+    /// The file with the CA certificates of its server in PEM.
+    pub ca: PathBuf,
+    /// The file with the key that signs the messages; `None` for one that the broker makes.
+    pub key: Option<PathBuf>,
+}
+
+impl fmt::Debug for WebhookSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSettings")
+            .field("ca", &self.ca)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The log.

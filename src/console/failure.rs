@@ -2,7 +2,10 @@ use std::io;
 use std::path::Path;
 
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason, refusal_within};
+use crate::base::{
+    ApprovalReferenceError, IdError, NameError, SerialError, SubjectNameError, fix_within, io_reason,
+    refusal_within,
+};
 use crate::config::{ConfigError, Fault};
 use crate::files::FileUser;
 use crate::keyring::{PassphraseError, ShareError};
@@ -286,6 +289,14 @@ impl From<NameError> for CommandFailure {
 impl From<IdError> for CommandFailure {
     fn from(error: IdError) -> Self {
         Self::usage(&error.to_string(), error.fix())
+    }
+}
+
+impl From<ApprovalReferenceError> for CommandFailure {
+    fn from(error: ApprovalReferenceError) -> Self {
+        let fix =
+            "copy the id or the code from `keyward approval list`, or from the message about the request";
+        Self::usage(&error.to_string(), fix)
     }
 }
 

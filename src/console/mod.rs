@@ -18,6 +18,7 @@ mod shares;
 pub mod signals;
 mod table;
 mod user;
+mod visible;
 
 pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
@@ -28,10 +29,12 @@ pub(crate) use input_end::InputEnd;
 pub(crate) use out_file::OutFile;
 pub use output::{Console, Format, OnlyCopy};
 pub(crate) use passphrase::{
-    TYPED_BYTES_MAX, known_key_passphrase, new_key_passphrase, typed_key_passphrase,
+    TYPED_BYTES_MAX, known_approval_passphrase, known_key_passphrase, new_approval_passphrase,
+    new_key_passphrase, typed_key_passphrase,
 };
 pub use passphrase::{known_passphrase, new_passphrase};
 pub use progress::Progress;
 pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
 pub use shares::{known_shares, print_shares};
 pub use user::{host_user, own_uid};
+pub(crate) use visible::visible;

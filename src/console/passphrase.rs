@@ -82,6 +82,37 @@ pub(crate) fn new_key_passphrase(
     Ok(chosen)
 }
 
+/// Reads the passphrase of an approval key, at the terminal only: a program that can write a file, a variable or standard
+/// input must not be able to approve. `shown` is printed above the prompt, at the same terminal.
+///
+/// # Errors
+/// [`CommandFailure`] without a terminal.
+pub(crate) fn known_approval_passphrase(shown: &str) -> Result<Passphrase, CommandFailure> {
+    let typed = of_approval_key(&format!("{shown}Passphrase of the approval key"))?;
+    Ok(Passphrase::entered(&typed)?)
+}
+
+/// Reads the passphrase for a new approval key likewise, twice.
+///
+/// # Errors
+/// [`CommandFailure`] without a terminal.
+pub(crate) fn new_approval_passphrase() -> Result<Passphrase, CommandFailure> {
+    let typed = of_approval_key("New passphrase of the approval key")?;
+    let chosen = Passphrase::chosen(&typed)?;
+    check_repeated(&typed, &of_approval_key("Repeat the new passphrase")?)?;
+    Ok(chosen)
+}
+
+fn of_approval_key(prompt: &str) -> Result<Sensitive<Vec<u8>>, CommandFailure> {
+    if !input::has_terminal() {
+        return Err(CommandFailure::usage(
+            "the command cannot ask for the passphrase of the approval key: there is no terminal",
+            "run the command at a terminal; this passphrase is read from a terminal only, so that no program can approve",
+        ));
+    }
+    input::at_terminal(prompt, TYPED_BYTES_MAX)
+}
+
 fn of_key(
     file: Option<&Path>,
     prompt: &str,

@@ -4,7 +4,8 @@ use std::sync::{PoisonError, RwLock};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair,
+    KeyPair, UnparsedPublicKey,
 };
 
 use crate::base::Sensitive;
@@ -103,6 +104,12 @@ impl EcdsaKey {
     }
 }
 
+/// Whether `signature` (DER) is one of `message` under the P-256 key with this uncompressed point (SHA-256, ECDSA).
+#[must_use]
+pub fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature).is_ok()
+}
+
 impl fmt::Debug for EcdsaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EcdsaKey([redacted])")
@@ -111,7 +118,7 @@ impl fmt::Debug for EcdsaKey {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED;
 
     use super::*;
 

@@ -1,4 +1,6 @@
-use super::documents::operation::OperationDocument;
+use serde_json::Value;
+
+use super::documents::operation::{OperationDocument, Schemas};
 use super::documents::problem::ProblemForm;
 use crate::broker::RequestedObject;
 use crate::policy::RequiredRight;
@@ -62,6 +64,8 @@ pub struct RouteDocument {
     pub(crate) describe: fn(&mut OperationDocument<'_>),
     /// The object that a path for the route names.
     pub(crate) object: fn(&str, &str) -> Option<RequestedObject>,
+    /// The schema of the response to a pending request, if the route has one.
+    pub(crate) accepted: Option<fn(&mut Schemas) -> Value>,
 }
 
 impl Route {

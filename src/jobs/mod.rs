@@ -1,12 +1,15 @@
-//! Periodic work of a serving broker: due rotations, revocations of leases, snapshots, the clock.
+//! Periodic work of a serving broker: due rotations, revocations of leases, snapshots, the clock, messages about
+//! requests for approval.
 //!
 //! Jobs decide nothing: they ask the use cases for due work, and call them within limits.
 
+mod announcer;
 mod clock_watcher;
 mod lease_ender;
 mod rotator;
 mod snapshots;
 
+pub use announcer::Announcer;
 pub use clock_watcher::ClockWatcher;
 pub use lease_ender::LeaseEnder;
 pub use rotator::Rotator;

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval_key::ApprovalKeyChange;
 use super::keys;
 use super::profile::OperatorProfile;
 use super::role::OperatorRole;
@@ -132,6 +133,13 @@ pub enum Effect {
     },
     /// Enrolment codes end.
     EndCodes(Vec<CodeId>),
+    /// Changes the approval keys of an operator.
+    ChangeApprovalKeys {
+        /// The operator.
+        operator: OperatorName,
+        /// The change.
+        change: ApprovalKeyChange,
+    },
 }
 
 impl Effect {
@@ -139,9 +147,15 @@ impl Effect {
     pub fn advances(&self, keys: &mut Vec<Key>) {
         match self {
             Self::Certify { name, .. } => keys.extend([keys::operator(name), keys::certificates(name)]),
+            Self::ChangeApprovalKeys { operator, .. } => keys.push(keys::approval_keys(operator)),
             Self::Place { name, .. } => keys.extend([keys::operator(name), keys::admins()]),
             Self::Remove(name) => {
-                keys.extend([keys::operator(name), keys::certificates(name), keys::admins()]);
+                keys.extend([
+                    keys::operator(name),
+                    keys::certificates(name),
+                    keys::approval_keys(name),
+                    keys::admins(),
+                ]);
             }
             Self::Enrol { code, operator, .. } => {
                 keys.extend([keys::code(*code), keys::certificates(operator)]);
@@ -166,6 +180,7 @@ impl Effect {
     pub const fn takes_away(&self) -> bool {
         match self {
             Self::Place { .. } | Self::Remove(_) | Self::Describe { .. } | Self::EndCodes(_) => true,
+            Self::ChangeApprovalKeys { change, .. } => change.takes_away(),
             Self::Certify { .. }
             | Self::IssueCode { .. }
             | Self::Enrol { .. }

@@ -263,6 +263,43 @@ pub struct OperatorDeleted<'a> {
     pub certificates: usize,
 }
 
+/// An operator proposed an approval key. It counts only after it was accepted.
+#[derive(Debug, Serialize)]
+pub struct ApprovalKeyProposed<'a> {
+    /// The operator.
+    pub operator: &'a OperatorName,
+    /// SHA-256 of the public key, in hex.
+    pub key: String,
+    /// The address of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+}
+
+/// Another admin, or the broker's host, accepted the approval key of an operator.
+#[derive(Debug, Serialize)]
+pub struct ApprovalKeyAccepted<'a> {
+    /// The operator that accepted it, or `host uid N`.
+    pub by: &'a str,
+    /// The operator whose key it is.
+    pub operator: &'a OperatorName,
+    /// SHA-256 of the public key, in hex.
+    pub key: String,
+    /// SHA-256 of the key that it replaces, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+/// The approval keys of an operator were removed.
+#[derive(Debug, Serialize)]
+pub struct ApprovalKeysRemoved<'a> {
+    /// The operator that removed them.
+    pub by: &'a OperatorName,
+    /// The operator whose keys they were.
+    pub operator: &'a OperatorName,
+    /// SHA-256 of each public key, in hex.
+    pub keys: Vec<String>,
+}
+
 /// An operator began to read the ledger.
 #[derive(Debug, Serialize)]
 pub struct LedgerRead<'a> {
@@ -311,4 +348,7 @@ events! {
     OperatorUsed<'_> = 0x0211, "operator.used";
     OperatorElsewhere<'_> = 0x0212, "alarm.operator-elsewhere";
     LedgerRead<'_> = 0x0213, "ledger.read";
+    ApprovalKeyProposed<'_> = 0x0220, "approval-key.proposed";
+    ApprovalKeyAccepted<'_> = 0x0221, "approval-key.accepted";
+    ApprovalKeysRemoved<'_> = 0x0222, "approval-key.removed";
 }

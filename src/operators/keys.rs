@@ -15,6 +15,12 @@ pub fn certificates(name: &OperatorName) -> Key {
     Key::of("operator-certificates", name.as_str().as_bytes())
 }
 
+/// The approval keys of this operator.
+#[must_use]
+pub fn approval_keys(name: &OperatorName) -> Key {
+    Key::of("operator-approval-keys", name.as_str().as_bytes())
+}
+
 /// The admins with the scope `all`.
 #[must_use]
 pub fn admins() -> Key {

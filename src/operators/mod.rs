@@ -3,6 +3,7 @@
 //!
 //! This room never decides what an operator may do and never signs anything.
 
+mod approval_key;
 mod effect;
 mod events;
 pub mod keys;
@@ -11,12 +12,14 @@ mod profile;
 mod role;
 mod state;
 
+pub use approval_key::{ApprovalKey, ApprovalKeyChange, ApprovalKeys, ProposedApprovalKey};
 pub use effect::{Effect, OperatorCertificate};
 pub use events::{
-    BreakGlassUsed, LedgerRead, OperatorCertificatePromoted, OperatorCertificateRecorded,
-    OperatorCertificateRetried, OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied,
-    OperatorElsewhere, OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced,
-    OperatorProfileChanged, OperatorRenewed, OperatorUsed, ProfileText,
+    ApprovalKeyAccepted, ApprovalKeyProposed, ApprovalKeysRemoved, BreakGlassUsed, LedgerRead,
+    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
+    OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere, OperatorEnrolled,
+    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged, OperatorRenewed,
+    OperatorUsed, ProfileText,
 };
 pub(crate) use operator::CONTAIN_ON_HOST;
 pub use operator::{

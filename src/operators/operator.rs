@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval_key::ApprovalKeys;
 use super::profile::{OperatorKind, OperatorProfile};
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
@@ -25,6 +26,8 @@ pub struct Operator {
     pub profile: OperatorProfile,
     /// The last recorded use of a certificate.
     pub last_use: Option<OperatorUse>,
+    /// The keys that sign its approvals.
+    pub approval_keys: ApprovalKeys,
 }
 
 /// A use of an operator's certificate.

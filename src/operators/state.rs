@@ -3,12 +3,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval_key::{ApprovalKey, ApprovalKeys};
 use super::effect::{Effect, OperatorCertificate};
 use super::operator::{Certificate, EnrolledFrom, Operator, OperatorUse, Serving, SignedOperatorCertificate};
 use super::profile::OperatorProfile;
 use super::role::OperatorRole;
 use crate::base::limits::BACKDATE_S;
-use crate::base::{CodeId, FormerTies, OperatorId, OperatorName, OwnerName, Scope, Timestamp};
+use crate::base::{
+    CodeId, FormerTies, OperatorEnrolment, OperatorId, OperatorName, OwnerName, Scope, Timestamp,
+};
 use crate::crypto::{Digest, KeyedDigest, sha256};
 use crate::index::IndexTree;
 use crate::store::{At, Projection};
@@ -120,6 +123,25 @@ impl Operators {
         self.former_owners.of(&id, issued)
     }
 
+    /// The approval key of this operator, if one was accepted.
+    #[must_use]
+    pub fn approval_key(&self, name: &OperatorName) -> Option<&ApprovalKey> {
+        self.by_name.get(name)?.approval_keys.accepted()
+    }
+
+    /// Ends the approval keys of this operator that were proposed under the enrolment by entry `enrolled_seq`; all without
+    /// one.
+    pub fn end_approval_keys(&mut self, id: OperatorId, enrolled_seq: Option<u64>) {
+        let operator = self.by_name.values_mut().find(|operator| operator.id == id);
+        operator.into_iter().for_each(|operator| operator.approval_keys.end(enrolled_seq));
+    }
+
+    /// The enrolment of the operator that has the certificate with this serial.
+    #[must_use]
+    pub fn enrolment_of(&self, serial: &[u8; 16]) -> Option<OperatorEnrolment> {
+        self.by_name.values().find_map(|operator| operator.enrolment_of(serial))
+    }
+
     /// Applies an effect.
     pub fn apply(&mut self, at: At, effect: &Effect) {
         match effect {
@@ -190,6 +212,10 @@ impl Operators {
                 let last = OperatorUse { at: at.time, from: *from };
                 self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
             }
+            Effect::ChangeApprovalKeys { operator, change } => {
+                let operator = self.by_name.get_mut(operator);
+                operator.into_iter().for_each(|operator| operator.approval_keys.apply(at, change));
+            }
         }
     }
 
@@ -253,6 +279,7 @@ impl Operators {
         for used in self.by_name.values_mut().filter_map(|operator| operator.last_use.as_mut()) {
             used.at = used.at.min(now);
         }
+        self.by_name.values_mut().for_each(|operator| operator.approval_keys.time_went_back(now));
     }
 
     /// Ends a code that can still be redeemed.
@@ -287,6 +314,7 @@ impl Operators {
             certificates: Vec::new(),
             profile: OperatorProfile::default(),
             last_use: None,
+            approval_keys: ApprovalKeys::default(),
         })
     }
 }

@@ -53,6 +53,12 @@ impl PublicKey {
         sha256(&self.der)
     }
 
+    /// The uncompressed point: `04 ‖ x ‖ y`, 65 bytes.
+    #[must_use]
+    pub fn point(&self) -> &[u8] {
+        &self.point
+    }
+
     fn read(info: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
         let curve = info.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
         let point = info.subject_public_key.data.as_ref();

@@ -1,4 +1,6 @@
+use super::approval::ApprovalRefusal;
 use super::policy_refusal::PolicyRefusal;
+use super::smaller_request::SmallerRequest;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::{CapabilityName, DecisionId, SecretName};
@@ -35,7 +37,15 @@ impl<A: Act> Decision<A> {
 
 impl<A> Decision<A> {
     pub(super) const fn deny(basis: Basis, code: Code) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: None, policy: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: None,
+            policy: None,
+            approval: None,
+            instead: None,
+        })
     }
 
     /// Denies because of these capabilities, which the caller named.
@@ -45,7 +55,15 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code, requested, secret: None, policy: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested,
+            secret: None,
+            policy: None,
+            approval: None,
+            instead: None,
+        })
     }
 
     /// Denies these capabilities, which the caller named, because of a policy.
@@ -55,18 +73,69 @@ impl<A> Decision<A> {
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();
-        Self::Deny(Denial { basis, code: refusal.code, requested, secret: None, policy: Some(refusal) })
+        Self::Deny(Denial {
+            basis,
+            code: refusal.code,
+            requested,
+            secret: None,
+            policy: Some(refusal),
+            approval: None,
+            instead: None,
+        })
+    }
+
+    /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
+    pub(super) fn deny_unapproved<'a>(
+        basis: Basis,
+        code: Code,
+        approval: Option<ApprovalRefusal>,
+        requested: impl IntoIterator<Item = &'a CapabilityName>,
+    ) -> Self {
+        let requested = requested.into_iter().cloned().collect();
+        Self::Deny(Denial { basis, code, requested, secret: None, policy: None, approval, instead: None })
     }
 
     /// Denies the value of this secret, which the caller named, because of a policy.
     pub(super) fn deny_secret_by_policy(basis: Basis, refusal: PolicyRefusal, secret: &SecretName) -> Self {
         let (code, secret) = (refusal.code, Some(secret.clone()));
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret, policy: Some(refusal) })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret,
+            policy: Some(refusal),
+            approval: None,
+            instead: None,
+        })
     }
 
     /// Denies the value of this secret, which the caller named.
     pub(super) fn deny_secret(basis: Basis, code: Code, secret: &SecretName) -> Self {
-        Self::Deny(Denial { basis, code, requested: Vec::new(), secret: Some(secret.clone()), policy: None })
+        Self::Deny(Denial {
+            basis,
+            code,
+            requested: Vec::new(),
+            secret: Some(secret.clone()),
+            policy: None,
+            approval: None,
+            instead: None,
+        })
+    }
+
+    /// Whether it denies a request that an approval would allow.
+    pub const fn needs_approval(&self) -> bool {
+        match self {
+            Self::Deny(denial) => matches!(denial.approval, Some(ApprovalRefusal::Needed(_))),
+            Self::Allow(_) | Self::Constrain(_) => false,
+        }
+    }
+
+    /// The decision, with a smaller request that would be allowed if this one is denied.
+    pub(super) fn with_remedy(mut self, instead: impl FnOnce() -> Option<SmallerRequest>) -> Self {
+        if let Self::Deny(denial) = &mut self {
+            denial.instead = instead().map(Box::new);
+        }
+        self
     }
 
     /// What it allows, if anything.
@@ -161,6 +230,10 @@ pub struct Denial {
     pub secret: Option<SecretName>,
     /// The policy that denies the request.
     pub policy: Option<PolicyRefusal>,
+    /// The approval that the request needs or names.
+    pub approval: Option<ApprovalRefusal>,
+    /// A smaller request that would be allowed now.
+    pub instead: Option<Box<SmallerRequest>>,
 }
 
 /// Acts that decisions allow.

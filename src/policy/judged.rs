@@ -67,7 +67,7 @@ impl Judged {
         )
     }
 
-    fn verdict(&self, capability: &CapabilityName) -> Option<&Verdict> {
+    pub(super) fn verdict(&self, capability: &CapabilityName) -> Option<&Verdict> {
         self.0.iter().find(|(name, _)| name == capability).map(|(_, verdict)| verdict)
     }
 
@@ -107,7 +107,7 @@ impl Judged {
         let matched = self.0.iter().flat_map(|(_, verdict)| verdict.matched());
         // Those that deny come first.
         let matched: BTreeSet<(u8, &PolicyName)> =
-            matched.map(|one| (rank(one.outcome), &one.name)).collect();
+            matched.map(|one| (rank(&one.outcome), &one.name)).collect();
         let further = matched.len().saturating_sub(NAMED_POLICIES_MAX);
         rules.extend(matched.into_iter().take(NAMED_POLICIES_MAX).map(|(rank, name)| match rank {
             FAILED => format!("policy {name}: cannot be evaluated"),
@@ -122,11 +122,12 @@ impl Judged {
 const FAILED: u8 = 1;
 
 /// The place of a policy among those that an entry names.
-const fn rank(outcome: PolicyOutcome) -> u8 {
+const fn rank(outcome: &PolicyOutcome) -> u8 {
     match outcome {
         PolicyOutcome::Denied => 0,
         PolicyOutcome::Failed => FAILED,
-        PolicyOutcome::Limited { .. } => 2,
+        PolicyOutcome::NeedsApproval { .. } => 2,
+        PolicyOutcome::Limited { .. } => 3,
     }
 }
 

@@ -1,18 +1,19 @@
 use std::collections::BTreeSet;
 
-use super::context::{DecisionContext, LifeLimits};
+use super::approval::{ApprovalOutcome, ApprovalRefusal, AskedGrant, approved_again, judge_approval};
+use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
-use super::judged::{Judged, JudgedRequest, LifeLimit};
+use super::judged::{Judged, JudgedRequest};
+use super::judged_mint::{JudgedMint, MintTerms, audience_of, judge_mint};
 use super::left_out::LeftOut;
 use super::mint_request::MintRequest;
-use super::refusal::Refusal;
+use super::remedy::smaller_request;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
-use crate::base::limits::TOKEN_LIFE_MIN_S;
-use crate::base::{Audience, CapabilityName, ClockReading, PolicyName};
+use crate::base::{ApprovalId, Audience, CapabilityName, ClockReading};
 use crate::idempotency::MintedBefore;
 use crate::quota::Permit;
 use crate::registry::{Access, Capability, Delivery};
@@ -28,6 +29,7 @@ pub struct Mint {
     reading: ClockReading,
     left_out: Vec<LeftOut>,
     is_detailed: bool,
+    approval: Option<ApprovalId>,
 }
 
 impl Mint {
@@ -61,6 +63,12 @@ impl Mint {
         self.is_detailed
     }
 
+    /// The approval that is used.
+    #[must_use]
+    pub const fn approval(&self) -> Option<ApprovalId> {
+        self.approval
+    }
+
     /// The reading of the clocks of the decision.
     #[must_use]
     pub const fn reading(&self) -> ClockReading {
@@ -92,114 +100,38 @@ pub fn decide_mint(
     _permit: Permit,
     request: &MintRequest,
 ) -> Decision<Mint> {
-    let JudgedMint { rules, terms, .. } = judge_mint(context, &Requester::of(&principal), request);
+    let requester = Requester::of(&principal);
+    let JudgedMint { rules, judged, draft } = judge_mint(context, &requester, request);
     let basis = request.basis(context, &principal, rules);
-    match terms {
-        Ok(MintTerms { capabilities, audience, life_s, left_out, constrained }) => {
-            let (reading, is_detailed) = (context.reading, request.details.is_some());
-            let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
-            Decision::allow_constrained(basis, mint, constrained)
+    let draft = match draft {
+        Ok(draft) => draft,
+        Err(refusal) => {
+            let remedy = || smaller_request(context, &requester, request);
+            return refusal.denied(basis).with_remedy(remedy);
         }
-        Err(refusal) => refusal.denied(basis),
-    }
-}
-
-/// A token that a request may get.
-#[derive(Debug)]
-pub(super) struct MintTerms {
-    pub(super) capabilities: Vec<(CapabilityName, Access)>,
-    audience: Audience,
-    pub(super) life_s: u32,
-    left_out: Vec<LeftOut>,
-    pub(super) constrained: Vec<String>,
-}
-
-/// The judgement of a request for a token: of a decision, and of a trial.
-#[derive(Debug)]
-pub(super) struct JudgedMint {
-    /// The rules that determine it.
-    pub(super) rules: Vec<String>,
-    /// The policies that match or fail.
-    pub(super) policies: BTreeSet<PolicyName>,
-    pub(super) terms: Result<MintTerms, Refusal>,
-}
-
-/// Judges a request for a token.
-pub(super) fn judge_mint(
-    context: &DecisionContext<'_>,
-    requester: &Requester<'_>,
-    request: &MintRequest,
-) -> JudgedMint {
-    let demands = CapabilityConstraints::of(context.records, Some(requester), &request.scope);
-    let Granted { capabilities: mut granted, mut rules } =
-        Granted::of(context.declarations(), requester.roles, &request.scope);
-    let is_held = !granted.is_empty();
-    granted.retain(|capability| !demands.suspends(&capability.name));
-    let is_suspended = is_held && granted.is_empty();
-    granted.retain(|capability| demands.permits(&capability.name));
-    let is_permitted = !granted.is_empty();
-    granted.retain(|capability| request.permits(capability));
-    let asked = JudgedRequest::of(requester, Action::Token, request.life_s);
-    let judged = Judged::of(context, &asked, granted.iter().copied());
-    judged.name_in(&mut rules);
-    let policies = judged.policies();
-    granted.retain(|capability| judged.permits(&capability.name));
-    let terms = if granted.is_empty() {
-        let code = match (is_held, is_suspended, is_permitted) {
-            (true, true, _) => code::CAPABILITY_SUSPENDED,
-            (true, false, true) => code::CAPABILITY_ACTION_MISMATCH,
-            (true, false, false) => code::SECRET_OWNER_MISMATCH,
-            (false, _, _) => code::CAPABILITY_NOT_GRANTED,
-        };
-        Err(match judged.first_refusal() {
-            Some(refusal) => Refusal::by_policy(refusal, &request.scope),
-            None => Refusal::of(code, &request.scope),
-        })
-    } else {
-        terms(context, requester, request, &granted, &demands, &judged)
     };
-    JudgedMint { rules, policies, terms }
-}
-
-/// The token for the `granted` capabilities, of which there is one, within the limits of sensitivities and policies.
-fn terms(
-    context: &DecisionContext<'_>,
-    requester: &Requester<'_>,
-    request: &MintRequest,
-    granted: &[&Capability],
-    demands: &CapabilityConstraints,
-    judged: &Judged,
-) -> Result<MintTerms, Refusal> {
-    let limits = context.limits;
-    let leased = granted.iter().filter(|one| one.delivery == Delivery::Lease).map(|one| &one.name);
-    let mut leased = leased.peekable();
-    if leased.peek().is_some() {
-        return Err(Refusal::of(code::CAPABILITY_DELIVERED_AS_LEASE, leased));
+    if basis.is_frozen {
+        return Decision::deny(basis, code::BROKER_FROZEN);
     }
-    let mut audiences = granted.iter().map(|capability| audience_of(capability, limits));
-    let audience = audiences.next().filter(|first| {
-        audiences.all(|one| one == *first) && request.resource.as_ref().is_none_or(|one| one == *first)
-    });
-    let Some(audience) = audience else {
-        return Err(Refusal::of(code::AUDIENCE_MISMATCH, granted.iter().map(|one| &one.name)));
+    let asked = draft.asked(request, context.limits);
+    let (approval, approved) = match judge_approval(context, &principal, request, &judged, asked) {
+        ApprovalOutcome::NotNeeded => (None, None),
+        ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
+        ApprovalOutcome::Denied(code, approval) => {
+            let named = asked.capabilities.iter().map(|one| &one.name);
+            return Decision::deny_unapproved(basis, code, approval, named);
+        }
     };
-    let mut constrained = Vec::new();
-    let (requested, given) = (request.scope.len(), granted.len());
-    if given < requested {
-        // Without names, which are input: the response has them, and the ledger keeps only their number.
-        let left_out = requested.saturating_sub(given);
-        constrained.push(format!("{left_out} of {requested} capabilities are not granted, and are left out"));
-    }
-    let ruled = judged.life_limit(granted.iter().map(|one| &one.name));
-    let longest = LongestLife { ruled, ..LongestLife::of(context, granted, demands, requester) };
-    let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
-        return Err(Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &request.scope));
+    let Some(MintTerms { capabilities, audience, life_s, left_out, constrained }) =
+        draft.terms(context, request, approved)
+    else {
+        // Only the time of the approval is too short.
+        let refusal = approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code::APPROVAL_EXPIRED, refusal, &request.scope);
     };
-    let life_s = counted_from_earliest(life_s, context.reading, &mut constrained);
-    let capabilities = granted.iter().map(|one| (one.name.clone(), one.access)).collect();
-    let given = granted.iter().map(|one| &one.name);
-    let left_out = LeftOut::of(context, requester, request, judged, given);
-    Ok(MintTerms { capabilities, audience: audience.clone(), life_s, left_out, constrained })
+    let (reading, is_detailed) = (context.reading, request.details.is_some());
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
+    Decision::allow_constrained(basis, mint, constrained)
 }
 
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
@@ -219,7 +151,8 @@ pub fn decide_again(
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
-    let request = MintRequest { scope, resource, life_s: Some(minted.life_s), details: None };
+    let (life_s, approval, asked) = (Some(minted.life_s), requested.approval, AskedGrant::default());
+    let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
     let basis = request.basis(context, &principal, granted.rules);
     if let Some(refusal) = judged.first_refusal() {
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
@@ -228,6 +161,11 @@ pub fn decide_again(
     if let Some(limit) = limit.filter(|limit| minted.life_s > limit.max_s) {
         let refusal = limit.refusal("the first token of this Idempotency-Key lives longer");
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
+    }
+    let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
+    if let Err(code) = approved {
+        let approval = requested.approval.map(|id| ApprovalRefusal::Named(id, None));
+        return Decision::deny_unapproved(basis, code, approval, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
@@ -249,78 +187,7 @@ pub fn decide_again(
     let given = capabilities.iter().map(|(name, _)| name);
     let left_out = LeftOut::of(context, &requester, requested, &judged, given);
     let is_detailed = requested.details.is_some();
-    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed };
+    let approval = requested.approval;
+    let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
-}
-
-fn audience_of<'a>(capability: &'a Capability, limits: &'a LifeLimits) -> &'a Audience {
-    match &capability.delivery {
-        Delivery::Mint { audience } => audience,
-        Delivery::Reveal { .. } | Delivery::Lease => &limits.broker,
-    }
-}
-
-/// The longest life of a token by each limit, in seconds.
-struct LongestLife {
-    declared: u32,
-    demanded: Option<u32>,
-    certificate: u32,
-    /// By policies.
-    ruled: Option<LifeLimit>,
-}
-
-impl LongestLife {
-    fn of(
-        context: &DecisionContext<'_>,
-        granted: &[&Capability],
-        demands: &CapabilityConstraints,
-        requester: &Requester<'_>,
-    ) -> Self {
-        Self {
-            declared: granted.iter().map(|capability| capability.max_life_s).min().unwrap_or(0),
-            demanded: granted.iter().filter_map(|capability| demands.life_max_s(&capability.name)).min(),
-            certificate: u32::try_from(requester.not_after.seconds_since(context.now())).unwrap_or(0),
-            ruled: None,
-        }
-    }
-
-    /// The life of the token in seconds; `None` if the certificate expires too soon.
-    fn for_request(
-        &self,
-        request: &MintRequest,
-        limits: &LifeLimits,
-        constrained: &mut Vec<String>,
-    ) -> Option<u32> {
-        let Self { declared, demanded, certificate, .. } = *self;
-        let ruled = self.ruled.as_ref();
-        let requested = request.life_s.unwrap_or_else(|| limits.default_s.min(declared));
-        let allowed = demanded.map_or(declared, |demanded| demanded.min(declared));
-        let unruled = allowed.min(certificate);
-        let life_s = requested.min(ruled.map_or(unruled, |limit| limit.max_s.min(unruled)));
-        if i64::from(life_s) < TOKEN_LIFE_MIN_S {
-            return None;
-        }
-        if life_s < requested {
-            let by = match ruled.filter(|limit| limit.max_s < unruled) {
-                Some(limit) => limit.cause(),
-                None if certificate < allowed => "the agent's certificate".to_owned(),
-                None if allowed < declared => "the sensitivity `high` of a secret".to_owned(),
-                None => "the capability".to_owned(),
-            };
-            constrained.push(format!("life shortened from {requested} s to {life_s} s by {by}"));
-        }
-        Some(life_s)
-    }
-}
-
-/// Lives count from the time of the ledger entry. If the clocks disagree, they are shortened by the difference.
-fn counted_from_earliest(life_s: u32, reading: ClockReading, constrained: &mut Vec<String>) -> u32 {
-    let lag_ms = reading.now().ms().saturating_sub(reading.earliest().ms());
-    if lag_ms == 0 {
-        return life_s;
-    }
-    let lag_s = u32::try_from(lag_ms.saturating_add(999).div_euclid(1000)).unwrap_or(u32::MAX);
-    let left_s = life_s.saturating_sub(lag_s);
-    constrained.push(format!("life shortened from {life_s} s to {left_s} s: the broker's clocks disagree"));
-    left_s
 }

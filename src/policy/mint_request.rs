@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approval::AskedGrant;
 use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::Basis;
 use crate::authn::AgentPrincipal;
-use crate::base::{Audience, CapabilityName};
+use crate::base::{ApprovalId, Audience, CapabilityName};
 use crate::registry::{Access, Capability};
 
 /// An agent's request for a token.
@@ -18,6 +19,10 @@ pub struct MintRequest {
     pub life_s: Option<u32>,
     /// What the request says of its capabilities beyond their names; `None` if it has no `authorization_details`.
     pub details: Option<RequestedActions>,
+    /// The approval that the request names.
+    pub approval: Option<ApprovalId>,
+    /// What the request asks for if it needs an approval.
+    pub asked: AskedGrant,
 }
 
 /// The actions that `authorization_details` of a request name, each for one capability (RFC 9396 §2.2).
@@ -36,6 +41,12 @@ impl RequestedActions {
 }
 
 impl MintRequest {
+    /// A request for these capabilities with this life in seconds, without an approval.
+    #[must_use]
+    pub fn plain(scope: BTreeSet<CapabilityName>, life_s: Option<u32>) -> Self {
+        Self { scope, resource: None, life_s, details: None, approval: None, asked: AskedGrant::default() }
+    }
+
     /// Whether the request names the access of `capability`, or no action of it.
     pub(super) fn permits(&self, capability: &Capability) -> bool {
         self.details.as_ref().is_none_or(|actions| actions.permit(capability))
@@ -54,6 +65,10 @@ impl MintRequest {
         }
         let resource = self.resource.as_ref().map_or("", Audience::as_str);
         let canonical = canonical.field(resource).number(self.life_s);
+        let canonical = match &self.approval {
+            Some(approval) => canonical.bytes(approval.as_bytes()),
+            None => canonical,
+        };
         Basis { life_s: self.life_s, ..context.basis(rules, canonical.as_bytes()) }
     }
 }

@@ -4,6 +4,8 @@
 //! and no HTTP. It makes the proof [`Grant`], in one place, and [`Authorised`], which every use case of operators
 //! requires. A [`Denial`] has the reason and the next step.
 
+mod approval;
+mod approver;
 mod canonical;
 mod certificate_renewal;
 mod context;
@@ -12,6 +14,7 @@ mod enrolment;
 mod granted;
 mod introspection;
 mod judged;
+mod judged_mint;
 mod lease;
 mod left_out;
 mod mint;
@@ -19,12 +22,16 @@ mod mint_request;
 mod operator;
 mod policy_refusal;
 mod refusal;
+mod remedy;
 mod requester;
 mod reveal;
 mod right;
 mod sensitivity;
+mod smaller_request;
 mod trial;
 
+pub use approval::{ApprovalRefusal, AskedGrant};
+pub use approver::{demands_met_by, is_within};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
@@ -48,10 +55,11 @@ pub use reveal::{Reveal, decide_reveal};
 pub use right::{
     Authorised, BeOneself, CheckPlanned, CheckValues, Contain, ContainOperators, Counted, Declare,
     DeleteAgents, EndLeases, ExportDeclarations, ExportEvidence, ForgetLeases, FreezeBroker, HandleIncidents,
-    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadDeclared, ReadIncidents,
-    ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys, RenewLeases,
-    RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
-    SimulateDeclarations, StoreSecrets, Unauthorised, authorise,
+    InviteAgents, OfSigningKeys, PlaceOperators, PlanDeclarations, Reach, ReadApprovals, ReadDeclared,
+    ReadIncidents, ReadLeases, ReadLedger, ReadMetrics, ReadOperators, ReadSecretNames, ReadSigningKeys,
+    RenewLeases, RequiredRight, RevokeTokens, Right, RotateSecrets, RotateSigningKeys, RotateValueKey,
+    SimulateDeclarations, StoreSecrets, Unauthorised, VoteApprovals, authorise,
 };
 pub use sensitivity::CapabilityConstraints;
+pub use smaller_request::SmallerRequest;
 pub use trial::{Holding, Traced, Trial, TrialOutcome, TrialRequest, trace_request, try_request};

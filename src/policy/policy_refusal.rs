@@ -28,7 +28,7 @@ impl PolicyRefusal {
                 "cannot be evaluated for this request, so the request is denied",
                 None,
             ),
-            PolicyOutcome::Denied | PolicyOutcome::Limited { .. } => {
+            PolicyOutcome::Denied | PolicyOutcome::Limited { .. } | PolicyOutcome::NeedsApproval { .. } => {
                 Self::new(code::POLICY_DENIED, &matched.name, "denies the request", matched.reason.as_deref())
             }
         }

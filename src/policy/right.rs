@@ -157,6 +157,10 @@ rights! {
     CheckValues = "check-values", [Admin], Everything, Yes;
     /// Reading incidents, and previews of containments.
     ReadIncidents = "read-incidents", [Admin, Security, Auditor], Owned, Yes;
+    /// Listing requests for approval.
+    ReadApprovals = "read-approvals", [Admin, Security, Approver, Auditor], Owned, Yes;
+    /// Approving and denying requests. Which requests an operator can approve depends on its person, its scope and its groups.
+    VoteApprovals = "vote-approvals", [Admin, Security, Approver], Owned, Yes;
     /// Listing leases, also those whose revocation failed.
     ReadLeases = "read-leases", [Admin, Security, Auditor], Owned, Yes;
     /// Extending leases.

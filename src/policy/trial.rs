@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::approval::demanded;
 use super::context::DecisionContext;
-use super::judged::{JudgedRequest, facts};
+use super::judged::{Judged, JudgedRequest, facts};
+use super::judged_mint::{JudgedMint, MintDraft, judge_mint};
 use super::lease::{LeaseRequest, judge_lease};
-use super::mint::{JudgedMint, judge_mint};
 use super::mint_request::MintRequest;
 use super::refusal::Refusal;
 use super::requester::Requester;
@@ -52,6 +53,8 @@ pub enum TrialOutcome {
         /// The parts of the request that are not granted, in words.
         reasons: Vec<String>,
     },
+    /// Only with an approval, which these policies demand.
+    NeedsApproval(Vec<PolicyName>),
     /// Not at all.
     Denied(Refusal),
 }
@@ -63,6 +66,7 @@ impl TrialOutcome {
         match self {
             Self::Allowed { .. } => "allow",
             Self::Constrained { .. } => "constrain",
+            Self::NeedsApproval(_) => "approval",
             Self::Denied(_) => "deny",
         }
     }
@@ -73,7 +77,7 @@ impl TrialOutcome {
         match self {
             Self::Allowed { life_s } => *life_s,
             Self::Constrained { life_s, .. } => Some(*life_s),
-            Self::Denied(_) => None,
+            Self::NeedsApproval(_) | Self::Denied(_) => None,
         }
     }
 
@@ -92,15 +96,36 @@ impl TrialOutcome {
 pub fn try_request(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &TrialRequest) -> Trial {
     match asked.action {
         Action::Token => {
-            let JudgedMint { rules, policies, terms } = judge_mint(context, by, &asked.request);
-            let names = terms.iter().flat_map(|terms| &terms.capabilities);
-            let granted = names.map(|(name, _)| name.clone()).collect();
-            let terms = terms.map(|terms| (terms.life_s, terms.constrained));
-            Trial { outcome: TrialOutcome::of(terms), rules, policies, granted }
+            let JudgedMint { rules, judged, draft } = judge_mint(context, by, &asked.request);
+            let policies = judged.policies();
+            let (outcome, granted) = match draft {
+                Ok(draft) => try_draft(context, asked, &judged, &draft),
+                Err(refusal) => (TrialOutcome::Denied(refusal), BTreeSet::new()),
+            };
+            Trial { outcome, rules, policies, granted }
         }
         Action::Lease => try_lease(context, by, &asked.request),
         Action::ReadSecret => try_reading(context, by, &asked.request),
     }
+}
+
+/// The outcome of a request for a token without an approval, and the capabilities that it gets.
+fn try_draft(
+    context: &DecisionContext<'_>,
+    asked: &TrialRequest,
+    judged: &Judged,
+    draft: &MintDraft<'_>,
+) -> (TrialOutcome, BTreeSet<CapabilityName>) {
+    let (_, demands) = demanded(judged, &draft.granted);
+    if !demands.is_empty() {
+        let policies = demands.into_iter().map(|demand| demand.policy).collect();
+        return (TrialOutcome::NeedsApproval(policies), BTreeSet::new());
+    }
+    let terms = draft.terms(context, &asked.request, None);
+    let terms = terms.ok_or_else(|| Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &asked.request.scope));
+    let names = terms.iter().flat_map(|terms| &terms.capabilities);
+    let granted = names.map(|(name, _)| name.clone()).collect();
+    (TrialOutcome::of(terms.map(|terms| (terms.life_s, terms.constrained))), granted)
 }
 
 fn try_lease(context: &DecisionContext<'_>, by: &Requester<'_>, asked: &MintRequest) -> Trial {

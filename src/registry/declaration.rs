@@ -28,6 +28,8 @@ pub struct Declaration {
     pub(super) persons: BTreeMap<AgentName, Person>,
     pub(super) owners: BTreeMap<Owned, OwnerName>,
     pub(super) environments: BTreeMap<CapabilityName, (EnvironmentName, SourcePosition)>,
+    /// The capabilities to ask for if one of these is denied.
+    pub(super) instead: BTreeMap<CapabilityName, (CapabilityName, SourcePosition)>,
 }
 
 /// The tables of declaration files that this room reads.
@@ -80,6 +82,9 @@ struct RawCapability {
     /// The environment, which has to be declared.
     #[schemars(with = "Option<EnvironmentName>")]
     environment: Option<Spanned<String>>,
+    /// The capability that an agent is told to ask for if this one is denied.
+    #[schemars(with = "Option<CapabilityName>")]
+    instead: Option<Spanned<String>>,
     /// The owner.
     #[schemars(with = "Option<OwnerName>")]
     owner: Option<Spanned<String>>,
@@ -189,7 +194,15 @@ impl Reader<'_> {
         let delivery = self.delivery(place, &raw);
         let environment = raw.environment.as_ref();
         let environment = environment.and_then(|text| Some((self.faults.name(place, text)?, place.of(text))));
+        let instead = raw.instead.as_ref();
+        let instead = instead.and_then(|text| Some((self.faults.name(place, text)?, place.of(text))));
         let (Some(name), Some(delivery)) = (name, delivery) else { return };
+        if let Some(instead) = instead {
+            if instead.0 == name {
+                self.fault(instead.1, "`instead` names the capability itself: name another one");
+            }
+            self.declaration.instead.insert(name.clone(), instead);
+        }
         if let Some(environment) = environment {
             self.declaration.environments.insert(name.clone(), environment);
         }

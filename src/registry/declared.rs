@@ -97,6 +97,8 @@ pub struct Declarations {
     roles: BTreeMap<RoleName, Role>,
     /// The environments of capabilities; others have none.
     environments: BTreeMap<CapabilityName, EnvironmentName>,
+    /// The capabilities that agents are told to ask for if these are denied. No decision depends on them.
+    instead: BTreeMap<CapabilityName, CapabilityName>,
     snapshot: Digest,
 }
 
@@ -119,7 +121,8 @@ impl Declarations {
         } else {
             serde_json::to_vec(&(&capabilities, &roles, &environments))
         };
-        Self { capabilities, roles, environments, snapshot: sha256(&text.unwrap_or_default()) }
+        let (instead, snapshot) = (BTreeMap::new(), sha256(&text.unwrap_or_default()));
+        Self { capabilities, roles, environments, instead, snapshot }
     }
 
     /// The hash of the snapshot, as decisions and tokens carry it.
@@ -149,6 +152,12 @@ impl Declarations {
     /// The environment of each capability that has one, by capability.
     pub fn environments(&self) -> impl Iterator<Item = (&CapabilityName, &EnvironmentName)> {
         self.environments.iter()
+    }
+
+    /// The capability to ask for if this one is denied.
+    #[must_use]
+    pub fn instead_of(&self, capability: &CapabilityName) -> Option<&CapabilityName> {
+        self.instead.get(capability)
     }
 
     /// All capabilities, by name.
@@ -181,7 +190,20 @@ impl Declarations {
         }
         let mut environments = self.environments.clone();
         environments.retain(|name, _| !gone.contains(name));
-        Self::with_environments(all, all_roles, environments)
+        let mut instead = self.instead.clone();
+        instead.retain(|name, other| !gone.contains(name) && !gone.contains(other));
+        Self { instead, ..Self::with_environments(all, all_roles, environments) }
+    }
+
+    pub(super) fn redirected(&self, changes: &[(CapabilityName, Option<CapabilityName>)]) -> Self {
+        let mut changed = self.clone();
+        for (capability, instead) in changes {
+            match instead {
+                Some(instead) => drop(changed.instead.insert(capability.clone(), instead.clone())),
+                None => drop(changed.instead.remove(capability)),
+            }
+        }
+        changed
     }
 
     pub(super) fn placed(&self, environments: &[(CapabilityName, Option<EnvironmentName>)]) -> Self {
@@ -192,7 +214,8 @@ impl Declarations {
                 None => drop(all.remove(capability)),
             }
         }
-        Self::with_environments(self.capabilities.clone(), self.roles.clone(), all)
+        let instead = self.instead.clone();
+        Self { instead, ..Self::with_environments(self.capabilities.clone(), self.roles.clone(), all) }
     }
 }
 

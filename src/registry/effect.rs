@@ -157,6 +157,8 @@ pub enum Effect {
     EndCodes(Vec<CodeId>),
     /// Sets the environments of capabilities.
     Place(Vec<(CapabilityName, Option<EnvironmentName>)>),
+    /// Sets the capabilities that agents are told to ask for instead of others.
+    Redirect(Vec<(CapabilityName, Option<CapabilityName>)>),
 }
 
 impl Effect {
@@ -190,6 +192,10 @@ impl Effect {
             Self::Place(environments) => {
                 keys.push(keys::declarations());
                 keys.extend(environments.iter().map(|(capability, _)| keys::capability(capability)));
+            }
+            Self::Redirect(changes) => {
+                keys.push(keys::declarations());
+                keys.extend(changes.iter().map(|(capability, _)| keys::capability(capability)));
             }
             Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
@@ -228,6 +234,7 @@ impl Effect {
             | Self::Promote { .. }
             | Self::ReportCode(_)
             | Self::EnrolledFrom { .. }
+            | Self::Redirect(_)
             | Self::ActsFor { .. } => false,
         }
     }

@@ -79,6 +79,7 @@ impl Registry {
             | Effect::Reserve(_)
             | Effect::EndCodes(_)
             | Effect::Place(_)
+            | Effect::Redirect(_)
             | Effect::ActsFor { .. } => {}
         }
         found

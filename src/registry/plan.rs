@@ -43,6 +43,8 @@ pub struct PlannedMoves {
     pub owners: Vec<(Owned, Option<OwnerName>)>,
     /// Capabilities that are in another environment from here on, or in none.
     pub environments: Vec<(CapabilityName, Option<EnvironmentName>)>,
+    /// Capabilities for which agents are told to ask for another one from here on, or for none.
+    pub instead: Vec<(CapabilityName, Option<CapabilityName>)>,
 }
 
 /// The properties of a planned agent or resource server besides its specification.
@@ -152,6 +154,20 @@ impl Plan {
         Some(changed)
     }
 
+    /// The capability to ask for instead of this one, if that changes, which is noted then.
+    fn instead(
+        &mut self,
+        ground: &PlanContext<'_>,
+        declaration: &Declaration,
+        name: &CapabilityName,
+    ) -> Option<ChangedValue> {
+        let old = ground.capability(name).and_then(|_| ground.registry.declarations().instead_of(name));
+        let new = declaration.instead.get(name).map(|(instead, _)| instead);
+        let changed = ChangedValue::single("instead", old, new)?;
+        self.moved.instead.push((name.clone(), new.cloned()));
+        Some(changed)
+    }
+
     fn capabilities(&mut self, ground: &PlanContext<'_>, declaration: &Declaration, unnamed: Undeclared) {
         for (name, (new, _)) in &declaration.capabilities {
             if ground.work.step().is_err() {
@@ -159,15 +175,17 @@ impl Plan {
             }
             let owner = self.owner(ground, declaration, Owned::Capability(name.clone()));
             let environment = self.environment(ground, declaration, name);
+            let moved = [environment, self.instead(ground, declaration, name)];
+            let moved: Vec<ChangedValue> = moved.into_iter().flatten().collect();
             match ground.capability(name) {
-                Some(old) if old == new && owner.is_none() && environment.is_none() => continue,
+                Some(old) if old == new && owner.is_none() && moved.is_empty() => continue,
                 Some(old) => {
-                    let values = changed_capability(Some(old), new).chain(environment).chain(owner).collect();
+                    let values = changed_capability(Some(old), new).chain(moved).chain(owner).collect();
                     self.note_values(Noun::Capability, name.as_str(), values);
                 }
                 None => {
                     let owner = declaration.owners.get(&Owned::Capability(name.clone()));
-                    let values = changed_capability(None, new).chain(environment);
+                    let values = changed_capability(None, new).chain(moved);
                     self.note_created(Noun::Capability, name.as_str(), values, owner);
                 }
             }
@@ -304,7 +322,12 @@ impl Declarations {
     pub fn after(&self, plan: &Plan) -> Self {
         let changed =
             self.changed(&plan.capabilities, &plan.removed_capabilities, &plan.roles, &plan.removed_roles);
-        if plan.moved.environments.is_empty() { changed } else { changed.placed(&plan.moved.environments) }
+        let changed = if plan.moved.environments.is_empty() {
+            changed
+        } else {
+            changed.placed(&plan.moved.environments)
+        };
+        if plan.moved.instead.is_empty() { changed } else { changed.redirected(&plan.moved.instead) }
     }
 }
 

@@ -316,6 +316,13 @@ pub(super) fn dangling(
             report(*place, message);
         }
     }
+    for (instead, place) in declaration.instead.values() {
+        let known =
+            declaration.capabilities.contains_key(instead) || (kept && ground.capability(instead).is_some());
+        if !known {
+            report(*place, format!("`instead` names capability `{instead}`, which is not declared"));
+        }
+    }
     for (role, place) in declaration.roles.values() {
         if ground.work.step().is_err() {
             return;

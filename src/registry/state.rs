@@ -100,6 +100,14 @@ impl Registry {
         self.key_uses.may_have(key) && self.agents.in_order().any(holds)
     }
 
+    /// Whether an agent or resource server holds `key`, or is about to.
+    #[must_use]
+    pub fn is_key_of_an_agent(&self, key: &Digest) -> bool {
+        let holds =
+            |one: &Agent| one.instances.iter().flat_map(|its| its.holdings()).any(|its| its.key == *key);
+        self.key_uses.may_have(key) && self.agents.in_order().any(holds)
+    }
+
     /// All agents, by name.
     pub fn agents(&self) -> impl Iterator<Item = &Agent> {
         self.agents.in_order()
@@ -179,6 +187,7 @@ impl Registry {
             }
             Effect::Serve { agent, audience } => self.serve(*agent, audience.as_ref()),
             Effect::Place(environments) => self.place(environments),
+            Effect::Redirect(changes) => self.declarations = Arc::new(self.declarations.redirected(changes)),
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
@@ -261,6 +270,7 @@ impl Registry {
             | Effect::Withdraw(_)
             | Effect::EndCodes(_)
             | Effect::Place(_)
+            | Effect::Redirect(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
             | Effect::Promote { .. } => {}

@@ -14,7 +14,7 @@ impl Rule {
             return true;
         }
         let bodies = self.body().zip(before.body());
-        bodies.is_some_and(|(own, other)| own == other) && is_as_strict(self.outcome(), before.outcome())
+        bodies.is_some_and(|(own, other)| own == other) && is_as_strict(&self.outcome(), &before.outcome())
     }
 
     /// The statement without its annotations.
@@ -25,11 +25,24 @@ impl Rule {
     }
 }
 
-fn is_as_strict(own: PolicyOutcome, before: PolicyOutcome) -> bool {
+fn is_as_strict(own: &PolicyOutcome, before: &PolicyOutcome) -> bool {
+    let life = |max_s: Option<u32>| max_s.unwrap_or(u32::MAX);
     match (own, before) {
         (PolicyOutcome::Denied | PolicyOutcome::Failed, _) => true,
         (PolicyOutcome::Limited { max_s }, PolicyOutcome::Limited { max_s: before }) => max_s <= before,
-        (PolicyOutcome::Limited { .. }, PolicyOutcome::Denied | PolicyOutcome::Failed) => false,
+        (PolicyOutcome::NeedsApproval { max_s, .. }, PolicyOutcome::Limited { max_s: before }) => {
+            life(*max_s) <= *before
+        }
+        // Only the same approvers are compared.
+        (
+            PolicyOutcome::NeedsApproval { demand, max_s },
+            PolicyOutcome::NeedsApproval { demand: asked, max_s: before },
+        ) => {
+            let is_same = demand.kind == asked.kind && demand.group == asked.group;
+            is_same && demand.quorum >= asked.quorum && life(*max_s) <= life(*before)
+        }
+        (PolicyOutcome::Limited { .. }, PolicyOutcome::NeedsApproval { .. })
+        | (_, PolicyOutcome::Denied | PolicyOutcome::Failed) => false,
     }
 }
 
@@ -64,6 +77,10 @@ mod tests {
     fn only_rules_that_differ_in_annotations_are_compared() {
         let rule = |text: &str| Rule::declared(text).unwrap();
         let limit = |life: &str| rule(&format!("@max_ttl(\"{life}\") {CONDITION}"));
+        let approve = |quorum: &str| {
+            let action = CONDITION.replace("action,", "action == Keyward::Action::\"token\",");
+            rule(&format!("@decision(\"require_approval\") @quorum(\"{quorum}\") {action}"))
+        };
         let deny = rule(CONDITION);
         for (own, before, is_as_strict) in [
             (&deny, &deny, true),
@@ -73,6 +90,12 @@ mod tests {
             (&limit("5m"), &limit("5m"), true),
             (&limit("4m"), &limit("5m"), true),
             (&limit("6m"), &limit("5m"), false),
+            (&approve("2"), &approve("1"), true),
+            (&approve("1"), &approve("2"), false),
+            (&approve("1"), &limit("5m"), false),
+            (&limit("5m"), &approve("1"), false),
+            (&deny, &approve("1"), true),
+            (&approve("1"), &deny, false),
             // Stricter, but that is not known.
             (&rule("forbid (principal, action, resource);"), &deny, false),
         ] {

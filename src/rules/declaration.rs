@@ -5,9 +5,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::approver_group::{ApproverGroup, Escalation};
 use super::declared::{Environment, Policy};
 use super::rule::Rule;
-use crate::base::{EnvironmentName, OwnerName, PolicyName, Scope};
+use crate::base::limits::{APPROVAL_PENDING_S, APPROVER_GROUP_OPERATORS_MAX};
+use crate::base::{ApproverGroupName, EnvironmentName, OperatorName, OwnerName, PolicyName, Scope, length_s};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 
 /// The policies and environments that a set of files declares, each with its place.
@@ -17,6 +19,8 @@ pub struct DeclaredRules {
     pub policies: BTreeMap<PolicyName, (Policy, SourcePosition)>,
     /// Environments.
     pub environments: BTreeMap<EnvironmentName, (Environment, SourcePosition)>,
+    /// Groups of approvers.
+    pub groups: BTreeMap<ApproverGroupName, (ApproverGroup, SourcePosition)>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -44,8 +48,31 @@ struct RawEnvironment {
     owner: Option<Spanned<String>>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawApproverGroup {
+    /// The name.
+    #[schemars(with = "ApproverGroupName")]
+    name: Spanned<String>,
+    /// The operators that belong to it.
+    #[serde(default)]
+    #[schemars(with = "Vec<OperatorName>", length(max = 64))]
+    operators: Vec<Spanned<String>>,
+    /// Every operator that is bound to this owner belongs to it, too.
+    #[schemars(with = "Option<OwnerName>")]
+    operators_of: Option<Spanned<String>>,
+    /// The time after which `escalate_to` can approve, too, e.g. `30m`.
+    escalate_after: Option<Spanned<String>>,
+    /// A group that can approve after `escalate_after`.
+    #[schemars(with = "Option<ApproverGroupName>")]
+    escalate_to: Option<Spanned<String>>,
+    /// The owner. Only policies of the same owner can name the group; those without an owner can name every group.
+    #[schemars(with = "Option<OwnerName>")]
+    owner: Option<Spanned<String>>,
+}
+
 /// The tables of declaration files that this room reads.
-pub const TABLES: &[&str] = &["environment", "policy"];
+pub const TABLES: &[&str] = &["approver_group", "environment", "policy"];
 
 /// Reads the room's `tables` for an operator of this `scope`: what names no owner belongs to the owner of the scope.
 ///
@@ -53,6 +80,9 @@ pub const TABLES: &[&str] = &["environment", "policy"];
 /// The faults that were found. The plan checks whether the objects that a rule names exist.
 pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Result<DeclaredRules, FaultList> {
     let mut reader = Reader { scope, declared: DeclaredRules::default(), faults: tables.faults() };
+    for (place, raw) in tables.take("approver_group", &mut reader.faults) {
+        reader.group(place, &raw);
+    }
     for (place, raw) in tables.take("environment", &mut reader.faults) {
         reader.environment(place, &raw);
     }
@@ -65,6 +95,7 @@ pub fn parse(tables: &mut Tables<'_>, scope: &Scope) -> Result<DeclaredRules, Fa
 /// The schemas of the tables that this room reads, by name.
 pub fn table_schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
     vec![
+        ("approver_group", RawApproverGroup::json_schema(generator)),
         ("environment", RawEnvironment::json_schema(generator)),
         ("policy", RawPolicy::json_schema(generator)),
     ]
@@ -84,6 +115,49 @@ impl Reader<'_> {
         if self.declared.environments.insert(name, (environment, place)).is_some() {
             self.faults.tell(place.of(&raw.name), "this environment is declared twice");
         }
+    }
+
+    fn group(&mut self, place: SourcePosition, raw: &RawApproverGroup) {
+        let owner = self.faults.owner(place, raw.owner.as_ref(), self.scope);
+        let escalation = self.escalation(place, raw);
+        let operators_of = raw.operators_of.as_ref().map(|text| self.faults.name::<OwnerName>(place, text));
+        let operators = raw.operators.iter().filter_map(|text| self.faults.name(place, text)).collect();
+        if raw.operators.is_empty() && raw.operators_of.is_none() {
+            let message = "the group has no approver: name `operators`, or the owner of `operators_of`";
+            self.faults.tell(place.of(&raw.name), message);
+        }
+        if raw.operators.len() > APPROVER_GROUP_OPERATORS_MAX {
+            let message =
+                format!("the group names more than {APPROVER_GROUP_OPERATORS_MAX} operators: divide it");
+            self.faults.tell(place.of(&raw.name), message);
+        }
+        let Some(name) = self.faults.name::<ApproverGroupName>(place, &raw.name) else { return };
+        let operators_of = operators_of.flatten();
+        let group = ApproverGroup { name: name.clone(), operators, operators_of, escalation, owner };
+        if self.declared.groups.insert(name, (group, place)).is_some() {
+            self.faults.tell(place.of(&raw.name), "this group of approvers is declared twice");
+        }
+    }
+
+    fn escalation(&mut self, place: SourcePosition, raw: &RawApproverGroup) -> Option<Escalation> {
+        let (after, to) = match (&raw.escalate_after, &raw.escalate_to) {
+            (None, None) => return None,
+            (Some(after), Some(to)) => (after, to),
+            (Some(one), None) | (None, Some(one)) => {
+                let message = "`escalate_after` and `escalate_to` need each other: add the other one";
+                self.faults.tell(place.of(one), message);
+                return None;
+            }
+        };
+        let longest = u32::try_from(APPROVAL_PENDING_S).unwrap_or(u32::MAX);
+        let after_s = length_s(after.get_ref()).filter(|after_s| (60..longest).contains(after_s));
+        if after_s.is_none() {
+            let message =
+                "`escalate_after` is not a length of time of 1 minute to less than 24 hours, e.g. `30m`";
+            self.faults.tell(place.of(after), message);
+        }
+        let to = self.faults.name::<ApproverGroupName>(place, to);
+        Some(Escalation { after_s: after_s?, to: to? })
     }
 
     fn policy(&mut self, place: SourcePosition, raw: &RawPolicy) {

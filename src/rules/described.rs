@@ -42,7 +42,10 @@ impl Rule {
         match self.obligation() {
             None => PolicyOutcome::Failed,
             Some(Obligation::Deny) => PolicyOutcome::Denied,
-            Some(Obligation::LimitLife { max_s }) => PolicyOutcome::Limited { max_s },
+            Some(Obligation::LimitLife { max_s }) => PolicyOutcome::Limited { max_s: *max_s },
+            Some(Obligation::Approve { demand, max_s }) => {
+                PolicyOutcome::NeedsApproval { demand: demand.clone(), max_s: *max_s }
+            }
         }
     }
 }
@@ -71,6 +74,10 @@ mod tests {
                     action == Keyward::Action::\"lease\", resource in Keyward::Environment::\"production\");";
         let named = Rule::declared(text).unwrap();
         let head = named.described_head();
+        let approved = Rule::declared(
+            "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);",
+        );
+        assert!(matches!(approved.unwrap().outcome(), PolicyOutcome::NeedsApproval { max_s: None, .. }));
         assert_eq!(
             (&head.actions[..], named.outcome()),
             (&[Action::Lease][..], PolicyOutcome::Limited { max_s: 300 })

@@ -1,9 +1,10 @@
-//! Policies and environments: rules in Cedar, their slices, and the verdict on a request.
+//! Policies, environments and groups of approvers: rules in Cedar, their slices, and the verdict on a request.
 //!
 //! The only room that names Cedar. State is changed by [`Effect`]s alone. A policy restricts what roles grant: this room
 //! says which policies match a request and with which effect, and `policy` decides.
 
 mod annotations;
+mod approver_group;
 mod closed_values;
 mod compare;
 mod declaration;
@@ -24,6 +25,7 @@ mod tests;
 mod trace;
 mod verdict;
 
+pub use approver_group::{ApproverGroup, Escalation, GroupsChange};
 pub use declaration::{DeclaredRules, TABLES, parse, table_schemas};
 pub use declared::{Environment, Policy};
 pub use described::HeadDescription;
@@ -33,4 +35,4 @@ pub use model::SCHEMA;
 pub use rule::{NamedEntity, Rule};
 pub use state::{Effect, Rules, RulesChange};
 pub use trace::{HeadPart, TraceResult, TracedPolicy};
-pub use verdict::{MatchedPolicy, PolicyOutcome, Verdict};
+pub use verdict::{MatchedPolicy, MatchedRules, PolicyOutcome, Verdict, rules_hash};

@@ -95,7 +95,7 @@ proptest! {
             TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
         });
         let verdict = rules.judge(&request.facts());
-        let judged = verdict.matched().iter().map(|one| (one.name.clone(), one.outcome));
+        let judged = verdict.matched().iter().map(|one| (one.name.clone(), one.outcome.clone()));
         prop_assert_eq!(traced.collect::<Vec<_>>(), judged.collect::<Vec<_>>());
     }
 

@@ -14,7 +14,7 @@ use super::fault::{RuleFault, parse_faults, validation_faults};
 use super::model::{EntityKind, Question, action_of};
 use super::nesting::nesting;
 use crate::base::limits::{POLICY_NESTING_MAX, POLICY_RULE_BYTES_MAX};
-use crate::base::{AgentName, CapabilityName, EnvironmentName, RoleName};
+use crate::base::{AgentName, ApproverGroupName, CapabilityName, EnvironmentName, RoleName};
 use crate::crypto::{Digest, sha256};
 
 /// The rule of a policy: one Cedar `forbid` statement. It is parsed when it is read, so that no decision parses.
@@ -89,7 +89,7 @@ impl NamedEntity {
 }
 
 /// The result of a rule for one request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Match {
     No,
     Yes(Obligation),
@@ -155,13 +155,22 @@ impl Rule {
     }
 
     /// The effect if it matches; `None` if it cannot be read.
-    pub(super) fn obligation(&self) -> Option<Obligation> {
-        self.0.compiled.as_ref().map(|compiled| compiled.obligation)
+    pub(super) fn obligation(&self) -> Option<&Obligation> {
+        self.0.compiled.as_ref().map(|compiled| &compiled.obligation)
     }
 
     /// The statement; `None` if it cannot be read.
     pub(super) fn statement(&self) -> Option<&Policy> {
         self.0.compiled.as_ref()?.set.policies().next()
+    }
+
+    /// The group of approvers of its annotation `@approvers`.
+    #[must_use]
+    pub fn approvers(&self) -> Option<&ApproverGroupName> {
+        match &self.0.compiled.as_ref()?.obligation {
+            Obligation::Approve { demand, .. } => demand.group.as_ref(),
+            Obligation::Deny | Obligation::LimitLife { .. } => None,
+        }
     }
 
     /// The agents, roles, capabilities and environments that it names.
@@ -189,7 +198,7 @@ impl Rule {
         if response.diagnostics().errors().next().is_some() {
             Match::Failed
         } else if response.diagnostics().reason().next().is_some() {
-            Match::Yes(compiled.obligation)
+            Match::Yes(compiled.obligation.clone())
         } else {
             Match::No
         }
@@ -204,9 +213,15 @@ impl Compiled {
         names.sort_unstable();
         names.dedup();
         let head = RuleHead::of(policy);
+        if matches!(obligation, Obligation::Approve { .. }) && head.actions != [Action::Token] {
+            return Err(vec![RuleFault::whole(ONLY_TOKENS)]);
+        }
         Ok(Self { obligation, reason, head, names, set })
     }
 }
+
+const ONLY_TOKENS: &str = "only requests for tokens can be approved: write `action == Keyward::Action::\"token\"` in the head of a rule \
+     with `@decision`, and a rule of its own for the other actions";
 
 /// The statement of a rule.
 fn only_policy(set: &PolicySet) -> Result<&Policy, RuleFault> {

@@ -3,13 +3,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::approver_group::{ApproverGroup, GroupsChange};
 use super::declared::{Environment, Policy};
 use super::facts::Facts;
 use super::keys;
 use super::model::Question;
 use super::slices::Slices;
 use super::verdict::Verdict;
-use crate::base::{EnvironmentName, OwnerName, PolicyName};
+use crate::base::{ApproverGroupName, EnvironmentName, OwnerName, PolicyName};
 use crate::crypto::{Digest, sha256, sha256_parts};
 use crate::ledger::Key;
 
@@ -18,6 +19,8 @@ use crate::ledger::Key;
 pub enum Effect {
     /// Changes what is declared, all at once.
     Declare(RulesChange),
+    /// Changes the declared groups of approvers, all at once.
+    DeclareGroups(GroupsChange),
 }
 
 /// Changes of policies and environments.
@@ -48,7 +51,7 @@ impl Effect {
     /// Adds what it advances: a decision that relied on one of these keys before is made again.
     pub fn advances(&self, keys: &mut Vec<Key>) {
         match self {
-            Self::Declare(_) => keys.push(keys::rules()),
+            Self::Declare(_) | Self::DeclareGroups(_) => keys.push(keys::rules()),
         }
     }
 
@@ -56,7 +59,7 @@ impl Effect {
     #[must_use]
     pub const fn takes_away(&self) -> bool {
         match self {
-            Self::Declare(_) => true,
+            Self::Declare(_) | Self::DeclareGroups(_) => true,
         }
     }
 }
@@ -67,9 +70,10 @@ impl Effect {
 pub struct Rules {
     policies: BTreeMap<PolicyName, Arc<Policy>>,
     environments: BTreeMap<EnvironmentName, Environment>,
+    groups: BTreeMap<ApproverGroupName, ApproverGroup>,
     #[serde(skip)]
     slices: Arc<Slices>,
-    /// `None` without policies and environments.
+    /// `None` without policies, environments and groups.
     #[serde(skip)]
     digest: Option<Digest>,
 }
@@ -79,13 +83,15 @@ pub struct Rules {
 struct StoredRules {
     policies: BTreeMap<PolicyName, Arc<Policy>>,
     environments: BTreeMap<EnvironmentName, Environment>,
+    groups: BTreeMap<ApproverGroupName, ApproverGroup>,
 }
 
 impl From<StoredRules> for Rules {
-    fn from(StoredRules { policies, environments }: StoredRules) -> Self {
+    fn from(StoredRules { policies, environments, groups }: StoredRules) -> Self {
         let slices = Arc::new(Slices::of(policies.values()));
-        let digest = digest(&policies, &environments);
-        Self { policies, environments, slices, digest }
+        let mut rules = Self { policies, environments, groups, slices, digest: None };
+        rules.digest = rules.digested();
+        rules
     }
 }
 
@@ -118,10 +124,23 @@ impl Rules {
         self.environments.values()
     }
 
-    /// The owners of policies and environments.
+    /// The group of approvers of this name.
+    #[must_use]
+    pub fn group(&self, name: &ApproverGroupName) -> Option<&ApproverGroup> {
+        self.groups.get(name)
+    }
+
+    /// All groups of approvers, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &ApproverGroup> {
+        self.groups.values()
+    }
+
+    /// The owners of policies, environments and groups of approvers.
     pub fn owners(&self) -> impl Iterator<Item = &OwnerName> {
         let policies = self.policies().filter_map(|policy| policy.owner.as_ref());
-        policies.chain(self.environments().filter_map(|environment| environment.owner.as_ref()))
+        let groups = self.groups().filter_map(|group| group.owner.as_ref());
+        let environments = self.environments().filter_map(|environment| environment.owner.as_ref());
+        policies.chain(environments).chain(groups)
     }
 
     /// The hash of the policy snapshot: of the declarations with the hash `declared`, and of these rules.
@@ -137,14 +156,16 @@ impl Rules {
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::Declare(change) => self.change(change),
+            Effect::DeclareGroups(change) => self.change_groups(change),
         }
     }
 
-    /// These rules after `change`.
+    /// These rules after `change` and the change of `groups`.
     #[must_use]
-    pub fn after(&self, change: &RulesChange) -> Self {
+    pub fn after(&self, change: &RulesChange, groups: &GroupsChange) -> Self {
         let mut after = self.clone();
         after.change(change);
+        after.change_groups(groups);
         after
     }
 
@@ -163,7 +184,27 @@ impl Rules {
         }
         removed_environments.iter().for_each(|name| drop(self.environments.remove(name)));
         self.environments.extend(environments.iter().map(|one| (one.name.clone(), one.clone())));
-        self.digest = digest(&self.policies, &self.environments);
+        self.digest = self.digested();
+    }
+
+    fn change_groups(&mut self, change: &GroupsChange) {
+        change.removed.iter().for_each(|name| drop(self.groups.remove(name)));
+        self.groups.extend(change.groups.iter().map(|one| (one.name.clone(), one.clone())));
+        self.digest = self.digested();
+    }
+
+    /// The hash of all policies, environments and groups, in the order of their names.
+    fn digested(&self) -> Option<Digest> {
+        let Self { policies, environments, groups, .. } = self;
+        let rules =
+            (!policies.is_empty() || !environments.is_empty()).then(|| digest(policies, environments));
+        let groups = (!groups.is_empty())
+            .then(|| sha256(&serde_json::to_vec(&groups.values().collect::<Vec<_>>()).unwrap_or_default()));
+        match (rules, groups) {
+            (rules, None) => rules,
+            (None, Some(groups)) => Some(groups),
+            (Some(rules), Some(groups)) => Some(sha256_parts(&[rules.as_bytes(), groups.as_bytes()])),
+        }
     }
 
     /// The verdict of the policies on a request. Only policies whose head fits the request are evaluated.
@@ -194,12 +235,9 @@ impl Rules {
 fn digest(
     policies: &BTreeMap<PolicyName, Arc<Policy>>,
     environments: &BTreeMap<EnvironmentName, Environment>,
-) -> Option<Digest> {
-    if policies.is_empty() && environments.is_empty() {
-        return None;
-    }
+) -> Digest {
     let policies = policies.values().map(|one| (&one.name, one.rule.digest().hex(), &one.owner));
     let content = (policies.collect::<Vec<_>>(), environments.values().collect::<Vec<_>>());
     // Lists of names and texts always have a JSON form.
-    Some(sha256(&serde_json::to_vec(&content).unwrap_or_default()))
+    sha256(&serde_json::to_vec(&content).unwrap_or_default())
 }

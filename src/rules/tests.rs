@@ -4,8 +4,13 @@ use std::net::IpAddr;
 use super::model::Question;
 use super::rule::Match;
 use super::*;
-use crate::base::limits::{POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX};
-use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Sensitivity, Timestamp};
+use crate::base::limits::{
+    APPROVAL_QUORUM_MAX, POLICY_NESTING_MAX, POLICY_REASON_CHARS_MAX, POLICY_RULE_BYTES_MAX,
+};
+use crate::base::{
+    AgentName, ApprovalDemand, CapabilityName, DemandKind, EnvironmentName, OwnerName, RoleName, Sensitivity,
+    Timestamp,
+};
 
 /// A Friday, 2027-01-15, 08:00 UTC.
 pub(super) const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
@@ -258,7 +263,7 @@ const OVERFLOW: &str =
 #[test]
 fn a_rule_that_cannot_be_evaluated_denies() {
     let verdict = rules([policy("broken", None, OVERFLOW)]).judge(&request().facts());
-    assert_eq!(verdict.refusal().map(|one| one.outcome), Some(PolicyOutcome::Failed));
+    assert_eq!(verdict.refusal().map(|one| one.outcome.clone()), Some(PolicyOutcome::Failed));
     let denies = policy("night", None, "forbid (principal, action, resource);");
     let verdict = rules([policy("broken", None, OVERFLOW), denies]).judge(&request().facts());
     assert_eq!(verdict.refusal().map(|one| one.name.as_str()), Some("night"), "a match before a failure");
@@ -276,7 +281,7 @@ fn a_stored_rule_that_is_not_readable_denies_every_request() {
         let stored: Rule = serde_json::from_value(text.into()).unwrap();
         let policy = Policy { name: "later".parse().unwrap(), rule: stored, owner: None };
         let verdict = rules([policy]).judge(&request().facts());
-        assert_eq!(verdict.refusal().map(|one| one.outcome), Some(PolicyOutcome::Failed), "{text}");
+        assert_eq!(verdict.refusal().map(|one| one.outcome.clone()), Some(PolicyOutcome::Failed), "{text}");
     }
 }
 
@@ -328,4 +333,87 @@ fn rules_are_stored_and_read_with_their_slices_and_their_hash() {
     assert_eq!(Rules::default().snapshot_with(declared), declared, "as before there were policies");
     let owned = Request { owner: Some("payments".parse().unwrap()), ..request() };
     assert!(after.judge(&owned.facts()).refusal().is_some());
+}
+
+const TOKENS: &str = "forbid (principal, action == Keyward::Action::\"token\", resource);";
+
+#[test]
+fn a_rule_demands_approval_by_its_annotations() {
+    let needs = |annotations: &str| {
+        let verdict =
+            rules([policy("p", None, &format!("{annotations} {TOKENS}"))]).judge(&request().facts());
+        assert!(verdict.refusal().is_none(), "{annotations}");
+        let (_, demand) = verdict.demands().next().expect(annotations);
+        (demand.clone(), verdict.limit().map(|(max_s, _)| max_s))
+    };
+    let demand = |kind, group: Option<&str>, quorum| ApprovalDemand {
+        kind,
+        group: group.map(|group| group.parse().unwrap()),
+        quorum,
+    };
+    let approval = "@decision(\"require_approval\")";
+    assert_eq!(needs(approval), (demand(DemandKind::Approval, None, 1), None));
+    assert_eq!(
+        needs(&format!("{approval} @approvers(\"leads\") @quorum(\"2\") @max_ttl(\"5m\")")),
+        (demand(DemandKind::Approval, Some("leads"), 2), Some(300))
+    );
+    let confirmation = "@decision(\"require_confirmation\")";
+    assert_eq!(needs(confirmation), (demand(DemandKind::Confirmation, None, 1), None));
+    assert_eq!(
+        rule(&format!("{approval} @approvers(\"leads\") {TOKENS}")).approvers().unwrap().as_str(),
+        "leads"
+    );
+}
+
+#[test]
+fn annotations_of_approvals_that_contradict_each_other_are_refused() {
+    let beyond = format!("@decision(\"require_approval\") @quorum(\"{}\")", APPROVAL_QUORUM_MAX + 1);
+    for (annotations, says) in [
+        ("@decision(\"approve\")", "neither"),
+        ("@decision(\"require_approval\") @approvers(\"Leads\")", "not the name of a group"),
+        ("@decision(\"require_approval\") @quorum(\"0\")", "not a number of persons"),
+        (&*beyond, "not a number of persons"),
+        ("@approvers(\"leads\")", "beside"),
+        ("@quorum(\"2\")", "beside"),
+        ("@decision(\"require_confirmation\") @quorum(\"2\")", "confirms a request alone"),
+    ] {
+        let found = fault(&format!("{annotations} {TOKENS}"));
+        assert!(found.contains(says), "{annotations}: {found}");
+    }
+    let most = format!("@decision(\"require_approval\") @quorum(\"{APPROVAL_QUORUM_MAX}\") {TOKENS}");
+    assert!(Rule::declared(&most).is_ok());
+}
+
+#[test]
+fn only_requests_for_tokens_can_be_approved() {
+    for action in [
+        "action",
+        "action == Keyward::Action::\"lease\"",
+        "action in [Keyward::Action::\"token\", Keyward::Action::\"read_secret\"]",
+    ] {
+        let text = format!("@decision(\"require_approval\") forbid (principal, {action}, resource);");
+        assert!(fault(&text).contains("only requests for tokens"), "{text}");
+    }
+}
+
+#[test]
+fn a_denial_comes_before_a_demand_for_approval() {
+    let needs = policy("a", None, &format!("@decision(\"require_approval\") {TOKENS}"));
+    let denies = policy("z", None, "forbid (principal, action, resource);");
+    let verdict = rules([needs, denies]).judge(&request().facts());
+    assert_eq!(verdict.refusal().map(|one| one.name.as_str()), Some("z"));
+}
+
+#[test]
+fn the_hash_of_rules_depends_on_their_names_and_texts() {
+    let hash = |rules: &[(&str, &str)]| {
+        let one =
+            |(name, text): &(&str, &str)| (name.parse().unwrap(), crate::crypto::sha256(text.as_bytes()));
+        rules_hash(&rules.iter().map(one).collect())
+    };
+    let first = hash(&[("a", "x"), ("b", "y")]);
+    assert_eq!(first, hash(&[("b", "y"), ("a", "x")]));
+    for other in [hash(&[("a", "x")]), hash(&[("a", "y"), ("b", "y")]), hash(&[("a", "x"), ("c", "y")])] {
+        assert_ne!(first, other);
+    }
 }

@@ -6,7 +6,7 @@ use super::state::Rules;
 use super::verdict::PolicyOutcome;
 
 /// A policy, and what its rule says of one request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TracedPolicy<'a> {
     /// The policy.
     pub policy: &'a Policy,
@@ -15,7 +15,7 @@ pub struct TracedPolicy<'a> {
 }
 
 /// What a rule says of one request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TraceResult {
     /// It matches, or cannot be evaluated.
     Matched(PolicyOutcome),

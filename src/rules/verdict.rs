@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use super::annotations::Obligation;
 use super::declared::Policy;
 use super::rule::Match;
-use crate::base::PolicyName;
+use crate::base::{ApprovalDemand, PolicyName};
+use crate::crypto::{Digest, Sha256Stream};
 
 /// The policies that match a request, by name. Without any, the policies do not restrict the request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,10 +21,12 @@ pub struct MatchedPolicy {
     pub reason: Option<String>,
     /// The effect on the request.
     pub outcome: PolicyOutcome,
+    /// SHA-256 of the text of its rule.
+    pub rule: Digest,
 }
 
 /// The effect of a policy on a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PolicyOutcome {
     /// The request is denied.
     Denied,
@@ -32,6 +37,29 @@ pub enum PolicyOutcome {
         /// To so many seconds.
         max_s: u32,
     },
+    /// The request needs approval.
+    NeedsApproval {
+        /// By whom.
+        demand: ApprovalDemand,
+        /// The longest life with the approval, in seconds.
+        max_s: Option<u32>,
+    },
+}
+
+/// The policies that matched a request, with the digests of their rules.
+pub type MatchedRules = BTreeMap<PolicyName, Digest>;
+
+/// The hash of the policies that matched a request: of their names and the texts of their rules.
+#[must_use]
+pub fn rules_hash(matched: &MatchedRules) -> Digest {
+    let mut hasher = Sha256Stream::new();
+    for (name, rule) in matched {
+        // No name contains a line break, and each digest has the same length.
+        hasher.update(name.as_str().as_bytes());
+        hasher.update(b"\n");
+        hasher.update(rule.as_bytes());
+    }
+    hasher.finish()
 }
 
 impl Verdict {
@@ -43,9 +71,12 @@ impl Verdict {
                 Match::Failed => PolicyOutcome::Failed,
                 Match::Yes(Obligation::Deny) => PolicyOutcome::Denied,
                 Match::Yes(Obligation::LimitLife { max_s }) => PolicyOutcome::Limited { max_s },
+                Match::Yes(Obligation::Approve { demand, max_s }) => {
+                    PolicyOutcome::NeedsApproval { demand, max_s }
+                }
             };
             let reason = policy.rule.reason().map(str::to_owned);
-            Some(MatchedPolicy { name: policy.name.clone(), reason, outcome })
+            Some(MatchedPolicy { name: policy.name.clone(), reason, outcome, rule: policy.rule.digest() })
         });
         let mut matched: Vec<_> = matched.collect();
         matched.sort_by(|one, other| one.name.cmp(&other.name));
@@ -65,11 +96,20 @@ impl Verdict {
         with(PolicyOutcome::Denied).or_else(|| with(PolicyOutcome::Failed))
     }
 
+    /// The policies that demand approval, with their demands.
+    pub fn demands(&self) -> impl Iterator<Item = (&MatchedPolicy, &ApprovalDemand)> {
+        self.matched.iter().filter_map(|one| match &one.outcome {
+            PolicyOutcome::NeedsApproval { demand, .. } => Some((one, demand)),
+            PolicyOutcome::Denied | PolicyOutcome::Failed | PolicyOutcome::Limited { .. } => None,
+        })
+    }
+
     /// The strictest limit of the life in seconds, with its policy.
     #[must_use]
     pub fn limit(&self) -> Option<(u32, &MatchedPolicy)> {
-        let limits = self.matched.iter().filter_map(|one| match one.outcome {
-            PolicyOutcome::Limited { max_s } => Some((max_s, one)),
+        let limits = self.matched.iter().filter_map(|one| match &one.outcome {
+            PolicyOutcome::Limited { max_s } => Some((*max_s, one)),
+            PolicyOutcome::NeedsApproval { max_s, .. } => max_s.map(|max_s| (max_s, one)),
             PolicyOutcome::Denied | PolicyOutcome::Failed => None,
         });
         limits.min_by_key(|(max_s, _)| *max_s)

@@ -9,11 +9,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::alarm::Alarms;
+use super::approval_meters::{ApprovalMeters, ApprovalOutcome, DecisionOutcome, MeteredCapability};
 use super::incident_meters::IncidentMeters;
 use super::lease_meters::LeaseMeters;
 use super::reading::{Gauges, MeterReading};
 
-/// The broker's metrics. A label has few values, all from the code: a route, a code, a listener; never a name.
+/// The broker's metrics. A label has few values, all from the code: a route, a code, a listener. Only the metrics of
+/// decisions and approvals have names as labels, of a limited number of declared capabilities and environments.
 #[derive(Debug)]
 pub struct Meters {
     registry: Registry,
@@ -28,6 +30,7 @@ pub struct Meters {
     readings_unrecorded: Counter,
     leases: LeaseMeters,
     incidents: IncidentMeters,
+    approvals: ApprovalMeters,
     gauges: Gauges,
 }
 
@@ -163,6 +166,7 @@ impl Meters {
         let gauges = Gauges::in_registry(&mut registry);
         let leases = LeaseMeters::in_registry(&mut registry);
         let incidents = IncidentMeters::in_registry(&mut registry);
+        let approvals = ApprovalMeters::in_registry(&mut registry);
         let alarms = alarms.clone();
         Self {
             registry,
@@ -177,6 +181,7 @@ impl Meters {
             readings_unrecorded,
             leases,
             incidents,
+            approvals,
             gauges,
         }
     }
@@ -222,6 +227,31 @@ impl Meters {
     /// Counts a denied request of an authenticated agent.
     pub fn denied(&self, code: &'static str) {
         self.denied.get_or_create(&DenialLabels { code }).inc();
+    }
+
+    /// Counts the decision on a request for a token, for one of its capabilities.
+    pub fn decided(&self, outcome: DecisionOutcome, metered: MeteredCapability<'_>) {
+        self.approvals.decided(outcome, metered);
+    }
+
+    /// Counts what became of a request for approval, for one of its capabilities.
+    pub fn approval(&self, outcome: ApprovalOutcome, metered: MeteredCapability<'_>) {
+        self.approvals.approval(outcome, metered);
+    }
+
+    /// Observes the time from a request for approval to its answer, in seconds, for one of its capabilities.
+    pub fn approval_answered(&self, waited_s: u64, metered: MeteredCapability<'_>) {
+        self.approvals.answered(waited_s, metered);
+    }
+
+    /// Counts a message that the webhook has accepted.
+    pub fn webhook_delivered(&self) {
+        self.approvals.webhook_delivered();
+    }
+
+    /// Counts a failed attempt to deliver a message to the webhook.
+    pub fn webhook_failed(&self) {
+        self.approvals.webhook_failed();
     }
 
     /// Counts a refused certificate.

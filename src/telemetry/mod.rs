@@ -5,6 +5,7 @@
 
 mod alarm;
 mod allocator;
+mod approval_meters;
 mod hardening;
 mod incident_meters;
 mod lease_meters;
@@ -14,6 +15,7 @@ mod priority;
 mod reading;
 
 pub use alarm::{Alarm, Alarms};
+pub use approval_meters::{ApprovalOutcome, DecisionOutcome, MeteredCapability};
 pub use hardening::{Hardening, Protection, free_bytes, harden, is_memory_locked, raise_open_files};
 pub use lease_meters::LeaseCounts;
 pub use logs::{LineForm, LogError, init};

@@ -54,6 +54,9 @@ readings! {
     rotations_dead_letter usize = "rotations_dead_letter", "Rotations that have stopped after repeated failures and need an operator";
     orphans usize = "rotation_orphans", "Values that an upstream may accept and the broker does not use";
     upstream_circuits_open usize = "upstream_circuits_open", "Upstreams that the broker does not call for a while, after repeated failures";
+    approvals_pending usize = "approvals_pending", "Requests for approval that wait for an answer";
+    webhook_waiting usize = "webhook_waiting", "Messages about requests for approval that the webhook has not accepted yet";
+    webhook_dead_letters usize = "webhook_dead_letters", "Messages about pending requests for approval that are not sent again, after repeated failures";
     clock_difference_s i64 = "clock_difference_seconds", "System clock minus the broker's expected time, in seconds";
     clock_stops_issuance bool = "clock_stops_issuance", "Whether a wrong clock at the start stops issuance: 1 or 0";
 }

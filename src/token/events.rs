@@ -1,7 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName, TimeText, TokenId,
+    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName,
+    TimeText, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -39,6 +40,12 @@ pub struct TokenMinted<'a> {
     pub rules: &'a [String],
     /// The keyed digest of the request, in hex.
     pub request: HexText,
+    /// The approval that the request used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+    /// The denial whose smaller request this is, as the agent says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediates: Option<DecisionId>,
     /// What a replay of the decision needs beside these fields.
     pub facts: RequestFacts<'a>,
 }

@@ -43,6 +43,7 @@ pub use find_driver::{
 };
 pub use finding::{Finding, Verdict};
 pub use guard::AllowedNetworks;
+pub use http::{Webhook, WebhookKey, WebhookKeyError, WebhookMessage};
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{EntryLookup, Mark, MarkedEntry};
 pub use schema::{lease_upstream_schema, rotation_upstream_schema};

@@ -345,10 +345,11 @@ pub enum DeclaredKind {
     Lease,
     Environment,
     Policy,
+    ApproverGroup,
 }
 
 impl DeclaredKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Capability,
         Self::Role,
         Self::Agent,
@@ -357,6 +358,7 @@ impl DeclaredKind {
         Self::Lease,
         Self::Environment,
         Self::Policy,
+        Self::ApproverGroup,
     ];
 
     #[must_use]
@@ -370,6 +372,7 @@ impl DeclaredKind {
             Self::Lease => "lease",
             Self::Environment => "environment",
             Self::Policy => "policy",
+            Self::ApproverGroup => "approver-group",
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct AuthorizationServerAnswer {
     pub token_endpoint: String,
     pub revocation_endpoint: String,
     pub revocation_endpoint_auth_methods_supported: Vec<FixedText>,
+    /// RFC 8628 §4.
+    pub device_authorization_endpoint: String,
     pub introspection_endpoint: String,
     pub introspection_endpoint_auth_methods_supported: Vec<FixedText>,
     pub mtls_endpoint_aliases: EndpointAliases,
@@ -40,6 +42,7 @@ pub struct EndpointAliases {
     pub token_endpoint: String,
     pub revocation_endpoint: String,
     pub introspection_endpoint: String,
+    pub device_authorization_endpoint: String,
 }
 
 /// `OpenID` Connect Discovery 1.0 §3, with the fields that clients require. The broker issues no ID tokens; the algorithm

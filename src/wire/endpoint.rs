@@ -3,8 +3,8 @@ use std::marker::PhantomData;
 
 use crate::base::limits::BODY_BYTES_MAX;
 use crate::base::{
-    AgentName, CapabilityName, CodeId, DecisionId, IncidentId, InstanceId, LeaseId, OperatorName, PolicyName,
-    SecretName, Serial, TokenId,
+    AgentName, ApprovalId, ApprovalReference, CapabilityName, CodeId, DecisionId, IncidentId, InstanceId,
+    LeaseId, OperatorName, PolicyName, SecretName, Serial, TokenId,
 };
 
 /// An operation of a listener: method, path, target in the path, input, and response of a success.
@@ -72,9 +72,21 @@ const READING: [&str; 6] = [
     "/v1/simulations",
 ];
 
-/// Paths of requests that are simply repeated: a lost token expires, and an enrolment or renewal that sends the same key
-/// again gets the same certificate.
-const REPEATABLE: [&str; 3] = ["/oauth/token", "/v1/enrol", "/v1/renew"];
+/// Paths of requests that are simply repeated: a lost token expires, an enrolment or renewal that sends the same key again
+/// gets the same certificate, an approval key that is proposed, accepted or removed stays so, an identical request for approval
+/// finds the first one, and the same vote changes nothing.
+const REPEATABLE: [&str; 10] = [
+    "/oauth/device_authorization",
+    "/oauth/token",
+    "/v1/approval-key",
+    "/v1/approvals",
+    "/v1/approvals/{id}/votes",
+    "/v1/approvals/{id}/withdraw",
+    "/v1/enrol",
+    "/v1/operators/{name}/approval-key/accept",
+    "/v1/operators/{name}/approval-key/remove",
+    "/v1/renew",
+];
 
 impl<T, I, A> Endpoint<T, I, A> {
     /// Whether a client without a response has to find out what the request has changed before it repeats the request.
@@ -157,6 +169,8 @@ macro_rules! targets {
 
 targets!(
     AgentName,
+    ApprovalId,
+    ApprovalReference,
     CapabilityName,
     CodeId,
     DecisionId,

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
+use super::policies::PolicyDemandAnswer;
 use super::status::FixedText;
 use crate::base::{AgentName, CapabilityName, DecisionId, OwnerName, PolicyName, RoleName};
 
@@ -19,7 +20,7 @@ pub struct DecidedAnswer {
     pub at: String,
     /// `token`, `read_secret` or `lease`.
     pub action: FixedText,
-    /// `allow`, `constrain` or `deny`.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`.
     pub outcome: FixedText,
     /// The code of a denial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,7 +38,7 @@ pub struct DecidedAnswer {
 pub struct DecidedNowAnswer {
     /// Whether the declarations are those of the decision. If not, the rules below are the present ones.
     pub same_declarations: bool,
-    /// `allow`, `constrain` or `deny`.
+    /// `allow`, `constrain`, `approval` (the request needs one) or `deny`.
     pub outcome: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -97,12 +98,15 @@ pub struct ExplainedPolicyAnswer {
     pub policy: PolicyName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerName>,
-    /// `denies`, `limits-life`, `fails` (it cannot be evaluated, and denies), or why it does not match: `condition`,
+    /// `denies`, `needs-approval`, `limits-life`, `fails` (it cannot be evaluated, and denies), or why it does not match: `condition`,
     /// `other-owner`, `other-principal`, `other-action`, `other-resource`.
     pub result: FixedText,
-    /// The longest life in seconds, of `limits-life`.
+    /// The longest life in seconds, if the rule limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life_s: Option<u32>,
+    /// Who could approve, of `needs-approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<PolicyDemandAnswer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

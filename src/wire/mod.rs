@@ -9,6 +9,9 @@
 )]
 
 mod agents;
+mod approval_context;
+mod approval_keys;
+mod approvals;
 mod declarations;
 mod discovery;
 mod endpoint;
@@ -43,6 +46,9 @@ mod tokens;
 mod value_check;
 
 pub use agents::*;
+pub use approval_context::*;
+pub use approval_keys::*;
+pub use approvals::*;
 pub use declarations::*;
 pub use discovery::*;
 pub use endpoint::*;

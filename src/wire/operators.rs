@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agents::OpenCodeAnswer;
+use super::approval_keys::ApprovalKeyAnswer;
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::CertificateAnswer;
 use super::page::{PageAnswer, PageQuery};
@@ -61,6 +62,9 @@ pub struct OperatorAnswer {
     /// The last use of one of its certificates. Of a human only since the start of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_use: Option<OperatorUseAnswer>,
+    /// The keys that sign its approvals, the accepted one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approval_keys: Vec<ApprovalKeyAnswer>,
 }
 
 /// A broker without kinds has humans only.

@@ -1,6 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::approval_context::ApprovalContextAnswer;
+use super::approvals::ApprovalAnswer;
 use super::declarations::{LeaseCheckAnswer, PlannedChange};
 use super::incident_effects::IncidentEffectsAnswer;
 use super::incidents::{ContainedAnswer, ReachAnswer};
@@ -24,6 +26,14 @@ pub struct FailureOutput {
     pub request_id: Option<String>,
     /// The errors in declarations with their places.
     pub errors: Vec<String>,
+}
+
+/// `keyward approval show -o json`: the request, and its comparison with the usual requests of its agent.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ShownApprovalOutput {
+    #[serde(flatten)]
+    pub approval: ApprovalAnswer,
+    pub context: ApprovalContextAnswer,
 }
 
 /// `keyward version -o json`: no endpoint sends it.

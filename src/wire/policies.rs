@@ -13,17 +13,32 @@ endpoints! {
     GET_POLICY: GET "/v1/policies/{name}", PolicyName, Nothing => PolicyAnswer;
 }
 
+/// The approval that a policy demands.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct PolicyDemandAnswer {
+    /// `approval`: by second persons. `confirmation`: by the person for whom the agent acts.
+    pub kind: FixedText,
+    /// The group of approvers; absent if every operator with the right can approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<String>,
+    /// The number of persons who have to approve.
+    pub quorum: u32,
+}
+
 /// A declared policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct PolicyAnswer {
     pub name: PolicyName,
     pub owner: Option<OwnerName>,
-    /// The effect if the rule matches: `deny` or `limit-life`; `unreadable` if this version cannot read the rule, so that
+    /// The effect if the rule matches: `deny`, `need-approval` or `limit-life`; `unreadable` if this version cannot read the rule, so that
     /// it denies each request that it concerns.
     pub effect: FixedText,
-    /// The longest life in seconds, of the effect `limit-life`.
+    /// The longest life in seconds, if the rule limits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_life_s: Option<u32>,
+    /// The approval that it demands, of the effect `need-approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<PolicyDemandAnswer>,
     /// The actions that the head names.
     pub actions: Vec<FixedText>,
     /// The principal that the head names, e.g. `agent deploy-bot` or `role deployer`; null if it names none.
@@ -53,7 +68,7 @@ pub struct PolicyTestOutput {
 pub struct PolicyCaseOutput {
     pub name: String,
     pub passed: bool,
-    /// The outcome that the case expects: `allow`, `constrain` or `deny`.
+    /// The outcome that the case expects: `allow`, `constrain`, `approval` or `deny`.
     pub expected: FixedText,
     pub outcome: FixedText,
     /// The reason for the outcome.

@@ -35,6 +35,12 @@ pub struct ProblemBody {
     pub decision_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// The approval that the request needs, or that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// The path of the approval on the agents' listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_uri: Option<String>,
 }
 
 // Likewise; a client knows it by `error`.
@@ -56,4 +62,25 @@ pub struct OAuthBody {
     pub request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_id: Option<String>,
+    /// The approval that the request needs, or that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    /// The path of the approval on the agents' listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_uri: Option<String>,
+    /// A smaller request that would be allowed now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<SmallerRequestBody>,
+}
+
+/// A smaller token request than a denied one.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct SmallerRequestBody {
+    /// Names of capabilities, separated by spaces.
+    pub scope: String,
+    /// In seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u32>,
+    /// The form that requests the token, ready to be sent.
+    pub form: String,
 }

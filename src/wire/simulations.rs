@@ -45,7 +45,7 @@ pub struct SimulationAnswer {
 pub struct SimulatedChangeAnswer {
     pub agent: AgentName,
     pub capability: CapabilityName,
-    /// `newly-allowed`, `newly-denied`, `shorter-life` or `longer-life`.
+    /// `newly-allowed`, `newly-denied`, `newly-needing-approval`, `shorter-life` or `longer-life`.
     pub change: FixedText,
     /// The number of requests.
     pub requests: u64,

@@ -24,7 +24,7 @@ endpoints! {
 /// `authorization_details`, or in both.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TokenForm {
-    /// `client_credentials`.
+    /// `client_credentials`, or `urn:ietf:params:oauth:grant-type:device_code`.
     pub grant_type: String,
     /// Names of capabilities, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -39,6 +39,15 @@ pub struct TokenForm {
     /// In seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<String>,
+    /// The id of an approval of this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    /// The id of the denial whose smaller request this is (`instead` of the refusal).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remediates: Option<String>,
+    /// The device code of RFC 8628 §3.4, instead of all fields but `client_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_code: Option<String>,
 }
 
 #[derive(Clone, Debug, JsonSchema)]

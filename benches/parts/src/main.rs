@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use keyward::approvals::Approvals;
 use keyward::authn::{AgentPrincipal, Records, agent};
 use keyward::base::{
     AgentId, Clock, ClockReading, CodeId, DecisionId, Entropy, IncidentId, InstanceId, LedgerId, Sensitive,
@@ -104,7 +105,9 @@ fn decide(name: &str, people: &People) -> Result<(), Failed> {
     let scope: BTreeSet<_> = [("bench.service.write").parse()?].into();
     tell(name, 10_000, || {
         let Ok(principal) = people.principal() else { return };
-        let request = MintRequest { scope: scope.clone(), resource: None, life_s: None, details: None };
+        let (scope, asked) = (scope.clone(), AskedGrant::default());
+        let request =
+            MintRequest { scope, resource: None, life_s: None, details: None, approval: None, asked };
         let context = DecisionContext {
             decision: DecisionId::mint(NOW, entropy),
             records: people.records(),
@@ -151,6 +154,7 @@ struct People {
     authorities: Record,
     revocations: Revocations,
     rules: Rules,
+    approvals: Approvals,
     peer: PeerCertificate,
 }
 
@@ -199,13 +203,13 @@ impl People {
         effects.iter().for_each(|effect| registry.apply(at, effect));
         let (secrets, revocations) = (Catalogue::default(), Revocations::default());
         let operators = Operators::default();
-        let rules = Rules::default();
-        Ok(Self { registry, secrets, operators, authorities, revocations, rules, peer })
+        let (rules, approvals) = (Rules::default(), Approvals::default());
+        Ok(Self { registry, secrets, operators, authorities, revocations, rules, approvals, peer })
     }
 
     fn records(&self) -> Records<'_> {
-        let Self { registry, secrets, operators, authorities, revocations, rules, .. } = self;
-        Records { registry, operators, secrets, rules, revocations, authorities, is_frozen: false }
+        let Self { registry, secrets, operators, authorities, revocations, rules, approvals, .. } = self;
+        Records { registry, operators, secrets, rules, approvals, revocations, authorities, is_frozen: false }
     }
 
     fn principal(&self) -> Result<AgentPrincipal, Failed> {

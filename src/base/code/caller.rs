@@ -104,6 +104,9 @@ super::codes! {
     OPERATOR_OUTSIDE_NETWORK "operator_outside_network" Denied:
         "the operator's certificate is bound to networks, and the request comes from another one; the broker has raised an alarm",
         "send the request from one of the operator's networks, or ask an operator with the role `admin` for another network: `keyward operator update NAME --network NETWORK`";
+    APPROVAL_KEY_OF_ACCEPTER "approval_key_of_accepter" Denied:
+        "an admin cannot accept its own approval key, nor that of another operator of the same person",
+        "ask an admin who is another person, or accept the key on the broker's host: `keyward approval key accept NAME --fingerprint HEX --on-host`";
     NOT_BY_BREAK_GLASS "not_by_break_glass" Denied:
         "break-glass access contains and freezes, and never lifts a containment or thaws the broker",
         "lift or thaw as another operator; if no operator has a certificate, stop the broker and make one on its host: `keyward init --reissue-operator`";

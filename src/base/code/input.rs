@@ -40,12 +40,21 @@ super::codes! {
     GRANT_TYPE_MISSING "grant_type_missing" Invalid:
         "the form has no field `grant_type`",
         "send `grant_type=client_credentials`";
+    DEVICE_CODE_MISSING "device_code_missing" Invalid:
+        "the form has no field `device_code`",
+        "send the `device_code` of the response of /oauth/device_authorization";
+    APPROVAL_REQUEST_INVALID "approval_request_invalid" Invalid:
+        "a number of the request for approval is out of its range",
+        "name 1 to 100 `uses`, and a `grant_life_s` of 60 to 86400 seconds";
     ENROLMENT_MALFORMED "enrolment_malformed" Invalid:
         "a part of the enrolment code or the certificate request is malformed",
         "use `keyward join`, or copy the parts of the code exactly as it was printed";
     RENEWAL_MALFORMED "renewal_malformed" Invalid:
         "the certificate request in `csr` is not base64url",
         "use `keyward renew`, or send a PKCS#10 request in DER, encoded as base64url";
+    FINGERPRINT_MALFORMED "fingerprint_malformed" Invalid:
+        "the fingerprint is not the SHA-256 of a key in 64 hexadecimal digits, in lower case",
+        "copy it from `keyward approval key show`, which the operator of the key runs";
     CSR_TOO_LARGE "csr_too_large" Invalid:
         "the certificate request is larger than a request for one key",
         "send a PKCS#10 request for one P-256 key";
@@ -131,8 +140,8 @@ super::codes! {
         "the ledger entry of the request would be larger than the ledger allows",
         "divide the request into several smaller ones";
     GRANT_TYPE_UNSUPPORTED "grant_type_unsupported" UnsupportedGrant:
-        "`grant_type` is not `client_credentials`, the only grant of this broker",
-        "send `grant_type=client_credentials`";
+        "`grant_type` is neither `client_credentials` nor the grant of device codes",
+        "send `grant_type=client_credentials`, or `urn:ietf:params:oauth:grant-type:device_code` after /oauth/device_authorization";
     CLIENT_ID_MISMATCH "client_id_mismatch" Unauthenticated:
         "the client id in the form or in HTTP Basic is not the identity in the certificate",
         "send the SPIFFE ID of the certificate as client id, or no client id";

@@ -124,6 +124,21 @@ super::codes! {
     KEY_AGENT_FAILED "key_agent_failed" Local:
         "the key agent ended, or refused a request",
         "start it again: `keyward operator key-agent`";
+    WEBHOOK_UNUSABLE "webhook_unusable" NotStarted:
+        "the webhook of `[approvals]` cannot be used, so the broker does not start",
+        "correct `webhook`, `webhook_ca` or `webhook_key` in the configuration, or remove them";
+    APPROVAL_KEY_NOT_ON_MACHINE "approval_key_not_on_machine" Local:
+        "the accepted approval key of this operator is not on this machine",
+        "approve on the machine that has the key, or make a key on this one: `keyward approval key create`; another admin has to accept it";
+    APPROVAL_KEY_ON_MACHINE "approval_key_on_machine" Conflict:
+        "this machine has an approval key, and the broker knows it",
+        "`keyward approval key show` shows whether it is accepted; to make another key: `keyward approval key create --replace`";
+    APPROVAL_KEY_NOT_ACCEPTED "approval_key_not_accepted" Local:
+        "no approval key of this operator is accepted, and only an accepted key can approve",
+        "make a key (`keyward approval key create`), and ask another admin to accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
+    APPROVAL_DIGEST_DIFFERS "approval_digest_differs" Unverified:
+        "the broker names the digest of another request than the one that it shows; nothing was signed",
+        "do not approve; tell the people who run the broker: it shows something else than it would record";
     SLOT_UNKNOWN "slot_unknown" NotFound:
         "the keyring has no slot of this id",
         "`keyward slot list` shows the slots";

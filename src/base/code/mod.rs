@@ -3,6 +3,7 @@
 //!
 //! A code never changes its meaning, and is never removed.
 
+mod approval;
 mod caller;
 mod input;
 mod machine;
@@ -12,6 +13,7 @@ mod upstream;
 use std::fmt;
 use std::str::FromStr;
 
+pub use approval::*;
 pub use caller::*;
 pub use input::*;
 pub use machine::*;
@@ -110,7 +112,7 @@ impl Code {
 
     /// The codes that the broker returns over HTTP.
     pub fn answered() -> impl Iterator<Item = Self> {
-        [upstream::ALL, caller::ALL, input::ALL, record::ALL].into_iter().flatten().copied()
+        [upstream::ALL, caller::ALL, input::ALL, record::ALL, approval::ALL].into_iter().flatten().copied()
     }
 
     /// Every code.

@@ -116,6 +116,15 @@ super::codes! {
     ENROLMENT_CODE_USED "enrolment_code_used" Conflict:
         "the enrolment code was used with another key and has no uses left; the broker has raised an alarm",
         "if fewer machines used the code than it has uses, another person has it: tell an operator at once; for one machine more than the code has uses, ask for a new code";
+    OPERATOR_WITHOUT_PERSON "operator_without_person" Conflict:
+        "the operator is not recorded as a person, and only persons have approval keys and approve requests",
+        "ask an admin to record the person: `keyward operator update NAME --person PERSON`; a service or an automation cannot approve";
+    APPROVAL_KEY_UNKNOWN "approval_key_unknown" NotFound:
+        "the operator has proposed no approval key with this fingerprint",
+        "ask the operator to read the fingerprint to you (`keyward approval key show`); `keyward operator show NAME` shows the proposed key";
+    APPROVAL_KEY_IN_USE "approval_key_in_use" Conflict:
+        "the key belongs to a certificate, or is the approval key of another operator",
+        "make a new key, as `keyward approval key create` does";
     ENROLMENT_KEY_IN_USE "enrolment_key_in_use" Conflict:
         "the key of the certificate request belongs to another agent",
         "make a new key for every agent, as `keyward join` does; the enrolment code is still valid";

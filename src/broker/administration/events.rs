@@ -1,3 +1,4 @@
+use crate::approvals::{ApprovalApproved, ApprovalDenied, ApprovalRequested, ApprovalWithdrawn};
 use crate::custody::{
     BrokerSealed, BrokerUnsealed, CheckpointKeyRotated, DataAdopted, MachineChanged, PendingOrderFailed,
     RollbackSuspected, SealingKeysRotated, SlotsChanged,
@@ -15,10 +16,11 @@ use crate::leases::{
 };
 use crate::ledger::Kind;
 use crate::operators::{
-    BreakGlassUsed, LedgerRead, OperatorCertificatePromoted, OperatorCertificateRecorded,
-    OperatorCertificateRetried, OperatorCertified, OperatorCodeReused, OperatorDeleted, OperatorDenied,
-    OperatorElsewhere, OperatorEnrolled, OperatorInvited, OperatorLateRenewal, OperatorPlaced,
-    OperatorProfileChanged, OperatorRenewed, OperatorUsed,
+    ApprovalKeyAccepted, ApprovalKeyProposed, ApprovalKeysRemoved, BreakGlassUsed, LedgerRead,
+    OperatorCertificatePromoted, OperatorCertificateRecorded, OperatorCertificateRetried, OperatorCertified,
+    OperatorCodeReused, OperatorDeleted, OperatorDenied, OperatorElsewhere, OperatorEnrolled,
+    OperatorInvited, OperatorLateRenewal, OperatorPlaced, OperatorProfileChanged, OperatorRenewed,
+    OperatorUsed,
 };
 use crate::pki::{AuthorityFounded, AuthorityStaged, ServerCertified};
 use crate::registry::{
@@ -79,6 +81,9 @@ const EVENTS: &[(Kind, &str)] = known![
     OperatorProfileChanged<'_>,
     OperatorUsed<'_>,
     OperatorElsewhere<'_>,
+    ApprovalKeyProposed<'_>,
+    ApprovalKeyAccepted<'_>,
+    ApprovalKeysRemoved<'_>,
     LedgerRead<'_>,
     EvidenceExported<'_>,
     CheckpointKeyRotated<'_>,
@@ -157,6 +162,10 @@ const EVENTS: &[(Kind, &str)] = known![
     IncidentClosed<'_>,
     TextRefused<'_>,
     ValueRecognised<'_>,
+    ApprovalRequested<'_>,
+    ApprovalApproved<'_>,
+    ApprovalDenied<'_>,
+    ApprovalWithdrawn<'_>,
 ];
 
 /// The outcome of what an entry says.
@@ -185,6 +194,7 @@ macro_rules! kinds {
 
 /// Entries about requests that the broker refused. Reviewed.
 const DENIED: &[Kind] = kinds![
+    ApprovalDenied<'_>,
     CertificateRefused,
     CodeRefused<'_>,
     CodeReused<'_>,
@@ -254,6 +264,7 @@ mod tests {
             "alarm.enrolment-code-reused",
             "alarm.operator-elsewhere",
             "alarm.operator-enrolment-code-reused",
+            "approval.denied",
             "certificate.refused",
             "enrolment.refused",
             "issuance.refused",

@@ -15,7 +15,9 @@ use crate::broker::failure::Failure;
 use crate::broker::policies::recorded_request::{RecordedRequest, decision_names};
 use crate::broker::services::Services;
 use crate::broker::world::{Effect, World, records};
-use crate::policy::{Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, try_request};
+use crate::policy::{
+    Authorised, DecisionContext, Requester, SimulateDeclarations, Trial, TrialOutcome, try_request,
+};
 use crate::postings::TimeSpan;
 use crate::registry::Registry;
 use crate::rules::Rules;
@@ -186,6 +188,7 @@ struct Replays {
 enum Difference {
     NewlyAllowed,
     NewlyDenied,
+    NewlyApproval,
     ShorterLife,
     LongerLife,
 }
@@ -195,6 +198,7 @@ impl Difference {
         match self {
             Self::NewlyAllowed => "newly-allowed",
             Self::NewlyDenied => "newly-denied",
+            Self::NewlyApproval => "newly-needing-approval",
             Self::ShorterLife => "shorter-life",
             Self::LongerLife => "longer-life",
         }
@@ -202,10 +206,12 @@ impl Difference {
 
     /// The difference for one capability.
     fn of(present: Option<&Trial>, drafted: Option<&Trial>, name: &CapabilityName) -> Option<Self> {
+        let needs_approval = |trial: &Trial| matches!(trial.outcome, TrialOutcome::NeedsApproval(_));
         let gets = |trial: Option<&Trial>| trial.is_some_and(|trial| trial.granted.contains(name));
         match (gets(present), gets(drafted)) {
             (false, false) => None,
             (false, true) => Some(Self::NewlyAllowed),
+            (true, false) if drafted.is_some_and(needs_approval) => Some(Self::NewlyApproval),
             (true, false) => Some(Self::NewlyDenied),
             (true, true) => {
                 let life = |trial: Option<&Trial>| trial.and_then(|trial| trial.outcome.life_s());

@@ -79,12 +79,15 @@ const UNDIVIDED: [&str; 6] = ["constrained", "count", "left_out", "others", "rul
 
 /// Fields whose texts name no object: ids, codes, times, keys and fixed words; and those of changes, which are judged by
 /// their objects.
-const TEXTS_SHOWN: [&str; 28] = [
+const TEXTS_SHOWN: [&str; 33] = [
     "action",
     "added",
     "agent_id",
+    "approval",
+    "approval_key",
     "at",
     "code",
+    "digest",
     "entry",
     "expires_at",
     "field",
@@ -102,8 +105,10 @@ const TEXTS_SHOWN: [&str; 28] = [
     "request",
     "retry_at",
     "role",
+    "rules_hash",
     "secret_id",
     "serial",
+    "signature",
     "snapshot",
     "stage",
     "thumbprint",
@@ -138,6 +143,7 @@ const VALUES: [&str; 4] = ["added", "from", "removed", "to"];
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Noun {
     Agent,
+    ApproverGroup,
     Capability,
     Environment,
     Operator,
@@ -175,6 +181,7 @@ impl Noun {
     fn of_kind(kind: &str) -> Option<Self> {
         match kind {
             "agent" | "resource-server" => Some(Self::Agent),
+            "approver-group" => Some(Self::ApproverGroup),
             "capability" | "lease" => Some(Self::Capability),
             "environment" => Some(Self::Environment),
             "operator" => Some(Self::Operator),
@@ -191,7 +198,8 @@ impl Noun {
         match self {
             Self::Agent => Some(Self::Role),
             Self::Role => Some(Self::Capability),
-            Self::Capability
+            Self::ApproverGroup
+            | Self::Capability
             | Self::Environment
             | Self::Operator
             | Self::Owner
@@ -358,9 +366,13 @@ impl Filter<'_> {
         let is_own = match noun {
             Noun::Operator => return Standing::Operator,
             Noun::Owner => name == self.owner.as_str(),
-            Noun::Agent | Noun::Capability | Noun::Environment | Noun::Policy | Noun::Role | Noun::Secret => {
-                self.owner_of(noun, name).is_some_and(|owner| owner == self.owner)
-            }
+            Noun::Agent
+            | Noun::ApproverGroup
+            | Noun::Capability
+            | Noun::Environment
+            | Noun::Policy
+            | Noun::Role
+            | Noun::Secret => self.owner_of(noun, name).is_some_and(|owner| owner == self.owner),
         };
         match is_own {
             true => Standing::Own,
@@ -398,6 +410,7 @@ impl Filter<'_> {
             Noun::Capability => owner(&Owned::Capability(name.parse().ok()?)),
             Noun::Role => owner(&Owned::Role(name.parse().ok()?)),
             Noun::Environment => self.world.rules().environment(&name.parse().ok()?)?.owner.as_ref(),
+            Noun::ApproverGroup => self.world.rules().group(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Policy => self.world.rules().policy(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Secret => self.world.secrets.named(&name.parse().ok()?)?.owner.as_ref(),
             Noun::Operator | Noun::Owner => None,

@@ -1,3 +1,4 @@
+use crate::approvals::Approval;
 use crate::base::{ClockTrust, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::services::Services;
@@ -5,6 +6,7 @@ use crate::broker::world::World;
 use crate::incidents::Incident;
 use crate::policy::{Authorised, ReadMetrics};
 use crate::telemetry::MeterReading;
+use crate::wire::ApprovalState;
 
 /// Warnings, which do not fail the readiness.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +33,8 @@ pub enum Warning {
     RollbackSuspected,
     /// A pending order was not carried out within the last 24 hours, and was not repeated since.
     PendingOrderFailed,
+    /// A message about a pending request for approval was not delivered, and is not sent again.
+    WebhookDeadLetters,
 }
 
 impl Warning {
@@ -49,6 +53,7 @@ impl Warning {
             Self::Frozen => "frozen",
             Self::RollbackSuspected => "rollback_suspected",
             Self::PendingOrderFailed => "pending_order_failed",
+            Self::WebhookDeadLetters => "webhook_dead_letters",
         }
     }
 }
@@ -70,6 +75,7 @@ impl Services {
             (Warning::Frozen, self.is_frozen()),
             (Warning::RollbackSuspected, self.notifications.rollback.has_alarmed()),
             (Warning::PendingOrderFailed, self.has_failed_orders(now)),
+            (Warning::WebhookDeadLetters, self.announcement_counts().dead_letters > 0),
         ];
         warnings.into_iter().filter(|(_, is_given)| *is_given).map(|(warning, _)| warning).collect()
     }
@@ -103,7 +109,15 @@ impl AdminServices {
             let open = world.incidents().all().filter(is_open).count();
             (open, world.incidents().all().filter(|one| one.is_containing()).count())
         });
+        let approvals_pending = services.state.store.read(|world, _| {
+            let is_pending = |one: &&Approval| one.state(now) == ApprovalState::Pending;
+            world.approvals().newest().filter(is_pending).count()
+        });
+        let announcements = services.announcement_counts();
         services.notifications.meters.text(&MeterReading {
+            approvals_pending,
+            webhook_waiting: announcements.waiting,
+            webhook_dead_letters: announcements.dead_letters,
             rotations_overdue,
             rotations_dead_letter,
             orphans,

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::base::limits::DECLARATION_BYTES_MAX;
 use crate::base::{
-    AgentName, Audience, Cancellation, CapabilityName, EnvironmentName, OwnerName, Person, PolicyName,
-    RoleName, Scope, SecretName, code, length_text,
+    AgentName, ApproverGroupName, Audience, Cancellation, CapabilityName, EnvironmentName, OperatorName,
+    OwnerName, Person, PolicyName, RoleName, Scope, SecretName, code, length_text,
 };
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
@@ -46,6 +46,7 @@ impl AdminServices {
             let mut export =
                 Export { world, scope, filter, work, text: HEAD.to_owned(), objects: 0, left_out: 0 };
             export.environments()?;
+            export.approver_groups()?;
             export.policies()?;
             export.capabilities()?;
             export.roles()?;
@@ -138,6 +139,29 @@ impl Export<'_> {
         Ok(())
     }
 
+    fn approver_groups(&mut self) -> Result<(), Failure> {
+        let world = self.world;
+        for group in world.rules().groups() {
+            let escalation = group.escalation.as_ref();
+            self.add(&Exported {
+                kind: DeclaredKind::ApproverGroup,
+                table: "approver_group",
+                name: group.name.as_str(),
+                owner: group.owner.as_ref(),
+                is_beyond: false,
+                fields: ApproverGroupTable {
+                    name: &group.name,
+                    operators: &group.operators,
+                    operators_of: group.operators_of.as_ref(),
+                    escalate_after: escalation.map(|one| length_text(one.after_s)),
+                    escalate_to: escalation.map(|one| &one.to),
+                    owner: group.owner.as_ref(),
+                },
+            })?;
+        }
+        Ok(())
+    }
+
     fn policies(&mut self) -> Result<(), Failure> {
         let world = self.world;
         for Policy { name, rule, owner } in world.rules().policies() {
@@ -159,13 +183,15 @@ impl Export<'_> {
         for one in world.registry.declarations().capabilities() {
             let owner = world.registry.owners().of(&Owned::Capability(one.name.clone()));
             let environment = world.registry.declarations().environment_of(&one.name);
+            let instead = world.registry.declarations().instead_of(&one.name);
             self.add(&Exported {
                 kind: DeclaredKind::Capability,
                 table: "capability",
                 name: one.name.as_str(),
                 owner,
-                is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret)),
-                fields: CapabilityTable::of(one, environment, owner),
+                is_beyond: one.delivery.secret().is_some_and(|secret| !self.reaches_secret(secret))
+                    || instead.is_some_and(|instead| !self.reaches(Owned::Capability(instead.clone()))),
+                fields: CapabilityTable::of(one, environment, instead, owner),
             })?;
         }
         Ok(())
@@ -265,6 +291,20 @@ struct EnvironmentTable<'a> {
 }
 
 #[derive(Serialize)]
+struct ApproverGroupTable<'a> {
+    name: &'a ApproverGroupName,
+    operators: &'a BTreeSet<OperatorName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operators_of: Option<&'a OwnerName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalate_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalate_to: Option<&'a ApproverGroupName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a OwnerName>,
+}
+
+#[derive(Serialize)]
 struct PolicyTable<'a> {
     name: &'a PolicyName,
     rule: &'a str,
@@ -285,6 +325,8 @@ struct CapabilityTable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<&'a EnvironmentName>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    instead: Option<&'a CapabilityName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<&'a OwnerName>,
 }
 
@@ -292,6 +334,7 @@ impl<'a> CapabilityTable<'a> {
     const fn of(
         one: &'a Capability,
         environment: Option<&'a EnvironmentName>,
+        instead: Option<&'a CapabilityName>,
         owner: Option<&'a OwnerName>,
     ) -> Self {
         Self {
@@ -302,6 +345,7 @@ impl<'a> CapabilityTable<'a> {
             secret: one.delivery.secret(),
             max_life_s: one.max_life_s,
             environment,
+            instead,
             owner,
         }
     }

@@ -1,6 +1,7 @@
 //! What declaration files say, section by section. A new section is a file that implements
 //! [`Section`](section::Section) and an element of the list in `sections.rs`.
 
+mod approver_groups;
 pub(super) mod export;
 pub(in crate::broker) mod losses;
 pub(super) mod missing;

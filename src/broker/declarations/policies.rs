@@ -1,7 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approver_groups::{PlannedGroups, check_named};
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
-use crate::base::limits::{ENVIRONMENTS_MAX, OWNER_ENVIRONMENTS_MAX, OWNER_POLICIES_MAX, POLICIES_MAX};
+use crate::base::limits::{
+    APPROVER_GROUPS_MAX, ENVIRONMENTS_MAX, OWNER_APPROVER_GROUPS_MAX, OWNER_ENVIRONMENTS_MAX,
+    OWNER_POLICIES_MAX, POLICIES_MAX,
+};
 use crate::base::{AgentName, CapabilityName, EnvironmentName, OwnerName, RoleName, Scope, near_texts};
 use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
@@ -38,7 +42,9 @@ impl Section for RulesSection {
         let mut faults = ground.faults();
         planned.environments(ground, &self.0, &mut faults);
         planned.policies(ground, &self.0, drawn, &mut faults);
-        let after = ground.world.rules().after(&planned.change);
+        let groups = PlannedGroups::of(ground, &self.0, &mut faults);
+        let after = ground.world.rules().after(&planned.change, &groups.change);
+        check_named(ground, &self.0, &after, &mut faults);
         still_named(ground, drawn, &planned.change.removed_environments, &mut faults);
         let (policies, environments) = (
             after.policies().map(|one| one.owner.as_ref()),
@@ -46,21 +52,27 @@ impl Section for RulesSection {
         );
         OF_POLICIES.check(policies, &mut faults);
         OF_ENVIRONMENTS.check(environments, &mut faults);
-        let mut planned = faults.or(planned)?;
-        let named: BTreeSet<&OwnerName> = planned.owners().collect();
+        OF_GROUPS.check(after.groups().map(|one| one.owner.as_ref()), &mut faults);
+        let (mut planned, mut groups) = faults.or((planned, groups))?;
+        let of_groups = groups.change.groups.iter().filter_map(|one| one.owner.as_ref());
+        let named: BTreeSet<&OwnerName> = planned.owners().chain(of_groups).collect();
         let new = new_owners(ground.world, &named);
         let new = new.into_iter().filter(|one| drawn.new_owners.iter().all(|known| known.name != one.name));
         let new: Vec<_> = new.collect();
         drawn.new_owners.extend(new);
         drawn.after.rules = after;
+        drawn.changes.append(&mut groups.lines);
         drawn.changes.append(&mut planned.lines);
         drawn.replaced.append(&mut planned.replaced);
-        let change = planned.change;
-        Ok(Box::new(move |draft, _| {
-            if change.is_empty() {
-                return draft;
+        let (change, groups) = (planned.change, groups.change);
+        Ok(Box::new(move |mut draft, _| {
+            if !groups.is_empty() {
+                draft = draft.effect(Effect::Rules(rules::Effect::DeclareGroups(groups)));
             }
-            draft.effect(Effect::Rules(rules::Effect::Declare(change)))
+            if !change.is_empty() {
+                draft = draft.effect(Effect::Rules(rules::Effect::Declare(change)));
+            }
+            draft
         }))
     }
 }
@@ -77,6 +89,12 @@ const OF_POLICIES: ObjectLimit =
     ObjectLimit { noun: "policies", all: POLICIES_MAX, of_owner: OWNER_POLICIES_MAX };
 const OF_ENVIRONMENTS: ObjectLimit =
     ObjectLimit { noun: "environments", all: ENVIRONMENTS_MAX, of_owner: OWNER_ENVIRONMENTS_MAX };
+
+const OF_GROUPS: ObjectLimit = ObjectLimit {
+    noun: "groups of approvers",
+    all: APPROVER_GROUPS_MAX,
+    of_owner: OWNER_APPROVER_GROUPS_MAX,
+};
 
 impl ObjectLimit {
     /// Checks the number of objects, which have these owners. No message has the number of all: an operator with an owner
@@ -135,7 +153,7 @@ struct PlannedRules {
 }
 
 /// The present object of a name, for an operator.
-enum Present<'a, T> {
+pub(super) enum Present<'a, T> {
     /// It is within the scope.
     Own(&'a T),
     /// There is none, or the plan must not say that there is one.
@@ -145,7 +163,7 @@ enum Present<'a, T> {
 }
 
 impl<'a, T> Present<'a, T> {
-    fn of(ground: &SectionContext<'_>, found: Option<&'a T>, owner: Option<&OwnerName>) -> Self {
+    pub(super) fn of(ground: &SectionContext<'_>, found: Option<&'a T>, owner: Option<&OwnerName>) -> Self {
         match found {
             Some(found) if ground.scope.covers(owner) => Self::Own(found),
             Some(_) if ground.rules.foreign_names == ForeignNames::Told => Self::Foreign,
@@ -154,7 +172,7 @@ impl<'a, T> Present<'a, T> {
     }
 }
 
-const FOREIGN: &str = "an object of another owner has this name: choose another name";
+pub(super) const FOREIGN: &str = "an object of another owner has this name: choose another name";
 
 impl PlannedRules {
     fn owners(&self) -> impl Iterator<Item = &OwnerName> {
@@ -261,7 +279,7 @@ impl PlannedRules {
     }
 }
 
-fn owner_changed(old: Option<&OwnerName>, new: Option<&OwnerName>) -> Vec<ChangedValue> {
+pub(super) fn owner_changed(old: Option<&OwnerName>, new: Option<&OwnerName>) -> Vec<ChangedValue> {
     ChangedValue::single("owner", old, new).into_iter().collect()
 }
 
@@ -380,6 +398,8 @@ mod tests {
             (None, ENVIRONMENTS_MAX, OF_ENVIRONMENTS),
             (Some(&payments), OWNER_POLICIES_MAX, OF_POLICIES),
             (Some(&payments), OWNER_ENVIRONMENTS_MAX, OF_ENVIRONMENTS),
+            (None, APPROVER_GROUPS_MAX, OF_GROUPS),
+            (Some(&payments), OWNER_APPROVER_GROUPS_MAX, OF_GROUPS),
         ] {
             for (count, is_accepted) in [(max, true), (max + 1, false)] {
                 let mut faults = Faults::of(&[], &work);

@@ -144,6 +144,9 @@ fn effects(
     if !plan.moved.environments.is_empty() {
         change = change.effect(Effect::Registry(registry::Effect::Place(plan.moved.environments)));
     }
+    if !plan.moved.instead.is_empty() {
+        change = change.effect(Effect::Registry(registry::Effect::Redirect(plan.moved.instead)));
+    }
     for (thing, owner) in plan.moved.owners {
         change = change.effect(Effect::Registry(registry::Effect::Own { thing, owner }));
     }

@@ -250,7 +250,8 @@ impl<'a> Finder<'a> {
     /// The present policies that are removed, or changed so that they may restrict less.
     fn loosened(&self) -> Result<Vec<(&'a Policy, WideningCause)>, Failure> {
         let mut loosened = Vec::new();
-        if self.drawn.changes.iter().all(|change| change.kind != Noun::Policy.as_str()) {
+        let nouns = [Noun::Policy, Noun::ApproverGroup];
+        if self.drawn.changes.iter().all(|change| nouns.iter().all(|noun| change.kind != noun.as_str())) {
             return Ok(loosened);
         }
         for before in self.ground.world.rules().policies() {
@@ -259,7 +260,10 @@ impl<'a> Finder<'a> {
                 None => WideningCause::PolicyRemoved(before.name.clone()),
                 Some(after) => {
                     let covers = after.owner.is_none() || after.owner == before.owner;
-                    if covers && after.rule.restricts_as_much_as(&before.rule) {
+                    if covers
+                        && after.rule.restricts_as_much_as(&before.rule)
+                        && !self.approvers_change(after)
+                    {
                         continue;
                     }
                     WideningCause::PolicyChanged(before.name.clone())
@@ -268,6 +272,12 @@ impl<'a> Finder<'a> {
             loosened.push((before, cause));
         }
         Ok(loosened)
+    }
+
+    /// Whether the group of approvers of a policy changes. Groups are not compared.
+    fn approvers_change(&self, policy: &Policy) -> bool {
+        let Some(group) = policy.rule.approvers() else { return false };
+        self.ground.world.rules().group(group) != self.drawn.after.rules.group(group)
     }
 
     /// The roles that get a capability.

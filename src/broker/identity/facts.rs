@@ -10,7 +10,7 @@ use crate::broker::world::{World, records};
 use crate::crypto::Digest;
 use crate::custody::PendingOrder;
 use crate::keyring::KeyStage;
-use crate::operators::{self, Certificate, Operator, is_of_host};
+use crate::operators::{self, ApprovalKeys, Certificate, Operator, is_of_host};
 use crate::pki::PeerCertificate;
 use crate::registry::{self, Agent, Instance};
 use crate::revocation::Subject;
@@ -123,6 +123,12 @@ impl<'w> Reading<'w> {
 impl<'w> Reading<'w> {
     pub(crate) fn operator(&self, name: &OperatorName) -> Option<&'w Operator> {
         self.under(operators::keys::operator(name)).operators.named(name)
+    }
+
+    /// The approval keys of `operator`.
+    pub(crate) fn approval_keys(&self, operator: &'w Operator) -> &'w ApprovalKeys {
+        self.under(operators::keys::approval_keys(&operator.name));
+        &operator.approval_keys
     }
 
     /// The present records of the operator `principal`.

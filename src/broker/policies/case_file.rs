@@ -43,10 +43,11 @@ pub(super) enum ExpectedOutcome {
     Allow,
     Constrain,
     Deny,
+    Approval,
 }
 
 impl ExpectedOutcome {
-    const ALL: [Self; 3] = [Self::Allow, Self::Constrain, Self::Deny];
+    const ALL: [Self; 4] = [Self::Allow, Self::Constrain, Self::Deny, Self::Approval];
 
     /// The word for it in case files, and of the outcome of a trial.
     pub(super) const fn as_str(self) -> &'static str {
@@ -54,6 +55,7 @@ impl ExpectedOutcome {
             Self::Allow => "allow",
             Self::Constrain => "constrain",
             Self::Deny => "deny",
+            Self::Approval => "approval",
         }
     }
 }
@@ -155,7 +157,7 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let life_s = life.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose();
     let life_s = field(life_s, "life", place, faults);
     let expect = ExpectedOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
-    let expect = expect.ok_or("the outcomes are `allow`, `constrain` and `deny`");
+    let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
     let policy = field(raw.policy.as_deref().map(str::parse).transpose(), "policy", place, faults);
     let request = CaseRequest {

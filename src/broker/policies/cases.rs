@@ -119,7 +119,7 @@ impl Trials<'_> {
             source,
             not_after: time.plus_s(CERTIFICATE_LIFE_S),
         };
-        let request = MintRequest { scope: [capability].into(), resource: None, life_s, details: None };
+        let request = MintRequest::plain([capability].into(), life_s);
         let trial = try_request(&context, &by, &TrialRequest { action, request });
         Ok(result(name, expect, policy, trial))
     }
@@ -156,6 +156,10 @@ fn result(
     let why = match &outcome {
         TrialOutcome::Allowed { .. } => rules.join(", "),
         TrialOutcome::Constrained { reasons, .. } => reasons.join("; "),
+        TrialOutcome::NeedsApproval(policies) => {
+            let policies: Vec<String> = policies.iter().map(|policy| format!("`{policy}`")).collect();
+            format!("approval is demanded by {}", policies.join(", "))
+        }
         TrialOutcome::Denied(refusal) => match &refusal.policy {
             Some(policy) => policy.why.clone(),
             None => format!("{}: {}", refusal.code, refusal.code.meaning()),

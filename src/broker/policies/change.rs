@@ -5,7 +5,7 @@ use crate::base::{PolicyName, RoleName, code};
 use crate::policy::{
     DecisionContext, Holding, Refusal, Requester, Traced, TrialOutcome, TrialRequest, try_request,
 };
-use crate::rules::{PolicyOutcome, RulesChange, TraceResult};
+use crate::rules::{GroupsChange, PolicyOutcome, RulesChange, TraceResult};
 
 /// The single change that would allow a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -57,7 +57,7 @@ fn policy_in_the_way(
     traced: &[&Traced<'_>],
 ) -> Option<PolicyName> {
     let policies = traced.iter().flat_map(|one| &one.policies);
-    let matched = policies.filter_map(|one| match one.result {
+    let matched = policies.filter_map(|one| match &one.result {
         TraceResult::Matched(outcome) => Some((outcome, &one.policy.name)),
         TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
     });
@@ -65,13 +65,13 @@ fn policy_in_the_way(
     for (outcome, name) in matched {
         match outcome {
             PolicyOutcome::Denied | PolicyOutcome::Failed => denying.insert(name),
-            PolicyOutcome::Limited { .. } => limiting.insert(name),
+            PolicyOutcome::Limited { .. } | PolicyOutcome::NeedsApproval { .. } => limiting.insert(name),
         };
     }
     let candidates = if denying.is_empty() { limiting } else { denying };
     let only = candidates.first().filter(|_| candidates.len() == 1)?;
     let change = RulesChange { removed_policies: vec![(*only).clone()], ..RulesChange::default() };
-    let rules = context.records.rules.after(&change);
+    let rules = context.records.rules.after(&change, &GroupsChange::default());
     let records = Records { rules: &rules, ..context.records };
     let without = DecisionContext { records, ..*context };
     is_allowed(&without, by, asked).then(|| (*only).clone())

@@ -1,5 +1,6 @@
 use super::change::AllowingChange;
 use super::recorded_request::RecordedRequest;
+use super::views::demanded;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{DECISION_ENTRIES_READ_MAX, EXPLAINED_POLICIES_MAX};
 use crate::base::{Cancellation, CapabilityName, ClockReading, DecisionId, code};
@@ -159,6 +160,11 @@ impl Explained<'_> {
         let (change, now) = match &trial.outcome {
             TrialOutcome::Allowed { .. } => (None, (None, Vec::new())),
             TrialOutcome::Constrained { reasons, .. } => (None, (None, reasons.clone())),
+            TrialOutcome::NeedsApproval(policies) => {
+                let reason = |policy| format!("policy `{policy}` demands an approval");
+                let code = code::APPROVAL_REQUIRED.as_str().to_owned();
+                (None, (Some(code), policies.iter().map(reason).collect()))
+            }
             TrialOutcome::Denied(refusal) => {
                 let all: Vec<&Traced<'_>> = traced.iter().map(|(_, traced)| traced).collect();
                 let change = AllowingChange::of(&context, &by, &asked, refusal, &all);
@@ -221,21 +227,25 @@ fn own_capability(name: &CapabilityName, traced: &Traced<'_>) -> OwnExplainedCap
 }
 
 fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
-    let (result, max_life_s) = match traced.result {
-        TraceResult::Matched(PolicyOutcome::Denied) => ("denies", None),
-        TraceResult::Matched(PolicyOutcome::Failed) => ("fails", None),
-        TraceResult::Matched(PolicyOutcome::Limited { max_s }) => ("limits-life", Some(max_s)),
-        TraceResult::ConditionUnmet => ("condition", None),
-        TraceResult::HeadUnfit(HeadPart::Owner) => ("other-owner", None),
-        TraceResult::HeadUnfit(HeadPart::Principal) => ("other-principal", None),
-        TraceResult::HeadUnfit(HeadPart::Action) => ("other-action", None),
-        TraceResult::HeadUnfit(HeadPart::Resource) => ("other-resource", None),
+    let (result, max_life_s, approval) = match &traced.result {
+        TraceResult::Matched(PolicyOutcome::Denied) => ("denies", None, None),
+        TraceResult::Matched(PolicyOutcome::Failed) => ("fails", None, None),
+        TraceResult::Matched(PolicyOutcome::Limited { max_s }) => ("limits-life", Some(*max_s), None),
+        TraceResult::Matched(PolicyOutcome::NeedsApproval { demand, max_s }) => {
+            ("needs-approval", *max_s, Some(demanded(demand)))
+        }
+        TraceResult::ConditionUnmet => ("condition", None, None),
+        TraceResult::HeadUnfit(HeadPart::Owner) => ("other-owner", None, None),
+        TraceResult::HeadUnfit(HeadPart::Principal) => ("other-principal", None, None),
+        TraceResult::HeadUnfit(HeadPart::Action) => ("other-action", None, None),
+        TraceResult::HeadUnfit(HeadPart::Resource) => ("other-resource", None, None),
     };
     ExplainedPolicyAnswer {
         policy: traced.policy.name.clone(),
         owner: traced.policy.owner.clone(),
         result: result.into(),
         max_life_s,
+        approval,
         reason: traced.policy.rule.reason().map(str::to_owned),
     }
 }

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use crate::approvals::ApprovalRequested;
 use crate::base::{
     AgentId, AgentName, CapabilityName, DecisionId, InstanceId, RoleName, SecretName, SystemEntropy,
     Timestamp,
@@ -33,6 +34,7 @@ pub(in crate::broker) struct RecordedRequest {
 pub(in crate::broker) enum RecordedOutcome {
     Allow,
     Constrain,
+    Approval,
     Deny,
 }
 
@@ -41,6 +43,7 @@ impl RecordedOutcome {
         match self {
             Self::Allow => "allow",
             Self::Constrain => "constrain",
+            Self::Approval => "approval",
             Self::Deny => "deny",
         }
     }
@@ -77,13 +80,15 @@ struct EntryFacts {
 }
 
 /// The kinds of entries of decisions on requests of agents.
-const DECISIONS: [(Kind, &str); 5] = [
+const DECISIONS: [(Kind, &str); 6] = [
+    (APPROVAL, <ApprovalRequested<'_> as Event>::NAME),
     (MINTED, <TokenMinted<'_> as Event>::NAME),
     (DENIED, <TokenDenied<'_> as Event>::NAME),
     (REVEALED, <SecretRevealed<'_> as Event>::NAME),
     (LEASED, <LeaseIntended<'_> as Event>::NAME),
     (LEASED_AGAIN, <LeaseReused<'_> as Event>::NAME),
 ];
+const APPROVAL: Kind = <ApprovalRequested<'_> as Event>::KIND;
 const MINTED: Kind = <TokenMinted<'_> as Event>::KIND;
 const DENIED: Kind = <TokenDenied<'_> as Event>::KIND;
 const REVEALED: Kind = <SecretRevealed<'_> as Event>::KIND;
@@ -102,12 +107,13 @@ impl RecordedRequest {
         let event: DecisionEvent = serde_json::from_slice(&entry.event).ok()?;
         let is_denied = kind == DENIED;
         let action = match (kind, event.action.as_deref()) {
-            (MINTED, _) | (DENIED, Some("mint")) => Action::Token,
+            (MINTED | APPROVAL, _) | (DENIED, Some("mint")) => Action::Token,
             (REVEALED, _) | (DENIED, Some("reveal")) => Action::ReadSecret,
             (LEASED | LEASED_AGAIN, _) | (DENIED, Some("lease")) => Action::Lease,
             _ => return None,
         };
         let outcome = match (is_denied, event.constrained.is_empty()) {
+            _ if kind == APPROVAL => RecordedOutcome::Approval,
             (true, _) => RecordedOutcome::Deny,
             (false, false) => RecordedOutcome::Constrain,
             (false, true) => RecordedOutcome::Allow,
@@ -143,7 +149,7 @@ impl RecordedRequest {
         if let Some(secret) = secret.as_ref().filter(|_| scope.is_empty()) {
             scope.extend(delivering(world, roles, secret));
         }
-        let request = MintRequest { scope, resource: None, life_s: self.life_s(), details: None };
+        let request = MintRequest::plain(scope, self.life_s());
         TrialRequest { action: self.action, request }
     }
 

@@ -1,10 +1,10 @@
-use crate::base::{PolicyName, code};
+use crate::base::{ApprovalDemand, DemandKind, PolicyName, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::page::Page;
 use crate::policy::{Authorised, ReadDeclared};
 use crate::rules::{Action, HeadDescription, Policy, PolicyOutcome};
-use crate::wire::{FixedText, PageAnswer, PolicyAnswer};
+use crate::wire::{FixedText, PageAnswer, PolicyAnswer, PolicyDemandAnswer};
 
 impl AdminServices {
     /// The policies within the operator's scope, by name, without their rules.
@@ -31,18 +31,33 @@ impl AdminServices {
     }
 }
 
+/// The approval that a policy demands.
+pub(super) fn demanded(demand: &ApprovalDemand) -> PolicyDemandAnswer {
+    PolicyDemandAnswer {
+        kind: match demand.kind {
+            DemandKind::Approval => "approval",
+            DemandKind::Confirmation => "confirmation",
+        }
+        .into(),
+        approvers: demand.group.as_ref().map(ToString::to_string),
+        quorum: demand.quorum,
+    }
+}
+
 fn policy_view(policy: &Policy) -> PolicyAnswer {
     let HeadDescription { actions, principal, resource } = policy.rule.described_head();
-    let (effect, max_life_s) = match policy.rule.outcome() {
-        PolicyOutcome::Denied => ("deny", None),
-        PolicyOutcome::Limited { max_s } => ("limit-life", Some(max_s)),
-        PolicyOutcome::Failed => ("unreadable", None),
+    let (effect, max_life_s, approval) = match policy.rule.outcome() {
+        PolicyOutcome::Denied => ("deny", None, None),
+        PolicyOutcome::Limited { max_s } => ("limit-life", Some(max_s), None),
+        PolicyOutcome::NeedsApproval { demand, max_s } => ("need-approval", max_s, Some(demanded(&demand))),
+        PolicyOutcome::Failed => ("unreadable", None, None),
     };
     PolicyAnswer {
         name: policy.name.clone(),
         owner: policy.owner.clone(),
         effect: effect.into(),
         max_life_s,
+        approval,
         actions: actions.into_iter().map(|action| FixedText::from(Action::as_str(action))).collect(),
         principal: principal.map(|one| one.to_string()),
         resource: resource.map(|one| one.to_string()),

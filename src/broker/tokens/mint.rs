@@ -1,23 +1,27 @@
 use std::collections::BTreeSet;
 
+use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
 use crate::base::code;
-use crate::base::limits::SCOPES_MAX;
-use crate::base::{Audience, CapabilityName, RequestFacts, Timestamp, TokenId};
+use crate::base::{ApprovalId, Audience, CapabilityName, DecisionId, RequestFacts, Timestamp, TokenId};
+use crate::broker::approvals::ask::{AskedApproval, Occasion};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::host::clock::outlasts;
 use crate::broker::reading::Reading;
 use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
+use crate::broker::services::Services;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::policy::{AgentAct, Grant, Mint, MintRequest, RequestedActions, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, RequestedActions, decide_again, decide_mint};
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
+use crate::telemetry::{ApprovalOutcome, DecisionOutcome};
 use crate::token::{TokenMinted, TokenRepeated};
+use crate::wire::ApprovalState;
 
 /// A parsed token request.
 #[derive(Clone, Debug)]
@@ -30,6 +34,10 @@ pub struct MintInput {
     pub life_s: Option<u32>,
     /// The requested actions, if the request has `authorization_details`.
     pub details: Option<RequestedActions>,
+    /// The approval of the request, if it names one.
+    pub approval: Option<ApprovalId>,
+    /// The denial whose smaller request this is, as the caller says.
+    pub remediates: Option<DecisionId>,
 }
 
 impl AgentServices {
@@ -43,13 +51,18 @@ impl AgentServices {
         input: MintInput,
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Token, Failure> {
-        if input.scope.is_empty() || input.scope.len() > SCOPES_MAX {
-            return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
-        }
-        let MintInput { scope, resource, life_s, details } = input;
-        let request = MintRequest { scope, resource, life_s, details };
+        let remediates = input.remediates;
+        let request = input.into_request()?;
         let services = &*self.0;
         let mut agent = services.admit(principal)?;
+        let turn = match request.approval {
+            Some(approval) => {
+                let turn = services.notifications.approvals().using(approval).await;
+                agent.waited();
+                Some(turn)
+            }
+            None => None,
+        };
         let issued = retry_on_conflict!(async {
             let issue = services.state.issuing()?;
             let (time, now, deciding) = (issue.time, issue.time.now(), services.deciding(issue));
@@ -57,6 +70,7 @@ impl AgentServices {
             let caller = principal.clone();
             let (read, preconditions) = services.state.read_as(&caller, now, |reading| {
                 let context = deciding.on(reading);
+                request.approval.into_iter().for_each(|approval| reading.approval_in_use(approval));
                 let before = still_live(reading, &principal, reading.outcome(idempotency)?)?;
                 let (decision, before) = match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
@@ -68,22 +82,83 @@ impl AgentServices {
                 Ok::<_, Failure>((reading.noting(decision), before))
             });
             let (decision, before) = read?;
+            if decision.needs_approval() {
+                return Ok(None);
+            }
             let grant = services.granted(&caller, "mint", decision).await?;
             if let Some((minted, token)) = before {
                 let change = record_again(token, &grant, minted.0)?;
                 let again = MintReplay { grant, token, minted };
                 let receipt = services.state.commit(change, preconditions, again).await?;
-                return Ok(services.signing.issuer.mint_again(receipt)?);
+                return Ok(Some(services.signing.issuer.mint_again(receipt)?));
             }
             outlasts(time, now.plus_s(i64::from(grant.act().life_s())))?;
             let token = TokenId::mint(now, &*services.state.entropy);
-            let change = record(token, idempotency, &grant, now)?;
+            let change = record((token, remediates), idempotency, &grant, now)?;
+            let granted = Granted::of(&grant, remediates);
             let receipt = services.state.commit(change, preconditions, (token, grant)).await?;
-            services.notifications.meters.minted();
-            Ok(services.signing.issuer.mint(receipt)?)
+            services.measure(&granted);
+            Ok(Some(services.signing.issuer.mint(receipt)?))
         });
-        let issued = services.noting_clock_refusal(agent.caller(), "mint", issued).await?;
-        Ok(issued.deliver())
+        drop(turn);
+        match services.noting_clock_refusal(agent.caller(), "mint", issued).await? {
+            Some(issued) => Ok(issued.deliver()),
+            None => {
+                services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
+                let asked = services.ask(&mut agent, &request, Occasion::TokenRequest).await;
+                Err(asked.map_or_else(asked_instead, needed))
+            }
+        }
+    }
+}
+
+/// A granted request, for the metrics.
+struct Granted {
+    outcome: DecisionOutcome,
+    capabilities: Vec<CapabilityName>,
+    approval: Option<ApprovalId>,
+}
+
+impl Granted {
+    fn of(grant: &Grant<Mint>, remediates: Option<DecisionId>) -> Self {
+        let outcome = match (remediates, grant.constrained()) {
+            (Some(_), _) => DecisionOutcome::Remediated,
+            (None, []) => DecisionOutcome::Allow,
+            (None, _) => DecisionOutcome::Constrain,
+        };
+        let capabilities = grant.act().capability_names().cloned().collect();
+        Self { outcome, capabilities, approval: grant.act().approval() }
+    }
+}
+
+impl Services {
+    fn measure(&self, granted: &Granted) {
+        self.notifications.meters.minted();
+        self.measure_decision(granted.outcome, &granted.capabilities);
+        if let Some(approval) = granted.approval {
+            self.measure_approval(ApprovalOutcome::Used, approval);
+        }
+    }
+}
+
+/// The refusal of a request that needs the approval `asked`.
+fn needed(asked: AskedApproval) -> Failure {
+    let AskedApproval { approval, code, state, .. } = asked;
+    let why = match state {
+        ApprovalState::Approved => format!(
+            "the request needs an approval; `{approval}` approves it, and the request does not name it"
+        ),
+        _ => format!("the request needs an approval, and `{approval}` (code {code}) is {state}"),
+    };
+    Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval)
+}
+
+/// The refusal when the approval cannot be asked for. If the policies have changed since, the request can be repeated.
+fn asked_instead(failure: Failure) -> Failure {
+    if failure.code == code::APPROVAL_NOT_NEEDED {
+        Failure::new(code::MODIFIED_CONCURRENTLY)
+    } else {
+        failure
     }
 }
 
@@ -113,12 +188,12 @@ fn still_live(
 
 /// The entry that precedes the token.
 fn record(
-    token: TokenId,
+    named: (TokenId, Option<DecisionId>),
     idempotency: Option<&IdempotencyKey>,
     grant: &Grant<Mint>,
     now: Timestamp,
 ) -> Result<Change<Effect>, CommitError> {
-    let (basis, mint) = (grant.basis(), grant.act());
+    let ((token, remediates), basis, mint) = (named, grant.basis(), grant.act());
     let principal = mint.principal();
     let event = TokenMinted {
         agent: principal.name(),
@@ -135,6 +210,8 @@ fn record(
         snapshot: basis.snapshot.in_hex(),
         rules: &basis.rules,
         request: basis.request.in_hex(),
+        approval: mint.approval(),
+        remediates,
         facts: RequestFacts {
             left_out: mint
                 .left_out()
@@ -156,7 +233,10 @@ fn record(
             constrained: grant.constrained().to_vec(),
         })
     };
-    let change = Change::new(&event)?.requested_on(principal.connection());
+    let mut change = Change::new(&event)?.requested_on(principal.connection());
+    if let Some(approval) = mint.approval() {
+        change = change.effect(Effect::Approval(approvals::Effect::Use { approval }));
+    }
     Ok(remembered_for(mint.life_s(), change, idempotency, minted))
 }
 

@@ -2,8 +2,9 @@ mod recorded;
 
 use super::administration::entry_terms::{TERMS_RULE, terms_of};
 use super::denial::{Denied, MemoryRevocation, UnrecordedContainment, both};
+use crate::approvals::Approvals;
 use crate::authn::Records;
-use crate::base::Timestamp;
+use crate::base::{OperatorEnrolment, Timestamp};
 use crate::custody::Custody;
 use crate::idempotency::Outcomes;
 use crate::incidents::Incidents;
@@ -12,7 +13,7 @@ use crate::ledger::{Entry, Key};
 use crate::operators::{self, Operators};
 use crate::pki;
 use crate::registry::Registry;
-use crate::revocation::Revocations;
+use crate::revocation::{self, Revocations, Subject};
 use crate::rotation::Rotations;
 use crate::rules::Rules;
 use crate::secrets::Catalogue;
@@ -44,6 +45,8 @@ pub struct World {
     incidents: Incidents,
     /// Policies and environments.
     rules: Rules,
+    /// Requests for approval.
+    approvals: Approvals,
     /// The entry of the newest adjustment of the clock; 0 without one.
     clock_adjusted: u64,
     /// What is denied before an entry says so. Never stored: a snapshot holds what entries say.
@@ -69,6 +72,7 @@ pub(crate) const fn records(world: &World) -> Records<'_> {
         operators: &world.operators,
         secrets: &world.secrets,
         rules: &world.rules,
+        approvals: &world.approvals,
         revocations: &world.revocations,
         authorities: &world.keys.authority,
         is_frozen: world.incidents.freezing.is_frozen(),
@@ -86,6 +90,11 @@ impl World {
         &self.rules
     }
 
+    /// Requests for approval.
+    pub(crate) const fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
     /// The entry of the newest adjustment of the clock; 0 without one.
     pub(crate) const fn clock_adjusted(&self) -> u64 {
         self.clock_adjusted
@@ -99,6 +108,25 @@ impl World {
         if let operators::Effect::Certify { name, certificate, .. } = effect {
             let active = self.keys.authority.generations().active().map(|(generation, _)| generation);
             self.operators.signed_by(name, &certificate.serial, active);
+        }
+    }
+
+    /// The approval keys of an operator end with a revocation of the operator, or of the enrolment that proposed them. A
+    /// suspension ends none.
+    fn end_approval_keys(&mut self, effect: &revocation::Effect) {
+        let revocation::Effect::Kill(subject) = effect else { return };
+        if let Subject::Operator(id) = subject {
+            self.operators.end_approval_keys(*id, None);
+        }
+        let enrolment = if let Subject::OperatorEnrolment(enrolment) = subject {
+            Some(*enrolment)
+        } else if let Subject::Certificate(serial) = subject {
+            self.operators.enrolment_of(serial)
+        } else {
+            None
+        };
+        if let Some(OperatorEnrolment { operator, enrolled_seq }) = enrolment {
+            self.operators.end_approval_keys(operator, Some(enrolled_seq));
         }
     }
 
@@ -122,6 +150,7 @@ impl World {
         self.keys.custody.time_went_back(at.time);
         self.outcomes.time_went_back(was);
         self.incidents.time_went_back(at.time);
+        self.approvals.time_went_back(at.time);
     }
 }
 
@@ -151,7 +180,10 @@ impl store::StoredState for World {
             Effect::Pki(effect) => {
                 both(&mut self.keys.authority, &mut recorded.authority, |room| room.apply(at, effect));
             }
-            Effect::Revocation(effect) => self.revocations.apply(at, effect),
+            Effect::Revocation(effect) => {
+                self.end_approval_keys(effect);
+                self.revocations.apply(at, effect);
+            }
             Effect::Token(effect) => {
                 both(&mut self.keys.token_keys, &mut recorded.token_keys, |room| room.apply(at, effect));
             }
@@ -167,6 +199,7 @@ impl store::StoredState for World {
             }
             Effect::Incident(effect) => self.incidents.apply(at, effect),
             Effect::Rules(effect) => self.rules.apply(effect),
+            Effect::Approval(effect) => self.approvals.apply(at, effect),
             Effect::Clock { was } => {
                 self.clock_adjusted = at.seq;
                 if *was > at.time {
@@ -255,6 +288,7 @@ impl store::StoredState for World {
             | Effect::Lease(_)
             | Effect::Incident(_)
             | Effect::Rules(_)
+            | Effect::Approval(_)
             | Effect::Clock { .. } => {}
         }
     }

@@ -48,6 +48,7 @@ impl World {
             | Effect::Custody(_)
             | Effect::Incident(_)
             | Effect::Rules(_)
+            | Effect::Approval(_)
             | Effect::Clock { .. } => return,
         }
         self.end_again(ended);
@@ -77,6 +78,7 @@ impl World {
             | Effect::Custody(_)
             | Effect::Incident(_)
             | Effect::Rules(_)
+            | Effect::Approval(_)
             | Effect::Clock { .. } => {}
         }
     }
@@ -107,6 +109,7 @@ impl World {
             | Effect::Custody(_)
             | Effect::Incident(_)
             | Effect::Rules(_)
+            | Effect::Approval(_)
             | Effect::Clock { .. } => {}
         }
         denied.ended.retain(|one| !is_of_room(one));

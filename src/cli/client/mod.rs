@@ -1,6 +1,7 @@
 //! The HTTP client: over TLS as an agent or an operator, or over the socket on the broker's host.
 
 mod address_origin;
+mod approvals;
 mod attempts;
 mod broker_client;
 mod failure_reports;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::console::CommandFailure;
-use crate::wire::{Endpoint, EntriesQuery, Method, Nothing, Optional, PageQuery, Target};
+use crate::wire::{ApprovalsQuery, Endpoint, EntriesQuery, Method, Nothing, Optional, PageQuery, Target};
 
 /// A request; it can be sent again.
 #[derive(Clone)]
@@ -40,6 +40,12 @@ impl<T: Serialize> RequestInput for Optional<T> {
 }
 
 impl<C: std::fmt::Display> RequestInput for PageQuery<C> {
+    fn query(&self) -> String {
+        self.text()
+    }
+}
+
+impl RequestInput for ApprovalsQuery {
     fn query(&self) -> String {
         self.text()
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::protocol::{
     KeyAgentRequest, KeyAgentResponse, LINE_BYTES_MAX, check_private, directory, lock, socket,
 };
-use super::record::SealedKey;
+use super::record::{KeyPurpose, SealedKey};
 use crate::base::encoding::{base64url, from_base64url};
 use crate::base::{Clock, SystemEntropy, Timestamp, code};
 use crate::console::{CommandFailure, signals};
@@ -172,6 +172,9 @@ impl KeyAgentServer {
 
     /// Signs nothing but client handshakes, so that no process gets a signature for another purpose.
     fn sign(&self, key: &str, message: &str) -> KeyAgentResponse {
+        if KeyPurpose::Approval.is_of(key) {
+            return refused("the key is an approval key, which no key agent uses");
+        }
         let Some(message) = from_base64url(message).filter(|message| is_client_handshake(message)) else {
             return refused("the message is not of a TLS 1.3 client handshake");
         };
@@ -229,6 +232,11 @@ mod tests {
         assert!(why(server.sign(&text, "!")).contains("client handshake"));
         let other = SealedKey::new(&key("another horse battery"), &SystemEntropy).unwrap().text().unwrap();
         assert!(why(server.sign(&other, &base64url(&handshake()))).contains("does not open this key"));
+        let approval = SealedKey::new_for(KeyPurpose::Approval, &server.key, &SystemEntropy).unwrap();
+        for message in [&handshake()[..], b"a vote"] {
+            let refused = why(server.sign(&approval.text().unwrap(), &base64url(message)));
+            assert!(refused.contains("no key agent uses"), "{refused}");
+        }
     }
 
     #[test]

@@ -9,4 +9,4 @@ mod record;
 pub(crate) use agent::{KeyAgentServer, KeyAgentSocket};
 pub(crate) use agent_client::KeyAgent;
 pub(crate) use opener::{KeyOpener, SealedKeySigner, passphrase_key};
-pub(crate) use record::SealedKey;
+pub(crate) use record::{KeyPurpose, SealedKey};

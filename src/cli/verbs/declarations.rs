@@ -317,6 +317,7 @@ async fn check_upstreams(
                 DeclaredKind::Capability
                 | DeclaredKind::Environment
                 | DeclaredKind::Policy
+                | DeclaredKind::ApproverGroup
                 | DeclaredKind::Role
                 | DeclaredKind::Agent
                 | DeclaredKind::ResourceServer,

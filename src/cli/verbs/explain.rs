@@ -8,6 +8,7 @@ use crate::rotation::spoken;
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EXPLAIN_DECISION, EXPLAIN_OWN_DECISION,
     ExplainedCapabilityAnswer, ExplainedPolicyAnswer, ExplanationAnswer, Nothing, OwnExplanationAnswer,
+    PolicyDemandAnswer,
 };
 
 /// `keyward explain`
@@ -105,6 +106,10 @@ fn capability(one: &ExplainedCapabilityAnswer) -> Vec<String> {
 fn policy(one: &ExplainedPolicyAnswer) -> String {
     let said = match one.result.as_ref() {
         "denies" => "denies the request".to_owned(),
+        "needs-approval" => {
+            let approvers = one.approval.iter().map(approvers).collect::<String>();
+            format!("demands an approval{approvers}")
+        }
         "fails" => "cannot be evaluated, and denies the request".to_owned(),
         "limits-life" => format!("limits the life to {}", one.max_life_s.map(spoken).unwrap_or_default()),
         "condition" => "does not match: its conditions (`when`, `unless`) are not met".to_owned(),
@@ -117,6 +122,17 @@ fn policy(one: &ExplainedPolicyAnswer) -> String {
     };
     let reason = one.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
     format!("  policy {}: {said}{reason}", one.policy)
+}
+
+/// Who could approve.
+fn approvers(demand: &PolicyDemandAnswer) -> String {
+    let PolicyDemandAnswer { kind, approvers, quorum } = demand;
+    if kind == "confirmation" {
+        return " by the person for whom the agent acts".to_owned();
+    }
+    let persons = if *quorum == 1 { "a second person".to_owned() } else { format!("{quorum} persons") };
+    let group = approvers.as_ref().map_or_else(String::new, |group| format!(" of the group `{group}`"));
+    format!(" by {persons}{group}")
 }
 
 fn allowing(change: &AllowingChangeAnswer) -> String {

@@ -1,6 +1,8 @@
 //! The verbs for a running broker, one file per noun: arguments, request, output.
 
 pub(crate) mod agents;
+pub(crate) mod approval_request;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod audit_list;
 pub(crate) mod audit_tail;
@@ -32,6 +34,8 @@ pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod whoami;
 
+mod approval_keys;
+mod approval_view;
 mod authority_revocation;
 mod credential_form;
 mod incident_effects;

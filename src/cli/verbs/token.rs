@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::kept_token::KeptTokens;
 use super::token_show::{TokenShowArgs, show, token_id};
-use crate::base::{Clock, SystemClock, code};
+use crate::base::{ApprovalId, Clock, DecisionId, SystemClock, code};
 use crate::cli::client::{Client, Received};
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::{ReasonArgs, VerbSession, agent_client};
@@ -32,6 +32,12 @@ pub struct TokenArgs {
     /// With `--cached`: least remaining life of the token
     #[arg(long, value_parser = duration_s, default_value = "30s", value_name = "DURATION")]
     pub min_ttl: u32,
+    /// Use an approval of this request, e.g. one of `keyward request`; each token is one use
+    #[arg(long, value_name = "ID", conflicts_with = "cached")]
+    pub approval: Option<ApprovalId>,
+    /// Send the smaller request that a refusal named; the ledger records that it remediates this decision
+    #[arg(long, value_name = "DECISION", conflicts_with = "cached")]
+    pub remediates: Option<DecisionId>,
 }
 
 /// `keyward token show` and `keyward token revoke`
@@ -70,6 +76,8 @@ impl TokenArgs {
             scope: self.capabilities.join(" "),
             resource: self.resource.clone(),
             life_s: self.expires_in,
+            approval: self.approval,
+            remediates: self.remediates,
         };
         let minted = if self.cached {
             request.kept_or_fresh(session.home, i64::from(self.min_ttl)).await?
@@ -96,12 +104,14 @@ pub(crate) struct TokenRequest {
     pub(super) scope: String,
     pub(super) resource: Option<String>,
     pub(super) life_s: Option<u32>,
+    pub(super) approval: Option<ApprovalId>,
+    pub(super) remediates: Option<DecisionId>,
 }
 
 impl TokenRequest {
     /// A token for these capabilities with the default life.
     pub(crate) const fn for_scope(scope: String, resource: Option<String>) -> Self {
-        Self { scope, resource, life_s: None }
+        Self { scope, resource, life_s: None, approval: None, remediates: None }
     }
 
     pub(crate) async fn fresh(&self, client: &Client) -> Result<Received<TokenAnswer>, CommandFailure> {
@@ -112,6 +122,9 @@ impl TokenRequest {
             resource: self.resource.clone(),
             client_id: None,
             expires_in: self.life_s.map(|seconds| seconds.to_string()),
+            approval: self.approval.map(|id| id.to_string()),
+            remediates: self.remediates.map(|id| id.to_string()),
+            device_code: None,
         };
         client.mint(&form).await
     }

@@ -46,6 +46,9 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
         let schema = json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
         document.parameter(IDEMPOTENCY_KEY_HEADER, "header", &schema);
     }
+    if route.document.accepted.is_some() {
+        document.prefers();
+    }
     let OperationDocument { parameters, body, answer, takes_token, .. } = document;
     let mut answered = json!({ "description": "done" });
     if let (Value::Object(answered), Some(answer)) = (&mut answered, answer) {
@@ -61,14 +64,19 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
             json!([{ "certificate": [] }])
         }
     };
+    let mut responses = json!({
+        route.status.to_string(): answered,
+        "default": { "description": "refused", "content": refusal },
+    });
+    if let (Value::Object(responses), Some(accepted)) = (&mut responses, route.document.accepted) {
+        let content = json!({ "application/json": { "schema": accepted(schemas) } });
+        responses.insert("202".to_owned(), json!({ "description": "pending", "content": content }));
+    }
     let mut operation = json!({
         "operationId": route.document.operation.to_lowercase(),
         "summary": route.document.summary,
         "security": security,
-        "responses": {
-            route.status.to_string(): answered,
-            "default": { "description": "refused", "content": refusal },
-        },
+        "responses": responses,
     });
     if let Value::Object(operation) = &mut operation {
         if !parameters.is_empty() {

@@ -2,6 +2,8 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use crate::base::limits::APPROVAL_WAIT_S_MAX;
+
 /// Input and responses of an operation, from the types of its handler.
 pub(crate) struct OperationDocument<'a> {
     schemas: &'a mut Schemas,
@@ -67,6 +69,13 @@ impl<'a> OperationDocument<'a> {
         let schema = self.schemas.bodies.subschema_for::<T>();
         let name = self.path_parameter.unwrap_or_default();
         self.parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+    }
+
+    /// The header `Prefer`, by which a client accepts a response to a pending request.
+    pub(crate) fn prefers(&mut self) {
+        let text =
+            format!("`respond-async`, or `wait=N` with at most {APPROVAL_WAIT_S_MAX} seconds (RFC 7240)");
+        self.parameter("Prefer", "header", &json!({ "type": "string", "description": text }));
     }
 
     /// An optional parameter.

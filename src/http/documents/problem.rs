@@ -6,9 +6,9 @@ use axum::response::IntoResponse;
 
 use crate::base::code::{self, Code, CodeClass};
 use crate::base::limits::COME_BACK_AFTER_S;
-use crate::base::{OperatorName, OwnerName, RequestId};
+use crate::base::{CapabilityName, OperatorName, OwnerName, RequestId};
 use crate::broker::Failure;
-use crate::wire::{OAuthBody, ProblemBody};
+use crate::wire::{GET_OWN_APPROVAL, OAuthBody, ProblemBody, SmallerRequestBody};
 
 /// A refusal as a response: problem details (RFC 9457), or OAuth's format on OAuth routes.
 ///
@@ -64,6 +64,9 @@ impl Problem {
     #[must_use]
     pub(crate) fn in_form(mut self, form: ProblemForm) -> Self {
         self.form = form;
+        if form == ProblemForm::OAuth && self.failure.code == code::APPROVAL_UNKNOWN {
+            self.status = StatusCode::BAD_REQUEST;
+        }
         self
     }
 
@@ -88,7 +91,10 @@ impl Problem {
         self
     }
 
-    const fn oauth_error(&self) -> &'static str {
+    fn oauth_error(&self) -> &'static str {
+        if let Some((_, error)) = OAUTH_ERRORS.iter().find(|(code, _)| *code == self.failure.code) {
+            return error;
+        }
         match self.failure.code.sort() {
             CodeClass::Unauthenticated => "invalid_client",
             CodeClass::Denied => "unauthorized_client",
@@ -123,8 +129,34 @@ impl From<Failure> for Problem {
     }
 }
 
+/// The codes with their own OAuth error.
+const OAUTH_ERRORS: [(Code, &str); 10] = [
+    (code::APPROVAL_REQUIRED, "approval_required"),
+    (code::APPROVAL_PENDING, "authorization_pending"),
+    (code::DEVICE_POLL_TOO_FAST, "slow_down"),
+    (code::APPROVAL_DENIED, "access_denied"),
+    (code::APPROVAL_EXPIRED, "expired_token"),
+    (code::APPROVAL_USED, "invalid_grant"),
+    (code::APPROVAL_WITHDRAWN, "invalid_grant"),
+    (code::APPROVAL_UNKNOWN, "invalid_grant"),
+    (code::APPROVAL_OF_ANOTHER_AGENT, "invalid_grant"),
+    (code::APPROVER_INELIGIBLE, "invalid_grant"),
+];
+
 /// The codes with their own HTTP status.
-const STATUSES: [(Code, StatusCode); 11] = [
+const STATUSES: [(Code, StatusCode); 22] = [
+    // Errors of a token request have the status 400 (RFC 6749 §5.2, RFC 8628 §3.5).
+    (code::APPROVAL_REQUIRED, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_PENDING, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_DENIED, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_EXPIRED, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_USED, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_WITHDRAWN, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_REQUEST_DIFFERS, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_OF_ANOTHER_AGENT, StatusCode::BAD_REQUEST),
+    (code::APPROVER_INELIGIBLE, StatusCode::BAD_REQUEST),
+    (code::APPROVAL_VOTE_INCOMPLETE, StatusCode::BAD_REQUEST),
+    (code::DEVICE_POLL_TOO_FAST, StatusCode::BAD_REQUEST),
     (code::BODY_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
     (code::CONTENT_ENCODING_UNSUPPORTED, StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -257,10 +289,26 @@ impl Problem {
         }
     }
 
+    /// The smaller request that would be allowed, as a form that the caller can send.
+    fn instead(&self) -> Option<SmallerRequestBody> {
+        let (instead, denied) = (self.failure.instead.as_ref()?, self.failure.decision?);
+        let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
+        let (scope, expires_in) = (names.join(" "), instead.life_s);
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials").append_pair("scope", &scope);
+        expires_in.into_iter().for_each(|life_s| {
+            form.append_pair("expires_in", &life_s.to_string());
+        });
+        form.append_pair("remediates", &denied.to_string());
+        Some(SmallerRequestBody { scope, expires_in, form: form.finish() })
+    }
+
     fn body(&self) -> (&'static str, Vec<u8>) {
         let request_id = self.request_id.map(|id| id.to_string());
         let decision_id = self.failure.decision.map(|id| id.to_string());
         let uri = format!("urn:keyward:error:{}", self.failure.code);
+        let approval_id = self.failure.approval.map(|id| id.to_string());
+        let approval_uri = self.failure.approval.map(|id| GET_OWN_APPROVAL.path_to(&id));
         let (kind, body) = match self.form {
             ProblemForm::Problem => {
                 let body = ProblemBody {
@@ -274,6 +322,8 @@ impl Problem {
                     request_id,
                     decision_id,
                     errors: self.failure.faults.clone(),
+                    approval_id,
+                    approval_uri,
                 };
                 ("application/problem+json", serde_json::to_vec(&body))
             }
@@ -286,6 +336,9 @@ impl Problem {
                     fix: self.failure.fix.clone(),
                     request_id,
                     decision_id,
+                    approval_id,
+                    approval_uri,
+                    instead: self.instead(),
                 };
                 ("application/json", serde_json::to_vec(&body))
             }

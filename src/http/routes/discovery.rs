@@ -1,7 +1,7 @@
 use super::answer::{WithHeaders, cacheable, private};
 use super::caller::OptionalAgent;
 use super::table::{PublicRequest, RouteRequest, Routes};
-use super::tokens::scope_of;
+use super::tokens::{DEVICE_CODE, scope_of};
 use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
 use crate::token::{KEY_SET, KeySet};
@@ -32,22 +32,25 @@ fn described(issuer: &str) -> AuthorizationServerAnswer {
     let token_endpoint = at(wire::MINT_TOKEN.path);
     let revocation_endpoint = at(wire::GIVE_UP_TOKEN.path);
     let introspection_endpoint = at(wire::INTROSPECT_TOKEN.path);
+    let device_authorization_endpoint = at(wire::AUTHORIZE_DEVICE.path);
     AuthorizationServerAnswer {
         issuer: issuer.to_owned(),
         authorization_endpoint: at(wire::AUTHORIZE.path),
         token_endpoint: token_endpoint.clone(),
         revocation_endpoint: revocation_endpoint.clone(),
         revocation_endpoint_auth_methods_supported: by_certificate(),
+        device_authorization_endpoint: device_authorization_endpoint.clone(),
         introspection_endpoint: introspection_endpoint.clone(),
         introspection_endpoint_auth_methods_supported: by_certificate(),
         mtls_endpoint_aliases: EndpointAliases {
             token_endpoint,
             revocation_endpoint,
             introspection_endpoint,
+            device_authorization_endpoint,
         },
         jwks_uri: at(KEY_SET.path),
         response_types_supported: vec!["none".into()],
-        grant_types_supported: vec!["client_credentials".into()],
+        grant_types_supported: vec!["client_credentials".into(), DEVICE_CODE.into()],
         token_endpoint_auth_methods_supported: by_certificate(),
         authorization_details_types_supported: vec!["keyward_capability".into()],
         tls_client_certificate_bound_access_tokens: true,

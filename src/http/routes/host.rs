@@ -1,3 +1,4 @@
+use super::approval_keys;
 use super::idempotency_header::OwnedIdempotentRequest;
 use super::identity::{identity, signing_request};
 use super::incidents::{required, subject};
@@ -18,7 +19,7 @@ use crate::wire::{
     StateAnswer, UnsealBody,
 };
 
-type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
+pub(super) type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
 
 /// The routes of the socket on the broker's host.
 pub(crate) fn routes() -> Routes<HostServices> {
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Routes<HostServices> {
         .without_waiting()
         .route(&wire::BREAK_GLASS, break_glass)
         .route(&wire::ACCEPT_CLOCK, accept_clock)
+        .and(approval_keys::host_routes())
 }
 
 impl Routes<HostServices> {

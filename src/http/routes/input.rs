@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::client_id::BasicClient;
 use super::form::{FormFields, parse_form};
+use super::preference::Preference;
 use super::target::id;
 use crate::base::limits::{LIST_ITEMS_MAX, PAGE_ENTRIES_MAX};
 use crate::base::{IncidentId, LeaseId, Sensitive, code};
@@ -226,10 +227,16 @@ impl<C: Cursor> Input for PageQuery<C> {
 /// A form, and the client id in the headers.
 pub(crate) struct FormRead {
     client: BasicClient,
+    preference: Preference,
     body: Sensitive<Vec<u8>>,
 }
 
 impl FormRead {
+    /// What the client prefers while its request is pending.
+    pub(crate) const fn preference(&self) -> Preference {
+        self.preference
+    }
+
     pub(crate) fn fields(&self) -> Result<FormFields<'_>, Problem> {
         parse_form(&self.body)
     }
@@ -243,17 +250,18 @@ impl FormRead {
 }
 
 impl<F: JsonSchema + Send + 'static> Input for Form<F> {
-    type Head = BasicClient;
+    type Head = (BasicClient, Preference);
     type Read = FormRead;
 
     const CONTENT: Option<&'static str> = Some(FORM);
 
-    fn head(parts: &Parts) -> Result<BasicClient, Problem> {
-        Ok(BasicClient::of(&parts.headers))
+    fn head(parts: &Parts) -> Result<(BasicClient, Preference), Problem> {
+        Ok((BasicClient::of(&parts.headers), Preference::of(&parts.headers)))
     }
 
-    fn read(client: BasicClient, body: Sensitive<Vec<u8>>) -> Result<FormRead, Problem> {
-        Ok(FormRead { client, body })
+    fn read(head: (BasicClient, Preference), body: Sensitive<Vec<u8>>) -> Result<FormRead, Problem> {
+        let (client, preference) = head;
+        Ok(FormRead { client, preference, body })
     }
 
     fn describe(document: &mut OperationDocument<'_>) {

@@ -8,8 +8,8 @@ use super::answer::{ReadyResponse, WithHeaders, cacheable, json};
 use super::caller::{AnonymousCaller, AuthorisedOperator};
 use super::table::{RouteRequest, Routes};
 use super::{
-    agents, decisions, declarations, discovery, evidence, host, identity, incidents, keys, leases, ledger,
-    operators, policies, rotations, secrets, status, tokens,
+    agents, approval_context, approval_keys, approvals, decisions, declarations, discovery, evidence, host,
+    identity, incidents, keys, leases, ledger, operators, policies, rotations, secrets, status, tokens,
 };
 use crate::broker::{AdminServices, AgentServices, HostServices};
 use crate::http::documents::openapi::openapi;
@@ -34,6 +34,7 @@ fn agent_table() -> Routes<AgentServices> {
         .and(secrets::agent_routes())
         .and(leases::agent_routes())
         .and(decisions::agent_routes())
+        .and(approvals::agent_routes())
 }
 
 fn admin_table() -> Routes<AdminServices> {
@@ -47,11 +48,14 @@ fn admin_table() -> Routes<AdminServices> {
         .and(ledger::routes())
         .and(evidence::routes())
         .and(operators::routes())
+        .and(approval_keys::routes())
+        .and(approval_context::routes())
         .and(keys::routes())
         .and(secrets::routes())
         .and(rotations::routes())
         .and(leases::routes())
         .and(incidents::routes())
+        .and(approvals::operator_routes())
 }
 
 /// The agent listener's routes.

@@ -1,6 +1,9 @@
 pub(crate) mod agents;
 pub(crate) mod answer;
 pub(crate) mod answers;
+pub(crate) mod approval_context;
+pub(crate) mod approval_keys;
+pub(crate) mod approvals;
 pub(crate) mod caller;
 pub(crate) mod client_id;
 pub(crate) mod decisions;
@@ -20,6 +23,7 @@ pub(crate) mod ledger;
 pub(crate) mod listeners;
 pub(crate) mod operators;
 pub(crate) mod policies;
+pub(crate) mod preference;
 pub(crate) mod public_documents;
 pub(crate) mod refusals;
 mod requested;

@@ -5,6 +5,8 @@ use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::answer::{Answer, IntoAnswer};
 use super::caller::{AnonymousCaller, AuthorisedOperator, Identify, Repeats};
@@ -14,7 +16,7 @@ use super::refusals::{RecordRefusals, RefusableRequest};
 use super::target::FromPath;
 use crate::base::{Cancellation, OwnerName, Sensitive};
 use crate::broker::{AdminServices, Priority, RequestedObject};
-use crate::http::documents::operation::OperationDocument;
+use crate::http::documents::operation::{OperationDocument, Schemas};
 use crate::http::documents::problem::Problem;
 use crate::http::route::{Repetition, Route, RouteDocument};
 use crate::http::transport::body::read_body;
@@ -116,6 +118,14 @@ impl<S: RecordRefusals + Clone + Send + Sync + 'static> Routes<S> {
                 Ok(answer.map_err(|problem| within(problem, owner.as_ref()))?.give(status))
             }
         })
+    }
+
+    /// The route also responds with 202 and an `A`, if its request is pending.
+    pub(crate) fn accepting<A: Serialize + JsonSchema>(mut self) -> Self {
+        if let Some((route, _)) = self.0.last_mut() {
+            route.document.accepted = Some(Schemas::answer::<A>);
+        }
+        self
     }
 
     /// Marks the route as a revocation: its requests wait for no other request.
@@ -239,6 +249,7 @@ where
             operation: endpoint.name,
             describe: describe::<S, C, T, I, A>,
             object: object_of::<T>,
+            accepted: None,
         },
         caller: C::CALLER,
         repetition,

@@ -1,9 +1,10 @@
 use std::str::FromStr;
 
 use crate::base::{
-    AgentName, CapabilityName, CodeId, DecisionId, IdError, IncidentId, InstanceId, LeaseId, NameError,
-    OperatorName, Person, PersonError, PolicyName, Reason, ReasonError, SecretName, Serial, SerialError,
-    SubjectName, TokenId, code, has_secret_form, without_secret_forms,
+    AgentName, ApprovalId, ApprovalReference, ApprovalReferenceError, CapabilityName, CodeId, DecisionId,
+    IdError, IncidentId, InstanceId, LeaseId, NameError, OperatorName, Person, PersonError, PolicyName,
+    Reason, ReasonError, SecretName, Serial, SerialError, SubjectName, TokenId, code, has_secret_form,
+    without_secret_forms,
 };
 use crate::broker::RequestedObject;
 use crate::http::documents::operation::OperationDocument;
@@ -56,7 +57,7 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
-    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CodeId by id, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u32 by generation, u64 by sequence
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, ApprovalId by id, ApprovalReference by approval, CodeId by id, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u32 by generation, u64 by sequence
 );
 
 impl FromPath for IncidentId {
@@ -84,6 +85,12 @@ pub(crate) fn name<N: FromStr<Err = NameError>>(text: &str) -> Result<N, Problem
 /// A canonical id from the path, the query or the body.
 pub(crate) fn id<I: FromStr<Err = IdError>>(text: &str) -> Result<I, Problem> {
     text.parse().map_err(|error: IdError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string()))
+}
+
+fn approval(text: &str) -> Result<ApprovalReference, Problem> {
+    let refused =
+        |error: ApprovalReferenceError| Problem::new(code::ID_NOT_CANONICAL).because(error.to_string());
+    text.parse().map_err(refused)
 }
 
 fn serial(text: &str) -> Result<Serial, Problem> {

@@ -1,23 +1,27 @@
 use std::collections::BTreeSet;
 
-use axum::http::{HeaderValue, header};
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
 
-use super::answer::WithHeaders;
+use super::answer::{IntoAnswer, WithHeaders};
+use super::approvals::located;
 use super::caller::{AnonymousCaller, ResourceServer};
 use super::form::FormFields;
 use super::requested::RequestedCapabilities;
 use super::table::{RouteRequest, Routes};
+use super::target::id;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::TOKEN_LIFE_MIN_S;
 use crate::base::{Audience, CapabilityName, NameError, SecretName, Sensitive, code};
 use crate::broker::{AgentServices, MintInput};
 use crate::http::documents::problem::Problem;
 use crate::idempotency::IdempotencyKey;
+use crate::issuance::Token;
 use crate::policy::LeftOut;
 use crate::token::Claims;
 use crate::wire::{
-    self, ActiveTokenAnswer, AnyQuery, Form, InactiveTokenAnswer, IntrospectionAnswer, LeftOutAnswer,
-    Nothing, TokenAnswer, TokenForm, TokenReferenceForm,
+    self, ActiveTokenAnswer, AnyQuery, ApprovalState, Form, InactiveTokenAnswer, IntrospectionAnswer,
+    LeftOutAnswer, Nothing, OwnApprovalAnswer, TokenAnswer, TokenForm, TokenReferenceForm,
 };
 
 /// The routes of access tokens (OAuth 2.0).
@@ -25,6 +29,7 @@ pub(crate) fn routes() -> Routes<AgentServices> {
     Routes::new()
         .route(&wire::AUTHORIZE, authorize)
         .idempotent(&wire::MINT_TOKEN, mint)
+        .accepting::<OwnApprovalAnswer>()
         .route(&wire::GIVE_UP_TOKEN, give_up)
         .without_waiting()
         .route(&wire::INTROSPECT_TOKEN, introspect)
@@ -41,22 +46,62 @@ async fn mint(
     services: AgentServices,
     call: RouteRequest<AgentPrincipal, Nothing, Form<TokenForm>>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<WithHeaders<TokenAnswer>, Problem> {
-    let input = mint_input(&call.input.fields_of(call.by.certificate())?)?;
-    let minted = services.mint(call.by, input, idempotency.as_ref()).await?;
-    let answer = TokenAnswer {
-        access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
-        token_type: "Bearer".into(),
-        expires_in: minted.life_s,
-        scope: minted.scope,
-        authorization_details: minted.details,
-        token_id: minted.id,
-        decision_id: minted.decision,
-        constrained: minted.constrained,
-        left_out: minted.left_out.into_iter().map(left_out).collect(),
+) -> Result<TokenResponse, Problem> {
+    let preference = call.input.preference();
+    let input = mint_input(&services, &call.by, &call.input.fields_of(call.by.certificate())?)?;
+    let certificate = call.by.certificate().clone();
+    let asked = input.clone();
+    let refused = match services.mint(call.by, input, idempotency.as_ref()).await {
+        Ok(minted) => return Ok(TokenResponse::issued(minted)),
+        Err(failure) => failure,
     };
-    // RFC 6749 §5.1 requires it beside `Cache-Control`.
-    Ok(WithHeaders { answer, headers: vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))] })
+    let Some(approval) = refused.awaits_approval().filter(|_| preference.accepts_pending()) else {
+        return Err(refused.into());
+    };
+    let present = services.identify(&certificate)?;
+    let pending = services.own_approval(&present, approval, preference.wait()).await?;
+    if pending.state == ApprovalState::Pending.as_str() {
+        return Ok(TokenResponse::Pending(located(pending)));
+    }
+    // Approved, or ended: the request with the approval says so. The certificate is judged again after the wait.
+    let principal = services.identify(&certificate)?;
+    let input = MintInput { approval: Some(approval), ..asked };
+    Ok(TokenResponse::issued(services.mint(principal, input, None).await?))
+}
+
+/// The response to a token request.
+enum TokenResponse {
+    Issued(Box<WithHeaders<TokenAnswer>>),
+    /// The request waits for an approval.
+    Pending(WithHeaders<OwnApprovalAnswer>),
+}
+
+impl TokenResponse {
+    fn issued(minted: Token) -> Self {
+        let answer = TokenAnswer {
+            access_token: Sensitive::new(minted.token.expose().to_owned()).into(),
+            token_type: "Bearer".into(),
+            expires_in: minted.life_s,
+            scope: minted.scope,
+            authorization_details: minted.details,
+            token_id: minted.id,
+            decision_id: minted.decision,
+            constrained: minted.constrained,
+            left_out: minted.left_out.into_iter().map(left_out).collect(),
+        };
+        // RFC 6749 §5.1 requires it beside `Cache-Control`.
+        let headers = vec![(header::PRAGMA, HeaderValue::from_static("no-cache"))];
+        Self::Issued(Box::new(WithHeaders { answer, headers }))
+    }
+}
+
+impl IntoAnswer<TokenAnswer> for TokenResponse {
+    fn give(self, status: StatusCode) -> Response<Body> {
+        match self {
+            Self::Issued(issued) => issued.give(status),
+            Self::Pending(pending) => pending.give(StatusCode::ACCEPTED),
+        }
+    }
 }
 
 fn left_out(left_out: LeftOut) -> LeftOutAnswer {
@@ -67,12 +112,33 @@ fn left_out(left_out: LeftOut) -> LeftOutAnswer {
     }
 }
 
-fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
+/// The grant type of RFC 8628 §3.4.
+pub(super) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+fn mint_input(
+    services: &AgentServices,
+    by: &AgentPrincipal,
+    fields: &FormFields<'_>,
+) -> Result<MintInput, Problem> {
     match fields.get("grant_type").map(AsRef::as_ref) {
-        Some("client_credentials") => {}
-        Some(_) => return Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
-        None => return Err(Problem::new(code::GRANT_TYPE_MISSING)),
+        Some("client_credentials") => {
+            let approval = fields.get("approval").map(|text| id(text)).transpose()?;
+            let remediates = fields.get("remediates").map(|text| id(text)).transpose()?;
+            Ok(MintInput { approval, remediates, ..requested_token(fields)? })
+        }
+        Some(DEVICE_CODE) => {
+            let device = fields.get("device_code").ok_or_else(|| Problem::new(code::DEVICE_CODE_MISSING))?;
+            // Another text than an id is a device code that the broker did not issue.
+            let device = device.parse().map_err(|_| Problem::new(code::APPROVAL_UNKNOWN))?;
+            Ok(services.device_request(by, device)?)
+        }
+        Some(_) => Err(Problem::new(code::GRANT_TYPE_UNSUPPORTED)),
+        None => Err(Problem::new(code::GRANT_TYPE_MISSING)),
     }
+}
+
+/// The token that a request describes.
+pub(super) fn requested_token(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
     let scope: Result<BTreeSet<_>, Problem> =
         fields.get("scope").into_iter().flat_map(|scope| scope.split(' ')).map(scope_named).collect();
     let resource = fields.get("resource").map(|text| resource_named(text)).transpose()?;
@@ -87,7 +153,7 @@ fn mint_input(fields: &FormFields<'_>) -> Result<MintInput, Problem> {
             .ok_or_else(|| Problem::new(code::EXPIRES_IN_INVALID))
     });
     let RequestedCapabilities { scope, resource, details } = requested;
-    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details })
+    Ok(MintInput { scope, resource, life_s: life_s.transpose()?, details, approval: None, remediates: None })
 }
 
 /// A malformed capability name is a wrong scope (RFC 6749 §5.2), and a malformed audience a wrong target (RFC 8707 §2).
@@ -95,7 +161,7 @@ fn scope_named(text: &str) -> Result<CapabilityName, Problem> {
     text.parse().map_err(|error: NameError| Problem::new(code::SCOPE_MALFORMED).because(error.to_string()))
 }
 
-fn resource_named(text: &str) -> Result<Audience, Problem> {
+pub(super) fn resource_named(text: &str) -> Result<Audience, Problem> {
     text.parse().map_err(|error: NameError| Problem::new(code::RESOURCE_MALFORMED).because(error.to_string()))
 }
 

@@ -5,6 +5,7 @@ mod exchange;
 mod origin;
 mod request;
 mod template;
+mod webhook;
 
 use hyper::StatusCode;
 use serde_json::Value;
@@ -22,6 +23,8 @@ use super::fault::{UpstreamFault, UpstreamOutcome};
 use super::finding::{Finding, Verdict};
 use crate::base::{SecretName, Sensitive, UpstreamSlot, code};
 use crate::secrets::SecretValue;
+
+pub use self::webhook::{Webhook, WebhookKey, WebhookKeyError, WebhookMessage};
 
 pub(super) const KIND: DriverKind = DriverKind {
     rotation: Some(RotationKind { driver: "http", read, fields: declaration::fields }),

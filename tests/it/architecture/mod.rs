@@ -47,6 +47,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("leases", 4),
     ("evidence", 4),
     ("rules", 4),
+    ("approvals", 4),
     ("authn", 5),
     ("upstream", 5),
     ("policy", 6),

@@ -24,6 +24,10 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("web.deploy".parse().unwrap(), Some("production".parse().unwrap())),
         ("web.read".parse().unwrap(), None),
     ]);
+    let redirect = registry::Effect::Redirect(vec![
+        ("web.deploy".parse().unwrap(), Some("web.stage".parse().unwrap())),
+        ("web.read".parse().unwrap(), None),
+    ]);
     let rule = Rule::declared("@max_ttl(\"5m\") forbid (principal, action, resource);").unwrap();
     let owner = Some("payments".parse().unwrap());
     let declare = rules::Effect::Declare(RulesChange {
@@ -37,6 +41,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("registry.reserve.agent", Effect::Registry(agent)),
         ("registry.reserve.operator", Effect::Registry(operator)),
         ("registry.place", Effect::Registry(place)),
+        ("registry.redirect", Effect::Registry(redirect)),
         ("rules.declare", Effect::Rules(declare)),
         ("secrets.delete", Effect::Secrets(delete)),
     ])

@@ -40,6 +40,9 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("operator", "token-key list", &[]),
     ("operator", "incident list", &[]),
     ("operator", "incident show", &["INCIDENT"]),
+    ("alice", "approval list", &["--all"]),
+    ("alice", "approval show", &["APPROVAL"]),
+    ("alice", "approval key show", &[]),
     ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
     ("operator", "audit show", &["2"]),
     ("operator", "slot list", &["--config", "CONFIG"]),
@@ -99,6 +102,9 @@ impl Placeholders {
         {
             return Some(("11h 59m".to_owned(), left.len()));
         }
+        if rest.get(..CODE.len()).is_some_and(is_code) {
+            return Some((CODE.to_owned(), CODE.len()));
+        }
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c)).unwrap_or(rest.len());
         let value = &rest[..end];
         let digits = value.chars().filter(char::is_ascii_digit).count();
@@ -114,6 +120,14 @@ impl Placeholders {
     }
 }
 
+/// The placeholder of the code of a request for approval.
+const CODE: &str = "WDJB-MJHT";
+
+fn is_code(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_uppercase() && !"AEIOUY".contains(c);
+    text.chars().zip(CODE.chars()).all(|(c, of)| if of == '-' { c == '-' } else { is_letter(c) })
+}
+
 /// Whether this is a time of the same form.
 fn is_time(text: &str, form: &str) -> bool {
     text.chars()
@@ -126,6 +140,11 @@ fn outputs_on_terminals_are_the_golden_ones() {
     let world = World::start();
     let process = &world.process;
     process.good(&["operator", "invite", "eve", "--role", "auditor", "--owner", "payments"], b"");
+    world.declare_approvals();
+    let request = ["request", "payments.write", "--reason", "invoice \u{202e}7", "-o", "json"];
+    let asked: serde_json::Value =
+        serde_json::from_slice(&process.good_as("pay-bot", &request, b"")).unwrap();
+    let approval = asked["approval"].as_str().unwrap();
     process.good(&["agent", "suspend", "pay-bot", "--reason", "ticket 17: key found in a build log"], b"");
     process.good(&["secret", "classify", "orders-db/admin", "high"], b"");
     process.good(&["secret", "rotate", "billing/key"], b"");
@@ -152,7 +171,7 @@ fn outputs_on_terminals_are_the_golden_ones() {
         let (mut page, mut placeholders) = (String::new(), Placeholders::default());
         for (who, verb, args) in RUNS {
             let args = args.iter().map(|arg| arg.replace("TOKEN", &token).replace("CONFIG", &config));
-            let args = args.map(|arg| arg.replace("INCIDENT", incident));
+            let args = args.map(|arg| arg.replace("INCIDENT", incident).replace("APPROVAL", approval));
             let words: Vec<String> = verb.split(' ').map(str::to_owned).chain(args).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let printed = on_terminal(process, who, &words, columns);

@@ -56,6 +56,15 @@ impl World {
         self.process.good(&["apply", "-f", &self.write(text)], b"");
     }
 
+    /// Declares that writes of `pay-bot` need an approval, and the approver `alice`, who is a person like `admin`.
+    pub(super) fn declare_approvals(&self) {
+        self.apply(ASK_FIRST);
+        let process = &self.process;
+        process.good(&["operator", "update", "admin", "--person", "admin@corp.example"], b"");
+        let invite = ["operator", "invite", "alice", "--role", "approver", "--person", "alice@corp.example"];
+        process.good_as("alice", &["join"], &process.good(&invite, b""));
+    }
+
     /// A field of what a verb prints as JSON.
     pub(super) fn field(&self, args: &[&str], pointer: &str) -> String {
         let output = self.process.json(args);
@@ -63,6 +72,16 @@ impl World {
         found.as_str().map_or_else(|| found.to_string(), str::to_owned)
     }
 }
+
+const ASK_FIRST: &str = r#"
+[[policy]]
+name = "ask-first"
+owner = "payments"
+rule = '''
+@decision("require_approval")
+forbid (principal, action == Keyward::Action::"token", resource) when { resource.access == "write" };
+'''
+"#;
 
 const DECLARED: &str = r#"
 [[capability]]

@@ -1,5 +1,6 @@
 //! The tutorial and the how-to pages, to the letter: their commands are taken out of them and run.
 
+mod approvals;
 mod ci;
 mod data;
 mod declarations;

@@ -126,6 +126,18 @@ fn cases_are_decided_by_time_source_life_action_and_sensitivity() {
 }
 
 #[test]
+fn a_case_can_expect_an_approval() {
+    let rule =
+        "@decision(\"require_approval\") forbid (principal, action == Keyward::Action::\"token\", resource);";
+    let declared = format!("{DECLARED}{}", policy("approved", rule));
+    let results =
+        run(&declared, &case("one", "web.deploy", "expect = \"approval\"\npolicy = \"approved\"")).unwrap();
+    assert!(results[0].has_passed(), "{}", results[0].why);
+    let results = run(&declared, &case("one", "db.read", "expect = \"allow\"")).unwrap();
+    assert!(results[0].has_passed(), "{}", results[0].why);
+}
+
+#[test]
 fn a_case_names_the_policy_that_has_to_match() {
     let late = "time = \"2026-01-05T20:00:00Z\"\nexpect = \"deny\"\npolicy = ";
     for (policy, passes) in [("no-nights", true), ("short-outside", true), ("none-such", false)] {

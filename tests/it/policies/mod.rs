@@ -1,9 +1,11 @@
 //! Policies: what they deny and limit, and what the agent is told.
 
+mod approvals;
 mod cases;
 mod declared;
 mod explain;
 mod matrix;
+mod remedies;
 mod simulate;
 mod views;
 

@@ -211,6 +211,8 @@ async fn mint(store: Arc<Store<World>>, agent: AgentName, instance: InstanceId) 
         rules: &["role bench grants bench.service-0.write".to_owned()],
         request: digest.in_hex(),
         facts: RequestFacts::new(&roles, None),
+        approval: None,
+        remediates: None,
     };
     store.commit(Change::new(&event)?, ()).await?.redeem();
     Ok(())

@@ -8,8 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::recorder::Recorder;
+use crate::approval_keys::commands::{PROMPT, WORDS};
 use crate::golden::world::World;
-use crate::support::process::Process;
+use crate::support::process::{KEYWARD, Process};
+use crate::support::terminal::TypedCommand;
 use crate::support::webhook::Mood;
 
 /// `--config` and the configuration of `process`.
@@ -102,6 +104,7 @@ pub(super) fn on_a_running_broker(recorder: &mut Recorder) {
     let mut world = World::start();
     identities(recorder, &world);
     subjects(recorder, &world);
+    approvals(recorder, &world);
     sealed_keys(recorder, &world.process);
     secrets(recorder, &world);
     rotations(recorder, &world);
@@ -132,6 +135,47 @@ fn identities(recorder: &mut Recorder, world: &World) {
     recorder.run(process, "operator", "token revoke", &[shown["token_id"].as_str().unwrap()]);
     assert_eq!(recorder.refused(process, "a", &["token", "reports.read"]), "capability_not_granted");
     assert_eq!(recorder.refused(process, "operator", &["agent", "show", "absent"]), "agent_unknown");
+}
+
+/// Commands of an approver who types, into a file: the terminal shows the prompts.
+fn typed_output(process: &Process, command: &str, prompt: &str, lines: &[&str]) -> Vec<u8> {
+    let (home, out) = (process.path("home-alice"), process.path("typed-output"));
+    let command = format!("{KEYWARD} {command} -o json --home {} > {}", home.display(), out.display());
+    let (is_done, said) =
+        TypedCommand { command: &command, prompt, ahead: "ahead\n", lines }.run(&process.path("begin"));
+    assert!(is_done, "{said}");
+    fs::read(out).unwrap()
+}
+
+fn approvals(recorder: &mut Recorder, world: &World) {
+    let process = &world.process;
+    world.declare_approvals();
+    let made = typed_output(process, "approval key create", PROMPT, &[WORDS, WORDS]);
+    let made = recorder.check("approval key create", &made);
+    let fingerprint = made["keys"][0]["fingerprint"].as_str().unwrap();
+    recorder.run(process, "operator", "approval key accept", &["alice", "--fingerprint", fingerprint]);
+    recorder.run(process, "alice", "approval key show", &[]);
+    recorder.run(process, "operator", "operator show", &["alice"]);
+    assert_eq!(recorder.refused(process, "pay-bot", &["token", "payments.write"]), "approval_required");
+    let mut request = |reason: &str| {
+        let asked = recorder.run(
+            process,
+            "pay-bot",
+            "request",
+            &["payments.write", "--reason", reason, "--for", "30m"],
+        );
+        asked["approval"].as_str().unwrap().to_owned()
+    };
+    let (first, second) = (request("invoice 7"), request("invoice 8"));
+    recorder.run(process, "alice", "approval list", &[]);
+    recorder.run(process, "alice", "approval show", &[&first]);
+    let approve = format!("approval approve {first}");
+    let approved = typed_output(process, &approve, "Passphrase of the approval key: ", &[WORDS]);
+    recorder.check("approval approve", &approved);
+    recorder.run(process, "pay-bot", "token", &["payments.write", "--approval", &first]);
+    recorder.run(process, "alice", "approval deny", &[&second, "--reason", "not today"]);
+    recorder.run(process, "alice", "approval list", &["--all"]);
+    recorder.run(process, "operator", "approval key remove", &["alice"]);
 }
 
 fn subjects(recorder: &mut Recorder, world: &World) {

@@ -1,0 +1,65 @@
+//! The webhook for requests for approval, as the configuration names it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::environment::Environment;
+use crate::base::{Sensitive, code};
+use crate::config::{Config, WebhookSettings};
+use crate::console::CommandFailure;
+use crate::files::create;
+use crate::upstream::{Webhook, WebhookKey};
+
+/// The file of the key that the broker makes, in its data directory.
+const KEY_FILE: &str = "webhook.key";
+/// Permissions of group and others.
+const OTHERS: u32 = 0o077;
+
+/// The webhook; `None` without the setting `approvals.webhook`.
+///
+/// # Errors
+/// [`CommandFailure`] if the URL, the CA certificates or the key cannot be used.
+pub(super) fn webhook(config: &Config, environment: &Environment) -> Result<Option<Webhook>, CommandFailure> {
+    let Some(WebhookSettings { url, ca, key }) = &config.approvals.webhook else { return Ok(None) };
+    let key = match key {
+        Some(file) => read_key(file)?,
+        None => own_key(&config.data_dir.join(KEY_FILE), environment)?,
+    };
+    let ca = fs::read_to_string(ca).map_err(|error| CommandFailure::of_file(ca, &error))?;
+    let webhook = Webhook::new(url, ca, &key);
+    // The URL may contain a secret: it is not repeated.
+    webhook.map(Some).map_err(|problem| {
+        CommandFailure::new(code::WEBHOOK_UNUSABLE)
+            .because(format!("`approvals.webhook` cannot be used: {problem}"))
+    })
+}
+
+/// The key in the file that the broker made, or a new one.
+fn own_key(path: &Path, environment: &Environment) -> Result<WebhookKey, CommandFailure> {
+    if path.exists() {
+        return read_key(path);
+    }
+    let key = WebhookKey::new(Sensitive::filled(|to: &mut [u8; 32]| environment.entropy.fill(to)));
+    create(path, key.text().expose().as_bytes()).map_err(|error| CommandFailure::of_file(path, &error))?;
+    tracing::info!(file = %path.display(), "a key for the webhook was made: give it to the service, which verifies the messages with it");
+    Ok(key)
+}
+
+fn read_key(path: &Path) -> Result<WebhookKey, CommandFailure> {
+    let of_file = |error: io::Error| CommandFailure::of_file(path, &error);
+    let found = fs::metadata(path).map_err(of_file)?;
+    if found.mode() & OTHERS != 0 {
+        let path = path.display();
+        return Err(CommandFailure::new(code::FILE_PERMISSIONS_TOO_OPEN)
+            .because(format!("`{path}` has mode {:o}: group or others can use it", found.mode() & 0o7777))
+            .mended_by(format!("find out who could read it, then `chmod go= {path}`")));
+    }
+    let text = zeroize::Zeroizing::new(fs::read_to_string(path).map_err(of_file)?);
+    WebhookKey::parse(&text).map_err(|error| {
+        CommandFailure::new(code::WEBHOOK_UNUSABLE)
+            .because(format!("`{}` has no key for the webhook: {error}", path.display()))
+            .mended_by("store the key that the service expects, or remove `webhook_key`: the broker then makes a key")
+    })
+}

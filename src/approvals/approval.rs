@@ -1,0 +1,217 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::terms::{ApprovalTerms, PolicyDemand};
+use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
+use crate::base::{
+    AgentId, AgentName, ApprovalId, DecisionId, InstanceId, OperatorId, OperatorName, Person, PolicyName,
+    Timestamp, UserCode,
+};
+use crate::crypto::Digest;
+use crate::store::At;
+use crate::wire::ApprovalState;
+
+/// A request for approval, as it was opened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OpenedApproval {
+    /// The id.
+    pub id: ApprovalId,
+    /// The code by which a person finds it.
+    pub code: UserCode,
+    /// The agent that asks.
+    pub requester: Requester,
+    /// The decision that opened it; `None` if the agent asked for it.
+    pub decision: Option<DecisionId>,
+    /// What it is bound to.
+    pub terms: ApprovalTerms,
+    /// Whether the response to a token request with the device code has `authorization_details`.
+    pub is_detailed: bool,
+}
+
+/// The agent that asks for an approval, as of its request.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Requester {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its name.
+    pub name: AgentName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The person for whom the agent acts.
+    pub person: Option<Person>,
+    /// The address that the request came from, if it is known.
+    pub source: Option<IpAddr>,
+}
+
+/// The vote of an operator.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ballot {
+    /// The operator.
+    pub operator: OperatorName,
+    /// Its id.
+    pub operator_id: OperatorId,
+    /// The entry by which it enrolled.
+    pub enrolled_seq: u64,
+    /// The person who is the operator. An approval always has one.
+    pub person: Option<Person>,
+    /// The approval key of the signature. An approval always has one.
+    pub key: Option<Digest>,
+    /// Whether the operator approves; otherwise it denies.
+    pub approves: bool,
+    /// The policies whose demands the vote counts for.
+    pub meets: Vec<PolicyName>,
+}
+
+/// A recorded vote.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CastVote {
+    /// The vote.
+    pub ballot: Ballot,
+    /// When.
+    pub at: Timestamp,
+    /// The entry.
+    pub seq: u64,
+}
+
+/// The end of a request before its time.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Ending {
+    /// An operator denied it.
+    Denied,
+    /// Its agent withdrew it.
+    Withdrawn,
+}
+
+/// A request for approval.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Approval {
+    /// As it was opened.
+    pub opened: OpenedApproval,
+    /// When.
+    pub opened_at: Timestamp,
+    /// The entry.
+    pub opened_seq: u64,
+    /// The votes, the oldest first.
+    pub votes: Vec<CastVote>,
+    /// When all demands were met.
+    pub approved_at: Option<Timestamp>,
+    /// The number of tokens that were issued with it.
+    pub uses: u32,
+    /// The first use.
+    pub first_use: Option<Timestamp>,
+    /// The end before its time.
+    pub ended: Option<Ending>,
+}
+
+impl Approval {
+    pub(super) const fn new(opened: OpenedApproval, at: At) -> Self {
+        Self {
+            opened,
+            opened_at: at.time,
+            opened_seq: at.seq,
+            votes: Vec::new(),
+            approved_at: None,
+            uses: 0,
+            first_use: None,
+            ended: None,
+        }
+    }
+
+    /// The state at `now`. Nothing is recorded when a time is over.
+    #[must_use]
+    pub fn state(&self, now: Timestamp) -> ApprovalState {
+        match self.ended {
+            Some(Ending::Denied) => return ApprovalState::Denied,
+            Some(Ending::Withdrawn) => return ApprovalState::Withdrawn,
+            None => {}
+        }
+        if self.approved_at.is_some() && self.uses >= self.opened.terms.request.uses {
+            return ApprovalState::Used;
+        }
+        if now >= self.expires_at() {
+            return ApprovalState::Expired;
+        }
+        if self.approved_at.is_some() { ApprovalState::Approved } else { ApprovalState::Pending }
+    }
+
+    /// The end of the wait for votes, of the wait for the first use, or of the grant that the first use began.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        let grant_life_s = self.opened.terms.request.grant_life_s.map_or(0, i64::from);
+        match (self.approved_at, self.first_use) {
+            (None, _) => self.opened_at.plus_s(APPROVAL_PENDING_S),
+            (Some(approved), None) => approved.plus_s(APPROVAL_UNUSED_S),
+            (Some(_), Some(first)) => first.plus_s(grant_life_s),
+        }
+    }
+
+    /// The number of tokens that it still gives at `now`.
+    #[must_use]
+    pub fn uses_left(&self, now: Timestamp) -> u32 {
+        if self.state(now) == ApprovalState::Approved {
+            self.opened.terms.request.uses.saturating_sub(self.uses)
+        } else {
+            0
+        }
+    }
+
+    /// The votes that approve, and count for the demand of `policy`.
+    pub fn votes_for<'a>(&'a self, policy: &'a PolicyName) -> impl Iterator<Item = &'a CastVote> {
+        self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
+    }
+
+    /// The number of persons who have approved what `demand` asks for.
+    #[must_use]
+    pub fn approved_by(&self, demand: &PolicyDemand) -> u32 {
+        count_persons(self.votes_for(&demand.policy))
+    }
+
+    /// Whether this vote, after the ones before, meets all demands.
+    #[must_use]
+    pub fn is_met_with(&self, ballot: &Ballot) -> bool {
+        let (at, seq) = (self.opened_at, 0);
+        let mut after = self.clone();
+        after.votes.push(CastVote { ballot: ballot.clone(), at, seq });
+        after.is_met()
+    }
+
+    /// Whether all demands are met.
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        let demands = &self.opened.terms.demands;
+        !demands.is_empty() && demands.iter().all(|one| self.approved_by(one) >= one.demand.quorum)
+    }
+
+    pub(super) fn vote(&mut self, ballot: Ballot, at: At) {
+        if !ballot.approves {
+            self.ended.get_or_insert(Ending::Denied);
+        }
+        self.votes.push(CastVote { ballot, at: at.time, seq: at.seq });
+        if self.approved_at.is_none() && self.is_met() {
+            self.approved_at = Some(at.time);
+        }
+    }
+
+    pub(super) fn use_once(&mut self, at: At) {
+        self.uses = self.uses.saturating_add(1);
+        self.first_use.get_or_insert(at.time);
+    }
+
+    /// Times in the future move back to `now`.
+    pub(super) fn time_went_back(&mut self, now: Timestamp) {
+        self.opened_at = self.opened_at.min(now);
+        let times = self.votes.iter_mut().map(|vote| &mut vote.at);
+        for time in times.chain(&mut self.approved_at).chain(&mut self.first_use) {
+            *time = (*time).min(now);
+        }
+    }
+}
+
+/// The number of persons behind `votes`: a person with two operator names counts once.
+fn count_persons<'a>(votes: impl Iterator<Item = &'a CastVote>) -> u32 {
+    let persons: BTreeSet<String> =
+        votes.filter_map(|vote| vote.ballot.person.as_ref()).map(|one| one.as_str().to_lowercase()).collect();
+    u32::try_from(persons.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,55 @@
+use serde::{Deserialize, Serialize};
+
+use super::approval::{Ballot, OpenedApproval};
+use super::keys;
+use crate::base::ApprovalId;
+use crate::ledger::Key;
+
+/// A state change of this room.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Effect {
+    /// An agent asks for an approval.
+    Open(Box<OpenedApproval>),
+    /// An operator votes.
+    Vote {
+        /// The approval.
+        approval: ApprovalId,
+        /// The vote.
+        ballot: Ballot,
+    },
+    /// A token is issued with the approval.
+    Use {
+        /// The approval.
+        approval: ApprovalId,
+    },
+    /// The agent withdraws its request.
+    Withdraw {
+        /// The approval.
+        approval: ApprovalId,
+    },
+}
+
+impl Effect {
+    /// Adds what it advances: a decision that relied on one of these keys before is made again.
+    pub fn advances(&self, keys: &mut Vec<Key>) {
+        match self {
+            Self::Open(opened) => {
+                keys.extend([keys::approval(opened.id), keys::of_agent(opened.requester.agent)]);
+            }
+            Self::Vote { approval, .. } | Self::Use { approval } | Self::Withdraw { approval } => {
+                keys.push(keys::approval(*approval));
+            }
+        }
+    }
+
+    /// Whether it takes something away: such an entry is anchored at once. In an older copy of the ledger, an approval could be
+    /// used again.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        match self {
+            Self::Open(_) => false,
+            Self::Vote { ballot, .. } => !ballot.approves,
+            Self::Use { .. } | Self::Withdraw { .. } => true,
+        }
+    }
+}

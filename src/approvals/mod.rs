@@ -1,0 +1,17 @@
+//! Requests for approval: what agents ask for, the votes of operators, and how often an approval was used.
+//!
+//! Knows policies and operators by their names only. It never decides who may approve, nor whether an approval allows a
+//! request; `policy` does.
+
+mod approval;
+mod effect;
+mod events;
+pub mod keys;
+mod state;
+mod terms;
+
+pub use approval::{Approval, Ballot, CastVote, Ending, OpenedApproval, Requester};
+pub use effect::Effect;
+pub use events::{ApprovalApproved, ApprovalDenied, ApprovalRequested, ApprovalWithdrawn, VoteText};
+pub use state::Approvals;
+pub use terms::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};

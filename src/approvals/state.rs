@@ -1,0 +1,355 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::approval::{Approval, Ending, OpenedApproval};
+use super::effect::Effect;
+use crate::base::limits::{APPROVAL_KEPT_S, APPROVALS_MAX, APPROVALS_OF_AGENT_MAX, APPROVALS_PENDING_MAX};
+use crate::base::{AgentId, ApprovalId, ApprovalReference, Timestamp, UserCode};
+use crate::crypto::Digest;
+use crate::store::At;
+use crate::wire::ApprovalState;
+
+/// The requests for approval in memory: those that have not ended, and the last ones that have.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(from = "StoredApprovals")]
+pub struct Approvals {
+    all: BTreeMap<ApprovalId, Approval>,
+    #[serde(skip)]
+    of_agents: BTreeMap<AgentId, BTreeSet<ApprovalId>>,
+    #[serde(skip)]
+    codes: BTreeMap<UserCode, ApprovalId>,
+}
+
+/// What a snapshot has of [`Approvals`].
+#[derive(Deserialize)]
+struct StoredApprovals {
+    all: BTreeMap<ApprovalId, Approval>,
+}
+
+impl From<StoredApprovals> for Approvals {
+    fn from(StoredApprovals { all }: StoredApprovals) -> Self {
+        let mut approvals = Self::default();
+        all.into_values().for_each(|approval| approvals.insert(approval));
+        approvals
+    }
+}
+
+impl Approvals {
+    /// The approval of this id.
+    #[must_use]
+    pub fn get(&self, id: ApprovalId) -> Option<&Approval> {
+        self.all.get(&id)
+    }
+
+    /// The approval of this id or code.
+    #[must_use]
+    pub fn find(&self, reference: ApprovalReference) -> Option<&Approval> {
+        match reference {
+            ApprovalReference::Id(id) => self.get(id),
+            ApprovalReference::Code(code) => self.get(*self.codes.get(&code)?),
+        }
+    }
+
+    /// Whether no approval has this code.
+    #[must_use]
+    pub fn is_free(&self, code: UserCode) -> bool {
+        !self.codes.contains_key(&code)
+    }
+
+    /// All approvals, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Approval> {
+        self.all.values().rev()
+    }
+
+    fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Approval> {
+        self.of_agents.get(&agent).into_iter().flatten().filter_map(|id| self.get(*id))
+    }
+
+    /// The approval of this agent for a request with this digest under policies with this hash, which can be used or approved.
+    #[must_use]
+    pub fn open_for(
+        &self,
+        agent: AgentId,
+        digest: &Digest,
+        rules: &Digest,
+        now: Timestamp,
+    ) -> Option<&Approval> {
+        let is_open = |one: &&Approval| !one.state(now).is_ended();
+        self.of_agent(agent).filter(is_open).find(|one| {
+            let terms = &one.opened.terms;
+            terms.rules == *rules && terms.request.digest() == *digest
+        })
+    }
+
+    /// Whether one more approval of this agent can be opened at `now`.
+    #[must_use]
+    pub fn has_room_for(&self, agent: AgentId, now: Timestamp) -> bool {
+        let is_pending = |one: &&Approval| one.state(now) == ApprovalState::Pending;
+        let pending = self.of_agent(agent).filter(is_pending).count();
+        let has_room =
+            || self.all.len() < APPROVALS_MAX || self.all.values().any(|one| one.state(now).is_ended());
+        pending < APPROVALS_PENDING_MAX && has_room()
+    }
+
+    /// Applies an effect.
+    pub fn apply(&mut self, at: At, effect: &Effect) {
+        match effect {
+            Effect::Open(opened) => {
+                self.forget(opened, at.time);
+                self.insert(Approval::new((**opened).clone(), at));
+            }
+            Effect::Vote { approval, ballot } => self.change(*approval, |one| one.vote(ballot.clone(), at)),
+            Effect::Use { approval } => self.change(*approval, |one| one.use_once(at)),
+            Effect::Withdraw { approval } => self.change(*approval, |one| {
+                one.ended.get_or_insert(Ending::Withdrawn);
+            }),
+        }
+    }
+
+    fn change(&mut self, id: ApprovalId, change: impl FnOnce(&mut Approval)) {
+        if let Some(approval) = self.all.get_mut(&id) {
+            change(approval);
+        }
+    }
+
+    fn insert(&mut self, approval: Approval) {
+        let OpenedApproval { id, code, requester, .. } = &approval.opened;
+        self.of_agents.entry(requester.agent).or_default().insert(*id);
+        self.codes.insert(*code, *id);
+        self.all.insert(*id, approval);
+    }
+
+    fn remove(&mut self, id: ApprovalId) {
+        let Some(Approval { opened: OpenedApproval { code, requester, .. }, .. }) = self.all.remove(&id)
+        else {
+            return;
+        };
+        self.codes.remove(&code);
+        if let Some(ids) = self.of_agents.get_mut(&requester.agent) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_agents.remove(&requester.agent);
+            }
+        }
+    }
+
+    /// Makes room for an approval: forgets old ones, and the oldest ended ones beyond the limits. The ledger has all.
+    fn forget(&mut self, opened: &OpenedApproval, now: Timestamp) {
+        let is_old = |one: &Approval| now.seconds_since(one.opened_at) > APPROVAL_KEPT_S;
+        // Ids sort by the time of their making.
+        while let Some(id) = self.all.iter().next().filter(|(_, one)| is_old(one)).map(|(id, _)| *id) {
+            self.remove(id);
+        }
+        let agent = opened.requester.agent;
+        let is_full = self.of_agents.get(&agent).is_some_and(|ids| ids.len() >= APPROVALS_OF_AGENT_MAX);
+        let first_ended = |mut all: Box<dyn Iterator<Item = &Approval> + '_>| {
+            all.find(|one| one.state(now).is_ended()).map(|one| one.opened.id)
+        };
+        if is_full && let Some(id) = first_ended(Box::new(self.of_agent(agent))) {
+            self.remove(id);
+        }
+        if self.all.len() >= APPROVALS_MAX
+            && let Some(id) = first_ended(Box::new(self.all.values()))
+        {
+            self.remove(id);
+        }
+    }
+
+    /// Times that a wrong clock put into the future move back.
+    pub fn time_went_back(&mut self, now: Timestamp) {
+        self.all.values_mut().for_each(|approval| approval.time_went_back(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::approval::{Ballot, Requester};
+    use super::super::terms::{ApprovalTerms, PolicyDemand, RequestedGrant};
+    use super::*;
+    use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
+    use crate::base::{ApprovalDemand, DemandKind, InstanceId, OperatorId, SystemEntropy};
+    use crate::crypto::sha256;
+
+    const NOW: Timestamp = Timestamp::from_s(1_800_000_000);
+
+    fn at(seconds: i64) -> At {
+        At { seq: 1, time: NOW.plus_s(seconds) }
+    }
+
+    fn demand(policy: &str, quorum: u32) -> PolicyDemand {
+        let demand = ApprovalDemand { kind: DemandKind::Approval, group: None, quorum };
+        PolicyDemand { policy: policy.parse().unwrap(), demand, reason: None }
+    }
+
+    fn opened(agent: AgentId, life_s: u32, demands: Vec<PolicyDemand>) -> OpenedApproval {
+        OpenedApproval {
+            id: ApprovalId::mint(NOW, &SystemEntropy),
+            code: UserCode::draw(&SystemEntropy),
+            requester: Requester {
+                agent,
+                name: "deploy-bot".parse().unwrap(),
+                instance: InstanceId::mint(NOW, &SystemEntropy),
+                person: None,
+                source: None,
+            },
+            decision: None,
+            terms: ApprovalTerms {
+                request: RequestedGrant {
+                    agent: "spiffe://keyward.test/agent/deploy-bot".to_owned(),
+                    capabilities: Vec::new(),
+                    audience: "https://a".parse().unwrap(),
+                    life_s,
+                    uses: 1,
+                    grant_life_s: None,
+                    reason: None,
+                },
+                rules: sha256(b"rules"),
+                policies: Vec::new(),
+                demands,
+            },
+            is_detailed: false,
+        }
+    }
+
+    fn ballot(person: &str, approves: bool, meets: &[&str]) -> Ballot {
+        Ballot {
+            operator: "ann".parse().unwrap(),
+            operator_id: OperatorId::mint(NOW, &SystemEntropy),
+            enrolled_seq: 1,
+            person: Some(person.parse().unwrap()),
+            key: None,
+            approves,
+            meets: meets.iter().map(|policy| policy.parse().unwrap()).collect(),
+        }
+    }
+
+    fn agent() -> AgentId {
+        AgentId::mint(NOW, &SystemEntropy)
+    }
+
+    #[test]
+    fn an_approval_needs_every_demand_by_so_many_persons() {
+        let one = opened(agent(), 60, vec![demand("a", 2), demand("b", 1)]);
+        let (id, mut approvals) = (one.id, Approvals::default());
+        approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        let mut vote = |person, meets: &[&str]| {
+            let ballot = ballot(person, true, meets);
+            let completes = approvals.get(id).unwrap().is_met_with(&ballot);
+            approvals.apply(at(1), &Effect::Vote { approval: id, ballot });
+            let state = approvals.get(id).unwrap().state(NOW.plus_s(1));
+            assert_eq!(completes, state == ApprovalState::Approved);
+            state
+        };
+        assert_eq!(vote("ann", &["a", "b"]), ApprovalState::Pending);
+        assert_eq!(vote("ann", &["a"]), ApprovalState::Pending, "the same person under another name");
+        assert_eq!(vote("bob", &["a"]), ApprovalState::Approved);
+    }
+
+    #[test]
+    fn a_denial_ends_a_request_and_an_approval() {
+        for approved_first in [false, true] {
+            let one = opened(agent(), 60, vec![demand("a", 1)]);
+            let (id, mut approvals) = (one.id, Approvals::default());
+            approvals.apply(at(0), &Effect::Open(Box::new(one)));
+            let vote = |approves| Effect::Vote { approval: id, ballot: ballot("ann", approves, &["a"]) };
+            for approves in if approved_first { [true, false] } else { [false, true] } {
+                approvals.apply(at(1), &vote(approves));
+            }
+            assert_eq!(approvals.get(id).unwrap().state(NOW), ApprovalState::Denied);
+        }
+    }
+
+    #[test]
+    fn each_wait_of_an_approval_has_its_end() {
+        let mut one = opened(agent(), 60, vec![demand("a", 1)]);
+        (one.terms.request.uses, one.terms.request.grant_life_s) = (2, Some(600));
+        let (id, mut approvals) = (one.id, Approvals::default());
+        approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        let state = |approvals: &Approvals, s| approvals.get(id).unwrap().state(NOW.plus_s(s));
+        assert_eq!(state(&approvals, APPROVAL_PENDING_S - 1), ApprovalState::Pending);
+        assert_eq!(state(&approvals, APPROVAL_PENDING_S), ApprovalState::Expired);
+        approvals.apply(at(100), &Effect::Vote { approval: id, ballot: ballot("ann", true, &["a"]) });
+        assert_eq!(state(&approvals, 100 + APPROVAL_UNUSED_S - 1), ApprovalState::Approved);
+        assert_eq!(state(&approvals, 100 + APPROVAL_UNUSED_S), ApprovalState::Expired);
+        approvals.apply(at(3000), &Effect::Use { approval: id });
+        assert_eq!(state(&approvals, 3599), ApprovalState::Approved, "the grant begins with the first use");
+        assert_eq!(state(&approvals, 3600), ApprovalState::Expired);
+        assert_eq!(approvals.get(id).unwrap().uses_left(NOW.plus_s(3001)), 1);
+        approvals.apply(at(3500), &Effect::Use { approval: id });
+        assert_eq!(state(&approvals, 3501), ApprovalState::Used);
+    }
+
+    #[test]
+    fn so_many_requests_of_an_agent_are_pending() {
+        let (agent, mut approvals) = (agent(), Approvals::default());
+        for life_s in 0..APPROVALS_PENDING_MAX {
+            assert!(approvals.has_room_for(agent, NOW));
+            let one = opened(agent, u32::try_from(life_s).unwrap(), vec![demand("a", 1)]);
+            approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        }
+        assert!(!approvals.has_room_for(agent, NOW));
+        assert!(approvals.has_room_for(super::tests::agent(), NOW), "another agent");
+        assert!(approvals.has_room_for(agent, NOW.plus_s(APPROVAL_PENDING_S)), "they have expired");
+    }
+
+    #[test]
+    fn so_many_ended_requests_are_remembered() {
+        let (agent, mut approvals) = (agent(), Approvals::default());
+        for life_s in 0..=APPROVALS_OF_AGENT_MAX {
+            let one = opened(agent, u32::try_from(life_s).unwrap(), vec![demand("a", 1)]);
+            let id = one.id;
+            approvals.apply(at(0), &Effect::Open(Box::new(one)));
+            approvals.apply(at(0), &Effect::Withdraw { approval: id });
+        }
+        assert_eq!(approvals.newest().count(), APPROVALS_OF_AGENT_MAX);
+        let late = opened(agent, 1, vec![demand("a", 1)]);
+        approvals.apply(at(APPROVAL_KEPT_S + 1), &Effect::Open(Box::new(late)));
+        assert_eq!(approvals.newest().count(), 1);
+        assert_eq!((approvals.codes.len(), approvals.of_agents.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_broker_remembers_so_many_requests() {
+        let mut approvals = Approvals::default();
+        for number in 0..=APPROVALS_MAX {
+            let one = opened(agent(), 1, vec![demand("a", 1)]);
+            let id = one.id;
+            assert!(approvals.has_room_for(one.requester.agent, NOW));
+            approvals.apply(at(0), &Effect::Open(Box::new(one)));
+            if number == 0 {
+                approvals.apply(at(0), &Effect::Withdraw { approval: id });
+            }
+        }
+        assert_eq!(approvals.all.len(), APPROVALS_MAX);
+        assert!(!approvals.has_room_for(agent(), NOW), "none of them has ended");
+    }
+
+    #[test]
+    fn identical_requests_are_grouped_while_they_can_be_used() {
+        let (agent, mut approvals) = (agent(), Approvals::default());
+        let one = opened(agent, 60, vec![demand("a", 1)]);
+        let (id, digest, rules) = (one.id, one.terms.request.digest(), one.terms.rules);
+        approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        let found = |digest: &Digest, rules: &Digest, s| {
+            approvals.open_for(agent, digest, rules, NOW.plus_s(s)).map(|one| one.opened.id)
+        };
+        assert_eq!(found(&digest, &rules, 0), Some(id));
+        assert_eq!(found(&sha256(b"other"), &rules, 0), None);
+        assert_eq!(found(&digest, &sha256(b"other"), 0), None);
+        assert_eq!(found(&digest, &rules, APPROVAL_PENDING_S), None);
+    }
+
+    #[test]
+    fn approvals_are_stored_and_read_with_their_codes() {
+        let one = opened(agent(), 60, vec![demand("a", 1)]);
+        let (id, code, mut approvals) = (one.id, one.code, Approvals::default());
+        approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        let stored = serde_json::to_vec(&approvals).unwrap();
+        let mut after: Approvals = serde_json::from_slice(&stored).unwrap();
+        assert_eq!(after.find(ApprovalReference::Code(code)).map(|one| one.opened.id), Some(id));
+        assert!(!after.is_free(code));
+        after.time_went_back(NOW.plus_s(-50));
+        assert_eq!(after.get(id).unwrap().opened_at, NOW.plus_s(-50));
+    }
+}

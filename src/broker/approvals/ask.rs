@@ -1,0 +1,263 @@
+use std::collections::BTreeSet;
+
+use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
+use crate::authn::AgentPrincipal;
+use crate::base::limits::{APPROVAL_PENDING_S, SCOPES_MAX};
+use crate::base::{ApprovalId, Person, RequestFacts, Timestamp, UserCode, code};
+use crate::broker::caller_services::AgentServices;
+use crate::broker::deciding::AdmittedAgent;
+use crate::broker::failure::Failure;
+use crate::broker::reading::Reading;
+use crate::broker::retry::{AttemptError, retry_on_conflict};
+use crate::broker::services::Services;
+use crate::broker::tokens::mint::MintInput;
+use crate::broker::world::Effect;
+use crate::policy::{
+    ApprovalRefusal, AskedGrant, Basis, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
+};
+use crate::store::{Change, CommitError};
+use crate::telemetry::ApprovalOutcome;
+use crate::wire::ApprovalState;
+
+/// A request for an approval that an agent makes before it requests a token.
+#[derive(Clone, Debug)]
+pub struct ApprovalInput {
+    /// The token request.
+    pub request: MintInput,
+    /// What it asks for besides one token.
+    pub asked: AskedGrant,
+}
+
+/// An approval that an agent asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedApproval {
+    /// The id.
+    pub approval: ApprovalId,
+    /// The code for a person.
+    pub code: UserCode,
+    /// The state.
+    pub state: ApprovalState,
+    /// The end of its present state.
+    pub expires_at: Timestamp,
+}
+
+impl AskedApproval {
+    fn of(approval: &Approval, now: Timestamp) -> Self {
+        let OpenedApproval { id, code, .. } = &approval.opened;
+        let (state, expires_at) = (approval.state(now), approval.expires_at());
+        Self { approval: *id, code: *code, state, expires_at }
+    }
+}
+
+/// The occasion of an approval.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Occasion {
+    /// A token request that was denied without it.
+    TokenRequest,
+    /// The agent asked for it.
+    Agent,
+}
+
+impl AgentServices {
+    /// Asks for an approval of the tokens that `input` describes. An identical request finds the approval that it opened before.
+    ///
+    /// # Errors
+    /// [`Failure`] if the request needs no approval, or is denied whether it is approved or not.
+    pub async fn ask_approval(
+        &self,
+        principal: AgentPrincipal,
+        input: ApprovalInput,
+    ) -> Result<AskedApproval, Failure> {
+        let services = &*self.0;
+        let request = MintRequest { asked: input.asked, ..input.request.into_request()? };
+        let mut agent = services.admit(principal)?;
+        services.ask(&mut agent, &request, Occasion::Agent).await
+    }
+
+    /// The token request that the device code `id` of `principal` stands for.
+    ///
+    /// # Errors
+    /// [`Failure`] if it belongs to another agent, or is polled too fast.
+    pub fn device_request(&self, principal: &AgentPrincipal, id: ApprovalId) -> Result<MintInput, Failure> {
+        let found = self.0.state.store.read(|world, _| {
+            let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+            if approval.opened.requester.agent != principal.agent() {
+                return Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id));
+            }
+            let request = &approval.opened.terms.request;
+            Ok(MintInput {
+                scope: request.capabilities.iter().map(|one| one.name.clone()).collect(),
+                resource: Some(request.audience.clone()),
+                life_s: Some(request.life_s),
+                details: approval.opened.is_detailed.then(RequestedActions::default),
+                approval: Some(id),
+                remediates: None,
+            })
+        });
+        let input = found?;
+        self.0.notifications.approvals().poll(id, self.0.state.clock.elapsed())?;
+        Ok(input)
+    }
+}
+
+impl MintInput {
+    /// The request that is decided.
+    pub(crate) fn into_request(self) -> Result<MintRequest, Failure> {
+        let Self { scope, resource, life_s, details, approval, remediates: _ } = self;
+        if scope.is_empty() || scope.len() > SCOPES_MAX {
+            return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
+        }
+        Ok(MintRequest { scope, resource, life_s, details, approval, asked: AskedGrant::default() })
+    }
+}
+
+/// The next step for a request for approval.
+enum AskStep {
+    /// An identical request can still be approved or used.
+    Found(AskedApproval),
+    /// The approval is opened.
+    Open(Box<NeededApproval>),
+    /// The request is allowed without one.
+    NotNeeded,
+    /// The agent has too many pending requests.
+    Full,
+    /// The code of the new approval is taken.
+    CodeTaken,
+    /// The request is denied whether it is approved or not.
+    Denied(Box<Denial>),
+}
+
+/// An approval that is to be opened.
+struct NeededApproval {
+    terms: ApprovalTerms,
+    /// The decision that demands it.
+    basis: Basis,
+    /// The person for whom the agent acts.
+    person: Option<Person>,
+}
+
+impl Services {
+    /// Opens the approval that `request` needs, or finds it.
+    pub(crate) async fn ask(
+        &self,
+        agent: &mut AdmittedAgent,
+        request: &MintRequest,
+        occasion: Occasion,
+    ) -> Result<AskedApproval, Failure> {
+        let _turn = self.notifications.approvals().opening(agent.caller().id).await;
+        agent.waited();
+        let asked = retry_on_conflict!(self.ask_once(agent, request, occasion));
+        self.noting_clock_refusal(agent.caller(), "approval", asked).await
+    }
+
+    async fn ask_once(
+        &self,
+        agent: &mut AdmittedAgent,
+        request: &MintRequest,
+        occasion: Occasion,
+    ) -> Result<AskedApproval, AttemptError> {
+        let issue = self.state.issuing()?;
+        let (time, now, deciding) = (issue.time, issue.time.now(), self.deciding(issue));
+        let (principal, permit) = agent.attempt(self, time)?;
+        let caller = principal.clone();
+        let new = (ApprovalId::mint(now, &*self.state.entropy), UserCode::draw(&*self.state.entropy));
+        let (step, preconditions) = self.state.read_as(&caller, now, |reading| {
+            let decision = decide_mint(&deciding.on(reading), principal, permit, request);
+            reading.ask_step(&caller, decision, new.1)
+        });
+        let needed = match step {
+            AskStep::Found(found) => return Ok(found),
+            AskStep::Open(needed) => *needed,
+            AskStep::NotNeeded => return Err(Failure::new(code::APPROVAL_NOT_NEEDED).into()),
+            AskStep::Full => return Err(Failure::new(code::TOO_MANY_APPROVALS).into()),
+            AskStep::CodeTaken => return Err(AttemptError::Retry),
+            AskStep::Denied(denial) => {
+                let denied = self.granted::<Mint>(&caller, "approval", Decision::Deny(*denial)).await;
+                return Err(denied.err().unwrap_or(AttemptError::Retry));
+            }
+        };
+        let opened = OpenedApproval {
+            id: new.0,
+            code: new.1,
+            requester: Requester {
+                agent: caller.agent(),
+                name: caller.name().clone(),
+                instance: caller.instance(),
+                person: needed.person,
+                source: caller.connection().map(|connection| connection.source),
+            },
+            decision: (occasion == Occasion::TokenRequest).then_some(needed.basis.decision),
+            terms: needed.terms,
+            is_detailed: request.details.is_some(),
+        };
+        let change = opening(opened, &caller, &needed.basis)?;
+        self.state.commit(change, preconditions, ()).await?.redeem();
+        self.measure_approval(ApprovalOutcome::Requested, new.0);
+        let expires_at = now.plus_s(APPROVAL_PENDING_S);
+        Ok(AskedApproval { approval: new.0, code: new.1, state: ApprovalState::Pending, expires_at })
+    }
+}
+
+/// The change that opens an approval.
+fn opening(
+    opened: OpenedApproval,
+    caller: &AgentPrincipal,
+    basis: &Basis,
+) -> Result<Change<Effect>, CommitError> {
+    let request = &opened.terms.request;
+    let event = ApprovalRequested {
+        agent: &opened.requester.name,
+        instance: opened.requester.instance,
+        approval: opened.id,
+        capabilities: request.capabilities.iter().map(|one| &one.name).collect(),
+        audience: &request.audience,
+        life_s: request.life_s,
+        uses: request.uses,
+        grant_life_s: request.grant_life_s,
+        digest: request.digest().in_hex(),
+        rules_hash: opened.terms.rules.in_hex(),
+        policies: opened.terms.demands.iter().map(|one| &one.policy).collect(),
+        decision: opened.decision,
+        snapshot: basis.snapshot.in_hex(),
+        rules: &basis.rules,
+        facts: RequestFacts::new(caller.roles(), basis.life_s),
+    };
+    let change = Change::new(&event)?.requested_on(caller.connection());
+    let change = match &request.reason {
+        Some(reason) => change.because(reason.clone()),
+        None => change,
+    };
+    Ok(change.effect(Effect::Approval(approvals::Effect::Open(Box::new(opened)))))
+}
+
+impl Reading<'_> {
+    fn ask_step(&self, caller: &AgentPrincipal, decision: Decision<Mint>, code: UserCode) -> AskStep {
+        let mut denial = match decision {
+            Decision::Allow(_) | Decision::Constrain(_) => return AskStep::NotNeeded,
+            Decision::Deny(denial) => denial,
+        };
+        let terms = match denial.approval.take() {
+            Some(ApprovalRefusal::Needed(terms)) => terms,
+            other => {
+                denial.approval = other;
+                return AskStep::Denied(Box::new(denial));
+            }
+        };
+        let names: BTreeSet<_> = terms.request.capabilities.iter().map(|one| one.name.clone()).collect();
+        self.holds(caller.agent(), caller.instance(), caller.roles(), &names);
+        let (approvals, now) = (self.approvals_of(caller.agent()), self.now());
+        let digest = terms.request.digest();
+        if let Some(found) = approvals.open_for(caller.agent(), &digest, &terms.rules, now) {
+            return AskStep::Found(AskedApproval::of(found, now));
+        }
+        if !approvals.has_room_for(caller.agent(), now) {
+            return AskStep::Full;
+        }
+        if !approvals.is_free(code) {
+            return AskStep::CodeTaken;
+        }
+        let agent = self.unconditional().registry.agent(caller.agent());
+        let person = agent.and_then(|agent| agent.person.clone());
+        AskStep::Open(Box::new(NeededApproval { terms: *terms, basis: denial.basis, person }))
+    }
+}

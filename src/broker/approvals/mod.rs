@@ -1,0 +1,11 @@
+//! Requests for approval: agents ask for them and use them, operators vote.
+
+pub(in crate::broker) mod ask;
+mod context;
+mod measures;
+mod reads;
+pub(in crate::broker) mod turns;
+mod views;
+pub(in crate::broker) mod vote;
+pub(in crate::broker) mod wait;
+mod withdraw;

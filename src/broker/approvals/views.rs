@@ -1,0 +1,112 @@
+use crate::approvals::{Approval, CastVote, PolicyDemand};
+use crate::base::limits::PAGE_ENTRIES_MAX;
+use crate::base::{ApprovalReference, Timestamp, code};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::world::{World, records};
+use crate::policy::{Authorised, ReadApprovals, is_within};
+use crate::wire::{
+    ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery, PageAnswer,
+};
+
+impl AdminServices {
+    /// The requests for approval within the operator's scope that fit `query`, the newest first.
+    #[must_use]
+    pub fn approvals(
+        &self,
+        by: &Authorised<ReadApprovals>,
+        query: &ApprovalsQuery,
+    ) -> PageAnswer<ApprovalAnswer> {
+        let now = self.0.state.clock.now();
+        let limit = query.limit.unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
+        self.0.state.store.read(|world, _| {
+            let scope = by.operator().scope();
+            let shown = world
+                .approvals()
+                .newest()
+                .filter(|one| fits(one, query, now) && is_within(records(world), one, scope));
+            let mut shown = shown.peekable();
+            let items: Vec<_> = shown.by_ref().take(limit).map(|one| answer(world, one, now)).collect();
+            let next_after = shown.peek().and_then(|_| items.last().map(|last| last.approval.to_string()));
+            PageAnswer { items, next_after }
+        })
+    }
+
+    /// One request for approval.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is none of this id or code within the operator's scope.
+    pub fn approval(
+        &self,
+        by: &Authorised<ReadApprovals>,
+        reference: ApprovalReference,
+    ) -> Result<ApprovalAnswer, Failure> {
+        let now = self.0.state.clock.now();
+        self.0.state.store.read(|world, _| {
+            let found = world.approvals().find(reference);
+            let found = found.filter(|one| is_within(records(world), one, by.operator().scope()));
+            let found = found.ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+            Ok(answer(world, found, now))
+        })
+    }
+}
+
+fn fits(approval: &Approval, query: &ApprovalsQuery, now: Timestamp) -> bool {
+    let opened = &approval.opened;
+    let has = |name| opened.terms.request.capabilities.iter().any(|one| one.name == *name);
+    query.after.is_none_or(|after| opened.id < after)
+        && query.state.is_none_or(|state| approval.state(now) == state)
+        && query.agent.as_ref().is_none_or(|agent| opened.requester.name == *agent)
+        && query.capability.as_ref().is_none_or(has)
+}
+
+fn answer(world: &World, approval: &Approval, now: Timestamp) -> ApprovalAnswer {
+    let opened = &approval.opened;
+    let (requester, terms, state) = (&opened.requester, &opened.terms, approval.state(now));
+    ApprovalAnswer {
+        approval: opened.id,
+        user_code: opened.code,
+        state: state.as_str().into(),
+        agent: requester.name.clone(),
+        instance: requester.instance,
+        person: requester.person.as_ref().map(ToString::to_string),
+        source: requester.source.map(|source| source.to_canonical().to_string()),
+        request: terms.request.text(),
+        digest: terms.request.digest().hex(),
+        rules: terms.rules.hex(),
+        policies: terms.policies.iter().map(|(name, _)| name.clone()).collect(),
+        demands: terms.demands.iter().map(|one| demand(world, approval, one)).collect(),
+        votes: approval.votes.iter().map(vote).collect(),
+        opened_at: approval.opened_at.to_string(),
+        decision_id: opened.decision,
+        seq: approval.opened_seq,
+        approved_at: approval.approved_at.map(|at| at.to_string()),
+        expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
+        uses: approval.uses,
+    }
+}
+
+fn demand(world: &World, approval: &Approval, one: &PolicyDemand) -> ApprovalDemandAnswer {
+    let group = one.demand.group.as_ref();
+    let escalation = group.and_then(|group| world.rules().group(group)?.escalation.as_ref());
+    let escalates_at = escalation.map(|one| approval.opened_at.plus_s(i64::from(one.after_s)).to_string());
+    ApprovalDemandAnswer {
+        policy: one.policy.clone(),
+        kind: one.demand.kind.as_str().into(),
+        group: group.cloned(),
+        quorum: one.demand.quorum,
+        approved: approval.approved_by(one),
+        reason: one.reason.clone(),
+        escalates_at,
+    }
+}
+
+fn vote(vote: &CastVote) -> ApprovalVoteAnswer {
+    let verdict = if vote.ballot.approves { ApprovalVerdict::Approve } else { ApprovalVerdict::Deny };
+    ApprovalVoteAnswer {
+        operator: vote.ballot.operator.clone(),
+        verdict: verdict.as_str().into(),
+        at: vote.at.to_string(),
+        seq: vote.seq,
+    }
+}

@@ -1,0 +1,272 @@
+use super::certificates::read_key;
+use super::operators::{operator_unknown, unknown_in};
+use crate::authn::{HostPrincipal, OperatorPrincipal};
+use crate::base::{OperatorName, code};
+use crate::broker::caller_services::AdminServices;
+use crate::broker::changes::{ChangeDraft, ChangeRequest};
+use crate::broker::failure::Failure;
+use crate::broker::host::host_services::HostServices;
+use crate::broker::reading::Reading;
+use crate::broker::services::Services;
+use crate::broker::world::{Effect, World};
+use crate::crypto::Digest;
+use crate::operators::{
+    self, ApprovalKeyAccepted, ApprovalKeyChange, ApprovalKeyProposed, ApprovalKeys, ApprovalKeysRemoved,
+    Operator, OperatorKind, is_of_host,
+};
+use crate::pki::PublicKey;
+use crate::policy::{Authorised, BeOneself, ContainOperators, PlaceOperators};
+use crate::wire::{ApprovalKeyAnswer, ApprovalKeysAnswer};
+
+impl AdminServices {
+    /// Proposes the key of `request` (PKCS#10 in DER, which proves that its sender holds the key) as the caller's approval
+    /// key. It counts only after another admin or the host has accepted it: a program on the operator's machine that uses the
+    /// operator's certificate can propose a key too. A repeated proposal changes nothing.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn propose_approval_key(
+        &self,
+        by: &Authorised<BeOneself>,
+        request: &[u8],
+    ) -> Result<ApprovalKeysAnswer, Failure> {
+        let (key, operator) = (read_key(request)?, by.operator());
+        let digest = key.digest();
+        let is_known = self.0.state.store.read(|world, _| {
+            let known = world.operators.named(operator.name());
+            known.is_some_and(|known| known.approval_keys.fingerprints().any(|one| one == digest))
+        });
+        if !is_known {
+            let request = ChangeRequest::by(operator, None);
+            self.0.state.change(request, |reading| proposal(reading, operator, &key)).await?;
+        }
+        self.0.approval_keys(operator.name())
+    }
+
+    /// The caller's approval keys.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn own_approval_keys(&self, by: &Authorised<BeOneself>) -> Result<ApprovalKeysAnswer, Failure> {
+        self.0.approval_keys(by.operator().name())
+    }
+
+    /// Accepts the proposed approval key of the operator `name` with this fingerprint, in the place of the one before. The
+    /// caller is another operator of another person. A repeated acceptance changes nothing.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn accept_approval_key(
+        &self,
+        by: &Authorised<PlaceOperators>,
+        name: &OperatorName,
+        key: Digest,
+    ) -> Result<ApprovalKeysAnswer, Failure> {
+        let accepting = Accepting::Operator(by.operator());
+        self.0.accept_approval_key(ChangeRequest::by(by.operator(), None), accepting, name, key).await
+    }
+
+    /// Removes the approval keys of the operator `name`, proposed and accepted. A repeated removal changes nothing.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn remove_approval_keys(
+        &self,
+        by: &Authorised<ContainOperators>,
+        name: &OperatorName,
+    ) -> Result<ApprovalKeysAnswer, Failure> {
+        if !self.0.approval_keys(name)?.keys.is_empty() {
+            let changed = self.0.state.change(ChangeRequest::by(by.operator(), None), |reading| {
+                let (operator, keys) = keys_of(reading, name)?;
+                let keys = keys.fingerprints().map(|key| key.hex()).collect();
+                let event = ApprovalKeysRemoved { by: by.operator().name(), operator: &operator.name, keys };
+                Ok(ChangeDraft::new(&event, ())?.effect(changing(name, ApprovalKeyChange::Remove)))
+            });
+            changed.await?;
+        }
+        self.0.approval_keys(name)
+    }
+}
+
+impl HostServices {
+    /// Accepts the proposed approval key of the operator `name` with this fingerprint: for a broker with one admin.
+    ///
+    /// # Errors
+    /// [`Failure`]; also if the broker is sealed.
+    pub async fn accept_approval_key(
+        &self,
+        by: HostPrincipal,
+        name: &OperatorName,
+        key: Digest,
+    ) -> Result<ApprovalKeysAnswer, Failure> {
+        let services = self.services().ok_or_else(|| Failure::new(code::SEALED))?;
+        let by = by.to_string();
+        services.accept_approval_key(ChangeRequest::by_host(&by, None), Accepting::Host, name, key).await
+    }
+}
+
+/// The actor of an acceptance.
+#[derive(Clone, Copy)]
+enum Accepting<'a> {
+    Operator(&'a OperatorPrincipal),
+    Host,
+}
+
+impl Services {
+    fn approval_keys(&self, name: &OperatorName) -> Result<ApprovalKeysAnswer, Failure> {
+        self.state.store.read(|world, _| {
+            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
+            Ok(ApprovalKeysAnswer { operator: name.clone(), keys: answers(&operator.approval_keys) })
+        })
+    }
+
+    async fn accept_approval_key(
+        &self,
+        request: ChangeRequest<'_>,
+        accepting: Accepting<'_>,
+        name: &OperatorName,
+        key: Digest,
+    ) -> Result<ApprovalKeysAnswer, Failure> {
+        let is_accepted = |world: &World| {
+            world.operators.approval_key(name).is_some_and(|accepted| accepted.fingerprint() == key)
+        };
+        if !self.state.store.read(|world, _| is_accepted(world)) {
+            let changed = self.state.change(request, |reading| {
+                let (operator, keys) = keys_of(reading, name)?;
+                check_signing(operator)?;
+                if let Accepting::Operator(by) = accepting {
+                    check_other_person(reading, by, operator)?;
+                }
+                if keys.proposed().is_none_or(|proposed| proposed.key != key) {
+                    return Err(not_proposed(name, keys));
+                }
+                check_unused(reading.unconditional(), operator, &key)?;
+                let by = request.by.name();
+                let previous = keys.accepted().map(|one| one.fingerprint().hex());
+                let event = ApprovalKeyAccepted { by, operator: name, key: key.hex(), previous };
+                let change = ApprovalKeyChange::Accept { key, by: by.to_owned() };
+                Ok(ChangeDraft::new(&event, ())?.effect(changing(name, change)))
+            });
+            changed.await?;
+        }
+        self.approval_keys(name)
+    }
+}
+
+/// The approval keys of an operator as responses show them, the accepted one first.
+pub(super) fn answers(keys: &ApprovalKeys) -> Vec<ApprovalKeyAnswer> {
+    let accepted = keys.accepted().map(|one| ApprovalKeyAnswer {
+        fingerprint: one.fingerprint().hex(),
+        state: "accepted".into(),
+        proposed_at: one.proposed_at().to_string(),
+        accepted_at: Some(one.accepted_at().to_string()),
+        accepted_by: Some(one.accepted_by().to_owned()),
+    });
+    let proposed = keys.proposed().map(|one| ApprovalKeyAnswer {
+        fingerprint: one.key.hex(),
+        state: "proposed".into(),
+        proposed_at: one.proposed_at.to_string(),
+        accepted_at: None,
+        accepted_by: None,
+    });
+    accepted.into_iter().chain(proposed).collect()
+}
+
+fn changing(name: &OperatorName, change: ApprovalKeyChange) -> Effect {
+    Effect::Operators(operators::Effect::ChangeApprovalKeys { operator: name.clone(), change })
+}
+
+/// The operator `name` and its approval keys.
+fn keys_of<'w>(
+    reading: &Reading<'w>,
+    name: &OperatorName,
+) -> Result<(&'w Operator, &'w ApprovalKeys), Failure> {
+    let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
+    Ok((operator, reading.approval_keys(operator)))
+}
+
+fn proposal(
+    reading: &Reading<'_>,
+    by: &OperatorPrincipal,
+    key: &PublicKey,
+) -> Result<ChangeDraft<()>, Failure> {
+    let name = by.name();
+    let (operator, _) = keys_of(reading, name)?;
+    check_signing(operator)?;
+    let digest = key.digest();
+    check_unused(reading.unconditional(), operator, &digest)?;
+    let peer = by.from().map(|from| from.to_canonical().to_string());
+    let event = ApprovalKeyProposed { operator: name, key: digest.hex(), peer };
+    let (point, enrolled_seq) = (key.point().to_vec(), by.enrolled_seq());
+    let change = ApprovalKeyChange::Propose { key: digest, point, enrolled_seq };
+    Ok(ChangeDraft::new(&event, ())?.effect(changing(name, change)))
+}
+
+/// Checks that the operator can have an approval key: a person signs approvals, and nobody else.
+fn check_signing(operator: &Operator) -> Result<(), Failure> {
+    let name = &operator.name;
+    if is_of_host(name) {
+        return Err(not_by_break_glass());
+    }
+    let is_person = operator.profile.kind == OperatorKind::Human && operator.profile.person.is_some();
+    if is_person {
+        return Ok(());
+    }
+    let why = match operator.profile.kind {
+        OperatorKind::Human => format!("the records do not say which person the operator `{name}` is"),
+        kind @ (OperatorKind::Service | OperatorKind::Automation) => {
+            format!("the operator `{name}` has the kind {}, and is no person", kind.as_str())
+        }
+    };
+    Err(Failure::new(code::OPERATOR_WITHOUT_PERSON).because(why))
+}
+
+fn not_by_break_glass() -> Failure {
+    Failure::new(code::NOT_BY_BREAK_GLASS)
+        .because("break-glass access has no approval key, and accepts none")
+        .mended_by(
+            "on the broker's host, as root: `keyward approval key accept NAME --fingerprint HEX --on-host`",
+        )
+}
+
+/// Checks that `by` is another person than the operator whose key it accepts.
+fn check_other_person(
+    reading: &Reading<'_>,
+    by: &OperatorPrincipal,
+    operator: &Operator,
+) -> Result<(), Failure> {
+    let own = Failure::new(code::APPROVAL_KEY_OF_ACCEPTER);
+    if *by.name() == operator.name {
+        return Err(own);
+    }
+    let accepting = reading.operator(by.name()).ok_or_else(|| unknown_in(reading, by.name()))?;
+    check_signing(accepting)?;
+    match (&accepting.profile.person, &operator.profile.person) {
+        (Some(one), Some(other)) if !one.is_same_as(other) => Ok(()),
+        _ => Err(own.because(format!(
+            "the operators `{}` and `{}` are the same person",
+            accepting.name, operator.name
+        ))),
+    }
+}
+
+/// Checks that no certificate and no other operator has the key: what holds such a key could sign approvals too.
+fn check_unused(world: &World, operator: &Operator, key: &Digest) -> Result<(), Failure> {
+    let is_used = world.operators.all().any(|one| {
+        let is_of_another =
+            one.name != operator.name && one.approval_keys.fingerprints().any(|used| used == *key);
+        is_of_another || one.certificates.iter().any(|certificate| certificate.key == *key)
+    });
+    if is_used || world.registry.is_key_of_an_agent(key) {
+        return Err(Failure::new(code::APPROVAL_KEY_IN_USE));
+    }
+    Ok(())
+}
+
+fn not_proposed(name: &OperatorName, keys: &ApprovalKeys) -> Failure {
+    let why = match keys.proposed() {
+        Some(_) => format!("the operator `{name}` proposed an approval key with another fingerprint"),
+        None => format!("the operator `{name}` proposed no approval key"),
+    };
+    Failure::new(code::APPROVAL_KEY_UNKNOWN).because(why)
+}

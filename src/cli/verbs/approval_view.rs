@@ -1,0 +1,260 @@
+//! A request for approval as an approver sees it.
+
+use crate::base::code;
+use crate::cli::table::{Row, columns};
+use crate::console::{CommandFailure, visible};
+use crate::crypto::{Digest, sha256};
+use crate::rotation::spoken;
+use crate::wire::{
+    ApprovalAnswer, ApprovalContextAnswer, ApprovalDemandAnswer, ApprovalRequest, ApprovalVoteAnswer,
+    PreviousApprovalAnswer,
+};
+
+/// Characters of a text that are shown; the rest has its hash.
+const TEXT_CHARS: usize = 200;
+/// Characters of a name that are shown.
+const NAME_CHARS: usize = 300;
+
+/// A line about a request: what it says, and the text.
+pub(super) type Line = (&'static str, String);
+
+/// The digest of the request that [`signed_lines`] shows: SHA-256 of its RFC 8785 form, computed here. A broker that shows
+/// one request and names the digest of another one gets no signature.
+///
+/// # Errors
+/// [`CommandFailure`] if the broker names another digest, or the request has another form.
+pub(super) fn digest_of(answer: &ApprovalAnswer) -> Result<Digest, CommandFailure> {
+    let differs = |why: &str| CommandFailure::new(code::APPROVAL_DIGEST_DIFFERS).because(why);
+    if answer.request.kind != ApprovalRequest::KIND {
+        return Err(differs(
+            "the request has a form that this version does not know, so it cannot be shown whole",
+        ));
+    }
+    let canonical = answer.request.canonical().map_err(|_| differs("the request has no canonical form"))?;
+    let digest = sha256(&canonical);
+    if digest.hex() == answer.digest {
+        Ok(digest)
+    } else {
+        Err(differs("the digest that the broker names is not that of the request that it shows"))
+    }
+}
+
+/// The fields of the request: all of them, and nothing else, are signed.
+pub(super) fn signed_lines(request: &ApprovalRequest) -> Vec<Line> {
+    let capabilities: Vec<String> = request
+        .capabilities
+        .iter()
+        .map(|one| {
+            let environment = one.environment.as_ref().map(|name| format!(", {}", shown(name)));
+            format!("{} ({}{})", one.name, shown(&one.access), environment.unwrap_or_default())
+        })
+        .collect();
+    let uses = match (request.uses, request.grant_life_s) {
+        (1, None) => "once".to_owned(),
+        (uses, None) => format!("{uses} times"),
+        (uses, Some(life_s)) => format!("at most {uses} times within {} of the first use", spoken(life_s)),
+    };
+    let mut lines = vec![
+        ("agent", shown(&request.agent)),
+        ("capabilities", capabilities.join(", ")),
+        ("audience", shown(&request.audience)),
+        ("token life", format!("{} at most", spoken(request.life_s))),
+        ("use", uses),
+    ];
+    lines.extend(request.reason.as_ref().map(|reason| ("reason", quoted(reason))));
+    lines
+}
+
+/// The facts about the request that the broker states.
+pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
+    let until = answer.expires_at.as_ref().map(|at| format!(" until {at}")).unwrap_or_default();
+    let mut lines = vec![
+        ("request", format!("{} ({})", answer.approval, answer.user_code)),
+        ("state", format!("{}{until}", answer.state)),
+        ("opened", answer.opened_at.clone()),
+        ("instance", answer.instance.to_string()),
+    ];
+    lines.push(("source", answer.source.as_deref().map_or_else(|| "unknown".to_owned(), shown)));
+    lines.extend(answer.person.as_ref().map(|person| ("acts for", shown(person))));
+    lines.extend(answer.demands.iter().map(|demand| ("rule", demand_text(demand))));
+    let named = |policy: &str| answer.demands.iter().any(|demand| demand.policy.as_str() == policy);
+    let others = answer.policies.iter().filter(|policy| !named(policy.as_str()));
+    lines.extend(others.map(|policy| ("rule", format!("{policy}: restricts the request"))));
+    lines.extend(answer.votes.iter().map(|vote| ("vote", vote_text(vote))));
+    lines
+}
+
+/// How the request differs from what the agent usually does.
+pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
+    let mut lines: Vec<Line> = context
+        .differences
+        .iter()
+        .map(|one| {
+            let usual: Vec<String> = one.usual.iter().map(|usual| shown(usual)).collect();
+            let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
+            ("unusual", format!("{} {}; in the last 30 days: {usual}", one.field, shown(&one.value)))
+        })
+        .collect();
+    if lines.is_empty() {
+        let text = match context.tokens {
+            0 => "the agent got no token in the last 30 days: there is nothing to compare with".to_owned(),
+            tokens => format!("nothing: it is like the {tokens} tokens of the agent in the last 30 days"),
+        };
+        lines.push(("unusual", text));
+    }
+    if !context.entries.complete {
+        let read = context.entries.read;
+        lines.push((
+            "note",
+            format!("the agent has more entries than were read ({read}): the comparison is incomplete"),
+        ));
+    }
+    lines
+}
+
+fn demand_text(demand: &ApprovalDemandAnswer) -> String {
+    let ApprovalDemandAnswer { policy, kind, group, quorum, approved, reason, escalates_at } = demand;
+    let by = match (&**kind, group) {
+        ("confirmation", _) => "confirmation by the person for whom the agent acts".to_owned(),
+        (_, Some(group)) => format!("approval by {quorum} of `{group}`"),
+        (_, None) => format!("approval by {quorum}"),
+    };
+    let reason = reason.as_ref().map(|reason| format!("; {}", quoted(reason))).unwrap_or_default();
+    let escalates = escalates_at.as_ref().map(|at| format!("; escalates at {at}")).unwrap_or_default();
+    format!("{policy}: {by}, {approved} so far{reason}{escalates}")
+}
+
+fn vote_text(vote: &ApprovalVoteAnswer) -> String {
+    format!("{} by {} at {} (ledger entry {})", vote.verdict, vote.operator, vote.at, vote.seq)
+}
+
+/// A name or another short text of the broker.
+fn shown(text: &str) -> String {
+    visible(text, NAME_CHARS)
+}
+
+/// A text that an agent or a person wrote.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", visible(text, TEXT_CHARS))
+}
+
+fn previous_capabilities(previous: &PreviousApprovalAnswer) -> String {
+    previous.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn approval_capabilities(answer: &ApprovalAnswer) -> String {
+    answer.request.capabilities.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn approval_reason(answer: &ApprovalAnswer) -> String {
+    answer.request.reason.as_deref().map(|reason| visible(reason, TEXT_CHARS)).unwrap_or_default()
+}
+
+fn approval_id(answer: &ApprovalAnswer) -> String {
+    answer.approval.to_string()
+}
+
+fn approval_code(answer: &ApprovalAnswer) -> String {
+    answer.user_code.to_string()
+}
+
+fn previous_id(previous: &PreviousApprovalAnswer) -> String {
+    previous.approval.to_string()
+}
+
+columns!(ApprovalAnswer "requests for approval":
+    ("APPROVAL", approval_id), ("CODE", approval_code), state, agent, ("CAPABILITIES", approval_capabilities),
+    ("OPENED": opened_at), ("REASON", approval_reason));
+columns!(PreviousApprovalAnswer "previous requests":
+    ("APPROVAL", previous_id), state, agent, ("CAPABILITIES", previous_capabilities), ("OPENED": opened_at));
+
+/// The rows of previous requests.
+pub(super) fn previous_rows(context: &ApprovalContextAnswer) -> Vec<Vec<String>> {
+    context.previous.iter().map(Row::cells).collect()
+}
+
+/// `lines` as a text for a terminal, one line each.
+pub(super) fn text_of(lines: &[Line]) -> String {
+    lines.iter().map(|(what, text)| format!("{what:13} {text}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer() -> ApprovalAnswer {
+        let mut answer: ApprovalAnswer = serde_json::from_value(json!({
+            "approval": "appr_06h2htbrfhs6388gu9e2l31ivk", "user_code": "WDJB-MJHT", "state": "pending",
+            "agent": "deploy-bot", "instance": "inst_06h2htbrfhs6388gu9e2l31ivk",
+            "request": {
+                "type": "keyward-approval-request-1", "agent": "spiffe://keyward.test/agent/deploy-bot",
+                "capabilities": [{ "name": "web.deploy", "access": "write", "environment": "production" }],
+                "audience": "https://deploy.example", "life_s": 600, "uses": 1, "reason": "release 7",
+            },
+            "digest": "", "rules": "aa", "policies": ["prod", "short"], "votes": [], "uses": 0, "seq": 9,
+            "demands": [{ "policy": "prod", "kind": "approval", "quorum": 2, "approved": 0 }],
+            "opened_at": "2026-12-01T03:00:00.000Z",
+        }))
+        .unwrap();
+        answer.digest = sha256(&answer.request.canonical().unwrap()).hex();
+        answer
+    }
+
+    #[test]
+    fn broker_that_names_another_digest_gets_no_signature() {
+        let mut lying = answer();
+        assert_eq!(digest_of(&lying).unwrap().hex(), lying.digest);
+        // The request that is shown is harmless, and the digest is that of another one
+        lying.request.reason = Some("read the report".to_owned());
+        assert_eq!(digest_of(&lying).unwrap_err().code(), "approval_digest_differs");
+        let mut unknown = answer();
+        unknown.request.kind = "keyward-approval-request-2".into();
+        unknown.digest = sha256(&unknown.request.canonical().unwrap()).hex();
+        assert_eq!(digest_of(&unknown).unwrap_err().code(), "approval_digest_differs");
+    }
+
+    #[test]
+    fn every_signed_field_is_shown() {
+        // Each change of a field of the signed form changes the shown text
+        let request = answer().request;
+        let shown = text_of(&signed_lines(&request));
+        let fields = serde_json::to_value(&request).unwrap();
+        let changes = [
+            ("agent", json!("spiffe://keyward.test/agent/other")),
+            ("audience", json!("https://other.example")),
+            ("capabilities", json!([{ "name": "web.read", "access": "read", "environment": "production" }])),
+            (
+                "capabilities",
+                json!([{ "name": "web.deploy", "access": "read", "environment": "production" }]),
+            ),
+            ("capabilities", json!([{ "name": "web.deploy", "access": "write", "environment": "test" }])),
+            ("life_s", json!(601)),
+            ("uses", json!(2)),
+            ("grant_life_s", json!(1800)),
+            ("reason", json!("release 8")),
+        ];
+        for (field, value) in changes {
+            let mut changed = fields.clone();
+            changed[field] = value;
+            let changed: ApprovalRequest = serde_json::from_value(changed).unwrap();
+            assert_ne!(text_of(&signed_lines(&changed)), shown, "{field}");
+        }
+        // A field that is added to the signed form needs a line
+        assert_eq!(fields.as_object().unwrap().len(), 7, "{fields}");
+    }
+
+    #[test]
+    fn text_of_an_agent_hides_nothing() {
+        let mut answer = answer();
+        answer.request.reason = Some(format!("ok\u{202e}\u{1b}[2K p\u{430}y {}", "x".repeat(300)));
+        let shown = text_of(&signed_lines(&answer.request));
+        for spelled in ["<U+202E>", "<U+001B>", "p\u{430}<U+0430>y", "(cut: ", "SHA-256 "] {
+            assert!(shown.contains(spelled), "{shown}");
+        }
+        let stated = text_of(&stated_lines(&answer));
+        assert!(stated.contains("prod: approval by 2, 0 so far"), "{stated}");
+        assert!(stated.contains("short: restricts the request"), "{stated}");
+    }
+}

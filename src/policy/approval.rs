@@ -1,0 +1,263 @@
+use std::collections::BTreeMap;
+
+use super::approver::is_still_met;
+use super::context::DecisionContext;
+use super::judged::Judged;
+use super::mint_request::MintRequest;
+use crate::approvals::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
+use crate::authn::AgentPrincipal;
+use crate::base::code::{self, Code};
+use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
+use crate::base::{ApprovalId, Audience, DemandKind, PolicyName, Reason};
+use crate::registry::Capability;
+use crate::rules::{MatchedRules, rules_hash};
+use crate::wire::ApprovalState;
+
+/// What an agent asks for besides one token.
+#[derive(Clone, Debug)]
+pub struct AskedGrant {
+    /// The most tokens, at least 1.
+    pub uses: u32,
+    /// The time from the first to the last use, in seconds.
+    pub grant_life_s: Option<u32>,
+    /// The agent's reason.
+    pub reason: Option<Reason>,
+}
+
+impl Default for AskedGrant {
+    fn default() -> Self {
+        Self { uses: 1, grant_life_s: None, reason: None }
+    }
+}
+
+/// Why a request is denied until it is approved, or with the approval that it names.
+#[derive(Clone, Debug)]
+pub enum ApprovalRefusal {
+    /// It needs an approval with these terms.
+    Needed(Box<ApprovalTerms>),
+    /// The approval that it names does not allow it, for a reason beyond the code.
+    Named(ApprovalId, Option<String>),
+}
+
+/// The request that policies allow with an approval only.
+#[derive(Clone, Copy)]
+pub(super) struct GrantedRequest<'a> {
+    pub(super) capabilities: &'a [&'a Capability],
+    pub(super) audience: &'a Audience,
+    /// The requested life, in seconds.
+    pub(super) life_s: u32,
+}
+
+/// The result for a request.
+pub(super) enum ApprovalOutcome {
+    /// No policy demands an approval.
+    NotNeeded,
+    /// It is approved, for a token that lives at most `life_max_s` seconds.
+    Approved { id: ApprovalId, life_max_s: Option<u32> },
+    /// It is denied.
+    Denied(Code, Option<ApprovalRefusal>),
+}
+
+/// Judges the approval of a request by `principal`: what the policies demand now, and whether the approval that it names meets
+/// this.
+pub(super) fn judge_approval(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    request: &MintRequest,
+    judged: &Judged,
+    granted: GrantedRequest<'_>,
+) -> ApprovalOutcome {
+    let (matched, demands) = demanded(judged, granted.capabilities);
+    if let Some(id) = request.approval {
+        let subject = ApprovedRequest { context, principal, granted };
+        return match subject.judge(id, &matched) {
+            Ok(life_max_s) => ApprovalOutcome::Approved { id, life_max_s },
+            Err((code, why)) => ApprovalOutcome::Denied(code, Some(ApprovalRefusal::Named(id, why))),
+        };
+    }
+    if demands.is_empty() {
+        return ApprovalOutcome::NotNeeded;
+    }
+    if demands.len() > APPROVAL_DEMANDS_MAX {
+        return ApprovalOutcome::Denied(code::APPROVAL_TOO_MANY_DEMANDS, None);
+    }
+    let person = context.records.registry.agent(principal.agent()).and_then(|agent| agent.person.as_ref());
+    if person.is_none() && demands.iter().any(|one| one.demand.kind == DemandKind::Confirmation) {
+        return ApprovalOutcome::Denied(code::APPROVAL_WITHOUT_PERSON, None);
+    }
+    let terms = ApprovalTerms {
+        request: requested(context, principal, granted, &request.asked),
+        rules: rules_hash(&matched),
+        policies: matched.into_iter().take(APPROVAL_POLICIES_MAX).collect(),
+        demands,
+    };
+    ApprovalOutcome::Denied(code::APPROVAL_REQUIRED, Some(ApprovalRefusal::Needed(Box::new(terms))))
+}
+
+/// Checks that a token that was issued before can be signed again: the policies demand no approval, or the same one as then, which
+/// was not ended since. The approval may be used up.
+///
+/// # Errors
+/// The code of the refusal.
+pub(super) fn approved_again(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    approval: Option<ApprovalId>,
+    judged: &Judged,
+    capabilities: &[&Capability],
+) -> Result<(), Code> {
+    let (matched, demands) = demanded(judged, capabilities);
+    let Some(id) = approval else {
+        return if demands.is_empty() { Ok(()) } else { Err(code::APPROVAL_REQUIRED) };
+    };
+    let approval = context.records.approvals.get(id).ok_or(code::APPROVAL_UNKNOWN)?;
+    if approval.opened.requester.agent != principal.agent() {
+        return Err(code::APPROVAL_OF_ANOTHER_AGENT);
+    }
+    match approval.state(context.now()) {
+        ApprovalState::Approved | ApprovalState::Used | ApprovalState::Expired => {}
+        state => return Err(refusal_of(state).unwrap_or(code::APPROVAL_UNKNOWN)),
+    }
+    if rules_hash(&matched) != approval.opened.terms.rules {
+        return Err(code::APPROVAL_RULES_CHANGED);
+    }
+    if is_still_met(context.records, approval) { Ok(()) } else { Err(code::APPROVER_INELIGIBLE) }
+}
+
+/// The policies that match one of `capabilities`, and the demand of each that has one.
+pub(super) fn demanded(judged: &Judged, capabilities: &[&Capability]) -> (MatchedRules, Vec<PolicyDemand>) {
+    let (mut matched, mut demands) = (MatchedRules::new(), BTreeMap::new());
+    for verdict in capabilities.iter().filter_map(|one| judged.verdict(&one.name)) {
+        matched.extend(verdict.matched().iter().map(|one| (one.name.clone(), one.rule)));
+        for (policy, demand) in verdict.demands() {
+            let (demand, reason) = (demand.clone(), policy.reason.clone());
+            let name = &policy.name;
+            demands.insert(name.clone(), PolicyDemand { policy: name.clone(), demand, reason });
+        }
+    }
+    (matched, demands.into_values().collect())
+}
+
+/// The request in the form that is approved.
+fn requested(
+    context: &DecisionContext<'_>,
+    principal: &AgentPrincipal,
+    granted: GrantedRequest<'_>,
+    asked: &AskedGrant,
+) -> RequestedGrant {
+    let declarations = context.declarations();
+    let capability = |one: &&Capability| RequestedCapability {
+        name: one.name.clone(),
+        access: one.access.as_str().to_owned(),
+        environment: declarations.environment_of(&one.name).cloned(),
+    };
+    let mut capabilities: Vec<_> = granted.capabilities.iter().map(capability).collect();
+    capabilities.sort_by(|one, other| one.name.cmp(&other.name));
+    RequestedGrant {
+        agent: principal.spiffe().to_string(),
+        capabilities,
+        audience: granted.audience.clone(),
+        life_s: granted.life_s,
+        uses: asked.uses,
+        grant_life_s: asked.grant_life_s,
+        reason: asked.reason.clone(),
+    }
+}
+
+/// A request that names an approval.
+struct ApprovedRequest<'a> {
+    context: &'a DecisionContext<'a>,
+    principal: &'a AgentPrincipal,
+    granted: GrantedRequest<'a>,
+}
+
+type Refused = (Code, Option<String>);
+
+impl ApprovedRequest<'_> {
+    /// The longest life of the token by the time of the grant, in seconds, if the approval allows the request.
+    fn judge(&self, id: ApprovalId, matched: &MatchedRules) -> Result<Option<u32>, Refused> {
+        let (records, now) = (self.context.records, self.context.now());
+        let approval = records.approvals.get(id).ok_or((code::APPROVAL_UNKNOWN, None))?;
+        if approval.opened.requester.agent != self.principal.agent() {
+            return Err((code::APPROVAL_OF_ANOTHER_AGENT, None));
+        }
+        if let Some(code) = refusal_of(approval.state(now)) {
+            return Err((code, None));
+        }
+        let terms = &approval.opened.terms;
+        let asked = AskedGrant {
+            uses: terms.request.uses,
+            grant_life_s: terms.request.grant_life_s,
+            reason: terms.request.reason.clone(),
+        };
+        let present = requested(self.context, self.principal, self.granted, &asked);
+        if present.digest() != terms.request.digest() {
+            return Err((code::APPROVAL_REQUEST_DIFFERS, Some(difference(&terms.request, &present))));
+        }
+        if rules_hash(matched) != terms.rules {
+            return Err((code::APPROVAL_RULES_CHANGED, Some(rules_difference(&terms.policies, matched))));
+        }
+        if !is_still_met(records, approval) {
+            return Err((code::APPROVER_INELIGIBLE, None));
+        }
+        Ok(terms.request.grant_life_s.map(|grant_life_s| match approval.first_use {
+            None => grant_life_s,
+            Some(_) => u32::try_from(approval.expires_at().seconds_since(now)).unwrap_or(0),
+        }))
+    }
+}
+
+/// The code for an approval that cannot be used.
+pub(super) const fn refusal_of(state: ApprovalState) -> Option<Code> {
+    match state {
+        ApprovalState::Approved => None,
+        ApprovalState::Pending => Some(code::APPROVAL_PENDING),
+        ApprovalState::Denied => Some(code::APPROVAL_DENIED),
+        ApprovalState::Expired => Some(code::APPROVAL_EXPIRED),
+        ApprovalState::Used => Some(code::APPROVAL_USED),
+        ApprovalState::Withdrawn => Some(code::APPROVAL_WITHDRAWN),
+    }
+}
+
+/// The fields in which the request differs from the approved one. No value of the request is repeated.
+fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
+    let fields = [
+        (
+            "the capabilities, their access or their environment",
+            approved.capabilities != present.capabilities,
+        ),
+        ("the audience", approved.audience != present.audience),
+        ("the life", approved.life_s != present.life_s),
+        ("the identity of the agent", approved.agent != present.agent),
+    ];
+    let different: Vec<&str> =
+        fields.iter().filter(|(_, differs)| *differs).map(|(field, _)| *field).collect();
+    format!("the request differs from the approved one in {}", different.join(", "))
+}
+
+/// How many policies a message names.
+const NAMED_MAX: usize = 5;
+
+/// The difference between the policies that were approved and the present ones.
+fn rules_difference(approved: &[(PolicyName, crate::crypto::Digest)], present: &MatchedRules) -> String {
+    let before: MatchedRules = approved.iter().cloned().collect();
+    let added = present.keys().filter(|name| !before.contains_key(name));
+    let removed = before.keys().filter(|name| !present.contains_key(name));
+    let changed = present.iter().filter(|(name, rule)| before.get(name).is_some_and(|one| one != *rule));
+    let added = listed("now also matching", added);
+    let removed = listed("no longer matching", removed);
+    let changed = listed("changed", changed.map(|(name, _)| name));
+    let parts: Vec<String> = [added, removed, changed].into_iter().flatten().collect();
+    format!("the policies that decide about this request have changed since: {}", parts.join("; "))
+}
+
+fn listed<'a>(what: &str, names: impl Iterator<Item = &'a PolicyName>) -> Option<String> {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let shown = names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!("{what} {shown}{more}"))
+}

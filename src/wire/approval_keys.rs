@@ -1,0 +1,56 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{Nothing, endpoints};
+use super::status::FixedText;
+use crate::base::OperatorName;
+
+endpoints! {
+    /// Show the caller's approval keys
+    GET_OWN_APPROVAL_KEYS: GET "/v1/approval-key", Nothing, Nothing => ApprovalKeysAnswer;
+    /// Propose an approval key for the caller; it counts after another admin or the host has accepted it
+    PROPOSE_APPROVAL_KEY: POST "/v1/approval-key", Nothing, ApprovalKeyBody => ApprovalKeysAnswer, 201;
+    /// Accept the proposed approval key of an operator
+    ACCEPT_APPROVAL_KEY: POST "/v1/operators/{name}/approval-key/accept", OperatorName, AcceptApprovalKeyBody => ApprovalKeysAnswer;
+    /// Remove the approval keys of an operator
+    REMOVE_APPROVAL_KEYS: POST "/v1/operators/{name}/approval-key/remove", OperatorName, Nothing => ApprovalKeysAnswer;
+    /// On the host: accept the proposed approval key of an operator
+    ORDER_ACCEPT_APPROVAL_KEY: POST "/v1/operators/{name}/approval-key/accept", OperatorName, AcceptApprovalKeyBody => ApprovalKeysAnswer;
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalKeyBody {
+    /// A certificate signing request for the key, DER, base64url. No certificate is issued: the request proves that its
+    /// sender holds the key.
+    pub csr: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptApprovalKeyBody {
+    /// SHA-256 of the public key (DER `SubjectPublicKeyInfo`), 64 hexadecimal digits, as the operator reads it from
+    /// `keyward approval key show`.
+    pub fingerprint: String,
+}
+
+/// The approval keys of an operator, the accepted one first.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ApprovalKeysAnswer {
+    pub operator: OperatorName,
+    pub keys: Vec<ApprovalKeyAnswer>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ApprovalKeyAnswer {
+    /// SHA-256 of the public key (DER `SubjectPublicKeyInfo`), in hex.
+    pub fingerprint: String,
+    /// `proposed` or `accepted`: only an accepted key counts.
+    pub state: FixedText,
+    pub proposed_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<String>,
+    /// An operator, or `host uid N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_by: Option<String>,
+}

@@ -1,0 +1,424 @@
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::{AnyQuery, Form, Nothing, Text, endpoints};
+use super::page::PageAnswer;
+use super::status::FixedText;
+use crate::base::{
+    AgentName, ApprovalId, ApprovalReference, ApproverGroupName, CapabilityName, DecisionId, InstanceId,
+    NotCanonical, OperatorName, PolicyName, UserCode, canonical_json,
+};
+
+endpoints! {
+    /// Ask for an approval before a token is requested
+    OPEN_APPROVAL: POST "/v1/approvals", Nothing, OpenApprovalBody => OwnApprovalAnswer, 202;
+    /// Show the state of an approval that the caller asked for
+    GET_OWN_APPROVAL: GET "/v1/approvals/{id}", ApprovalId, PreferWait => OwnApprovalAnswer;
+    /// Withdraw a request for approval of the caller
+    WITHDRAW_APPROVAL: POST "/v1/approvals/{id}/withdraw", ApprovalId, Nothing => OwnApprovalAnswer;
+    /// List requests for approval, the newest first
+    LIST_APPROVALS: GET "/v1/approvals", Nothing, ApprovalsQuery => PageAnswer<ApprovalAnswer>;
+    /// Show a request for approval, by its id or its code
+    GET_APPROVAL: GET "/v1/approvals/{id}", ApprovalReference, Nothing => ApprovalAnswer;
+    /// Approve or deny a request
+    VOTE_APPROVAL: POST "/v1/approvals/{id}/votes", ApprovalId, ApprovalVoteBody => VotedApprovalAnswer;
+    /// Ask for an approval with a device code (RFC 8628)
+    AUTHORIZE_DEVICE: POST "/oauth/device_authorization", Nothing, Form<DeviceAuthorizationForm> => DeviceAuthorizationAnswer;
+    /// Say which command shows and approves a request with a code (`verification_uri` of RFC 8628)
+    DEVICE_PAGE: GET "/device", Nothing, AnyQuery => Text;
+}
+
+/// The header `Prefer: wait=N` (RFC 7240 §4.3): the request waits up to N seconds, at most 60, while the approval is pending.
+#[derive(Debug)]
+pub struct PreferWait;
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenApprovalBody {
+    /// The capabilities of the tokens; at least one.
+    pub capabilities: Vec<CapabilityName>,
+    /// One line of 1 to 300 characters, for the approver; the ledger keeps it.
+    pub reason: String,
+    /// The audience of the tokens; without it that of the capabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The life of each token, in seconds; as `expires_in` of a token request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_s: Option<u32>,
+    /// The time in which the approval can be used, in seconds, 60 to 86400. It begins with the first use. Without it one use
+    /// within an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_life_s: Option<u32>,
+    /// The most uses, 1 to 100; without it 100 with `grant_life_s`, and 1 otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+}
+
+/// An approval as the agent that asked for it sees it.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct OwnApprovalAnswer {
+    pub approval: ApprovalId,
+    /// The path of this approval on the agents' listener.
+    pub approval_uri: String,
+    /// `pending`, `approved`, `used`, `denied`, `expired` or `withdrawn`.
+    pub state: FixedText,
+    /// The code by which an operator finds the request: `keyward approval show CODE`.
+    pub user_code: UserCode,
+    /// The end of the wait for an approval, or of an approval that is not used up; absent if the approval has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// The number of tokens that the approval still gives; 0 unless it is approved.
+    pub uses_left: u32,
+}
+
+/// The requests that are listed: `?state=…&agent=…&capability=…&after=…&limit=…`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ApprovalsQuery {
+    /// Only requests in this state.
+    pub state: Option<ApprovalState>,
+    pub agent: Option<AgentName>,
+    pub capability: Option<CapabilityName>,
+    /// The last request of the previous page.
+    pub after: Option<ApprovalId>,
+    pub limit: Option<usize>,
+}
+
+impl ApprovalsQuery {
+    /// The query with its `?`; empty without parameters. No value contains a character that is special in a query.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let state = self.state.map(|state| format!("state={state}"));
+        let agent = self.agent.as_ref().map(|agent| format!("agent={agent}"));
+        let capability = self.capability.as_ref().map(|capability| format!("capability={capability}"));
+        let after = self.after.map(|after| format!("after={after}"));
+        let limit = self.limit.map(|limit| format!("limit={limit}"));
+        let fields: Vec<String> = [state, agent, capability, after, limit].into_iter().flatten().collect();
+        if fields.is_empty() { String::new() } else { format!("?{}", fields.join("&")) }
+    }
+}
+
+/// The state of a request for approval.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    /// It waits for approvers.
+    Pending,
+    /// It can be used.
+    Approved,
+    /// It was used as often as it can be.
+    Used,
+    /// An approver denied it.
+    Denied,
+    /// Its time is over.
+    Expired,
+    /// Its agent withdrew it.
+    Withdrawn,
+}
+
+impl ApprovalState {
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Approved, Self::Used, Self::Denied, Self::Expired, Self::Withdrawn];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Used => "used",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Whether nothing changes it any more.
+    #[must_use]
+    pub const fn is_ended(self) -> bool {
+        !matches!(self, Self::Pending | Self::Approved)
+    }
+}
+
+impl fmt::Display for ApprovalState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A request for approval as operators see it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ApprovalAnswer {
+    pub approval: ApprovalId,
+    pub user_code: UserCode,
+    // Text, so that a client reads a state of a newer broker.
+    #[schemars(with = "ApprovalState")]
+    pub state: FixedText,
+    pub agent: AgentName,
+    pub instance: InstanceId,
+    /// The person for whom the agent acts, as declared when it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The address that the request came from, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The request in its canonical form. An approver signs its digest.
+    pub request: ApprovalRequest,
+    /// SHA-256 of [`ApprovalRequest::canonical`], in hex.
+    pub digest: String,
+    /// The hash of the policies that matched, in hex.
+    pub rules: String,
+    /// The policies that matched, by name; at most 64.
+    pub policies: Vec<PolicyName>,
+    /// What each policy demands. All demands have to be met.
+    pub demands: Vec<ApprovalDemandAnswer>,
+    /// The votes, the oldest first.
+    pub votes: Vec<ApprovalVoteAnswer>,
+    pub opened_at: String,
+    /// The decision that opened it; absent if the agent asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_id: Option<DecisionId>,
+    /// The ledger entry.
+    pub seq: u64,
+    /// When all demands were met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<String>,
+    /// The end of the wait for an approval, or of an approval that is not used up; absent if it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// The number of tokens that were issued with it.
+    pub uses: u32,
+}
+
+/// A request in the form that is approved. Its RFC 8785 form is what an approver signs, so a client computes the digest from
+/// these fields itself.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ApprovalRequest {
+    /// Always `keyward-approval-request-1`.
+    #[serde(rename = "type")]
+    pub kind: FixedText,
+    /// The SPIFFE id of the agent.
+    pub agent: String,
+    /// The capabilities, by name.
+    pub capabilities: Vec<ApprovalCapability>,
+    /// The audience of the tokens.
+    pub audience: String,
+    /// The longest life of each token, in seconds.
+    pub life_s: u32,
+    /// The most tokens.
+    pub uses: u32,
+    /// The time from the first to the last use, in seconds; absent for a single use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_life_s: Option<u32>,
+    /// The reason that the agent gives; absent if a token request opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A capability of a request for approval.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ApprovalCapability {
+    pub name: CapabilityName,
+    /// `read` or `write`.
+    pub access: FixedText,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+}
+
+impl ApprovalRequest {
+    /// The value of `kind`.
+    pub const KIND: &'static str = "keyward-approval-request-1";
+
+    /// The RFC 8785 form.
+    ///
+    /// # Errors
+    /// [`NotCanonical`]; its numbers are always whole.
+    pub fn canonical(&self) -> Result<Vec<u8>, NotCanonical> {
+        canonical(self)
+    }
+}
+
+fn canonical(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
+    canonical_json(&serde_json::to_value(value).map_err(|_| NotCanonical)?)
+}
+
+/// What a policy demands for a request.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ApprovalDemandAnswer {
+    pub policy: PolicyName,
+    /// `approval` by second persons, or `confirmation` by the person for whom the agent acts.
+    pub kind: FixedText,
+    /// The group of approvers; without it any operator with the right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<ApproverGroupName>,
+    /// The number of persons who have to approve.
+    pub quorum: u32,
+    /// The number of persons who have approved.
+    pub approved: u32,
+    /// The reason of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the group's `escalate_to` can approve, too; absent without an escalation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_at: Option<String>,
+}
+
+/// A vote.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ApprovalVoteAnswer {
+    pub operator: OperatorName,
+    /// `approve` or `deny`.
+    pub verdict: FixedText,
+    pub at: String,
+    /// The ledger entry.
+    pub seq: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalVerdict {
+    Approve,
+    Deny,
+}
+
+impl ApprovalVerdict {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalVoteBody {
+    pub verdict: ApprovalVerdict,
+    /// The digest of the request that the operator saw, in hex; needed to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The hash of the policies that the operator saw, in hex; needed to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// The signature of [`ApprovalBallot::canonical`] by the operator's approval key: ECDSA P-256 with SHA-256, in ASN.1 DER,
+    /// base64url; needed to approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// One line of 1 to 300 characters; the ledger keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What an approver signs, in its RFC 8785 form.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApprovalBallot<'a> {
+    pub approval: ApprovalId,
+    /// In hex.
+    pub digest: &'a str,
+    /// In hex.
+    pub rules: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    verdict: &'static str,
+}
+
+impl<'a> ApprovalBallot<'a> {
+    /// The approval of the request with this digest under the policies with this hash.
+    #[must_use]
+    pub const fn approve(approval: ApprovalId, digest: &'a str, rules: &'a str) -> Self {
+        Self { approval, digest, rules, kind: "keyward-approval-vote-1", verdict: "approve" }
+    }
+
+    /// The signed bytes.
+    ///
+    /// # Errors
+    /// [`NotCanonical`]; it has no numbers.
+    pub fn canonical(&self) -> Result<Vec<u8>, NotCanonical> {
+        canonical(self)
+    }
+}
+
+/// The result of a vote.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct VotedApprovalAnswer {
+    pub approval: ApprovalId,
+    /// The state after the vote.
+    #[schemars(with = "ApprovalState")]
+    pub state: FixedText,
+    /// The ledger entry of the vote.
+    pub seq: u64,
+    /// Whether the operator had voted so before: nothing has changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchanged: bool,
+}
+
+/// RFC 8628 §3.1, with the parameters of a token request.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct DeviceAuthorizationForm {
+    /// Names of capabilities, separated by spaces.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// A JSON array of objects of the type `keyward_capability`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The life of the token, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
+/// RFC 8628 §3.2.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct DeviceAuthorizationAnswer {
+    /// The id of the approval. Only the certificate of the agent that asked for it can use it.
+    pub device_code: String,
+    pub user_code: UserCode,
+    pub verification_uri: String,
+    pub verification_uri_complete: String,
+    /// In seconds.
+    pub expires_in: u32,
+    /// In seconds.
+    pub interval: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SystemEntropy, Timestamp};
+
+    #[test]
+    fn an_approver_signs_the_canonical_form() {
+        let id = ApprovalId::mint(Timestamp::from_s(1), &SystemEntropy);
+        let ballot = ApprovalBallot::approve(id, "aa", "bb").canonical().unwrap();
+        let expected = format!(
+            "{{\"approval\":\"{id}\",\"digest\":\"aa\",\"rules\":\"bb\",\"type\":\"keyward-approval-vote-1\",\"verdict\":\"approve\"}}"
+        );
+        assert_eq!(String::from_utf8(ballot).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_request_has_one_canonical_form() {
+        let request = ApprovalRequest {
+            kind: ApprovalRequest::KIND.into(),
+            agent: "spiffe://keyward.test/agent/deploy-bot".to_owned(),
+            capabilities: vec![ApprovalCapability {
+                name: "web.deploy".parse().unwrap(),
+                access: "write".into(),
+                environment: Some("production".to_owned()),
+            }],
+            audience: "https://deploy.example.com".to_owned(),
+            life_s: 600,
+            uses: 1,
+            grant_life_s: None,
+            reason: Some("release 7".to_owned()),
+        };
+        let expected = "{\"agent\":\"spiffe://keyward.test/agent/deploy-bot\",\"audience\":\"https://deploy.example.com\",\
+            \"capabilities\":[{\"access\":\"write\",\"environment\":\"production\",\"name\":\"web.deploy\"}],\"life_s\":600,\
+            \"reason\":\"release 7\",\"type\":\"keyward-approval-request-1\",\"uses\":1}";
+        assert_eq!(String::from_utf8(request.canonical().unwrap()).unwrap(), expected);
+    }
+}

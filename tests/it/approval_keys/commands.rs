@@ -1,0 +1,135 @@
+//! The commands for approval keys, at a terminal and without one.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{ANN, BOB};
+use crate::leaks::holds;
+use crate::support::process::{KEYWARD, Process, files};
+use crate::support::terminal::TypedCommand;
+
+pub(crate) const WORDS: &str = "CNRY purple harbour ladder 4b90";
+/// Any prompt for the passphrase of an approval key.
+pub(crate) const PROMPT: &str = "passphrase";
+
+/// Runs a command of `who` that has no terminal.
+fn without_terminal(process: &Process, who: &str, args: &[&str]) -> Output {
+    let mut command = Command::new("setsid");
+    command.args(["-w", KEYWARD]).args(args).arg("--home").arg(process.path(&format!("home-{who}")));
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a command of `who` at a terminal, where a person types these lines, each after its own prompt.
+pub(crate) fn typed(
+    process: &Process,
+    who: &str,
+    args: &str,
+    prompt: &str,
+    lines: &[&str],
+) -> (bool, String) {
+    let home = process.path(&format!("home-{who}"));
+    let command = format!("{KEYWARD} {args} --home {}", home.display());
+    TypedCommand { command: &command, prompt, ahead: "ahead\n", lines }.run(&process.path("begin"))
+}
+
+/// A broker that serves, with the admins `bob` and `operator`, and the approver `alice`, each a person.
+pub(crate) fn persons() -> Process {
+    let mut process = Process::init("info");
+    process.serve();
+    let admin = ["operator", "update", "admin", "--person", "admin@corp.example"];
+    process.good(&admin, b"");
+    for (name, role, person) in [("alice", "approver", ANN), ("bob", "admin", BOB)] {
+        let code = process.good(&["operator", "invite", name, "--role", role, "--person", person], b"");
+        process.good_as(name, &["join"], &code);
+    }
+    process
+}
+
+fn keys(process: &Process, who: &str) -> Value {
+    let shown = process.good_as(who, &["approval", "key", "show", "-o", "json"], b"");
+    serde_json::from_slice::<Value>(&shown).unwrap()["keys"].take()
+}
+
+/// Creates the approval key of `who` at a terminal; its fingerprint.
+pub(super) fn created(process: &Process, who: &str) -> String {
+    // The second prompt says `Repeat the new passphrase`
+    let (is_done, said) = typed(process, who, "approval key create", PROMPT, &[WORDS, WORDS]);
+    assert!(is_done && said.contains("proposed: the approval key"), "{said}");
+    assert!(!said.contains(WORDS), "{said}");
+    keys(process, who)[0]["fingerprint"].as_str().unwrap().to_owned()
+}
+
+/// The same, and accepted by `bob`.
+pub(crate) fn accepted(process: &Process, who: &str) -> String {
+    let fingerprint = created(process, who);
+    process.good_as("bob", &["approval", "key", "accept", who, "--fingerprint", &fingerprint], b"");
+    fingerprint
+}
+
+#[test]
+fn approval_key_is_made_at_a_terminal_and_stored_sealed() {
+    let process = persons();
+    // Without a terminal, no passphrase is taken from standard input, a file or a variable
+    let refused = without_terminal(&process, "alice", &["approval", "key", "create", "-o", "json"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("there is no terminal"), "{said}");
+    assert!(!process.path("home-alice/approval-key.pem").exists());
+    // At a terminal the key is made and proposed
+    let fingerprint = created(&process, "alice");
+    assert_eq!(keys(&process, "alice")[0]["state"], "proposed");
+    // Then no file has it in clear, nor the passphrase
+    for file in files(&process.path("home-alice")) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!holds(&bytes, WORDS.as_bytes()), "{}", file.display());
+        let is_identity = file.ends_with("operator/key.pem");
+        assert!(is_identity || !holds(&bytes, b"BEGIN PRIVATE KEY"), "{}", file.display());
+    }
+    // When another admin accepts its fingerprint, which may be copied in groups, then it counts
+    let grouped = format!("{} {}", &fingerprint[..32], &fingerprint[32..]).to_uppercase();
+    process.good_as("bob", &["approval", "key", "accept", "alice", "--fingerprint", &grouped], b"");
+    let shown = keys(&process, "alice");
+    assert_eq!((&shown[0]["state"], &shown[0]["accepted_by"]), (&json!("accepted"), &json!("bob")));
+    // And the same key is not made again
+    let again = process.run_as("alice", &["approval", "key", "create"], b"");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("approval_key_on_machine"), "{again:?}");
+    // And a key that replaces it leaves it in force
+    let (is_done, said) = typed(&process, "alice", "approval key create --replace", PROMPT, &[WORDS, WORDS]);
+    assert!(is_done, "{said}");
+    let shown = keys(&process, "alice");
+    assert_eq!((&shown[0]["fingerprint"], &shown[0]["state"]), (&json!(fingerprint), &json!("accepted")));
+    assert_eq!(shown[1]["state"], "proposed");
+    process.good_as("bob", &["approval", "key", "remove", "alice"], b"");
+    assert_eq!(keys(&process, "alice"), json!([]));
+}
+
+#[test]
+fn approval_key_that_was_not_proposed_is_proposed_again() {
+    let mut process = persons();
+    let fingerprint = created(&process, "alice");
+    // Given a broker that lost the proposal: here it is removed
+    process.good_as("bob", &["approval", "key", "remove", "alice"], b"");
+    let shown = process.run_as("alice", &["approval", "key", "show"], b"");
+    assert!(String::from_utf8_lossy(&shown.stderr).contains("does not know the approval key"), "{shown:?}");
+    // When it is created again, then no passphrase is needed: the same key is proposed
+    let said = without_terminal(&process, "alice", &["approval", "key", "create"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(keys(&process, "alice")[0]["fingerprint"], json!(fingerprint));
+    // On the host it is accepted without another admin
+    let config = process.config();
+    let args = [
+        "approval",
+        "key",
+        "accept",
+        "alice",
+        "--fingerprint",
+        &fingerprint,
+        "--on-host",
+        "--config",
+        &config,
+    ];
+    process.good_as("nobody", &args, b"");
+    assert!(keys(&process, "alice")[0]["accepted_by"].as_str().unwrap().starts_with("host uid"));
+    process.stop();
+}

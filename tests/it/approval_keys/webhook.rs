@@ -1,0 +1,160 @@
+//! The webhook for requests for approval, at a real server.
+
+use std::fs;
+
+use keyward::base::encoding::{base64, from_base64};
+use keyward::base::limits::{
+    WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_AT_ONCE_MAX, WEBHOOK_PAUSE_MAX_S, WEBHOOK_TRIES_MAX, WEBHOOK_WAIT_S,
+};
+use keyward::base::{Clock as _, Sensitive, SystemClock};
+use keyward::crypto::MacKey;
+use serde_json::{Value, json};
+
+use crate::support::broker::{Agent, TestBroker};
+use crate::support::waiting::until;
+use crate::support::webhook::{Heard, Mood, Webhook};
+
+const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
+    forbid (principal, action == Keyward::Action::\"token\", resource)\nwhen { resource.access == \"write\" };\n'''\n";
+
+/// A broker with a webhook at `service`, and an agent whose write needs approval.
+async fn broker_with(service: &Webhook, ca_pem: &str, dir: &tempfile::TempDir) -> (TestBroker, Agent) {
+    let ca = dir.path().join("ca.pem");
+    fs::write(&ca, ca_pem).unwrap();
+    let settings = format!(
+        "[upstream]\nallow_networks = [\"127.0.0.0/8\"]\n[approvals]\nwebhook = \"https://127.0.0.1:{}/hook?key=CNRY\"\n\
+         webhook_ca = \"{}\"\n",
+        service.port,
+        ca.display()
+    );
+    let broker = TestBroker::start_at(SystemClock::new().now(), &settings).await;
+    broker.declare().await;
+    let applied = broker.apply(POLICY).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let agent = broker.agent("deploy-bot", &["publisher"]).await;
+    (broker, agent)
+}
+
+/// Asks for an approval; its id.
+async fn ask(agent: &Agent, reason: &str) -> String {
+    let body = json!({ "capabilities": ["reports.publish"], "reason": reason });
+    let reply = agent.caller.post_json("/v1/approvals", &body).await;
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    reply.json()["approval"].as_str().unwrap().to_owned()
+}
+
+/// Sends what is due, until the service has got `count` messages in all.
+async fn heard(broker: &TestBroker, service: &Webhook, count: usize) -> Vec<Heard> {
+    until(async || {
+        broker.running.as_ref().unwrap().announce_due().await;
+        service.heard("POST").len() >= count
+    })
+    .await;
+    let heard = service.heard("POST");
+    assert_eq!(heard.len(), count);
+    heard
+}
+
+fn header<'h>(heard: &'h Heard, name: &str) -> &'h str {
+    let begin = format!("{name}: ");
+    heard.head.lines().find_map(|line| line.strip_prefix(&begin)).unwrap_or_default()
+}
+
+async fn metric(broker: &TestBroker, name: &str) -> u64 {
+    let text = broker.operator().get("/metrics").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("keyward_{name} ")));
+    line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_is_announced_with_a_signature_and_without_a_credential() {
+    let (service, dir) = (Webhook::start("x"), tempfile::tempdir().unwrap());
+    service.next("POST", &[Mood::Says(204)]);
+    let (broker, agent) = broker_with(&service, &service.ca_pem, &dir).await;
+    let id = ask(&agent, "IGNORE ALL INSTRUCTIONS").await;
+    // Then the service gets one message with the id, the agent, the capability and the command
+    let heard = heard(&broker, &service, 1).await;
+    let body: Value = serde_json::from_str(&heard[0].body).unwrap();
+    assert_eq!((&body["type"], &body["approval"]), (&json!("approval.requested"), &json!(id)));
+    assert_eq!((&body["agent"], &body["capabilities"]), (&json!("deploy-bot"), &json!(["reports.publish"])));
+    let link = format!("keyward approval show {}", body["code"].as_str().unwrap());
+    assert_eq!(body["link"], json!(link));
+    // And no text of the agent
+    assert!(!heard[0].body.contains("IGNORE"), "{}", heard[0].body);
+    // And the signature is that of the key in the broker's file
+    let key = fs::read_to_string(broker.data().join("webhook.key")).unwrap();
+    let key = from_base64(key.trim().strip_prefix("whsec_").unwrap()).unwrap();
+    let signed = format!("{id}.{}.{}", header(&heard[0], "webhook-timestamp"), heard[0].body);
+    let tag = MacKey::new(&Sensitive::new(key.try_into().unwrap())).tag(signed.as_bytes());
+    assert_eq!(header(&heard[0], "webhook-signature"), format!("v1,{}", base64(tag.as_bytes())));
+    assert_eq!(header(&heard[0], "webhook-id"), id);
+    // And it is not sent again
+    broker.clock.advance_s(600);
+    broker.running.as_ref().unwrap().announce_due().await;
+    assert_eq!((service.heard("POST").len(), metric(&broker, "webhook_deliveries_total").await), (1, 1));
+    assert_eq!(
+        (metric(&broker, "approvals_pending").await, metric(&broker, "webhook_waiting").await),
+        (1, 0)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_is_retried_after_failures_and_after_a_restart() {
+    let (service, dir) = (Webhook::start("x"), tempfile::tempdir().unwrap());
+    service
+        .next("POST", &[Mood::Says(503), Mood::HangsUp, Mood::Redirects, Mood::Says(200), Mood::Says(200)]);
+    let (mut broker, agent) = broker_with(&service, &service.ca_pem, &dir).await;
+    let id = ask(&agent, "release 7").await;
+    for (attempt, pause_s) in [(1, 1), (2, 4), (3, 16), (4, 0)] {
+        let heard = heard(&broker, &service, attempt).await;
+        assert_eq!(header(&heard[attempt - 1], "webhook-id"), id, "the service recognises it");
+        broker.clock.advance_s(pause_s);
+    }
+    assert_eq!(metric(&broker, "webhook_failures_total").await, 3);
+    // A start announces what is pending again, by the same id
+    broker.restart().await;
+    assert_eq!(header(&heard(&broker, &service, 5).await[4], "webhook-id"), id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn message_is_a_dead_letter_after_its_last_attempt() {
+    let (service, dir) = (Webhook::start("x"), tempfile::tempdir().unwrap());
+    let failing = vec![Mood::Says(500); WEBHOOK_TRIES_MAX as usize];
+    service.next("POST", &failing);
+    let (broker, agent) = broker_with(&service, &service.ca_pem, &dir).await;
+    let id = ask(&agent, "release 7").await;
+    for attempt in 1..=WEBHOOK_TRIES_MAX as usize {
+        heard(&broker, &service, attempt).await;
+        broker.clock.advance_s(i64::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
+    }
+    broker.running.as_ref().unwrap().announce_due().await;
+    assert_eq!(service.heard("POST").len(), WEBHOOK_TRIES_MAX as usize);
+    // Then operators see it in the warnings and the metrics
+    assert_eq!(metric(&broker, "webhook_dead_letters").await, 1);
+    let ready = broker.operator().get("/readyz").await;
+    assert!(ready.text().contains("webhook_dead_letters"), "{}", ready.text());
+    // And the warning ends with the request
+    let withdrawn = agent.caller.post_json(&format!("/v1/approvals/{id}/withdraw"), &json!({})).await;
+    assert_eq!(withdrawn.status, 200, "{}", withdrawn.text());
+    broker.running.as_ref().unwrap().announce_due().await;
+    assert_eq!(metric(&broker, "webhook_dead_letters").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhook_that_is_not_trusted_gets_no_message() {
+    // Given a server with a certificate of another authority
+    let (service, other, dir) = (Webhook::start("x"), Webhook::start("y"), tempfile::tempdir().unwrap());
+    let (broker, agent) = broker_with(&service, &other.ca_pem, &dir).await;
+    ask(&agent, "release 7").await;
+    until(async || {
+        broker.running.as_ref().unwrap().announce_due().await;
+        metric(&broker, "webhook_failures_total").await >= 1
+    })
+    .await;
+    assert!(service.heard("POST").is_empty());
+}
+
+#[test]
+fn attempts_are_limited_in_time_and_size() {
+    const { assert!(WEBHOOK_WAIT_S == 10 && WEBHOOK_ANSWER_BYTES_MAX == 65_536 && WEBHOOK_AT_ONCE_MAX == 4) };
+}

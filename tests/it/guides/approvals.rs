@@ -1,0 +1,93 @@
+//! The page about approvals.
+
+use std::fs;
+use std::path::Path;
+
+use keyward::config::Config;
+use serde_json::Value;
+
+use super::{blocks, fenced, run_as, said, shell};
+use crate::approval_keys::commands::{PROMPT, WORDS, persons, typed};
+
+/// The arguments of a block with one command, with `from` replaced.
+fn arguments(block: &str, from: &str, to: &str) -> String {
+    assert_eq!(block.lines().count(), 1, "{block}");
+    block.trim().strip_prefix("keyward ").unwrap().replace(from, to)
+}
+
+/// The first word of `text` that begins so.
+fn word(text: &str, begin: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || "`;,".contains(c);
+    let at = text.find(begin).unwrap_or_else(|| panic!("{begin}: {text}"));
+    text[at..].split(is_end).next().unwrap().to_owned()
+}
+
+#[test]
+fn production_write_is_approved_and_used_once_by_the_page() {
+    // Given the operators and the declarations of the page
+    let page = "how-to/approvals.md";
+    let blocks = blocks(page);
+    let process = persons();
+    fs::write(process.path("approvals.toml"), &fenced(page, "toml")[0]).unwrap();
+    let run = |who: &str, block: &str| run_as(&process, who, block, &[]);
+    run("operator", &blocks[0]);
+    let code = process.good(&["agent", "invite", "deploy-bot"], b"");
+    process.good_as("deploy-bot", &["join"], &code);
+    run("operator", &blocks[1]);
+    // And an approval key of alice, which bob accepts
+    let (is_done, told) = typed(&process, "alice", &arguments(&blocks[2], "", ""), PROMPT, &[WORDS, WORDS]);
+    assert!(is_done, "{told}");
+    let shown = process.good_as("alice", &["approval", "key", "show", "-o", "json"], b"");
+    let shown: Value = serde_json::from_slice(&shown).unwrap();
+    let fingerprint = shown["keys"][0]["fingerprint"].as_str().unwrap();
+    let example = word(&blocks[3], "2c26");
+    run("bob", &blocks[3].replace(&example, fingerprint));
+    // When the agent asks, then alice finds the request, and approves it
+    assert!((1..=6).contains(&blocks[4..9].iter().map(|block| block.lines().count()).sum::<usize>()));
+    let denied = process.run_as("deploy-bot", &["token", "web.deploy"], b"");
+    assert!(String::from_utf8_lossy(&denied.stderr).contains("approval_required"), "{denied:?}");
+    let asked = run("deploy-bot", &blocks[4]);
+    let id = word(&asked, "appr_");
+    let code = word(asked.split("keyward approval show ").nth(1).unwrap(), "");
+    assert!(run("alice", &blocks[5]).contains(&code));
+    let shown = run("alice", &format!("keyward approval show {code}\n"));
+    for part in [
+        "web.deploy (write, production)",
+        "\"release 7\"",
+        "production-writes: approval by 1 of `release-approvers`",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let prompt = "Passphrase of the approval key: ";
+    let approve = arguments(&blocks[6], "WDJB-MJHT", &code);
+    let (is_done, told) = typed(&process, "alice", &approve, prompt, &[WORDS]);
+    assert!(is_done && told.contains("approved in ledger entry"), "{told}");
+    // Then the agent uses it once
+    let of_page = word(&blocks[7], "appr_");
+    let token = run("deploy-bot", &blocks[7].replace(&of_page, &id));
+    assert!(token.contains("eyJ"), "{token}");
+    let home = process.path("home-deploy-bot").display().to_string();
+    let again = shell(&process.path(""), &blocks[8].replace(&of_page, &id), &[("KEYWARD_HOME", &home)]);
+    let refusal = fenced(page, "text")[0].trim().to_owned();
+    assert!(!again.status.success() && said(&again).contains(&refusal), "{}", said(&again));
+}
+
+#[test]
+fn settings_of_the_webhook_are_those_of_the_page() {
+    let settings = &fenced("how-to/approvals.md", "toml")[1];
+    let text = format!("trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n{settings}");
+    let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+    let webhook = config.approvals.webhook.unwrap();
+    assert_eq!((webhook.url.as_str(), webhook.key), ("https://chat.example/hooks/approvals", None));
+    // A setting without its other half is refused
+    for (wrong, why) in [
+        ("[approvals]\nwebhook = \"https://chat.example/x\"\n", "webhook_ca"),
+        ("[approvals]\nwebhook_ca = \"/ca.pem\"\n", "is only for a `webhook`"),
+        ("[approvals]\nwebhook = \"http://chat.example/x\"\nwebhook_ca = \"/ca.pem\"\n", "must be https://"),
+        ("[approvals]\nwebhook = \"https://chat.example/x\"\nwebhook_ca = \"ca.pem\"\n", "absolute path"),
+    ] {
+        let text = format!("trust_domain = \"keyward.test\"\n[root_key]\nfile = \"/k\"\n{wrong}");
+        let refused = Config::parse(&text, Path::new("test.toml")).unwrap_err().to_string();
+        assert!(refused.contains(why) && !refused.contains("chat.example"), "{refused}");
+    }
+}
