@@ -241,9 +241,9 @@ const NAMED_MAX: usize = 5;
 /// The difference between the policies that were approved and the present ones.
 fn rules_difference(approved: &[(PolicyName, crate::crypto::Digest)], present: &MatchedRules) -> String {
     let before: MatchedRules = approved.iter().cloned().collect();
-    let added = present.keys().filter(|name| !before.contains_key(name));
-    let removed = before.keys().filter(|name| !present.contains_key(name));
-    let changed = present.iter().filter(|(name, rule)| before.get(name).is_some_and(|one| one != *rule));
+    let added = present.keys().filter(|name| !before.contains_key(*name));
+    let removed = before.keys().filter(|name| !present.contains_key(*name));
+    let changed = present.iter().filter(|(name, rule)| before.get(*name).is_some_and(|one| one != *rule));
     let added = listed("now also matching", added);
     let removed = listed("no longer matching", removed);
     let changed = listed("changed", changed.map(|(name, _)| name));

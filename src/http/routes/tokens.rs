@@ -98,8 +98,10 @@ impl TokenResponse {
 impl IntoAnswer<TokenAnswer> for TokenResponse {
     fn give(self, status: StatusCode) -> Response<Body> {
         match self {
-            Self::Issued(issued) => issued.give(status),
-            Self::Pending(pending) => pending.give(StatusCode::ACCEPTED),
+            Self::Issued(issued) => IntoAnswer::<TokenAnswer>::give(*issued, status),
+            Self::Pending(pending) => {
+                IntoAnswer::<OwnApprovalAnswer>::give(pending, StatusCode::ACCEPTED)
+            }
         }
     }
 }
