@@ -1,43 +1,18 @@
 use std::collections::BTreeMap;
 
+use super::approval_refusal::ApprovalRefusal;
 use super::approver::is_still_met;
 use super::context::DecisionContext;
 use super::judged::Judged;
-use super::mint_request::MintRequest;
+use super::mint_request::{AskedGrant, MintRequest};
 use crate::approvals::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
-use crate::base::{ApprovalId, Audience, DemandKind, PolicyName, Reason};
+use crate::base::{ApprovalId, Audience, DemandKind, PolicyName};
 use crate::registry::Capability;
 use crate::rules::{MatchedRules, rules_hash};
 use crate::wire::ApprovalState;
-
-/// What an agent asks for besides one token.
-#[derive(Clone, Debug)]
-pub struct AskedGrant {
-    /// The most tokens, at least 1.
-    pub uses: u32,
-    /// The time from the first to the last use, in seconds.
-    pub grant_life_s: Option<u32>,
-    /// The agent's reason.
-    pub reason: Option<Reason>,
-}
-
-impl Default for AskedGrant {
-    fn default() -> Self {
-        Self { uses: 1, grant_life_s: None, reason: None }
-    }
-}
-
-/// Why a request is denied until it is approved, or with the approval that it names.
-#[derive(Clone, Debug)]
-pub enum ApprovalRefusal {
-    /// It needs an approval with these terms.
-    Needed(Box<ApprovalTerms>),
-    /// The approval that it names does not allow it, for a reason beyond the code.
-    Named(ApprovalId, Option<String>),
-}
 
 /// The request that policies allow with an approval only.
 #[derive(Clone, Copy)]

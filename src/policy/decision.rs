@@ -1,4 +1,4 @@
-use super::approval::ApprovalRefusal;
+use super::approval_refusal::ApprovalRefusal;
 use super::policy_refusal::PolicyRefusal;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};

@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
 
-use super::approval::{
-    ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval,
-};
+use super::approval::{ApprovalOutcome, GrantedRequest, approved_again, judge_approval};
+use super::approval_refusal::ApprovalRefusal;
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::left_out::LeftOut;
-use super::mint_request::MintRequest;
+use super::mint_request::{AskedGrant, MintRequest};
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;

@@ -1,9 +1,6 @@
-use std::collections::BTreeSet;
-
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
-use crate::base::code;
-use crate::base::{ApprovalId, Audience, CapabilityName, Timestamp, TokenId};
+use crate::base::{CapabilityName, Timestamp, TokenId, code};
 use crate::broker::approvals::ask::{AskedApproval, Occasion};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
@@ -12,31 +9,17 @@ use crate::broker::reading::Reading;
 use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
+use crate::broker::tokens::mint_input::MintInput;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::policy::{AgentAct, Grant, Mint, RequestedActions, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, decide_again, decide_mint};
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
 use crate::telemetry::{ApprovalOutcome, DecisionOutcome};
 use crate::token::{TokenMinted, TokenRepeated};
 use crate::wire::ApprovalState;
-
-/// A parsed token request.
-#[derive(Clone, Debug)]
-pub struct MintInput {
-    /// The requested capabilities.
-    pub scope: BTreeSet<CapabilityName>,
-    /// The requested audience, if any.
-    pub resource: Option<Audience>,
-    /// The requested life in seconds, if any.
-    pub life_s: Option<u32>,
-    /// The requested actions, if the request has `authorization_details`.
-    pub details: Option<RequestedActions>,
-    /// The approval of the request, if it names one.
-    pub approval: Option<ApprovalId>,
-}
 
 impl AgentServices {
     /// Issues a token for `principal`. A repeated request of `idempotency` gets the same token.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 
 use super::answer::{IntoAnswer, WithHeaders};
-use super::approvals::located;
+use super::answers::located;
 use super::caller::{AnonymousCaller, ResourceServer};
 use super::form::FormFields;
 use super::requested::RequestedCapabilities;
