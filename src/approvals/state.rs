@@ -209,6 +209,7 @@ mod tests {
                 policies: Vec::new(),
                 demands,
             },
+            requested_life_s: None,
             is_detailed: false,
         }
     }

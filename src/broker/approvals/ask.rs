@@ -88,7 +88,7 @@ impl AgentServices {
             Ok(MintInput {
                 scope: request.capabilities.iter().map(|one| one.name.clone()).collect(),
                 resource: Some(request.audience.clone()),
-                life_s: Some(request.life_s),
+                life_s: approval.opened.requested_life_s,
                 details: approval.opened.is_detailed.then(RequestedActions::default),
                 approval: Some(id),
             })
@@ -175,6 +175,7 @@ impl Services {
             },
             decision: (occasion == Occasion::TokenRequest).then_some(needed.decision),
             terms: needed.terms,
+            requested_life_s: request.life_s,
             is_detailed: request.details.is_some(),
         };
         let change = opening(opened, &caller)?;

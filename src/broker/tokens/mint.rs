@@ -1,6 +1,6 @@
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
-use crate::base::{CapabilityName, Timestamp, TokenId, code};
+use crate::base::{ApprovalId, CapabilityName, Timestamp, TokenId, code};
 use crate::broker::approvals::ask::{AskedApproval, Occasion};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
@@ -85,7 +85,8 @@ impl AgentServices {
             Some(issued) => Ok(issued.deliver()),
             None => {
                 services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
-                let asked = services.ask(&mut agent, &request, Occasion::TokenRequest).await;
+                // Boxed: the future of a request that needs none stays small.
+                let asked = Box::pin(services.ask(&mut agent, &request, Occasion::TokenRequest)).await;
                 Err(asked.map_or_else(asked_instead, needed))
             }
         }
@@ -121,11 +122,10 @@ impl Services {
 /// The refusal of a request that needs the approval `asked`.
 fn needed(asked: AskedApproval) -> Failure {
     let AskedApproval { approval, code, state, .. } = asked;
-    let why = match state {
-        ApprovalState::Approved => format!(
-            "the request needs an approval; `{approval}` approves it, and the request does not name it"
-        ),
-        _ => format!("the request needs an approval, and `{approval}` (code {code}) is {state}"),
+    let why = if state == ApprovalState::Approved {
+        format!("the request needs an approval; `{approval}` approves it, and the request does not name it")
+    } else {
+        format!("the request needs an approval, and `{approval}` (code {code}) is {state}")
     };
     Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval)
 }

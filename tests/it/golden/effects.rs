@@ -102,6 +102,7 @@ fn opened(id: ApprovalId) -> OpenedApproval {
             policies: vec![(policy(), sha256(b"rule"))],
             demands: vec![PolicyDemand { policy: policy(), demand, reason: Some("production".to_owned()) }],
         },
+        requested_life_s: Some(600),
         is_detailed: true,
     }
 }
