@@ -22,9 +22,9 @@ impl UserCode {
         let bytes = entropy.plain_bytes::<16>();
         let mut letters = [0; LETTERS];
         for (letter, pair) in letters.iter_mut().zip(bytes.chunks_exact(2)) {
-            let number = pair.iter().fold(0, |number: usize, byte| {
-                number.wrapping_mul(256).wrapping_add(usize::from(*byte))
-            });
+            let number = pair
+                .iter()
+                .fold(0, |number: usize, byte| number.wrapping_mul(256).wrapping_add(usize::from(*byte)));
             let place = number.checked_rem(ALPHABET.len()).unwrap_or(0);
             *letter = ALPHABET.get(place).copied().unwrap_or(b'B');
         }

@@ -12,9 +12,7 @@ use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
-use crate::registry::{
-    Action, AgentKind, ChangedValue, Noun, Owned, PlannedChange, Undeclared,
-};
+use crate::registry::{Action, AgentKind, ChangedValue, Noun, Owned, PlannedChange, Undeclared};
 use crate::rules::{self, DeclaredRules, Environment, NamedEntity, Policy, RulesChange};
 
 /// Policies and environments.

@@ -99,9 +99,7 @@ impl IntoAnswer<TokenAnswer> for TokenResponse {
     fn give(self, status: StatusCode) -> Response<Body> {
         match self {
             Self::Issued(issued) => IntoAnswer::<TokenAnswer>::give(*issued, status),
-            Self::Pending(pending) => {
-                IntoAnswer::<OwnApprovalAnswer>::give(pending, StatusCode::ACCEPTED)
-            }
+            Self::Pending(pending) => IntoAnswer::<OwnApprovalAnswer>::give(pending, StatusCode::ACCEPTED),
         }
     }
 }

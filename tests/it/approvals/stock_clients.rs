@@ -32,7 +32,8 @@ fn completes(process: &Process, mut client: Command, last: &str) {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     let code = line.trim().strip_prefix("code: ").unwrap_or_else(|| panic!("{line}")).to_owned();
-    let (is_done, said) = typed(process, "alice", &format!("approval approve {code}"), "passphrase", &[WORDS]);
+    let (is_done, said) =
+        typed(process, "alice", &format!("approval approve {code}"), "passphrase", &[WORDS]);
     assert!(is_done, "{said}");
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();

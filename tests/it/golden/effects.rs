@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use keyward::approvals::{
     self, ApprovalTerms, Ballot, OpenedApproval, PolicyDemand, RequestedCapability, RequestedGrant, Requester,
 };
+use keyward::base::encoding::{from_hex, hex};
 use keyward::base::{
     AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId, SecretId,
 };
-use keyward::base::encoding::{from_hex, hex};
 use keyward::broker::Effect;
-use keyward::registry::DeletedName;
 use keyward::crypto::sha256;
-use keyward::rules::{
-    self, ApproverGroup, Environment, Escalation, GroupsChange, Policy, Rule, RulesChange,
-};
+use keyward::registry::DeletedName;
+use keyward::rules::{self, ApproverGroup, Environment, Escalation, GroupsChange, Policy, Rule, RulesChange};
 use keyward::{operators, registry, secrets};
 
 use super::{compare, golden};
