@@ -201,7 +201,7 @@ impl LongestLife {
         }
         if life_s < requested {
             let by = match ruled.filter(|limit| limit.max_s < unruled) {
-                _ if approved.is_some_and(|approved| approved < ruled_s) => {
+                None | Some(_) if approved.is_some_and(|approved| approved < ruled_s) => {
                     "the time of the approval".to_owned()
                 }
                 Some(limit) => limit.cause(),

@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 
-use super::approval::{ApprovalOutcome, ApprovalRefusal, AskedGrant, approved_again, judge_approval};
+use super::approval::{approved_again, judge_approval};
+use super::approval_refusal::{ApprovalRefusal, Unapproved};
 use super::context::DecisionContext;
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest};
 use super::judged_mint::{JudgedMint, MintTerms, audience_of, judge_mint};
 use super::left_out::LeftOut;
-use super::mint_request::MintRequest;
+use super::mint_request::{AskedGrant, MintRequest};
 use super::remedy::smaller_request;
 use super::requester::Requester;
 use super::sensitivity::CapabilityConstraints;
@@ -114,20 +115,17 @@ pub fn decide_mint(
         return Decision::deny(basis, code::BROKER_FROZEN);
     }
     let asked = draft.asked(request, context.limits);
-    let (approval, approved) = match judge_approval(context, &principal, request, &judged, asked) {
-        ApprovalOutcome::NotNeeded => (None, None),
-        ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
-        ApprovalOutcome::Denied(code, approval) => {
-            let named = asked.capabilities.iter().map(|one| &one.name);
-            return Decision::deny_unapproved(basis, code, approval, named);
-        }
+    let used = match judge_approval(context, &principal, request, &judged, asked) {
+        Ok(used) => used,
+        Err(unapproved) => return Decision::deny_unapproved(basis, unapproved, &request.scope),
     };
-    let Some(MintTerms { capabilities, audience, life_s, left_out, constrained }) =
-        draft.terms(context, request, approved)
-    else {
+    let approval = used.map(|used| used.id);
+    let terms = draft.terms(context, request, used.and_then(|used| used.life_max_s));
+    let Some(MintTerms { capabilities, audience, life_s, left_out, constrained }) = terms else {
         // Only the time of the approval is too short.
         let refusal = approval.map(|id| ApprovalRefusal::Named(id, None));
-        return Decision::deny_unapproved(basis, code::APPROVAL_EXPIRED, refusal, &request.scope);
+        let unapproved = Unapproved { code: code::APPROVAL_EXPIRED, refusal };
+        return Decision::deny_unapproved(basis, unapproved, &request.scope);
     };
     let (reading, is_detailed) = (context.reading, request.details.is_some());
     let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
@@ -164,8 +162,8 @@ pub fn decide_again(
     }
     let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
     if let Err(code) = approved {
-        let approval = requested.approval.map(|id| ApprovalRefusal::Named(id, None));
-        return Decision::deny_unapproved(basis, code, approval, &requested.scope);
+        let unapproved = requested.approval.map_or(Unapproved::new(code), |id| Unapproved::named(code, id));
+        return Decision::deny_unapproved(basis, unapproved, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
