@@ -20,6 +20,9 @@ pub(super) fn smaller_request(
     by: &Requester<'_>,
     request: &MintRequest,
 ) -> Option<SmallerRequest> {
+    if context.records.is_frozen {
+        return None;
+    }
     let is_allowed = |smaller: &SmallerRequest| {
         let plain = MintRequest::plain(smaller.scope.clone(), smaller.life_s);
         let trial = try_request(context, by, &TrialRequest { action: Action::Token, request: plain });

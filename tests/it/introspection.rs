@@ -183,7 +183,7 @@ async fn a_resource_server_is_one_by_its_certificate_and_stays_one() {
     let text = format!("{DECLARATIONS}{agent}");
     let turned = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
     assert_eq!(bed.broker.operator().post_json("/v1/apply", &turned).await.status, 422, "not in one step");
-    let gone = json!({ "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true });
+    let gone = json!({ "widen": true, "files": [{ "name": "a.toml", "text": DECLARATIONS }], "prune": true });
     assert_eq!(bed.broker.operator().post_json("/v1/apply", &gone).await.status, 200);
     assert_eq!(bed.broker.apply(agent).await.status, 200);
     let again = bed.broker.agent("reports", &[]).await;

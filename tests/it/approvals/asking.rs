@@ -152,7 +152,9 @@ async fn operators_see_the_approvals_of_their_owner() {
     let (broker, red, blue) = crate::operators::teams().await;
     applied(&broker, &policy("second", BY_SECOND, "red.call")).await;
     let role = "[[role]]\nname = \"red-caller\"\ncapabilities = [\"red.call\"]\n[[agent]]\nname = \"red-bot\"\nroles = [\"red-reader\", \"red-caller\"]\n";
-    let reply = red.post_json("/v1/apply", &json!({ "files": [{ "name": "a.toml", "text": role }] })).await;
+    let reply = red
+        .post_json("/v1/apply", &json!({ "widen": true, "files": [{ "name": "a.toml", "text": role }] }))
+        .await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let agent = broker.agent("red-bot", &[]).await;
     let id = needed(&agent, "red.call").await;

@@ -110,7 +110,9 @@ async fn a_team_exports_only_objects_that_it_could_declare() {
     let red = join(&broker, "rhea", &standing("admin", Some("red"))).await.caller;
     let own = "[[role]]\nname = \"red-role\"\ncapabilities = []\n[[agent]]\nname = \"red-bot\"\nroles = [\"red-role\"]\n";
     assert_eq!(
-        red.post_json("/v1/apply", &json!({ "files": [{ "name": "a", "text": own }] })).await.status,
+        red.post_json("/v1/apply", &json!({ "widen": true, "files": [{ "name": "a", "text": own }] }))
+            .await
+            .status,
         200
     );
     let exported = export(&red).await.json();

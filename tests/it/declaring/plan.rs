@@ -229,7 +229,9 @@ async fn a_team_is_told_the_number_of_other_agents_and_not_their_names() {
     let own = "[[capability]]\nname = \"red.call\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://red\"\n\
                max_life_s = 60\n[[role]]\nname = \"red-role\"\ncapabilities = [\"red.call\"]\n";
     assert_eq!(
-        red.post_json("/v1/apply", &json!({ "files": [{ "name": "a", "text": own }] })).await.status,
+        red.post_json("/v1/apply", &json!({ "widen": true, "files": [{ "name": "a", "text": own }] }))
+            .await
+            .status,
         200
     );
     broker.agent("foreign", &["red-role"]).await;

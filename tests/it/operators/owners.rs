@@ -35,7 +35,7 @@ audience = "https://red.example.com"
 "#;
 
 pub(super) async fn apply(by: &Caller, text: &str) -> Reply {
-    by.post_json("/v1/apply", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await
+    by.post_json("/v1/apply", &json!({ "widen": true, "files": [{ "name": "a.toml", "text": text }] })).await
 }
 
 pub(super) async fn prune(by: &Caller, text: &str) -> Reply {

@@ -106,7 +106,8 @@ async fn the_policy_of_a_bound_operator_concerns_only_its_owner() {
     let (broker, red, blue) = teams().await;
     let everything = "forbid (principal, action, resource);";
     let apply = async |by: &Caller, text: &str| {
-        by.post_json("/v1/apply", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await
+        by.post_json("/v1/apply", &json!({ "widen": true, "files": [{ "name": "a.toml", "text": text }] }))
+            .await
     };
     // Given a policy of team `red` against every request
     assert_eq!(apply(&red, &policy("red-stop", everything)).await.status, 200);
