@@ -95,13 +95,11 @@ impl Widening {
     /// # Errors
     /// [`Failure`] if the work is cancelled.
     pub(in crate::broker) fn of(ground: &SectionContext<'_>, drawn: &SectionPlan) -> Result<Self, Failure> {
-        let mut finder = Finder { ground, drawn, found: BTreeSet::new(), others: 0 };
+        let mut finder = Finder { ground, drawn, found: BTreeSet::new(), further: 0, others: 0 };
         finder.capabilities()?;
         finder.agents()?;
-        let (mut items, others): (Vec<Widened>, usize) = (finder.found.into_iter().collect(), finder.others);
-        let further = items.len().saturating_sub(WIDENINGS_LISTED_MAX);
-        items.truncate(WIDENINGS_LISTED_MAX);
-        Ok(Self { items, further, others })
+        let Finder { found, further, others, .. } = finder;
+        Ok(Self { items: found.into_iter().collect(), further, others })
     }
 }
 
@@ -122,7 +120,9 @@ fn held<'d>(declarations: &'d Declarations, roles: &BTreeSet<RoleName>) -> Vec<&
 struct Finder<'a> {
     ground: &'a SectionContext<'a>,
     drawn: &'a SectionPlan,
+    /// At most `WIDENINGS_LISTED_MAX`.
     found: BTreeSet<Widened>,
+    further: usize,
     others: usize,
 }
 
@@ -149,6 +149,9 @@ impl<'a> Finder<'a> {
             environment: self.drawn.after.declarations.environment_of(capability).cloned(),
             cause,
         });
+        if self.found.len() > WIDENINGS_LISTED_MAX && self.found.pop_last().is_some() {
+            self.further = self.further.saturating_add(1);
+        }
     }
 
     /// Changed capabilities.

@@ -1,5 +1,6 @@
 //! What a plan makes newly reachable, and that an application has to confirm it.
 
+use keyward::base::limits::WIDENINGS_LISTED_MAX;
 use serde_json::{Value, json};
 
 use crate::operators::{refused, teams};
@@ -125,6 +126,32 @@ async fn facts_that_policies_test_and_longer_lives_need_a_confirmation() {
         lost.iter().all(|one| one.ends_with("facts-changed role `repo-reader` of the agent")),
         "{lost:?}"
     );
+}
+
+#[tokio::test]
+async fn a_plan_lists_a_bounded_number_and_counts_the_rest() {
+    // Given agents and capabilities of which the product is more than a plan lists
+    const CAPABILITIES: usize = 26;
+    let agents = WIDENINGS_LISTED_MAX / CAPABILITIES + 1;
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let names = || (0..CAPABILITIES).map(|number| format!("c{number:02}.read"));
+    let declared: String = names()
+        .map(|name| format!("[[capability]]\nname = \"{name}\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://c.example.com\"\nmax_life_s = 60\n"))
+        .collect();
+    let agents_text: String = (0..agents)
+        .map(|number| format!("[[agent]]\nname = \"a{number:02}\"\nroles = [\"all\"]\n"))
+        .collect();
+    let empty = format!("{declared}{agents_text}[[role]]\nname = \"all\"\ncapabilities = []\n");
+    assert_eq!(applied(&by, &empty, false, false).await.status, 200);
+    // When the role of the agents gets them all, then the first ones are listed, and the others are counted
+    let role = format!("[[role]]\nname = \"all\"\ncapabilities = {:?}\n", names().collect::<Vec<_>>());
+    let planned = by.post_json("/v1/plan", &body(&role, false)).await.json();
+    let widening = &planned["widening"];
+    let items = widening["items"].as_array().unwrap();
+    assert_eq!(items.len(), WIDENINGS_LISTED_MAX);
+    assert_eq!(widening["further"], json!(agents * CAPABILITIES - WIDENINGS_LISTED_MAX), "{widening}");
+    assert_eq!((&items[0]["agent"], &items[0]["capability"]), (&json!("a00"), &json!("c00.read")));
 }
 
 #[tokio::test]
