@@ -16,12 +16,15 @@ pub struct RequestFacts<'a> {
     /// The requested life in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life_s: Option<u32>,
+    /// The time since the agent last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_sensitive_read_s: Option<u32>,
 }
 
 impl<'a> RequestFacts<'a> {
     /// The facts of a request that names no further capabilities.
     #[must_use]
     pub const fn new(roles: &'a BTreeSet<RoleName>, life_s: Option<u32>) -> Self {
-        Self { roles, left_out: Vec::new(), life_s }
+        Self { roles, left_out: Vec::new(), life_s, since_sensitive_read_s: None }
     }
 }

@@ -5,10 +5,10 @@ use super::services::{Services, State};
 use super::world::World;
 use crate::authn::{AgentPrincipal, AuthnError, PresentError};
 use crate::base::{
-    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, RequestFacts, Timestamp, code,
+    AgentId, CapabilityName, ClockReading, Connection, DecisionId, InstanceId, Timestamp, code,
 };
 use crate::pki::{PeerCertificate, SpiffeId};
-use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant};
+use crate::policy::{AgentAct, Basis, Decision, DecisionContext, Denial, Grant, Past};
 use crate::quota::{Admitted, Limited, Note, Permit};
 use crate::store::Event;
 use crate::telemetry::DecisionOutcome;
@@ -44,6 +44,7 @@ impl Deciding<'_> {
             reading: self.issue.time,
             limits: &self.services.settings.tokens,
             digests: &self.services.state.digests,
+            past: Past::Recorded,
         }
     }
 }
@@ -53,6 +54,7 @@ impl Reading<'_> {
     pub(crate) fn noting<A: AgentAct>(&self, decision: Decision<A>) -> Decision<A> {
         if let Some(act) = decision.act() {
             let principal = act.principal();
+            self.past_reads(principal.agent());
             self.holds(principal.agent(), principal.instance(), principal.roles(), act.capability_names());
         }
         decision
@@ -187,7 +189,7 @@ impl Services {
                 capabilities,
                 secret: denial.secret.as_ref().filter(|_| has_secret),
                 unrecorded,
-                facts: RequestFacts::new(principal.roles(), denial.basis.life_s),
+                facts: denial.basis.facts(principal.roles()),
             };
             self.record_refusal(&event, principal.connection()).await;
         }

@@ -198,6 +198,13 @@ impl<'w> Reading<'w> {
         self.under(revocation::keys::subject(subject))
     }
 
+    /// Notes that the agent reads no sensitive secret meanwhile, if a policy tests its last read of one.
+    pub(crate) fn past_reads(&self, agent: AgentId) {
+        if self.world.rules().test_past_reads() {
+            self.under(registry::keys::sensitive_reads(agent));
+        }
+    }
+
     /// Notes that an instance of an agent with `roles` holds `capabilities`.
     pub(crate) fn holds<'a>(
         &self,

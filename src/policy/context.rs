@@ -1,6 +1,6 @@
 use super::decision::Basis;
 use crate::authn::Records;
-use crate::base::{Audience, ClockReading, DecisionId, Timestamp};
+use crate::base::{AgentId, Audience, ClockReading, DecisionId, Timestamp};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -27,6 +27,20 @@ pub struct DecisionContext<'a> {
     pub limits: &'a LifeLimits,
     /// The key of the request's digest.
     pub digests: &'a MacKey,
+    /// Where facts of the past come from.
+    pub past: Past,
+}
+
+/// Where a decision takes facts of the past from.
+#[derive(Clone, Copy, Debug)]
+pub enum Past {
+    /// From the records.
+    Recorded,
+    /// From an entry or a case: a replay does not use the present records for them.
+    Stated {
+        /// The time since the agent last read a secret of the sensitivity `high`, in seconds.
+        since_sensitive_read_s: Option<u32>,
+    },
 }
 
 impl<'a> DecisionContext<'a> {
@@ -38,6 +52,32 @@ impl<'a> DecisionContext<'a> {
         self.reading.now()
     }
 
+    /// The time since `agent` last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
+    pub(super) fn since_sensitive_read_s(&self, agent: AgentId) -> Option<u32> {
+        if !self.records.rules.test_past_reads() {
+            return None;
+        }
+        match self.past {
+            Past::Stated { since_sensitive_read_s } => since_sensitive_read_s,
+            Past::Recorded => {
+                let last = self.records.registry.agent(agent)?.last_sensitive_read?;
+                Some(u32::try_from(self.now().seconds_since(last).max(0)).unwrap_or(u32::MAX))
+            }
+        }
+    }
+
+    /// The basis of a decision on a request of `agent`, with the facts that a replay needs.
+    pub(super) fn basis_of(
+        &self,
+        agent: AgentId,
+        life_s: Option<u32>,
+        rules: Vec<String>,
+        canonical: &[u8],
+    ) -> Basis {
+        let since_sensitive_read_s = self.since_sensitive_read_s(agent);
+        Basis { life_s, since_sensitive_read_s, ..self.basis(rules, canonical) }
+    }
+
     /// The basis of a decision on the request with these canonical bytes. The digest is keyed, so that nobody can test
     /// guesses of the request.
     pub(super) fn basis(&self, rules: Vec<String>, canonical: &[u8]) -> Basis {
@@ -47,6 +87,7 @@ impl<'a> DecisionContext<'a> {
             rules,
             request: self.digests.tag(canonical),
             life_s: None,
+            since_sensitive_read_s: None,
             is_frozen: self.records.is_frozen,
         }
     }

@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
+
 use super::approval_refusal::{ApprovalRefusal, Unapproved};
 use super::policy_refusal::PolicyRefusal;
 use super::smaller_request::SmallerRequest;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
-use crate::base::{CapabilityName, DecisionId, SecretName};
+use crate::base::{CapabilityName, DecisionId, RequestFacts, RoleName, SecretName};
 use crate::crypto::Digest;
 
 /// The outcome. `Constrain` is an `Allow` that grants less than the request, with the reasons.
@@ -170,8 +172,19 @@ pub struct Basis {
     pub request: Digest,
     /// The requested life in seconds, if the request names one.
     pub life_s: Option<u32>,
+    /// The time since the agent last read a secret of the sensitivity `high`, in seconds, if a policy tests it.
+    pub since_sensitive_read_s: Option<u32>,
     /// Whether the broker is frozen.
     pub(super) is_frozen: bool,
+}
+
+impl Basis {
+    /// The facts of a request of an agent with `roles`, for its entry.
+    #[must_use]
+    pub fn facts<'a>(&self, roles: &'a BTreeSet<RoleName>) -> RequestFacts<'a> {
+        let since_sensitive_read_s = self.since_sensitive_read_s;
+        RequestFacts { since_sensitive_read_s, ..RequestFacts::new(roles, self.life_s) }
+    }
 }
 
 /// Permission to do `A` exactly once. Made only by this room, consumed by move, never copied.

@@ -168,6 +168,7 @@ pub(super) fn facts<'f>(
         time: context.now(),
         source: request.source,
         requested_life_s: request.life_s,
+        since_sensitive_read_s: context.since_sensitive_read_s(request.agent),
     }
 }
 

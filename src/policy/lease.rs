@@ -354,7 +354,7 @@ fn leased<'a>(
     let canonical = Canonical::new("lease", principal, context.decision);
     let canonical = canonical.field(request.capability.as_str()).number(request.life_s);
     let canonical = canonical.bytes(renewed.as_ref().map_or(&[], |lease| lease.as_bytes()));
-    (offered, Basis { life_s: request.life_s, ..context.basis(rules, canonical.as_bytes()) })
+    (offered, context.basis_of(principal.agent(), request.life_s, rules, canonical.as_bytes()))
 }
 
 /// A capability that a role of the agent holds and that is delivered as a lease, with the verdict of the policies.

@@ -85,6 +85,6 @@ impl MintRequest {
             Some(approval) => canonical.bytes(approval.as_bytes()),
             None => canonical,
         };
-        Basis { life_s: self.life_s, ..context.basis(rules, canonical.as_bytes()) }
+        context.basis_of(caller.agent(), self.life_s, rules, canonical.as_bytes())
     }
 }

@@ -34,7 +34,7 @@ mod trial;
 pub use approval_refusal::ApprovalRefusal;
 pub use approver::{demands_met_by, is_within};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
-pub use context::{DecisionContext, LifeLimits};
+pub use context::{DecisionContext, LifeLimits, Past};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
 pub use enrolment::{Enrol, EnrolmentRequest, Maker, decide_enrolment, revoked_user};
 pub use introspection::{Introspection, decide_introspection};

@@ -106,7 +106,7 @@ pub fn decide_reveal(
     let canonical = canonical.field(&token.token().to_string()).field(secret.as_str());
     let current =
         context.records.secrets.named(secret).and_then(|found| Some((found.id, found.current?.number)));
-    let basis = context.basis(rules, canonical.as_bytes());
+    let basis = context.basis_of(token.holder().agent(), None, rules, canonical.as_bytes());
     // A missing secret and one that the caller may not see get the same refusal.
     let Some(capability) = capability else {
         return Decision::deny_secret(basis, code::SECRET_NOT_GRANTED, secret);

@@ -23,6 +23,8 @@ pub struct Agent {
     pub serves: Option<Audience>,
     /// The person for whom it acts.
     pub person: Option<Person>,
+    /// When it last read a secret of the sensitivity `high`. Policies can test it.
+    pub last_sensitive_read: Option<Timestamp>,
     /// Its enrolments, by id, which is by time.
     pub instances: Instances,
 }

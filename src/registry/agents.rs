@@ -57,6 +57,7 @@ impl Agents {
             max_instances: spec.max_instances,
             serves: None,
             person: None,
+            last_sensitive_read: None,
             instances: Instances::default(),
         });
         (agent.roles, agent.max_instances) = (roles, spec.max_instances);
@@ -66,6 +67,20 @@ impl Agents {
     pub(super) fn act_for(&mut self, name: &AgentName, person: Option<&Person>) {
         if let Some(agent) = self.by_name.get(name).and_then(|id| self.by_id.get_mut(id)) {
             agent.person = person.cloned();
+        }
+    }
+
+    /// Notes that the agent read a secret of the sensitivity `high`.
+    pub(super) fn read_sensitive(&mut self, id: AgentId, at: Timestamp) {
+        if let Some(agent) = self.by_id.get_mut(&id) {
+            agent.last_sensitive_read = Some(at);
+        }
+    }
+
+    /// Times in the future move back to `now`.
+    pub(super) fn time_went_back(&mut self, now: Timestamp) {
+        for time in self.by_id.values_mut().filter_map(|agent| agent.last_sensitive_read.as_mut()) {
+            *time = (*time).min(now);
         }
     }
 

@@ -159,6 +159,8 @@ pub enum Effect {
     Place(Vec<(CapabilityName, Option<EnvironmentName>)>),
     /// Sets the capabilities that agents are told to ask for instead of others.
     Redirect(Vec<(CapabilityName, Option<CapabilityName>)>),
+    /// An agent reads a secret of the sensitivity `high`.
+    ReadSensitive(AgentId),
 }
 
 impl Effect {
@@ -197,6 +199,7 @@ impl Effect {
                 keys.push(keys::declarations());
                 keys.extend(changes.iter().map(|(capability, _)| keys::capability(capability)));
             }
+            Self::ReadSensitive(agent) => keys.push(keys::sensitive_reads(*agent)),
             Self::EndCodes(codes) => keys.extend(codes.iter().copied().map(keys::code)),
             Self::Narrow(narrowing) => narrowing.advances(keys),
             Self::Withdraw(removals) => {
@@ -235,6 +238,7 @@ impl Effect {
             | Self::ReportCode(_)
             | Self::EnrolledFrom { .. }
             | Self::Redirect(_)
+            | Self::ReadSensitive(_)
             | Self::ActsFor { .. } => false,
         }
     }

@@ -46,6 +46,12 @@ pub fn instances(id: AgentId) -> Key {
     Key::of_id("agent-instances", id.as_bytes())
 }
 
+/// When this agent last read a secret of the sensitivity `high`.
+#[must_use]
+pub fn sensitive_reads(id: AgentId) -> Key {
+    Key::of_id("agent-sensitive-reads", id.as_bytes())
+}
+
 /// Whether this code is still to be redeemed.
 #[must_use]
 pub fn code(id: CodeId) -> Key {

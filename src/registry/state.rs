@@ -190,6 +190,7 @@ impl Registry {
             Effect::Redirect(changes) => self.declarations = Arc::new(self.declarations.redirected(changes)),
             Effect::Reserve(name) => self.former.delete(name),
             Effect::ActsFor { agent, person } => self.agents.act_for(agent, person.as_ref()),
+            Effect::ReadSensitive(agent) => self.agents.read_sensitive(*agent, at.time),
             Effect::Own { thing, owner } => self.owners.set(thing.clone(), owner.clone()),
             Effect::ReportCode(code) => {
                 if let Some(code) = self.codes.get_mut(*code) {
@@ -273,6 +274,7 @@ impl Registry {
             | Effect::Redirect(_)
             | Effect::EnrolledFrom { .. }
             | Effect::ActsFor { .. }
+            | Effect::ReadSensitive(_)
             | Effect::Promote { .. } => {}
         }
     }
@@ -403,6 +405,7 @@ impl Registry {
 
     /// Entry times go on from `now`: earlier enrolment codes are void, because a wrong clock may have set their ends.
     pub fn time_went_back(&mut self, now: Timestamp) {
+        self.agents.time_went_back(now);
         self.codes.time_went_back(now);
         self.ties.time_went_back(now);
     }

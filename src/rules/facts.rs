@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub source: Option<IpAddr>,
     /// The requested life, in seconds.
     pub requested_life_s: Option<u32>,
+    /// The time since the agent last read a secret of the sensitivity `high`, in seconds.
+    pub since_sensitive_read_s: Option<u32>,
 }
 
 /// The facts of an agent.

@@ -2,7 +2,6 @@
 //! parses, so that no name can change the meaning of a request.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use cedar_policy::{
@@ -72,7 +71,7 @@ impl Question {
     pub(super) fn of(facts: &Facts<'_>) -> Option<Self> {
         let (agent, capability) = (agent(&facts.agent)?, capability(&facts.capability)?);
         let action = EntityKind::Action.uid(facts.action.as_str())?;
-        let context = context(facts.time, facts.source, facts.requested_life_s)?;
+        let context = context(facts)?;
         let request = Request::new(agent.uid(), action, capability.uid(), context, None).ok()?;
         let entities = Entities::from_entities([agent, capability], None).ok()?;
         Some(Self { request, entities })
@@ -124,14 +123,20 @@ fn clock(time: Timestamp) -> Option<RestrictedExpression> {
     RestrictedExpression::new_record(fields).ok()
 }
 
-fn context(time: Timestamp, source: Option<IpAddr>, requested_life_s: Option<u32>) -> Option<Context> {
-    let mut fields = vec![("time".to_owned(), clock(time)?)];
-    fields.extend(source.map(|source| {
+fn context(facts: &Facts<'_>) -> Option<Context> {
+    let mut fields = vec![("time".to_owned(), clock(facts.time)?)];
+    fields.extend(facts.source.map(|source| {
         let source = source.to_canonical();
         ("source".to_owned(), RestrictedExpression::new_ip(source.to_string()))
     }));
-    let life = requested_life_s.map(|life_s| RestrictedExpression::new_long(i64::from(life_s)));
-    fields.extend(life.map(|life| ("requested_life_s".to_owned(), life)));
+    let seconds = [
+        ("requested_life_s", facts.requested_life_s),
+        ("since_sensitive_read_s", facts.since_sensitive_read_s),
+    ];
+    let number = |(name, value): (&str, Option<u32>)| {
+        value.map(|value| (name.to_owned(), RestrictedExpression::new_long(i64::from(value))))
+    };
+    fields.extend(seconds.into_iter().filter_map(number));
     Context::from_pairs(fields).ok()
 }
 

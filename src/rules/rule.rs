@@ -24,9 +24,13 @@ pub struct Rule(Arc<RuleContent>);
 struct RuleContent {
     text: String,
     digest: Digest,
+    tests_past_reads: bool,
     /// `None` if this version of the broker cannot read the text, which an earlier one accepted.
     compiled: Option<Compiled>,
 }
+
+/// The fact of the agent's last read of a sensitive secret.
+const PAST_READS: &str = "since_sensitive_read_s";
 
 /// A parsed rule.
 struct Compiled {
@@ -135,13 +139,19 @@ impl Rule {
     }
 
     fn of(text: String, compiled: Option<Compiled>) -> Self {
-        Self(Arc::new(RuleContent { digest: sha256(text.as_bytes()), text, compiled }))
+        let (digest, tests_past_reads) = (sha256(text.as_bytes()), text.contains(PAST_READS));
+        Self(Arc::new(RuleContent { text, digest, tests_past_reads, compiled }))
     }
 
     /// The text.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
+    }
+
+    /// Whether it tests when the agent last read a sensitive secret. A comment with the name of the fact counts, too.
+    pub(super) fn tests_past_reads(&self) -> bool {
+        self.0.tests_past_reads
     }
 
     pub(super) fn digest(&self) -> Digest {

@@ -76,6 +76,9 @@ pub struct Rules {
     /// `None` without policies, environments and groups.
     #[serde(skip)]
     digest: Option<Digest>,
+    /// Whether a policy tests when an agent last read a sensitive secret.
+    #[serde(skip)]
+    test_past_reads: bool,
 }
 
 /// What a snapshot has of [`Rules`].
@@ -89,8 +92,8 @@ struct StoredRules {
 impl From<StoredRules> for Rules {
     fn from(StoredRules { policies, environments, groups }: StoredRules) -> Self {
         let slices = Arc::new(Slices::of(policies.values()));
-        let mut rules = Self { policies, environments, groups, slices, digest: None };
-        rules.digest = rules.digested();
+        let mut rules = Self { policies, environments, groups, slices, digest: None, test_past_reads: false };
+        rules.settle();
         rules
     }
 }
@@ -100,6 +103,12 @@ impl Rules {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
+    }
+
+    /// Whether a policy tests when an agent last read a secret of the sensitivity `high`: decisions then rely on it.
+    #[must_use]
+    pub const fn test_past_reads(&self) -> bool {
+        self.test_past_reads
     }
 
     /// The policy of this name.
@@ -184,13 +193,19 @@ impl Rules {
         }
         removed_environments.iter().for_each(|name| drop(self.environments.remove(name)));
         self.environments.extend(environments.iter().map(|one| (one.name.clone(), one.clone())));
-        self.digest = self.digested();
+        self.settle();
     }
 
     fn change_groups(&mut self, change: &GroupsChange) {
         change.removed.iter().for_each(|name| drop(self.groups.remove(name)));
         self.groups.extend(change.groups.iter().map(|one| (one.name.clone(), one.clone())));
+        self.settle();
+    }
+
+    /// Computes what follows from the declarations.
+    fn settle(&mut self) {
         self.digest = self.digested();
+        self.test_past_reads = self.policies().any(|policy| policy.rule.tests_past_reads());
     }
 
     /// The hash of all policies, environments and groups, in the order of their names.

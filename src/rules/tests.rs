@@ -47,6 +47,7 @@ pub(super) struct Request {
     pub(super) time: Timestamp,
     pub(super) source: Option<IpAddr>,
     pub(super) life_s: Option<u32>,
+    pub(super) since_read_s: Option<u32>,
 }
 
 impl Request {
@@ -65,6 +66,7 @@ impl Request {
             time: self.time,
             source: self.source,
             requested_life_s: self.life_s,
+            since_sensitive_read_s: self.since_read_s,
         }
     }
 }
@@ -81,6 +83,7 @@ pub(super) fn request() -> Request {
         time: NOW,
         source: Some([192, 0, 2, 7].into()),
         life_s: Some(600),
+        since_read_s: Some(90),
     }
 }
 
@@ -118,10 +121,12 @@ fn a_rule_sees_each_fact_of_a_request() {
         ("context has source && context.source.isInRange(ip(\"192.0.2.0/24\"))", true),
         ("context has source && context.source.isInRange(ip(\"198.51.100.0/24\"))", false),
         ("context has requested_life_s && context.requested_life_s > 300", true),
+        ("context has since_sensitive_read_s && context.since_sensitive_read_s < 3600", true),
     ] {
         assert_eq!(matches(&forbid(condition), &request()), expected, "{condition}");
     }
-    let unknown = Request { source: None, life_s: None, environment: None, ..request() };
+    let unknown = Request { source: None, life_s: None, since_read_s: None, environment: None, ..request() };
+    assert!(!matches(&forbid("context has since_sensitive_read_s"), &unknown));
     assert!(!matches(&forbid("context has source || context has requested_life_s"), &unknown));
     assert!(!matches(&forbid("resource has environment"), &unknown));
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
 use crate::authn::AgentPrincipal;
 use crate::base::limits::APPROVAL_PENDING_S;
-use crate::base::{ApprovalId, Person, RequestFacts, Timestamp, UserCode, code};
+use crate::base::{ApprovalId, Person, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
 use crate::broker::failure::Failure;
@@ -210,7 +210,7 @@ fn opening(
         decision: opened.decision,
         snapshot: basis.snapshot.in_hex(),
         rules: &basis.rules,
-        facts: RequestFacts::new(caller.roles(), basis.life_s),
+        facts: basis.facts(caller.roles()),
     };
     let change = Change::new(&event)?.requested_on(caller.connection());
     let change = match &request.reason {

@@ -4,7 +4,7 @@ use super::lease_upstream::{LeaseUpstream, LoginInCreation};
 use super::requested_life::is_long_enough;
 use super::reuse::{own_login, remembering_lease};
 use crate::authn::{AgentPrincipal, may_be_issued, may_open};
-use crate::base::{CapabilityName, LeaseId, RequestFacts, Timestamp, code};
+use crate::base::{CapabilityName, LeaseId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::{AdmittedAgent, IssueTime};
 use crate::broker::failure::Failure;
@@ -222,7 +222,7 @@ impl Services {
             snapshot: basis.snapshot.hex(),
             rules: &basis.rules,
             request: basis.request.hex(),
-            facts: RequestFacts::new(principal.roles(), basis.life_s),
+            facts: basis.facts(principal.roles()),
         };
         let used = leases::Effect::Use { lease: lease.id, by: basis.decision };
         let change = Change::new(&event)?.requested_on(principal.connection()).effect(Effect::Lease(used));
@@ -275,7 +275,7 @@ impl Services {
             snapshot: basis.snapshot.hex(),
             rules: &basis.rules,
             request: basis.request.hex(),
-            facts: RequestFacts::new(principal.roles(), basis.life_s),
+            facts: basis.facts(principal.roles()),
         };
         let intend = leases::Effect::Intend(Box::new(intent.clone()));
         let change = Change::new(&event)?.requested_on(principal.connection()).effect(Effect::Lease(intend));

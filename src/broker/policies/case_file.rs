@@ -35,6 +35,8 @@ pub(super) struct CaseRequest {
     pub(super) time: Timestamp,
     pub(super) source: Option<IpAddr>,
     pub(super) life_s: Option<u32>,
+    /// The time since the agent last read a secret of the sensitivity `high`.
+    pub(super) since_sensitive_read_s: Option<u32>,
 }
 
 /// The outcome that a case expects.
@@ -77,6 +79,7 @@ struct RawCase {
     time: Option<String>,
     source: Option<String>,
     life: Option<String>,
+    since_sensitive_read: Option<String>,
     expect: String,
     policy: Option<String>,
 }
@@ -139,6 +142,11 @@ fn secret(
     Some((name?, AssumedSecret { owner: owner?, sensitivity }))
 }
 
+/// A length of time in seconds.
+fn length(text: Option<&str>) -> Result<Option<u32>, &'static str> {
+    text.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose()
+}
+
 fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option<PolicyCase> {
     let agent = field(raw.agent.parse::<AgentName>(), "agent", place, faults);
     let capability = field(raw.capability.parse::<CapabilityName>(), "capability", place, faults);
@@ -153,9 +161,9 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
     let time = field(time, "time", place, faults);
     let source = raw.source.as_deref().map(|text| text.parse::<IpAddr>().map_err(|_| "not an IP address"));
     let source = field(source.transpose(), "source", place, faults);
-    let life = raw.life.as_deref();
-    let life_s = life.map(|text| length_s(text).ok_or("write a length of time, e.g. \"5m\"")).transpose();
-    let life_s = field(life_s, "life", place, faults);
+    let life_s = field(length(raw.life.as_deref()), "life", place, faults);
+    let since = length(raw.since_sensitive_read.as_deref());
+    let since_sensitive_read_s = field(since, "since_sensitive_read", place, faults);
     let expect = ExpectedOutcome::ALL.into_iter().find(|one| one.as_str() == raw.expect);
     let expect = expect.ok_or("the outcomes are `allow`, `constrain`, `approval` and `deny`");
     let expect = field(expect, "expect", place, faults);
@@ -167,6 +175,7 @@ fn case(raw: &RawCase, place: SourcePosition, faults: &mut Faults<'_>) -> Option
         time: time?,
         source: source?,
         life_s: life_s?,
+        since_sensitive_read_s: since_sensitive_read_s?,
     };
     Some(PolicyCase { name: raw.name.clone(), request, expect: expect?, policy: policy?, place })
 }

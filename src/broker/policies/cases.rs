@@ -11,7 +11,7 @@ use crate::broker::world::{World, records};
 use crate::config::{Faults, SourceFile};
 use crate::crypto::MacKey;
 use crate::policy::{
-    DecisionContext, LifeLimits, MintRequest, Requester, Trial, TrialOutcome, TrialRequest, try_request,
+    DecisionContext, LifeLimits, MintRequest, Past, Requester, Trial, TrialOutcome, TrialRequest, try_request,
 };
 use crate::registry::{AgentKind, Delivery};
 use crate::rules::Action;
@@ -96,7 +96,7 @@ impl Trials<'_> {
     /// The result of a case; the fault of the case if it names what is not declared.
     fn decided(&self, case: PolicyCase) -> Result<PolicyCaseResult, String> {
         let PolicyCase { name, request, expect, policy, .. } = case;
-        let CaseRequest { agent, capability, action, time, source, life_s } = request;
+        let CaseRequest { agent, capability, action, time, source, life_s, since_sensitive_read_s } = request;
         let found = self.world.registry.agent_named(&agent).filter(|one| one.kind() == AgentKind::Agent);
         let found = found.ok_or_else(|| format!("case `{name}`: agent `{agent}` is not declared"))?;
         let action = self.action(&capability, action).map_err(|fault| format!("case `{name}`: {fault}"))?;
@@ -110,6 +110,7 @@ impl Trials<'_> {
             reading: ClockReading::at(time),
             limits: &self.limits,
             digests: &self.digests,
+            past: Past::Stated { since_sensitive_read_s },
         };
         let by = Requester {
             agent: found.id,

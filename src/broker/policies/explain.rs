@@ -140,6 +140,7 @@ impl Explained<'_> {
             reading: ClockReading::at(recorded.at()),
             limits: &services.settings.tokens,
             digests: &services.state.digests,
+            past: recorded.past(),
         };
         let roles = recorded.roles(world);
         let by = Requester {

@@ -12,7 +12,7 @@ use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
 use crate::leases::{LeaseIntended, LeaseReused};
 use crate::ledger::{Entry, Kind};
-use crate::policy::{MintRequest, TrialRequest};
+use crate::policy::{MintRequest, Past, TrialRequest};
 use crate::registry::Capability;
 use crate::rules::Action;
 use crate::secrets::SecretRevealed;
@@ -77,6 +77,7 @@ struct EntryFacts {
     #[serde(default)]
     left_out: Vec<CapabilityName>,
     life_s: Option<u32>,
+    since_sensitive_read_s: Option<u32>,
 }
 
 /// The kinds of entries of decisions on requests of agents.
@@ -128,6 +129,12 @@ impl RecordedRequest {
 
     pub(in crate::broker) fn life_s(&self) -> Option<u32> {
         self.event.facts.as_ref().and_then(|facts| facts.life_s)
+    }
+
+    /// The facts of the past that a policy tested then. A policy that tests them for the first time finds none.
+    pub(in crate::broker) fn past(&self) -> Past {
+        let since_sensitive_read_s = self.event.facts.as_ref().and_then(|facts| facts.since_sensitive_read_s);
+        Past::Stated { since_sensitive_read_s }
     }
 
     pub(in crate::broker) fn source(&self) -> Option<IpAddr> {

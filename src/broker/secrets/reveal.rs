@@ -1,10 +1,12 @@
 use crate::authn::AgentPrincipal;
-use crate::base::{DecisionId, RequestFacts, SecretName, Sensitivity, Timestamp, code};
+use crate::base::{DecisionId, SecretName, Sensitivity, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::rotation::next_rotation;
+use crate::broker::world::Effect;
 use crate::policy::decide_reveal;
+use crate::registry;
 use crate::revocation::Subject;
 use crate::rotation::Rotation;
 use crate::secrets::{Secret, SecretRevealed, SecretValue};
@@ -84,9 +86,13 @@ impl AgentServices {
                 snapshot: basis.snapshot.in_hex(),
                 rules: &basis.rules,
                 request: basis.request.in_hex(),
-                facts: RequestFacts::new(principal.roles(), None),
+                facts: basis.facts(principal.roles()),
             };
-            let change = Change::new(&event)?.requested_on(principal.connection());
+            let mut change = Change::new(&event)?.requested_on(principal.connection());
+            if event.sensitivity == Sensitivity::High {
+                let read = registry::Effect::ReadSensitive(principal.agent());
+                change = change.effect(Effect::Registry(read));
+            }
             let kept =
                 secret.and_then(|secret| secret.current).ok_or_else(|| Failure::new(code::SECRET_UNKNOWN))?;
             let decision = basis.decision;

@@ -200,7 +200,7 @@ fn record(
                 .filter(|one| one.is_declared)
                 .map(|one| &one.capability)
                 .collect(),
-            ..RequestFacts::new(principal.roles(), basis.life_s)
+            ..basis.facts(principal.roles())
         },
     };
     let minted = || {

@@ -30,6 +30,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("web.deploy".parse().unwrap(), Some("production".parse().unwrap())),
         ("web.read".parse().unwrap(), None),
     ]);
+    let reader = AgentId::from_bytes(*b"reader-4711-abcd");
     let redirect = registry::Effect::Redirect(vec![
         ("web.deploy".parse().unwrap(), Some("web.stage".parse().unwrap())),
         ("web.read".parse().unwrap(), None),
@@ -64,6 +65,7 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("registry.reserve.agent", Effect::Registry(agent)),
         ("registry.reserve.operator", Effect::Registry(operator)),
         ("registry.place", Effect::Registry(place)),
+        ("registry.read-sensitive", Effect::Registry(registry::Effect::ReadSensitive(reader))),
         ("registry.redirect", Effect::Registry(redirect)),
         ("rules.declare", Effect::Rules(declare)),
         ("rules.declare-groups", Effect::Rules(groups)),

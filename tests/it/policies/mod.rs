@@ -5,6 +5,7 @@ mod cases;
 mod declared;
 mod explain;
 mod matrix;
+mod past_reads;
 mod remedies;
 mod simulate;
 mod views;
