@@ -24,7 +24,6 @@ pub struct Rule(Arc<RuleContent>);
 struct RuleContent {
     text: String,
     digest: Digest,
-    tests_past_reads: bool,
     /// `None` if this version of the broker cannot read the text, which an earlier one accepted.
     compiled: Option<Compiled>,
 }
@@ -39,6 +38,7 @@ struct Compiled {
     reason: Option<String>,
     head: RuleHead,
     names: Vec<NamedEntity>,
+    tests_past_reads: bool,
 }
 
 /// The requests that the head of a rule can match. A request that it excludes cannot match the rule.
@@ -139,8 +139,7 @@ impl Rule {
     }
 
     fn of(text: String, compiled: Option<Compiled>) -> Self {
-        let (digest, tests_past_reads) = (sha256(text.as_bytes()), text.contains(PAST_READS));
-        Self(Arc::new(RuleContent { text, digest, tests_past_reads, compiled }))
+        Self(Arc::new(RuleContent { digest: sha256(text.as_bytes()), text, compiled }))
     }
 
     /// The text.
@@ -149,9 +148,9 @@ impl Rule {
         &self.0.text
     }
 
-    /// Whether it tests when the agent last read a sensitive secret. A comment with the name of the fact counts, too.
+    /// Whether it tests when the agent last read a sensitive secret.
     pub(super) fn tests_past_reads(&self) -> bool {
-        self.0.tests_past_reads
+        self.0.compiled.as_ref().is_some_and(|compiled| compiled.tests_past_reads)
     }
 
     pub(super) fn digest(&self) -> Digest {
@@ -226,7 +225,10 @@ impl Compiled {
         if matches!(obligation, Obligation::Approve { .. }) && head.actions != [Action::Token] {
             return Err(vec![RuleFault::whole(ONLY_TOKENS)]);
         }
-        Ok(Self { obligation, reason, head, names, set })
+        // The parsed form: a text can spell the name of the fact with escapes.
+        let form = policy.to_json().map(|form| form.to_string());
+        let tests_past_reads = form.map_or(true, |form| form.contains(PAST_READS));
+        Ok(Self { obligation, reason, head, names, tests_past_reads, set })
     }
 }
 

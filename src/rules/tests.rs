@@ -132,6 +132,16 @@ fn a_rule_sees_each_fact_of_a_request() {
 }
 
 #[test]
+fn a_test_of_past_reads_is_found_however_it_is_written() {
+    let tests = |condition: &str| {
+        rule(&format!("forbid (principal, action, resource) when {{ {condition} }};")).tests_past_reads()
+    };
+    assert!(tests("context has since_sensitive_read_s"));
+    assert!(tests("context has \"since_sensitive_read\\u{5f}s\""));
+    assert!(!tests("context has source"));
+}
+
+#[test]
 fn weekdays_and_hours_follow_utc() {
     for (time_s, weekday, hour) in
         [(0, 4, 0), (-1, 3, 23), (345_600, 1, 0), (1_800_000_000 + 86_400 * 2, 7, 8)]

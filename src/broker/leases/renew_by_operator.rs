@@ -41,6 +41,7 @@ impl Services {
             let lease = reading.lease(id).filter(|lease| is_within(world, scope, lease));
             let lease = lease.ok_or_else(|| Failure::new(code::LEASE_UNKNOWN))?;
             reading.lease_holder(lease).ok_or_else(|| Failure::new(code::LEASE_NOT_ACTIVE))?;
+            reading.past_reads(lease.holder.agent);
             let counter = LeaseUpstreams::of(world, lease).for_renewal(reading)?;
             let decision = decide_lease_extension(&deciding.timed_on(reading), by, lease, life_s);
             Ok::<_, Failure>((LeaseToRenew { lease: lease.clone(), counter }, decision))
