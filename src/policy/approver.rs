@@ -79,9 +79,9 @@ fn can_meet(
 ) -> Result<(), Code> {
     let is_human = operator.profile.kind == OperatorKind::Human && !is_of_host(&operator.name);
     let person = operator.profile.person.as_ref().filter(|_| is_human);
-    let person = folded(person.ok_or(code::APPROVER_WITHOUT_PERSON)?);
+    let person = person.ok_or(code::APPROVER_WITHOUT_PERSON)?;
     let requester = &approval.opened.requester;
-    let is = |one: Option<&Person>| one.is_some_and(|one| folded(one) == person);
+    let is = |one: Option<&Person>| one.is_some_and(|one| one.is_same_as(person));
     let then = is(requester.person.as_ref());
     let now = is(records.registry.agent(requester.agent).and_then(|agent| agent.person.as_ref()));
     match demand.demand.kind {

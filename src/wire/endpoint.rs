@@ -72,10 +72,15 @@ const READING: [&str; 5] = [
 ];
 
 /// Paths of requests that are simply repeated: a lost token expires, an enrolment or renewal that sends the same key again
-/// gets the same certificate, and an approval key that is proposed, accepted or removed stays so.
-const REPEATABLE: [&str; 6] = [
+/// gets the same certificate, an approval key that is proposed, accepted or removed stays so, an identical request for approval
+/// finds the first one, and the same vote changes nothing.
+const REPEATABLE: [&str; 10] = [
+    "/oauth/device_authorization",
     "/oauth/token",
     "/v1/approval-key",
+    "/v1/approvals",
+    "/v1/approvals/{id}/votes",
+    "/v1/approvals/{id}/withdraw",
     "/v1/enrol",
     "/v1/operators/{name}/approval-key/accept",
     "/v1/operators/{name}/approval-key/remove",

@@ -11,6 +11,7 @@
 
 mod anchor_file;
 mod approval_keys;
+mod approvals;
 mod architecture;
 mod audit_commands;
 mod authority_rotation;

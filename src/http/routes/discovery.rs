@@ -1,7 +1,7 @@
 use super::answer::{WithHeaders, cacheable, private};
 use super::caller::OptionalAgent;
 use super::table::{PublicRequest, RouteRequest, Routes};
-use super::tokens::scope_of;
+use super::tokens::{DEVICE_CODE, scope_of};
 use crate::broker::AgentServices;
 use crate::http::documents::problem::Problem;
 use crate::token::{KEY_SET, KeySet};
