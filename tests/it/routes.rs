@@ -32,7 +32,13 @@ const PUBLIC: [(&str, &str); 16] = [
 ];
 
 pub(crate) fn path(route: &Route) -> String {
-    let kinds = [("tokens", "tok"), ("leases", "lease"), ("incidents", "inc"), ("enrolment-codes", "code"), ("approvals", "appr")];
+    let kinds = [
+        ("tokens", "tok"),
+        ("leases", "lease"),
+        ("incidents", "inc"),
+        ("enrolment-codes", "code"),
+        ("approvals", "appr"),
+    ];
     let kind = kinds.iter().find(|(part, _)| route.path.contains(part));
     let id = kind.map_or("inst", |(_, kind)| *kind);
     let id = format!("{id}_{}", "0".repeat(26));

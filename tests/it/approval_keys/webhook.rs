@@ -14,7 +14,7 @@ use crate::support::broker::{Agent, TestBroker};
 use crate::support::waiting::until;
 use crate::support::webhook::{Heard, Mood, Webhook};
 
-const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
+pub(super) const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
     forbid (principal, action == Keyward::Action::\"token\", resource)\nwhen { resource.access == \"write\" };\n'''\n";
 
 /// A broker with a webhook at `service`, and an agent whose write needs approval.

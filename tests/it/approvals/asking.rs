@@ -1,8 +1,8 @@
 //! How approvals are opened, grouped, listed and withdrawn.
 
 use keyward::base::limits::{
-    APPROVAL_DEMANDS_MAX, APPROVAL_GRANT_S_MAX, APPROVAL_GRANT_S_MIN, APPROVAL_PENDING_S, APPROVAL_POLICIES_MAX,
-    APPROVAL_USES_MAX, APPROVALS_PENDING_MAX,
+    APPROVAL_DEMANDS_MAX, APPROVAL_GRANT_S_MAX, APPROVAL_GRANT_S_MIN, APPROVAL_PENDING_S,
+    APPROVAL_POLICIES_MAX, APPROVAL_USES_MAX, APPROVALS_PENDING_MAX,
 };
 use serde_json::json;
 
@@ -79,7 +79,8 @@ async fn so_many_requests_of_an_agent_are_pending() {
     // An identical one is among them
     refused(&ask_for(20).await, 400, "approval_required");
     // A decision about one of them makes room
-    let listed = ann.caller.get("/v1/approvals?state=pending&agent=a&capability=reports.publish").await.json();
+    let listed =
+        ann.caller.get("/v1/approvals?state=pending&agent=a&capability=reports.publish").await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), APPROVALS_PENDING_MAX);
     let id = listed["items"][0]["approval"].as_str().unwrap();
     assert_eq!(ann.deny(id).await.status, 200);
@@ -93,7 +94,8 @@ async fn so_many_requests_of_an_agent_are_pending() {
 #[tokio::test]
 async fn an_agent_asks_before_it_requests_a_token() {
     let (_broker, agent, ann) = scene().await;
-    let body = json!({ "capabilities": ["reports.publish"], "reason": "quarterly report", "grant_life_s": 1800 });
+    let body =
+        json!({ "capabilities": ["reports.publish"], "reason": "quarterly report", "grant_life_s": 1800 });
     let reply = agent.caller.post_json("/v1/approvals", &body).await;
     assert_eq!(reply.status, 202, "{}", reply.text());
     let asked = reply.json();
@@ -173,7 +175,12 @@ async fn a_list_of_approvals_has_pages() {
     }
     let first = ann.caller.get("/v1/approvals?limit=2").await.json();
     let lives = |page: &Value| -> Vec<i64> {
-        page["items"].as_array().unwrap().iter().map(|one| one["request"]["life_s"].as_i64().unwrap()).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["request"]["life_s"].as_i64().unwrap())
+            .collect()
     };
     assert_eq!(lives(&first), [40, 30], "the newest first");
     let after = first["next_after"].as_str().unwrap();

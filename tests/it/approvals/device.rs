@@ -26,7 +26,9 @@ async fn a_device_code_gives_a_token_after_the_approval() {
     let (device, code) = (asked["device_code"].as_str().unwrap(), asked["user_code"].as_str().unwrap());
     assert_eq!(asked["interval"], DEVICE_POLL_S);
     let page = asked["verification_uri"].as_str().unwrap();
-    assert!(page.ends_with("/device") && asked["verification_uri_complete"].as_str().unwrap().ends_with(code));
+    assert!(
+        page.ends_with("/device") && asked["verification_uri_complete"].as_str().unwrap().ends_with(code)
+    );
     // The code shows the request
     let shown = ann.caller.get(&format!("/v1/approvals/{code}")).await.json();
     assert_eq!(shown["approval"], device);
@@ -63,7 +65,8 @@ async fn polls_have_the_errors_of_the_rfc() {
 #[tokio::test]
 async fn a_device_code_keeps_the_details_of_its_request() {
     let (_broker, agent, ann) = scene().await;
-    let details = json!([{ "type": "keyward_capability", "capability": "reports.publish", "actions": ["write"] }]);
+    let details =
+        json!([{ "type": "keyward_capability", "capability": "reports.publish", "actions": ["write"] }]);
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("authorization_details", &details.to_string()).append_pair("expires_in", "30");
     let asked = authorize(&agent, &form.finish()).await.json();
@@ -81,7 +84,11 @@ async fn the_page_of_device_codes_names_the_commands() {
     for path in ["/device", "/device?user_code=WDJB-MJHT"] {
         let page = nobody.get(path).await;
         assert_eq!(page.status, 200, "{}", page.text());
-        assert!(page.text().contains("keyward approval show CODE") && !page.text().contains("<"), "{}", page.text());
+        assert!(
+            page.text().contains("keyward approval show CODE") && !page.text().contains("<"),
+            "{}",
+            page.text()
+        );
     }
     let metadata = nobody.get("/.well-known/oauth-authorization-server").await.json();
     let endpoint = metadata["device_authorization_endpoint"].as_str().unwrap();

@@ -40,7 +40,11 @@ async fn a_request_waits_for_the_vote() {
     // Unless the denial came first: then the request opens another approval
     if refusal.status == 400 {
         let body = refusal.json();
-        assert_eq!((&body["error"], &body["code"]), (&json!("access_denied"), &json!("approval_denied")), "{body}");
+        assert_eq!(
+            (&body["error"], &body["code"]),
+            (&json!("access_denied"), &json!("approval_denied")),
+            "{body}"
+        );
     }
     // So does a look at the approval itself
     let id = needed(&agent, "reports.publish").await;

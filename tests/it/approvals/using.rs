@@ -31,7 +31,10 @@ async fn fifty_uses_at_the_same_time_give_the_allowed_number() {
     for uses in [1, 7] {
         let (broker, agent, ann) = scene().await;
         let body = json!({ "capabilities": ["reports.publish"], "reason": "x", "uses": uses });
-        let id = agent.caller.post_json("/v1/approvals", &body).await.json()["approval"].as_str().unwrap().to_owned();
+        let id = agent.caller.post_json("/v1/approvals", &body).await.json()["approval"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         ann.approves(&id).await;
         let agent = std::sync::Arc::new(agent);
         let mut asking = tokio::task::JoinSet::new();
@@ -65,7 +68,16 @@ async fn an_approval_has_its_times() {
     assert_eq!(state(&agent, &id).await, "expired");
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
     // An approval that is not used
-    let ann = Approver { caller: crate::operators::join(&broker, "ann", &json!({ "role": "approver", "owner": null, "person": "ann@corp.example" })).await.caller, key: ann.key };
+    let ann = Approver {
+        caller: crate::operators::join(
+            &broker,
+            "ann",
+            &json!({ "role": "approver", "owner": null, "person": "ann@corp.example" }),
+        )
+        .await
+        .caller,
+        key: ann.key,
+    };
     let id = needed(&agent, "reports.publish").await;
     ann.approves(&id).await;
     broker.clock.advance_s(APPROVAL_UNUSED_S);
@@ -76,7 +88,8 @@ async fn an_approval_has_its_times() {
 async fn the_time_of_a_grant_begins_with_its_first_use() {
     let (broker, agent, ann) = scene().await;
     let body = json!({ "capabilities": ["reports.publish"], "reason": "x", "grant_life_s": 600 });
-    let id = agent.caller.post_json("/v1/approvals", &body).await.json()["approval"].as_str().unwrap().to_owned();
+    let id =
+        agent.caller.post_json("/v1/approvals", &body).await.json()["approval"].as_str().unwrap().to_owned();
     ann.approves(&id).await;
     broker.clock.advance_s(APPROVAL_UNUSED_S - 10);
     let first = ask_with(&agent, "reports.publish", &id).await;
@@ -85,7 +98,11 @@ async fn the_time_of_a_grant_begins_with_its_first_use() {
     // A token does not outlive the grant
     let late = ask_with(&agent, "reports.publish", &id).await;
     assert_eq!((late.status, &late.json()["expires_in"]), (200, &json!(50)), "{}", late.text());
-    assert!(late.json()["constrained"][0].as_str().unwrap().contains("time of the approval"), "{}", late.text());
+    assert!(
+        late.json()["constrained"][0].as_str().unwrap().contains("time of the approval"),
+        "{}",
+        late.text()
+    );
     broker.clock.advance_s(45);
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
     broker.clock.advance_s(5);
@@ -108,7 +125,11 @@ async fn another_request_than_the_approved_one_is_refused() {
     }
     let other = broker.agent("b", &["publisher"]).await;
     refused(&ask_with(&other, "reports.publish", &id).await, 400, "approval_of_another_agent");
-    refused(&ask_with(&agent, "reports.publish", "appr_00000000000000000000000040").await, 400, "approval_unknown");
+    refused(
+        &ask_with(&agent, "reports.publish", "appr_00000000000000000000000040").await,
+        400,
+        "approval_unknown",
+    );
     // The approval is not used up by refusals
     assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
 }
@@ -120,8 +141,14 @@ async fn changed_policies_end_an_approval() {
     ann.approves(&id).await;
     let second = policy("second", BY_SECOND, "reports.publish");
     for (text, says) in [
-        (format!("{second}{}", policy("third", "@max_ttl(\"1m\")", "reports.publish")), "now also matching `third`"),
-        (policy("second", "@decision(\"require_approval\")\n@quorum(\"2\")", "reports.publish"), "changed `second`"),
+        (
+            format!("{second}{}", policy("third", "@max_ttl(\"1m\")", "reports.publish")),
+            "now also matching `third`",
+        ),
+        (
+            policy("second", "@decision(\"require_approval\")\n@quorum(\"2\")", "reports.publish"),
+            "changed `second`",
+        ),
     ] {
         applied(&broker, &text).await;
         let reply = ask_with(&agent, "reports.publish", &id).await;
@@ -143,12 +170,18 @@ async fn the_votes_of_operators_that_lost_their_right_do_not_count() {
         ann.approves(&id).await;
         let by = broker.operator();
         let done = match what {
-            "role" => by.put("/v1/operators/ann/role", "application/json", b"{\"role\":\"auditor\",\"owner\":null}").await,
+            "role" => {
+                by.put("/v1/operators/ann/role", "application/json", b"{\"role\":\"auditor\",\"owner\":null}")
+                    .await
+            }
             "contain" => {
                 let body = json!({ "subject": { "kind": "operator", "name": "ann" }, "reason": "x" });
                 by.post_json("/v1/incidents", &body).await
             }
-            "person" => change(&by, "ann", &json!({ "networks": [], "life_s": null, "person": "eve@corp.example" })).await,
+            "person" => {
+                change(&by, "ann", &json!({ "networks": [], "life_s": null, "person": "eve@corp.example" }))
+                    .await
+            }
             "key" => by.post_json("/v1/operators/ann/approval-key/remove", &json!({})).await,
             other => by.post_json(&format!("/v1/operators/ann/{other}"), &json!({})).await,
         };
@@ -164,7 +197,15 @@ async fn a_contained_agent_uses_no_approval() {
     ann.approves(&id).await;
     let body = json!({ "subject": { "kind": "agent", "name": "a" }, "reason": "x" });
     assert_eq!(broker.operator().post_json("/v1/incidents", &body).await.status, 200);
-    let refusal = agent.caller.attempt("POST", "/oauth/token", &[("content-type", "application/x-www-form-urlencoded")], format!("grant_type=client_credentials&scope=reports.publish&approval={id}").as_bytes()).await;
+    let refusal = agent
+        .caller
+        .attempt(
+            "POST",
+            "/oauth/token",
+            &[("content-type", "application/x-www-form-urlencoded")],
+            format!("grant_type=client_credentials&scope=reports.publish&approval={id}").as_bytes(),
+        )
+        .await;
     assert!(refusal.is_err() || refusal.unwrap().status == 401);
     assert!(broker.entries("token.minted").await.is_empty());
 }
@@ -223,7 +264,8 @@ async fn a_repeated_request_gets_its_token_again_and_no_further_use() {
     assert_eq!(first.json()["token_id"], second.json()["token_id"]);
     // After a denial of the approval it is not signed again
     assert_eq!(broker.entries("token.minted").await.len(), 1);
-    applied(&broker, &policy("second", "@decision(\"require_approval\")\n@quorum(\"2\")", "reports.publish")).await;
+    applied(&broker, &policy("second", "@decision(\"require_approval\")\n@quorum(\"2\")", "reports.publish"))
+        .await;
     let third = agent.caller.send("POST", "/oauth/token", &headers, form.as_bytes()).await;
     refused(&third, 409, "approval_rules_changed");
 }

@@ -108,7 +108,13 @@ async fn only_people_with_an_accepted_key_approve() {
     let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
     let (digest, rules) = (shown["digest"].as_str().unwrap(), shown["rules"].as_str().unwrap());
     // Given an operator without a key
-    let caller = crate::operators::join(&broker, "bob", &json!({ "role": "approver", "owner": null, "person": "bob@corp.example" })).await.caller;
+    let caller = crate::operators::join(
+        &broker,
+        "bob",
+        &json!({ "role": "approver", "owner": null, "person": "bob@corp.example" }),
+    )
+    .await
+    .caller;
     let bob = Approver { caller, key: accepted_key(&broker, "bob", &ann_free(&broker, "bob").await).await };
     let removed = broker.operator().post_json("/v1/operators/bob/approval-key/remove", &json!({})).await;
     assert_eq!(removed.status, 200, "{}", removed.text());
@@ -140,7 +146,11 @@ async fn an_operator_without_a_person_denies_and_does_not_approve() {
     let without = json!({ "networks": [], "life_s": null, "person": null });
     assert_eq!(change(&broker.operator(), "ann", &without).await.status, 200);
     let refusal = ann.approve(&id).await;
-    assert!(["approver_without_person", "approval_key_missing"].contains(&refusal.code().as_str()), "{}", refusal.text());
+    assert!(
+        ["approver_without_person", "approval_key_missing"].contains(&refusal.code().as_str()),
+        "{}",
+        refusal.text()
+    );
     assert_eq!(ann.deny(&id).await.json()["state"], "denied");
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_denied");
     let denied = broker.entries("approval.denied").await;
@@ -185,7 +195,8 @@ async fn groups_are_planned_exported_and_pruned_like_the_rest() {
     assert!(unchanged.json()["changes"].as_array().unwrap().is_empty(), "{}", unchanged.text());
     // A policy cannot name a group that does not exist, and a group that a policy names stays
     let unknown = policy("p", "@decision(\"require_approval\")\n@approvers(\"leadz\")", "reports.publish");
-    let planned = by.post_json("/v1/plan", &json!({ "files": [{ "name": "a.toml", "text": unknown }] })).await;
+    let planned =
+        by.post_json("/v1/plan", &json!({ "files": [{ "name": "a.toml", "text": unknown }] })).await;
     refused(&planned, 422, "declarations_invalid");
     assert!(planned.text().contains("did you mean `leads`?"), "{}", planned.text());
     let declared = format!("{}{rule}", crate::support::broker::DECLARATIONS);
@@ -194,10 +205,17 @@ async fn groups_are_planned_exported_and_pruned_like_the_rest() {
     refused(&pruned, 422, "declarations_invalid");
     for (text, says) in [
         ("[[approver_group]]\nname = \"g\"\n", "no approver"),
-        ("[[approver_group]]\nname = \"g\"\noperators = [\"a\"]\nescalate_after = \"30m\"\n", "need each other"),
-        ("[[approver_group]]\nname = \"g\"\noperators = [\"a\"]\nescalate_after = \"1s\"\nescalate_to = \"leads\"\n", "not a length"),
+        (
+            "[[approver_group]]\nname = \"g\"\noperators = [\"a\"]\nescalate_after = \"30m\"\n",
+            "need each other",
+        ),
+        (
+            "[[approver_group]]\nname = \"g\"\noperators = [\"a\"]\nescalate_after = \"1s\"\nescalate_to = \"leads\"\n",
+            "not a length",
+        ),
     ] {
-        let planned = by.post_json("/v1/plan", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await;
+        let planned =
+            by.post_json("/v1/plan", &json!({ "files": [{ "name": "a.toml", "text": text }] })).await;
         refused(&planned, 422, "declarations_invalid");
         assert!(planned.text().contains(says), "{}", planned.text());
     }
