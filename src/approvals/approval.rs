@@ -26,6 +26,8 @@ pub struct OpenedApproval {
     pub decision: Option<DecisionId>,
     /// What it is bound to.
     pub terms: ApprovalTerms,
+    /// The life that the request named, in seconds: policies can test it.
+    pub requested_life_s: Option<u32>,
     /// Whether the response to a token request with the device code has `authorization_details`.
     pub is_detailed: bool,
 }

@@ -38,18 +38,14 @@ pub struct ApprovalRequested<'a> {
     pub decision: Option<DecisionId>,
 }
 
-/// The vote of an operator, with its proof.
+/// What an operator votes on.
 #[derive(Debug, Serialize)]
 pub struct VoteText<'a> {
-    /// The operator.
-    pub by: &'a OperatorName,
     /// The person who is the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<&'a Person>,
     /// The approval.
     pub approval: ApprovalId,
-    /// The agent that asked for it.
-    pub agent: &'a AgentName,
     /// The capabilities.
     pub capabilities: Vec<&'a CapabilityName>,
     /// SHA-256 of the canonical request, in hex.
@@ -61,6 +57,10 @@ pub struct VoteText<'a> {
 /// An operator approved a request.
 #[derive(Debug, Serialize)]
 pub struct ApprovalApproved<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// The agent that asked for it.
+    pub agent: &'a AgentName,
     /// The vote.
     #[serde(flatten)]
     pub vote: VoteText<'a>,
@@ -77,6 +77,10 @@ pub struct ApprovalApproved<'a> {
 /// An operator denied a request, or ended an approval.
 #[derive(Debug, Serialize)]
 pub struct ApprovalDenied<'a> {
+    /// The operator.
+    pub by: &'a OperatorName,
+    /// The agent that asked for it.
+    pub agent: &'a AgentName,
     /// The vote.
     #[serde(flatten)]
     pub vote: VoteText<'a>,

@@ -143,14 +143,11 @@ impl Approvals {
         }
         let agent = opened.requester.agent;
         let is_full = self.of_agents.get(&agent).is_some_and(|ids| ids.len() >= APPROVALS_OF_AGENT_MAX);
-        let first_ended = |mut all: Box<dyn Iterator<Item = &Approval> + '_>| {
-            all.find(|one| one.state(now).is_ended()).map(|one| one.opened.id)
-        };
-        if is_full && let Some(id) = first_ended(Box::new(self.of_agent(agent))) {
+        if is_full && let Some(id) = first_ended(self.of_agent(agent), now) {
             self.remove(id);
         }
         if self.all.len() >= APPROVALS_MAX
-            && let Some(id) = first_ended(Box::new(self.all.values()))
+            && let Some(id) = first_ended(self.all.values(), now)
         {
             self.remove(id);
         }
@@ -160,6 +157,10 @@ impl Approvals {
     pub fn time_went_back(&mut self, now: Timestamp) {
         self.all.values_mut().for_each(|approval| approval.time_went_back(now));
     }
+}
+
+fn first_ended<'a>(mut all: impl Iterator<Item = &'a Approval>, now: Timestamp) -> Option<ApprovalId> {
+    all.find(|one| one.state(now).is_ended()).map(|one| one.opened.id)
 }
 
 #[cfg(test)]
@@ -208,6 +209,7 @@ mod tests {
                 policies: Vec::new(),
                 demands,
             },
+            requested_life_s: None,
             is_detailed: false,
         }
     }

@@ -22,8 +22,11 @@ impl UserCode {
         let bytes = entropy.plain_bytes::<16>();
         let mut letters = [0; LETTERS];
         for (letter, pair) in letters.iter_mut().zip(bytes.chunks_exact(2)) {
-            let number = pair.iter().fold(0usize, |number, byte| (number << 8) | usize::from(*byte));
-            *letter = ALPHABET.get(number % ALPHABET.len()).copied().unwrap_or(b'B');
+            let number = pair
+                .iter()
+                .fold(0, |number: usize, byte| number.wrapping_mul(256).wrapping_add(usize::from(*byte)));
+            let place = number.checked_rem(ALPHABET.len()).unwrap_or(0);
+            *letter = ALPHABET.get(place).copied().unwrap_or(b'B');
         }
         Self(letters)
     }

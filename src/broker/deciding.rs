@@ -170,7 +170,9 @@ impl Services {
         if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
         }
-        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
+        // A client that waits for an approval asks again and again.
+        let is_pending = denial.code == code::APPROVAL_PENDING;
+        if !is_pending && let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let (capabilities, has_secret) =
                 self.state.read(|reading| existing(reading.unconditional(), &denial)).0;
             let event = TokenDenied {

@@ -106,6 +106,6 @@ pub use services::{
     ElsewhereCredential, KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State,
     UpstreamAccess, Values,
 };
-pub use tokens::mint::MintInput;
+pub use tokens::mint_input::MintInput;
 pub use webhook::announcements::Announcements;
 pub use world::{Effect, World};

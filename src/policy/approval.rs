@@ -1,43 +1,18 @@
 use std::collections::BTreeMap;
 
+use super::approval_refusal::{ApprovalRefusal, Unapproved};
 use super::approver::is_still_met;
 use super::context::DecisionContext;
 use super::judged::Judged;
-use super::mint_request::MintRequest;
+use super::mint_request::{AskedGrant, MintRequest};
 use crate::approvals::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
-use crate::base::{ApprovalId, Audience, DemandKind, PolicyName, Reason};
+use crate::base::{ApprovalId, Audience, DemandKind, PolicyName};
 use crate::registry::Capability;
 use crate::rules::{MatchedRules, rules_hash};
 use crate::wire::ApprovalState;
-
-/// What an agent asks for besides one token.
-#[derive(Clone, Debug)]
-pub struct AskedGrant {
-    /// The most tokens, at least 1.
-    pub uses: u32,
-    /// The time from the first to the last use, in seconds.
-    pub grant_life_s: Option<u32>,
-    /// The agent's reason.
-    pub reason: Option<Reason>,
-}
-
-impl Default for AskedGrant {
-    fn default() -> Self {
-        Self { uses: 1, grant_life_s: None, reason: None }
-    }
-}
-
-/// Why a request is denied until it is approved, or with the approval that it names.
-#[derive(Clone, Debug)]
-pub enum ApprovalRefusal {
-    /// It needs an approval with these terms.
-    Needed(Box<ApprovalTerms>),
-    /// The approval that it names does not allow it, for a reason beyond the code.
-    Named(ApprovalId, Option<String>),
-}
 
 /// The request that policies allow with an approval only.
 #[derive(Clone, Copy)]
@@ -48,42 +23,40 @@ pub(super) struct GrantedRequest<'a> {
     pub(super) life_s: u32,
 }
 
-/// The result for a request.
-pub(super) enum ApprovalOutcome {
-    /// No policy demands an approval.
-    NotNeeded,
-    /// It is approved, for a token that lives at most `life_max_s` seconds.
-    Approved { id: ApprovalId, life_max_s: Option<u32> },
-    /// It is denied.
-    Denied(Code, Option<ApprovalRefusal>),
+/// The approval that a request uses.
+#[derive(Clone, Copy)]
+pub(super) struct UsedApproval {
+    pub(super) id: ApprovalId,
+    /// The longest life of the token by the time of the grant, in seconds.
+    pub(super) life_max_s: Option<u32>,
 }
 
 /// Judges the approval of a request by `principal`: what the policies demand now, and whether the approval that it names meets
-/// this.
+/// this. `None` if no policy demands one.
 pub(super) fn judge_approval(
     context: &DecisionContext<'_>,
     principal: &AgentPrincipal,
     request: &MintRequest,
     judged: &Judged,
     granted: GrantedRequest<'_>,
-) -> ApprovalOutcome {
+) -> Result<Option<UsedApproval>, Unapproved> {
     let (matched, demands) = demanded(judged, granted.capabilities);
     if let Some(id) = request.approval {
         let subject = ApprovedRequest { context, principal, granted };
         return match subject.judge(id, &matched) {
-            Ok(life_max_s) => ApprovalOutcome::Approved { id, life_max_s },
-            Err((code, why)) => ApprovalOutcome::Denied(code, Some(ApprovalRefusal::Named(id, why))),
+            Ok(life_max_s) => Ok(Some(UsedApproval { id, life_max_s })),
+            Err((code, why)) => Err(Unapproved { code, refusal: Some(ApprovalRefusal::Named(id, why)) }),
         };
     }
     if demands.is_empty() {
-        return ApprovalOutcome::NotNeeded;
+        return Ok(None);
     }
     if demands.len() > APPROVAL_DEMANDS_MAX {
-        return ApprovalOutcome::Denied(code::APPROVAL_TOO_MANY_DEMANDS, None);
+        return Err(Unapproved::new(code::APPROVAL_TOO_MANY_DEMANDS));
     }
     let person = context.records.registry.agent(principal.agent()).and_then(|agent| agent.person.as_ref());
     if person.is_none() && demands.iter().any(|one| one.demand.kind == DemandKind::Confirmation) {
-        return ApprovalOutcome::Denied(code::APPROVAL_WITHOUT_PERSON, None);
+        return Err(Unapproved::new(code::APPROVAL_WITHOUT_PERSON));
     }
     let terms = ApprovalTerms {
         request: requested(context, principal, granted, &request.asked),
@@ -91,7 +64,8 @@ pub(super) fn judge_approval(
         policies: matched.into_iter().take(APPROVAL_POLICIES_MAX).collect(),
         demands,
     };
-    ApprovalOutcome::Denied(code::APPROVAL_REQUIRED, Some(ApprovalRefusal::Needed(Box::new(terms))))
+    let refusal = Some(ApprovalRefusal::Needed(Box::new(terms)));
+    Err(Unapproved { code: code::APPROVAL_REQUIRED, refusal })
 }
 
 /// Checks that a token that was issued before can be signed again: the policies demand no approval, or the same one as then, which
@@ -116,7 +90,9 @@ pub(super) fn approved_again(
     }
     match approval.state(context.now()) {
         ApprovalState::Approved | ApprovalState::Used | ApprovalState::Expired => {}
-        state => return Err(refusal_of(state).unwrap_or(code::APPROVAL_UNKNOWN)),
+        state @ (ApprovalState::Pending | ApprovalState::Denied | ApprovalState::Withdrawn) => {
+            return Err(refusal_of(state).unwrap_or(code::APPROVAL_UNKNOWN));
+        }
     }
     if rules_hash(&matched) != approval.opened.terms.rules {
         return Err(code::APPROVAL_RULES_CHANGED);
@@ -241,9 +217,9 @@ const NAMED_MAX: usize = 5;
 /// The difference between the policies that were approved and the present ones.
 fn rules_difference(approved: &[(PolicyName, crate::crypto::Digest)], present: &MatchedRules) -> String {
     let before: MatchedRules = approved.iter().cloned().collect();
-    let added = present.keys().filter(|name| !before.contains_key(name));
-    let removed = before.keys().filter(|name| !present.contains_key(name));
-    let changed = present.iter().filter(|(name, rule)| before.get(name).is_some_and(|one| one != *rule));
+    let added = present.keys().filter(|name| !before.contains_key(*name));
+    let removed = before.keys().filter(|name| !present.contains_key(*name));
+    let changed = present.iter().filter(|(name, rule)| before.get(*name).is_some_and(|one| one != *rule));
     let added = listed("now also matching", added);
     let removed = listed("no longer matching", removed);
     let changed = listed("changed", changed.map(|(name, _)| name));

@@ -1,4 +1,4 @@
-use super::approval::ApprovalRefusal;
+use super::approval_refusal::{ApprovalRefusal, Unapproved};
 use super::policy_refusal::PolicyRefusal;
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
@@ -69,8 +69,7 @@ impl<A> Decision<A> {
     /// Denies these capabilities, which the caller named, because of the approval that the request needs or names.
     pub(super) fn deny_unapproved<'a>(
         basis: Basis,
-        code: Code,
-        approval: Option<ApprovalRefusal>,
+        Unapproved { code, refusal: approval }: Unapproved,
         requested: impl IntoIterator<Item = &'a CapabilityName>,
     ) -> Self {
         let requested = requested.into_iter().cloned().collect();

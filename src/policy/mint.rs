@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
 
-use super::approval::{
-    ApprovalOutcome, ApprovalRefusal, AskedGrant, GrantedRequest, approved_again, judge_approval,
-};
+use super::approval::{GrantedRequest, approved_again, judge_approval};
+use super::approval_refusal::{ApprovalRefusal, Unapproved};
 use super::context::{DecisionContext, LifeLimits};
 use super::decision::{Act, AgentAct, Basis, Decision};
 use super::granted::Granted;
 use super::judged::{Judged, JudgedRequest, LifeLimit};
 use super::left_out::LeftOut;
-use super::mint_request::MintRequest;
+use super::mint_request::{AskedGrant, MintRequest};
 use super::sensitivity::CapabilityConstraints;
 use crate::authn::AgentPrincipal;
 use crate::base::code;
@@ -156,23 +155,17 @@ pub fn decide_mint(
     }
     let asked_s = longest.asked_by(request, limits);
     let asked = GrantedRequest { capabilities: &granted, audience, life_s: asked_s };
-    let (approval, approved) = match judge_approval(context, &principal, request, &judged, asked) {
-        ApprovalOutcome::NotNeeded => (None, None),
-        ApprovalOutcome::Approved { id, life_max_s } => (Some(id), life_max_s),
-        ApprovalOutcome::Denied(code, approval) => {
-            return Decision::deny_unapproved(
-                basis,
-                code,
-                approval,
-                asked.capabilities.iter().map(|one| &one.name),
-            );
-        }
+    let used = match judge_approval(context, &principal, request, &judged, asked) {
+        Ok(used) => used,
+        Err(unapproved) => return Decision::deny_unapproved(basis, unapproved, &request.scope),
     };
-    let longest = LongestLife { approved, ..longest };
+    let approval = used.map(|used| used.id);
+    let longest = LongestLife { approved: used.and_then(|used| used.life_max_s), ..longest };
     let Some(life_s) = longest.for_request(request, limits, &mut constrained) else {
         // Only the time of the approval is too short.
         let refusal = approval.map(|id| ApprovalRefusal::Named(id, None));
-        return Decision::deny_unapproved(basis, code::APPROVAL_EXPIRED, refusal, &request.scope);
+        let unapproved = Unapproved { code: code::APPROVAL_EXPIRED, refusal };
+        return Decision::deny_unapproved(basis, unapproved, &request.scope);
     };
     let reading = context.reading;
     let life_s = counted_from_earliest(life_s, reading, &mut constrained);
@@ -214,8 +207,8 @@ pub fn decide_again(
     }
     let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
     if let Err(code) = approved {
-        let approval = requested.approval.map(|id| ApprovalRefusal::Named(id, None));
-        return Decision::deny_unapproved(basis, code, approval, &requested.scope);
+        let unapproved = requested.approval.map_or(Unapproved::new(code), |id| Unapproved::named(code, id));
+        return Decision::deny_unapproved(basis, unapproved, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
         let demanded = demands.life_max_s(&one.name).unwrap_or(one.max_life_s);
@@ -300,7 +293,7 @@ impl LongestLife {
         }
         if life_s < requested {
             let by = match ruled.filter(|limit| limit.max_s < unruled) {
-                _ if approved.is_some_and(|approved| approved < ruled_s) => {
+                None | Some(_) if approved.is_some_and(|approved| approved < ruled_s) => {
                     "the time of the approval".to_owned()
                 }
                 Some(limit) => limit.cause(),

@@ -1,11 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::approval::AskedGrant;
 use super::canonical::Canonical;
 use super::context::DecisionContext;
 use super::decision::Basis;
 use crate::authn::AgentPrincipal;
-use crate::base::{ApprovalId, Audience, CapabilityName};
+use crate::base::{ApprovalId, Audience, CapabilityName, Reason};
 use crate::registry::{Access, Capability};
 
 /// An agent's request for a token.
@@ -23,6 +22,23 @@ pub struct MintRequest {
     pub approval: Option<ApprovalId>,
     /// What the request asks for if it needs an approval.
     pub asked: AskedGrant,
+}
+
+/// What an agent asks for besides one token.
+#[derive(Clone, Debug)]
+pub struct AskedGrant {
+    /// The most tokens, at least 1.
+    pub uses: u32,
+    /// The time from the first to the last use, in seconds.
+    pub grant_life_s: Option<u32>,
+    /// The agent's reason.
+    pub reason: Option<Reason>,
+}
+
+impl Default for AskedGrant {
+    fn default() -> Self {
+        Self { uses: 1, grant_life_s: None, reason: None }
+    }
 }
 
 /// The actions that `authorization_details` of a request name, each for one capability (RFC 9396 §2.2).

@@ -5,6 +5,7 @@
 //! requires. A [`Denial`] has the reason and the next step.
 
 mod approval;
+mod approval_refusal;
 mod approver;
 mod canonical;
 mod certificate_renewal;
@@ -24,7 +25,7 @@ mod reveal;
 mod right;
 mod sensitivity;
 
-pub use approval::{ApprovalRefusal, AskedGrant};
+pub use approval_refusal::ApprovalRefusal;
 pub use approver::{demands_met_by, is_within};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
@@ -37,7 +38,7 @@ pub use lease::{
 };
 pub use left_out::LeftOut;
 pub use mint::{Mint, decide_again, decide_mint};
-pub use mint_request::{MintRequest, RequestedActions};
+pub use mint_request::{AskedGrant, MintRequest, RequestedActions};
 pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,
     decide_operator_enrolment, decide_operator_renewal,

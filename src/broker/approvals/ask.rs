@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::approvals::{self, Approval, ApprovalRequested, ApprovalTerms, OpenedApproval, Requester};
 use crate::authn::AgentPrincipal;
-use crate::base::limits::{APPROVAL_PENDING_S, SCOPES_MAX};
+use crate::base::limits::APPROVAL_PENDING_S;
 use crate::base::{ApprovalId, DecisionId, Person, Timestamp, UserCode, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::deciding::AdmittedAgent;
@@ -10,7 +10,7 @@ use crate::broker::failure::Failure;
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
 use crate::broker::services::Services;
-use crate::broker::tokens::mint::MintInput;
+use crate::broker::tokens::mint_input::MintInput;
 use crate::broker::world::Effect;
 use crate::policy::{
     ApprovalRefusal, AskedGrant, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
@@ -88,7 +88,7 @@ impl AgentServices {
             Ok(MintInput {
                 scope: request.capabilities.iter().map(|one| one.name.clone()).collect(),
                 resource: Some(request.audience.clone()),
-                life_s: Some(request.life_s),
+                life_s: approval.opened.requested_life_s,
                 details: approval.opened.is_detailed.then(RequestedActions::default),
                 approval: Some(id),
             })
@@ -96,17 +96,6 @@ impl AgentServices {
         let input = found?;
         self.0.notifications.approvals().poll(id, self.0.state.clock.elapsed())?;
         Ok(input)
-    }
-}
-
-impl MintInput {
-    /// The request that is decided.
-    pub(crate) fn into_request(self) -> Result<MintRequest, Failure> {
-        let Self { scope, resource, life_s, details, approval } = self;
-        if scope.is_empty() || scope.len() > SCOPES_MAX {
-            return Err(Failure::new(code::SCOPE_EMPTY_OR_TOO_LONG));
-        }
-        Ok(MintRequest { scope, resource, life_s, details, approval, asked: AskedGrant::default() })
     }
 }
 
@@ -186,6 +175,7 @@ impl Services {
             },
             decision: (occasion == Occasion::TokenRequest).then_some(needed.decision),
             terms: needed.terms,
+            requested_life_s: request.life_s,
             is_detailed: request.details.is_some(),
         };
         let change = opening(opened, &caller)?;

@@ -196,24 +196,23 @@ fn draft(
 ) -> Result<ChangeDraft<ApprovalState>, Failure> {
     let (id, terms) = (approval.opened.id, &approval.opened.terms);
     let vote = VoteText {
-        by: &ballot.operator,
         person: ballot.person.as_ref(),
         approval: id,
-        agent: &approval.opened.requester.name,
         capabilities: terms.request.capabilities.iter().map(|one| &one.name).collect(),
         digest: terms.request.digest().in_hex(),
         rules_hash: terms.rules.in_hex(),
     };
+    let (by, agent) = (&ballot.operator, &approval.opened.requester.name);
     let waited_s = reading.now().seconds_since(approval.opened_at);
     let draft = match verified {
         Some(verified) => {
             let complete = approval.is_met_with(&ballot);
             let state = if complete { ApprovalState::Approved } else { ApprovalState::Pending };
             let (signature, approval_key) = (base64url(verified.signature), verified.key.hex());
-            let event = ApprovalApproved { vote, complete, waited_s, signature, approval_key };
+            let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
             ChangeDraft::new(&event, state)?
         }
-        None => ChangeDraft::new(&ApprovalDenied { vote, waited_s }, ApprovalState::Denied)?,
+        None => ChangeDraft::new(&ApprovalDenied { by, agent, vote, waited_s }, ApprovalState::Denied)?,
     };
     Ok(draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot })))
 }

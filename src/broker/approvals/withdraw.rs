@@ -31,16 +31,12 @@ impl AgentServices {
                 Ok::<_, Failure>((approval.state(now), own_answer(approval, now)))
             });
             let (state, answer) = read?;
-            match state {
-                ApprovalState::Withdrawn => return Ok(answer),
-                state if state.is_ended() => {
-                    let why = format!("the approval is {state}");
-                    return Err(Failure::new(code::APPROVAL_ALREADY_ENDED)
-                        .because(why)
-                        .of_approval(id)
-                        .into());
-                }
-                _ => {}
+            if state == ApprovalState::Withdrawn {
+                return Ok(answer);
+            }
+            if state.is_ended() {
+                let why = format!("the approval is {state}");
+                return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id).into());
             }
             let event =
                 ApprovalWithdrawn { agent: principal.name(), instance: principal.instance(), approval: id };

@@ -1,4 +1,4 @@
-use super::policies::{FOREIGN, Present, owner_changed};
+use super::present::{FOREIGN, Present, owner_changed};
 use super::section::SectionContext;
 use crate::base::{ApproverGroupName, OwnerName, length_text, near_texts};
 use crate::config::Faults;

@@ -6,6 +6,7 @@ pub(super) mod export;
 pub(in crate::broker) mod losses;
 pub(super) mod missing;
 mod policies;
+mod present;
 mod records;
 pub(super) mod schema;
 pub(in crate::broker) mod section;

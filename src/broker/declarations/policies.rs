@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::approver_groups::{PlannedGroups, check_named};
+use super::present::{FOREIGN, Present, owner_changed};
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::base::limits::{
     APPROVER_GROUPS_MAX, ENVIRONMENTS_MAX, OWNER_APPROVER_GROUPS_MAX, OWNER_ENVIRONMENTS_MAX,
@@ -11,9 +12,7 @@ use crate::broker::owners::new_owners;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourcePosition, Tables};
 use crate::crypto::{Digest, sha256};
-use crate::registry::{
-    Action, AgentKind, ChangedValue, ForeignNames, Noun, Owned, PlannedChange, Undeclared,
-};
+use crate::registry::{Action, AgentKind, ChangedValue, Noun, Owned, PlannedChange, Undeclared};
 use crate::rules::{self, DeclaredRules, Environment, NamedEntity, Policy, RulesChange};
 
 /// Policies and environments.
@@ -152,28 +151,6 @@ struct PlannedRules {
     change: RulesChange,
 }
 
-/// The present object of a name, for an operator.
-pub(super) enum Present<'a, T> {
-    /// It is within the scope.
-    Own(&'a T),
-    /// There is none, or the plan must not say that there is one.
-    Absent,
-    /// It belongs to another owner.
-    Foreign,
-}
-
-impl<'a, T> Present<'a, T> {
-    pub(super) fn of(ground: &SectionContext<'_>, found: Option<&'a T>, owner: Option<&OwnerName>) -> Self {
-        match found {
-            Some(found) if ground.scope.covers(owner) => Self::Own(found),
-            Some(_) if ground.rules.foreign_names == ForeignNames::Told => Self::Foreign,
-            Some(_) | None => Self::Absent,
-        }
-    }
-}
-
-pub(super) const FOREIGN: &str = "an object of another owner has this name: choose another name";
-
 impl PlannedRules {
     fn owners(&self) -> impl Iterator<Item = &OwnerName> {
         let policies = self.change.policies.iter().filter_map(|one| one.owner.as_ref());
@@ -277,10 +254,6 @@ impl PlannedRules {
         let change = PlannedChange::new(Action::Update, kind, name);
         self.lines.push(PlannedChange { fields, values, ..change });
     }
-}
-
-pub(super) fn owner_changed(old: Option<&OwnerName>, new: Option<&OwnerName>) -> Vec<ChangedValue> {
-    ChangedValue::single("owner", old, new).into_iter().collect()
 }
 
 /// The objects that a rule can name: those after the application that are within the operator's scope.

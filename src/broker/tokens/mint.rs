@@ -1,9 +1,6 @@
-use std::collections::BTreeSet;
-
 use crate::approvals;
 use crate::authn::{AgentPrincipal, AuthnError, Credential, live};
-use crate::base::code;
-use crate::base::{ApprovalId, Audience, CapabilityName, Timestamp, TokenId};
+use crate::base::{ApprovalId, CapabilityName, Timestamp, TokenId, code};
 use crate::broker::approvals::ask::{AskedApproval, Occasion};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
@@ -12,31 +9,17 @@ use crate::broker::reading::Reading;
 use crate::broker::replay::remembered_for;
 use crate::broker::retry::retry_on_conflict;
 use crate::broker::services::Services;
+use crate::broker::tokens::mint_input::MintInput;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::policy::{AgentAct, Grant, Mint, RequestedActions, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, decide_again, decide_mint};
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
 use crate::telemetry::{ApprovalOutcome, DecisionOutcome};
 use crate::token::{TokenMinted, TokenRepeated};
 use crate::wire::ApprovalState;
-
-/// A parsed token request.
-#[derive(Clone, Debug)]
-pub struct MintInput {
-    /// The requested capabilities.
-    pub scope: BTreeSet<CapabilityName>,
-    /// The requested audience, if any.
-    pub resource: Option<Audience>,
-    /// The requested life in seconds, if any.
-    pub life_s: Option<u32>,
-    /// The requested actions, if the request has `authorization_details`.
-    pub details: Option<RequestedActions>,
-    /// The approval of the request, if it names one.
-    pub approval: Option<ApprovalId>,
-}
 
 impl AgentServices {
     /// Issues a token for `principal`. A repeated request of `idempotency` gets the same token.
@@ -102,7 +85,8 @@ impl AgentServices {
             Some(issued) => Ok(issued.deliver()),
             None => {
                 services.measure_decision(DecisionOutcome::RequireApproval, &request.scope);
-                let asked = services.ask(&mut agent, &request, Occasion::TokenRequest).await;
+                // Boxed: the future of a request that needs none stays small.
+                let asked = Box::pin(services.ask(&mut agent, &request, Occasion::TokenRequest)).await;
                 Err(asked.map_or_else(asked_instead, needed))
             }
         }
@@ -138,11 +122,10 @@ impl Services {
 /// The refusal of a request that needs the approval `asked`.
 fn needed(asked: AskedApproval) -> Failure {
     let AskedApproval { approval, code, state, .. } = asked;
-    let why = match state {
-        ApprovalState::Approved => format!(
-            "the request needs an approval; `{approval}` approves it, and the request does not name it"
-        ),
-        _ => format!("the request needs an approval, and `{approval}` (code {code}) is {state}"),
+    let why = if state == ApprovalState::Approved {
+        format!("the request needs an approval; `{approval}` approves it, and the request does not name it")
+    } else {
+        format!("the request needs an approval, and `{approval}` (code {code}) is {state}")
     };
     Failure::new(code::APPROVAL_REQUIRED).because(why).of_approval(approval)
 }

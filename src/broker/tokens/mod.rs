@@ -2,3 +2,4 @@
 
 pub(super) mod introspect;
 pub(super) mod mint;
+pub(super) mod mint_input;

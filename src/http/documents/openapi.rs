@@ -40,13 +40,14 @@ pub fn openapi(title: &str, routes: &[Route]) -> Value {
 }
 
 fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
+    let accepted = route.document.accepted.map(|accepted| accepted(schemas));
     let mut document = OperationDocument::new(schemas, route.parameter());
     (route.document.describe)(&mut document);
     if route.repetition == Repetition::Once {
         let schema = json!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
         document.parameter(IDEMPOTENCY_KEY_HEADER, "header", &schema);
     }
-    if route.document.accepted.is_some() {
+    if accepted.is_some() {
         document.prefers();
     }
     let OperationDocument { parameters, body, answer, takes_token, .. } = document;
@@ -68,8 +69,8 @@ fn operation(route: &Route, schemas: &mut Schemas, refusal: &Value) -> Value {
         route.status.to_string(): answered,
         "default": { "description": "refused", "content": refusal },
     });
-    if let (Value::Object(responses), Some(accepted)) = (&mut responses, route.document.accepted) {
-        let content = json!({ "application/json": { "schema": accepted(schemas) } });
+    if let (Value::Object(responses), Some(accepted)) = (&mut responses, accepted) {
+        let content = json!({ "application/json": { "schema": accepted } });
         responses.insert("202".to_owned(), json!({ "description": "pending", "content": content }));
     }
     let mut operation = json!({

@@ -1,6 +1,9 @@
+use axum::http::{HeaderValue, header};
+
+use super::answer::WithHeaders;
 use super::input::Part;
 use crate::broker::{Ended, HolderRevoked, Page};
-use crate::wire::EndedAnswer;
+use crate::wire::{EndedAnswer, OwnApprovalAnswer};
 
 impl From<Part<String>> for Page {
     fn from(part: Part<String>) -> Self {
@@ -20,5 +23,14 @@ impl From<Ended> for EndedAnswer {
 impl From<HolderRevoked> for EndedAnswer {
     fn from(HolderRevoked { ended, unused_uses }: HolderRevoked) -> Self {
         Self { unused_uses, ..ended.into() }
+    }
+}
+
+/// With the address of the approval.
+pub(super) fn located(answer: OwnApprovalAnswer) -> WithHeaders<OwnApprovalAnswer> {
+    let location = HeaderValue::try_from(answer.approval_uri.as_str()).ok();
+    WithHeaders {
+        answer,
+        headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
     }
 }

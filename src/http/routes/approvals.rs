@@ -1,9 +1,9 @@
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
 use schemars::SchemaGenerator;
 use serde_json::json;
 
 use super::answer::WithHeaders;
+use super::answers::located;
 use super::caller::AnonymousCaller;
 use super::input::Input;
 use super::table::{AdminRequest, RouteRequest, Routes};
@@ -56,15 +56,6 @@ async fn open(
     let asked = services.ask_approval(call.by.clone(), input).await?;
     let answer = services.own_approval(&call.by, asked.approval, ApprovalWait::default()).await?;
     Ok(located(answer))
-}
-
-/// With the address of the approval.
-pub(super) fn located(answer: OwnApprovalAnswer) -> WithHeaders<OwnApprovalAnswer> {
-    let location = HeaderValue::try_from(answer.approval_uri.as_str()).ok();
-    WithHeaders {
-        answer,
-        headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
-    }
 }
 
 async fn own(

@@ -13,7 +13,7 @@ use crate::base::{IncidentId, LeaseId, Sensitive, code};
 use crate::http::documents::operation::OperationDocument;
 use crate::http::documents::problem::Problem;
 use crate::pki::PeerCertificate;
-use crate::wire::{AnyQuery, Form, Nothing, Object, Optional, PageQuery};
+use crate::wire::{AnyQuery, Form, Nothing, Object, Optional, PageQuery, PreferWait};
 
 pub(crate) const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -266,6 +266,23 @@ impl<F: JsonSchema + Send + 'static> Input for Form<F> {
 
     fn describe(document: &mut OperationDocument<'_>) {
         document.body::<F>(FORM);
+    }
+}
+
+impl Input for PreferWait {
+    type Head = Preference;
+    type Read = Preference;
+
+    fn head(parts: &Parts) -> Result<Preference, Problem> {
+        Ok(Preference::of(&parts.headers))
+    }
+
+    fn read(preference: Preference, _: Sensitive<Vec<u8>>) -> Result<Preference, Problem> {
+        Ok(preference)
+    }
+
+    fn describe(document: &mut OperationDocument<'_>) {
+        document.prefers();
     }
 }
 

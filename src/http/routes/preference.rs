@@ -1,12 +1,6 @@
 use axum::http::HeaderMap;
-use axum::http::request::Parts;
 
-use super::input::Input;
-use crate::base::Sensitive;
 use crate::broker::ApprovalWait;
-use crate::http::documents::operation::OperationDocument;
-use crate::http::documents::problem::Problem;
-use crate::wire::PreferWait;
 
 /// What a client prefers while a request is pending: the header `Prefer` (RFC 7240). A preference that the broker does not know,
 /// or that is malformed, has no effect (RFC 7240 §2).
@@ -44,23 +38,6 @@ impl Preference {
     /// How long the request waits.
     pub(crate) fn wait(self) -> ApprovalWait {
         ApprovalWait::of_s(self.wait_s.unwrap_or(0))
-    }
-}
-
-impl Input for PreferWait {
-    type Head = Preference;
-    type Read = Preference;
-
-    fn head(parts: &Parts) -> Result<Preference, Problem> {
-        Ok(Preference::of(&parts.headers))
-    }
-
-    fn read(preference: Preference, _: Sensitive<Vec<u8>>) -> Result<Preference, Problem> {
-        Ok(preference)
-    }
-
-    fn describe(document: &mut OperationDocument<'_>) {
-        document.prefers();
     }
 }
 

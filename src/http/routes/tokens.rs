@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 
 use super::answer::{IntoAnswer, WithHeaders};
-use super::approvals::located;
+use super::answers::located;
 use super::caller::{AnonymousCaller, ResourceServer};
 use super::form::FormFields;
 use super::requested::RequestedCapabilities;
@@ -98,8 +98,8 @@ impl TokenResponse {
 impl IntoAnswer<TokenAnswer> for TokenResponse {
     fn give(self, status: StatusCode) -> Response<Body> {
         match self {
-            Self::Issued(issued) => issued.give(status),
-            Self::Pending(pending) => pending.give(StatusCode::ACCEPTED),
+            Self::Issued(issued) => IntoAnswer::<TokenAnswer>::give(*issued, status),
+            Self::Pending(pending) => IntoAnswer::<OwnApprovalAnswer>::give(pending, StatusCode::ACCEPTED),
         }
     }
 }

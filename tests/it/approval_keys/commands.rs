@@ -62,7 +62,7 @@ pub(super) fn created(process: &Process, who: &str) -> String {
 }
 
 /// The same, and accepted by `bob`.
-pub(super) fn accepted(process: &Process, who: &str) -> String {
+pub(crate) fn accepted(process: &Process, who: &str) -> String {
     let fingerprint = created(process, who);
     process.good_as("bob", &["approval", "key", "accept", who, "--fingerprint", &fingerprint], b"");
     fingerprint

@@ -87,8 +87,7 @@ async fn so_many_requests_of_an_agent_are_pending() {
     refused(&ask_for(90).await, 400, "approval_required");
     // And so does their end
     broker.clock.advance_s(APPROVAL_PENDING_S);
-    let again = broker.agent("a", &["publisher"]).await;
-    refused(&ask(&again, "reports.publish").await, 400, "approval_required");
+    refused(&ask(&agent, "reports.publish").await, 400, "approval_required");
 }
 
 #[tokio::test]

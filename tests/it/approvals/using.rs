@@ -61,26 +61,17 @@ async fn fifty_uses_at_the_same_time_give_the_allowed_number() {
 async fn an_approval_has_its_times() {
     let (broker, agent, ann) = scene().await;
     let id = needed(&agent, "reports.publish").await;
+    ann.approves(&id).await;
+    broker.clock.advance_s(APPROVAL_UNUSED_S - 1);
+    assert_eq!(state(&agent, &id).await, "approved");
+    broker.clock.advance_s(1);
+    refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
+    // A request that nobody approves
+    let id = needed(&agent, "reports.publish").await;
     broker.clock.advance_s(APPROVAL_PENDING_S - 1);
-    let agent = broker.agent("a", &["publisher"]).await;
     assert_eq!(state(&agent, &id).await, "pending");
     broker.clock.advance_s(1);
     assert_eq!(state(&agent, &id).await, "expired");
-    refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
-    // An approval that is not used
-    let ann = Approver {
-        caller: crate::operators::join(
-            &broker,
-            "ann",
-            &json!({ "role": "approver", "owner": null, "person": "ann@corp.example" }),
-        )
-        .await
-        .caller,
-        key: ann.key,
-    };
-    let id = needed(&agent, "reports.publish").await;
-    ann.approves(&id).await;
-    broker.clock.advance_s(APPROVAL_UNUSED_S);
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
 }
 
@@ -136,30 +127,23 @@ async fn another_request_than_the_approved_one_is_refused() {
 
 #[tokio::test]
 async fn changed_policies_end_an_approval() {
-    let (broker, agent, ann) = scene().await;
-    let id = needed(&agent, "reports.publish").await;
-    ann.approves(&id).await;
-    let second = policy("second", BY_SECOND, "reports.publish");
+    let two = "@decision(\"require_approval\")\n@quorum(\"2\")";
     for (text, says) in [
-        (
-            format!("{second}{}", policy("third", "@max_ttl(\"1m\")", "reports.publish")),
-            "now also matching `third`",
-        ),
-        (
-            policy("second", "@decision(\"require_approval\")\n@quorum(\"2\")", "reports.publish"),
-            "changed `second`",
-        ),
+        (policy("third", "@max_ttl(\"1m\")", "reports.publish"), "now also matching `third`"),
+        (policy("second", two, "reports.publish"), "changed `second`"),
+        (policy("second", BY_SECOND, "reports.read"), "no longer matching `second`"),
     ] {
+        let (broker, agent, ann) = scene().await;
+        let id = needed(&agent, "reports.publish").await;
+        ann.approves(&id).await;
         applied(&broker, &text).await;
         let reply = ask_with(&agent, "reports.publish", &id).await;
         refused(&reply, 409, "approval_rules_changed");
         assert!(reply.text().contains(says), "{}", reply.text());
-        let prune = json!({ "files": [{ "name": "a.toml", "text": format!("{}{second}", crate::support::broker::DECLARATIONS) }], "prune": true });
-        assert_eq!(broker.operator().post_json("/v1/apply", &prune).await.status, 200);
+        // Given a policy that denies, then the denial comes first
+        applied(&broker, &policy("stop", "@reason(\"closed\")", "reports.publish")).await;
+        refused(&ask_with(&agent, "reports.publish", &id).await, 403, "policy_denied");
     }
-    // A policy that denies comes first
-    applied(&broker, &policy("stop", "@reason(\"closed\")", "reports.publish")).await;
-    refused(&ask_with(&agent, "reports.publish", &id).await, 403, "policy_denied");
 }
 
 #[tokio::test]

@@ -108,14 +108,7 @@ async fn only_people_with_an_accepted_key_approve() {
     let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
     let (digest, rules) = (shown["digest"].as_str().unwrap(), shown["rules"].as_str().unwrap());
     // Given an operator without a key
-    let caller = crate::operators::join(
-        &broker,
-        "bob",
-        &json!({ "role": "approver", "owner": null, "person": "bob@corp.example" }),
-    )
-    .await
-    .caller;
-    let bob = Approver { caller, key: accepted_key(&broker, "bob", &ann_free(&broker, "bob").await).await };
+    let bob = Approver::join(&broker, "bob", "approver", "bob@corp.example").await;
     let removed = broker.operator().post_json("/v1/operators/bob/approval-key/remove", &json!({})).await;
     assert_eq!(removed.status, 200, "{}", removed.text());
     refused(&bob.vote(&id, digest, rules).await, 403, "approval_key_missing");
@@ -131,12 +124,6 @@ async fn only_people_with_an_accepted_key_approve() {
     refused(&ann.vote(&id, &"0".repeat(64), rules).await, 409, "approval_vote_differs");
     refused(&ann.vote(&id, digest, &"0".repeat(64)).await, 409, "approval_vote_differs");
     assert_eq!(state(&agent, &id).await, "pending");
-}
-
-/// A caller with another certificate of the operator `name`.
-async fn ann_free(broker: &TestBroker, name: &str) -> Caller {
-    let body = json!({ "role": "approver", "owner": null, "person": "bob@corp.example" });
-    crate::operators::join(broker, name, &body).await.caller
 }
 
 #[tokio::test]

@@ -62,6 +62,9 @@ const SERVICES: &[Service] = &[
         files: &[
             "src/broker/administration/apply.rs",
             "src/broker/administration/narrow.rs",
+            "src/broker/approvals/ask.rs",
+            "src/broker/approvals/vote.rs",
+            "src/broker/approvals/withdraw.rs",
             "src/broker/changes.rs",
             "src/broker/evidence/export.rs",
             "src/broker/host/clock.rs",

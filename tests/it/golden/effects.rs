@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use keyward::base::SecretId;
+use keyward::approvals::{
+    self, ApprovalTerms, Ballot, OpenedApproval, PolicyDemand, RequestedCapability, RequestedGrant, Requester,
+};
 use keyward::base::encoding::{from_hex, hex};
+use keyward::base::{
+    AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId, SecretId,
+};
 use keyward::broker::Effect;
+use keyward::crypto::sha256;
 use keyward::registry::DeletedName;
-use keyward::rules::{self, Environment, Policy, Rule, RulesChange};
+use keyward::rules::{self, ApproverGroup, Environment, Escalation, GroupsChange, Policy, Rule, RulesChange};
 use keyward::{operators, registry, secrets};
 
 use super::{compare, golden};
@@ -41,7 +47,24 @@ fn samples() -> BTreeMap<&'static str, Effect> {
     };
     let propose = operators::ApprovalKeyChange::Propose { key, point: vec![4; 65], enrolled_seq: 7 };
     let accept = operators::ApprovalKeyChange::Accept { key, by: "bob".to_owned() };
-    BTreeMap::from([
+    let groups = rules::Effect::DeclareGroups(GroupsChange {
+        groups: vec![ApproverGroup {
+            name: "leads".parse().unwrap(),
+            operators: ["ann".parse().unwrap()].into(),
+            operators_of: Some("payments".parse().unwrap()),
+            escalation: Some(Escalation { after_s: 1800, to: "directors".parse().unwrap() }),
+            owner: None,
+        }],
+        removed: vec!["old".parse().unwrap()],
+    });
+    let approval = ApprovalId::from_bytes(*b"approval-4711-ab");
+    let approvals = [
+        ("approvals.open", approvals::Effect::Open(Box::new(opened(approval)))),
+        ("approvals.use", approvals::Effect::Use { approval }),
+        ("approvals.vote", approvals::Effect::Vote { approval, ballot: ballot() }),
+        ("approvals.withdraw", approvals::Effect::Withdraw { approval }),
+    ];
+    let mut samples = BTreeMap::from([
         ("operators.approval-key.propose", approval_keys(propose)),
         ("operators.approval-key.accept", approval_keys(accept)),
         ("operators.approval-key.remove", approval_keys(operators::ApprovalKeyChange::Remove)),
@@ -50,8 +73,60 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("registry.reserve.operator", Effect::Registry(operator)),
         ("registry.place", Effect::Registry(place)),
         ("rules.declare", Effect::Rules(declare)),
+        ("rules.declare-groups", Effect::Rules(groups)),
         ("secrets.delete", Effect::Secrets(delete)),
-    ])
+    ]);
+    samples.extend(approvals.map(|(name, effect)| (name, Effect::Approval(effect))));
+    samples
+}
+
+fn opened(id: ApprovalId) -> OpenedApproval {
+    let (policy, group) = (|| "second".parse().unwrap(), Some("leads".parse().unwrap()));
+    let demand = ApprovalDemand { kind: DemandKind::Confirmation, group, quorum: 2 };
+    OpenedApproval {
+        id,
+        code: "WDJB-MJHT".parse().unwrap(),
+        requester: Requester {
+            agent: AgentId::from_bytes(*b"agent-4711-abcde"),
+            name: "research-bot".parse().unwrap(),
+            instance: InstanceId::from_bytes(*b"inst-4711-abcdef"),
+            person: Some("ann@corp.example".parse().unwrap()),
+            source: Some([192, 0, 2, 7].into()),
+        },
+        decision: Some(DecisionId::from_bytes(*b"decision-4711-ab")),
+        terms: ApprovalTerms {
+            request: RequestedGrant {
+                agent: "spiffe://keyward.test/agent/research-bot".to_owned(),
+                capabilities: vec![RequestedCapability {
+                    name: "web.deploy".parse().unwrap(),
+                    access: "write".to_owned(),
+                    environment: Some("production".parse().unwrap()),
+                }],
+                audience: "https://deploy.example.com".parse().unwrap(),
+                life_s: 600,
+                uses: 100,
+                grant_life_s: Some(1800),
+                reason: Some("release 7".parse().unwrap()),
+            },
+            rules: sha256(b"rules"),
+            policies: vec![(policy(), sha256(b"rule"))],
+            demands: vec![PolicyDemand { policy: policy(), demand, reason: Some("production".to_owned()) }],
+        },
+        requested_life_s: Some(600),
+        is_detailed: true,
+    }
+}
+
+fn ballot() -> Ballot {
+    Ballot {
+        operator: "ann".parse().unwrap(),
+        operator_id: OperatorId::from_bytes(*b"operator-4711-ab"),
+        enrolled_seq: 42,
+        person: Some("ann@corp.example".parse().unwrap()),
+        key: Some(sha256(b"key")),
+        approves: true,
+        meets: vec!["second".parse().unwrap()],
+    }
 }
 
 #[test]
