@@ -62,6 +62,7 @@ struct RawApproverGroup {
     #[schemars(with = "Option<OwnerName>")]
     operators_of: Option<Spanned<String>>,
     /// The time after which `escalate_to` can approve, too, e.g. `30m`.
+    #[schemars(with = "Option<String>")]
     escalate_after: Option<Spanned<String>>,
     /// A group that can approve after `escalate_after`.
     #[schemars(with = "Option<ApproverGroupName>")]

@@ -1,6 +1,6 @@
 use crate::approvals::{Approval, CastVote, PolicyDemand};
 use crate::base::limits::PAGE_ENTRIES_MAX;
-use crate::base::{ApprovalReference, Timestamp, code};
+use crate::base::{ApprovalReference, CapabilityName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
@@ -53,7 +53,7 @@ impl AdminServices {
 
 fn fits(approval: &Approval, query: &ApprovalsQuery, now: Timestamp) -> bool {
     let opened = &approval.opened;
-    let has = |name| opened.terms.request.capabilities.iter().any(|one| one.name == *name);
+    let has = |name: &CapabilityName| opened.terms.request.capabilities.iter().any(|one| one.name == *name);
     query.after.is_none_or(|after| opened.id < after)
         && query.state.is_none_or(|state| approval.state(now) == state)
         && query.agent.as_ref().is_none_or(|agent| opened.requester.name == *agent)
