@@ -125,7 +125,7 @@ async fn message_is_a_dead_letter_after_its_last_attempt() {
     let id = ask(&agent, "release 7").await;
     for attempt in 1..=WEBHOOK_TRIES_MAX as usize {
         heard(&broker, &service, attempt).await;
-        broker.clock.advance_s(i64::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
+        broker.clock.advance_s(u32::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
     }
     broker.running.as_ref().unwrap().announce_due().await;
     assert_eq!(service.heard("POST").len(), WEBHOOK_TRIES_MAX as usize);
