@@ -1,6 +1,7 @@
 //! The webhook for requests for approval, at a real server.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use keyward::base::encoding::{base64, from_base64};
 use keyward::base::limits::{
@@ -11,6 +12,7 @@ use keyward::crypto::MacKey;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Agent, TestBroker};
+use crate::support::process::Process;
 use crate::support::waiting::until;
 use crate::support::webhook::{Heard, Mood, Webhook};
 
@@ -157,4 +159,28 @@ async fn webhook_that_is_not_trusted_gets_no_message() {
 #[test]
 fn attempts_are_limited_in_time_and_size() {
     const { assert!(WEBHOOK_WAIT_S == 10 && WEBHOOK_ANSWER_BYTES_MAX == 65_536 && WEBHOOK_AT_ONCE_MAX == 4) };
+}
+
+#[test]
+fn broker_does_not_start_with_a_webhook_that_it_cannot_use() {
+    let (service, process) = (Webhook::start("x"), Process::init("info"));
+    let (ca, key) = (process.path("ca.pem"), process.path("hook.key"));
+    fs::write(&ca, &service.ca_pem).unwrap();
+    process.configure(&format!(
+        "[approvals]\nwebhook = \"https://127.0.0.1:{}/hook?key=CNRY\"\nwebhook_ca = \"{}\"\nwebhook_key = \"{}\"\n",
+        service.port,
+        ca.display(),
+        key.display()
+    ));
+    let refused = |mode: u32, text: &str, code: &str| {
+        fs::write(&key, text).unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let (_, said) = process.refused_serve();
+        assert!(said.contains(code) && !said.contains("CNRY"), "{said}");
+    };
+    let good = format!("whsec_{}\n", base64(&[7; 32]));
+    refused(0o644, &good, "file_permissions_too_open");
+    refused(0o600, "a password", "webhook_unusable");
+    fs::write(&ca, "no certificate").unwrap();
+    refused(0o600, &good, "webhook_unusable");
 }
