@@ -1,5 +1,5 @@
 use super::records::{incident_full, open_incident};
-use super::subjects::{FoundSubject, named_as};
+use super::subjects::{FoundSubject, named_as, subject_of};
 use crate::authn::OperatorPrincipal;
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
 use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName, code};
@@ -43,6 +43,8 @@ pub struct ContainedSubject {
     pub ended: Ended,
     /// Whether the containment accepts the certificate of the operator that ordered it, which it would refuse otherwise.
     pub spares_operator: bool,
+    /// Whether no unrestricted admin can act from the address of its last use.
+    pub leaves_no_admin: bool,
 }
 
 /// A containment that is ordered.
@@ -86,12 +88,15 @@ impl AdminServices {
             found.map(|containment| containment.affected.subject.clone())
         });
         let named = named.0.unwrap_or_else(|| named_as(subject));
+        let contained = subject_of(&named);
+        let leaves_no_admin = contained.is_some_and(|contained| services.leaves_no_admin(&contained));
         Ok(ContainedSubject {
             incident: opened,
             is_new: opened == incident && !joins,
             subject: named,
             ended,
             spares_operator: order.spared.is_some(),
+            leaves_no_admin,
         })
     }
 }

@@ -255,10 +255,13 @@ fn state(agent: &AgentAnswer) -> String {
     if let Some(incident) = agent.incident {
         return format!("contained ({incident})");
     }
-    if agent.state == "active" && !is_live {
-        return "active, no live certificate".to_owned();
+    if agent.state != "active" {
+        return agent.state.to_string();
     }
-    agent.state.to_string()
+    let partial =
+        agent.containments.first().map(|one| format!(", {} contained ({})", one.subject, one.incident));
+    let live = if is_live { "active" } else { "active, no live certificate" };
+    format!("{live}{}", partial.unwrap_or_default())
 }
 
 /// The instances of an agent by state, e.g. `2 live, 1 revoked`.

@@ -109,7 +109,7 @@ impl ContainArgs {
 
 impl ContainArgs {
     fn containment(&self, contained: &ContainedAnswer) -> Vec<String> {
-        let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
+        let ContainedAnswer { incident, subject, new, ended, spares_caller, leaves_no_admin } = contained;
         // A subject that joins an incident may not have been contained before.
         let again = if *new || self.incident.is_some() { "" } else { " again" };
         let mut lines = vec![
@@ -118,6 +118,10 @@ impl ContainArgs {
         ];
         if *spares_caller {
             lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
+        }
+        if *leaves_no_admin {
+            lines
+                .push(format!("no unrestricted admin can act now from where it acted last: {WITHOUT_ADMIN}"));
         }
         if subject.kind == "token" && self.subject != "token/-" {
             lines.push(
@@ -230,8 +234,16 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
             preview.subject.kind
         ));
     }
+    if preview.leaves_no_admin {
+        lines.push(format!("no unrestricted admin could act then from where it acted last: {WITHOUT_ADMIN}"));
+    }
     lines
 }
+
+/// What can be done while no unrestricted admin can act.
+const WITHOUT_ADMIN: &str = "a security operator with the scope `all` can lift the containment; or stop the broker, and on its \
+                             host, as root, `keyward init --reissue-operator` gives an operator a certificate that the \
+                             containment accepts";
 
 fn is_token(subject: &SubjectAnswer) -> bool {
     subject.kind == "token"
