@@ -35,7 +35,7 @@ mod upstreams;
 mod world;
 
 pub use administration::apply::Applied;
-pub use administration::events::event_name;
+pub use administration::events::{event_kinds, event_name};
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
 pub use administration::ledger_readers::LedgerReadings;
 pub use administration::overview::AgentOverview;

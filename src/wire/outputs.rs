@@ -44,6 +44,15 @@ pub struct FormatOutput {
     pub version: u32,
 }
 
+/// A kind of ledger entries in `keyward audit kinds -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventKindOutput {
+    pub kind: FixedText,
+    /// `allowed`, `denied` or `failed`; null for a kind that reports a state.
+    pub outcome: Option<FixedText>,
+}
+
 /// `keyward status -o json`: no endpoint sends it.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]

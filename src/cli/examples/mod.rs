@@ -398,6 +398,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "audit tail",
         ["keyward audit tail --follow", "keyward audit tail --follow --kind request.denied -o jsonl"],
     ),
+    ("audit kinds", ["keyward audit kinds", "keyward audit kinds -o json"]),
     ("help", ["keyward help agent invite", "keyward help error rate_limited"]),
     (
         "completions",

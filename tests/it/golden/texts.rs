@@ -40,6 +40,7 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("operator", "incident show", &["INCIDENT"]),
     ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
     ("operator", "audit show", &["2"]),
+    ("nobody", "audit kinds", &[]),
     ("operator", "slot list", &["--config", "CONFIG"]),
 ];
 

@@ -31,6 +31,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("agent show", &[of::<wire::AgentAnswer>]),
     ("agent suspend", &[of::<wire::EndedAnswer>]),
     ("apply", &[of::<wire::AppliedAnswer>]),
+    ("audit kinds", &[of::<Items<wire::EventKindOutput>>]),
     ("audit list", &[of::<wire::EntriesAnswer>]),
     ("audit show", &[of::<wire::EntryDetailsAnswer>]),
     ("authority activate", &[of::<Items<wire::AuthorityAnswer>>]),

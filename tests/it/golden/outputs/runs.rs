@@ -147,6 +147,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("plan", &["-f", &declared]);
     run("plan", &["-f", &declared, "--check"]);
     run("apply", &["-f", &declared]);
+    run("audit kinds", &[]);
     run("audit list", &["--last", "50"]);
     run("audit list", &["--agent", "a", "--limit", "1"]);
     run("audit show", &["1"]);
