@@ -237,7 +237,11 @@ impl NewCode<'_> {
         let code = self.code.value().expose();
         if let Some(out) = out {
             let line = zeroize::Zeroizing::new(format!("{code}\n"));
+            let file = out.path().display().to_string();
             out.fill(line.as_bytes())?;
+            if console.is_json() {
+                console.json(&in_file(self.sent, file));
+            }
         } else {
             console.for_only_copy(ENROLMENT_CODE).record(self.sent, || code.clone());
             console.delivered()?;
@@ -245,6 +249,16 @@ impl NewCode<'_> {
         console.say(&self.said);
         Ok(())
     }
+}
+
+/// The response of the broker with the file of the code instead of the code.
+fn in_file(sent: &serde_json::Value, file: String) -> serde_json::Value {
+    let mut shown = sent.clone();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("code");
+        fields.insert("code_file".to_owned(), file.into());
+    }
+    shown
 }
 
 columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("MAX": max_instances), person, audience);

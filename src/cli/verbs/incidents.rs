@@ -17,6 +17,9 @@ use crate::wire::{
 
 /// `keyward contain`
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "keyward contain [OPTIONS] --reason <TEXT> <SUBJECT>\n       keyward contain --dry-run <SUBJECT>"
+)]
 pub struct ContainArgs {
     /// agent/NAME, instance/ID, operator/NAME, role/NAME, capability/NAME, owner/NAME, secret/NAME, certificate/SERIAL, token/ID (token/-: read the token from standard input), network/CIDR, everything; or the name of an agent or operator
     pub subject: String,

@@ -24,7 +24,7 @@ pub(super) const RAW: &[(&str, &str)] = &[
 pub(super) const ROWS: &[(&str, Forms)] = &[
     ("adopt", &[of::<wire::AdoptOutput>]),
     ("agent delete", &[of::<wire::AgentDeletedAnswer>]),
-    ("agent invite", &[of::<wire::AgentInvitationAnswer>]),
+    ("agent invite", &[of::<wire::AgentInvitationAnswer>, of::<wire::CodeInFileOutput>]),
     ("agent list", &[of::<Items<wire::AgentAnswer>>]),
     ("agent resume", &[of::<wire::EndedAnswer>]),
     ("agent revoke", &[of::<wire::EndedAnswer>]),
@@ -85,7 +85,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("lift", &[of::<wire::LiftedAnswer>]),
     ("man", &[of::<wire::ManOutput>]),
     ("operator delete", &[of::<wire::OperatorDeletedAnswer>]),
-    ("operator invite", &[of::<wire::OperatorInvitationAnswer>]),
+    ("operator invite", &[of::<wire::OperatorInvitationAnswer>, of::<wire::CodeInFileOutput>]),
     ("operator key-agent", &[of::<wire::KeyAgentOutput>]),
     ("operator list", &[of::<Items<wire::OperatorAnswer>>]),
     ("operator resume", &[of::<wire::EndedAnswer>]),

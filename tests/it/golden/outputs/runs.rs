@@ -112,6 +112,9 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     let process = &world.process;
     let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
     let code = run("agent invite", &["b", "--role", "repo-reader"])["code"].as_str().unwrap().to_owned();
+    let file = process.path("code-of-c").display().to_string();
+    let in_file = run("agent invite", &["c", "--role", "repo-reader", "--out", &file]);
+    assert!(in_file.get("code").is_none() && in_file["code_file"] == file.as_str(), "{in_file}");
     run("agent list", &[]);
     run("agent show", &["a"]);
     run("agent suspend", &["a", "--reason", "of today"]);
