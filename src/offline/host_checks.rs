@@ -40,9 +40,11 @@ fn runtime_dir(config: &Config) -> DoctorFinding {
             "under systemd, set `RuntimeDirectory=` as in config/systemd/keyward.service; otherwise make it for the \
              broker's user (mode 0700) in a tmpfs, and restart the broker",
         ),
-        RuntimeDir::Absent => DoctorFinding::ok(
+        RuntimeDir::Absent => DoctorFinding::warn(
             WHAT,
-            format!("`{dir}` does not exist: without it {lost}; systemd makes it when the service starts"),
+            format!("`{dir}` does not exist: without it {lost}"),
+            "under systemd with `RuntimeDirectory=`, as in config/systemd/keyward.service, the start of the service makes \
+             it; otherwise make it for the broker's user (mode 0700) in a tmpfs",
         ),
         RuntimeDir::Unusable(why) => DoctorFinding::warn(
             WHAT,
