@@ -42,6 +42,7 @@ pub use find_driver::{
     stored_driver, stored_lease_driver, stored_upstream,
 };
 pub use finding::{Finding, Verdict};
+pub use generate::WITHOUT_UPSTREAM;
 pub use guard::AllowedNetworks;
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};
 pub use mark::{EntryLookup, Mark, MarkedEntry};
