@@ -15,8 +15,8 @@ pub(crate) trait FromPath: Target + Sized + Send + Sync + 'static {
     fn parse(text: &str) -> Result<Self, Problem>;
     fn describe(document: &mut OperationDocument<'_>);
 
-    /// The object, for the entry about a refused request.
-    fn object(&self) -> Option<RequestedObject> {
+    /// The object of a path for `template`, for the entry about a refused request.
+    fn object(&self, _template: &str) -> Option<RequestedObject> {
         None
     }
 
@@ -37,7 +37,7 @@ impl FromPath for Nothing {
 }
 
 macro_rules! from_path {
-    ($($target:ident by $parse:ident $(is $subject:ident)?),*) => {$(
+    ($($target:ident by $parse:ident $(is $subject:ident)? $(as $object:ident)?),*) => {$(
         impl FromPath for $target {
             fn parse(text: &str) -> Result<Self, Problem> {
                 $parse(text)
@@ -47,8 +47,12 @@ macro_rules! from_path {
                 document.path_parameter::<Self>();
             }
 
-            $(fn object(&self) -> Option<RequestedObject> {
+            $(fn object(&self, _template: &str) -> Option<RequestedObject> {
                 Some(RequestedObject::Subject(SubjectName::$subject(Clone::clone(self))))
+            })?
+
+            $(fn object(&self, _template: &str) -> Option<RequestedObject> {
+                Some(RequestedObject::$object(*self))
             })?
         }
     )*};
@@ -56,20 +60,26 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
-    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, CodeId by id, CapabilityName by name is Capability, u32 by generation, u64 by sequence
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id as Lease, CodeId by id as Code, IncidentId by id as Incident,
+    CapabilityName by name is Capability, u64 by sequence
 );
 
-impl FromPath for IncidentId {
+/// The number of a generation.
+impl FromPath for u32 {
     fn parse(text: &str) -> Result<Self, Problem> {
-        id(text)
+        generation(text)
     }
 
     fn describe(document: &mut OperationDocument<'_>) {
         document.path_parameter::<Self>();
     }
 
-    fn object(&self) -> Option<RequestedObject> {
-        Some(RequestedObject::Incident(*self))
+    fn object(&self, template: &str) -> Option<RequestedObject> {
+        match template.split('/').nth(2)? {
+            "authorities" => Some(RequestedObject::Authority(*self)),
+            "token-keys" => Some(RequestedObject::TokenKey(*self)),
+            _ => None,
+        }
     }
 }
 
