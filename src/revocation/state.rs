@@ -118,6 +118,14 @@ impl Revocations {
         self.denied.get(subject)?.containment_sparing(spared)
     }
 
+    /// Whether a containment like this one is recorded and in force, and nothing else about its subject is unrecorded.
+    #[must_use]
+    pub fn has_containment(&self, containment: &Containment) -> bool {
+        let subject = &containment.subject;
+        !self.is_unrecorded(subject)
+            && self.marks.get(subject).is_some_and(|mark| mark.has_containment(containment))
+    }
+
     /// The incidents that contain the subject.
     #[must_use]
     pub fn containing(&self, subject: &Subject) -> Vec<IncidentId> {
