@@ -8,6 +8,7 @@ use crate::broker::world::World;
 use crate::operators::{Operator, OperatorDenied, OperatorRole};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::quota::Note;
+use crate::registry::ANOTHER_OWNER;
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
 const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
@@ -29,10 +30,13 @@ impl RefusedOperator {
     /// Whether the refusal of a request by this code is recorded. For an operator with an owner, an object of another owner
     /// does not exist: such a request is recorded also if there is no object, so that the number of entries does not tell
     /// the operator which objects exist.
-    fn is_recorded(&self, code: Code) -> bool {
+    /// Declarations that another owner's objects refuse tell their names, so these are recorded, too.
+    fn is_recorded(&self, failure: &Failure) -> bool {
+        let code = failure.code;
         code.sort() == CodeClass::Denied
             || RECORDED_CONFLICTS.contains(&code)
             || (self.is_bound && is_about_owned(code))
+            || failure.faults.iter().any(|fault| fault.message.contains(ANOTHER_OWNER))
     }
 }
 
@@ -64,7 +68,7 @@ impl AdminServices {
         object: Option<&RequestedObject>,
     ) -> Option<OperatorName> {
         let operator = self.refused_operator(peer, failure)?;
-        if operator.is_recorded(failure.code)
+        if operator.is_recorded(failure)
             && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&operator.id)
         {
             let named = failure.object.as_deref().or(object);

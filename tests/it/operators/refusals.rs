@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::owners::apply;
 use super::{join, post, refused, standing, teams};
 use crate::support::broker::{Caller, Reply, TestBroker};
 use crate::support::process::Process;
@@ -52,6 +53,24 @@ async fn every_refusal_of_an_operator_is_recorded_with_its_object() {
     // And the order of the fields is that of an entry without an object
     let last = |item: &Value| item["event"].as_object().unwrap().keys().next_back().cloned();
     assert!(items.iter().all(|item| last(item).as_deref() == Some("connection")), "{seen}");
+}
+
+#[tokio::test]
+async fn declarations_with_names_of_another_owner_leave_an_entry() {
+    // Given two teams
+    let (broker, red, _) = teams().await;
+    let role = |name: &str| format!("[[role]]\nname = \"{name}\"\ncapabilities = []\n");
+    // When one declares a name of the other, then the refusal has an entry, of the application and of the plan
+    refused(&apply(&red, &role("blue-reader")).await, 422, "declarations_invalid");
+    let files = json!({ "files": [{ "name": "a.toml", "text": role("blue-reader") }] });
+    refused(&red.post_json("/v1/plan", &files).await, 422, "declarations_invalid");
+    // And an error of another kind has none
+    refused(&apply(&red, "[[role]]\nname = \"red-x\"\n").await, 422, "declarations_invalid");
+    let told: Vec<[String; 3]> = broker.entries("operator.denied").await.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [["declare", "declarations_invalid", "-"], ["plan-declarations", "declarations_invalid", "-"]]
+    );
 }
 
 #[tokio::test]
