@@ -236,7 +236,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary"],
     ),
     ("secret versions", ["keyward secret versions github/app", "keyward secret versions github/app -o json"]),
-    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app -o json"]),
+    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app --at 7d"]),
     (
         "secret rollback",
         ["keyward secret rollback github/app 3", "keyward secret rollback github/app 3 -o json"],

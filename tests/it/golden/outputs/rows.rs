@@ -115,7 +115,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("secret destroy", &[of::<wire::EndedAnswer>]),
     ("secret list", &[of::<Items<wire::SecretAnswer>>]),
     ("secret put", &[of::<wire::StoredAnswer>]),
-    ("secret readers", &[of::<wire::ReadersAnswer>]),
+    ("secret readers", &[of::<wire::ReadersAnswer>, of::<wire::SecretAccessAnswer>]),
     ("secret rollback", &[of::<wire::EndedAnswer>]),
     (
         "secret rotate",

@@ -189,6 +189,7 @@ fn secrets(recorder: &mut Recorder, world: &World) {
     run("secret show", &["github/app"]);
     run("secret versions", &["reports/key"]);
     run("secret readers", &["github/app"]);
+    run("secret readers", &["github/app", "--at", "1s"]);
     run("secret rollback", &["reports/key", "1"]);
     run("secret destroy", &["reports/key", "2", "--yes"]);
     run("secret delete", &["reports/key", "--yes"]);
