@@ -36,12 +36,85 @@ impl Config {
     /// Checks `text`; `path` is for messages.
     ///
     /// # Errors
-    /// [`ConfigError`], with the place and without the value.
+    /// [`ConfigError`] with every fault that can be found at once, with its place and without the value.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut faults = match Self::parse_once(text, path) {
+            Ok(config) => return Ok(config),
+            Err(first) => vec![first],
+        };
+        // The next fault shows once the line of the last one is gone.
+        let mut rest = text.to_owned();
+        while faults.len() < FAULTS_MAX
+            && let Some(shorter) = faults.last().and_then(|last| last.without_line(&rest))
+            && let Err(next) = Self::parse_once(&shorter, path)
+            && !next.follows_from(&faults)
+        {
+            rest = shorter;
+            faults.push(next);
+        }
+        faults.sort_by_key(|fault| fault.offset);
+        let mut errors: Vec<ConfigError> = faults.into_iter().map(|fault| fault.error).collect();
+        match (errors.pop(), errors.is_empty()) {
+            (Some(only), true) => Err(only),
+            (last, _) => {
+                errors.extend(last);
+                Err(ConfigError::Several { path: path.to_owned(), errors })
+            }
+        }
+    }
+
+    /// The first fault of `text`, if it has one.
+    fn parse_once(text: &str, path: &Path) -> Result<Self, Found> {
         let check = Check { text, path };
         let raw: Raw = toml::from_str(text)
             .map_err(|error| check.fault(error.span().map_or(0, |span| span.start), &toml_message(&error)))?;
         check.config(raw)
+    }
+}
+
+/// Most faults that are reported at once.
+pub(super) const FAULTS_MAX: usize = 20;
+
+/// A fault of the file.
+struct Found {
+    offset: usize,
+    /// The setting at this place.
+    setting: Option<String>,
+    /// Whether the fault is one of several settings together.
+    is_relation: bool,
+    error: ConfigError,
+}
+
+impl Found {
+    /// The text with blanks for the line of the fault; none if nothing else can be checked without this line.
+    fn without_line(&self, text: &str) -> Option<String> {
+        let before = text.get(..self.offset)?;
+        let from = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
+        let line = text.get(from..)?.split('\n').next()?;
+        if self.is_relation || line.trim().is_empty() || line.trim_start().starts_with('[') {
+            return None;
+        }
+        let blanks = " ".repeat(line.len());
+        let shorter =
+            format!("{}{blanks}{}", text.get(..from)?, text.get(from.saturating_add(line.len())..)?);
+        toml::from_str::<toml::Table>(&shorter).is_ok().then_some(shorter)
+    }
+
+    /// Whether the fault may be there only because lines of the faults `before` are gone.
+    fn follows_from(&self, before: &[Self]) -> bool {
+        let missing = |name: &str| self.message().contains(&format!("missing field `{name}`"));
+        self.is_relation
+            || before.iter().filter_map(|one| one.setting.as_deref()).any(|setting| {
+                let name = setting.rsplit('.').next().unwrap_or(setting);
+                self.setting.as_deref() == Some(setting) || missing(name)
+            })
+    }
+
+    fn message(&self) -> &str {
+        match &self.error {
+            ConfigError::Invalid { message, .. } => message,
+            ConfigError::Unreadable { .. } | ConfigError::Several { .. } => "",
+        }
     }
 }
 
@@ -67,20 +140,27 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 impl Check<'_> {
     /// Names the setting whose value begins at `offset`, beside its place.
-    fn fault(&self, offset: usize, problem: &str) -> ConfigError {
+    fn fault(&self, offset: usize, problem: &str) -> Found {
         let (line, column) = toml_place(self.text, offset);
-        let message = match setting_at(self.text, offset) {
+        let setting = setting_at(self.text, offset);
+        let message = match &setting {
             Some(setting) => format!("`{setting}`: {problem}"),
             None => problem.to_owned(),
         };
-        ConfigError::Invalid { path: self.path.to_owned(), line, column, message }
+        let error = ConfigError::Invalid { path: self.path.to_owned(), line, column, message };
+        Found { offset, setting, is_relation: false, error }
     }
 
-    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> ConfigError {
+    /// A fault of a setting beside others, also of those that have their defaults.
+    fn relation(&self, offset: usize, problem: &str) -> Found {
+        Found { is_relation: true, ..self.fault(offset, problem) }
+    }
+
+    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> Found {
         self.fault(at.span().start, message)
     }
 
-    fn config(&self, raw: Raw) -> Result<Config, ConfigError> {
+    fn config(&self, raw: Raw) -> Result<Config, Found> {
         let trust_domain: TrustDomain =
             raw.trust_domain.get_ref().parse().map_err(|error: crate::base::NameError| {
                 self.refuse(&raw.trust_domain, &error.to_string())
@@ -142,7 +222,7 @@ impl Check<'_> {
         })
     }
 
-    fn clock(&self, raw: &RawClock) -> Result<ClockSettings, ConfigError> {
+    fn clock(&self, raw: &RawClock) -> Result<ClockSettings, Found> {
         let synchronised_by = match &raw.synchronised_by {
             None => Some(PathBuf::from(TIMESYNC_FILE)),
             Some(file) if file.get_ref().is_absolute() => Some(file.get_ref().clone()),
@@ -154,7 +234,7 @@ impl Check<'_> {
         Ok(ClockSettings { synchronised_by })
     }
 
-    fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, ConfigError> {
+    fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, Found> {
         match given {
             Some(dir) if dir.get_ref().is_absolute() => Ok(dir.get_ref().clone()),
             Some(dir) => Err(self.refuse(dir, "must be an absolute path")),
@@ -162,7 +242,7 @@ impl Check<'_> {
         }
     }
 
-    fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, ConfigError> {
+    fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, Found> {
         let number = |given: &Option<_>, usual, range| self.number(given.as_ref(), usual, range);
         Ok(Certificates {
             agent_life_s: number(&raw.agent_life_s, 86_400, AGENT_LIFE_S)?,
@@ -178,26 +258,26 @@ impl Check<'_> {
         })
     }
 
-    fn connections(&self, raw: &RawConnections) -> Result<Connections, ConfigError> {
+    fn connections(&self, raw: &RawConnections) -> Result<Connections, Found> {
         let max = self.count(raw.max.as_ref(), 4096, CONNECTIONS)?;
         let Some(given) = &raw.max_per_peer else {
             return Ok(Connections { max, max_per_peer: max.min(256) });
         };
         let max_per_peer = self.count(Some(given), 256, CONNECTIONS)?;
         if max_per_peer > max {
-            return Err(self.refuse(given, "must not be more than `max`"));
+            return Err(self.relation(given.span().start, "must not be more than `max`"));
         }
         Ok(Connections { max, max_per_peer })
     }
 
-    fn networks(&self, given: &[Spanned<String>]) -> Result<Vec<Network>, ConfigError> {
+    fn networks(&self, given: &[Spanned<String>]) -> Result<Vec<Network>, Found> {
         let network = |text: &Spanned<String>| {
             text.get_ref().parse::<Network>().map_err(|error| self.refuse(text, &error.to_string()))
         };
         given.iter().map(network).collect()
     }
 
-    fn keep_versions(&self, given: Option<&Spanned<i64>>) -> Result<u32, ConfigError> {
+    fn keep_versions(&self, given: Option<&Spanned<i64>>) -> Result<u32, Found> {
         let (least, most) = (i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX));
         let kept = self.number(given, i64::from(FORMER_VERSIONS), least..=most)?;
         Ok(u32::try_from(kept).unwrap_or(FORMER_VERSIONS))
@@ -208,7 +288,7 @@ impl Check<'_> {
         given: Option<&Spanned<i64>>,
         default: i64,
         range: RangeInclusive<i64>,
-    ) -> Result<i64, ConfigError> {
+    ) -> Result<i64, Found> {
         match given {
             None => Ok(default),
             Some(number) if range.contains(number.get_ref()) => Ok(*number.get_ref()),
@@ -224,7 +304,7 @@ impl Check<'_> {
         given: Option<&Spanned<i64>>,
         default: i64,
         range: RangeInclusive<i64>,
-    ) -> Result<N, ConfigError> {
+    ) -> Result<N, Found> {
         let offset = given.map_or(0, |number| number.span().start);
         let number = u32::try_from(self.number(given, default, range)?).ok();
         number
@@ -232,14 +312,14 @@ impl Check<'_> {
             .ok_or_else(|| self.fault(offset, "is out of range"))
     }
 
-    fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, ConfigError> {
+    fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, Found> {
         let text = given.map_or(default, |text| text.get_ref());
         let offset = given.map_or(0, |text| text.span().start);
         text.parse().map_err(|_| self.fault(offset, "must be an IP address and a port, e.g. `0.0.0.0:8443`"))
     }
 
     /// Two listeners at one address and port cannot both listen.
-    fn check_ports(&self, raw: &Raw, listen: &Listen) -> Result<(), ConfigError> {
+    fn check_ports(&self, raw: &Raw, listen: &Listen) -> Result<(), Found> {
         let (agents, admins) = (listen.agents, listen.admins);
         let is_one_host =
             agents.ip() == admins.ip() || agents.ip().is_unspecified() || admins.ip().is_unspecified();
@@ -249,10 +329,10 @@ impl Check<'_> {
         }
         let given = raw.listen.admins.as_ref().or(raw.listen.agents.as_ref());
         let offset = given.map_or(0, |text| text.span().start);
-        Err(self.fault(offset, "agents and admins have the same port: each listener needs its own"))
+        Err(self.relation(offset, "agents and admins have the same port: each listener needs its own"))
     }
 
-    fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, Found> {
         let path = given.map_or_else(|| data_dir.join("host.sock"), |path| path.get_ref().clone());
         let offset = given.map_or(0, |path| path.span().start);
         if !path.is_absolute() {
@@ -262,17 +342,17 @@ impl Check<'_> {
             let why = format!(
                 "the path of the host socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: set a shorter path as `host` in `[listen]`"
             );
-            return Err(self.fault(offset, &why));
+            return Err(if given.is_some() { self.fault(offset, &why) } else { self.relation(offset, &why) });
         }
         Ok(path)
     }
 
-    fn server(&self, raw: &Raw, listen: &Listen) -> Result<ServerSettings, ConfigError> {
+    fn server(&self, raw: &Raw, listen: &Listen) -> Result<ServerSettings, Found> {
         let mut names = Vec::new();
         match &raw.server.names {
             None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
             Some(given) if given.get_ref().is_empty() => {
-                return Err(self.refuse(given, "needs at least one name or address"));
+                return Err(self.relation(given.span().start, "needs at least one name or address"));
             }
             Some(given) => {
                 for name in given.get_ref() {
@@ -290,7 +370,7 @@ impl Check<'_> {
         if address == admin_address {
             let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
             let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
-            return Err(self.fault(
+            return Err(self.relation(
                 offset,
                 "agents and operators get the same address: their listeners differ in host or port",
             ));
@@ -298,7 +378,7 @@ impl Check<'_> {
         Ok(ServerSettings { names, address, admin_address })
     }
 
-    fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, ConfigError> {
+    fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, Found> {
         let Some(text) = given else { return Ok(format!("{host}:{port}")) };
         let parts = text.get_ref().rsplit_once(':');
         let good = parts.is_some_and(|(host, port)| is_url_host(host) && is_port(port));
@@ -309,7 +389,7 @@ impl Check<'_> {
         }
     }
 
-    fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, ConfigError> {
+    fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, Found> {
         let text = given.map_or_else(|| format!("https://{address}"), |text| text.get_ref().clone());
         let offset = given.map_or(0, |text| text.span().start);
         // Clients look for the issuer's documents at fixed paths (RFC 8414 §3). No proxy could rewrite the paths,
@@ -318,10 +398,13 @@ impl Check<'_> {
             one.as_str().strip_prefix("https://").is_some_and(|host| !host.contains(['/', '?']))
         };
         let issuer = text.parse::<Audience>().ok().filter(is_origin);
-        issuer.ok_or_else(|| self.fault(offset, "must be https:// and a host, without a path"))
+        let problem = "must be https:// and a host, without a path";
+        issuer.ok_or_else(|| {
+            if given.is_some() { self.fault(offset, problem) } else { self.relation(offset, problem) }
+        })
     }
 
-    fn root_key(&self, raw: &Raw) -> Result<RootKey, ConfigError> {
+    fn root_key(&self, raw: &Raw) -> Result<RootKey, Found> {
         let given = raw.root_key.get_ref();
         let attended = given.attended.as_ref().is_some_and(|attended| *attended.get_ref());
         match (&given.file, &given.credential, attended) {
@@ -337,8 +420,8 @@ impl Check<'_> {
             }
             (None, None, true) => Ok(RootKey::Attended),
             (Some(_), _, _) | (_, Some(_), _) | (None, None, false) => {
-                Err(self
-                    .refuse(&raw.root_key, "needs exactly one of `file`, `credential` and `attended = true`"))
+                let offset = raw.root_key.span().start;
+                Err(self.relation(offset, "needs exactly one of `file`, `credential` and `attended = true`"))
             }
         }
     }

@@ -277,8 +277,13 @@ impl From<ConfigError> for CommandFailure {
                 "check the path and its permissions, or name another file: `--config FILE`"
             }
             ConfigError::Invalid { .. } => "correct this line; `config/keyward.toml` shows every setting",
+            ConfigError::Several { .. } => "correct these lines; `config/keyward.toml` shows every setting",
         };
-        Self::usage(&error.to_string(), fix)
+        let places = match &error {
+            ConfigError::Several { errors, .. } => errors.iter().map(ToString::to_string).collect(),
+            ConfigError::Unreadable { .. } | ConfigError::Invalid { .. } => Vec::new(),
+        };
+        Self { places, ..Self::usage(&error.to_string(), fix) }
     }
 }
 

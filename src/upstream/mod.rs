@@ -10,6 +10,7 @@ mod breaker;
 mod certificates;
 mod changed_fields;
 mod client;
+mod connect_fault;
 mod declaration;
 mod driver;
 mod driver_kind;

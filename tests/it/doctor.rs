@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
+use crate::support::ports::free_port;
 use crate::support::process::{Process, files};
 
 fn findings(process: &Process, who: &str, args: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
@@ -256,4 +257,36 @@ fn config_check_says_why_the_runtime_directory_is_not_used() {
             process.serve();
         }
     }
+}
+
+#[test]
+fn config_check_says_why_a_listener_cannot_listen() {
+    // Given a broker that does not run, and a program that has one of its ports
+    let mut process = Process::init("warn");
+    process.serve();
+    process.stop();
+    let text = fs::read_to_string(process.config()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, free) = (taken.local_addr().unwrap().port(), free_port());
+    let listen = |agents: &str, admins: &str| {
+        let line = |line: &str| match line.split(" = ").next() {
+            Some("agents") => format!("agents = \"{agents}\"\n"),
+            Some("admins") => format!("admins = \"{admins}\"\n"),
+            _ => format!("{line}\n"),
+        };
+        fs::write(process.config(), text.lines().map(line).collect::<String>()).unwrap();
+    };
+    // When the agents' port is taken, and the operators' address is of another host
+    listen(&format!("127.0.0.1:{port}"), &format!("192.0.2.1:{free}"));
+    // Then the check warns of both, with the cause
+    let (exit, found) = checked(&process);
+    assert_eq!(exit, Some(0), "{found:?}");
+    let said = |what: &str| {
+        found.iter().find(|(one, _)| one == what).map(|(_, said)| said.clone()).unwrap_or_default()
+    };
+    let (agents, admins) = (said("warn agents' listener"), said("warn operators' listener"));
+    assert!(agents.contains(&format!("another program has the port {port}")), "{found:?}");
+    assert!(admins.contains("192.0.2.1 is no address of this host"), "{found:?}");
+    drop(taken);
+    fs::write(process.config(), &text).unwrap();
 }
