@@ -37,6 +37,9 @@ pub struct SecretAnswer {
     pub owner: Option<OwnerName>,
     #[schemars(with = "Sensitivity")]
     pub sensitivity: FixedText,
+    /// The time from which a rotation makes the next version, if one is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation: Option<String>,
     /// The incident that contains the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,

@@ -10,6 +10,7 @@ use crate::broker::identity::revoke_code::open_codes_of_agent;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
+use crate::broker::rotation::next_rotation;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames};
 use crate::registry::{Agent, Capability, Delivery, Instance, Owned, Registry, Role};
@@ -130,7 +131,7 @@ impl AdminServices {
     /// The secrets within the operator's scope with a value, by name, without values.
     #[must_use]
     pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<SecretAnswer> {
-        let scope = by.operator().scope();
+        let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         self.0.state.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
             let held = within.filter_map(|secret| Some((secret, secret.current?)));
@@ -142,6 +143,11 @@ impl AdminServices {
                 updated_at: current.stored_at.to_string(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity.as_str().into(),
+                next_rotation: world
+                    .rotations
+                    .of(&secret.name)
+                    .and_then(|rotation| next_rotation(rotation, now))
+                    .map(|next| next.to_string()),
             };
             page.of(held, |(secret, _)| secret.name.as_str(), view)
         })

@@ -261,7 +261,7 @@ fn in_file(sent: &serde_json::Value, file: String) -> serde_json::Value {
     shown
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("MAX": max_instances), person, audience);
+columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("EXPIRES", expires), ("MAX": max_instances), person, audience);
 
 /// The state of an agent for a table: an active agent without a live certificate can do nothing.
 fn state(agent: &AgentAnswer) -> String {
@@ -276,6 +276,12 @@ fn state(agent: &AgentAnswer) -> String {
         agent.containments.first().map(|one| format!(", {} contained ({})", one.subject, one.incident));
     let live = if is_live { "active" } else { "active, no live certificate" };
     format!("{live}{}", partial.unwrap_or_default())
+}
+
+/// The end of the certificate that expires last, of the live instances.
+fn expires(agent: &AgentAnswer) -> String {
+    let live = agent.instances.iter().filter(|instance| instance.state == "live");
+    live.map(|instance| instance.not_after.clone()).max().unwrap_or_default()
 }
 
 /// The instances of an agent by state, e.g. `2 live, 1 revoked`.

@@ -322,7 +322,7 @@ async fn change(
     check_durable(&changed)
 }
 
-columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at);
+columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at, next_rotation);
 
 columns!(VersionAnswer "versions": ("VERSION": number), stage, stored_at, seq);
 
