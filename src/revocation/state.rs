@@ -170,7 +170,7 @@ impl Revocations {
     /// The subjects of a credential, with the networks that have marks and contain one of its addresses.
     fn subjects_of(&self, credential: &Judged<'_>) -> impl Iterator<Item = Subject> {
         let Judged { subjects, addresses, .. } = *credential;
-        let is_around = |network: &&Network| addresses.iter().any(|address| network.contains(*address));
+        let is_around = move |network: &&Network| addresses.iter().any(|address| network.contains(*address));
         let networks = self.networks.iter().filter(is_around).map(|network| Subject::Network(*network));
         subjects.iter().cloned().chain(networks)
     }

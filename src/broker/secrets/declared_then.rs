@@ -33,6 +33,8 @@ pub(super) struct Access {
 #[derive(Deserialize)]
 struct Applied {
     changes: Vec<PlannedChange>,
+    #[serde(default)]
+    values_left_out: usize,
 }
 
 #[derive(Deserialize)]
@@ -61,12 +63,16 @@ impl DeclaredThen {
 
     /// Follows the event of entry `seq`, which comes after those before. Other events change nothing.
     pub(super) fn follow(&mut self, seq: u64, kind: Kind, event: &[u8]) {
-        let is_told = match kind {
-            DeclarationsApplied::KIND => self.applied(event),
-            DeclarationsNarrowed::KIND => self.narrowed(event),
-            AgentInvited::KIND => self.invited(event),
-            AgentDeleted::KIND => self.deleted(event),
-            _ => Some(()),
+        let is_told = if kind == DeclarationsApplied::KIND {
+            self.applied(event)
+        } else if kind == DeclarationsNarrowed::KIND {
+            self.narrowed(event)
+        } else if kind == AgentInvited::KIND {
+            self.invited(event)
+        } else if kind == AgentDeleted::KIND {
+            self.deleted(event)
+        } else {
+            Some(())
         };
         if is_told.is_none() {
             self.incomplete.push(seq);
@@ -74,10 +80,10 @@ impl DeclaredThen {
     }
 
     fn applied(&mut self, event: &[u8]) -> Option<()> {
-        let Applied { changes } = serde_json::from_slice(event).ok()?;
+        let Applied { changes, values_left_out } = serde_json::from_slice(event).ok()?;
         // All of them, also after one that cannot be followed.
         let followed: Vec<bool> = changes.iter().map(|change| self.change(change)).collect();
-        followed.into_iter().all(|is_told| is_told).then_some(())
+        (values_left_out == 0 && followed.into_iter().all(|is_told| is_told)).then_some(())
     }
 
     /// Follows a change. Whether it says all of its values.
@@ -183,7 +189,9 @@ fn change_list(lists: &mut BTreeMap<String, BTreeSet<String>>, change: &PlannedC
         list.clear();
     }
     if let Some(value) = value_of(change, field) {
-        value.removed.iter().for_each(|item| drop(list.remove(item)));
+        for item in &value.removed {
+            list.remove(item);
+        }
         list.extend(value.added.iter().cloned());
     }
 }
