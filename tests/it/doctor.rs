@@ -30,7 +30,13 @@ fn a_client_that_is_well_is_told_so_and_one_that_is_not_is_told_what() {
     process.set_up(b"value");
     let (exit, found) = findings(&process, "a", &[]);
     assert!(exit == Some(0) && found.iter().all(|(_, state)| state == "ok"), "{found:?}");
-    assert_eq!(findings(&process, "operator", &["--operator"]).0, Some(0));
+    let (exit, found) = findings(&process, "operator", &["--operator"]);
+    let whats: Vec<&str> = found.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(exit, Some(0));
+    assert_eq!(
+        whats,
+        ["identity", "identity's directory", "private key", "certificate", "broker", "clock", "readiness"],
+    );
     assert_eq!(findings(&process, "nobody", &[]).1, [("identity".to_owned(), "fail".to_owned())]);
     let key = process.path("home-a/agent/key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -289,4 +295,23 @@ fn config_check_says_why_a_listener_cannot_listen() {
     assert!(admins.contains("192.0.2.1 is no address of this host"), "{found:?}");
     drop(taken);
     fs::write(process.config(), &text).unwrap();
+}
+
+#[test]
+fn doctor_says_how_far_the_clock_of_this_machine_is_from_the_broker() {
+    // Given an operator's machine whose clock is 100 seconds ahead, then as much behind
+    let mut process = Process::init("warn");
+    process.serve();
+    let environment = process.clock_in("clock");
+    for (by_s, side) in [(100, "ahead of"), (-100, "behind")] {
+        process.set_clock("clock", by_s);
+        let mut command = process.command("operator", &["doctor", "--operator", "-o", "json"]);
+        let output = command.envs(environment.clone()).output().unwrap();
+        // Then the check of the clock warns, with the difference
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let clock = found["items"].as_array().unwrap().iter().find(|one| one["what"] == "clock").unwrap();
+        assert_eq!(clock["state"], "warn", "{found}");
+        let why = clock["why"].as_str().unwrap();
+        assert!(why.contains(side) && why.contains("1m"), "{why}");
+    }
 }
