@@ -312,6 +312,7 @@ fn doctor_says_how_far_the_clock_of_this_machine_is_from_the_broker() {
         let clock = found["items"].as_array().unwrap().iter().find(|one| one["what"] == "clock").unwrap();
         assert_eq!(clock["state"], "warn", "{found}");
         let why = clock["why"].as_str().unwrap();
-        assert!(why.contains(side) && why.contains("1m"), "{why}");
+        let is_near = ["98s", "99s", "100s", "101s", "102s"].iter().any(|length| why.contains(length));
+        assert!(why.contains(side) && is_near, "{why}");
     }
 }
