@@ -76,7 +76,7 @@ pub(super) fn agent_basis(records: Records<'_>, agent: &Agent) -> Basis {
 /// What an agent would be issued for `capability` now, beside the agent itself.
 pub(super) fn issue_basis(records: Records<'_>, agent: &Agent, capability: &CapabilityName) -> Basis {
     let mut subjects = Vec::new();
-    of_capability(records, &agent.roles, capability, u64::MAX, &mut subjects);
+    of_capability(records, agent.roles.iter(), capability, u64::MAX, &mut subjects);
     Basis::issued(u64::MAX, subjects)
 }
 
