@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::fault::{setting_at, toml_message, toml_place};
+use super::found::{Found, all_faults};
 use super::raw::{ConfigError, Raw, RawCertificates, RawClock, RawConnections};
 use super::settings::{
     Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen, LogFormat,
@@ -38,29 +39,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with every fault that can be found at once, with its place and without the value.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut faults = match Self::parse_once(text, path) {
-            Ok(config) => return Ok(config),
-            Err(first) => vec![first],
-        };
-        // The next fault shows once the line of the last one is gone.
-        let mut rest = text.to_owned();
-        while faults.len() < FAULTS_MAX
-            && let Some(shorter) = faults.last().and_then(|last| last.without_line(&rest))
-            && let Err(next) = Self::parse_once(&shorter, path)
-            && !next.follows_from(&faults)
-        {
-            rest = shorter;
-            faults.push(next);
-        }
-        faults.sort_by_key(|fault| fault.offset);
-        let mut errors: Vec<ConfigError> = faults.into_iter().map(|fault| fault.error).collect();
-        match (errors.pop(), errors.is_empty()) {
-            (Some(only), true) => Err(only),
-            (last, _) => {
-                errors.extend(last);
-                Err(ConfigError::Several { path: path.to_owned(), errors })
-            }
-        }
+        let parsed = Self::parse_once(text, path);
+        parsed.map_err(|first| all_faults(text, path, first, |shorter| Self::parse_once(shorter, path).err()))
     }
 
     /// The first fault of `text`, if it has one.
@@ -69,52 +49,6 @@ impl Config {
         let raw: Raw = toml::from_str(text)
             .map_err(|error| check.fault(error.span().map_or(0, |span| span.start), &toml_message(&error)))?;
         check.config(raw)
-    }
-}
-
-/// Most faults that are reported at once.
-pub(super) const FAULTS_MAX: usize = 20;
-
-/// A fault of the file.
-struct Found {
-    offset: usize,
-    /// The setting at this place.
-    setting: Option<String>,
-    /// Whether the fault is one of several settings together.
-    is_relation: bool,
-    error: ConfigError,
-}
-
-impl Found {
-    /// The text with blanks for the line of the fault; none if nothing else can be checked without this line.
-    fn without_line(&self, text: &str) -> Option<String> {
-        let before = text.get(..self.offset)?;
-        let from = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
-        let line = text.get(from..)?.split('\n').next()?;
-        if self.is_relation || line.trim().is_empty() || line.trim_start().starts_with('[') {
-            return None;
-        }
-        let blanks = " ".repeat(line.len());
-        let shorter =
-            format!("{}{blanks}{}", text.get(..from)?, text.get(from.saturating_add(line.len())..)?);
-        toml::from_str::<toml::Table>(&shorter).is_ok().then_some(shorter)
-    }
-
-    /// Whether the fault may be there only because lines of the faults `before` are gone.
-    fn follows_from(&self, before: &[Self]) -> bool {
-        let missing = |name: &str| self.message().contains(&format!("missing field `{name}`"));
-        self.is_relation
-            || before.iter().filter_map(|one| one.setting.as_deref()).any(|setting| {
-                let name = setting.rsplit('.').next().unwrap_or(setting);
-                self.setting.as_deref() == Some(setting) || missing(name)
-            })
-    }
-
-    fn message(&self) -> &str {
-        match &self.error {
-            ConfigError::Invalid { message, .. } => message,
-            ConfigError::Unreadable { .. } | ConfigError::Several { .. } => "",
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::check::FAULTS_MAX;
+use super::found::FAULTS_MAX;
 use super::*;
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
