@@ -106,15 +106,14 @@ impl Check<'_> {
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
             host: self.host_socket(raw.listen.host.as_ref(), &data_dir)?,
         };
-        self.check_ports(&raw, &listen)?;
         let server = self.server(&raw, &listen)?;
         let connections = self.connections(&raw.connections)?;
-        Ok(Config {
+        // What concerns several settings comes last: it may be there only because one of them is wrong.
+        let config = Config {
             trust_domain,
             data_dir,
             runtime_dir,
             listen,
-            root_key: self.root_key(&raw)?,
             certificates: self.certificates(&raw.certificates)?,
             tokens: Tokens {
                 life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
@@ -153,7 +152,11 @@ impl Check<'_> {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
-        })
+            root_key: self.root_key(&raw)?,
+        };
+        self.check_ports(&raw, &config.listen)?;
+        self.check_addresses(&raw, &config.server)?;
+        Ok(config)
     }
 
     fn clock(&self, raw: &RawClock) -> Result<ClockSettings, Found> {
@@ -301,15 +304,18 @@ impl Check<'_> {
         let host = if first.contains(':') { format!("[{first}]") } else { first.to_owned() };
         let address = self.address(raw.server.address.as_ref(), &host, listen.agents.port())?;
         let admin_address = self.address(raw.server.admin_address.as_ref(), &host, listen.admins.port())?;
-        if address == admin_address {
-            let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
-            let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
-            return Err(self.relation(
-                offset,
-                "agents and operators get the same address: their listeners differ in host or port",
-            ));
-        }
         Ok(ServerSettings { names, address, admin_address })
+    }
+
+    /// Clients tell the listeners apart by their addresses.
+    fn check_addresses(&self, raw: &Raw, server: &ServerSettings) -> Result<(), Found> {
+        if server.address != server.admin_address {
+            return Ok(());
+        }
+        let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
+        let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
+        let problem = "agents and operators get the same address: their listeners differ in host or port";
+        Err(self.relation(offset, problem))
     }
 
     fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, Found> {

@@ -24,6 +24,10 @@ pub(super) fn all_faults(
     first: Found,
     next_of: impl Fn(&str) -> Option<Found>,
 ) -> ConfigError {
+    // Of what is no TOML, the first fault alone is certain.
+    if toml::from_str::<toml::Table>(text).is_err() {
+        return first.error;
+    }
     let (mut faults, mut rest) = (vec![first], text.to_owned());
     // The next fault shows once the line of the last one is gone.
     while faults.len() < FAULTS_MAX

@@ -299,11 +299,11 @@ fn config_check_says_why_a_listener_cannot_listen() {
 
 #[test]
 fn doctor_says_how_far_the_clock_of_this_machine_is_from_the_broker() {
-    // Given an operator's machine whose clock is 100 seconds ahead, then as much behind
+    // Given an operator's machine whose clock is ahead, then behind by less than certificates are backdated
     let mut process = Process::init("warn");
     process.serve();
     let environment = process.clock_in("clock");
-    for (by_s, side) in [(100, "ahead of"), (-100, "behind")] {
+    for (by_s, side) in [(100_i64, "ahead of"), (-20, "behind")] {
         process.set_clock("clock", by_s);
         let mut command = process.command("operator", &["doctor", "--operator", "-o", "json"]);
         let output = command.envs(environment.clone()).output().unwrap();
@@ -312,7 +312,8 @@ fn doctor_says_how_far_the_clock_of_this_machine_is_from_the_broker() {
         let clock = found["items"].as_array().unwrap().iter().find(|one| one["what"] == "clock").unwrap();
         assert_eq!(clock["state"], "warn", "{found}");
         let why = clock["why"].as_str().unwrap();
-        let is_near = ["98s", "99s", "100s", "101s", "102s"].iter().any(|length| why.contains(length));
+        // The date of a response has whole seconds.
+        let is_near = (-2..=2).any(|off| why.contains(&format!("{}s ", by_s.abs() + off)));
         assert!(why.contains(side) && is_near, "{why}");
     }
 }
