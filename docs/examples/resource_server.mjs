@@ -17,8 +17,12 @@ const { createLocalJWKSet, errors, jwtVerify } = await import("jose");
 const [issuer, audience, authority, certificate, key, port] = process.argv.slice(2);
 const ca = readFileSync(authority);
 
-// Until then the broker has asked not to be called (`Retry-After`).
+// Times are of the monotonic clock: a wall clock that is set back must not keep a revoked key alive.
+const now = () => performance.now();
+
+// Until then the broker has asked not to be called (`Retry-After`), for a minute at most.
 let callableAt = 0;
+const pauseMaxMs = 60_000;
 
 // Until then the broker lets the keys be kept (`max-age`): later it may have revoked one.
 let freshUntil = 0;
@@ -28,7 +32,7 @@ let freshUntil = 0;
 const staleMs = 600_000;
 
 async function fetchKeys() {
-  const askedAt = Date.now();
+  const askedAt = now();
   if (askedAt < callableAt) throw new Error("the broker has asked for a pause");
   const answer = await new Promise((resolve, reject) => {
     const options = { ca, signal: AbortSignal.timeout(5000) };
@@ -37,7 +41,8 @@ async function fetchKeys() {
   let text = "";
   for await (const part of answer) text += part;
   if (answer.statusCode !== 200) {
-    callableAt = Date.now() + 1000 * (Number(answer.headers["retry-after"]) || 0);
+    const pauseMs = 1000 * (Number(answer.headers["retry-after"]) || 0);
+    callableAt = now() + Math.min(Math.max(pauseMs, 0), pauseMaxMs);
     throw new Error(`the broker answered ${answer.statusCode}`);
   }
   const found = createLocalJWKSet(JSON.parse(text));
@@ -52,15 +57,15 @@ class Refused extends Error {}
 let keys;
 
 async function currentKeys() {
-  if (Date.now() < freshUntil) return keys;
+  if (now() < freshUntil) return keys;
   try {
     keys = await fetchKeys();
   } catch (error) {
-    const now = Date.now();
-    if (!keys || now >= freshUntil + staleMs) throw error;
-    if (now >= callableAt) {
+    const failedAt = now();
+    if (!keys || failedAt >= freshUntil + staleMs) throw error;
+    if (failedAt >= callableAt) {
       console.error(`the broker's keys cannot be read; the server uses the keys from before: ${error.message}`);
-      callableAt = now + 5000;
+      callableAt = failedAt + 5000;
     }
   }
   return keys;

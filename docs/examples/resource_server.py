@@ -35,6 +35,9 @@ class Refused(Exception):
 # has revoked is accepted for so much longer. With 0, the server refuses every token as soon as `max-age` is over.
 STALE_S = 600
 
+# Longest pause that the broker can ask for (`Retry-After`).
+PAUSE_MAX_S = 60
+
 
 class Keys:
     """The broker's token keys, fetched again when a token names one that is not known yet, and when the time is over
@@ -72,7 +75,7 @@ class Keys:
                 keys = jwt.PyJWKSet.from_dict(json.load(answer))
         except urllib.error.HTTPError as error:
             pause = error.headers.get("Retry-After") or "0"
-            self.callable_at = time.monotonic() + (int(pause) if pause.isdecimal() else 0)
+            self.callable_at = time.monotonic() + (min(int(pause), PAUSE_MAX_S) if pause.isdecimal() else 0)
             raise
         self.fresh_until = asked_at + (int(age[1]) if age else 0)
         return keys

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::data_dir::private_dir;
@@ -106,7 +107,13 @@ fn new_key(path: &Path) -> Result<Sensitive<String>, CommandFailure> {
 }
 
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CommandFailure> {
-    files::replace(path, bytes).map_err(|error| unusable(path, &io_reason(&error)))
+    files::replace(path, bytes).map_err(|error| {
+        let failure = unusable(path, &io_reason(&error));
+        if error.kind() == ErrorKind::StorageFull {
+            return failure.mended_by("free space on the data disk (docs/runbooks/full-disk.md)");
+        }
+        failure
+    })
 }
 
 fn unusable(path: &Path, why: &dyn fmt::Display) -> CommandFailure {

@@ -1,7 +1,9 @@
+use super::live::{Credential, basis_of};
 use super::records::Records;
-use super::subjects::{Basis, certificate_basis, operator_certificate_basis};
-use crate::base::IncidentId;
+use super::subjects::{Basis, agent_basis, certificate_basis, issue_basis, operator_certificate_basis};
+use crate::base::{CapabilityName, IncidentId};
 use crate::pki::{PeerCertificate, SpiffeId};
+use crate::registry::Agent;
 use crate::revocation::Subject;
 
 /// The incidents that contain the holder of `peer`, in ascending order. Only a certificate that an authority of the broker
@@ -30,4 +32,28 @@ pub fn incidents_against(peer: &PeerCertificate, records: Records<'_>) -> Vec<In
         }),
     };
     basis.map(|basis| records.revocations.incidents_against(&basis.judged())).unwrap_or_default()
+}
+
+/// The subjects whose suspension or containment refuses the credential.
+#[must_use]
+pub fn blocking(credential: Credential<'_>, records: Records<'_>) -> Vec<Subject> {
+    basis_of(credential, records).map_or_else(Vec::new, |basis| blocking_basis(&basis, records))
+}
+
+/// The subjects whose suspension or containment refuses all that the agent has or could enrol: the agent, its owner,
+/// everything.
+#[must_use]
+pub fn blocking_agent(agent: &Agent, records: Records<'_>) -> Vec<Subject> {
+    blocking_basis(&agent_basis(records, agent), records)
+}
+
+/// The subjects whose suspension or containment refuses new tokens and leases of `capability` to the agent, beside those
+/// that refuse the agent itself.
+#[must_use]
+pub fn blocking_issue(agent: &Agent, capability: &CapabilityName, records: Records<'_>) -> Vec<Subject> {
+    blocking_basis(&issue_basis(records, agent, capability), records)
+}
+
+fn blocking_basis(basis: &Basis, records: Records<'_>) -> Vec<Subject> {
+    records.revocations.blocking(&basis.judged())
 }

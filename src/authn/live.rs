@@ -131,7 +131,13 @@ pub fn live(credential: Credential<'_>, records: Records<'_>) -> Result<(), Cred
 /// that is presented is asked about as one that was minted before.
 #[must_use]
 pub fn is_under(credential: Credential<'_>, records: Records<'_>, subject: &Subject) -> bool {
-    let basis = match credential {
+    let basis = basis_of(credential, records);
+    basis.is_some_and(|basis| basis.is_under(subject)) || is_made_under(credential, records, subject)
+}
+
+/// What the marks judge the credential by; none if its holder is gone.
+pub(super) fn basis_of(credential: Credential<'_>, records: Records<'_>) -> Option<Basis> {
+    match credential {
         Credential::Certificate { agent, instance, holding, from } => {
             Some(certificate_basis(records, agent, instance, holding, from))
         }
@@ -150,8 +156,7 @@ pub fn is_under(credential: Credential<'_>, records: Records<'_>, subject: &Subj
         Credential::Code { code, from } => agent_code_basis(records, code, from),
         Credential::OperatorCode { code, from } => operator_code_basis(records, code, from),
         Credential::Lease { lease, administering } => lease_basis(records, lease, administering),
-    };
-    basis.is_some_and(|basis| basis.is_under(subject)) || is_made_under(credential, records, subject)
+    }
 }
 
 /// Whether the credential is a code, and a mark on `subject` concerns its maker.

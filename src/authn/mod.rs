@@ -14,7 +14,7 @@ mod records;
 mod resource_server;
 mod subjects;
 
-pub use containing::incidents_against;
+pub use containing::{blocking, blocking_agent, blocking_issue, incidents_against};
 pub use host::{HostPrincipal, host};
 pub use live::{Credential, CredentialFault, has_certificate, is_under, live, may_be_issued, may_open};
 pub use operator::{

@@ -65,6 +65,21 @@ pub(super) fn certificate_basis(
     }
 }
 
+/// The agent itself, with any instance or none.
+pub(super) fn agent_basis(records: Records<'_>, agent: &Agent) -> Basis {
+    let owner = records.registry.owners().of(&Owned::Agent(agent.name.clone()));
+    let mut subjects = vec![Subject::Everything, Subject::Agent(agent.id)];
+    subjects.extend(owner.cloned().map(Subject::Owner));
+    Basis { issued: u64::MAX, subjects, addresses: Vec::new(), form: CredentialForm::Certificate }
+}
+
+/// What an agent would be issued for `capability` now, beside the agent itself.
+pub(super) fn issue_basis(records: Records<'_>, agent: &Agent, capability: &CapabilityName) -> Basis {
+    let mut subjects = Vec::new();
+    of_capability(records, agent.roles.iter(), capability, u64::MAX, &mut subjects);
+    Basis::issued(u64::MAX, subjects)
+}
+
 /// A mark on one certificate of an enrolment is on its renewals too, likewise.
 pub(super) fn operator_certificate_basis(
     operator: &Operator,

@@ -39,6 +39,13 @@ impl Timestamp {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
     }
 
+    /// Parses the date of an HTTP header (RFC 9110 §5.6.7), e.g. `Sun, 06 Nov 1994 08:49:37 GMT`.
+    #[must_use]
+    pub fn parse_http(text: &str) -> Option<Self> {
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        parser.parse_timestamp(text).ok().map(|at| Self(at.as_millisecond()))
+    }
+
     /// Milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub const fn ms(self) -> i64 {

@@ -234,8 +234,9 @@ impl Services {
                 caller.certificate.spiffe()
             && let Note::Record { unrecorded } = self.limits.denials.note(&caller.id)
         {
-            let (agent, instance, code) = (name, caller.instance, failure.code.as_str());
-            let event = IssuanceRefused { agent, instance, action, code, unrecorded };
+            let (agent, instance) = (Some(name), Some(caller.instance));
+            let code = failure.code.as_str();
+            let event = IssuanceRefused { agent, operator: None, instance, action, code, unrecorded };
             self.record_refusal(&event, caller.certificate.connection()).await;
         }
         Err(failure)

@@ -38,7 +38,7 @@ mod webhook;
 mod world;
 
 pub use administration::apply::Applied;
-pub use administration::events::event_name;
+pub use administration::events::{event_kinds, event_name};
 pub use administration::heavy::{HeavyRequest, HeavyWork, Priority};
 pub use administration::ledger_readers::LedgerReadings;
 pub use administration::overview::AgentOverview;
@@ -66,7 +66,7 @@ pub use host::location::{Located, record_location};
 pub use host::outdated_keyring::root_is_current;
 pub use host::rollback_watch::RollbackWatch;
 pub use host::settled::{OrderSettlement, SettledOrder, SettledOrders};
-pub use identity::bootstrap::{certify_operator, certify_server, effect_of_reissue};
+pub use identity::bootstrap::{certify_operator, certify_server, effect_of_reissue, other_certificates};
 pub use identity::certificates::Enrolled;
 pub use identity::invite::{Invitation, InviteInput};
 pub use identity::operator_profile::{ExpectedProfile, OperatorProfileInput};

@@ -1,6 +1,7 @@
 //! How a use case takes something away: at once, also while the ledger does not answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::changes::{ChangeDraft, ChangeRequest, ReadOutcome};
 use super::denial::MemoryRevocation;
@@ -11,9 +12,11 @@ use super::retry::{AttemptError, retry_on_conflict};
 use super::services::{Services, State};
 use super::world::{Effect, World};
 use crate::base::code::Code;
+use crate::base::limits::REVOCATION_WAIT_MS;
 use crate::base::{IncidentId, Timestamp};
 use crate::custody::{self, FailedOrder, PendingOrder, PendingOrderFailed, RevocationOrder};
 use crate::idempotency::Outcome;
+use crate::ledger::AppendError;
 use crate::store::{Change, CommitError, ConflictDecision, OnConflict, RevocationOutcome, Settled};
 use crate::telemetry::{Alarm, Alarms};
 
@@ -44,6 +47,9 @@ pub(crate) struct Removal {
 pub(crate) enum RemovalOrder {
     /// The removal does no harm after any earlier entry, and its operator is not checked again.
     Unconditional(Option<RevocationOrder>),
+    /// An entry took the same away already, of this sequence if it is known, and nothing new would be taken away: the
+    /// repetition gets an entry if the disk has room for one, and never the reserve.
+    Repeated(Option<u64>),
     /// Decided again after an entry that changed a precondition. Its operator must still have the right.
     Conditional(RevocationOrder, DecideAgain),
 }
@@ -52,6 +58,7 @@ impl RemovalOrder {
     const fn what(&self) -> Option<&RevocationOrder> {
         match self {
             Self::Unconditional(what) => what.as_ref(),
+            Self::Repeated(_) => None,
             Self::Conditional(what, _) => Some(what),
         }
     }
@@ -101,6 +108,10 @@ impl State {
                 RemovalOrder::Unconditional(what) => {
                     (what.map(|what| request.pending(now, what)), OnConflict::Repeat)
                 }
+                RemovalOrder::Repeated(earlier) => {
+                    let seq = self.commit_repetition(change, earlier).await?;
+                    return Ok(Removed { incident, ..Removed::recorded(seq) });
+                }
                 RemovalOrder::Conditional(what, again) => {
                     let order = request.pending(now, what);
                     (Some(order.clone()), decided_again(order, again, request))
@@ -122,6 +133,23 @@ impl State {
 }
 
 impl State {
+    /// Records a repetition of what entry `earlier` took away, if the ledger takes it in time. Gives the entry that says it.
+    async fn commit_repetition(
+        &self,
+        change: Change<Effect>,
+        earlier: Option<u64>,
+    ) -> Result<u64, AttemptError> {
+        let wait = Duration::from_millis(REVOCATION_WAIT_MS);
+        let committed = tokio::time::timeout(wait, self.store.commit(change, ())).await;
+        match (committed.unwrap_or(Err(CommitError::Unanswered)), earlier) {
+            (Ok(receipt), _) => Ok(receipt.seq()),
+            (Err(error @ CommitError::Append(AppendError::Conflict(_))), _) | (Err(error), None) => {
+                Err(error.into())
+            }
+            (Err(_), Some(earlier)) => Ok(earlier),
+        }
+    }
+
     /// The change, which also says that a failed order was repeated if the records list one with the command of `what`.
     fn noting_repeated(
         &self,

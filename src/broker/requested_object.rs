@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::base::{IncidentId, SubjectName};
+use crate::base::{CodeId, IncidentId, LeaseId, SubjectName};
 
 /// An object that a request names.
 #[derive(Clone, Debug)]
@@ -9,6 +9,14 @@ pub enum RequestedObject {
     Subject(SubjectName),
     /// An incident.
     Incident(IncidentId),
+    /// A lease.
+    Lease(LeaseId),
+    /// An enrolment code of an agent or operator.
+    Code(CodeId),
+    /// A generation of the certificate authority.
+    Authority(u32),
+    /// A generation of the key that signs tokens.
+    TokenKey(u32),
 }
 
 impl fmt::Display for RequestedObject {
@@ -16,6 +24,10 @@ impl fmt::Display for RequestedObject {
         match self {
             Self::Subject(name) => name.fmt(f),
             Self::Incident(id) => write!(f, "incident/{id}"),
+            Self::Lease(id) => write!(f, "lease/{id}"),
+            Self::Code(id) => write!(f, "code/{id}"),
+            Self::Authority(generation) => write!(f, "authority/{generation}"),
+            Self::TokenKey(generation) => write!(f, "token-key/{generation}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::fault::{setting_at, toml_message, toml_place};
+use super::found::{Found, all_faults};
 use super::raw::{ConfigError, Raw, RawApprovals, RawCertificates, RawClock, RawConnections};
 use super::settings::{
     ApprovalSettings, Certificates, Checkpoints, ClockSettings, Config, Connections, LedgerSettings, Listen,
@@ -37,8 +38,14 @@ impl Config {
     /// Checks `text`; `path` is for messages.
     ///
     /// # Errors
-    /// [`ConfigError`], with the place and without the value.
+    /// [`ConfigError`] with every fault that can be found at once, with its place and without the value.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let parsed = Self::parse_once(text, path);
+        parsed.map_err(|first| all_faults(text, path, first, |shorter| Self::parse_once(shorter, path).err()))
+    }
+
+    /// The first fault of `text`, if it has one.
+    fn parse_once(text: &str, path: &Path) -> Result<Self, Found> {
         let check = Check { text, path };
         let raw: Raw = toml::from_str(text)
             .map_err(|error| check.fault(error.span().map_or(0, |span| span.start), &toml_message(&error)))?;
@@ -68,20 +75,27 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 impl Check<'_> {
     /// Names the setting whose value begins at `offset`, beside its place.
-    fn fault(&self, offset: usize, problem: &str) -> ConfigError {
+    fn fault(&self, offset: usize, problem: &str) -> Found {
         let (line, column) = toml_place(self.text, offset);
-        let message = match setting_at(self.text, offset) {
+        let setting = setting_at(self.text, offset);
+        let message = match &setting {
             Some(setting) => format!("`{setting}`: {problem}"),
             None => problem.to_owned(),
         };
-        ConfigError::Invalid { path: self.path.to_owned(), line, column, message }
+        let error = ConfigError::Invalid { path: self.path.to_owned(), line, column, message };
+        Found { offset, setting, is_relation: false, error }
     }
 
-    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> ConfigError {
+    /// A fault of a setting beside others, also of those that have their defaults.
+    fn relation(&self, offset: usize, problem: &str) -> Found {
+        Found { is_relation: true, ..self.fault(offset, problem) }
+    }
+
+    fn refuse<T>(&self, at: &Spanned<T>, message: &str) -> Found {
         self.fault(at.span().start, message)
     }
 
-    fn config(&self, raw: Raw) -> Result<Config, ConfigError> {
+    fn config(&self, raw: Raw) -> Result<Config, Found> {
         let trust_domain: TrustDomain =
             raw.trust_domain.get_ref().parse().map_err(|error: crate::base::NameError| {
                 self.refuse(&raw.trust_domain, &error.to_string())
@@ -93,15 +107,14 @@ impl Check<'_> {
             admins: self.socket(raw.listen.admins.as_ref(), "127.0.0.1:8444")?,
             host: self.host_socket(raw.listen.host.as_ref(), &data_dir)?,
         };
-        self.check_ports(&raw, &listen)?;
         let server = self.server(&raw, &listen)?;
         let connections = self.connections(&raw.connections)?;
-        Ok(Config {
+        // What concerns several settings comes last: it may be there only because one of them is wrong.
+        let config = Config {
             trust_domain,
             data_dir,
             runtime_dir,
             listen,
-            root_key: self.root_key(&raw)?,
             certificates: self.certificates(&raw.certificates)?,
             tokens: Tokens {
                 life_s: self.count(raw.tokens.life_s.as_ref(), 300, TOKEN_LIFE_MIN_S..=TOKEN_LIFE_MAX_S)?,
@@ -141,10 +154,14 @@ impl Check<'_> {
                 level: raw.log.level.unwrap_or(LogLevel::Info),
                 format: raw.log.format.unwrap_or(LogFormat::Json),
             },
-        })
+            root_key: self.root_key(&raw)?,
+        };
+        self.check_ports(&raw, &config.listen)?;
+        self.check_addresses(&raw, &config.server)?;
+        Ok(config)
     }
 
-    fn clock(&self, raw: &RawClock) -> Result<ClockSettings, ConfigError> {
+    fn clock(&self, raw: &RawClock) -> Result<ClockSettings, Found> {
         let synchronised_by = match &raw.synchronised_by {
             None => Some(PathBuf::from(TIMESYNC_FILE)),
             Some(file) if file.get_ref().is_absolute() => Some(file.get_ref().clone()),
@@ -156,7 +173,7 @@ impl Check<'_> {
         Ok(ClockSettings { synchronised_by })
     }
 
-    fn webhook(&self, raw: &RawApprovals) -> Result<Option<WebhookSettings>, ConfigError> {
+    fn webhook(&self, raw: &RawApprovals) -> Result<Option<WebhookSettings>, Found> {
         let absolute = |file: &Spanned<PathBuf>| {
             let path = file.get_ref().clone();
             if path.is_absolute() { Ok(path) } else { Err(self.refuse(file, "must be an absolute path")) }
@@ -179,7 +196,7 @@ impl Check<'_> {
         Ok(Some(WebhookSettings { url: url.get_ref().clone(), ca, key }))
     }
 
-    fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, ConfigError> {
+    fn directory(&self, given: Option<&Spanned<PathBuf>>, default: &str) -> Result<PathBuf, Found> {
         match given {
             Some(dir) if dir.get_ref().is_absolute() => Ok(dir.get_ref().clone()),
             Some(dir) => Err(self.refuse(dir, "must be an absolute path")),
@@ -187,7 +204,7 @@ impl Check<'_> {
         }
     }
 
-    fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, ConfigError> {
+    fn certificates(&self, raw: &RawCertificates) -> Result<Certificates, Found> {
         let number = |given: &Option<_>, usual, range| self.number(given.as_ref(), usual, range);
         Ok(Certificates {
             agent_life_s: number(&raw.agent_life_s, 86_400, AGENT_LIFE_S)?,
@@ -203,26 +220,26 @@ impl Check<'_> {
         })
     }
 
-    fn connections(&self, raw: &RawConnections) -> Result<Connections, ConfigError> {
+    fn connections(&self, raw: &RawConnections) -> Result<Connections, Found> {
         let max = self.count(raw.max.as_ref(), 4096, CONNECTIONS)?;
         let Some(given) = &raw.max_per_peer else {
             return Ok(Connections { max, max_per_peer: max.min(256) });
         };
         let max_per_peer = self.count(Some(given), 256, CONNECTIONS)?;
         if max_per_peer > max {
-            return Err(self.refuse(given, "must not be more than `max`"));
+            return Err(self.relation(given.span().start, "must not be more than `max`"));
         }
         Ok(Connections { max, max_per_peer })
     }
 
-    fn networks(&self, given: &[Spanned<String>]) -> Result<Vec<Network>, ConfigError> {
+    fn networks(&self, given: &[Spanned<String>]) -> Result<Vec<Network>, Found> {
         let network = |text: &Spanned<String>| {
             text.get_ref().parse::<Network>().map_err(|error| self.refuse(text, &error.to_string()))
         };
         given.iter().map(network).collect()
     }
 
-    fn keep_versions(&self, given: Option<&Spanned<i64>>) -> Result<u32, ConfigError> {
+    fn keep_versions(&self, given: Option<&Spanned<i64>>) -> Result<u32, Found> {
         let (least, most) = (i64::from(FORMER_VERSIONS_MIN), i64::from(FORMER_VERSIONS_MAX));
         let kept = self.number(given, i64::from(FORMER_VERSIONS), least..=most)?;
         Ok(u32::try_from(kept).unwrap_or(FORMER_VERSIONS))
@@ -233,7 +250,7 @@ impl Check<'_> {
         given: Option<&Spanned<i64>>,
         default: i64,
         range: RangeInclusive<i64>,
-    ) -> Result<i64, ConfigError> {
+    ) -> Result<i64, Found> {
         match given {
             None => Ok(default),
             Some(number) if range.contains(number.get_ref()) => Ok(*number.get_ref()),
@@ -249,7 +266,7 @@ impl Check<'_> {
         given: Option<&Spanned<i64>>,
         default: i64,
         range: RangeInclusive<i64>,
-    ) -> Result<N, ConfigError> {
+    ) -> Result<N, Found> {
         let offset = given.map_or(0, |number| number.span().start);
         let number = u32::try_from(self.number(given, default, range)?).ok();
         number
@@ -257,14 +274,14 @@ impl Check<'_> {
             .ok_or_else(|| self.fault(offset, "is out of range"))
     }
 
-    fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, ConfigError> {
+    fn socket(&self, given: Option<&Spanned<String>>, default: &str) -> Result<SocketAddr, Found> {
         let text = given.map_or(default, |text| text.get_ref());
         let offset = given.map_or(0, |text| text.span().start);
         text.parse().map_err(|_| self.fault(offset, "must be an IP address and a port, e.g. `0.0.0.0:8443`"))
     }
 
     /// Two listeners at one address and port cannot both listen.
-    fn check_ports(&self, raw: &Raw, listen: &Listen) -> Result<(), ConfigError> {
+    fn check_ports(&self, raw: &Raw, listen: &Listen) -> Result<(), Found> {
         let (agents, admins) = (listen.agents, listen.admins);
         let is_one_host =
             agents.ip() == admins.ip() || agents.ip().is_unspecified() || admins.ip().is_unspecified();
@@ -274,10 +291,10 @@ impl Check<'_> {
         }
         let given = raw.listen.admins.as_ref().or(raw.listen.agents.as_ref());
         let offset = given.map_or(0, |text| text.span().start);
-        Err(self.fault(offset, "agents and admins have the same port: each listener needs its own"))
+        Err(self.relation(offset, "agents and admins have the same port: each listener needs its own"))
     }
 
-    fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, ConfigError> {
+    fn host_socket(&self, given: Option<&Spanned<PathBuf>>, data_dir: &Path) -> Result<PathBuf, Found> {
         let path = given.map_or_else(|| data_dir.join("host.sock"), |path| path.get_ref().clone());
         let offset = given.map_or(0, |path| path.span().start);
         if !path.is_absolute() {
@@ -287,17 +304,17 @@ impl Check<'_> {
             let why = format!(
                 "the path of the host socket is longer than {SOCKET_PATH_BYTES_MAX} bytes: set a shorter path as `host` in `[listen]`"
             );
-            return Err(self.fault(offset, &why));
+            return Err(if given.is_some() { self.fault(offset, &why) } else { self.relation(offset, &why) });
         }
         Ok(path)
     }
 
-    fn server(&self, raw: &Raw, listen: &Listen) -> Result<ServerSettings, ConfigError> {
+    fn server(&self, raw: &Raw, listen: &Listen) -> Result<ServerSettings, Found> {
         let mut names = Vec::new();
         match &raw.server.names {
             None => names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]),
             Some(given) if given.get_ref().is_empty() => {
-                return Err(self.refuse(given, "needs at least one name or address"));
+                return Err(self.relation(given.span().start, "needs at least one name or address"));
             }
             Some(given) => {
                 for name in given.get_ref() {
@@ -312,18 +329,21 @@ impl Check<'_> {
         let host = if first.contains(':') { format!("[{first}]") } else { first.to_owned() };
         let address = self.address(raw.server.address.as_ref(), &host, listen.agents.port())?;
         let admin_address = self.address(raw.server.admin_address.as_ref(), &host, listen.admins.port())?;
-        if address == admin_address {
-            let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
-            let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
-            return Err(self.fault(
-                offset,
-                "agents and operators get the same address: their listeners differ in host or port",
-            ));
-        }
         Ok(ServerSettings { names, address, admin_address })
     }
 
-    fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, ConfigError> {
+    /// Clients tell the listeners apart by their addresses.
+    fn check_addresses(&self, raw: &Raw, server: &ServerSettings) -> Result<(), Found> {
+        if server.address != server.admin_address {
+            return Ok(());
+        }
+        let given = raw.server.admin_address.as_ref().or(raw.server.address.as_ref());
+        let offset = given.or(raw.listen.admins.as_ref()).map_or(0, |text| text.span().start);
+        let problem = "agents and operators get the same address: their listeners differ in host or port";
+        Err(self.relation(offset, problem))
+    }
+
+    fn address(&self, given: Option<&Spanned<String>>, host: &str, port: u16) -> Result<String, Found> {
         let Some(text) = given else { return Ok(format!("{host}:{port}")) };
         let parts = text.get_ref().rsplit_once(':');
         let good = parts.is_some_and(|(host, port)| is_url_host(host) && is_port(port));
@@ -334,7 +354,7 @@ impl Check<'_> {
         }
     }
 
-    fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, ConfigError> {
+    fn issuer(&self, given: Option<&Spanned<String>>, address: &str) -> Result<Audience, Found> {
         let text = given.map_or_else(|| format!("https://{address}"), |text| text.get_ref().clone());
         let offset = given.map_or(0, |text| text.span().start);
         // Clients look for the issuer's documents at fixed paths (RFC 8414 §3). No proxy could rewrite the paths,
@@ -343,10 +363,13 @@ impl Check<'_> {
             one.as_str().strip_prefix("https://").is_some_and(|host| !host.contains(['/', '?']))
         };
         let issuer = text.parse::<Audience>().ok().filter(is_origin);
-        issuer.ok_or_else(|| self.fault(offset, "must be https:// and a host, without a path"))
+        let problem = "must be https:// and a host, without a path";
+        issuer.ok_or_else(|| {
+            if given.is_some() { self.fault(offset, problem) } else { self.relation(offset, problem) }
+        })
     }
 
-    fn root_key(&self, raw: &Raw) -> Result<RootKey, ConfigError> {
+    fn root_key(&self, raw: &Raw) -> Result<RootKey, Found> {
         let given = raw.root_key.get_ref();
         let attended = given.attended.as_ref().is_some_and(|attended| *attended.get_ref());
         match (&given.file, &given.credential, attended) {
@@ -362,8 +385,8 @@ impl Check<'_> {
             }
             (None, None, true) => Ok(RootKey::Attended),
             (Some(_), _, _) | (_, Some(_), _) | (None, None, false) => {
-                Err(self
-                    .refuse(&raw.root_key, "needs exactly one of `file`, `credential` and `attended = true`"))
+                let offset = raw.root_key.span().start;
+                Err(self.relation(offset, "needs exactly one of `file`, `credential` and `attended = true`"))
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod check;
 mod fault;
+mod found;
 mod objects;
 mod raw;
 mod settings;

@@ -29,6 +29,14 @@ pub enum ConfigError {
         /// The setting and the problem.
         message: String,
     },
+    /// Several settings are wrong.
+    #[error("`{path}` has {} faults", .errors.len())]
+    Several {
+        /// The file.
+        path: PathBuf,
+        /// The faults, in the order of their places.
+        errors: Vec<Self>,
+    },
 }
 
 #[derive(Deserialize)]

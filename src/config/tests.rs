@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::found::FAULTS_MAX;
 use super::*;
 use crate::base::limits::{
     CERTIFICATE_LIFE_MAX_S, FORMER_VERSIONS, FORMER_VERSIONS_MAX, FORMER_VERSIONS_MIN, OPERATOR_LIFE_MAX_S,
@@ -209,4 +210,45 @@ fn the_path_of_the_host_socket_fits_the_kernel() {
     assert_eq!(with(&longest).unwrap().listen.host, Path::new(&longest));
     refuse(&format!("{LEAST}[listen]\nhost = \"/d{}\"\n", "d".repeat(106)), 5, 8, "longer than 107 bytes");
     refuse(&format!("{LEAST}[listen]\nhost = \"CNRY\"\n"), 5, 8, "absolute");
+}
+
+#[test]
+fn all_faults_of_a_file_are_found_at_once() {
+    let places = |text: &str| -> Vec<String> {
+        match parse(text).unwrap_err() {
+            ConfigError::Several { errors, .. } => errors.iter().map(ToString::to_string).collect(),
+            one => vec![one.to_string()],
+        }
+    };
+    let text = "trust_domain = \"keyward.test\"\nspeed = 9\n[root_key]\nfile = \"k\"\n[listen]\nagents = \"nowhere\"\n\
+                [tokens]\nlife_s = \"five\"\nkey_life_s = 1\n[connections]\nmax = 0\n";
+    let found = places(text);
+    for (at, part) in [
+        "line 2, column 1: unknown field `speed`",
+        "line 4, column 8: `root_key.file`: must be an absolute path",
+        "line 6, column 10: `listen.agents`: must be an IP address",
+        "line 8, column 10: `tokens.life_s`",
+        "line 9, column 14: `tokens.key_life_s`: must be 86400",
+        "line 11, column 7: `connections.max`: must be 1 to 65536",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(found.get(at).is_some_and(|one| one.contains(part)), "{part}: {found:#?}");
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+    // What is missing only because its line is wrong is no further fault.
+    assert_eq!(places("trust_domain = \"-\"\n[root_key]\nfile = \"/k\"\n").len(), 1);
+    assert_eq!(places("trust_domain = \"keyward.test\"\n[root_key]\nfile = \"k\"\n").len(), 1);
+    let ports = format!("{LEAST}[listen]\nagents = \"0.0.0.0:8444\"\nadmins = \"nowhere\"\n");
+    assert_eq!(places(&ports).len(), 1, "the default port of operators is not at fault");
+}
+
+#[test]
+fn so_many_faults_are_reported_at_once() {
+    let unknown: String = (0..FAULTS_MAX + 5).map(|number| format!("x{number} = 1\n")).collect();
+    let ConfigError::Several { errors, .. } = parse(&format!("{unknown}{LEAST}")).unwrap_err() else {
+        panic!()
+    };
+    assert_eq!(errors.len(), FAULTS_MAX);
 }

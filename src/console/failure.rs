@@ -108,6 +108,21 @@ impl CommandFailure {
         Self::new(code::FILE_UNUSABLE).because(why)
     }
 
+    /// A program that cannot be started in place of this process.
+    #[must_use]
+    pub(crate) fn of_program(program: &Path, error: &io::Error) -> Self {
+        let (exit, fix) = if error.kind() == io::ErrorKind::NotFound {
+            (NOT_FOUND, "check the name of the command, and `PATH`; of a script, also its first line")
+        } else {
+            (
+                NOT_EXECUTABLE,
+                "check that the file is a program for this machine, and that this user may execute it",
+            )
+        };
+        let why = format!("`{}` cannot be run: {}", program.display(), io_reason(error));
+        Self { exit, ..Self::new(code::COMMAND_FAILED).because(why).mended_by(fix) }
+    }
+
     /// A usage error, found after parsing.
     #[must_use]
     pub fn usage(why: &str, fix: &str) -> Self {
@@ -275,8 +290,13 @@ impl From<ConfigError> for CommandFailure {
                 "check the path and its permissions, or name another file: `--config FILE`"
             }
             ConfigError::Invalid { .. } => "correct this line; `config/keyward.toml` shows every setting",
+            ConfigError::Several { .. } => "correct these lines; `config/keyward.toml` shows every setting",
         };
-        Self::usage(&error.to_string(), fix)
+        let places = match &error {
+            ConfigError::Several { errors, .. } => errors.iter().map(ToString::to_string).collect(),
+            ConfigError::Unreadable { .. } | ConfigError::Invalid { .. } => Vec::new(),
+        };
+        Self { places, ..Self::usage(&error.to_string(), fix) }
     }
 }
 
@@ -341,7 +361,7 @@ impl From<ShareError> for CommandFailure {
 }
 
 /// The exit codes and their meanings.
-pub(crate) const EXIT_CODES: [(u8, &str); 11] = [
+pub(crate) const EXIT_CODES: [(u8, &str); 13] = [
     (0, "success"),
     (1, "a problem of this machine, or a bug in keyward"),
     (2, "wrong usage or invalid input"),
@@ -353,7 +373,13 @@ pub(crate) const EXIT_CODES: [(u8, &str); 11] = [
     (10, "the broker is unreachable, sealed, not started, or cannot record requests now"),
     (11, "a verification failed"),
     (12, "partly done: the message names the missing part"),
+    (NOT_EXECUTABLE, "`run` and `lease run`: the command exists, and cannot be executed"),
+    (NOT_FOUND, "`run` and `lease run`: the command does not exist"),
 ];
+
+/// The exit codes of shells for a command that they cannot start.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
 
 /// One of [`EXIT_CODES`].
 pub(crate) const fn exit_code(sort: CodeClass) -> u8 {

@@ -35,6 +35,11 @@ impl<'a> OutFile<'a> {
         Ok(Self { path, file })
     }
 
+    /// The path of the file.
+    pub(crate) const fn path(&self) -> &Path {
+        self.path
+    }
+
     /// Writes the content; durable when this returns.
     ///
     /// # Errors

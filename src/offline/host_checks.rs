@@ -1,5 +1,6 @@
 use std::fs;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 
 use crate::app::data_dir::{is_running, keyring_path};
@@ -7,7 +8,7 @@ use crate::app::failures::keyring_lost;
 use crate::app::public_documents::published;
 use crate::app::runtime_dir::RuntimeDir;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
-use crate::base::TrustDomain;
+use crate::base::{TrustDomain, io_reason};
 use crate::cli::DoctorFinding;
 use crate::config::{Config, RootKey};
 use crate::console::CommandFailure;
@@ -20,6 +21,7 @@ pub(super) fn host_checks(from: &Path, config: &Config) -> Vec<DoctorFinding> {
     findings.push(data(config));
     findings.extend(trust_domain(config));
     findings.push(addresses(config));
+    findings.extend(listeners(config));
     findings.push(resolution(config));
     findings.extend(server_certificate(config));
     findings.push(runtime_dir(config));
@@ -40,9 +42,11 @@ fn runtime_dir(config: &Config) -> DoctorFinding {
             "under systemd, set `RuntimeDirectory=` as in config/systemd/keyward.service; otherwise make it for the \
              broker's user (mode 0700) in a tmpfs, and restart the broker",
         ),
-        RuntimeDir::Absent => DoctorFinding::ok(
+        RuntimeDir::Absent => DoctorFinding::warn(
             WHAT,
-            format!("`{dir}` does not exist: without it {lost}; systemd makes it when the service starts"),
+            format!("`{dir}` does not exist: without it {lost}"),
+            "under systemd with `RuntimeDirectory=`, as in config/systemd/keyward.service, the start of the service makes \
+             it; otherwise make it for the broker's user (mode 0700) in a tmpfs",
         ),
         RuntimeDir::Unusable(why) => DoctorFinding::warn(
             WHAT,
@@ -177,6 +181,47 @@ fn addresses(config: &Config) -> DoctorFinding {
         ),
         Err(failure) => DoctorFinding::fail(WHAT, failure.why(), failure.fix()),
     }
+}
+
+/// Whether the listeners can listen: their addresses are of this host, and no other program has their ports. While the
+/// broker runs, it has them itself.
+fn listeners(config: &Config) -> Vec<DoctorFinding> {
+    if is_running(&config.data_dir) {
+        return Vec::new();
+    }
+    let listen = &config.listen;
+    let checked = [
+        ("agents' listener", "listen.agents", listen.agents),
+        ("operators' listener", "listen.admins", listen.admins),
+    ];
+    checked.into_iter().map(|(what, setting, address)| listener(what, setting, address)).collect()
+}
+
+fn listener(what: &'static str, setting: &str, address: SocketAddr) -> DoctorFinding {
+    let Err(error) = TcpListener::bind(address) else {
+        return DoctorFinding::ok(what, format!("the broker can listen on {address}"));
+    };
+    let (why, fix) = match error.kind() {
+        ErrorKind::AddrNotAvailable => (
+            format!("`{setting}` is {address}, and {} is no address of this host", address.ip()),
+            format!("set `{setting}` to an address of this host (`ip address`), or to `0.0.0.0:{}` for all", address.port()),
+        ),
+        ErrorKind::AddrInUse => (
+            format!("`{setting}` is {address}, and another program has the port {}", address.port()),
+            format!("stop that program (`ss -ltnp` as root shows it), or set another port as `{setting}`"),
+        ),
+        ErrorKind::PermissionDenied => (
+            format!("`{setting}` is {address}, and this user may not listen on the port {}", address.port()),
+            "run the check as the broker's user; under systemd, `AmbientCapabilities=CAP_NET_BIND_SERVICE` allows ports \
+             below 1024"
+                .to_owned(),
+        ),
+        _ => (
+            format!("the broker cannot listen on {address} (`{setting}`): {}", io_reason(&error)),
+            format!("correct `{setting}`"),
+        ),
+    };
+    DoctorFinding::warn(what, why, fix)
 }
 
 /// A name can resolve elsewhere although it does not resolve on this host, so that this is no failure.

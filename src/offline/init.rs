@@ -14,7 +14,7 @@ use crate::app::server_identity::server_identity;
 use crate::app::trusted_files::{BrokerUser, TrustedFile};
 use crate::base::code;
 use crate::base::{Clock, Entropy, OperatorName};
-use crate::broker::{AgentServices, certify_operator, effect_of_reissue};
+use crate::broker::{AgentServices, certify_operator, effect_of_reissue, other_certificates};
 use crate::cli::Question;
 use crate::cli::{Identity, IdentityKind, InitArgs, NEW_KEY_IN_CLEAR, identity_lock};
 use crate::config::{Config, RootKey};
@@ -82,8 +82,21 @@ pub async fn init(home: &Path, args: &InitArgs, console: &Console) -> Result<(),
     tell(&made, console);
     if !console.is_json() {
         note(&config, args, was_sealed, console);
+        tell_others(&made.other_certificates, console);
     }
     Ok(())
+}
+
+/// Says which other certificates give access as this operator.
+fn tell_others(serials: &[String], console: &Console) {
+    if serials.is_empty() {
+        return;
+    }
+    console.say(&format!(
+        "note: the operator's other certificates are still accepted: {}; if the key of one may be in other hands, start the \
+         broker, then `keyward cert revoke SERIAL --reason TEXT`",
+        serials.join(", ")
+    ));
 }
 
 /// The notes that apply to what was made.
@@ -170,8 +183,9 @@ pub async fn initialise(
     let keyring = open_by(config, &key)?;
     let (key_pem, request) = new_key_and_request().map_err(|error| start_failed(&error))?;
     let key = read_request(&request).map_err(|error| start_failed(&error))?;
-    let certified = certify_operator(&services, &keyring, operator, key).await;
+    let certified = certify_operator(&services, &keyring, operator.clone(), key).await;
     let certificate = certified?;
+    let other_certificates = other_certificates(&services, &operator, certificate.plan.serial);
     let identity = Identity {
         address: config.server.admin_address.clone(),
         key_pem,
@@ -194,6 +208,7 @@ pub async fn initialise(
         operator: certificate.plan.spiffe.to_string(),
         operator_until: certificate.plan.not_after.to_string(),
         operator_identity: options.home.join("operator").display().to_string(),
+        other_certificates,
     })
 }
 

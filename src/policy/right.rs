@@ -129,8 +129,8 @@ rights! {
     /// Replaying recorded requests against declarations. The scope `all` is required, because the requests of all agents are
     /// replayed.
     SimulateDeclarations = "simulate", [Admin, Security], Everything, Yes;
-    /// Exporting declarations, with the requests and SQL of upstreams that a plan does not show.
-    ExportDeclarations = "export-declarations", [Admin], Owned, Yes;
+    /// Exporting declarations, with the requests and SQL of upstreams that a plan does not show. They contain no value.
+    ExportDeclarations = "export-declarations", [Admin, Security, Auditor], Owned, Yes;
     /// Applying declarations.
     Declare = "declare", [Admin, Deployer], Owned, Yes;
     /// Trying the upstream of a rotation or a lease before it is declared. The role `deployer` does not have it: a plan of a change
@@ -153,7 +153,8 @@ rights! {
     HandleIncidents = "handle-incidents", [Admin, Security], Owned, Never;
     /// Freezing and thawing the broker.
     FreezeBroker = "freeze-broker", [Admin, Security], Everything, Never;
-    /// Comparing a leaked text with stored values. The scope `all` is required, because it may be the value of any owner.
+    /// Comparing a leaked text with stored values. It tells whether a guess is right, so roles that only read do not have it.
+    /// The scope `all` is required, because the text may be the value of any owner.
     CheckValues = "check-values", [Admin], Everything, Yes;
     /// Reading incidents, and previews of containments.
     ReadIncidents = "read-incidents", [Admin, Security, Auditor], Owned, Yes;

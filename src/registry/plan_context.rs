@@ -189,6 +189,9 @@ fn audiences_out_of_reach(
     }
 }
 
+/// Words of every error in declarations that tells of an object of another owner, or of a former one.
+pub const ANOTHER_OWNER: &str = "another owner";
+
 const NAME_DELETED: &str = "an agent or a resource server of this name was deleted, and the name stays reserved: choose another name";
 const NAME_LEFT: &str = "this name belonged to another owner: choose another name, or ask an operator with the scope `all` to declare it";
 const AUDIENCE_LEFT: &str = "the `audience` belonged to a capability or a resource server of another owner: choose another one, or ask an operator with the scope `all` to declare it";

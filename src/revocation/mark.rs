@@ -69,6 +69,11 @@ impl SubjectMark {
         self.reason = None;
     }
 
+    /// Whether this incident contains the subject, and spares the same operator.
+    pub(super) fn has_containment(&self, Containment { incident, spared, .. }: &Containment) -> bool {
+        self.contained.iter().any(|one| one.incident == *incident && one.spared == *spared)
+    }
+
     pub(super) fn lift(&mut self, incident: IncidentId) {
         self.contained.retain(|one| one.incident != incident);
         self.reason = None;

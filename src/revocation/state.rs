@@ -118,6 +118,14 @@ impl Revocations {
         self.denied.get(subject)?.containment_sparing(spared)
     }
 
+    /// Whether a containment like this one is recorded and in force, and nothing else about its subject is unrecorded.
+    #[must_use]
+    pub fn has_containment(&self, containment: &Containment) -> bool {
+        let subject = &containment.subject;
+        !self.is_unrecorded(subject)
+            && self.marks.get(subject).is_some_and(|mark| mark.has_containment(containment))
+    }
+
     /// The incidents that contain the subject.
     #[must_use]
     pub fn containing(&self, subject: &Subject) -> Vec<IncidentId> {
@@ -132,11 +140,9 @@ impl Revocations {
     /// The incidents whose containment refuses a credential, in ascending order.
     #[must_use]
     pub fn incidents_against(&self, credential: &Judged<'_>) -> Vec<IncidentId> {
-        let Judged { subjects, addresses, form, .. } = credential;
-        let around = |network: &&Network| addresses.iter().any(|address| network.contains(*address));
-        let networks = self.networks.iter().filter(around).map(|network| Subject::Network(*network));
+        let form = &credential.form;
         let mut found = Vec::new();
-        for subject in subjects.iter().cloned().chain(networks) {
+        for subject in self.subjects_of(credential) {
             found.extend(self.marks.get(&subject).into_iter().flat_map(|mark| mark.incidents_against(form)));
             let denied = self.denied.get(&subject);
             found.extend(denied.into_iter().flat_map(|marks| marks.incidents_against(form)));
@@ -144,6 +150,29 @@ impl Revocations {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// The subjects whose suspension or containment refuses a credential, each once.
+    #[must_use]
+    pub fn blocking(&self, credential: &Judged<'_>) -> Vec<Subject> {
+        let form = &credential.form;
+        let mut found = Vec::new();
+        for subject in self.subjects_of(credential) {
+            let is_marked = self.marks.get(&subject).is_some_and(|mark| mark.blocks(form));
+            let is_denied = self.denied.get(&subject).is_some_and(|denied| denied.blocks(form));
+            if (is_marked || is_denied) && !found.contains(&subject) {
+                found.push(subject);
+            }
+        }
+        found
+    }
+
+    /// The subjects of a credential, with the networks that have marks and contain one of its addresses.
+    fn subjects_of(&self, credential: &Judged<'_>) -> impl Iterator<Item = Subject> {
+        let Judged { subjects, addresses, .. } = *credential;
+        let is_around = move |network: &&Network| addresses.iter().any(|address| network.contains(*address));
+        let networks = self.networks.iter().filter(is_around).map(|network| Subject::Network(*network));
+        subjects.iter().cloned().chain(networks)
     }
 
     /// The subjects that the incident contains, whose containments are recorded and not lifted.

@@ -1,8 +1,8 @@
 use serde::Serialize;
 
 use crate::base::{
-    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, RequestFacts, SecretName,
-    TimeText, TokenId,
+    AgentName, ApprovalId, Audience, CapabilityName, DecisionId, InstanceId, OperatorName, RequestFacts,
+    SecretName, TimeText, TokenId,
 };
 use crate::crypto::HexText;
 use crate::ledger::Kind;
@@ -112,19 +112,24 @@ impl Event for TokenRefused<'_> {
     const NAME: &'static str = "token.refused";
 }
 
-/// The broker did not issue to an authenticated agent, because it did not trust its clock. No decision was made, or its
-/// grant was not used.
+/// The broker did not issue to an authenticated agent or operator, or to the holder of an enrolment code, because it did
+/// not trust its clock. No decision was made, or its grant was not used.
 #[derive(Debug, Serialize)]
 pub struct IssuanceRefused<'a> {
-    /// The agent.
-    pub agent: &'a AgentName,
-    /// The instance.
-    pub instance: InstanceId,
-    /// The act: `mint`, `reveal`, `lease` or `renew`.
+    /// The agent or resource server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<&'a AgentName>,
+    /// The operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<&'a OperatorName>,
+    /// The instance of the agent, if it has enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    /// The act: `mint`, `reveal`, `lease`, `renew` or `enrol`.
     pub action: &'static str,
     /// Why, as a stable code.
     pub code: &'static str,
-    /// Earlier refusals of the same agent that got no entry of their own.
+    /// Earlier refusals of the same agent or operator that got no entry of their own.
     pub unrecorded: u64,
 }
 

@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::connect_fault::ConnectFault;
 use super::declaration::{TargetError, refuse};
 use super::driver::DriverContext;
 use super::fault::UpstreamFault;
@@ -84,12 +85,13 @@ impl UpstreamEndpoint<'_> {
 }
 
 async fn dial(host: &str, port: u16) -> Result<TcpStream, UpstreamFault> {
-    let unreachable = || UpstreamFault::refused(code::UPSTREAM_UNREACHABLE);
-    let found: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(|_| unreachable())?.collect();
+    let unresolved = |_| UpstreamFault::unreachable(Some(ConnectFault::Unresolved));
+    let found: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(unresolved)?.collect();
     if found.iter().any(|address| is_never_called(address.ip())) {
         return Err(UpstreamFault::refused(code::UPSTREAM_ADDRESS_BLOCKED));
     }
-    TcpStream::connect(found.as_slice()).await.map_err(|_| unreachable())
+    let connected = TcpStream::connect(found.as_slice()).await;
+    connected.map_err(|error| UpstreamFault::unreachable(ConnectFault::of(&error)))
 }
 
 /// Whether a text is one host name or one address.

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use super::connect_fault::ConnectFault;
 use crate::base::code::{self, Code};
 use crate::pki::tls::HandshakeFault;
 
@@ -19,7 +20,7 @@ pub struct UpstreamFault {
     pub outcome: UpstreamOutcome,
     /// The stable code.
     pub code: Code,
-    /// The upstream's own code, a status or the name of a [`HandshakeFault`], nothing longer.
+    /// The upstream's own code, a status, or the name of a [`HandshakeFault`] or [`ConnectFault`], nothing longer.
     pub detail: Option<String>,
 }
 
@@ -45,6 +46,11 @@ impl UpstreamFault {
     /// A missing trusted connection, with its reason if known.
     pub(super) fn of_handshake(reason: Option<HandshakeFault>) -> Self {
         Self::refused(code::UPSTREAM_HANDSHAKE_FAILED).with(reason.map(|reason| reason.as_str().to_owned()))
+    }
+
+    /// A server that cannot be connected to, with the cause if it is known.
+    pub(super) fn unreachable(cause: Option<ConnectFault>) -> Self {
+        Self::refused(code::UPSTREAM_UNREACHABLE).with(cause.map(|cause| cause.as_str().to_owned()))
     }
 
     /// Problem and fix, in a sentence each.
@@ -87,6 +93,10 @@ impl Explanation {
     pub fn of(code: Code, detail: Option<&str>) -> Self {
         let handshake =
             detail.filter(|_| code == code::UPSTREAM_HANDSHAKE_FAILED).and_then(HandshakeFault::named);
+        let connect = detail.filter(|_| code == code::UPSTREAM_UNREACHABLE).and_then(ConnectFault::named);
+        if let Some(fault) = connect {
+            return Self { why: fault.meaning().into(), fix: fault.fix().into() };
+        }
         match (handshake, detail) {
             (Some(fault), _) => Self { why: fault.meaning().into(), fix: fault.fix().into() },
             (None, Some(detail)) => {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpStream, lookup_host};
 
+use super::connect_fault::ConnectFault;
 use crate::base::Network;
 
 /// The allowed addresses of upstreams that are declared by URL: all addresses of the public internet, those of other
@@ -20,7 +21,7 @@ pub(super) enum DialError {
     /// The name resolves to a forbidden address.
     Forbidden,
     /// The name does not resolve, or no address accepts the connection.
-    Unreachable,
+    Unreachable(Option<ConnectFault>),
 }
 
 /// Checked addresses: the only ones that are connected to.
@@ -80,9 +81,11 @@ impl AllowedNetworks {
 
     /// A connection to `host` at an allowed address.
     pub(super) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
-        let found = lookup_host((host, port)).await.map_err(|_| DialError::Unreachable)?;
+        let unresolved = |_| DialError::Unreachable(Some(ConnectFault::Unresolved));
+        let found = lookup_host((host, port)).await.map_err(unresolved)?;
         let Checked(addresses) = self.checked(found.collect())?;
-        TcpStream::connect(addresses.as_slice()).await.map_err(|_| DialError::Unreachable)
+        let connected = TcpStream::connect(addresses.as_slice()).await;
+        connected.map_err(|error| DialError::Unreachable(ConnectFault::of(&error)))
     }
 
     /// `found`, if all of them are allowed: a name with a forbidden address is refused, because its owner may mean that one.
@@ -261,7 +264,7 @@ mod tests {
             let is_so = match &refused {
                 DialError::Forbidden => true,
                 // What this resolver does not read leads nowhere.
-                DialError::Unreachable => host != "localhost",
+                DialError::Unreachable(_) => host != "localhost",
             };
             assert!(is_so, "{host}: {refused:?}");
         }

@@ -10,6 +10,7 @@ mod breaker;
 mod certificates;
 mod changed_fields;
 mod client;
+mod connect_fault;
 mod declaration;
 mod driver;
 mod driver_kind;
@@ -42,6 +43,7 @@ pub use find_driver::{
     stored_driver, stored_lease_driver, stored_upstream,
 };
 pub use finding::{Finding, Verdict};
+pub use generate::WITHOUT_UPSTREAM;
 pub use guard::AllowedNetworks;
 pub use http::{Webhook, WebhookKey, WebhookKeyError, WebhookMessage};
 pub use lease_driver::{Expiry, FoundLogin, LeaseCall, LeaseDriver, NewLogin};

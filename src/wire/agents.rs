@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, Optional, endpoints};
+use super::incident_subject::ContainmentAnswer;
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{EndedAnswer, FixedText, ReasonBody};
@@ -79,14 +80,18 @@ pub struct AgentAnswer {
     /// The person for whom the agent acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
-    /// `active` or `suspended`; a contained agent is suspended.
+    /// `active`; `suspended`, also if the agent itself is contained; or `contained`: nothing of it is accepted, because its
+    /// owner, the networks of all its instances or everything is contained.
     pub state: FixedText,
-    /// The incident that contains the agent.
+    /// The incident that contains the agent, or what it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
-    /// The operator's reason for the last revocation or suspension.
+    /// The operator's reason for the last revocation or suspension, or for the containment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The containments that refuse the agent or a part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containments: Vec<ContainmentAnswer>,
     pub instances: Vec<InstanceAnswer>,
     /// The number of instances in the state `live`: without one, the agent has to enrol before it can do anything.
     #[serde(default)]

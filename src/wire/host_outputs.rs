@@ -19,6 +19,9 @@ pub struct InitOutput {
     pub operator_until: String,
     /// The directory of the operator's identity.
     pub operator_identity: String,
+    /// The serial numbers of the operator's other certificates that are valid or can be renewed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_certificates: Vec<String>,
 }
 
 /// `keyward break-glass operator -o json`

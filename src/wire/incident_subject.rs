@@ -1,6 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::IncidentId;
+
 /// A subject of a request: with a name, or with an id, or `everything`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -43,4 +45,17 @@ pub struct IncidentStepAnswer {
     pub seq: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A containment that refuses an agent or operator, or a part of what an agent may get.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ContainmentAnswer {
+    /// The contained subject, e.g. `network/10.1.0.0/16`.
+    pub subject: String,
+    pub incident: IncidentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it refuses only some instances, or tokens and leases of some capabilities.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }

@@ -86,6 +86,9 @@ pub struct ContainedAnswer {
     /// network or owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spares_caller: bool,
+    /// Whether no unrestricted admin can act from the address of its last use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_no_admin: bool,
 }
 
 /// The result of an order of the host to contain.
@@ -182,6 +185,9 @@ pub struct PreviewAnswer {
     /// connects from the network, or is bound to the owner.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spares_caller: bool,
+    /// Whether no unrestricted admin could act from the address of its last use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_no_admin: bool,
     pub reach: ReachAnswer,
 }
 

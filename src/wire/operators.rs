@@ -5,6 +5,7 @@ use super::agents::OpenCodeAnswer;
 use super::approval_keys::ApprovalKeyAnswer;
 use super::endpoint::{Nothing, Optional, endpoints};
 use super::identity::CertificateAnswer;
+use super::incident_subject::ContainmentAnswer;
 use super::page::{PageAnswer, PageQuery};
 use super::secret_text::SecretText;
 use super::status::{ChangedAnswer, EndedAnswer, FixedText, ReasonBody};
@@ -40,13 +41,18 @@ pub struct OperatorAnswer {
     pub kind: FixedText,
     pub role: FixedText,
     pub owner: Option<OwnerName>,
+    /// `active`, `suspended` (also if the operator itself is contained), `contained` (its owner is contained, or the network
+    /// in which it enrolled or of its last use), `revoked`, `expired` or `invited`.
     pub state: FixedText,
-    /// The incident that contains the operator.
+    /// The incident that contains the operator, or what it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
-    /// The reason for the last revocation or suspension.
+    /// The reason for the last revocation or suspension, or for the containment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The containments that refuse the operator.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containments: Vec<ContainmentAnswer>,
     pub certificates: Vec<CertificateAnswer>,
     /// The enrolment codes that can be used; only in the answer about one operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -10,7 +10,7 @@ use super::rotations::UpstreamCheckAnswer;
 use super::secret_text::SecretText;
 use super::status::FixedText;
 use super::tokens::AuthorizationDetail;
-use crate::base::{DecisionId, InstanceId, SecretName, TokenId};
+use crate::base::{AgentName, DecisionId, InstanceId, OperatorName, SecretName, TokenId};
 
 /// A failed command with `-o json`, on standard error.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -52,6 +52,32 @@ pub struct VersionOutput {
 pub struct FormatOutput {
     pub name: FixedText,
     pub version: u32,
+}
+
+/// A kind of ledger entries in `keyward audit kinds -o json`: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventKindOutput {
+    pub kind: FixedText,
+    /// `allowed`, `denied` or `failed`; null for a kind that reports a state.
+    pub outcome: Option<FixedText>,
+}
+
+/// `keyward agent invite --out FILE -o json`, and the same of operators: no endpoint sends it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeInFileOutput {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorName>,
+    pub code_id: String,
+    pub expires_at: String,
+    /// The life of the operator's certificates in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_life_s: Option<u32>,
+    /// The file with the enrolment code.
+    pub code_file: String,
 }
 
 /// `keyward status -o json`: no endpoint sends it.
@@ -128,6 +154,8 @@ pub struct ProblemOutput {
 pub struct TokenOutput {
     /// Whether the broker signed the token, and it is valid now. Revocation is not checked.
     pub verified: bool,
+    /// Whether it is accepted only because clocks may differ: its time has not begun, or is over.
+    pub in_leeway: bool,
     /// Why it is not verified.
     pub problem: Option<ProblemOutput>,
     pub token_id: TokenId,

@@ -19,6 +19,8 @@ endpoints! {
     REVEAL_SECRET: GET "/v1/secrets/{*name}", SecretName, Nothing => SecretValueBody;
     /// List the readers of a secret, with the versions that they read
     LIST_SECRET_READERS: GET "/v1/secret-readers/{*name}", SecretName, Nothing => ReadersAnswer;
+    /// List the agents that could read a secret at a past time, by the declarations of then
+    LIST_SECRET_ACCESS: POST "/v1/secret-access/{*name}", SecretName, SecretAccessBody => SecretAccessAnswer;
     /// Roll back to a former version, or destroy it
     CHANGE_SECRET_VERSION: POST "/v1/secret-versions/{*name}", SecretName, VersionBody => EndedAnswer;
     /// Delete a secret: destroy all its versions
@@ -35,6 +37,9 @@ pub struct SecretAnswer {
     pub owner: Option<OwnerName>,
     #[schemars(with = "Sensitivity")]
     pub sensitivity: FixedText,
+    /// The time from which a rotation makes the next version, if one is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation: Option<String>,
     /// The incident that contains the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
@@ -68,6 +73,40 @@ pub struct ReadersAnswer {
     pub items: Vec<ReaderAnswer>,
     /// The oldest ledger entry that was searched; earlier readings are not listed.
     pub since_seq: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretAccessBody {
+    /// A past time in RFC 3339, or a length of time before now, e.g. `6h`.
+    pub at: String,
+}
+
+/// The agents whose roles had a capability that delivers a secret, at a past time. It says nothing of suspensions,
+/// containments, certificates and policies of then.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretAccessAnswer {
+    pub at: String,
+    pub items: Vec<SecretAccessOfAgent>,
+    /// Whether the ledger has all declarations up to then with their values.
+    pub complete: bool,
+    /// The number of further agents, which the operator does not see.
+    #[serde(default)]
+    pub hidden: usize,
+    /// The oldest ledger entry that was searched.
+    pub since_seq: u64,
+    /// Ledger entries that do not have the values of all their changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct SecretAccessOfAgent {
+    pub agent: String,
+    /// The roles by which it could read the secret.
+    pub roles: Vec<String>,
+    /// The capabilities by which it could read the secret.
+    pub capabilities: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

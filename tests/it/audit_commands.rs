@@ -14,6 +14,19 @@ fn text(process: &Process, args: &[&str]) -> String {
     String::from_utf8(process.good(args, b"")).unwrap()
 }
 
+/// The cells of a row of CSV.
+fn cells(row: &str) -> Vec<String> {
+    let (mut cells, mut is_quoted) = (vec![String::new()], false);
+    for c in row.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => cells.push(String::new()),
+            c => cells.last_mut().unwrap().push(c),
+        }
+    }
+    cells
+}
+
 #[test]
 fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     let mut process = Process::init("warn");
@@ -37,7 +50,21 @@ fn a_listing_follows_pages_and_says_how_many_more_there_are() {
     assert_eq!((entry["kind"].as_str(), lines.lines().count()), (Some("secret.revealed"), 1));
     let csv = text(&process, &["audit", "list", "--agent", "a", "--kind", "secret.revealed", "-o", "csv"]);
     let rows: Vec<&str> = csv.split("\r\n").collect();
-    assert!(rows[0].starts_with("SEQ,TIME,WHAT,WHO,ON") && rows[1].contains(",secret.revealed,a,"), "{csv}");
+    assert!(rows[0].starts_with("SEQ,TIME,WHAT,WHO,ON,") && rows[1].contains(",secret.revealed,a,"), "{csv}");
+    // CSV has every field of the entry
+    let cell = |name: &str| {
+        let at = rows[0].split(',').position(|head| head == name).unwrap_or_else(|| panic!("{name}: {csv}"));
+        cells(rows[1])[at].clone()
+    };
+    for (name, value) in [
+        ("event.secret", &entry["event"]["secret"]),
+        ("event.token", &entry["event"]["token"]),
+        ("event.decision", &entry["event"]["decision"]),
+        ("event.source", &entry["event"]["source"]),
+        ("leaf", &entry["leaf"]),
+    ] {
+        assert_eq!(cell(name), value.as_str().unwrap(), "{name}");
+    }
     let seq = entry["seq"].to_string();
     let csv = text(&process, &["audit", "tail", "--agent", "a", "-n", "1", "-o", "csv"]);
     let rows: Vec<&str> = csv.split("\r\n").collect();

@@ -1,11 +1,12 @@
 //! The wall clock is wrong: what the broker does until it is right again, and how it comes back.
 
-use keyward::base::Clock;
 use keyward::base::encoding::base64url;
 use keyward::base::limits::{BREAK_GLASS_LIFE_S, CLOCK_ALARM_PAUSE_S, CLOCK_SYNC_WAIT_S, CODE_LIFE_S};
-use keyward::pki::new_key_and_request;
+use keyward::base::{Clock, Sensitive};
+use keyward::pki::{EnrolmentCode, new_key_and_request};
 use serde_json::{Value, json};
 
+use crate::operators::{code_for, join, redeem, standing};
 use crate::renewal::renew;
 use crate::support::broker::{Agent, Reply, TestBroker};
 use crate::support::host::ask;
@@ -94,6 +95,43 @@ async fn a_wrong_hour_for_a_second_leaves_nothing_behind() {
     assert_eq!(adjustments(&broker).await.len(), 0);
     broker.clock.advance_s(306);
     assert_eq!(agent.secret("github/app", &token).await.status, 401, "time goes on");
+}
+
+#[tokio::test]
+async fn a_refused_enrolment_or_renewal_in_doubt_has_an_entry_with_its_holder() {
+    // Given codes of an agent and an operator, and an operator's certificate
+    let broker = TestBroker::declared().await;
+    let code = broker.invite("bot", &["publisher"]).await;
+    let eve = code_for(&broker, "eve", &standing("auditor", None)).await;
+    let ann = join(&broker, "ann", &standing("auditor", None)).await;
+    // When the clocks differ by more than the life of a certificate, then nobody gets one
+    broker.clock.step_s(13 * HOUR_S);
+    broker.look_at_clock().await;
+    let (_, request) = new_key_and_request().unwrap();
+    let renewal = json!({ "csr": base64url(&request) });
+    assert!(is_in_doubt(&ann.caller.post_json("/v1/renew", &renewal).await));
+    broker.clock.step_s(48 * HOUR_S);
+    broker.look_at_clock().await;
+    assert!(is_in_doubt(&broker.redeem(&code, &request).await));
+    assert!(is_in_doubt(&redeem(&broker, &eve, &request).await));
+    // A caller without the secret of a code leaves no entry.
+    let guessed = EnrolmentCode { id: code.id, secret: Sensitive::new([7; 32]), ..eve };
+    assert!(is_in_doubt(&broker.redeem(&guessed, &request).await));
+    broker.clock.step_s(-61 * HOUR_S);
+    broker.look_at_clock().await;
+    // Then the entries say who was refused what
+    let told = broker.entries("issuance.refused").await;
+    let said = |entry: &Value| {
+        ["agent", "operator", "action", "code"]
+            .map(|field| entry["event"][field].as_str().unwrap_or("-").to_owned())
+            .join(" ")
+    };
+    let said: Vec<String> = told.iter().map(said).collect();
+    assert_eq!(
+        said,
+        ["- ann renew clock_untrusted", "bot - enrol clock_untrusted", "- eve enrol clock_untrusted"],
+        "{told:?}"
+    );
 }
 
 #[tokio::test]

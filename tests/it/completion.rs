@@ -46,6 +46,10 @@ fn bash_completes_verbs_options_and_names() {
         (&["keyward", "secret", "rollback", "git"], &["github/app"]),
         (&["keyward", "capability", "show", "reports.r"], &["reports.read"]),
         (&["keyward", "operator", "suspend", "ad"], &["admin"]),
+        (&["keyward", "contain", "ag"], &["agent/"]),
+        (&["keyward", "contain", "agent/"], &["agent/a", "agent/b"]),
+        (&["keyward", "contain", "secret/git"], &["secret/github/app"]),
+        (&["keyward", "incident", "show", "operator/ad"], &["operator/admin"]),
     ] {
         // On a busy machine the broker can miss the time that completion waits.
         let offered = (0..50).map(|_| {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
+use crate::support::ports::free_port;
 use crate::support::process::{Process, files};
 
 fn findings(process: &Process, who: &str, args: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
@@ -29,7 +30,13 @@ fn a_client_that_is_well_is_told_so_and_one_that_is_not_is_told_what() {
     process.set_up(b"value");
     let (exit, found) = findings(&process, "a", &[]);
     assert!(exit == Some(0) && found.iter().all(|(_, state)| state == "ok"), "{found:?}");
-    assert_eq!(findings(&process, "operator", &["--operator"]).0, Some(0));
+    let (exit, found) = findings(&process, "operator", &["--operator"]);
+    let whats: Vec<&str> = found.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(exit, Some(0));
+    assert_eq!(
+        whats,
+        ["identity", "identity's directory", "private key", "certificate", "broker", "clock", "readiness"],
+    );
     assert_eq!(findings(&process, "nobody", &[]).1, [("identity".to_owned(), "fail".to_owned())]);
     let key = process.path("home-a/agent/key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -66,8 +73,15 @@ fn doctor_checks_a_host_with_a_running_or_stopped_broker_read_only() {
     process.good(&["help", "error", "checks_failed"], b"");
 }
 
-/// The findings of `config check` that are not `ok`, and its exit code.
+/// The same without a runtime directory that does not exist: the tests' machines have none.
 fn checked(process: &Process) -> (Option<i32>, Vec<(String, String)>) {
+    let (exit, mut found) = all_checked(process);
+    found.retain(|(what, said)| what != "warn runtime directory" || !said.contains("does not exist"));
+    (exit, found)
+}
+
+/// The findings of `config check` that are not `ok`, and its exit code.
+fn all_checked(process: &Process) -> (Option<i32>, Vec<(String, String)>) {
     let output =
         process.run_as("host", &["config", "check", "-o", "json", "--config", &process.config()], b"");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -232,11 +246,74 @@ fn config_check_says_why_the_runtime_directory_is_not_used() {
     let (exit, found) = checked(&process);
     assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(0), 1, "warn runtime directory"), "{found:?}");
     assert!(found[0].1.contains("file system of the data directory"), "{found:?}");
-    // And if the directory is missing while the broker runs, it warns, too
+    // And if the directory is missing, before the start and while the broker runs, it warns, too
     fs::remove_dir(&run).unwrap();
-    assert_eq!(checked(&process), (Some(0), Vec::new()));
+    for fix in ["the start of the service makes it", "restart the broker"] {
+        let (exit, found) = all_checked(&process);
+        assert_eq!(
+            (exit, found.len(), found[0].0.as_str()),
+            (Some(0), 1, "warn runtime directory"),
+            "{found:?}"
+        );
+        assert!(
+            found[0].1.contains(&format!("`{run}` does not exist")) && found[0].1.contains(fix),
+            "{found:?}"
+        );
+        if fix == "the start of the service makes it" {
+            process.serve();
+        }
+    }
+}
+
+#[test]
+fn config_check_says_why_a_listener_cannot_listen() {
+    // Given a broker that does not run, and a program that has one of its ports
+    let mut process = Process::init("warn");
     process.serve();
+    process.stop();
+    let text = fs::read_to_string(process.config()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, free) = (taken.local_addr().unwrap().port(), free_port());
+    let listen = |agents: &str, admins: &str| {
+        let line = |line: &str| match line.split(" = ").next() {
+            Some("agents") => format!("agents = \"{agents}\"\n"),
+            Some("admins") => format!("admins = \"{admins}\"\n"),
+            _ => format!("{line}\n"),
+        };
+        fs::write(process.config(), text.lines().map(line).collect::<String>()).unwrap();
+    };
+    // When the agents' port is taken, and the operators' address is of another host
+    listen(&format!("127.0.0.1:{port}"), &format!("192.0.2.1:{free}"));
+    // Then the check warns of both, with the cause
     let (exit, found) = checked(&process);
-    assert_eq!((exit, found.len(), found[0].0.as_str()), (Some(0), 1, "warn runtime directory"), "{found:?}");
-    assert!(found[0].1.contains(&format!("`{run}` does not exist")), "{found:?}");
+    assert_eq!(exit, Some(0), "{found:?}");
+    let said = |what: &str| {
+        found.iter().find(|(one, _)| one == what).map(|(_, said)| said.clone()).unwrap_or_default()
+    };
+    let (agents, admins) = (said("warn agents' listener"), said("warn operators' listener"));
+    assert!(agents.contains(&format!("another program has the port {port}")), "{found:?}");
+    assert!(admins.contains("192.0.2.1 is no address of this host"), "{found:?}");
+    drop(taken);
+    fs::write(process.config(), &text).unwrap();
+}
+
+#[test]
+fn doctor_says_how_far_the_clock_of_this_machine_is_from_the_broker() {
+    // Given an operator's machine whose clock is ahead, then behind by less than certificates are backdated
+    let mut process = Process::init("warn");
+    process.serve();
+    let environment = process.clock_in("clock");
+    for (by_s, side) in [(100_i64, "ahead of"), (-20, "behind")] {
+        process.set_clock("clock", by_s);
+        let mut command = process.command("operator", &["doctor", "--operator", "-o", "json"]);
+        let output = command.envs(environment.clone()).output().unwrap();
+        // Then the check of the clock warns, with the difference
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let clock = found["items"].as_array().unwrap().iter().find(|one| one["what"] == "clock").unwrap();
+        assert_eq!(clock["state"], "warn", "{found}");
+        let why = clock["why"].as_str().unwrap();
+        // The date of a response has whole seconds.
+        let is_near = (-2..=2).any(|off| why.contains(&format!("{}s ", by_s.abs() + off)));
+        assert!(why.contains(side) && is_near, "{why}");
+    }
 }

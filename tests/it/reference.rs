@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::readme::root;
 use crate::support::broker::TestBroker;
+use crate::support::source::{Source, identifier, sources, words};
 
 /// Compares the committed `page` with `made`. With `KEYWARD_WRITE_REFERENCE` set, writes it instead.
 pub(crate) fn compare(page: &str, made: &str) {
@@ -263,4 +264,42 @@ async fn every_alert_names_served_metrics_and_says_the_fix() {
     // A page that an alert leads to is there.
     let pages = rules.split([' ', '"', ';']).filter(|word| word.starts_with("docs/"));
     pages.for_each(|page| assert!(root().join(page).exists(), "{page}"));
+}
+
+/// The first sentence of the documentation of the event's type: `types` has the source of each name.
+fn meaning_of(kind: &str, sources: &[Source]) -> String {
+    let named = format!("\"{kind}\"");
+    let of_source = |source: &Source| -> Option<String> {
+        let at = words(&source.text, &named).next()?;
+        let before = &source.text[..at];
+        // A row of a table of events, or an `impl`.
+        let line = before.rsplit('\n').next().unwrap().trim();
+        let row = line.split_once(" = 0x").map(|(name, _)| name);
+        let name = identifier(row.unwrap_or_else(|| before.rsplit("Event for ").next().unwrap()));
+        let defined = words(&source.code, "struct")
+            .find(|at| identifier(source.code[at + 6..].trim_start()) == name)?;
+        let lines: Vec<&str> = source.raw[..defined].lines().rev().skip(1).collect();
+        let docs = lines.into_iter().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+        let docs: Vec<&str> = docs.filter_map(|line| line.strip_prefix("/// ")).collect();
+        let text = docs.into_iter().rev().collect::<Vec<_>>().join(" ");
+        Some(text.split_once(". ").map_or(text.clone(), |(first, _)| format!("{first}.")))
+    };
+    let found = sources.iter().find_map(of_source);
+    found.filter(|text| !text.is_empty()).unwrap_or_else(|| panic!("the event {kind} has no documentation"))
+}
+
+#[test]
+fn the_page_of_events_is_what_the_broker_writes() {
+    let sources = sources("src");
+    let row = |(kind, outcome): (&str, Option<&str>)| {
+        format!("| `{kind}` | {} | {} |\n", outcome.unwrap_or_default(), meaning_of(kind, &sources))
+    };
+    let rows: String = keyward::broker::event_kinds().into_iter().map(row).collect();
+    let page = format!(
+        "# Kinds of ledger entries\n\nEvery kind of entry that the broker writes, in alphabetical order, with the outcome by \
+         which `keyward audit list --outcome` finds it; a kind without an outcome reports a state. `keyward audit list --kind \
+         KIND` lists the entries of a kind, and `keyward audit kinds` prints this list. [ledger-format.md](ledger-format.md) \
+         has the form of an entry. Made by `scripts/reference`.\n\n| kind | outcome | what happened |\n|---|---|---|\n{rows}"
+    );
+    compare("events.md", &page);
 }

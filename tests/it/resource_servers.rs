@@ -208,8 +208,10 @@ fn the_node_resource_server_checks_the_binding() {
         fs::copy(examples().join("resource_server.mjs"), &script).unwrap();
         std::os::unix::fs::symlink(node_home().join("node_modules"), process.path("node_modules")).unwrap();
         let clock = process.path("clock.cjs");
-        let ahead = "const real = Date.now, fs = require('node:fs');\n\
-                     Date.now = () => real() + (fs.existsSync('ahead') ? 1000 * fs.readFileSync('ahead') : 0);\n";
+        // The wall clock goes back a day while the monotonic one goes on.
+        let ahead = "const real = performance.now.bind(performance), wall = Date.now, fs = require('node:fs');\n\
+                     performance.now = () => real() + (fs.existsSync('ahead') ? 1000 * fs.readFileSync('ahead') : 0);\n\
+                     Date.now = () => wall() - (fs.existsSync('ahead') ? 86400000 : 0);\n";
         fs::write(&clock, ahead).unwrap();
         let mut command = Command::new("node");
         command.arg("--require").arg(clock).arg(script).args([

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use keyward::base::Clock as _;
 use keyward::base::limits::{DESTROYED_LISTED_MAX, REWRAPPED_AT_ONCE_MAX};
 use serde_json::json;
 
-use crate::support::broker::{Agent, DECLARATIONS, Reply, TestBroker};
+use crate::operators::{join, refused, standing};
+use crate::support::broker::{Agent, Caller, DECLARATIONS, Reply, TestBroker};
 use crate::support::process::{Process, put_back};
 
 const BYTES: &str = "application/octet-stream";
@@ -82,6 +84,41 @@ async fn a_former_version_is_handed_out_again_and_only_a_former_one() {
     let read: Vec<_> = items.iter().map(|item| (&item["agent"], &item["version"])).collect();
     assert_eq!(read, [(&json!("research-bot"), &json!(1)), (&json!("research-bot"), &json!(2))]);
     assert!(items.iter().all(|item| item["first_at"].as_str() <= item["at"].as_str()), "{items:?}");
+}
+
+#[tokio::test]
+async fn the_ledger_says_which_agents_could_read_a_secret_at_a_past_time() {
+    // Given an agent that could read a secret, and lost its role later
+    let broker = TestBroker::declared().await;
+    let admin = broker.operator();
+    let access = async |by: &Caller, at: &str| {
+        by.post_json("/v1/secret-access/github/app", &json!({ "at": at })).await
+    };
+    let before = broker.clock.now().to_string();
+    broker.clock.advance_s(60);
+    broker.agent("research-bot", &["repo-reader"]).await;
+    broker.agent("other-bot", &["publisher"]).await;
+    broker.clock.advance_s(60);
+    let then = broker.clock.now().to_string();
+    broker.clock.advance_s(60);
+    let agent = "[[agent]]\nname = \"research-bot\"\nroles = [\"publisher\"]\n";
+    assert_eq!(broker.apply(agent).await.status, 200);
+    // When an operator asks for each time, then the answers follow the declarations of then
+    let read =
+        json!({ "agent": "research-bot", "roles": ["repo-reader"], "capabilities": ["github.repo.read"] });
+    for (at, items) in
+        [(before.as_str(), json!([])), (&then, json!([read])), ("1s", json!([])), ("90s", json!([read]))]
+    {
+        let answer = access(&admin, at).await.json();
+        assert_eq!((&answer["items"], &answer["complete"]), (&items, &json!(true)), "{at}: {answer}");
+    }
+    // And a deleted agent is still named, to an operator with the scope `all`
+    assert_eq!(admin.post_json("/v1/agents/research-bot/delete", &json!({})).await.status, 200);
+    assert_eq!(access(&admin, &then).await.json()["items"], json!([read]));
+    let later = broker.clock.now().plus_s(60).to_string();
+    refused(&access(&admin, &later).await, 400, "json_invalid");
+    let bound = join(&broker, "rhea", &standing("auditor", Some("red"))).await.caller;
+    refused(&access(&bound, &then).await, 404, "secret_unknown");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::services::{ElsewhereCredential, Services};
 use crate::broker::world::Effect;
-use crate::operators::{self, OperatorElsewhere, OperatorRole, Serving, is_of_host};
+use crate::operators::{self, OperatorElsewhere, OperatorKind, OperatorRole, Serving, is_of_host};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::{Authorised, Counted, Right, Unauthorised, authorise};
 use crate::quota::Note;
@@ -109,14 +109,35 @@ fn unauthorised<R: Right>(operator: &OperatorPrincipal, refused: Unauthorised) -
                     "the operator `{name}` has the role {}, and this needs {needed}",
                     operator.role().as_str()
                 ))
-                .mended_by(format!(
-                    "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
-                ))
+                .mended_by(role_fix::<R>(operator, &needed))
         }
         Unauthorised::Scope => Failure::new(code::OPERATOR_SCOPE_INSUFFICIENT).because(format!(
             "the operator `{}` is limited to the owner `{}`, and this concerns all owners",
             operator.name(),
             operator.scope().owner().map_or("", OwnerName::as_str)
         )),
+    }
+}
+
+/// What helps an operator whose role does not have the right: a program can have only some of the roles.
+fn role_fix<R: Right>(operator: &OperatorPrincipal, needed: &str) -> String {
+    let (kind, name) = (operator.kind(), operator.name());
+    let possible = kind.roles().iter().find(|role| R::NEED.roles.contains(role));
+    match (kind, possible) {
+        (OperatorKind::Human, _) => format!(
+            "ask an operator with the role {needed} to do it, or an admin for the role: `keyward operator role {name} ROLE`"
+        ),
+        (OperatorKind::Service | OperatorKind::Automation, Some(role)) => {
+            let role = role.as_str();
+            format!(
+                "use another {kind} with the role {role} for it (`keyward operator invite NAME --{kind} --role {role}`), or ask \
+                 an operator with the role {needed} to do it"
+            )
+        }
+        (OperatorKind::Service | OperatorKind::Automation, None) => {
+            format!(
+                "ask a person with the role {needed} to do it: an operator of the kind {kind} cannot have this role"
+            )
+        }
     }
 }

@@ -107,6 +107,10 @@ impl Noun {
     /// What a subject with this text stands for, and its name or id: `secret/github/app`.
     fn of_subject(text: &str) -> Option<(Self, &str)> {
         let (kind, which) = text.split_once('/')?;
+        // A lease is named by its id here, and a change of declarations names it by its capability.
+        if kind == "lease" {
+            return Some((Self::Field(EntryField::Lease), which));
+        }
         Some((Self::of_named(kind).or_else(|| Self::of_id(kind))?, which))
     }
 

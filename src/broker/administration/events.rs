@@ -47,6 +47,22 @@ pub fn event_name(kind: Kind) -> &'static str {
     found.map_or("unknown", |(_, name)| name)
 }
 
+/// The names of all events that this version writes, in alphabetical order, each with its outcome: `allowed`, `denied` or
+/// `failed`; none for an event that reports a state.
+#[must_use]
+pub fn event_kinds() -> Vec<(&'static str, Option<&'static str>)> {
+    let mut kinds: Vec<_> =
+        EVENTS.iter().map(|(kind, name)| (*name, outcome_of(*kind).map(EntryOutcome::as_str))).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// Whether events of this name say that the broker refused a request.
+pub(in crate::broker) fn is_denial(name: &str) -> bool {
+    let found = EVENTS.iter().find(|(_, known)| *known == name);
+    found.is_some_and(|(kind, _)| outcome_of(*kind) == Some(EntryOutcome::Denied))
+}
+
 macro_rules! known {
     ($($event:ty),* $(,)?) => { &[$((<$event as Event>::KIND, <$event as Event>::NAME)),*] };
 }

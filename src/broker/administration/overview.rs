@@ -1,23 +1,25 @@
 use std::collections::BTreeSet;
 
-use crate::authn::AgentPrincipal;
+use crate::authn::{AgentPrincipal, Credential, blocking, blocking_agent, blocking_issue};
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::{AgentName, IncidentId, RoleName, SecretName, Timestamp};
+use crate::base::{AgentName, CapabilityName, IncidentId, RoleName, SecretName, Timestamp};
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
 use crate::broker::identity::revoke_code::open_codes_of_agent;
 use crate::broker::identity::standing::InstanceStanding;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
+use crate::broker::rotation::next_rotation;
 use crate::broker::world::{World, records};
 use crate::policy::{Authorised, CapabilityConstraints, ReadDeclared, ReadSecretNames, Requester};
-use crate::registry::{Agent, Capability, Delivery, Owned, Registry, Role};
+use crate::registry::{Agent, Capability, Delivery, Instance, Owned, Registry, Role};
 use crate::revocation::Subject;
 use crate::secrets::{Secret, Version};
 use crate::wire::PageAnswer;
 use crate::wire::{
-    AgentAnswer, CapabilityAnswer, InstanceAnswer, RoleAnswer, SecretAnswer, SecretVersionAnswer,
+    AgentAnswer, CapabilityAnswer, ContainmentAnswer, InstanceAnswer, RoleAnswer, SecretAnswer,
+    SecretVersionAnswer,
 };
 
 /// An agent's view of itself.
@@ -133,7 +135,7 @@ impl AdminServices {
     /// The secrets within the operator's scope with a value, by name, without values.
     #[must_use]
     pub fn secrets(&self, by: &Authorised<ReadSecretNames>, page: &Page) -> PageAnswer<SecretAnswer> {
-        let scope = by.operator().scope();
+        let (now, scope) = (self.0.state.clock.now(), by.operator().scope());
         self.0.state.store.read(|world, _| {
             let within = world.secrets.all().filter(|secret| scope.covers(secret.owner.as_ref()));
             let held = within.filter_map(|secret| Some((secret, secret.current?)));
@@ -145,6 +147,11 @@ impl AdminServices {
                 updated_at: current.stored_at.to_string(),
                 owner: secret.owner.clone(),
                 sensitivity: secret.sensitivity.as_str().into(),
+                next_rotation: world
+                    .rotations
+                    .of(&secret.name)
+                    .and_then(|rotation| next_rotation(rotation, now))
+                    .map(|next| next.to_string()),
             };
             page.of(held, |(secret, _)| secret.name.as_str(), view)
         })
@@ -152,20 +159,22 @@ impl AdminServices {
 }
 
 fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now: Timestamp) -> AgentAnswer {
-    let mut live_instances = 0_u32;
-    let instances = agent.instances.iter().map(|instance| {
-        let standing = InstanceStanding::of(world, agent, instance, now);
-        live_instances = live_instances.saturating_add(u32::from(standing == InstanceStanding::Live));
-        InstanceAnswer {
-            id: instance.id,
-            serial: hex(&instance.current.serial),
-            enrolled_at: instance.enrolled_at.to_string(),
-            not_after: instance.not_after().to_string(),
-            state: standing.as_str().into(),
-        }
+    let standings: Vec<(&Instance, InstanceStanding)> = agent
+        .instances
+        .iter()
+        .map(|instance| (instance, InstanceStanding::of(world, agent, instance, now)))
+        .collect();
+    let live = standings.iter().filter(|(_, standing)| *standing == InstanceStanding::Live).count();
+    let containments = containments_of(world, agent, &standings, incidents);
+    let (subject, refusing) = (Subject::Agent(agent.id), containments.iter().find(|one| !one.partial));
+    let reason = world.revocations.reason(&subject).map(ToString::to_string);
+    let instances = standings.iter().map(|(instance, standing)| InstanceAnswer {
+        id: instance.id,
+        serial: hex(&instance.current.serial),
+        enrolled_at: instance.enrolled_at.to_string(),
+        not_after: instance.not_after().to_string(),
+        state: standing.as_str().into(),
     });
-    let instances: Vec<InstanceAnswer> = instances.collect();
-    let is_suspended = world.revocations.is_blocked(&Subject::Agent(agent.id));
     AgentAnswer {
         id: agent.id,
         name: agent.name.clone(),
@@ -174,13 +183,58 @@ fn agent_view(world: &World, agent: &Agent, incidents: &ContainingIncidents, now
         audience: agent.serves.as_ref().map(ToString::to_string),
         max_instances: agent.max_instances,
         person: agent.person.as_ref().map(ToString::to_string),
-        state: if is_suspended { "suspended" } else { "active" }.into(),
-        incident: incidents.of_subject(&Subject::Agent(agent.id)),
-        reason: world.revocations.reason(&Subject::Agent(agent.id)).map(ToString::to_string),
-        instances,
-        live_instances,
+        state: agent_state(world, agent, &standings).into(),
+        incident: incidents.of_subject(&subject).or_else(|| refusing.map(|one| one.incident)),
+        reason: reason.or_else(|| refusing.and_then(|one| one.reason.clone())),
+        instances: instances.collect(),
+        live_instances: u32::try_from(live).unwrap_or(u32::MAX),
         open_codes: Vec::new(),
+        containments,
     }
+}
+
+/// Whether something of the agent is accepted: its own suspension, and the containment of its owner or everything, refuse
+/// all of it; the containment of a network refuses the instances that enrolled there.
+fn agent_state(world: &World, agent: &Agent, standings: &[(&Instance, InstanceStanding)]) -> &'static str {
+    let has = |wanted| standings.iter().any(|(_, standing)| *standing == wanted);
+    if world.revocations.is_blocked(&Subject::Agent(agent.id)) {
+        "suspended"
+    } else if !blocking_agent(agent, records(world)).is_empty()
+        || (has(InstanceStanding::Suspended) && !has(InstanceStanding::Live))
+    {
+        "contained"
+    } else {
+        "active"
+    }
+}
+
+/// The containments that refuse the agent, one of its instances, or a part of what it may get.
+fn containments_of(
+    world: &World,
+    agent: &Agent,
+    standings: &[(&Instance, InstanceStanding)],
+    incidents: &ContainingIncidents,
+) -> Vec<ContainmentAnswer> {
+    let mut found = Vec::new();
+    if incidents.is_empty() {
+        return found;
+    }
+    let records = records(world);
+    incidents.add_to(&mut found, &blocking_agent(agent, records), world, false);
+    let is_live = standings.iter().any(|(_, standing)| *standing == InstanceStanding::Live);
+    for (instance, _) in standings.iter().filter(|(_, one)| *one == InstanceStanding::Suspended) {
+        for holding in instance.holdings() {
+            let certificate = Credential::Certificate { agent, instance, holding, from: None };
+            incidents.add_to(&mut found, &blocking(certificate, records), world, is_live);
+        }
+    }
+    let declarations = world.registry.declarations();
+    let roles = agent.roles.iter().filter_map(|name| declarations.role(name));
+    let capabilities: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+    for capability in capabilities {
+        incidents.add_to(&mut found, &blocking_issue(agent, capability, records), world, true);
+    }
+    found
 }
 
 /// The secrets that `capabilities` deliver, once each, with their current versions.

@@ -1,32 +1,59 @@
-use crate::authn::OperatorPrincipal;
-use crate::base::OperatorName;
 use crate::base::code::{self, Code, CodeClass};
+use crate::base::{OperatorId, OperatorName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::{Failure, is_about_owned};
 use crate::broker::incidents::has_subject;
 use crate::broker::requested_object::RequestedObject;
 use crate::broker::world::World;
-use crate::operators::OperatorDenied;
-use crate::pki::PeerCertificate;
+use crate::operators::{Operator, OperatorDenied, OperatorRole};
+use crate::pki::{PeerCertificate, SpiffeId};
 use crate::quota::Note;
+use crate::registry::ANOTHER_OWNER;
 
 /// Codes of refusals that are recorded though the request conflicts with the state of an object.
 const RECORDED_CONFLICTS: [Code; 2] = [code::LAST_ADMIN, code::NAME_RESERVED_BY_OWNER];
 
-/// Whether the refusal of a request of `operator` by this code is recorded. For an operator with an owner, an object of
-/// another owner does not exist: such a request is recorded also if there is no object, so that the number of entries does
-/// not tell the operator which objects exist.
-fn is_recorded(operator: &OperatorPrincipal, code: Code) -> bool {
-    let is_bound = operator.scope().owner().is_some();
-    code.sort() == CodeClass::Denied
-        || RECORDED_CONFLICTS.contains(&code)
-        || (is_bound && is_about_owned(code))
+/// An operator whose request was refused.
+struct RefusedOperator {
+    id: OperatorId,
+    name: OperatorName,
+    role: OperatorRole,
+    is_bound: bool,
+}
+
+impl RefusedOperator {
+    fn of(operator: &Operator) -> Self {
+        let is_bound = operator.scope.owner().is_some();
+        Self { id: operator.id, name: operator.name.clone(), role: operator.role, is_bound }
+    }
+
+    /// Whether the refusal of a request by this code is recorded. For an operator with an owner, an object of another owner
+    /// does not exist: such a request is recorded also if there is no object, so that the number of entries does not tell
+    /// the operator which objects exist.
+    /// Declarations that another owner's objects refuse tell their names, so these are recorded, too.
+    fn is_recorded(&self, failure: &Failure) -> bool {
+        let code = failure.code;
+        code.sort() == CodeClass::Denied
+            || RECORDED_CONFLICTS.contains(&code)
+            || (self.is_bound && is_about_owned(code))
+            || failure.faults.iter().any(|fault| fault.message.contains(ANOTHER_OWNER))
+    }
 }
 
 fn exists(world: &World, object: &RequestedObject) -> bool {
     match object {
         RequestedObject::Subject(name) => has_subject(world, name),
         RequestedObject::Incident(id) => world.incidents().get(*id).is_some(),
+        RequestedObject::Lease(id) => world.leases.lease(*id).is_some(),
+        RequestedObject::Code(id) => {
+            world.registry.code(*id).is_some() || world.operators.code(*id).is_some()
+        }
+        RequestedObject::Authority(number) => {
+            world.keys.authority.generations().all().any(|(known, _)| known == *number)
+        }
+        RequestedObject::TokenKey(number) => {
+            world.keys.token_keys.generations().all().any(|(known, _)| known == *number)
+        }
     }
 }
 
@@ -40,22 +67,34 @@ impl AdminServices {
         failure: &Failure,
         object: Option<&RequestedObject>,
     ) -> Option<OperatorName> {
-        let operator = self.identify(peer).ok()?;
-        if is_recorded(&operator, failure.code)
-            && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&operator.id())
+        let operator = self.refused_operator(peer, failure)?;
+        if operator.is_recorded(failure)
+            && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&operator.id)
         {
             let named = failure.object.as_deref().or(object);
             let subject = self.0.state.store.read(|world, _| named.filter(|one| exists(world, one)));
             let event = OperatorDenied {
-                operator: operator.name(),
-                role: operator.role().as_str(),
+                operator: &operator.name,
+                role: operator.role.as_str(),
                 right,
                 subject: subject.map(ToString::to_string),
                 code: failure.code.as_str(),
                 unrecorded,
             };
-            self.0.record_refusal(&event, operator.connection()).await;
+            self.0.record_refusal(&event, peer.connection()).await;
         }
-        Some(operator.name().clone())
+        Some(operator.name)
+    }
+
+    /// The operator behind `peer`. It may have been revoked, or its certificate have ended, since the request was refused:
+    /// the refusal is still the operator's.
+    fn refused_operator(&self, peer: &PeerCertificate, failure: &Failure) -> Option<RefusedOperator> {
+        let is_of_certificate = failure.code.sort() == CodeClass::Unauthenticated
+            || failure.code == code::OPERATOR_OUTSIDE_NETWORK;
+        if is_of_certificate && self.identify(peer).is_err() {
+            return None;
+        }
+        let SpiffeId::Operator { name, .. } = peer.spiffe() else { return None };
+        self.0.state.store.read(|world, _| world.operators.named(name).map(RefusedOperator::of))
     }
 }

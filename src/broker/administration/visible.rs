@@ -329,7 +329,13 @@ impl Filter<'_> {
 
     /// Whether a subject in this text is shown, e.g. `secret/github/app`.
     fn shows_subject(&mut self, subject: &str) -> bool {
-        let named = subject.split_once('/').and_then(|(kind, name)| Some((Noun::of_kind(kind)?, name)));
+        let named = subject.split_once('/');
+        // Whose they are is not in the text, and an operator with an owner must not learn which ones exist.
+        if named.is_some_and(|(kind, _)| ["lease", "code"].contains(&kind)) {
+            self.found.foreign = true;
+            return false;
+        }
+        let named = named.and_then(|(kind, name)| Some((Noun::of_kind(kind)?, name)));
         named.is_none_or(|(noun, name)| self.shows(noun, name))
     }
 

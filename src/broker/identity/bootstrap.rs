@@ -1,5 +1,6 @@
-use crate::base::{OperatorId, OperatorName, Scope, code};
+use crate::base::{OperatorId, OperatorName, Scope, Serial, code};
 use crate::broker::failure::Failure;
+use crate::broker::identity::facts::renewable;
 use crate::broker::identity::operators::{deleted, is_deleted};
 use crate::broker::reading::Reading;
 use crate::broker::retry::{AttemptError, retry_on_conflict};
@@ -80,6 +81,21 @@ pub fn effect_of_reissue(services: &Services, name: &OperatorName) -> Option<Str
         is_suspended.then(|| format!("the suspension of the operator `{name}` ends"))
     };
     services.state.read(effect).0
+}
+
+/// The serial numbers of the certificates of the operator called `name` that are valid or can be renewed, without the one
+/// with the serial number `new`.
+#[must_use]
+pub fn other_certificates(services: &Services, name: &OperatorName, new: Serial) -> Vec<String> {
+    let (grace_s, now) = (services.settings.operator_renewal_grace_s, services.state.clock.now());
+    let others = |reading: &Reading<'_>| {
+        let world = reading.unconditional();
+        let operator = world.operators.named(name).into_iter();
+        let all = operator.flat_map(|operator| renewable(operator, world, grace_s, now));
+        let others = all.filter(|one| one.serial != *new.as_bytes());
+        others.map(|one| Serial::from_bytes(one.serial).to_string()).collect()
+    };
+    services.state.read(others).0
 }
 
 /// The change that records a certificate.

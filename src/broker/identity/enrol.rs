@@ -26,7 +26,7 @@ impl AgentServices {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
-        retry_on_conflict!(async {
+        let enrolled = retry_on_conflict!(async {
             let deciding = services.deciding(services.state.certifying(services.settings.agent_life_s)?);
             let permit = redemption.permit();
             let ((granted, agent, instance), preconditions) = services.state.read(|reading| {
@@ -55,7 +55,8 @@ impl AgentServices {
             let planned = PlannedCertificate::instance(holder, &instance.current);
             let key = PresentedKey { key: &redemption.key, connection: Some(redemption.input.connection) };
             services.certificate_again(planned, grant, key, preconditions).await
-        })
+        });
+        services.noting_clock_refusal_of_code(&redemption, enrolled).await
     }
 }
 

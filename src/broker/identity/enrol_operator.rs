@@ -28,7 +28,7 @@ impl AdminServices {
     pub async fn enrol(&self, input: EnrolInput) -> Result<Enrolled, Failure> {
         let services = &*self.0;
         let mut redemption = Redemption::of(services, &input)?;
-        retry_on_conflict!(async {
+        let enrolled = retry_on_conflict!(async {
             let deciding = services.deciding(services.state.certifying(services.settings.operator_life_s)?);
             let permit = redemption.permit();
             let ((decision, operator), preconditions) = services.state.read(|reading| {
@@ -48,7 +48,8 @@ impl AdminServices {
                     Err(services.not_redeemed(&redemption, &denial, reuse).await)
                 }
             }
-        })
+        });
+        services.noting_clock_refusal_of_code(&redemption, enrolled).await
     }
 }
 

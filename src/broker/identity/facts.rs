@@ -172,10 +172,8 @@ impl<'w> Reading<'w> {
     /// [`Failure`].
     pub(crate) fn another_admin_than(&self, leaving: &Operator, grace_s: i64) -> Result<(), Failure> {
         let world = self.under(operators::keys::admins());
-        let is_lasting = |one: &Operator| one.is_full_admin() && !is_of_host(&one.name);
-        let can_act = |one: &Operator| acting(one, world, grace_s, self.now()).next().is_some();
-        let mut others = world.operators.all().filter(|one| one.id != leaving.id && is_lasting(one));
-        if !is_lasting(leaving) || others.any(can_act) {
+        let mut others = acting_admins(world, grace_s, self.now()).filter(|(one, _)| one.id != leaving.id);
+        if !is_lasting_admin(leaving) || others.next().is_some() {
             return Ok(());
         }
         Err(Failure::new(code::LAST_ADMIN))
@@ -201,6 +199,22 @@ impl Reading<'_> {
         }
         self.another_admin_than(holder, grace_s)
     }
+}
+
+/// Whether the operator is an unrestricted admin, and not the one of break-glass access.
+fn is_lasting_admin(operator: &Operator) -> bool {
+    operator.is_full_admin() && !is_of_host(&operator.name)
+}
+
+/// The unrestricted admins that can act at `now`, each with every certificate for that. `grace_s` is the grace period of
+/// operators.
+pub(crate) fn acting_admins(
+    world: &World,
+    grace_s: i64,
+    now: Timestamp,
+) -> impl Iterator<Item = (&Operator, &Certificate)> {
+    let admins = world.operators.all().filter(|one| is_lasting_admin(one));
+    admins.flat_map(move |one| acting(one, world, grace_s, now).map(move |certificate| (one, certificate)))
 }
 
 /// The valid certificates of `operator` at `now`.

@@ -1,6 +1,8 @@
+use std::net::IpAddr;
+
 use super::approval_key_views;
 use super::operators::operator_unknown;
-use crate::authn::{Credential, CredentialFault, live};
+use crate::authn::{Credential, CredentialFault, blocking, live};
 use crate::base::encoding::hex;
 use crate::base::{OperatorName, Timestamp};
 use crate::broker::caller_services::AdminServices;
@@ -10,10 +12,10 @@ use crate::broker::identity::revoke_code::open_codes_of_operator;
 use crate::broker::incidents::containing::ContainingIncidents;
 use crate::broker::page::Page;
 use crate::broker::world::{World, records};
-use crate::operators::{Operator, OperatorProfile};
+use crate::operators::{Certificate, Operator, OperatorProfile, OperatorUse};
 use crate::policy::{Authorised, ReadOperators};
 use crate::revocation::Subject;
-use crate::wire::{CertificateAnswer, OperatorAnswer, OperatorUseAnswer, PageAnswer};
+use crate::wire::{CertificateAnswer, ContainmentAnswer, OperatorAnswer, OperatorUseAnswer, PageAnswer};
 
 impl AdminServices {
     /// All operators, by name.
@@ -22,10 +24,7 @@ impl AdminServices {
         let now = self.0.state.clock.now();
         self.0.state.store.read(|world, _| {
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
-            let seen = |one: &Operator| OperatorAnswer {
-                incident: incidents.of_subject(&Subject::Operator(one.id)),
-                ..view(one, world, now, self.last_use(one))
-            };
+            let seen = |one: &Operator| view(one, world, now, &incidents, self.last_use(one));
             page.of(world.operators.all(), |one| one.name.as_str(), seen)
         })
     }
@@ -43,19 +42,15 @@ impl AdminServices {
         self.0.state.store.read(|world, _| {
             let one = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
             let incidents = ContainingIncidents::shown_to(by.operator(), world);
-            let incident = incidents.of_subject(&Subject::Operator(one.id));
             let open_codes = open_codes_of_operator(world, name, now);
-            Ok(OperatorAnswer { incident, open_codes, ..view(one, world, now, self.last_use(one)) })
+            Ok(OperatorAnswer { open_codes, ..view(one, world, now, &incidents, self.last_use(one)) })
         })
     }
 }
 
 impl AdminServices {
-    fn last_use(&self, operator: &Operator) -> Option<OperatorUseAnswer> {
-        self.0.state.operator_uses.last(operator).map(|last| OperatorUseAnswer {
-            at: last.at.to_string(),
-            address: last.from.map(|from| from.to_canonical().to_string()),
-        })
+    fn last_use(&self, operator: &Operator) -> Option<OperatorUse> {
+        self.0.state.operator_uses.last(operator)
     }
 }
 
@@ -81,19 +76,33 @@ fn view(
     operator: &Operator,
     world: &World,
     now: Timestamp,
-    last_use: Option<OperatorUseAnswer>,
+    incidents: &ContainingIncidents,
+    last_use: Option<OperatorUse>,
 ) -> OperatorAnswer {
     let OperatorProfile { kind, networks, life_s, person } = &operator.profile;
-    let certificates: Vec<_> = counting(operator, world, now)
-        .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
-        .collect();
-    let state = if world.revocations.is_blocked(&Subject::Operator(operator.id)) {
+    let (valid, from): (Vec<&Certificate>, _) =
+        (counting(operator, world, now).collect(), last_use.and_then(|last| last.from));
+    let is_refused = |certificate: &&Certificate| {
+        live(Credential::OperatorCertificate { operator, certificate, from }, records(world))
+            == Err(CredentialFault::Suspended)
+    };
+    let subject = Subject::Operator(operator.id);
+    let state = if world.revocations.is_blocked(&subject) {
         "suspended"
-    } else if certificates.is_empty() {
+    } else if valid.is_empty() {
         inactivity(operator, world, now)
+    } else if valid.iter().all(is_refused) {
+        "contained"
     } else {
         "active"
     };
+    let containments = if matches!(state, "suspended" | "contained") {
+        containments_of(operator, world, from, incidents)
+    } else {
+        Vec::new()
+    };
+    let refusing = containments.first();
+    let reason = world.revocations.reason(&subject).map(ToString::to_string);
     OperatorAnswer {
         id: operator.id,
         name: operator.name.clone(),
@@ -101,14 +110,36 @@ fn view(
         role: operator.role.as_str().into(),
         owner: operator.scope.owner().cloned(),
         state: state.into(),
-        incident: None,
-        reason: world.revocations.reason(&Subject::Operator(operator.id)).map(ToString::to_string),
-        certificates,
+        incident: incidents.of_subject(&subject).or_else(|| refusing.map(|one| one.incident)),
+        reason: reason.or_else(|| refusing.and_then(|one| one.reason.clone())),
+        certificates: valid
+            .iter()
+            .map(|one| CertificateAnswer { serial: hex(&one.serial), not_after: one.not_after.to_string() })
+            .collect(),
         open_codes: Vec::new(),
         networks: networks.iter().map(ToString::to_string).collect(),
         life_s: *life_s,
         person: person.as_ref().map(ToString::to_string),
-        last_use,
+        last_use: last_use.map(|last| OperatorUseAnswer {
+            at: last.at.to_string(),
+            address: last.from.map(|from| from.to_canonical().to_string()),
+        }),
+        containments,
         approval_keys: approval_key_views::answers(&operator.approval_keys),
     }
+}
+
+/// The containments that refuse the certificates of the operator, presented from the address of its last use.
+fn containments_of(
+    operator: &Operator,
+    world: &World,
+    from: Option<IpAddr>,
+    incidents: &ContainingIncidents,
+) -> Vec<ContainmentAnswer> {
+    let mut found = Vec::new();
+    for certificate in &operator.certificates {
+        let presented = Credential::OperatorCertificate { operator, certificate, from };
+        incidents.add_to(&mut found, &blocking(presented, records(world)), world, false);
+    }
+    found
 }

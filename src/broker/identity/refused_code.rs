@@ -1,5 +1,6 @@
 use crate::base::code::{self, Code};
 use crate::base::{AgentName, CodeId, InstanceId, Network, OperatorName};
+use crate::broker::failure::Failure;
 use crate::broker::identity::redemption::Redemption;
 use crate::broker::reading::Reading;
 use crate::broker::services::{ElsewhereCredential, Services};
@@ -7,6 +8,7 @@ use crate::broker::world::records;
 use crate::policy::revoked_user;
 use crate::quota::Note;
 use crate::registry::CodeRefused;
+use crate::token::IssuanceRefused;
 
 /// A refused enrolment code whose caller has its secret.
 struct RefusedCode {
@@ -38,7 +40,8 @@ impl RefusedCode {
         let operator = world.operators.named(&code.operator)?;
         let (name, profile) = (&operator.name, &operator.profile);
         let is_elsewhere = !profile.admits(request.source);
-        is_elsewhere.then(|| Self {
+        let is_noted = is_elsewhere || refusal == code::CLOCK_UNTRUSTED;
+        is_noted.then(|| Self {
             agent: None,
             operator: Some(name.clone()),
             networks: profile.networks.clone(),
@@ -78,5 +81,35 @@ impl Services {
         let (agent, operator) = (agent.as_ref(), operator.as_ref());
         let event = CodeRefused { agent, operator, code, refusal, networks, peer, instance, unrecorded };
         self.record_refusal(&event, Some(connection)).await;
+    }
+
+    /// Records that a code was not redeemed because of the clock, if the caller has its secret: at most one entry a minute
+    /// for each code and peer. Other results are returned unchanged.
+    pub(crate) async fn noting_clock_refusal_of_code<T>(
+        &self,
+        redemption: &Redemption<'_>,
+        enrolled: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Err(failure) = enrolled else { return enrolled };
+        if failure.code != code::CLOCK_UNTRUSTED {
+            return Err(failure);
+        }
+        let refused = self.state.read(|reading| RefusedCode::of(reading, redemption, failure.code)).0;
+        let Some(RefusedCode { agent, operator, .. }) = refused else { return Err(failure) };
+        let credential = ElsewhereCredential::Code(redemption.input.code);
+        let connection = redemption.input.connection;
+        if let Note::Record { unrecorded } = self.limits.elsewhere.note(&credential, Some(connection.source))
+        {
+            let event = IssuanceRefused {
+                agent: agent.as_ref(),
+                operator: operator.as_ref(),
+                instance: None,
+                action: "enrol",
+                code: failure.code.as_str(),
+                unrecorded,
+            };
+            self.record_refusal(&event, Some(connection)).await;
+        }
+        Err(failure)
     }
 }

@@ -20,6 +20,11 @@ impl Relatives {
         Self { renewals, codes: codes_of_holders(reading, subject) }
     }
 
+    /// Whether an enrolment code is revoked too.
+    pub(crate) const fn has_codes(&self) -> bool {
+        !self.codes.is_empty()
+    }
+
     /// The number of uses that the codes have left; none if no code is revoked.
     pub(crate) fn unused_uses(&self, reading: &Reading<'_>) -> Option<usize> {
         let registry = &reading.unconditional().registry;

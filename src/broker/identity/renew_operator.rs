@@ -1,6 +1,6 @@
 use crate::authn::{AuthnError, OperatorPrincipal, RenewingOperator, Timeliness};
 use crate::base::encoding::hex;
-use crate::base::{ClockReading, ClockTrust, code, peer_of};
+use crate::base::{ClockReading, ClockTrust, Connection, code, peer_of};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::identity::certificates::{Enrolled, read_key};
@@ -10,7 +10,9 @@ use crate::broker::world::Effect;
 use crate::operators::{self, CONTAIN_ON_HOST, OperatorCertificatePromoted, Serving, is_of_host};
 use crate::pki::{PeerCertificate, SpiffeId};
 use crate::policy::decide_operator_renewal;
+use crate::quota::Note;
 use crate::store::Change;
+use crate::token::IssuanceRefused;
 
 impl AdminServices {
     /// The operator behind the certificate of a connection, as one that may renew: its certificate may have expired
@@ -93,7 +95,7 @@ impl AdminServices {
         let mut admitted = services.limits.enrolments.admit(&peer_of(input.connection.source))?;
         let key = read_key(&input.request)?;
         let peer = renewing.certificate();
-        retry_on_conflict!(async {
+        let renewed = retry_on_conflict!(async {
             let issue = services.state.certifying(services.settings.operator_life_s)?;
             let (time, deciding) = (issue.time, services.deciding(issue));
             let (read, preconditions) = services.state.read(|reading| {
@@ -108,7 +110,28 @@ impl AdminServices {
             let (operator, decision) = read?;
             let grant = decision.grant().map_err(|denial| Failure::new(denial.code))?;
             services.admit_operator(&operator, grant, &key, input.connection, preconditions).await
-        })
+        });
+        self.noting_clock_refusal(renewing, input.connection, renewed).await
+    }
+
+    /// Records that the certificate was not renewed because of the clock, unless the operator has had its share of entries.
+    /// Other results are returned unchanged.
+    async fn noting_clock_refusal(
+        &self,
+        renewing: &RenewingOperator,
+        connection: Connection,
+        renewed: Result<Enrolled, Failure>,
+    ) -> Result<Enrolled, Failure> {
+        let Err(failure) = renewed else { return renewed };
+        if failure.code == code::CLOCK_UNTRUSTED
+            && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&renewing.id())
+        {
+            let (operator, code) = (Some(renewing.name()), failure.code.as_str());
+            let event =
+                IssuanceRefused { agent: None, operator, instance: None, action: "renew", code, unrecorded };
+            self.0.record_refusal(&event, Some(connection)).await;
+        }
+        Err(failure)
     }
 
     /// Whether the certificate of `peer` has to be renewed now: its authority is tainted, or its holder might not know an

@@ -1,7 +1,7 @@
 use super::facts::counting;
 use super::standing::InstanceStanding;
 use crate::authn::{Credential, live};
-use crate::base::code;
+use crate::base::code::{self, CodeClass};
 use crate::base::{AgentId, AgentName, CodeId, InstanceId, OperatorName, Scope, Serial, Timestamp};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeRequest, OperatorRequest};
@@ -75,7 +75,16 @@ impl AdminServices {
         });
         let had_ended = had_ended.0?;
         let request = ChangeRequest::of(by.operator(), request);
-        let removed = self.0.apply_code_revocation(request, id, scope).await?;
+        let removed = self.0.apply_code_revocation(request, id, scope).await.map_err(|failure| {
+            if !had_ended || failure.code.sort() != CodeClass::Unavailable {
+                return failure;
+            }
+            let why = format!(
+                "the enrolment code had ended before this request, and the ledger does not record the repetition: {}",
+                failure.why
+            );
+            failure.because(why)
+        })?;
         let ended = self.0.conclude(removed).await;
         // After the revocation, so that no enrolment is missed.
         let enrolled = state.read(|reading| {
@@ -97,7 +106,11 @@ impl Services {
     ) -> Result<Removed, Failure> {
         let revoked = self.state.change_revoking(request, |reading| {
             let (by, code) = (request.by.name(), id);
-            let (event, effect) = match found(reading.unconditional(), id, scope)? {
+            let found = found(reading.unconditional(), id, scope)?;
+            // A code that has ended stays ended: only a denial that is not durable yet needs an entry.
+            let is_denied = reading.unconditional().revocations.codes.contains(id);
+            let is_repeated = found.expires_at() <= reading.now() && !is_denied;
+            let (event, effect) = match found {
                 FoundCode::Agent(_, agent) => (
                     CodeRevoked { by, code, agent: Some(agent), operator: None },
                     Effect::Registry(registry::Effect::EndCodes(vec![id])),
@@ -107,7 +120,16 @@ impl Services {
                     Effect::Operators(operators::Effect::EndCodes(vec![id])),
                 ),
             };
-            let change = Change::new(&event)?.effect(effect).urgent();
+            let change = Change::new(&event)?.effect(effect);
+            if is_repeated {
+                return Ok(Removal {
+                    change,
+                    denial: None,
+                    order: RemovalOrder::Repeated(None),
+                    count: None,
+                });
+            }
+            let change = change.urgent();
             let order = RemovalOrder::Unconditional(Some(RevocationOrder::RevokeCode(id)));
             Ok(Removal { change, denial: Some(MemoryRevocation::Codes(vec![id])), order, count: None })
         });

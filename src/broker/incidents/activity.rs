@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::base::limits::INCIDENT_NAMES_MAX;
+use crate::broker::administration::events::is_denial;
 use crate::revocation::CertificateRefused;
 use crate::store::Event as _;
 use crate::wire::{
@@ -129,11 +130,11 @@ impl Activity {
                 capability: text(event, "capability").unwrap_or_default().to_owned(),
                 at: time.to_owned(),
             }),
-            "request.denied" => {
-                self.denied = self.denied.saturating_add(1);
+            kind => {
+                let denied = u64::from(is_denial(kind));
+                self.denied = self.denied.saturating_add(denied);
                 return;
             }
-            _ => return,
         }
         for capability in capabilities {
             self.capabilities.entry(capability.to_owned()).or_default().note(time);
@@ -352,6 +353,15 @@ mod tests {
         assert_eq!(said(&of(&night).unusual(&of(&days(49)))), Vec::<String>::new(), "too few");
         let unusual = of(&night).unusual(&of(&days(56)));
         assert_eq!(said(&unusual), ["hour 03:00 UTC", "rate 9 an hour, 2 before"]);
+    }
+
+    #[test]
+    fn every_refusal_of_the_actor_is_counted_as_denied() {
+        let event = json!({ "agent": "bot", "source": "10.0.0.1" });
+        let of_kind = |kind| entry(kind, "2026-11-01T09:00:00.000Z", event.clone());
+        let kinds = ["request.denied", "operator.denied", "token.refused", "issuance.refused"];
+        assert_eq!(of(&kinds.map(of_kind)).denied, 4);
+        assert_eq!(of(&["secret.stored", "rotation.failed"].map(of_kind)).denied, 0);
     }
 
     #[test]

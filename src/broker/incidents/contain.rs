@@ -1,6 +1,6 @@
 use super::records::{incident_full, open_incident};
-use super::subjects::{FoundSubject, named_as};
-use crate::authn::OperatorPrincipal;
+use super::subjects::{FoundSubject, named_as, subject_of};
+use crate::authn::{Credential, OperatorPrincipal, is_under};
 use crate::base::limits::INCIDENT_SUBJECTS_MAX;
 use crate::base::{IncidentId, OperatorEnrolment, Reason, SubjectName, code};
 use crate::broker::caller_services::AdminServices;
@@ -12,7 +12,7 @@ use crate::broker::reading::Reading;
 use crate::broker::removals::{Ended, Removal, RemovalOrder, Removed};
 use crate::broker::requested_object::RequestedObject;
 use crate::broker::services::Services;
-use crate::broker::world::Effect;
+use crate::broker::world::{Effect, World, records};
 use crate::custody::{PendingOrder, RevocationOrder};
 use crate::incidents::{self, Contained, IncidentChange, IncidentContained, IncidentSubject};
 use crate::policy::{Authorised, HandleIncidents};
@@ -43,6 +43,8 @@ pub struct ContainedSubject {
     pub ended: Ended,
     /// Whether the containment accepts the certificate of the operator that ordered it, which it would refuse otherwise.
     pub spares_operator: bool,
+    /// Whether no unrestricted admin can act from the address of its last use.
+    pub leaves_no_admin: bool,
 }
 
 /// A containment that is ordered.
@@ -86,12 +88,15 @@ impl AdminServices {
             found.map(|containment| containment.affected.subject.clone())
         });
         let named = named.0.unwrap_or_else(|| named_as(subject));
+        let contained = subject_of(&named);
+        let leaves_no_admin = contained.is_some_and(|contained| services.leaves_no_admin(&contained));
         Ok(ContainedSubject {
             incident: opened,
             is_new: opened == incident && !joins,
             subject: named,
             ended,
             spares_operator: order.spared.is_some(),
+            leaves_no_admin,
         })
     }
 }
@@ -174,6 +179,7 @@ fn decide(
         by: by.to_owned(),
         reason: request.reason.cloned(),
     };
+    let repeated = repeated(world, &found, &marks);
     let subject = found.subject;
     let mut change = Change::new(&event)?
         .of_incident(incident)
@@ -181,9 +187,13 @@ fn decide(
         .effect(Effect::Revocation(revocation::Effect::Contain(marks.clone())))
         .effect(Effect::Incident(incidents::Effect::Contain(contained.clone())));
     let relatives = Relatives::of(reading, &subject, found.enrolment);
+    let repeated = repeated.filter(|_| !relatives.has_codes());
     change = relatives.added_to(change);
     if let Some(reason) = request.reason.cloned() {
         change = change.effect(Effect::Revocation(revocation::Effect::Explain { subject, reason }));
+    }
+    if let Some(seq) = repeated {
+        return Ok(Removal { change, denial: None, order: RemovalOrder::Repeated(Some(seq)), count: None });
     }
     let denied = UnrecordedContainment { at: reading.now(), marks, contained };
     let order = RevocationOrder::Contain { incident, subject: order.subject.clone(), spared };
@@ -193,6 +203,25 @@ fn decide(
         order: RemovalOrder::Unconditional(Some(order)),
         count: None,
     })
+}
+
+/// The entry that contained the subject in the same way, if the ledger has it, and no enrolment code has been made under the
+/// subject since: nothing else can be issued under a contained subject.
+fn repeated(world: &World, found: &FoundSubject<'_>, marks: &Containment) -> Option<u64> {
+    let Containment { subject, incident, .. } = marks;
+    if !world.revocations.has_containment(marks) {
+        return None;
+    }
+    let incident = world.incidents().recorded_incident(*incident)?;
+    let last = incident.containment(&found.named).filter(|one| one.lifted.is_none())?.last.seq;
+    let is_new = |issued: u64, code: Credential<'_>| issued > last && is_under(code, records(world), subject);
+    let of_agents = world.registry.codes();
+    let of_operators = world.operators.codes();
+    let has_new = of_agents
+        .map(|code| (code.issued_seq, Credential::Code { code, from: None }))
+        .chain(of_operators.map(|code| (code.issued_seq, Credential::OperatorCode { code, from: None })))
+        .any(|(issued, code)| is_new(issued, code));
+    (!has_new).then_some(last)
 }
 
 /// The incident that the containment belongs to: the one that the request names, the one that has this id already, or the

@@ -1,6 +1,7 @@
 //! Incidents: containment of a subject with one entry, and its end; the records of incidents.
 
 mod activity;
+mod admins_left;
 pub(super) mod contain;
 pub(super) mod containing;
 mod effects;

@@ -40,6 +40,9 @@ impl PastedText {
     }
 }
 
+/// Words between `Authorization:` and the credential.
+const SCHEMES: [&str; 3] = ["basic", "bearer", "token"];
+
 struct Parts {
     found: Vec<Sensitive<String>>,
     has_more: bool,
@@ -80,6 +83,21 @@ impl Parts {
         }
         for word in line.split_whitespace() {
             self.fields_of_word(word);
+        }
+        self.spaced_fields_of_line(line);
+        quoted_values(line).for_each(|value| self.add_unquoted(value));
+    }
+
+    /// Values with a space before them: `failed, password: hunter2 user = app`.
+    fn spaced_fields_of_line(&mut self, line: &str) {
+        let mut is_after_name = false;
+        for word in line.split_whitespace() {
+            let is_scheme = SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+            if is_after_name && !is_scheme && !["=", ":"].contains(&word) {
+                self.add_unquoted(bare(word));
+                self.add_unquoted(bare(word).trim_end_matches(['.', '!', '?']));
+            }
+            is_after_name = word.ends_with(['=', ':']) || (is_after_name && is_scheme);
         }
     }
 
@@ -127,6 +145,21 @@ impl Parts {
             }
         }
     }
+}
+
+/// The quoted texts after `=` or `:` in a line, with their quotes: `user=app password="a pass phrase" host=db`.
+fn quoted_values(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices(['=', ':']).filter_map(|(at, sign)| {
+        let rest = line.get(at.saturating_add(sign.len())..)?.trim_start();
+        let quote = rest.chars().next().filter(|first| QUOTES.contains(first))?;
+        let mut is_escaped = false;
+        let end = rest.char_indices().skip(1).find(|(_, c)| {
+            let is_end = *c == quote && !is_escaped;
+            is_escaped = *c == '\\' && !is_escaped;
+            is_end
+        });
+        end.and_then(|(end, _)| rest.get(..=end))
+    })
 }
 
 /// The text after the name of a field: `KEY=value`, `key: value`, `"key": "value"`.
@@ -210,6 +243,12 @@ mod tests {
             ("key=c2VjcmV0cw==", "c2VjcmV0cw=="),
             ("user=app&password=hunter2", "hunter2"),
             ("2026-11-30 ERROR login failed password=hunter2 user=app", "hunter2"),
+            ("2026-11-30 ERROR: login failed, password: hunter2 user: app", "hunter2"),
+            ("connecting with user = app password = hunter2.", "hunter2"),
+            ("got {\"user\": \"app\", \"password\": \"hunter2\"} from the client", "hunter2"),
+            ("user=app password=\"a pass phrase\" host=db", "a pass phrase"),
+            ("login: password: 'a \\'b\\' c' refused", "a \\'b\\' c"),
+            ("> Authorization: Basic YXBwOng= was sent", "YXBwOng="),
         ] {
             let found = pasted(text);
             assert!(found.values.iter().any(|one| one.expose() == value), "{text}");

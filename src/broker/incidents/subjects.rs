@@ -147,6 +147,14 @@ pub(super) fn subject_of(named: &IncidentSubject) -> Option<Subject> {
     }
 }
 
+/// Whether a containment of the subject can refuse unrestricted admins.
+pub(super) const fn is_of_operators(subject: &Subject) -> bool {
+    matches!(
+        subject,
+        Subject::Operator(_) | Subject::OperatorEnrolment(_) | Subject::Certificate(_) | Subject::Network(_)
+    )
+}
+
 /// Whether every affected subject is within the scope now; one that is gone, by its last known owner.
 pub(super) fn is_within(world: &World, scope: &Scope, incident: &Incident) -> bool {
     incident.affected.iter().all(|one| scope.covers(owner_now(world, one)))

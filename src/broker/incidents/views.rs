@@ -92,10 +92,17 @@ impl AdminServices {
         let revokes_certificates = subject.ends_certificates();
         let now = self.0.state.clock.now();
         let mut reach = self.0.count_credentials(std::slice::from_ref(&subject), now, work)?;
+        let spared = spared(by.operator(), name);
+        let leaves_no_admin = self.0.would_leave_no_admin(&subject, spared);
         let tokens_expire_by = self.0.tokens_expire_by(&[(subject, named.clone())], now, work)?;
         reach.tokens_expire_by = tokens_expire_by.to_string();
-        let spares_caller = spared(by.operator(), name).is_some();
-        Ok(PreviewAnswer { subject: subject_answer(&named), revokes_certificates, spares_caller, reach })
+        Ok(PreviewAnswer {
+            subject: subject_answer(&named),
+            revokes_certificates,
+            spares_caller: spared.is_some(),
+            leaves_no_admin,
+            reach,
+        })
     }
 }
 

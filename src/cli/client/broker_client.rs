@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::address_origin::AddressOrigin;
+use super::broker_clock::BrokerClock;
 use super::received::Received;
 use super::refusal::refusal;
 use super::refused_certificate::RefusedCertificate;
@@ -41,6 +42,8 @@ pub(crate) struct Client {
     trust_domain: Option<TrustDomain>,
     /// Signs the handshakes if the identity's key is sealed.
     signer: Option<Arc<SealedKeySigner>>,
+    /// What responses say of the broker's clock.
+    clock: BrokerClock,
 }
 
 /// The place of a client's identity.
@@ -73,6 +76,7 @@ impl Client {
             source: None,
             trust_domain: None,
             signer,
+            clock: BrokerClock::default(),
         })
     }
 
@@ -133,7 +137,13 @@ impl Client {
             source: None,
             trust_domain: None,
             signer: None,
+            clock: BrokerClock::default(),
         }
+    }
+
+    /// What the responses so far say of the broker's clock.
+    pub(crate) const fn broker_clock(&self) -> &BrokerClock {
+        &self.clock
     }
 
     /// The same client, whose requests take no longer than `wait` each.
@@ -253,6 +263,7 @@ impl Client {
         is_sent.store(true, Ordering::Relaxed);
         let exchanged = self.transport.exchange(connection, request).await;
         let response = exchanged.map_err(|failure| self.explained(failure))?;
+        self.clock.note(&response.headers, SystemClock::new().now());
         // The completion of a word has no identity that is updated, and prints nothing.
         if self.source.is_some() && response.headers.contains_key(READ_ONLY_HEADER) {
             note_read_only();

@@ -4,6 +4,7 @@ mod address_origin;
 mod approvals;
 mod attempts;
 mod broker_client;
+mod broker_clock;
 mod failure_reports;
 mod handshake_failure;
 mod received;

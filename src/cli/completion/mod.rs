@@ -115,6 +115,9 @@ fn with_names(mut command: Command, path: &str) -> Command {
         ("help", "words") => argument.add(ArgValueCandidates::new(topics)),
         ("run", "secrets") => argument
             .add(ArgValueCompleter::new(|current: &OsStr| Named::OwnSecrets.candidates_of_variable(current))),
+        ("contain" | "break-glass contain", "subject")
+        | ("incident show", "incident")
+        | ("incident open", "subjects") => argument.add(ArgValueCompleter::new(Named::subject_candidates)),
         (path, id) => match Named::of(path, id) {
             Some(named) => argument.add(ArgValueCandidates::new(move || named.candidates())),
             None => argument,

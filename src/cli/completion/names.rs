@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap_complete::CompletionCandidate;
 
 use super::cache::CachedNames;
+use crate::base::SUBJECT_FORMS;
 use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind, default_home, directory_of};
 use crate::cli::owners::may;
@@ -110,6 +111,28 @@ impl Named {
         };
         let names = self.all().into_iter().filter(|name| name.starts_with(typed));
         names.map(|name| CompletionCandidate::new(format!("{variable}={name}"))).collect()
+    }
+
+    /// Subjects of containments for what is typed: the kinds, and the names of a kind once its `/` is typed.
+    pub(super) fn subject_candidates(current: &OsStr) -> Vec<CompletionCandidate> {
+        let Some(typed) = current.to_str() else { return Vec::new() };
+        let Some((kind, name)) = typed.split_once('/') else {
+            let kinds = SUBJECT_FORMS.split(", ").map(|form| match form.split_once('/') {
+                Some((kind, _)) => format!("{kind}/"),
+                None => form.to_owned(),
+            });
+            return kinds.filter(|kind| kind.starts_with(typed)).map(CompletionCandidate::new).collect();
+        };
+        let named = match kind {
+            "agent" => Self::Agents,
+            "operator" => Self::Operators,
+            "role" => Self::Roles,
+            "capability" => Self::Capabilities,
+            "secret" => Self::Secrets,
+            _ => return Vec::new(),
+        };
+        let names = named.all().into_iter().filter(|one| one.starts_with(name));
+        names.map(|name| CompletionCandidate::new(format!("{kind}/{name}"))).collect()
     }
 
     fn all(self) -> Vec<String> {
@@ -261,6 +284,17 @@ mod tests {
             assert_eq!(found.each_ref().map(Option::as_deref), [token, lease, reveal], "{delivery}");
             assert_eq!(by(Named::OwnSecrets).as_deref(), secret, "{delivery}");
         }
+    }
+
+    #[test]
+    fn kinds_of_subjects_are_offered_before_their_names() {
+        let offered = |typed: &str| -> Vec<String> {
+            let candidates = Named::subject_candidates(OsStr::new(typed));
+            candidates.iter().map(|one| one.get_value().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(offered("o"), ["operator/", "owner/"]);
+        assert_eq!(offered("ev"), ["everything"]);
+        assert_eq!((offered("").len(), offered("token/")), (11, Vec::new()));
     }
 
     #[test]

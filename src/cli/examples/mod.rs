@@ -295,7 +295,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["keyward secret classify orders-db/app high", "keyward secret classify github/app ordinary"],
     ),
     ("secret versions", ["keyward secret versions github/app", "keyward secret versions github/app -o json"]),
-    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app -o json"]),
+    ("secret readers", ["keyward secret readers github/app", "keyward secret readers github/app --at 7d"]),
     (
         "secret rollback",
         ["keyward secret rollback github/app 3", "keyward secret rollback github/app 3 -o json"],
@@ -457,6 +457,7 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         "audit tail",
         ["keyward audit tail --follow", "keyward audit tail --follow --kind request.denied -o jsonl"],
     ),
+    ("audit kinds", ["keyward audit kinds", "keyward audit kinds -o json"]),
     ("help", ["keyward help agent invite", "keyward help error rate_limited"]),
     (
         "completions",

@@ -63,9 +63,7 @@ pub(crate) async fn run(home: &Path, args: &RunArgs) -> Result<(), CommandFailur
     }
     command.envs(plan.variables(&credentials.values)?);
     // Returns only on failure; the companion removes the files when this process ends.
-    let error = command.exec();
-    let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
-    Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
+    Err(CommandFailure::of_program(Path::new(program), &command.exec()))
 }
 
 fn ended() -> CommandFailure {

@@ -237,7 +237,11 @@ impl NewCode<'_> {
         let code = self.code.value().expose();
         if let Some(out) = out {
             let line = zeroize::Zeroizing::new(format!("{code}\n"));
+            let file = out.path().display().to_string();
             out.fill(line.as_bytes())?;
+            if console.is_json() {
+                console.json(&in_file(self.sent, file));
+            }
         } else {
             console.for_only_copy(ENROLMENT_CODE).record(self.sent, || code.clone());
             console.delivered()?;
@@ -247,7 +251,17 @@ impl NewCode<'_> {
     }
 }
 
-columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("MAX": max_instances), person, audience);
+/// The response of the broker with the file of the code instead of the code.
+fn in_file(sent: &serde_json::Value, file: String) -> serde_json::Value {
+    let mut shown = sent.clone();
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("code");
+        fields.insert("code_file".to_owned(), file.into());
+    }
+    shown
+}
+
+columns!(AgentAnswer "agents": name, owner, roles, ("STATE", state), ("INSTANCES", instances), ("EXPIRES", expires), ("MAX": max_instances), person, audience);
 
 /// The state of an agent for a table: an active agent without a live certificate can do nothing.
 fn state(agent: &AgentAnswer) -> String {
@@ -255,10 +269,19 @@ fn state(agent: &AgentAnswer) -> String {
     if let Some(incident) = agent.incident {
         return format!("contained ({incident})");
     }
-    if agent.state == "active" && !is_live {
-        return "active, no live certificate".to_owned();
+    if agent.state != "active" {
+        return agent.state.to_string();
     }
-    agent.state.to_string()
+    let partial =
+        agent.containments.first().map(|one| format!(", {} contained ({})", one.subject, one.incident));
+    let live = if is_live { "active" } else { "active, no live certificate" };
+    format!("{live}{}", partial.unwrap_or_default())
+}
+
+/// The end of the certificate that expires last, of the live instances.
+fn expires(agent: &AgentAnswer) -> String {
+    let live = agent.instances.iter().filter(|instance| instance.state == "live");
+    live.map(|instance| instance.not_after.clone()).max().unwrap_or_default()
 }
 
 /// The instances of an agent by state, e.g. `2 live, 1 revoked`.

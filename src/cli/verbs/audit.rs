@@ -2,10 +2,11 @@ use clap::Subcommand;
 
 use super::audit_list::AuditList;
 use super::audit_tail::AuditTail;
+use crate::broker::event_kinds;
 use crate::cli::session::VerbSession;
 use crate::cli::table::columns;
-use crate::console::CommandFailure;
-use crate::wire::{EntryAnswer, GET_ENTRY, actor_of, object_of};
+use crate::console::{CommandFailure, Console};
+use crate::wire::{EntryAnswer, EventKindOutput, FixedText, GET_ENTRY, Items, actor_of, object_of};
 
 /// `keyward audit …`
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,8 @@ pub enum AuditCommand {
     },
     /// Show the newest entries, and follow new ones
     Tail(AuditTail),
+    /// List the kinds of entries that this version writes, for `--kind`, with their outcomes
+    Kinds,
 }
 
 impl AuditCommand {
@@ -28,8 +31,29 @@ impl AuditCommand {
             Self::List(list) => list.run(session).await,
             Self::Show { seq } => session.show(GET_ENTRY, seq).await,
             Self::Tail(tail) => tail.run(session).await,
+            Self::Kinds => {
+                kinds(session.console);
+                Ok(())
+            }
         }
     }
+}
+
+/// Prints the kinds of entries. Needs no broker and no identity.
+fn kinds(console: &Console) {
+    let items: Vec<EventKindOutput> = event_kinds()
+        .into_iter()
+        .map(|(kind, outcome)| EventKindOutput { kind: kind.into(), outcome: outcome.map(FixedText::from) })
+        .collect();
+    if console.is_json() {
+        console.json(&Items { items });
+        return;
+    }
+    let row = |one: &EventKindOutput| {
+        vec![one.kind.to_string(), one.outcome.as_ref().map(ToString::to_string).unwrap_or_default()]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    console.table("kinds", &["KIND", "OUTCOME"], &rows);
 }
 
 /// A sequence number. The id of a decision is not one: several entries can have it.

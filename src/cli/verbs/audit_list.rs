@@ -1,6 +1,7 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::entry_fields::print_all_fields;
 use super::evidence::past_time;
 use crate::base::{Timestamp, length_s};
 use crate::cli::client::{Client, Received};
@@ -141,7 +142,11 @@ impl AuditList {
         let mut entries = some_entries(&client, query, self.limit).await?;
         // For the table, which shows the first names of a list only.
         entries.answer.items.iter_mut().for_each(|entry| put_first(&mut entry.event, &names));
-        session.print_table(&client, &entries.sent, &entries.answer.items).await;
+        if session.console.is_csv() {
+            print_all_fields(session.console, &entries);
+        } else {
+            session.print_table(&client, &entries.sent, &entries.answer.items).await;
+        }
         say_unknown(session.console, &entries.answer);
         if !session.console.is_json() {
             self.say_more(session, &entries.answer);

@@ -2,7 +2,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::{Clock, SystemClock, code, io_reason};
+use crate::base::limits::LEEWAY_S;
+use crate::base::{Clock, SystemClock, code, io_reason, length_text};
 use crate::cli::client::Client;
 use crate::cli::enrolment::is_renewal_wanted;
 use crate::cli::identity::{Identity, IdentityKind, files_with_key};
@@ -114,6 +115,7 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
     let well = format!("{} accepts this identity", identity.address);
     findings.push(DoctorFinding::of("broker", &me, well));
     if let (Ok(client), Ok(_)) = (&client, &me) {
+        findings.extend(client.broker_clock().ahead_s().map(clock));
         let ready = client.call(READINESS, &Nothing, &Nothing).await;
         findings.push(match &ready {
             Ok(ready) if !ready.warnings.is_empty() => DoctorFinding::warn(
@@ -129,6 +131,22 @@ async fn client(home: &Path, kind: IdentityKind) -> Vec<DoctorFinding> {
         findings.push(DoctorFinding::warn("authority", why, format!("`{}`", renewal(kind))));
     }
     findings
+}
+
+/// Whether the clocks of this machine and of the broker agree. The date of a response has whole seconds.
+fn clock(ahead_s: i64) -> DoctorFinding {
+    const WHAT: &str = "clock";
+    if ahead_s.abs() <= LEEWAY_S {
+        return DoctorFinding::ok(WHAT, "this machine's clock agrees with the broker's");
+    }
+    let (seconds, side) = (ahead_s.unsigned_abs(), if ahead_s > 0 { "ahead of" } else { "behind" });
+    let length = u32::try_from(seconds).map_or_else(|_| format!("{seconds} s"), length_text);
+    DoctorFinding::warn(
+        WHAT,
+        format!("this machine's clock is {length} {side} the broker's"),
+        "correct the wrong one of the two clocks (`timedatectl`): this machine renews its certificate too early or too late, \
+         and refuses certificates and tokens that are valid",
+    )
 }
 
 /// A file that has the sealed private key in clear too: a process was killed before it removed the file.

@@ -17,6 +17,9 @@ use crate::wire::{
 
 /// `keyward contain`
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "keyward contain [OPTIONS] --reason <TEXT> <SUBJECT>\n       keyward contain --dry-run <SUBJECT>"
+)]
 pub struct ContainArgs {
     /// agent/NAME, instance/ID, operator/NAME, role/NAME, capability/NAME, owner/NAME, secret/NAME, certificate/SERIAL, token/ID (token/-: read the token from standard input), network/CIDR, everything; or the name of an agent or operator
     pub subject: String,
@@ -109,7 +112,7 @@ impl ContainArgs {
 
 impl ContainArgs {
     fn containment(&self, contained: &ContainedAnswer) -> Vec<String> {
-        let ContainedAnswer { incident, subject, new, ended, spares_caller } = contained;
+        let ContainedAnswer { incident, subject, new, ended, spares_caller, leaves_no_admin } = contained;
         // A subject that joins an incident may not have been contained before.
         let again = if *new || self.incident.is_some() { "" } else { " again" };
         let mut lines = vec![
@@ -118,6 +121,10 @@ impl ContainArgs {
         ];
         if *spares_caller {
             lines.push("your own certificate is still accepted, and so are its renewals".to_owned());
+        }
+        if *leaves_no_admin {
+            lines
+                .push(format!("no unrestricted admin can act now from where it acted last: {WITHOUT_ADMIN}"));
         }
         if subject.kind == "token" && self.subject != "token/-" {
             lines.push(
@@ -230,8 +237,16 @@ fn previewed(preview: &PreviewAnswer) -> Vec<String> {
             preview.subject.kind
         ));
     }
+    if preview.leaves_no_admin {
+        lines.push(format!("no unrestricted admin could act then from where it acted last: {WITHOUT_ADMIN}"));
+    }
     lines
 }
+
+/// What can be done while no unrestricted admin can act.
+const WITHOUT_ADMIN: &str = "a security operator with the scope `all` can lift the containment; or stop the broker, and on its \
+                             host, as root, `keyward init --reissue-operator` gives an operator a certificate that the \
+                             containment accepts";
 
 fn is_token(subject: &SubjectAnswer) -> bool {
     subject.kind == "token"

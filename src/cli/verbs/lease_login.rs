@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clap::{Args, ValueEnum};
 
-use crate::base::{CapabilityName, code, io_reason};
+use crate::base::{CapabilityName, code};
 use crate::cli::client::Received;
 use crate::cli::identity::{HOME_VARIABLE, absolute_home, runtime_dir};
 use crate::cli::session::VerbSession;
@@ -135,8 +135,7 @@ pub(super) async fn run_with_login(
     login.constrained.iter().for_each(|why| session.console.say(why));
     let home = absolute_home(session.home)?;
     let error = Command::new(program).args(rest).envs(variables).env(HOME_VARIABLE, home).exec();
-    let why = format!("`{}` cannot be run: {}", program.display(), io_reason(&error));
-    Err(CommandFailure::new(code::COMMAND_FAILED).because(why))
+    Err(CommandFailure::of_program(Path::new(program), &error))
 }
 
 async fn issue(session: VerbSession<'_>, body: LeaseBody) -> Result<Received<LoginAnswer>, CommandFailure> {

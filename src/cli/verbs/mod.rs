@@ -14,6 +14,7 @@ pub(crate) mod codes;
 pub(crate) mod declaration;
 pub(crate) mod declarations;
 pub(crate) mod doctor;
+mod entry_fields;
 pub(crate) mod evidence;
 pub(crate) mod explain;
 pub(crate) mod export;

@@ -187,7 +187,13 @@ fn last_use(operator: &OperatorAnswer) -> String {
     operator.last_use.as_ref().map(|last| last.at.clone()).unwrap_or_default()
 }
 
-columns!(OperatorAnswer "operators": name, kind, role, owner, ("STATE", state), networks, ("LAST USE", last_use), person);
+columns!(OperatorAnswer "operators": name, kind, role, owner, ("STATE", state), networks, ("EXPIRES", expires), ("LAST USE", last_use), person);
+
+/// The end of the valid certificate that expires last.
+fn expires(operator: &OperatorAnswer) -> String {
+    let certificates = operator.certificates.iter().map(|certificate| certificate.not_after.clone());
+    certificates.max().unwrap_or_default()
+}
 
 fn state(operator: &OperatorAnswer) -> String {
     let state = || operator.state.to_string();

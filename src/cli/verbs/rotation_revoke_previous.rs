@@ -4,6 +4,7 @@ use super::rotation_retry::{Attempt, attempt, settled, untried};
 use crate::base::{SecretName, code};
 use crate::cli::session::VerbSession;
 use crate::console::CommandFailure;
+use crate::upstream::WITHOUT_UPSTREAM;
 use crate::wire::{
     GET_ROTATION, Nothing, RotationAction, RotationAnswer, STEER_ROTATION, SteerRotationBody,
     TriedRotationOutput,
@@ -39,7 +40,7 @@ impl RotationRevokePreviousArgs {
         let is_orphan = after.orphans.len() > before.orphans.len();
         let result = if is_orphan { "orphan" } else { "revoked" };
         (output.result, output.rotation) = (Some(result.into()), Some(after.sent.clone()));
-        session.console.record(&output, || revoked(&name, is_orphan));
+        session.console.record(&output, || revoked(&name, is_orphan, &before.upstream));
         Ok(())
     }
 }
@@ -75,11 +76,16 @@ fn check_revoked(
     }
 }
 
-fn revoked(name: &SecretName, is_orphan: bool) -> String {
+fn revoked(name: &SecretName, is_orphan: bool, upstream: &str) -> String {
     if is_orphan {
         format!(
             "{name}: the broker cannot revoke the previous version, which may still work: delete it at the upstream \
              (`keyward rotation show {name}` lists it as an orphan), then `keyward rotation clear-orphans {name}`"
+        )
+    } else if upstream == WITHOUT_UPSTREAM {
+        format!(
+            "{name}: the grace period of the previous version has ended; no upstream has the value, so each program that \
+             still accepts it has to stop that itself"
         )
     } else {
         format!("{name}: the upstream has revoked the previous version")
@@ -124,6 +130,14 @@ mod tests {
             "checked_at": null, "orphans": [],
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn no_upstream_is_said_to_have_revoked_a_generated_value() {
+        let name = "a/b".parse().unwrap();
+        let said = revoked(&name, false, WITHOUT_UPSTREAM);
+        assert!(said.contains("no upstream has the value") && !said.contains("has revoked"), "{said}");
+        assert!(revoked(&name, false, "http").contains("the upstream has revoked"));
     }
 
     #[test]

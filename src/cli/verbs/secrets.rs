@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::audit_list::moment_text;
 use super::keys::rotate_value_key;
 use super::rotations::{plan_rotation, rotate_secret};
 use crate::base::limits::SECRET_BYTES_MAX;
@@ -15,9 +16,9 @@ use crate::cli::session::{ReasonArgs, VerbSession, check_durable, joined, option
 use crate::cli::table::columns;
 use crate::console::{CommandFailure, input, not_an_argument};
 use crate::wire::{
-    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, DELETE_SECRET, GET_SECRET, LIST_SECRET_READERS, LIST_SECRETS,
-    Nothing, ReaderAnswer, SecretAnswer, SecretDeletedAnswer, SensitivityBody, VersionAction, VersionAnswer,
-    VersionBody,
+    CHANGE_SECRET_VERSION, CLASSIFY_SECRET, DELETE_SECRET, GET_SECRET, LIST_SECRET_ACCESS,
+    LIST_SECRET_READERS, LIST_SECRETS, Nothing, ReaderAnswer, SecretAccessBody, SecretAccessOfAgent,
+    SecretAnswer, SecretDeletedAnswer, SensitivityBody, VersionAction, VersionAnswer, VersionBody,
 };
 
 /// `keyward secret …`
@@ -46,9 +47,14 @@ pub enum SecretCommand {
         name: String,
     },
     /// List the readers of a secret, with the versions that they read
+    ///
+    /// With `--at`, the command lists the agents that could read the secret at that time instead, by the declarations of then.
     Readers {
         /// The secret's name
         name: String,
+        /// List the agents that could read the secret at this time: a time such as `2026-11-30T02:00:00Z`, or a length of time before now
+        #[arg(long, value_name = "TIME", value_parser = moment_text)]
+        at: Option<String>,
     },
     /// Make a former version the current one again
     Rollback {
@@ -136,7 +142,8 @@ impl SecretCommand {
             Self::Show { name } => session.show(GET_SECRET, &name.parse()?).await,
             Self::Classify { name, sensitivity } => classify(session, &name.parse()?, *sensitivity).await,
             Self::Versions { name } => versions(session, &name.parse()?).await,
-            Self::Readers { name } => readers(session, &name.parse()?).await,
+            Self::Readers { name, at: None } => readers(session, &name.parse()?).await,
+            Self::Readers { name, at: Some(at) } => readers_at(session, &name.parse()?, at).await,
             Self::Rollback { name, number } => {
                 change(session, &name.parse()?, *number, VersionAction::RollBack, None).await
             }
@@ -260,6 +267,44 @@ async fn readers(session: VerbSession<'_>, name: &SecretName) -> Result<(), Comm
     Ok(())
 }
 
+async fn readers_at(session: VerbSession<'_>, name: &SecretName, at: &str) -> Result<(), CommandFailure> {
+    let client = session.operator().await?;
+    let body = SecretAccessBody { at: at.to_owned() };
+    let found = client.call(LIST_SECRET_ACCESS, name, &body).await?;
+    session.print_table(&client, &found.sent, &found.items).await;
+    if session.console.is_json() {
+        return Ok(());
+    }
+    session.console.say(&format!(
+        "as declared at {}; whether an agent had a valid certificate then, was suspended or contained, or was refused by a \
+         policy, is not considered",
+        found.at
+    ));
+    if found.hidden > 0 {
+        session.console.say(&format!("{} further agents are not in your scope", found.hidden));
+    }
+    if !found.complete {
+        session.console.say(&format!(
+            "the list may not be complete: the search began at ledger entry {}, and {} entries do not have all values{}",
+            found.since_seq,
+            found.incomplete.len(),
+            some_numbers(&found.incomplete)
+        ));
+    }
+    Ok(())
+}
+
+/// The first numbers of entries, in parentheses.
+fn some_numbers(entries: &[u64]) -> String {
+    const SHOWN: usize = 5;
+    if entries.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> = entries.iter().take(SHOWN).map(u64::to_string).collect();
+    let more = if entries.len() > SHOWN { ", …" } else { "" };
+    format!(" ({}{more})", shown.join(", "))
+}
+
 async fn change(
     session: VerbSession<'_>,
     name: &SecretName,
@@ -277,8 +322,10 @@ async fn change(
     check_durable(&changed)
 }
 
-columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at);
+columns!(SecretAnswer "secrets": name, owner, sensitivity, version, updated_at, next_rotation);
 
 columns!(VersionAnswer "versions": ("VERSION": number), stage, stored_at, seq);
+
+columns!(SecretAccessOfAgent "agents with access": agent, roles, capabilities);
 
 columns!(ReaderAnswer "readers": agent, version, ("FIRST AT": first_at), ("LAST AT": at));

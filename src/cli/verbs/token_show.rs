@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::base::limits::TOKEN_BYTES_MAX;
+use crate::base::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use crate::base::{Clock, Sensitive, SystemClock, Timestamp, TokenId, code};
 use crate::cli::client::{AddressOrigin, Client};
 use crate::cli::identity::{Identity, IdentityKind};
@@ -59,14 +59,23 @@ pub(super) async fn show(session: VerbSession<'_>, token: &str) -> Result<(), Co
         unverified("the input is not an access token of a Keyward broker")
             .mended_by("give the whole token, as `keyward token CAPABILITY` prints it")
     })?;
+    let now = SystemClock::new().now();
     let verified = verify(home, token, &claims).await;
-    let output = output(&claims, bound_to(home, &claims), verified.as_ref().err());
+    let output = TokenOutput {
+        in_leeway: verified.is_ok() && is_outside(&claims, now),
+        ..output(&claims, bound_to(home, &claims), verified.as_ref().err())
+    };
     if console.is_json() {
         console.json(&output);
     } else {
         tell(&output, console);
     }
     verified
+}
+
+/// Whether the time of the token has not begun at `now`, or is over. Until the leeway has passed, it is accepted.
+fn is_outside(claims: &Claims, now: Timestamp) -> bool {
+    now < Timestamp::from_s(claims.nbf) || now >= Timestamp::from_s(claims.exp)
 }
 
 fn unverified(why: &str) -> CommandFailure {
@@ -148,6 +157,7 @@ fn output(claims: &Claims, bound: Option<bool>, failure: Option<&CommandFailure>
     let at = |seconds: i64| Timestamp::from_s(seconds).to_string();
     TokenOutput {
         verified: failure.is_none(),
+        in_leeway: false,
         problem: failure.map(|failure| ProblemOutput {
             code: failure.code().to_owned(),
             detail: failure.why().to_owned(),
@@ -176,7 +186,14 @@ fn tell(token: &TokenOutput, console: &Console) {
         Some(false) => format!("another certificate than this machine's ({})", token.x5t_s256),
         None => format!("the certificate {}", token.x5t_s256),
     };
-    let verified = if token.verified { "yes; revocation is not checked" } else { "no" };
+    let verified = match (token.verified, token.in_leeway) {
+        (false, _) => "no".to_owned(),
+        (true, false) => "yes; revocation is not checked".to_owned(),
+        (true, true) => format!(
+            "yes, within the leeway: this machine's clock is outside the token's time, and the token is accepted up to \
+             {LEEWAY_S} seconds before and after it; revocation is not checked"
+        ),
+    };
     for (name, text) in [
         ("token", token.token_id.to_string()),
         ("for", capabilities.collect::<Vec<_>>().join(", ")),
@@ -188,7 +205,7 @@ fn tell(token: &TokenOutput, console: &Console) {
         ("valid until", token.expires_at.clone()),
         ("issuer", token.issuer.clone()),
         ("issued in", format!("ledger entry {}, decision {}", token.seq, token.decision_id)),
-        ("verified", verified.to_owned()),
+        ("verified", verified),
     ] {
         console.line(&format!("{name:<12} {text}"));
     }
@@ -197,6 +214,21 @@ fn tell(token: &TokenOutput, console: &Console) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_outside_its_time_from_its_end_on() {
+        let claims = |nbf: i64, exp: i64| -> Claims {
+            serde_json::from_value(serde_json::json!({
+                "iss": "https://b", "sub": "spiffe://t/agent/a", "aud": "https://x", "client_id": "a", "iat": nbf, "nbf": nbf,
+                "exp": exp, "jti": TokenId::from_bytes([0; 16]), "scope": "a.b", "authorization_details": [],
+                "cnf": { "x5t#S256": "x" }, "instance": crate::base::InstanceId::from_bytes([0; 16]),
+                "decision": crate::base::DecisionId::from_bytes([0; 16]), "seq": 1,
+            }))
+            .unwrap()
+        };
+        let of = |now| is_outside(&claims(100, 200), Timestamp::from_s(now));
+        assert_eq!([99, 100, 199, 200, 201].map(of), [true, false, false, true, true]);
+    }
 
     #[test]
     fn listener_is_that_of_the_issuer_on_the_known_host_only() {

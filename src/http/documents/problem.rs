@@ -330,7 +330,7 @@ impl Problem {
             ProblemForm::OAuth => {
                 let body = OAuthBody {
                     error: self.oauth_error().into(),
-                    error_description: self.failure.why.clone(),
+                    error_description: oauth_text(&self.failure.why),
                     error_uri: uri,
                     code: self.failure.code.as_str().into(),
                     fix: self.failure.fix.clone(),
@@ -344,5 +344,31 @@ impl Problem {
             }
         };
         (kind, body.unwrap_or_default())
+    }
+}
+
+/// The text of an `error_description`, which has only some characters (RFC 6749 §5.2): `%x20-21`, `%x23-5B` and `%x5D-7E`.
+fn oauth_text(text: &str) -> Cow<'static, str> {
+    let allowed = |c: char| match c {
+        '"' => '\'',
+        '\\' => '/',
+        '\n' | '\t' => ' ',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    Cow::Owned(text.chars().map(allowed).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_description_has_only_the_characters_of_its_rfc() {
+        assert_eq!(oauth_text("the scope `a.b` isn't [known]"), "the scope `a.b` isn't [known]");
+        assert_eq!(oauth_text("a \"b\" c\\d\ne – f\u{7f}"), "a 'b' c/d e ? f?");
+        let all: String = ('\0'..='\u{2ff}').collect();
+        let is_allowed = |c: char| matches!(c, '\x20'..='\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e');
+        assert!(oauth_text(&all).chars().all(is_allowed));
     }
 }

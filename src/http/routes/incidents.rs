@@ -45,10 +45,15 @@ async fn contain(
     call: AdminRequest<HandleIncidents, Nothing, ContainBody>,
 ) -> Result<ContainedAnswer, Problem> {
     let contained = services.contain(&call.by, &contain_input(&call.input)?).await?;
-    let ContainedSubject { incident, is_new, subject, ended, spares_operator } = contained;
-    let subject = subject_answer(&subject);
-    let ended = ended.into();
-    Ok(ContainedAnswer { incident, subject, new: is_new, ended, spares_caller: spares_operator })
+    let ContainedSubject { incident, is_new, subject, ended, spares_operator, leaves_no_admin } = contained;
+    Ok(ContainedAnswer {
+        incident,
+        subject: subject_answer(&subject),
+        new: is_new,
+        ended: ended.into(),
+        spares_caller: spares_operator,
+        leaves_no_admin,
+    })
 }
 
 type ByHandler<T, I> = AdminRequest<HandleIncidents, T, I>;

@@ -18,9 +18,9 @@ use crate::idempotency::IdempotencyKey;
 use crate::policy::{ReadSecretNames, StoreSecrets};
 use crate::wire::{
     self, ClassifiedAnswer, DECISION_ID_HEADER, EndedAnswer, NEXT_ROTATION_HEADER, Nothing, OWNER_HEADER,
-    Optional, PageAnswer, PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAnswer,
-    SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer, VersionAction,
-    VersionBody,
+    Optional, PageAnswer, PageQuery, ReasonBody, SECRET_VERSION_HEADER, SENSITIVITY_HEADER, SecretAccessBody,
+    SecretAnswer, SecretDeletedAnswer, SecretDetailAnswer, SecretUpload, SensitivityBody, StoredAnswer,
+    VersionAction, VersionBody,
 };
 
 /// The operators' routes of secrets. None of them returns a value.
@@ -33,6 +33,12 @@ pub(crate) fn routes() -> Routes<AdminServices> {
             &wire::LIST_SECRET_READERS,
             |services, call: &AdminRequest<ReadSecretNames, SecretName>, work| {
                 Ok(services.readers(&call.by, &call.target, work)?)
+            },
+        )
+        .heavy(
+            &wire::LIST_SECRET_ACCESS,
+            |services, call: &AdminRequest<ReadSecretNames, SecretName, SecretAccessBody>, work| {
+                Ok(services.access_then(&call.by, &call.target, &call.input, work)?)
             },
         )
         .idempotent(&wire::CHANGE_SECRET_VERSION, change_version)

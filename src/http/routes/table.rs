@@ -259,7 +259,7 @@ where
 }
 
 fn object_of<T: FromPath>(path: &str, template: &str) -> Option<RequestedObject> {
-    T::of_path(path, template).ok()?.object()
+    T::of_path(path, template).ok()?.object(template)
 }
 
 fn describe<S, C, T, I, A>(document: &mut OperationDocument<'_>)

@@ -16,8 +16,8 @@ pub(crate) trait FromPath: Target + Sized + Send + Sync + 'static {
     fn parse(text: &str) -> Result<Self, Problem>;
     fn describe(document: &mut OperationDocument<'_>);
 
-    /// The object, for the entry about a refused request.
-    fn object(&self) -> Option<RequestedObject> {
+    /// The object of a path for `template`, for the entry about a refused request.
+    fn object(&self, _template: &str) -> Option<RequestedObject> {
         None
     }
 
@@ -38,7 +38,7 @@ impl FromPath for Nothing {
 }
 
 macro_rules! from_path {
-    ($($target:ident by $parse:ident $(is $subject:ident)?),*) => {$(
+    ($($target:ident by $parse:ident $(is $subject:ident)? $(as $object:ident)?),*) => {$(
         impl FromPath for $target {
             fn parse(text: &str) -> Result<Self, Problem> {
                 $parse(text)
@@ -48,8 +48,12 @@ macro_rules! from_path {
                 document.path_parameter::<Self>();
             }
 
-            $(fn object(&self) -> Option<RequestedObject> {
+            $(fn object(&self, _template: &str) -> Option<RequestedObject> {
                 Some(RequestedObject::Subject(SubjectName::$subject(Clone::clone(self))))
+            })?
+
+            $(fn object(&self, _template: &str) -> Option<RequestedObject> {
+                Some(RequestedObject::$object(*self))
             })?
         }
     )*};
@@ -57,20 +61,26 @@ macro_rules! from_path {
 
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
-    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id, ApprovalId by id, ApprovalReference by approval, CodeId by id, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u32 by generation, u64 by sequence
+    TokenId by id is Token, Serial by serial is Certificate, LeaseId by id as Lease, CodeId by id as Code, IncidentId by id as Incident,
+    ApprovalId by id, ApprovalReference by approval, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u64 by sequence
 );
 
-impl FromPath for IncidentId {
+/// The number of a generation.
+impl FromPath for u32 {
     fn parse(text: &str) -> Result<Self, Problem> {
-        id(text)
+        generation(text)
     }
 
     fn describe(document: &mut OperationDocument<'_>) {
         document.path_parameter::<Self>();
     }
 
-    fn object(&self) -> Option<RequestedObject> {
-        Some(RequestedObject::Incident(*self))
+    fn object(&self, template: &str) -> Option<RequestedObject> {
+        match template.split('/').nth(2)? {
+            "authorities" => Some(RequestedObject::Authority(*self)),
+            "token-keys" => Some(RequestedObject::TokenKey(*self)),
+            _ => None,
+        }
     }
 }
 

@@ -109,13 +109,16 @@ impl GeneratedValue {
     }
 }
 
+/// The description of a rotation whose values no upstream has.
+pub const WITHOUT_UPSTREAM: &str = "generate";
+
 /// Generates values without an upstream.
 #[derive(Debug)]
 struct Generate(GeneratedValue);
 
 impl Driver for Generate {
     fn describe(&self) -> String {
-        "generate".to_owned()
+        WITHOUT_UPSTREAM.to_owned()
     }
 
     fn place(&self) -> Option<String> {

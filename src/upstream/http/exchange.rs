@@ -88,7 +88,7 @@ impl Terms<'_> {
         let stream =
             self.with.reach.dial(&origin.host, origin.port).await.map_err(|undialled| match undialled {
                 DialError::Forbidden => UpstreamFault::refused(code::UPSTREAM_ADDRESS_BLOCKED),
-                DialError::Unreachable => UpstreamFault::refused(code::UPSTREAM_UNREACHABLE),
+                DialError::Unreachable(cause) => UpstreamFault::unreachable(cause),
             })?;
         let pipe = Pipe::new(stream, UPSTREAM_ANSWER_BYTES_MAX.saturating_mul(2));
         if origin.scheme == Scheme::Http {

@@ -212,13 +212,20 @@ async fn a_repeated_application_of_a_plan_has_the_first_outcome() {
 }
 
 #[tokio::test]
-async fn an_auditor_plans_and_neither_applies_nor_exports() {
+async fn an_auditor_plans_and_exports_and_does_not_apply() {
     let broker = TestBroker::declared().await;
     let auditor = join(&broker, "eve", &standing("auditor", None)).await.caller;
     let planned = plan(&auditor, "", true).await;
     assert_eq!(planned.status, 200, "{}", planned.text());
     refused(&apply_plan(&auditor, "", &planned.json()["plan"]).await, 403, "operator_role_insufficient");
-    refused(&auditor.post_json("/v1/export", &json!({})).await, 403, "operator_role_insufficient");
+    let exported = auditor.post_json("/v1/export", &json!({})).await;
+    assert_eq!(exported.status, 200, "{}", exported.text());
+    assert_eq!(exported.text(), broker.operator().post_json("/v1/export", &json!({})).await.text());
+    refused(
+        &auditor.post_json("/v1/value-checks", &json!({ "text": "x" })).await,
+        403,
+        "operator_role_insufficient",
+    );
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("alice", "approval key show", &[]),
     ("operator", "audit list", &["--oldest-first", "--limit", "12"]),
     ("operator", "audit show", &["2"]),
+    ("nobody", "audit kinds", &[]),
     ("operator", "slot list", &["--config", "CONFIG"]),
 ];
 

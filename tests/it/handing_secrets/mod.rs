@@ -153,5 +153,12 @@ fn what_run_cannot_do_is_said_before_the_command_starts() {
     command.args(&args[..args.len() - 3]).arg("/no/such/command").current_dir(process.path(""));
     let ran = command.env("XDG_RUNTIME_DIR", process.path("runtime")).output().unwrap();
     assert!(text(&ran.stderr).contains("`/no/such/command` cannot be run"), "{}", text(&ran.stderr));
+    assert_eq!(ran.status.code(), Some(127));
+    wait_until(|| !process.path("out").exists());
+    // A file that is no program has the exit code of shells for it.
+    let mut command = Command::new(KEYWARD);
+    command.args(&args[..args.len() - 3]).arg(process.path("good.tmpl")).current_dir(process.path(""));
+    let ran = command.env("XDG_RUNTIME_DIR", process.path("runtime")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(126), "{}", text(&ran.stderr));
     wait_until(|| !process.path("out").exists());
 }

@@ -5,6 +5,7 @@ mod disk;
 mod effects;
 mod freeze;
 pub(crate) mod host;
+mod listed;
 mod moved;
 mod pressure;
 mod previews;

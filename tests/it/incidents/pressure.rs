@@ -185,21 +185,35 @@ fn is_frozen(process: &Process) -> bool {
 fn on_a_full_disk_containment_and_freeze_are_durable_and_survive_a_kill() {
     // Given a full disk, on which nothing is issued
     let mut process = set_up();
+    process.good(&["agent", "invite", "q"], b"");
     process.stop();
     let disk = SmallDisk::under(&mut process);
     process.serve();
     crate::readiness::fill(&disk.path(&process, "rest"));
     wait_until(|| process.run_as("q", &["token", "reports.read"], b"").status.code() == Some(10));
     // When a subject is contained and the broker frozen, then both are in the reserve
-    for args in [&["contain", "agent/p"][..], &["freeze"]] {
+    let code = process.json(&["agent", "show", "q"])["open_codes"][0]["id"].as_str().map(str::to_owned);
+    let orders: [&[&str]; 2] = [&["contain", "agent/p"], &["freeze"]];
+    let first = orders.map(|args| {
         let (exit, answer) = ordered(&process, args);
         assert_eq!((exit, &answer["durable"]), (Some(0), &json!(true)), "{answer}");
+        answer["seq"].clone()
+    });
+    // And a repetition takes no room from it: the answer names the entry that is durable already
+    for _ in 0..2 {
+        let again = orders.map(|args| {
+            let (exit, answer) = ordered(&process, args);
+            assert_eq!((exit, &answer["durable"]), (Some(0), &json!(true)), "{answer}");
+            answer["seq"].clone()
+        });
+        assert_eq!(again, first);
     }
-    // And so is a repetition, after which the incident is still recorded
-    for args in [&["contain", "agent/p"][..], &["freeze"]] {
-        let (exit, answer) = ordered(&process, args);
-        assert_eq!((exit, &answer["durable"]), (Some(0), &json!(true)), "{answer}");
-    }
+    // A code that was revoked is not revoked into the reserve again
+    let code = code.unwrap();
+    assert_eq!(ordered(&process, &["code", "revoke", &code]).0, Some(0));
+    let again = process.run_as("operator", &["code", "revoke", &code], b"");
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(10) && said.contains("had ended before this request"), "{said}");
     assert_eq!(process.json(&["incident", "list"])["items"][0]["state"], "contained");
     // And the first request after a kill is refused
     process.kill();

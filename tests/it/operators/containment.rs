@@ -189,11 +189,18 @@ fn the_host_makes_an_admin_only_after_a_confirmation() {
     process.serve();
     assert_eq!(process.json(&["operator", "show", "eve"])["role"], "auditor");
     process.kill();
-    // When it is confirmed, then the operator is an admin
-    assert!(reissue(&process, "eve", &["--yes"]).status.success());
+    // When it is confirmed, then the operator is an admin, and has no other certificate
+    let made = reissue(&process, "eve", &["--yes"]);
+    assert!(made.status.success() && !String::from_utf8_lossy(&made.stderr).contains("other certificates"));
     process.serve();
     let eve = process.json(&["operator", "show", "eve"]);
     assert_eq!((&eve["role"], &eve["owner"]), (&"admin".into(), &serde_json::Value::Null), "{eve}");
+    // And the next certificate names the one that is still accepted, with the command that revokes it
+    let serial = eve["certificates"][0]["serial"].as_str().unwrap();
+    process.kill();
+    let again = reissue(&process, "eve", &["--yes"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains(serial) && said.contains("keyward cert revoke SERIAL"), "{said}");
 }
 
 /// Otherwise the holder of the program's key would be an unrestricted admin.

@@ -14,7 +14,7 @@ use super::{
     ELSEWHERE, HERE, change, code_for, invite, join, life_s, post, profile, redeem, refused, renewed,
     standing,
 };
-use crate::support::broker::{Caller, TestBroker};
+use crate::support::broker::{Caller, Reply, TestBroker};
 use crate::support::waiting::until;
 
 /// What a scraper is invited as.
@@ -232,6 +232,17 @@ async fn an_automation_plans_and_applies_for_its_owner_alone() {
     }
     refused(&ci.post_json("/v1/plan-checks/team/app", &files).await, 403, "operator_role_insufficient");
     refused(&ci.get("/v1/secrets").await, 403, "operator_role_insufficient");
+    // A refusal names a role that an automation can have.
+    let fix = |reply: &Reply| reply.json()["fix"].as_str().unwrap().to_owned();
+    let export = ci.post_json("/v1/export", &json!({})).await;
+    refused(&export, 403, "operator_role_insufficient");
+    assert!(fix(&export).contains("--automation --role auditor"), "{}", fix(&export));
+    let suspend = ci.post_json("/v1/agents/a/suspend", &json!({})).await;
+    let said = fix(&suspend);
+    assert!(
+        said.contains("a person with the role admin or security") && !said.contains("operator role"),
+        "{said}"
+    );
     refused(&ci.get("/v1/agents").await, 403, "operator_role_insufficient");
 }
 

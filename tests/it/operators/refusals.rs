@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{post, refused, teams};
-use crate::support::broker::{Caller, Reply};
+use super::owners::apply;
+use super::{join, post, refused, standing, teams};
+use crate::support::broker::{Caller, Reply, TestBroker};
 use crate::support::process::Process;
 
 async fn contain(by: &Caller, subject: Value) -> Reply {
@@ -52,6 +53,48 @@ async fn every_refusal_of_an_operator_is_recorded_with_its_object() {
     // And the order of the fields is that of an entry without an object
     let last = |item: &Value| item["event"].as_object().unwrap().keys().next_back().cloned();
     assert!(items.iter().all(|item| last(item).as_deref() == Some("connection")), "{seen}");
+}
+
+#[tokio::test]
+async fn declarations_with_names_of_another_owner_leave_an_entry() {
+    // Given two teams
+    let (broker, red, _) = teams().await;
+    let role = |name: &str| format!("[[role]]\nname = \"{name}\"\ncapabilities = []\n");
+    // When one declares a name of the other, then the refusal has an entry, of the application and of the plan
+    refused(&apply(&red, &role("blue-reader")).await, 422, "declarations_invalid");
+    let files = json!({ "files": [{ "name": "a.toml", "text": role("blue-reader") }] });
+    refused(&red.post_json("/v1/plan", &files).await, 422, "declarations_invalid");
+    // And an error of another kind has none
+    refused(&apply(&red, "[[role]]\nname = \"red-x\"\n").await, 422, "declarations_invalid");
+    let told: Vec<[String; 3]> = broker.entries("operator.denied").await.iter().map(told).collect();
+    assert_eq!(
+        told,
+        [["declare", "declarations_invalid", "-"], ["plan-declarations", "declarations_invalid", "-"]]
+    );
+}
+
+#[tokio::test]
+async fn codes_and_generations_of_keys_are_objects_of_refusals() {
+    // Given an auditor, an enrolment code, and the first generations of the keys
+    let broker = TestBroker::declared().await;
+    let auditor = join(&broker, "eve", &standing("auditor", None)).await.caller;
+    let code = broker.invite("orders-bot", &["publisher"]).await.id.to_string();
+    let absent = format!("code_{}", "0".repeat(26));
+    // When it asks for what it may not do to them
+    for path in [
+        format!("/v1/enrolment-codes/{code}/revoke"),
+        format!("/v1/enrolment-codes/{absent}/revoke"),
+        format!("/v1/leases/lease_{}/forget", "0".repeat(26)),
+        "/v1/authorities/1/taint".to_owned(),
+        "/v1/token-keys/1/revoke".to_owned(),
+        "/v1/token-keys/9/revoke".to_owned(),
+    ] {
+        refused(&post(&auditor, &path).await, 403, "operator_role_insufficient");
+    }
+    // Then the entries name those that exist
+    let entries = broker.entries("operator.denied").await;
+    let subjects: Vec<String> = entries.iter().map(|entry| told(entry)[2].clone()).collect();
+    assert_eq!(subjects, [&format!("code/{code}"), "-", "-", "authority/1", "token-key/1", "-"]);
 }
 
 #[test]

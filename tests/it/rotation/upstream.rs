@@ -13,7 +13,10 @@ async fn an_upstream_that_is_away_delays_a_rotation_and_loses_nothing() {
     scene.broker.rotate_due().await;
     let run = scene.shown().await["run"].clone();
     assert_eq!((run["stage"].as_str(), run["failures"].as_u64()), (Some("begun"), Some(1)), "{run}");
-    assert_eq!(run["trouble"]["code"], "upstream_unreachable");
+    assert_eq!(
+        (&run["trouble"]["code"], &run["trouble"]["detail"]),
+        (&"upstream_unreachable".into(), &"connection_refused".into())
+    );
     assert_eq!(scene.read().await.0, FIRST);
     scene.postgres.run();
     scene.broker.rotate_due().await;

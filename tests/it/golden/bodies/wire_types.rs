@@ -136,6 +136,7 @@ fn declared() -> Vec<Typed> {
         answers(&wire::PUT_SECRET),
         neither(&wire::REVEAL_SECRET),
         answers(&wire::LIST_SECRET_READERS),
+        takes(&wire::LIST_SECRET_ACCESS),
         takes(&wire::CHANGE_SECRET_VERSION),
         takes(&wire::CLASSIFY_SECRET),
         takes_or_not(&wire::DELETE_SECRET),

@@ -182,6 +182,9 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     let process = &world.process;
     let mut run = |verb: &str, args: &[&str]| recorder.run(process, "operator", verb, args);
     let code = run("agent invite", &["b", "--role", "repo-reader"])["code"].as_str().unwrap().to_owned();
+    let file = process.path("code-of-c").display().to_string();
+    let in_file = run("agent invite", &["c", "--role", "repo-reader", "--out", &file]);
+    assert!(in_file.get("code").is_none() && in_file["code_file"] == file.as_str(), "{in_file}");
     run("agent list", &[]);
     run("agent show", &["a"]);
     run("agent suspend", &["a", "--reason", "of today"]);
@@ -224,6 +227,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("plan", &["-f", &declared]);
     run("plan", &["-f", &declared, "--check"]);
     run("apply", &["-f", &declared]);
+    run("audit kinds", &[]);
     run("audit list", &["--last", "50"]);
     run("audit list", &["--agent", "a", "--limit", "1"]);
     run("audit show", &["1"]);
@@ -262,6 +266,7 @@ fn secrets(recorder: &mut Recorder, world: &World) {
     run("secret show", &["github/app"]);
     run("secret versions", &["reports/key"]);
     run("secret readers", &["github/app"]);
+    run("secret readers", &["github/app", "--at", "1s"]);
     run("secret rollback", &["reports/key", "1"]);
     run("secret destroy", &["reports/key", "2", "--yes"]);
     run("secret delete", &["reports/key", "--yes"]);

@@ -1,0 +1,89 @@
+use super::declared_then::{Access, DeclaredThen};
+use crate::base::limits::READINGS_LOOKED_AT_MAX;
+use crate::base::{AgentName, Cancellation, SecretName, Timestamp, code, length_s};
+use crate::broker::administration::entry_reads::TermSearch;
+use crate::broker::caller_services::AdminServices;
+use crate::broker::failure::Failure;
+use crate::broker::world::World;
+use crate::policy::{Authorised, ReadSecretNames};
+use crate::postings::TimeSpan;
+use crate::registry::Owned;
+use crate::wire::{EntryField, SecretAccessAnswer, SecretAccessBody, SecretAccessOfAgent};
+
+impl AdminServices {
+    /// The agents that could read the secret `name` at a past time, by the declarations of then. The secret may be deleted
+    /// since.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no such secret within the scope, or the time is none of the past.
+    pub fn access_then(
+        &self,
+        by: &Authorised<ReadSecretNames>,
+        name: &SecretName,
+        body: &SecretAccessBody,
+        work: &Cancellation,
+    ) -> Result<SecretAccessAnswer, Failure> {
+        let (scope, store) = (by.operator().scope(), &self.0.state.store);
+        let at = past(&body.at, self.0.state.clock.now())?;
+        let is_within = |world: &World| {
+            world.secrets.named(name).is_some_and(|secret| scope.covers(secret.owner.as_ref()))
+        };
+        if !store.read(|world, _| is_within(world)) {
+            return Err(Failure::new(code::SECRET_UNKNOWN));
+        }
+        let kinds = DeclaredThen::EVENTS.map(|kind| (EntryField::Kind, kind.to_owned()));
+        let search = TermSearch {
+            store,
+            any: vec![vec![kinds.to_vec()]],
+            from: 1,
+            through: store.head().seq,
+            times: TimeSpan { since: None, until: Some(at) },
+            most: READINGS_LOOKED_AT_MAX,
+        };
+        let mut events = Vec::new();
+        let since_seq = search.run(work, |entries| {
+            let of_then = entries.iter().filter(|entry| entry.time <= at);
+            events.extend(of_then.map(|entry| (entry.seq, entry.kind, entry.event.clone())));
+            Ok(())
+        })?;
+        events.sort_unstable_by_key(|(seq, ..)| *seq);
+        let mut then = DeclaredThen::default();
+        for (seq, kind, event) in &events {
+            work.step()?;
+            then.follow(*seq, *kind, event);
+        }
+        let found = then.with_access_to(name.as_str());
+        let all = found.len();
+        let items: Vec<SecretAccessOfAgent> = store.read(|world, _| {
+            let owners = world.registry.owners();
+            // An agent that is gone has no owner any more: only the scope `all` covers it.
+            let is_shown = |one: &Access| {
+                let agent = one.agent.parse::<AgentName>().ok();
+                let owner = agent.and_then(|agent| owners.of(&Owned::Agent(agent)));
+                scope.covers(owner)
+            };
+            found.into_iter().filter(is_shown).map(answer).collect()
+        });
+        Ok(SecretAccessAnswer {
+            at: at.to_string(),
+            complete: since_seq <= 1 && then.incomplete.is_empty(),
+            hidden: all.saturating_sub(items.len()),
+            items,
+            since_seq,
+            incomplete: then.incomplete,
+        })
+    }
+}
+
+fn answer(Access { agent, roles, capabilities }: Access) -> SecretAccessOfAgent {
+    SecretAccessOfAgent { agent, roles, capabilities }
+}
+
+/// The time in `text`, or as long before `now` as it says.
+fn past(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let before = |seconds: u32| now.plus_s(i64::from(seconds).saturating_neg());
+    let found = Timestamp::parse(text).or_else(|| length_s(text).map(before));
+    let why =
+        "`at` is not a past time such as 2026-11-30T02:00:00Z, or a length of time before now such as 6h";
+    found.filter(|at| *at <= now).ok_or_else(|| Failure::new(code::JSON_INVALID).because(why))
+}
