@@ -14,7 +14,7 @@ use crate::support::broker::{Agent, TestBroker};
 use crate::support::waiting::until;
 use crate::support::webhook::{Heard, Mood, Webhook};
 
-const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
+pub(super) const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
     forbid (principal, action == Keyward::Action::\"token\", resource)\nwhen { resource.access == \"write\" };\n'''\n";
 
 /// A broker with a webhook at `service`, and an agent whose write needs approval.
@@ -125,7 +125,7 @@ async fn message_is_a_dead_letter_after_its_last_attempt() {
     let id = ask(&agent, "release 7").await;
     for attempt in 1..=WEBHOOK_TRIES_MAX as usize {
         heard(&broker, &service, attempt).await;
-        broker.clock.advance_s(i64::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
+        broker.clock.advance_s(u32::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
     }
     broker.running.as_ref().unwrap().announce_due().await;
     assert_eq!(service.heard("POST").len(), WEBHOOK_TRIES_MAX as usize);
