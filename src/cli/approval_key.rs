@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::{SystemEntropy, code};
+use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::sealed_key::{KeyPurpose, SealedKey, passphrase_key};
 use crate::console::{CommandFailure, known_approval_passphrase, new_approval_passphrase};
 use crate::files::{private_dir, remove, replace};
@@ -39,6 +40,11 @@ impl MachineKeys {
         self.next.as_ref().or(self.current.as_ref())
     }
 
+    /// Whether a key with this fingerprint is in the home directory.
+    pub(crate) fn has(&self, fingerprint: &str) -> bool {
+        self.fingerprints().any(|one| one == fingerprint)
+    }
+
     /// The fingerprints of the keys.
     pub(crate) fn fingerprints(&self) -> impl Iterator<Item = String> {
         [&self.current, &self.next].into_iter().flatten().map(|key| key.public().hex())
@@ -50,7 +56,15 @@ impl MachineKeys {
     /// # Errors
     /// [`CommandFailure`].
     pub(crate) fn create(&mut self) -> Result<&SealedKey, CommandFailure> {
-        let by = PassphraseKey::choose(&new_approval_passphrase()?, &SystemEntropy);
+        let passphrase = new_approval_passphrase()?;
+        // The passphrase of the identity may be in a file that a program reads.
+        let identity = Identity::load(&self.home, IdentityKind::Operator)?.sealed_key()?;
+        if identity.is_some_and(|identity| passphrase_key(&identity, &passphrase).is_ok()) {
+            return Err(CommandFailure::new(code::PASSPHRASE_REFUSED)
+                .because("the passphrase is that of the operator's sealed key")
+                .mended_by("choose another passphrase for the approval key"));
+        }
+        let by = PassphraseKey::choose(&passphrase, &SystemEntropy);
         let by = by.map_err(|error| CommandFailure::internal(&error.to_string()))?;
         let key = SealedKey::new_for(KeyPurpose::Approval, &by, &SystemEntropy)?;
         private_dir(&self.home).map_err(|error| CommandFailure::of_file(&self.home, &error))?;
@@ -84,6 +98,24 @@ impl MachineKeys {
             ))
         })
     }
+}
+
+/// Checks with the passphrase from the terminal that the person made `key`: another program may have written its file.
+///
+/// # Errors
+/// [`CommandFailure`].
+pub(crate) fn check_own(key: &SealedKey) -> Result<(), CommandFailure> {
+    let found = format!("this machine has an approval key that is not proposed: {}\n", key.public().hex());
+    passphrase_key(key, &known_approval_passphrase(&found)?).map(drop).map_err(|failure| {
+        if failure.code() == code::KEY_PASSPHRASE_WRONG.as_str() {
+            failure.because("the passphrase does not open the approval key that is on this machine; nothing was proposed").mended_by(
+                "check the passphrase; if you did not make this key, a program did: find out which, then make another key: \
+                 `keyward approval key create --replace`",
+            )
+        } else {
+            failure
+        }
+    })
 }
 
 /// The signature of `message` by `key` (ECDSA P-256 with SHA-256, DER). Asks at the terminal for the passphrase, below

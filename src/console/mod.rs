@@ -33,6 +33,7 @@ pub(crate) use passphrase::{
     new_key_passphrase, typed_key_passphrase,
 };
 pub use passphrase::{known_passphrase, new_passphrase};
+pub(crate) use printable::escaped_line;
 pub use progress::Progress;
 pub(crate) use shares::{SHARES_BYTES_MAX, given_shares};
 pub use shares::{known_shares, print_shares};

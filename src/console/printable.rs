@@ -8,6 +8,12 @@ pub(super) enum Breaks {
     Escape,
 }
 
+/// One line of text for a terminal, as every output of a command escapes it.
+#[must_use]
+pub(crate) fn escaped_line(text: &str) -> Cow<'_, str> {
+    printable(text, Breaks::Escape)
+}
+
 /// `text` without characters that a terminal acts upon or that reorder what is shown: each is spelled
 /// `\uXXXX`, which is also its spelling in a JSON string.
 pub(super) fn printable(text: &str, breaks: Breaks) -> Cow<'_, str> {

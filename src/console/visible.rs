@@ -11,6 +11,10 @@ pub(crate) fn visible(text: &str, chars_max: usize) -> String {
     let shown: String = text.chars().take(chars_max).collect();
     let mut out = String::with_capacity(shown.len());
     for word in words(&shown) {
+        if word.len() >= SPACES_SPELLED && word.trim_matches(' ').is_empty() {
+            let _written = write!(out, "<{} spaces>", word.len());
+            continue;
+        }
         let doubtful = is_doubtful(word);
         for c in word.chars() {
             if is_unseen(c) {
@@ -31,16 +35,20 @@ pub(crate) fn visible(text: &str, chars_max: usize) -> String {
     out
 }
 
+/// From this number on, spaces in a row are counted: with them, a text could look like the next line.
+const SPACES_SPELLED: usize = 3;
+
 fn spell(c: char, out: &mut String) {
     let _written = write!(out, "<U+{:04X}>", u32::from(c));
 }
 
-/// The parts of `text`, each of characters of words or of others.
+/// The parts of `text`, each of characters of words, of spaces or of others.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
+    let kind = |c: char| (c.is_alphanumeric(), c == ' ');
     std::iter::from_fn(move || {
-        let is_of_word = rest.chars().next()?.is_alphanumeric();
-        let end = rest.find(|c: char| c.is_alphanumeric() != is_of_word).unwrap_or(rest.len());
+        let first = kind(rest.chars().next()?);
+        let end = rest.find(|c: char| kind(c) != first).unwrap_or(rest.len());
         let (word, after) = rest.split_at_checked(end)?;
         rest = after;
         Some(word)
@@ -189,6 +197,8 @@ mod tests {
             ("развёртывание", "развёртывание"),
             ("ｐａｙ", "ｐ<U+FF50>ａ<U+FF41>ｙ<U+FF59>"),
             ("e\u{301}", "e<U+0301>"),
+            ("a  b   c", "a  b<3 spaces>c"),
+            ("ok.          use  once", "ok.<10 spaces>use  once"),
             ("\u{e0041}x", "<U+E0041>x"),
         ] {
             assert_eq!(visible(given, 300), shown);

@@ -83,6 +83,9 @@ pub struct OperatorProfileChanged<'a> {
     pub by: &'a OperatorName,
     /// The operator.
     pub operator: &'a OperatorName,
+    /// The approval keys that ended because the person changed: SHA-256 of each public key, in hex.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ended_approval_keys: Vec<String>,
     /// The profile from here on.
     #[serde(flatten)]
     pub profile: ProfileText<'a>,

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Nothing, endpoints};
 use super::status::FixedText;
-use crate::base::OperatorName;
+use crate::base::{NotCanonical, OperatorName, canonical_json};
 
 endpoints! {
     /// Show the caller's approval keys
@@ -15,7 +15,7 @@ endpoints! {
     /// Remove the approval keys of an operator
     REMOVE_APPROVAL_KEYS: POST "/v1/operators/{name}/approval-key/remove", OperatorName, Nothing => ApprovalKeysAnswer;
     /// On the host: accept the proposed approval key of an operator
-    ORDER_ACCEPT_APPROVAL_KEY: POST "/v1/operators/{name}/approval-key/accept", OperatorName, AcceptApprovalKeyBody => ApprovalKeysAnswer;
+    ORDER_ACCEPT_APPROVAL_KEY: POST "/v1/operators/{name}/approval-key/accept", OperatorName, OrderAcceptApprovalKeyBody => ApprovalKeysAnswer;
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -32,6 +32,43 @@ pub struct AcceptApprovalKeyBody {
     /// SHA-256 of the public key (DER `SubjectPublicKeyInfo`), 64 hexadecimal digits, as the operator reads it from
     /// `keyward approval key show`.
     pub fingerprint: String,
+    /// The signature of [`ApprovalKeyAcceptance::canonical`] by the caller's own accepted approval key: ECDSA P-256 with SHA-256,
+    /// in ASN.1 DER, base64url.
+    pub signature: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderAcceptApprovalKeyBody {
+    /// As in the request of an operator. The host needs no signature.
+    pub fingerprint: String,
+}
+
+/// What a person signs that accepts the approval key of another person, in its RFC 8785 form.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApprovalKeyAcceptance<'a> {
+    fingerprint: &'a str,
+    operator: &'a OperatorName,
+    /// The person whom the accepter saw.
+    person: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+impl<'a> ApprovalKeyAcceptance<'a> {
+    /// The acceptance of the key with this fingerprint, in hex, of the operator who is this person.
+    #[must_use]
+    pub const fn new(operator: &'a OperatorName, person: &'a str, fingerprint: &'a str) -> Self {
+        Self { fingerprint, operator, person, kind: "keyward-approval-key-acceptance-1" }
+    }
+
+    /// The signed bytes.
+    ///
+    /// # Errors
+    /// [`NotCanonical`]; it has no numbers.
+    pub fn canonical(&self) -> Result<Vec<u8>, NotCanonical> {
+        canonical_json(&serde_json::to_value(self).map_err(|_| NotCanonical)?)
+    }
 }
 
 /// The approval keys of an operator, the accepted one first.

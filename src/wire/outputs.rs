@@ -33,7 +33,8 @@ pub struct FailureOutput {
 pub struct ShownApprovalOutput {
     #[serde(flatten)]
     pub approval: ApprovalAnswer,
-    pub context: ApprovalContextAnswer,
+    /// Null if the broker could not compare the request.
+    pub context: Option<ApprovalContextAnswer>,
 }
 
 /// `keyward version -o json`: no endpoint sends it.

@@ -75,8 +75,8 @@ super::codes! {
         "ask a member of the group; `keyward approval show ID` names the group and its escalation";
     APPROVAL_KEY_MISSING "approval_key_missing" Denied:
         "the operator has no approval key that another admin or the host has accepted",
-        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME FINGERPRINT`";
+        "make one with `keyward approval key create`, and have another admin accept its fingerprint: `keyward approval key accept NAME --fingerprint HEX`";
     APPROVAL_SIGNATURE_INVALID "approval_signature_invalid" Denied:
-        "the signature of the vote is not one by the accepted approval key of this operator",
-        "approve with `keyward approval approve ID` on the machine that has the approval key";
+        "the signature of the vote or acceptance is not one by the accepted approval key of this operator",
+        "approve with `keyward approval approve ID`, or accept a key with `keyward approval key accept NAME --fingerprint HEX`, on the machine that has the approval key";
 }

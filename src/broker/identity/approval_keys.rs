@@ -1,7 +1,7 @@
 use super::certificates::read_key;
 use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
-use crate::base::{OperatorName, code};
+use crate::base::{OperatorName, Person, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::changes::{ChangeDraft, ChangeRequest};
 use crate::broker::failure::Failure;
@@ -16,7 +16,7 @@ use crate::operators::{
 };
 use crate::pki::PublicKey;
 use crate::policy::{Authorised, BeOneself, ContainOperators, PlaceOperators};
-use crate::wire::ApprovalKeysAnswer;
+use crate::wire::{ApprovalKeyAcceptance, ApprovalKeysAnswer};
 
 impl AdminServices {
     /// Proposes the key of `request` (PKCS#10 in DER, which proves that its sender holds the key) as the caller's approval
@@ -49,7 +49,8 @@ impl AdminServices {
     }
 
     /// Accepts the proposed approval key of the operator `name` with this fingerprint, in the place of the one before. The
-    /// caller is another operator of another person. A repeated acceptance changes nothing.
+    /// caller is another operator of another person, and `signature` is one of the acceptance by its own accepted approval key:
+    /// so a program with the certificate of an admin accepts nothing. A repeated acceptance changes nothing.
     ///
     /// # Errors
     /// [`Failure`].
@@ -58,8 +59,11 @@ impl AdminServices {
         by: &Authorised<PlaceOperators>,
         name: &OperatorName,
         key: Digest,
+        signature: &[u8],
     ) -> Result<ApprovalKeysAnswer, Failure> {
-        let accepting = Accepting::Operator(by.operator());
+        let operator = by.operator();
+        let signed = self.0.signed_acceptance(operator, name, key, signature)?;
+        let accepting = Accepting::Operator(operator, &signed);
         self.0.accept_approval_key(ChangeRequest::by(by.operator(), None), accepting, name, key).await
     }
 
@@ -105,11 +109,68 @@ impl HostServices {
 /// The actor of an acceptance.
 #[derive(Clone, Copy)]
 enum Accepting<'a> {
-    Operator(&'a OperatorPrincipal),
+    Operator(&'a OperatorPrincipal, &'a SignedAcceptance),
     Host,
 }
 
+/// An acceptance whose signature is verified.
+struct SignedAcceptance {
+    /// The person of the operator whose key it is, as the accepter signed it.
+    person: Person,
+    /// The key that verified it.
+    by: Digest,
+}
+
+impl SignedAcceptance {
+    /// Checks that the key that verified the acceptance still counts, and that the operator is the person whom it names.
+    fn check(
+        &self,
+        reading: &Reading<'_>,
+        by: &OperatorPrincipal,
+        operator: &Operator,
+    ) -> Result<(), Failure> {
+        let (_, own) = keys_of(reading, by.name())?;
+        let is_same_key = own.accepted().is_some_and(|key| key.fingerprint() == self.by);
+        if is_same_key && operator.profile.person.as_ref() == Some(&self.person) {
+            return Ok(());
+        }
+        Err(Failure::new(code::MODIFIED_CONCURRENTLY))
+    }
+}
+
 impl Services {
+    /// Verifies the signature of an acceptance, outside of the state's lock.
+    fn signed_acceptance(
+        &self,
+        by: &OperatorPrincipal,
+        name: &OperatorName,
+        key: Digest,
+        signature: &[u8],
+    ) -> Result<SignedAcceptance, Failure> {
+        let (found, _) = self.state.read(|reading| {
+            let (operator, _) = keys_of(reading, name)?;
+            check_signing(operator)?;
+            check_other_person(reading, by, operator)?;
+            let (_, own) = keys_of(reading, by.name())?;
+            Ok::<_, Failure>((operator.profile.person.clone(), own.accepted().cloned()))
+        });
+        let (Some(person), own) = found? else { return Err(Failure::new(code::OPERATOR_WITHOUT_PERSON)) };
+        let own = own.ok_or_else(|| {
+            Failure::new(code::APPROVAL_KEY_MISSING).mended_by(
+                "make a key (`keyward approval key create`), and have it accepted first; the first key of a broker is accepted on \
+                 its host: `keyward approval key accept NAME --fingerprint HEX --on-host`",
+            )
+        })?;
+        let fingerprint = key.hex();
+        let signed = ApprovalKeyAcceptance::new(name, person.as_str(), &fingerprint).canonical();
+        let signed = signed.map_err(|error| Failure::internal(code::INTERNAL, &error))?;
+        if own.verify(&signed, signature) {
+            Ok(SignedAcceptance { person, by: own.fingerprint() })
+        } else {
+            Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID))
+        }
+    }
+
     async fn accept_approval_key(
         &self,
         request: ChangeRequest<'_>,
@@ -122,8 +183,9 @@ impl Services {
             let changed = self.state.change(request, |reading| {
                 let (operator, keys) = keys_of(reading, name)?;
                 check_signing(operator)?;
-                if let Accepting::Operator(by) = accepting {
+                if let Accepting::Operator(by, signed) = accepting {
                     check_other_person(reading, by, operator)?;
+                    signed.check(reading, by, operator)?;
                 }
                 if keys.proposed().is_none_or(|proposed| proposed.key != key) {
                     return Err(not_proposed(name, keys));

@@ -8,7 +8,7 @@ use crate::broker::services::{Services, Settings};
 use crate::broker::world::Effect;
 use crate::idempotency::IdempotencyKey;
 use crate::operators::{
-    self, OperatorKind, OperatorProfile, OperatorProfileChanged, OperatorRole, ProfileText,
+    self, ApprovalKeyChange, OperatorKind, OperatorProfile, OperatorProfileChanged, OperatorRole, ProfileText,
 };
 use crate::policy::{Authorised, PlaceOperators};
 
@@ -58,7 +58,8 @@ impl AdminServices {
     ) -> Result<u64, Failure> {
         let services = &*self.0;
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
-            let known = &reading.operator(name).ok_or_else(|| unknown_in(reading, name))?.profile;
+            let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
+            let known = &operator.profile;
             if input.expected.as_ref().is_some_and(|expected| !expected.is_of(known)) {
                 return Err(changed_since(code::OPERATOR_PROFILE_MISMATCH, "profile", name));
             }
@@ -73,14 +74,20 @@ impl AdminServices {
             if profile.life_s != known.life_s {
                 services.settings.check_life(profile.kind, profile.life_s)?;
             }
-            let event = OperatorProfileChanged {
-                by: by.operator().name(),
-                operator: name,
-                profile: ProfileText::of(&profile),
-            };
+            // A key was accepted for a person: it does not count for another one.
+            let keys =
+                if profile.person == known.person { None } else { Some(reading.approval_keys(operator)) };
+            let ended: Vec<String> =
+                keys.into_iter().flat_map(|keys| keys.fingerprints()).map(|key| key.hex()).collect();
+            let (by, has_ended, text) = (by.operator().name(), !ended.is_empty(), ProfileText::of(&profile));
+            let event =
+                OperatorProfileChanged { by, operator: name, ended_approval_keys: ended, profile: text };
             let draft = ChangeDraft::new(&event, ())?;
             let describe = operators::Effect::Describe { operator: name.clone(), profile };
-            Ok(draft.effect(Effect::Operators(describe)))
+            let draft = draft.effect(Effect::Operators(describe));
+            let change = ApprovalKeyChange::Remove;
+            let end = operators::Effect::ChangeApprovalKeys { operator: name.clone(), change };
+            Ok(if has_ended { draft.effect(Effect::Operators(end)) } else { draft })
         });
         Ok(changed.await?.seq())
     }

@@ -1,18 +1,20 @@
 use clap::Subcommand;
 
+use super::approval_view::{Line, text_of};
 use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
 use crate::base::code;
 use crate::base::encoding::{base64url, from_hex};
-use crate::cli::approval_key::MachineKeys;
+use crate::cli::approval_key::{MachineKeys, check_own, sign_approval};
 use crate::cli::client::Received;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::VerbSession;
 use crate::cli::table::{Row, columns};
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, visible};
 use crate::wire::{
-    ACCEPT_APPROVAL_KEY, AcceptApprovalKeyBody, ApprovalKeyAnswer, ApprovalKeyBody, ApprovalKeysAnswer,
-    GET_OWN_APPROVAL_KEYS, Nothing, ORDER_ACCEPT_APPROVAL_KEY, PROPOSE_APPROVAL_KEY, REMOVE_APPROVAL_KEYS,
+    ACCEPT_APPROVAL_KEY, AcceptApprovalKeyBody, ApprovalKeyAcceptance, ApprovalKeyAnswer, ApprovalKeyBody,
+    ApprovalKeysAnswer, GET_OPERATOR, GET_OWN_APPROVAL_KEYS, Nothing, ORDER_ACCEPT_APPROVAL_KEY,
+    OrderAcceptApprovalKeyBody, PROPOSE_APPROVAL_KEY, REMOVE_APPROVAL_KEYS,
 };
 
 /// `keyward approval key …`
@@ -26,14 +28,14 @@ pub enum ApprovalKeyCommand {
     },
     /// Show your approval keys, and whether they are accepted
     Show,
-    /// As an admin: accept the approval key that an operator proposed, after the operator has read its fingerprint to you
+    /// As an admin with an accepted approval key: accept the key that another operator proposed, after the person has read its fingerprint to you; asks for the passphrase of your key
     Accept {
         /// The operator's name
         name: String,
         /// The key's fingerprint, 64 hexadecimal digits, from the operator and not from the broker
         #[arg(long, value_name = "HEX")]
         fingerprint: String,
-        /// On the broker's host, as root: accept without an operator's certificate, e.g. if there is one admin
+        /// On the broker's host, as root: accept without a key and a certificate, e.g. the first key of a broker
         #[arg(long)]
         on_host: bool,
         /// The broker
@@ -53,17 +55,15 @@ impl ApprovalKeyCommand {
             Self::Create { replace } => create(session, *replace).await,
             Self::Show => show(session).await,
             Self::Accept { name, fingerprint, on_host, broker } => {
-                let (name, body) = (name.parse()?, body_of(fingerprint)?);
+                let (name, fingerprint) = (name.parse()?, digits_of(fingerprint)?);
                 let keys = if *on_host {
+                    let body = OrderAcceptApprovalKeyBody { fingerprint: fingerprint.clone() };
                     broker.client()?.call(ORDER_ACCEPT_APPROVAL_KEY, &name, &body).await?
                 } else {
-                    session.operator().await?.call(ACCEPT_APPROVAL_KEY, &name, &body).await?
+                    accept(session, &name, &fingerprint).await?
                 };
                 session.print(&keys, |keys| {
-                    format!(
-                        "accepted: from now on, {} approves with the key {}",
-                        keys.operator, body.fingerprint
-                    )
+                    format!("accepted: from now on, {} approves with the key {fingerprint}", keys.operator)
                 });
                 Ok(())
             }
@@ -79,14 +79,44 @@ impl ApprovalKeyCommand {
     }
 }
 
-fn body_of(fingerprint: &str) -> Result<AcceptApprovalKeyBody, CommandFailure> {
+/// Accepts the key of another operator with a signature by the own approval key, so that no program accepts one.
+async fn accept(
+    session: VerbSession<'_>,
+    name: &OperatorName,
+    fingerprint: &str,
+) -> Result<Received<ApprovalKeysAnswer>, CommandFailure> {
+    let client = session.operator().await?;
+    let mut machine = MachineKeys::load(session.home)?;
+    let own = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
+    let accepted = own.keys.iter().find(|key| &*key.state == "accepted");
+    let accepted = accepted.ok_or_else(|| CommandFailure::new(code::APPROVAL_KEY_NOT_ACCEPTED))?;
+    let key = machine.accepted(&accepted.fingerprint)?;
+    let operator = client.call(GET_OPERATOR, name, &Nothing).await?;
+    let person = operator.person.clone().unwrap_or_default();
+    let message = ApprovalKeyAcceptance::new(name, &person, fingerprint).canonical();
+    let message = message.map_err(|_| CommandFailure::internal("the acceptance has no canonical form"))?;
+    let lines: [Line; 4] = [
+        ("operator", name.to_string()),
+        ("person", visible(&person, PERSON_CHARS)),
+        ("key", fingerprint.to_owned()),
+        ("you accept", "this key: the person has read the fingerprint to you".to_owned()),
+    ];
+    let signature = base64url(&sign_approval(key, &message, &text_of(&lines))?);
+    let body = AcceptApprovalKeyBody { fingerprint: fingerprint.to_owned(), signature };
+    client.call(ACCEPT_APPROVAL_KEY, name, &body).await
+}
+
+/// Characters of a person that are shown.
+const PERSON_CHARS: usize = 300;
+
+fn digits_of(fingerprint: &str) -> Result<String, CommandFailure> {
     // People copy fingerprints in groups, and in upper case.
     let digits: String = fingerprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     let fingerprint = digits.to_ascii_lowercase();
     if from_hex(&fingerprint).is_none_or(|bytes| bytes.len() != 32) {
         return Err(CommandFailure::new(code::FINGERPRINT_MALFORMED));
     }
-    Ok(AcceptApprovalKeyBody { fingerprint })
+    Ok(fingerprint)
 }
 
 /// Proposes the key of this machine, which is made if there is none. A key that was made and not proposed is proposed again.
@@ -102,7 +132,10 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
         return Err(CommandFailure::new(code::APPROVAL_KEY_ON_MACHINE));
     }
     let key = match keys.newest() {
-        Some(unproposed) if !replace => unproposed,
+        Some(unproposed) if !replace => {
+            check_own(unproposed)?;
+            unproposed
+        }
         Some(_) | None => keys.create()?,
     };
     let body = ApprovalKeyBody { csr: base64url(&key.request()?) };
@@ -127,9 +160,20 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
         console.json(&keys.sent);
         return Ok(());
     }
-    print_keys(&keys, session);
+    let machine = MachineKeys::load(session.home)?;
+    print_keys(&keys, &machine, session);
+    let elsewhere = keys.keys.iter().filter(|key| !machine.has(&key.fingerprint));
+    for key in elsewhere {
+        console.say(&format!(
+            "note: the {} key {} is not on this machine: unless you made it on another one, a program did: do not read its \
+             fingerprint to anyone, and ask an admin: `keyward approval key remove {}`",
+            visible(&key.state, PERSON_CHARS),
+            visible(&key.fingerprint, PERSON_CHARS),
+            keys.operator
+        ));
+    }
     let known = |fingerprint: &String| keys.keys.iter().any(|key| key.fingerprint == *fingerprint);
-    for unknown in MachineKeys::load(session.home)?.fingerprints().filter(|one| !known(one)) {
+    for unknown in machine.fingerprints().filter(|one| !known(one)) {
         console.say(&format!(
             "note: the broker does not know the approval key {unknown} of this machine; to propose it: `keyward approval key \
              create`"
@@ -138,9 +182,18 @@ async fn show(session: VerbSession<'_>) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-fn print_keys(keys: &Received<ApprovalKeysAnswer>, session: VerbSession<'_>) {
-    let rows: Vec<Vec<String>> = keys.keys.iter().map(Row::cells).collect();
-    session.console.table(ApprovalKeyAnswer::NOUN, &ApprovalKeyAnswer::head(), &rows);
+/// The keys, and whether each is on this machine.
+fn print_keys(keys: &ApprovalKeysAnswer, machine: &MachineKeys, session: VerbSession<'_>) {
+    let is_here = |key: &ApprovalKeyAnswer| if machine.has(&key.fingerprint) { "yes" } else { "NO" };
+    let row = |key: &ApprovalKeyAnswer| {
+        let mut cells = key.cells();
+        cells.push(is_here(key).to_owned());
+        cells
+    };
+    let rows: Vec<Vec<String>> = keys.keys.iter().map(row).collect();
+    let mut head = ApprovalKeyAnswer::head();
+    head.push("ON THIS MACHINE".to_owned());
+    session.console.table(ApprovalKeyAnswer::NOUN, &head, &rows);
 }
 
 columns!(ApprovalKeyAnswer "approval keys": fingerprint, state, proposed_at, accepted_at, accepted_by);
@@ -152,11 +205,11 @@ mod tests {
     #[test]
     fn fingerprint_is_read_in_groups_and_in_upper_case() {
         let digits = "AB".repeat(32);
-        assert_eq!(body_of(&digits).unwrap().fingerprint, "ab".repeat(32));
+        assert_eq!(digits_of(&digits).unwrap(), "ab".repeat(32));
         let grouped = format!("{} {}", &digits[..32], &digits[32..]);
-        assert_eq!(body_of(&grouped).unwrap().fingerprint, "ab".repeat(32));
+        assert_eq!(digits_of(&grouped).unwrap(), "ab".repeat(32));
         for text in ["", "ab", &"xy".repeat(32), &"ab".repeat(33)] {
-            assert_eq!(body_of(text).unwrap_err().code(), "fingerprint_malformed", "{text}");
+            assert_eq!(digits_of(text).unwrap_err().code(), "fingerprint_malformed", "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::code;
 use crate::cli::table::{Row, columns};
-use crate::console::{CommandFailure, visible};
+use crate::console::{CommandFailure, escaped_line, visible};
 use crate::crypto::{Digest, sha256};
 use crate::rotation::spoken;
 use crate::wire::{
@@ -69,11 +69,11 @@ pub(super) fn signed_lines(request: &ApprovalRequest) -> Vec<Line> {
 
 /// The facts about the request that the broker states.
 pub(super) fn stated_lines(answer: &ApprovalAnswer) -> Vec<Line> {
-    let until = answer.expires_at.as_ref().map(|at| format!(" until {at}")).unwrap_or_default();
+    let until = answer.expires_at.as_ref().map(|at| format!(" until {}", shown(at))).unwrap_or_default();
     let mut lines = vec![
         ("request", format!("{} ({})", answer.approval, answer.user_code)),
-        ("state", format!("{}{until}", answer.state)),
-        ("opened", answer.opened_at.clone()),
+        ("state", format!("{}{until}", shown(&answer.state))),
+        ("opened", shown(&answer.opened_at)),
         ("instance", answer.instance.to_string()),
     ];
     lines.push(("source", answer.source.as_deref().map_or_else(|| "unknown".to_owned(), shown)));
@@ -94,7 +94,7 @@ pub(super) fn context_lines(context: &ApprovalContextAnswer) -> Vec<Line> {
         .map(|one| {
             let usual: Vec<String> = one.usual.iter().map(|usual| shown(usual)).collect();
             let usual = if usual.is_empty() { "none".to_owned() } else { usual.join(", ") };
-            ("unusual", format!("{} {}; in the last 30 days: {usual}", one.field, shown(&one.value)))
+            ("unusual", format!("{} {}; in the last 30 days: {usual}", shown(&one.field), shown(&one.value)))
         })
         .collect();
     if lines.is_empty() {
@@ -122,12 +122,14 @@ fn demand_text(demand: &ApprovalDemandAnswer) -> String {
         (_, None) => format!("approval by {quorum}"),
     };
     let reason = reason.as_ref().map(|reason| format!("; {}", quoted(reason))).unwrap_or_default();
-    let escalates = escalates_at.as_ref().map(|at| format!("; escalates at {at}")).unwrap_or_default();
+    let escalates =
+        escalates_at.as_ref().map(|at| format!("; escalates at {}", shown(at))).unwrap_or_default();
     format!("{policy}: {by}, {approved} so far{reason}{escalates}")
 }
 
 fn vote_text(vote: &ApprovalVoteAnswer) -> String {
-    format!("{} by {} at {} (ledger entry {})", vote.verdict, vote.operator, vote.at, vote.seq)
+    let (verdict, at) = (shown(&vote.verdict), shown(&vote.at));
+    format!("{verdict} by {} at {at} (ledger entry {})", vote.operator, vote.seq)
 }
 
 /// A name or another short text of the broker.
@@ -175,9 +177,21 @@ pub(super) fn previous_rows(context: &ApprovalContextAnswer) -> Vec<Vec<String>>
     context.previous.iter().map(Row::cells).collect()
 }
 
-/// `lines` as a text for a terminal, one line each.
+/// Characters of a text in one row of a terminal. A longer text goes on below, behind the same margin.
+const ROW_CHARS: usize = 64;
+
+/// `lines` as a text for a terminal. No text reaches the place where the names of lines stand, nor does any control the
+/// terminal.
 pub(super) fn text_of(lines: &[Line]) -> String {
-    lines.iter().map(|(what, text)| format!("{what:13} {text}\n")).collect()
+    let mut out = String::new();
+    for (what, text) in lines {
+        let text: Vec<char> = escaped_line(text).chars().collect();
+        for (row, part) in text.chunks(ROW_CHARS).enumerate() {
+            let (name, part) = (if row == 0 { *what } else { "" }, part.iter().collect::<String>());
+            out.push_str(&format!("{name:13} | {part}\n"));
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -253,9 +267,17 @@ mod tests {
         answer.request.reason = Some(format!("ok\u{202e}\u{1b}[2K p\u{430}y {}", "x".repeat(300)));
         let shown = text_of(&signed_lines(&answer.request));
         for spelled in ["<U+202E>", "<U+001B>", "p\u{430}<U+0430>y", "(cut: ", "SHA-256 "] {
-            assert!(shown.contains(spelled), "{shown}");
+            assert!(shown.replace(&format!("\n{:13} | ", ""), "").contains(spelled), "{shown}");
         }
-        let stated = text_of(&stated_lines(&answer));
+        // And a broker that was taken over neither controls the terminal nor imitates a line
+        let raw = "\u{1b}[8m\nuse           | once";
+        (answer.opened_at, answer.expires_at, answer.state) =
+            (raw.into(), Some(raw.into()), raw.to_owned().into());
+        answer.demands[0].escalates_at = Some(raw.into());
+        let lines: Vec<Line> = stated_lines(&answer).into_iter().chain([("raw", raw.to_owned())]).collect();
+        let stated = text_of(&lines);
+        assert!(!stated.contains('\u{1b}') && !stated.contains("\nuse "), "{stated}");
+        let stated = stated.replace(&format!("\n{:13} | ", ""), "");
         assert!(stated.contains("prod: approval by 2, 0 so far"), "{stated}");
         assert!(stated.contains("short: restricts the request"), "{stated}");
     }

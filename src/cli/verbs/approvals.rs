@@ -11,7 +11,7 @@ use crate::cli::approval_key::{MachineKeys, sign_approval};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::Row;
-use crate::console::CommandFailure;
+use crate::console::{CommandFailure, visible};
 use crate::crypto::Digest;
 use crate::wire::{
     ApprovalAnswer, ApprovalBallot, ApprovalContextAnswer, ApprovalState, ApprovalVerdict, ApprovalVoteBody,
@@ -126,10 +126,14 @@ impl ApprovalListArgs {
     }
 }
 
+/// Characters of a code that are shown.
+const CODE_CHARS: usize = 64;
+
 /// A request with its comparison.
 struct ShownApproval {
     answer: Received<ApprovalAnswer>,
-    context: Received<ApprovalContextAnswer>,
+    /// The comparison, or the code of its failure: an approval does not depend on it.
+    context: Result<Received<ApprovalContextAnswer>, String>,
     digest: Digest,
 }
 
@@ -139,14 +143,23 @@ impl ShownApproval {
     async fn get(client: &Client, approval: &ApprovalReference) -> Result<Self, CommandFailure> {
         let answer = client.call(GET_APPROVAL, approval, &Nothing).await?;
         let digest = digest_of(&answer)?;
-        let context = client.call(GET_APPROVAL_CONTEXT, approval, &Nothing).await?;
+        let context = client.call(GET_APPROVAL_CONTEXT, approval, &Nothing).await;
+        let context = context.map_err(|failure| failure.code().to_owned());
         Ok(Self { answer, context, digest })
     }
 
     /// What the broker states, how the request differs, and at last what is signed.
     fn lines(&self) -> Vec<Line> {
         let mut lines = stated_lines(&self.answer);
-        lines.extend(context_lines(&self.context));
+        match &self.context {
+            Ok(context) => lines.extend(context_lines(context)),
+            Err(code) => {
+                lines.push((
+                    "unusual",
+                    format!("the comparison is not available: {}", visible(code, CODE_CHARS)),
+                ));
+            }
+        }
         lines.extend(signed_lines(&self.answer.request));
         lines.push(("digest", self.digest.hex()));
         lines
@@ -160,7 +173,8 @@ async fn show(session: VerbSession<'_>, approval: &ApprovalReference) -> Result<
         // Programs get both responses as they were sent.
         let mut sent = shown.answer.sent.clone();
         if let Some(fields) = sent.as_object_mut() {
-            fields.insert("context".to_owned(), shown.context.sent.clone());
+            let context = shown.context.as_ref().map_or(Value::Null, |context| context.sent.clone());
+            fields.insert("context".to_owned(), context);
         }
         console.json(&sent);
         return Ok(());
@@ -168,7 +182,7 @@ async fn show(session: VerbSession<'_>, approval: &ApprovalReference) -> Result<
     let rows: Vec<Vec<String>> =
         shown.lines().into_iter().map(|(what, text)| vec![what.to_owned(), text]).collect();
     console.table("fields", &["FIELD", "VALUE"], &rows);
-    let previous = previous_rows(&shown.context);
+    let previous = shown.context.as_ref().map(|context| previous_rows(context)).unwrap_or_default();
     if !previous.is_empty() {
         console.line("");
         console.line("previous requests:");

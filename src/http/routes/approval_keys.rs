@@ -7,7 +7,9 @@ use crate::broker::{AdminServices, HostServices};
 use crate::crypto::Digest;
 use crate::http::documents::problem::Problem;
 use crate::policy::{BeOneself, ContainOperators, PlaceOperators};
-use crate::wire::{self, AcceptApprovalKeyBody, ApprovalKeyBody, ApprovalKeysAnswer, Nothing};
+use crate::wire::{
+    self, AcceptApprovalKeyBody, ApprovalKeyBody, ApprovalKeysAnswer, Nothing, OrderAcceptApprovalKeyBody,
+};
 
 /// The routes of approval keys for operators. Each may be repeated: a key that is proposed, accepted or removed stays so.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -40,7 +42,9 @@ async fn accept(
     call: AdminRequest<PlaceOperators, OperatorName, AcceptApprovalKeyBody>,
 ) -> Result<ApprovalKeysAnswer, Problem> {
     let key = fingerprint(&call.input.fingerprint)?;
-    Ok(services.accept_approval_key(&call.by, &call.target, key).await?)
+    let signature = from_base64url(&call.input.signature);
+    let signature = signature.ok_or_else(|| Problem::new(code::APPROVAL_SIGNATURE_INVALID))?;
+    Ok(services.accept_approval_key(&call.by, &call.target, key, &signature).await?)
 }
 
 async fn remove(
@@ -52,7 +56,7 @@ async fn remove(
 
 async fn accept_on_host(
     services: HostServices,
-    call: Host<OperatorName, AcceptApprovalKeyBody>,
+    call: Host<OperatorName, OrderAcceptApprovalKeyBody>,
 ) -> Result<ApprovalKeysAnswer, Problem> {
     let key = fingerprint(&call.input.fingerprint)?;
     Ok(services.accept_approval_key(call.by, &call.target, key).await?)

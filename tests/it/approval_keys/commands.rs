@@ -61,10 +61,18 @@ pub(super) fn created(process: &Process, who: &str) -> String {
     keys(process, who)[0]["fingerprint"].as_str().unwrap().to_owned()
 }
 
-/// The same, and accepted by `bob`.
+/// Accepts the key of `who` on the broker's host.
+pub(crate) fn accept_on_host(process: &Process, who: &str, fingerprint: &str) {
+    let config = process.config();
+    let args =
+        ["approval", "key", "accept", who, "--fingerprint", fingerprint, "--on-host", "--config", &config];
+    process.good_as("nobody", &args, b"");
+}
+
+/// The same, and accepted on the host.
 pub(crate) fn accepted(process: &Process, who: &str) -> String {
     let fingerprint = created(process, who);
-    process.good_as("bob", &["approval", "key", "accept", who, "--fingerprint", &fingerprint], b"");
+    accept_on_host(process, who, &fingerprint);
     fingerprint
 }
 
@@ -87,8 +95,14 @@ fn approval_key_is_made_at_a_terminal_and_stored_sealed() {
         assert!(is_identity || !holds(&bytes, b"BEGIN PRIVATE KEY"), "{}", file.display());
     }
     // When another admin accepts its fingerprint, which may be copied in groups, then it counts
-    let grouped = format!("{} {}", &fingerprint[..32], &fingerprint[32..]).to_uppercase();
-    process.good_as("bob", &["approval", "key", "accept", "alice", "--fingerprint", &grouped], b"");
+    // by the own approval key, at a terminal, after it has seen operator, person and key
+    accepted(&process, "bob");
+    let grouped = format!("{}:{}", &fingerprint[..32], &fingerprint[32..]).to_uppercase();
+    let args = format!("approval key accept alice --fingerprint {grouped}");
+    let refused = without_terminal(&process, "bob", &args.split(' ').collect::<Vec<_>>());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no terminal"), "{refused:?}");
+    let (is_done, said) = typed(&process, "bob", &args, "Passphrase of the approval key: ", &[WORDS]);
+    assert!(is_done && said.contains(ANN) && said.contains(&fingerprint), "{said}");
     let shown = keys(&process, "alice");
     assert_eq!((&shown[0]["state"], &shown[0]["accepted_by"]), (&json!("accepted"), &json!("bob")));
     // And the same key is not made again
@@ -112,26 +126,39 @@ fn approval_key_that_was_not_proposed_is_proposed_again() {
     process.good_as("bob", &["approval", "key", "remove", "alice"], b"");
     let shown = process.run_as("alice", &["approval", "key", "show"], b"");
     assert!(String::from_utf8_lossy(&shown.stderr).contains("does not know the approval key"), "{shown:?}");
-    // When it is created again, then no passphrase is needed: the same key is proposed
-    let said = without_terminal(&process, "alice", &["approval", "key", "create"]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    // When it is created again, then the passphrase shows that the person made it: a program may have planted the file
+    let prompt = "Passphrase of the approval key: ";
+    let (is_done, said) =
+        typed(&process, "alice", "approval key create", prompt, &["a program's passphrase"]);
+    assert!(!is_done && said.contains("key_passphrase_wrong") && said.contains(&fingerprint), "{said}");
+    assert_eq!(keys(&process, "alice"), json!([]), "nothing was proposed");
+    let (is_done, said) = typed(&process, "alice", "approval key create", prompt, &[WORDS]);
+    assert!(is_done, "{said}");
     assert_eq!(keys(&process, "alice")[0]["fingerprint"], json!(fingerprint));
     // On the host it is accepted without another admin
-    let config = process.config();
-    let args = [
-        "approval",
-        "key",
-        "accept",
-        "alice",
-        "--fingerprint",
-        &fingerprint,
-        "--on-host",
-        "--config",
-        &config,
-    ];
-    process.good_as("nobody", &args, b"");
+    accept_on_host(&process, "alice", &fingerprint);
     assert!(keys(&process, "alice")[0]["accepted_by"].as_str().unwrap().starts_with("host uid"));
+    // A proposed key of another home is marked, so that its fingerprint is not read to anyone
+    let operator = process.path("home-alice");
+    fs::rename(operator.join("approval-key.pem"), process.path("other-key")).unwrap();
+    let shown = process.run_as("alice", &["approval", "key", "show"], b"");
+    let said = String::from_utf8_lossy(&[shown.stdout, shown.stderr].concat()).into_owned();
+    assert!(said.contains("NO") && said.contains("is not on this machine"), "{said}");
     process.stop();
+}
+
+#[test]
+fn approval_key_has_a_passphrase_of_its_own() {
+    // Given an operator whose identity is sealed with a passphrase in a file
+    let process = persons();
+    let words = process.path("words").display().to_string();
+    fs::write(&words, format!("{WORDS}\n")).unwrap();
+    process.good_as("alice", &["operator", "seal-key", "--passphrase-file", &words], b"");
+    // When the approval key is to have the same passphrase: the first prompt is that of the identity
+    let lines = [WORDS, WORDS, WORDS];
+    let (is_done, said) = typed(&process, "alice", "approval key create", "assphrase", &lines);
+    assert!(!is_done && said.contains("passphrase_refused"), "{said}");
+    assert!(!process.path("home-alice/approval-key.pem").exists());
 }
 
 #[test]
@@ -147,7 +174,7 @@ fn approve_needs_an_accepted_key_on_this_machine() {
     created(&process, "alice");
     refused("approval_key_not_accepted");
     let fingerprint = keys(&process, "alice")[0]["fingerprint"].as_str().unwrap().to_owned();
-    process.good_as("bob", &["approval", "key", "accept", "alice", "--fingerprint", &fingerprint], b"");
+    accept_on_host(&process, "alice", &fingerprint);
     // With the key, the request is looked up; on another machine, the key is missing
     refused("approval_unknown");
     fs::rename(process.path("home-alice/approval-key.pem"), process.path("elsewhere")).unwrap();

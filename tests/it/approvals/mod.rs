@@ -14,6 +14,7 @@ use keyward::pki::new_key_and_request;
 use keyward::wire::{ApprovalBallot, ApprovalRequest};
 use serde_json::{Value, json};
 
+use crate::approval_keys::accept_on_host;
 use crate::operators::{change, join};
 use crate::support::broker::{Agent, Caller, Reply, TestBroker};
 
@@ -105,15 +106,14 @@ impl Approver {
     }
 }
 
-/// A new approval key of the operator, accepted by `admin`.
+/// A new approval key of the operator, accepted on the host.
 async fn accepted_key(broker: &TestBroker, name: &str, caller: &Caller) -> EcdsaKey {
     let (pem, request) = new_key_and_request().unwrap();
     let proposed = caller.post_json("/v1/approval-key", &json!({ "csr": base64url(&request) })).await;
     assert_eq!(proposed.status, 201, "{}", proposed.text());
     let keys = proposed.json()["keys"].as_array().unwrap().clone();
     let fingerprint = &keys.iter().find(|key| key["state"] == "proposed").unwrap()["fingerprint"];
-    let path = format!("/v1/operators/{name}/approval-key/accept");
-    let accepted = broker.operator().post_json(&path, &json!({ "fingerprint": fingerprint })).await;
+    let accepted = accept_on_host(broker, name, fingerprint.as_str().unwrap()).await;
     assert_eq!(accepted.status, 200, "{}", accepted.text());
     let pkcs8 = pem::parse(pem.expose()).unwrap().into_contents();
     EcdsaKey::from_pkcs8(&keyward::base::Sensitive::new(pkcs8), SignatureForm::Asn1).unwrap()

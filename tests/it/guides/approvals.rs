@@ -34,14 +34,15 @@ fn production_write_is_approved_and_used_once_by_the_page() {
     let code = process.good(&["agent", "invite", "deploy-bot"], b"");
     process.good_as("deploy-bot", &["join"], &code);
     run("operator", &blocks[1]);
-    // And an approval key of alice, which bob accepts
+    // And an approval key of alice, which the host accepts
     let (is_done, told) = typed(&process, "alice", &arguments(&blocks[2], "", ""), PROMPT, &[WORDS, WORDS]);
     assert!(is_done, "{told}");
     let shown = process.good_as("alice", &["approval", "key", "show", "-o", "json"], b"");
     let shown: Value = serde_json::from_slice(&shown).unwrap();
     let fingerprint = shown["keys"][0]["fingerprint"].as_str().unwrap();
     let example = word(&blocks[3], "2c26");
-    run("bob", &blocks[3].replace(&example, fingerprint));
+    let on_host = format!("--on-host --config {}", process.config());
+    run("nobody", &blocks[3].replace(&example, fingerprint).replace("--on-host", &on_host));
     // When the agent asks, then alice finds the request, and approves it
     assert!((1..=6).contains(&blocks[4..9].iter().map(|block| block.lines().count()).sum::<usize>()));
     let denied = process.run_as("deploy-bot", &["token", "web.deploy"], b"");

@@ -127,7 +127,9 @@ fn approvals(recorder: &mut Recorder, world: &World) {
     let made = typed_output(process, "approval key create", PROMPT, &[WORDS, WORDS]);
     let made = recorder.check("approval key create", &made);
     let fingerprint = made["keys"][0]["fingerprint"].as_str().unwrap();
-    recorder.run(process, "operator", "approval key accept", &["alice", "--fingerprint", fingerprint]);
+    let config = process.config();
+    let accept = ["alice", "--fingerprint", fingerprint, "--on-host", "--config", &config];
+    recorder.run(process, "operator", "approval key accept", &accept);
     recorder.run(process, "alice", "approval key show", &[]);
     recorder.run(process, "operator", "operator show", &["alice"]);
     assert_eq!(recorder.refused(process, "pay-bot", &["token", "payments.write"]), "approval_required");
