@@ -69,6 +69,7 @@ pub fn counts_for_any(records: Records<'_>, approval: &Approval, vote: &CastVote
 }
 
 /// The persons whose votes count for `demand`: a person with two operator names counts once.
+#[must_use]
 pub fn persons(records: Records<'_>, approval: &Approval, demand: &PolicyDemand) -> BTreeSet<String> {
     let votes = approval.votes_for(&demand.policy);
     let counting = votes.filter(|vote| counts(records, approval, demand, vote));

@@ -147,6 +147,8 @@ fn decide(
         let why = format!("the approval is {state}");
         return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id));
     }
+    // Whether the vote completes the demands depends on the votes before.
+    reading.approval_in_use(id);
     let operator = reading.acting_operator(principal.name());
     let operator = operator.ok_or_else(|| Failure::new(code::OPERATOR_UNKNOWN))?;
     let meets = match verified {
