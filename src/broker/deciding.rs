@@ -44,6 +44,7 @@ impl Deciding<'_> {
             reading: self.issue.time,
             limits: &self.services.settings.tokens,
             digests: &self.services.state.digests,
+            disregarded: None,
         }
     }
 }

@@ -165,6 +165,8 @@ pub struct KeyringAccess {
 pub struct RequestLimits {
     /// The rate limit of an agent.
     pub mints: Limiter<AgentId>,
+    /// The rate limit of the explanations of an agent's decisions.
+    pub explanations: Limiter<AgentId>,
     /// The rate limit of a resource server's introspections.
     pub introspections: Limiter<AgentId>,
     /// The rate limit of a peer's enrolment attempts.

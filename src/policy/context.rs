@@ -1,6 +1,6 @@
 use super::decision::Basis;
 use crate::authn::Records;
-use crate::base::{Audience, ClockReading, DecisionId, Timestamp};
+use crate::base::{Audience, ClockReading, DecisionId, PolicyName, Timestamp};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -27,6 +27,8 @@ pub struct DecisionContext<'a> {
     pub limits: &'a LifeLimits,
     /// The key of the request's digest.
     pub digests: &'a MacKey,
+    /// A policy as if it did not exist; only in trials.
+    pub disregarded: Option<&'a PolicyName>,
 }
 
 impl<'a> DecisionContext<'a> {

@@ -114,6 +114,7 @@ fn decide(name: &str, people: &People) -> Result<(), Failed> {
             reading: ClockReading::at(NOW),
             limits: &limits,
             digests: &digests,
+            disregarded: None,
         };
         drop(black_box(decide_mint(&context, principal, admitted.permit(), &request)));
     });

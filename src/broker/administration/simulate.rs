@@ -146,6 +146,7 @@ impl Services {
             reading: ClockReading::at(request.at()),
             limits: &self.settings.tokens,
             digests: &self.state.digests,
+            disregarded: None,
         };
         let roles: &BTreeSet<RoleName> = &agent.roles;
         let by = Requester {

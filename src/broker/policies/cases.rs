@@ -110,6 +110,7 @@ impl Trials<'_> {
             reading: ClockReading::at(time),
             limits: &self.limits,
             digests: &self.digests,
+            disregarded: None,
         };
         let by = Requester {
             agent: found.id,
