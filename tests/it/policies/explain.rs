@@ -114,7 +114,7 @@ async fn explanations_of_an_agent_are_limited() {
         assert_eq!(own(&agent, &minted).await.status, 200);
     }
     assert_eq!(own(&agent, &minted).await.status, 429);
-    broker.clock.advance_s(i64::from(EXPLANATIONS_PER_S));
+    broker.clock.advance_s(EXPLANATIONS_PER_S);
     assert_eq!(own(&agent, &minted).await.status, 200);
 }
 
@@ -130,7 +130,7 @@ async fn an_operator_with_an_owner_sees_no_policies_and_roles_of_others() {
     assert_eq!(red.post_json("/v1/apply", &body).await.status, 200);
     let of_nobody =
         policy("of-leases", "forbid (principal, action == Keyward::Action::\"lease\", resource);");
-    let short = policy("short", "@max_ttl(\"10s\") forbid (principal, action, resource);");
+    let short = policy("short", "@max_ttl(\"30s\") forbid (principal, action, resource);");
     applied(&broker, &format!("{of_nobody}{short}")).await;
     let agent = broker.agent("red-bot", &[]).await;
     let minted = decision(&ask(&agent, "red.call").await);
