@@ -116,7 +116,7 @@ rights! {
     ReadLedger = "read-ledger", [Admin, Security, Auditor], Owned, Yes;
     /// Making evidence bundles. The scope `all` is required, because the entries also name other owners' objects.
     ExportEvidence = "export-evidence", [Admin, Security, Auditor], Everything, Yes;
-    /// Reading metrics, which contain no names.
+    /// Reading metrics, which contain no names but those of capabilities and environments.
     ReadMetrics = "read-metrics", [Admin, Security, Auditor, Metrics], Everything, Yes;
     /// Listing operators.
     ReadOperators = "read-operators", [Admin, Security, Auditor], Everything, Yes;

@@ -147,11 +147,19 @@ fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>, String)> 
 }
 
 #[tokio::test]
-async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
+async fn the_page_of_metrics_is_what_is_served_and_few_labels_are_names() {
     let broker = TestBroker::declared().await;
     let agent = broker.agent("research-bot", &["publisher"]).await;
     agent.token("reports.read").await;
     agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
+    // A request for approval that is denied
+    let policy = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\nforbid (principal, action == \
+        Keyward::Action::\"token\", resource) when { resource.access == \"write\" };\n'''\n";
+    assert_eq!(broker.apply(policy).await.status, 200);
+    let body = json!({ "capabilities": ["reports.publish"], "reason": "release 7" });
+    let asked = agent.caller.post_json("/v1/approvals", &body).await.json();
+    let votes = format!("/v1/approvals/{}/votes", asked["approval"].as_str().unwrap());
+    assert_eq!(broker.operator().post_json(&votes, &json!({ "verdict": "deny" })).await.status, 200);
     broker.nobody(broker.agents()).get("/v1/no/such/research-bot").await;
     let subjects = json!([{ "kind": "agent", "name": "research-bot" }]);
     let body = json!({ "subjects": subjects, "reason": "a drill", "times": { "first_sign": "2026-01-01T00:00:00Z" } });
@@ -168,13 +176,27 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!((reply.status, reply.header("content-type")), (200, kind));
     let text = reply.text();
-    for name in ["research-bot", "reports.read", "github", "keyward.test", "127.0.0.1"] {
+    for name in ["research-bot", "ask-first", "release 7", "github/app", "keyward.test", "127.0.0.1"] {
         assert!(!text.contains(name), "{name}: {text}");
     }
+    // Capabilities are labels of the metrics of decisions and approvals only
+    let named = text.lines().filter(|line| line.contains("capability=\""));
+    let of_capabilities =
+        ["keyward_token_decisions_total{", "keyward_approvals_total{", "keyward_approval_answer_seconds"];
+    assert!(named.clone().count() >= 5, "{text}");
+    for line in named {
+        assert!(of_capabilities.iter().any(|begin| line.starts_with(begin)), "{line}");
+    }
+    assert!(!text.replace("capability=\"reports.", "").contains("reports."), "{text}");
     for line in [
         "keyward_tokens_minted_total 1",
         "keyward_denials_total{code=\"capability_not_granted\"} 1",
         "keyward_refused_certificates_total{identity=\"unknown\",reason=\"authority_unknown\",stage=\"handshake\"} 1",
+        "keyward_token_decisions_total{outcome=\"allow\",capability=\"reports.read\",environment=\"\"} 1",
+        "keyward_token_decisions_total{outcome=\"deny\",capability=\"github.repo.read\",environment=\"\"} 1",
+        "keyward_approvals_total{outcome=\"requested\",capability=\"reports.publish\",environment=\"\"} 1",
+        "keyward_approvals_total{outcome=\"denied\",capability=\"reports.publish\",environment=\"\"} 1",
+        "keyward_approval_answer_seconds_count{capability=\"reports.publish\",environment=\"\"} 1",
         "keyward_ledger_writable 1",
         "keyward_requests_total{listener=\"agents\",method=\"POST\",route=\"/oauth/token\",status=\"200\",code=\"\"} 1",
         "keyward_requests_total{listener=\"agents\",method=\"\",route=\"(no route)\",status=\"404\",code=\"route_unknown\"} 1",
@@ -195,7 +217,8 @@ async fn the_page_of_metrics_is_what_is_served_and_no_label_is_a_name() {
     let page = format!(
         "# Metrics\n\n`GET /metrics` on the operators' listener returns these metrics as OpenMetrics text. Give \
          the monitoring system an identity of its own with the role `metrics` ([how](../how-to/monitor.md)). Labels have \
-         few values: routes of the route table, stable codes, listeners; never names. The samples of counters end in `_total`. \
+         few values: routes of the route table, stable codes, listeners. The metrics of decisions and approvals also have the names of \
+         declared capabilities and environments, of at most 200 pairs; further ones are `other`. The samples of counters end in `_total`. \
          Made by `scripts/reference`.\n\n\
          | metric | type | labels | |\n|---|---|---|---|\n{rows}"
     );

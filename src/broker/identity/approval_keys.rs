@@ -1,5 +1,5 @@
 use super::certificates::read_key;
-use super::operators::{operator_unknown, unknown_in};
+use super::operators::unknown_in;
 use crate::authn::{HostPrincipal, OperatorPrincipal};
 use crate::base::{OperatorName, code};
 use crate::broker::caller_services::AdminServices;
@@ -16,7 +16,7 @@ use crate::operators::{
 };
 use crate::pki::PublicKey;
 use crate::policy::{Authorised, BeOneself, ContainOperators, PlaceOperators};
-use crate::wire::{ApprovalKeyAnswer, ApprovalKeysAnswer};
+use crate::wire::ApprovalKeysAnswer;
 
 impl AdminServices {
     /// Proposes the key of `request` (PKCS#10 in DER, which proves that its sender holds the key) as the caller's approval
@@ -32,11 +32,8 @@ impl AdminServices {
     ) -> Result<ApprovalKeysAnswer, Failure> {
         let (key, operator) = (read_key(request)?, by.operator());
         let digest = key.digest();
-        let is_known = self.0.state.store.read(|world, _| {
-            let known = world.operators.named(operator.name());
-            known.is_some_and(|known| known.approval_keys.fingerprints().any(|one| one == digest))
-        });
-        if !is_known {
+        let known = self.0.approval_keys(operator.name())?;
+        if !known.keys.iter().any(|one| one.fingerprint == digest.hex()) {
             let request = ChangeRequest::by(operator, None);
             self.0.state.change(request, |reading| proposal(reading, operator, &key)).await?;
         }
@@ -113,13 +110,6 @@ enum Accepting<'a> {
 }
 
 impl Services {
-    fn approval_keys(&self, name: &OperatorName) -> Result<ApprovalKeysAnswer, Failure> {
-        self.state.store.read(|world, _| {
-            let operator = world.operators.named(name).ok_or_else(|| operator_unknown(world, name))?;
-            Ok(ApprovalKeysAnswer { operator: name.clone(), keys: answers(&operator.approval_keys) })
-        })
-    }
-
     async fn accept_approval_key(
         &self,
         request: ChangeRequest<'_>,
@@ -127,10 +117,8 @@ impl Services {
         name: &OperatorName,
         key: Digest,
     ) -> Result<ApprovalKeysAnswer, Failure> {
-        let is_accepted = |world: &World| {
-            world.operators.approval_key(name).is_some_and(|accepted| accepted.fingerprint() == key)
-        };
-        if !self.state.store.read(|world, _| is_accepted(world)) {
+        let known = self.approval_keys(name)?;
+        if !known.keys.iter().any(|one| one.state == "accepted" && one.fingerprint == key.hex()) {
             let changed = self.state.change(request, |reading| {
                 let (operator, keys) = keys_of(reading, name)?;
                 check_signing(operator)?;
@@ -151,25 +139,6 @@ impl Services {
         }
         self.approval_keys(name)
     }
-}
-
-/// The approval keys of an operator as responses show them, the accepted one first.
-pub(super) fn answers(keys: &ApprovalKeys) -> Vec<ApprovalKeyAnswer> {
-    let accepted = keys.accepted().map(|one| ApprovalKeyAnswer {
-        fingerprint: one.fingerprint().hex(),
-        state: "accepted".into(),
-        proposed_at: one.proposed_at().to_string(),
-        accepted_at: Some(one.accepted_at().to_string()),
-        accepted_by: Some(one.accepted_by().to_owned()),
-    });
-    let proposed = keys.proposed().map(|one| ApprovalKeyAnswer {
-        fingerprint: one.key.hex(),
-        state: "proposed".into(),
-        proposed_at: one.proposed_at.to_string(),
-        accepted_at: None,
-        accepted_by: None,
-    });
-    accepted.into_iter().chain(proposed).collect()
 }
 
 fn changing(name: &OperatorName, change: ApprovalKeyChange) -> Effect {

@@ -1,5 +1,6 @@
 //! Agents, operators and their certificates: enrolment, renewal, revocation.
 
+pub(super) mod approval_key_views;
 pub(super) mod approval_keys;
 pub(super) mod bootstrap;
 pub(super) mod certificates;

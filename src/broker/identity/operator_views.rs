@@ -1,4 +1,4 @@
-use super::approval_keys;
+use super::approval_key_views;
 use super::operators::operator_unknown;
 use crate::authn::{Credential, CredentialFault, live};
 use crate::base::encoding::hex;
@@ -109,6 +109,6 @@ fn view(
         life_s: *life_s,
         person: person.as_ref().map(ToString::to_string),
         last_use,
-        approval_keys: approval_keys::answers(&operator.approval_keys),
+        approval_keys: approval_key_views::answers(&operator.approval_keys),
     }
 }

@@ -133,3 +133,26 @@ fn approval_key_that_was_not_proposed_is_proposed_again() {
     assert!(keys(&process, "alice")[0]["accepted_by"].as_str().unwrap().starts_with("host uid"));
     process.stop();
 }
+
+#[test]
+fn approve_needs_an_accepted_key_on_this_machine() {
+    let process = persons();
+    let approve = ["approval", "approve", "appr_06h2htbrfhs6388gu9e2l31ivk"];
+    let refused = |code: &str| {
+        let output = process.run_as("alice", &approve, b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(code), "{said}");
+    };
+    refused("approval_key_not_accepted");
+    created(&process, "alice");
+    refused("approval_key_not_accepted");
+    let fingerprint = keys(&process, "alice")[0]["fingerprint"].as_str().unwrap().to_owned();
+    process.good_as("bob", &["approval", "key", "accept", "alice", "--fingerprint", &fingerprint], b"");
+    // With the key, the request is looked up; on another machine, the key is missing
+    refused("approval_unknown");
+    fs::rename(process.path("home-alice/approval-key.pem"), process.path("elsewhere")).unwrap();
+    refused("approval_key_not_on_machine");
+    // And an id of another form is refused before a request
+    let wrong = process.run_as("alice", &["approval", "show", "WDJB"], b"");
+    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
+}

@@ -2,6 +2,7 @@
 //! certificate alone.
 
 pub(crate) mod commands;
+mod context;
 mod lying_broker;
 mod webhook;
 

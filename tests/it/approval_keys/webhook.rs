@@ -1,6 +1,7 @@
 //! The webhook for requests for approval, at a real server.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use keyward::base::encoding::{base64, from_base64};
 use keyward::base::limits::{
@@ -11,10 +12,11 @@ use keyward::crypto::MacKey;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Agent, TestBroker};
+use crate::support::process::Process;
 use crate::support::waiting::until;
 use crate::support::webhook::{Heard, Mood, Webhook};
 
-const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
+pub(super) const POLICY: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\n\
     forbid (principal, action == Keyward::Action::\"token\", resource)\nwhen { resource.access == \"write\" };\n'''\n";
 
 /// A broker with a webhook at `service`, and an agent whose write needs approval.
@@ -125,7 +127,7 @@ async fn message_is_a_dead_letter_after_its_last_attempt() {
     let id = ask(&agent, "release 7").await;
     for attempt in 1..=WEBHOOK_TRIES_MAX as usize {
         heard(&broker, &service, attempt).await;
-        broker.clock.advance_s(i64::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
+        broker.clock.advance_s(u32::try_from(WEBHOOK_PAUSE_MAX_S).unwrap());
     }
     broker.running.as_ref().unwrap().announce_due().await;
     assert_eq!(service.heard("POST").len(), WEBHOOK_TRIES_MAX as usize);
@@ -157,4 +159,28 @@ async fn webhook_that_is_not_trusted_gets_no_message() {
 #[test]
 fn attempts_are_limited_in_time_and_size() {
     const { assert!(WEBHOOK_WAIT_S == 10 && WEBHOOK_ANSWER_BYTES_MAX == 65_536 && WEBHOOK_AT_ONCE_MAX == 4) };
+}
+
+#[test]
+fn broker_does_not_start_with_a_webhook_that_it_cannot_use() {
+    let (service, process) = (Webhook::start("x"), Process::init("info"));
+    let (ca, key) = (process.path("ca.pem"), process.path("hook.key"));
+    fs::write(&ca, &service.ca_pem).unwrap();
+    process.configure(&format!(
+        "[approvals]\nwebhook = \"https://127.0.0.1:{}/hook?key=CNRY\"\nwebhook_ca = \"{}\"\nwebhook_key = \"{}\"\n",
+        service.port,
+        ca.display(),
+        key.display()
+    ));
+    let refused = |mode: u32, text: &str, code: &str| {
+        fs::write(&key, text).unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let (_, said) = process.refused_serve();
+        assert!(said.contains(code) && !said.contains("CNRY"), "{said}");
+    };
+    let good = format!("whsec_{}\n", base64(&[7; 32]));
+    refused(0o644, &good, "file_permissions_too_open");
+    refused(0o600, "a password", "webhook_unusable");
+    fs::write(&ca, "no certificate").unwrap();
+    refused(0o600, &good, "webhook_unusable");
 }

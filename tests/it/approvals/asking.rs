@@ -86,7 +86,7 @@ async fn so_many_requests_of_an_agent_are_pending() {
     assert_eq!(ann.deny(id).await.status, 200);
     refused(&ask_for(90).await, 400, "approval_required");
     // And so does their end
-    broker.clock.advance_s(APPROVAL_PENDING_S);
+    advance(&broker, APPROVAL_PENDING_S);
     refused(&ask(&agent, "reports.publish").await, 400, "approval_required");
 }
 

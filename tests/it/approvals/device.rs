@@ -37,10 +37,10 @@ async fn a_device_code_gives_a_token_after_the_approval() {
     let fast = poll(&agent, device).await;
     assert_eq!((fast.status, &fast.json()["error"]), (400, &json!("slow_down")), "{}", fast.text());
     ann.approves(device).await;
-    broker.clock.advance_s(i64::from(DEVICE_POLL_S));
+    broker.clock.advance_s(DEVICE_POLL_S);
     let token = poll(&agent, device).await;
     assert_eq!((token.status, &token.json()["scope"]), (200, &json!("reports.publish")), "{}", token.text());
-    broker.clock.advance_s(i64::from(DEVICE_POLL_S));
+    broker.clock.advance_s(DEVICE_POLL_S);
     refused(&poll(&agent, device).await, 400, "approval_used");
 }
 
@@ -55,7 +55,7 @@ async fn polls_have_the_errors_of_the_rfc() {
     let expired = device(&authorize(&agent, "scope=reports.publish").await);
     let other = broker.agent("b", &["publisher"]).await;
     assert_eq!(error(&poll(&other, &expired).await), "invalid_grant");
-    broker.clock.advance_s(APPROVAL_PENDING_S);
+    advance(&broker, APPROVAL_PENDING_S);
     assert_eq!(error(&poll(&agent, &expired).await), "expired_token");
     assert_eq!(error(&poll(&agent, "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS").await), "invalid_grant");
     refused(&agent.ask(&format!("grant_type={GRANT}")).await, 400, "device_code_missing");

@@ -111,6 +111,11 @@ async fn accepted_key(broker: &TestBroker, name: &str, caller: &Caller) -> Ecdsa
     EcdsaKey::from_pkcs8(&keyward::base::Sensitive::new(pkcs8), SignatureForm::Asn1).unwrap()
 }
 
+/// Advances the clock of the broker by so many seconds.
+fn advance(broker: &TestBroker, s: i64) {
+    broker.clock.advance_s(u32::try_from(s).unwrap());
+}
+
 async fn ask(agent: &Agent, scope: &str) -> Reply {
     agent.ask(&format!("grant_type=client_credentials&scope={scope}")).await
 }

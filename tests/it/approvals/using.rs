@@ -62,13 +62,13 @@ async fn an_approval_has_its_times() {
     let (broker, agent, ann) = scene().await;
     let id = needed(&agent, "reports.publish").await;
     ann.approves(&id).await;
-    broker.clock.advance_s(APPROVAL_UNUSED_S - 1);
+    advance(&broker, APPROVAL_UNUSED_S - 1);
     assert_eq!(state(&agent, &id).await, "approved");
     broker.clock.advance_s(1);
     refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approval_expired");
     // A request that nobody approves
     let id = needed(&agent, "reports.publish").await;
-    broker.clock.advance_s(APPROVAL_PENDING_S - 1);
+    advance(&broker, APPROVAL_PENDING_S - 1);
     assert_eq!(state(&agent, &id).await, "pending");
     broker.clock.advance_s(1);
     assert_eq!(state(&agent, &id).await, "expired");
@@ -82,7 +82,7 @@ async fn the_time_of_a_grant_begins_with_its_first_use() {
     let id =
         agent.caller.post_json("/v1/approvals", &body).await.json()["approval"].as_str().unwrap().to_owned();
     ann.approves(&id).await;
-    broker.clock.advance_s(APPROVAL_UNUSED_S - 10);
+    advance(&broker, APPROVAL_UNUSED_S - 10);
     let first = ask_with(&agent, "reports.publish", &id).await;
     assert_eq!((first.status, &first.json()["expires_in"]), (200, &json!(120)), "{}", first.text());
     broker.clock.advance_s(550);

@@ -73,6 +73,7 @@ const SERVICES: &[Service] = &[
             "src/broker/host/kept.rs",
             "src/broker/host/location.rs",
             "src/broker/host/orders.rs",
+            "src/broker/identity/approval_keys.rs",
             "src/broker/identity/bootstrap.rs",
             "src/broker/identity/certificates.rs",
             "src/broker/identity/delete.rs",

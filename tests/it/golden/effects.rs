@@ -42,6 +42,15 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         environments: vec![Environment { name: "production".parse().unwrap(), owner }],
         removed_environments: vec!["test".parse().unwrap()],
     });
+    let key = keyward::crypto::sha256(b"a public key");
+    let approval_keys = |change| {
+        Effect::Operators(operators::Effect::ChangeApprovalKeys {
+            operator: "alice".parse().unwrap(),
+            change,
+        })
+    };
+    let propose = operators::ApprovalKeyChange::Propose { key, point: vec![4; 65], enrolled_seq: 7 };
+    let accept = operators::ApprovalKeyChange::Accept { key, by: "bob".to_owned() };
     let groups = rules::Effect::DeclareGroups(GroupsChange {
         groups: vec![ApproverGroup {
             name: "leads".parse().unwrap(),
@@ -60,6 +69,9 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         ("approvals.withdraw", approvals::Effect::Withdraw { approval }),
     ];
     let mut samples = BTreeMap::from([
+        ("operators.approval-key.propose", approval_keys(propose)),
+        ("operators.approval-key.accept", approval_keys(accept)),
+        ("operators.approval-key.remove", approval_keys(operators::ApprovalKeyChange::Remove)),
         ("operators.remove", Effect::Operators(operators::Effect::Remove("alice".parse().unwrap()))),
         ("registry.reserve.agent", Effect::Registry(agent)),
         ("registry.reserve.operator", Effect::Registry(operator)),
