@@ -23,6 +23,8 @@ pub const EXPLANATIONS_PER_S: u32 = 1;
 pub const EXPLANATIONS_BURST: u32 = 10;
 /// Maximum number of ledger entries that the search for a decision reads.
 pub const DECISION_ENTRIES_READ_MAX: u64 = 20_000;
+/// Smaller requests of denials that are kept, to recognise the requests that accept them.
+pub const OFFERS_KEPT_MAX: usize = 1024;
 /// Maximum number of recorded requests that one request of a simulation replays; the next one continues.
 pub const SIMULATED_REQUESTS_MAX: usize = 5_000;
 /// Maximum number of ledger entries that one request of a simulation reads.

@@ -171,6 +171,9 @@ impl Services {
         if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
         }
+        if let Some(instead) = &denial.instead {
+            self.notifications.offers.note(*decision, principal.agent(), instead.scope.clone());
+        }
         // A client that waits for an approval asks again and again.
         let is_pending = denial.code == code::APPROVAL_PENDING;
         if !is_pending && let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {

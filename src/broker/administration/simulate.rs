@@ -71,7 +71,7 @@ impl Services {
         for batch in requests.chunks(REPLAYED_AT_ONCE) {
             work.step()?;
             self.state.store.read(|world, _| {
-                for request in batch {
+                for request in batch.iter().filter(|one| !one.lacks_what_decided()) {
                     found.note(request, &self.replays(world, &draft, request));
                 }
             });
@@ -178,6 +178,13 @@ struct Draft {
     rules: Rules,
 }
 
+/// What one capability of a request gets.
+enum Replayed {
+    Granted,
+    Approval,
+    Denied,
+}
+
 /// The decisions on one request; `None` if the agent does not exist.
 struct Replays {
     present: Option<Trial>,
@@ -205,16 +212,27 @@ impl Difference {
         }
     }
 
-    /// The difference for one capability.
-    fn of(present: Option<&Trial>, drafted: Option<&Trial>, name: &CapabilityName) -> Option<Self> {
-        let needs_approval = |trial: &Trial| matches!(trial.outcome, TrialOutcome::NeedsApproval(_));
-        let gets = |trial: Option<&Trial>| trial.is_some_and(|trial| trial.granted.contains(name));
-        match (gets(present), gets(drafted)) {
-            (false, false) => None,
-            (false, true) => Some(Self::NewlyAllowed),
-            (true, false) if drafted.is_some_and(needs_approval) => Some(Self::NewlyApproval),
-            (true, false) => Some(Self::NewlyDenied),
-            (true, true) => {
+    /// The difference for one capability. A request that used an approval has it in both.
+    fn of(
+        present: Option<&Trial>,
+        drafted: Option<&Trial>,
+        name: &CapabilityName,
+        used_approval: bool,
+    ) -> Option<Self> {
+        let result = |trial: Option<&Trial>| match trial {
+            Some(trial) if !trial.granted.contains(name) => Replayed::Denied,
+            Some(Trial { outcome: TrialOutcome::NeedsApproval(_), .. }) if !used_approval => {
+                Replayed::Approval
+            }
+            Some(_) => Replayed::Granted,
+            None => Replayed::Denied,
+        };
+        match (result(present), result(drafted)) {
+            (Replayed::Denied, Replayed::Denied) | (Replayed::Approval, Replayed::Approval) => None,
+            (Replayed::Denied | Replayed::Approval, Replayed::Granted) => Some(Self::NewlyAllowed),
+            (Replayed::Denied | Replayed::Granted, Replayed::Approval) => Some(Self::NewlyApproval),
+            (Replayed::Granted | Replayed::Approval, Replayed::Denied) => Some(Self::NewlyDenied),
+            (Replayed::Granted, Replayed::Granted) => {
                 let life = |trial: Option<&Trial>| trial.and_then(|trial| trial.outcome.life_s());
                 let (before, after) = (life(present)?, life(drafted)?);
                 match after.cmp(&before) {
@@ -244,7 +262,8 @@ impl Differences {
         let (before, after): (BTreeSet<CapabilityName>, BTreeSet<CapabilityName>) =
             (granted(present), granted(drafted));
         for name in before.union(&after) {
-            let difference = Difference::of(present.as_ref(), drafted.as_ref(), name);
+            let used_approval = request.used_approval();
+            let difference = Difference::of(present.as_ref(), drafted.as_ref(), name, used_approval);
             let Some(difference) = difference else { continue };
             let key = (request.event.agent.clone(), name.clone(), difference);
             let counted = self.0.entry(key).or_insert_with(|| Counted {

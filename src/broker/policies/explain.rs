@@ -1,5 +1,5 @@
 use super::change::AllowingChange;
-use super::recorded_request::RecordedRequest;
+use super::recorded_request::{RecordedOutcome, RecordedRequest};
 use super::views::demanded;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{DECISION_ENTRIES_READ_MAX, EXPLAINED_POLICIES_MAX};
@@ -184,6 +184,15 @@ impl Explained<'_> {
             }
         };
         let (code, reasons) = now;
+        let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
+        let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
+            let reason = "the entry does not have the resource and the actions that the request named";
+            (RecordedOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
+            (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
+        } else {
+            (outcome, code, reasons)
+        };
         let now = DecidedNowAnswer { same_declarations, outcome, code, reasons };
         (answer(&Explained { traced: &traced, change }), now)
     }
