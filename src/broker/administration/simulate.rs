@@ -35,6 +35,8 @@ pub struct ReplayedSpan {
 
 /// Requests that are replayed under one hold of the state's lock.
 const REPLAYED_AT_ONCE: usize = 32;
+/// With more policies, fewer requests are replayed at once.
+const POLICIES_AT_ONCE: usize = 256;
 
 impl AdminServices {
     /// Replays recorded requests on the present declarations and on those that the files would make of them, and compares.
@@ -68,7 +70,9 @@ impl Services {
         let agents: BTreeSet<&AgentName> = requests.iter().map(|one| &one.event.agent).collect();
         let draft = self.draft(upload, &agents, work)?;
         let mut found = Differences::default();
-        for batch in requests.chunks(REPLAYED_AT_ONCE) {
+        let policies = draft.rules.policies().count();
+        let at_once = (REPLAYED_AT_ONCE / (policies / POLICIES_AT_ONCE).saturating_add(1)).max(1);
+        for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {
                 for request in batch.iter().filter(|one| !one.lacks_what_decided()) {

@@ -133,7 +133,7 @@ async fn an_operator_with_an_owner_sees_no_policies_and_roles_of_others() {
     let short = policy("short", "@max_ttl(\"30s\") forbid (principal, action, resource);");
     applied(&broker, &format!("{of_nobody}{short}")).await;
     let agent = broker.agent("red-bot", &[]).await;
-    let minted = decision(&ask(&agent, "red.call").await);
+    let minted = decision(&ask(&agent, "red.read").await);
     // When the operator of `red` asks, then it sees its own policy, and the one of nobody that matches
     let names = |answer: &Value| -> Vec<String> {
         let policies = answer["capabilities"][0]["policies"].as_array().unwrap().iter();
@@ -154,6 +154,19 @@ async fn grants_leases_and_readings_are_explained() {
     assert_eq!((&answer["outcome"], &answer["now"]["outcome"]), (&json!("constrain"), &json!("constrain")));
     assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "limits-life");
     assert!(answer.get("change").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_denial_for_what_the_entry_does_not_say_stays_one() {
+    let (broker, agent) = broker_with(NO_NIGHTS).await;
+    let form = "grant_type=client_credentials&scope=reports.read&resource=https%3A%2F%2Fother.example.com";
+    let denied = agent.ask(form).await;
+    refused(&denied, 400, "audience_mismatch");
+    let answer = explained(&broker, &decision(&denied)).await;
+    assert_eq!(
+        (&answer["now"]["outcome"], &answer["now"]["code"]),
+        (&json!("deny"), &json!("audience_mismatch"))
+    );
 }
 
 #[tokio::test]
@@ -180,7 +193,7 @@ async fn a_decision_is_explained_to_its_agent_and_to_operators_who_see_its_entry
     let (broker, red, blue) = teams().await;
     let agent = broker.agent("red-bot", &[]).await;
     let other = broker.agent("blue-bot", &[]).await;
-    let minted = decision(&ask(&agent, "red.call").await);
+    let minted = decision(&ask(&agent, "red.read").await);
     assert_eq!(own(&agent, &minted).await.status, 200);
     refused(&own(&other, &minted).await, 404, "decision_unknown");
     let path = format!("/v1/decisions/{minted}");
@@ -197,7 +210,7 @@ async fn a_decision_is_explained_to_its_agent_and_to_operators_who_see_its_entry
 async fn roles_in_the_facts_of_a_request_are_not_shown_to_other_owners() {
     let (broker, red, _) = teams().await;
     let agent = broker.agent("red-bot", &[]).await;
-    assert_eq!(ask(&agent, "red.call").await.status, 200);
+    assert_eq!(ask(&agent, "red.read").await.status, 200);
     let whole = broker.entries("token.minted").await;
     assert!(whole.last().unwrap()["event"]["facts"]["roles"].is_array(), "{whole:?}");
     let shown = red.get("/v1/ledger/entries?kind=token.minted").await.text();
