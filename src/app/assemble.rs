@@ -11,7 +11,9 @@ use super::sealing_keys::keep_sealing_keys;
 use super::webhook::webhook;
 use crate::base::code;
 use crate::base::encoding::hex;
-use crate::base::limits::{EARLIER_DIGESTS_MAX, VALUE_CHECKS_PER_MINUTE};
+use crate::base::limits::{
+    EARLIER_DIGESTS_MAX, EXPLANATIONS_BURST, EXPLANATIONS_PER_S, VALUE_CHECKS_PER_MINUTE,
+};
 use crate::base::{LedgerId, OperatorId};
 use crate::broker::{
     self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, LedgerReadings,
@@ -149,6 +151,7 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
     let operations = Rate { per_s: quota.operations_per_s, burst: quota.operations_burst };
     RequestLimits {
         mints: Limiter::new(mints, clock()),
+        explanations: Limiter::new(explanations(), clock()),
         introspections: Limiter::new(introspections, clock()),
         enrolments: Limiter::new(enrolments, clock()),
         denials: Denials::new(Limiter::new(denials(), clock())),
@@ -188,6 +191,11 @@ fn value_checks(environment: &Environment) -> Guesses<OperatorId> {
     let times = NonZeroU32::new(VALUE_CHECKS_PER_MINUTE).unwrap_or(NonZeroU32::MIN);
     let clock = || Arc::clone(&environment.clock);
     Guesses::new(Limiter::per_minute(times, times, clock()), clock())
+}
+
+fn explanations() -> Rate {
+    let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Rate { per_s: at_least_one(EXPLANATIONS_PER_S), burst: at_least_one(EXPLANATIONS_BURST) }
 }
 
 fn denials() -> Rate {

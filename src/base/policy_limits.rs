@@ -17,8 +17,14 @@ pub const OWNER_ENVIRONMENTS_MAX: usize = 64;
 pub const NAMED_POLICIES_MAX: usize = 8;
 /// Policies that the explanation of a decision lists for one capability; others are counted.
 pub const EXPLAINED_POLICIES_MAX: usize = 50;
+/// Explanations of its decisions that an agent gets in each second, beyond a burst.
+pub const EXPLANATIONS_PER_S: u32 = 1;
+/// The burst of an agent's explanations.
+pub const EXPLANATIONS_BURST: u32 = 10;
 /// Maximum number of ledger entries that the search for a decision reads.
 pub const DECISION_ENTRIES_READ_MAX: u64 = 20_000;
+/// Smaller requests of denials that are kept, to recognise the requests that accept them.
+pub const OFFERS_KEPT_MAX: usize = 1024;
 /// Maximum number of recorded requests that one request of a simulation replays; the next one continues.
 pub const SIMULATED_REQUESTS_MAX: usize = 5_000;
 /// Maximum number of ledger entries that one request of a simulation reads.

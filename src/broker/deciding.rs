@@ -45,6 +45,7 @@ impl Deciding<'_> {
             limits: &self.services.settings.tokens,
             digests: &self.services.state.digests,
             past: Past::Recorded,
+            disregarded: None,
         }
     }
 }
@@ -175,6 +176,9 @@ impl Services {
         let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
         if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
+        }
+        if let Some(instead) = &denial.instead {
+            self.notifications.offers.note(*decision, principal.agent(), instead.scope.clone());
         }
         if !is_pending && let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let (capabilities, has_secret) =

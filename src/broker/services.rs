@@ -19,6 +19,7 @@ use super::keys::notaries::Notaries;
 use super::keys::publishing::Publishing;
 use super::open_connections::OpenConnections;
 use super::secrets::put_values::PutValues;
+use super::tokens::offers::Offers;
 use super::webhook::announcements::Announcements;
 use super::world::World;
 use crate::base::{
@@ -165,6 +166,8 @@ pub struct KeyringAccess {
 pub struct RequestLimits {
     /// The rate limit of an agent.
     pub mints: Limiter<AgentId>,
+    /// The rate limit of the explanations of an agent's decisions.
+    pub explanations: Limiter<AgentId>,
     /// The rate limit of a resource server's introspections.
     pub introspections: Limiter<AgentId>,
     /// The rate limit of a peer's enrolment attempts.
@@ -228,6 +231,8 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
+    /// The smaller requests that denials named.
+    pub offers: Offers,
     /// The messages about pending requests for approval.
     pub announcements: Announcements,
     approvals: ApprovalTurns,
@@ -247,6 +252,7 @@ impl Notifications {
             meters,
             rollback: RollbackWatch::default(),
             refusals: Refusals::new(clock),
+            offers: Offers::default(),
             announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
         }

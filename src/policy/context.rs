@@ -1,6 +1,6 @@
 use super::decision::Basis;
 use crate::authn::Records;
-use crate::base::{AgentId, Audience, ClockReading, DecisionId, Timestamp};
+use crate::base::{AgentId, Audience, ClockReading, DecisionId, PolicyName, Timestamp};
 use crate::crypto::MacKey;
 use crate::registry::Declarations;
 
@@ -29,6 +29,8 @@ pub struct DecisionContext<'a> {
     pub digests: &'a MacKey,
     /// Where facts of the past come from.
     pub past: Past,
+    /// A policy as if it did not exist; only in trials.
+    pub disregarded: Option<&'a PolicyName>,
 }
 
 /// Where a decision takes facts of the past from.

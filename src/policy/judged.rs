@@ -137,7 +137,7 @@ fn verdict(
     request: &JudgedRequest<'_>,
     capability: &Capability,
 ) -> Verdict {
-    rules.judge(&facts(context, request, capability))
+    rules.judge_without(&facts(context, request, capability), context.disregarded)
 }
 
 /// The facts of a request for `capability`, which policies can test.

@@ -107,7 +107,9 @@ pub fn decide_mint(
     let draft = match draft {
         Ok(draft) => draft,
         Err(refusal) => {
-            let remedy = || smaller_request(context, &requester, request);
+            // Only policies refuse for the requested life.
+            let is_by_policy = refusal.policy.is_some();
+            let remedy = || smaller_request(context, &requester, request, is_by_policy);
             return refusal.denied(basis).with_remedy(remedy);
         }
     };

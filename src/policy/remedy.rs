@@ -19,6 +19,7 @@ pub(super) fn smaller_request(
     context: &DecisionContext<'_>,
     by: &Requester<'_>,
     request: &MintRequest,
+    is_by_policy: bool,
 ) -> Option<SmallerRequest> {
     if context.records.is_frozen {
         return None;
@@ -30,7 +31,8 @@ pub(super) fn smaller_request(
         is_granted && matches!(trial.outcome, TrialOutcome::Allowed { .. } | TrialOutcome::Constrained { .. })
     };
     let asked = || SmallerRequest { scope: request.scope.clone(), life_s: request.life_s };
-    let shorter = LIVES_S.into_iter().filter(|life_s| request.life_s.is_some_and(|asked| *life_s < asked));
+    let asked_life = request.life_s.filter(|_| is_by_policy);
+    let shorter = LIVES_S.into_iter().filter(|life_s| asked_life.is_some_and(|asked| *life_s < asked));
     let shorter = shorter.map(|life_s| SmallerRequest { life_s: Some(life_s), ..asked() });
     // Of other capabilities it must not show whether they are declared.
     let held = Granted::of(context.declarations(), by.roles, &request.scope).capabilities;

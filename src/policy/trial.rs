@@ -34,7 +34,7 @@ pub struct Trial {
     pub rules: Vec<String>,
     /// The policies that match, or that cannot be evaluated.
     pub policies: BTreeSet<PolicyName>,
-    /// The capabilities that the request gets.
+    /// The capabilities that the request gets, if need be with an approval.
     pub granted: BTreeSet<CapabilityName>,
 }
 
@@ -119,7 +119,8 @@ fn try_draft(
     let (_, demands) = demanded(judged, &draft.granted);
     if !demands.is_empty() {
         let policies = demands.into_iter().map(|demand| demand.policy).collect();
-        return (TrialOutcome::NeedsApproval(policies), BTreeSet::new());
+        let granted = draft.granted.iter().map(|one| one.name.clone()).collect();
+        return (TrialOutcome::NeedsApproval(policies), granted);
     }
     let terms = draft.terms(context, &asked.request, None);
     let terms = terms.ok_or_else(|| Refusal::of(code::CERTIFICATE_EXPIRES_TOO_SOON, &asked.request.scope));

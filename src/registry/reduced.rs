@@ -13,7 +13,8 @@ impl Registry {
     /// tried read of it. A broker can have very many agents, so the copy has few.
     #[must_use]
     pub fn reduced_to<'a>(&self, agents: impl IntoIterator<Item = &'a AgentName>) -> Self {
-        let mut reduced = Self { declarations: Arc::clone(&self.declarations), ..Self::default() };
+        let mut reduced = Self::default();
+        reduced.declarations = Arc::clone(&self.declarations);
         let at = At { seq: 0, time: Timestamp::from_s(0) };
         let agents: Vec<&Agent> = agents.into_iter().filter_map(|name| self.agent_named(name)).collect();
         for agent in &agents {

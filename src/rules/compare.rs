@@ -77,10 +77,9 @@ mod tests {
     fn only_rules_that_differ_in_annotations_are_compared() {
         let rule = |text: &str| Rule::declared(text).unwrap();
         let limit = |life: &str| rule(&format!("@max_ttl(\"{life}\") {CONDITION}"));
-        let approve = |quorum: &str| {
-            let action = CONDITION.replace("action,", "action == Keyward::Action::\"token\",");
-            rule(&format!("@decision(\"require_approval\") @quorum(\"{quorum}\") {action}"))
-        };
+        let tokens = CONDITION.replace("action,", "action == Keyward::Action::\"token\",");
+        let approve =
+            |quorum: &str| rule(&format!("@decision(\"require_approval\") @quorum(\"{quorum}\") {tokens}"));
         let deny = rule(CONDITION);
         for (own, before, is_as_strict) in [
             (&deny, &deny, true),
@@ -92,10 +91,10 @@ mod tests {
             (&limit("6m"), &limit("5m"), false),
             (&approve("2"), &approve("1"), true),
             (&approve("1"), &approve("2"), false),
-            (&approve("1"), &limit("5m"), false),
-            (&limit("5m"), &approve("1"), false),
-            (&deny, &approve("1"), true),
-            (&approve("1"), &deny, false),
+            (&rule(&format!("@max_ttl(\"5m\") {tokens}")), &approve("1"), false),
+            (&approve("1"), &rule(&format!("@max_ttl(\"5m\") {tokens}")), false),
+            (&rule(&tokens), &approve("1"), true),
+            (&approve("1"), &rule(&tokens), false),
             // Stricter, but that is not known.
             (&rule("forbid (principal, action, resource);"), &deny, false),
         ] {

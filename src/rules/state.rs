@@ -225,7 +225,15 @@ impl Rules {
     /// The verdict of the policies on a request. Only policies whose head fits the request are evaluated.
     #[must_use]
     pub fn judge(&self, facts: &Facts<'_>) -> Verdict {
-        Self::verdict(facts, self.slices.concerning(facts))
+        self.judge_without(facts, None)
+    }
+
+    /// [`Self::judge`] as if the policy `disregarded` did not exist.
+    #[must_use]
+    pub fn judge_without(&self, facts: &Facts<'_>, disregarded: Option<&PolicyName>) -> Verdict {
+        let mut policies = self.slices.concerning(facts);
+        policies.retain(|policy| disregarded != Some(&policy.name));
+        Self::verdict(facts, policies)
     }
 
     /// [`Self::judge`] without slices: every policy is evaluated.

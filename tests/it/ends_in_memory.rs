@@ -172,7 +172,7 @@ fn what_an_application_takes_away_is_gone_while_the_disk_hangs() {
     let file = process.path("narrower.toml");
     let narrower = "[[role]]\nname = \"publisher\"\ncapabilities = [\"github.repo.read\"]\n";
     std::fs::write(&file, narrower).unwrap();
-    let apply = ["apply", "-f", &file.display().to_string(), "-o", "json"];
+    let apply = ["apply", "--widen", "-f", &file.display().to_string(), "-o", "json"];
     let capabilities = |process: &Process| {
         let roles = process.json(&["role", "list"]);
         let roles = roles["items"].as_array().unwrap().iter();
@@ -203,7 +203,7 @@ fn what_an_application_takes_away_is_gone_while_the_disk_hangs() {
             let file = process.path("wider.toml");
             let wider = format!("[[role]]\nname = \"publisher\"\ncapabilities = {before}\n");
             std::fs::write(&file, wider).unwrap();
-            process.good(&["apply", "-f", &file.display().to_string()], b"");
+            process.good(&["apply", "--widen", "-f", &file.display().to_string()], b"");
         }
         assert!(!kept_by(&elsewhere, "orders").exists());
     }

@@ -225,7 +225,7 @@ fn answer_of(mut request: Command) -> Value {
 
 /// Applies `text` with an idempotency key, and gives the answer.
 fn apply(process: &Process, text: &str) -> Value {
-    let body = json!({ "files": [{ "name": "a.toml", "text": text }] }).to_string();
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "widen": true }).to_string();
     let args = ["-H", "Idempotency-Key: 0123456789abcdef", "-d", &body];
     answer_of(request(process, "home-operator/operator", "/v1/apply", &args))
 }

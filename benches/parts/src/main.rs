@@ -115,6 +115,7 @@ fn decide(name: &str, people: &People) -> Result<(), Failed> {
             limits: &limits,
             digests: &digests,
             past: Past::Recorded,
+            disregarded: None,
         };
         drop(black_box(decide_mint(&context, principal, admitted.permit(), &request)));
     });

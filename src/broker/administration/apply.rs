@@ -142,9 +142,9 @@ impl Services {
     ) -> Result<Drawn, Failure> {
         // No other application may have come between.
         reading.declared();
-        if upload.unnamed == Undeclared::Prune || upload.plan.is_some() {
-            // Objects that are not named are pruned, and a plan names all agents that lose something: no object may have
-            // been added meanwhile.
+        if upload.unnamed == Undeclared::Prune || upload.plan.is_some() || !upload.widen {
+            // Objects that are not named are pruned, and a plan names all agents that lose or get something: no object may
+            // have been added meanwhile.
             reading.no_other_agents();
         }
         let (now, entropy) = (reading.now(), Arc::clone(&self.state.entropy));

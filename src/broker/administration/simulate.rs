@@ -35,6 +35,8 @@ pub struct ReplayedSpan {
 
 /// Requests that are replayed under one hold of the state's lock.
 const REPLAYED_AT_ONCE: usize = 32;
+/// With more policies, fewer requests are replayed at once.
+const POLICIES_AT_ONCE: usize = 256;
 
 impl AdminServices {
     /// Replays recorded requests on the present declarations and on those that the files would make of them, and compares.
@@ -68,10 +70,12 @@ impl Services {
         let agents: BTreeSet<&AgentName> = requests.iter().map(|one| &one.event.agent).collect();
         let draft = self.draft(upload, &agents, work)?;
         let mut found = Differences::default();
-        for batch in requests.chunks(REPLAYED_AT_ONCE) {
+        let policies = draft.rules.policies().count();
+        let at_once = (REPLAYED_AT_ONCE / (policies / POLICIES_AT_ONCE).saturating_add(1)).max(1);
+        for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {
-                for request in batch {
+                for request in batch.iter().filter(|one| !one.lacks_what_decided()) {
                     found.note(request, &self.replays(world, &draft, request));
                 }
             });
@@ -147,6 +151,7 @@ impl Services {
             limits: &self.settings.tokens,
             digests: &self.state.digests,
             past: request.past(),
+            disregarded: None,
         };
         let roles: &BTreeSet<RoleName> = &agent.roles;
         let by = Requester {
@@ -178,6 +183,13 @@ struct Draft {
     rules: Rules,
 }
 
+/// What one capability of a request gets.
+enum Replayed {
+    Granted,
+    Approval,
+    Denied,
+}
+
 /// The decisions on one request; `None` if the agent does not exist.
 struct Replays {
     present: Option<Trial>,
@@ -205,16 +217,27 @@ impl Difference {
         }
     }
 
-    /// The difference for one capability.
-    fn of(present: Option<&Trial>, drafted: Option<&Trial>, name: &CapabilityName) -> Option<Self> {
-        let needs_approval = |trial: &Trial| matches!(trial.outcome, TrialOutcome::NeedsApproval(_));
-        let gets = |trial: Option<&Trial>| trial.is_some_and(|trial| trial.granted.contains(name));
-        match (gets(present), gets(drafted)) {
-            (false, false) => None,
-            (false, true) => Some(Self::NewlyAllowed),
-            (true, false) if drafted.is_some_and(needs_approval) => Some(Self::NewlyApproval),
-            (true, false) => Some(Self::NewlyDenied),
-            (true, true) => {
+    /// The difference for one capability. A request that used an approval has it in both.
+    fn of(
+        present: Option<&Trial>,
+        drafted: Option<&Trial>,
+        name: &CapabilityName,
+        used_approval: bool,
+    ) -> Option<Self> {
+        let result = |trial: Option<&Trial>| match trial {
+            Some(trial) if !trial.granted.contains(name) => Replayed::Denied,
+            Some(Trial { outcome: TrialOutcome::NeedsApproval(_), .. }) if !used_approval => {
+                Replayed::Approval
+            }
+            Some(_) => Replayed::Granted,
+            None => Replayed::Denied,
+        };
+        match (result(present), result(drafted)) {
+            (Replayed::Denied, Replayed::Denied) | (Replayed::Approval, Replayed::Approval) => None,
+            (Replayed::Denied | Replayed::Approval, Replayed::Granted) => Some(Self::NewlyAllowed),
+            (Replayed::Denied | Replayed::Granted, Replayed::Approval) => Some(Self::NewlyApproval),
+            (Replayed::Granted | Replayed::Approval, Replayed::Denied) => Some(Self::NewlyDenied),
+            (Replayed::Granted, Replayed::Granted) => {
                 let life = |trial: Option<&Trial>| trial.and_then(|trial| trial.outcome.life_s());
                 let (before, after) = (life(present)?, life(drafted)?);
                 match after.cmp(&before) {
@@ -244,7 +267,8 @@ impl Differences {
         let (before, after): (BTreeSet<CapabilityName>, BTreeSet<CapabilityName>) =
             (granted(present), granted(drafted));
         for name in before.union(&after) {
-            let difference = Difference::of(present.as_ref(), drafted.as_ref(), name);
+            let used_approval = request.used_approval();
+            let difference = Difference::of(present.as_ref(), drafted.as_ref(), name, used_approval);
             let Some(difference) = difference else { continue };
             let key = (request.event.agent.clone(), name.clone(), difference);
             let counted = self.0.entry(key).or_insert_with(|| Counted {

@@ -2,14 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{
-    AgentId, AgentName, Audience, Cancellation, Cancelled, EnvironmentName, RoleName, Scope, SecretName,
-    Timestamp,
+    AgentId, AgentName, Audience, Cancellation, Cancelled, EnvironmentName, OwnerName, RoleName, Scope,
+    SecretName, Timestamp,
 };
 use crate::broker::failure::Failure;
 use crate::broker::world::{Effect, World};
 use crate::config::{FaultList, Faults, SourceFile, Tables};
 use crate::crypto::Digest;
-use crate::registry::{Declarations, ForeignNames, PlannedChange, Removals, Undeclared};
+use crate::registry::{Declarations, ForeignNames, Owned, PlannedChange, Removals, Undeclared};
 use crate::rules::Rules;
 use crate::store::Change;
 use crate::wire::{NewOwnerAnswer, UnchangedObject};
@@ -138,6 +138,8 @@ pub(in crate::broker) struct SectionPlan {
     pub(in crate::broker) after: DeclaredAfter,
     /// What it takes away.
     pub(in crate::broker) removals: Removals,
+    /// The owners of the objects that get another one.
+    pub(in crate::broker) owners: BTreeMap<Owned, Option<OwnerName>>,
     /// The roles of the agents that it creates or changes.
     pub(in crate::broker) agent_roles: BTreeMap<AgentName, BTreeSet<RoleName>>,
     /// The present declarations of the objects that it removes, and of the values that it changes and does not show.

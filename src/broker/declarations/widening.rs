@@ -5,10 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::section::{SectionContext, SectionPlan};
 use crate::base::limits::WIDENINGS_LISTED_MAX;
-use crate::base::{AgentName, CapabilityName, EnvironmentName, PolicyName, RoleName, Sensitivity, code};
+use crate::base::{
+    AgentName, ApproverGroupName, CapabilityName, EnvironmentName, OwnerName, PolicyName, RoleName,
+    Sensitivity, code,
+};
 use crate::broker::failure::Failure;
-use crate::registry::{Action, Agent, AgentKind, Capability, Declarations, Noun, Owned, PlannedChange};
-use crate::rules::{AgentFacts, CapabilityFacts, NamedEntity, Policy};
+use crate::registry::{
+    Action, Agent, AgentKind, Capability, Declarations, ForeignNames, Noun, Owned, PlannedChange, Role,
+};
+use crate::rules::{AgentFacts, CapabilityFacts, NamedEntity, Policy, Rules};
 
 /// What an application makes newly reachable.
 #[derive(Clone, Debug, Default)]
@@ -105,17 +110,13 @@ impl Widening {
 
 /// Lines that the refusal of an unconfirmed application has.
 const UNCONFIRMED_SHOWN: usize = 5;
-/// Fields of declared objects that policies test.
-const FACTS: [&str; 4] = ["access", "environment", "owner", "person"];
+/// Fields of agents that policies test.
+const AGENT_FACTS: [&str; 2] = ["owner", "person"];
+/// Fields of capabilities that are facts for more than policies: resource servers read the access, and secrets of high
+/// sensitivity are for capabilities of their owner alone.
+const CAPABILITY_FACTS: [&str; 2] = ["access", "owner"];
 /// Fields that say what a capability delivers.
 const DELIVERY: [&str; 3] = ["audience", "delivery", "secret"];
-
-/// The capabilities that these roles hold.
-fn held<'d>(declarations: &'d Declarations, roles: &BTreeSet<RoleName>) -> Vec<&'d Capability> {
-    let roles = roles.iter().filter_map(|name| declarations.role(name));
-    let names: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
-    names.into_iter().filter_map(|name| declarations.capability(name)).collect()
-}
 
 struct Finder<'a> {
     ground: &'a SectionContext<'a>,
@@ -133,10 +134,43 @@ impl<'a> Finder<'a> {
         self.drawn.changes.iter().filter(is_update)
     }
 
+    /// The owner after the application.
+    fn owner(&self, thing: &Owned) -> Option<&'a OwnerName> {
+        let present = || self.ground.world.registry.owners().of(thing);
+        self.drawn.owners.get(thing).map_or_else(present, Option::as_ref)
+    }
+
+    /// Whether an object that exists and has this owner must not be told from one that does not exist.
+    fn is_hidden(&self, owner: Option<&OwnerName>) -> bool {
+        self.ground.rules.foreign_names == ForeignNames::Hidden && !self.ground.scope.covers(owner)
+    }
+
+    /// The role after the application. A role that is hidden stays as it is, whatever the files say of its name.
+    fn role_after(&self, name: &RoleName) -> Option<&'a Role> {
+        let registry = &self.ground.world.registry;
+        let before = registry.declarations().role(name);
+        let is_hidden = self.is_hidden(registry.owners().of(&Owned::Role(name.clone())));
+        before.filter(|_| is_hidden).or_else(|| self.drawn.after.declarations.role(name))
+    }
+
+    /// The capabilities that these roles hold after the application.
+    fn held(&self, roles: &BTreeSet<RoleName>) -> Vec<&'a Capability> {
+        let roles = roles.iter().filter_map(|name| self.role_after(name));
+        let names: BTreeSet<&CapabilityName> = roles.flat_map(|role| &role.capabilities).collect();
+        names.into_iter().filter_map(|name| self.drawn.after.declarations.capability(name)).collect()
+    }
+
+    /// The capabilities that these roles hold now.
+    fn held_before(&self, roles: &BTreeSet<RoleName>) -> BTreeSet<&'a CapabilityName> {
+        let declarations = self.ground.world.registry.declarations();
+        let names =
+            roles.iter().filter_map(|name| declarations.role(name)).flat_map(|role| &role.capabilities);
+        names.filter(|name| declarations.capability(name).is_some()).collect()
+    }
+
     fn note(&mut self, agent: Option<&AgentName>, capability: &CapabilityName, cause: WideningCause) {
-        let owners = self.ground.world.registry.owners();
-        let of_agent = agent.and_then(|agent| owners.of(&Owned::Agent(agent.clone())));
-        let of_capability = owners.of(&Owned::Capability(capability.clone()));
+        let of_agent = agent.and_then(|agent| self.owner(&Owned::Agent(agent.clone())));
+        let of_capability = self.owner(&Owned::Capability(capability.clone()));
         let scope = self.ground.scope;
         let is_within = scope.covers(of_capability) && (agent.is_none() || scope.covers(of_agent));
         if !is_within {
@@ -169,9 +203,34 @@ impl<'a> Finder<'a> {
             if declared(&self.drawn.after.declarations) > before {
                 self.note(None, &name, WideningCause::LongerLife);
             }
-            if has_policies {
-                for field in fields().filter(|field| FACTS.contains(field)) {
-                    self.note(None, &name, WideningCause::FactsChanged(format!("{field} of the capability")));
+            let counts =
+                |field: &&str| CAPABILITY_FACTS.contains(field) || (has_policies && *field == "environment");
+            for field in fields().filter(counts) {
+                self.note(None, &name, WideningCause::FactsChanged(format!("{field} of the capability")));
+            }
+        }
+        // Logins have the rights that their upstream gives.
+        for change in self.updates(Noun::Lease) {
+            self.ground.work.step()?;
+            let Ok(name) = change.name.parse::<CapabilityName>() else { continue };
+            if change.fields.iter().any(|field| field == "upstream") {
+                self.note(None, &name, WideningCause::DeliveredOtherwise);
+            }
+        }
+        self.resource_servers()
+    }
+
+    /// Resource servers that get another audience, with the capabilities of which they then introspect tokens.
+    fn resource_servers(&mut self) -> Result<(), Failure> {
+        for change in self.updates(Noun::ResourceServer) {
+            let Ok(name) = change.name.parse::<AgentName>() else { continue };
+            let served = change.values.iter().find(|value| value.field == "audience");
+            let Some(served) = served.and_then(|value| value.to.as_ref()) else { continue };
+            for capability in self.drawn.after.declarations.capabilities() {
+                self.ground.work.step()?;
+                if capability.delivery.audience().is_some_and(|audience| audience.as_str() == served) {
+                    let fact = "audience of the resource server".to_owned();
+                    self.note(Some(&name), &capability.name, WideningCause::FactsChanged(fact));
                 }
             }
         }
@@ -209,10 +268,8 @@ impl<'a> Finder<'a> {
         if is_unchanged && loosened.is_empty() && facts.is_none() {
             return Ok(());
         }
-        let (before, after) = (self.ground.world.registry.declarations(), &self.drawn.after.declarations);
-        let before: BTreeSet<&CapabilityName> =
-            held(before, &agent.roles).into_iter().map(|capability| &capability.name).collect();
-        for capability in held(after, roles) {
+        let before = self.held_before(&agent.roles);
+        for capability in self.held(roles) {
             self.ground.work.step()?;
             if !before.contains(&capability.name) {
                 self.note(Some(&agent.name), &capability.name, WideningCause::Granted);
@@ -259,6 +316,9 @@ impl<'a> Finder<'a> {
         }
         for before in self.ground.world.rules().policies() {
             self.ground.work.step()?;
+            if self.is_hidden(before.owner.as_ref()) {
+                continue;
+            }
             let cause = match self.drawn.after.rules.policy(&before.name) {
                 None => WideningCause::PolicyRemoved(before.name.clone()),
                 Some(after) => {
@@ -277,10 +337,18 @@ impl<'a> Finder<'a> {
         Ok(loosened)
     }
 
-    /// Whether the group of approvers of a policy changes. Groups are not compared.
+    /// Whether the group of approvers of a policy changes, or one that an escalation adds. Groups are not compared.
     fn approvers_change(&self, policy: &Policy) -> bool {
         let Some(group) = policy.rule.approvers() else { return false };
-        self.ground.world.rules().group(group) != self.drawn.after.rules.group(group)
+        let (before, after) = (self.ground.world.rules(), &self.drawn.after.rules);
+        let changes = |name: &ApproverGroupName| {
+            let present = before.group(name);
+            let is_hidden = present.is_some_and(|group| self.is_hidden(group.owner.as_ref()));
+            !is_hidden && present != after.group(name)
+        };
+        let escalates_to = |rules: &'a Rules| rules.group(group)?.escalation.as_ref().map(|one| &one.to);
+        let reached = escalates_to(before).into_iter().chain(escalates_to(after));
+        changes(group) || reached.into_iter().any(changes)
     }
 
     /// The roles that get a capability.
@@ -296,6 +364,10 @@ impl<'a> Finder<'a> {
         }
         for role in self.drawn.after.declarations.roles() {
             self.ground.work.step()?;
+            let owner = self.ground.world.registry.owners().of(&Owned::Role(role.name.clone()));
+            if before.role(&role.name).is_some() && self.is_hidden(owner) {
+                continue;
+            }
             let gains = |name: &CapabilityName| {
                 let had = before.role(&role.name).is_some_and(|role| role.capabilities.contains(name));
                 !had || before.capability(name).is_none()
@@ -320,10 +392,12 @@ impl<'a> Finder<'a> {
         for change in self.updates(Noun::Agent) {
             for value in &change.values {
                 let fact = value.field.as_str();
-                let lost = value.removed.iter().find(|role| fact == "roles" && names_role(role));
-                if let Some(role) = lost {
+                // A role can be what a policy restricts, and what it spares.
+                let named = value.removed.iter().chain(&value.added);
+                let named = named.filter(|role| fact == "roles" && names_role(role)).min();
+                if let Some(role) = named {
                     changed.entry(&change.name).or_default().push(format!("role `{role}` of the agent"));
-                } else if FACTS.contains(&fact) {
+                } else if AGENT_FACTS.contains(&fact) {
                     changed.entry(&change.name).or_default().push(format!("{fact} of the agent"));
                 }
             }

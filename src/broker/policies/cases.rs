@@ -111,6 +111,7 @@ impl Trials<'_> {
             limits: &self.limits,
             digests: &self.digests,
             past: Past::Stated { since_sensitive_read_s },
+            disregarded: None,
         };
         let by = Requester {
             agent: found.id,

@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 
-use crate::authn::Records;
 use crate::base::{PolicyName, RoleName, code};
 use crate::policy::{
     DecisionContext, Holding, Refusal, Requester, Traced, TrialOutcome, TrialRequest, try_request,
 };
-use crate::rules::{GroupsChange, PolicyOutcome, RulesChange, TraceResult};
+use crate::rules::{PolicyOutcome, TraceResult};
 
 /// The single change that would allow a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +55,8 @@ fn policy_in_the_way(
     asked: &TrialRequest,
     traced: &[&Traced<'_>],
 ) -> Option<PolicyName> {
-    let policies = traced.iter().flat_map(|one| &one.policies);
+    let held = traced.iter().filter(|one| matches!(one.holding, Holding::Held(_)));
+    let policies = held.flat_map(|one| &one.policies);
     let matched = policies.filter_map(|one| match &one.result {
         TraceResult::Matched(outcome) => Some((outcome, &one.policy.name)),
         TraceResult::ConditionUnmet | TraceResult::HeadUnfit(_) => None,
@@ -70,10 +70,7 @@ fn policy_in_the_way(
     }
     let candidates = if denying.is_empty() { limiting } else { denying };
     let only = candidates.first().filter(|_| candidates.len() == 1)?;
-    let change = RulesChange { removed_policies: vec![(*only).clone()], ..RulesChange::default() };
-    let rules = context.records.rules.after(&change, &GroupsChange::default());
-    let records = Records { rules: &rules, ..context.records };
-    let without = DecisionContext { records, ..*context };
+    let without = DecisionContext { disregarded: Some(only), ..*context };
     is_allowed(&without, by, asked).then(|| (*only).clone())
 }
 

@@ -1,9 +1,9 @@
 use super::change::AllowingChange;
-use super::recorded_request::RecordedRequest;
+use super::recorded_request::{RecordedOutcome, RecordedRequest};
 use super::views::demanded;
 use crate::authn::AgentPrincipal;
 use crate::base::limits::{DECISION_ENTRIES_READ_MAX, EXPLAINED_POLICIES_MAX};
-use crate::base::{Cancellation, CapabilityName, ClockReading, DecisionId, code};
+use crate::base::{AgentName, Cancellation, CapabilityName, ClockReading, DecisionId, RoleName, Scope, code};
 use crate::broker::administration::entry_reads::TermSearch;
 use crate::broker::caller_services::{AdminServices, AgentServices};
 use crate::broker::failure::Failure;
@@ -15,6 +15,7 @@ use crate::policy::{
     trace_request, try_request,
 };
 use crate::postings::TimeSpan;
+use crate::registry::{Owned, Owners};
 use crate::rules::{Action, HeadPart, PolicyOutcome, TraceResult, TracedPolicy};
 use crate::wire::{
     AllowingChangeAnswer, DecidedAnswer, DecidedNowAnswer, EntryField, ExplainedCapabilityAnswer,
@@ -42,9 +43,12 @@ impl AdminServices {
             return Err(unknown());
         }
         Ok(self.0.state.store.read(|world, _| {
+            let seen = Seen { scope: by.operator().scope(), owners: world.registry.owners() };
             let explained = Explained::of(&self.0, world, &recorded, |explanation| {
-                let capabilities = explanation.traced.iter().map(|(name, traced)| capability(name, traced));
-                (capabilities.collect(), explanation.change.as_ref().map(change))
+                let capabilities = explanation.traced.iter();
+                let capabilities = capabilities.map(|(name, traced)| seen.capability(name, traced));
+                let allowing = explanation.change.as_ref().filter(|change| seen.shows(change));
+                (capabilities.collect(), allowing.map(change))
             });
             let ((capabilities, change), now) = explained;
             ExplanationAnswer {
@@ -70,25 +74,30 @@ impl AgentServices {
         principal: &AgentPrincipal,
         id: DecisionId,
     ) -> Result<OwnExplanationAnswer, Failure> {
-        let _permit = self.0.limits.mints.admit(&principal.agent())?;
-        let services = self.0.clone();
-        let search = move || services.recorded_decision(id, &Cancellation::new());
-        let found = tokio::task::spawn_blocking(search).await.map_err(|_| Failure::new(code::INTERNAL))??;
-        let found = found.filter(|(_, recorded)| recorded.event.agent == *principal.name());
+        let _permit = self.0.limits.explanations.admit(&principal.agent())?;
+        let (services, name) = (self.0.clone(), principal.name().clone());
+        let explain = move || services.explain_own(&name, id);
+        tokio::task::spawn_blocking(explain).await.map_err(|_| Failure::new(code::INTERNAL))?
+    }
+}
+
+impl Services {
+    fn explain_own(&self, agent: &AgentName, id: DecisionId) -> Result<OwnExplanationAnswer, Failure> {
+        let found = self.recorded_decision(id, &Cancellation::new())?;
+        let found = found.filter(|(_, recorded)| recorded.event.agent == *agent);
         let (_, recorded) = found.ok_or_else(|| Failure::new(code::DECISION_UNKNOWN))?;
-        Ok(self.0.state.store.read(|world, _| {
-            let explained = Explained::of(&self.0, world, &recorded, |explanation| {
-                let capabilities =
-                    explanation.traced.iter().map(|(name, traced)| own_capability(name, traced));
-                (capabilities.collect(), explanation.change.as_ref().and_then(own_change))
+        Ok(self.state.store.read(|world, _| {
+            let explained = Explained::of(self, world, &recorded, |explanation| {
+                let held = explanation.traced.iter();
+                let held: Vec<_> = held.filter_map(|(name, traced)| own_capability(name, traced)).collect();
+                let change = own_change(explanation.change.as_ref(), held.is_empty());
+                (held, change)
             });
             let ((capabilities, change), now) = explained;
             OwnExplanationAnswer { decided: decided(&recorded), now, capabilities, change }
         }))
     }
-}
 
-impl Services {
     /// The entry of a decision on a request of an agent.
     fn recorded_decision(
         &self,
@@ -141,6 +150,7 @@ impl Explained<'_> {
             limits: &services.settings.tokens,
             digests: &services.state.digests,
             past: recorded.past(),
+            disregarded: None,
         };
         let roles = recorded.roles(world);
         let by = Requester {
@@ -175,6 +185,15 @@ impl Explained<'_> {
             }
         };
         let (code, reasons) = now;
+        let is_denied = matches!(trial.outcome, TrialOutcome::Denied(_));
+        let (outcome, code, reasons) = if recorded.lacks_what_decided() && !is_denied {
+            let reason = "the entry does not have the resource and the actions that the request named";
+            (RecordedOutcome::Deny.as_str().into(), recorded.event.code.clone(), vec![reason.to_owned()])
+        } else if recorded.used_approval() && matches!(trial.outcome, TrialOutcome::NeedsApproval(_)) {
+            (recorded.outcome.as_str().into(), None, vec!["with the approval that it used".to_owned()])
+        } else {
+            (outcome, code, reasons)
+        };
         let now = DecidedNowAnswer { same_declarations, outcome, code, reasons };
         (answer(&Explained { traced: &traced, change }), now)
     }
@@ -192,39 +211,68 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
     }
 }
 
-fn capability(name: &CapabilityName, traced: &Traced<'_>) -> ExplainedCapabilityAnswer {
-    let (declared, held_by, other_roles) = match &traced.holding {
-        Holding::Held(roles) => (true, roles.clone(), Vec::new()),
-        Holding::NotHeld(roles) => (true, Vec::new(), roles.clone()),
-        Holding::Undeclared => (false, Vec::new(), Vec::new()),
-    };
-    let mut policies: Vec<&TracedPolicy<'_>> = traced.policies.iter().collect();
-    policies.sort_by_key(|one| match one.result {
-        TraceResult::Matched(_) => 0,
-        TraceResult::ConditionUnmet => 1,
-        TraceResult::HeadUnfit(_) => 2,
-    });
-    let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
-    ExplainedCapabilityAnswer {
-        capability: name.clone(),
-        declared,
-        held_by,
-        other_roles,
-        policies: policies.into_iter().take(EXPLAINED_POLICIES_MAX).map(policy).collect(),
-        further_policies,
+/// What an operator sees of the policies and roles that decide.
+struct Seen<'a> {
+    scope: &'a Scope,
+    owners: &'a Owners,
+}
+
+impl Seen<'_> {
+    fn role(&self, role: &RoleName) -> bool {
+        self.scope.covers(self.owners.of(&Owned::Role(role.clone())))
+    }
+
+    fn roles(&self, roles: &[RoleName]) -> Vec<RoleName> {
+        roles.iter().filter(|role| self.role(role)).cloned().collect()
+    }
+
+    fn shows(&self, change: &AllowingChange) -> bool {
+        match change {
+            AllowingChange::HoldRole(role) => self.role(role),
+            AllowingChange::ChangePolicy(_) | AllowingChange::NameFewer | AllowingChange::Declare => true,
+        }
+    }
+
+    fn capability(&self, name: &CapabilityName, traced: &Traced<'_>) -> ExplainedCapabilityAnswer {
+        let (declared, held_by, other_roles) = match &traced.holding {
+            Holding::Held(roles) => (true, self.roles(roles), Vec::new()),
+            Holding::NotHeld(roles) => (true, Vec::new(), self.roles(roles)),
+            Holding::Undeclared => (false, Vec::new(), Vec::new()),
+        };
+        // The entry names the policies that match, whoever they belong to.
+        let is_shown = |one: &&TracedPolicy<'_>| {
+            matches!(one.result, TraceResult::Matched(_)) || self.scope.covers(one.policy.owner.as_ref())
+        };
+        let mut policies: Vec<&TracedPolicy<'_>> = traced.policies.iter().filter(is_shown).collect();
+        policies.sort_by_key(|one| match one.result {
+            TraceResult::Matched(_) => 0,
+            TraceResult::ConditionUnmet => 1,
+            TraceResult::HeadUnfit(_) => 2,
+        });
+        let further_policies = policies.len().saturating_sub(EXPLAINED_POLICIES_MAX);
+        let policies = policies.into_iter().take(EXPLAINED_POLICIES_MAX);
+        let policies = policies.map(|one| match self.scope.covers(one.policy.owner.as_ref()) {
+            true => policy(one),
+            false => ExplainedPolicyAnswer { owner: None, approval: None, ..policy(one) },
+        });
+        ExplainedCapabilityAnswer {
+            capability: name.clone(),
+            declared,
+            held_by,
+            other_roles,
+            policies: policies.collect(),
+            further_policies,
+        }
     }
 }
 
-fn own_capability(name: &CapabilityName, traced: &Traced<'_>) -> OwnExplainedCapabilityAnswer {
-    let (held_by, policies) = match &traced.holding {
-        Holding::Held(roles) => (roles.clone(), traced.policies.as_slice()),
-        // It must not show whether the capability is declared.
-        Holding::NotHeld(_) | Holding::Undeclared => (Vec::new(), &[][..]),
-    };
-    let matched = policies.iter().filter(|one| matches!(one.result, TraceResult::Matched(_)));
+/// A capability that the agent holds. Others are left out: the answer does not show whether they are declared.
+fn own_capability(name: &CapabilityName, traced: &Traced<'_>) -> Option<OwnExplainedCapabilityAnswer> {
+    let Holding::Held(roles) = &traced.holding else { return None };
+    let matched = traced.policies.iter().filter(|one| matches!(one.result, TraceResult::Matched(_)));
     let policies = matched.take(EXPLAINED_POLICIES_MAX).map(policy);
     let policies = policies.map(|one| ExplainedPolicyAnswer { owner: None, ..one }).collect();
-    OwnExplainedCapabilityAnswer { capability: name.clone(), held_by, policies }
+    Some(OwnExplainedCapabilityAnswer { capability: name.clone(), held_by: roles.clone(), policies })
 }
 
 fn policy(traced: &TracedPolicy<'_>) -> ExplainedPolicyAnswer {
@@ -274,15 +322,19 @@ fn change(change: &AllowingChange) -> AllowingChangeAnswer {
     AllowingChangeAnswer { kind: kind.into(), name, text }
 }
 
-/// The change, for the agent: without the names of roles that it does not have.
-fn own_change(allowing: &AllowingChange) -> Option<AllowingChangeAnswer> {
-    match allowing {
-        AllowingChange::ChangePolicy(_) | AllowingChange::NameFewer => Some(change(allowing)),
-        AllowingChange::HoldRole(_) | AllowingChange::Declare => Some(AllowingChangeAnswer {
+/// The change, for the agent: without the names of roles that it does not have, and the same for a capability that is not
+/// declared, one that no role holds, and one that policies would deny, too.
+fn own_change(allowing: Option<&AllowingChange>, holds_none: bool) -> Option<AllowingChangeAnswer> {
+    if holds_none {
+        return Some(AllowingChangeAnswer {
             kind: "hold-role".into(),
             name: None,
             text: "an operator gives the agent a role that holds the capability".to_owned(),
-        }),
+        });
+    }
+    match allowing? {
+        allowing @ (AllowingChange::ChangePolicy(_) | AllowingChange::NameFewer) => Some(change(allowing)),
+        AllowingChange::HoldRole(_) | AllowingChange::Declare => None,
     }
 }
 
@@ -308,7 +360,9 @@ mod tests {
             let policies = policies.iter().take(count).enumerate();
             let policies = policies.map(|(at, policy)| TracedPolicy { policy, result: result(at) });
             let traced = Traced { holding: Holding::Undeclared, policies: policies.collect() };
-            capability(&"c.read".parse().unwrap(), &traced)
+            let owners = Owners::default();
+            let seen = Seen { scope: &Scope::Everything, owners: &owners };
+            seen.capability(&"c.read".parse().unwrap(), &traced)
         };
         let (at_limit, beyond) = (traced(EXPLAINED_POLICIES_MAX), traced(EXPLAINED_POLICIES_MAX + 1));
         assert_eq!((at_limit.policies.len(), at_limit.further_policies), (EXPLAINED_POLICIES_MAX, 0));

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::approvals::ApprovalRequested;
 use crate::base::{
-    AgentId, AgentName, CapabilityName, DecisionId, InstanceId, RoleName, SecretName, SystemEntropy,
-    Timestamp,
+    AgentId, AgentName, ApprovalId, CapabilityName, DecisionId, InstanceId, RoleName, SecretName,
+    SystemEntropy, Timestamp, code,
 };
 use crate::broker::administration::entry_terms::address;
 use crate::broker::world::World;
@@ -67,6 +67,7 @@ pub(in crate::broker) struct DecisionEvent {
     capabilities: Vec<CapabilityName>,
     secret: Option<SecretName>,
     pub(in crate::broker) source: Option<String>,
+    approval: Option<ApprovalId>,
     facts: Option<EntryFacts>,
 }
 
@@ -139,6 +140,17 @@ impl RecordedRequest {
 
     pub(in crate::broker) fn source(&self) -> Option<IpAddr> {
         self.event.source.as_deref().and_then(address)
+    }
+
+    /// Whether a token was issued by an approval, which a replay does not have.
+    pub(in crate::broker) const fn used_approval(&self) -> bool {
+        !matches!(self.outcome, RecordedOutcome::Approval) && self.event.approval.is_some()
+    }
+
+    /// Whether the entry does not say what decided: the resource or the actions that the request named.
+    pub(in crate::broker) fn lacks_what_decided(&self) -> bool {
+        let codes = [code::AUDIENCE_MISMATCH, code::CAPABILITY_ACTION_MISMATCH].map(code::Code::as_str);
+        self.event.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
     /// The roles of the agent then; as of now if the entry does not say them.

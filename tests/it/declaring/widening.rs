@@ -129,6 +129,81 @@ async fn facts_that_policies_test_and_longer_lives_need_a_confirmation() {
 }
 
 #[tokio::test]
+async fn a_role_that_a_policy_spares_needs_a_confirmation() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let spares =
+        policy("forbid (principal, action, resource) unless { principal in Keyward::Role::\"trusted\" };");
+    let trusted = "[[role]]\nname = \"trusted\"\ncapabilities = []\n";
+    let agent = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n";
+    assert_eq!(applied(&by, &format!("{spares}{trusted}{agent}"), false, false).await.status, 200);
+    // When the agent gets the role, which holds no capability
+    let gains = agent.replace("]\n", ", \"trusted\"]\n");
+    let fact = "facts-changed role `trusted` of the agent";
+    let expected = [format!("a reports.publish - {fact}"), format!("a reports.read - {fact}")];
+    assert_eq!(widening(&by, &gains, false).await, expected);
+    refused(&applied(&by, &gains, false, false).await, 409, "widening_not_confirmed");
+}
+
+#[tokio::test]
+async fn logins_access_and_owners_need_a_confirmation_without_policies() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    // A resource server reads the access of a token, and a secret can be for its owner alone
+    let access = DECLARATIONS.replacen("access = \"write\"", "access = \"read\"", 1);
+    assert_eq!(
+        widening(&by, &access, false).await,
+        ["- reports.publish - facts-changed access of the capability"]
+    );
+    let owner = DECLARATIONS.replacen("access = \"write\"", "access = \"write\"\nowner = \"red\"", 1);
+    assert_eq!(
+        widening(&by, &owner, false).await,
+        ["- reports.publish - facts-changed owner of the capability"]
+    );
+    // Another upstream gives other rights
+    let stored = by.put("/v1/secrets/db/admin", "application/octet-stream", b"value").await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let lease = "[[capability]]\nname = \"db.read\"\naccess = \"read\"\ndelivery = \"lease\"\nmax_life_s = 3600\n\
+                 [[lease]]\ncapability = \"db.read\"\nper_agent = 2\n[lease.upstream]\ndriver = \"postgresql-dynamic\"\n\
+                 host = \"127.0.0.1\"\ntls = \"off\"\ndatabase = \"app\"\nmember_of = [\"reader\"]\n\
+                 admin_role = \"keyward_admin\"\nadmin_secret = \"db/admin\"\n";
+    assert_eq!(applied(&by, lease, false, false).await.status, 200);
+    let owners = lease.replace("\"reader\"", "\"owner\"");
+    assert_eq!(widening(&by, &owners, false).await, ["- db.read - delivered-otherwise -"]);
+    // A resource server with another audience introspects its tokens
+    let server = "[[resource_server]]\nname = \"s\"\naudience = \"https://other.example.com\"\n";
+    assert_eq!(applied(&by, server, false, false).await.status, 200);
+    let moved = server.replace("other", "reports");
+    assert_eq!(widening(&by, &moved, false).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_group_that_an_escalation_adds_needs_a_confirmation() {
+    let broker = TestBroker::declared().await;
+    let by = broker.operator();
+    let groups = "[[approver_group]]\nname = \"leads\"\noperators = [\"ann\"]\nescalate_after = \"30m\"\nescalate_to = \"directors\"\n\
+                  [[approver_group]]\nname = \"directors\"\noperators = [\"bob\"]\n";
+    let rule = policy(
+        "@decision(\"require_approval\") @approvers(\"leads\") forbid (principal, action == Keyward::Action::\"token\", resource);",
+    );
+    let agent = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n";
+    assert_eq!(applied(&by, &format!("{groups}{rule}{agent}"), false, false).await.status, 200);
+    assert!(widening(&by, groups, false).await.is_empty(), "the twin");
+    let larger = groups.replace("[\"bob\"]", "[\"bob\", \"eve\"]");
+    let expected = ["a reports.publish - policy-changed p", "a reports.read - policy-changed p"];
+    assert_eq!(widening(&by, &larger, false).await, expected);
+}
+
+#[tokio::test]
+async fn a_team_sees_what_its_own_new_capabilities_give() {
+    let (_broker, red, _) = teams().await;
+    let text = "[[capability]]\nname = \"red.write\"\naccess = \"write\"\ndelivery = \"mint\"\n\
+                audience = \"https://red.example.com\"\nmax_life_s = 60\n\
+                [[role]]\nname = \"red-reader\"\ncapabilities = [\"red.read\", \"red.write\"]\n";
+    assert_eq!(widening(&red, text, false).await, ["red-bot red.write - granted -"]);
+}
+
+#[tokio::test]
 async fn a_plan_lists_a_bounded_number_and_counts_the_rest() {
     // Given agents and capabilities of which the product is more than a plan lists
     const CAPABILITIES: usize = 26;

@@ -184,7 +184,7 @@ fn a_refused_secret_stops_neither_the_token_nor_another_secret() {
     }
     let declare = |text: &str| {
         fs::write(process.path("two.toml"), text).unwrap();
-        process.good(&["apply", "-f", &process.path("two.toml").display().to_string()], b"");
+        process.good(&["apply", "--widen", "-f", &process.path("two.toml").display().to_string()], b"");
     };
     declare(TWO);
     process.enrol("a", "both");

@@ -144,7 +144,7 @@ async fn revocations_that_fail_open_no_circuit_for_new_logins() {
     let others = format!(
         "[[capability]]\nname = \"orders.other\"{others}\n[[agent]]\nname = \"orders-bot\"\nroles = [\"others\"]\n"
     );
-    let body = json!({ "files": [{ "name": "a.toml", "text": others }], "prune": true });
+    let body = json!({ "files": [{ "name": "a.toml", "text": others }], "prune": true, "widen": true });
     let applied = scene.broker.operator().post_json("/v1/apply", &body).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
     // The broker's own look is at some of them meanwhile.

@@ -231,6 +231,7 @@ async fn plan_of_a_bound_auditor_does_not_say_which_names_others_have() {
         leased("TEAM.read"),
         lease("TEAM.read"),
         "[[role]]\nname = \"TEAM-reader\"\ncapabilities = []\n".to_owned(),
+        "[[role]]\nname = \"TEAM-reader\"\ncapabilities = [\"red.call\"]\n".to_owned(),
         "[[agent]]\nname = \"TEAM-bot\"\nroles = []\n".to_owned(),
         "[[resource_server]]\nname = \"TEAM-service\"\naudience = \"https://TEAM.example.com\"\n".to_owned(),
         rotation("TEAM/app"),
@@ -244,7 +245,7 @@ async fn plan_of_a_bound_auditor_does_not_say_which_names_others_have() {
             (
                 reply.status,
                 answer["changes"].to_string(),
-                answer["losses"].to_string(),
+                answer["losses"].to_string() + &answer["widening"].to_string(),
                 answer["errors"].to_string(),
             )
         };

@@ -48,6 +48,17 @@ async fn a_new_demand_is_simulated_and_a_removed_one_is_a_widening() {
         .json();
     assert_eq!(simulated["changes"][0]["change"], "newly-needing-approval", "{simulated}");
     applied(&broker, &policy("no-nights", APPROVED)).await;
+    // And a denial in the place of a demand, and the other way round
+    assert_eq!(ask(&agent, "reports.publish").await.status, 400);
+    let denies = APPROVED.replace("@decision(\"require_approval\") @quorum(\"2\")", "");
+    let body = json!({ "files": files(&denies), "since": "1d" });
+    let simulated = operator.post_json("/v1/simulations", &body).await.json();
+    assert_eq!(simulated["changes"][0]["change"], "newly-denied", "{simulated}");
+    applied(&broker, &policy("no-nights", &denies)).await;
+    let body = json!({ "files": files(APPROVED), "since": "1d" });
+    let simulated = operator.post_json("/v1/simulations", &body).await.json();
+    assert_eq!(simulated["changes"][0]["change"], "newly-needing-approval", "{simulated}");
+    applied(&broker, &policy("no-nights", APPROVED)).await;
     // When fewer persons approve, or nobody has to, then the application needs a confirmation
     for (rule, widens) in [
         (APPROVED.replace("\"2\"", "\"3\""), false),

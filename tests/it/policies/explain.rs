@@ -1,5 +1,6 @@
 //! Explanations of decisions, for operators and for agents.
 
+use keyward::base::limits::{EXPLANATIONS_BURST, EXPLANATIONS_PER_S};
 use serde_json::{Value, json};
 
 use super::{NO_NIGHTS, applied, ask, broker_with, policy};
@@ -90,12 +91,59 @@ async fn the_role_that_an_agent_lacks_is_named_to_operators_only() {
     );
     let told = own(&reader, &decision(&denied)).await.text();
     assert!(!told.contains("publisher"), "{told}");
-    // And a name of nothing looks the same to the agent
-    let nothing = ask(&reader, "absent.read").await;
-    let (known, unknown) =
-        (own(&reader, &decision(&denied)).await.json(), own(&reader, &decision(&nothing)).await.json());
-    assert_eq!(known["change"], unknown["change"]);
-    assert_eq!(known["now"]["code"], unknown["now"]["code"]);
+    // And a name of nothing looks the same to the agent, as does one that policies deny with each role
+    applied(&broker, &policy("stop", "forbid (principal, action, resource);")).await;
+    let mut answers = Vec::new();
+    for name in ["reports.publish", "absent.read", "github.repo.write"] {
+        let mut answer = own(&reader, &decision(&ask(&reader, name).await)).await.json();
+        answer["decision"] = Value::Null;
+        answers.push(answer);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(
+        (&answers[0]["capabilities"], &answers[0]["change"]["kind"]),
+        (&json!([]), &json!("hold-role"))
+    );
+}
+
+#[tokio::test]
+async fn explanations_of_an_agent_are_limited() {
+    let (broker, agent) = broker_with(NO_NIGHTS).await;
+    let minted = decision(&ask(&agent, "reports.read").await);
+    for _ in 0..EXPLANATIONS_BURST {
+        assert_eq!(own(&agent, &minted).await.status, 200);
+    }
+    assert_eq!(own(&agent, &minted).await.status, 429);
+    broker.clock.advance_s(EXPLANATIONS_PER_S);
+    assert_eq!(own(&agent, &minted).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_operator_with_an_owner_sees_no_policies_and_roles_of_others() {
+    // Given policies of two owners and one of nobody, of which only one of another owner's could not match
+    let (broker, red, blue) = teams().await;
+    let text = policy("blue-rule", "forbid (principal, action, resource);");
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "widen": true });
+    assert_eq!(blue.post_json("/v1/apply", &body).await.status, 200);
+    let text = policy("red-rule", "forbid (principal, action == Keyward::Action::\"lease\", resource);");
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "widen": true });
+    assert_eq!(red.post_json("/v1/apply", &body).await.status, 200);
+    let of_nobody =
+        policy("of-leases", "forbid (principal, action == Keyward::Action::\"lease\", resource);");
+    let short = policy("short", "@max_ttl(\"30s\") forbid (principal, action, resource);");
+    applied(&broker, &format!("{of_nobody}{short}")).await;
+    let agent = broker.agent("red-bot", &[]).await;
+    let minted = decision(&ask(&agent, "red.read").await);
+    // When the operator of `red` asks, then it sees its own policy, and the one of nobody that matches
+    let names = |answer: &Value| -> Vec<String> {
+        let policies = answer["capabilities"][0]["policies"].as_array().unwrap().iter();
+        policies.map(|one| one["policy"].as_str().unwrap().to_owned()).collect()
+    };
+    let reply = red.get(&format!("/v1/decisions/{minted}")).await;
+    assert_eq!(names(&reply.json()), ["short", "red-rule"], "{}", reply.text());
+    assert!(!reply.text().contains("blue"), "{}", reply.text());
+    // The twin: an operator of all sees each of them
+    assert_eq!(names(&explained(&broker, &minted).await).len(), 4);
 }
 
 #[tokio::test]
@@ -106,6 +154,19 @@ async fn grants_leases_and_readings_are_explained() {
     assert_eq!((&answer["outcome"], &answer["now"]["outcome"]), (&json!("constrain"), &json!("constrain")));
     assert_eq!(answer["capabilities"][0]["policies"][0]["result"], "limits-life");
     assert!(answer.get("change").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_denial_for_what_the_entry_does_not_say_stays_one() {
+    let (broker, agent) = broker_with(NO_NIGHTS).await;
+    let form = "grant_type=client_credentials&scope=reports.read&resource=https%3A%2F%2Fother.example.com";
+    let denied = agent.ask(form).await;
+    refused(&denied, 400, "audience_mismatch");
+    let answer = explained(&broker, &decision(&denied)).await;
+    assert_eq!(
+        (&answer["now"]["outcome"], &answer["now"]["code"]),
+        (&json!("deny"), &json!("audience_mismatch"))
+    );
 }
 
 #[tokio::test]
@@ -132,7 +193,7 @@ async fn a_decision_is_explained_to_its_agent_and_to_operators_who_see_its_entry
     let (broker, red, blue) = teams().await;
     let agent = broker.agent("red-bot", &[]).await;
     let other = broker.agent("blue-bot", &[]).await;
-    let minted = decision(&ask(&agent, "red.call").await);
+    let minted = decision(&ask(&agent, "red.read").await);
     assert_eq!(own(&agent, &minted).await.status, 200);
     refused(&own(&other, &minted).await, 404, "decision_unknown");
     let path = format!("/v1/decisions/{minted}");
@@ -149,7 +210,7 @@ async fn a_decision_is_explained_to_its_agent_and_to_operators_who_see_its_entry
 async fn roles_in_the_facts_of_a_request_are_not_shown_to_other_owners() {
     let (broker, red, _) = teams().await;
     let agent = broker.agent("red-bot", &[]).await;
-    assert_eq!(ask(&agent, "red.call").await.status, 200);
+    assert_eq!(ask(&agent, "red.read").await.status, 200);
     let whole = broker.entries("token.minted").await;
     assert!(whole.last().unwrap()["event"]["facts"]["roles"].is_array(), "{whole:?}");
     let shown = red.get("/v1/ledger/entries?kind=token.minted").await.text();

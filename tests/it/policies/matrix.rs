@@ -113,7 +113,7 @@ async fn decisions_explanations_and_replays_agree() {
     let mut numbers = Numbers(7);
     let mut decided = Vec::new();
     for _ in 0..48 {
-        broker.clock.advance_s(i64::try_from(numbers.below(3)).unwrap() * 900 + 60);
+        broker.clock.advance_s(u32::try_from(numbers.below(3)).unwrap() * 900 + 60);
         let agent = &agents[numbers.below(agents.len())];
         let (capability, _) = CAPABILITIES[numbers.below(CAPABILITIES.len())];
         let life = ["", "&expires_in=30", "&expires_in=900"][numbers.below(3)];

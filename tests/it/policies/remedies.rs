@@ -39,6 +39,16 @@ async fn a_denial_names_a_shorter_life_and_the_ledger_records_that_it_is_accepte
     // The twin: a request without a denial records none
     assert_eq!(agent.ask("grant_type=client_credentials&scope=reports.read&expires_in=60").await.status, 200);
     assert_eq!(recorded(&broker).await, Value::Null);
+    // And neither does one that names the denial of another agent, or another request than the denial names
+    let other = broker.agent("b", &["publisher"]).await;
+    let denied_id = answer["decision_id"].as_str().unwrap();
+    for (by, scope) in [(&other, "reports.read"), (&agent, "reports.publish")] {
+        let form =
+            format!("grant_type=client_credentials&scope={scope}&expires_in=60&remediates={denied_id}");
+        let reply = by.ask(&form).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(recorded(&broker).await, Value::Null);
+    }
     let malformed = agent.ask("grant_type=client_credentials&scope=reports.read&remediates=x").await;
     refused(&malformed, 400, "id_not_canonical");
 }
