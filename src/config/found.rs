@@ -55,7 +55,8 @@ impl Found {
         let before = text.get(..self.offset)?;
         let from = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
         let line = text.get(from..)?.split('\n').next()?;
-        if self.is_relation || line.trim().is_empty() || line.trim_start().starts_with('[') {
+        let has_line = !line.trim().is_empty() && !line.trim_start().starts_with('[') && !self.is_missing();
+        if self.is_relation || !has_line {
             return None;
         }
         let blanks = " ".repeat(line.len());
@@ -72,6 +73,11 @@ impl Found {
                 let name = setting.rsplit('.').next().unwrap_or(setting);
                 self.setting.as_deref() == Some(setting) || missing(name)
             })
+    }
+
+    /// Whether the fault is that a setting is not there: it has no line of its own.
+    fn is_missing(&self) -> bool {
+        self.message().contains("missing field")
     }
 
     fn message(&self) -> &str {

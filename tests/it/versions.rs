@@ -103,6 +103,7 @@ async fn the_ledger_says_which_agents_could_read_a_secret_at_a_past_time() {
     broker.clock.advance_s(60);
     let agent = "[[agent]]\nname = \"research-bot\"\nroles = [\"publisher\"]\n";
     assert_eq!(broker.apply(agent).await.status, 200);
+    broker.clock.advance_s(60);
     // When an operator asks for each time, then the answers follow the declarations of then
     let read =
         json!({ "agent": "research-bot", "roles": ["repo-reader"], "capabilities": ["github.repo.read"] });

@@ -82,12 +82,12 @@ impl DeclaredThen {
     fn applied(&mut self, event: &[u8]) -> Option<()> {
         let Applied { changes, values_left_out } = serde_json::from_slice(event).ok()?;
         // All of them, also after one that cannot be followed.
-        let followed: Vec<bool> = changes.iter().map(|change| self.change(change)).collect();
+        let followed: Vec<bool> = changes.iter().map(|change| self.follow_change(change)).collect();
         (values_left_out == 0 && followed.into_iter().all(|is_told| is_told)).then_some(())
     }
 
     /// Follows a change. Whether it says all of its values.
-    fn change(&mut self, change: &PlannedChange) -> bool {
+    fn follow_change(&mut self, change: &PlannedChange) -> bool {
         let kind = change.kind.as_ref();
         if kind == DeclaredKind::Capability.as_str() {
             self.capability(change)
