@@ -11,6 +11,8 @@ pub(super) enum Fault {
     StateBeforeWindow,
     /// A window is used before the node has applied the entries that its renewal saw.
     WindowBeforeApplied,
+    /// A node confirms that it has applied the revocation before the primary shows it.
+    ConfirmedHidden,
     /// A renewal only reads, so that a deposed primary can answer it.
     RenewalOnlyReads,
     /// `revoke` waits for a window, but not for the drift of two clocks.

@@ -120,6 +120,7 @@ fn broken_by(fault: Fault) -> (Cluster, &'static str) {
         | Fault::WindowBeforeApplied
         | Fault::RenewalOnlyReads
         | Fault::WaitWithoutDrift
+        | Fault::ConfirmedHidden
         | Fault::ClockStops
         | Fault::StateBeforeWindow => (windows(), properties::REFUSED_EVERYWHERE),
         Fault::WindowIgnored => (windows(), properties::REFUSES_UNKNOWING),
@@ -175,6 +176,7 @@ fn further_errors_are_found() {
         Fault::WindowBeforeApplied,
         Fault::RenewalOnlyReads,
         Fault::WaitWithoutDrift,
+        Fault::ConfirmedHidden,
         Fault::ClockStops,
         Fault::UnknownIsAbsent,
         Fault::LookUpWithoutLock,

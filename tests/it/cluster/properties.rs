@@ -3,6 +3,7 @@
 use stateright::Property;
 
 use super::append::Found;
+use super::database::Stage;
 use super::node::{Job, WINDOW};
 use super::rows::{Kind, Rows};
 use super::state::{Cluster, State};
@@ -15,65 +16,82 @@ pub(super) const ABSENT_FOR_EVER: &str = "a batch that was found absent never ap
 pub(super) const REFUSED_EVERYWHERE: &str = "no node accepts the credential after revoke returned";
 pub(super) const REFUSES_UNKNOWING: &str = "a node that cannot know refuses";
 
-/// What concerns the ledger.
+/// What holds of the ledger.
 pub(super) fn of_appends() -> Vec<Property<Cluster>> {
     vec![
-        Property::always(NOTHING_LOST, |_, s| s.seen.acknowledged.is_within(s.database.rows.batches())),
-        Property::always(ONE_HISTORY, |_, s| {
+        Property::always(NOTHING_LOST, |_, s: &State| {
+            s.seen.acknowledged.is_within(s.database.rows.batches())
+        }),
+        Property::always(ONE_HISTORY, |_, s: &State| {
             is_linked(&s.database.rows)
                 && s.nodes.iter().all(|node| node.log.is_beginning_of(&s.database.rows))
         }),
-        Property::always(NO_MINT_AFTER_REVOKE, |_, s| {
+        Property::always(NO_MINT_AFTER_REVOKE, |_, s: &State| {
             let mut after = s.database.rows.iter().skip_while(|row| row.kind != Kind::Revoke);
             !after.any(|row| row.kind == Kind::Mint)
         }),
-        Property::always(ONCE, |_, s| {
+        Property::always(ONCE, |_, s: &State| {
             s.database.rows.iter().filter(|row| row.kind == Kind::Redeem).count() <= 1
         }),
-        Property::always(ABSENT_FOR_EVER, |_, s| s.seen.absent.is_apart_from(s.database.rows.batches())),
-        Property::sometimes("a mint is acknowledged", |_, s| is_acknowledged(s, Kind::Mint)),
-        Property::sometimes("a decision meets a revocation that the node had not applied", |_, s| {
+        Property::always(ABSENT_FOR_EVER, |_, s: &State| {
+            s.seen.absent.is_apart_from(s.database.rows.batches())
+        }),
+    ]
+}
+
+/// What must happen to appends in some state.
+pub(super) fn reached_by_appends() -> Vec<Property<Cluster>> {
+    vec![
+        Property::sometimes("a mint is acknowledged", |_, s: &State| is_acknowledged(s, Kind::Mint)),
+        Property::sometimes("a decision meets a revocation that the node had not applied", |_, s: &State| {
             let decided = |job| job == Job::Decided(Kind::Mint);
             s.database.rows.forbids(Kind::Mint) && s.nodes.iter().any(|node| decided(node.job))
         }),
-        Property::sometimes("a failover loses a row that no standby has", |_, s| {
+        Property::sometimes("a failover loses a row that no standby has", |_, s: &State| {
             s.left.failovers > 0 && s.database.can_promote() && !s.database.is_replicated()
         }),
-        Property::sometimes("a failover keeps a row that was not acknowledged", |cluster, s| {
-            s.left.failovers < cluster.left.failovers && finds(cluster, s, Found::There)
+        Property::sometimes("a failover keeps a row that was not acknowledged", |_, s: &State| {
+            let is_waiting = s.database.head.is_some_and(|head| head.stage == Stage::Waiting);
+            s.left.failovers > 0 && s.database.can_promote() && is_waiting && s.database.is_replicated()
         }),
-        Property::sometimes("a look-up finds a batch", |cluster, s| finds(cluster, s, Found::There)),
-        Property::sometimes("a look-up finds that a batch never will be there", |cluster, s| {
+        Property::sometimes("a look-up finds a batch", |cluster, s: &State| finds(cluster, s, Found::There)),
+        Property::sometimes("a look-up finds that a batch never will be there", |cluster, s: &State| {
             finds(cluster, s, Found::Never)
         }),
     ]
 }
 
-/// What concerns freshness windows and the return of `revoke`.
+/// What holds of freshness windows and the return of `revoke`.
 pub(super) fn of_windows() -> Vec<Property<Cluster>> {
     vec![
-        Property::always(REFUSED_EVERYWHERE, |cluster, s| {
+        Property::always(REFUSED_EVERYWHERE, |cluster, s: &State| {
             let mut nodes = s.nodes.iter().take(cluster.nodes);
             let is_accepted = nodes.any(|node| node.is_checking && cluster.passes_second(node));
             !s.seen.revoke_returned || !is_accepted && !any_accepts(cluster, s)
         }),
-        Property::always(REFUSES_UNKNOWING, |cluster, s| {
+        Property::always(REFUSES_UNKNOWING, |cluster, s: &State| {
             s.seen.revoked_for.is_none_or(|ticks| ticks < WINDOW) || !any_accepts(cluster, s)
         }),
-        Property::sometimes("all nodes accept a good credential", |cluster, s| {
+    ]
+}
+
+/// What must happen to windows in some state.
+pub(super) fn reached_by_windows() -> Vec<Property<Cluster>> {
+    vec![
+        Property::sometimes("all nodes accept a good credential", |cluster, s: &State| {
             s.nodes.iter().take(cluster.nodes).all(|node| cluster.accepts(node))
         }),
-        Property::sometimes("a node accepts after the revocation was committed", |cluster, s| {
+        Property::sometimes("a node accepts after the revocation was committed", |cluster, s: &State| {
             s.seen.revoked_for.is_some() && any_accepts(cluster, s)
         }),
-        Property::sometimes("revoke returns before any window ends", |_, s| {
+        Property::sometimes("revoke returns before any window ends", |_, s: &State| {
             s.seen.revoke_returned && s.seen.revoked_for == Some(0)
         }),
-        Property::sometimes("revoke returns although a node has not applied it", |cluster, s| {
+        Property::sometimes("revoke returns although a node has not applied it", |cluster, s: &State| {
             let nodes = s.nodes.iter().take(cluster.nodes);
             s.seen.revoke_returned && nodes.into_iter().any(|node| !node.knows_revoked())
         }),
-        Property::sometimes("a node has a window again after a failover", |cluster, s| {
+        Property::sometimes("a node has a window again after a failover", |cluster, s: &State| {
             let fresh = s.nodes.iter().any(|node| node.window == WINDOW && node.knows_revoked());
             s.left.failovers < cluster.left.failovers && fresh
         }),

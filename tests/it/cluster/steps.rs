@@ -160,7 +160,13 @@ impl Model for Cluster {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let timed = if self.has_time { properties::of_windows() } else { Vec::new() };
-        properties::of_appends().into_iter().chain(timed).collect()
+        let mut all = properties::of_appends();
+        if self.has_time {
+            all.extend(properties::of_windows());
+            all.extend(properties::reached_by_windows());
+        } else {
+            all.extend(properties::reached_by_appends());
+        }
+        all
     }
 }

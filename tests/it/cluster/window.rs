@@ -44,6 +44,7 @@ impl Cluster {
 
     fn serve_with(&self, node: &mut Node, head: usize) -> bool {
         let Renewal::Sent { left } = node.renewal else { return false };
+        let head = if node.log.len() < head { head } else { 0 };
         node.renewal = Renewal::Served { left, head };
         true
     }
@@ -61,9 +62,12 @@ impl Cluster {
         true
     }
 
-    /// The node writes into its freshness row that it has applied the revocation.
+    /// The node writes into its freshness row that it has applied the revocation, if the primary shows it in the same
+    /// transaction: then every later renewal reads a head that includes it, also after a crash of the node.
     pub(super) fn confirm(&self, s: &mut State, n: usize) -> bool {
-        let can = self.has_time && s.database.applied_by & (1 << n) == 0 && s.nodes[n].knows_revoked();
+        let through = s.nodes[n].log.through_kind(Kind::Revoke);
+        let is_shown = |at| at <= s.database.visible() || self.has(Fault::ConfirmedHidden);
+        let can = self.has_time && s.database.applied_by & (1 << n) == 0 && through.is_some_and(is_shown);
         s.database.applied_by |= u8::from(can) << n;
         can
     }
