@@ -32,8 +32,10 @@ impl Cluster {
         true
     }
 
-    /// The node takes the head row, reads what others have committed, checks its decision again, and seals.
-    pub(super) fn lock(&self, s: &mut State, n: usize) -> bool {
+    /// The node takes the head row, reads what others have committed, checks its decision again, seals, inserts and
+    /// sends COMMIT. This is one step, because nothing comes in between while the node has the head row. If the session
+    /// breaks in between, the COMMIT does not arrive.
+    pub(super) fn send(&self, s: &mut State, n: usize) -> bool {
         let Job::Decided(kind) = s.nodes[n].job else { return false };
         if s.database.head.is_some() {
             return false;
@@ -46,20 +48,10 @@ impl Cluster {
             return false;
         }
         s.last_batch += 1;
-        let after = s.database.rows.iter().last().map_or(0, |row| row.batch);
+        let after = s.database.rows.last().map_or(0, |row| row.batch);
         let entry = Entry { kind, batch: s.last_batch, after };
-        s.database.head = Some(Transaction { entry, stage: Stage::Open });
-        s.nodes[n].job = Job::Locked(kind, entry.batch);
-        true
-    }
-
-    /// The node sends COMMIT.
-    pub(super) fn send(&self, s: &mut State, n: usize) -> bool {
-        let Job::Locked(kind, batch) = s.nodes[n].job else { return false };
-        s.nodes[n].job = Job::Sent(kind, batch);
-        if let Some(head) = &mut s.database.head {
-            head.stage = Stage::Sent;
-        }
+        s.database.head = Some(Transaction { entry, stage: Stage::Sent });
+        s.nodes[n].job = Job::Sent(kind, entry.batch);
         true
     }
 
@@ -77,7 +69,8 @@ impl Cluster {
     fn settle(&self, s: &mut State, n: usize, kind: Kind, batch: Batch) {
         s.seen.acknowledged.add(batch);
         let node = &mut s.nodes[n];
-        if let Some(through) = s.database.rows.through(batch) {
+        let through = s.database.rows.through(batch);
+        if let Some(through) = through.filter(|through| node.log.len() < *through) {
             node.log = s.database.rows.first(through);
         }
         node.job = if kind == Kind::Revoke && self.has_time { Job::Returning } else { Job::Idle };
@@ -85,8 +78,7 @@ impl Cluster {
 
     /// The connection of the node breaks. The server may notice before or after it gets the COMMIT.
     pub(super) fn cut(&self, s: &mut State, n: usize) -> bool {
-        let has_session = matches!(s.nodes[n].job, Job::Locked(..) | Job::Sent(..));
-        if s.left.cuts == 0 || !has_session {
+        if s.left.cuts == 0 || !matches!(s.nodes[n].job, Job::Sent(..)) {
             return false;
         }
         s.left.cuts -= 1;

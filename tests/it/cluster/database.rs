@@ -5,9 +5,7 @@ use super::rows::{Entry, Rows};
 /// How far the transaction that holds the lock of the head row is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Stage {
-    /// The node reads, checks and inserts.
-    Open,
-    /// The node has sent COMMIT.
+    /// The node has read, checked and inserted, and has sent COMMIT.
     Sent,
     /// The COMMIT is durable at the primary, which waits for a standby. Others do not see the row yet.
     Waiting,
@@ -26,21 +24,19 @@ pub(super) struct Database {
     /// Durable at the primary.
     pub(super) rows: Rows,
     /// How many of the rows the most advanced synchronous standby holds.
-    pub(super) replicated: usize,
+    pub(super) replicated: u8,
     /// How many rows a standby must hold before the next promotion: what the primary had when it was promoted.
-    pub(super) caught_up_at: usize,
+    pub(super) caught_up_at: u8,
     pub(super) head: Option<Transaction>,
     /// What a primary shows that was replaced and does not know it. Only some faults read it.
     pub(super) deposed: Option<Rows>,
-    /// The freshness rows: bit N says that node N has applied the revocation.
-    pub(super) applied_by: u8,
 }
 
 impl Database {
     /// How many rows the primary shows.
-    pub(super) fn visible(&self) -> usize {
+    pub(super) fn visible(&self) -> u8 {
         let hidden = self.head.is_some_and(|head| head.stage == Stage::Waiting);
-        self.rows.len() - usize::from(hidden)
+        self.rows.len() - u8::from(hidden)
     }
 
     /// Whether a COMMIT that arrives now is acknowledged without more replication: everything before it is held by a
@@ -63,7 +59,7 @@ impl Database {
     /// A standby flushes one more row.
     pub(super) fn replicate(&mut self) -> bool {
         let can = !self.is_replicated();
-        self.replicated += usize::from(can);
+        self.replicated += u8::from(can);
         can
     }
 

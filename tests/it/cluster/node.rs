@@ -6,15 +6,13 @@ use super::rows::{Batch, Kind, Rows};
 pub(super) const WINDOW: u8 = 2;
 
 /// What the node is doing about one request of a client.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Job {
     #[default]
     Idle,
     /// The state of the node allows it. Nothing was sent.
     Decided(Kind),
-    /// The node has the head row, and has sealed the entry.
-    Locked(Kind, Batch),
-    /// The node has sent COMMIT, and waits for the answer for as long as it takes.
+    /// The node has taken the head row and has sent COMMIT, and waits for the answer for as long as it takes.
     Sent(Kind, Batch),
     /// The connection broke before the answer came.
     Unknown(Kind, Batch),
@@ -23,7 +21,7 @@ pub(super) enum Job {
 }
 
 /// A renewal of the freshness window. `left` is in ticks, counted from before it was sent.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Renewal {
     #[default]
     None,
@@ -33,12 +31,12 @@ pub(super) enum Renewal {
     /// The primary has carried it out, and showed `head` rows then.
     Served {
         left: u8,
-        head: usize,
+        head: u8,
     },
 }
 
-/// A broker. A crash leaves none of it.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+/// A broker.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Node {
     /// The entries that it has applied.
     pub(super) log: Rows,
@@ -48,6 +46,8 @@ pub(super) struct Node {
     pub(super) job: Job,
     /// A check of the credential began after `revoke` had returned, and has passed its first half.
     pub(super) is_checking: bool,
+    /// Its freshness row, in the database, says that it has applied the revocation.
+    pub(super) has_confirmed: bool,
 }
 
 impl Node {
@@ -59,10 +59,14 @@ impl Node {
     /// All its sessions at the primary end.
     pub(super) fn lose_sessions(&mut self) {
         self.job = match self.job {
-            Job::Locked(kind, _) => Job::Decided(kind),
             Job::Sent(kind, batch) => Job::Unknown(kind, batch),
             other @ (Job::Idle | Job::Decided(_) | Job::Unknown(..) | Job::Returning) => other,
         };
+    }
+
+    /// It ends, and starts again with nothing but what is in the database.
+    pub(super) fn crash(&mut self) {
+        *self = Self { has_confirmed: self.has_confirmed, ..Self::default() };
     }
 
     /// One tick of its clock. A renewal that can no longer give a window is forgotten, unless `keeps_renewal`.

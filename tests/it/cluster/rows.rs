@@ -4,7 +4,7 @@
 pub(super) const ROWS_MAX: usize = 4;
 
 /// What an entry says. All entries are about one credential and one enrolment code.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Kind {
     /// A token of the credential is issued: relies on the credential not being revoked.
     Mint,
@@ -53,7 +53,7 @@ impl Batches {
 }
 
 /// An entry, which is a batch of its own.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) batch: Batch,
@@ -62,42 +62,55 @@ pub(super) struct Entry {
 }
 
 /// Entries in the order of their numbers.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub(super) struct Rows([Option<Entry>; ROWS_MAX]);
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Rows {
+    len: u8,
+    entries: [Option<Entry>; ROWS_MAX],
+}
 
 impl Rows {
     pub(super) fn iter(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.0.iter().map_while(|row| *row)
+        self.entries.iter().map_while(|row| *row)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.iter().count()
+    pub(super) fn len(&self) -> u8 {
+        self.len
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        let len = self.len();
-        self.0[len] = Some(entry);
+        self.entries[usize::from(self.len)] = Some(entry);
+        self.len += 1;
     }
 
-    /// The first `len` entries.
-    pub(super) fn first(&self, len: usize) -> Self {
+    /// The first `len` entries; all, if there are fewer.
+    pub(super) fn first(&self, len: u8) -> Self {
         let mut rows = *self;
-        rows.0.iter_mut().skip(len).for_each(|row| *row = None);
+        rows.entries.iter_mut().skip(usize::from(len)).for_each(|row| *row = None);
+        rows.len = rows.len.min(len);
         rows
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<Entry> {
-        self.0.get(index).copied().flatten()
+    pub(super) fn get(&self, index: u8) -> Option<Entry> {
+        self.entries.get(usize::from(index)).copied().flatten()
+    }
+
+    pub(super) fn last(&self) -> Option<Entry> {
+        self.len.checked_sub(1).and_then(|at| self.get(at))
+    }
+
+    /// How many entries there are up to and with the first that `is_it`; `None` if there is none.
+    fn through_first(&self, is_it: impl Fn(Entry) -> bool) -> Option<u8> {
+        (1..=self.len).find(|through| self.get(through - 1).is_some_and(&is_it))
     }
 
     /// How many entries there are up to and with the batch; `None` if it is not there.
-    pub(super) fn through(&self, batch: Batch) -> Option<usize> {
-        self.iter().position(|row| row.batch == batch).map(|at| at + 1)
+    pub(super) fn through(&self, batch: Batch) -> Option<u8> {
+        self.through_first(|row| row.batch == batch)
     }
 
     /// How many entries there are up to and with the first of `kind`; `None` if there is none.
-    pub(super) fn through_kind(&self, kind: Kind) -> Option<usize> {
-        self.iter().position(|row| row.kind == kind).map(|at| at + 1)
+    pub(super) fn through_kind(&self, kind: Kind) -> Option<u8> {
+        self.through_first(|row| row.kind == kind)
     }
 
     /// Whether an entry forbids one of `kind`.
@@ -113,6 +126,6 @@ impl Rows {
 
     /// Whether `other` begins with these entries.
     pub(super) fn is_beginning_of(&self, other: &Self) -> bool {
-        other.first(self.len()) == *self
+        other.first(self.len) == *self
     }
 }

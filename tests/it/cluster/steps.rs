@@ -13,7 +13,6 @@ use super::state::{Cluster, State};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
     Decide(usize, Kind),
-    Lock(usize),
     Send(usize),
     /// The COMMIT reaches the primary.
     Arrive,
@@ -48,7 +47,6 @@ impl Cluster {
     fn take(&self, s: &mut State, step: Step) -> bool {
         match step {
             Step::Decide(n, kind) => self.decide(s, n, kind),
-            Step::Lock(n) => self.lock(s, n),
             Step::Send(n) => self.send(s, n),
             Step::Arrive => s.database.arrive(),
             Step::Abort => self.abort(s),
@@ -80,7 +78,7 @@ impl Cluster {
     fn abort(&self, s: &mut State) -> bool {
         let Some(head) = s.database.head.filter(|head| head.stage != Stage::Waiting) else { return false };
         let is_owner = |node: &Node| match node.job {
-            Job::Locked(_, batch) | Job::Sent(_, batch) => batch == head.entry.batch,
+            Job::Sent(_, batch) => batch == head.entry.batch,
             Job::Idle | Job::Decided(_) | Job::Unknown(..) | Job::Returning => false,
         };
         let can = !s.nodes.iter().any(is_owner);
@@ -110,13 +108,12 @@ impl Cluster {
         true
     }
 
-    /// The node ends, and starts again with nothing.
     fn crash(&self, s: &mut State, n: usize) -> bool {
-        if s.left.crashes == 0 || s.nodes[n] == Node::default() {
+        if s.left.crashes == 0 {
             return false;
         }
         s.left.crashes -= 1;
-        s.nodes[n] = Node::default();
+        s.nodes[n].crash();
         true
     }
 }
@@ -134,7 +131,7 @@ impl Model for Cluster {
         steps.extend([Step::RestartPrimary, Step::Promote, Step::Tick]);
         for n in 0..self.nodes {
             steps.extend(Kind::ALL.map(|kind| Step::Decide(n, kind)));
-            steps.extend([Step::Lock(n), Step::Send(n), Step::Acknowledge(n), Step::Cut(n), Step::LookUp(n)]);
+            steps.extend([Step::Send(n), Step::Acknowledge(n), Step::Cut(n), Step::LookUp(n)]);
             steps.extend([Step::Crash(n), Step::Apply(n)]);
             if self.has_time {
                 steps.extend([Step::Renew(n), Step::Serve(n), Step::Adopt(n)]);
@@ -156,6 +153,10 @@ impl Model for Cluster {
         let mut next = *last;
         let was_possible = self.take(&mut next, step);
         self.note_revoked(&mut next);
+        if self.fault.is_none() {
+            // Brokers are alike. Their numbers stay as they are where a person reads the steps.
+            next.nodes[..self.nodes].sort_unstable();
+        }
         (was_possible && next != *last).then_some(next)
     }
 
@@ -164,6 +165,7 @@ impl Model for Cluster {
         if self.has_time {
             all.extend(properties::of_windows());
             all.extend(properties::reached_by_windows());
+            all.extend((self.left.failovers > 0).then(properties::reached_by_failovers));
         } else {
             all.extend(properties::reached_by_appends());
         }

@@ -33,7 +33,8 @@ impl Cluster {
 
     /// The primary carries the renewal out: it writes the node's freshness row, and reads the head.
     pub(super) fn serve(&self, s: &mut State, n: usize) -> bool {
-        self.serve_with(&mut s.nodes[n], s.database.visible())
+        let head = s.database.visible();
+        self.serve_with(&mut s.nodes[n], head)
     }
 
     /// A primary that was replaced answers a renewal that only reads.
@@ -42,7 +43,7 @@ impl Cluster {
         deposed.is_some_and(|deposed| self.serve_with(&mut s.nodes[n], deposed.len()))
     }
 
-    fn serve_with(&self, node: &mut Node, head: usize) -> bool {
+    fn serve_with(&self, node: &mut Node, head: u8) -> bool {
         let Renewal::Sent { left } = node.renewal else { return false };
         let head = if node.log.len() < head { head } else { 0 };
         node.renewal = Renewal::Served { left, head };
@@ -67,8 +68,8 @@ impl Cluster {
     pub(super) fn confirm(&self, s: &mut State, n: usize) -> bool {
         let through = s.nodes[n].log.through_kind(Kind::Revoke);
         let is_shown = |at| at <= s.database.visible() || self.has(Fault::ConfirmedHidden);
-        let can = self.has_time && s.database.applied_by & (1 << n) == 0 && through.is_some_and(is_shown);
-        s.database.applied_by |= u8::from(can) << n;
+        let can = self.has_time && !s.nodes[n].has_confirmed && through.is_some_and(is_shown);
+        s.nodes[n].has_confirmed |= can;
         can
     }
 
@@ -77,7 +78,7 @@ impl Cluster {
     pub(super) fn return_revoke(&self, s: &mut State, n: usize) -> bool {
         let waits_for = if self.has(Fault::WaitWithoutDrift) { WINDOW - 1 } else { WINDOW };
         let is_over = s.seen.revoked_for.is_some_and(|ticks| ticks >= waits_for);
-        let has_applied = |other: usize| other == n || s.database.applied_by & (1 << other) != 0;
+        let has_applied = |other: usize| other == n || s.nodes[other].has_confirmed;
         let can = self.has_time
             && s.nodes[n].job == Job::Returning
             && (is_over || (0..self.nodes).all(has_applied));
