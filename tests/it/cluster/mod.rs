@@ -17,8 +17,8 @@
 //! under the lock: if the append ends without a COMMIT, because of a conflict, these entries are not applied yet.
 //!
 //! **Freshness window.** A node reads its boot clock, and then sends a renewal: one transaction that writes the node's
-//! freshness row and reads the head, acknowledged like an append. A renewal that only reads would also be answered by a
-//! primary that was replaced. The window begins at the reading of the clock. The node uses it after it has applied
+//! freshness row and reads the head without its lock, acknowledged like an append. A renewal that only reads would also
+//! be answered by a primary that was replaced. The window begins at the reading of the clock. The node uses it after it has applied
 //! all entries up to the head that the renewal read. A check reads the window first, and then the state. A crash ends
 //! the window.
 //!
