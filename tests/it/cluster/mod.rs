@@ -18,9 +18,9 @@
 //!
 //! **Freshness window.** A node reads its boot clock, and then sends a renewal: one transaction that writes the node's
 //! freshness row and reads the head without its lock, acknowledged like an append. A renewal that only reads would also
-//! be answered by a primary that was replaced. The window begins at the reading of the clock. The node uses it after it has applied
-//! all entries up to the head that the renewal read. A check reads the window first, and then the state. A crash ends
-//! the window.
+//! be answered by a primary that was replaced. The window begins at the reading of the clock. The node uses it after it
+//! has applied all entries up to the head that the renewal read. A check reads the window first, and then the state. A
+//! crash ends the window.
 //!
 //! **Revoke.** A node that has applied a revocation confirms it in its freshness row, in a transaction that reads that
 //! the primary shows the entry. (A standby may show it earlier. If a node confirmed then, and crashed, its next renewal
