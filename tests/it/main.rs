@@ -21,6 +21,7 @@ mod checkpoints;
 mod client_files;
 mod clock;
 mod clock_of_the_machine;
+mod cluster;
 mod code_revocation;
 mod command_line;
 mod compile_fail;

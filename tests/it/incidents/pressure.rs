@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{agent, contained};
 use crate::panel::set_up;
-use crate::support::broker::{Agent, Caller, Reply, TestBroker};
+use crate::support::broker::{Agent, Caller, TestBroker};
 use crate::support::connection::Connection;
 use crate::support::process::Process;
 use crate::support::waiting::{until, wait_until};
@@ -79,10 +79,15 @@ async fn mint_on(agent: Arc<Loaded>, stop: Arc<AtomicBool>, minted: Arc<AtomicUs
     }
 }
 
-async fn mint(caller: &Caller) -> String {
-    let reply: Reply = caller.post("/oauth/token", FORM[0].1, MINT).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()["access_token"].as_str().unwrap().to_owned()
+/// Mints over one connection.
+async fn mint_many(caller: &Caller, number: usize) -> Vec<String> {
+    let (mut connection, mut tokens) = (caller.connect().await.unwrap(), Vec::new());
+    while tokens.len() < number {
+        let reply = connection.send("POST", "/oauth/token", &FORM, MINT).await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        tokens.push(reply.json()["access_token"].as_str().unwrap().to_owned());
+    }
+    tokens
 }
 
 async fn is_active(reports: &Agent, token: &str) -> bool {
@@ -104,10 +109,7 @@ async fn contain_under_load(seed: u64, size: Size) {
     for number in 0..size.agents {
         let name = format!("bot-{number}");
         let caller = broker.agent(&name, &["publisher"]).await.caller;
-        let mut tokens = Vec::new();
-        for _ in 0..size.tokens {
-            tokens.push(mint(&caller).await);
-        }
+        let tokens = mint_many(&caller, size.tokens).await;
         agents.push(Arc::new(Loaded { caller, name, tokens, is_contained: AtomicBool::new(false) }));
     }
     let (stop, minted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
