@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::agent::{Agent, Instances};
 use super::agent_spec::AgentSpec;
-use crate::base::{AgentId, AgentName, Person, RoleName};
+use crate::base::{AgentId, AgentName, Person, RoleName, Timestamp};
 
 /// All agents, to be found by id and by name. There may be a million: what is the same for many is kept once.
 #[derive(Clone, Debug, Default)]

@@ -80,7 +80,8 @@ impl Registry {
             | Effect::EndCodes(_)
             | Effect::Place(_)
             | Effect::Redirect(_)
-            | Effect::ActsFor { .. } => {}
+            | Effect::ActsFor { .. }
+            | Effect::ReadSensitive(_) => {}
         }
         found
     }

@@ -205,7 +205,7 @@ impl Rules {
     /// Computes what follows from the declarations.
     fn settle(&mut self) {
         self.digest = self.digested();
-        self.test_past_reads = self.policies().any(|policy| policy.rule.tests_past_reads());
+        self.test_past_reads = self.policies.values().any(|policy| policy.rule.tests_past_reads());
     }
 
     /// The hash of all policies, environments and groups, in the order of their names.
