@@ -1,13 +1,12 @@
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::terms::{ApprovalTerms, PolicyDemand};
+use super::terms::ApprovalTerms;
 use crate::base::limits::{APPROVAL_PENDING_S, APPROVAL_UNUSED_S};
 use crate::base::{
     AgentId, AgentName, ApprovalId, DecisionId, InstanceId, OperatorId, OperatorName, Person, PolicyName,
-    Timestamp, UserCode,
+    Timestamp, TokenId, UserCode,
 };
 use crate::crypto::Digest;
 use crate::store::At;
@@ -99,8 +98,8 @@ pub struct Approval {
     pub votes: Vec<CastVote>,
     /// When all demands were met.
     pub approved_at: Option<Timestamp>,
-    /// The number of tokens that were issued with it.
-    pub uses: u32,
+    /// The tokens that were issued with it, at most [`APPROVAL_USES_MAX`](crate::base::limits::APPROVAL_USES_MAX).
+    pub tokens: Vec<TokenId>,
     /// The first use.
     pub first_use: Option<Timestamp>,
     /// The end before its time.
@@ -115,7 +114,7 @@ impl Approval {
             opened_seq: at.seq,
             votes: Vec::new(),
             approved_at: None,
-            uses: 0,
+            tokens: Vec::new(),
             first_use: None,
             ended: None,
         }
@@ -129,7 +128,7 @@ impl Approval {
             Some(Ending::Withdrawn) => return ApprovalState::Withdrawn,
             None => {}
         }
-        if self.approved_at.is_some() && self.uses >= self.opened.terms.request.uses {
+        if self.approved_at.is_some() && self.uses() >= self.opened.terms.request.uses {
             return ApprovalState::Used;
         }
         if now >= self.expires_at() {
@@ -153,7 +152,7 @@ impl Approval {
     #[must_use]
     pub fn uses_left(&self, now: Timestamp) -> u32 {
         if self.state(now) == ApprovalState::Approved {
-            self.opened.terms.request.uses.saturating_sub(self.uses)
+            self.opened.terms.request.uses.saturating_sub(self.uses())
         } else {
             0
         }
@@ -164,40 +163,26 @@ impl Approval {
         self.votes.iter().filter(move |vote| vote.ballot.approves && vote.ballot.meets.contains(policy))
     }
 
-    /// The number of persons who have approved what `demand` asks for.
+    /// The number of tokens that were issued with it.
     #[must_use]
-    pub fn approved_by(&self, demand: &PolicyDemand) -> u32 {
-        count_persons(self.votes_for(&demand.policy))
+    pub fn uses(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether this vote, after the ones before, meets all demands.
-    #[must_use]
-    pub fn is_met_with(&self, ballot: &Ballot) -> bool {
-        let (at, seq) = (self.opened_at, 0);
-        let mut after = self.clone();
-        after.votes.push(CastVote { ballot: ballot.clone(), at, seq });
-        after.is_met()
-    }
-
-    /// Whether all demands are met.
-    #[must_use]
-    pub fn is_met(&self) -> bool {
-        let demands = &self.opened.terms.demands;
-        !demands.is_empty() && demands.iter().all(|one| self.approved_by(one) >= one.demand.quorum)
-    }
-
-    pub(super) fn vote(&mut self, ballot: Ballot, at: At) {
+    pub(super) fn vote(&mut self, ballot: Ballot, completes: bool, at: At) {
         if !ballot.approves {
             self.ended.get_or_insert(Ending::Denied);
         }
+        // The same operator votes again if its earlier vote does not count any more.
+        self.votes.retain(|vote| vote.ballot.operator_id != ballot.operator_id);
         self.votes.push(CastVote { ballot, at: at.time, seq: at.seq });
-        if self.approved_at.is_none() && self.is_met() {
+        if completes {
             self.approved_at = Some(at.time);
         }
     }
 
-    pub(super) fn use_once(&mut self, at: At) {
-        self.uses = self.uses.saturating_add(1);
+    pub(super) fn use_once(&mut self, token: TokenId, at: At) {
+        self.tokens.push(token);
         self.first_use.get_or_insert(at.time);
     }
 
@@ -209,11 +194,4 @@ impl Approval {
             *time = (*time).min(now);
         }
     }
-}
-
-/// The number of persons behind `votes`: a person with two operator names counts once.
-fn count_persons<'a>(votes: impl Iterator<Item = &'a CastVote>) -> u32 {
-    let persons: BTreeSet<String> =
-        votes.filter_map(|vote| vote.ballot.person.as_ref()).map(|one| one.as_str().to_lowercase()).collect();
-    u32::try_from(persons.len()).unwrap_or(u32::MAX)
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::{Ballot, OpenedApproval};
 use super::keys;
-use crate::base::ApprovalId;
+use crate::base::{ApprovalId, TokenId};
 use crate::ledger::Key;
 
 /// A state change of this room.
@@ -16,11 +16,15 @@ pub enum Effect {
         approval: ApprovalId,
         /// The vote.
         ballot: Ballot,
+        /// Whether all demands are met with it.
+        completes: bool,
     },
     /// A token is issued with the approval.
     Use {
         /// The approval.
         approval: ApprovalId,
+        /// The token.
+        token: TokenId,
     },
     /// The agent withdraws its request.
     Withdraw {
@@ -36,7 +40,7 @@ impl Effect {
             Self::Open(opened) => {
                 keys.extend([keys::approval(opened.id), keys::of_agent(opened.requester.agent)]);
             }
-            Self::Vote { approval, .. } | Self::Use { approval } | Self::Withdraw { approval } => {
+            Self::Vote { approval, .. } | Self::Use { approval, .. } | Self::Withdraw { approval } => {
                 keys.push(keys::approval(*approval));
             }
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::{Approval, Ending, OpenedApproval};
 use super::effect::Effect;
 use crate::base::limits::{APPROVAL_KEPT_S, APPROVALS_MAX, APPROVALS_OF_AGENT_MAX, APPROVALS_PENDING_MAX};
-use crate::base::{AgentId, ApprovalId, ApprovalReference, Timestamp, UserCode};
+use crate::base::{AgentId, ApprovalId, ApprovalReference, Timestamp, TokenId, UserCode};
 use crate::crypto::Digest;
 use crate::store::At;
 use crate::wire::ApprovalState;
@@ -62,24 +62,29 @@ impl Approvals {
         self.all.values().rev()
     }
 
-    fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Approval> {
+    fn of_agent(&self, agent: AgentId) -> impl Iterator<Item = &Approval> + Clone {
         self.of_agents.get(&agent).into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
-    /// The approval of this agent for a request with this digest under policies with this hash, which can be used or approved.
-    #[must_use]
-    pub fn open_for(
-        &self,
+    /// The approvals of this agent for requests with this digest under policies with this hash, which can be used or approved.
+    pub fn open_for<'a>(
+        &'a self,
         agent: AgentId,
         digest: &Digest,
         rules: &Digest,
         now: Timestamp,
-    ) -> Option<&Approval> {
-        let is_open = |one: &&Approval| !one.state(now).is_ended();
-        self.of_agent(agent).filter(is_open).find(|one| {
+    ) -> impl Iterator<Item = &'a Approval> {
+        let (digest, rules) = (*digest, *rules);
+        self.of_agent(agent).filter(move |one| {
             let terms = &one.opened.terms;
-            terms.rules == *rules && terms.request.digest() == *digest
+            !one.state(now).is_ended() && terms.rules == rules && terms.request.digest() == digest
         })
+    }
+
+    /// The approval with which this token of the agent was issued.
+    #[must_use]
+    pub fn of_token(&self, agent: AgentId, token: TokenId) -> Option<&Approval> {
+        self.of_agent(agent).find(|one| one.tokens.contains(&token))
     }
 
     /// Whether one more approval of this agent can be opened at `now`.
@@ -99,8 +104,10 @@ impl Approvals {
                 self.forget(opened, at.time);
                 self.insert(Approval::new((**opened).clone(), at));
             }
-            Effect::Vote { approval, ballot } => self.change(*approval, |one| one.vote(ballot.clone(), at)),
-            Effect::Use { approval } => self.change(*approval, |one| one.use_once(at)),
+            Effect::Vote { approval, ballot, completes } => {
+                self.change(*approval, |one| one.vote(ballot.clone(), *completes, at));
+            }
+            Effect::Use { approval, token } => self.change(*approval, |one| one.use_once(*token, at)),
             Effect::Withdraw { approval } => self.change(*approval, |one| {
                 one.ended.get_or_insert(Ending::Withdrawn);
             }),
@@ -143,11 +150,11 @@ impl Approvals {
         }
         let agent = opened.requester.agent;
         let is_full = self.of_agents.get(&agent).is_some_and(|ids| ids.len() >= APPROVALS_OF_AGENT_MAX);
-        if is_full && let Some(id) = first_ended(self.of_agent(agent), now) {
+        if is_full && let Some(id) = first_forgotten(self.of_agent(agent), now) {
             self.remove(id);
         }
         if self.all.len() >= APPROVALS_MAX
-            && let Some(id) = first_ended(self.all.values(), now)
+            && let Some(id) = first_forgotten(self.all.values(), now)
         {
             self.remove(id);
         }
@@ -161,6 +168,15 @@ impl Approvals {
 
 fn first_ended<'a>(mut all: impl Iterator<Item = &'a Approval>, now: Timestamp) -> Option<ApprovalId> {
     all.find(|one| one.state(now).is_ended()).map(|one| one.opened.id)
+}
+
+/// The first one that ended without a denial: a denial is remembered longer, so that the next approver sees it.
+fn first_forgotten<'a>(
+    all: impl Iterator<Item = &'a Approval> + Clone,
+    now: Timestamp,
+) -> Option<ApprovalId> {
+    let undenied = all.clone().filter(|one| one.ended != Some(Ending::Denied));
+    first_ended(undenied, now).or_else(|| first_ended(all, now))
 }
 
 #[cfg(test)]
@@ -230,22 +246,59 @@ mod tests {
         AgentId::mint(NOW, &SystemEntropy)
     }
 
+    fn vote(id: ApprovalId, approves: bool) -> Effect {
+        Effect::Vote { approval: id, ballot: ballot("ann", approves, &["a"]), completes: approves }
+    }
+
+    fn used(id: ApprovalId) -> (TokenId, Effect) {
+        let token = TokenId::mint(NOW, &SystemEntropy);
+        (token, Effect::Use { approval: id, token })
+    }
+
     #[test]
-    fn an_approval_needs_every_demand_by_so_many_persons() {
-        let one = opened(agent(), 60, vec![demand("a", 2), demand("b", 1)]);
+    fn a_vote_that_completes_the_demands_approves() {
+        let one = opened(agent(), 60, vec![demand("a", 2)]);
         let (id, mut approvals) = (one.id, Approvals::default());
         approvals.apply(at(0), &Effect::Open(Box::new(one)));
-        let mut vote = |person, meets: &[&str]| {
-            let ballot = ballot(person, true, meets);
-            let completes = approvals.get(id).unwrap().is_met_with(&ballot);
-            approvals.apply(at(1), &Effect::Vote { approval: id, ballot });
-            let state = approvals.get(id).unwrap().state(NOW.plus_s(1));
-            assert_eq!(completes, state == ApprovalState::Approved);
-            state
-        };
-        assert_eq!(vote("ann", &["a", "b"]), ApprovalState::Pending);
-        assert_eq!(vote("ann", &["a"]), ApprovalState::Pending, "the same person under another name");
-        assert_eq!(vote("bob", &["a"]), ApprovalState::Approved);
+        for (person, completes, state) in
+            [("ann", false, ApprovalState::Pending), ("bob", true, ApprovalState::Approved)]
+        {
+            let ballot = ballot(person, true, &["a"]);
+            approvals.apply(at(1), &Effect::Vote { approval: id, ballot, completes });
+            assert_eq!(approvals.get(id).unwrap().state(NOW.plus_s(1)), state);
+        }
+        let policy = "a".parse().unwrap();
+        assert_eq!(approvals.get(id).unwrap().votes_for(&policy).count(), 2);
+    }
+
+    #[test]
+    fn the_approval_of_a_token_is_found() {
+        let one = opened(agent(), 60, vec![demand("a", 1)]);
+        let (id, agent, mut approvals) = (one.id, one.requester.agent, Approvals::default());
+        approvals.apply(at(0), &Effect::Open(Box::new(one)));
+        approvals.apply(at(1), &vote(id, true));
+        let (token, using) = used(id);
+        approvals.apply(at(2), &using);
+        assert_eq!(approvals.of_token(agent, token).map(|one| one.opened.id), Some(id));
+        assert!(approvals.of_token(agent, used(id).0).is_none());
+        assert!(approvals.of_token(super::tests::agent(), token).is_none());
+    }
+
+    #[test]
+    fn a_denial_is_remembered_longer_than_other_ends() {
+        let (agent, mut approvals) = (agent(), Approvals::default());
+        let first = opened(agent, 1, vec![demand("a", 1)]);
+        let denied = first.id;
+        approvals.apply(at(0), &Effect::Open(Box::new(first)));
+        approvals.apply(at(0), &vote(denied, false));
+        for _ in 0..2 * APPROVALS_OF_AGENT_MAX {
+            let one = opened(agent, 2, vec![demand("a", 1)]);
+            let id = one.id;
+            approvals.apply(at(0), &Effect::Open(Box::new(one)));
+            approvals.apply(at(0), &Effect::Withdraw { approval: id });
+        }
+        assert_eq!(approvals.newest().count(), APPROVALS_OF_AGENT_MAX);
+        assert!(approvals.get(denied).is_some());
     }
 
     #[test]
@@ -254,9 +307,8 @@ mod tests {
             let one = opened(agent(), 60, vec![demand("a", 1)]);
             let (id, mut approvals) = (one.id, Approvals::default());
             approvals.apply(at(0), &Effect::Open(Box::new(one)));
-            let vote = |approves| Effect::Vote { approval: id, ballot: ballot("ann", approves, &["a"]) };
             for approves in if approved_first { [true, false] } else { [false, true] } {
-                approvals.apply(at(1), &vote(approves));
+                approvals.apply(at(1), &vote(id, approves));
             }
             assert_eq!(approvals.get(id).unwrap().state(NOW), ApprovalState::Denied);
         }
@@ -271,14 +323,14 @@ mod tests {
         let state = |approvals: &Approvals, s| approvals.get(id).unwrap().state(NOW.plus_s(s));
         assert_eq!(state(&approvals, APPROVAL_PENDING_S - 1), ApprovalState::Pending);
         assert_eq!(state(&approvals, APPROVAL_PENDING_S), ApprovalState::Expired);
-        approvals.apply(at(100), &Effect::Vote { approval: id, ballot: ballot("ann", true, &["a"]) });
+        approvals.apply(at(100), &vote(id, true));
         assert_eq!(state(&approvals, 100 + APPROVAL_UNUSED_S - 1), ApprovalState::Approved);
         assert_eq!(state(&approvals, 100 + APPROVAL_UNUSED_S), ApprovalState::Expired);
-        approvals.apply(at(3000), &Effect::Use { approval: id });
+        approvals.apply(at(3000), &used(id).1);
         assert_eq!(state(&approvals, 3599), ApprovalState::Approved, "the grant begins with the first use");
         assert_eq!(state(&approvals, 3600), ApprovalState::Expired);
         assert_eq!(approvals.get(id).unwrap().uses_left(NOW.plus_s(3001)), 1);
-        approvals.apply(at(3500), &Effect::Use { approval: id });
+        approvals.apply(at(3500), &used(id).1);
         assert_eq!(state(&approvals, 3501), ApprovalState::Used);
     }
 
@@ -334,7 +386,7 @@ mod tests {
         let (id, digest, rules) = (one.id, one.terms.request.digest(), one.terms.rules);
         approvals.apply(at(0), &Effect::Open(Box::new(one)));
         let found = |digest: &Digest, rules: &Digest, s| {
-            approvals.open_for(agent, digest, rules, NOW.plus_s(s)).map(|one| one.opened.id)
+            approvals.open_for(agent, digest, rules, NOW.plus_s(s)).map(|one| one.opened.id).next()
         };
         assert_eq!(found(&digest, &rules, 0), Some(id));
         assert_eq!(found(&sha256(b"other"), &rules, 0), None);

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ApprovalDemand, Audience, CapabilityName, EnvironmentName, PolicyName, Reason};
+use crate::base::{
+    ApprovalDemand, Audience, CapabilityName, EnvironmentName, PolicyName, Reason, SecretName,
+};
 use crate::crypto::{Digest, sha256};
 use crate::wire::{ApprovalCapability, ApprovalRequest};
 
@@ -32,6 +34,8 @@ pub struct RequestedCapability {
     pub access: String,
     /// The environment.
     pub environment: Option<EnvironmentName>,
+    /// The secret that its tokens can read; `None` if they are for another service.
+    pub secret: Option<SecretName>,
 }
 
 impl RequestedGrant {
@@ -42,6 +46,7 @@ impl RequestedGrant {
             name: one.name.clone(),
             access: one.access.clone().into(),
             environment: one.environment.as_ref().map(ToString::to_string),
+            secret: one.secret.as_ref().map(ToString::to_string),
         };
         ApprovalRequest {
             kind: ApprovalRequest::KIND.into(),

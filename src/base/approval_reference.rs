@@ -96,7 +96,8 @@ impl fmt::Display for ApprovalReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => id.fmt(f),
-            Self::Code(code) => code.fmt(f),
+            // Paths are in lower case.
+            Self::Code(code) => f.write_str(&code.to_string().to_lowercase()),
         }
     }
 }
@@ -136,7 +137,9 @@ mod tests {
         let id = ApprovalId::mint(Timestamp::from_s(1), &SystemEntropy);
         assert_eq!(id.to_string().parse(), Ok(ApprovalReference::Id(id)));
         let code = UserCode::draw(&SystemEntropy);
-        assert_eq!(code.to_string().parse(), Ok(ApprovalReference::Code(code)));
+        let reference = ApprovalReference::Code(code);
+        assert_eq!(code.to_string().parse(), Ok(reference));
+        assert_eq!(reference.to_string(), code.to_string().to_lowercase());
         assert!("appr_x".parse::<ApprovalReference>().is_err());
     }
 }

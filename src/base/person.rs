@@ -23,10 +23,17 @@ impl Person {
         &self.0
     }
 
-    /// Whether both texts name the same person: the case of letters does not tell persons apart.
+    /// Whether both texts name the same person: neither the case of letters nor a name before an address in `<…>` tells persons apart.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.0.to_lowercase() == other.0.to_lowercase()
+        self.folded() == other.folded()
+    }
+
+    /// The text by which persons are compared: in lower case, and of `Ann Li <ann@corp.example>` only the address.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        let address = self.0.rsplit_once('<').and_then(|(_, rest)| rest.strip_suffix('>'));
+        address.map(str::trim).filter(|address| !address.is_empty()).unwrap_or(&self.0).to_lowercase()
     }
 }
 

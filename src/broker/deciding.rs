@@ -162,16 +162,18 @@ impl Services {
     /// An answer that says no does not wait for more than that: a denial that cannot be recorded is
     /// still a denial.
     async fn refuse(&self, principal: &AgentPrincipal, action: &'static str, denial: Denial) -> Failure {
-        self.notifications.meters.denied(denial.code.as_str());
-        if action == "mint" {
+        // A client that waits for an approval asks again and again.
+        let is_pending = denial.code == code::APPROVAL_PENDING;
+        if !is_pending {
+            self.notifications.meters.denied(denial.code.as_str());
+        }
+        if action == "mint" && !is_pending {
             self.measure_decision(DecisionOutcome::Deny, &denial.requested);
         }
         let Basis { decision, snapshot, rules, request, .. } = &denial.basis;
         if let Some(refusal) = denial.policy.as_ref().filter(|_| denial.code == code::POLICY_FAILED) {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
         }
-        // A client that waits for an approval asks again and again.
-        let is_pending = denial.code == code::APPROVAL_PENDING;
         if !is_pending && let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
             let (capabilities, has_secret) =
                 self.state.read(|reading| existing(reading.unconditional(), &denial)).0;

@@ -5,11 +5,11 @@ use super::approver::is_still_met;
 use super::context::DecisionContext;
 use super::judged::Judged;
 use super::mint_request::{AskedGrant, MintRequest};
-use crate::approvals::{ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
+use crate::approvals::{Approval, ApprovalTerms, PolicyDemand, RequestedCapability, RequestedGrant};
 use crate::authn::AgentPrincipal;
 use crate::base::code::{self, Code};
 use crate::base::limits::{APPROVAL_DEMANDS_MAX, APPROVAL_POLICIES_MAX};
-use crate::base::{ApprovalId, Audience, DemandKind, PolicyName};
+use crate::base::{ApprovalId, Audience, PolicyName};
 use crate::registry::Capability;
 use crate::rules::{MatchedRules, rules_hash};
 use crate::wire::ApprovalState;
@@ -55,7 +55,8 @@ pub(super) fn judge_approval(
         return Err(Unapproved::new(code::APPROVAL_TOO_MANY_DEMANDS));
     }
     let person = context.records.registry.agent(principal.agent()).and_then(|agent| agent.person.as_ref());
-    if person.is_none() && demands.iter().any(|one| one.demand.kind == DemandKind::Confirmation) {
+    // Without it, nobody is known to be another person than the one behind the agent.
+    if person.is_none() {
         return Err(Unapproved::new(code::APPROVAL_WITHOUT_PERSON));
     }
     let terms = ApprovalTerms {
@@ -85,7 +86,7 @@ pub(super) fn approved_again(
         return if demands.is_empty() { Ok(()) } else { Err(code::APPROVAL_REQUIRED) };
     };
     let approval = context.records.approvals.get(id).ok_or(code::APPROVAL_UNKNOWN)?;
-    if approval.opened.requester.agent != principal.agent() {
+    if !is_of(approval, principal) {
         return Err(code::APPROVAL_OF_ANOTHER_AGENT);
     }
     match approval.state(context.now()) {
@@ -126,6 +127,7 @@ fn requested(
         name: one.name.clone(),
         access: one.access.as_str().to_owned(),
         environment: declarations.environment_of(&one.name).cloned(),
+        secret: one.delivery.secret().cloned(),
     };
     let mut capabilities: Vec<_> = granted.capabilities.iter().map(capability).collect();
     capabilities.sort_by(|one, other| one.name.cmp(&other.name));
@@ -154,7 +156,7 @@ impl ApprovedRequest<'_> {
     fn judge(&self, id: ApprovalId, matched: &MatchedRules) -> Result<Option<u32>, Refused> {
         let (records, now) = (self.context.records, self.context.now());
         let approval = records.approvals.get(id).ok_or((code::APPROVAL_UNKNOWN, None))?;
-        if approval.opened.requester.agent != self.principal.agent() {
+        if !is_of(approval, self.principal) {
             return Err((code::APPROVAL_OF_ANOTHER_AGENT, None));
         }
         if let Some(code) = refusal_of(approval.state(now)) {
@@ -183,6 +185,13 @@ impl ApprovedRequest<'_> {
     }
 }
 
+/// Whether this instance of an agent asked for the approval: the approver saw this instance and its address.
+#[must_use]
+pub fn is_of(approval: &Approval, principal: &AgentPrincipal) -> bool {
+    let requester = &approval.opened.requester;
+    (requester.agent, requester.instance) == (principal.agent(), principal.instance())
+}
+
 /// The code for an approval that cannot be used.
 pub(super) const fn refusal_of(state: ApprovalState) -> Option<Code> {
     match state {
@@ -199,7 +208,7 @@ pub(super) const fn refusal_of(state: ApprovalState) -> Option<Code> {
 fn difference(approved: &RequestedGrant, present: &RequestedGrant) -> String {
     let fields = [
         (
-            "the capabilities, their access or their environment",
+            "the capabilities, their access, environment or secret",
             approved.capabilities != present.capabilities,
         ),
         ("the audience", approved.audience != present.audience),

@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use super::right::{Right, VoteApprovals};
-use crate::approvals::{Approval, CastVote, PolicyDemand};
+use crate::approvals::{Approval, Ballot, CastVote, PolicyDemand};
 use crate::authn::{Records, enrolled_operator};
 use crate::base::code::{self, Code};
 use crate::base::{ApproverGroupName, DemandKind, Person, PolicyName, Scope, Timestamp};
@@ -36,24 +38,42 @@ pub fn is_within(records: Records<'_>, approval: &Approval, scope: &Scope) -> bo
 
 /// Whether the votes still meet all demands: each operator has the role, the scope, the group and a valid certificate of the
 /// same enrolment, as when it voted.
-pub(super) fn is_still_met(records: Records<'_>, approval: &Approval) -> bool {
+#[must_use]
+pub fn is_still_met(records: Records<'_>, approval: &Approval) -> bool {
+    let demands = &approval.opened.terms.demands;
+    demands.iter().all(|demand| approved_by(records, approval, demand) >= demand.demand.quorum)
+}
+
+/// Whether this vote, with the ones that count, meets all demands.
+#[must_use]
+pub fn is_met_with(records: Records<'_>, approval: &Approval, ballot: &Ballot) -> bool {
     approval.opened.terms.demands.iter().all(|demand| {
-        let counting =
-            approval.votes_for(&demand.policy).filter(|vote| counts(records, approval, demand, vote));
-        persons(counting) >= demand.demand.quorum
+        let new = ballot.person.as_ref().filter(|_| ballot.meets.contains(&demand.policy));
+        let before = persons(records, approval, demand);
+        let all = before.into_iter().chain(new.map(Person::folded)).collect::<BTreeSet<String>>();
+        u32::try_from(all.len()).is_ok_and(|count| count >= demand.demand.quorum)
     })
 }
 
-fn persons<'a>(votes: impl Iterator<Item = &'a CastVote>) -> u32 {
-    let mut persons: Vec<String> = votes.filter_map(|vote| vote.ballot.person.as_ref()).map(folded).collect();
-    persons.sort_unstable();
-    persons.dedup();
-    u32::try_from(persons.len()).unwrap_or(u32::MAX)
+/// The number of persons who have approved what `demand` asks for, and whose votes count.
+#[must_use]
+pub fn approved_by(records: Records<'_>, approval: &Approval, demand: &PolicyDemand) -> u32 {
+    u32::try_from(persons(records, approval, demand).len()).unwrap_or(u32::MAX)
 }
 
-/// Two spellings of an email address are one person.
-fn folded(person: &Person) -> String {
-    person.as_str().to_lowercase()
+/// Whether the vote counts for a demand; a denial always counts.
+#[must_use]
+pub fn counts_for_any(records: Records<'_>, approval: &Approval, vote: &CastVote) -> bool {
+    let demands = &approval.opened.terms.demands;
+    !vote.ballot.approves || demands.iter().any(|demand| counts(records, approval, demand, vote))
+}
+
+/// The persons whose votes count for `demand`: a person with two operator names counts once.
+#[must_use]
+pub fn persons(records: Records<'_>, approval: &Approval, demand: &PolicyDemand) -> BTreeSet<String> {
+    let votes = approval.votes_for(&demand.policy);
+    let counting = votes.filter(|vote| counts(records, approval, demand, vote));
+    counting.filter_map(|vote| vote.ballot.person.as_ref()).map(Person::folded).collect()
 }
 
 fn counts(records: Records<'_>, approval: &Approval, demand: &PolicyDemand, vote: &CastVote) -> bool {

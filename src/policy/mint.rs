@@ -178,13 +178,22 @@ pub fn decide_mint(
     Decision::allow_constrained(basis, mint, constrained)
 }
 
+/// A token that is to be signed again.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayedMint<'a> {
+    /// What was issued.
+    pub minted: &'a MintedBefore,
+    /// The approval with which it was issued.
+    pub approval: Option<ApprovalId>,
+}
+
 /// Decides on signing an issued token again for the certificate that it is bound to: all its capabilities must still be
 /// granted, with the same life and for the same audience. `requested` is the request, which is the same as the first one.
 pub fn decide_again(
     context: &DecisionContext<'_>,
     principal: AgentPrincipal,
     _permit: Permit,
-    minted: &MintedBefore,
+    ReplayedMint { minted, approval }: ReplayedMint<'_>,
     requested: &MintRequest,
 ) -> Decision<Mint> {
     let scope: BTreeSet<_> = minted.capabilities.iter().map(|(name, _)| name.clone()).collect();
@@ -194,7 +203,7 @@ pub fn decide_again(
     let judged = Judged::of(context, &asked, granted.capabilities.iter().copied());
     judged.name_in(&mut granted.rules);
     let resource = Some(minted.audience.clone());
-    let (life_s, approval, asked) = (Some(minted.life_s), requested.approval, AskedGrant::default());
+    let (life_s, asked) = (Some(minted.life_s), AskedGrant::default());
     let request = MintRequest { scope, resource, life_s, details: None, approval, asked };
     let basis = request.basis(context, &principal, granted.rules);
     if let Some(refusal) = judged.first_refusal() {
@@ -205,9 +214,9 @@ pub fn decide_again(
         let refusal = limit.refusal("the first token of this Idempotency-Key lives longer");
         return Decision::deny_by_policy(basis, refusal, &requested.scope);
     }
-    let approved = approved_again(context, &principal, requested.approval, &judged, &granted.capabilities);
+    let approved = approved_again(context, &principal, approval, &judged, &granted.capabilities);
     if let Err(code) = approved {
-        let unapproved = requested.approval.map_or(Unapproved::new(code), |id| Unapproved::named(code, id));
+        let unapproved = approval.map_or(Unapproved::new(code), |id| Unapproved::named(code, id));
         return Decision::deny_unapproved(basis, unapproved, &requested.scope);
     }
     let is_as_it_was = |one: &&&Capability| {
@@ -230,7 +239,6 @@ pub fn decide_again(
     let given = capabilities.iter().map(|(name, _)| name);
     let left_out = LeftOut::of(context, &principal, requested, &judged, given);
     let is_detailed = requested.details.is_some();
-    let approval = requested.approval;
     let mint = Mint { principal, capabilities, audience, life_s, reading, left_out, is_detailed, approval };
     Decision::allow_constrained(basis, mint, minted.constrained.clone())
 }

@@ -25,8 +25,11 @@ mod reveal;
 mod right;
 mod sensitivity;
 
+pub use approval::is_of;
 pub use approval_refusal::ApprovalRefusal;
-pub use approver::{demands_met_by, is_within};
+pub use approver::{
+    approved_by, counts_for_any, demands_met_by, is_met_with, is_still_met, is_within, persons,
+};
 pub use certificate_renewal::{Renew, RenewalStep, decide_renewal};
 pub use context::{DecisionContext, LifeLimits};
 pub use decision::{Act, AgentAct, Basis, Certifying, Decision, Denial, Grant};
@@ -37,7 +40,7 @@ pub use lease::{
     decide_lease_extension, decide_lease_renewal, is_reusable_lease,
 };
 pub use left_out::LeftOut;
-pub use mint::{Mint, decide_again, decide_mint};
+pub use mint::{Mint, ReplayedMint, decide_again, decide_mint};
 pub use mint_request::{AskedGrant, MintRequest, RequestedActions};
 pub use operator::{
     AdmitOperator, CertifyOperator, OperatorAdmission, decide_break_glass, decide_host_operator,

@@ -151,7 +151,7 @@ fn faults_of_a_rule_name_the_problem_and_the_fix() {
         ("forbid (principal, action, resource); forbid (principal, action, resource);", "not exactly one"),
         ("permit (principal, action, resource);", "roles grant, and a policy restricts"),
         ("forbid (principal == ?principal, action, resource);", "slot"),
-        ("@quorum(\"2\") forbid (principal, action, resource);", "`@quorum` does not exist"),
+        ("@votes(\"2\") forbid (principal, action, resource);", "`@votes` does not exist"),
         ("@max_ttl(\"soon\") forbid (principal, action, resource);", "`@max_ttl` is not a length of time"),
         ("@reason(\"\") forbid (principal, action, resource);", "`@reason` is not one line"),
         ("@reason(\"a\\u{202e}b\") forbid (principal, action, resource);", "printable"),

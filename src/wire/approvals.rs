@@ -223,6 +223,9 @@ pub struct ApprovalCapability {
     pub access: FixedText,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// The secret that the tokens can read from the broker; absent if they are for another service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 impl ApprovalRequest {
@@ -409,6 +412,7 @@ mod tests {
                 name: "web.deploy".parse().unwrap(),
                 access: "write".into(),
                 environment: Some("production".to_owned()),
+                secret: None,
             }],
             audience: "https://deploy.example.com".to_owned(),
             life_s: 600,

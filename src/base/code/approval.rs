@@ -11,7 +11,7 @@ super::codes! {
         "more than 16 policies demand an approval of this request",
         "ask for fewer capabilities at once, or ask an operator to combine the policies";
     APPROVAL_WITHOUT_PERSON "approval_without_person" Denied:
-        "a policy demands that the person confirms the request for whom the agent acts, and the agent acts for nobody",
+        "a policy demands an approval, and the records do not say for which person the agent acts: nobody is known to be that person, or another one",
         "ask an operator to declare the `person` of the agent";
     TOO_MANY_APPROVALS "too_many_approvals" Limited:
         "16 requests for approval of this agent are pending, or the broker remembers as many requests as it can",
@@ -41,8 +41,8 @@ super::codes! {
         "the policies that decide about this request have changed since it was approved",
         "ask for a new approval: request the token without `approval`";
     APPROVAL_OF_ANOTHER_AGENT "approval_of_another_agent" Denied:
-        "the approval belongs to another agent",
-        "use it with the identity of the agent that asked for it, or ask for an approval: request the token without `approval`";
+        "the approval belongs to another agent, or to another instance of this agent",
+        "use it with the identity that asked for it, or ask for an approval: request the token without `approval`";
     APPROVER_INELIGIBLE "approver_ineligible" Denied:
         "an operator that approved the request may not approve it any more: its role, scope, group, person, approval key or certificate has changed",
         "ask for a new approval: request the token without `approval`";

@@ -13,7 +13,8 @@ use crate::broker::services::Services;
 use crate::broker::tokens::mint_input::MintInput;
 use crate::broker::world::Effect;
 use crate::policy::{
-    ApprovalRefusal, AskedGrant, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint,
+    ApprovalRefusal, AskedGrant, Decision, Denial, Mint, MintRequest, RequestedActions, decide_mint, is_of,
+    is_still_met,
 };
 use crate::store::{Change, CommitError};
 use crate::telemetry::ApprovalOutcome;
@@ -81,7 +82,7 @@ impl AgentServices {
     pub fn device_request(&self, principal: &AgentPrincipal, id: ApprovalId) -> Result<MintInput, Failure> {
         let found = self.0.state.store.read(|world, _| {
             let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
-            if approval.opened.requester.agent != principal.agent() {
+            if !is_of(approval, principal) {
                 return Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id));
             }
             let request = &approval.opened.terms.request;
@@ -228,7 +229,12 @@ impl Reading<'_> {
         self.holds(caller.agent(), caller.instance(), caller.roles(), &names);
         let (approvals, now) = (self.approvals_of(caller.agent()), self.now());
         let digest = terms.request.digest();
-        if let Some(found) = approvals.open_for(caller.agent(), &digest, &terms.rules, now) {
+        // Neither another instance's, nor one whose votes do not count any more.
+        let is_usable = |one: &&Approval| {
+            let is_approved = one.state(now) == ApprovalState::Approved;
+            is_of(one, caller) && (!is_approved || is_still_met(self.records(), one))
+        };
+        if let Some(found) = approvals.open_for(caller.agent(), &digest, &terms.rules, now).find(is_usable) {
             return AskStep::Found(AskedApproval::of(found, now));
         }
         if !approvals.has_room_for(caller.agent(), now) {

@@ -18,8 +18,8 @@ use crate::policy::{Authorised, ReadApprovals, is_within};
 use crate::store::Event as _;
 use crate::token::TokenMinted;
 use crate::wire::{
-    ApprovalContextAnswer, ApprovalDifferenceAnswer, EntriesQuery, EntryField, EntryFilter, EntryOrder,
-    FieldFilter, PreviousApprovalAnswer, ReportedEntries,
+    ApprovalContextAnswer, ApprovalDifferenceAnswer, ApprovalState, EntriesQuery, EntryField, EntryFilter,
+    EntryOrder, FieldFilter, PreviousApprovalAnswer, ReportedEntries,
 };
 
 /// Time after which the comparison has the entries that were read until then.
@@ -87,7 +87,7 @@ impl AdminServices {
     }
 }
 
-/// Earlier requests for some of the capabilities, the newest first.
+/// Earlier requests for some of the capabilities: first those that were denied, each part with the newest first.
 fn previous_requests(
     world: &World,
     scope: &Scope,
@@ -114,7 +114,11 @@ fn previous_requests(
             reason: request.reason.as_ref().map(ToString::to_string),
         }
     };
-    world.approvals().newest().filter(is_alike).take(APPROVAL_PREVIOUS_MAX).map(answer).collect()
+    // The agent can withdraw as many requests as it likes: they hide no denial.
+    let is_denied = |one: &&Approval| one.state(now) == ApprovalState::Denied;
+    let denied = world.approvals().newest().filter(is_alike).filter(is_denied);
+    let others = world.approvals().newest().filter(is_alike).filter(|one| !is_denied(one));
+    denied.chain(others).take(APPROVAL_PREVIOUS_MAX).map(answer).collect()
 }
 
 /// The tokens of an agent, by their fields: each value with its number of tokens.

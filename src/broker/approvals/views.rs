@@ -4,7 +4,7 @@ use crate::base::{ApprovalReference, CapabilityName, Timestamp, code};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::{World, records};
-use crate::policy::{Authorised, ReadApprovals, is_within};
+use crate::policy::{Authorised, ReadApprovals, approved_by, is_within};
 use crate::wire::{
     ApprovalAnswer, ApprovalDemandAnswer, ApprovalVerdict, ApprovalVoteAnswer, ApprovalsQuery, PageAnswer,
 };
@@ -82,7 +82,7 @@ fn answer(world: &World, approval: &Approval, now: Timestamp) -> ApprovalAnswer 
         seq: approval.opened_seq,
         approved_at: approval.approved_at.map(|at| at.to_string()),
         expires_at: (!state.is_ended()).then(|| approval.expires_at().to_string()),
-        uses: approval.uses,
+        uses: approval.uses(),
     }
 }
 
@@ -95,7 +95,7 @@ fn demand(world: &World, approval: &Approval, one: &PolicyDemand) -> ApprovalDem
         kind: one.demand.kind.as_str().into(),
         group: group.cloned(),
         quorum: one.demand.quorum,
-        approved: approval.approved_by(one),
+        approved: approved_by(records(world), approval, one),
         reason: one.reason.clone(),
         escalates_at,
     }

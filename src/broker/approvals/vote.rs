@@ -1,4 +1,4 @@
-use crate::approvals::{self, Approval, ApprovalApproved, ApprovalDenied, Ballot, VoteText};
+use crate::approvals::{self, Approval, ApprovalApproved, ApprovalDenied, Ballot, CastVote, VoteText};
 use crate::authn::OperatorPrincipal;
 use crate::base::encoding::base64url;
 use crate::base::{ApprovalId, Person, PolicyName, Reason, code};
@@ -9,7 +9,9 @@ use crate::broker::reading::Reading;
 use crate::broker::world::{Effect, records};
 use crate::crypto::Digest;
 use crate::operators::{self, ApprovalKey, Operator};
-use crate::policy::{Authorised, VoteApprovals, demands_met_by, is_within};
+use crate::policy::{
+    Authorised, VoteApprovals, counts_for_any, demands_met_by, is_met_with, is_still_met, is_within, persons,
+};
 use crate::wire::{ApprovalBallot, ApprovalState, ApprovalVerdict, VotedApprovalAnswer};
 
 /// The vote of an operator.
@@ -83,7 +85,9 @@ impl AdminServices {
             let approval = within(reading, operator, id)?;
             let is_same =
                 |ballot: &Ballot| ballot.operator_id == operator.id() && ballot.approves == approves;
-            let vote = approval.votes.iter().find(|vote| is_same(&vote.ballot));
+            let records = reading.records();
+            let is_cast = |vote: &&CastVote| is_same(&vote.ballot) && counts_for_any(records, approval, vote);
+            let vote = approval.votes.iter().find(is_cast);
             Ok::<_, Failure>(vote.map(|vote| (approval.state(now), vote.seq)))
         });
         Ok(found?.map(|(state, seq)| VotedApprovalAnswer {
@@ -138,10 +142,13 @@ fn decide(
 ) -> Result<ChangeDraft<ApprovalState>, Failure> {
     let approval = within(reading, principal, id)?;
     let state = approval.state(reading.now());
-    if state.is_ended() || (verified.is_some() && state == ApprovalState::Approved) {
+    let is_approved = || state == ApprovalState::Approved && is_still_met(reading.records(), approval);
+    if state.is_ended() || (verified.is_some() && is_approved()) {
         let why = format!("the approval is {state}");
         return Err(Failure::new(code::APPROVAL_ALREADY_ENDED).because(why).of_approval(id));
     }
+    // Whether the vote completes the demands depends on the votes before.
+    reading.approval_in_use(id);
     let operator = reading.acting_operator(principal.name());
     let operator = operator.ok_or_else(|| Failure::new(code::OPERATOR_UNKNOWN))?;
     let meets = match verified {
@@ -177,15 +184,12 @@ fn checked(
         return Err(Failure::new(code::APPROVAL_SIGNATURE_INVALID));
     }
     let meets = demands_met_by(reading.records(), approval, operator, reading.now()).map_err(Failure::new)?;
-    let is_new = meets.iter().any(|policy| {
-        let mut before = approval.votes_for(policy);
-        !before.any(|vote| is_same_person(vote.ballot.person.as_ref(), operator.profile.person.as_ref()))
-    });
+    let person = operator.profile.person.as_ref().map(Person::folded).unwrap_or_default();
+    let demands = terms.demands.iter().filter(|demand| meets.contains(&demand.policy));
+    let is_new = demands
+        .map(|demand| persons(reading.records(), approval, demand))
+        .any(|persons| !persons.contains(&person));
     if is_new { Ok(meets) } else { Err(Failure::new(code::APPROVER_ALREADY_VOTED)) }
-}
-
-fn is_same_person(one: Option<&Person>, other: Option<&Person>) -> bool {
-    one.zip(other).is_some_and(|(one, other)| one.is_same_as(other))
 }
 
 fn draft(
@@ -204,9 +208,10 @@ fn draft(
     };
     let (by, agent) = (&ballot.operator, &approval.opened.requester.name);
     let waited_s = reading.now().seconds_since(approval.opened_at);
+    let completes = verified.is_some() && is_met_with(reading.records(), approval, &ballot);
     let draft = match verified {
         Some(verified) => {
-            let complete = approval.is_met_with(&ballot);
+            let complete = completes;
             let state = if complete { ApprovalState::Approved } else { ApprovalState::Pending };
             let (signature, approval_key) = (base64url(verified.signature), verified.key.hex());
             let event = ApprovalApproved { by, agent, vote, complete, waited_s, signature, approval_key };
@@ -214,5 +219,5 @@ fn draft(
         }
         None => ChangeDraft::new(&ApprovalDenied { by, agent, vote, waited_s }, ApprovalState::Denied)?,
     };
-    Ok(draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot })))
+    Ok(draft.effect(Effect::Approval(approvals::Effect::Vote { approval: id, ballot, completes })))
 }

@@ -7,6 +7,7 @@ use crate::base::{ApprovalId, Timestamp, code};
 use crate::broker::caller_services::AgentServices;
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
+use crate::policy::is_of;
 use crate::wire::{ApprovalState, GET_OWN_APPROVAL, OwnApprovalAnswer};
 
 /// How long a request waits while an approval is pending: at most [`APPROVAL_WAIT_S_MAX`] seconds.
@@ -67,7 +68,7 @@ pub(super) fn own<'w>(
     id: ApprovalId,
 ) -> Result<&'w Approval, Failure> {
     let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
-    if approval.opened.requester.agent == principal.agent() {
+    if is_of(approval, principal) {
         Ok(approval)
     } else {
         Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id))

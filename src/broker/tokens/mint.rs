@@ -13,7 +13,7 @@ use crate::broker::tokens::mint_input::MintInput;
 use crate::broker::world::{Effect, records};
 use crate::idempotency::{IdempotencyKey, MintedBefore, Outcome, Remembered};
 use crate::issuance::{MintReplay, Token};
-use crate::policy::{AgentAct, Grant, Mint, decide_again, decide_mint};
+use crate::policy::{AgentAct, Grant, Mint, ReplayedMint, decide_again, decide_mint};
 use crate::registry::Access;
 use crate::revocation::Subject;
 use crate::store::{Change, CommitError};
@@ -54,7 +54,12 @@ impl AgentServices {
                 let before = still_live(reading, &principal, reading.outcome(idempotency)?)?;
                 let (decision, before) = match before {
                     Some(Remembered { seq, time, outcome: Outcome::Minted(minted) }) => {
-                        let decision = decide_again(&context, principal, permit, &minted, &request);
+                        let approvals = reading.unconditional().approvals();
+                        let used = approvals.of_token(principal.agent(), minted.token);
+                        let used = used.map(|approval| approval.opened.id);
+                        used.into_iter().for_each(|approval| reading.approval_in_use(approval));
+                        let first = ReplayedMint { minted: &minted, approval: used };
+                        let decision = decide_again(&context, principal, permit, first, &request);
                         (decision, Some(((seq, time), minted.token)))
                     }
                     Some(_) | None => (decide_mint(&context, principal, permit, &request), None),
@@ -202,7 +207,7 @@ fn record(
     };
     let mut change = Change::new(&event)?.requested_on(principal.connection());
     if let Some(approval) = mint.approval() {
-        change = change.effect(Effect::Approval(approvals::Effect::Use { approval }));
+        change = change.effect(Effect::Approval(approvals::Effect::Use { approval, token }));
     }
     Ok(remembered_for(mint.life_s(), change, idempotency, minted))
 }

@@ -49,7 +49,8 @@ impl Announcements {
     pub(super) fn due(&self, pending: &BTreeSet<ApprovalId>, now: Duration, most: usize) -> Vec<ApprovalId> {
         let mut all = self.all();
         all.retain(|id, delivery| delivery.stage == DeliveryStage::Sending || pending.contains(id));
-        let is_queued = |one: &Delivery| one.stage != DeliveryStage::Delivered;
+        let is_queued =
+            |one: &Delivery| !matches!(one.stage, DeliveryStage::Delivered | DeliveryStage::DeadLetter);
         let room = WEBHOOK_QUEUE_MAX.saturating_sub(all.values().filter(|one| is_queued(one)).count());
         let new: Vec<ApprovalId> =
             pending.iter().filter(|id| !all.contains_key(id)).take(room).copied().collect();

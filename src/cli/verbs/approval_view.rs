@@ -46,7 +46,9 @@ pub(super) fn signed_lines(request: &ApprovalRequest) -> Vec<Line> {
         .iter()
         .map(|one| {
             let environment = one.environment.as_ref().map(|name| format!(", {}", shown(name)));
-            format!("{} ({}{})", one.name, shown(&one.access), environment.unwrap_or_default())
+            let secret = one.secret.as_ref().map(|name| format!(", reads the secret {}", shown(name)));
+            let (environment, secret) = (environment.unwrap_or_default(), secret.unwrap_or_default());
+            format!("{} ({}{environment}{secret})", one.name, shown(&one.access))
         })
         .collect();
     let uses = match (request.uses, request.grant_life_s) {

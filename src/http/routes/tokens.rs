@@ -66,7 +66,7 @@ async fn mint(
     // Approved, or ended: the request with the approval says so. The certificate is judged again after the wait.
     let principal = services.identify(&certificate)?;
     let input = MintInput { approval: Some(approval), ..asked };
-    Ok(TokenResponse::issued(services.mint(principal, input, None).await?))
+    Ok(TokenResponse::issued(services.mint(principal, input, idempotency.as_ref()).await?))
 }
 
 /// The response to a token request.

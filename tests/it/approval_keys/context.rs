@@ -9,7 +9,7 @@ use crate::support::broker::{Agent, TestBroker};
 async fn asking() -> (TestBroker, Agent) {
     let broker = TestBroker::declared().await;
     assert_eq!(broker.apply(POLICY).await.status, 200);
-    let agent = broker.agent("deploy-bot", &["publisher"]).await;
+    let agent = crate::approvals::agent(&broker, "deploy-bot").await;
     (broker, agent)
 }
 

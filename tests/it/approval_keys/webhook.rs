@@ -33,7 +33,7 @@ async fn broker_with(service: &Webhook, ca_pem: &str, dir: &tempfile::TempDir) -
     broker.declare().await;
     let applied = broker.apply(POLICY).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
-    let agent = broker.agent("deploy-bot", &["publisher"]).await;
+    let agent = crate::approvals::agent(&broker, "deploy-bot").await;
     (broker, agent)
 }
 

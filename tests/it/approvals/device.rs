@@ -30,7 +30,7 @@ async fn a_device_code_gives_a_token_after_the_approval() {
         page.ends_with("/device") && asked["verification_uri_complete"].as_str().unwrap().ends_with(code)
     );
     // The code shows the request
-    let shown = ann.caller.get(&format!("/v1/approvals/{code}")).await.json();
+    let shown = ann.caller.get(&format!("/v1/approvals/{}", code.to_lowercase())).await.json();
     assert_eq!(shown["approval"], device);
     // Polls are told to wait, and to wait longer
     refused(&poll(&agent, device).await, 400, "approval_pending");
@@ -53,7 +53,7 @@ async fn polls_have_the_errors_of_the_rfc() {
     assert_eq!(ann.deny(&denied).await.status, 200);
     assert_eq!(error(&poll(&agent, &denied).await), "access_denied");
     let expired = device(&authorize(&agent, "scope=reports.publish").await);
-    let other = broker.agent("b", &["publisher"]).await;
+    let other = super::agent(&broker, "b").await;
     assert_eq!(error(&poll(&other, &expired).await), "invalid_grant");
     advance(&broker, APPROVAL_PENDING_S);
     assert_eq!(error(&poll(&agent, &expired).await), "expired_token");

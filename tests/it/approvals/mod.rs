@@ -49,9 +49,17 @@ async fn broker_with(text: &str) -> TestBroker {
 /// A broker where tokens for `reports.publish` need an approval, an agent, and an approver.
 async fn scene() -> (TestBroker, Agent, Approver) {
     let broker = broker_with(&policy("second", BY_SECOND, "reports.publish")).await;
-    let agent = broker.agent("a", &["publisher"]).await;
+    let agent = agent(&broker, "a").await;
     let ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
     (broker, agent, ann)
+}
+
+/// The agent `name`, which acts for `dev@corp.example`.
+pub(crate) async fn agent(broker: &TestBroker, name: &str) -> Agent {
+    let text =
+        format!("[[agent]]\nname = \"{name}\"\nroles = [\"publisher\"]\nperson = \"dev@corp.example\"\n");
+    applied(broker, &text).await;
+    broker.agent(name, &[]).await
 }
 
 /// An operator with an accepted approval key.

@@ -17,7 +17,8 @@ fn set_up() -> Process {
     let file = process.path("policies.toml");
     std::fs::write(&file, policy("second", BY_SECOND, "reports.publish")).unwrap();
     process.good(&["apply", "-f", &file.display().to_string()], b"");
-    let code = process.good(&["agent", "invite", "p", "--role", "publisher"], b"");
+    let code =
+        process.good(&["agent", "invite", "p", "--role", "publisher", "--person", "dev@corp.example"], b"");
     process.good_as("p", &["join"], &code);
     accepted(&process, "alice");
     process

@@ -114,7 +114,7 @@ async fn another_request_than_the_approved_one_is_refused() {
         refused(&reply, 400, "approval_request_differs");
         assert!(reply.text().contains(says), "{form}: {}", reply.text());
     }
-    let other = broker.agent("b", &["publisher"]).await;
+    let other = super::agent(&broker, "b").await;
     refused(&ask_with(&other, "reports.publish", &id).await, 400, "approval_of_another_agent");
     refused(
         &ask_with(&agent, "reports.publish", "appr_00000000000000000000000040").await,
@@ -252,4 +252,59 @@ async fn a_repeated_request_gets_its_token_again_and_no_further_use() {
         .await;
     let third = agent.caller.send("POST", "/oauth/token", &headers, form.as_bytes()).await;
     refused(&third, 409, "approval_rules_changed");
+}
+
+#[tokio::test]
+async fn an_approval_is_for_the_instance_that_asked() {
+    let (broker, agent, ann) = scene().await;
+    applied(
+        &broker,
+        "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\nperson = \"dev@corp.example\"\nmax_instances = 2\n",
+    )
+    .await;
+    let other = broker.agent("a", &[]).await;
+    let id = needed(&agent, "reports.publish").await;
+    // Given another instance of the agent, then it opens its own request, and uses no other
+    assert_ne!(needed(&other, "reports.publish").await, id);
+    ann.approves(&id).await;
+    refused(&ask_with(&other, "reports.publish", &id).await, 400, "approval_of_another_agent");
+    refused(&other.caller.get(&format!("/v1/approvals/{id}")).await, 400, "approval_of_another_agent");
+    assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
+}
+
+#[tokio::test]
+async fn another_secret_of_a_capability_ends_its_approval() {
+    let broker = broker_with(&policy("second", BY_SECOND, "github.repo.read")).await;
+    let text = "[[agent]]\nname = \"a\"\nroles = [\"repo-reader\"]\nperson = \"dev@corp.example\"\n";
+    applied(&broker, text).await;
+    let agent = broker.agent("a", &[]).await;
+    let ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
+    let id = needed(&agent, "github.repo.read").await;
+    let shown = ann.caller.get(&format!("/v1/approvals/{id}")).await.json();
+    assert_eq!(shown["request"]["capabilities"][0]["secret"], "github/app");
+    ann.approves(&id).await;
+    let kind = "application/octet-stream";
+    assert_eq!(broker.operator().put("/v1/secrets/prod/db", kind, b"value").await.status, 201);
+    let moved =
+        crate::support::broker::DECLARATIONS.replace("secret = \"github/app\"", "secret = \"prod/db\"");
+    applied(&broker, &moved).await;
+    refused(&ask_with(&agent, "github.repo.read", &id).await, 400, "approval_request_differs");
+}
+
+#[tokio::test]
+async fn a_request_that_waited_is_repeated_by_its_idempotency_key() {
+    let (broker, agent, ann) = scene().await;
+    let id = needed(&agent, "reports.publish").await;
+    ann.approves(&id).await;
+    let form = "grant_type=client_credentials&scope=reports.publish";
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("idempotency-key", "one"),
+        ("prefer", "respond-async"),
+    ];
+    let send = async || agent.caller.send("POST", "/oauth/token", &headers, form.as_bytes()).await;
+    let (first, second) = (send().await, send().await);
+    assert_eq!((first.status, second.status), (200, 200), "{} {}", first.text(), second.text());
+    assert_eq!(first.json()["token_id"], second.json()["token_id"]);
+    assert_eq!(broker.entries("token.minted").await.len(), 1);
 }

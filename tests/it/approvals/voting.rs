@@ -18,7 +18,9 @@ async fn a_second_person_is_never_the_person_of_the_agent() {
     let agent = agent_of_ann(&broker).await;
     let id = needed(&agent, "reports.publish").await;
     // Given the person of the agent with two operator names, and in another spelling
-    for (name, person) in [("ann", "ann@corp.example"), ("ann-2", "Ann@Corp.example")] {
+    for (name, person) in
+        [("ann", "ann@corp.example"), ("ann-2", "Ann@Corp.example"), ("ann-3", "Ann Li <ann@corp.example>")]
+    {
         let ann = Approver::join(&broker, name, "admin", person).await;
         refused(&ann.approve(&id).await, 403, "approver_is_requester");
     }
@@ -37,9 +39,12 @@ async fn a_confirmation_is_by_the_person_of_the_agent_alone() {
     refused(&bob.approve(&id).await, 403, "approver_is_not_the_person");
     Approver::join(&broker, "ann", "approver", "ann@corp.example").await.approves(&id).await;
     assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
-    // An agent of nobody gets no confirmation
-    let nobodys = broker.agent("b", &["publisher"]).await;
-    refused(&ask(&nobodys, "reports.publish").await, 403, "approval_without_person");
+    // An agent of nobody gets no approval: nobody is known to be that person, or another one
+    for text in [confirm, policy("confirm", BY_SECOND, "reports.publish")] {
+        applied(&broker, &text).await;
+        let nobodys = broker.agent(&format!("b{}", text.len()), &["publisher"]).await;
+        refused(&ask(&nobodys, "reports.publish").await, 403, "approval_without_person");
+    }
 }
 
 #[tokio::test]
@@ -61,7 +66,7 @@ async fn confirmation_and_second_person_are_never_the_same_vote() {
 async fn a_quorum_counts_persons() {
     let two = "@decision(\"require_approval\")\n@quorum(\"2\")";
     let broker = broker_with(&policy("two", two, "reports.publish")).await;
-    let agent = broker.agent("a", &["publisher"]).await;
+    let agent = super::agent(&broker, "a").await;
     let id = needed(&agent, "reports.publish").await;
     let bob = Approver::join(&broker, "bob", "approver", "bob@corp.example").await;
     assert_eq!(bob.approve(&id).await.json()["state"], "pending");
@@ -83,7 +88,7 @@ async fn a_group_approves_and_escalates_after_its_time() {
         [[approver_group]]\nname = \"directors\"\noperators = [\"bob\"]\n";
     let rule = policy("leads", "@decision(\"require_approval\")\n@approvers(\"leads\")", "reports.publish");
     let broker = broker_with(&format!("{text}{rule}")).await;
-    let agent = broker.agent("a", &["publisher"]).await;
+    let agent = super::agent(&broker, "a").await;
     let bob = Approver::join(&broker, "bob", "approver", "bob@corp.example").await;
     let ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
     let id = needed(&agent, "reports.publish").await;
@@ -218,4 +223,27 @@ async fn a_group_names_so_many_operators() {
     applied(&broker, &group(keyward::base::limits::APPROVER_GROUP_OPERATORS_MAX)).await;
     let beyond = broker.apply(&group(keyward::base::limits::APPROVER_GROUP_OPERATORS_MAX + 1)).await;
     refused(&beyond, 422, "declarations_invalid");
+}
+
+#[tokio::test]
+async fn an_approver_whose_vote_no_longer_counts_votes_again() {
+    let two = "@decision(\"require_approval\")\n@quorum(\"2\")";
+    let broker = broker_with(&policy("two", two, "reports.publish")).await;
+    let agent = super::agent(&broker, "a").await;
+    let mut ann = Approver::join(&broker, "ann", "approver", "ann@corp.example").await;
+    let bob = Approver::join(&broker, "bob", "approver", "bob@corp.example").await;
+    let id = needed(&agent, "reports.publish").await;
+    assert_eq!(ann.approve(&id).await.json()["state"], "pending");
+    // Given another approval key of the first approver, then the vote of the second one does not complete the quorum
+    ann.key = accepted_key(&broker, "ann", &ann.caller).await;
+    assert_eq!(bob.approve(&id).await.json()["state"], "pending");
+    let shown = bob.caller.get(&format!("/v1/approvals/{id}")).await.json();
+    assert_eq!(shown["demands"][0]["approved"], 1, "{shown}");
+    // And the first one can vote again
+    ann.approves(&id).await;
+    // The same when the request is approved
+    ann.key = accepted_key(&broker, "ann", &ann.caller).await;
+    refused(&ask_with(&agent, "reports.publish", &id).await, 400, "approver_ineligible");
+    ann.approves(&id).await;
+    assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
 }

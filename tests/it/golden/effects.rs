@@ -7,7 +7,7 @@ use keyward::approvals::{
 };
 use keyward::base::encoding::{from_hex, hex};
 use keyward::base::{
-    AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId, SecretId,
+    AgentId, ApprovalDemand, ApprovalId, DecisionId, DemandKind, InstanceId, OperatorId, SecretId, TokenId,
 };
 use keyward::broker::Effect;
 use keyward::crypto::sha256;
@@ -58,10 +58,11 @@ fn samples() -> BTreeMap<&'static str, Effect> {
         removed: vec!["old".parse().unwrap()],
     });
     let approval = ApprovalId::from_bytes(*b"approval-4711-ab");
+    let token = TokenId::from_bytes(*b"token-4711-abcde");
     let approvals = [
         ("approvals.open", approvals::Effect::Open(Box::new(opened(approval)))),
-        ("approvals.use", approvals::Effect::Use { approval }),
-        ("approvals.vote", approvals::Effect::Vote { approval, ballot: ballot() }),
+        ("approvals.use", approvals::Effect::Use { approval, token }),
+        ("approvals.vote", approvals::Effect::Vote { approval, ballot: ballot(), completes: true }),
         ("approvals.withdraw", approvals::Effect::Withdraw { approval }),
     ];
     let mut samples = BTreeMap::from([
@@ -101,6 +102,7 @@ fn opened(id: ApprovalId) -> OpenedApproval {
                     name: "web.deploy".parse().unwrap(),
                     access: "write".to_owned(),
                     environment: Some("production".parse().unwrap()),
+                    secret: Some("web/key".parse().unwrap()),
                 }],
                 audience: "https://deploy.example.com".parse().unwrap(),
                 life_s: 600,
