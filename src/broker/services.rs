@@ -228,8 +228,7 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
-    /// The messages about pending requests for approval.
-    pub announcements: Announcements,
+    announcements: Announcements,
     approvals: ApprovalTurns,
 }
 
@@ -250,6 +249,11 @@ impl Notifications {
             announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The messages about pending requests for approval.
+    pub(crate) const fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     /// The turns of changes of approvals, and the requests that wait for them.
