@@ -18,6 +18,7 @@ mod former_ties;
 mod id;
 mod incident_limits;
 mod io_reason;
+mod lease_limits;
 mod length;
 pub mod limits;
 mod name;

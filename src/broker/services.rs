@@ -233,8 +233,7 @@ pub struct Notifications {
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
     /// The smaller requests that denials named.
     pub offers: Offers,
-    /// The messages about pending requests for approval.
-    pub announcements: Announcements,
+    announcements: Announcements,
     approvals: ApprovalTurns,
 }
 
@@ -256,6 +255,11 @@ impl Notifications {
             announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The messages about pending requests for approval.
+    pub(crate) const fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     /// The turns of changes of approvals, and the requests that wait for them.

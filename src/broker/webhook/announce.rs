@@ -39,7 +39,7 @@ impl Services {
             let is_pending = |one: &&Approval| one.state(now) == ApprovalState::Pending;
             world.approvals().newest().filter(is_pending).map(|one| one.opened.id).collect()
         });
-        let announcements = &self.notifications.announcements;
+        let announcements = self.notifications.announcements();
         announcements.due(&pending, self.state.clock.elapsed(), WEBHOOK_AT_ONCE_MAX)
     }
 
@@ -47,7 +47,7 @@ impl Services {
     /// last attempt.
     pub async fn announce(&self, id: ApprovalId) {
         let Some(webhook) = &self.upstream.webhook else { return };
-        let announcements = &self.notifications.announcements;
+        let announcements = self.notifications.announcements();
         let now = self.state.clock.now();
         let body = self.state.store.read(|world, _| Some(body_of(world.approvals().get(id)?)));
         let Some(Ok(body)) = body else { return announcements.delivered(id) };
@@ -73,7 +73,7 @@ impl Services {
 
     /// The messages that are not delivered.
     pub(crate) fn announcement_counts(&self) -> AnnouncementCounts {
-        self.notifications.announcements.counts()
+        self.notifications.announcements().counts()
     }
 }
 

@@ -67,13 +67,13 @@ impl Announcements {
 
     /// The service has the message.
     pub(super) fn delivered(&self, id: ApprovalId) {
-        self.change(id, |one| one.stage = DeliveryStage::Delivered);
+        self.update(id, |one| one.stage = DeliveryStage::Delivered);
     }
 
     /// An attempt failed at `now` of the boot clock. Returns whether it was the last one.
     pub(super) fn failed(&self, id: ApprovalId, now: Duration) -> bool {
         let mut is_last = false;
-        self.change(id, |one| {
+        self.update(id, |one| {
             one.tries = one.tries.saturating_add(1);
             is_last = one.tries >= WEBHOOK_TRIES_MAX;
             one.stage = if is_last {
@@ -85,9 +85,9 @@ impl Announcements {
         is_last
     }
 
-    fn change(&self, id: ApprovalId, change: impl FnOnce(&mut Delivery)) {
+    fn update(&self, id: ApprovalId, update: impl FnOnce(&mut Delivery)) {
         if let Some(delivery) = self.all().get_mut(&id) {
-            change(delivery);
+            update(delivery);
         }
     }
 

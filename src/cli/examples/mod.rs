@@ -1,8 +1,16 @@
 //! Two examples in the help of every verb. A test parses each of them.
 
+mod approvals;
+
 use clap::Command;
 
+use self::approvals::OF_APPROVALS;
+
 /// Verbs with their examples.
+fn examples() -> impl Iterator<Item = &'static (&'static str, [&'static str; 2])> {
+    EXAMPLES.iter().chain(OF_APPROVALS)
+}
+
 const EXAMPLES: &[(&str, [&str; 2])] = &[
     ("init", ["keyward init", "keyward init --config /srv/keyward.toml --operator alice"]),
     ("serve", ["keyward serve", "keyward serve --config /srv/keyward.toml --read-only"]),
@@ -127,45 +135,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
             "keyward agent invite research-bot --role repo-reader",
             "keyward agent invite fleet --uses 12 --expires-in 1h --network 10.1.0.0/16",
         ],
-    ),
-    (
-        "request",
-        [
-            "keyward request web.deploy --reason \"release 7\"",
-            "keyward request orders.write --reason \"ticket 17\" --for 30m --wait",
-        ],
-    ),
-    ("approval list", ["keyward approval list", "keyward approval list --all --agent deploy-bot -o json"]),
-    (
-        "approval show",
-        ["keyward approval show WDJB-MJHT", "keyward approval show appr_06h2htbrfhs6388gu9e2l31ivk -o json"],
-    ),
-    (
-        "approval approve",
-        [
-            "keyward approval approve WDJB-MJHT",
-            "keyward approval approve appr_06h2htbrfhs6388gu9e2l31ivk --reason \"release 7 is tested\"",
-        ],
-    ),
-    (
-        "approval deny",
-        [
-            "keyward approval deny WDJB-MJHT",
-            "keyward approval deny WDJB-MJHT --reason \"not during the freeze\"",
-        ],
-    ),
-    ("approval key create", ["keyward approval key create", "keyward approval key create --replace"]),
-    ("approval key show", ["keyward approval key show", "keyward approval key show -o json"]),
-    (
-        "approval key accept",
-        [
-            "keyward approval key accept alice --fingerprint 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
-            "keyward approval key accept alice --fingerprint 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae --on-host",
-        ],
-    ),
-    (
-        "approval key remove",
-        ["keyward approval key remove alice", "keyward approval key remove alice -o json"],
     ),
     ("agent list", ["keyward agent list --limit 20", "keyward agent list --owner payments -o json"]),
     ("agent show", ["keyward agent show research-bot", "keyward agent show research-bot -o json"]),
@@ -479,7 +448,7 @@ fn at(mut command: Command, path: &str) -> Command {
         let path = format!("{path} {}", below.get_name());
         *below = at(std::mem::take(below), path.trim_start());
     }
-    match EXAMPLES.iter().find(|(verb, _)| *verb == path) {
+    match examples().find(|(verb, _)| *verb == path) {
         Some((_, [first, second])) => command.after_long_help(format!("Examples:\n  {first}\n  {second}")),
         None => command,
     }

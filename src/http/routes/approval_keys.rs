@@ -1,15 +1,12 @@
-use super::host::Host;
 use super::table::{AdminRequest, Routes};
 use crate::base::OperatorName;
 use crate::base::code;
 use crate::base::encoding::{from_base64url, from_hex};
-use crate::broker::{AdminServices, HostServices};
+use crate::broker::AdminServices;
 use crate::crypto::Digest;
 use crate::http::documents::problem::Problem;
 use crate::policy::{BeOneself, ContainOperators, PlaceOperators};
-use crate::wire::{
-    self, AcceptApprovalKeyBody, ApprovalKeyBody, ApprovalKeysAnswer, Nothing, OrderAcceptApprovalKeyBody,
-};
+use crate::wire::{self, AcceptApprovalKeyBody, ApprovalKeyBody, ApprovalKeysAnswer, Nothing};
 
 /// The routes of approval keys for operators. Each may be repeated: a key that is proposed, accepted or removed stays so.
 pub(crate) fn routes() -> Routes<AdminServices> {
@@ -18,11 +15,6 @@ pub(crate) fn routes() -> Routes<AdminServices> {
         .route(&wire::PROPOSE_APPROVAL_KEY, propose)
         .route(&wire::ACCEPT_APPROVAL_KEY, accept)
         .route(&wire::REMOVE_APPROVAL_KEYS, remove)
-}
-
-/// The routes of approval keys on the broker's host.
-pub(crate) fn host_routes() -> Routes<HostServices> {
-    Routes::new().route(&wire::ORDER_ACCEPT_APPROVAL_KEY, accept_on_host)
 }
 
 async fn own(services: AdminServices, call: AdminRequest<BeOneself>) -> Result<ApprovalKeysAnswer, Problem> {
@@ -54,16 +46,8 @@ async fn remove(
     Ok(services.remove_approval_keys(&call.by, &call.target).await?)
 }
 
-async fn accept_on_host(
-    services: HostServices,
-    call: Host<OperatorName, OrderAcceptApprovalKeyBody>,
-) -> Result<ApprovalKeysAnswer, Problem> {
-    let key = fingerprint(&call.input.fingerprint)?;
-    Ok(services.accept_approval_key(call.by, &call.target, key).await?)
-}
-
 /// The SHA-256 in this text.
-fn fingerprint(text: &str) -> Result<Digest, Problem> {
+pub(super) fn fingerprint(text: &str) -> Result<Digest, Problem> {
     let bytes = from_hex(text).and_then(|bytes| bytes.try_into().ok()).map(Digest::from_bytes);
     bytes.ok_or_else(|| Problem::new(code::FINGERPRINT_MALFORMED))
 }

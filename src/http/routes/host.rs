@@ -1,10 +1,11 @@
-use super::approval_keys;
+use super::approval_keys::fingerprint;
 use super::idempotency_header::OwnedIdempotentRequest;
 use super::identity::{identity, signing_request};
 use super::incidents::{required, subject};
 use super::table::{RouteRequest, Routes};
 use super::target::{FromPath, reason};
 use crate::authn::HostPrincipal;
+use crate::base::OperatorName;
 use crate::base::code::{self, Code};
 use crate::broker::{
     ContainInput, Ended, HostServices, HostStanding, OrderOutcome, OrderSettlement, SettledOrder,
@@ -14,9 +15,9 @@ use crate::http::documents::problem::Problem;
 use crate::keyring::{Passphrase, PassphraseError, Share, ShareError, Shares, SlotKey};
 use crate::telemetry::is_memory_locked;
 use crate::wire::{
-    self, ClockAnswer, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing, Optional,
-    OrderContainBody, OrderedAnswer, OrderedContainmentAnswer, ReasonBody, RenewBody, SettledOrderAnswer,
-    StateAnswer, UnsealBody,
+    self, ApprovalKeysAnswer, ClockAnswer, Endpoint, FreezeBody, IdentityAnswer, NotReadyAnswer, Nothing,
+    Optional, OrderAcceptApprovalKeyBody, OrderContainBody, OrderedAnswer, OrderedContainmentAnswer,
+    ReasonBody, RenewBody, SettledOrderAnswer, StateAnswer, UnsealBody,
 };
 
 pub(super) type Host<T = Nothing, I = Nothing> = RouteRequest<HostPrincipal, T, I>;
@@ -42,7 +43,15 @@ pub(crate) fn routes() -> Routes<HostServices> {
         .without_waiting()
         .route(&wire::BREAK_GLASS, break_glass)
         .route(&wire::ACCEPT_CLOCK, accept_clock)
-        .and(approval_keys::host_routes())
+        .route(&wire::ORDER_ACCEPT_APPROVAL_KEY, accept_approval_key)
+}
+
+async fn accept_approval_key(
+    services: HostServices,
+    call: Host<OperatorName, OrderAcceptApprovalKeyBody>,
+) -> Result<ApprovalKeysAnswer, Problem> {
+    let key = fingerprint(&call.input.fingerprint)?;
+    Ok(services.accept_approval_key(call.by, &call.target, key).await?)
 }
 
 impl Routes<HostServices> {
