@@ -177,7 +177,7 @@ fn a_name_in_the_book_that_does_not_exist_is_found() {
     for bad in [
         "src/base/nowhere.rs",
         "tests/it/nowhere/NOUN.rs",
-        "broker::turns",
+        "broker::daydreams",
         "policy::Daydream",
         "custody::Effect::Nothing",
         "Recipt",
