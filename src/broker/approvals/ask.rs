@@ -80,8 +80,9 @@ impl AgentServices {
     /// # Errors
     /// [`Failure`] if it belongs to another agent, or is polled too fast.
     pub fn device_request(&self, principal: &AgentPrincipal, id: ApprovalId) -> Result<MintInput, Failure> {
-        let found = self.0.state.store.read(|world, _| {
-            let approval = world.approvals().get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
+        let (found, _) = self.0.state.read(|reading| {
+            let approvals = reading.unconditional().approvals();
+            let approval = approvals.get(id).ok_or_else(|| Failure::new(code::APPROVAL_UNKNOWN))?;
             if !is_of(approval, principal) {
                 return Err(Failure::new(code::APPROVAL_OF_ANOTHER_AGENT).of_approval(id));
             }
