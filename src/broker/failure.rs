@@ -35,7 +35,7 @@ pub struct Failure {
     /// The approval that the request needs or names.
     pub(crate) approval: Option<ApprovalId>,
     /// A smaller request that would be allowed now.
-    pub(crate) instead: Option<Box<SmallerRequest>>,
+    instead: Option<Box<SmallerRequest>>,
 }
 
 impl Failure {
@@ -53,6 +53,11 @@ impl Failure {
             approval: None,
             instead: None,
         }
+    }
+
+    /// A smaller request that would be allowed now.
+    pub(crate) fn smaller_request(&self) -> Option<&SmallerRequest> {
+        self.instead.as_deref()
     }
 
     /// The same, about an object that the body of the request names.

@@ -52,7 +52,7 @@ impl Section for RegistrySection {
         drawn.removals = Removals::of(registry, &plan);
         drawn.agent_roles =
             plan.agents.iter().map(|(spec, _)| (spec.name.clone(), spec.roles.clone())).collect();
-        drawn.owners = plan.moved.owners.iter().cloned().collect();
+        drawn.after.owners = plan.moved.owners.iter().cloned().collect();
         drawn.replaced.extend(removed_objects(registry, &plan));
         let owners = plan.moved.owners.iter().filter_map(|(_, owner)| owner.as_ref()).collect();
         drawn.new_owners = new_owners(world, &owners);

@@ -118,6 +118,8 @@ pub(in crate::broker) struct DeclaredAfter {
     pub(in crate::broker) declarations: Declarations,
     /// Policies and environments.
     pub(in crate::broker) rules: Rules,
+    /// The owners of the objects that get another one.
+    pub(in crate::broker) owners: BTreeMap<Owned, Option<OwnerName>>,
 }
 
 impl DeclaredAfter {
@@ -138,8 +140,6 @@ pub(in crate::broker) struct SectionPlan {
     pub(in crate::broker) after: DeclaredAfter,
     /// What it takes away.
     pub(in crate::broker) removals: Removals,
-    /// The owners of the objects that get another one.
-    pub(in crate::broker) owners: BTreeMap<Owned, Option<OwnerName>>,
     /// The roles of the agents that it creates or changes.
     pub(in crate::broker) agent_roles: BTreeMap<AgentName, BTreeSet<RoleName>>,
     /// The present declarations of the objects that it removes, and of the values that it changes and does not show.

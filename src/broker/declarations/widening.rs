@@ -137,7 +137,7 @@ impl<'a> Finder<'a> {
     /// The owner after the application.
     fn owner(&self, thing: &Owned) -> Option<&'a OwnerName> {
         let present = || self.ground.world.registry.owners().of(thing);
-        self.drawn.owners.get(thing).map_or_else(present, Option::as_ref)
+        self.drawn.after.owners.get(thing).map_or_else(present, Option::as_ref)
     }
 
     /// Whether an object that exists and has this owner must not be told from one that does not exist.

@@ -48,7 +48,11 @@ impl Services {
         });
         let (target, decision) = read?;
         // The denial of an operator's request has no entry that its id could name.
-        let denied = |denial: Box<Denial>| Failure { decision: None, ..Failure::from(*denial) };
+        let denied = |denial: Box<Denial>| {
+            let mut failure = Failure::from(*denial);
+            failure.decision = None;
+            failure
+        };
         let grant = decision.grant().map_err(denied)?;
         let (basis, extend) = (grant.basis(), grant.act());
         let renewal = Renewal {

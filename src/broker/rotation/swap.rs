@@ -21,8 +21,9 @@ impl Services {
         match tokio::time::timeout(Duration::from_secs(SWAP_WAIT_S), settled).await {
             Ok(_) => Ok(()),
             Err(_) => {
-                let failure = Failure::new(code::SECRET_VALUE_UNCERTAIN);
-                Err(Failure { retry_after_s: Some(SWAP_WAIT_S), ..failure })
+                let mut failure = Failure::new(code::SECRET_VALUE_UNCERTAIN);
+                failure.retry_after_s = Some(SWAP_WAIT_S);
+                Err(failure)
             }
         }
     }

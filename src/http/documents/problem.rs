@@ -291,7 +291,7 @@ impl Problem {
 
     /// The smaller request that would be allowed, as a form that the caller can send.
     fn instead(&self) -> Option<SmallerRequestBody> {
-        let (instead, denied) = (self.failure.instead.as_ref()?, self.failure.decision?);
+        let (instead, denied) = (self.failure.smaller_request()?, self.failure.decision?);
         let names: Vec<&str> = instead.scope.iter().map(CapabilityName::as_str).collect();
         let (scope, expires_in) = (names.join(" "), instead.life_s);
         let mut form = form_urlencoded::Serializer::new(String::new());

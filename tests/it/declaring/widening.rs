@@ -138,7 +138,7 @@ async fn a_role_that_a_policy_spares_needs_a_confirmation() {
     let agent = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\n";
     assert_eq!(applied(&by, &format!("{spares}{trusted}{agent}"), false, false).await.status, 200);
     // When the agent gets the role, which holds no capability
-    let gains = agent.replace("]\n", ", \"trusted\"]\n");
+    let gains = agent.replace("\"publisher\"]", "\"publisher\", \"trusted\"]");
     let fact = "facts-changed role `trusted` of the agent";
     let expected = [format!("a reports.publish - {fact}"), format!("a reports.read - {fact}")];
     assert_eq!(widening(&by, &gains, false).await, expected);
