@@ -100,12 +100,17 @@ fn the_page_of_the_configuration_is_what_the_example_shows() {
     let (mut rows, mut said, mut section) = (String::new(), String::new(), String::new());
     for line in example.lines() {
         let setting = line.strip_prefix("#= ").map(|setting| (setting, "default"));
+        let setting = setting.or_else(|| Some((line.strip_prefix("#: ")?, "none")));
         let setting = setting.or_else(|| line.contains(" = ").then_some((line, "required")));
         match setting.filter(|(line, _)| !line.starts_with("# ")) {
             Some((setting, kind)) => {
                 let (name, value) = setting.split_once(" = ").unwrap();
                 let full = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-                let default = if kind == "default" { format!("`{value}`") } else { "required".to_owned() };
+                let default = match kind {
+                    "default" => format!("`{value}`"),
+                    "none" => format!("none; e.g. `{value}`"),
+                    _ => "required".to_owned(),
+                };
                 rows.push_str(&format!("| `{full}` | {default} | {said} |\n"));
                 said.clear();
             }
@@ -114,7 +119,7 @@ fn the_page_of_the_configuration_is_what_the_example_shows() {
             None => said = format!("{said} {}", line.trim_start_matches("# ")).trim().to_owned(),
         }
     }
-    let settings = example.lines().filter(|line| line.starts_with("#= ")).count();
+    let settings = example.lines().filter(|line| line.starts_with("#= ") || line.starts_with("#: ")).count();
     assert!(rows.lines().count() > settings, "every setting has a line of its own");
     let page = format!(
         "# Configuration\n\nEvery setting of `config/keyward.toml`, with its default. `keyward config check` checks \
@@ -156,7 +161,8 @@ async fn the_page_of_metrics_is_what_is_served_and_few_labels_are_names() {
     agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
     // A request for approval that is denied
     let policy = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\nforbid (principal, action == \
-        Keyward::Action::\"token\", resource) when { resource.access == \"write\" };\n'''\n";
+        Keyward::Action::\"token\", resource) when { resource.access == \"write\" };\n'''\n[[agent]]\nname = \"research-bot\"\n\
+        roles = [\"publisher\"]\nperson = \"dev@corp.example\"\n";
     assert_eq!(broker.apply(policy).await.status, 200);
     let body = json!({ "capabilities": ["reports.publish"], "reason": "release 7" });
     let asked = agent.caller.post_json("/v1/approvals", &body).await.json();

@@ -120,8 +120,8 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     (
         "explain",
         [
-            "keyward explain dec_01k3x5c2p8e9r7m4t6w1z0y8vq",
-            "keyward explain --own dec_01k3x5c2p8e9r7m4t6w1z0y8vq -o json",
+            "keyward explain dec_06h302kig9p6nesb7ssq1ja15s",
+            "keyward explain --own dec_06h302kig9p6nesb7ssq1ja15s -o json",
         ],
     ),
     ("export", ["keyward export > declarations.toml", "keyward export --kind agent --owner payments"]),

@@ -102,6 +102,7 @@ name = "pay-bot"
 roles = ["payer"]
 owner = "payments"
 max_instances = 3
+person = "dev@corp.example"
 
 [[resource_server]]
 name = "reports"

@@ -103,8 +103,8 @@ pub(super) fn without_a_broker(recorder: &mut Recorder) {
 pub(super) fn on_a_running_broker(recorder: &mut Recorder) {
     let mut world = World::start();
     identities(recorder, &world);
-    subjects(recorder, &world);
     approvals(recorder, &world);
+    subjects(recorder, &world);
     sealed_keys(recorder, &world.process);
     secrets(recorder, &world);
     rotations(recorder, &world);
