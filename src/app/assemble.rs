@@ -16,10 +16,10 @@ use crate::base::limits::{
 };
 use crate::base::{LedgerId, OperatorId};
 use crate::broker::{
-    self, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents, LedgerReadings,
-    Notaries, Notifications, OperatorUses, Proofs, Publishing, PutValues, RequestLimits, Services, Settings,
-    Signing, State, UpstreamAccess, Values, World, authorities, notary, record_slots, root_is_current,
-    token_keys, value_key_is_there,
+    self, EntryLimits, Followed, Founding, HeavyWork, KeyedLocks, KeyringAccess, KeyringContents,
+    LedgerReadings, Notaries, Notifications, OperatorUses, Proofs, Publishing, PutValues, RequestLimits,
+    Services, Settings, Signing, State, UpstreamAccess, Values, World, authorities, notary, record_slots,
+    root_is_current, token_keys, value_key_is_there,
 };
 use crate::config::Config;
 use crate::console::CommandFailure;
@@ -154,9 +154,11 @@ fn request_limits(config: &Config, environment: &Environment, heavy: HeavyWork) 
         explanations: Limiter::new(explanations(), clock()),
         introspections: Limiter::new(introspections, clock()),
         enrolments: Limiter::new(enrolments, clock()),
-        denials: Denials::new(Limiter::new(denials(), clock())),
-        operator_denials: Denials::new(Limiter::new(denials(), clock())),
-        elsewhere: DenialsBySource::new(clock()),
+        entries: EntryLimits {
+            agents: Denials::new(Limiter::new(denials(), clock())),
+            operators: Denials::new(Limiter::new(denials(), clock())),
+            elsewhere: DenialsBySource::new(clock()),
+        },
         operator_requests: Limiter::new(operations, clock()),
         heavy,
     }

@@ -178,9 +178,11 @@ impl Services {
             tracing::error!(policy = %refusal.policy, %decision, "a policy cannot be evaluated: the request was denied");
         }
         if let Some(instead) = &denial.instead {
-            self.notifications.offers.note(*decision, principal.agent(), instead.scope.clone());
+            self.notifications.offers().note(*decision, principal.agent(), instead.scope.clone());
         }
-        if !is_pending && let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
+        if !is_pending
+            && let Note::Record { unrecorded } = self.limits.entries.agents.note(&principal.agent())
+        {
             let (capabilities, has_secret) =
                 self.state.read(|reading| existing(reading.unconditional(), &denial)).0;
             let event = TokenDenied {
@@ -206,7 +208,7 @@ impl Services {
     pub(crate) async fn refuse_token(&self, principal: &AgentPrincipal, error: PresentError) -> Failure {
         self.suspect_token(principal.spiffe().to_string(), error, principal.connection()).await;
         let failure = Failure::from(error);
-        if let Note::Record { unrecorded } = self.limits.denials.note(&principal.agent()) {
+        if let Note::Record { unrecorded } = self.limits.entries.agents.note(&principal.agent()) {
             let token = match error {
                 PresentError::OtherHolder(token)
                 | PresentError::Revoked(token)
@@ -238,7 +240,7 @@ impl Services {
         if failure.code == code::CLOCK_UNTRUSTED
             && let SpiffeId::Agent { name, .. } | SpiffeId::ResourceServer { name, .. } =
                 caller.certificate.spiffe()
-            && let Note::Record { unrecorded } = self.limits.denials.note(&caller.id)
+            && let Note::Record { unrecorded } = self.limits.entries.agents.note(&caller.id)
         {
             let (agent, instance) = (Some(name), Some(caller.instance));
             let code = failure.code.as_str();

@@ -106,8 +106,8 @@ pub use secrets::put_values::PutValues;
 pub use secrets::reveal::Revealed;
 pub use secrets::versions::VersionAct;
 pub use services::{
-    ElsewhereCredential, KeyringAccess, Notifications, RequestLimits, Services, Settings, Signing, State,
-    UpstreamAccess, Values,
+    ElsewhereCredential, EntryLimits, KeyringAccess, Notifications, RequestLimits, Services, Settings,
+    Signing, State, UpstreamAccess, Values,
 };
 pub use tokens::mint_input::MintInput;
 pub use webhook::announcements::Announcements;

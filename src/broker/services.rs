@@ -172,16 +172,23 @@ pub struct RequestLimits {
     pub introspections: Limiter<AgentId>,
     /// The rate limit of a peer's enrolment attempts.
     pub enrolments: Limiter<IpAddr>,
-    /// The rate limit of entries about denials of agents.
-    pub denials: Denials<AgentId>,
-    /// The rate limit of entries about denials of operators.
-    pub operator_denials: Denials<OperatorId>,
-    /// The rate limit of entries about uses of credentials from outside their networks.
-    pub elsewhere: DenialsBySource<ElsewhereCredential>,
+    /// The limits of entries about denials.
+    pub entries: EntryLimits,
     /// The rate limit of an operator; revocations are not counted.
     pub operator_requests: Limiter<OperatorId>,
     /// The threads for heavy requests of operators.
     pub heavy: HeavyWork,
+}
+
+/// The rate limits of entries about denials.
+#[derive(Debug)]
+pub struct EntryLimits {
+    /// Of agents.
+    pub agents: Denials<AgentId>,
+    /// Of operators.
+    pub operators: Denials<OperatorId>,
+    /// About uses of credentials from outside their networks.
+    pub elsewhere: DenialsBySource<ElsewhereCredential>,
 }
 
 /// A credential that is bound to networks.
@@ -231,8 +238,7 @@ pub struct Notifications {
     pub rollback: RollbackWatch,
     /// Refused certificates, until the ledger has a summary of them.
     pub refusals: Refusals<RefusedIdentity, IncidentId>,
-    /// The smaller requests that denials named.
-    pub offers: Offers,
+    offers: Offers,
     announcements: Announcements,
     approvals: ApprovalTurns,
 }
@@ -255,6 +261,11 @@ impl Notifications {
             announcements: Announcements::default(),
             approvals: ApprovalTurns::default(),
         }
+    }
+
+    /// The smaller requests that denials named.
+    pub(crate) const fn offers(&self) -> &Offers {
+        &self.offers
     }
 
     /// The messages about pending requests for approval.

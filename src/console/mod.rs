@@ -4,6 +4,7 @@
 mod color;
 mod csv;
 mod duration;
+mod exit_code;
 mod failure;
 pub(crate) mod input;
 mod input_end;
@@ -22,8 +23,9 @@ mod visible;
 
 pub use color::ColorChoice;
 pub(crate) use duration::duration_s;
+pub(crate) use exit_code::{EXIT_CODES, exit_code};
 pub use failure::CommandFailure;
-pub(crate) use failure::{EXIT_CODES, Refused, exit_code};
+pub(crate) use failure::Refused;
 pub use input::not_an_argument;
 pub(crate) use input_end::InputEnd;
 pub(crate) use out_file::OutFile;

@@ -78,7 +78,7 @@ impl Services {
         let Some(operator) = known else { return AuthnError::Elsewhere.into() };
         let (name, networks) = (&operator.name, &operator.profile.networks);
         let credential = ElsewhereCredential::Operator(operator.id);
-        if let Note::Record { unrecorded } = self.limits.elsewhere.note(&credential, peer.from()) {
+        if let Note::Record { unrecorded } = self.limits.entries.elsewhere.note(&credential, peer.from()) {
             let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
             self.notifications.meters.alarms().raise(
                 Alarm::OperatorElsewhere,

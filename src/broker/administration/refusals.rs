@@ -69,7 +69,7 @@ impl AdminServices {
     ) -> Option<OperatorName> {
         let operator = self.refused_operator(peer, failure)?;
         if operator.is_recorded(failure)
-            && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&operator.id)
+            && let Note::Record { unrecorded } = self.0.limits.entries.operators.note(&operator.id)
         {
             let named = failure.object.as_deref().or(object);
             let subject = self.0.state.store.read(|world, _| named.filter(|one| exists(world, one)));

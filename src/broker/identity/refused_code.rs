@@ -65,7 +65,7 @@ impl Services {
         let Some(RefusedCode { agent, operator, networks, instance }) = refused else { return };
         let (code, connection): (CodeId, _) = (redemption.input.code, redemption.input.connection);
         let credential = ElsewhereCredential::Code(code);
-        let noted = self.limits.elsewhere.note(&credential, Some(connection.source));
+        let noted = self.limits.entries.elsewhere.note(&credential, Some(connection.source));
         let Note::Record { unrecorded } = noted else { return };
         let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
         let peer = connection.source.to_canonical().to_string();
@@ -98,7 +98,8 @@ impl Services {
         let Some(RefusedCode { agent, operator, .. }) = refused else { return Err(failure) };
         let credential = ElsewhereCredential::Code(redemption.input.code);
         let connection = redemption.input.connection;
-        if let Note::Record { unrecorded } = self.limits.elsewhere.note(&credential, Some(connection.source))
+        if let Note::Record { unrecorded } =
+            self.limits.entries.elsewhere.note(&credential, Some(connection.source))
         {
             let event = IssuanceRefused {
                 agent: agent.as_ref(),

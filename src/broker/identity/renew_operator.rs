@@ -124,7 +124,7 @@ impl AdminServices {
     ) -> Result<Enrolled, Failure> {
         let Err(failure) = renewed else { return renewed };
         if failure.code == code::CLOCK_UNTRUSTED
-            && let Note::Record { unrecorded } = self.0.limits.operator_denials.note(&renewing.id())
+            && let Note::Record { unrecorded } = self.0.limits.entries.operators.note(&renewing.id())
         {
             let (operator, code) = (Some(renewing.name()), failure.code.as_str());
             let event =

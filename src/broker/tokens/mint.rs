@@ -36,8 +36,9 @@ impl AgentServices {
         let request = input.into_request()?;
         let services = &*self.0;
         // A denial that named no such request to this agent is not recorded.
-        let remediates = remediates
-            .filter(|denied| services.notifications.offers.have(*denied, principal.agent(), &request.scope));
+        let remediates = remediates.filter(|denied| {
+            services.notifications.offers().have(*denied, principal.agent(), &request.scope)
+        });
         let mut agent = services.admit(principal)?;
         let turn = match request.approval {
             Some(approval) => {

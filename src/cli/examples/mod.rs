@@ -1,14 +1,16 @@
 //! Two examples in the help of every verb. A test parses each of them.
 
 mod approvals;
+mod declarations;
 
 use clap::Command;
 
 use self::approvals::OF_APPROVALS;
+use self::declarations::OF_DECLARATIONS;
 
 /// Verbs with their examples.
 fn examples() -> impl Iterator<Item = &'static (&'static str, [&'static str; 2])> {
-    EXAMPLES.iter().chain(OF_APPROVALS)
+    EXAMPLES.iter().chain(OF_APPROVALS).chain(OF_DECLARATIONS)
 }
 
 const EXAMPLES: &[(&str, [&str; 2])] = &[
@@ -105,30 +107,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
     ),
     ("whoami", ["keyward whoami", "keyward whoami --operator -o json"]),
     ("status", ["keyward status", "keyward status --home /etc/keyward-client -o json"]),
-    ("plan", ["keyward plan -f declarations/", "keyward plan -f declarations/ --prune"]),
-    (
-        "simulate",
-        ["keyward simulate -f declarations/", "keyward simulate -f policies.toml --against 30d -o json"],
-    ),
-    (
-        "apply",
-        [
-            "keyward apply -f declarations/",
-            "keyward apply -f declarations/ --prune --plan 00112233445566778899aabbccddeeff",
-        ],
-    ),
-    (
-        "explain",
-        [
-            "keyward explain dec_06h302kig9p6nesb7ssq1ja15s",
-            "keyward explain --own dec_06h302kig9p6nesb7ssq1ja15s -o json",
-        ],
-    ),
-    ("export", ["keyward export > declarations.toml", "keyward export --kind agent --owner payments"]),
-    (
-        "declaration schema",
-        ["keyward declaration schema > keyward.schema.json", "keyward declaration schema -o json"],
-    ),
     (
         "agent invite",
         [
@@ -237,15 +215,6 @@ const EXAMPLES: &[(&str, [&str; 2])] = &[
         ["keyward capability show github.repo.read", "keyward capability show github.repo.read -o json"],
     ),
     ("role list", ["keyward role list --limit 20", "keyward role list --owner payments -o json"]),
-    ("policy list", ["keyward policy list --prefix no-", "keyward policy list --owner payments -o json"]),
-    ("policy show", ["keyward policy show no-night-deploys", "keyward policy show no-night-deploys -o json"]),
-    (
-        "policy test",
-        [
-            "keyward policy test cases.toml -f declarations.toml",
-            "keyward policy test cases/ -f declarations/ -o json",
-        ],
-    ),
     ("role show", ["keyward role show repo-reader", "keyward role show repo-reader -o json"]),
     (
         "secret put",
