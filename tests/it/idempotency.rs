@@ -226,9 +226,14 @@ async fn a_key_that_would_promise_what_is_not_kept_is_refused() {
 }
 
 /// The routes on which a repeated request does no harm. Reviewed: a key would add nothing to them.
-const HARMLESS: [&str; 23] = [
+const HARMLESS: [&str; 32] = [
+    "POST /oauth/device_authorization",
     "POST /oauth/introspect",
     "POST /oauth/revoke",
+    "POST /v1/approval-key",
+    "POST /v1/approvals",
+    "POST /v1/approvals/{id}/votes",
+    "POST /v1/approvals/{id}/withdraw",
     "POST /v1/break-glass",
     "POST /v1/clock/accept",
     "POST /v1/enrol",
@@ -241,11 +246,15 @@ const HARMLESS: [&str; 23] = [
     "POST /v1/lease-plan-checks/{name}",
     "POST /v1/leases/{id}/give-up",
     "POST /v1/leases/{id}/renew",
+    "POST /v1/operators/{name}/approval-key/accept",
+    "POST /v1/operators/{name}/approval-key/remove",
     "POST /v1/plan",
     "POST /v1/plan-checks/{*name}",
     "POST /v1/renew",
     "POST /v1/rotation-checks/{*name}",
     "POST /v1/seal",
+    "POST /v1/secret-access/{*name}",
+    "POST /v1/simulations",
     "POST /v1/subject-reports",
     "POST /v1/thaw",
     "POST /v1/unseal",

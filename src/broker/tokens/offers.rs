@@ -6,7 +6,7 @@ use crate::base::{AgentId, CapabilityName, DecisionId};
 
 /// The smaller requests that the latest denials named, until the broker ends.
 #[derive(Debug, Default)]
-pub struct Offers(Mutex<VecDeque<Offer>>);
+pub(crate) struct Offers(Mutex<VecDeque<Offer>>);
 
 #[derive(Debug)]
 struct Offer {

@@ -217,8 +217,7 @@ fn subjects(recorder: &mut Recorder, world: &World) {
     run("capability list", &[]);
     run("capability show", &["github.repo.read"]);
     run("role list", &[]);
-    let policy =
-        "[[policy]]\nname = \"short\"\nrule = '@max_ttl(\"5m\") forbid (principal, action, resource);'\n";
+    let policy = "[[policy]]\nname = \"short\"\nrule = '@max_ttl(\"5m\") forbid (principal, action == Keyward::Action::\"token\", resource);'\n";
     let declared = world.write(policy);
     run("apply", &["-f", &declared]);
     run("simulate", &["-f", &declared]);
