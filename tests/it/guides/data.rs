@@ -90,6 +90,12 @@ fn a_backup_by_the_page_is_verified_and_restored_by_the_page() {
     process.good(&["secret", "put", "github/app"], b"newer");
     process.stop();
     run(&process, 4);
+    // And a repetition with the same directory moves and copies nothing
+    let again = shell(&process.path(""), &blocks[4], &environment);
+    assert!(!again.status.success(), "the directory exists");
+    for place in ["old/ledger", "old/keyring", "data/ledger", "data/keyring"] {
+        assert!(process.path(place).exists(), "{place}");
+    }
     process.serve();
     let refused = process.run_as("operator", &["secret", "put", "github/app"], b"newest");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("read_only"));

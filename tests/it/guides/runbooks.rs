@@ -114,18 +114,18 @@ fn a_compromised_operator_is_contained_by_the_runbook() {
     let code = process.good(&["operator", "invite", "eve", "--role", "admin"], b"");
     process.good_as("eve", &["join"], &code);
     let invited = process.good_as("eve", &["agent", "invite", "b", "--role", "repo-reader"], b"");
-    let blocks = runbook("operator-compromised.md", 6);
+    let blocks = runbook("operator-compromised.md", 7);
     run_as(&process, "operator", &blocks[0], &[]);
     assert!(!process.run_as("eve", &["agent", "list"], b"").status.success());
     assert!(!process.run_as("b", &["join"], &invited).status.success(), "the code is invalid");
     let incident = incident(&process);
     let known = [("INCIDENT", incident.as_str())];
     let shown: String =
-        blocks[1..5].iter().map(|block| run_as(&process, "operator", block, &known)).collect();
+        blocks[1..6].iter().map(|block| run_as(&process, "operator", block, &known)).collect();
     for part in ["agent.invited", "accepted", "evidence.zip"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    run_as(&process, "operator", &blocks[5], &known);
+    run_as(&process, "operator", &blocks[6], &known);
     let code = process.path("code").display().to_string();
     process.good_as("eve", &["join", "--replace", "--code-file", &code], b"");
     process.good_as("eve", &["agent", "list"], b"");

@@ -146,6 +146,16 @@ fn as_superuser(port: &str) -> [(&str, &str); 5] {
 }
 
 #[test]
+fn both_pages_about_postgresql_fit_on_one_broker() {
+    let role = |page: &str| {
+        let commands = blocks(page).concat();
+        let (_, declared) = commands.split_once("[[role]]\nname = ").unwrap();
+        declared.lines().next().unwrap().to_owned()
+    };
+    assert_ne!(role("how-to/rotate-a-password.md"), role("how-to/database-logins.md"));
+}
+
+#[test]
 fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     let postgres = Postgres::start_bare(Release::Debian);
     let mut process = Process::init("warn");
@@ -158,7 +168,7 @@ fn database_logins_are_handed_out_by_the_page_and_end_by_it() {
     let page = "how-to/database-logins.md";
     let said = as_operator(&process, page, 0..2, &environment);
     assert!(said.contains("+ capability orders.query") && said.contains("+ lease orders.query"), "{said}");
-    process.enrol("bot", "orders");
+    process.enrol("bot", "order-queries");
     let home = process.path("home-bot").display().to_string();
     let as_agent = |block: usize, more: &[(&str, &str)]| {
         let environment = [&[("KEYWARD_HOME", home.as_str())], more].concat();
