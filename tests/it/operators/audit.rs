@@ -70,7 +70,11 @@ async fn a_team_reads_the_entries_of_its_objects_and_of_itself_only() {
     }
     let numbers: Vec<u64> = seen.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
-    let all = entries_of_all(&broker.operator()).await;
+    let mut all = entries_of_all(&broker.operator()).await;
+    // Only operators of all see the facts of a request: the roles can be those of other owners.
+    for entry in &mut all {
+        entry["event"].as_object_mut().unwrap().shift_remove("facts");
+    }
     assert!(seen.iter().all(|entry| all.contains(entry)), "the same entries as an auditor of all");
 }
 

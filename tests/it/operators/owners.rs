@@ -39,7 +39,7 @@ pub(super) async fn apply(by: &Caller, text: &str) -> Reply {
 }
 
 pub(super) async fn prune(by: &Caller, text: &str) -> Reply {
-    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+    let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true, "widen": true });
     by.post_json("/v1/apply", &body).await
 }
 

@@ -2,11 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{applied, ask, broker_with, policy};
+use super::{applied, ask, policy};
 use crate::refusals::refused;
+use crate::support::broker::{Agent, TestBroker};
 
 const APPROVED: &str = "@decision(\"require_approval\") @quorum(\"2\")
 forbid (principal, action == Keyward::Action::\"token\", resource) when { resource.access == \"write\" };";
+
+/// A broker with one policy, and an agent that acts for a person.
+async fn broker_with(rule: &str) -> (TestBroker, Agent) {
+    let (broker, agent) = super::broker_with(rule).await;
+    let person = "[[agent]]\nname = \"a\"\nroles = [\"publisher\"]\nperson = \"dev@corp.example\"\n";
+    applied(&broker, person).await;
+    (broker, agent)
+}
 
 #[tokio::test]
 async fn a_demand_is_listed_and_explained() {

@@ -89,7 +89,7 @@ async fn policies_are_planned_exported_and_pruned_like_the_rest() {
     let moved = applied(&broker, &placed).await;
     assert_eq!(moved.json()["changes"][0]["values"][0]["field"], "environment");
     let prune = async |text: &str| {
-        let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true });
+        let body = json!({ "files": [{ "name": "a.toml", "text": text }], "prune": true, "widen": true });
         by.post_json("/v1/apply", &body).await
     };
     refused(&prune(&placed).await, 422, "declarations_invalid");

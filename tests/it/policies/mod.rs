@@ -278,12 +278,19 @@ async fn an_environment_binds_its_capabilities() {
 #[tokio::test]
 async fn the_examples_of_the_page_apply_and_do_what_it_says() {
     let broker = TestBroker::start_at(MORNING, "").await;
-    for example in fenced("reference/policy.md", "toml") {
-        applied(&broker, &example).await;
+    let (demands, others): (Vec<String>, Vec<String>) = fenced("reference/policy.md", "toml")
+        .into_iter()
+        .partition(|example| example.contains("@decision(\"require_approval\")"));
+    for example in &others {
+        applied(&broker, example).await;
     }
     let agent = broker.agent("deploy-bot", &[]).await;
     let token = ask(&agent, "web.deploy").await;
     assert_eq!((token.status, &token.json()["expires_in"]), (200, &json!(300)), "{}", token.text());
+    for example in &demands {
+        applied(&broker, example).await;
+    }
+    refused(&ask(&agent, "web.deploy").await, 400, "approval_required");
     broker.clock.advance_s(12 * 3600);
     let denied = ask(&agent, "web.deploy").await;
     refused(&denied, 403, "policy_denied");

@@ -34,7 +34,7 @@ async fn last_denial(broker: &TestBroker) -> Value {
 #[tokio::test]
 async fn a_rule_tests_the_time_since_the_last_sensitive_read() {
     // Given an agent that has read no sensitive secret
-    let (mut broker, agent) = set_up().await;
+    let (mut broker, mut agent) = set_up().await;
     assert_eq!(ask(&agent, "reports.publish").await.status, 200);
     // When it reads one, then it cannot publish, and the entry has the fact
     read(&agent).await;
@@ -43,6 +43,7 @@ async fn a_rule_tests_the_time_since_the_last_sensitive_read() {
     assert_eq!(last_denial(&broker).await["facts"]["since_sensitive_read_s"], 90);
     // And the broker knows it after a restart
     broker.restart().await;
+    agent.caller.address = broker.agents();
     refused(&ask(&agent, "reports.publish").await, 403, "policy_denied");
     // And an hour later it can publish again
     broker.clock.advance_s(3600);
