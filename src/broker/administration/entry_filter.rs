@@ -65,6 +65,7 @@ impl EntryFilter {
                 | EntryField::SecretName
                 | EntryField::Token
                 | EntryField::Lease
+                | EntryField::Approval
                 | EntryField::Kind
                 | EntryField::Outcome
                 | EntryField::Decision
