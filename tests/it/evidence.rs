@@ -74,7 +74,7 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     );
     // For people
     let text = unpacked(&bundle, "timeline.md") + &unpacked(&bundle, "timeline.html");
-    for part in ["secret.revealed", "github/app version 2", "subject.revoked", "laptop"] {
+    for part in ["secret.revealed", "github/app version 2", "subject.revoked", "laptop", "first in entry"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(
