@@ -127,7 +127,7 @@ fn rotations(records: &[EvidenceRecord]) -> String {
 fn snapshots(records: &[EvidenceRecord]) -> String {
     let of_range =
         records.iter().filter(|record| matches!(record.place, EntryPlace::Subject | EntryPlace::Related));
-    let (mut known, mut found) = (BTreeSet::new(), Vec::new());
+    let (mut known, mut found): (BTreeSet<String>, Vec<String>) = (BTreeSet::new(), Vec::new());
     for record in of_range {
         let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
         // An application of declarations has a snapshot, too, and is no decision.
