@@ -66,6 +66,9 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&said["name"], &said["complete"]), (&"a".into(), &true.into()), "{said}");
     assert!(said["entries"].as_u64().unwrap() >= 5, "invited, enrolled, minted, read, revoked: {said}");
+    let key_file = process.path("checkpoint.key");
+    fs::write(&key_file, format!("{key}\n")).unwrap();
+    assert!(verified(&bundle, &key_file.display().to_string()).status.success(), "the key in a file");
     let python = by_python(&bundle, &key);
     let said = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
     assert!(
