@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::base::{CodeId, IncidentId, LeaseId, SubjectName};
+use crate::base::{ApprovalId, ApprovalReference, CodeId, IncidentId, LeaseId, SubjectName};
 
 /// An object that a request names.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub enum RequestedObject {
     Incident(IncidentId),
     /// A lease.
     Lease(LeaseId),
+    /// An approval, by its id or its code.
+    Approval(ApprovalReference),
     /// An enrolment code of an agent or operator.
     Code(CodeId),
     /// A generation of the certificate authority.
@@ -19,12 +21,20 @@ pub enum RequestedObject {
     TokenKey(u32),
 }
 
+impl RequestedObject {
+    /// The approval of this id.
+    pub(crate) const fn approval(id: ApprovalId) -> Self {
+        Self::Approval(ApprovalReference::Id(id))
+    }
+}
+
 impl fmt::Display for RequestedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Subject(name) => name.fmt(f),
             Self::Incident(id) => write!(f, "incident/{id}"),
             Self::Lease(id) => write!(f, "lease/{id}"),
+            Self::Approval(reference) => write!(f, "approval/{reference}"),
             Self::Code(id) => write!(f, "code/{id}"),
             Self::Authority(generation) => write!(f, "authority/{generation}"),
             Self::TokenKey(generation) => write!(f, "token-key/{generation}"),

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::checkpoint::read_note;
 use super::ledger_check::{VerifiedLedger, VerifyOptions, config_of, look, unfinished_end};
 use super::verify_evidence::verify_evidence;
@@ -11,7 +13,8 @@ use crate::wire::{UnfinishedOutput, VerifyOutput};
 /// # Errors
 /// [`CommandFailure`] if the ledger is not intact.
 pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure> {
-    match (&args.bundle, &args.key) {
+    let key = args.key.as_deref().map(named_key).transpose()?;
+    match (&args.bundle, &key) {
         (Some(bundle), Some(key)) => return verify_evidence(bundle, key, args, console),
         (None, Some(_)) if args.checkpoint.is_none() => {
             return Err(CommandFailure::usage(
@@ -28,7 +31,7 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         config: config.as_ref(),
         data_dir: args.data_dir.as_deref(),
         checkpoint: checkpoint.as_deref(),
-        key: args.key.as_deref(),
+        key: key.as_deref(),
         checked: Some(progress.counted()),
     };
     let VerifiedLedger { verified, checkpoint, opened, unfinished } = look(&options)?;
@@ -73,6 +76,16 @@ pub fn verify(args: &VerifyArgs, console: &Console) -> Result<(), CommandFailure
         console.say(&unproved(checkpoint.as_ref()));
     }
     ended.map_or(Ok(()), Err)
+}
+
+/// The key that `--key` names: its text, or the first line of the file with this name.
+fn named_key(text: &str) -> Result<String, CommandFailure> {
+    let path = Path::new(text);
+    if !path.is_file() {
+        return Ok(text.to_owned());
+    }
+    let content = read_note(path)?;
+    Ok(content.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// What a verification without the unseal key does not prove.

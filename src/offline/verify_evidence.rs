@@ -22,13 +22,8 @@ pub(super) fn verify_evidence(
     args: &VerifyArgs,
     console: &Console,
 ) -> Result<(), CommandFailure> {
-    let trusted = NoteVerifier::parse(key).map_err(|error| {
-        let failure = CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string());
-        if Path::new(key).is_file() {
-            return failure.mended_by("give the content of the file: `--key \"$(cat FILE)\"`");
-        }
-        failure
-    })?;
+    let trusted = NoteVerifier::parse(key)
+        .map_err(|error| CommandFailure::new(code::CHECKPOINT_INVALID).because(error.to_string()))?;
     let bytes = read(bundle).map_err(|error| CommandFailure::of_file(bundle, &error))?;
     let keys = match config_of(args)? {
         None if args.data_dir.is_none() => vec![trusted],

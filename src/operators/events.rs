@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::profile::{OperatorKind, OperatorProfile};
-use crate::base::{CodeId, OperatorId, OperatorName, OwnerName, Person};
+use crate::base::{AgentName, CodeId, OperatorId, OperatorName, OwnerName, Person};
 use crate::ledger::Kind;
 use crate::store::Event;
 
@@ -247,6 +247,9 @@ pub struct OperatorDenied<'a> {
     /// was typed by mistake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The agent that asked for the approval that the request named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// The stable code of the refusal.
     pub code: &'static str,
     /// Earlier denials of the same operator that got no entry of their own.

@@ -20,8 +20,8 @@ pub struct DeclarationsApplied<'a> {
     /// The number of changes whose values do not fit into the entry.
     #[serde(skip_serializing_if = "is_zero")]
     pub values_left_out: usize,
-    /// SHA-256 of all capabilities and roles from here on, in hex. It covers no agents: an entry can have the roles of an
-    /// agent in `changes`.
+    /// SHA-256 of all capabilities, roles and policies from here on, in hex. It covers no agents: an entry can have the
+    /// roles of an agent in `changes`.
     pub snapshot: String,
 }
 

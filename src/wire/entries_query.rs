@@ -81,6 +81,7 @@ pub enum EntryField {
     SecretName,
     Token,
     Lease,
+    Approval,
     /// The name of the event.
     Kind,
     /// `allowed`, `denied` or `failed`.
@@ -92,7 +93,7 @@ pub enum EntryField {
 }
 
 impl EntryField {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Agent,
         Self::Instance,
         Self::Operator,
@@ -101,6 +102,7 @@ impl EntryField {
         Self::SecretName,
         Self::Token,
         Self::Lease,
+        Self::Approval,
         Self::Kind,
         Self::Outcome,
         Self::Decision,
@@ -120,6 +122,7 @@ impl EntryField {
             Self::SecretName => "secret",
             Self::Token => "token",
             Self::Lease => "lease",
+            Self::Approval => "approval",
             Self::Kind => "kind",
             Self::Outcome => "outcome",
             Self::Decision => "decision",

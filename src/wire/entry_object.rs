@@ -65,6 +65,11 @@ fn object(event: &Value, actor: Option<&str>) -> String {
         let holder = agent.or_else(|| text_of(event, "operator").filter(|_| actor != Some("operator")));
         return with_holder(named(subject), holder);
     }
+    // The object of a refused request, e.g. `secret/github/app`.
+    if let Some(Value::String(subject)) = event.get("subject") {
+        let holder = text_of(event, "agent").filter(|_| actor != Some("agent"));
+        return with_holder(subject.clone(), holder);
+    }
     if let Some(Value::Array(callers)) = event.get("callers") {
         return shortened(callers.iter().map(refused).collect());
     }
@@ -200,6 +205,12 @@ mod tests {
                 "by",
                 "role r, agent a",
             ),
+            (
+                json!({ "operator": "eve", "right": "r", "subject": "approval/appr_1", "agent": "a" }),
+                "operator",
+                "approval/appr_1 of a",
+            ),
+            (json!({ "operator": "eve", "right": "r", "subject": "secret/s" }), "operator", "secret/s"),
             (json!({ "agent": "a", "capability": "c", "lease": "lease_1" }), "agent", "c lease_1"),
             (json!({ "operator": "eve", "agent": "a", "lease": "lease_1" }), "operator", "lease_1 of a"),
             (json!({ "agent": "a", "capabilities": ["c", "d"] }), "agent", "c, d"),

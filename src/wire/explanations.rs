@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Nothing, endpoints};
 use super::policies::PolicyDemandAnswer;
 use super::status::FixedText;
-use crate::base::{AgentName, CapabilityName, DecisionId, OwnerName, PolicyName, RoleName};
+use crate::base::{AgentName, ApprovalId, CapabilityName, DecisionId, OwnerName, PolicyName, RoleName};
 
 endpoints! {
     /// Explain a decision on a request of an agent
@@ -31,6 +31,9 @@ pub struct DecidedAnswer {
     /// The requested life in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_s: Option<u32>,
+    /// The approval that the request opened, or that the token used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
 }
 
 /// The same request, decided on the present declarations.

@@ -84,6 +84,10 @@ fn a_checkpoint_from_earlier_tells_cut_and_rewritten_ledgers() {
     let (code, said) = verify(&process, &note, &key);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("extends the checkpoint"), "{said}");
+    let key_file = process.path("checkpoint.key").display().to_string();
+    fs::write(&key_file, format!("{key}\n")).unwrap();
+    let (code, said) = verify(&process, &note, &key_file);
+    assert_eq!(code, Some(0), "the key in a file: {said}");
     let own = process.good(&["verify", "--config", &process.config(), "--checkpoint", &note], b"");
     assert!(String::from_utf8(own).unwrap().contains("extends the checkpoint"));
 

@@ -66,6 +66,9 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&said["name"], &said["complete"]), (&"a".into(), &true.into()), "{said}");
     assert!(said["entries"].as_u64().unwrap() >= 5, "invited, enrolled, minted, read, revoked: {said}");
+    let key_file = process.path("checkpoint.key");
+    fs::write(&key_file, format!("{key}\n")).unwrap();
+    assert!(verified(&bundle, &key_file.display().to_string()).status.success(), "the key in a file");
     let python = by_python(&bundle, &key);
     let said = String::from_utf8_lossy(&[python.stdout, python.stderr].concat()).into_owned();
     assert!(
@@ -74,7 +77,7 @@ fn a_bundle_verifies_on_another_machine_without_the_broker() {
     );
     // For people
     let text = unpacked(&bundle, "timeline.md") + &unpacked(&bundle, "timeline.html");
-    for part in ["secret.revealed", "github/app version 2", "subject.revoked", "laptop"] {
+    for part in ["secret.revealed", "github/app version 2", "subject.revoked", "laptop", "first in entry"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::entry_terms::{EntryTerm, address, shown_terms, source_term};
-use super::events::{EntryOutcome, is_event_name};
+use super::events::{EntryOutcome, event_kinds, is_event_name};
 use super::visible::{is_object_of, names_object_of};
-use crate::base::{Network, OwnerName, Timestamp, code, length_s};
+use crate::base::{Network, OwnerName, Timestamp, code, length_s, near_texts};
 use crate::broker::failure::Failure;
 use crate::broker::world::World;
 use crate::ledger::Kind;
@@ -46,15 +46,7 @@ impl EntryFilter {
                 EntryField::Source => {
                     filter.networks.push(network(text).ok_or_else(|| no_source(text))?);
                 }
-                EntryField::Kind if !is_event_name(text) => {
-                    let event = format!("alarm.{}", text.replace('_', "-"));
-                    let why = if is_event_name(&event) {
-                        format!("is the name of an alarm; its event is {event}")
-                    } else {
-                        "is not the name of an event, e.g. secret.revealed".to_owned()
-                    };
-                    return Err(refused("kind", &why));
-                }
+                EntryField::Kind if !is_event_name(text) => return Err(no_kind(text)),
                 EntryField::Outcome if EntryOutcome::ALL.iter().all(|outcome| outcome.as_str() != text) => {
                     return Err(refused("outcome", "is not allowed, denied or failed"));
                 }
@@ -65,6 +57,7 @@ impl EntryFilter {
                 | EntryField::SecretName
                 | EntryField::Token
                 | EntryField::Lease
+                | EntryField::Approval
                 | EntryField::Kind
                 | EntryField::Outcome
                 | EntryField::Decision
@@ -160,6 +153,19 @@ fn refused(parameter: &'static str, why: &str) -> Failure {
         .mended_by(format!("correct `{parameter}`; docs/reference/http.md describes the filters of entries"))
 }
 
+/// The refusal of a text that is no name of an event.
+fn no_kind(text: &str) -> Failure {
+    let event = format!("alarm.{}", text.replace('_', "-"));
+    let why = if is_event_name(&event) {
+        format!("is the name of an alarm; its event is {event}")
+    } else {
+        let near = near_texts(text, event_kinds().into_iter().map(|(name, _)| name)).into_iter().next();
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        format!("is not the name of an event{near}")
+    };
+    refused("kind", &why).mended_by("copy the name from the output of `keyward audit kinds`")
+}
+
 /// The refusal of a text that is no source.
 fn no_source(text: &str) -> Failure {
     match Network::around(text) {
@@ -208,6 +214,14 @@ mod tests {
             assert!(failure.why.contains("not a network") && failure.fix.contains(meant), "{}", failure.fix);
         }
         assert!(EntryFilter::check(&filter(EntryField::Source, "10.0.0.5"), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_kind_is_refused_with_a_similar_one() {
+        for (text, near) in [("secret.reveal", "`secret.revealed`"), ("nothing.like-it", "not the name")] {
+            let failure = EntryFilter::check(&filter(EntryField::Kind, text), NOW).unwrap_err();
+            assert!(failure.why.contains(near) && failure.fix.contains("audit kinds"), "{}", failure.why);
+        }
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl<'a> EntryReader<'a> {
                     if entry.kind == <OperatorDenied<'_> as Event>::KIND {
                         // The order of the other fields must not tell that it was there.
                         let fields = event.as_object_mut();
-                        fields.into_iter().for_each(|fields| fields.retain(|name, _| name != "subject"));
+                        let is_shown = |name: &str| !["agent", "subject"].contains(&name);
+                        fields.into_iter().for_each(|fields| fields.retain(|name, _| is_shown(name)));
                     }
                     visible(world, owner, operator, event)
                 }

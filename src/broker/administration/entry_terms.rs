@@ -17,7 +17,7 @@ pub(crate) type EntryTerm = (EntryField, String);
 
 /// The number of the rule by which entries get terms. Blocks of the search index that were built by another rule are
 /// built again: count it up with each change of [`terms_of`].
-pub(crate) const TERMS_RULE: u16 = 3;
+pub(crate) const TERMS_RULE: u16 = 4;
 
 /// The fields of `entry` by which it is found. [`EntryField::Owner`] is none of them, because an owner changes.
 pub(crate) fn terms_of(entry: &Entry) -> Vec<EntryTerm> {
@@ -75,6 +75,7 @@ impl Noun {
             "secret" | "administering" => EntryField::SecretName,
             "token" | "revoke-token" => EntryField::Token,
             "lease" | "each" => EntryField::Lease,
+            "approval" => EntryField::Approval,
             "decision" | "use_of" => EntryField::Decision,
             "incident" | "incidents" => EntryField::Incident,
             "source" | "peer" => EntryField::Source,
@@ -117,6 +118,7 @@ impl Noun {
     /// What the id of a subject of this kind stands for.
     fn of_id(kind: &str) -> Option<Self> {
         Some(Self::Field(match kind {
+            "approval" => EntryField::Approval,
             "instance" => EntryField::Instance,
             "token" => EntryField::Token,
             "capability" => EntryField::Capability,
@@ -260,6 +262,11 @@ mod tests {
                 json!({ "by": "o", "subject": { "kind": "incident", "name": "inc_1" } }),
                 &["operator=o", "incident=inc_1"],
             ),
+            (
+                json!({ "operator": "o", "agent": "a", "subject": "approval/appr_1" }),
+                &["agent=a", "operator=o", "approval=appr_1"],
+            ),
+            (json!({ "token": "tok_1", "approval": "appr_1" }), &["token=tok_1", "approval=appr_1"]),
             (json!({ "what": { "revoke-token": "tok_1" } }), &["token=tok_1"]),
             (json!({ "what": { "revoke-instance": "inst_1" } }), &["instance=inst_1"]),
             (

@@ -1,5 +1,5 @@
 use crate::base::code::{self, Code, CodeClass};
-use crate::base::{OperatorId, OperatorName};
+use crate::base::{AgentName, OperatorId, OperatorName};
 use crate::broker::caller_services::AdminServices;
 use crate::broker::failure::{Failure, is_about_owned};
 use crate::broker::incidents::has_subject;
@@ -40,11 +40,22 @@ impl RefusedOperator {
     }
 }
 
+/// The object as an entry names it, with its agent if it is an approval; `None` if it does not exist.
+fn recorded(world: &World, object: &RequestedObject) -> Option<(String, Option<AgentName>)> {
+    if let RequestedObject::Approval(reference) = object {
+        // A request may name it by its code, and entries name it by its id.
+        let opened = &world.approvals().find(*reference)?.opened;
+        return Some((format!("approval/{}", opened.id), Some(opened.requester.name.clone())));
+    }
+    exists(world, object).then(|| (object.to_string(), None))
+}
+
 fn exists(world: &World, object: &RequestedObject) -> bool {
     match object {
         RequestedObject::Subject(name) => has_subject(world, name),
         RequestedObject::Incident(id) => world.incidents().get(*id).is_some(),
         RequestedObject::Lease(id) => world.leases.lease(*id).is_some(),
+        RequestedObject::Approval(reference) => world.approvals().find(*reference).is_some(),
         RequestedObject::Code(id) => {
             world.registry.code(*id).is_some() || world.operators.code(*id).is_some()
         }
@@ -72,12 +83,14 @@ impl AdminServices {
             && let Note::Record { unrecorded } = self.0.limits.entries.operators.note(&operator.id)
         {
             let named = failure.object.as_deref().or(object);
-            let subject = self.0.state.store.read(|world, _| named.filter(|one| exists(world, one)));
+            let found = self.0.state.store.read(|world, _| named.and_then(|one| recorded(world, one)));
+            let (subject, agent) = found.unzip();
             let event = OperatorDenied {
                 operator: &operator.name,
                 role: operator.role.as_str(),
                 right,
-                subject: subject.map(ToString::to_string),
+                subject,
+                agent: agent.flatten(),
                 code: failure.code.as_str(),
                 unrecorded,
             };

@@ -98,6 +98,7 @@ impl Names<'_> {
             EntryField::Token
             | EntryField::Incident
             | EntryField::Lease
+            | EntryField::Approval
             | EntryField::Kind
             | EntryField::Outcome
             | EntryField::Decision
@@ -135,6 +136,7 @@ impl Names<'_> {
             | EntryField::Incident
             | EntryField::Token
             | EntryField::Lease
+            | EntryField::Approval
             | EntryField::Kind
             | EntryField::Outcome
             | EntryField::Decision

@@ -65,6 +65,7 @@ pub(super) fn is_object_of(world: &World, owner: &OwnerName, field: EntryField, 
         | EntryField::Owner
         | EntryField::Token
         | EntryField::Lease
+        | EntryField::Approval
         | EntryField::Kind
         | EntryField::Outcome
         | EntryField::Decision
@@ -331,7 +332,7 @@ impl Filter<'_> {
     fn shows_subject(&mut self, subject: &str) -> bool {
         let named = subject.split_once('/');
         // Whose they are is not in the text, and an operator with an owner must not learn which ones exist.
-        if named.is_some_and(|(kind, _)| ["lease", "code"].contains(&kind)) {
+        if named.is_some_and(|(kind, _)| ["approval", "lease", "code"].contains(&kind)) {
             self.found.foreign = true;
             return false;
         }

@@ -20,7 +20,7 @@ pub(super) fn timeline(
         records.iter().filter(|record| record.place == EntryPlace::Subject).collect();
     let mut facts = vec![
         ("Subject".to_owned(), format!("{} {}", scope.subject.kind, scope.subject.name)),
-        ("Range".to_owned(), range(scope, &of_subject)),
+        ("Range".to_owned(), range(scope)),
         ("Made by".to_owned(), by.to_owned()),
         ("Entries".to_owned(), counts(&of_subject)),
         ("Secret values delivered".to_owned(), secrets(&of_subject)),
@@ -29,22 +29,29 @@ pub(super) fn timeline(
         ("What it proves".to_owned(), completeness(collected)),
         ("Affected subjects".to_owned(), subjects(scope)),
         ("Rotations".to_owned(), rotations(records)),
-        ("Declarations (SHA-256 of the policy snapshot)".to_owned(), snapshots(records)),
+        ("Declarations of the decisions (SHA-256 of the policy snapshot)".to_owned(), snapshots(records)),
     ];
     facts.retain(|(_, fact)| !fact.is_empty());
     Timeline::of(scope, records, facts, about)
 }
 
-fn range(scope: &EvidenceScope, records: &[&EvidenceRecord]) -> String {
-    let since = Timestamp::from_ms(scope.since_ms);
-    let through = records.last().map_or(since, |record| Timestamp::from_ms(record.time_ms));
-    if scope.since_ms == 0 {
-        return format!("the beginning of the ledger to {through} (UTC)");
-    }
-    format!("{since} to {through} (UTC)")
+/// The times that were asked for.
+fn range(scope: &EvidenceScope) -> String {
+    let since = match scope.since_ms {
+        0 => "the beginning of the ledger".to_owned(),
+        since_ms => Timestamp::from_ms(since_ms).to_string(),
+    };
+    let until = match scope.until_ms {
+        Some(until_ms) => Timestamp::from_ms(until_ms).to_string(),
+        None => format!("entry {}, which records this bundle", scope.through),
+    };
+    format!("{since} to {until}")
 }
 
 fn counts(records: &[&EvidenceRecord]) -> String {
+    if records.is_empty() {
+        return "no entries in the range".to_owned();
+    }
     let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
     for record in records {
         let count = by_name.entry(&record.name).or_default();
@@ -116,14 +123,22 @@ fn rotations(records: &[EvidenceRecord]) -> String {
     named(steps.iter().map(|(step, count)| format!("{count} {step}")))
 }
 
-/// The declarations that were in force after each application in the bundle.
+/// The declarations of the decisions in the range, each with the first entry that names it.
 fn snapshots(records: &[EvidenceRecord]) -> String {
-    let applied = records.iter().filter(|record| record.name == "declarations.applied");
-    named(applied.filter_map(|record| {
-        let event: Value = serde_json::from_str(&record.event).ok()?;
-        let hash = event.get("snapshot")?.as_str()?.to_owned();
-        Some(format!("{hash} since entry {}", record.seq))
-    }))
+    let of_range =
+        records.iter().filter(|record| matches!(record.place, EntryPlace::Subject | EntryPlace::Related));
+    let (mut known, mut found): (BTreeSet<String>, Vec<String>) = (BTreeSet::new(), Vec::new());
+    for record in of_range {
+        let event: Value = serde_json::from_str(&record.event).unwrap_or_default();
+        // An application of declarations has a snapshot, too, and is no decision.
+        let is_decision = record.name != "declarations.applied";
+        let snapshot = event.get("snapshot").and_then(Value::as_str).filter(|_| is_decision);
+        if let Some(snapshot) = snapshot.filter(|one| !known.contains(*one)) {
+            known.insert(snapshot.to_owned());
+            found.push(format!("{snapshot} (first in entry {})", record.seq));
+        }
+    }
+    named(found.into_iter())
 }
 
 fn completeness(collected: &Collected) -> String {
@@ -150,4 +165,29 @@ fn named(names: impl Iterator<Item = String>) -> String {
 
 fn about(event: &Value) -> (String, String) {
     (actor_of(event), object_of(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::EvidenceSubject;
+
+    #[test]
+    fn a_range_has_the_stated_times() {
+        let of = |since_ms: i64, until_ms: Option<i64>| {
+            let subject = EvidenceSubject { kind: "agent".to_owned(), name: "a".to_owned() };
+            range(&EvidenceScope {
+                subject,
+                incident: None,
+                subjects: Vec::new(),
+                since_ms,
+                until_ms,
+                through: 7,
+            })
+        };
+        let until = Timestamp::from_ms(5_000);
+        assert_eq!(of(0, Some(5_000)), format!("the beginning of the ledger to {until}"));
+        assert_eq!(of(5_000, None), format!("{until} to entry 7, which records this bundle"));
+        assert_eq!(counts(&[]), "no entries in the range");
+    }
 }

@@ -31,6 +31,35 @@ pub(super) struct IssuedToken {
     pub(super) expires_at: String,
 }
 
+/// Whose entries are the activity of a subject.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Actors<'a> {
+    /// All.
+    Any,
+    /// Those of the agent or operator with this name.
+    One(&'a str),
+    /// Those of agents, and not those of operators that handle the subject.
+    Agents,
+}
+
+impl<'a> Actors<'a> {
+    const fn name(self) -> Option<&'a str> {
+        match self {
+            Self::One(name) => Some(name),
+            Self::Any | Self::Agents => None,
+        }
+    }
+
+    fn include(self, event: &Value) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One(name) => actor_of(event) == name,
+            // The name of an agent is not shown to every operator.
+            Self::Agents => text(event, "by").or_else(|| text(event, "operator")).is_none(),
+        }
+    }
+}
+
 /// The activity of a subject in a time. Entries are added newest first.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -98,14 +127,14 @@ impl Readings {
 }
 
 impl Activity {
-    /// Adds an entry. `actor` is the name of the subject, if only its own requests count for sources and habits.
-    pub(super) fn add(&mut self, entry: &EntryAnswer, actor: Option<&str>) {
+    /// Adds an entry. Only those of `actors` count for sources and habits.
+    pub(super) fn add(&mut self, entry: &EntryAnswer, actors: Actors<'_>) {
         let (event, time) = (&entry.event, entry.time.as_str());
         self.entries = self.entries.saturating_add(1);
-        if let Some(actor) = actor.filter(|_| entry.kind == CertificateRefused::NAME) {
+        if let Some(actor) = actors.name().filter(|_| entry.kind == CertificateRefused::NAME) {
             self.note_refused(event, actor, time);
         }
-        if actor.is_some_and(|actor| actor_of(event) != actor) {
+        if !actors.include(event) {
             return;
         }
         if let Some(source) = text(event, "source").or_else(|| text(event, "peer")) {
@@ -326,7 +355,7 @@ mod tests {
 
     fn of(entries: &[EntryAnswer]) -> Activity {
         let mut activity = Activity::default();
-        entries.iter().for_each(|entry| activity.add(entry, Some("bot")));
+        entries.iter().for_each(|entry| activity.add(entry, Actors::One("bot")));
         activity
     }
 
@@ -370,5 +399,15 @@ mod tests {
             json!({ "by": "admin", "subject": { "kind": "agent", "name": "bot" }, "source": "10.9.9.9" });
         let activity = of(&[entry("subject.suspended", "2026-11-01T09:00:00.000Z", by_admin)]);
         assert_eq!((activity.entries, activity.sources().len(), activity.acts().len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn entries_of_operators_are_no_use_of_a_secret() {
+        let mut activity = Activity::default();
+        let stored = json!({ "by": "admin", "secret": "a", "source": "10.9.9.9" });
+        let stored = entry("secret.stored", "2026-11-01T08:00:00.000Z", stored);
+        [read(1, 9, "10.0.0.1", "a"), stored].iter().for_each(|one| activity.add(one, Actors::Agents));
+        let sources: Vec<String> = activity.sources().into_iter().map(|one| one.source).collect();
+        assert_eq!((activity.entries, sources), (2, vec!["10.0.0.1".to_owned()]));
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::activity::{Activity, Readings, Seen};
+use super::activity::{Activity, Actors, Readings, Seen};
 use super::held_credentials::{held_by_agent, held_by_operator};
 use super::subjects::FoundSubject;
 use super::views::subject_answer;
@@ -85,10 +85,11 @@ impl AdminServices {
         let is_operator = matches!(wanted.subject, SubjectName::Operator(_));
         let is_actor = is_operator || matches!(wanted.subject, SubjectName::Agent(_));
         let actor = if is_actor { wanted.subject.name() } else { wanted.named.agent.clone() };
-        let (activity, entries) = self.activity_of(by, wanted, span(since, now), actor.as_deref(), work)?;
+        let actors = wanted.actors(actor.as_deref());
+        let (activity, entries) = self.activity_of(by, wanted, span(since, now), actors, work)?;
         let begin = since.plus_s(REPORT_BASELINE_S.saturating_neg());
         let end = Timestamp::from_ms(since.ms().saturating_sub(1));
-        let (before, baseline) = self.activity_of(by, wanted, span(begin, end), actor.as_deref(), work)?;
+        let (before, baseline) = self.activity_of(by, wanted, span(begin, end), actors, work)?;
         let agent = wanted.agent();
         let (capabilities, mut credentials) = self.0.state.store.read(|world, _| {
             if let SubjectName::Operator(name) = &wanted.subject {
@@ -148,7 +149,7 @@ impl AdminServices {
         by: &Authorised<ReadLedger>,
         wanted: &WantedReport,
         times: TimeSpan,
-        actor: Option<&str>,
+        actors: Actors<'_>,
         work: &Cancellation,
     ) -> Result<(Activity, ReportedEntries), Failure> {
         let mut query = wanted.query.clone();
@@ -158,7 +159,7 @@ impl AdminServices {
         let mut activity = Activity::default();
         loop {
             let page = self.entries_for(by.operator(), &query, work)?;
-            page.items.iter().for_each(|entry| activity.add(entry, actor));
+            page.items.iter().for_each(|entry| activity.add(entry, actors));
             query.before = page.next_before;
             let (read, complete) = (activity.entries, page.next_before.is_none());
             if complete || read >= REPORT_ENTRIES_READ_MAX || work.elapsed() >= REPORT_WAIT {
@@ -249,6 +250,15 @@ impl AdminServices {
 }
 
 impl WantedReport {
+    /// Whose entries are the activity of the subject; `actor` is the agent or operator of it, if it has one.
+    const fn actors<'a>(&self, actor: Option<&'a str>) -> Actors<'a> {
+        match (actor, &self.subject) {
+            (Some(actor), _) => Actors::One(actor),
+            (None, SubjectName::Secret(_) | SubjectName::Token(_)) => Actors::Agents,
+            (None, _) => Actors::Any,
+        }
+    }
+
     /// The agent that it is about.
     fn agent(&self) -> Option<ReportedAgent> {
         if let SubjectName::Agent(name) = &self.subject {

@@ -208,6 +208,7 @@ fn decided(recorded: &RecordedRequest) -> DecidedAnswer {
         code: recorded.event.code.clone(),
         source: recorded.event.source.clone(),
         life_s: recorded.life_s(),
+        approval: recorded.approval(),
     }
 }
 

@@ -142,6 +142,11 @@ impl RecordedRequest {
         self.event.source.as_deref().and_then(address)
     }
 
+    /// The approval that the request opened, or that the token used.
+    pub(in crate::broker) const fn approval(&self) -> Option<ApprovalId> {
+        self.event.approval
+    }
+
     /// Whether a token was issued by an approval, which a replay does not have.
     pub(in crate::broker) const fn used_approval(&self) -> bool {
         !matches!(self.outcome, RecordedOutcome::Approval) && self.event.approval.is_some()

@@ -58,6 +58,9 @@ pub(super) struct FilterArgs {
     /// Only entries that name this lease
     #[arg(long, value_name = "ID")]
     lease: Vec<String>,
+    /// Only entries that name this approval
+    #[arg(long, value_name = "ID")]
+    approval: Vec<String>,
     /// Only events of this kind, e.g. `secret.revealed`
     #[arg(long, value_name = "EVENT")]
     kind: Vec<String>,
@@ -108,6 +111,7 @@ impl FilterArgs {
             EntryField::SecretName => &self.secret,
             EntryField::Token => &self.token,
             EntryField::Lease => &self.lease,
+            EntryField::Approval => &self.approval,
             EntryField::Kind => &self.kind,
             EntryField::Outcome => &self.outcome,
             EntryField::Decision => &self.decision,

@@ -42,13 +42,20 @@ impl ExplainArgs {
     }
 }
 
+/// The heading of the capabilities and policies: those above are as the entry says.
+const PRESENT: &str = "by the present declarations:";
+
 fn lines(explained: &ExplanationAnswer) -> Vec<String> {
     let ExplanationAnswer { decided, seq, agent, rules, now, capabilities, change } = explained;
     let mut lines = vec![format!("{} of agent `{agent}`, entry {seq}", headline(decided)), request(decided)];
+    lines.extend(approval(decided));
     if !rules.is_empty() {
         lines.push(format!("  decided by: {}", rules.join(", ")));
     }
     lines.push(present(now));
+    if !capabilities.is_empty() {
+        lines.push(PRESENT.to_owned());
+    }
     capabilities.iter().for_each(|one| lines.extend(capability(one)));
     lines.extend(change.iter().map(allowing));
     lines
@@ -56,7 +63,12 @@ fn lines(explained: &ExplanationAnswer) -> Vec<String> {
 
 fn own_lines(explained: &OwnExplanationAnswer) -> Vec<String> {
     let OwnExplanationAnswer { decided, now, capabilities, change } = explained;
-    let mut lines = vec![headline(decided), request(decided), present(now)];
+    let mut lines = vec![headline(decided), request(decided)];
+    lines.extend(approval(decided));
+    lines.push(present(now));
+    if !capabilities.is_empty() {
+        lines.push(PRESENT.to_owned());
+    }
     for one in capabilities {
         let held = match one.held_by.as_slice() {
             [] => "none of your roles holds it".to_owned(),
@@ -78,6 +90,10 @@ fn request(decided: &DecidedAnswer) -> String {
     let source = decided.source.as_ref().map_or_else(String::new, |source| format!(", from {source}"));
     let life = decided.life_s.map_or_else(String::new, |life_s| format!(", for {}", spoken(life_s)));
     format!("  request: {} at {}{source}{life}", decided.action, decided.at)
+}
+
+fn approval(decided: &DecidedAnswer) -> Option<String> {
+    decided.approval.map(|approval| format!("  approval {approval}"))
 }
 
 fn present(now: &DecidedNowAnswer) -> String {

@@ -38,7 +38,7 @@ impl FromPath for Nothing {
 }
 
 macro_rules! from_path {
-    ($($target:ident by $parse:ident $(is $subject:ident)? $(as $object:ident)?),*) => {$(
+    ($($target:ident by $parse:ident $(is $subject:ident)? $(as $object:ident)? $(via $make:ident)?),*) => {$(
         impl FromPath for $target {
             fn parse(text: &str) -> Result<Self, Problem> {
                 $parse(text)
@@ -55,6 +55,10 @@ macro_rules! from_path {
             $(fn object(&self, _template: &str) -> Option<RequestedObject> {
                 Some(RequestedObject::$object(*self))
             })?
+
+            $(fn object(&self, _template: &str) -> Option<RequestedObject> {
+                Some(RequestedObject::$make(*self))
+            })?
         }
     )*};
 }
@@ -62,7 +66,7 @@ macro_rules! from_path {
 from_path!(
     AgentName by name is Agent, OperatorName by name is Operator, SecretName by name is Secret, InstanceId by id is Instance,
     TokenId by id is Token, Serial by serial is Certificate, LeaseId by id as Lease, CodeId by id as Code, IncidentId by id as Incident,
-    ApprovalId by id, ApprovalReference by approval, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u64 by sequence
+    ApprovalId by id via approval, ApprovalReference by approval as Approval, DecisionId by id, CapabilityName by name is Capability, PolicyName by name, u64 by sequence
 );
 
 /// The number of a generation.

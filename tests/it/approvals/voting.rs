@@ -27,6 +27,19 @@ async fn a_second_person_is_never_the_person_of_the_agent() {
     // Then another person can approve
     Approver::join(&broker, "bob", "security", "bob@corp.example").await.approves(&id).await;
     assert_eq!(ask_with(&agent, "reports.publish", &id).await.status, 200);
+    // And the entries of refused votes name the approval and its agent, and are found by it
+    let denied = broker.entries("operator.denied").await;
+    assert_eq!(denied.len(), 3, "{denied:?}");
+    for entry in denied {
+        let event = &entry["event"];
+        assert_eq!((&event["subject"], &event["agent"]), (&json!(format!("approval/{id}")), &json!("a")));
+    }
+    let found = broker.operator().get(&format!("/v1/ledger/entries?approval={id}")).await.json();
+    let kinds: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    for kind in ["approval.requested", "operator.denied", "approval.approved", "token.minted"] {
+        assert!(kinds.contains(&kind), "{kind}: {found}");
+    }
 }
 
 #[tokio::test]
