@@ -113,7 +113,7 @@ impl Explanation {
     /// names none.
     #[must_use]
     pub fn before_retry(fix: &str) -> Option<&str> {
-        RETRIES.iter().find_map(|end| fix.strip_suffix(end))
+        RETRIES.iter().find_map(|end| fix.strip_suffix(*end))
     }
 }
 

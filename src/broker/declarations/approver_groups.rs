@@ -89,7 +89,7 @@ pub(super) fn check_named(
         let unnamed = |policy: &&Policy| {
             !declared.policies.contains_key(&policy.name) && ground.scope.covers(policy.owner.as_ref())
         };
-        let stays = after.policies().filter(unnamed).filter(|one| one.rule.approvers() == Some(&group.name));
+        let stays = after.policies().filter(|one| one.rule.approvers() == Some(&group.name)).filter(unnamed);
         for policy in stays {
             if let Some(message) = unmeetable(policy, group, &format!(" of policy `{}`", policy.name)) {
                 faults.tell(*place, message);

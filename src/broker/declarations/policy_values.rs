@@ -23,7 +23,7 @@ fn effect_of(outcome: &PolicyOutcome) -> String {
         PolicyOutcome::Failed => "unreadable: deny".to_owned(),
         PolicyOutcome::Limited { max_s } => format!("limit life to {max_s} s"),
         PolicyOutcome::NeedsApproval { demand, max_s } => {
-            let life = max_s.map_or_else(String::new, |max_s| format!(", limit life to {max_s} s"));
+            let life = max_s.map_or_else(String::new, |max_s| format!(" (life at most {max_s} s)"));
             format!("{}{life}", approval_of(demand))
         }
     }
