@@ -11,10 +11,22 @@ use crate::keyring::{Keyring, KeyringError, SlotKey, SlotKind, opening_kinds};
 pub(crate) fn slot_key(config: &Config) -> Result<SlotKey, CommandFailure> {
     let key = match &config.root_key {
         RootKey::File(path) => SlotKey::from_file(path),
+        RootKey::Credential(name) if !has_credentials() => {
+            return SlotKey::from_credential(name)
+                .map_err(|error| CommandFailure::from(error).mended_by(OUTSIDE_OF_SERVICE));
+        }
         RootKey::Credential(name) => SlotKey::from_credential(name),
         RootKey::Attended => return Err(attended()),
     };
     Ok(key?)
+}
+
+const OUTSIDE_OF_SERVICE: &str = "outside of the service add `--root-key-file FILE`; to start the broker without its unit: `keyward serve --sealed`, \
+     then `keyward unseal --key-file FILE`";
+
+/// Whether systemd gave credentials to this process.
+fn has_credentials() -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some()
 }
 
 /// The failure if this machine has no unseal key.
@@ -35,6 +47,8 @@ fn with_other_slots(config: &Config, failure: CommandFailure) -> CommandFailure 
     let of_key = [code::ROOT_KEY_UNUSABLE, code::ROOT_KEY_WRONG];
     let file = match &config.root_key {
         RootKey::File(file) => file.display().to_string(),
+        // The key is not lost: systemd gives it to the service alone.
+        RootKey::Credential(_) if !has_credentials() => return failure,
         RootKey::Credential(_) => "FILE".to_owned(),
         RootKey::Attended => return failure,
     };

@@ -29,6 +29,12 @@ impl Person {
         self.folded() == other.folded()
     }
 
+    /// Whether both name the same person, or neither names one.
+    #[must_use]
+    pub fn are_same(one: Option<&Self>, other: Option<&Self>) -> bool {
+        one.map(Self::folded) == other.map(Self::folded)
+    }
+
     /// The text by which persons are compared: in lower case, and of `Ann Li <ann@corp.example>` only the address.
     #[must_use]
     pub fn folded(&self) -> String {

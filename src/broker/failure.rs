@@ -137,6 +137,9 @@ impl Failure {
             failure.mended_by(
                 "an operator looks up the server's error code in the ledger entry and corrects the cause; then request the lease again",
             )
+        } else if let Some(cause) = crate::upstream::Explanation::before_retry(&failure.fix) {
+            let fix = format!("an operator corrects the cause ({cause}); then request the lease again");
+            failure.mended_by(fix)
         } else {
             failure
         }

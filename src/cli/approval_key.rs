@@ -5,11 +5,39 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::{SystemEntropy, code};
+use crate::cli::client::Client;
 use crate::cli::identity::{Identity, IdentityKind};
+use crate::cli::owners::may;
 use crate::cli::sealed_key::{KeyPurpose, SealedKey, passphrase_key};
-use crate::console::{CommandFailure, known_approval_passphrase, new_approval_passphrase};
+use crate::console::{CommandFailure, known_approval_passphrase, new_approval_passphrase, visible};
 use crate::files::{private_dir, remove, replace};
 use crate::keyring::PassphraseKey;
+use crate::policy::{Right, VoteApprovals};
+use crate::wire::{Nothing, OPERATOR_WHOAMI};
+
+/// Checks that the operator of `client` has a role that approves requests.
+///
+/// # Errors
+/// [`CommandFailure`] if it has another role, before a key is made or used.
+pub(crate) async fn check_role(client: &Client) -> Result<(), CommandFailure> {
+    let operator = client.call(OPERATOR_WHOAMI, &Nothing, &Nothing).await?;
+    if may::<VoteApprovals>(&operator) {
+        return Ok(());
+    }
+    let roles: Vec<&str> = VoteApprovals::NEED.roles.iter().map(|role| role.as_str()).collect();
+    let why = format!(
+        "an operator with the role `{}` cannot approve requests",
+        visible(&operator.role, ROLE_CHARS)
+    );
+    let fix = format!(
+        "ask an operator with one of the roles {} to approve, or ask an admin for one of them: `keyward operator role NAME ROLE`",
+        roles.join(", ")
+    );
+    Err(CommandFailure::new(code::OPERATOR_ROLE_INSUFFICIENT).because(why).mended_by(fix))
+}
+
+/// Characters of a role that are shown.
+const ROLE_CHARS: usize = 64;
 
 /// The approval keys of a home directory.
 #[derive(Debug)]

@@ -180,7 +180,9 @@ impl Check<'_> {
         };
         let Some(url) = &raw.webhook else {
             return match raw.webhook_ca.as_ref().or(raw.webhook_key.as_ref()) {
-                Some(needless) => Err(self.refuse(needless, "is only for a `webhook`, and none is set")),
+                Some(needless) => {
+                    Err(self.relation(needless.span().start, "is only for a `webhook`, and none is set"))
+                }
                 None => Ok(None),
             };
         };
@@ -189,8 +191,8 @@ impl Check<'_> {
             return Err(self.refuse(url, "must be https://, a host and a path"));
         }
         let Some(ca) = &raw.webhook_ca else {
-            return Err(self
-                .refuse(url, "needs `webhook_ca`: the file with the CA certificates of its server in PEM"));
+            let needs = "needs `webhook_ca`: the file with the CA certificates of its server in PEM";
+            return Err(self.relation(url.span().start, needs));
         };
         let (ca, key) = (absolute(ca)?, raw.webhook_key.as_ref().map(absolute).transpose()?);
         Ok(Some(WebhookSettings { url: url.get_ref().clone(), ca, key }))

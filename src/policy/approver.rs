@@ -81,7 +81,7 @@ fn counts(records: Records<'_>, approval: &Approval, demand: &PolicyDemand, vote
     let operator = enrolled_operator(ballot.operator_id, &ballot.operator, ballot.enrolled_seq, records);
     operator.is_ok_and(|operator| {
         VoteApprovals::NEED.roles.contains(&operator.role)
-            && operator.profile.person == ballot.person
+            && Person::are_same(operator.profile.person.as_ref(), ballot.person.as_ref())
             && ballot.key.is_some()
             && records.operators.approval_key(&operator.name).map(ApprovalKey::fingerprint) == ballot.key
             && is_within(records, approval, &operator.scope)

@@ -97,6 +97,9 @@ impl Explanation {
         if let Some(fault) = connect {
             return Self { why: fault.meaning().into(), fix: fault.fix().into() };
         }
+        if code == code::UPSTREAM_REFUSED && detail == Some(UNDEFINED_OBJECT) {
+            return Self { why: UNDEFINED.into(), fix: UNDEFINED_FIX.into() };
+        }
         match (handshake, detail) {
             (Some(fault), _) => Self { why: fault.meaning().into(), fix: fault.fix().into() },
             (None, Some(detail)) => {
@@ -104,5 +107,50 @@ impl Explanation {
             }
             (None, None) => Self { why: code.meaning().into(), fix: code.fix().into() },
         }
+    }
+
+    /// The fix of a failure that nothing repeats, e.g. of a check: without the end that names the repetition; `None` if it
+    /// names none.
+    #[must_use]
+    pub fn before_retry(fix: &str) -> Option<&str> {
+        RETRIES.iter().find_map(|end| fix.strip_suffix(*end))
+    }
+}
+
+/// The ends of fixes that name how steps of applied rotations and of leases are repeated.
+const RETRIES: [&str; 4] = [
+    ", then `keyward rotation retry NAME`; the broker repeats steps of leases by itself",
+    ", then `keyward rotation retry NAME`",
+    ", then `keyward lease retry ID`; the broker also tries again by itself",
+    "; the broker tries again by itself",
+];
+
+/// The SQLSTATE `undefined_object` of PostgreSQL.
+const UNDEFINED_OBJECT: &str = "42704";
+const UNDEFINED: &str = "the upstream refused the change, and is unchanged: a role or object that the change names does not exist there (42704)";
+const UNDEFINED_FIX: &str = "create the role or object at the upstream, or correct its name in the declaration, e.g. in `member_of` or `statements`, \
+     then `keyward rotation retry NAME`; the broker repeats steps of leases by itself";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fix_of_a_check_names_no_retry() {
+        let faults = [
+            UpstreamFault::unreachable(Some(ConnectFault::Refused)),
+            UpstreamFault::refused(code::UPSTREAM_REFUSED).with("42704".to_owned()),
+            UpstreamFault::refused(code::UPSTREAM_LOGIN_REFUSED),
+            UpstreamFault::refused(code::UPSTREAM_CHANGED_BY_COPY),
+            UpstreamFault::refused(code::UPSTREAM_LOGIN_NOT_DROPPED),
+        ];
+        for fault in faults {
+            let fix = fault.explained().fix;
+            let before = Explanation::before_retry(&fix).unwrap();
+            assert!(!before.contains(" retry ") && !before.contains("by itself"), "{before}");
+        }
+        let fault = UpstreamFault::refused(code::UPSTREAM_REFUSED).with("42704".to_owned());
+        assert!(fault.explained().why.contains("does not exist there (42704)"));
+        assert_eq!(Explanation::before_retry(code::UPSTREAM_CLOCK_AHEAD.fix()), None);
     }
 }

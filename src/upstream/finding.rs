@@ -1,4 +1,4 @@
-use super::fault::UpstreamFault;
+use super::fault::{Explanation, UpstreamFault};
 
 /// Whether a value works.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +41,9 @@ impl Finding {
     /// A call came to nothing.
     pub(super) fn fault(what: &'static str, fault: &UpstreamFault) -> Self {
         let explained = fault.explained();
-        Self::bad(what, explained.why.into_owned(), &explained.fix)
+        let cause = Explanation::before_retry(&explained.fix).unwrap_or(&explained.fix);
+        let fix = format!("{cause}, then repeat the check");
+        Self::bad(what, explained.why.into_owned(), &fix)
     }
 
     /// Whether the upstream accepts the current value. The first rotation of a secret replaces a wrong value where another

@@ -21,7 +21,7 @@ endpoints! {
     /// Change an operator's role and scope
     PLACE_OPERATOR: PUT "/v1/operators/{name}/role", OperatorName, PlaceOperatorBody => ChangedAnswer;
     /// Change an operator's networks, life of certificates and person
-    CHANGE_OPERATOR_PROFILE: PUT "/v1/operators/{name}/profile", OperatorName, OperatorProfileBody => ChangedAnswer;
+    CHANGE_OPERATOR_PROFILE: PUT "/v1/operators/{name}/profile", OperatorName, OperatorProfileBody => OperatorProfileAnswer;
     /// Revoke all credentials of an operator
     REVOKE_OPERATOR: POST "/v1/operators/{name}/revoke", OperatorName, Optional<ReasonBody> => EndedAnswer;
     /// Suspend an operator
@@ -83,6 +83,16 @@ pub struct OperatorUseAnswer {
     pub at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+}
+
+/// A changed profile of an operator.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct OperatorProfileAnswer {
+    /// The ledger entry.
+    pub seq: u64,
+    /// The approval keys that ended because the person changed: SHA-256 of each public key, in hex.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_approval_keys: Vec<String>,
 }
 
 /// A deleted operator. The ledger keeps its entries.

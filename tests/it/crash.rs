@@ -182,7 +182,9 @@ fn the_root_key_may_come_as_a_systemd_credential() {
     let text = std::fs::read_to_string(process.config()).unwrap();
     let file = format!("file = \"{}\"", process.path("root.key").display());
     std::fs::write(process.config(), text.replace(&file, "credential = \"root-key\"")).unwrap();
-    assert!(process.refused_serve().1.contains("systemd gave this process no credentials"));
+    let said = process.refused_serve().1;
+    assert!(said.contains("systemd gave this process no credentials"), "{said}");
+    assert!(said.contains("outside of the service add `--root-key-file FILE`"), "{said}");
     process.environment.push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.display().to_string()));
     process.serve();
 }

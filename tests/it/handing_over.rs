@@ -134,7 +134,7 @@ fn what_cannot_be_run_leaves_nothing_behind() {
     command.arg("--home").arg(process.path("home-a")).env("XDG_RUNTIME_DIR", runtime(&process));
     let ran =
         command.args(["run", "--capability", "github.repo.read", "--", "/no/such/command"]).output().unwrap();
-    assert_eq!(ran.status.code(), Some(1));
+    assert_eq!(ran.status.code(), Some(127));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("command_failed"));
     gone(&process);
     let mut command = Command::new(KEYWARD);

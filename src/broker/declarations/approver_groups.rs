@@ -3,7 +3,7 @@ use super::section::SectionContext;
 use crate::base::{ApproverGroupName, OwnerName, length_text, near_texts};
 use crate::config::Faults;
 use crate::registry::{Action, ChangedValue, Noun, PlannedChange, Undeclared};
-use crate::rules::{ApproverGroup, DeclaredRules, GroupsChange, Policy, Rules};
+use crate::rules::{ApproverGroup, DeclaredRules, GroupsChange, Policy, PolicyOutcome, Rules};
 
 /// The changes of an application to groups of approvers.
 #[derive(Default)]
@@ -22,7 +22,8 @@ impl PlannedGroups {
                 Present::Own(old) => planned.note_changed(old, new),
                 Present::Absent => {
                     let change = PlannedChange::new(Action::Create, Noun::ApproverGroup, name.as_str());
-                    let values = owner_changed(None, new.owner.as_ref());
+                    let mut values = changed_values(None, new);
+                    values.extend(owner_changed(None, new.owner.as_ref()));
                     planned.lines.push(PlannedChange { values, ..change });
                 }
                 Present::Foreign => {
@@ -46,24 +47,30 @@ impl PlannedGroups {
 
     fn note_changed(&mut self, old: &ApproverGroup, new: &ApproverGroup) {
         let mut values = owner_changed(old.owner.as_ref(), new.owner.as_ref());
-        values.extend(ChangedValue::list("operators", &old.operators, &new.operators));
-        values.extend(ChangedValue::single(
-            "operators_of",
-            old.operators_of.as_ref(),
-            new.operators_of.as_ref(),
-        ));
-        let after = |group: &ApproverGroup| group.escalation.as_ref().map(|one| length_text(one.after_s));
-        let to = |group: &ApproverGroup| group.escalation.as_ref().map(|one| one.to.clone());
-        values.extend(ChangedValue::single("escalate_after", after(old).as_ref(), after(new).as_ref()));
-        values.extend(ChangedValue::single("escalate_to", to(old).as_ref(), to(new).as_ref()));
+        values.extend(changed_values(Some(old), new));
         let fields = values.iter().map(|value| value.field.clone()).collect();
         let change = PlannedChange::new(Action::Update, Noun::ApproverGroup, new.name.as_str());
         self.lines.push(PlannedChange { fields, values, ..change });
     }
 }
 
-/// Checks that each policy and each group that is declared anew names groups that exist afterwards and that it can name, and
-/// that no group is removed that a policy or group still names.
+/// The values apart from the owner in which `new` differs from `old`; all of a new group.
+fn changed_values(old: Option<&ApproverGroup>, new: &ApproverGroup) -> Vec<ChangedValue> {
+    let before = old.map(|group| group.operators.clone()).unwrap_or_default();
+    let owner = |group: &ApproverGroup| group.operators_of.clone();
+    let after = |group: &ApproverGroup| group.escalation.as_ref().map(|one| length_text(one.after_s));
+    let to = |group: &ApproverGroup| group.escalation.as_ref().map(|one| one.to.clone());
+    let values = [
+        ChangedValue::list("operators", &before, &new.operators),
+        ChangedValue::single("operators_of", old.and_then(owner), owner(new)),
+        ChangedValue::single("escalate_after", old.and_then(after), after(new)),
+        ChangedValue::single("escalate_to", old.and_then(to), to(new)),
+    ];
+    values.into_iter().flatten().collect()
+}
+
+/// Checks that each policy and each group that is declared anew names groups that exist afterwards and that it can name, that
+/// their operators can meet the quorum, and that no group is removed that a policy or group still names.
 pub(super) fn check_named(
     ground: &SectionContext<'_>,
     declared: &DeclaredRules,
@@ -74,9 +81,20 @@ pub(super) fn check_named(
         let Some(name) = policy.rule.approvers() else { continue };
         if let Some(message) = missing(ground, after, policy.owner.as_ref(), name) {
             faults.tell(*place, format!("the rule names group of approvers `{name}`, which {message}"));
+        } else if let Some(message) = after.group(name).and_then(|group| unmeetable(policy, group, "")) {
+            faults.tell(*place, message);
         }
     }
     for (group, place) in declared.groups.values() {
+        let unnamed = |policy: &&Policy| {
+            !declared.policies.contains_key(&policy.name) && ground.scope.covers(policy.owner.as_ref())
+        };
+        let stays = after.policies().filter(|one| one.rule.approvers() == Some(&group.name)).filter(unnamed);
+        for policy in stays {
+            if let Some(message) = unmeetable(policy, group, &format!(" of policy `{}`", policy.name)) {
+                faults.tell(*place, message);
+            }
+        }
         let Some(escalation) = &group.escalation else { continue };
         if let Some(message) = missing(ground, after, group.owner.as_ref(), &escalation.to) {
             faults.tell(
@@ -106,6 +124,20 @@ pub(super) fn check_named(
             faults.tell(crate::config::SourcePosition::UPLOAD, message);
         }
     }
+}
+
+/// The fault if the quorum of `policy` is greater than the number of operators that `group` can have.
+fn unmeetable(policy: &Policy, group: &ApproverGroup, of: &str) -> Option<String> {
+    let PolicyOutcome::NeedsApproval { demand, .. } = policy.rule.outcome() else { return None };
+    let has_others = group.operators_of.is_some() || group.escalation.is_some();
+    let (quorum, count) = (demand.quorum, group.operators.len());
+    if has_others || usize::try_from(quorum).is_ok_and(|quorum| quorum <= count) {
+        return None;
+    }
+    let (name, noun) = (&group.name, if count == 1 { "operator" } else { "operators" });
+    Some(format!(
+        "the quorum{of} is {quorum}, and group `{name}` has {count} {noun}: lower the quorum or add operators"
+    ))
 }
 
 /// The end of a fault if an object of `owner` cannot name the group.

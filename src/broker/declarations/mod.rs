@@ -6,6 +6,7 @@ pub(super) mod export;
 pub(in crate::broker) mod losses;
 pub(super) mod missing;
 mod policies;
+mod policy_values;
 mod present;
 mod records;
 pub(super) mod schema;

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::approver_groups::{PlannedGroups, check_named};
+use super::policy_values::policy_values;
 use super::present::{FOREIGN, Present, owner_changed};
 use super::section::{Effects, Section, SectionContext, SectionFailure, SectionPlan};
 use crate::base::limits::{
@@ -175,7 +176,9 @@ impl PlannedRules {
                     let values: Vec<_> = owner_changed(old.owner.as_ref(), new.owner.as_ref());
                     self.note_values(Noun::Environment, name.as_str(), Vec::new(), values);
                 }
-                Present::Absent => self.note_created(Noun::Environment, name.as_str(), new.owner.as_ref()),
+                Present::Absent => {
+                    self.note_created(Noun::Environment, name.as_str(), Vec::new(), new.owner.as_ref());
+                }
                 Present::Foreign => {
                     faults.tell(*place, FOREIGN);
                     continue;
@@ -221,7 +224,10 @@ impl PlannedRules {
                     self.note_values(Noun::Policy, name.as_str(), fields, values);
                     self.replaced.push(sha256(old.rule.text().as_bytes()));
                 }
-                Present::Absent => self.note_created(Noun::Policy, name.as_str(), new.owner.as_ref()),
+                Present::Absent => {
+                    let values = policy_values(new);
+                    self.note_created(Noun::Policy, name.as_str(), values, new.owner.as_ref());
+                }
                 Present::Foreign => {
                     faults.tell(*place, FOREIGN);
                     continue;
@@ -244,9 +250,16 @@ impl PlannedRules {
         self.change.removed_policies.push(policy.name.clone());
     }
 
-    fn note_created(&mut self, kind: Noun, name: &str, owner: Option<&OwnerName>) {
+    fn note_created(
+        &mut self,
+        kind: Noun,
+        name: &str,
+        mut values: Vec<ChangedValue>,
+        owner: Option<&OwnerName>,
+    ) {
+        values.extend(owner_changed(None, owner));
         let change = PlannedChange::new(Action::Create, kind, name);
-        self.lines.push(PlannedChange { values: owner_changed(None, owner), ..change });
+        self.lines.push(PlannedChange { values, ..change });
     }
 
     fn note_values(&mut self, kind: Noun, name: &str, mut fields: Vec<String>, values: Vec<ChangedValue>) {

@@ -1,7 +1,9 @@
+use serde::Deserialize;
+
 use crate::base::limits::{OPERATOR_LIFE_MAX_S, OPERATOR_LIFE_MIN_S, OPERATOR_NETWORKS_MAX, SERVICE_LIFE_S};
 use crate::base::{BindingNetwork, Network, OperatorName, Person, Scope, code};
 use crate::broker::caller_services::AdminServices;
-use crate::broker::changes::{ChangeDraft, ChangeRequest};
+use crate::broker::changes::{ChangeDraft, ChangeRequest, Changed};
 use crate::broker::failure::Failure;
 use crate::broker::identity::operators::{changed_since, unknown_in};
 use crate::broker::services::{Services, Settings};
@@ -11,6 +13,7 @@ use crate::operators::{
     self, ApprovalKeyChange, OperatorKind, OperatorProfile, OperatorProfileChanged, OperatorRole, ProfileText,
 };
 use crate::policy::{Authorised, PlaceOperators};
+use crate::wire::OperatorProfileAnswer;
 
 /// The changeable part of an operator's profile.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl ExpectedProfile {
 
 impl AdminServices {
     /// Changes networks, life of certificates and person of the operator called `name`. The networks take effect at its
-    /// next request, the life at its next renewal. Gives the sequence of the entry.
+    /// next request, the life at its next renewal. Approval keys end if the person becomes another one.
     ///
     /// # Errors
     /// [`Failure`]; also if its profile is not the expected one.
@@ -55,7 +58,7 @@ impl AdminServices {
         name: &OperatorName,
         input: OperatorProfileInput,
         idempotency: Option<&IdempotencyKey>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<OperatorProfileAnswer, Failure> {
         let services = &*self.0;
         let changed = services.state.change(ChangeRequest::by(by.operator(), idempotency), |reading| {
             let operator = reading.operator(name).ok_or_else(|| unknown_in(reading, name))?;
@@ -75,22 +78,37 @@ impl AdminServices {
                 services.settings.check_life(profile.kind, profile.life_s)?;
             }
             // A key was accepted for a person: it does not count for another one.
-            let keys =
-                if profile.person == known.person { None } else { Some(reading.approval_keys(operator)) };
+            let is_same = Person::are_same(known.person.as_ref(), profile.person.as_ref());
+            let keys = if is_same { None } else { Some(reading.approval_keys(operator)) };
             let ended: Vec<String> =
                 keys.into_iter().flat_map(|keys| keys.fingerprints()).map(|key| key.hex()).collect();
             let (by, has_ended, text) = (by.operator().name(), !ended.is_empty(), ProfileText::of(&profile));
-            let event =
-                OperatorProfileChanged { by, operator: name, ended_approval_keys: ended, profile: text };
-            let draft = ChangeDraft::new(&event, ())?;
+            let event = OperatorProfileChanged {
+                by,
+                operator: name,
+                ended_approval_keys: ended.clone(),
+                profile: text,
+            };
+            let draft = ChangeDraft::new(&event, EndedKeys { ended_approval_keys: ended })?;
             let describe = operators::Effect::Describe { operator: name.clone(), profile };
             let draft = draft.effect(Effect::Operators(describe));
             let change = ApprovalKeyChange::Remove;
             let end = operators::Effect::ChangeApprovalKeys { operator: name.clone(), change };
             Ok(if has_ended { draft.effect(Effect::Operators(end)) } else { draft })
         });
-        Ok(changed.await?.seq())
+        let (seq, EndedKeys { ended_approval_keys }) = match changed.await? {
+            Changed::Recorded { seq, value } => (seq, value),
+            Changed::Before(before) => (before.seq, services.state.said(&before)?),
+        };
+        Ok(OperatorProfileAnswer { seq, ended_approval_keys })
     }
+}
+
+/// The approval keys that a change of a profile ends, as its event says it.
+#[derive(Debug, Deserialize)]
+struct EndedKeys {
+    #[serde(default)]
+    ended_approval_keys: Vec<String>,
 }
 
 impl Services {

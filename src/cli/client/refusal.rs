@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::base::code::Code;
+use crate::base::code::{self, Code};
 use crate::config::Fault;
 use crate::console::{CommandFailure, Refused};
 use crate::wire::{OAuthBody, ProblemBody};
@@ -27,9 +27,9 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> CommandFailure {
             places: problem.errors.into_iter().map(place).collect(),
         },
         Ok(RefusalBody::OAuth(body)) => Refused {
+            fix: approval_fix(&body).unwrap_or_else(|| body.fix.into_owned()),
             code: body.code.into_owned(),
             why: body.error_description.into_owned(),
-            fix: body.fix.into_owned(),
             decision: body.decision_id,
             request: body.request_id,
             places: Vec::new(),
@@ -47,6 +47,16 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> CommandFailure {
     CommandFailure::of_broker(status, Refused { why, fix, ..refused })
 }
 
+/// The fix for a person at a shell if the request needs an approval: the broker names the parameters of the request.
+fn approval_fix(body: &OAuthBody) -> Option<String> {
+    let awaits = [code::APPROVAL_REQUIRED, code::APPROVAL_PENDING];
+    let id =
+        body.approval_id.as_deref().filter(|_| awaits.iter().any(|code| code.as_str() == &*body.code))?;
+    Some(format!(
+        "an operator approves it: `keyward approval approve {id}`; then use the approval: `keyward token CAPABILITY --approval {id}`"
+    ))
+}
+
 fn place(fault: Fault) -> String {
     let Fault { file, line, column, message } = fault;
     format!("{file}:{line}:{column}: {message}")
@@ -55,7 +65,15 @@ fn place(fault: Fault) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::code;
+
+    #[test]
+    fn needed_approval_is_explained_with_commands() {
+        let body = br#"{"error":"approval_required","code":"approval_required","fix":"repeat it with `approval=ID`","approval_id":"appr_1"}"#;
+        assert!(refusal(400, body).fix().ends_with("`keyward token CAPABILITY --approval appr_1`"));
+        let body =
+            br#"{"error":"approval_required","code":"approval_used","fix":"f","approval_id":"appr_1"}"#;
+        assert_eq!(refusal(400, body).fix(), "f");
+    }
 
     #[test]
     fn refusal_without_some_of_its_fields_is_read() {

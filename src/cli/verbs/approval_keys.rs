@@ -5,7 +5,7 @@ use super::on_host::OnHostArgs;
 use crate::base::OperatorName;
 use crate::base::code;
 use crate::base::encoding::{base64url, from_hex};
-use crate::cli::approval_key::{MachineKeys, check_own, sign_approval};
+use crate::cli::approval_key::{MachineKeys, check_own, check_role, sign_approval};
 use crate::cli::client::Received;
 use crate::cli::identity::{Identity, IdentityKind};
 use crate::cli::session::VerbSession;
@@ -124,6 +124,7 @@ async fn create(session: VerbSession<'_>, replace: bool) -> Result<(), CommandFa
     let console = session.console;
     Identity::load(session.home, IdentityKind::Operator)?;
     let client = session.operator().await?;
+    check_role(&client).await?;
     let before = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
     let mut keys = MachineKeys::load(session.home)?;
     let is_known = |fingerprint: &str| before.keys.iter().any(|key| key.fingerprint == fingerprint);

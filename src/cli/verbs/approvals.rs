@@ -7,7 +7,7 @@ use super::approval_view::{
 };
 use crate::base::encoding::base64url;
 use crate::base::{AgentName, ApprovalReference, CapabilityName, code};
-use crate::cli::approval_key::{MachineKeys, sign_approval};
+use crate::cli::approval_key::{MachineKeys, check_role, sign_approval};
 use crate::cli::client::{Client, Received};
 use crate::cli::session::{ReasonArgs, VerbSession, optional};
 use crate::cli::table::Row;
@@ -202,6 +202,7 @@ async fn approve(
     reason: &ReasonArgs,
 ) -> Result<(), CommandFailure> {
     let client = session.operator().await?;
+    check_role(&client).await?;
     let mut machine = MachineKeys::load(session.home)?;
     let own = client.call(GET_OWN_APPROVAL_KEYS, &Nothing, &Nothing).await?;
     let accepted = own.keys.iter().find(|key| &*key.state == "accepted");

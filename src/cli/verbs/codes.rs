@@ -63,8 +63,13 @@ fn further(revoked: &CodeRevokedAnswer) -> Option<String> {
 fn id_of_input(console: &Console) -> Result<CodeId, CommandFailure> {
     let given = input::secret(None, "Enrolment code", SECRET_BYTES_MAX, console)?;
     let text = std::str::from_utf8(given.expose()).unwrap_or_default();
-    let code = EnrolmentCode::parse(text)
-        .map_err(|error| CommandFailure::usage(&error.to_string(), "copy the whole code, in one line"))?;
+    let code = EnrolmentCode::parse(text).map_err(|error| {
+        CommandFailure::usage(
+            &error.to_string(),
+            "give the code alone, in one line; `keyward incident value -` finds tokens and codes within a longer text, e.g. a log \
+             line",
+        )
+    })?;
     Ok(code.id)
 }
 

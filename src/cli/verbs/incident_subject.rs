@@ -59,7 +59,10 @@ pub(super) fn written(text: &str, console: &Console) -> Result<SubjectName, Comm
             let claims = unverified_claims(token.trim()).map_err(|_| {
                 CommandFailure::new(code::TOKEN_UNVERIFIED)
                     .because("the input is not an access token of a Keyward broker")
-                    .mended_by("give the whole token on standard input, or its id: `token/tok_…`")
+                    .mended_by(
+                        "give the token alone on standard input, or its id: `token/tok_…`; `keyward incident value -` finds tokens and \
+                         codes within a longer text, e.g. a log line",
+                    )
             })?;
             Ok(SubjectName::Token(claims.jti))
         }

@@ -155,11 +155,39 @@ impl OperatorUpdateArgs {
             expected: Some(expected),
         };
         let changed = client.call(CHANGE_OPERATOR_PROFILE, &name, &body).await?;
-        session.print(&changed, |_| {
-            format!("changed {name}: its networks take effect at the next request, the life of certificates at the next renewal")
-        });
+        session.print(&changed, |_| told(&name, &body));
+        if !changed.ended_approval_keys.is_empty() && !session.console.is_json() {
+            session.console.say(&format!(
+                "the approval keys of {name} ended, because they were proposed for another person: {name} approves again after \
+                 `keyward approval key create`, and after another admin has accepted the new key"
+            ));
+        }
         Ok(())
     }
+}
+
+/// What the change of a profile changed.
+fn told(name: &OperatorName, body: &OperatorProfileBody) -> String {
+    let OperatorProfileBody { networks, life_s, person, expected } = body;
+    let mut changes = Vec::new();
+    if expected.as_ref().is_none_or(|before| before.person != *person) {
+        changes.push(match person {
+            Some(person) => format!("the person is {person}"),
+            None => "the operator has no person".to_owned(),
+        });
+    }
+    if expected.as_ref().is_none_or(|before| before.networks != *networks) {
+        let networks = if networks.is_empty() { "all".to_owned() } else { networks.join(", ") };
+        changes.push(format!("the networks are {networks}, from the next request on"));
+    }
+    if expected.as_ref().is_none_or(|before| before.life_s != *life_s) {
+        let life = life_s.map_or_else(|| "the default".to_owned(), length_text);
+        changes.push(format!("the life of certificates is {life}, from the next renewal on"));
+    }
+    if changes.is_empty() {
+        return format!("{name} has this profile already: nothing changed");
+    }
+    format!("changed {name}: {}", changes.join("; "))
 }
 
 pub(super) fn role_name(role: &str) -> Result<&'static str, CommandFailure> {

@@ -126,7 +126,10 @@ impl TokenRequest {
             remediates: self.remediates.map(|id| id.to_string()),
             device_code: None,
         };
-        client.mint(&form).await
+        client.mint(&form).await.map_err(|failure| {
+            let fix = failure.fix().replace("token CAPABILITY", &format!("token {}", self.scope));
+            failure.mended_by(fix)
+        })
     }
 
     /// The cached response with enough life left, or a new one, which is cached.

@@ -11,8 +11,8 @@ use crate::operators::{OperatorKind, OperatorRole, UnknownKind, UnknownRole};
 use crate::policy::{ContainOperators, PlaceOperators, ReadOperators};
 use crate::wire::{
     self, ChangedAnswer, EndedAnswer, InviteOperatorBody, Nothing, OperatorAnswer, OperatorDeletedAnswer,
-    OperatorInvitationAnswer, OperatorProfileBody, Optional, PageAnswer, PageQuery, PlaceOperatorBody,
-    ReasonBody,
+    OperatorInvitationAnswer, OperatorProfileAnswer, OperatorProfileBody, Optional, PageAnswer, PageQuery,
+    PlaceOperatorBody, ReasonBody,
 };
 
 /// The routes of operators.
@@ -99,7 +99,7 @@ async fn change_profile(
     services: AdminServices,
     call: AdminRequest<PlaceOperators, OperatorName, OperatorProfileBody>,
     idempotency: Option<IdempotencyKey>,
-) -> Result<ChangedAnswer, Problem> {
+) -> Result<OperatorProfileAnswer, Problem> {
     let expected = call.input.expected.as_ref().map(|read| {
         let networks: Result<_, Problem> = read.networks.iter().map(|text| name(text)).collect();
         let person = person(read.person.as_deref())?;
@@ -112,7 +112,7 @@ async fn change_profile(
         expected: expected.transpose()?,
     };
     let changed = services.change_operator_profile(&call.by, &call.target, input, idempotency.as_ref());
-    Ok(ChangedAnswer { seq: changed.await? })
+    Ok(changed.await?)
 }
 
 async fn contain(

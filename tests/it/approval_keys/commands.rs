@@ -183,3 +183,17 @@ fn approve_needs_an_accepted_key_on_this_machine() {
     let wrong = process.run_as("alice", &["approval", "show", "WDJB"], b"");
     assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
 }
+
+#[test]
+fn auditor_makes_no_approval_key_and_approves_nothing() {
+    let process = persons();
+    let invite = ["operator", "invite", "olga", "--role", "auditor", "--person", "olga@corp.example"];
+    let code = process.good(&invite, b"");
+    process.good_as("olga", &["join"], &code);
+    for verb in ["approval key create", "approval approve WDJB-MJHT"] {
+        let refused = process.run_as("olga", &verb.split(' ').collect::<Vec<_>>(), b"");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("operator_role_insufficient") && said.contains("`auditor`"), "{verb}: {said}");
+    }
+    assert!(!process.path("home-olga/approval-key.pem").exists());
+}

@@ -58,7 +58,7 @@ fn approve_with(shown: Value, meant: &Value, lines: &[&str]) -> (bool, String, V
             "approval": ID, "entries": { "read": 0, "complete": true }, "tokens": 0, "differences": [], "previous": [],
         }),
         path if path.ends_with("/votes") => json!({ "approval": ID, "state": "approved", "seq": 10 }),
-        "/v1/whoami" => operator_whoami("x"),
+        "/v1/whoami" => operator_whoami("approver"),
         _ => given.clone(),
     });
     let home = process.path("home-alice/operator");

@@ -46,6 +46,14 @@ async fn faults_of_policies_have_their_place() {
             "environment `production`, which is not declared",
         ),
         (
+            policy(
+                "p",
+                "@decision(\"require_approval\") @approvers(\"g\") @quorum(\"5\") forbid (principal, action, resource);",
+            ) + "[[approver_group]]\nname = \"g\"\noperators = [\"a\", \"b\", \"c\"]\n",
+            1,
+            "policy `p`: the quorum is 5, and group `g` has 3 operators: lower the quorum or add operators",
+        ),
+        (
             "[[capability]]\nname = \"c\"\naccess = \"read\"\ndelivery = \"mint\"\naudience = \"https://a\"\nmax_life_s = 60\nenvironment = \"production\"\n".to_owned(),
             7,
             "environment `production` is not declared",

@@ -103,7 +103,7 @@ pub(super) const ROWS: &[(&str, Forms)] = &[
     ("operator seal-key", &[of::<wire::SealedKeyOutput>]),
     ("operator show", &[of::<wire::OperatorAnswer>]),
     ("operator suspend", &[of::<wire::EndedAnswer>]),
-    ("operator update", &[of::<wire::ChangedAnswer>]),
+    ("operator update", &[of::<wire::OperatorProfileAnswer>]),
     ("plan", &[of::<wire::AppliedAnswer>, of::<wire::CheckedPlanOutput>]),
     ("renew", &[of::<wire::IdentityOutput>]),
     ("policy list", &[of::<Items<wire::PolicyAnswer>>]),
