@@ -25,15 +25,12 @@ pub(crate) async fn publish(config: &Config, services: AgentServices) {
 
 /// What helps when the documents could not be stored. The broker tries again every minute, and at each stop.
 const fn remedy(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free space on the data disk (docs/runbooks/full-disk.md); the broker stores them by itself, at the latest after \
-             its next start"
-        }
-        _ => {
-            "check the directory `tls` in the data directory, its disk and its permissions; the broker stores them by itself, at \
-             the latest after its next start"
-        }
+    if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        "free space on the data disk (docs/runbooks/full-disk.md); the broker stores them by itself, at the latest after its \
+         next start"
+    } else {
+        "check the directory `tls` in the data directory, its disk and its permissions; the broker stores them by itself, at \
+         the latest after its next start"
     }
 }
 

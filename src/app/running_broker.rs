@@ -177,15 +177,12 @@ impl OpenedBroker<'_> {
         let (rotator, ender) = (Arc::new(Rotator::new(of())), Arc::new(LeaseEnder::new(of())));
         let (snapshots, clock_watcher) = (Arc::new(Snapshots::new(of())), Arc::new(ClockWatcher::new(of())));
         let announcer = Arc::new(Announcer::new(of()));
-        let jobs = match duty {
-            ServeMode::Full => {
-                let _entered = runtimes.jobs.handle().enter();
-                let mut jobs = at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped);
-                jobs.push(tokio::spawn(Arc::clone(&announcer).work(stopped.clone())));
-                jobs
-            }
-            ServeMode::ReadOnly => Vec::new(),
-        };
+        let mut jobs = Vec::new();
+        if duty == ServeMode::Full {
+            let _entered = runtimes.jobs.handle().enter();
+            jobs = at_work(&upkeep, &rotator, &ender, &snapshots, &clock_watcher, &stopped);
+            jobs.push(tokio::spawn(Arc::clone(&announcer).work(stopped.clone())));
+        }
         tracing::info!(agents = %addresses.0, admins = %addresses.1, "the broker serves");
         Ok(RunningBroker {
             services,

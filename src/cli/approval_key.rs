@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(keys.accepted(&new).unwrap().public().hex(), new);
         assert_eq!(keys.accepted(&old).unwrap_err().code(), "approval_key_not_on_machine");
         let mut again = MachineKeys::load(home.path()).unwrap();
-        assert_eq!(again.fingerprints().collect::<Vec<_>>(), [new.clone()]);
+        assert_eq!(again.fingerprints().collect::<Vec<_>>(), std::slice::from_ref(&new));
         assert!(again.accepted(&new).is_ok() && !home.path().join(NEXT).exists());
     }
 

@@ -76,79 +76,12 @@ const fn is_look_alike(c: char) -> bool {
 }
 
 /// Whether a letter looks like a Latin letter or a digit.
-const fn is_imitation(c: char) -> bool {
-    matches!(
-        c,
-        'а' | 'в'
-            | 'е'
-            | 'к'
-            | 'м'
-            | 'н'
-            | 'о'
-            | 'р'
-            | 'с'
-            | 'т'
-            | 'у'
-            | 'х'
-            | 'ѕ'
-            | 'і'
-            | 'ј'
-            | 'һ'
-            | 'ԁ'
-            | 'ԛ'
-            | 'ԝ'
-            | 'А'
-            | 'В'
-            | 'Е'
-            | 'К'
-            | 'М'
-            | 'Н'
-            | 'О'
-            | 'Р'
-            | 'С'
-            | 'Т'
-            | 'У'
-            | 'Х'
-            | 'Ѕ'
-            | 'І'
-            | 'Ј'
-            | 'Ԁ'
-            | 'Ԍ'
-            | 'Ԛ'
-            | 'Ԝ'
-            | 'α'
-            | 'ι'
-            | 'κ'
-            | 'ν'
-            | 'ο'
-            | 'ρ'
-            | 'τ'
-            | 'υ'
-            | 'χ'
-            | 'Α'
-            | 'Β'
-            | 'Ε'
-            | 'Ζ'
-            | 'Η'
-            | 'Ι'
-            | 'Κ'
-            | 'Μ'
-            | 'Ν'
-            | 'Ο'
-            | 'Ρ'
-            | 'Τ'
-            | 'Υ'
-            | 'Χ'
-            | 'օ'
-            | 'ո'
-            | 'ս'
-            | 'ց'
-            | 'հ'
-            | 'Տ'
-            | 'Ս'
-            | 'Օ'
-    )
+fn is_imitation(c: char) -> bool {
+    IMITATIONS.contains(c)
 }
+
+/// Letters of other scripts that look like a Latin letter or a digit.
+const IMITATIONS: &str = "авекмнорстухѕіјһԁԛԝАВЕКМНОРСТУХЅІЈԀԌԚԜαικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧօոսցհՏՍՕ";
 
 /// Whether a character is another one in a form of its own: full-width, mathematical, enclosed, superscript.
 const fn is_disguised(c: char) -> bool {

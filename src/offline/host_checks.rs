@@ -201,25 +201,32 @@ fn listener(what: &'static str, setting: &str, address: SocketAddr) -> DoctorFin
     let Err(error) = TcpListener::bind(address) else {
         return DoctorFinding::ok(what, format!("the broker can listen on {address}"));
     };
-    let (why, fix) = match error.kind() {
-        ErrorKind::AddrNotAvailable => (
+    let kind = error.kind();
+    let (why, fix) = if kind == ErrorKind::AddrNotAvailable {
+        (
             format!("`{setting}` is {address}, and {} is no address of this host", address.ip()),
-            format!("set `{setting}` to an address of this host (`ip address`), or to `0.0.0.0:{}` for all", address.port()),
-        ),
-        ErrorKind::AddrInUse => (
+            format!(
+                "set `{setting}` to an address of this host (`ip address`), or to `0.0.0.0:{}` for all",
+                address.port()
+            ),
+        )
+    } else if kind == ErrorKind::AddrInUse {
+        (
             format!("`{setting}` is {address}, and another program has the port {}", address.port()),
             format!("stop that program (`ss -ltnp` as root shows it), or set another port as `{setting}`"),
-        ),
-        ErrorKind::PermissionDenied => (
+        )
+    } else if kind == ErrorKind::PermissionDenied {
+        (
             format!("`{setting}` is {address}, and this user may not listen on the port {}", address.port()),
             "run the check as the broker's user; under systemd, `AmbientCapabilities=CAP_NET_BIND_SERVICE` allows ports \
              below 1024"
                 .to_owned(),
-        ),
-        _ => (
+        )
+    } else {
+        (
             format!("the broker cannot listen on {address} (`{setting}`): {}", io_reason(&error)),
             format!("correct `{setting}`"),
-        ),
+        )
     };
     DoctorFinding::warn(what, why, fix)
 }

@@ -198,7 +198,7 @@ mod tests {
         }
 
         fn apply(&mut self, effect: &Effect) {
-            self.seq += 1;
+            self.seq = self.seq.checked_add(1).unwrap();
             let time = BEGIN.plus_s(i64::try_from(self.seq).unwrap());
             self.operators.apply(At { seq: self.seq, time }, effect);
         }

@@ -152,18 +152,19 @@ impl Operators {
                 }
             }
             Effect::IssueCode { id, operator, hash, digest, expires_at } => {
-                self.forget_codes(at.time);
-                let code = OperatorCode {
-                    id: *id,
-                    operator: operator.clone(),
-                    hash: *hash,
-                    digest: Some(*digest),
-                    expires_at: *expires_at,
-                    issued_seq: at.seq,
-                    redeemed: None,
-                    reported: false,
-                };
-                self.codes.insert(*id, code);
+                self.issue(
+                    OperatorCode {
+                        id: *id,
+                        operator: operator.clone(),
+                        hash: *hash,
+                        digest: Some(*digest),
+                        expires_at: *expires_at,
+                        issued_seq: at.seq,
+                        redeemed: None,
+                        reported: false,
+                    },
+                    at.time,
+                );
             }
             Effect::Enrol { code, operator, certificate, not_before } => {
                 if let Some(code) = self.codes.get_mut(code) {
@@ -213,10 +214,17 @@ impl Operators {
                 self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
             }
             Effect::ChangeApprovalKeys { operator, change } => {
-                let operator = self.by_name.get_mut(operator);
-                operator.into_iter().for_each(|operator| operator.approval_keys.apply(at, change));
+                self.by_name
+                    .get_mut(operator)
+                    .into_iter()
+                    .for_each(|one| one.approval_keys.apply(at, change));
             }
         }
+    }
+
+    fn issue(&mut self, code: OperatorCode, now: Timestamp) {
+        self.forget_codes(now);
+        self.codes.insert(code.id, code);
     }
 
     /// The certificate's own record goes with its renewal, before the code does.

@@ -16,11 +16,11 @@ impl ConnectFault {
 
     /// The fault of a failed connection, if the system names one of these.
     pub(super) fn of(error: &Error) -> Option<Self> {
-        match error.kind() {
-            ErrorKind::ConnectionRefused => Some(Self::Refused),
-            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Some(Self::NoRoute),
-            _ => None,
+        let kind = error.kind();
+        if kind == ErrorKind::ConnectionRefused {
+            return Some(Self::Refused);
         }
+        matches!(kind, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable).then_some(Self::NoRoute)
     }
 
     /// Its stable name.

@@ -222,19 +222,6 @@ mod tests {
             ),
             (json!({ "by": "eve", "generation": 3 }), "by", "generation 3"),
             (
-                json!({ "callers": [{ "kind": "agent", "name": "a" }, { "kind": "unknown" }] }),
-                "",
-                "agent a, unknown",
-            ),
-            (
-                json!({ "callers": [{ "kind": "agent", "name": "a", "sources": [
-                    { "source": "192.0.2.1", "presented": 2, "requests": 0 },
-                    { "source": "192.0.2.2", "presented": 1, "requests": 4 },
-                ] }] }),
-                "",
-                "agent a (7 from 192.0.2.2 and 1 more)",
-            ),
-            (
                 json!({ "by": "eve", "generation": 3, "pin": "x", "stage": "tainted" }),
                 "by",
                 "generation 3 tainted",
@@ -244,6 +231,25 @@ mod tests {
             (json!({ "wall": "x" }), "by", ""),
         ] {
             assert_eq!(object(&event, Some(actor)), object_of, "{event}");
+        }
+    }
+
+    #[test]
+    fn refused_callers_are_named_with_their_sources() {
+        for (event, object_of) in [
+            (
+                json!({ "callers": [{ "kind": "agent", "name": "a" }, { "kind": "unknown" }] }),
+                "agent a, unknown",
+            ),
+            (
+                json!({ "callers": [{ "kind": "agent", "name": "a", "sources": [
+                    { "source": "192.0.2.1", "presented": 2, "requests": 0 },
+                    { "source": "192.0.2.2", "presented": 1, "requests": 4 },
+                ] }] }),
+                "agent a (7 from 192.0.2.2 and 1 more)",
+            ),
+        ] {
+            assert_eq!(object(&event, Some("")), object_of, "{event}");
         }
     }
 

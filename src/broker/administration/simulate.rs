@@ -71,7 +71,8 @@ impl Services {
         let draft = self.draft(upload, &agents, work)?;
         let mut found = Differences::default();
         let policies = draft.rules.policies().count();
-        let at_once = (REPLAYED_AT_ONCE / (policies / POLICIES_AT_ONCE).saturating_add(1)).max(1);
+        let share = policies.saturating_div(POLICIES_AT_ONCE).saturating_add(1);
+        let at_once = REPLAYED_AT_ONCE.saturating_div(share).max(1);
         for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {
