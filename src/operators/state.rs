@@ -176,9 +176,7 @@ impl Operators {
                 }
             }
             Effect::Renew { operator, replaces, certificate, not_before } => {
-                if let Some(operator) = self.by_name.get_mut(operator) {
-                    operator.renew(at, *replaces, certificate, *not_before);
-                }
+                self.change(operator, |one| one.renew(at, *replaces, certificate, *not_before));
             }
             Effect::RecordCertificate { operator, serial, certificate } => {
                 if let Some(held) = self.certificate_mut(operator, serial) {
@@ -186,9 +184,7 @@ impl Operators {
                     held.signed = Some(SignedOperatorCertificate { seq, thumbprint, authority: None });
                 }
             }
-            Effect::Promote { operator, serial } => {
-                self.by_name.get_mut(operator).into_iter().for_each(|operator| operator.promote(serial));
-            }
+            Effect::Promote { operator, serial } => self.change(operator, |one| one.promote(serial)),
             Effect::RecordMaker { code, by, certificate, expires_at } => {
                 self.forget_makers(at.time);
                 let made = self.made_by(*by, certificate, *expires_at);
@@ -207,18 +203,21 @@ impl Operators {
                 self.codes.get_mut(code).into_iter().for_each(|code| code.reported = true);
             }
             Effect::Describe { operator, profile } => {
-                self.by_name.get_mut(operator).into_iter().for_each(|one| one.profile = profile.clone());
+                self.change(operator, |one| one.profile = profile.clone());
             }
             Effect::RecordUse { operator, from } => {
                 let last = OperatorUse { at: at.time, from: *from };
-                self.by_name.get_mut(operator).into_iter().for_each(|one| one.last_use = Some(last));
+                self.change(operator, |one| one.last_use = Some(last));
             }
             Effect::ChangeApprovalKeys { operator, change } => {
-                self.by_name
-                    .get_mut(operator)
-                    .into_iter()
-                    .for_each(|one| one.approval_keys.apply(at, change));
+                self.change(operator, |one| one.approval_keys.apply(at, change));
             }
+        }
+    }
+
+    fn change(&mut self, name: &OperatorName, change: impl FnOnce(&mut Operator)) {
+        if let Some(operator) = self.by_name.get_mut(name) {
+            change(operator);
         }
     }
 

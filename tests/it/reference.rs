@@ -153,6 +153,10 @@ fn families(text: &str) -> BTreeMap<String, (String, BTreeSet<String>, String)> 
     families
 }
 
+const ASK_FIRST: &str = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\nforbid (principal, action == \
+        Keyward::Action::\"token\", resource) when { resource.access == \"write\" };\n'''\n[[agent]]\nname = \"research-bot\"\n\
+        roles = [\"publisher\"]\nperson = \"dev@corp.example\"\n";
+
 #[tokio::test]
 async fn the_page_of_metrics_is_what_is_served_and_few_labels_are_names() {
     let broker = TestBroker::declared().await;
@@ -160,10 +164,7 @@ async fn the_page_of_metrics_is_what_is_served_and_few_labels_are_names() {
     agent.token("reports.read").await;
     agent.ask("grant_type=client_credentials&scope=github.repo.read").await;
     // A request for approval that is denied
-    let policy = "[[policy]]\nname = \"ask-first\"\nrule = '''\n@decision(\"require_approval\")\nforbid (principal, action == \
-        Keyward::Action::\"token\", resource) when { resource.access == \"write\" };\n'''\n[[agent]]\nname = \"research-bot\"\n\
-        roles = [\"publisher\"]\nperson = \"dev@corp.example\"\n";
-    assert_eq!(broker.apply(policy).await.status, 200);
+    assert_eq!(broker.apply(ASK_FIRST).await.status, 200);
     let body = json!({ "capabilities": ["reports.publish"], "reason": "release 7" });
     let asked = agent.caller.post_json("/v1/approvals", &body).await.json();
     let votes = format!("/v1/approvals/{}/votes", asked["approval"].as_str().unwrap());

@@ -72,7 +72,7 @@ impl Services {
         let mut found = Differences::default();
         let policies = draft.rules.policies().count();
         let share = policies.saturating_div(POLICIES_AT_ONCE).saturating_add(1);
-        let at_once = REPLAYED_AT_ONCE.saturating_div(share).max(1);
+        let at_once = REPLAYED_AT_ONCE.checked_div(share).unwrap_or(1).max(1);
         for batch in requests.chunks(at_once) {
             work.step()?;
             self.state.store.read(|world, _| {

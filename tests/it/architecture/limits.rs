@@ -64,7 +64,7 @@ fn every_limit_is_named_by_a_test() {
     let (code, tests) = (sources("src"), sources("tests/it"));
     let files = ["incident_limits", "lease_limits", "limits", "policy_limits"];
     let files = files.map(|name| format!("src/base/{name}.rs"));
-    let limits = code.iter().filter(|source| files.iter().any(|file| *file == source.path));
+    let limits = code.iter().filter(|source| files.contains(&source.path));
     let limits: String = limits.map(|source| source.text.as_str()).collect();
     let own = |source: &&Source| source.path != "tests/it/architecture/limits.rs";
     let tests = tests.iter().filter(own).map(|source| source.text.as_str());
